@@ -60,7 +60,7 @@ def parcel(**changes: object) -> SendRequest:
 
 
 def item(name: str, *, at: datetime = NOW, key: str = "article_id", **changes: object) -> dict[str, object]:
-    """One item of a list, ours unless told otherwise."""
+    """One item of a list, ours by default."""
     news = {
         "title": "警惕“退款客服”诈骗",
         "digest": "冒充客服退款的骗局近期多发",
@@ -91,7 +91,7 @@ def error(code: int, message: str = "said the platform") -> dict[str, object]:
 
 @dataclass
 class Tokens:
-    """A token book in memory."""
+    """A token store in memory."""
 
     value: str | None = None
 

@@ -72,5 +72,5 @@ def test_the_kit_asks_for_every_fault_of_the_simulator():
             *FAILED_READ_FAULTS,
         )
     }
-    tried |= {"rewrite", "gone"}  # what an adapter can only pass on: whoever reads asks twice before a post is removed
+    tried |= {"rewrite", "gone"}  # an adapter can only pass it on: a post counts as removed after two reads
     assert tried >= set(FAULT_KINDS)

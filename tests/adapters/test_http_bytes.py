@@ -363,20 +363,20 @@ async def test_clock_set_while_connecting_writes_no_byte_f61():
 )
 async def test_the_date_of_a_whole_reply_is_heard(headers, heard):
     """A read goes on while the clock is in doubt, and its reply says what time it is there; a cache's does not."""
-    told = []
+    reported = []
     async with wire(answering(OK.replace(b"\r\n", b"\r\n" + headers, 1))) as platform:
-        http = http_for(is_clock_confirmed=lambda: False, on_date_header=lambda *facts: told.append(facts))
+        http = http_for(is_clock_confirmed=lambda: False, on_date_header=lambda *facts: reported.append(facts))
         assert isinstance(await http.fetch(post(platform.url)), HttpResponse)
-    assert told == heard
+    assert reported == heard
 
 
 async def test_the_date_of_a_cut_reply_is_not_heard():
     """What was cut short proves nothing, its head included."""
-    told = []
+    reported = []
     cut = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 01:00:00 GMT\r\nContent-Length: 10\r\n\r\nhalf"
     async with wire(answering(cut)) as platform:
-        await http_for(on_date_header=lambda *facts: told.append(facts)).fetch(post(platform.url))
-    assert told == []
+        await http_for(on_date_header=lambda *facts: reported.append(facts)).fetch(post(platform.url))
+    assert reported == []
 
 
 async def test_host_guard_f95():
@@ -450,7 +450,7 @@ async def test_one_call_of_a_login_at_a_time():
 
 
 class Counting:
-    """A platform that numbers its replies, and cuts the calls that it is told to."""
+    """A platform that numbers its responses, and cuts the calls in a given list."""
 
     def __init__(self, *cut):
         self.calls, self.cut, self.began = 0, cut, asyncio.Event()
@@ -568,7 +568,7 @@ async def test_creating_calls_never_share_a_reply():
 
 
 async def test_a_read_that_is_given_up_leaves_the_others_to_ask():
-    """Whoever waited behind a call that its asker gave up in the middle makes the next one."""
+    """A caller that waited behind a cancelled call makes the next one."""
     platform = Counting()
     http = http_for(transport=httpx.MockTransport(platform))
     first, *others = [asyncio.create_task(http.fetch(post("http://localhost/x"))) for _ in range(3)]
@@ -578,7 +578,7 @@ async def test_a_read_that_is_given_up_leaves_the_others_to_ask():
 
 
 async def test_trouble_on_the_way_is_shared_with_nobody():
-    """Whoever waited behind a call that was cut asks for itself."""
+    """A caller that waited behind a failed call makes its own."""
     platform = Counting(1, 2)
     http = http_for(transport=httpx.MockTransport(platform))
     replies = await asyncio.gather(*(http.fetch(post("http://localhost/x")) for _ in range(4)))
@@ -598,7 +598,7 @@ async def test_trouble_on_the_way_is_shared_with_nobody():
     ],
 )
 async def test_transport_without_trace_is_judged_by_its_error(error, expected):
-    """A transport that tells nothing of its progress proves non-sending only by failing to connect."""
+    """A transport that reports no progress proves non-sending only by failing to connect."""
 
     async def fail(_request: httpx.Request) -> httpx.Response:
         raise error

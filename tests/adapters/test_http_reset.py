@@ -137,7 +137,7 @@ async def test_what_a_given_up_call_left_unsent_never_arrives_f21_f25(server, gi
 
 @pytest.mark.parametrize("server", ["tcp"], indirect=True)
 async def test_what_a_killed_process_left_unsent_never_arrives_f03(server):
-    """F03: the kernel drops what the dead process had handed over and the server has not taken."""
+    """F03: the kernel drops what the killed process had handed over and the server has not received."""
     busy, served = server
     await by_death(busy)
     await hear_out(busy, served)

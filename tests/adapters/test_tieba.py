@@ -209,7 +209,7 @@ async def test_a_refusal_that_names_a_thread_is_a_doubt(tieba, parcel, body):
 
 
 async def test_review_under_a_number_f46(tieba, parcel):
-    """F46: a thread in review whose number is told keeps it from the first."""
+    """F46: a thread in review whose number is in the response keeps it from the start."""
     adapter, desk = tieba
     desk.router.post(ADD).respond(200, json={"error_code": "230008", "tid": TID})
     outcome = await adapter.publish(parcel)
@@ -308,7 +308,7 @@ async def test_captcha_fields_alone_mean_nothing(tieba, parcel):
     ],
 )
 async def test_taken_in_all_its_spellings(tieba, parcel, body):
-    """Taken is taken, at the top or under data, visible or not; only a read tells whether it is published."""
+    """A number is accepted at the top or under data, visible or not; only a read proves that it is published."""
     adapter, desk = tieba
     desk.router.post(ADD).respond(200, json=body)
     outcome = await adapter.publish(parcel)
@@ -324,7 +324,7 @@ async def test_taken_in_all_its_spellings(tieba, parcel, body):
     ],
 )
 async def test_taken_and_hidden_f47(tieba, parcel, body):
-    """F47: an account whose threads nobody sees is told of at once: no review would end that."""
+    """F47: an account whose threads nobody sees is reported immediately: no review would end that."""
     adapter, desk = tieba
     desk.router.post(ADD).respond(200, json=body)
     url = f"https://tieba.baidu.com/p/{TID}"

@@ -37,7 +37,7 @@ def receipts(number: int) -> list[Receipt]:
 
 
 async def test_reach_is_what_anybody_is_shown(tieba):
-    """Figures are read with no cookie; what is not told is None, and what is told as text is a number."""
+    """Figures are read without a cookie; a missing one is None, and one given as text is a number."""
     adapter, desk = tieba
     desk.router.post(PAGE).mock(side_effect=[page(**FIGURES), page(agree_num="7", view_num=-1)])
     assert await adapter.read_metrics([RECEIPT]) == {TID: REACH}
@@ -46,7 +46,7 @@ async def test_reach_is_what_anybody_is_shown(tieba):
 
 
 async def test_views_stand_in_one_of_two_places(tieba):
-    """Views are told beside the thread or in it; the place that is not used holds 0."""
+    """Views stand beside the thread or in it; the field that is not used holds 0."""
     adapter, desk = tieba
     body = page(view_num=0).json() | {"thread_freq_num": "901"}
     desk.router.post(PAGE).respond(200, json=body)
@@ -57,8 +57,8 @@ async def test_threads_that_are_gone_or_strange_are_left_out(tieba):
     """A thread that is gone, and pages of other threads and people, have no figures; the rest have theirs."""
     adapter, desk = tieba
     one, two, three, four = receipts(4)
-    stranger = page(three.remote_id, author={"portrait": "tb.1.other"})
-    desk.router.post(PAGE).mock(side_effect=[NOT_THERE, page(TID), stranger, page(four.remote_id, **FIGURES)])
+    external = page(three.remote_id, author={"portrait": "tb.1.other"})
+    desk.router.post(PAGE).mock(side_effect=[NOT_THERE, page(TID), external, page(four.remote_id, **FIGURES)])
     assert await adapter.read_metrics([one, two, three, four]) == {four.remote_id: REACH}
 
 

@@ -111,8 +111,8 @@ async def test_page_without_numbers_is_known_by_its_marker(tieba, parcel):
     """A page that names no number counts when it carries our marker."""
     adapter, desk = tieba
     ticket = await ticket_of(adapter, desk, parcel, opened())
-    floor = {"time": int(MADE.timestamp()), "content": [{"type": 0, "text": TEXT}]}
-    desk.router.post(PAGE).respond(200, json={"error_code": 0, "first_floor": floor})
+    first_post = {"time": int(MADE.timestamp()), "content": [{"type": 0, "text": TEXT}]}
+    desk.router.post(PAGE).respond(200, json={"error_code": 0, "first_floor": first_post})
     assert await adapter.check_ticket(ticket) == Published(receipt=RECEIPT, is_text_confirmed=True)
 
 
@@ -248,7 +248,7 @@ async def test_list_that_cannot_be_read_f52(tieba, parcel, reply, reason):
     ],
 )
 async def test_retract_f78(tieba, reply, expected):
-    """F78: an answer that takes nothing down leaves the thread as it was, and is told as it is."""
+    """F78: a response that deletes nothing leaves the thread as it was, and is reported as such."""
     adapter, desk = tieba
     desk.router.post(DELETE).respond(200, json=reply)
     assert await adapter.retract(RECEIPT) == expected
@@ -265,7 +265,7 @@ async def test_a_removal_that_finds_no_thread_counts_when_it_was_read_f48_f78(ti
 
 
 async def test_probe_f43(tieba):
-    """F43: a probe tells a living session from a dead one, and a forum that is not there."""
+    """F43: the health check distinguishes a valid session, an expired one, and a forum that does not exist."""
     adapter, desk = tieba
     assert await adapter.check_health() == Healthy()
     desk.router.get(FORUM).respond(200, json={"no": 0, "data": {"fid": 0}})

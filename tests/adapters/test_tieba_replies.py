@@ -1,4 +1,4 @@
-"""Further floors on Tieba: the call that adds one, what it may be answered, and what the thread shows of it."""
+"""Replies on Tieba: the call that adds one, its possible responses, and what the thread shows of it."""
 
 import json
 from dataclasses import replace
@@ -53,25 +53,25 @@ def taken(**more) -> dict:
 
 
 def said(pid: str, text: str, number: int = 2, **more) -> dict:
-    floor = {"id": int(pid), "floor": number, "time": int(MADE.timestamp()) + 130, "author_id": 77}
-    return {**floor, "content": [{"type": 0, "text": text}], **more}
+    reply = {"id": int(pid), "floor": number, "time": int(MADE.timestamp()) + 130, "author_id": 77}
+    return {**reply, "content": [{"type": 0, "text": text}], **more}
 
 
-def thread(*floors: dict, has_more: int = 0, people: tuple = ()) -> httpx.Response:
+def thread(*replies: dict, has_more: int = 0, people: tuple = ()) -> httpx.Response:
     first = said("150000000001", TEXT, 1)
     body = {
         "error_code": 0,
         "thread": {"id": int(TID), "title": TITLE, "create_time": int(MADE.timestamp())},
         "first_floor": first,
         "page": {"has_more": has_more},
-        "post_list": [first, *floors],
+        "post_list": [first, *replies],
         "user_list": list(people),
     }
     return httpx.Response(200, json=body)
 
 
 async def test_reply_golden(tieba, parcel, golden):
-    """A floor is one signed form under the thread's number; nothing is uploaded, and taken is not yet seen."""
+    """A reply is one signed form with the thread's number; nothing is uploaded, and accepted is not yet visible."""
     adapter, desk = tieba
     desk.router.post(REPLY).respond(200, json=taken())
     outcome = await adapter.publish(parcel)
@@ -83,12 +83,12 @@ async def test_reply_golden(tieba, parcel, golden):
     assert json.loads(outcome.ticket.payload) == facts
 
 
-async def test_floors_golden(tieba, parcel, golden, answer):
-    """A floor is looked for without any cookie, among its thread author's floors; what anybody sees is published."""
+async def test_replies_golden(tieba, parcel, golden, answer):
+    """A reply is searched without any cookie, among the thread author's replies; what anybody sees is published."""
     adapter, desk = tieba
-    desk.router.post(PAGE).mock(return_value=answer("tieba/floors"))
+    desk.router.post(PAGE).mock(return_value=answer("tieba/replies"))
     finding = await adapter.find_post(parcel)
-    golden("tieba/floors", desk.requests[0])
+    golden("tieba/replies", desk.requests[0])
     assert "cookie" not in desk.requests[0].headers
     receipt = Receipt(remote_id=PID, url=SEEN_URL, published_at=MADE + timedelta(seconds=130))
     assert finding == Published(receipt=receipt, is_text_confirmed=True)
@@ -111,7 +111,7 @@ async def test_floors_golden(tieba, parcel, golden, answer):
     ],
 )
 async def test_what_a_reply_may_be_answered(tieba, parcel, body, expected):
-    """F33, F34, F45, F49: a floor's number proves it was taken; a thread's number beside a refusal proves nothing."""
+    """F33, F34, F45, F49: a reply's number proves its acceptance; a thread's number in a refusal proves nothing."""
     adapter, desk = tieba
     desk.router.post(REPLY).respond(200, json=body)
     assert await adapter.publish(parcel) == expected
@@ -120,14 +120,14 @@ async def test_what_a_reply_may_be_answered(tieba, parcel, body, expected):
 
 @pytest.mark.parametrize("code", [271, 273, 706, 230273, 230277, 230278, 230901])
 async def test_what_stands_against_the_thread_stops_no_account(tieba, parcel, code):
-    """A thread that is gone, closed or full refuses this floor; the account goes on elsewhere."""
+    """A thread that is deleted, closed or full refuses this reply; the account goes on elsewhere."""
     adapter, desk = tieba
     desk.router.post(REPLY).respond(200, json={"error_code": str(code), "error_msg": "…"})
     assert await adapter.publish(parcel) == Rejected(code=f"tieba_{code}", reason="…")
 
 
 async def test_in_review_under_no_number_yet(tieba, parcel):
-    """F46: a floor in review is looked for by its sign."""
+    """F46: a reply in review is searched by its prefix."""
     adapter, desk = tieba
     desk.router.post(REPLY).respond(200, json={"error_code": "230008"})
     outcome = await adapter.publish(parcel)
@@ -138,14 +138,14 @@ async def test_in_review_under_no_number_yet(tieba, parcel):
     assert (await adapter.check_ticket(outcome.ticket)).receipt.remote_id == PID
 
 
-async def test_only_our_own_floor_is_ours(tieba, parcel):
-    """F54, F56: neither a stranger who quotes us nor another floor of ours counts; our words unsigned ask a person."""
+async def test_only_our_own_reply_is_ours(tieba, parcel):
+    """F54, F56: no quote by others and no other reply of ours counts; our text without prefix is a possible match."""
     adapter, desk = tieba
-    stranger = {"portrait": "tb.1.someone", "name": "路人"}
+    other = {"portrait": "tb.1.someone", "name": "路人"}
     third = format_part_prefix(parcel.rendered.marker, 3, 3) + "\r\n别的"
     people = ({"id": 77, "portrait": f"{PORTRAIT}?t=1"}, {"id": 78, "portrait": "tb.1.other"})
     for page in (
-        thread(said(PID, SECOND, author=stranger)),
+        thread(said(PID, SECOND, author=other)),
         thread(said(PID, SECOND, author_id=78), people=people),
         thread(said(PID, third)),
         thread(said(PID, "〔K7QM-4R2T〕 谢谢")),
@@ -189,7 +189,7 @@ async def test_a_thread_of_many_pages_is_read_to_its_end(tieba, parcel):
     ],
 )
 async def test_what_cannot_be_read_is_no_absence(tieba, parcel, reply, reason):
-    """F52: a thread that is not shown, or not in full, proves nothing about its floors."""
+    """F52: a thread that is not shown, or not in full, proves nothing about its replies."""
     adapter, desk = tieba
     desk.router.post(PAGE).mock(return_value=reply)
     assert await adapter.find_post(parcel) == Unknown(reason=reason)
@@ -208,16 +208,16 @@ async def test_a_thread_without_a_number(tieba, parcel):
     assert len(desk.requests) == 4
 
 
-async def test_check_reads_every_floor_f76(tieba, parcel):
-    """F76: what is wrong in a further floor is found before anything is sent."""
+async def test_check_reads_every_reply_f76(tieba, parcel):
+    """F76: a problem in a reply is found before anything is sent."""
     adapter, _ = tieba
-    for code, floors in {
+    for code, parts in {
         "tieba_text_too_long": ("雨" * 2001,),
         "tieba_angle_brackets": ("<b>",),
         "tieba_markup": (SECOND, "#(滑稽)"),
         "tieba_text_empty": (SECOND, " "),
     }.items():
-        assert [problem.code for problem in adapter.validate(replace(parcel.rendered, extra_parts=floors))] == [code]
+        assert [problem.code for problem in adapter.validate(replace(parcel.rendered, extra_parts=parts))] == [code]
     assert [problem.code for problem in adapter.validate(replace(parcel.rendered, extra_parts=(SECOND,) * 5))] == [
         "tieba_text_too_long"
     ]

@@ -154,7 +154,7 @@ async def test_answers_in_all_their_shapes(stage, parcel, types, ids_in, charset
 async def test_banned_or_under_captcha_f49(stage, parcel, standing, expected):
     """F49: a banned account, and one that owes a captcha, is held for a person, and nothing is made."""
     await stage.settings(tieba_standing={ME: standing})
-    await stage.inject_fault(SYNC, kind="html")  # the write itself has to tell
+    await stage.inject_fault(SYNC, kind="html")  # only the write itself shows it
     outcome = await stage.adapter.publish(parcel)
     assert isinstance(outcome, Blocked)
     assert (outcome.code, outcome.hold_reason) == expected
@@ -170,7 +170,7 @@ async def test_banned_or_under_captcha_f49(stage, parcel, standing, expected):
     ],
 )
 async def test_what_stands_against_the_account_is_known_before_f47_f49(stage, parcel, standing, expected):
-    """F47 F49: a ban, hidden posts and captchas are told by a probe, and before anything is sent."""
+    """F47 F49: the health check reports a ban, hidden posts and captchas, before anything is sent."""
     await stage.settings(tieba_standing={ME: standing})
     assert await stage.adapter.check_health() == expected
     assert await stage.adapter.publish(parcel) == expected
@@ -178,7 +178,7 @@ async def test_what_stands_against_the_account_is_known_before_f47_f49(stage, pa
 
 
 async def test_hidden_from_everybody_f47(stage, parcel):
-    """F47: where only the write tells that the thread is hidden, a person is asked, with its address, at once."""
+    """F47: where only the write shows that the thread is hidden, a person decides, with its URL."""
     await stage.settings(tieba_standing={ME: {"hide_stat": 1}})
     await stage.inject_fault(SYNC, kind="html")
     outcome = await stage.adapter.publish(parcel)

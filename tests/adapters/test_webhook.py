@@ -276,7 +276,7 @@ async def test_retract_is_confirmed_by_the_receiver_f78(webhook, golden):
 
 
 async def test_probe_compares_the_account_f43(webhook, golden):
-    """Ready for our account, with the key's end where it is told; blocked for another's."""
+    """Healthy for our account, with the key's expiry where it is reported; blocked for another's."""
     adapter, desk = webhook
     route = desk.router.get(f"{URL}/health")
     route.respond(200, json={"account": "police-site", "until": "2026-11-25T12:00:30+08:00"})

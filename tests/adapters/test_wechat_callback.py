@@ -156,7 +156,7 @@ def test_a_message_of_another_time_is_stale(minutes):
 
 
 def test_with_a_key_nothing_plain_is_believed():
-    """Whoever has set a key up wants seals: a plain message under an overheard signature is refused."""
+    """With a key configured only encrypted messages count: a plain one with an overheard signature is refused."""
     assert code(read(SEALED, plain(FINISHED))) == "callback_unsigned"
 
 

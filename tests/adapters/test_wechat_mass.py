@@ -76,7 +76,7 @@ async def test_nobody_is_notified_unasked(scene, profile, is_urgent):
 
 @pytest.mark.parametrize(("profile", "notifies"), [("mass", True), ("publish", False), (None, False)])
 def test_an_account_says_whether_it_notifies(scene, profile, notifies):
-    """Followers are told of an urgent post only where the profile allows mass sends, and the traits say so."""
+    """Followers are notified of an urgent post only where the profile allows mass sends, as the capabilities say."""
     scene.profile = profile
     assert scene.adapter.capabilities.notifies_followers is notifies
 
@@ -91,7 +91,7 @@ def test_an_account_says_whether_it_notifies(scene, profile, notifies):
     ],
 )
 async def test_a_wrong_setting_is_told_and_stops_the_account(scene, profile, options, code):
-    """A profile or tag that means nothing is told by the check, and nothing is sent with it."""
+    """The check reports an invalid profile or tag, and nothing is sent with it."""
     scene.profile, scene.options = profile, options
     assert [problem.code for problem in scene.adapter.validate(article())] == [code]
     outcome = await scene.adapter.publish(_urgent())
@@ -143,7 +143,7 @@ async def test_a_known_key_without_a_number_is_a_doubt_f37(scene, more):
 
 
 async def test_a_quota_that_is_used_up(scene):
-    """Without mass sends left a person is told at once; nothing goes out in silence, and routine posts go on."""
+    """Without mass sends left a person is alerted; nothing is sent silently, and routine posts go on."""
     scene.answers(SEND, error(45028))
     outcome = await scene.adapter.publish(_urgent())
     assert isinstance(outcome, Rejected)
@@ -215,7 +215,7 @@ async def test_what_became_of_a_mass_send(scene, word, finding):
     [("20008", "wechat_mass_20008"), ("40002", "wechat_mass_40002"), ("20431", "wechat_mass_failed")],
 )
 async def test_why_a_mass_send_failed_f46(scene, said, code):
-    """F46: a failure that was read is told in the words of the event at its end; an event alone decides nothing."""
+    """F46: a failure that was read has the cause in the event at its end; an event alone decides nothing."""
     scene.notebook.notes["said:mass-3147400001"] = said
     scene.answers(STATUS, _status("SEND_FAIL"))
     assert await scene.adapter.check_ticket(TICKET) == Rejected(code=code, reason="3147400001")
@@ -250,7 +250,7 @@ async def test_a_live_mass_send_is_found_by_its_number(scene):
 
 
 async def test_a_lost_answer_of_a_mass_send_f24(scene):
-    """F24: with the draft gone from the box the mass send may be live, which no list can tell; so it stays a doubt."""
+    """F24: with the draft gone from the box the mass send may be published, which no list shows; it stays unknown."""
     scene.answers(SEND, httpx.ReadTimeout("late"))
     await scene.adapter.publish(_urgent())
     assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE)  # the draft still stands

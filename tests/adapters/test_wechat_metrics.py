@@ -40,10 +40,10 @@ async def test_reach_is_read_by_the_day_of_publishing(scene):
 
 async def test_statistics_tell_the_address_of_a_mass_send(scene):
     """No other call does; an empty one is none."""
-    told = _figures(m245_1=3000, m265_1=1)
-    told["list"][0]["content_url"] = "http://mp.weixin.qq.com/s?mid=245&idx=1"
-    told["list"][1]["content_url"] = ""
-    scene.answers(STATISTICS, told)
+    figures = _figures(m245_1=3000, m265_1=1)
+    figures["list"][0]["content_url"] = "http://mp.weixin.qq.com/s?mid=245&idx=1"
+    figures["list"][1]["content_url"] = ""
+    scene.answers(STATISTICS, figures)
     reach = await scene.adapter.read_metrics([MASS, ARTICLE])
     assert {name: one.url for name, one in reach.items()} == {
         "mass-314-245": "http://mp.weixin.qq.com/s?mid=245&idx=1",
@@ -123,7 +123,7 @@ async def test_an_account_without_articles(scene):
 
 
 async def test_a_list_that_cannot_be_read_shows_nothing_f52(scene):
-    """F52: an unreadable list is told as such."""
+    """F52: an unreadable list is reported as such."""
     scene.answers("freepublish/batchget", page(other("A1")), httpx.Response(502))
     assert len(await scene.adapter.list_recent()) == 1
     assert await scene.adapter.list_recent() == Unknown(reason="wechat_http_error")

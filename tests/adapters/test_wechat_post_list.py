@@ -396,7 +396,7 @@ async def test_a_deletion_without_effect(scene):
     ],
 )
 async def test_a_deletion_that_fails(scene, answer, removal):
-    """F78: a refused or lost deletion is told as it is, and may be repeated."""
+    """F78: a refused or lost deletion is reported as such, and may be repeated."""
     scene.answers("freepublish/getarticle", _standing())
     scene.answers("freepublish/delete", answer)
     assert await scene.adapter.retract(RECEIPT) == removal
@@ -434,7 +434,7 @@ async def test_probe(scene, answer, health):
 
 
 async def test_probe_of_another_app(scene):
-    """F38: credentials of another account are told at the probe already."""
+    """F38: the health check already reports credentials of another account."""
     scene.secret = {"app_id": "wx9", "app_secret": "x"}
     health = await scene.adapter.check_health()
     assert isinstance(health, Blocked)

@@ -68,7 +68,7 @@ async def test_the_same_words_share_a_draft(scene):
 
 
 async def test_a_draft_that_cannot_be_read_is_not_made_again(scene):
-    """Trouble with the reading is told; nothing piles up in the draft box."""
+    """A failed read is reported; nothing piles up in the draft box."""
     await show(scene)
     scene.answers("draft/get", error(-1))
     assert not isinstance(await show(scene), PreviewSent)

@@ -209,9 +209,9 @@ async def test_death_between_the_steps(scene, place):
 
 async def test_a_draft_whose_id_was_lost_is_found_in_the_box(scene):
     """F07: a draft made without our noting it is found by its marker on any page; the newest of several is used."""
-    strangers = [item(f"D{n}", key="media_id", title="别的", content_source_url="") for n in range(20)]
+    others = [item(f"D{n}", key="media_id", title="别的", content_source_url="") for n in range(20)]
     older = item("OLDER", at=NOW - timedelta(minutes=1), key="media_id")
-    scene.answers("draft/batchget", page(*strangers, total=22), page(older, item("LOST", key="media_id"), total=22))
+    scene.answers("draft/batchget", page(*others, total=22), page(older, item("LOST", key="media_id"), total=22))
     assert isinstance(await scene.adapter.publish(parcel(attempt=2)), Submitted)
     assert not scene.asked("draft/add")
     assert scene.bodies("draft/batchget")[1]["offset"] == 20
@@ -299,7 +299,7 @@ def losing():
 
 @pytest.mark.parametrize("loses_note", [False, True])
 async def test_an_order_is_submitted_from_the_draft_that_still_stands_f07(losing, loses_note):
-    """F07: whoever orders a post again gets it from the draft that a death left standing, noted or not."""
+    """F07: a resend order uses the draft that a crash left behind, recorded or not."""
     await losing.publish(parcel(), dies="step.after_commit", loses_note=loses_note)
     assert await losing.publish(parcel(attempt=2, resend_after_attempt=1)) == LOST
     assert losing.made == losing.submitted == ["DRAFT1"]
@@ -417,7 +417,7 @@ async def test_three_processes_that_are_refused_one_token_count_as_one(scene):
 
 
 async def test_a_renewal_that_another_process_forces_is_waited_for(scene):
-    """F42 F11: whoever comes while another process forces one forces none; after half a minute the next may."""
+    """F42 F11: while another process forces a renewal none is forced; after half a minute the next may."""
     first, second = ({"access_token": name, "expires_in": 7200} for name in ("T1", "T2"))
     scene.answers("draft/add", error(40001), error(40001), error(40001), {"media_id": "DRAFT"})
     scene.answers("stable_token", first, second, first, first, second)
@@ -456,14 +456,14 @@ async def test_a_token_refused_on_the_submission_while_another_process_renews_it
 async def test_credentials_that_vanish_during_an_attempt(scene, times):
     """F43: a secret that is removed in the middle ends the attempt as a refused sign-in, never as a doubt."""
     whole, scene.tokens = scene.secret, Tokens()
-    told = iter([whole] * times)
-    scene.reads_secret = lambda: next(told, {})
+    secrets = iter([whole] * times)
+    scene.reads_secret = lambda: next(secrets, {})
     scene.answers("freepublish/submit", error(40001))
     assert isinstance(await scene.adapter.publish(parcel()), CredentialExpired)
 
 
 async def test_another_worker_renewed_the_token_already(scene):
-    """F42: a token that the book has replaced meanwhile is used; WeChat is not asked again."""
+    """F42: a token that the token store has replaced meanwhile is used; WeChat is not asked again."""
     taken = iter(["T1"])
 
     class Slow(Tokens):
@@ -516,7 +516,7 @@ async def test_credentials_of_another_account_are_not_used(scene):
 
 @pytest.mark.parametrize("missing", ["app_id", "app_secret"])
 async def test_a_secret_that_lacks_a_part(scene, missing):
-    """F43: an incomplete secret is a sign-in that does not work, told before any call."""
+    """F43: an incomplete secret is a login that does not work, reported before any call."""
     del scene.secret[missing]
     scene.tokens = Tokens(None)
     assert await scene.adapter.publish(parcel()) == CredentialExpired(reason="wechat_no_token")

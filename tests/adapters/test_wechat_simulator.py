@@ -253,7 +253,7 @@ async def test_from_mass_send_to_retraction(stage):
 
 
 async def test_a_lost_reply_of_a_mass_send_f24(stage):
-    """F24: where the draft still stands, a repeat under the same key is told the first number; nobody hears twice."""
+    """F24: where the draft still exists, a repeat with the same key gets the first number; nobody is notified twice."""
     stage.profile = "mass"
     await stage.control.post("/_sim/settings", json={"wechat_consume": "finish", "wechat_review_seconds": 600})
     await stage.inject_fault(SEND, kind="status", code=504, acts=True)
@@ -286,7 +286,7 @@ async def test_a_mass_send_too_many_f44(stage, settings, expected):
 
 
 async def test_an_unlisted_address_f50(stage):
-    """F50: where the account's list of addresses does not name ours, a person is told, and nothing is made."""
+    """F50: where the account's IP list lacks our address, a person is alerted, and nothing is created."""
     await stage.control.post("/_sim/settings", json={"wechat_addresses": ["192.0.2.7"]})
     assert isinstance(await stage.adapter.check_health(), Blocked)
     assert isinstance(await stage.adapter.publish(now_parcel()), Blocked)
@@ -304,6 +304,6 @@ async def test_how_far_articles_came(stage):
     stage.days_on = 3
     stage.tokens = Tokens(None)
     await stage.pass_time(timedelta(days=3).total_seconds())
-    told = await stage.adapter.read_metrics(receipts)
-    assert set(told) == {receipt.remote_id for receipt in receipts}
-    assert all(reach.reads > 0 for reach in told.values())
+    metrics = await stage.adapter.read_metrics(receipts)
+    assert set(metrics) == {receipt.remote_id for receipt in receipts}
+    assert all(reach.reads > 0 for reach in metrics.values())

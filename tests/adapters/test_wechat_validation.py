@@ -77,14 +77,14 @@ def test_a_sound_article_passes():
     ],
 )
 def test_each_limit(changes, code):
-    """F76: whatever WeChat would refuse or drop is told at once, by exactly one problem, in words."""
+    """F76: what WeChat would refuse or drop is reported by exactly one problem, with a text."""
     [problem] = Scene().adapter.validate(article(**changes))
     assert problem.code == code
     assert problem.is_error
     for lang in ("zh_CN", "en"):
-        told = Messages(lang).format_problem(problem)
-        assert code not in told
-        assert "{" not in told
+        text = Messages(lang).format_problem(problem)
+        assert code not in text
+        assert "{" not in text
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_each_limit(changes, code):
     ],
 )
 def test_what_wechat_drops_is_a_warning(text, names):
-    """What would silently be lost from an article's looks is told before anyone approves it, each thing once."""
+    """What would silently be lost from an article's layout is reported before anyone approves it, each thing once."""
     problems = Scene().adapter.validate(article(text=text))
     assert [problem.facts["name"] for problem in problems] == names
     assert all(problem.code == "wechat_style_lost" and not problem.is_error for problem in problems)

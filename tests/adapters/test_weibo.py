@@ -260,7 +260,7 @@ async def test_wrong_account_f38(weibo, parcel):
 
 
 async def test_nothing_is_sent_to_weibo_without_a_public_address(bench, parcel):
-    """Weibo demands it of whoever posts: without it a person is asked, and no call is made."""
+    """Weibo requires it for every post: without it a person decides, and no call is made."""
     desk = bench({"access_token": "t"})
     outcome = await WEIBO.create(account(public_ip=None), desk.kit()).publish(parcel)
     assert outcome == Blocked(code="weibo_no_public_ip", reason=account().id, hold_reason=HoldReason.PERMISSION)
@@ -268,7 +268,7 @@ async def test_nothing_is_sent_to_weibo_without_a_public_address(bench, parcel):
 
 
 async def test_slow_server_is_followed_up_f39(weibo, parcel):
-    """F39: 20032 is submitted; its ticket alone suffices to find the post later, and absence is told as such."""
+    """F39: 20032 is submitted; its ticket alone suffices to find the post later, and absence is reported as such."""
     adapter, desk = weibo
     desk.router.post(SHARE).respond(200, json={"error_code": 20032, "error": "Update success, while server slow"})
     outcome = await adapter.publish(parcel)
@@ -469,7 +469,7 @@ async def test_list_that_cannot_be_read_f52(weibo, parcel, reply, reason):
     ],
 )
 async def test_retract_f78(weibo, reply, expected):
-    """F78: an answer that takes nothing down leaves the post as it was, and is told as it is."""
+    """F78: a response that deletes nothing leaves the post as it was, and is reported as such."""
     adapter, desk = weibo
     desk.router.post(DESTROY).mock(return_value=reply)
     assert await adapter.retract(_receipt()) == expected
@@ -490,7 +490,7 @@ async def test_retract_f78(weibo, reply, expected):
     ],
 )
 async def test_probe_f43(weibo, body, expected):
-    """F43: a probe tells a working token from a dead one, a foreign one, and from not knowing."""
+    """F43: the health check distinguishes a working token, an expired one, another account's, and no knowledge."""
     adapter, desk = weibo
     desk.router.post(TOKEN_INFO).respond(200, json=body)
     assert isinstance(await adapter.check_health(), expected)

@@ -78,7 +78,7 @@ async def test_business_counts_have_other_words(bench):
     ],
 )
 async def test_counts_that_cannot_be_read(weibo, reply, reason):
-    """What is no list of counts tells nothing about any post."""
+    """A response that is no list of counts proves nothing about any post."""
     adapter, desk = weibo
     desk.router.get(COUNT).mock(return_value=reply)
     assert await adapter.read_metrics(receipts(1)) == Unknown(reason=reason)

@@ -147,7 +147,7 @@ async def test_a_picture_without_number_stops_the_attempt(speaker, parcel_of, pi
 
 @pytest.mark.parametrize("profile", ["update", "biz"])
 async def test_only_share_demands_a_link_and_strips_topics(speaker, parcel_of, profile):
-    """Other profiles take topics, and texts without a link; what makes a link unreadable is told all the same."""
+    """Other profiles accept topics, and texts without a link; an unreadable link is reported all the same."""
     adapter, _ = speaker(profile)
     rendition = parcel_of("weibo", text="#防诈骗# 编号K7QM-4R2T").rendered
     assert adapter.validate(rendition) == ()
@@ -303,7 +303,7 @@ async def test_what_an_article_cannot_be_f76(speaker, parcel_of, picture):
 
 
 async def test_an_article_is_not_gone_with_its_post_f78(speaker, parcel_of):
-    """F78: taking down the post that leads to an article is not enough: a person is told before it counts as done."""
+    """F78: deleting the post that leads to an article is not enough: a person is alerted before it counts as done."""
     adapter, desk = speaker(None, article_cover=COVER)
     parcel = parcel_of("weibo", text=LINES, link=LINK)
     timeline = desk.router.get(f"{API}/statuses/user_timeline.json")

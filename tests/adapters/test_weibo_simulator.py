@@ -87,7 +87,7 @@ async def test_reach_of_what_is_live_only(platform, parcel_of):
 
 
 async def test_recent_shows_ours_and_what_is_posted_by_hand(platform, parcel_of):
-    """The account's newest posts are seen, whoever made them, with the addresses that a reader would use."""
+    """The account's newest posts are listed, whatever their origin, with the URLs that a reader would use."""
     speak, control = platform
     adapter = speak()
     published = await adapter.publish(fresh(parcel_of, text=TEXT, link=LINK))
