@@ -1,4 +1,4 @@
-"""The platforms that come with publisher. Nothing of an adapter is loaded before it is used."""
+"""The platforms that come with publisher. An adapter is imported only when it is used."""
 
 from collections.abc import Mapping
 
@@ -8,4 +8,4 @@ BUILT_IN_ADAPTERS: Mapping[str, str] = {
     "tieba": "adapters.tieba:TIEBA",
     "webhook": "adapters.webhook:WEBHOOK",
 }
-"""Platform name -> where its AdapterFactory stands, as `module:attribute`."""
+"""Platform name -> its AdapterFactory, as `module:attribute`."""

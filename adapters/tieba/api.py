@@ -38,7 +38,7 @@ from publisher.domain.results import (
 PC_SALT = "36770b1f34c9bbf2e7d1a99d2b82fa9e"
 APP_SALT = "tiebaclient!!!"
 FILE_PLACEHOLDER = "[object File]"
-"""What stands for a file's bytes in the signature of the PC site."""
+"""The value that replaces a file's bytes in the signature of the PC site."""
 WEB_URL = "https://tieba.baidu.com"
 APP_URL = "https://tiebac.baidu.com"
 PLATFORM_URLS = (WEB_URL, APP_URL)

@@ -102,7 +102,7 @@ def interpret_found(body: Json, request: SendRequest, account: str, now: datetim
 
 
 def interpret_state(post: WebhookPost, account: str, now: datetime, *, has_seen_text: bool) -> ReadbackResult:
-    """Return the result that a post's state stands for."""
+    """Return the result for a post's state."""
     if post.account != account:
         return Unknown(reason="webhook_wrong_account")
     match post.state:

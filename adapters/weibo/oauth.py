@@ -22,7 +22,7 @@ from .post_list import check_token, decode_token_facts, encode_token_info
 from .profiles import API_URL, get_profile
 
 DEFAULT_REDIRECT_URI = "https://api.weibo.com/oauth2/default.html"
-"""The platform's own redirect page, for apps without one: the code stands in its URL."""
+"""The platform's own redirect page, for apps without one: its URL contains the code."""
 EXPIRY_FIELD = "access_token_ends_at"
 _AUTHORIZATION_CODE = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _MAX_LIFETIME_SECONDS = 10**9
