@@ -1,10 +1,11 @@
-"""APScheduler as a metronome: each beat calls one verb. The database plans; nothing is scheduled here but looking."""
+"""The daemon: APScheduler starts each job at its interval; what is due, and when, stands in the database."""
 
 import asyncio
 import contextlib
 import gc
+import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,9 +23,9 @@ from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
 from publisher.domain.events import MAINTENANCE
 from publisher.domain.post import Schedule
-from publisher.engine.checkpoints import CheckpointTargets, build_checkpoint_targets, write_checkpoint
+from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.engine.clock_check import ClockCheck
-from publisher.engine.maintenance import expire_own_leases, run_maintenance, update_system_alerts
+from publisher.engine.maintenance import run_maintenance, update_system_alerts
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.planner import active_schedule, apply_schedule, plan_window
 from publisher.engine.reconciler import reconcile_due
@@ -40,43 +41,56 @@ from publisher.store.recovery.identity import can_plan
 from publisher.store.recovery.journal_compaction import compact_journal
 from publisher.store.recovery.setup import lock_process
 from publisher.tomlfile import read_text
+from publisher.web.callbacks import serve_callbacks
 
 MAX_SENDS = 300
 """Calls in flight at most; a login never has more than one."""
 MAX_READBACKS = 500
-"""Reads at most, together: those of one login wait for one another, and what asks the same is asked once."""
+"""Reads in flight at most. Those of one login wait for one another, and equal questions are asked once."""
 MAX_RETRACTIONS = 100
 MAX_MONITORED_ACCOUNTS = 10
-"""Accounts whose live posts are read again together: never enough to hold up the ending of a doubt."""
+"""Accounts whose published posts are read again at once: never enough to delay the check of an unknown outcome."""
 SHUTDOWN_TIMEOUT_SECONDS = 25.0
-"""Seconds that calls in flight are given to end after a stop is asked for."""
+"""How long calls in flight may still take after a stop is requested."""
 ONCE_MAX_WAIT = timedelta(minutes=1)
-"""How long a single run waits for a login that rests between two posts."""
+"""How long a single run waits for a login that is in cooldown between two posts."""
 FILE_QUIET_PERIOD = timedelta(seconds=1)
-"""How long a file must have lain still before it is read: a half-written one may be valid by accident."""
+"""How long a file must be unchanged before it is read: a half-written one may be valid by accident."""
 MAX_CLOCK_SKEW = timedelta(seconds=10)
-"""Hosts whose clocks differ more do not work together: each would end the other's leases, and doubts, too soon."""
+"""Hosts whose clocks differ more do not work together: each would expire the other's leases, and checks, too soon."""
 JOB_TIME_CHECK_SECONDS = 1.0
-"""How often the beats are compared with the clock."""
+"""How often the next times of the jobs are compared with the clock."""
 FILE_WATCH_TIMEOUT_SECONDS = 60.0
-"""After so long without a change watching counts as working, and is begun again."""
+"""After so long without a change the watch of the file counts as working, and is restarted."""
 FILE_WATCH_RETRY_SECONDS = 20.0
-"""Seconds from one beginning to the next at least, so that watching that fails at once does not fill the log."""
+"""Least time from one start of the file watch to the next, so that one that fails at once does not fill the log."""
 UNSETTLED_STATES = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
+ONCE_JOBS = ("confirm_clock", "heartbeat", "reconcile", "retract", "run_maintenance", "send")
+"""The jobs that a single run repeats, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileVersion:
-    """What tells one state of a file from the next."""
+    """Distinguishes one state of a file from the next."""
 
     modified_at: datetime
     size: int
     inode: int
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the daemon repeats. Alerts, the log and the tests know a job by its name."""
+
+    name: str
+    run: Callable[[], Awaitable[int | None]]
+    first_after_seconds: float
+    interval_seconds: float
+
+
 @dataclass(slots=True)
 class Daemon:
-    """One running daemon: its application, the schedule it plans from, and whether it has been asked to stop."""
+    """One running daemon: its application, its jobs, the schedule it plans from, and if it is asked to stop."""
 
     application: Application
     schedule_file: Path
@@ -91,98 +105,77 @@ class Daemon:
     first_file_version: FileVersion | None = None
     has_waited_for_clock: bool = False
     running_jobs: set[asyncio.Task[None]] = field(default_factory=set)
-    checkpoint_targets: CheckpointTargets = field(init=False)
+    jobs: Mapping[str, Job] = field(init=False)
     clock_check: ClockCheck = field(init=False)
 
     def __post_init__(self) -> None:
         application = self.application
-        self.checkpoint_targets = build_checkpoint_targets(application.settings)
         self.clock_check = ClockCheck(
             login_health=application.login_health,
             operator_actions=application.operator_actions,
             adapters=application.adapters,
         )
+        self.jobs = {job.name: job for job in build_jobs(self)}
 
     async def confirm_clock(self) -> None:
-        """Have the clock confirmed if it is in doubt; then plan at once what has waited for that."""
+        """Try to confirm an unconfirmed clock; then plan at once what has waited for that."""
         if await self.clock_check.confirm() and self.has_waited_for_clock:
             self.has_waited_for_clock = False
             await self.read_schedule()
             await self.plan()
 
-    async def send(self) -> int:
-        return await send_due(self.application.outbox, self.application.adapters, MAX_SENDS, self.stop_requested)
-
-    async def reconcile(self) -> int:
-        application = self.application
-        return await reconcile_due(application.outbox, application.adapters, MAX_READBACKS, self.stop_requested.is_set)
-
-    async def retract(self) -> int:
-        return await retract_due(self.application.outbox, self.application.adapters, MAX_RETRACTIONS)
-
-    async def monitor(self) -> None:
-        if self.application.runtime.is_clock_confirmed():
-            await monitor_due(self.application.monitoring, self.application.adapters, MAX_MONITORED_ACCOUNTS)
-
-    async def check_logins(self) -> None:
-        if self.application.runtime.is_clock_confirmed():
-            await check_logins_due(self.application.login_health, self.application.adapters, MAX_MONITORED_ACCOUNTS)
-
-    async def run_maintenance(self) -> None:
-        await update_system_alerts(self.application.system_alerts)
-        await run_maintenance(self.application.maintenance)
-
-    async def write_checkpoint(self) -> None:
-        await write_checkpoint(self.application.audit, self.checkpoint_targets)
-
-    async def compact_journal(self) -> None:
-        await compact_journal(self.application.outbox.store)
-
-    async def prune(self) -> None:
-        kept_for = timedelta(days=self.application.settings.days_kept)
-        pruned = await prune(self.application.outbox.store, kept_for)
-        if pruned.deliveries or pruned.pictures:
-            log.info("pruned", **asdict(pruned))
-
     async def heartbeat(self) -> None:
-        """Give a sign of life; stop where an older database was put in place under us, which a person must accept."""
+        """Record that this worker runs; stop if an older database was put in place, which a person must accept."""
         if not await self.application.operator_actions.heartbeat():
             self.is_database_replaced = True
             self.stop_requested.set()
 
     async def load_initial_schedule(self) -> None:
-        """Do before the first call what file and settings ask for; what time alone brings within reach may wait."""
+        """Apply the file and the settings before the first call; what comes due by time alone may wait for its job."""
         await self.read_schedule()
         if await self.application.post_store.config_hash() != self.application.planner.config_hash:
             await self.plan()
 
+    async def try_initial_load(self) -> None:
+        """Load the schedule before the first call; a bug of ours there must not stop what is already filed.
+
+        The jobs try again, and alert people. Raises errors of the database and of files, and refusals.
+        """
+        try:
+            await self.load_initial_schedule()
+        except (PublisherError, SQLAlchemyError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 # new posts alone are concerned
+            log.exception("initial_load_failed", error=type(error).__name__)
+
     async def plan(self) -> None:
-        """File what has come within reach, from the version of the schedule that is in force now."""
+        """File the deliveries that have come within the planning window, from the active schedule version."""
         if not await self._can_plan():
             return
-        version = await self.application.post_store.schedule_version()
+        planner, post_store = self.application.planner, self.application.post_store
+        version = await post_store.schedule_version()
         try:
             if version != self.schedule_version:
                 self.schedule = None  # an old version must never be planned from once there is a newer one
-                self.schedule = await active_schedule(self.application.planner, str(self.schedule_file))
+                self.schedule = await active_schedule(planner, str(self.schedule_file))
                 self.schedule_version = version
             if self.schedule is not None:
-                await plan_window(self.application.planner, self.schedule, version)
-                await self.application.post_store.set_config_hash(self.application.planner.config_hash)
-        except ConcurrentUpdateError:  # another host has put a newer version in force, from which to plan
+                await plan_window(planner, self.schedule, version)
+                await post_store.set_config_hash(planner.config_hash)
+        except ConcurrentUpdateError:  # another host has activated a newer version, from which to plan
             await self.plan()
         except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
             await self._record_rejection(error)
 
     async def _can_plan(self) -> bool:
-        """Whether the clock is confirmed, and every host that is waited for has told what it has sent."""
+        """Return True if the clock is confirmed, and every awaited host has reported what it has sent."""
         if not self.application.runtime.is_clock_confirmed():
             self.has_waited_for_clock = True
             return False
-        return await can_plan(self.application.post_store.store.database)
+        return await can_plan(self.application.store.database)
 
     async def read_schedule(self) -> None:
-        """Put the file in force if it has changed and is whole; else the last good version stays, and it is told."""
+        """Activate the schedule file if it has changed; if it is invalid, alert people and keep the last good version."""
         version = await asyncio.to_thread(_file_version, self.schedule_file)
         if (self.has_read_file and version == self.read_file_version) or not await self._can_plan():
             return
@@ -193,20 +186,27 @@ class Daemon:
                 return
         self.has_read_file, self.read_file_version = True, version
         self.first_file_version = self.first_file_version or version
+        post_store = self.application.post_store
         try:
-            await self._activate_schedule()
+            text = await asyncio.to_thread(read_text, self.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
+            if text == await post_store.active_schedule_text():
+                await post_store.clear_rejection()
+                return
+            if version == self.first_file_version and await post_store.is_old_schedule(text):
+                raise RefusedError("schedule_superseded")  # noqa: TRY301 # handled like every other refusal of the file
+            filed = await apply_schedule(self.application.planner, text, str(self.schedule_file))
         except BaseException as error:
-            self.has_read_file = (
-                False  # what was in the way, such as a missing picture, may go without the file changing
-            )
+            self.has_read_file = False  # the cause, such as a missing picture, may go without the file changing
             if not isinstance(error, (InputError, RefusedError)):
                 raise
             await self._record_rejection(error)
+        else:
+            log.info("schedule_accepted", filed=filed)
 
     async def watch_schedule_file(self) -> None:
-        """Read the schedule again when its file has changed, until it lies still for a while.
+        """Read the schedule when its file changes, until there is no change for FILE_WATCH_TIMEOUT_SECONDS.
 
-        Where watching fails, the beat still reads it.
+        If the watch fails, the job `read_schedule` still reads the file.
         """
         watching = awatch(
             self.schedule_file.parent,
@@ -221,30 +221,18 @@ class Daemon:
                 if not changes:
                     return
                 if any(Path(path).name == self.schedule_file.name for _change, path in changes):
-                    await _run_logging_errors(self, self.read_schedule)
-                    await _run_logging_errors(self, self.plan)
-
-    async def _activate_schedule(self) -> None:
-        text = await asyncio.to_thread(read_text, self.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
-        if text == await self.application.post_store.active_schedule_text():
-            await self.application.post_store.clear_rejection()
-            return
-        if self.read_file_version == self.first_file_version and await self.application.post_store.is_old_schedule(
-            text
-        ):
-            raise RefusedError("schedule_superseded")
-        filed = await apply_schedule(self.application.planner, text, str(self.schedule_file))
-        log.info("schedule_accepted", filed=filed)
+                    await self.run_logged("read_schedule", self.read_schedule())
+                    await self.run_logged("plan", self.plan())
 
     async def report_template_problems(self) -> None:
-        """Alert people to templates with a fault: what is filed goes out, what needs them anew is refused."""
+        """Alert people to templates with an error: filed posts go out, new ones that need them are refused."""
         reason = self._format_problems(self.application.planner.post_renderer.templates.problems)
         if reason:
             log.warning("templates_invalid", reason=reason)
         await self.application.system_alerts.set_template_alert(reason)
 
     def _format_problems(self, problems: Sequence[Problem]) -> str:
-        """Put problems into words, a line each; what concerns several instants of a post alike is said once."""
+        """Format problems as text, one a line; a problem that several occurrences of a post share appears once."""
         return "\n".join(dict.fromkeys(map(self.messages.format_problem, problems)))
 
     async def _record_rejection(self, error: InputError | RefusedError) -> None:
@@ -255,9 +243,60 @@ class Daemon:
         log.warning("reload_refused", reason=reason)
         await self.application.post_store.record_rejection(reason)
 
+    async def run_logged(self, name: str, work: Awaitable[int | None]) -> None:
+        """Await a job's work. An error is logged and does not end the daemon; repeated ones alert people."""
+        await self.application.system_alerts.jobs.run(name, work, event="job_failed")
+
+    async def run_job(self, job: Job) -> None:
+        """Run one job in a task of its own, for which a stop waits."""
+        task = asyncio.create_task(self.run_logged(job.name, job.run()))
+        self.running_jobs.add(task)
+        task.add_done_callback(self.running_jobs.discard)
+        with contextlib.suppress(asyncio.CancelledError):  # when the loop is closed, if it outlasts the shutdown
+            await task
+
+
+def build_jobs(daemon: Daemon) -> Sequence[Job]:
+    """Return the jobs of a daemon; the first times let what becomes due be sent right after."""
+    app, stop = daemon.application, daemon.stop_requested
+    checkpoint_targets = build_checkpoint_targets(app.settings)
+
+    async def maintain() -> None:
+        await update_system_alerts(app.system_alerts)
+        await run_maintenance(app.maintenance)
+
+    async def check_logins() -> None:
+        if app.runtime.is_clock_confirmed():
+            await check_logins_due(app.login_health, app.adapters, MAX_MONITORED_ACCOUNTS)
+
+    async def monitor() -> None:
+        if app.runtime.is_clock_confirmed():
+            await monitor_due(app.monitoring, app.adapters, MAX_MONITORED_ACCOUNTS)
+
+    async def prune_old() -> None:
+        pruned = await prune(app.store, timedelta(days=app.settings.days_kept))
+        if pruned.deliveries or pruned.pictures:
+            log.info("pruned", **asdict(pruned))
+
+    return (
+        Job("confirm_clock", daemon.confirm_clock, 0.0, 1.0),
+        Job("run_maintenance", maintain, 0.0, 1.0),
+        Job("send", lambda: send_due(app.outbox, app.adapters, MAX_SENDS, stop), 0.1, 0.5),
+        Job("reconcile", lambda: reconcile_due(app.outbox, app.adapters, MAX_READBACKS, stop.is_set), 0.2, 1.0),
+        Job("retract", lambda: retract_due(app.outbox, app.adapters, MAX_RETRACTIONS), 0.3, 1.0),
+        Job("read_schedule", daemon.read_schedule, 20.0, 20.0),
+        Job("plan", daemon.plan, 2.0, 60.0),
+        Job("heartbeat", daemon.heartbeat, 5.0, 5.0),
+        Job("check_logins", check_logins, 5.0, 30.0),
+        Job("monitor", monitor, 30.0, 15.0),
+        Job("write_checkpoint", lambda: write_checkpoint(app.audit, checkpoint_targets), 10.0, 300.0),
+        Job("compact_journal", lambda: compact_journal(app.store), 120.0, 86400.0),
+        Job("prune", prune_old, 180.0, 86400.0),
+    )
+
 
 class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no types
-    """A beat so many seconds after the last one; a clock that was set ahead lets none be made up for."""
+    """Fires at an interval after the last run; after a forward clock jump no missed run is made up for."""
 
     def __init__(self, first_seconds: float, seconds: float) -> None:
         self.interval = timedelta(seconds=seconds)
@@ -267,23 +306,18 @@ class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no 
         return now + self.interval
 
 
-SidecarFactory = Callable[[Application], contextlib.AbstractAsyncContextManager[None]]
+def _ignore_report(_code: str, /, **_facts: object) -> None:
+    return
 
 
 async def run(
-    settings: Settings,
-    runtime: Runtime,
-    *,
-    once: bool = False,
-    on_ready: Callable[[], None] | None = None,
-    sidecar: SidecarFactory | None = None,
+    settings: Settings, runtime: Runtime, *, once: bool = False, report: Callable[..., None] = _ignore_report
 ) -> int:
     """Run the daemon until it is asked to stop, or, with `once`, until all that is due now is settled.
 
-    `beside` is what runs in the same process as long as the daemon does, unless that ends by itself.
-
-    Returns 0, or with `once` 1 when something was held, failed or expired. Raises RefusedError where going on would
-    be unsafe, SettingsError where settings are wrong.
+    `report` is called with a message code and its facts: when the daemon has started, and whether it listens for
+    callbacks. Returns 0, or with `once` 1 when something was held, failed or expired. Raises RefusedError if going on
+    would be unsafe, SettingsError if settings are wrong.
     """
     require_safe_permissions(settings)
     async with contextlib.AsyncExitStack() as stack:
@@ -291,12 +325,14 @@ async def run(
         application = await stack.enter_async_context(open_application(settings, runtime, can_send=True))
         daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), runtime.now())
         stack.push_async_callback(daemon.clock_check.stop)
-        _stop_on_signals(daemon)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, daemon.stop_requested.set)
         skew = await application.system_alerts.measure_clock_skew()
         if abs(skew) > MAX_CLOCK_SKEW:
             raise RefusedError("clock_skew", **await application.system_alerts.alert_clock_skew(skew))
         await daemon.clock_check.confirm()
-        expired_leases = await expire_own_leases(application.maintenance)
+        # Leases of this worker's previous process: the process lock proves that it is gone.
+        expired_leases = await application.maintenance.expire_own_leases()
         log.info("own_leases_expired", leases=expired_leases)
         if not await application.operator_actions.register_worker():
             raise RefusedError("database_replaced")
@@ -306,85 +342,57 @@ async def run(
         for account, error in find_unreadable_secrets(settings, manual_accounts).items():
             await application.operator_actions.pause_account(account, MAINTENANCE, error.code)
         await daemon.report_template_problems()
-        await _try_initial_load(daemon)
-        _freeze_gc()
-        if on_ready is not None:
-            on_ready()
+        await daemon.try_initial_load()
+        freeze_gc()
+        report("run_started", workspace=settings.workspace, environment=settings.environment.value, pid=os.getpid())
         if once:
-            exit_code = await _run_once(daemon)
+            exit_code = await run_once(daemon)
         else:
-            async with sidecar(application) if sidecar else contextlib.nullcontext():
-                exit_code = await _run_until_stopped(daemon)
+            async with serve_callbacks(application, report):
+                await run_until_stopped(daemon)
+            exit_code = 0
         if daemon.is_database_replaced:
             raise RefusedError("database_replaced")
-        await _run_logging_errors(daemon, daemon.write_checkpoint)
+        await daemon.run_logged("write_checkpoint", daemon.jobs["write_checkpoint"].run())
         await application.operator_actions.deregister_worker()
         return exit_code
 
 
-async def _try_initial_load(daemon: Daemon) -> None:
-    """Prepare for the first call; where a mistake of ours prevents it, what is filed goes out all the same.
-
-    The beats try again, and alert people. Raises what the database, a file or a refusal raises.
-    """
-    try:
-        await daemon.load_initial_schedule()
-    except (PublisherError, SQLAlchemyError, OSError):
-        raise
-    except Exception as error:  # noqa: BLE001 # new posts alone are concerned
-        log.exception("initial_load_failed", error=type(error).__name__)
-
-
-def _freeze_gc() -> None:
-    """Set aside what start-up made for good: walking through it all would stop a burst of calls for 0.1 s."""
+def freeze_gc() -> None:
+    """Exclude start-up objects from garbage collection: a full collection would pause a burst of calls for 0.1 s."""
     gc.collect()
     gc.freeze()
 
 
-async def _run_until_stopped(daemon: Daemon) -> int:
+async def run_until_stopped(daemon: Daemon) -> None:
+    """Run all jobs at their intervals until a stop is requested, then wait for those that have begun."""
     scheduler = AsyncIOScheduler(timezone="UTC")
-    jobs = [
-        (daemon.confirm_clock, 0.0, 1.0),
-        (daemon.run_maintenance, 0.0, 1.0),
-        (daemon.send, 0.1, 0.5),
-        (daemon.reconcile, 0.2, 1.0),
-        (daemon.retract, 0.3, 1.0),
-        (daemon.read_schedule, 20.0, 20.0),
-        (daemon.plan, 2.0, 60.0),
-        (daemon.heartbeat, 5.0, 5.0),
-        (daemon.check_logins, 5.0, 30.0),
-        (daemon.monitor, 30.0, 15.0),
-        (daemon.write_checkpoint, 10.0, 300.0),
-        (daemon.compact_journal, 120.0, 86400.0),
-        (daemon.prune, 180.0, 86400.0),
-    ]  # each verb, the seconds to its first beat, and those between two: what ripens is delivered right after
     now = datetime.now(UTC)
-    for run_job, first, seconds in jobs:
+    for job in daemon.jobs.values():
         scheduler.add_job(
-            _run_job,
-            MonotonicTrigger(first, seconds),
-            args=(daemon, run_job),
-            next_run_time=now + timedelta(seconds=first),
+            daemon.run_job,
+            MonotonicTrigger(job.first_after_seconds, job.interval_seconds),
+            args=(job,),
+            next_run_time=now + timedelta(seconds=job.first_after_seconds),
             coalesce=True,
             max_instances=1,
             misfire_grace_time=None,
         )
     scheduler.start()
     clock_task = asyncio.create_task(_fix_job_times(scheduler))
-    watch_task = asyncio.create_task(_watch_file_until_stopped(daemon))
+    watch_task = asyncio.create_task(watch_file_until_stopped(daemon))
     await daemon.stop_requested.wait()
     log.info("stopping")
     clock_task.cancel()
-    scheduler.pause()  # to shut it down would cancel beats, even one that has only been asked for
+    scheduler.pause()  # a shutdown would cancel jobs, even one that has only been submitted
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SHUTDOWN_TIMEOUT_SECONDS):
             await asyncio.wait([watch_task])
             await asyncio.wait(daemon.running_jobs or [watch_task])
-    return 0
 
 
 async def _fix_job_times(scheduler: AsyncIOScheduler) -> None:
-    """Let beats that a clock set back has moved far into the future come at once."""
+    """Run at once the jobs that a clock set back has moved far into the future."""
     while True:
         await asyncio.sleep(JOB_TIME_CHECK_SECONDS)
         now = datetime.now(UTC)
@@ -393,47 +401,24 @@ async def _fix_job_times(scheduler: AsyncIOScheduler) -> None:
                 job.modify(next_run_time=now)
 
 
-async def _run_job(daemon: Daemon, job: Callable[[], Awaitable[int | None]]) -> None:
-    """Run one verb; what goes wrong is logged, and tried again at the next beat."""
-    task = asyncio.create_task(_run_logging_errors(daemon, job))
-    daemon.running_jobs.add(task)
-    task.add_done_callback(daemon.running_jobs.discard)
-    with contextlib.suppress(asyncio.CancelledError):  # when the loop is closed, if it has outlasted the grace
-        await task
-
-
-async def _run_logging_errors(daemon: Daemon, job: Callable[[], Awaitable[int | None]]) -> None:
-    """Run one verb; a failed one must not end the daemon, and people are alerted to one that fails every time."""
-    await daemon.application.system_alerts.jobs.run(job.__name__, job(), event="job_failed")
-
-
-async def _watch_file_until_stopped(daemon: Daemon) -> None:
-    """Watch the schedule's file until the daemon stops: whenever that has ended or failed, it is begun again."""
+async def watch_file_until_stopped(daemon: Daemon) -> None:
+    """Watch the schedule file until the daemon stops; a watch that has ended or failed is restarted."""
     while not daemon.stop_requested.is_set():
         again_at = asyncio.get_running_loop().time() + FILE_WATCH_RETRY_SECONDS
-        await _run_logging_errors(daemon, daemon.watch_schedule_file)
+        await daemon.run_logged("watch_schedule_file", daemon.watch_schedule_file())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(again_at):
                 await daemon.stop_requested.wait()
 
 
-async def _run_once(daemon: Daemon) -> int:
-    """Do all that is due now, then follow it until nothing is in doubt."""
+async def run_once(daemon: Daemon) -> int:
+    """Do all that is due now until no outcome is unknown. Return 1 if something needs a person, else 0."""
     await daemon.plan()
     while not daemon.stop_requested.is_set():
-        for job in (
-            daemon.confirm_clock,
-            daemon.heartbeat,
-            daemon.reconcile,
-            daemon.retract,
-            daemon.run_maintenance,
-            daemon.send,
-        ):
-            with contextlib.suppress(
-                ExceptionGroup
-            ):  # single deliveries failed, which is logged: time ends their doubt
-                await job()
-        if await _is_idle(daemon):
+        for name in ONCE_JOBS:
+            with contextlib.suppress(ExceptionGroup):  # single deliveries failed, which is logged; time resolves them
+                await daemon.jobs[name].run()
+        if await _is_idle(daemon.application):
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stop_requested.wait(), timeout=0.5)
@@ -441,20 +426,18 @@ async def _run_once(daemon: Daemon) -> int:
     return int(any(alert.at >= daemon.started_at and alert.code != "manual_task_waiting" for alert in alerts))
 
 
-async def _is_idle(daemon: Daemon) -> bool:
-    """Whether nothing is in doubt but what people have in hand, and nothing due may go within the next minute.
+async def _is_idle(application: Application) -> bool:
+    """Return True if only people's manual tasks are unsettled, and nothing may be sent within ONCE_MAX_WAIT.
 
-    A clock in doubt lets nobody say, until people are alerted that it stays so.
+    While the clock is unconfirmed that cannot be known, until people are alerted that it stays so.
     """
-    if not daemon.application.runtime.is_clock_confirmed():
-        return daemon.application.system_alerts.has_clock_alert
-    if any(
-        not parse_manual_task(item.ticket)
-        for item in await daemon.application.queries.deliveries(states=UNSETTLED_STATES)
-    ):
+    if not application.runtime.is_clock_confirmed():
+        return application.system_alerts.has_clock_alert
+    unsettled = await application.queries.deliveries(states=UNSETTLED_STATES)
+    if any(not parse_manual_task(item.ticket) for item in unsettled):
         return False
-    next_at = await daemon.application.outbox.next_due_at()
-    return next_at is None or next_at > daemon.application.runtime.now() + ONCE_MAX_WAIT
+    next_at = await application.outbox.next_due_at()
+    return next_at is None or next_at > application.runtime.now() + ONCE_MAX_WAIT
 
 
 def _file_version(file: Path) -> FileVersion | None:
@@ -464,9 +447,3 @@ def _file_version(file: Path) -> FileVersion | None:
         return None
     changed_at = datetime.fromtimestamp(found.st_mtime, UTC)
     return FileVersion(modified_at=changed_at, size=found.st_size, inode=found.st_ino)
-
-
-def _stop_on_signals(daemon: Daemon) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stop_requested.set)

@@ -46,6 +46,7 @@ class Application:
 
     settings: Settings
     runtime: Runtime
+    store: Store
     outbox: Outbox
     maintenance: Maintenance
     post_store: PostStore
@@ -90,6 +91,7 @@ def _build_application(offline_app: OfflineApp, store: Store) -> Application:
     return Application(
         settings=settings,
         runtime=store.runtime,
+        store=store,
         outbox=Outbox(store),
         maintenance=Maintenance(store),
         post_store=post_store,

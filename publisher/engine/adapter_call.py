@@ -1,4 +1,4 @@
-"""The wall round an adapter: whatever escapes it is a bug, and costs certainty, never the daemon."""
+"""Call an adapter with a timeout. Any exception becomes Unknown, so an adapter bug cannot crash the daemon."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -14,22 +14,19 @@ A = TypeVar("A")
 
 
 async def call_adapter(call: Awaitable[A], time_limit: timedelta) -> A | Unknown:
-    """Wait for an adapter's answer, at most so long, and take it without secrets. Never raises.
+    """Await an adapter's call for at most `time_limit`, and return its result with secrets redacted. Never raises.
 
-    Its reason may be the platform's own words, and a platform, or a proxy on the way, may repeat what it was sent.
+    The result's reason may be the platform's own text, and a platform, or a proxy, may repeat what it was sent.
     """
     try:
         async with asyncio.timeout(time_limit.total_seconds()):
-            return _redact_reason(await call)
+            result = await call
+        reason = getattr(result, "reason", None)
+        return (
+            cast("A", replace(cast("Any", result), reason=redact_text(reason))) if isinstance(reason, str) else result
+        )
     except TimeoutError:
         return Unknown(reason="time_limit")
     except Exception as error:  # noqa: BLE001 # an adapter's bug must not cost the truth about its call
         log.exception("adapter_failed", error=type(error).__name__)
         return Unknown(reason="adapter_failed")
-
-
-def _redact_reason(answer: A) -> A:
-    reason = getattr(answer, "reason", None)
-    if not isinstance(reason, str):
-        return answer
-    return cast("A", replace(cast("Any", answer), reason=redact_text(reason)))

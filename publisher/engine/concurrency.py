@@ -1,4 +1,4 @@
-"""Work that is taken up as there is room for it: what is slow holds up nothing but itself."""
+"""Run work concurrently with a limit: a slow item delays only itself."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -10,21 +10,21 @@ from publisher.store.jobs import is_outage
 T = TypeVar("T")
 
 REFILL_SECONDS, IDLE_SECONDS = 0.02, 0.1
-"""Seconds until more is taken: soon when there was more to take than room, later when all that there was is taken."""
+"""How soon more is taken: REFILL if there may be more than there was room for, else IDLE."""
 
 
 async def gather_logged(jobs: Iterable[Awaitable[None]], event: str) -> int:
-    """Do all these at once. What fails is logged by that name, and concerns no other. Returns how many.
+    """Run all jobs at once and return their number. A failure is logged as `event` and does not affect the others.
 
     Raises ExceptionGroup of the last failure once all have ended.
     """
-    answers = await asyncio.gather(*jobs, return_exceptions=True)
+    results = await asyncio.gather(*jobs, return_exceptions=True)
     failure: Exception | None = None
-    for error in filter(None, answers):
+    for error in filter(None, results):
         failure = _log_failure(event, error, failure)
     if failure is not None:
         raise ExceptionGroup(event, [failure])
-    return len(answers)
+    return len(results)
 
 
 async def run_bounded(
@@ -34,10 +34,10 @@ async def run_bounded(
     event: str,
     batch_size: int | None = None,
 ) -> int:
-    """Take things and work on each, at most `most` at once, until there is nothing left to take. Returns how many.
+    """Take items and work on each, at most `limit` at once, until there is nothing left to take. Return their number.
 
-    No more than a `portion` is taken together, so that the first are worked on while others are still being taken.
-    What has begun is always waited for. What fails is logged by that name, and concerns no other.
+    At most `batch_size` are taken at a time, so that the first are worked on while others are still being taken.
+    Work that has begun is always awaited. A failure is logged as `event` and does not affect the others.
 
     Raises ExceptionGroup of the last failure once nothing is left to take, and at once what `take` raises.
     """
@@ -47,16 +47,16 @@ async def run_bounded(
     try:
         while True:
             room = min(limit - len(running), batch_size or limit)
-            things = await take(room) if room else ()
-            running |= {asyncio.create_task(work(thing)) for thing in things}
-            taken += len(things)
+            items = await take(room) if room else ()
+            running |= {asyncio.create_task(work(item)) for item in items}
+            taken += len(items)
             if not running:
                 break
-            done, running = await asyncio.wait(running, timeout=REFILL_SECONDS if len(things) == room else IDLE_SECONDS)
+            done, running = await asyncio.wait(running, timeout=REFILL_SECONDS if len(items) == room else IDLE_SECONDS)
             for error in filter(None, (task.exception() for task in done)):
                 failure = _log_failure(event, error, failure)
     finally:
-        if running:  # taking failed; what has begun is still waited for
+        if running:  # taking failed; work that has begun is still awaited
             await asyncio.wait(running)
     if failure is not None:
         raise ExceptionGroup(event, [failure])
@@ -64,9 +64,9 @@ async def run_bounded(
 
 
 def _log_failure(event: str, error: BaseException, previous: Exception | None) -> Exception | None:
-    """Log a failure. Returns the one to raise in the end: the last, but an outage of the database only without others.
+    """Log a failure and return the one to raise at the end: the last, but a database outage only if there is no other.
 
-    No more than one is kept: each holds on to all that was in work when it was raised.
+    Only one is kept, as each refers to everything that was in work when it was raised.
     """
     log.error(event, exc_info=error)
     if not isinstance(error, Exception) or (previous is not None and is_outage(error)):

@@ -1,4 +1,4 @@
-"""All reading of platforms: doubts are ended here, reviews followed."""
+"""Read platforms to resolve unknown outcomes, and to follow posts that a platform still reviews."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -6,7 +6,7 @@ from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.events import RECONCILER
-from publisher.domain.rendered import DeliveryId, SendRequest
+from publisher.domain.rendered import DeliveryId
 from publisher.domain.results import ReadbackResult, Unknown, result_code
 from publisher.engine.adapter_call import call_adapter
 from publisher.engine.concurrency import run_bounded
@@ -14,16 +14,16 @@ from publisher.runtime.logs import log
 from publisher.store.deliveries.outbox import Outbox, PendingReadback
 
 READBACK_BATCH = 50
-"""So many doubts are prepared together: thousands would keep the first read waiting for a second."""
+"""How many unknown outcomes are prepared together: thousands would delay the first read by a second."""
 
 
 async def reconcile_due(
     outbox: Outbox, adapters: Mapping[AccountId, Adapter], limit: int, is_stopping: Callable[[], bool] = bool
 ) -> int:
-    """Take the reads that are due, at most `most` at once, and write down what they show, until none is or it stops.
+    """Make the reads that are due, at most `limit` at once, and record the results, until none is left or it stops.
 
-    One that cannot be written down is not taken again before the next time. Returns how many were taken. Raises
-    ExceptionGroup of the last failure once all else is done.
+    One whose result cannot be recorded is not read again in this run. Returns how many were made. Raises ExceptionGroup
+    of the last failure once all else is done.
     """
     running: set[DeliveryId] = set()
 
@@ -42,35 +42,28 @@ async def reconcile_due(
 
 
 async def reconcile(unknown: PendingReadback, outbox: Outbox, adapter: Adapter) -> None:
-    """Take one read for one delivery."""
-    runtime = outbox.store.runtime
+    """Read one delivery's account and record the result."""
+    runtime, timing = outbox.store.runtime, outbox.store.timing(unknown.delivery.account)
     await runtime.hit_failpoint("reconcile.before_read")
     began = runtime.monotonic()
-    finding = await call_adapter(
-        read_back(unknown, adapter), outbox.store.timing(unknown.delivery.account).lease_timeout
-    )
+    result = await call_adapter(read_back(unknown, adapter), timing.lease_timeout)
     await runtime.hit_failpoint("reconcile.after_read")
     if unknown.delivery.state is State.SUBMITTED:
         await runtime.hit_failpoint("submitted.after_poll")
-    after = await outbox.record_readback(unknown, finding, RECONCILER, began)
+    after = await outbox.record_readback(unknown, result, RECONCILER, began)
     log.info(
         "readback_done",
         post=after.key.post,
         account=after.account,
-        finding=result_code(finding),
+        finding=result_code(result),
         state=after.state.value,
         reason=after.reason,
     )
 
 
 async def read_back(unknown: PendingReadback, adapter: Adapter) -> ReadbackResult:
-    """Read what became of a delivery: by its ticket where the platform gave one, else in the account's list."""
+    """Check a submitted delivery by its ticket if the platform gave one; else look for its post on the account."""
     delivery = unknown.delivery
     if delivery.ticket is not None and delivery.state is State.SUBMITTED and parse_manual_task(delivery.ticket) is None:
         return await adapter.check_ticket(delivery.ticket)
-    return await find_sent_post(adapter, unknown.request) if unknown.request else Unknown(reason="nothing_sent")
-
-
-async def find_sent_post(adapter: Adapter, request: SendRequest) -> ReadbackResult:
-    """Take one complete look at the account for a parcel's post."""
-    return await adapter.find_post(request)
+    return await adapter.find_post(unknown.request) if unknown.request else Unknown(reason="nothing_sent")

@@ -1,4 +1,4 @@
-"""published -> gone, confirmed."""
+"""Retract published posts, and confirm that they are gone."""
 
 from collections.abc import Mapping
 
@@ -14,42 +14,41 @@ from publisher.store.deliveries.outbox import Outbox, PendingReadback
 
 
 async def retract_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], limit: int) -> int:
-    """Go on with the retractions whose time has come. Returns how many.
+    """Continue the retractions that are due. Return how many.
 
     Raises ExceptionGroup of the last failure once all have ended.
     """
     unknowns = await outbox.due_readbacks([State.RETRACTING], limit)
-    removals = (_retract(unknown, outbox, adapters[unknown.delivery.account]) for unknown in unknowns)
-    return await gather_logged(removals, "retraction_failed")
+    retractions = (retract_delivery(unknown, outbox, adapters[unknown.delivery.account]) for unknown in unknowns)
+    return await gather_logged(retractions, "retraction_failed")
 
 
-async def _retract(unknown: PendingReadback, outbox: Outbox, adapter: Adapter) -> None:
-    runtime = outbox.store.runtime
+async def retract_delivery(unknown: PendingReadback, outbox: Outbox, adapter: Adapter) -> None:
+    """Make one call for one retraction, and record its result."""
+    runtime, timing = outbox.store.runtime, outbox.store.timing(unknown.delivery.account)
     await runtime.hit_failpoint("retract.before_call")
     began = runtime.monotonic()
-    answer = await call_adapter(
-        _delete_post(unknown, adapter), outbox.store.timing(unknown.delivery.account).lease_timeout
-    )
+    result = await call_adapter(delete_or_find_post(unknown, adapter), timing.lease_timeout)
     await runtime.hit_failpoint("retract.after_call")
-    after = await outbox.record_readback(unknown, answer, RETRACTOR, began)
+    after = await outbox.record_readback(unknown, result, RETRACTOR, began)
     log.info(
         "retraction_attempted",
         post=after.key.post,
         account=after.account,
-        answer=result_code(answer),
+        answer=result_code(result),
         state=after.state.value,
     )
 
 
-async def _delete_post(unknown: PendingReadback, adapter: Adapter) -> ReadbackResult | DeletionResult:
-    """Take down what we know to be live; else, or where we have only people's word, first find out what is."""
+async def delete_or_find_post(unknown: PendingReadback, adapter: Adapter) -> ReadbackResult | DeletionResult:
+    """Delete a post that the platform has confirmed as published; look for any other first."""
     receipt = unknown.delivery.receipt
     if receipt is not None and not receipt.is_manually_confirmed:
         return await adapter.retract(receipt)
     if unknown.delivery.ticket is not None and parse_manual_task(unknown.delivery.ticket) is None:
-        finding = await adapter.check_ticket(unknown.delivery.ticket)
+        found = await adapter.check_ticket(unknown.delivery.ticket)
     elif unknown.request is not None:
-        finding = await adapter.find_post(unknown.request)
-    else:  # no call was ever made: nothing but people's word can say that it is live
+        found = await adapter.find_post(unknown.request)
+    else:  # no call was ever made: only a person's confirmation can say that it is published
         return Unknown(reason="manually_confirmed", is_beyond_list=True) if receipt else Deleted()
-    return Deleted() if isinstance(finding, Rejected) and receipt else finding
+    return Deleted() if isinstance(found, Rejected) and receipt else found

@@ -1,14 +1,13 @@
-"""claim -> intend -> one call -> settle."""
+"""Send due deliveries: claim, record the intent, make one call, record the outcome."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Lease
 from publisher.domain.rendered import SendRequest
-from publisher.domain.results import Outcome, result_code
+from publisher.domain.results import result_code
 from publisher.engine.adapter_call import call_adapter
 from publisher.engine.concurrency import run_bounded
 from publisher.runtime.logs import log
@@ -20,11 +19,11 @@ from publisher.store.deliveries.outbox import Outbox
 async def send_due(
     outbox: Outbox, adapters: Mapping[AccountId, Adapter], limit: int, stop_requested: asyncio.Event
 ) -> int:
-    """Deliver what is due, at most `most` at once, until nothing is left or the daemon stops. Returns how many.
+    """Send what is due, at most `limit` at once, until nothing is left or a stop is requested. Return how many.
 
-    Calls that have begun are always waited for: only their own deadline ends them. One that could not be written down
-    stays announced, and becomes a doubt when its lease ends; the others are not concerned. Raises ExceptionGroup
-    of the last failure once all else is done.
+    Calls that have begun are always awaited: only their own timeout ends them. If an outcome could not be recorded, the
+    intent stays, and the outcome becomes unknown when the lease expires; the others are not affected. Raises
+    ExceptionGroup of the last failure once all else is done.
     """
 
     async def take(room: int) -> Sequence[Lease]:
@@ -39,11 +38,10 @@ async def send_due(
 async def send_delivery(
     lease: Lease, outbox: Outbox, adapters: Mapping[AccountId, Adapter], stop_requested: asyncio.Event
 ) -> None:
-    """Carry one lease to its end: wait for the instant, announce, call once, write down what came of it."""
-    runtime = outbox.store.runtime
-    await runtime.sleep_until(
-        min(lease.due_at, runtime.now() + PREPARE_AHEAD)
-    )  # a clock may have been set back meanwhile
+    """Send one claimed delivery: wait until it is due, record the intent, call once, record the outcome."""
+    store = outbox.store
+    # The clock may have been set back since the claim: never wait longer than claims are made ahead.
+    await store.runtime.sleep_until(min(lease.due_at, store.runtime.now() + PREPARE_AHEAD))
     if stop_requested.is_set():
         await outbox.release(lease)
         return
@@ -51,9 +49,8 @@ async def send_delivery(
         case Declined(guard=guard):
             log.info("attempt_declined", delivery=lease.delivery, account=lease.account, guard=guard)
         case SendRequest() as request:
-            outcome = await publish_once(
-                adapters[lease.account], request, outbox.store.timing(lease.account).lease_timeout
-            )
+            timeout = store.timing(lease.account).lease_timeout
+            outcome = await call_adapter(adapters[lease.account].publish(request), timeout)
             after = await outbox.record_outcome(lease, outcome)
             log.info(
                 "attempt_finished",
@@ -64,8 +61,3 @@ async def send_delivery(
                 state=after.state.value,
                 reason=after.reason,
             )
-
-
-async def publish_once(adapter: Adapter, request: SendRequest, time_limit: timedelta) -> Outcome:
-    """Let the adapter make its one call. Never raises."""
-    return await call_adapter(adapter.publish(request), time_limit)

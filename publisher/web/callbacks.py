@@ -127,7 +127,7 @@ LISTEN_BACKLOG = 4096
 
 
 @contextlib.asynccontextmanager
-async def serve_callbacks(application: Application, report: Callable[[str, str], None]) -> AsyncIterator[None]:
+async def serve_callbacks(application: Application, report: Callable[..., None]) -> AsyncIterator[None]:
     """Listen for platforms' messages, if the settings say where.
 
     `told` hears how it went, as a code and the address. A place that cannot be had stops nothing: whatever the
@@ -141,10 +141,10 @@ async def serve_callbacks(application: Application, report: Callable[[str, str],
         listening_socket = await asyncio.to_thread(bind_socket, listen)
     except OSError as error:
         log.error("callbacks_listen_failed", listen=listen, error=error.strerror or type(error).__name__)
-        report("callbacks_listen_failed", listen)
+        report("callbacks_listen_failed", address=listen)
         yield
         return
-    report("callbacks_listening", listen)
+    report("callbacks_listening", address=listen)
     handler = CallbackHandler(
         find_endpoint=make_endpoint_finder(application.settings),
         check_now=lambda endpoint, hint: check_now(application.outbox, endpoint, hint),

@@ -8,7 +8,6 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from publisher.engine.maintenance import expire_own_leases
 from publisher.engine.planner import active_schedule, plan_window
 from publisher.store.recovery.setup import check_integrity
 from tests.bench.books import application, file_schedule
@@ -76,7 +75,7 @@ async def _start(folder: Path) -> tuple[float, float]:
     """Open the whole as a daemon does, end what a death left, and plan; give what that costs, and planning again."""
     began = time.process_time()
     async with application(folder, can_send=True) as opened:
-        await expire_own_leases(opened.maintenance)
+        await opened.maintenance.expire_own_leases()
         schedule = await active_schedule(opened.planner, "schedule.toml")
         if schedule is None:
             raise AssertionError(schedule)

@@ -48,10 +48,8 @@ async def run_for_a_day(folder, *, prunes=False):
     """Start as a daemon does, and let each beat come that may call, file or tell."""
     async with daemon_of(folder) as daemon:
         await daemon.load_initial_schedule()
-        for beat in (daemon.plan, daemon.run_maintenance, daemon.send, daemon.reconcile, daemon.retract):
-            await beat()
-        if prunes:
-            await daemon.prune()
+        for job in ("plan", "run_maintenance", "send", "reconcile", "retract", *(["prune"] if prunes else [])):
+            await daemon.jobs[job].run()
 
 
 @pytest.fixture

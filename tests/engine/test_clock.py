@@ -15,7 +15,7 @@ from publisher.domain.policy import CRASH_RETRY_SPREAD
 from publisher.domain.post import PostId
 from publisher.domain.results import Deleted, Published, RateLimited, Unknown
 from publisher.engine.decisions import named_person
-from publisher.engine.maintenance import expire_own_leases, run_maintenance, update_system_alerts
+from publisher.engine.maintenance import run_maintenance, update_system_alerts
 from publisher.engine.sender import send_delivery, send_due
 from publisher.i18n import Messages
 from publisher.store.db.mappers import LOGIN, LOGIN_HEALTH, MONITOR_SCHEDULE, PAUSE
@@ -334,7 +334,7 @@ async def restarted(open_desk, world, jump):
     world.mark_clock_unconfirmed()
     world.clock_jumps.clear()
     desk = await open_desk()
-    await expire_own_leases(desk.maintenance)
+    await desk.maintenance.expire_own_leases()
     return desk
 
 

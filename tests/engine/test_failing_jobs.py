@@ -19,7 +19,7 @@ import publisher.engine.retractor
 import publisher.engine.sender
 from publisher.app.application import open_application
 from publisher.config import parse_settings
-from publisher.daemon import Daemon, _run_job, _run_once, _try_initial_load, _watch_file_until_stopped
+from publisher.daemon import Daemon, Job, run_once, watch_file_until_stopped
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import State
 from publisher.domain.results import Healthy
@@ -52,6 +52,11 @@ async def alerts(board):
     return [(alert.code, alert.facts["job"], alert.facts["number"]) for alert in await board.alerts()]
 
 
+def plan_job(work):
+    """Give a job of the planner's name."""
+    return Job("plan", work, 0.0, 1.0)
+
+
 def broken(times):
     """Give a beat that fails so many times."""
     left = iter(range(times))
@@ -69,7 +74,7 @@ async def test_i10_a_beat_that_fails_every_time_is_an_alert_until_it_works(tmp_p
         board, plan, told = daemon.application.queries, broken(5), []
         since = world.now().isoformat()
         for _ in range(6):
-            await _run_job(daemon, plan)
+            await daemon.run_job(plan_job(plan))
             world.advance_time(timedelta(minutes=1))
             told.append(await alerts(board))
             if told[-1]:
@@ -86,10 +91,10 @@ async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world,
     async with daemon_of(tmp_path, world) as daemon:
         monkeypatch.setattr(publisher.daemon, "active_schedule", stumble)
         for _ in range(FAILURES_BEFORE_ALERT):
-            await _run_job(daemon, daemon.plan)
+            await daemon.run_job(daemon.jobs["plan"])
         assert await alerts(daemon.application.queries) == [("job_failing", "plan", "3")]
         monkeypatch.undo()
-        await _run_job(daemon, daemon.plan)
+        await daemon.run_job(daemon.jobs["plan"])
         assert await alerts(daemon.application.queries) == []
 
 
@@ -100,12 +105,12 @@ async def test_i9_a_mistake_in_planning_keeps_no_daemon_from_starting(tmp_path, 
     async def stumble(*_args):
         raise KeyError("p")
 
-    def stop():
+    def stop(_code, **_facts):
         started.append(True)
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(publisher.daemon.Daemon, "read_schedule", stumble)
-    assert await publisher.daemon.run(parse_settings(SETTINGS, workspace=tmp_path), world, on_ready=stop) == 0
+    assert await publisher.daemon.run(parse_settings(SETTINGS, workspace=tmp_path), world, report=stop) == 0
     assert started == [True]
 
 
@@ -114,9 +119,9 @@ async def test_a_file_that_could_not_be_read_at_the_start_is_read_by_the_beats(t
     save(tmp_path, world)
     monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(KeyError("p")))
     async with daemon_of(tmp_path, world) as daemon:
-        await _try_initial_load(daemon)
+        await daemon.try_initial_load()
         assert await daemon.application.post_store.active_schedule_text() is None
-        await _run_job(daemon, daemon.read_schedule)
+        await daemon.run_job(daemon.jobs["read_schedule"])
         assert await daemon.application.post_store.active_schedule_text() == entry("p")
 
 
@@ -155,7 +160,7 @@ async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_bea
     monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(error))
     async with daemon_of(tmp_path, world) as daemon:
         for _ in range(2):
-            await _run_job(daemon, daemon.read_schedule)
+            await daemon.run_job(daemon.jobs["read_schedule"])
         assert await daemon.application.post_store.active_schedule_text() == entry("p")
 
 
@@ -169,7 +174,7 @@ async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, world, m
     monkeypatch.setattr(publisher.daemon, "apply_schedule", stumble)
     async with daemon_of(tmp_path, world) as daemon:
         for _ in range(FAILURES_BEFORE_ALERT):
-            await _run_job(daemon, daemon.read_schedule)
+            await daemon.run_job(daemon.jobs["read_schedule"])
         assert await alerts(daemon.application.queries) == [("job_failing", "read_schedule", "3")]
 
 
@@ -179,7 +184,7 @@ async def test_single_failures_of_a_beat_are_no_alert(tmp_path, world):
         for _ in range(5):
             plan = broken(2)
             for _ in range(3):
-                await _run_job(daemon, plan)
+                await daemon.run_job(plan_job(plan))
             world.advance_time(HOUR)
         assert await alerts(daemon.application.queries) == []
 
@@ -198,10 +203,9 @@ async def test_f86_an_outage_of_the_database_is_no_failure_of_the_beats(tmp_path
     async with daemon_of(tmp_path, world) as daemon:
         failing = broken(3)
         for _ in range(10):
-            await _run_job(daemon, away)
-        away.__name__ = "plan"
+            await daemon.run_job(plan_job(away))
         for verb in (failing, failing, away, failing):
-            await _run_job(daemon, verb)
+            await daemon.run_job(plan_job(verb))
         assert await alerts(daemon.application.queries) == [("job_failing", "plan", "3")]
 
 
@@ -290,7 +294,7 @@ async def test_the_alerts_of_an_account_end_when_it_is_handed_over(open_desk, wo
 
 
 @pytest.mark.parametrize(
-    ("verb", "inner"), [("send", "send_delivery"), ("reconcile", "reconcile"), ("retract", "_retract")]
+    ("verb", "inner"), [("send", "send_delivery"), ("reconcile", "reconcile"), ("retract", "retract_delivery")]
 )
 async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_beat(
     tmp_path, world, monkeypatch, verb, inner
@@ -322,12 +326,12 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
         for number in range(FAILURES_BEFORE_ALERT):
             assert await alerts(board) == [], number
             left[:] = [found]
-            await _run_job(daemon, getattr(daemon, verb))
-            await _run_job(daemon, getattr(daemon, verb))
+            await daemon.run_job(daemon.jobs[verb])
+            await daemon.run_job(daemon.jobs[verb])
         assert await alerts(board) == [("job_failing", verb, "3")]
         monkeypatch.setattr(module, inner, work)
         left[:] = [found]
-        await _run_job(daemon, getattr(daemon, verb))
+        await daemon.run_job(daemon.jobs[verb])
         assert await alerts(board) == []
 
 
@@ -346,7 +350,7 @@ async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, wo
     monkeypatch.setattr(publisher.daemon, "send_due", deliver)
     async with daemon_of(tmp_path, world) as daemon:
         async with asyncio.timeout(20):
-            await _run_once(daemon)
+            await run_once(daemon)
         assert delivered == [True]
 
 
@@ -411,5 +415,5 @@ async def test_i10_watching_the_file_is_begun_again_and_its_alert_ends(tmp_path,
         monkeypatch.setattr(publisher.daemon, "FILE_WATCH_RETRY_SECONDS", 0.01)
         monkeypatch.setattr(publisher.daemon, "FILE_WATCH_TIMEOUT_SECONDS", 0.1)
         async with asyncio.timeout(20):
-            await _watch_file_until_stopped(daemon)
+            await watch_file_until_stopped(daemon)
     assert told == [[], [], [], [("job_failing", "watch_schedule_file", "3")], []]

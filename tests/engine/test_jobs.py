@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import apscheduler.schedulers.base
@@ -12,7 +12,7 @@ import pytest
 import publisher.daemon
 from publisher.app.application import open_application
 from publisher.config import parse_settings
-from publisher.daemon import Daemon, _run_until_stopped
+from publisher.daemon import Daemon, run_until_stopped
 from publisher.i18n import Messages
 from tests.engine.test_planner import SETTINGS
 
@@ -25,17 +25,20 @@ class Counting(Daemon):
     calls: list[str] = field(default_factory=list)
     has_begun: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def run_maintenance(self):
+    def __post_init__(self):
+        Daemon.__post_init__(self)
+        given = {"run_maintenance": self.act, **dict.fromkeys(("send", "reconcile", "retract"), self.call)}
+        self.jobs = {name: replace(job, run=given.get(name, job.run)) for name, job in self.jobs.items()}
+
+    async def act(self):
         if self.deeds:
             await self.deeds.pop(0)(self)
 
-    async def send(self):
+    async def call(self):
         self.calls.append("begun")
         self.has_begun.set()
         await asyncio.sleep(0.05)
         self.calls.append("ended")
-
-    reconcile = retract = send
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ async def oversleep_and_stop(daemon):
 async def test_a_stop_cuts_no_beat_short_that_was_just_due(daemon, caplog):
     """A beat either runs to its end or does not begin; a log without cause for alarm has no error in it."""
     daemon.deeds = [oversleep_and_stop]
-    await _run_until_stopped(daemon)
+    await run_until_stopped(daemon)
     assert daemon.calls.count("begun") == daemon.calls.count("ended")
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -72,7 +75,7 @@ async def test_a_stop_waits_for_what_has_begun(daemon):
         await stop(daemon)
 
     daemon.deeds = [wait_for_a_call]
-    await _run_until_stopped(daemon)
+    await run_until_stopped(daemon)
     assert daemon.calls.count("ended") == daemon.calls.count("begun") > 0
 
 
@@ -100,5 +103,5 @@ async def test_the_beats_go_on_when_the_clock_is_set(daemon, monkeypatch, jump):
     monkeypatch.setattr(publisher.daemon, "datetime", Shifted)
     daemon.deeds = [set_clock, stop]
     async with asyncio.timeout(10):
-        await _run_until_stopped(daemon)
+        await run_until_stopped(daemon)
     assert daemon.deeds == []

@@ -8,7 +8,7 @@ from publisher.domain.events import SENDER, Held
 from publisher.domain.post import PostId
 from publisher.domain.results import Busy, HoldReason, NotSent, Rejected, Submitted, Ticket, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
-from publisher.engine.maintenance import expire_own_leases, run_maintenance
+from publisher.engine.maintenance import run_maintenance
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.retractor import retract_due
 from publisher.engine.sender import send_due
@@ -267,7 +267,7 @@ async def test_f02_what_the_dead_left_in_sending_is_settled_by_reading(open_desk
     await desk.maintenance.promote_due()
     first, _second = await desk.outbox.claim(10)
     await desk.outbox.record_intent(first)
-    assert await expire_own_leases(desk.maintenance) == 2
+    assert await desk.maintenance.expire_own_leases() == 2
     await run_on(desk, adapters, world, minutes=15)
     assert {item.state for item in await Queries(desk.books).deliveries()} == {State.PUBLISHED}
     assert len(fake.posts) == 2

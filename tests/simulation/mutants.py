@@ -26,6 +26,7 @@ from publisher.store.db import database, intent_journal
 from publisher.store.db.mappers import ATTEMPT
 from publisher.store.deliveries import intents, maintenance
 from publisher.store.deliveries import outbox as books
+from publisher.store.deliveries.outbox import PendingReadback
 from publisher.store.monitor import monitor
 from publisher.store.plan import posts
 from tests.simulation.patched_runtime import replaced
@@ -60,15 +61,19 @@ def one_look_is_believed() -> AbstractContextManager[None]:
 def newest_is_ours() -> AbstractContextManager[None]:
     """Whatever stands on top of an account is taken for the post in doubt."""
 
-    async def find_sent_post(adapter: Adapter, parcel: SendRequest) -> ReadbackResult:
+    kept = reconciler.read_back
+
+    async def read_back(unknown: PendingReadback, adapter: Adapter) -> ReadbackResult:
+        if unknown.request is None or unknown.delivery.state is not State.UNKNOWN:
+            return await kept(unknown, adapter)
         seen = await adapter.list_recent()
-        if isinstance(seen, Unknown) or not seen or seen[0].remote_id in parcel.owned_ids:
-            return await adapter.find_post(parcel)
+        if isinstance(seen, Unknown) or not seen or seen[0].remote_id in unknown.request.owned_ids:
+            return await kept(unknown, adapter)
         return Published(
             receipt=Receipt(remote_id=seen[0].remote_id, url=seen[0].url, published_at=seen[0].published_at)
         )
 
-    return replaced(reconciler, "find_sent_post", find_sent_post)
+    return replaced(reconciler, "read_back", read_back)
 
 
 def an_entry_is_lost() -> AbstractContextManager[None]:

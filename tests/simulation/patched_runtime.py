@@ -22,7 +22,7 @@ import publisher.app.application
 import publisher.app.offline
 import publisher.app.open_store
 import publisher.daemon
-from publisher.daemon import SHUTDOWN_TIMEOUT_SECONDS, Daemon, _run_job
+from publisher.daemon import SHUTDOWN_TIMEOUT_SECONDS, Daemon
 from publisher.rendering import Templates, load_templates
 from publisher.rendering.worker import RenderWorker
 from publisher.runtime.clock import Runtime
@@ -126,8 +126,8 @@ def made_up(
             (time, "time", lambda: EPOCH + loop.time()),
             (time, "monotonic", loop.time),
             (adapters._http, "_NetworkBackend", lambda: network),
-            (publisher.daemon, "_run_until_stopped", lambda daemon: _run_on(daemon, pace)),
-            (publisher.daemon, "_freeze_gc", lambda: None),
+            (publisher.daemon, "run_until_stopped", lambda daemon: _run_on(daemon, pace)),
+            (publisher.daemon, "freeze_gc", lambda: None),
             (publisher.app.application, "build_offline_app", build_once),
             (publisher.app.open_store, "IntentJournal", _open_journal),
             (publisher.app.open_store, "CallRecord", _open_record),
@@ -219,14 +219,14 @@ def _open_record(path: Path | None = None, boot: str | None = None) -> CallRecor
     return record
 
 
-async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> int:
+async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> None:
     """Beat as the daemon does, every beat after the one before; `pace` says how much slower."""
 
     async def go_on(name: str) -> None:
         first, period = BEATS[name]
         await asyncio.sleep(first)
         while not daemon.stop_requested.is_set():
-            await _run_job(daemon, getattr(daemon, name))
+            await daemon.run_job(daemon.jobs[name])
             await asyncio.sleep(period * pace())
 
     metronome = [asyncio.create_task(go_on(name)) for name in BEATS]
@@ -235,7 +235,6 @@ async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> int:
         task.cancel()
     if daemon.running_jobs:
         await asyncio.wait(daemon.running_jobs, timeout=SHUTDOWN_TIMEOUT_SECONDS)
-    return 0
 
 
 def new_life(number: int) -> Life:

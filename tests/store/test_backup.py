@@ -19,7 +19,6 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.results import Blocked, HoldReason, Unknown
 from publisher.engine.checkpoints import CheckpointTargets, last_checkpoint, read_checkpoints, write_checkpoint
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
-from publisher.engine.maintenance import expire_own_leases
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.sender import send_due
 from publisher.runtime.clock import Runtime
@@ -82,7 +81,7 @@ class Place:
 
     async def read(self):
         """Let the platform be read until nothing is in doubt any more."""
-        await expire_own_leases(Maintenance(self.books))
+        await Maintenance(self.books).expire_own_leases()
         for _ in range(6):
             self.world.advance_time(SETTLE)
             await reconcile_due(self.outbox, {A: self.fake}, 9)

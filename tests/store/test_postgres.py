@@ -21,7 +21,6 @@ from publisher.domain.post import PostId
 from publisher.domain.rendered import SendRequest
 from publisher.domain.results import NotFound, Published, RateLimited, Receipt, Unknown
 from publisher.engine.decisions import named_person
-from publisher.engine.maintenance import expire_own_leases
 from publisher.engine.reconciler import reconcile_due
 from publisher.store.db import postgres as link
 from publisher.store.db.database import Database, open_engine
@@ -153,7 +152,7 @@ async def test_a_host_that_starts_takes_up_what_it_left_itself_and_nothing_else(
     mine, theirs = await first.outbox.claim(2), await second.outbox.claim(2)
     await first.outbox.record_intent(mine[0])
     await second.outbox.record_intent(theirs[0])
-    assert await expire_own_leases((await open_host("first", *terms)).maintenance) == 2
+    assert await (await open_host("first", *terms)).maintenance.expire_own_leases() == 2
     states = {item.id: item.state for item in await first.queries.deliveries()}
     assert [states[lease.delivery] for lease in mine] == [State.UNKNOWN, State.DUE]
     assert [states[lease.delivery] for lease in theirs] == [State.SENDING, State.CLAIMED]

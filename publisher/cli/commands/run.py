@@ -1,17 +1,12 @@
 """`run`: the daemon."""
 
-import os
-from contextlib import AbstractAsyncContextManager
-
 import click
 
-from publisher.app.application import Application
 from publisher.cli.context import load_workspace_settings, make_runtime, report_database_errors
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal
 from publisher.daemon import run as run_daemon
 from publisher.runtime.logs import configure_logging
-from publisher.web.callbacks import serve_callbacks
 from publisher.web.server import raise_descriptor_limit
 
 
@@ -21,16 +16,8 @@ async def run(terminal: Terminal, *, once: bool) -> int:
     configure_logging()
     raise_descriptor_limit()
     settings = await load_workspace_settings(terminal)
-
-    def on_ready() -> None:
-        facts = {"workspace": settings.workspace, "environment": settings.environment.value, "pid": os.getpid()}
-        terminal.print_note("run_started", **facts)
-
-    def sidecar(application: Application) -> AbstractAsyncContextManager[None]:
-        return serve_callbacks(application, lambda code, address: terminal.print_note(code, address=address))
-
     with report_database_errors():
-        exit_code = await run_daemon(settings, make_runtime(settings), once=once, on_ready=on_ready, sidecar=sidecar)
+        exit_code = await run_daemon(settings, make_runtime(settings), once=once, report=terminal.print_note)
     if once:
         terminal.print_note("once_done_with_problems" if exit_code else "once_done")
     else:

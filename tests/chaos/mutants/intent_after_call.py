@@ -41,8 +41,8 @@ async def _deliver(
         return
     parcel = await _peek(outbox, lease)
     if isinstance(parcel, SendRequest):
-        outcome = await sender.publish_once(
-            adapters[lease.account], parcel, outbox.store.timing(lease.account).lease_timeout
+        outcome = await sender.call_adapter(
+            adapters[lease.account].publish(parcel), outbox.store.timing(lease.account).lease_timeout
         )
         if isinstance(await outbox.record_intent(lease), SendRequest):
             await outbox.record_outcome(lease, outcome)

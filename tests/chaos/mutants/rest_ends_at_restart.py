@@ -6,12 +6,12 @@ Two attempts of one login lie closer together than `gap`, or one lies before the
 
 from sqlalchemy import update
 
-from publisher import daemon
-from publisher.engine.maintenance import expire_own_leases
 from publisher.store.db.database import Transaction
 from publisher.store.db.mappers import LOGIN
 from publisher.store.db.tables import UNIX_EPOCH
 from publisher.store.deliveries.maintenance import Maintenance
+
+_expire_own_leases = Maintenance.expire_own_leases
 
 
 async def _begin_anew(maintenance: Maintenance) -> int:
@@ -19,8 +19,8 @@ async def _begin_anew(maintenance: Maintenance) -> int:
         unit.connection.execute(update(LOGIN).values(cooldown_until=UNIX_EPOCH, routine_cooldown_until=UNIX_EPOCH))
 
     await maintenance.store.database.write(operation)
-    return await expire_own_leases(maintenance)
+    return await _expire_own_leases(maintenance)
 
 
 def plant() -> None:
-    daemon.expire_own_leases = _begin_anew
+    Maintenance.expire_own_leases = _begin_anew
