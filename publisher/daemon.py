@@ -175,7 +175,7 @@ class Daemon:
         return await can_plan(self.application.store.database)
 
     async def read_schedule(self) -> None:
-        """Activate the schedule file if it has changed; if it is invalid, alert people and keep the last good version."""
+        """Activate a changed schedule file; if it is invalid, alert people and keep the last good version."""
         version = await asyncio.to_thread(_file_version, self.schedule_file)
         if (self.has_read_file and version == self.read_file_version) or not await self._can_plan():
             return

@@ -1,4 +1,4 @@
-"""The whole, with the books open and, where it may send, live adapters."""
+"""The application: the open store, and adapters that reach platforms if it may send or read."""
 
 import asyncio
 import contextlib
@@ -36,13 +36,13 @@ from publisher.store.store import Store
 
 _TEMPORARY_SECRET_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
 INTENT_RECHECK_AFTER = timedelta(milliseconds=500)
-"""For so long after its intent a call may start unasked: no stop takes effect sooner."""
+"""How long after its intent a call may start without another check: no stop takes effect sooner."""
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """The whole. Its `adapters` reach a platform only where it was opened to send or to ask."""
+    """All parts of the application. `adapters` reach a platform only if it was opened to send or to read."""
 
     settings: Settings
     runtime: Runtime
@@ -65,16 +65,15 @@ class Application:
 async def open_application(
     settings: Settings, runtime: Runtime, *, can_send: bool, can_read: bool = False
 ) -> AsyncIterator[Application]:
-    """Open the books and build the whole; what only asks the platforms announces no call, so any journal will do.
+    """Open the store and build the application. Reading records no intents, so it works with any journal.
 
     Raises SettingsError, or RefusedError where the database must not be used.
     """
     offline_app = await asyncio.to_thread(build_offline_app, settings)
     access = AccessMode.SEND if can_send else AccessMode.READ if can_read else AccessMode.COMMAND
     async with open_store_with_policies(settings, runtime, offline_app.policies, access) as store:
-        with contextlib.closing(
-            offline_app.post_renderer.templates.renderer
-        ):  # while a thread waits for it, no process can end
+        # The process could not end while a thread waits for the renderer.
+        with contextlib.closing(offline_app.post_renderer.templates.renderer):
             application = _build_application(offline_app, store)
             if can_send or can_read:
                 if unsafe := find_unsafe_timings(offline_app.policies.values(), settings.environment):
@@ -86,8 +85,7 @@ async def open_application(
 
 
 def _build_application(offline_app: OfflineApp, store: Store) -> Application:
-    settings, post_store = offline_app.settings, PostStore(store)
-    context = make_schedule_context(settings, templates=offline_app.post_renderer.templates.names)
+    settings, post_store, post_renderer = offline_app.settings, PostStore(store), offline_app.post_renderer
     return Application(
         settings=settings,
         runtime=store.runtime,
@@ -104,57 +102,57 @@ def _build_application(offline_app: OfflineApp, store: Store) -> Application:
         login_health=LoginHealthStore(store),
         planner=Planner(
             post_store=post_store,
-            post_renderer=offline_app.post_renderer,
-            schedule_context=context,
+            post_renderer=post_renderer,
+            schedule_context=make_schedule_context(settings, templates=post_renderer.templates.names),
             plan_days=settings.plan_days,
         ),
-        adapters=offline_app.post_renderer.adapters,
+        adapters=post_renderer.adapters,
     )
 
 
 def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId, Adapter]:
-    known = load_factories(frozenset(policy.account.platform for policy in offline_app.policies.values()))
+    """Create the adapters. Accounts of one login share its HTTP client, tokens and state."""
+    settings, policies, runtime = offline_app.settings, offline_app.policies.values(), store.runtime
+    factories = load_factories(frozenset(policy.account.platform for policy in policies))
     contexts: dict[LoginId, AdapterContext] = {}
     adapters: dict[AccountId, Adapter] = {}
-    for key, policy in offline_app.policies.items():
+
+    def record_start(request: SendRequest) -> None:
+        store.call_record.record_start(request.delivery, request.fencing_token)
+
+    for policy in policies:
         account = policy.account
+        factory = factories[account.platform]
         if account.login not in contexts:
-            sharing_accounts = [
-                item.account for item in offline_app.policies.values() if item.account.login == account.login
-            ]
+            sharing_accounts = [item.account for item in policies if item.account.login == account.login]
             http = LoginHttp(
                 request_timeout=policy.timing.request_timeout,
-                monotonic=store.runtime.monotonic,
-                failpoint=store.runtime.hit_failpoint_now,
-                is_host_allowed=build_host_filter(sharing_accounts, offline_app.settings, known[account.platform]),
-                may_send=partial(_may_start_call, Outbox(store)),
-                record_start=partial(_record_call_start, store),
-                is_clock_confirmed=store.runtime.is_clock_confirmed,
-                on_date_header=store.runtime.check_server_date,
-                now=store.runtime.now,
+                monotonic=runtime.monotonic,
+                failpoint=runtime.hit_failpoint_now,
+                is_host_allowed=build_host_filter(sharing_accounts, settings, factory),
+                may_send=partial(may_start_call, Outbox(store)),
+                record_start=record_start,
+                is_clock_confirmed=runtime.is_clock_confirmed,
+                on_date_header=runtime.check_server_date,
+                now=runtime.now,
                 default_cooldown=policy.timing.first_check_after,
             )
-            contexts[account.login] = _adapter_context(account, offline_app.settings, store, http)
-        own = known[account.platform].create(account, contexts[account.login])
-        adapters[key] = enable_manual_posting(own, store.runtime.now)
+            contexts[account.login] = AdapterContext(
+                http=http,
+                secret=partial(_login_secret, account, settings, {}),
+                tokens=MemoryTokenStore(now=runtime.now),
+                state=StoredAdapterState(database=store.database, login=account.login),
+                now=runtime.now,
+                failpoint=runtime.hit_failpoint,
+            )
+        adapters[account.id] = enable_manual_posting(factory.create(account, contexts[account.login]), runtime.now)
     return adapters
 
 
-def _adapter_context(account: Account, settings: Settings, store: Store, http: LoginHttp) -> AdapterContext:
-    return AdapterContext(
-        http=http,
-        secret=partial(_login_secret, account, settings, {}),
-        tokens=MemoryTokenStore(now=store.runtime.now),
-        state=StoredAdapterState(database=store.database, login=account.login),
-        now=store.runtime.now,
-        failpoint=store.runtime.hit_failpoint,
-    )
-
-
 def _login_secret(account: Account, settings: Settings, last_secret: dict[str, str]) -> Mapping[str, str]:
-    """Give a login's credentials; without them the adapter says that it cannot sign in.
+    """Read a login's credentials; empty if there are none, and the adapter then reports that it cannot sign in.
 
-    What cannot be opened for a moment is still what it was: `known` is what was read last.
+    While the source is temporarily unreadable, this returns the credentials that were read last.
     """
     try:
         found = read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings))
@@ -166,27 +164,22 @@ def _login_secret(account: Account, settings: Settings, last_secret: dict[str, s
     return found
 
 
-def _record_call_start(store: Store, request: SendRequest) -> None:
-    """Write down that a call begins. Raises OSError; then it may not."""
-    store.call_record.record_start(request.delivery, request.fencing_token)
+async def may_start_call(outbox: Outbox, request: SendRequest) -> bool:
+    """Check again if a call may start once its intent is so old that people may have stopped it.
 
-
-async def _may_start_call(outbox: Outbox, request: SendRequest) -> bool:
-    """Ask once more whether a call may begin whose intent is so old that people may have stopped it.
-
-    A clock that was set back meanwhile cannot tell how long that was.
+    After the clock was set back the age is not known, so this checks then too.
     """
-    took = outbox.store.runtime.now() - request.intended_at
-    return timedelta(0) <= took < INTENT_RECHECK_AFTER or await outbox.may_still_send(request)
+    age = outbox.store.runtime.now() - request.intended_at
+    return timedelta(0) <= age < INTENT_RECHECK_AFTER or await outbox.may_still_send(request)
 
 
 def build_host_filter(
     accounts: Collection[Account], settings: Settings, factory: AdapterFactory
 ) -> Callable[[str], bool]:
-    """Say which hosts the accounts of one login may reach.
+    """Return a filter for the hosts that the accounts of one login may reach.
 
-    A drill reaches nothing but this machine; an account with an address of its own, nothing but that; any other, what
-    its adapter names, and every host where that names none.
+    A drill reaches only this machine; an account with its own `base_url`, only that; any other account, the hosts that
+    its adapter lists, or every host if the adapter lists none.
     """
     if settings.environment is Environment.DRILL:
         return LOOPBACK_HOSTS.__contains__
@@ -202,17 +195,14 @@ def build_host_filter(
 
 
 def open_vault(settings: Settings) -> Vault:
-    """Give the workspace's encrypted store."""
+    """Return the workspace's encrypted store."""
     return Vault(folder=settings.workspace / "var")
 
 
 def find_unreadable_secrets(
     settings: Settings, manual_accounts: Collection[AccountId] = ()
 ) -> Mapping[AccountId, SecretError]:
-    """Name the accounts that cannot sign in because their secret is not to be had, where they must.
-
-    An account that people post on needs none, whether the settings say so or it is named in `by_hand`.
-    """
+    """Return the API accounts whose secret cannot be read, with the error. Manual accounts need none."""
     missing: dict[AccountId, SecretError] = {}
     for key, account in settings.accounts.items():
         if account.mode is not Mode.API or key in manual_accounts:
@@ -225,7 +215,7 @@ def find_unreadable_secrets(
 
 
 def find_previewer(application: Application, account: AccountId) -> PostPreviewer | None:
-    """Give what shows posts on an account's platform; None where the platform cannot."""
+    """Return the account's adapter if it can send previews, else None."""
     adapter = application.adapters[account]
     own = adapter.inner if isinstance(adapter, ManualPostingAdapter) else adapter
     return own if isinstance(own, PostPreviewer) else None

@@ -1,4 +1,4 @@
-"""The head of the audit is written down outside the database, so that a cut or rewritten audit shows."""
+"""Write the head of the audit chain outside the database, so that a truncated or rewritten audit is noticed."""
 
 import asyncio
 import os
@@ -17,23 +17,23 @@ from publisher.store.audit.append import AUDIT_BROKEN
 from publisher.store.queries.audit_log import AuditLog
 
 TAIL_BYTES = 64 * 1024
-"""How much of the end of a file is compared with the audit each time."""
+"""How much of the end of a checkpoint file is compared with the audit each time."""
 MAX_LOST_CHECKPOINTS = 100
-"""So many anchors that the database does not know are kept beside the newest one."""
+"""How many checkpoints that the database does not know are kept besides the newest one."""
 MAX_LINE_CHARACTERS = 4096
 MISSING_KEY_REASON = "audit_key"
-"""Why an anchor was not written: the key that signs it is not to be had."""
+"""The reason in the alert if the signing key cannot be read."""
 SYSLOG_PRIORITY = 85
-"""Syslog's number for a notice of the security facility that ordinary users do not read."""
+"""Facility 10 (authpriv, not readable by ordinary users) and severity 5 (notice), by RFC 5424."""
 
 
 @dataclass(slots=True, kw_only=True)
 class CheckpointTargets:
-    """Where anchors go: a file, and the system log's socket where the operator wants them there as well.
+    """Where checkpoints are written: a file, and the system log's socket if the operator wants that.
 
-    `newest` is a file beside with the newest anchor, and those that the database does not know: what they prove
-    outlives the loss of the first. `key` gives the key that signs them, and raises SecretError; None leaves them
-    unsigned. `logged` is what the system log has taken last, as it cannot be read back.
+    `newest_file` holds the newest checkpoint, and those that the database does not know, so that their proof survives
+    the loss of `file`. `load_key` returns the signing key, or None to leave checkpoints unsigned; it raises
+    SecretError. `last_logged` is what was last sent to the system log, which cannot be read back.
     """
 
     file: Path
@@ -44,26 +44,27 @@ class CheckpointTargets:
 
 
 def own_checkpoint_files(targets: CheckpointTargets) -> Sequence[Path]:
-    """Give the files of ours that know anchors; the one beside only where the first has lost some. Raises OSError."""
-    beside = _identities(_newest_file_checkpoints(targets))
-    is_needed = not set(beside) <= set(_identities(recent_checkpoints(targets.file)))
-    files = [targets.file, *([targets.newest_file] if targets.newest_file and is_needed else [])]
+    """Return our checkpoint files; `newest_file` only if `file` has lost some of its checkpoints. Raises OSError."""
+    lost = set(_identities(_newest_file_checkpoints(targets))) - set(_identities(recent_checkpoints(targets.file)))
+    files = [targets.file, *([targets.newest_file] if targets.newest_file and lost else [])]
     return [file for file in files if file.is_file()]
 
 
 async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:
-    """Write the audit's head down outside if it has moved; trouble with that, or with the audit, is told."""
+    """Write the chain head outside if it has moved; alert people if that fails, or if the audit does not match."""
     head = await audit.read_checkpoint()
     try:
         key = await asyncio.to_thread(targets.load_key)
-        recent = await asyncio.to_thread(_known_checkpoints, targets)
-        contradicting = await audit.mismatched_checkpoints(recent, own_signature_check(key))
-        if contradicting:  # told first: the next anchor agrees again
-            log.error("audit_broken", sequence=contradicting[-1].sequence)
-            await audit.raise_alert_once(AUDIT_BROKEN, str(contradicting[-1].sequence))
+        recent = await asyncio.to_thread(
+            lambda: [*_newest_file_checkpoints(targets), *recent_checkpoints(targets.file)]
+        )
+        mismatched = await audit.mismatched_checkpoints(recent, own_signature_check(key))
+        if mismatched:  # before the next checkpoint is written, which matches again
+            log.error("audit_broken", sequence=mismatched[-1].sequence)
+            await audit.raise_alert_once(AUDIT_BROKEN, str(mismatched[-1].sequence))
         if head is not None:
-            newest = [*contradicting[-MAX_LOST_CHECKPOINTS:], sign_checkpoint(head, key)]
-            written = await asyncio.gather(  # trouble with one keeps nothing from the other
+            newest = [*mismatched[-MAX_LOST_CHECKPOINTS:], sign_checkpoint(head, key)]
+            written = await asyncio.gather(  # a failure of one must not prevent the other
                 asyncio.to_thread(append_checkpoint, targets, head, key),
                 asyncio.to_thread(_save_newest, targets, newest),
                 return_exceptions=True,
@@ -82,23 +83,23 @@ async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:
 
 
 def own_signature_check(key: AuditKey | None, others: Collection[str] = ()) -> SignatureCheck:
-    """Give what knows the signatures of a key, and of others' public keys."""
+    """Return a check that accepts signatures of this key, and of others' public keys."""
     publics = [*([key.public] if key else []), *others]
     return lambda text, signature: is_signed_by(text, signature, publics)
 
 
 def sign_checkpoint(head: Checkpoint, key: AuditKey | None) -> Checkpoint:
-    """Sign an anchor, where there is a key."""
+    """Return a checkpoint with its signature, or unchanged without a key."""
     return head if key is None else replace(head, signature=key.sign(checkpoint_signing_text(head)))
 
 
 def last_checkpoint(file: Path) -> Checkpoint | None:
-    """Read the last whole anchor of a file; None where there is none. Raises OSError."""
+    """Read the last complete checkpoint of a file; None if there is none. Raises OSError."""
     return next(reversed(recent_checkpoints(file)), None)
 
 
 def recent_checkpoints(file: Path) -> Sequence[Checkpoint]:
-    """Read the anchors at the end of a file, oldest first. Raises OSError."""
+    """Read the checkpoints at the end of a file, oldest first. Raises OSError."""
     if not file.exists():
         return []
     with file.open("rb") as opened:
@@ -107,35 +108,30 @@ def recent_checkpoints(file: Path) -> Sequence[Checkpoint]:
     return [found for line in lines if (found := parse_checkpoint(line))]
 
 
-def _known_checkpoints(targets: CheckpointTargets) -> Sequence[Checkpoint]:
-    """Read what our own files know, the anchors of the one beside first. Raises OSError."""
-    return [*_newest_file_checkpoints(targets), *recent_checkpoints(targets.file)]
-
-
 def _newest_file_checkpoints(targets: CheckpointTargets) -> Sequence[Checkpoint]:
     return recent_checkpoints(targets.newest_file) if targets.newest_file is not None else []
 
 
 def _save_newest(targets: CheckpointTargets, checkpoints: Sequence[Checkpoint]) -> None:
-    """Put these anchors in place of those in the file beside, if they are others. Raises OSError."""
-    path, checkpoints = targets.newest_file, list({each.hash: each for each in checkpoints}.values())
+    """Replace the checkpoints in `newest_file` if they differ. Raises OSError."""
+    path, checkpoints = targets.newest_file, list({item.hash: item for item in checkpoints}.values())
     if path is None or _identities(_newest_file_checkpoints(targets)) == _identities(checkpoints):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.new")
-    with aside.open("w", encoding="utf-8") as file:
-        file.writelines(f"{format_checkpoint(each)}\n" for each in checkpoints)
+    staged = path.with_name(f"{path.name}.new")
+    with staged.open("w", encoding="utf-8") as file:
+        file.writelines(f"{format_checkpoint(item)}\n" for item in checkpoints)
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(path)
+    staged.replace(path)
 
 
 def _identities(checkpoints: Sequence[Checkpoint]) -> list[tuple[str, int, str]]:
-    return [(each.chain, each.sequence, each.hash) for each in checkpoints]
+    return [(item.chain, item.sequence, item.hash) for item in checkpoints]
 
 
 def read_checkpoints(file: Path) -> Iterator[Checkpoint]:
-    """Read a file's anchors, oldest first, passing over what is none: a death may have torn a line. Raises OSError."""
+    """Yield a file's checkpoints, oldest first; skip invalid lines, as a crash may have torn one. Raises OSError."""
     with file.open("r", encoding="utf-8-sig", errors="replace") as opened:
         while line := opened.readline(MAX_LINE_CHARACTERS):
             if found := parse_checkpoint(line):
@@ -143,10 +139,16 @@ def read_checkpoints(file: Path) -> Iterator[Checkpoint]:
 
 
 def append_checkpoint(targets: CheckpointTargets, head: Checkpoint, key: AuditKey | None) -> None:
-    """Tell each place of a head that it does not have yet, signed. Raises OSError."""
+    """Write a signed chain head to each target that does not have it yet. Raises OSError."""
     line = format_checkpoint(sign_checkpoint(head, key))
     if _has_new_head(last_checkpoint(targets.file), head):
-        _append_line(targets.file, line)
+        targets.file.parent.mkdir(parents=True, exist_ok=True)
+        with targets.file.open("a+b") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            is_torn = file.read() not in {b"", b"\n"}  # a crash has torn the last line: end it first
+            file.write(b"\n" * is_torn + line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
     if targets.syslog_socket is not None and _has_new_head(targets.last_logged, head):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(1)
@@ -158,22 +160,11 @@ def _has_new_head(last: Checkpoint | None, head: Checkpoint) -> bool:
     return last is None or (last.chain, last.hash) != (head.chain, head.hash)
 
 
-def _append_line(path: Path, line: str) -> None:
-    """Add one line and sync it; a line that a death has torn is ended first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-        is_torn = file.read() not in {b"", b"\n"}
-        file.write(b"\n" * is_torn + line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 SYSLOG_SOCKET = Path("/dev/log")
 
 
 def build_checkpoint_targets(settings: Settings) -> CheckpointTargets:
-    """Give the places outside the database where the audit's head is written down."""
+    """Return the targets that the settings name."""
     return CheckpointTargets(
         file=settings.workspace / settings.audit.checkpoint_file,
         newest_file=settings.workspace / "var" / "audit-anchors.newest",
@@ -183,7 +174,7 @@ def build_checkpoint_targets(settings: Settings) -> CheckpointTargets:
 
 
 def load_workspace_audit_key(settings: Settings, *, creates_missing: bool = True) -> AuditKey | None:
-    """Read the workspace's key that signs anchors, and make one at the first use. Raises SecretError."""
+    """Read the workspace's key that signs checkpoints, and create it on first use. Raises SecretError."""
     return load_audit_key(
         Vault(folder=settings.workspace / "var"), settings.secrets_dir, creates_missing=creates_missing
     )

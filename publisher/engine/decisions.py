@@ -1,4 +1,4 @@
-"""What people decide about single deliveries."""
+"""People's decisions about single deliveries."""
 
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ from publisher.store.plan.manual_tasks import ManualTasks
 
 
 class Resolution(StrEnum):
-    """A person's answer about a delivery that is held, or that the platform is asked about."""
+    """How a person resolves a delivery that is held or whose outcome is unknown."""
 
     PUBLISHED = "published"
     NOT_PUBLISHED = "not-published"
@@ -25,12 +25,12 @@ _STATES = {Resolution.NOT_PUBLISHED: State.FAILED, Resolution.RESEND: State.DUE,
 
 
 def named_person(name: str) -> Actor:
-    """Name a person as the one who acts, and the system user of this process, as the name is only claimed."""
+    """Return a person as an actor, with the system user of this process: nothing verifies the name itself."""
     return Actor(role=Role.PERSON, name=name, system=read_system_user())
 
 
 def can_be_resolved(delivery: Delivery) -> bool:
-    """True if a person may decide now: it is held, or nobody knows yet what the platform has made of it."""
+    """Return True if a person may decide: the delivery is held, or its outcome is still being checked."""
     return delivery.state is State.HELD or delivery.state in CHECKED_STATES
 
 
@@ -44,12 +44,11 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
     url: str | None = None,
     second_person: str | None = None,
 ) -> Delivery:
-    """Decide what becomes of a delivery that is held, or that the platform is asked about.
+    """Resolve a delivery that is held, or whose outcome is still being checked. A manual task is cancelled by it.
 
-    A task in a person's hands is taken back by it. `live` without a second person only makes publisher look again, at
-    `url` too; with one it counts by word. Raises RefusedError when nothing is asked about the delivery, when there was
-    never a call that could be looked for, when a call would be repeated of which nothing has been read yet, or when the
-    second person is the first.
+    `PUBLISHED` without a second person only makes publisher look again, at `url` too; with one the delivery counts as
+    published. Raises RefusedError if there is nothing to resolve, if there was never a call to look for, if a call
+    would be repeated before anything was read, if a retraction is pending, or if both persons are the same.
     """
     if not can_be_resolved(delivery):
         raise RefusedError("nothing_to_resolve", state=delivery.state.value)
@@ -68,9 +67,11 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
     elif second_person is None:
         event = Resolved(to=State.UNKNOWN, reason=reason, url=url)
     else:
-        now = outbox.store.runtime.now()
         receipt = Receipt(
-            remote_id=f"by-word-{delivery.id}", url=url or "", published_at=now, is_manually_confirmed=True
+            remote_id=f"by-word-{delivery.id}",
+            url=url or "",
+            published_at=outbox.store.runtime.now(),
+            is_manually_confirmed=True,
         )
         event = Resolved(to=State.PUBLISHED, reason=f"{reason} ({second_person})", url=url, receipt=receipt)
     if is_task:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, select, update
 
-from publisher.app.application import _may_start_call, open_application
+from publisher.app.application import may_start_call, open_application
 from publisher.config import parse_settings
 from publisher.daemon import Daemon
 from publisher.domain.delivery import State
@@ -131,9 +131,9 @@ async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_go
     [lease] = await desk.outbox.claim(1)
     parcel = await desk.outbox.record_intent(lease)
     world.jump_clock(-HOUR)
-    assert await _may_start_call(desk.outbox, parcel)
+    assert await may_start_call(desk.outbox, parcel)
     await OperatorActions(desk.books).pause("all", named_person("li"), "drill")
-    assert not await _may_start_call(desk.outbox, parcel)
+    assert not await may_start_call(desk.outbox, parcel)
 
 
 @pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(HOUR, id="F61-ahead")])

@@ -131,7 +131,7 @@ def nobody_is_asked_at_the_first_byte() -> AbstractContextManager[None]:
     async def may_start(_outbox: object, _parcel: object) -> bool:
         return True
 
-    return replaced(application, "_may_start_call", may_start)
+    return replaced(application, "may_start_call", may_start)
 
 
 def all_missed_are_sent() -> AbstractContextManager[None]:
