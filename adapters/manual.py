@@ -1,4 +1,4 @@
-"""One account that a person can post on: the platform's own adapter, but for what is handed to people."""
+"""Manual posting: an adapter that assigns a post to a person, and passes everything else to the platform's adapter."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ from publisher.domain.results import (
 from publisher.domain.verification import matches_text
 
 API_ONLY_PROBLEM_CODES = frozenset({"weibo_no_link_template", "weibo_link_not_apart", "tieba_risk_not_accepted"})
-"""What a platform asks of its interface's users alone; a person who posts by hand need not care."""
+"""Requirements of a platform's API only; they do not concern a person who posts manually."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManualPostingAdapter:
-    """Hands a parcel to a person where it is theirs; whatever else is asked, the platform's own adapter answers."""
+    """Assigns manual requests to a person; the platform's own adapter does everything else."""
 
     inner: Adapter
     now: Callable[[], datetime]
@@ -47,7 +47,7 @@ class ManualPostingAdapter:
         return self.inner.validate(rendered)
 
     async def publish(self, request: SendRequest) -> Outcome:
-        """Make no call for what a person posts, and wait for them."""
+        """Publish by API; for a manual request make no call, but return a manual task as its ticket."""
         if not request.is_manual:
             return await self.inner.publish(request)
         now = self.now()
@@ -59,7 +59,7 @@ class ManualPostingAdapter:
         return await self.inner.check_ticket(ticket)
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
-        """Look for the post on the account; what a person posted must carry our words too, not only our number."""
+        """Look for the post on the account. A manual post must match our text too, not only carry our marker."""
         found = await self.inner.find_post(request)
         if not request.is_manual:
             return found
@@ -67,9 +67,19 @@ class ManualPostingAdapter:
             found = await self.inner.check_ticket(found.ticket)
             if not isinstance(found, Published | Deleted | RateLimited):
                 return Unknown(reason="manual_task_in_review")
-        if isinstance(found, Published) and not request.part:  # of a floor, the platform's own adapter saw the words
-            return await self._compare_text(found, request)
-        return found
+        if not isinstance(found, Published) or request.part:  # the platform's own adapter compares the text of a part
+            return found
+        recent = await self.inner.list_recent()
+        if isinstance(recent, RateLimited):
+            return recent
+        listed = () if isinstance(recent, Unknown) else recent
+        texts = [item.text for item in listed if item.remote_id == found.receipt.remote_id]
+        if not texts:
+            return found
+        rendered = request.rendered
+        if matches_text((rendered.title, rendered.summary, rendered.text), texts[0], request.marker):
+            return Published(receipt=found.receipt, is_text_confirmed=True)
+        return PossibleMatch(remote_id=found.receipt.remote_id, url=found.receipt.url)
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
         return await self.inner.retract(receipt)
@@ -83,30 +93,16 @@ class ManualPostingAdapter:
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
         return await self.inner.list_recent()
 
-    async def _compare_text(self, found: Published, request: SendRequest) -> ReadbackResult:
-        recent = await self.inner.list_recent()
-        if isinstance(recent, RateLimited):
-            return recent
-        seen = () if isinstance(recent, Unknown) else recent
-        texts = [item.text for item in seen if item.remote_id == found.receipt.remote_id]
-        if not texts:
-            return found
-        rendered = request.rendered
-        ours = (rendered.title, rendered.summary, rendered.text)
-        if matches_text(ours, texts[0], request.marker):
-            return Published(receipt=found.receipt, is_text_confirmed=True)
-        return PossibleMatch(remote_id=found.receipt.remote_id, url=found.receipt.url)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManualPostingTimeSource(ManualPostingAdapter):
-    """The same, where the platform's own adapter is a TimeSource."""
+    """The same, if the platform's own adapter is a TimeSource."""
 
     fetch_time: Callable[[], Awaitable[object]]
 
 
 def enable_manual_posting(inner: Adapter, now: Callable[[], datetime]) -> ManualPostingAdapter:
-    """Return an adapter by which people can post; it is a TimeSource only where the platform's own adapter is one."""
+    """Wrap an adapter for manual posting; the result is a TimeSource only if the platform's own adapter is one."""
     if isinstance(inner, TimeSource):
         return ManualPostingTimeSource(inner=inner, now=now, fetch_time=inner.fetch_time)
     return ManualPostingAdapter(inner=inner, now=now)
@@ -114,7 +110,7 @@ def enable_manual_posting(inner: Adapter, now: Callable[[], datetime]) -> Manual
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManualPostingValidator(ManualPostingAdapter):
-    """Judges words for an account whose settings leave all posting to people."""
+    """Validates posts for an account whose settings make all posting manual."""
 
     def validate(self, rendered: RenderedPost) -> Sequence[Problem]:
         return [problem for problem in self.inner.validate(rendered) if problem.code not in API_ONLY_PROBLEM_CODES]

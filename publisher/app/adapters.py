@@ -1,4 +1,4 @@
-"""What the settings say of each account, and the adapters that judge words for it. It opens nothing."""
+"""Adapter factories, account policies, and offline adapters that only validate posts. Opens nothing."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
@@ -20,9 +20,9 @@ ENTRY_POINT_GROUP = "publisher.adapters"
 
 
 def load_factories(platforms: frozenset[Platform]) -> Mapping[Platform, AdapterFactory]:
-    """Load the adapters of these platforms: ours, then those installed beside us.
+    """Load the adapter factories of these platforms, built-in or installed.
 
-    Raises SettingsError when a platform has no adapter, or two of them.
+    Raises SettingsError if a platform has no adapter, or two.
     """
     installed: dict[str, str] = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
     problems = [
@@ -34,62 +34,50 @@ def load_factories(platforms: frozenset[Platform]) -> Mapping[Platform, AdapterF
     ]
     if problems:
         raise SettingsError(problems)
-    return {platform: _load_factory(known[platform]) for platform in sorted(platforms)}
-
-
-def _load_factory(path: str) -> AdapterFactory:
-    module, _, name = path.partition(":")
-    factory: AdapterFactory = getattr(import_module(module), name)
-    return factory
+    factories: dict[Platform, AdapterFactory] = {}
+    for platform in sorted(platforms):
+        module, _, name = known[platform].partition(":")
+        factories[platform] = getattr(import_module(module), name)
+    return factories
 
 
 def build_policies(settings: Settings) -> Mapping[AccountId, AccountPolicy]:
-    """Give every account's terms, for work on the books that needs no template. Raises SettingsError."""
+    """Return every account's policy, for work that needs no template. Raises SettingsError."""
     return build_policies_and_adapters(settings)[0]
 
 
 def active_accounts(settings: Settings) -> Mapping[AccountId, Account]:
-    """Give the accounts that posts are planned for, whoever posts them."""
+    """Return the accounts that posts are planned for, by API or by people."""
     return {key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
 
 
 def build_policies_and_adapters(
     settings: Settings,
 ) -> tuple[Mapping[AccountId, AccountPolicy], Mapping[AccountId, Adapter]]:
-    """Give every account's terms, and an adapter that only judges renditions for it. Raises SettingsError.
+    """Return every account's policy, and an adapter that can only validate posts. Raises SettingsError.
 
-    Accounts that are off have theirs too: what was sent before is still read to its end.
+    Accounts that are off are included: what was sent before is still read until it is settled.
     """
-    accounts = settings.accounts
-    known = load_factories(frozenset(account.platform for account in accounts.values()))
-    adapters = {key: _offline_adapter(account, known[account.platform]) for key, account in accounts.items()}
-    policies = {
-        key: _build_policy(account, known[account.platform], adapters[key], settings)
-        for key, account in accounts.items()
-    }
-    _check_timing_order(policies.values())
+    factories = load_factories(frozenset(account.platform for account in settings.accounts.values()))
+    policies: dict[AccountId, AccountPolicy] = {}
+    adapters: dict[AccountId, Adapter] = {}
+    for key, account in settings.accounts.items():
+        factory = factories[account.platform]
+        adapter = factory.create(account, _OFFLINE_CONTEXT)
+        is_manual = account.mode is Mode.ASSISTED
+        adapters[key] = ManualPostingValidator(inner=adapter, now=_no_clock) if is_manual else adapter
+        limits = settings.limits.get(account.platform, LimitSettings())
+        rate_limit, timing = apply_overrides(factory.defaults.rate_limit, factory.defaults.timing, limits)
+        policies[key] = AccountPolicy(
+            account=account, capabilities=adapter.capabilities, rate_limit=rate_limit, timing=timing
+        )
+    if disordered := sorted({item.account.platform for item in policies.values() if not item.timing.has_valid_order}):
+        raise SettingsError([Problem(code="timings_out_of_order", facts={"platform": name}) for name in disordered])
     return policies, adapters
 
 
-def _offline_adapter(account: Account, factory: AdapterFactory) -> Adapter:
-    own = factory.create(account, _offline_context())
-    return ManualPostingValidator(inner=own, now=_no_clock) if account.mode is Mode.ASSISTED else own
-
-
-def _build_policy(account: Account, factory: AdapterFactory, adapter: Adapter, settings: Settings) -> AccountPolicy:
-    limits = settings.limits.get(account.platform, LimitSettings())
-    rate_limit, timing = apply_overrides(factory.defaults.rate_limit, factory.defaults.timing, limits)
-    return AccountPolicy(account=account, capabilities=adapter.capabilities, rate_limit=rate_limit, timing=timing)
-
-
-def _check_timing_order(policies: Iterable[AccountPolicy]) -> None:
-    disordered = sorted({item.account.platform for item in policies if not item.timing.has_valid_order})
-    if disordered:
-        raise SettingsError([Problem(code="timings_out_of_order", facts={"platform": name}) for name in disordered])
-
-
 def find_unsafe_timings(policies: Iterable[AccountPolicy], environment: Environment) -> list[Problem]:
-    """Name the platforms where a post could be taken for an absent one and sent twice; a drill may be in a hurry."""
+    """Return the platforms whose timing could take a post for absent and send it twice; none in a drill."""
     problems: dict[tuple[str, str], Problem] = {}
     for item in policies if environment is Environment.LIVE else ():
         platform, timing = item.account.platform, item.timing
@@ -112,32 +100,20 @@ def find_unsafe_timings(policies: Iterable[AccountPolicy], environment: Environm
 
 
 def find_missing_public_ips(policies: Iterable[AccountPolicy], environment: Environment) -> list[Problem]:
-    """Warn of accounts on Weibo that would be refused in earnest, as it wants the public address of whoever posts."""
-    lacking = sorted(
+    """Warn of Weibo accounts that would be refused in production: Weibo requires the poster's public IP address."""
+    missing = sorted(
         item.account.id
         for item in policies
         if item.account.platform == "weibo" and item.account.mode is Mode.API and item.account.public_ip is None
     )
-    if environment is not Environment.LIVE or not lacking:
+    if environment is not Environment.LIVE or not missing:
         return []
-    facts = {"account": ", ".join(lacking)}
+    facts = {"account": ", ".join(missing)}
     return [Problem(code="public_ip_missing", severity=Severity.WARNING, facts=facts)]
 
 
-def _offline_context() -> AdapterContext:
-    """Equip an adapter that only judges renditions; whatever else it tries is a bug."""
-    return AdapterContext(
-        http=_NoHttp(),
-        secret=_no_secret,
-        tokens=_NoTokenStore(),
-        state=_NoAdapterState(),
-        now=_no_clock,
-        failpoint=_no_failpoint,
-    )
-
-
 class OfflineError(PublisherError):
-    """Something that only judges words tried to reach the world."""
+    """An adapter that only validates posts tried to reach a platform or the store: a bug."""
 
 
 class _NoHttp:
@@ -180,3 +156,13 @@ def _no_clock() -> datetime:
 
 async def _no_failpoint(_name: str) -> None:
     raise OfflineError
+
+
+_OFFLINE_CONTEXT = AdapterContext(
+    http=_NoHttp(),
+    secret=_no_secret,
+    tokens=_NoTokenStore(),
+    state=_NoAdapterState(),
+    now=_no_clock,
+    failpoint=_no_failpoint,
+)

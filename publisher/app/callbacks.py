@@ -1,4 +1,4 @@
-"""What is needed to understand the messages of an account's platform, and to act upon them."""
+"""Callback endpoints: understand a platform's messages about an account, and act on them."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,12 +17,12 @@ from publisher.store.deliveries.outbox import Outbox
 from publisher.store.monitor.adapter_state import StoredAdapterState
 
 SECRET_CACHE_SECONDS = 1.0
-"""For which a secret that was read serves, so that forged messages do not keep us reading it."""
+"""How long a secret is cached, so that forged messages do not make us read it every time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackEndpoint:
-    """Understands what one account's platform says of it."""
+    """One account, its platform's callbacks and its secret."""
 
     account: Account
     callbacks: PlatformCallbacks
@@ -41,14 +41,13 @@ class CallbackEndpoint:
 def make_endpoint_finder(
     settings: Settings, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[str, str], CallbackEndpoint | None]:
-    """Give a function that finds the ear of a platform's account, by names that anybody may have called.
+    """Return a function that finds the endpoint of an account by platform and name, which anybody may send.
 
-    None for an account that does not exist, does not speak, whose platform tells nothing, or whose secret holds
-    nothing to know its platform by. The secret is read again when SECRET_SECONDS are over, as `clock` counts them.
+    It returns None for an account that does not exist or is off, whose platform sends no callbacks, or whose secret
+    has nothing to verify them with. The secret is read again after SECRET_CACHE_SECONDS, measured by `clock`.
     """
     accounts = {key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
     known = load_factories(frozenset(account.platform for account in accounts.values()))
-
     endpoints: dict[AccountId, tuple[float, CallbackEndpoint | None]] = {}
 
     def find(platform: str, name: str) -> CallbackEndpoint | None:
@@ -69,18 +68,16 @@ def make_endpoint_finder(
             secret = read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings))
         except SecretError:
             return None
-        return (
-            CallbackEndpoint(account=account, callbacks=callbacks, secret=secret)
-            if callbacks.is_configured(secret)
-            else None
-        )
+        if not callbacks.is_configured(secret):
+            return None
+        return CallbackEndpoint(account=account, callbacks=callbacks, secret=secret)
 
     return find
 
 
 async def check_now(outbox: Outbox, endpoint: CallbackEndpoint, event: CallbackEvent) -> int:
-    """Let what a hint means be read now, with what the platform said of it at hand."""
+    """Schedule the check of the delivery an event refers to for now, and save the reason that the platform gave."""
     if event.reason:
-        notes = StoredAdapterState(database=outbox.store.database, login=endpoint.account.login)
-        await notes.set(f"said:{event.job_id}", event.reason)
+        state = StoredAdapterState(database=outbox.store.database, login=endpoint.account.login)
+        await state.set(f"said:{event.job_id}", event.reason)
     return await outbox.check_now(endpoint.account.id, partial(endpoint.callbacks.matches, event))

@@ -1,4 +1,4 @@
-"""Signing a login in with a browser: what to open, and what to do with what comes back."""
+"""Sign in a login with a browser: the page to open, and the exchange of its response for a secret."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -21,22 +21,18 @@ from publisher.secrets import SecretError, Vault, list_secret_values, read_secre
 def http_for_login(
     *, timeout: timedelta, monotonic: Callable[[], float], is_host_allowed: Callable[[str], bool]
 ) -> Http:
-    """Give a login's way to its platform; `allow` is asked with each host's name. What is repeated does not wait."""
+    """Return an HTTP client for a login, limited to the hosts that `is_host_allowed`. Retries do not wait."""
+
+    async def no_wait(_seconds: float) -> None:
+        return
+
     return LoginHttp(
         request_timeout=timeout,
         monotonic=monotonic,
-        failpoint=_ignore_failpoint,
+        failpoint=lambda _name: None,
         is_host_allowed=is_host_allowed,
-        sleep=_no_wait,
+        sleep=no_wait,
     )
-
-
-def _ignore_failpoint(_name: str) -> None:
-    return
-
-
-async def _no_wait(_seconds: float) -> None:
-    return
 
 
 LOGIN_REQUEST_TIMEOUT = timedelta(seconds=20)
@@ -44,7 +40,7 @@ LOGIN_REQUEST_TIMEOUT = timedelta(seconds=20)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginSession:
-    """One signing in that has begun: the page to open, and all that is needed to finish it."""
+    """A login that has started: the page to open, and what is needed to finish it."""
 
     account: Account
     consent_url: str
@@ -55,7 +51,7 @@ class LoginSession:
     http: Http
 
     async def finish(self, response: str) -> Problem | None:
-        """Change the answer for a new secret and keep it in the encrypted store; a Problem says why that failed."""
+        """Exchange the response for a new secret and save it in the encrypted store. Return a Problem if that fails."""
         state = parse_qs(urlsplit(response).query).get("state", [self.state])
         if state != [self.state]:
             return Problem(code="login_wrong_request", facts={"account": self.account.id})
@@ -68,7 +64,7 @@ class LoginSession:
 
 
 def start_login(settings: Settings, account: Account, runtime: Runtime) -> LoginSession | Problem:
-    """Begin signing in. Raises SecretError when the app's own credentials are not in the encrypted store."""
+    """Start a login. Raises SecretError if the app's own credentials are not in the encrypted store."""
     factory = load_factories(frozenset({account.platform}))[account.platform]
     login_flow: LoginFlow | None = getattr(factory, "sign_in", None)
     if login_flow is None:
@@ -93,7 +89,7 @@ def start_login(settings: Settings, account: Account, runtime: Runtime) -> Login
 
 
 def _is_renewable(account: Account, settings: Settings) -> bool:
-    """Whether nothing hides the encrypted store: a secret in the environment or in a file would be used before it."""
+    """Return True if no secret in the environment or in a file would be used before the encrypted store's."""
     try:
         read_secret(account.secret, secrets_dir=settings.secrets_dir)
     except SecretError as error:

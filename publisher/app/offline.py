@@ -1,4 +1,4 @@
-"""The light half: what reads, checks and previews. It opens no database and no connection."""
+"""The offline part of the application: read, check and preview, without database or network."""
 
 import contextlib
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from publisher.secrets import SecretError, Vault, read_secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineApp:
-    """What is needed to read, check and preview; it touches neither database nor network."""
+    """What is needed to read, check and preview."""
 
     settings: Settings
     post_renderer: PostRenderer
@@ -24,11 +24,14 @@ class OfflineApp:
 
 
 def build_offline_app(settings: Settings) -> OfflineApp:
-    """Build what reads, checks and previews.
+    """Build the offline application. Register all secrets that can be read, so that no text with one passes.
 
-    Raises SettingsError with every Problem. A template with a fault is refused where it is needed.
+    Raises SettingsError with every Problem. A template with an error is refused only where it is needed.
     """
-    _register_secrets(settings)
+    vault = Vault(folder=settings.workspace / "var")
+    for name in {account.secret for account in settings.accounts.values()}:
+        with contextlib.suppress(SecretError, OSError):
+            read_secret(name, secrets_dir=settings.secrets_dir, vault=vault)
     policies, adapters = build_policies_and_adapters(settings)
     post_renderer = PostRenderer(
         templates=load_templates([settings.workspace / "templates", shipped_templates()], RenderProcess()),
@@ -39,11 +42,3 @@ def build_offline_app(settings: Settings) -> OfflineApp:
         regions=settings.regions,
     )
     return OfflineApp(settings=settings, post_renderer=post_renderer, policies=policies)
-
-
-def _register_secrets(settings: Settings) -> None:
-    """Learn what the accounts' secrets are, so that no text with one is let through; those not to be had are let be."""
-    vault = Vault(folder=settings.workspace / "var")
-    for name in {account.secret for account in settings.accounts.values()}:
-        with contextlib.suppress(SecretError, OSError):
-            read_secret(name, secrets_dir=settings.secrets_dir, vault=vault)

@@ -1,4 +1,4 @@
-"""The books alone: for looking, and for orders that need neither templates nor a platform."""
+"""Open only the store, for commands that need neither templates nor a platform."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ from publisher.store.store import Store
 
 
 class AccessMode(Enum):
-    """What books are opened for: the more may go out by it, the more they must be sure of.
+    """What the store is opened for. The more can be sent as a result, the stricter the checks.
 
-    `LOOK` looks and stops, which works with any journal: a daemon that is running may have to be stopped just then.
-    `ORDER` sets posts going, on the word of books that must know all that was sent: a `resume`, ruling or `resend`
-    that relies on an older database could lead to a second post. `SEND` announces calls, and has the journal open.
+    `READ` reads and stops posts, with any journal: a running daemon may have to be stopped just then. `COMMAND` may
+    cause posts, so the database must know all that was sent: a `resume`, `resolve` or `resend` that relies on an older
+    one could lead to a second post. `SEND` records intents, and opens the journal.
     """
 
     READ = "read"
@@ -38,7 +38,7 @@ class AccessMode(Enum):
 async def open_store(
     settings: Settings, runtime: Runtime, access: AccessMode = AccessMode.READ
 ) -> AsyncIterator[Store]:
-    """Open the books alone: no broken template may keep a person from looking, or from stopping a post.
+    """Open the store without templates: a broken one must not prevent people from reading, or from stopping a post.
 
     Raises SettingsError, or RefusedError where the database must not be used.
     """
@@ -51,7 +51,7 @@ async def open_store(
 async def open_store_with_policies(
     settings: Settings, runtime: Runtime, policies: Mapping[AccountId, AccountPolicy], access: AccessMode
 ) -> AsyncIterator[Store]:
-    """Open the books under terms that are known already."""
+    """Open the store with policies that are already built."""
     journal, can_send = journal_path(settings), access is AccessMode.SEND
     environment, is_read = settings.environment.value, access is AccessMode.READ
     await prepare_database(
@@ -75,13 +75,10 @@ async def open_store_with_policies(
 
 
 def build_worker_id(settings: Settings) -> WorkerId:
-    """Name whoever works here: one machine's workspace, today and after a restart."""
+    """Return the id of this machine's workspace, the same after a restart."""
     return WorkerId(f"{socket.gethostname()}:{settings.workspace}")
 
 
 def journal_path(settings: Settings) -> Path:
-    """Return the path of the intent journal, which is never inside the database.
-
-    It lies in the workspace, wherever the database does: a disk that is not there takes only one of them away.
-    """
+    """Return the path of the intent journal: in the workspace, so that a lost disk may take only one of the two."""
     return settings.workspace / "var" / "intents.jsonl"

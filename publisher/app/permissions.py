@@ -1,4 +1,4 @@
-"""Who else on this machine may change the workspace's files, or read its secrets."""
+"""File permissions: which other users may change the workspace's files, or read its secrets."""
 
 import os
 import shlex
@@ -12,11 +12,11 @@ from publisher.domain.errors import Location, Problem, RefusedError, Severity
 from publisher.secrets import KEY_NAME, Vault
 
 MAX_LISTED_FILES = 20
-"""So many files of a folder are named; one command sets all of them right."""
+"""How many files of a folder are listed; one command fixes all of them."""
 
 
 def require_safe_permissions(settings: Settings) -> None:
-    """Raise RefusedError in live operation when others may change or read what they must not."""
+    """Raise RefusedError in the live environment if others may change or read what they must not."""
     loose = [problem for problem in find_unsafe_permissions(settings) if problem.is_error]
     if loose:
         commands = dict.fromkeys(problem.facts["command"] for problem in loose)
@@ -25,10 +25,10 @@ def require_safe_permissions(settings: Settings) -> None:
 
 
 def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
-    """Name what others may change or read and must not, each with the command that ends it; in a drill, as warnings.
+    """Return files that others may change or read and must not, each with the command that fixes it.
 
-    Settings, secrets and keys are their owner's alone to change, schedule, templates and pictures their group's too. A
-    system without such modes has none.
+    Only their owner may change settings, secrets and keys; the group may also change schedule, templates and pictures.
+    In a drill these are warnings. Systems without POSIX modes have none.
     """
     if os.name != "posix":
         return ()
@@ -45,9 +45,11 @@ def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
 
 
 def _findings(settings: Settings) -> Iterator[tuple[str, Path, str, Path]]:
-    """Give each finding's code, the file, how its mode is to be changed, and of which file or folder."""
+    """Yield the code of each finding, its file, the change of mode, and the file or folder to change."""
     workspace, vault = settings.workspace, Vault(folder=settings.workspace / "var")
-    secrets = [*_operator_secret_files(settings), vault.file, vault.folder / KEY_NAME]
+    folders = [Path(folder) for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir) if folder]
+    names = sorted({*(account.secret for account in settings.accounts.values()), KEY_NAME})
+    secrets = [*(folder / name for folder in folders for name in names), vault.file, vault.folder / KEY_NAME]
     for file in (workspace / SETTINGS_FILE, *secrets):
         if _file_mode(file) & (stat.S_IWGRP | stat.S_IWOTH):
             yield "file_changeable", file, "go-w", file
@@ -66,16 +68,8 @@ def _findings(settings: Settings) -> Iterator[tuple[str, Path, str, Path]]:
             yield "file_changeable", file, "-R o-w", folder
 
 
-def _operator_secret_files(settings: Settings) -> Iterator[Path]:
-    """Give the files that the operator keeps secrets in: those of the accounts, and the store's key."""
-    folders = [Path(folder) for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir) if folder]
-    names = {account.secret for account in settings.accounts.values()}
-    for folder in folders:
-        yield from (folder / name for name in sorted({*names, KEY_NAME}))
-
-
 def _all_below(folder: Path) -> Iterable[Path]:
-    """Give a folder and all in it but links, which nothing reads through."""
+    """Yield a folder and all below it but symbolic links, which are never followed."""
     yield folder
     for parent, folders, files in os.walk(folder):
         paths = (Path(parent) / name for name in (*folders, *files))
@@ -83,7 +77,7 @@ def _all_below(folder: Path) -> Iterable[Path]:
 
 
 def _file_mode(path: Path) -> int:
-    """Give the mode of a file, links followed; 0 where there is none, or none that could be seen from here."""
+    """Return a file's mode, following links; 0 if it does not exist or cannot be read."""
     try:
         return path.stat().st_mode
     except OSError:

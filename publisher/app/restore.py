@@ -1,4 +1,4 @@
-"""An older database put in the present one's place, settled before it is used."""
+"""Restore a backup in the database's place, or accept a restored shared database; settle it before use."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ from publisher.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreResult:
-    """How a database was restored, and where the one before it is kept; None where there was none."""
+    """What a restore found, and where the replaced database is kept; None if there was none."""
 
     summary: RestoreSummary
     replaced_database: Path | None
@@ -66,12 +66,12 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
     *,
     allow_incomplete: bool = False,
 ) -> RestoreResult:
-    """Put a backup in the database's place, or accept the present one as it stands where `source` is None.
+    """Put a backup in the database's place, or accept the present database if `source` is None.
 
-    The heads of the audit before and after are written down outside. All is prepared in a copy: until that takes the
-    database's place at one stroke, nothing has changed, and from then on every start finishes what a death may have
-    left. `anchors` are files that may know newer ones than ours. Raises RefusedError while a daemon runs, and for a
-    file that must not be used; SettingsError; OSError.
+    The audit heads before and after are written as checkpoints. All is prepared in a copy: until one atomic swap
+    nothing has changed, and after it every start finishes what a crash may have left. `checkpoint_files` may know newer
+    checkpoints than ours. Raises RefusedError while a daemon runs, and for a file that must not be used;
+    SettingsError; OSError.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(lock_process(settings.database, settings.workspace).release)
@@ -103,10 +103,10 @@ async def accept_current(
     *,
     allow_incomplete: bool = False,
 ) -> RestoreResult:
-    """Accept a shared database into which a dump was put back: it is settled where it stands, in one transaction.
+    """Accept a shared database into which a dump was restored, and settle it in one transaction.
 
-    Raises RefusedError while a daemon runs here or on another host, and for a journal that cannot tell all;
-    SettingsError; OSError.
+    Raises RefusedError while a daemon runs here or on another host, and for an incomplete journal; SettingsError;
+    OSError.
     """
     journal = journal_path(settings)
     with contextlib.ExitStack() as stack:
@@ -160,7 +160,7 @@ async def _settle_database(  # noqa: PLR0913, PLR0917 # which database, what is 
 
 
 def _write_checkpoint(settings: Settings, head: Checkpoint) -> None:
-    """Write a head down outside. Trouble is logged: a restore must not hang on it, and its own entry names the cut."""
+    """Write a checkpoint. Errors are logged: a restore must not fail by them, and its own entry records the cut."""
     targets = build_checkpoint_targets(settings)
     try:
         append_checkpoint(targets, head, targets.load_key())
@@ -169,9 +169,9 @@ def _write_checkpoint(settings: Settings, head: Checkpoint) -> None:
 
 
 def _newest_checkpoints(settings: Settings, others: Sequence[Path]) -> list[Checkpoint]:
-    """Give the last anchor of each file, our own first, and those before it that reach further. Raises OSError.
+    """Return the last checkpoint of each file, our own first, and earlier ones with a higher sequence.
 
-    There are such where an older database was put in place before.
+    The latter exist if an older database was restored before. Raises OSError.
     """
     found: list[Checkpoint] = []
     for file in [*own_checkpoint_files(build_checkpoint_targets(settings)), *others]:
@@ -184,7 +184,7 @@ def _newest_checkpoints(settings: Settings, others: Sequence[Path]) -> list[Chec
 
 
 def finish_pending_restore(settings: Settings, runtime: Runtime, file: Path) -> None:
-    """Carry out what a restore had decided before it died, if anything."""
+    """Finish a restore that had committed its swap before a crash, if there is one."""
     with file_lock(file):
         finish_swaps(file, journal_path(settings), runtime)
 

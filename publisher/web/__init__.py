@@ -1,1 +1,1 @@
-"""What is served to the outside: platforms tell us here that something has ended."""
+"""The HTTP server for platforms' callbacks."""

@@ -1,4 +1,4 @@
-"""What platforms tell us: each account has a path, and what arrives there only lets us read sooner."""
+"""Callbacks of platforms: each account has a path, and a message there only makes us check earlier."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from publisher.app.application import Application
 from publisher.app.callbacks import CallbackEndpoint, check_now, make_endpoint_finder
@@ -17,26 +18,26 @@ from publisher.runtime.logs import log
 from publisher.web.server import HttpServer, ServerRequest, ServerResponse, ThrottledLog
 
 MAX_NONCES = 10_000
-"""So many messages are known again. An older one is stale by its own time."""
+"""How many messages are remembered. An older one is rejected by its own timestamp."""
 CHECK_NOW_INTERVAL = timedelta(seconds=10)
-"""One job is read sooner once in this time at most, whatever is said of it: the polls go on besides."""
+"""A job is checked early at most once in this time, however many messages arrive; the regular checks go on."""
 ACKNOWLEDGEMENT = "success"
-"""What WeChat wants to hear."""
+"""The reply that WeChat expects."""
 REPLAY_RESPONSE = (200, ACKNOWLEDGEMENT)
-"""To a message that was here before: a refusal would count as a failure, and bring it once more."""
+"""The reply to a repeated message: a refusal would count as a failure, and WeChat would send it again."""
 FORBIDDEN_RESPONSE = (403, "")
-"""The one answer to all that proves nothing, so that it does not tell which accounts there are."""
+"""The one reply to all that is not authenticated, so that it does not reveal which accounts exist."""
 LOG_INTERVAL_SECONDS = 60.0
-"""In seconds, from one line about refused messages to the next."""
+"""Interval of log lines about refused messages."""
 
 FindEndpoint = Callable[[str, str], CallbackEndpoint | None]
 CheckNow = Callable[[CallbackEndpoint, CallbackEvent], Awaitable[int]]
-"""Lets what a hint means be read now; gives how many deliveries that were."""
+"""Schedules the check of what an event refers to for now; returns the number of deliveries."""
 
 
 @dataclass(slots=True)
 class SeenNonces:
-    """When something of an account was acted upon: the newest so many."""
+    """When each nonce of an account was seen; the newest MAX_NONCES."""
 
     _instants: OrderedDict[tuple[str, str], datetime] = field(default_factory=OrderedDict)
 
@@ -55,7 +56,7 @@ class SeenNonces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackHandler:
-    """Takes messages. What cannot prove where it comes from changes nothing, nor does what was here before."""
+    """Handles messages. Unauthenticated and repeated ones change nothing."""
 
     find_endpoint: FindEndpoint
     check_now: CheckNow
@@ -65,8 +66,11 @@ class CallbackHandler:
     rejection_log: ThrottledLog = field(default_factory=lambda: ThrottledLog(LOG_INTERVAL_SECONDS))
 
     async def handle(self, request: ServerRequest) -> ServerResponse:
-        """Answer a request; its body is read once, and only if its query is signed, fresh and new."""
-        endpoint = self._endpoint_at(request.path)
+        """Reply to a request. Its body is read only if its query is signed, fresh and not seen before."""
+        endpoint = None
+        match request.path.split("/"):
+            case ["", "callback", platform, account]:
+                endpoint = self.find_endpoint(platform, account)
         if endpoint is None or request.method not in {"GET", "POST"}:
             self.rejection_log.warn("callback_refused", "unknown_address")
             return FORBIDDEN_RESPONSE
@@ -79,7 +83,7 @@ class CallbackHandler:
         if self._is_repeated(endpoint, nonce):
             return REPLAY_RESPONSE
         body = await request.body()
-        if self._is_repeated(endpoint, nonce):  # it came on two connections at once
+        if self._is_repeated(endpoint, nonce):  # it arrived on two connections at once
             return REPLAY_RESPONSE
         self.nonces.add(endpoint.account.id, nonce, self.now())
         event = endpoint.parse(CallbackRequest(query=request.query, body=body), self.now())
@@ -89,12 +93,6 @@ class CallbackHandler:
             await self._handle_event(endpoint, nonce, event)
         return 200, ACKNOWLEDGEMENT
 
-    def _endpoint_at(self, path: str) -> CallbackEndpoint | None:
-        match path.split("/"):
-            case ["", "callback", platform, account]:
-                return self.find_endpoint(platform, account)
-        return None
-
     def _is_repeated(self, endpoint: CallbackEndpoint, nonce: str) -> bool:
         if self.nonces.seen_at(endpoint.account.id, nonce) is None:
             return False
@@ -102,7 +100,7 @@ class CallbackHandler:
         return True
 
     async def _handle_event(self, endpoint: CallbackEndpoint, nonce: str, event: CallbackEvent) -> None:
-        """Let what a hint means be read now, unless it was a moment ago. What fails may be said once more."""
+        """Check what an event refers to, unless that was done recently. If it fails, the message may be repeated."""
         account, now = endpoint.account.id, self.now()
         last = self.recent_checks.seen_at(account, event.job_id)
         if last is not None and timedelta(0) <= now - last < CHECK_NOW_INTERVAL:
@@ -123,15 +121,15 @@ class CallbackHandler:
 
 
 LISTEN_BACKLOG = 4096
-"""Callers that wait in the kernel, at no cost to us: at the server's rate the last waits four seconds; WeChat, five."""
+"""Connections that wait in the kernel, at no cost to us: at 1000 a second the last waits four seconds, WeChat five."""
 
 
 @contextlib.asynccontextmanager
 async def serve_callbacks(application: Application, report: Callable[..., None]) -> AsyncIterator[None]:
-    """Listen for platforms' messages, if the settings say where.
+    """Listen for platforms' messages, if the settings name an address.
 
-    `told` hears how it went, as a code and the address. A place that cannot be had stops nothing: whatever the
-    messages tell is read by and by without them.
+    `report` is called with a message code and the address. If listening fails, nothing stops: the regular checks find
+    everything without callbacks.
     """
     listen = application.settings.callbacks.listen
     if listen is None:
@@ -147,7 +145,7 @@ async def serve_callbacks(application: Application, report: Callable[..., None])
     report("callbacks_listening", address=listen)
     handler = CallbackHandler(
         find_endpoint=make_endpoint_finder(application.settings),
-        check_now=lambda endpoint, hint: check_now(application.outbox, endpoint, hint),
+        check_now=partial(check_now, application.outbox),
         now=application.runtime.now,
     )
     async with HttpServer(listening_socket=listening_socket, handler=handler.handle).serving():
@@ -158,9 +156,8 @@ async def serve_callbacks(application: Application, report: Callable[..., None])
 
 
 def bind_socket(listen: str) -> socket.socket:
-    """Take an address at once, so that trouble with it is known before anything depends on it. Raises OSError."""
-    found = socket.getaddrinfo(*split_host_port(listen), type=socket.SOCK_STREAM)
-    family, kind, _protocol, _name, address = found[0]
+    """Bind the address at once, so that an error is known before anything depends on it. Raises OSError."""
+    family, kind, _protocol, _name, address = socket.getaddrinfo(*split_host_port(listen), type=socket.SOCK_STREAM)[0]
     listening_socket = socket.socket(family, kind)
     try:
         listening_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

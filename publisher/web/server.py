@@ -1,12 +1,13 @@
-"""A small HTTP server whose cost has a bound, so that it may share the event loop of the sending.
+"""A small HTTP server with bounded cost, so that it can share the event loop with sending.
 
-Anybody may connect to it. Whatever they do, in each second it accepts `rate` connections at most, holds
-`connections` of them for a few seconds each, reads each ten times a second, parses a head of forty lines, and reads a
-body only where the handler asks for it, which it does after a signature. These bounds protect the sending. A thread
-would not: threads share one interpreter lock, so a loop of its own would have to be bounded all the same.
+Anybody may connect to it. Whatever they do, it accepts at most `accepts_per_second` connections, holds at most
+`max_connections` for a few seconds each, reads each ten times a second, parses a head of at most forty lines, and reads
+a body only if the handler asks for it, which it does after it has verified a signature. These bounds protect sending.
+A thread would not: threads share one interpreter lock, so a loop of its own would need the same bounds.
 
-A full house closes the oldest connection that still owes us bytes. A newcomer is looked at before the next batch is
-accepted, and a batch is smaller than the house: whoever speaks at once is heard, however many others say nothing.
+If it is full, it closes the oldest connection that has not sent its request yet. A new connection is read before the
+next batch is accepted, and a batch is smaller than the limits: a client that sends at once is served, however many
+others are silent.
 """
 
 import asyncio
@@ -30,13 +31,12 @@ LogKey = tuple[str, tuple[tuple[str, str], ...]]
 
 @dataclass(slots=True)
 class ThrottledLog:
-    """Writes a warning at once, and what repeats as one line per interval, with how often for which reason.
+    """Writes a warning at once, and repetitions as one line per interval, with a count for each reason.
 
-    Events, facts and reasons must be few: those of the last interval are remembered.
+    There must be few different events, facts and reasons: those of the last interval are kept in memory.
     """
 
     interval_seconds: float
-    """In seconds."""
     _counts: dict[LogKey, Counter[str]] = field(default_factory=dict)
     _timers: dict[LogKey, asyncio.TimerHandle] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class ThrottledLog:
         self._write(key, Counter([reason]))
 
     def close(self) -> None:
-        """Write what has been counted, and end."""
+        """Write the counts and stop the timers."""
         for timer in self._timers.values():
             timer.cancel()
         for (event, facts), counts in self._counts.items():
@@ -71,7 +71,7 @@ class ThrottledLog:
 
 
 MAX_DESCRIPTORS = 65_536
-"""Far more than calls, reads and callers together ever hold; some systems refuse a limit without end."""
+"""Far more than calls, reads and connections together ever hold; some systems refuse an unlimited value."""
 
 
 def raise_descriptor_limit() -> None:
@@ -87,13 +87,13 @@ def raise_descriptor_limit() -> None:
 
 
 def descriptor_limit() -> int:
-    """Return how many descriptors this process may have."""
+    """Return the number of descriptors this process may have."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
 def free_descriptors() -> int:
-    """Return how many more this process may open; 0 where even counting them finds no room."""
+    """Return how many more descriptors this process may open; 0 if even counting them fails."""
     try:
         return descriptor_limit() - len(os.listdir("/dev/fd"))  # noqa: PTH208 # a count of names, ten times cheaper
     except OSError:
@@ -105,11 +105,11 @@ MAX_HEAD_LINES = 40
 MAX_TARGET_BYTES = 2_048
 MAX_QUERY_FIELDS = 16
 MAX_QUERY_PART_CHARACTERS = 128
-"""Of a name and of a value in a query, in characters; WeChat's longest has forty."""
+"""Of a name or a value in a query; WeChat's longest has forty."""
 MAX_BODY_BYTES = 65_536
-"""An event has one or two thousand."""
+"""A WeChat event has one or two thousand."""
 MAX_BODY_PARTS = 256
-"""Chunks, or reads: each is parsed by itself."""
+"""Chunks, or reads: each is parsed separately."""
 REASON_PHRASES = {
     200: "OK",
     400: "Bad Request",
@@ -118,39 +118,39 @@ REASON_PHRASES = {
     500: "Internal Server Error",
 }
 IPV6_PREFIX_LENGTH = 64
-"""What one customer is commonly given: all of it counts as one peer."""
+"""Providers commonly assign a /64 to one customer: all of it counts as one peer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
-    """What strangers may have of us. Times are in seconds."""
+    """What unauthenticated clients may use."""
 
     max_connections: int = 256
     max_connections_per_peer: int = 64
     accepts_per_second: float = 1000.0
-    """Connections accepted in a second, also where the loop comes to it late."""
+    """Holds on average too if the event loop is late."""
     accept_batch: int = 32
-    """Connections accepted together; fewer than a peer may have, so that each is read before it may be closed."""
+    """Connections accepted at once; fewer than a peer may have, so that each is read before it may be closed."""
     accept_interval_seconds: float = 0.01
-    """From one batch to the next, at least."""
+    """Least time between two batches."""
     head_timeout_seconds: float = 2.0
-    """In which the whole head must have come, drip by drip or not."""
+    """The whole head must arrive within this time."""
     body_timeout_seconds: float = 3.0
-    """The same for the body: WeChat itself waits five for its answer."""
+    """The whole body must arrive within this time; WeChat itself waits five seconds for the reply."""
     response_timeout_seconds: float = 1.0
-    """In which the answer must have been taken."""
+    """The client must have received the response within this time."""
     read_interval_seconds: float = 0.1
-    """From one read of a connection to its next."""
+    """Time between two reads of a connection."""
     reserved_descriptors: int = 512
-    """Descriptors that are left to the sending; half of them where the process may have few."""
+    """Descriptors reserved for sending; at most half of what the process may have."""
     shortage_pause_seconds: float = 1.0
-    """From finding too few to the next look."""
+    """How long to wait if descriptors are short."""
     log_interval_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRequest:
-    """A request whose head has come. `body` reads what follows it."""
+    """A request whose head has arrived. `body` reads the rest."""
 
     method: str
     path: str
@@ -163,7 +163,7 @@ RequestHandler = Callable[[ServerRequest], Awaitable[ServerResponse]]
 
 
 class _BadRequestError(Exception):
-    """The request is none, or too large: `status` says which."""
+    """The request is malformed or too large; `status` is the response."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -171,7 +171,7 @@ class _BadRequestError(Exception):
 
 
 class _ConnectionLostError(Exception):
-    """The caller was too slow, or has gone."""
+    """The client was too slow, or has disconnected."""
 
     def __init__(self, *, is_slow: bool) -> None:
         super().__init__(is_slow)
@@ -180,19 +180,19 @@ class _ConnectionLostError(Exception):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Connection:
-    """One caller, and what it has said."""
+    """One client connection."""
 
     stream: socket.socket
     peer: str
     limits: HttpLimits
     is_awaiting_bytes: bool = True
-    """True while we wait for bytes of it; only then may it be closed for another."""
+    """True while we wait for its bytes; only then may it be closed in favour of another."""
     has_received: bool = False
     head_lines: int = 0
     http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.SERVER, MAX_HEAD_BYTES))
 
     async def read_request(self) -> ServerRequest:
-        """Read a head. Raises _UnsoundError and _LostError."""
+        """Read the head. Raises _BadRequestError and _ConnectionLostError."""
         async with _time_limit(self.limits.head_timeout_seconds):
             event = await self._next_event(MAX_HEAD_BYTES)
         self.is_awaiting_bytes = False
@@ -205,7 +205,7 @@ class _Connection:
         return ServerRequest(method=method, path=unquote(path), query=_read_query(query), body=self._read_body)
 
     async def _read_body(self) -> bytes:
-        """Read the body. Raises _UnsoundError and _LostError."""
+        """Read the body. Raises _BadRequestError and _ConnectionLostError."""
         self.is_awaiting_bytes, body, parts = True, bytearray(), 0
         async with _time_limit(self.limits.body_timeout_seconds):
             while isinstance(event := await self._next_event(MAX_BODY_BYTES), h11.Data):
@@ -217,28 +217,24 @@ class _Connection:
         return bytes(body)
 
     async def _next_event(self, max_bytes: int) -> object:
-        """Give what comes next in the protocol, one of h11's events, reading `most` bytes at a time."""
+        """Return the next h11 event, reading `max_bytes` at a time. The lines of a head are counted before parsing."""
         try:
             while (event := self.http.next_event()) is h11.NEED_DATA:
-                self.http.receive_data(await self._receive(max_bytes))
+                if self.has_received:
+                    await asyncio.sleep(self.limits.read_interval_seconds)
+                self.has_received = True
+                data = await asyncio.get_running_loop().sock_recv(self.stream, max_bytes)
+                if self.http.their_state is h11.IDLE:
+                    self.head_lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
+                    if self.head_lines > MAX_HEAD_LINES:
+                        raise _BadRequestError(400)
+                self.http.receive_data(data)
         except h11.RemoteProtocolError as error:
             raise _BadRequestError(400) from error
         return event
 
-    async def _receive(self, max_bytes: int) -> bytes:
-        """Receive what has come; the lines of a head are counted before they are parsed."""
-        if self.has_received:
-            await asyncio.sleep(self.limits.read_interval_seconds)
-        self.has_received = True
-        data = await asyncio.get_running_loop().sock_recv(self.stream, max_bytes)
-        if self.http.their_state is h11.IDLE:
-            self.head_lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
-            if self.head_lines > MAX_HEAD_LINES:
-                raise _BadRequestError(400)
-        return data
-
     async def write(self, response: ServerResponse) -> None:
-        """Write an answer, and take what has come meanwhile, so that closing does not reset what we wrote."""
+        """Write a response, and read what has arrived: closing with unread bytes would reset the connection."""
         status, text = response
         content = text.encode()
         head = (
@@ -254,7 +250,7 @@ class _Connection:
 
 @dataclass(slots=True, kw_only=True)
 class HttpServer:
-    """Accepts at a socket that listens, and lets a handler answer what is a request."""
+    """Accepts connections on a listening socket, and passes well-formed requests to a handler."""
 
     listening_socket: socket.socket
     handler: RequestHandler
@@ -262,14 +258,14 @@ class HttpServer:
     count_free_descriptors: Callable[[], int] = free_descriptors
     rejection_log: ThrottledLog = field(init=False)
     connections: dict[_Connection, asyncio.Task[None]] = field(default_factory=dict)
-    """In the order in which they came."""
+    """In order of arrival."""
 
     def __post_init__(self) -> None:
         self.rejection_log = ThrottledLog(self.limits.log_interval_seconds)
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Serve until the block is left, then close all that is open."""
+        """Serve until the block is left, then close all connections."""
         self.listening_socket.setblocking(False)  # noqa: FBT003 # the socket's own signature
         accepting = asyncio.create_task(self._accept())
         accepting.add_done_callback(_log_failure)
@@ -288,7 +284,12 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         began = loop.time()
         while True:
-            await _wait_until_readable(self.listening_socket)
+            is_readable = asyncio.Event()
+            loop.add_reader(self.listening_socket, is_readable.set)
+            try:
+                await is_readable.wait()
+            finally:
+                loop.remove_reader(self.listening_socket)
             if self.count_free_descriptors() < reserve + self.limits.accept_batch:
                 self.rejection_log.warn("connections_refused", "too_few_descriptors")
                 await asyncio.sleep(self.limits.shortage_pause_seconds)
@@ -297,19 +298,17 @@ class HttpServer:
             for _ in range(max(1, min(self.limits.accept_batch, int((began - last) * self.limits.accepts_per_second)))):
                 try:
                     stream, address = self.listening_socket.accept()
-                except OSError:  # nobody is there any more, or the system has no room
+                except OSError:  # the client has gone, or the system is out of resources
                     break
-                self._admit(stream, _peer_key(address[0]))
+                self._admit(stream, peer_key(address[0]))
             await asyncio.sleep(self.limits.accept_interval_seconds)
 
     def _admit(self, stream: socket.socket, peer: str) -> None:
-        """Take a caller in, in the place of another where the house is full; refuse it where no other owes us bytes."""
+        """Serve a new connection. If it is full, close the oldest one that we wait for; without such a one, refuse."""
         own = [connection for connection in self.connections if connection.peer == peer]
-        is_full = (
-            len(own) >= self.limits.max_connections_per_peer or len(self.connections) >= self.limits.max_connections
-        )
-        candidates = own if len(own) >= self.limits.max_connections_per_peer else list(self.connections)
-        if is_full:
+        is_peer_full = len(own) >= self.limits.max_connections_per_peer
+        if is_peer_full or len(self.connections) >= self.limits.max_connections:
+            candidates = own if is_peer_full else list(self.connections)
             self.rejection_log.warn("connections_refused", "full")
             oldest = next((connection for connection in candidates if connection.is_awaiting_bytes), None)
             if oldest is None:
@@ -328,22 +327,20 @@ class HttpServer:
 
     async def _serve(self, connection: _Connection) -> None:
         try:
-            await connection.write(await self._respond(connection))
+            try:
+                response = await self.handler(await connection.read_request())
+            except _BadRequestError as error:
+                self.rejection_log.warn("connections_refused", "malformed")
+                response = error.status, ""
+            except _ConnectionLostError:
+                raise
+            except Exception as error:  # noqa: BLE001 # concerns one request; the platform sends its message again
+                log.exception("callback_failed", error=type(error).__name__)
+                response = 500, ""
+            await connection.write(response)
         except _ConnectionLostError as error:
             if error.is_slow:
                 self.rejection_log.warn("connections_refused", "too_slow")
-
-    async def _respond(self, connection: _Connection) -> ServerResponse:
-        try:
-            return await self.handler(await connection.read_request())
-        except _BadRequestError as error:
-            self.rejection_log.warn("connections_refused", "malformed")
-            return error.status, ""
-        except _ConnectionLostError:
-            raise
-        except Exception as error:  # noqa: BLE001 # one request's trouble; the platform sends its message again
-            log.exception("callback_failed", error=type(error).__name__)
-            return 500, ""
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:
@@ -352,7 +349,7 @@ def _log_failure(task: asyncio.Task[None]) -> None:
 
 
 def _read_query(query: str) -> Mapping[str, str]:
-    """Read a query of few, short and different names. Raises _UnsoundError."""
+    """Parse a query of few, short and distinct fields. Raises _BadRequestError."""
     try:
         found = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
     except ValueError:
@@ -363,8 +360,8 @@ def _read_query(query: str) -> Mapping[str, str]:
     return fields
 
 
-def _peer_key(address: str) -> str:
-    """Give the peer that an address belongs to: itself, or in IPv6 the network that one customer has."""
+def peer_key(address: str) -> str:
+    """Return the peer of an address: in IPv4 itself, in IPv6 its /64 network."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)
@@ -373,20 +370,9 @@ def _peer_key(address: str) -> str:
 
 @contextlib.asynccontextmanager
 async def _time_limit(seconds: float) -> AsyncIterator[None]:
-    """Bound what is done with a socket in time. Raises _LostError when that is over, or the socket fails."""
+    """Limit the time of socket operations. Raises _ConnectionLostError on timeout or socket error."""
     try:
         async with asyncio.timeout(seconds):
             yield
     except OSError as error:
         raise _ConnectionLostError(is_slow=isinstance(error, TimeoutError)) from error
-
-
-async def _wait_until_readable(listening_socket: socket.socket) -> None:
-    """Wait until somebody waits to be accepted."""
-    loop = asyncio.get_running_loop()
-    is_readable = asyncio.Event()
-    loop.add_reader(listening_socket, is_readable.set)
-    try:
-        await is_readable.wait()
-    finally:
-        loop.remove_reader(listening_socket)

@@ -19,7 +19,7 @@ from publisher.web.server import (
     HttpLimits,
     HttpServer,
     ThrottledLog,
-    _peer_key,
+    peer_key,
 )
 
 ENDLESS = 3600.0
@@ -167,7 +167,7 @@ async def test_f90_one_address_takes_no_more_than_its_share():
 )
 def test_f90_a_peer_is_an_address_or_a_customers_network(address, peer):
     """F90: the many addresses that one customer has in IPv6 count as one."""
-    assert _peer_key(address) == peer
+    assert peer_key(address) == peer
 
 
 async def drip(reader, writer, data):
