@@ -1,4 +1,4 @@
-"""Templates and pictures in, renditions out; previews and sending use the same."""
+"""Render posts from templates and pictures; previews and sending use the same code."""
 
 from publisher.rendering.templates import Templates, TemplateSample, load_templates, shipped_templates
 

@@ -1,8 +1,8 @@
-"""The renderer's process: batches of jobs come in on standard input, results go out on what was standard output.
+"""The renderer's process: reads batches of jobs from standard input, and writes results to what was standard output.
 
-Its argument is for how many seconds of processor time a job may run.
+Its argument is the processor time that a job may use, in seconds.
 
-It can open no file, no connection and no process, however it is led astray: all that it needs was imported before.
+It can open no file, no connection and no process, even if an attacker takes it over: all it needs is imported before.
 """
 
 import contextlib
@@ -31,31 +31,31 @@ from publisher.rendering.jobs import (
 from publisher.rendering.worker import RenderWorker
 
 MAX_MEMORY_BYTES: Final = 1024**3
-"""Bytes of address space; the biggest picture takes a third of them."""
+"""Address space; the biggest picture takes a third of it."""
 _PRELOADED_CODECS: Final = (
     "ascii", "cp437", "idna", "latin_1", "punycode", "raw_unicode_escape", "unicode_escape", "utf_16", "utf_16_be",
     "utf_16_le", "utf_32", "utf_8_sig",
 )  # fmt: skip
-"""Python imports a codec when it is first asked for; links with Chinese hosts take some of these."""
+"""Python imports a codec when it is first used; links with Chinese hosts need some of these."""
 MAX_STACK_BYTES: Final = 8 * 1024**2
 MAX_BATCH_BYTES: Final = 2**30
 MAX_STDERR_BYTES: Final = 64 * 1024
-"""Of what it says on standard error, the one file it has."""
+"""Limit of standard error, the only file it has."""
 
 
 def main(seconds: int) -> None:
-    """Serve until standard input ends."""
+    """Run jobs until standard input ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a service; the parent ends this one
         signal.signal(number, signal.SIG_IGN)
     _preload_lazy_imports()
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     faulthandler.enable()
-    _limit_resources()
+    limit_resources()
     missed: list[str] = []
     sys.addaudithook(lambda event, facts: missed.append(str(facts[0])) if event == "import" else None)
     worker = RenderWorker()
-    write_frame(results, b"")  # it is ready
+    write_frame(results, b"")  # signals that it is ready
     while True:
         try:
             files, jobs = decode_batch(read_frame(sys.stdin.buffer, MAX_BATCH_BYTES))
@@ -66,16 +66,16 @@ def main(seconds: int) -> None:
         for job in jobs:
             _limit_cpu_time(seconds)
             result = worker.run_job(job)
-            if missed:  # a library that fails to import a part of its own may do without it, and change the words
+            if missed:  # a library that fails to import its own part may go on without it, with another result
                 result = Problem(code="rendering_failed", facts={"reason": f"not imported: {missed[0]}"})
                 missed.clear()
             write_frame(results, encode_result(result))
-        if worker.ran_out_of_memory:  # what fills it would be the problem of posts that come later
+        if worker.ran_out_of_memory:  # what fills it would fail later posts
             return
 
 
 def _preload_lazy_imports() -> None:
-    """Do a job of each kind; some fail: libraries import some of their parts when these are first needed."""
+    """Run a job of each kind, some with errors, as libraries import some of their parts only on first use."""
     texts = {
         "warm/up.html": "{{ '\\n'|upper }}{{ body_html }}",
         "warm/fails.txt": "{{ none }}",
@@ -94,8 +94,8 @@ def _preload_lazy_imports() -> None:
         worker.run([CleanPicture(data=buffer.getvalue())])
 
 
-def _limit_resources() -> None:
-    """Limit what this process may ever use; where the system knows no such limits, its parent's clock must do."""
+def limit_resources() -> None:
+    """Limit the resources of this process; on systems without such limits only the parent's timeout remains."""
     if sys.platform == "win32":
         return
     import resource  # noqa: PLC0415 # there is none on Windows
@@ -113,12 +113,12 @@ def _limit_resources() -> None:
         if number is not None:
             hard = resource.getrlimit(number)[1]
             limit = max_value if hard == resource.RLIM_INFINITY else min(max_value, hard)
-            with contextlib.suppress(ValueError, OSError):  # macOS knows some of them by name only
+            with contextlib.suppress(ValueError, OSError):  # macOS has some of them by name only
                 resource.setrlimit(number, (limit, limit))
 
 
 def _limit_cpu_time(seconds: int) -> None:
-    """Let the next job use so much processor time from now on; then the system ends this process."""
+    """Limit the processor time of the next job; beyond it the system ends this process."""
     if sys.platform == "win32":
         return
     import resource  # noqa: PLC0415 # there is none on Windows

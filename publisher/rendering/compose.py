@@ -1,4 +1,4 @@
-"""From a post, an instant and its accounts to the exact words that each account will say."""
+"""Compose the exact text that each account publishes, from a post and its occurrence."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from publisher.domain.errors import Location, Problem, TemplateError
 from publisher.domain.post import Occurrence, Post
 from publisher.domain.rendered import Marker, RenderedImage, RenderedPost, derive_marker, format_part_prefix
 from publisher.rendering.jobs import JobResult, ReadBody, RenderedText, RenderPage
-from publisher.rendering.templates import STYLESHEET, Templates, TemplateSample
+from publisher.rendering.templates import STYLESHEET, Templates
 from publisher.runtime.redaction import redact_text
 
 _SPLIT_POINTS: Final = (
@@ -22,15 +22,14 @@ _SPLIT_POINTS: Final = (
     re.compile(r"\r?\n"),
     re.compile(r"(?<=[。！？；])(?![。！？；”’」』）])|(?<=[。！？；][”’」』）])"),
 )
-"""Where a text may be parted, the best places first: between paragraphs, lines, sentences. Never inside a sentence."""
+"""Where a text may be split, best places first: between paragraphs, lines, sentences; never inside a sentence."""
 
 
 def split_text(text: str, marker: Marker, capabilities: Capabilities) -> Sequence[str]:
-    """Part a text into as few floors as hold it; whole where it fits, or where even the most floors do not hold it."""
+    """Split a text into as few parts as hold it; return it whole if it fits, or if even the most parts are too few."""
     max_length = capabilities.text_limit * (capabilities.max_extra_parts + 1)
-    if (
-        capabilities.text_limit < capabilities.count_text(text) <= 2 * max_length
-    ):  # half of it may be empty lines, which go at borders
+    # Twice the length may still fit: half of it may be empty lines, which are dropped between parts.
+    if capabilities.text_limit < capabilities.count_text(text) <= 2 * max_length:
         for total in range(2, capabilities.max_extra_parts + 2):
             if parts := _split_into(text, marker, total, capabilities):
                 return parts
@@ -38,7 +37,7 @@ def split_text(text: str, marker: Marker, capabilities: Capabilities) -> Sequenc
 
 
 def _split_into(text: str, marker: Marker, total: int, capabilities: Capabilities) -> Sequence[str] | None:
-    """Give exactly so many floors, each as full as its borders allow; None where that does not do."""
+    """Return exactly `total` parts, each as full as the split points allow; None if that is not possible."""
     line_end = "\r\n" if "\r\n" in text else "\n"
     parts, rest = [], text
     for number in range(1, total):
@@ -53,10 +52,10 @@ def _split_into(text: str, marker: Marker, total: int, capabilities: Capabilitie
 
 
 def _take_first(text: str, max_length: int, capabilities: Capabilities) -> str:
-    """Give as much of a text as there is room for, up to a border: a lesser border where a better one wastes half."""
+    """Return as much of a text as fits, up to a split point; a worse one if a better one wastes half of the room."""
     starts = []
-    for border in _SPLIT_POINTS:
-        ends = [match.start() for match in border.finditer(text)]
+    for split_point in _SPLIT_POINTS:
+        ends = [match.start() for match in split_point.finditer(text)]
         fitting = bisect_right(ends, max_length, key=lambda end: capabilities.count_text(text[:end]))
         start = text[: ends[fitting - 1]] if fitting else ""
         if capabilities.count_text(start) * 2 >= max_length:
@@ -66,20 +65,20 @@ def _take_first(text: str, max_length: int, capabilities: Capabilities) -> str:
 
 
 MARKER_WITHIN_CHARACTERS: Final = 60
-"""Within how many characters of its start a text must carry its marker; lists may show no more of a post."""
+"""A text must carry its marker within this many characters of its start; lists may show no more of a post."""
 SUMMARY_CHARACTERS: Final = 54
-"""How much of a body stands for an article that has no summary: what WeChat itself would take."""
+"""How much of the body becomes the summary of an article without one, as WeChat itself does."""
 MAX_BODY_CHARACTERS: Final = 50_000
-"""Characters of a body: twice what the longest article takes, and little enough for Markdown that nests and nests."""
+"""Twice what the longest article takes, and little enough for deeply nested Markdown."""
 _CRLF_PLATFORMS: Final = frozenset({"tieba"})
-"""Where lines end in CR LF, as the platform's own web editor joins them."""
+"""Platforms where lines end in CR LF, as the platform's own web editor writes them."""
 _NON_CHINESE_TEXT: Final = re.compile(r"[^\u2010-\u2027\u3000-\u30ff\u3400-\u9fff\uff00-\uff0f\uff1a-\uff20]+")
-"""All but Chinese characters and punctuation, which no platform's rewriting turns into letters or digits."""
+"""All but Chinese characters and punctuation, which no platform turns into letters or digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OriginalPost:
-    """The earlier post that this one answers, as the same account published it."""
+    """The earlier post that this one follows, as the same account published it."""
 
     title: str
     marker: Marker
@@ -87,7 +86,7 @@ class OriginalPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderTarget:
-    """One account that is to say a post, with the facts of its region and the post's pictures, in their order."""
+    """One account that publishes a post, with the facts of its region and the post's pictures in order."""
 
     account: Account
     region: Mapping[str, str]
@@ -98,15 +97,15 @@ class RenderTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
-    """The post's body as plain text, and for each order the rendition, or why there is none."""
+    """The post's body as plain text, and for each target the rendered post, or why there is none."""
 
     body_text: str
     rendered_posts: Sequence[RenderedPost | TemplateError]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _RenderContext:
-    """One rendition in the making: what is said, by whom, and with what. `page` is the template's file."""
+class RenderContext:
+    """What is known of one rendered post before it is rendered. `page` is the template's file."""
 
     post: Post
     target: RenderTarget
@@ -126,81 +125,97 @@ class _RenderContext:
 def compose(
     post: Post, occurrence: Occurrence, targets: Sequence[RenderTarget], templates: Templates, timezone: tzinfo
 ) -> Composition:
-    """Write what accounts will say of one occurrence. Pure: the same arguments give the same bytes.
+    """Compose the posts of all targets for one occurrence. Pure: the same arguments give the same bytes.
 
-    There is a TemplateError where the template fails, or where the text lacks its marker or the region's tip line, or
-    carries a secret; its problems name the post, the account and the template's line.
+    The result has a TemplateError for a target whose template fails, or whose text lacks its marker or the region's
+    tip line, or carries a secret. Its problems name the post, the account and the template's line.
     """
-    contexts = [_prepare(post, occurrence, order, templates) for order in targets]
-    valid = [task for task in contexts if isinstance(task, _RenderContext)]
-    jobs = [_render_job(task, occurrence, timezone) for task in valid]
+    contexts = [prepare(post, occurrence, target, templates) for target in targets]
+    valid = [context for context in contexts if isinstance(context, RenderContext)]
+    jobs = [make_render_job(context, occurrence, timezone) for context in valid]
     body = templates.renderer.run([ReadBody(body=post.body)])[0] if valid else RenderedText(text="")
     body_text = body.text if isinstance(body, RenderedText) else ""
     rendered = iter(templates.renderer.run(jobs) if isinstance(body, RenderedText) else [body] * len(valid))
     return Composition(
         body_text=body_text,
         rendered_posts=[
-            _finish(task, next(rendered), body_text) if isinstance(task, _RenderContext) else task for task in contexts
+            _finish(context, next(rendered), body_text) if isinstance(context, RenderContext) else context
+            for context in contexts
         ],
     )
 
 
-def _prepare(
+def prepare(
     post: Post, occurrence: Occurrence, target: RenderTarget, templates: Templates
-) -> _RenderContext | TemplateError:
-    """Find the page, and see that all is there that it needs."""
-    account = target.account
+) -> RenderContext | TemplateError:
+    """Choose the template's page for an account, and check that post, template and region have all that it needs."""
+    account, sample = target.account, templates.samples.get(post.template)
+    if sample is None:
+        return TemplateError([_problem(post, account, "template_unknown", known="、".join(templates.names))])
+    if faults := templates.problems_of(post.template):
+        return TemplateError([_problem(post, account, "template_invalid", key="template"), *faults])
+    page = templates.page_for(post.template, account.platform)
+    if page is None:
+        return TemplateError([_problem(post, account, "template_without_page", platform=account.platform)])
+    data_problems = [
+        _problem(post, account, "template_data_missing", key=f"data.{name}", name=name, use=sample.needs[name])
+        for name in sample.missing_keys(post.data)
+    ]
+    data_problems += [
+        _problem(post, account, "template_data_wrong", key=f"data.{name}", name=name, example=example)
+        for name, example in sample.mismatched_keys(post.data).items()
+    ]
+    if data_problems:
+        return TemplateError(data_problems)
     marker = derive_marker(occurrence.key, account.id)
-    try:
-        page = _find_page(post, account, templates)
-    except TemplateError as error:
-        return error
-    task = _RenderContext(
-        post=post,
-        target=target,
-        templates=templates,
-        page=page,
-        marker=marker,
-        link=build_link(account, target.region, marker),
-    )
+    link = build_link(account, target.region, marker)
+    context = RenderContext(post=post, target=target, templates=templates, page=page, marker=marker, link=link)
     if target.capabilities.is_article and STYLESHEET in templates.faults:
-        return TemplateError([task.problem("template_part_invalid", part=STYLESHEET), *templates.faults[STYLESHEET]])
+        return TemplateError([context.problem("template_part_invalid", part=STYLESHEET), *templates.faults[STYLESHEET]])
     if len(post.body) > MAX_BODY_CHARACTERS:
         length, limit = str(len(post.body)), str(MAX_BODY_CHARACTERS)
         return TemplateError([_problem(post, account, "post_body_too_long", key="body", length=length, limit=limit)])
     if not target.region.get("tip_line"):
         facts = {"account": account.id, "region": account.region or ""}
         return TemplateError([Problem(code="region_without_tip_line", facts=facts)])
-    return task
+    return context
 
 
-def _finish(task: _RenderContext, result: JobResult, body_text: str) -> RenderedPost | TemplateError:
-    """Make a rendition of what was rendered, or say what is wrong with it."""
+def _finish(context: RenderContext, result: JobResult, body_text: str) -> RenderedPost | TemplateError:
+    """Build the rendered post from the renderer's result, or return what is wrong with it."""
     if isinstance(result, Problem):
-        include_problems = task.templates.faults.get(result.facts.get("part", ""), ())
-        return TemplateError([task.problem(result.code, result.location, **result.facts), *include_problems])
+        include_problems = context.templates.faults.get(result.facts.get("part", ""), ())
+        return TemplateError([context.problem(result.code, result.location, **result.facts), *include_problems])
     if not isinstance(result, RenderedText):
         raise TypeError(type(result).__name__)
-    capabilities, link, post = task.target.capabilities, task.link, task.post
-    first, *more = split_text(result.text, task.marker, capabilities)
+    capabilities, link, post = context.target.capabilities, context.link, context.post
+    first, *more = split_text(result.text, context.marker, capabilities)
+    pictures, summary = tuple(context.target.pictures), ""
+    if capabilities.is_article:  # its first picture is the cover
+        cover = context.templates.cover(post.template)
+        pictures = pictures or ((cover,) if cover else ())
+        own = post.text_by_platform.get(context.account.platform) or post.data.get("summary")
+        summary = own.strip() if isinstance(own, str) else body_text.partition("\n")[0][:SUMMARY_CHARACTERS]
+    else:
+        pictures = pictures[: capabilities.picture_limit]
     rendered = RenderedPost(
-        account=task.account.id,
-        platform=task.account.platform,
-        marker=task.marker,
+        account=context.account.id,
+        platform=context.account.platform,
+        marker=context.marker,
         title=post.title,
         text=first,
         extra_parts=tuple(more),
-        summary=_summary(task, body_text) if capabilities.is_article else "",
+        summary=summary,
         link=link if link and (capabilities.is_article or link in result.text) else None,
-        images=_select_pictures(task),
+        images=pictures,
     )
-    seen = result.visible if capabilities.is_article else "\n".join(rendered.all_parts)
-    problems = _content_problems(task, rendered, seen, body_text)
+    visible = result.visible if capabilities.is_article else "\n".join(rendered.all_parts)
+    problems = _content_problems(context, rendered, visible, body_text)
     return TemplateError(problems) if problems else rendered
 
 
 def build_link(account: Account, region: Mapping[str, str], marker: Marker) -> str | None:
-    """Give the account's link for a delivery, else the region's page for tips; either carries the marker."""
+    """Return the account's link for a delivery, else the region's page for tips, either with the marker."""
     link = account.link_template or region.get("tip_link")
     if not link:
         return None
@@ -210,36 +225,8 @@ def build_link(account: Account, region: Mapping[str, str], marker: Marker) -> s
     return f"{page}{'&' if '?' in page else '?'}n={marker.code}{hash_sign}{fragment}"
 
 
-def _find_page(post: Post, account: Account, templates: Templates) -> str:
-    """Find the page to use, and see that the post brings the data its template needs."""
-    sample = templates.samples.get(post.template)
-    if sample is None:
-        raise TemplateError([_problem(post, account, "template_unknown", known="、".join(templates.names))])
-    if faults := templates.problems_of(post.template):
-        raise TemplateError([_problem(post, account, "template_invalid", key="template"), *faults])
-    page = templates.page_for(post.template, account.platform)
-    if page is None:
-        raise TemplateError([_problem(post, account, "template_without_page", platform=account.platform)])
-    if problems := _data_problems(post, account, sample):
-        raise TemplateError(problems)
-    return page
-
-
-def _data_problems(post: Post, account: Account, sample: TemplateSample) -> list[Problem]:
-    """Name the data that a post lacks, and what is not of the kind that its template takes."""
-    lacking = [
-        _problem(post, account, "template_data_missing", key=f"data.{name}", name=name, use=sample.needs[name])
-        for name in sample.missing_keys(post.data)
-    ]
-    misfits = [
-        _problem(post, account, "template_data_wrong", key=f"data.{name}", name=name, example=example)
-        for name, example in sample.mismatched_keys(post.data).items()
-    ]
-    return [*lacking, *misfits]
-
-
-def _render_job(task: _RenderContext, occurrence: Occurrence, timezone: tzinfo) -> RenderPage:
-    post, account, order = task.post, task.account, task.target
+def make_render_job(context: RenderContext, occurrence: Occurrence, timezone: tzinfo) -> RenderPage:
+    post, account, target = context.post, context.account, context.target
     variables: dict[str, object] = {
         "post": {
             "id": post.id,
@@ -249,89 +236,80 @@ def _render_job(task: _RenderContext, occurrence: Occurrence, timezone: tzinfo) 
             "author": post.author,
         },
         "data": post.data,
-        "region": {"police": f"{order.region.get('name', '')}警方", **order.region},
+        "region": {"police": f"{target.region.get('name', '')}警方", **target.region},
         "account": {"id": account.id, "platform": account.platform, "forum": account.forum},
-        "marker": task.marker.code,
-        "link": task.link,
+        "marker": context.marker.code,
+        "link": context.link,
         "words": post.text_by_platform.get(account.platform),
-        "original": {"title": order.original.title} if order.original else None,
+        "original": {"title": target.original.title} if target.original else None,
         "due_at": occurrence.due_at.astimezone(timezone),
     }
-    if order.capabilities.is_article:
-        variables["pictures"] = [_picture_variables(picture) for picture in order.pictures]
+    if target.capabilities.is_article:
+        variables["pictures"] = [
+            {"source": f"media:{picture.sha256}", "alt": picture.alt, "width": str(picture.width)}
+            for picture in target.pictures
+        ]
     return RenderPage(
-        page=task.page,
+        page=context.page,
         variables=variables,
         body=post.body,
-        is_article=order.capabilities.is_article,
+        is_article=target.capabilities.is_article,
         uses_crlf=account.platform in _CRLF_PLATFORMS,
     )
 
 
-def _picture_variables(picture: RenderedImage) -> Mapping[str, str]:
-    return {"source": f"media:{picture.sha256}", "alt": picture.alt, "width": str(picture.width)}
-
-
-def _select_pictures(task: _RenderContext) -> tuple[RenderedImage, ...]:
-    """Give the pictures that go along: an article's cover comes first, elsewhere as many as the platform takes."""
-    pictures, capabilities = task.target.pictures, task.target.capabilities
-    if not capabilities.is_article:
-        return tuple(pictures[: capabilities.picture_limit])
-    cover = task.templates.cover(task.post.template)
-    return tuple(pictures) or ((cover,) if cover else ())
-
-
-def _summary(task: _RenderContext, body_text: str) -> str:
-    summary = task.post.text_by_platform.get(task.account.platform) or task.post.data.get("summary")
-    return summary.strip() if isinstance(summary, str) else body_text.partition("\n")[0][:SUMMARY_CHARACTERS]
-
-
-def _content_problems(task: _RenderContext, rendered: RenderedPost, visible: str, body_text: str) -> Sequence[Problem]:
-    """Name what every text must carry and this one lacks, and what it must not carry."""
-    order, marker = task.target, rendered.marker
-    is_article, tip_line = order.capabilities.is_article, order.region["tip_line"]
+def _content_problems(
+    context: RenderContext, rendered: RenderedPost, visible: str, body_text: str
+) -> Sequence[Problem]:
+    """Return what a text lacks that every text must carry, and what it carries but must not."""
+    target, marker = context.target, rendered.marker
+    is_article, tip_line = target.capabilities.is_article, target.region["tip_line"]
     alts = [picture.alt for picture in rendered.images]
-    problems = _odd_character_problems(task, rendered, body_text)
+    problems = _odd_character_problems(context, rendered, body_text)
     if not _contains_marker(visible, marker):
-        problems.append(task.problem("rendered_without_marker", limit=str(MARKER_WITHIN_CHARACTERS)))
+        problems.append(context.problem("rendered_without_marker", limit=str(MARKER_WITHIN_CHARACTERS)))
     elif not is_article and not _contains_marker(visible[:MARKER_WITHIN_CHARACTERS], marker):
         problems.append(
             _problem(
-                task.post, task.account, "rendered_marker_too_late", key="title", limit=str(MARKER_WITHIN_CHARACTERS)
+                context.post,
+                context.account,
+                "rendered_marker_too_late",
+                key="title",
+                limit=str(MARKER_WITHIN_CHARACTERS),
             )
         )
     if is_article and not _contains_marker(rendered.link or "", marker):
-        problems.append(task.problem("rendered_without_marked_link"))
+        problems.append(context.problem("rendered_without_marked_link"))
     if tip_line not in visible:
-        problems.append(task.problem("rendered_without_tip_line", tip_line=tip_line))
-    if order.original and _contains_marker(visible, order.original.marker):
-        problems.append(task.problem("rendered_with_foreign_marker", marker=order.original.marker.code))
+        problems.append(context.problem("rendered_without_tip_line", tip_line=tip_line))
+    if target.original and _contains_marker(visible, target.original.marker):
+        problems.append(context.problem("rendered_with_foreign_marker", marker=target.original.marker.code))
     if _contains_secret(rendered.title, *rendered.all_parts, rendered.summary, rendered.link or "", *alts):
-        problems.append(_secret_problem(task))
+        problems.append(_secret_problem(context))
     return problems
 
 
 def _contains_secret(*texts: str) -> bool:
-    """Whether a log would strike out any part of these texts."""
+    """Return True if a log would redact any part of these texts."""
     return any(redact_text(text) != text for text in texts)
 
 
-def _secret_problem(task: _RenderContext) -> Problem:
-    """Refuse a text with a secret, at the key of the post that brings it, else at the template; it is not repeated."""
-    post = task.post
-    own = post.text_by_platform.get(task.account.platform, "")
-    written = {"title": post.title, "body": post.body, f"text.{task.account.platform}": own}
+def _secret_problem(context: RenderContext) -> Problem:
+    """Return the problem of a text with a secret, at the post's key, else at the template; never quote it."""
+    post = context.post
+    own = post.text_by_platform.get(context.account.platform, "")
+    written = {"title": post.title, "body": post.body, f"text.{context.account.platform}": own}
     written |= {f"data.{key}": json.dumps(value, ensure_ascii=False, default=str) for key, value in post.data.items()}
     written |= {f"images.{number}.alt": item.alt for number, item in enumerate(post.images)}
     if key := next((key for key, text in written.items() if _contains_secret(text)), None):
-        return _problem(post, task.account, "rendered_with_secret", key=key)
-    return task.problem("rendered_with_secret")
+        return _problem(post, context.account, "rendered_with_secret", key=key)
+    return context.problem("rendered_with_secret")
 
 
-def _odd_character_problems(task: _RenderContext, rendered: RenderedPost, body_text: str) -> list[Problem]:
-    """Name the first character of each part that readers would not see; what wrote it is the body, or the template.
+def _odd_character_problems(context: RenderContext, rendered: RenderedPost, body_text: str) -> list[Problem]:
+    """Return the first invisible character of each field, at the body or else at the template.
 
-    What staff wrote is judged already; an entity in Markdown or an escape in a template becomes one only here.
+    The schedule is checked before; an entity in Markdown or an escape in a template becomes a character only here.
     """
     parts = {
         "title": rendered.title,
@@ -348,17 +326,18 @@ def _odd_character_problems(task: _RenderContext, rendered: RenderedPost, body_t
             continue
         name = describe_character(text[position])
         if is_body:
-            problem = _problem(
-                task.post, task.account, "rendered_invisible_character", key="body", part=part, character=name
+            problems.append(
+                _problem(
+                    context.post, context.account, "rendered_invisible_character", key="body", part=part, character=name
+                )
             )
         else:
-            problem = task.problem("rendered_invisible_character", part=part, character=name)
-        problems.append(problem)
+            problems.append(context.problem("rendered_invisible_character", part=part, character=name))
     return problems
 
 
 def _contains_marker(text: str, marker: Marker) -> bool:
-    """Whether a text carries a marker; folding a whole text is slow, so what cannot spell one is left out first."""
+    """Return True if a text carries a marker. Normalizing is slow, so Chinese text is left out first."""
     return marker.code in text or (marker.is_in("".join(_NON_CHINESE_TEXT.findall(text))) and marker.is_in(text))
 
 

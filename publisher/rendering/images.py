@@ -1,4 +1,4 @@
-"""Picture files, read and cleaned: judged by their content, never by their names."""
+"""Read and clean picture files, by their content, never by their names."""
 
 import errno
 import hashlib
@@ -18,7 +18,7 @@ _MEDIA_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/g
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFile:
-    """A file to be read as a picture. No link is followed below the folder `below`."""
+    """A file to read as a picture. No symbolic link is followed below `trusted_root`."""
 
     path: Path
     alt: str
@@ -26,23 +26,21 @@ class PictureFile:
 
 
 def read_pictures(files: Sequence[PictureFile], renderer: Renderer) -> list[tuple[RenderedImage, bytes] | Problem]:
-    """Read picture files and clean them: the bytes returned are those to preview, hash, keep and send.
+    """Read and clean picture files: the returned bytes are those to preview, hash, store and send.
 
-    What is missing, a link, or cannot be used as clean_picture() says, is a problem with the file as its place.
+    A file that is missing, is a link, or is refused by clean_picture() becomes a problem with the file as its location.
     """
-    return [_to_picture(file, _clean(file, renderer)) for file in files]
+    return [_read_picture(file, renderer) for file in files]
 
 
-def _clean(file: PictureFile, renderer: Renderer) -> JobResult:
+def _read_picture(file: PictureFile, renderer: Renderer) -> tuple[RenderedImage, bytes] | Problem:
     try:
         with open_without_symlinks(file.path, file.trusted_root) as opened:
             data = opened.read(MAX_PICTURE_BYTES + 1)
     except OSError as error:
-        return Problem(code="file_is_link" if error.errno == errno.ELOOP else "image_file_missing")
-    return renderer.run([CleanPicture(data=data)])[0]
-
-
-def _to_picture(file: PictureFile, result: JobResult) -> tuple[RenderedImage, bytes] | Problem:
+        result: JobResult = Problem(code="file_is_link" if error.errno == errno.ELOOP else "image_file_missing")
+    else:
+        [result] = renderer.run([CleanPicture(data=data)])
     if isinstance(result, Problem):
         facts = {"file": file.path.name, **result.facts}
         return replace(result, location=Location(file=str(file.path)), facts=facts)

@@ -1,4 +1,4 @@
-"""Posts in, proofs out: every account's final words, and all that speaks against them."""
+"""Render posts: every account's final text and pictures, and all problems with them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from pathlib import Path
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
 from publisher.domain.errors import Problem, Severity, TemplateError
-from publisher.domain.post import ONCE_OCCURRENCE, Occurrence, OccurrenceKey, Post, PostId, PostImage
+from publisher.domain.post import ONCE_OCCURRENCE, Occurrence, OccurrenceKey, Post, PostId
 from publisher.domain.rendered import RenderedImage, RenderedPost, derive_marker
 from publisher.rendering.compose import OriginalPost, RenderTarget, compose
 from publisher.rendering.images import PictureFile, read_pictures
@@ -18,12 +18,12 @@ NO_REGION: Mapping[str, str] = {}
 _KEYS_BY_PART: Mapping[str, str] = {
     "title": "title", "picture": "images", "cover": "images", "summary": "", "text": "", "content": "",
 }  # fmt: skip
-"""Parts that adapters' codes name, and the keys they come from; several may make up a text."""
+"""Parts that adapters' problem codes name, and the post's key for each; empty if several keys make up the part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderResult:
-    """The renditions of one occurrence, their pictures' type and bytes by hash, and every problem with them."""
+    """The rendered posts of one occurrence, their pictures' media type and bytes by hash, and all problems."""
 
     rendered_posts: tuple[RenderedPost, ...] = ()
     media: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class RenderResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostRenderer:
-    """All that final words depend on besides the post. Reads picture files; changes nothing."""
+    """All that a rendered post depends on besides the post. Reads picture files; changes nothing."""
 
     templates: Templates
     timezone: tzinfo
@@ -50,10 +50,10 @@ class PostRenderer:
     ) -> RenderResult:
         """Render an occurrence for these accounts. `posts` holds the posts it may follow, by id.
 
-        A post whose pictures cannot be had has no renditions; its words are judged all the same.
+        A post with an unusable picture has no rendered posts, but its text is checked all the same.
         """
         pictures, media, problems = self._read_pictures(post)
-        is_whole = not problems
+        has_all_pictures = not problems
         targets = [self._render_target(post, self.accounts[account], pictures, posts) for account in accounts]
         composition = compose(post, occurrence, targets, self.templates, self.timezone)
         rendered_posts: list[RenderedPost] = []
@@ -62,10 +62,19 @@ class PostRenderer:
                 problems += found.problems
                 continue
             rendered_posts.append(found)
-            media |= self._cover_media(found, media)
-            problems += self._platform_problems(post, found, composition.body_text)
+            for picture in found.images:
+                if picture.sha256 not in media and (cover := self.templates.cover_bytes(picture.sha256)) is not None:
+                    media[picture.sha256] = (picture.media_type, cover)
+            adapter = self.adapters[found.account]
+            for problem in adapter.validate(found):
+                problems.append(_with_post(_with_key(problem, post, found, composition.body_text), post, found.account))
+            if post.is_urgent and not adapter.capabilities.notifies_followers:
+                facts = {"post": post.id, "key": "urgent", "platform": found.platform}
+                problems.append(Problem(code="urgent_without_notification", severity=Severity.WARNING, facts=facts))
         return RenderResult(
-            rendered_posts=tuple(rendered_posts) if is_whole else (), media=media, problems=_deduplicate(problems)
+            rendered_posts=tuple(rendered_posts) if has_all_pictures else (),
+            media=media,
+            problems=_deduplicate(problems),
         )
 
     def _render_target(
@@ -84,20 +93,17 @@ class PostRenderer:
             original=original,
         )
 
-    def _platform_problems(self, post: Post, rendered: RenderedPost, body_text: str) -> Iterable[Problem]:
-        """Give what the account's platform has against a rendition."""
-        adapter = self.adapters[rendered.account]
-        for problem in adapter.validate(rendered):
-            yield _with_post(_with_key(problem, post, rendered, body_text), post, rendered.account)
-        if post.is_urgent and not adapter.capabilities.notifies_followers:
-            yield _silent_urgent_problem(post, rendered)
-
     def _read_pictures(self, post: Post) -> tuple[list[RenderedImage], dict[str, tuple[str, bytes]], list[Problem]]:
-        """Read the pictures of a post; what is wrong with one is told where the post names it."""
+        """Read the pictures of a post; a problem with one names the post's key."""
         pictures: list[RenderedImage] = []
         media: dict[str, tuple[str, bytes]] = {}
         problems: list[Problem] = []
-        files = [_picture_file(self.workspace, item) for item in post.images]
+        files = [
+            PictureFile(
+                path=self.workspace / item.file, alt=item.alt, trusted_root=self.workspace / Path(item.file).parts[0]
+            )
+            for item in post.images
+        ]
         for number, found in enumerate(read_pictures(files, self.templates.renderer) if files else ()):
             if isinstance(found, Problem):
                 facts = {"file": post.images[number].file, "key": f"images.{number}.file"}
@@ -108,18 +114,6 @@ class PostRenderer:
             media[picture.sha256] = (picture.media_type, data)
         return pictures, media, problems
 
-    def _cover_media(self, rendered: RenderedPost, media: Mapping[str, object]) -> Mapping[str, tuple[str, bytes]]:
-        missing = [picture for picture in rendered.images if picture.sha256 not in media]
-        return {
-            picture.sha256: (picture.media_type, data)
-            for picture in missing
-            if (data := self.templates.cover_bytes(picture.sha256)) is not None
-        }
-
-
-def _picture_file(workspace: Path, item: PostImage) -> PictureFile:
-    return PictureFile(path=workspace / item.file, alt=item.alt, trusted_root=workspace / Path(item.file).parts[0])
-
 
 def _with_post(problem: Problem, post: Post, account: AccountId | None = None) -> Problem:
     facts = {"post": post.id, **({"account": account} if account else {}), **problem.facts}
@@ -127,7 +121,7 @@ def _with_post(problem: Problem, post: Post, account: AccountId | None = None) -
 
 
 def _with_key(problem: Problem, post: Post, rendered: RenderedPost, body_text: str) -> Problem:
-    """Name the key of the post that a platform's objection is about; its code names the part: weibo_text_too_long."""
+    """Add the post's key to a platform's problem, whose code names the part, as in weibo_text_too_long."""
     part = next((key for name, key in _KEYS_BY_PART.items() if f"_{name}" in problem.code), None)
     if part is None:
         return problem
@@ -137,7 +131,7 @@ def _with_key(problem: Problem, post: Post, rendered: RenderedPost, body_text: s
 
 
 def _longest_field(post: Post, rendered: RenderedPost, shown: str, body: str) -> str:
-    """Find the key of the longest of the words that staff wrote and that are shown: shortening starts there."""
+    """Return the key of the longest text of the post that is shown: shortening starts there."""
     shown = shown.replace("\r\n", "\n")
     written = {
         f"text.{platform}": words for platform, words in post.text_by_platform.items() if platform == rendered.platform
@@ -149,13 +143,8 @@ def _longest_field(post: Post, rendered: RenderedPost, shown: str, body: str) ->
     return max(lengths, key=lengths.__getitem__, default="id")
 
 
-def _silent_urgent_problem(post: Post, rendered: RenderedPost) -> Problem:
-    facts = {"post": post.id, "key": "urgent", "platform": rendered.platform}
-    return Problem(code="urgent_without_notification", severity=Severity.WARNING, facts=facts)
-
-
 def _deduplicate(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Tell what is wrong on fifty accounts alike only once, for the first of them."""
+    """Keep a problem that several accounts share only once, for the first of them."""
     seen: dict[object, Problem] = {}
     for problem in problems:
         facts = tuple(sorted((key, value) for key, value in problem.facts.items() if key != "account"))

@@ -1,10 +1,10 @@
-"""The renderer itself: it works on what people write, and opens no file and no connection for it."""
+"""The renderer itself: works on templates, Markdown and pictures, and opens no file and no connection."""
 
 from collections.abc import Callable, Mapping, Sequence
 from traceback import walk_tb
 from typing import Final
 
-from jinja2 import Template, TemplateError, TemplateSyntaxError, UndefinedError
+from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 from markupsafe import Markup
 
@@ -56,11 +56,11 @@ _TEMPLATE_ERRORS: Final = (
     TypeError,
     ValueError,
 )
-"""What a template's own mistakes raise while it runs."""
+"""What a faulty template may raise while it runs."""
 
 
 class RenderWorker:
-    """A renderer in this very process. Not for several threads at a time."""
+    """A renderer in this process. Not thread-safe."""
 
     def __init__(self) -> None:
         self.ran_out_of_memory = False
@@ -76,7 +76,7 @@ class RenderWorker:
         return [self.run_job(job) for job in jobs]
 
     def run_job(self, job: RenderJob) -> JobResult:
-        """Do one job; whatever its content is, the worst is a problem."""
+        """Run one job. Whatever its content, an error becomes a Problem."""
         try:
             return self._dispatch(job)
         except InputError as error:
@@ -88,7 +88,7 @@ class RenderWorker:
             return Problem(code="rendering_failed", facts={"reason": f"{type(error).__name__}: {error}"})
 
     def close(self) -> None:
-        """Do nothing: there is nothing to end."""
+        """Do nothing: there is no process to end."""
 
     def _dispatch(self, job: RenderJob) -> JobResult:
         match job:
@@ -107,7 +107,7 @@ class RenderWorker:
                 return TemplateLine(line=self._sandbox.get_template(page).get_corresponding_lineno(line))
 
     def _load_source(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
-        """Give the text of a page, or of a part that it asks for. Raises FaultyPartError."""
+        """Return the source of a page, or of a part that it includes. Raises FaultyIncludeError."""
         if name in self._faulty:
             raise FaultyIncludeError(name)
         text = self._files.texts.get(name)
@@ -119,7 +119,12 @@ class RenderWorker:
             self._sandbox.get_template(name)
         except TemplateSyntaxError as error:
             line, reason = error.lineno, error.message or ""
-        except (SyntaxError, RecursionError, ValueError, OverflowError) as error:  # what Python makes of it, too deep
+        except (
+            SyntaxError,
+            RecursionError,
+            ValueError,
+            OverflowError,
+        ) as error:  # raised by Python's compiler, e.g. if nested too deep
             reason = f"{type(error).__name__}: {error}"
         else:
             return PageCompiled()
@@ -135,15 +140,26 @@ class RenderWorker:
             html = body_html(job.body, self._stylesheet)
             variables["body_html"] = Markup(html)  # noqa: S704 # sanitised
         try:
-            source = _run_template(page, variables)
+            parts, size = [], 0
+            for part in page.generate(variables):
+                size += len(part)
+                if size > MAX_CHARACTERS:
+                    raise OutputTooLargeError("huge")
+                parts.append(part)
+            source = "".join(parts)
         except _TEMPLATE_ERRORS as error:
             self.ran_out_of_memory |= isinstance(error, MemoryError)
             code, facts = _template_problem(error)
-            return Problem(code=code, location=self._template_location(error), facts=facts)
+            files = set(self._files.paths.values())
+            lines = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+            place = next((Location(file=file, line=line) for file, line in reversed(lines) if file in files), None)
+            return Problem(code=code, location=place, facts=facts)  # at the innermost line of a template
         if not job.is_article:
             text = tidy(source)
             return RenderedText(text=text.replace("\n", "\r\n") if job.uses_crlf else text)
-        html = text_html(tidy(source)) if job.page.endswith(PLAIN_SUFFIX) else source  # where it has no page of its own
+        html = (
+            text_html(tidy(source)) if job.page.endswith(PLAIN_SUFFIX) else source
+        )  # the account's platform has no page of its own
         if is_too_deep(html):
             return Problem(code="rendered_nesting_too_deep", facts={"limit": str(MAX_DEPTH)})
         text = sanitize_html(html, self._stylesheet)
@@ -152,23 +168,6 @@ class RenderWorker:
     @property
     def _stylesheet(self) -> str:
         return self._files.texts.get(STYLESHEET, "")
-
-    def _template_location(self, error: Exception) -> Location | None:
-        """Find the innermost template line that an error passed through."""
-        files = set(self._files.paths.values())
-        places = [Location(file=frame.f_code.co_filename, line=line) for frame, line in walk_tb(error.__traceback__)]
-        return next((place for place in reversed(places) if place.file in files), None)
-
-
-def _run_template(page: Template, variables: Mapping[str, object]) -> str:
-    """Run a template under its budget and cap."""
-    parts, size = [], 0
-    for part in page.generate(variables):
-        size += len(part)
-        if size > MAX_CHARACTERS:
-            raise OutputTooLargeError("huge")
-        parts.append(part)
-    return "".join(parts)
 
 
 def _template_problem(error: Exception) -> tuple[str, Mapping[str, str]]:

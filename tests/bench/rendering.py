@@ -59,9 +59,9 @@ def p9(_publisher: Sequence[str], runs: int) -> list[Figure]:
     worker = RenderWorker()
     page = load_templates([ROOT / "templates"], worker).page_for(POST.template, TIEBA)
     assert page
-    task = composing._prepare(POST, occurrence, order, templates)
-    assert isinstance(task, composing._RenderContext)
-    job = composing._render_job(task, occurrence, ZONE)
+    task = composing.prepare(POST, occurrence, order, templates)
+    assert isinstance(task, composing.RenderContext)
+    job = composing.make_render_job(task, occurrence, ZONE)
     variables = {**job.variables, "body": POST.body, "body_text": body_text(POST.body)}
     bare_page = _bare(worker._sandbox.filters).get_template(page)
     times = TIMES // ACCOUNTS

@@ -294,9 +294,9 @@ def test_i19_the_process_has_no_secret_and_ends_with_its_parent():
 def test_i19_whoever_takes_over_the_process_can_open_nothing(attempt):
     """I19: no file, no connection, no process, no memory without end, and no way back to more."""
     code = (
-        "import os, resource, socket, sys; from publisher.rendering.child import _limit_resources\n"
+        "import os, resource, socket, sys; from publisher.rendering.child import limit_resources\n"
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "_limit_resources()\n"
+        "limit_resources()\n"
         f"try: {attempt}\n"
         "except (OSError, MemoryError, ValueError): os._exit(0)\n"
         "os._exit(9)"
