@@ -1,7 +1,7 @@
-"""ICC colour profiles, rebuilt from the numbers that colours are computed with; their words are not taken over.
+"""Rebuild ICC colour profiles from the numbers that colours are computed with, without their texts.
 
-Nothing is computed here, and each byte is read a fixed number of times. Source: ICC.1:2022 (version 4.4), clauses 7 to
-10, whose numbers stand at the offsets and constants below; ICC.1:2001-04 for descriptions of version 2.
+Each byte is read a fixed number of times. Source: ICC.1:2022 (version 4.4), clauses 7 to 10, for the offsets and
+constants below; ICC.1:2001-04 for descriptions of version 2.
 """
 
 import struct
@@ -10,30 +10,30 @@ from math import prod
 from typing import Final
 
 MAX_REBUILT_BYTES: Final = 5 * 1024 * 1024
-"""As much as a whole picture may have."""
+"""The maximum of a whole picture."""
 HEADER_BYTES: Final = 128
 _DESCRIPTION: Final = b"Colours"
 _COPYRIGHT: Final = b"Not stated"
-"""Profiles must have both; these take the place of the maker's words."""
+"""Profiles must have both; these replace the maker's texts."""
 _DEVICE_CLASSES: Final = frozenset({b"scnr", b"mntr", b"prtr", b"spac"})
 _COLOUR_SPACES: Final = frozenset({b"RGB ", b"GRAY", b"CMYK"})
-"""What a JPEG or PNG can have."""
+"""Those of JPEG and PNG."""
 _CONNECTION_SPACES: Final = frozenset({b"XYZ ", b"Lab "})
 _DATE: Final = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 _D50: Final = bytes.fromhex("0000f6d6 00010000 0000d32d")
 _PARAMETER_COUNTS: Final = (1, 3, 4, 5, 7)
-"""How many numbers a parametric curve has, by its kind."""
+"""The count of parameters of a parametric curve, by its kind."""
 
 
 class _InvalidProfileError(Exception):
-    """A part of a profile is not as the standard says."""
+    """A part of a profile violates the standard."""
 
 
 def rebuild_profile(profile: bytes) -> bytes:
-    """Return a profile of the same colours without words, dates, makers and what else no colour needs.
+    """Return a profile of the same colours without texts, dates, makers and anything else that no colour needs.
 
-    A rebuilt profile comes back unchanged. Empty for what cannot be read, has a part that is not sound, or is no
-    profile of a picture; and where it would be longer than MAX_REBUILT_BYTES.
+    A rebuilt profile is returned unchanged. Empty if the profile cannot be read, is invalid, is not one for pictures,
+    or would exceed MAX_REBUILT_BYTES.
     """
     try:
         return _assemble(_build_header(profile), _kept_tags(profile))
@@ -42,7 +42,7 @@ def rebuild_profile(profile: bytes) -> bytes:
 
 
 def _build_header(profile: bytes) -> bytes:
-    """Return the header but for its first field; zeros where it names programs, makers, models and hashes."""
+    """Return the header without its first field; programs, makers, models and hashes become zeros."""
     version, kind, space, connection = profile[8:10], profile[12:16], profile[16:20], profile[20:24]
     (size, intent) = struct.unpack_from(">I60xI", profile)
     is_whole = profile[36:40] == b"acsp" and 0 <= len(profile) - size < 4
@@ -70,7 +70,7 @@ def _kept_tags(profile: bytes) -> Mapping[bytes, bytes]:
 
 
 def _assemble(head: bytes, tags: Mapping[bytes, bytes]) -> bytes:
-    """Return the whole profile; tags that say the same share their place, as red, green and blue curves often do."""
+    """Return the whole profile; equal tags share their data, as red, green and blue curves often do."""
     at = HEADER_BYTES + 4 + 12 * len(tags)
     places: dict[bytes, int] = {}
     table = struct.pack(">I", len(tags))
@@ -89,7 +89,7 @@ def _padded(value: bytes) -> bytes:
 
 
 def _slice_exactly(data: bytes, at: int, size: int) -> bytes:
-    """Return so many bytes. Raises _UnsoundError where there are fewer."""
+    """Return exactly `size` bytes. Raises _InvalidProfileError if there are fewer."""
     part = data[at : at + size]
     if len(part) < size:
         raise _InvalidProfileError
@@ -97,22 +97,15 @@ def _slice_exactly(data: bytes, at: int, size: int) -> bytes:
 
 
 def _require_type(data: bytes, *types: bytes) -> bytes:
-    """Return the type of a tag's data if it is one of these, with the four zeros that follow it."""
+    """Return the type of a tag's data if it is one of these, with the four zeros after it."""
     if data[:4] not in types:
         raise _InvalidProfileError
     return data[:4] + bytes(4)
 
 
-def _rewrite_colour(data: bytes) -> bytes:
-    return _require_type(data, b"XYZ ") + _slice_exactly(data, 8, 12)
-
-
-def _rewrite_adaptation(data: bytes) -> bytes:
-    return _require_type(data, b"sf32") + _slice_exactly(data, 8, 36)
-
-
-def _rewrite_code_points(data: bytes) -> bytes:
-    return _require_type(data, b"cicp") + _slice_exactly(data, 8, 4)
+def _rewrite_numbers(kind: bytes, size: int) -> Callable[[bytes], bytes]:
+    """Return a function that rewrites a tag of this type with numbers of a fixed size."""
+    return lambda data: _require_type(data, kind) + _slice_exactly(data, 8, size)
 
 
 def _rewrite_curve(data: bytes, at: int = 0) -> bytes:
@@ -126,7 +119,7 @@ def _rewrite_curve(data: bytes, at: int = 0) -> bytes:
 
 
 def _rewrite_table(data: bytes) -> bytes:
-    """Return what changes colours by tables: of 8 or 16 bits, or of version 4."""
+    """Return a transform by tables: of 8 or 16 bits, or of version 4."""
     start = _require_type(data, b"mft1", b"mft2", b"mAB ", b"mBA ")
     channels = _slice_exactly(data, 8, 2)
     across, out = channels
@@ -144,7 +137,7 @@ def _rewrite_table(data: bytes) -> bytes:
 
 
 def _rewrite_elements(data: bytes, across: int, out: int, *, is_to_connection: bool) -> bytes:
-    """Return the places of curves, matrix and table of version 4, and these: each where the data has it."""
+    """Return the offsets of curves, matrix and table of version 4, and those elements that the data has."""
     inner = out if is_to_connection else across
     outer = across if is_to_connection else out
     parts: tuple[Callable[[int], bytes], ...] = (
@@ -189,10 +182,10 @@ def _text_tag_v4(_name: bytes, words: bytes) -> bytes:
 
 
 _TAG_WRITERS: Final[Mapping[bytes, Callable[[bytes], bytes]]] = {
-    **dict.fromkeys((b"wtpt", b"bkpt", b"rXYZ", b"gXYZ", b"bXYZ", b"lumi"), _rewrite_colour),
+    **dict.fromkeys((b"wtpt", b"bkpt", b"rXYZ", b"gXYZ", b"bXYZ", b"lumi"), _rewrite_numbers(b"XYZ ", 12)),
     **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC", b"kTRC"), _rewrite_curve),
     **dict.fromkeys((b"A2B0", b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2"), _rewrite_table),
-    b"chad": _rewrite_adaptation,
-    b"cicp": _rewrite_code_points,
+    b"chad": _rewrite_numbers(b"sf32", 36),
+    b"cicp": _rewrite_numbers(b"cicp", 4),
 }
 """The tags that colours are computed with, and the function that rewrites each."""

@@ -1,7 +1,7 @@
-"""JPEG, PNG and GIF as segments: what shows the picture is kept as it is, its colour profile rebuilt, all else dropped.
+"""Clean JPEG, PNG and GIF files: keep what shows the picture, rebuild the colour profile, drop all other segments.
 
-Nothing is decoded here, and each byte is read a fixed number of times. Sources: ITU-T T.81 annex B (JPEG), JFIF 1.02,
-ICC.1 annex B.4, PNG third edition, GIF89a, Exif 2.32 (TIFF 6.0 for its directory).
+Only clean_picture() decodes; elsewhere each byte is read a fixed number of times. Sources: ITU-T T.81 annex B (JPEG),
+JFIF 1.02, ICC.1 annex B.4, PNG third edition, GIF89a, Exif 2.32 (TIFF 6.0 for its directory).
 """
 
 import re
@@ -19,22 +19,22 @@ from publisher.domain.errors import InputError, Problem
 from publisher.rendering.colour_profile import rebuild_profile
 
 MAX_PICTURE_BYTES: Final = 5 * 1024 * 1024
-"""No platform of ours takes a bigger picture."""
+"""No supported platform takes a bigger picture."""
 MAX_PIXELS: Final = 40_000_000
 MAX_ASPECT_RATIO: Final = 50
-"""A long screenshot of a phone is about 1 to 20."""
+"""A long phone screenshot is about 1 to 20."""
 MAX_JPEG_SCANS: Final = 100
-"""A progressive JPEG has about ten; every one costs a pass over the whole picture."""
+"""A progressive JPEG has about ten; each costs a pass over the whole picture."""
 MAX_SEGMENTS: Final = 10_000
 MAX_PROFILE_BYTES: Final = 1024 * 1024
-"""Pillow inflates no bigger ICC profile."""
+"""Pillow decompresses no bigger ICC profile."""
 
 _GIF_STARTS: Final = (b"GIF87a", b"GIF89a")
 _JPEG_START: Final = b"\xff\xd8"
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""Neither a stuffed byte, a restart inside a scan, nor filling."""
+"""Neither a stuffed byte, a restart inside a scan, nor a fill byte."""
 _TEM, _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0x01, 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _FRAME_MARKERS: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 _KEPT_MARKERS: Final = _FRAME_MARKERS | {_SOS, 0xC4, 0xCC, 0xDB, 0xDD}
@@ -67,8 +67,8 @@ _ORIENTATION_TAG: Final = 0x0112
 class StrippedPicture:
     """A picture without metadata.
 
-    `orientation` is what its Exif said, 1 to 8. With `is_padded` its data holds more bytes than its pixels need, which
-    only encoding it again removes.
+    `orientation` is the value in its Exif, 1 to 8. If `is_padded`, its data has more bytes than its pixels need, which
+    only re-encoding removes.
     """
 
     format: str
@@ -80,10 +80,10 @@ class StrippedPicture:
 
 
 def strip_metadata(data: bytes) -> StrippedPicture:
-    """Return the picture without what is not needed to show it. A stripped picture comes back unchanged.
+    """Return the picture without what is not needed to show it. A stripped picture is returned unchanged.
 
-    Raises InputError, with a problem that has no place yet, for what is no PNG, JPEG or GIF, does not end, is animated,
-    or has too many pixels, too narrow a shape or too many scans.
+    Raises InputError, with a problem without location, if it is no PNG, JPEG or GIF, is truncated or animated, or has
+    too many pixels, too narrow a shape or too many scans.
     """
     try:
         if data.startswith(_JPEG_START):
@@ -92,13 +92,13 @@ def strip_metadata(data: bytes) -> StrippedPicture:
             return _strip_png(data)
         if data.startswith(_GIF_STARTS):
             return _strip_gif(data)
-    except (IndexError, struct.error, zlib.error):  # it ends too early
+    except (IndexError, struct.error, zlib.error):  # truncated
         raise picture_error("image_broken") from None
     raise picture_error("image_unknown_type")
 
 
 def picture_error(code: str, **facts: str) -> InputError:
-    """Return the error of one picture; who knows its file adds the place."""
+    """Return the error of one picture; the caller that knows its file adds the location."""
     return InputError([Problem(code=code, facts=facts)])
 
 
@@ -131,7 +131,7 @@ def _strip_jpeg(data: bytes) -> StrippedPicture:
         if code in _KEPT_MARKERS:
             body += (_jpeg_segment(code, payload), scan)
             end = len(body) if code == _SOS else end
-        elif not scans:  # a header that comes after a scan says nothing to a decoder
+        elif not scans:  # decoders ignore a header after a scan
             headers.append((code, payload))
     if not width or not scans:
         raise picture_error("image_broken")
@@ -153,7 +153,7 @@ def _strip_jpeg(data: bytes) -> StrippedPicture:
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield each segment's code, payload, and the scan that follows it, up to the end of the image.
 
-    Raises InputError where there is no end, or too many segments. Bytes between segments belong to nothing.
+    Raises InputError if there is no end, or too many segments. Bytes between segments are skipped.
     """
     at = len(_JPEG_START)
     for _ in range(MAX_SEGMENTS):
@@ -179,12 +179,12 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def _jpeg_headers(headers: Iterable[tuple[int, bytes]], wanted: int, start: bytes, least: int) -> list[bytes]:
-    """Return the payloads of one sort of header: its code, how it starts, and how long it is at least."""
+    """Return the payloads of the headers with this code, start and minimum length."""
     return [each for code, each in headers if code == wanted and each.startswith(start) and len(each) >= least]
 
 
 def _jpeg_profile(parts: list[bytes]) -> list[bytes]:
-    """Return the segments of a rebuilt profile in their order, none where it is not whole."""
+    """Return the segments of the rebuilt profile in order; none if it is incomplete."""
     at = len(_ICC)
     parts = sorted(parts, key=lambda part: part[at])
     if len(parts) > 255:
@@ -201,7 +201,7 @@ def _jpeg_segment(code: int, payload: bytes) -> bytes:
 
 
 def _strip_png(data: bytes) -> StrippedPicture:
-    """Keep header, colours, pixels and end. What says colours after the first pixels says nothing to a decoder."""
+    """Keep header, colours, pixels and end. Decoders ignore colour chunks after the first pixels."""
     header = exif = b""
     colours: dict[bytes, bytes] = {}
     pixels: list[bytes] = []
@@ -235,7 +235,7 @@ def _strip_png(data: bytes) -> StrippedPicture:
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield each chunk's name and body up to the end of the image.
 
-    Raises InputError where there is no end or too many chunks, or a chunk that decoders need has a wrong checksum.
+    Raises InputError if there is no end, too many chunks, or a wrong checksum of a critical chunk.
     """
     at = len(_PNG_START)
     for _ in range(MAX_SEGMENTS):
@@ -257,7 +257,7 @@ def _png_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _png_profile(body: bytes) -> bytes:
-    """Return the body of a rebuilt profile's chunk under a name that says nothing; nothing where it cannot be used."""
+    """Return the body of the rebuilt profile's chunk, with a neutral name; empty if it cannot be used."""
     _name, _, packed = body.partition(b"\0")
     inflate = zlib.decompressobj()
     try:
@@ -271,7 +271,7 @@ def _png_profile(body: bytes) -> bytes:
 
 
 def _raw_byte_count(header: bytes) -> int:
-    """Return how many bytes the pixels of a PNG inflate to: each row of each pass has one more than its samples."""
+    """Return the decompressed size of a PNG's pixels: each row of each pass has one byte more than its samples."""
     width, height, depth, colour, packing, filtering, interlace = struct.unpack(">IIBBBBB", header)
     if colour not in _SAMPLES_BY_COLOUR_TYPE or depth not in {1, 2, 4, 8, 16} or packing or filtering or interlace > 1:
         raise picture_error("image_broken")
@@ -284,11 +284,11 @@ def _raw_byte_count(header: bytes) -> int:
 
 
 def _has_spare_bytes(pixels: list[bytes], wanted: int) -> bool:
-    """True if pixels inflate to more than is wanted, or bytes follow them. Raises InputError where they are too few."""
+    """Return True if there are more bytes than `wanted`, or bytes after the data. Raises InputError if fewer."""
     inflate = zlib.decompressobj()
     total = 0
     for body in pixels:
-        for at in range(0, len(body), 16_384):  # one piece inflates to 17 MB at most
+        for at in range(0, len(body), 16_384):  # one piece decompresses to 17 MB at most
             if inflate.eof or total > wanted:
                 return True
             total += len(inflate.decompress(body[at : at + 16_384]))
@@ -298,7 +298,7 @@ def _has_spare_bytes(pixels: list[bytes], wanted: int) -> bool:
 
 
 def _strip_gif(data: bytes) -> StrippedPicture:
-    """Keep screen, palette and the one frame with what says its transparency."""
+    """Keep screen, palette and the one frame with its transparency."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + _palette_bytes(flags)
     screen = data[:at]
@@ -310,7 +310,7 @@ def _strip_gif(data: bytes) -> StrippedPicture:
             return StrippedPicture(format="GIF", width=width, height=height, data=whole, is_padded=is_padded)
         if data[at] == 0x21:
             end = _after_blocks(data, at + 2)
-            if data[at + 1] in {0xF9, 0x01}:  # a text that is drawn uses up what was said of transparency
+            if data[at + 1] in {0xF9, 0x01}:  # a plain text extension consumes the graphic control before it
                 control = data[at:end] if data[at + 1] == 0xF9 and end - at == 8 else b""
         elif data[at] == 0x2C:
             if frame:
@@ -333,19 +333,19 @@ def _palette_bytes(flags: int) -> int:
 
 
 def _after_blocks(data: bytes, at: int) -> int:
-    """Return where a GIF's run of blocks is over. Raises IndexError where it is not."""
+    """Return the end of a GIF's run of blocks. Raises IndexError if there is none."""
     while size := data[at]:
         at += size + 1
     return at + 1
 
 
 def _max_data_bytes(width: int, height: int, per_pixel: int) -> int:
-    """Return how long the data of pixels may be, those that fill up the last block of a JPEG included."""
+    """Return the maximum size of pixel data, including the padding of a JPEG's last blocks."""
     return 1024 + per_pixel * (width + 32) * (height + 32)
 
 
 def _exif_orientation(tiff: bytes) -> int:
-    """Return the orientation of the first directory, 1 to 8; upright where none can be read."""
+    """Return the orientation of the first directory, 1 to 8; upright if it cannot be read."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
         return _UPRIGHT_ORIENTATION
@@ -370,7 +370,7 @@ _UPRIGHT_TRANSFORMS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes upright what Exif's orientation says lies otherwise."""
+"""The transform that turns a picture upright, by its Exif orientation."""
 _FOREIGN_FILE_SIGNATURES: Final = (
     ("PDF", (b"%pdf-",)),
     ("ZIP", (b"pk\x01\x02", b"pk\x05\x06")),
@@ -383,15 +383,15 @@ _FOREIGN_FILE_SIGNATURES: Final = (
     ("SVG", (b"<svg xmlns",)),
     ("PHP", (b"<?php",)),
 )
-"""What a file of another type is known by, in lower case; all of one line's marks stand in it."""
+"""Signatures of other file types, in lower case; a file has all marks of its line."""
 
 
 def clean_picture(data: bytes) -> StrippedPicture:
-    """Return a picture upright, without metadata, all of which can be shown; encoded again only where it must be.
+    """Return a picture upright and without metadata that decodes completely; it is re-encoded only if needed.
 
-    A cleaned picture comes back unchanged. Raises InputError, with a problem that has no place yet, for what is no PNG,
-    JPEG or GIF, is cut short or damaged, is animated, holds a file of another type, or is over a limit: 5 MB, and those
-    of strip_metadata().
+    A cleaned picture is returned unchanged. Raises InputError, with a problem without location, if it is no PNG, JPEG
+    or GIF, is truncated, damaged or animated, contains a file of another type, or exceeds 5 MB or a limit of
+    strip_metadata().
     """
     if len(data) > MAX_PICTURE_BYTES:
         raise _too_big_error()
@@ -408,26 +408,22 @@ def clean_picture(data: bytes) -> StrippedPicture:
 
 
 def _decode(picture: StrippedPicture) -> bytes | None:
-    """Decode all of a picture; return it encoded again if it lies on its side or holds more than its pixels."""
+    """Decode a picture completely; return it re-encoded if it is not upright or has spare bytes, else None."""
     try:
         with Image.open(BytesIO(picture.data), formats=(picture.format,)) as image:
             image.load()
             if picture.orientation not in _UPRIGHT_TRANSFORMS and not picture.is_padded:
                 return None
             turn = _UPRIGHT_TRANSFORMS.get(picture.orientation)
-            return _encode(image, image.transpose(turn) if turn is not None else image, picture.format)
+            options = {"icc_profile": image.info.get("icc_profile")}
+            if isinstance(image, JpegImageFile):  # as finely as the original
+                options |= {"qtables": image.quantization, "subsampling": get_sampling(image)}
+            buffer = BytesIO()
+            upright = image.transpose(turn) if turn is not None else image
+            upright.save(buffer, picture.format, **options)
+            return buffer.getvalue()
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error):
         raise picture_error("image_broken") from None
-
-
-def _encode(original: Image.Image, image: Image.Image, format_name: str) -> bytes:
-    """Encode an image as the original was: as finely, with its profile."""
-    options = {"icc_profile": original.info.get("icc_profile")}
-    if isinstance(original, JpegImageFile):
-        options |= {"qtables": original.quantization, "subsampling": get_sampling(original)}
-    buffer = BytesIO()
-    image.save(buffer, format_name, **options)
-    return buffer.getvalue()
 
 
 def _too_big_error() -> InputError:

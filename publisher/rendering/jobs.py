@@ -1,7 +1,7 @@
-"""What a renderer is asked to do, what it answers, and how both go from one process to another.
+"""The jobs and results of a renderer, and their encoding between processes.
 
-A renderer works on what people write: pages of templates, Markdown and pictures. The process it runs in may be damaged
-by what it was given, so an answer is taken only if it is exactly one of the results.
+A renderer works on templates, Markdown and pictures that people write. Its process may be taken over by them, so a
+result is accepted only if it is exactly one of the result types.
 """
 
 import base64
@@ -16,19 +16,16 @@ from publisher.domain.errors import Location, Problem
 
 _LENGTH_HEADER: Final = struct.Struct(">I")
 _TYPE_TAG: Final = "\0"
-"""Names, in a table, the type of a value that JSON has none for; no key that staff write has this character."""
+"""The key that names the type of a value that JSON lacks; no key that staff write has this character."""
 _PARENT_ONLY_FACTS: Final = frozenset({"code", "place", "post", "account", "template"})
-"""Facts of a problem that only the parent knows."""
+"""Facts of a problem that only the parent process adds."""
 PICTURE_FORMATS: Final = frozenset({"PNG", "JPEG", "GIF"})
 _TIME_TYPES: Final = {kind.__name__: kind for kind in (datetime, date, time)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateFiles:
-    """The texts of all templates, and where each file lies, by names such as warning/weibo.txt.
-
-    What is named in `faulty` must not be used.
-    """
+    """The texts and paths of all templates, by names such as warning/weibo.txt. Those in `faulty` must not be used."""
 
     texts: Mapping[str, str]
     paths: Mapping[str, str]
@@ -37,21 +34,21 @@ class TemplateFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompilePage:
-    """Say whether a page can be used: Done, or a problem with its file and line."""
+    """Check that a page compiles: PageCompiled, or a Problem with its file and line."""
 
     page: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBody:
-    """Make plain text of a Markdown body: a Text."""
+    """Convert a Markdown body to plain text: RenderedText."""
 
     body: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderPage:
-    """Render a page: a Text, of an article its HTML. Lines end in CR LF where `has_crlf` says so."""
+    """Render a page: RenderedText, of an article its HTML. Lines end in CR LF if `uses_crlf`."""
 
     page: str
     variables: Mapping[str, object]
@@ -62,14 +59,14 @@ class RenderPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanPicture:
-    """Clean the bytes of a picture file: a CleanedPicture."""
+    """Clean the bytes of a picture file: CleanedPicture."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindLine:
-    """Give the template's line for a line of what a page was compiled to: a Line."""
+    """Find the line of a template for a line of its compiled code: TemplateLine."""
 
     page: str
     compiled_line: int
@@ -80,12 +77,12 @@ RenderJob = CompilePage | ReadBody | RenderPage | CleanPicture | FindLine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageCompiled:
-    """There is nothing to tell."""
+    """The page compiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedText:
-    """`text` is the result; of an article's HTML, `visible` is what readers see of it, entities still written out."""
+    """`text` is the result; for an article's HTML, `visible` is its text for readers, with entities still escaped."""
 
     text: str
     visible: str = ""
@@ -93,7 +90,7 @@ class RenderedText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanedPicture:
-    """A picture that may go out: its format as Pillow names it, its size in pixels, its bytes."""
+    """A picture that may be sent: its format as named by Pillow, its size in pixels, its bytes."""
 
     format: str
     width: int
@@ -109,27 +106,27 @@ class TemplateLine:
 
 
 JobResult = PageCompiled | RenderedText | CleanedPicture | TemplateLine | Problem
-"""A Problem says why there is no other result; the post and account it concerns are not among its facts."""
+"""A Problem explains why there is no other result; its facts do not include the post and the account."""
 
 
 class Renderer(Protocol):
-    """Whoever works on what people write."""
+    """Runs jobs, in this process or in another one."""
 
     def load(self, files: TemplateFiles) -> None:
         """Use these templates from now on."""
         ...
 
     def run(self, jobs: Sequence[RenderJob]) -> list[JobResult]:
-        """Do all jobs and return a result for each, in order. No job keeps the others from it, whatever its content."""
+        """Run all jobs and return a result for each, in order. No job can prevent the others' results."""
         ...
 
     def close(self) -> None:
-        """End at once, in the middle of a batch as well."""
+        """End at once, even in the middle of a batch."""
         ...
 
 
 class InvalidResultError(ValueError):
-    """An answer is not a result."""
+    """Bytes from the renderer are not a valid result."""
 
 
 _JOB_TYPES: Final = {kind.__name__: kind for kind in (CompilePage, ReadBody, RenderPage, CleanPicture, FindLine)}
@@ -143,7 +140,7 @@ _RESULT_TYPES: Final[Mapping[type[RenderJob], type[PageCompiled | RenderedText |
 
 
 def write_frame(stream: IO[bytes], data: bytes) -> None:
-    """Write a message with its length before it."""
+    """Write data with its length before it."""
     stream.write(_LENGTH_HEADER.pack(len(data)) + data)
     stream.flush()
 
@@ -163,12 +160,12 @@ def read_frame(stream: IO[bytes], max_bytes: int) -> bytes:
 
 
 def encode_batch(files: TemplateFiles | None, jobs: Sequence[RenderJob]) -> bytes:
-    """Write a batch: templates to be used from now on, if there are new ones, and jobs."""
+    """Encode a batch: jobs, and the templates to load before them if there are new ones."""
     return _to_json({"files": files and _field_values(files), "jobs": [_with_kind(job) for job in jobs]})
 
 
 def decode_batch(data: bytes) -> tuple[TemplateFiles | None, list[RenderJob]]:
-    """Read what batch_bytes() wrote."""
+    """Decode the result of encode_batch()."""
     batch = json.loads(data, object_hook=_decode_value)
     files = batch["files"] and TemplateFiles(**batch["files"])
     return files, [_JOB_TYPES[job.pop("kind")](**job) for job in batch["jobs"]]
@@ -182,7 +179,7 @@ def encode_result(result: JobResult) -> bytes:
 
 
 def decode_result(data: bytes, job: RenderJob) -> JobResult:
-    """Read what result_bytes() wrote. Raises NotAResultError for anything but a problem, or what the job results in."""
+    """Decode the result of encode_result(). Raises InvalidResultError unless it is a Problem or of the job's type."""
     try:
         members = json.loads(data, object_hook=_decode_value)
         kind = members.pop("kind")

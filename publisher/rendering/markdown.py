@@ -1,4 +1,4 @@
-"""A post's Markdown body, as an article's HTML or as plain text. Pure: the last one is kept for a post's accounts."""
+"""Convert a post's Markdown body to HTML or plain text. Pure: the last result is cached for a post's other accounts."""
 
 import re
 from collections import Counter
@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 MAX_DEPTH: Final = 100
-"""How deep elements of an article may lie in each other; Markdown's deepest lists take half of it."""
+"""How deep elements of an article may be nested; Markdown's deepest lists need half of it."""
 
 _TAGS: Final = {
     "section", "p", "span", "strong", "br", "img", "table", "thead", "tbody", "tr", "th", "td",
@@ -37,10 +37,10 @@ _PLAIN_TEXT_MARKS: Final = {
     "bullet_list_close": "\n", "ordered_list_close": "\n", "list_item_close": "\n", "table_close": "\n",
     "tr_close": "\n", "th_close": "　", "td_close": "　",
 }  # fmt: skip
-"""What stands in plain text for a piece of Markdown that has no words of its own."""
+"""The plain text for Markdown tokens without content of their own."""
 _LINE_END: Final = re.compile(r"(?<![^\S\n])[^\S\n]++\n")
 _BETWEEN_TAGS: Final = re.compile(r">\s++(?=<)")
-"""Both read every space once: neither begins within a run of spaces, nor goes back over one."""
+"""Both patterns read every space once: neither starts within a run of spaces, nor backtracks over one."""
 _TAG: Final = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)")
 _VOID: Final = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 _EMPTY_LINES: Final = re.compile(r"\n{3,}")
@@ -50,31 +50,30 @@ _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False, "breaks": True}).ena
 
 @lru_cache(maxsize=1)
 def body_html(markdown: str, stylesheet: str) -> str:
-    """Set a body as HTML that WeChat keeps: a few tags with inline styles, and links written out as text."""
-    html = "".join(_html_of(token) for token in _tokens(markdown))
-    return sanitize_html(html, stylesheet)
+    """Convert a body to HTML that WeChat keeps: a few tags with inline styles, and links written out as text."""
+    return sanitize_html("".join(map(_token_html, _tokens(markdown))), stylesheet)
 
 
 @lru_cache(maxsize=1)
 def body_text(markdown: str) -> str:
-    """Set a body as plain text, with an empty line between paragraphs."""
-    return tidy("".join(_text_of(token) for token in _tokens(markdown)))
+    """Convert a body to plain text, with an empty line between paragraphs."""
+    return tidy("".join(map(_token_text, _tokens(markdown))))
 
 
 def text_html(text: str) -> str:
-    """Set plain text as HTML: a paragraph for each block of lines."""
+    """Convert plain text to HTML: a paragraph for each block of lines."""
     blocks = (escape(block, quote=False).replace("\n", "<br>") for block in text.split("\n\n"))
     return "".join(f'<p class="text">{block}</p>' for block in blocks)
 
 
 def tidy(text: str) -> str:
-    """Drop spaces at the ends of lines, and all but one of several empty lines."""
+    """Remove spaces at line ends, and all but one of several empty lines."""
     text = text.strip()
     return _EMPTY_LINES.sub("\n\n", _LINE_END.sub("\n", text)) if "\n" in text else text
 
 
 def sanitize_html(html: str, stylesheet: str) -> str:
-    """Put the stylesheet's rules on the elements, then drop all that is not on the short list of what is allowed."""
+    """Inline the stylesheet, then remove all tags, attributes and styles that are not allowed."""
     html = _BETWEEN_TAGS.sub(lambda gap: ">" if "\n" in gap[0] else gap[0], html).strip()
     if html:
         html = css_inline.inline_fragment(html, stylesheet, load_remote_stylesheets=False)
@@ -90,9 +89,9 @@ def sanitize_html(html: str, stylesheet: str) -> str:
 
 
 def is_too_deep(html: str) -> bool:
-    """Return True if elements lie in each other deeper than any article needs; the inliner recurses into each.
+    """Return True if elements are nested deeper than any article needs; the inliner recurses into each.
 
-    Counts what is not closed as open to the end, as a browser does with most tags.
+    An unclosed element counts as open to the end, as in a browser for most tags.
     """
     depth = 0
     is_open: Counter[str] = Counter()
@@ -110,12 +109,12 @@ def is_too_deep(html: str) -> bool:
 
 
 def visible_text(html: str) -> str:
-    """Give what a reader sees of an article, entities still written out."""
+    """Return the text of an article that readers see, with entities still escaped."""
     return nh3.clean(html, tags=set())
 
 
 def _tokens(markdown: str) -> Sequence[Token]:
-    """Flatten the Markdown into tokens: links written out, list items with their mark, first paragraphs unwrapped."""
+    """Flatten Markdown into tokens: links written out, list items with bullet and unwrapped first paragraph."""
     flat: list[Token] = []
     is_tight: list[bool] = []
     for token in _MARKDOWN.parse(markdown):
@@ -151,7 +150,7 @@ def _text(content: str, kind: str = "text") -> Token:
     return token
 
 
-def _html_of(token: Token) -> str:
+def _token_html(token: Token) -> str:
     if token.hidden:
         return ""
     if token.type in {"softbreak", "hardbreak"}:
@@ -167,7 +166,7 @@ def _html_of(token: Token) -> str:
     return f"</{tag}>" if token.nesting < 0 else f'<{tag} class="{name}">'
 
 
-def _text_of(token: Token) -> str:
+def _token_text(token: Token) -> str:
     if token.type in {"paragraph_open", "bullet_list_open", "ordered_list_open"}:
         return "\n" if token.level and not token.hidden else ""
     if token.type == "paragraph_close":

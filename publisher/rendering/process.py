@@ -1,4 +1,4 @@
-"""What people write is rendered in a process of its own: it has limits and no secrets, and can be lost at no cost."""
+"""Run the renderer in a separate process, with limits and without secrets; losing it does no harm."""
 
 import contextlib
 import hashlib
@@ -32,36 +32,36 @@ from publisher.rendering.jobs import (
 
 CHILD_COMMAND: Final = (sys.executable, "-P", "-m", "publisher.rendering.child")
 MAX_CPU_SECONDS: Final = 10
-"""Processor time of one job; an honest one takes milliseconds, the costliest picture three seconds."""
+"""Processor time of one job; a usual one takes milliseconds, the costliest picture three seconds."""
 RESULT_TIMEOUT_SECONDS: Final = 60.0
-"""For so long a process may give no result; the limit on processor time ends a job long before."""
+"""How long to wait for a result; the limit on processor time ends a job long before."""
 MAX_RESULT_BYTES: Final = 16 * 1024**2
 """More than the biggest picture takes."""
 MAX_PAGE_LOSSES: Final = 2
-"""A page that cost so many processes within PAGE_PAUSE_SECONDS is not tried for as long, whatever the post."""
+"""A page that cost this many processes within PAGE_PAUSE_SECONDS is not tried for as long, with any post."""
 PAGE_PAUSE_SECONDS: Final = 60.0
 JOB_PAUSE_SECONDS: Final = 600.0
-"""For so long a job is not tried again that crashed a process, or used up its processor time."""
+"""How long a job is not tried again that crashed a process, or used up its processor time."""
 MAX_REMEMBERED_JOBS: Final = 1000
-"""So many such jobs are remembered."""
+"""How many such jobs are remembered."""
 _PASSED_VARIABLES: Final = (
     "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME",
     "PYTHONPYCACHEPREFIX", "SYSTEMROOT",
 )  # fmt: skip
-"""Of the environment, which may hold secrets, the process gets what starting Python takes."""
+"""The environment may hold secrets, so the process gets only what Python needs to start."""
 _SIGKILL_EXIT_CODE: Final = -9
-"""How a process ends that an operator killed, or the system, for want of memory."""
+"""The exit code of a process killed by an operator, or by the system for lack of memory."""
 _TRACEBACK_FRAME: Final = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
 _EXHAUSTED_PROBLEM: Final = Problem(code="rendering_too_expensive")
 _NOT_TRIED_PROBLEM: Final = Problem(code="template_suspended", facts={"seconds": f"{PAGE_PAUSE_SECONDS:.0f}"})
 
 
 class RendererClosedError(PublisherError):
-    """Nothing is rendered any more: publisher is about to end."""
+    """The renderer was closed: publisher is about to exit."""
 
 
 class _NotStartedError(PublisherError):
-    """No process can be started; the message says why."""
+    """The process cannot be started; the message says why."""
 
 
 @dataclass(slots=True)
@@ -70,11 +70,10 @@ class _ChildProcess:
     job_stream: IO[bytes]
     result_stream: IO[bytes]
     end: Callable[[], str | None]
-    """Kills it if it lives, and returns its standard error; called as well when nobody needs it any more."""
+    """Kills the process if it runs, and returns its standard error; also called when it is garbage-collected."""
     loaded_files: TemplateFiles | None = None
-    """What it has loaded."""
     has_timed_out: bool = False
-    """True once it was killed for giving no result in time."""
+    """True once it was killed after a timeout."""
 
     def kill_after_timeout(self) -> None:
         self.has_timed_out = True
@@ -83,7 +82,7 @@ class _ChildProcess:
 
 @dataclass(frozen=True, slots=True)
 class _ProcessLoss:
-    """How the process was lost: whether the job it had can have done that, whether it did, and what ran last."""
+    """How the process was lost: possibly by its job, certainly by it (a crash), and its traceback."""
 
     is_caused_by_job: bool
     is_crash: bool
@@ -92,10 +91,11 @@ class _ProcessLoss:
 
 @dataclass(slots=True, weakref_slot=True)
 class RenderProcess:
-    """A renderer in a process of its own, which is started when there is work, and again after it was lost.
+    """A renderer in a separate process, which is started when there is work, and again after it was lost.
 
-    Several threads may use it; it works on one batch at a time. A job may use `cpu_seconds` of processor time, and take
-    `seconds`; a new process may take as many to start. What has cost a process is not tried again for a while.
+    Thread-safe; runs one batch at a time. A job may use `max_cpu_seconds` of processor time and take
+    `result_timeout_seconds`, as may the start of a process. A job that has cost a process is not tried again for a
+    while.
     """
 
     max_cpu_seconds: int = MAX_CPU_SECONDS
@@ -115,16 +115,16 @@ class RenderProcess:
             self._lost_pages.clear()
 
     def close(self) -> None:
-        """End at once, in the middle of a batch as well."""
+        """Kill the process at once, even in the middle of a batch."""
         self._is_closed = True
         if child := self._child:
             child.process.kill()
 
     def run(self, jobs: Sequence[RenderJob]) -> list[JobResult]:
-        """Do all jobs and return a result for each, in order; a job that ends the process is a problem.
+        """Run all jobs and return a result for each, in order; for a job that ends the process, a Problem.
 
-        A process that somebody else killed costs nothing: its job is done again. Where no process can be started, that
-        is the problem of every job that is left. Raises RendererClosedError after close().
+        If something else killed the process, its job is run again. If no process can be started, every remaining job
+        gets that Problem. Raises RendererClosedError after close().
         """
         with self._lock:
             results: list[JobResult | None] = [self._recent_problem(job) for job in jobs]
@@ -136,7 +136,7 @@ class RenderProcess:
         return [result for result in results if result is not None]
 
     def _run_missing(self, jobs: Sequence[RenderJob], results: list[JobResult | None]) -> None:
-        """Put in the results that are missing."""
+        """Fill in the missing results."""
         repeated = -1
         while missing := [number for number, result in enumerate(results) if result is None]:
             done, loss = self._run_batch([jobs[number] for number in missing])
@@ -148,17 +148,23 @@ class RenderProcess:
             if not loss.is_caused_by_job and repeated != lost:
                 repeated = lost
                 continue
-            results[lost] = problem = self._loss_problem(jobs[lost], loss)
-            self._record_loss(jobs[lost], loss, problem)
+            job = jobs[lost]
+            results[lost] = problem = self._loss_problem(job, loss)
+            if loss.is_crash:  # a job that only took long may be quick another time
+                self._lost_jobs[_job_digest(job)] = time.monotonic(), problem
+                if len(self._lost_jobs) > MAX_REMEMBERED_JOBS:
+                    self._lost_jobs.popitem(last=False)
+            if isinstance(job, RenderPage):
+                self._lost_pages.append((time.monotonic(), job.page))
             for number in missing[len(done) + 1 :]:
                 results[number] = self._recent_problem(jobs[number])
 
     def _recent_problem(self, job: RenderJob) -> Problem | None:
-        """Return the problem of a job that is not tried: it, or its page, has just cost processes."""
+        """Return a Problem if the job, or its page, has recently cost processes and is not tried now."""
         now = time.monotonic()
         while self._lost_jobs and now - next(iter(self._lost_jobs.values()))[0] >= JOB_PAUSE_SECONDS:
             self._lost_jobs.popitem(last=False)
-        if self._lost_jobs and (found := self._lost_jobs.get(_job_digest(job))):  # to spell a job twice takes long
+        if self._lost_jobs and (found := self._lost_jobs.get(_job_digest(job))):  # digesting every job would take long
             return found[1]
         while self._lost_pages and now - self._lost_pages[0][0] >= PAGE_PAUSE_SECONDS:
             self._lost_pages.popleft()
@@ -167,19 +173,11 @@ class RenderProcess:
         losses = sum(page == job.page for _at, page in self._lost_pages)
         return _NOT_TRIED_PROBLEM if losses >= MAX_PAGE_LOSSES else None
 
-    def _record_loss(self, job: RenderJob, loss: _ProcessLoss, problem: Problem) -> None:
-        if loss.is_crash:  # what only took long may be quick another time
-            self._lost_jobs[_job_digest(job)] = time.monotonic(), problem
-            if len(self._lost_jobs) > MAX_REMEMBERED_JOBS:
-                self._lost_jobs.popitem(last=False)
-        if isinstance(job, RenderPage):
-            self._lost_pages.append((time.monotonic(), job.page))
-
     def _run_batch(self, jobs: Sequence[RenderJob]) -> tuple[list[JobResult], _ProcessLoss | None]:
-        """Return the results there were, and how the process was lost, if it was."""
+        """Return the results so far, and how the process was lost, if it was."""
         if self._is_closed:
             raise RendererClosedError
-        if self._child and self._child.process.poll() is not None:  # it has ended by itself: no job did that
+        if self._child and self._child.process.poll() is not None:  # it has ended between batches: no job did that
             self._child.end()
             self._child = None
         child = self._child or self._start()
@@ -200,7 +198,7 @@ class RenderProcess:
                 raise RendererClosedError from None
             return done, loss
         finally:
-            if not is_in_step:  # no later batch may get the answers to this one
+            if not is_in_step:  # no later batch may get the results of this one
                 self._child = None
                 child.end()
         return done, None
@@ -240,8 +238,9 @@ class RenderProcess:
         return child
 
     def _loss_problem(self, job: RenderJob, loss: _ProcessLoss) -> Problem:
-        """Say that a job was given up; of a page, at the line that ran last."""
-        names = {_escape_path(place): name for name, place in self._files.paths.items()}
+        """Return the Problem of an abandoned job; for a page, at the line that ran last."""
+        # Python's fault handler writes file names with this escaping.
+        names = {path.encode("ascii", "backslashreplace").decode(): name for name, path in self._files.paths.items()}
         ran = next(
             ((names[file], int(line)) for file, line in _TRACEBACK_FRAME.findall(loss.trace) if file in names), None
         )
@@ -256,21 +255,16 @@ def _job_digest(job: RenderJob) -> bytes:
     return hashlib.sha256(encode_batch(None, [job])).digest()
 
 
-def _escape_path(file: str) -> str:
-    """Spell a file's name as Python's fault handler does."""
-    return file.encode("ascii", "backslashreplace").decode()
-
-
 @contextlib.contextmanager
 def _kill_after(child: _ChildProcess, seconds: float) -> Iterator[Callable[[], None]]:
-    """Kill a process that gives no result in time; yields what is to be called after each result."""
+    """Kill a process that gives no result in time; yield a function to call after each result."""
     timer = threading.Timer(seconds, child.kill_after_timeout)
     timer.start()
     renewed_at = time.monotonic()
 
     def renew() -> None:
         nonlocal timer, renewed_at
-        if time.monotonic() - renewed_at > seconds / 10:  # a thread for each result would take longer than the results
+        if time.monotonic() - renewed_at > seconds / 10:  # a thread for each result would cost more than the results
             timer.cancel()
             timer = threading.Timer(seconds, child.kill_after_timeout)
             timer.start()
@@ -283,11 +277,11 @@ def _kill_after(child: _ChildProcess, seconds: float) -> Iterator[Callable[[], N
 
 
 def _end_process(child: _ChildProcess) -> _ProcessLoss:
-    """End a process that gave no result."""
+    """End a process that gave no result, and find out how it was lost."""
     is_alive = False
     try:
         child.process.wait(1)
-    except subprocess.TimeoutExpired:  # it lives and answers nonsense
+    except subprocess.TimeoutExpired:  # it runs and writes invalid results
         is_alive = True
     trace = child.end() or ""
     is_crash = not (child.has_timed_out or is_alive) and child.process.returncode not in (0, _SIGKILL_EXIT_CODE)
@@ -295,7 +289,7 @@ def _end_process(child: _ChildProcess) -> _ProcessLoss:
 
 
 def _kill_process(process: "subprocess.Popen[bytes]", stderr: IO[bytes]) -> str:
-    """Kill a process if it lives; return its standard error."""
+    """Kill a process if it runs; return its standard error."""
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout):

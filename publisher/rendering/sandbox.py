@@ -1,7 +1,7 @@
-"""The room templates run in: they may read what they are given and lay it out, and nothing else.
+"""The sandbox of templates: they may read and lay out their variables, and nothing else.
 
-Templates belong to a workspace, so they are trusted with words but not with time, memory or the machine. Filters and
-calls are a short list, every string has a cap, and loops, calls and includes draw on one budget of steps.
+Templates belong to a workspace, so they are trusted with text but not with time, memory or the machine. Filters and
+calls are a short list, every string has a maximum length, and loops, calls and includes share one budget of steps.
 """
 
 import time
@@ -17,15 +17,15 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 MAX_CHARACTERS: Final = 100_000
-"""The longest text a template may make, whole or in part."""
+"""The longest text that a template may produce, in whole or in part."""
 MAX_STEPS: Final = 20_000
 MAX_SECONDS: Final = 1.0
-"""Processor time of one rendering; time spent waiting for a busy machine does not count."""
+"""Processor time of one rendering; waiting for a busy machine does not count."""
 MAX_RANGE: Final = 1_000
 MAX_NUMBER: Final = 10**30
 
 BUDGET_VARIABLE: Final = "the budget"
-"""Where a rendering's budget lies among its variables; no template can spell a name with a space."""
+"""The variable that holds a rendering's budget; no template can name it, because of the space."""
 
 _ALLOWED_FILTERS = [
     "abs", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "groupby", "int", "items", "last",
@@ -33,29 +33,29 @@ _ALLOWED_FILTERS = [
     "selectattr", "sort", "string", "trim", "unique", "upper",
 ]  # fmt: skip
 _TEXT_FILTERS = ["e", "escape", "lower", "safe", "string", "trim", "upper"]
-"""Those that would turn any value into text."""
+"""Filters that would turn any value into text."""
 _TIME_CHECK_STEPS = 64
 _SENTENCE_ENDS = ("。", "！", "？", "…", "；", ".", "!", "?")
 
 
 class BudgetExceededError(TemplateRuntimeError):
-    """A template took more steps or more time than any honest one needs."""
+    """A template took more steps or more time than allowed."""
 
 
 class OutputTooLargeError(TemplateRuntimeError):
-    """A template made more text than any platform takes."""
+    """A template produced more text than any platform takes."""
 
 
 class FaultyIncludeError(TemplateRuntimeError):
-    """A template asked for a part whose file cannot be used; the message is the part's name."""
+    """A template includes a part whose file cannot be used; the message is the part's name."""
 
 
 class UnprintableError(TemplateRuntimeError):
-    """A template prints what is neither text nor number; the message is the value's type."""
+    """A template prints a value that is neither text nor number; the message is its type."""
 
 
 class Budget:
-    """How many steps, and how much processor time, one rendering has left."""
+    """The steps and the processor time that one rendering has left."""
 
     __slots__ = ("_ends_at", "_left")
 
@@ -64,16 +64,16 @@ class Budget:
         self._ends_at = time.thread_time() + seconds
 
     def spend(self) -> None:
-        """Take one step; raises EndlessError when there is none left."""
+        """Take one step. Raises BudgetExceededError if none is left."""
         self._left -= 1
         if self._left < 0 or (self._left % _TIME_CHECK_STEPS == 0 and time.thread_time() > self._ends_at):
             raise BudgetExceededError("endless")
 
 
 class _MissingVariable(StrictUndefined):
-    """Something a template asked for that was not given; its message is the bare name.
+    """A variable that a template uses but that does not exist; its message is the bare name.
 
-    It has no representation either: a list or table would show it as a word of its own.
+    Its representation raises too: a list or table would print it.
     """
 
     __slots__ = ()
@@ -85,14 +85,14 @@ class _MissingVariable(StrictUndefined):
 
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
-    """A Jinja2 environment in which no template can reach out, run on, or swell."""
+    """A Jinja2 environment that limits what templates can reach, and their time and output."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, load: Callable[[str], tuple[str, str, Callable[[], bool]] | None]) -> None:
         super().__init__(
             loader=FunctionLoader(load),
-            optimized=False,  # what a constant costs is spent under a rendering's limits, and not when it is compiled
+            optimized=False,  # constants are computed under a rendering's limits, not at compile time
             undefined=_MissingVariable,
             autoescape=lambda name: name is not None and name.endswith(".html"),
             trim_blocks=True,
@@ -106,7 +106,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         self.filters |= {name: _on_text(FILTERS[name]) for name in _TEXT_FILTERS}
         self.filters |= {"join": _join, "moment": _moment, "day": _day, "sentence": _on_text(_sentence)}
         self.filters |= {_PACED_LOOP_FILTER: _pace_loop, _COUNTED_INCLUDE_FILTER: _count_include}
-        self.concat = _concat  # type: ignore[method-assign] # joins what macros and blocks gather, under the cap
+        self.concat = _concat  # type: ignore[method-assign] # joins the output of macros and blocks, with a limit
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -115,7 +115,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
                 node.iter = _filtered(node.iter, _PACED_LOOP_FILTER)
             elif isinstance(node, (nodes.Include, nodes.Import, nodes.FromImport)):
                 node.template = _filtered(node.template, _COUNTED_INCLUDE_FILTER)
-                node.with_context = True  # so that the budget is there too
+                node.with_context = True  # so that the budget is available
         return _without_concat(tree)
 
     def is_safe_callable(self, obj: object) -> bool:
@@ -129,7 +129,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         return super().call(context, obj, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401 # Jinja2's own shape
-        """Let `+`, `*` and `%` work on numbers, and `+` on short texts and lists."""
+        """Allow `+`, `*` and `%` on numbers, and `+` on short texts and lists."""
         if isinstance(left, Undefined) or isinstance(right, Undefined):
             return super().call_binop(context, operator, left, right)
         if operator == "**" or (operator != "+" and not (_is_number(left) and _is_number(right))):
@@ -157,7 +157,7 @@ def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
 
 
 def _without_concat(tree: nodes.Template) -> nodes.Template:
-    """Write `a ~ b` as a join, which is capped."""
+    """Replace `a ~ b` by a join, which has a limit."""
     for parent in [tree, *tree.find_all(nodes.Node)]:
         for field, value in parent.iter_fields():
             if isinstance(value, list):
@@ -214,7 +214,7 @@ def _join(items: Iterable[object], between: str = "") -> str:
     return Markup(_concat(_interleave([str(Markup.escape(part)) for part in parts], str(Markup.escape(between)))))  # noqa: S704 # every part was escaped
 
 
-@pass_context  # so that constants are looked at where they are printed, and not when the page is compiled
+@pass_context  # so that constants are checked when they are printed, not at compile time
 def _finalize_value(_context: Context, value: object) -> object:
     return _require_printable(value)
 
@@ -224,31 +224,23 @@ def _on_text(change: Callable[..., object]) -> Callable[..., object]:
 
 
 def _require_printable(value: object) -> object:
-    """Return a text or number as it is. Raises UndefinedError naming what is missing in it, or UnprintableError."""
+    """Return a text or number unchanged. Raises UndefinedError for a missing value in it, else UnprintableError."""
     if isinstance(value, str) or (_is_number(value) and not isinstance(value, bool)):
         return value
-    missing = _missing_in(value)
-    if missing is not None:
-        str(missing)
-    raise UnprintableError(type(value).__name__)
-
-
-def _missing_in(value: object) -> Undefined | None:
-    """Find what is missing in a value, or in the lists and tables that it is made of; each is looked into once."""
     seen: set[int] = set()
     left = [value]
     while left:
-        one = left.pop()
-        if isinstance(one, Undefined):
-            return one
-        if id(one) in seen:
+        item = left.pop()
+        if isinstance(item, Undefined):
+            str(item)  # raises UndefinedError
+        if id(item) in seen:
             continue
-        seen.add(id(one))
-        if isinstance(one, Mapping):
-            left += one.values()
-        elif isinstance(one, (list, tuple)):
-            left += one
-    return None
+        seen.add(id(item))
+        if isinstance(item, Mapping):
+            left += item.values()
+        elif isinstance(item, (list, tuple)):
+            left += item
+    raise UnprintableError(type(value).__name__)
 
 
 def _interleave(parts: list[str], between: str) -> Iterator[str]:
@@ -259,7 +251,7 @@ def _interleave(parts: list[str], between: str) -> Iterator[str]:
 
 
 def _moment(when: datetime) -> str:
-    """Write an instant as a Chinese notice does: 2027年1月5日 09:00."""
+    """Format a time as in a Chinese notice: 2027年1月5日 09:00."""
     return f"{when.year}年{when.month}月{when.day}日 {when:%H:%M}"
 
 
@@ -268,7 +260,7 @@ def _day(when: datetime) -> str:
 
 
 def _sentence(words: str) -> str:
-    """End words with a full stop unless they end with a mark already."""
+    """End a text with a full stop unless it already ends with a punctuation mark."""
     words = words.strip()
     return words if words.rstrip("”’）》」』)\"'").endswith(_SENTENCE_ENDS) else f"{words}。"
 

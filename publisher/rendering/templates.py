@@ -1,8 +1,8 @@
-"""Templates are read, checked and compiled once, before anything is rendered with them."""
+"""Templates: read, check and compile them once, before anything is rendered."""
 
 import errno
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -18,20 +18,20 @@ from publisher.runtime.file_access import open_without_symlinks
 from publisher.tomlfile import ReadLimits, parse_toml
 
 SHARED_FOLDER: Final = "_shared"
-"""The folder of parts that templates include; it is no template itself."""
+"""The folder of parts that templates include; not a template itself."""
 STYLESHEET: Final = f"{SHARED_FOLDER}/article.css"
 MAX_FILE_BYTES: Final = 64 * 1024
 PLAIN_SUFFIX: Final = ".txt"
 _PAGE_SUFFIXES: Final = (PLAIN_SUFFIX, ".html")
 _MAX_ODD_CHARACTERS: Final = 20
-"""Odd characters of one file that are named."""
+"""How many invisible characters of one file are reported."""
 
 ProblemsByFile = dict[str, Sequence[Problem]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSample:
-    """What a template's sample.toml says: its purpose, the data keys it takes and why, and a post to show it with."""
+    """A template's sample.toml: its purpose, the data keys it needs or offers and why, and a sample post."""
 
     about: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
@@ -44,16 +44,16 @@ class TemplateSample:
     data: Mapping[str, object] = field(default_factory=dict)
 
     def missing_keys(self, data: Mapping[str, object]) -> list[str]:
-        """Give the needed keys that are missing or blank."""
+        """Return the needed keys that are missing or blank."""
         return [key for key in self.needs if not str(data.get(key, "")).strip()]
 
     @property
     def as_toml(self) -> Mapping[str, str]:
-        """Give the sample's data as it is written in TOML, of a list its first member."""
+        """The sample's data in TOML; of a list only its first item."""
         return {key: _to_toml(value) for key, value in self.data.items()}
 
     def mismatched_keys(self, data: Mapping[str, object]) -> dict[str, str]:
-        """Give the keys whose values are not of the sample's kind, with the sample as it would be written."""
+        """Return the keys whose values differ in shape from the sample's, each with the sample in TOML."""
         shown = {key: value for key, value in self.data.items() if key in data}
         return {key: _to_toml(value) for key, value in shown.items() if not _has_same_shape(data[key], value)}
 
@@ -76,7 +76,7 @@ def _has_same_shape(value: object, sample: object) -> bool:
 
 
 def _to_toml(sample: object) -> str:
-    """Write a sample in TOML, of a list its first member."""
+    """Format a sample in TOML; of a list only its first item."""
     match sample:
         case dict():
             return f"{{ {', '.join(f'{key} = {_to_toml(value)}' for key, value in sample.items())} }}"
@@ -88,10 +88,10 @@ def _to_toml(sample: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
-    """All templates of a workspace and the shipped ones; nothing of it changes.
+    """All templates of a workspace and the shipped ones. Immutable.
 
-    `faults` says what is wrong with a file, by its name below the folder of templates: whatever needs it is refused.
-    `renderer` has them loaded, and renders their pages.
+    `faults` holds the problems of files, by their name below the templates folder: posts that need one are refused.
+    `renderer` has the templates loaded.
     """
 
     samples: Mapping[str, TemplateSample]
@@ -99,30 +99,30 @@ class Templates:
     renderer: Renderer
     _pages: frozenset[str]
     _covers: dict[str, tuple[RenderedImage, bytes] | PictureFile]
-    """A cover, or its file while no renderer could be started to clean it."""
+    """A cover, or its file if no renderer could be started to clean it."""
     _paths: Mapping[str, str]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Name the templates, those with faults included."""
+        """The names of all templates, including those with faults."""
         return tuple(sorted(self.samples))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Give all that is wrong with any file."""
+        """The problems of all files."""
         return tuple(chain.from_iterable(self.faults.values()))
 
     def problems_of(self, template: str) -> tuple[Problem, ...]:
-        """Give all that is wrong with the files of a template."""
+        """Return the problems of a template's files."""
         return tuple(chain.from_iterable(found for name, found in self.faults.items() if _folder(name) == template))
 
     def page_for(self, template: str, platform: Platform) -> str | None:
-        """Name the page for a platform, else the template's page for any other, else None."""
+        """Return the name of a template's page for a platform, else of its default page, else None."""
         names = (f"{template}/{platform}.txt", f"{template}/{platform}.html", f"{template}/default.txt")
         return next((name for name in names if name in self._pages), None)
 
     def cover(self, template: str) -> RenderedImage | None:
-        """Give the cover of articles whose post brings no picture."""
+        """Return the cover for articles whose post has no picture."""
         cover = self._covers.get(template)
         if isinstance(cover, PictureFile):
             [found] = read_pictures([cover], self.renderer)
@@ -132,33 +132,37 @@ class Templates:
         return cover[0] if cover else None
 
     def cover_bytes(self, sha256: str) -> bytes | None:
-        """Give the bytes of a cover by their hash."""
+        """Return the bytes of a cover by their hash."""
         covers = (cover for cover in self._covers.values() if not isinstance(cover, PictureFile))
         return next((data for picture, data in covers if picture.sha256 == sha256), None)
 
     def file_paths(self, template: str) -> Mapping[str, Path]:
-        """Say where each file of a template lies: some may be the workspace's own, the rest those shipped."""
+        """Return the path of each file of a template; some may be the workspace's, the others shipped."""
         places = {name.partition("/"): place for name, place in self._paths.items()}
         return {file: Path(place) for (folder, _, file), place in places.items() if folder == template}
 
     def location(self, name: str, line: int = 1) -> Location:
-        """Say where a page lies, for a problem in it."""
+        """Return the location of a page, for a problem in it."""
         return Location(file=self._paths.get(name, name), line=line)
 
 
 def shipped_templates() -> Path:
-    """Find the templates that come with the program: inside the package, or beside it in a source tree."""
+    """Return the folder of the shipped templates: inside the package, or beside it in a source tree."""
     package = Path(__file__).parent.parent
     packaged = package / "_templates"
     return packaged if packaged.is_dir() else package.parent / "templates"
 
 
 def load_templates(folders: Sequence[Path], renderer: Renderer) -> Templates:
-    """Read and compile the templates of all folders; a file in an earlier folder stands in for the same in a later one.
+    """Read and compile the templates of all folders; a file in an earlier folder replaces the same in a later one.
 
     A folder that does not exist has no templates. A file that cannot be used is among the faults.
     """
-    paths = _collect_files(folders)
+    paths: dict[str, Path] = {}
+    for path in chain.from_iterable(sorted(folder.glob("*/*")) for folder in folders):
+        is_template_file = path.suffix in {*_PAGE_SUFFIXES, ".toml", ".css", ".png"} and not path.name.startswith(".")
+        if is_template_file and _may_be_file(path):
+            paths.setdefault(f"{path.parent.name}/{path.name}", path)
     faults: ProblemsByFile = {}
     texts = {
         name: text for name, path in paths.items() if path.suffix != ".png" and (text := _read_file(name, path, faults))
@@ -173,7 +177,8 @@ def load_templates(folders: Sequence[Path], renderer: Renderer) -> Templates:
     broken = {
         name: [found]
         for name, found in zip(written, results, strict=True)
-        if isinstance(found, Problem) and found.code == "template_syntax"  # all else may pass, and is told of each post
+        if isinstance(found, Problem)
+        and found.code == "template_syntax"  # other errors may be temporary, and each post reports them
     }
     if broken:
         faults |= broken
@@ -192,18 +197,8 @@ def _folder(name: str) -> str:
     return name.partition("/")[0]
 
 
-def _collect_files(folders: Iterable[Path]) -> Mapping[str, Path]:
-    """Name each file by its template and file name; the first folder that has it wins."""
-    found: dict[str, Path] = {}
-    for path in chain.from_iterable(sorted(folder.glob("*/*")) for folder in folders):
-        is_ours = path.suffix in {*_PAGE_SUFFIXES, ".toml", ".css", ".png"} and not path.name.startswith(".")
-        if is_ours and _may_be_file(path):
-            found.setdefault(f"{path.parent.name}/{path.name}", path)
-    return found
-
-
 def _may_be_file(path: Path) -> bool:
-    """Return False for folders and the like; a link, and what a folder's rights hide, is told when it is read."""
+    """Return False for folders and the like; links and unreadable files are reported when they are read."""
     try:
         return path.is_symlink() or path.is_file()
     except OSError:
@@ -216,8 +211,8 @@ def _read_file(name: str, path: Path, faults: ProblemsByFile) -> str | None:
             data = file.read(MAX_FILE_BYTES + 1)
         if len(data) <= MAX_FILE_BYTES:
             text = data.decode("utf-8-sig").replace("\r\n", "\n")
-            if odd := [*_name_problems(name, path), *_text_problems(text, path)]:
-                faults[name] = odd
+            if invisible := _invisible_characters(name, text, path):
+                faults[name] = invisible
                 return None
             return text
         faults[name] = [_problem("template_too_big", path, limit=f"{MAX_FILE_BYTES // 1024}")]
@@ -229,26 +224,19 @@ def _read_file(name: str, path: Path, faults: ProblemsByFile) -> str | None:
     return None
 
 
-def _name_problems(name: str, path: Path) -> Iterable[Problem]:
-    for position in find_forbidden_characters(name):
-        yield _problem(
-            "template_name_invisible_character",
-            path,
-            file=escape_forbidden(name),
-            character=describe_character(name[position]),
-        )
-
-
-def _text_problems(text: str, path: Path) -> Iterable[Problem]:
+def _invisible_characters(name: str, text: str, path: Path) -> list[Problem]:
+    """Return the problems with characters in a file's name and text that readers would not see."""
+    code, file = "template_name_invisible_character", escape_forbidden(name)
+    problems = [
+        _problem(code, path, file=file, character=describe_character(name[position]))
+        for position in find_forbidden_characters(name)
+    ]
     for position in islice(find_forbidden_characters(text), _MAX_ODD_CHARACTERS):
-        place = Location(
-            file=str(path),
-            line=text.count("\n", 0, position) + 1,
-            column=position - text.rfind("\n", 0, position),
-        )
-        yield Problem(
-            code="invisible_character", location=place, facts={"character": describe_character(text[position])}
-        )
+        line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+        place = Location(file=str(path), line=line, column=column)
+        character = describe_character(text[position])
+        problems.append(Problem(code="invisible_character", location=place, facts={"character": character}))
+    return problems
 
 
 def _read_sample(
@@ -262,10 +250,12 @@ def _read_sample(
         faults[file] = error.problems
         return TemplateSample()
     table = toml.data if toml else {}
-    odd = [key for key, value in table.items() if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])]
-    if odd:
-        faults[file] = [_problem("template_sample_key", files[file], name=key) for key in odd]
-    return TemplateSample(**{key: value for key, value in table.items() if key not in odd})
+    unknown = [
+        key for key, value in table.items() if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])
+    ]
+    if unknown:
+        faults[file] = [_problem("template_sample_key", files[file], name=key) for key in unknown]
+    return TemplateSample(**{key: value for key, value in table.items() if key not in unknown})
 
 
 def _read_covers(
@@ -288,7 +278,7 @@ def _read_covers(
 
 
 def _template_root(path: Path) -> Path:
-    """Give the folder of templates that a file belongs to: it may be reached by links, what it holds may not."""
+    """Return the templates folder of a file: the folder may be reached by links, but nothing below it may be one."""
     return path.parent.parent
 
 
