@@ -306,12 +306,12 @@ class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no 
         return now + self.interval
 
 
-def _ignore_report(_code: str, /, **_facts: object) -> None:
-    return
-
-
 async def run(
-    settings: Settings, runtime: Runtime, *, once: bool = False, report: Callable[..., None] = _ignore_report
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    once: bool = False,
+    report: Callable[..., None] = lambda *_code, **_facts: None,
 ) -> int:
     """Run the daemon until it is asked to stop, or, with `once`, until all that is due now is settled.
 

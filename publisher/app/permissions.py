@@ -3,7 +3,7 @@
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def require_safe_permissions(settings: Settings) -> None:
         raise RefusedError("files_too_permissive", files="、".join(files), command="; ".join(commands))
 
 
-def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
+def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:  # noqa: C901 # a flat list of checks
     """Return files that others may change or read and must not, each with the command that fixes it.
 
     Only their owner may change settings, secrets and keys; the group may also change schedule, templates and pictures.
@@ -33,39 +33,33 @@ def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
     if os.name != "posix":
         return ()
     severity = Severity.ERROR if settings.environment is Environment.LIVE else Severity.WARNING
-    return [
-        Problem(
-            code=code,
-            severity=severity,
-            location=Location(file=str(file)),
-            facts={"file": str(file), "command": f"chmod {change} {shlex.quote(str(target))}"},
-        )
-        for code, file, change, target in _findings(settings)
-    ]
+    problems: list[Problem] = []
 
+    def add(code: str, file: Path, change: str, target: Path) -> None:
+        facts = {"file": str(file), "command": f"chmod {change} {shlex.quote(str(target))}"}
+        problems.append(Problem(code=code, severity=severity, location=Location(file=str(file)), facts=facts))
 
-def _findings(settings: Settings) -> Iterator[tuple[str, Path, str, Path]]:
-    """Yield the code of each finding, its file, the change of mode, and the file or folder to change."""
     workspace, vault = settings.workspace, Vault(folder=settings.workspace / "var")
     folders = [Path(folder) for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir) if folder]
     names = sorted({*(account.secret for account in settings.accounts.values()), KEY_NAME})
     secrets = [*(folder / name for folder in folders for name in names), vault.file, vault.folder / KEY_NAME]
     for file in (workspace / SETTINGS_FILE, *secrets):
         if _file_mode(file) & (stat.S_IWGRP | stat.S_IWOTH):
-            yield "file_changeable", file, "go-w", file
+            add("file_changeable", file, "go-w", file)
     for file in (*secrets, *([workspace / SETTINGS_FILE] if has_password(settings.database) else [])):
         if _file_mode(file) & stat.S_IROTH:
-            yield "file_readable", file, "o-r", file
+            add("file_readable", file, "o-r", file)
     for folder in dict.fromkeys([workspace, *(file.parent for file in secrets if _file_mode(file))]):
         mode = _file_mode(folder)
         if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not mode & stat.S_ISVTX):
-            yield "folder_changeable", folder, "go-w", folder
+            add("folder_changeable", folder, "go-w", folder)
     if _file_mode(workspace / "schedule.toml") & stat.S_IWOTH:
-        yield "file_changeable", workspace / "schedule.toml", "o-w", workspace / "schedule.toml"
+        add("file_changeable", workspace / "schedule.toml", "o-w", workspace / "schedule.toml")
     for folder in (workspace / "templates", workspace / "media"):
         loose = (file for file in _all_below(folder) if _file_mode(file) & stat.S_IWOTH)
         for file in islice(loose, MAX_LISTED_FILES):
-            yield "file_changeable", file, "-R o-w", folder
+            add("file_changeable", file, "-R o-w", folder)
+    return problems
 
 
 def _all_below(folder: Path) -> Iterable[Path]:

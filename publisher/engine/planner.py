@@ -77,8 +77,8 @@ async def apply_schedule(
 
     Very many new deliveries are filed in batches; after a crash `plan_window` files the rest.
 
-    Raises ScheduleError with every Problem, or RefusedError `large_removal` if so many posts would vanish that a
-    person must state their number in `confirmed_removals`.
+    Raises ScheduleError with every Problem, or RefusedError `large_removal` if too many posts would vanish: a
+    person must then state their number in `confirmed_removals`.
     """
     for _ in range(MAX_APPLY_ATTEMPTS):
         with contextlib.suppress(ConcurrentUpdateError):  # another version was activated while this one was checked

@@ -285,25 +285,20 @@ def _content_problems(
     if target.original and _contains_marker(visible, target.original.marker):
         problems.append(context.problem("rendered_with_foreign_marker", marker=target.original.marker.code))
     if _contains_secret(rendered.title, *rendered.all_parts, rendered.summary, rendered.link or "", *alts):
-        problems.append(_secret_problem(context))
+        post = context.post  # name the post's key that has the secret, else the template; never quote it
+        written = {"title": post.title, "body": post.body}
+        written[f"text.{rendered.platform}"] = post.text_by_platform.get(rendered.platform, "")
+        written |= {f"data.{key}": json.dumps(each, ensure_ascii=False, default=str) for key, each in post.data.items()}
+        written |= {f"images.{number}.alt": item.alt for number, item in enumerate(post.images)}
+        key = next((key for key, text in written.items() if _contains_secret(text)), None)
+        code = "rendered_with_secret"
+        problems.append(_problem(post, context.account, code, key=key) if key else context.problem(code))
     return problems
 
 
 def _contains_secret(*texts: str) -> bool:
     """Return True if a log would redact any part of these texts."""
     return any(redact_text(text) != text for text in texts)
-
-
-def _secret_problem(context: RenderContext) -> Problem:
-    """Return the problem of a text with a secret, at the post's key, else at the template; never quote it."""
-    post = context.post
-    own = post.text_by_platform.get(context.account.platform, "")
-    written = {"title": post.title, "body": post.body, f"text.{context.account.platform}": own}
-    written |= {f"data.{key}": json.dumps(value, ensure_ascii=False, default=str) for key, value in post.data.items()}
-    written |= {f"images.{number}.alt": item.alt for number, item in enumerate(post.images)}
-    if key := next((key for key, text in written.items() if _contains_secret(text)), None):
-        return _problem(post, context.account, "rendered_with_secret", key=key)
-    return context.problem("rendered_with_secret")
 
 
 def _odd_character_problems(context: RenderContext, rendered: RenderedPost, body_text: str) -> list[Problem]:

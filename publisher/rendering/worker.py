@@ -78,7 +78,18 @@ class RenderWorker:
     def run_job(self, job: RenderJob) -> JobResult:
         """Run one job. Whatever its content, an error becomes a Problem."""
         try:
-            return self._dispatch(job)
+            match job:
+                case CompilePage(page=page):
+                    return self._compile(page)
+                case ReadBody(body=body):
+                    return RenderedText(text=body_text(body))
+                case RenderPage():
+                    return self._render(job)
+                case CleanPicture(data=data):
+                    found = clean_picture(data)
+                    return CleanedPicture(format=found.format, width=found.width, height=found.height, data=found.data)
+                case FindLine(page=page, compiled_line=line):
+                    return TemplateLine(line=self._sandbox.get_template(page).get_corresponding_lineno(line))
         except InputError as error:
             return error.problems[0]
         except (MemoryError, RecursionError) as error:
@@ -89,22 +100,6 @@ class RenderWorker:
 
     def close(self) -> None:
         """Do nothing: there is no process to end."""
-
-    def _dispatch(self, job: RenderJob) -> JobResult:
-        match job:
-            case CompilePage(page=page):
-                return self._compile(page)
-            case ReadBody(body=body):
-                return RenderedText(text=body_text(body))
-            case RenderPage():
-                return self._render(job)
-            case CleanPicture(data=data):
-                picture = clean_picture(data)
-                return CleanedPicture(
-                    format=picture.format, width=picture.width, height=picture.height, data=picture.data
-                )
-            case FindLine(page=page, compiled_line=line):
-                return TemplateLine(line=self._sandbox.get_template(page).get_corresponding_lineno(line))
 
     def _load_source(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
         """Return the source of a page, or of a part that it includes. Raises FaultyIncludeError."""

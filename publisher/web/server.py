@@ -201,8 +201,15 @@ class _Connection:
         if len(event.target) > MAX_TARGET_BYTES:
             raise _BadRequestError(400)
         path, _, query = event.target.decode("latin-1").partition("?")
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+        except ValueError:
+            raise _BadRequestError(400) from None
+        fields = dict(pairs)
+        if len(fields) < len(pairs) or any(len(part) > MAX_QUERY_PART_CHARACTERS for pair in pairs for part in pair):
+            raise _BadRequestError(400)
         method = event.method.decode("latin-1")
-        return ServerRequest(method=method, path=unquote(path), query=_read_query(query), body=self._read_body)
+        return ServerRequest(method=method, path=unquote(path), query=fields, body=self._read_body)
 
     async def _read_body(self) -> bytes:
         """Read the body. Raises _BadRequestError and _ConnectionLostError."""
@@ -346,18 +353,6 @@ class HttpServer:
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.error("callbacks_failed", error=type(error).__name__, exc_info=error)
-
-
-def _read_query(query: str) -> Mapping[str, str]:
-    """Parse a query of few, short and distinct fields. Raises _BadRequestError."""
-    try:
-        found = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
-    except ValueError:
-        raise _BadRequestError(400) from None
-    fields = dict(found)
-    if len(fields) < len(found) or any(len(part) > MAX_QUERY_PART_CHARACTERS for pair in found for part in pair):
-        raise _BadRequestError(400)
-    return fields
 
 
 def peer_key(address: str) -> str:
