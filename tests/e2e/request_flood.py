@@ -1,6 +1,6 @@
 """Strangers who hold connections to an address: most say nothing, some drip. Whoever is closed connects again at once.
 
-A program of its own, `request_flood.py PORT SILENT DRIPPING SECONDS`, so that it takes no time from what is measured. It
+A program of its own, `request_flood.py PORT SILENT DRIPPING SECONDS`, so that it takes no time from the test. It
 writes a line when all have connected once, and at the end what it saw, as JSON.
 """
 

@@ -1,0 +1,260 @@
+"""Prints the figures that keep the code readable: files, names, sizes, words. `test_structure.py` holds them.
+
+`scripts/structure` runs it. How many files one delivery executes is measured by sending one post to an account.
+"""
+
+import ast
+import asyncio
+import json
+import re
+import sys
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+
+from publisher.cli.program import COMMANDS
+from publisher.engine.sender import send_delivery
+from tests.bench.books import application, file_schedule, ripen_all
+from tests.bench.rig import double, schedule_of, workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = ("publisher", "adapters")
+MIGRATIONS = "publisher/store/db/migrations/"
+APART = ("publisher/simulator/", "publisher/testing/", MIGRATIONS)
+"""Not counted as files of the product: what stands in for platforms, what adapters are checked with, and migrations."""
+
+SEARCH_WORDS = {
+    "queue or outbox": ("queue", "outbox"),
+    "worker": ("worker",),
+    "job": ("job",),
+    "claim": ("claim",),
+    "lease": ("lease",),
+    "heartbeat": ("heartbeat",),
+    "retry": ("retry",),
+    "backoff": ("backoff",),
+    "timeout": ("timeout",),
+    "rate limit": ("ratelimit", "rate_limit"),
+    "quota": ("quota",),
+    "circuit breaker": ("circuit_breaker", "circuitbreaker"),
+    "maintenance": ("maintenance",),
+    "health": ("health",),
+    "metric": ("metric",),
+    "alert": ("alert",),
+    "audit": ("audit",),
+    "checkpoint": ("checkpoint",),
+    "backup": ("backup",),
+    "restore": ("restore",),
+    "idempotency": ("idempot",),
+    "fencing": ("fencing",),
+    "transaction": ("transaction",),
+    "reconcile": ("reconcil",),
+    "monitor": ("monitor",),
+    "capacity": ("capacity",),
+    "manual": ("manual",),
+    "crash": ("crash",),
+    "skew": ("skew",),
+    "policy": ("policy", "policies"),
+}
+"""What an engineer would search for, and how it may be spelled in the name of a module, class or function."""
+
+BANNED_WORDS = (
+    "anew",
+    "in hand",
+    "in earnest",
+    "by and by",
+    "at one stroke",
+    "heed",
+    "heeds",
+    "heeded",
+    "hasten",
+    "hastens",
+    "hastened",
+    "mend",
+    "mends",
+    "mended",
+    "the dead",
+    "stranger",
+    "strangers",
+    "whoever",
+    "of age",
+    "tell",
+    "tells",
+    "told",
+    "books",
+    "floor",
+    "floors",
+)
+"""Words of an older English, or of a private vocabulary. In quotes they may stand: Tieba calls its replies `floor`."""
+
+_BANNED = re.compile(rf"(?<![\w\"'`?-])(?:{'|'.join(BANNED_WORDS)})(?![\w-])", re.IGNORECASE)
+_TEXT_FILES = ("*.py", "*.md", "*.toml", "*.html", "*.sh")
+_SECTIONS = re.compile(r"^## (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """What `measure` finds. Paths are relative to the repository; shares are between 0 and 1."""
+
+    files: int
+    lines: int
+    private_called_once: float
+    classes_defined_twice: dict[str, list[str]]
+    gerund_modules: list[str]
+    commands_without_file: list[str]
+    words_not_found: list[str]
+    banned_words: list[str]
+    glossary_rows: int
+    longest_function: int
+    longest_file: int
+    median_function: int
+    ninth_decile_function: int
+
+
+def measure() -> Structure:
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in product_files()}
+    counted = [path for path in trees if not relative(path).startswith(APART) and trees[path].body[1:]]
+    sizes = sorted(
+        end - start + 1
+        for path, tree in trees.items()
+        if not relative(path).startswith(MIGRATIONS)
+        for start, end in _function_spans(tree)
+    )
+    return Structure(
+        files=len(counted),
+        lines=sum(_line_count(path) for path in trees),
+        private_called_once=_share_called_once(trees),
+        classes_defined_twice=_classes_defined_twice(trees),
+        gerund_modules=[relative(path) for path in trees if path.stem.endswith("ing") and path.stem != "string"],
+        commands_without_file=_commands_without_file(),
+        words_not_found=_words_not_found(trees),
+        banned_words=list(banned_words()),
+        glossary_rows=_glossary_rows(),
+        longest_function=sizes[-1],
+        longest_file=max(map(_line_count, trees)),
+        median_function=sizes[len(sizes) // 2],
+        ninth_decile_function=sizes[len(sizes) * 9 // 10],
+    )
+
+
+def product_files() -> Iterator[Path]:
+    for package in PRODUCT:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def banned_words() -> Iterator[str]:
+    """Find banned words in product, docs and scripts. Those who read only the tests still meet some."""
+    for pattern in _TEXT_FILES:
+        for path in sorted(ROOT.rglob(pattern)):
+            if path.relative_to(ROOT).parts[0] in {".venv", "tests"} or "__pycache__" in path.parts:
+                continue
+            for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+                yield from (f"{relative(path)}:{number}: {found[0]}" for found in _BANNED.finditer(line))
+
+
+def _line_count(path: Path) -> int:
+    return len(path.read_text("utf-8").splitlines())
+
+
+def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def _function_spans(tree: ast.AST) -> Iterator[tuple[int, int]]:
+    return ((function.lineno, function.end_lineno or function.lineno) for function in _functions(tree))
+
+
+def _share_called_once(trees: dict[Path, ast.Module]) -> float:
+    """Count private functions and methods that a single place of their module names."""
+    private, once = 0, 0
+    for tree in trees.values():
+        uses = Counter(
+            node.id if isinstance(node, ast.Name) else node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name | ast.Attribute)
+        )
+        for function in _functions(tree):
+            if function.name.startswith("_") and not function.name.startswith("__"):
+                private += 1
+                once += uses[function.name] == 1
+    return once / private
+
+
+def _classes_defined_twice(trees: dict[Path, ast.Module]) -> dict[str, list[str]]:
+    places = defaultdict(list)
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{relative(path)}:{node.lineno}")
+    return {name: found for name, found in sorted(places.items()) if len(found) > 1}
+
+
+def _commands_without_file() -> list[str]:
+    folder = ROOT / "publisher" / "cli" / "commands"
+    return [name for name in COMMANDS if not (folder / f"{name.replace('-', '_')}.py").is_file()]
+
+
+def _words_not_found(trees: dict[Path, ast.Module]) -> list[str]:
+    names = {path.stem.lower() for path in trees}
+    for tree in trees.values():
+        names |= {function.name.lower() for function in _functions(tree)}
+        names |= {node.name.lower() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    return [
+        word
+        for word, spellings in SEARCH_WORDS.items()
+        if not any(spelling in name for name in names for spelling in spellings)
+    ]
+
+
+def _glossary_rows() -> int:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    parts = _SECTIONS.split(text)
+    glossary = parts[parts.index("Glossary") + 1]
+    return sum(line.startswith("| ") for line in glossary.splitlines()) - 2
+
+
+def files_of_one_delivery() -> list[str]:
+    """Send one post to one Weibo account, and name the files that run between its claim and its receipt."""
+    files: set[str] = set()
+    roots = tuple(str(ROOT / package) for package in PRODUCT)
+    is_recording = threading.Event()
+
+    def record(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and is_recording.is_set():
+            files.add(frame.f_code.co_filename)
+
+    async def send_one(folder: Path) -> None:
+        await file_schedule(folder)
+        async with application(folder, can_send=True) as opened:
+            await ripen_all(opened.maintenance)
+            is_recording.set()
+            [lease] = await opened.outbox.claim(1)
+            await send_delivery(lease, opened.outbox, opened.adapters, asyncio.Event())
+            is_recording.clear()
+            assert (await opened.queries.count_by_state())["published"] == 1
+
+    with double() as platform, workspace(1, platform.base_url) as folder:
+        (folder / "schedule.toml").write_text(schedule_of(1, None), "utf-8")
+        threading.setprofile(record)
+        sys.setprofile(record)
+        try:
+            asyncio.run(send_one(folder))
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+    return sorted(relative(Path(file)) for file in files if file.startswith(roots))
+
+
+def main(show: Callable[[str], None] = print) -> None:
+    delivery = files_of_one_delivery()
+    show(json.dumps({**asdict(measure()), "files_of_one_delivery": delivery}, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

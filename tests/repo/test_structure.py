@@ -1,0 +1,60 @@
+"""The figures of `structure.py` do not get worse."""
+
+import pytest
+
+from tests.repo.structure import files_of_one_delivery, measure
+
+MAX_FILES = 210
+MAX_FILES_OF_ONE_DELIVERY = 39
+MAX_SHARE_CALLED_ONCE = 0.43
+MAX_GLOSSARY_ROWS = 20
+MAX_WORDS_NOT_FOUND = 2
+MAX_FUNCTION_LINES = 60
+MAX_FILE_LINES = 600
+
+
+@pytest.fixture(scope="module")
+def structure():
+    """Return what the repository measures now."""
+    return measure()
+
+
+def test_names_are_unique_and_nouns(structure):
+    """No class name stands for two classes, and no module is named by a verb in -ing."""
+    assert structure.classes_defined_twice == {}
+    assert structure.gerund_modules == []
+
+
+def test_every_command_has_a_file_of_its_name(structure):
+    """A reader finds `publisher NAME` in commands/NAME.py."""
+    assert structure.commands_without_file == []
+
+
+def test_the_words_of_the_field_are_found(structure):
+    """What an engineer would search for is in the name of a module, class or function."""
+    assert len(structure.words_not_found) <= MAX_WORDS_NOT_FOUND, structure.words_not_found
+
+
+def test_the_glossary_stays_short(structure):
+    """Words of our own are few."""
+    assert structure.glossary_rows <= MAX_GLOSSARY_ROWS
+
+
+def test_no_banned_word_is_written(structure):
+    """Product, docs and scripts keep to plain technical English."""
+    assert structure.banned_words == []
+
+
+def test_sizes_do_not_grow(structure):
+    """Files, functions and their number stay within what a reader can follow."""
+    assert structure.files <= MAX_FILES
+    assert structure.private_called_once <= MAX_SHARE_CALLED_ONCE
+    assert structure.longest_function <= MAX_FUNCTION_LINES
+    assert structure.longest_file <= MAX_FILE_LINES
+
+
+def test_one_delivery_runs_through_few_files():
+    """From claim to receipt a delivery executes code of a bounded number of files."""
+    files = files_of_one_delivery()
+    assert "publisher/engine/sender.py" in files
+    assert len(files) <= MAX_FILES_OF_ONE_DELIVERY, files
