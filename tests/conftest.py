@@ -1,4 +1,4 @@
-"""What every room's tests share: a database of each kind, and books in a world whose clock stands still."""
+"""What every room's tests share: a database of each kind, and databases in a world whose clock stands still."""
 
 import os
 import shutil
@@ -31,8 +31,10 @@ os.umask(0o022)  # what tests write has the modes that most systems give
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    told = "run the tests that name a fault of docs/failure-model.md, and write docs/faults.md from what came of them"
-    parser.addoption("--faults", action="store_true", help=told)
+    reported = (
+        "run the tests that name a fault of docs/failure-model.md, and write docs/faults.md from what came of them"
+    )
+    parser.addoption("--faults", action="store_true", help=reported)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -164,13 +166,13 @@ async def open_books(database_url: str, tmp_path: Path, world: FakeRuntime) -> A
 
 
 class Desk:
-    """The rooms of the store over one set of books."""
+    """The rooms of the store over one set of databases."""
 
-    def __init__(self, books: Store) -> None:
-        self.books = books
-        self.outbox = Outbox(books)
-        self.maintenance = Maintenance(books)
-        self.post_store = PostStore(books)
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.outbox = Outbox(store)
+        self.maintenance = Maintenance(store)
+        self.post_store = PostStore(store)
 
 
 @pytest.fixture

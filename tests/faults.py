@@ -93,9 +93,9 @@ class FaultReport:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.is_worker or not self.outcomes or session.config.cache is None:
             return
-        told = {nodeid: [self.outcomes[nodeid], *faults] for nodeid, faults in self.shown.items()}
+        reported = {nodeid: [self.outcomes[nodeid], *faults] for nodeid, faults in self.shown.items()}
         earlier = {} if self.is_whole else session.config.cache.get(REMEMBERED, {})
-        results = {**earlier, **told}
+        results = {**earlier, **reported}
         session.config.cache.set(REMEMBERED, results)
         PAGE.write_text(page(results), "utf-8")
 
@@ -105,7 +105,7 @@ def page(results: Mapping[str, Sequence[str]]) -> str:
     run = f"The last run was of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, on {_commit()}: {_counted(results.values())}."
     lines = ["| fault | what goes wrong | tests | result |", "|---|---|---|---|"]
     for fault in faults():
-        shown = {nodeid: told for nodeid, told in sorted(results.items()) if fault.number in told}
+        shown = {nodeid: reported for nodeid, reported in sorted(results.items()) if fault.number in reported}
         remark = "" if fault.now == "done" else f"**{fault.now}**"
         result = "<br>".join(filter(None, [_counted(shown.values()), remark]))
         lines.append(f"| {' | '.join([fault.number, fault.wrong, _listed(shown), result])} |")
@@ -125,8 +125,8 @@ def _listed(tests: Iterable[str]) -> str:
 
 
 def _counted(results: Iterable[Sequence[str]]) -> str:
-    told = Counter(outcome for outcome, *_numbers in results)
-    return ", ".join(f"{told[outcome]} {outcome}" for outcome in FINISHED if told[outcome])
+    reported = Counter(outcome for outcome, *_numbers in results)
+    return ", ".join(f"{reported[outcome]} {outcome}" for outcome in FINISHED if reported[outcome])
 
 
 def _commit() -> str:

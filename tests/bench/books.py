@@ -1,4 +1,4 @@
-"""Books filled the way the program fills them, or by SQL where that would take too long."""
+"""Databases filled the way the program fills them, or by SQL where that would take too long."""
 
 import contextlib
 from collections.abc import AsyncIterator

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from tests.bench.books import file_schedule
+from tests.bench.store import file_schedule
+
 from tests.bench.figures import Figure, in_turn, median
 from tests.bench.rig import schedule_of, workspace
 

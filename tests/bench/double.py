@@ -1,6 +1,6 @@
 """A platform reduced to its speed: answers Weibo's share call well, and remembers when each such call began.
 
-Whose a token is it tells as well, as a daemon asks at its start; every account is without older posts.
+Whose a token is it reports as well, as a daemon asks at its start; every account is without older posts.
 
 Its own process: `python double.py DELAY MARK`, DELAY in seconds; calls whose body names MARK are remembered apart.
 Prints its port, then serves until it is killed.

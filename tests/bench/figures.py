@@ -1,4 +1,4 @@
-"""Figures, their goals, and how they are told."""
+"""Figures, their goals, and how they are reported."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """How much several workers deliver together on one PostgreSQL: `hosts.py` prints deliveries a second for 1, 2 and 3.
 
-Only the books are measured: the platform is a list that answers at once, so nothing but the database bounds the rate.
+Only the database is measured: the platform is a list that answers at once, so nothing else bounds the rate.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
+from tests.bench.store import ripen_all
 
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.rendered import SendRequest
@@ -34,7 +35,6 @@ from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import FakeAdapter
-from tests.bench.books import ripen_all
 
 ACCOUNTS, POSTS, AT_ONCE = 300, 10, 100
 MOST = 3
@@ -49,14 +49,14 @@ def books_of(url: str, folder: Path, name: str) -> Store:
 async def fill(url: str, folder: Path) -> None:
     """File the posts, all due."""
     await prepare_database(url, "drill", folder / "none.jsonl", Runtime())
-    books = books_of(url, folder, "filler")
-    await PostStore(books).register_logins()
+    store = books_of(url, folder, "filler")
+    await PostStore(store).register_logins()
     now = datetime.now(UTC)
-    names = list(books.policies)
+    names = list(store.policies)
     for number in range(POSTS):
-        await enqueue_posts(PostStore(books), make_post(f"post-{number}", names, now))
-    await ripen_all(Maintenance(books))
-    await books.database.close()
+        await enqueue_posts(PostStore(store), make_post(f"post-{number}", names, now))
+    await ripen_all(Maintenance(store))
+    await store.database.close()
 
 
 class Echo(FakeAdapter):
@@ -70,13 +70,13 @@ class Echo(FakeAdapter):
 async def work(url: str, folder: Path, name: str) -> None:
     """Deliver until nothing is left, from the moment that a line comes in."""
     configure_logging(io.StringIO())
-    books = books_of(url, folder, name)
-    adapters = dict.fromkeys(books.policies, Echo(now=books.runtime.now))
+    store = books_of(url, folder, name)
+    adapters = dict.fromkeys(store.policies, Echo(now=store.runtime.now))
     click.echo("ready")
     await asyncio.to_thread(sys.stdin.readline)
-    while await Outbox(books).next_due_at() is not None:
-        await send_due(Outbox(books), adapters, AT_ONCE, asyncio.Event())
-    await books.database.close()
+    while await Outbox(store).next_due_at() is not None:
+        await send_due(Outbox(store), adapters, AT_ONCE, asyncio.Event())
+    await store.database.close()
 
 
 def measure(url: str, folder: Path, workers: int) -> float:
@@ -106,9 +106,9 @@ def measure(url: str, folder: Path, workers: int) -> float:
 
 
 async def counted(url: str, folder: Path) -> Mapping[State, int]:
-    books = books_of(url, folder, "counter")
-    counts = await Queries(books).count_by_state()
-    await books.database.close()
+    store = books_of(url, folder, "counter")
+    counts = await Queries(store).count_by_state()
+    await store.database.close()
     return counts
 
 

@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from tests.bench.books import file_schedule
+from tests.bench.store import file_schedule
+
 from tests.bench.figures import Figure, median, percentile
 from tests.bench.rig import daemon, double, schedule_of, wait_for_words, workspace
 

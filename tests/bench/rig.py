@@ -125,9 +125,9 @@ def schedule_of(posts: int, at: datetime | None, to: Sequence[Sequence[str]] = (
 @contextlib.contextmanager
 def daemon(folder: Path, publisher: Sequence[str], prefix: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
     """Run publisher's daemon in a workspace; it is asked to stop at the end."""
-    with (folder / "daemon.log").open("ab") as told:
+    with (folder / "daemon.log").open("ab") as reported:
         process = subprocess.Popen(
-            [*prefix, *publisher, "-C", str(folder), "run"], stdout=told, stderr=told, env={**os.environ}
+            [*prefix, *publisher, "-C", str(folder), "run"], stdout=reported, stderr=reported, env={**os.environ}
         )
         try:
             yield process

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.bench.store import application, file_schedule, ripen_all
+
 from adapters._http import LoginHttp
 from adapters.weibo import api
 from adapters.weibo.profiles import SHARE
@@ -17,7 +19,6 @@ from publisher.domain.delivery import State
 from publisher.domain.rendered import Baseline, DeliveryId, SendRequest
 from publisher.engine.sender import send_due
 from publisher.store.db.mappers import load_rendered_post
-from tests.bench.books import application, file_schedule, ripen_all
 from tests.bench.figures import Figure, in_turn
 from tests.bench.rig import double, schedule_of, workspace
 
@@ -90,7 +91,7 @@ async def call_all(folder: Path) -> float:
 
 
 def parcels_of(folder: Path) -> list[SendRequest]:
-    """Give what would be sent, outside the books."""
+    """Give what would be sent, outside the database."""
     now = datetime.now(UTC)
     with sqlite3.connect(folder / "var" / "publisher.db") as connection:
         rows = connection.execute("SELECT account, body FROM rendered_post").fetchall()

@@ -41,7 +41,7 @@ from tests.chaos.kill_plan import (
     Deck,
     Kill,
 )
-from tests.chaos.metrics import figures_of, record, tell
+from tests.chaos.metrics import figures_of, record, report
 from tests.chaos.operators import People
 from tests.chaos.options import Options, options_of
 from tests.chaos.platforms import Platforms, start_platforms
@@ -74,7 +74,7 @@ FIRST_GUESS = 5.0
 RETRACTIONS = 2
 """Posts that are taken down for each point at which a daemon shall die over it."""
 TRIES = 3
-"""Lives until one dies while it takes a post down: what the last one had in hand is put off for a while."""
+"""Lives until one dies while it takes a post down: what the last one had leased is put off for a while."""
 GLANCE = 1.0
 SOON, LATER = 2.5, 25.0
 """Seconds that a daemon needs to start and claim at least, and for which a sleep before an instant is waited for."""
@@ -182,7 +182,7 @@ class Campaign:
             is_first = publisher is self.publisher
             if is_first and self.is_rough:
                 self.people.clear_up()
-            is_behind = publisher.books.count(LATE.format(now=round(time.time() * MICRO))) > MOST_LATE
+            is_behind = publisher.store.count(LATE.format(now=round(time.time() * MICRO))) > MOST_LATE
             with self.dealing:
                 kill = self._on_the_eve(self.deck.deal(may_order=is_first, is_behind=is_behind))
             if is_first and self.is_rough and not kill.order:
@@ -269,7 +269,7 @@ class Campaign:
 
     def _put_off(self) -> bool:
         """Put off what would be missed by now; gives whether anything is in no book yet."""
-        known = {post for (post,) in self.publisher.books.rows(KNOWN)}
+        known = {post for (post,) in self.publisher.store.rows(KNOWN)}
         self.workspace.put_off(known)
         return any(entry.id not in known for entry in self.workspace.written)
 
@@ -312,9 +312,9 @@ class Campaign:
         self.people.clear_up()
         time.sleep(GATHERS)
         self._kill(kill)
-        ended, books = time.time(), self.publisher.books
-        left = books.rows(LEFT.format(until=round((ended - QUIET / 2) * MICRO), besides=besides))
-        called = books.count(CALLED_SINCE.format(since=round((ended - QUIET) * MICRO), besides=besides))
+        ended, store = time.time(), self.publisher.store
+        left = store.rows(LEFT.format(until=round((ended - QUIET / 2) * MICRO), besides=besides))
+        called = store.count(CALLED_SINCE.format(since=round((ended - QUIET) * MICRO), besides=besides))
         if len(left) >= MOST_LEFT and not called:
             what = AT_A_START.get(kill.deed, "after a wrong clock")
             raise DaemonError(
@@ -341,8 +341,8 @@ class Campaign:
             self.calls_cut += bool(left)
         fate = "reached" if is_reached else "-"
         where = kill.switch or f"{kill.deed} {kill.after:.2f}s"
-        told = f"{self.spent:4} {self.seconds:6.0f}s {victim.folder.name:12} {where:32} {fate:8} {left} sending"
-        click.echo(told, err=True)
+        reported = f"{self.spent:4} {self.seconds:6.0f}s {victim.folder.name:12} {where:32} {fate:8} {left} sending"
+        click.echo(reported, err=True)
         return is_reached
 
     def _miss_some(self) -> None:
@@ -372,8 +372,8 @@ class Campaign:
             self._await_rest()
         log, posts, status = self.platforms.log(), self.platforms.posts(), self.publisher.status()
         verdict = judge(self.task, log, posts, status, heard=self._heard(HEARD), believed=self._heard(BELIEVED))
-        complaints = [told for publisher in self.publishers for told in publisher.complaints()]
-        verdict.complaints += [f"the daemon told of an error: {told}" for told in complaints]
+        complaints = [reported for publisher in self.publishers for reported in publisher.complaints()]
+        verdict.complaints += [f"the daemon told of an error: {reported}" for reported in complaints]
         complete = COMPLETE_IF_BUSY if _is_busy(self.options) else COMPLETE
         if self.kills >= complete and not self.options.at and not self.options.seconds:
             verdict.missed += [f"nobody died at {point}" for point in POINTS if not self.reached[point]]
@@ -386,20 +386,20 @@ class Campaign:
         while time.monotonic() < min(moved_at + STILL, latest):
             time.sleep(GLANCE)
             self.people.clear_up()
-            books = self.publisher.books
-            now = dict(books.rows(STATES))
-            if sum(now.values()) >= len(self.wanted) and is_at_rest(books.rows(OPEN), set(books.rows(NOT_LIVE))):
+            store = self.publisher.store
+            now = dict(store.rows(STATES))
+            if sum(now.values()) >= len(self.wanted) and is_at_rest(store.rows(OPEN), set(store.rows(NOT_LIVE))):
                 return
-            until_next = books.count(NEXT) / MICRO - time.time()
+            until_next = store.count(NEXT) / MICRO - time.time()
             if now != before or 0 < until_next < LONGEST_REST:  # what waits for hours waits by a wrong clock
                 until_next = until_next if 0 < until_next < LONGEST_REST else 0.0
                 before, moved_at = now, max(time.monotonic() + until_next, self.wave_ends_at)
                 latest = max(latest, moved_at)
 
     def _heard(self, query: str) -> Iterator[tuple[Any, ...]]:
-        """Give what the books say of calls: the account by the platform's name, an instant, and more."""
+        """Give what the database say of calls: the account by the platform's name, an instant, and more."""
         identities, true = self.task.identities, Stamps(tuple(self.clocks))
-        for account, instant, *more in self.publisher.books.rows(query):
+        for account, instant, *more in self.publisher.store.rows(query):
             yield (identities[account], true.micros(instant), *more)
 
 
@@ -502,7 +502,7 @@ def _run_on(options: Options, folder: Path, database: str | None) -> list[Findin
         network = platforms.close()
     findings = [*findings_of(verdict), *check(artefacts)]
     figures = figures_of(options, campaign, verdict, findings, lasted=lasted, network=network)
-    tell(figures, campaign)
+    report(figures, campaign)
     if options.record and not findings:
         record(options.record, figures)
     return findings

@@ -1,4 +1,4 @@
-"""A glance into the books, by SQL that only reads: for pace and figures, and for what a worker heard and believed."""
+"""Read-only SQL on the database: for pace and figures, and for what a worker heard and believed."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ PAUSED = "SELECT scope FROM pause"
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class StoreReader:
     """The database of a campaign: a file, or the URL of a server."""
 
     file: Path
@@ -57,8 +57,10 @@ class Books:
 
     def _of_file(self, query: str) -> Sequence[tuple[Any, ...]]:
         try:
-            with closing(sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as books:
-                return books.execute(query).fetchall()
+            with closing(
+                sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+            ) as connection:
+                return connection.execute(query).fetchall()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error) or not self.file.exists():  # killed before the first migration was through
                 return []
@@ -68,8 +70,8 @@ class Books:
         import psycopg  # noqa: PLC0415 # needed for this sort of database only
 
         try:
-            with psycopg.connect(str(self.url)) as books:
-                books.read_only = True
-                return books.execute(query).fetchall()
+            with psycopg.connect(str(self.url)) as connection:
+                connection.read_only = True
+                return connection.execute(query).fetchall()
         except psycopg.errors.UndefinedTable:
             return []

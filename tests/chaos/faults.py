@@ -23,7 +23,7 @@ HAS_REVIEW = ("weibo", "tieba")
 ACT_LATE, LIST_LATE = 1.6, 1.2
 """Seconds; both together stay within the settle time, as a platform's declared delays must."""
 SLOW_LIST = 9
-"""Seconds: WeChat's list may be later than any settle time, as a draft that is gone tells enough."""
+"""Seconds: WeChat's list may be later than any settle time, as a draft that is gone reports enough."""
 SLOWER = 2.5
 """Seconds: later than any call's deadline."""
 RETRY_AFTER = 3
@@ -166,7 +166,7 @@ def excerpts(dice: Random, accounts: Iterable[tuple[str, str]], share: float) ->
 
 
 def crowds(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> Iterator[dict[str, Any]]:
-    """Give rules by which an account, named by platform and identity, is told to wait again and again at first."""
+    """Give rules by which an account, named by platform and identity, is reported to wait again and again at first."""
     for platform, identity in accounts:
         if dice.random() < min(2 * share, CROWD_SHARE):
             for rule in _each(dice, platform, CREATING[platform], TOO_MANY, 0.5):

@@ -1,6 +1,6 @@
 """The verdict, from what the platforms saw and what staff are shown.
 
-The books are asked for two things that no platform can know: which answers were heard, and what they were taken for.
+The database are asked for two things that no platform can know: which answers were heard, and what they were taken for.
 """
 
 import re
@@ -38,7 +38,7 @@ EXPLAINED = {
 REFUSALS = ("api_error",)
 """Faults of which one must have struck an account for each of its deliveries that failed."""
 REFUSED_AS = frozenset(f"{platform}_{code}" for platform, code in REFUSED.items())
-"""The codes that refuse for good; whoever takes another one for a refusal has lost a post."""
+"""The codes that refuse for good; anyone who takes another one for a refusal has lost a post."""
 SLACK, HEARD_WITHIN = 0.3, 2.0
 TOO_MANY = 429
 FOREIGN = "wrong_account"
@@ -95,7 +95,7 @@ class Task:
 
 @dataclass(slots=True)
 class Seen:
-    """What the log tells: the posts that were created, and how often each kind of fault struck each account."""
+    """What the log reports: the posts that were created, and how often each kind of fault struck each account."""
 
     created: list[str] = field(default_factory=list)
     struck: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -124,7 +124,7 @@ def judge(
     """Compare what was asked for with the platforms and the status.
 
     `heard` names the accounts, by the platform's name, and the instants at which an answer to wait was heard: one that
-    was lost on its way asks for nothing. `believed` tells of every call, in order: its account, its beginning, and for
+    was lost on its way asks for nothing. `believed` reports every call, in order: its account, its beginning, and for
     what its answer was taken.
     """
     verdict, wanted = Verdict(), task.wanted
@@ -180,7 +180,7 @@ def _read_log(log: Iterable[Mapping[str, Any]]) -> Seen:
 
 
 def _too_early(seen: Seen, heard: Iterable[tuple[str, float]]) -> Iterable[str]:
-    """Tell the calls that came while the platform had asked, and was heard to ask, for a wait."""
+    """Report the calls that came while the platform had asked, and was heard to ask, for a wait."""
     known = set(heard) if seen.hasty else set()
     for account, asked, called in seen.hasty:
         if any(who == account and asked - SLACK <= at <= min(called, asked + HEARD_WITHIN) for who, at in known):
@@ -188,7 +188,7 @@ def _too_early(seen: Seen, heard: Iterable[tuple[str, float]]) -> Iterable[str]:
 
 
 def _credulous(seen: Seen, believed: Iterable[tuple[str, float, str | None]]) -> Iterable[str]:
-    """Tell the calls that were believed although the answer named another account."""
+    """Report the calls that were believed although the answer named another account."""
     calls = list(believed) if seen.foreign else []
     for account, at in seen.foreign:
         begun = [outcome for who, begun, outcome in calls if who == account and begun <= at]
@@ -219,7 +219,7 @@ def hold_of(row: Mapping[str, Any], shown: Mapping[Duty, Mapping[str, Any]], tas
 def _copies(
     verdict: Verdict, task: Task, created: Sequence[str], posts: Iterable[Mapping[str, Any]]
 ) -> Mapping[Duty, list[Mapping[str, Any]]]:
-    """Give the platform's copies for each duty; tell doubles, and copies that nobody planned."""
+    """Give the platform's copies for each duty; report doubles, and copies that nobody planned."""
     duties = {(post.rsplit("-", 1)[1], task.identities[account]): (post, account) for post, account in task.wanted}
     by_id = {post["id"]: _known_by(post) for post in posts}
     verdict.creations = len(created)

@@ -44,7 +44,7 @@ with its lease still its own, when the shortest-lived posts have expired and ord
 AWAKE = 5.5
 """Seconds for which a daemon that does not sleep outlives such an instant: time to be refused and to try again."""
 AHEAD = (8 * 3600.0, 8 * 3600.0, 3 * 3600.0, -8 * 3600.0)
-"""Seconds by which a host's clock is ahead: by more than a campaign lasts, so that each instant tells its clock."""
+"""Seconds by which a host's clock is ahead: by more than a campaign lasts, so that each instant reports its clock."""
 WRONG_LASTS = (2.5, 5.0)
 """Seconds for which a daemon lives under such a clock: time for the looks that would show an absence too soon."""
 FULL = (0.8, 1.6)
@@ -68,7 +68,7 @@ CALM = 4.0
 done once. Without it each post in doubt would be hit a second time, and then a person has to decide. A campaign of
 many posts needs it seldom, as in each life it is others that are hit, but needs it: most of its work is done then."""
 CATCH_UP = 8.0
-"""Seconds of a life while very much is late: posts fall due all the same, and what is late is all in hand at the next
+"""Seconds of a life while very much is late: posts fall due all the same, and what is late is all leased at the next
 death, so that without calm a campaign falls behind more and more."""
 
 
@@ -79,7 +79,7 @@ class Kill:
     With the deed `freeze` the daemon falls asleep there for `lasts` seconds, with `full` no file may grow for so long;
     it dies a while after that. With the deed `clock` the host's clock is `ahead` by so many seconds all its life, with
     `name` the name server hangs for one platform's host, with `template` the template `broken` has a fault, and with
-    `second` another daemon is started on its books.
+    `second` another daemon is started on its databases.
     `order` is what somebody orders while it sleeps; `is_eve` means that it falls asleep shortly before a post is due,
     at the instant `asleep_at` by the clock, or that it outlives that instant.
     """
@@ -193,7 +193,7 @@ class Deck:
                 return None
 
     def _sleep(self, after: float, *, may_order: bool) -> Kill:
-        """Deal the next sleep; one with an order waits for whoever people give orders to."""
+        """Deal the next sleep; one with an order waits for anyone who people give orders to."""
         sleep, lasts = SLEEPS[self.next_sleep % len(SLEEPS)]
         self._sleeps += 1
         if self.workers > 1 and self._sleeps % 2 == 0:

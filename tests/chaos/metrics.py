@@ -1,4 +1,4 @@
-"""The figures of a campaign: told, and written into a page of the docs between its two marks."""
+"""The figures of a campaign: reported, and written into a page of the docs between its two marks."""
 
 import subprocess
 from collections import Counter
@@ -43,7 +43,7 @@ def figures_of(
     lasted: float,
     network: Counter[str],
 ) -> Figures:
-    """Gather what there is to tell of a run."""
+    """Gather what there is to report a run."""
     published = sum(state == "published" for state in campaign.wanted.values())
     from_campaign = campaign.reached
     checked = Counter(finding.invariant for finding in findings if finding.by == "checker")
@@ -86,7 +86,7 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def tell(figures: Figures, campaign: "Campaign") -> None:
+def report(figures: Figures, campaign: "Campaign") -> None:
     for name, figure in figures.items():
         click.echo(f"{name:18} {figure}")
     for point in [*POINTS, "at a random moment"]:

@@ -1,4 +1,4 @@
-"""Tells what planting each bug changes in the running program: one JSON object, the bug's name to the names changed."""
+"""Print what planting each mutant changes in the running program: one JSON object, mutant to names."""
 
 import json
 import sys

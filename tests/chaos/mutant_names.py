@@ -11,5 +11,5 @@ SOUND = "nothing"
 
 def broken_by(name: str) -> frozenset[str]:
     """Give the invariants that a bug says it breaks."""
-    told = (PLANTED / f"{name}.py").read_text("utf-8").partition("Breaks ")[2].partition(":")[0]
-    return frozenset(re.findall(r"\bI\d{1,2}\b", told))
+    reported = (PLANTED / f"{name}.py").read_text("utf-8").partition("Breaks ")[2].partition(":")[0]
+    return frozenset(re.findall(r"\bI\d{1,2}\b", reported))

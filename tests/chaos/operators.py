@@ -35,7 +35,7 @@ ERRANDS = (
 
 @dataclass(slots=True)
 class People:
-    """Everybody who acts on a campaign's books, and what they mean to do next."""
+    """Everybody who acts on a campaign's databases, and what they mean to do next."""
 
     campaign: "Campaign"
     dice: Random
@@ -60,7 +60,7 @@ class People:
     def order(self, what: str) -> None:
         """Give an order while the daemon sleeps, concerning what it has in its hands."""
         publisher = self.campaign.publisher
-        rows = sorted(set(publisher.books.rows(IN_HAND.format(worker=publisher.worker))))
+        rows = sorted(set(publisher.store.rows(IN_HAND.format(worker=publisher.worker))))
         held = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
         match what:
             case "pause_all":
@@ -72,7 +72,7 @@ class People:
 
     def clear_up(self) -> None:
         """Let what a platform's answer has stopped go on, as an operator does who has seen to it."""
-        scopes = [scope for (scope,) in self.campaign.publisher.books.rows(PAUSED)]
+        scopes = [scope for (scope,) in self.campaign.publisher.store.rows(PAUSED)]
         with ThreadPoolExecutor(HANDS) as pool:
             list(pool.map(self.campaign.publisher.resume, scopes))
 
@@ -85,11 +85,11 @@ class People:
 
     def _begun(self) -> Entry | None:
         """Find a post of which some copies were tried and others were not, and nobody has laid hands on."""
-        rows = self.campaign.publisher.books.rows(BEGUN)
+        rows = self.campaign.publisher.store.rows(BEGUN)
         found = sorted({post for (post,) in rows} - self.touched - self.campaign.untouchable)
         if not found:
             return None
-        on_the_way = {post for (post,) in self.campaign.publisher.books.rows(ON_THE_WAY)}
+        on_the_way = {post for (post,) in self.campaign.publisher.store.rows(ON_THE_WAY)}
         chosen = self.dice.choice([post for post in found if post in on_the_way] or found)
         self.touched.add(chosen)
         return next(entry for entry in self.campaign.workspace.entries if entry.id == chosen)
@@ -116,7 +116,7 @@ class People:
 
     def _in_doubt(self) -> tuple[Entry, str] | None:
         """Find a post, and an account on which nobody knows what became of it, that nobody has laid hands on."""
-        rows = sorted(set(self.campaign.publisher.books.rows(OPEN_OUTCOME)))
+        rows = sorted(set(self.campaign.publisher.store.rows(OPEN_OUTCOME)))
         found = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
         if not found:
             return None
@@ -152,13 +152,13 @@ class People:
 
     def _rule_edited(self) -> bool:
         """Let the old words go where an edit has stopped them, as a person may decide."""
-        rows = sorted(set(self.campaign.publisher.books.rows(HELD_EDITED)))
+        rows = sorted(set(self.campaign.publisher.store.rows(HELD_EDITED)))
         for post, account in rows[:MOST_RULED]:
             self.campaign.publisher.rule(post, account, "resend")
         return bool(rows)
 
     def _retract_in_doubt(self) -> bool:
-        rows = sorted(set(self.campaign.publisher.books.rows(IN_DOUBT)))
+        rows = sorted(set(self.campaign.publisher.store.rows(IN_DOUBT)))
         return self._retract([row for row in rows if row[0] not in self.touched | self.campaign.untouchable])
 
     def _retract(self, found: Sequence[tuple[str, str]]) -> bool:
@@ -176,7 +176,7 @@ class People:
     def _by_hand(self) -> bool:
         """Somebody posts on the accounts themselves, while our own calls there are in doubt."""
         accounts = self.campaign.workspace.accounts
-        for _post, name in sorted(set(self.campaign.publisher.books.rows(IN_DOUBT))):
+        for _post, name in sorted(set(self.campaign.publisher.store.rows(IN_DOUBT))):
             self.campaign.platforms.post_by_hand(accounts[name], "本周值班安排已更新，请关注。")
         return True
 
@@ -187,12 +187,12 @@ class People:
 
     def note_finished(self) -> None:
         """Know which posts have gone out everywhere."""
-        finished = {post for (post,) in self.campaign.publisher.books.rows(FINISHED)}
+        finished = {post for (post,) in self.campaign.publisher.store.rows(FINISHED)}
         self.campaign.workspace.finished = finished - self.touched
 
     def live(self) -> list[tuple[str, str]]:
         """Give the deliveries that are live and nobody has laid hands on."""
-        rows = sorted(set(self.campaign.publisher.books.rows(LIVE)))
+        rows = sorted(set(self.campaign.publisher.store.rows(LIVE)))
         return [(post, name) for post, name in rows if post not in self.touched | self.campaign.untouchable]
 
     def _want(self, entry: Entry, state: str) -> None:

@@ -1,4 +1,4 @@
-"""What a campaign may be told."""
+"""What a campaign may be reported."""
 
 import argparse
 from collections.abc import Sequence

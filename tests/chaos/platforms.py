@@ -112,8 +112,8 @@ def start_platforms(state: Path, seed: int, network_rate: float) -> Platforms:
     """Start the simulator on a free port, and a network before it, and wait until both answer."""
     port = _free_port()
     command = [*PUBLISHER, "simulate", "--listen", f"127.0.0.1:{port}", "--state", str(state)]
-    with (state.parent / "simulator.log").open("wb") as told:
-        process = subprocess.Popen(command, stdout=told, stderr=told)
+    with (state.parent / "simulator.log").open("wb") as reported:
+        process = subprocess.Popen(command, stdout=reported, stderr=reported)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False)
     platforms = Platforms(process, client, state)
     _await_answer(process, client)
@@ -127,8 +127,8 @@ def _put_network_before(platforms: Platforms, port: int, seed: int, rate: float)
     counts = platforms.state.parent / "network.json"
     options = {"listen": door, "to": port, "seed": seed, "rate": rate, "counts": counts}
     words = [f"--{name}={value}" for name, value in options.items()]
-    with (platforms.state.parent / "network.log").open("wb") as told:
-        network = subprocess.Popen(module_command("proxy", *words), stdout=told, stderr=told)
+    with (platforms.state.parent / "network.log").open("wb") as reported:
+        network = subprocess.Popen(module_command("proxy", *words), stdout=reported, stderr=reported)
     platforms.network, platforms.network_url = network, f"http://127.0.0.1:{door}"
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and network.poll() is None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.chaos.artefacts import order
 from tests.chaos.checker.history import WrongClock
-from tests.chaos.db_peek import IN_SENDING, Books
+from tests.chaos.db_peek import IN_SENDING, StoreReader
 from tests.chaos.kill_plan import Kill
 from tests.chaos.workspace import NAME
 
@@ -66,15 +66,15 @@ class Publisher:
     starts: int = 0
     mark: int = 0
     orders: list[dict[str, str]] = field(default_factory=list)
-    told: dict[str, str] = field(default_factory=dict)
+    reported: dict[str, str] = field(default_factory=dict)
     measured: list[dict[str, float]] = field(default_factory=list)
     clocks: list[WrongClock] = field(default_factory=list)
     log: Path = field(init=False)
-    books: Books = field(init=False)
+    store: StoreReader = field(init=False)
 
     def __post_init__(self) -> None:
         self.log = self.folder / "daemon.log"
-        self.books = Books(self.folder / "var" / "publisher.db", self.database)
+        self.store = StoreReader(self.folder / "var" / "publisher.db", self.database)
 
     def die(self, kill: Kill, patience: float | None = None, meanwhile: Callable[[], None] | None = None) -> bool:
         """Run a daemon until it dies; returns whether it was at the failpoint, which may never be reached.
@@ -148,7 +148,7 @@ class Publisher:
             raise DaemonError(f"with a clock {ahead:.0f} s ahead of the server's it ended with {ended}")
 
     def _start_second(self, first: int) -> None:
-        """Start a daemon in another workspace, which reaches the same books by a symbolic link.
+        """Start a daemon in another workspace, which reaches the same databases by a symbolic link.
 
         It must be refused, in words that name the process of the first.
         """
@@ -182,11 +182,11 @@ class Publisher:
         elif hangs:
             way = module_command("with_names", NAME, *self.broken[-1:])
         self.mark = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as told:
+        with self.log.open("ab") as reported:
             return subprocess.Popen(
                 [*(way or PUBLISHER), "-C", str(self.folder), "run"],
-                stdout=told,
-                stderr=told,
+                stdout=reported,
+                stderr=reported,
                 env={**os.environ, "PUBLISHER_FAILPOINTS": failpoints},
             )
 
@@ -243,16 +243,16 @@ class Publisher:
 
     def in_sending(self) -> int:
         """Count the calls that a kill has left open. For the statistics only: the verdict does not use it."""
-        return self.books.count(IN_SENDING.format(worker=self.worker))
+        return self.store.count(IN_SENDING.format(worker=self.worker))
 
     @property
     def worker(self) -> str:
-        """By what name the books know whoever works in this folder."""
+        """By what name the database know anyone who works in this folder."""
         return f"{socket.gethostname()}:{self.folder}"
 
     def complaints(self) -> Sequence[str]:
         """Give what the daemons logged as going wrong, one line for each kind."""
-        return list(self.told.values())
+        return list(self.reported.values())
 
     def _listen(self, *, is_full: bool = False) -> None:
         """Note what the last daemon complained of. While its disk was full it may complain of that."""
@@ -260,12 +260,12 @@ class Publisher:
         for number, line in enumerate(lines):
             is_complaint = '"level": "error"' in line or ("Traceback" in line and not is_full)
             if is_complaint and not (is_full and any(words in line for words in TOUCHED_BY_FULL)):
-                self.told.setdefault(line[:60], _with_trace(lines, number)[:4000])
+                self.reported.setdefault(line[:60], _with_trace(lines, number)[:4000])
 
     def _said(self) -> bytes:
-        with self.log.open("rb") as told:
-            told.seek(self.mark)
-            return told.read()
+        with self.log.open("rb") as reported:
+            reported.seek(self.mark)
+            return reported.read()
 
     def _say(self, *arguments: str, way: Sequence[str] = ()) -> str:
         done = subprocess.run(
@@ -304,7 +304,7 @@ def _is_printed(line: str) -> bool:
 def _freeze(daemon: subprocess.Popen[bytes], kill: Kill, patience: float, meanwhile: Callable[[], None] | None) -> bool:
     """Let it sleep where it falls asleep, or at its moment, then wake it, and let it live a little.
 
-    It wakes in time even where the books are locked in its sleep, and an order has to wait for that.
+    It wakes in time even where the database are locked in its sleep, and an order has to wait for that.
     """
     after = kill.asleep_at - time.time() if kill.asleep_at else kill.after
     until = time.monotonic() + (patience if kill.point else after)

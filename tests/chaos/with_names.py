@@ -9,7 +9,7 @@ from tests.chaos import wrapped
 
 
 def hang(name: str) -> None:
-    """Let whoever asks for that name wait for ever; all others are answered."""
+    """Let anyone who asks for that name wait for ever; all others are answered."""
     right = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *more: Any, **facts: Any) -> Any:

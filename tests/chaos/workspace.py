@@ -20,7 +20,7 @@ PER_REGION = 20
 TIEBA_SHARE = 0.03
 """Few: on Tieba what is lost is never sent again by itself, so each loss there waits for a person."""
 CANARY = "canary-7d1f0a94-never-to-be-seen"
-"""The secret of every account, as far as it is one: whoever finds it anywhere has found a leak."""
+"""The secret of every account, as far as it is one: anyone who finds it anywhere has found a leak."""
 WECHAT_SHARE, WECHAT_SHARE_OF_MANY = 0.485, 0.06
 """Fewer where there are very many: each article takes several calls and a read of its own, for which a daemon that
 lives for a second or two has little time."""

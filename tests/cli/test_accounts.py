@@ -26,7 +26,7 @@ def typed(monkeypatch):
 
 @pytest.fixture
 def books(drill):
-    """Give a function that lets something be done in the drill's books."""
+    """Give a function that lets something be done in the drill's databases."""
 
     async def opened(act):
         async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
@@ -57,9 +57,9 @@ def test_accounts_tells_what_the_last_probe_said(run, drill, books):
     shown = {row["platform"]: row for row in run("-C", drill, "accounts", "--json").json["accounts"]}
     assert (shown["weibo"]["health"], shown["weibo"]["days_left"]) == ("healthy", 5)
     assert shown["wechat"]["health"] == "credential_expired"
-    told = run("-C", drill, "accounts").out
-    assert "5 天" in told
-    assert "登录失效：" in told
+    reported = run("-C", drill, "accounts").out
+    assert "5 天" in reported
+    assert "登录失效：" in reported
     assert [alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]] == [
         "login_refused",
         "credentials_expiring",
@@ -68,13 +68,13 @@ def test_accounts_tells_what_the_last_probe_said(run, drill, books):
 
 def test_doctor_names_what_does_not_answer_and_where_to_act(run, drill):
     """With nobody serving the platforms every login is named, with a place to look, and the exit code is 1."""
-    told = run("-C", drill, "doctor")
-    assert told.code == 1
-    assert told.out.count("无法确认") == told.out.count("处理：") == 3
+    reported = run("-C", drill, "doctor")
+    assert reported.code == 1
+    assert reported.out.count("无法确认") == reported.out.count("处理：") == 3
 
 
 def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, books):
-    """The table has the newest reading, JSON all of them; what a platform does not tell is not a zero."""
+    """The table has the newest reading, JSON all of them; what a platform does not report is not a zero."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
     assert "还没有传播数据" in run("-C", drill, "reach").out
@@ -120,9 +120,9 @@ def test_a_secret_is_taken_from_standard_input_and_never_shown(run, drill, typed
 def test_what_is_no_secret_is_refused_without_repeating_it(run, drill, typed, text):
     """I19: a wrong form is named; the content, which may be a secret, is not."""
     typed(text)
-    told = run("-C", drill, "secret", "set", "weibo-new")
-    assert told.code == 1
-    assert CANARY not in told.out + told.err
+    reported = run("-C", drill, "secret", "set", "weibo-new")
+    assert reported.code == 1
+    assert CANARY not in reported.out + reported.err
     assert run("-C", drill, "secret", "set").code == 2
 
 
@@ -132,6 +132,6 @@ def test_what_is_no_secret_is_refused_without_repeating_it(run, drill, typed, te
 )
 def test_login_says_why_it_cannot_begin(run, drill, account, code, words):
     """An unknown account, a platform without a browser's sign-in, a secret where a new token would not be used."""
-    told = run("-C", drill, "login", account)
-    assert told.code == code
-    assert words in told.err
+    reported = run("-C", drill, "login", account)
+    assert reported.code == code
+    assert words in reported.err

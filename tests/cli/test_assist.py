@@ -90,7 +90,7 @@ def test_the_list_has_what_a_person_needs(run, handed):
 
 
 def test_the_list_warns_of_what_can_never_be_verified(run, handed):
-    """WeChat shows no mass send to anybody who asks: whoever posts there by hand is told so beforehand."""
+    """WeChat shows no mass send to anybody who asks: anyone who posts there by hand is reported so beforehand."""
     said = run("-C", handed, "assist").out
     tasks = run("-C", handed, "assist", "--json").json["tasks"]
     assert said.count("群发通知") == sum(row["platform"] == "wechat" for row in tasks) > 0
@@ -98,19 +98,19 @@ def test_the_list_warns_of_what_can_never_be_verified(run, handed):
 
 def test_the_list_speaks_to_people(run, handed):
     """Each task says where to post, what to copy, by when, and how to report."""
-    told = run("-C", handed, "assist").out
+    reported = run("-C", handed, "assist").out
     text = next(
         row["text"] for row in run("-C", handed, "assist", "--json").json["tasks"] if row["platform"] == "weibo"
     )
-    assert text in told
-    assert f"publisher assist done {REFUND} 网址 --by 姓名" in told
-    assert "3 条" in told
+    assert text in reported
+    assert f"publisher assist done {REFUND} 网址 --by 姓名" in reported
+    assert "3 条" in reported
     english = run("-C", handed, "--lang", "en", "assist").out
     assert "Copy the text between the lines" in english
 
 
 def test_nothing_open_is_said(run, drill):
-    """Without books, or without tasks, the list is empty and makes no database."""
+    """Without databases, or without tasks, the list is empty and makes no database."""
     assert "没有等待人工发布" in run("-C", drill, "assist").out
     assert run("-C", drill, "assist", "--json").json == {"tasks": []}
     assert list((drill / "var").iterdir()) == []
@@ -118,8 +118,8 @@ def test_nothing_open_is_said(run, drill):
 
 def test_a_report_is_noted_and_shown(run, handed):
     """The report is named until it is verified; the task stays open and the delivery submitted."""
-    told = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
-    assert (told.code, "没有运行" in told.err) == (0, True)
+    reported = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
+    assert (reported.code, "没有运行" in reported.err) == (0, True)
     row = next(row for row in run("-C", handed, "assist", "--json").json["tasks"] if row["platform"] == "weibo")
     assert (row["reported"]["url"], row["reported"]["by"]) == (URL, "王")
     delivery = next(
@@ -180,8 +180,8 @@ def test_a_mode_is_ordered_shown_and_lifted(run, drill):
     """The order stands in `status` and `why` with who gave it and why, and ends with `settings`."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
-    told = run("-C", drill, "mode", "beijing-weibo", "off", *BY)
-    assert (told.code, "停用（off）" in told.out) == (0, True)
+    reported = run("-C", drill, "mode", "beijing-weibo", "off", *BY)
+    assert (reported.code, "停用（off）" in reported.out) == (0, True)
     [order] = run("-C", drill, "status", "--json").json["modes"]
     assert (order["account"], order["mode"], order["by"], order["reason"]) == ("beijing-weibo", "off", "王", "试验")
     assert "publisher mode beijing-weibo settings" in run("-C", drill, "status").out
@@ -191,7 +191,7 @@ def test_a_mode_is_ordered_shown_and_lifted(run, drill):
 
 
 def test_modes_that_cannot_work_are_refused(run, drill):
-    """Automatic posting without its permission, any mode on an account that is off in the settings, and strangers."""
+    """Automatic posting without permission, any mode on an account that is off, and unknown accounts."""
     settle(drill, {"weibo"})
     settle(drill, {"wechat"}, "off")
     assert "link_template" in run("-C", drill, "mode", "beijing-weibo", "api", *BY).err

@@ -1,4 +1,4 @@
-"""What people see of a text of several floors, one of which they are to post by hand."""
+"""What people see of a text of several parts, one of which they are to post by hand."""
 
 import json
 import sqlite3
@@ -15,7 +15,7 @@ SECOND = "（接上层，2/2）〔K7QM-4R2T〕\r\n余下的话。"
 
 @pytest.fixture
 def begun(handed):
-    """Give a drill whose Tieba post is live, with its second floor handed to a person."""
+    """Give a drill whose Tieba post is live, with its second part handed to a person."""
     database = sqlite3.connect(handed / "var" / "publisher.db")
     [(account, name, body)] = database.execute(
         "SELECT d.account, r.fingerprint, r.body FROM delivery d"
@@ -46,14 +46,14 @@ def test_a_person_is_handed_the_floor_and_told_where_it_goes(run, begun):
     folder, account = begun
     [row] = [row for row in run("-C", folder, "assist", "--json").json["tasks"] if row["account"] == account]
     assert (row["text"], row["floor"], row["pictures"]) == (SECOND, {"number": 2, "under": THREAD}, [])
-    told = run("-C", folder, "assist").out
-    assert f"第 2 层，共 2 层：请在 {THREAD} 下面回复" in told
-    assert "余下的话" in told
+    reported = run("-C", folder, "assist").out
+    assert f"第 2 层，共 2 层：请在 {THREAD} 下面回复" in reported
+    assert "余下的话" in reported
     assert f"floor 2 of 2: reply under {THREAD}" in run("-C", folder, "--lang", "en", "assist").out
 
 
 def test_status_and_why_say_how_far_it_has_come(run, begun):
-    """Which floor is next while it waits, what to decide when it is held, and what became of it in the end."""
+    """Which part is next while it waits, what to decide when it is held, and what became of it in the end."""
     folder, account = begun
     target = f"refund@{account}"
     rows = {row["account"]: row for row in run("-C", folder, "status", "--json").json["deliveries"]}

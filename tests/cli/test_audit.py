@@ -85,7 +85,7 @@ def test_tampering_ends_in_1_and_names_the_place(run, acted):
 
 
 def test_a_cut_end_is_seen_by_the_workspaces_own_anchors_or_others(run, acted, tmp_path):
-    """Without any anchor, the newest one kept beside included, the command says that it cannot tell."""
+    """Without any anchor, the newest one kept beside included, the command says that it cannot report."""
     tamper(acted, "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)")
     assert "结尾被截掉" in run("-C", acted, "audit", "verify").out
     own = acted / "var" / "audit-anchors.log"
@@ -215,9 +215,9 @@ def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monke
     expected = {"uid": os.getuid(), "user": name, "login_uid": None, "login_user": None, "sudo_user": ascii("chen\x1b")}
     if login == "0":
         expected |= {"login_uid": 0, "login_user": pwd.getpwuid(0).pw_name}
-    told = [(line["event"], line["role"], json.loads(line["detail"]).get("system")) for line in lines]
-    assert {event for event, role, _system in told if role == "person"} == {"send_requested", "cancelled"}
-    assert all(system == (expected if role == "person" else None) for _event, role, system in told)
+    reported = [(line["event"], line["role"], json.loads(line["detail"]).get("system")) for line in lines]
+    assert {event for event, role, _system in reported if role == "person"} == {"send_requested", "cancelled"}
+    assert all(system == (expected if role == "person" else None) for _event, role, system in reported)
     assert run("audit", "verify", "--file", file).code == 0
 
 

@@ -15,7 +15,7 @@ BY = ("--by", "王")
 
 @pytest.fixture
 def backed_up(run, drill, tmp_path):
-    """Give a drill with something in its books, and its backup."""
+    """Give a drill with something in its databases, and its backup."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", *BY).code == 0
     assert run("-C", drill, "backup", tmp_path / "kept.db").code == 0
@@ -24,7 +24,7 @@ def backed_up(run, drill, tmp_path):
     return drill
 
 
-def books(folder):
+def store(folder):
     return folder / "var" / "publisher.db"
 
 
@@ -34,7 +34,7 @@ def digest(file):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_a_backup_says_what_it_made_and_what_else_to_keep(run, drill, backed_up, tmp_path, lang):
-    """One file; what is not in it is told beside the answer; a name that is taken ends in 1 and nothing is touched."""
+    """One file; what is not in it is printed with the result; a name that is taken ends in 1, nothing touched."""
     said = run("-C", drill, "--lang", lang, "backup", tmp_path / "second.db")
     assert (said.code, "second.db" in said.out, "vault.json" in said.err) == (0, True, True)
     before = digest(tmp_path / "second.db")
@@ -48,7 +48,7 @@ def test_before_there_is_a_database_there_is_nothing_to_back_up(run, drill, tmp_
     assert run("-C", drill, "backup", tmp_path / "kept.db").code == 1
     assert not (tmp_path / "kept.db").exists()
     assert run("-C", drill, "restore", "--accept-current", *BY).code == 3
-    assert not books(drill).exists()
+    assert not store(drill).exists()
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
@@ -65,7 +65,7 @@ def test_a_restore_pauses_everything_and_says_what_to_do_next(run, drill, backed
     assert "刚恢复过数据库" in run("-C", drill, "status").out
     assert run("-C", drill, "resume", *BY).code == 0
     assert [alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]] == ["audit_broken"]
-    connection = sqlite3.connect(books(drill))
+    connection = sqlite3.connect(store(drill))
     assert connection.execute("SELECT name FROM audit WHERE event = 'restored'").fetchall() == [("王",)]
     assert connection.execute("SELECT count(*) FROM database_info WHERE key = 'backup'").fetchone() == (0,)
     connection.close()
@@ -76,14 +76,14 @@ def test_a_restore_pauses_everything_and_says_what_to_do_next(run, drill, backed
 def test_f84_a_damaged_database_is_refused_with_the_command_that_mends_it(run, drill, backed_up, tmp_path):
     """It stays as it is, byte by byte, until the backup takes its place; then it is kept aside, as it is."""
     for suffix in ("-wal", "-shm"):
-        books(drill).with_name(f"publisher.db{suffix}").unlink(missing_ok=True)
-    books(drill).write_bytes(b"no database" * 2000)
-    before = digest(books(drill))
+        store(drill).with_name(f"publisher.db{suffix}").unlink(missing_ok=True)
+    store(drill).write_bytes(b"no database" * 2000)
+    before = digest(store(drill))
     said = run("-C", drill, "--lang", "en", "status")
     assert (said.code, "publisher restore FILE" in said.err) == (3, True)
     assert run("-C", drill, "backup", tmp_path / "second.db").code == 3
     assert run("-C", drill, "restore", "--accept-current", *BY).code == 3
-    assert digest(books(drill)) == before
+    assert digest(store(drill)) == before
     assert run("-C", drill, "restore", tmp_path / "kept.db", *BY).code == 0
     [kept] = (drill / "var").glob("publisher.db.kept-*")
     assert digest(kept) == before
@@ -110,17 +110,17 @@ def spoil(file):
 def test_what_is_no_backup_or_a_damaged_one_is_refused(run, drill, backed_up, tmp_path, make):
     """Exit code 3; neither the database nor the file is changed, and nothing comes to stand beside them."""
     file = tmp_path / "bad.db"
-    make(tmp_path / "kept.db", books(drill), file)
-    before = digest(file), digest(books(drill)), sorted(tmp_path.iterdir())
+    make(tmp_path / "kept.db", store(drill), file)
+    before = digest(file), digest(store(drill)), sorted(tmp_path.iterdir())
     assert run("-C", drill, "restore", file, *BY).code == 3
-    assert (digest(file), digest(books(drill)), sorted(tmp_path.iterdir())) == before
+    assert (digest(file), digest(store(drill)), sorted(tmp_path.iterdir())) == before
     assert list((drill / "var").glob("*incoming*")) == []
     assert list((drill / "var").glob("*.kept-*")) == []
 
 
 def test_while_a_daemon_runs_nothing_is_restored(run, drill, backed_up, tmp_path):
     """Exit code 3, the holder named; a backup is made all the same."""
-    held = lock_process(f"sqlite:///{books(drill)}", drill)
+    held = lock_process(f"sqlite:///{store(drill)}", drill)
     said = run("-C", drill, "restore", tmp_path / "kept.db", *BY)
     assert (said.code, str(os.getpid()) in said.err) == (3, True)
     assert run("-C", drill, "backup", tmp_path / "second.db").code == 0
@@ -129,7 +129,7 @@ def test_while_a_daemon_runs_nothing_is_restored(run, drill, backed_up, tmp_path
 
 def test_f95_a_drill_is_not_restored_from_a_live_backup(run, drill, backed_up, tmp_path):
     """The stamp in the file decides."""
-    connection = sqlite3.connect(books(drill))
+    connection = sqlite3.connect(store(drill))
     connection.execute("UPDATE database_info SET value = 'live' WHERE key = 'environment'")
     connection.commit()
     connection.close()

@@ -45,7 +45,7 @@ def test_too_many_posts_on_a_day_are_told_at_the_last(run, narrow):
 
 
 def test_repeating_posts_count_too(run, narrow):
-    """Every due instant of the month ahead is counted; days that hold what they may are not told."""
+    """Every due instant of the month ahead is counted; days that hold what they may are not reported."""
     often = warning("often", 'cron = "0 */8 * * *"\nurgent = true', '["platform:tieba"]')
     write_schedule(narrow, often)
     found = crowded(run, narrow)

@@ -66,11 +66,11 @@ def test_check_lists_all_problems_in_order(run, workspace):
 
 
 def test_a_fresh_workspace_passes_with_a_warning(run, tmp_path):
-    """What `init` makes has no error; that Weibo wants the machine's public address is told before anything is sent."""
+    """What `init` makes has no error; that Weibo wants the public address is reported before anything is sent."""
     assert run("init", tmp_path / "new").code == 0
     checked = run("-C", tmp_path / "new", "check", "--json")
-    told = {item["code"]: item["severity"] for item in checked.json["problems"]}
-    assert (checked.code, checked.json["ok"], told["public_ip_missing"]) == (0, True, "warning")
+    reported = {item["code"]: item["severity"] for item in checked.json["problems"]}
+    assert (checked.code, checked.json["ok"], reported["public_ip_missing"]) == (0, True, "warning")
 
 
 def test_check_tells_settings_and_syntax_errors_together(run, workspace):
@@ -125,7 +125,7 @@ def test_f75_check_names_the_line_and_the_file_of_a_picture_that_is_refused(run,
 
 
 def test_check_goes_on_behind_a_broken_template(run, workspace):
-    """A template that does not compile is told together with what is wrong in the schedule."""
+    """A template that does not compile is reported together with what is wrong in the schedule."""
     folder = workspace / "templates" / "own"
     folder.mkdir()
     (folder / "weibo.txt").write_text("{% if %}", "utf-8")
@@ -139,13 +139,13 @@ def test_a_past_time_is_an_error_only_for_a_post_that_the_books_do_not_know(run,
     write_schedule(workspace, warning("old", "at = 2026-01-05T09:00:00"))
     checked = run("-C", workspace, "check", "--json")
     assert (checked.code, [problem["severity"] for problem in checked.json["problems"]]) == (0, ["warning"])
-    books = sqlite3.connect(workspace / "var" / "publisher.db")
-    books.execute("CREATE TABLE post (id TEXT)")
-    books.commit()
+    connection = sqlite3.connect(workspace / "var" / "publisher.db")
+    connection.execute("CREATE TABLE post (id TEXT)")
+    connection.commit()
     assert run("-C", workspace, "check").code == 1
-    books.execute("INSERT INTO post VALUES ('old')")
-    books.commit()
-    books.close()
+    connection.execute("INSERT INTO post VALUES ('old')")
+    connection.commit()
+    connection.close()
     assert run("-C", workspace, "check", "--json").json == {"ok": True, "problems": []}
 
 
@@ -158,9 +158,9 @@ def test_json_is_alone_on_standard_output(run, workspace):
 
 def test_a_missing_workspace_is_told_in_words(run, tmp_path):
     """Where there is no publisher.toml the file is named, and the exit code is 1."""
-    told = run("-C", tmp_path, "status")
-    assert told.code == 1
-    assert "publisher.toml" in told.err
+    reported = run("-C", tmp_path, "status")
+    assert reported.code == 1
+    assert "publisher.toml" in reported.err
 
 
 def test_commands_load_only_what_they_need(workspace):

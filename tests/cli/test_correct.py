@@ -1,4 +1,4 @@
-"""Correcting and retracting at the command line, on books without a daemon."""
+"""Correcting and retracting at the command line, on databases without a daemon."""
 
 import asyncio
 import re
@@ -40,8 +40,8 @@ def correction(name="fix", follows="refund", when='at = "asap"', to='["all"]'):
 
 
 @pytest.fixture
-def books(drill):
-    """Give a function that lets something be done in the drill's books."""
+def store(drill):
+    """Give a function that lets something be done in the drill's databases."""
 
     async def opened(act):
         async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
@@ -51,7 +51,7 @@ def books(drill):
 
 
 @pytest.fixture
-def deliver(books):
+def deliver(store):
     """Give a function that makes the next call of each login, with outcomes by platform; others are left alone."""
 
     def receipt(platform, delivery):
@@ -73,7 +73,7 @@ def deliver(books):
                     outcome = Published(receipt=receipt(platform, lease.delivery))
                 await application.outbox.record_outcome(lease, outcome)
 
-        books(act)
+        store(act)
 
     return delivering
 
@@ -96,14 +96,14 @@ def states(run, drill, post):
     return {row["account"]: row["state"] for row in rows}
 
 
-def test_a_correction_goes_where_the_original_is_live_and_waits_where_it_may_be(run, sent, deliver, books):
+def test_a_correction_goes_where_the_original_is_live_and_waits_where_it_may_be(run, sent, deliver, store):
     """It goes at once where the original is live, waits for the doubt, and skips the account that refused it."""
     deliver(weibo="published", wechat=DOUBT, tieba=REFUSED)
-    told = run("-C", sent, "correct", "refund", "fix", *BY)
-    assert told.code == 0
-    assert re.search(r"马上发到 1 个账号，原稿在那里已发布：beijing-weibo", told.out)
-    assert re.search(r"还有 1 个账号上原稿的结果还不明.*beijing-wechat", told.out)
-    assert re.search(r"不发 1 个账号（原稿没有在那里发布过）：beijing-tieba", told.out)
+    reported = run("-C", sent, "correct", "refund", "fix", *BY)
+    assert reported.code == 0
+    assert re.search(r"马上发到 1 个账号，原稿在那里已发布：beijing-weibo", reported.out)
+    assert re.search(r"还有 1 个账号上原稿的结果还不明.*beijing-wechat", reported.out)
+    assert re.search(r"不发 1 个账号（原稿没有在那里发布过）：beijing-tieba", reported.out)
     assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "due"}
     deliver(weibo="published", wechat="published")
     assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "published"}
@@ -115,7 +115,7 @@ def test_a_correction_goes_where_the_original_is_live_and_waits_where_it_may_be(
             PendingReadback(delivery=doubt, request=None), Published(receipt=receipt), RECONCILER, Runtime().monotonic()
         )
 
-    books(resolve)
+    store(resolve)
     deliver(wechat="published")
     assert states(run, sent, "fix")["beijing-wechat"] == "published"
     again = run("-C", sent, "correct", "refund", "fix", *BY)
@@ -124,7 +124,7 @@ def test_a_correction_goes_where_the_original_is_live_and_waits_where_it_may_be(
     assert "要求更正，用“fix”" in run("-C", sent, "why", "refund@beijing-weibo").out
 
 
-def test_a_correction_is_told_from_a_doubt_that_ends_badly(run, sent, deliver, books):
+def test_a_correction_is_told_from_a_doubt_that_ends_badly(run, sent, deliver, store):
     """Where the doubt ends as not live, the correction is dropped, with an alert."""
     deliver(wechat=DOUBT)
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
@@ -137,13 +137,13 @@ def test_a_correction_is_told_from_a_doubt_that_ends_badly(run, sent, deliver, b
         await application.maintenance.promote_due()
         await application.maintenance.cancel_orphans()
 
-    books(resolve)
+    store(resolve)
     assert states(run, sent, "fix") == {"beijing-wechat": "cancelled"}
     alerts = run("-C", sent, "status", "--json").json["alerts"]
     assert "cancelled.original_not_published" in {alert["code"] for alert in alerts}
 
 
-def test_a_correction_is_urgent_and_waits_as_long_as_it_holds(run, sent, deliver, books):
+def test_a_correction_is_urgent_and_waits_as_long_as_it_holds(run, sent, deliver, store):
     """It overtakes, is due now whatever its entry says, and is not too late because a doubt took long."""
     deliver(wechat=DOUBT)
     run("-C", sent, "correct", "refund", "fix", *BY)
@@ -151,7 +151,7 @@ def test_a_correction_is_urgent_and_waits_as_long_as_it_holds(run, sent, deliver
     async def read(application):
         return await application.queries.deliveries("fix")
 
-    [delivery] = books(read)
+    [delivery] = store(read)
     assert delivery.is_urgent
     assert delivery.due_at <= Runtime().now()
     assert delivery.due_at + delivery.max_delay >= delivery.expires_at
@@ -175,9 +175,9 @@ def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver, tmp_path):
     deliver(weibo="published")
     file = tmp_path / "night.toml"
     file.write_text(correction("night", to='["beijing-tieba"]'), "utf-8")
-    told = run("-C", sent, "correct", "refund", file, *BY)
-    assert told.code == 0
-    assert "原稿还没有发到那里" in told.out
+    reported = run("-C", sent, "correct", "refund", file, *BY)
+    assert reported.code == 0
+    assert "原稿还没有发到那里" in reported.out
     assert states(run, sent, "night") == {"beijing-weibo": "due"}
     file.write_text(correction("one") + correction("two"), "utf-8")
     assert run("-C", sent, "correct", "refund", file, *BY).code == 1
@@ -187,10 +187,10 @@ def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver, tmp_path):
 def test_nothing_is_live_so_nothing_is_corrected(run, sent, deliver):
     """Where the original is live nowhere the command says why, account by account, files nothing, and exits 1."""
     deliver(weibo=REFUSED, wechat=REFUSED, tieba=REFUSED)
-    told = run("-C", sent, "correct", "refund", "fix", *BY)
-    assert told.code == 1
-    assert "没有可发的地方" in told.out
-    assert "beijing-weibo" in told.out
+    reported = run("-C", sent, "correct", "refund", "fix", *BY)
+    assert reported.code == 1
+    assert "没有可发的地方" in reported.out
+    assert "beijing-weibo" in reported.out
     assert states(run, sent, "fix") == {}
 
 
@@ -205,7 +205,7 @@ def test_nothing_is_live_so_nothing_is_corrected(run, sent, deliver):
     ],
 )
 def test_what_is_no_correction_of_it_is_refused(run, drill, names, code, words):
-    """A wrong kind, another original, a repeating entry, and what does not exist are told apart; nothing is filed."""
+    """A wrong kind, another original, a repeating entry and an unknown post are distinguished; nothing is planned."""
     weekly = correction("weekly", when='cron = "0 9 * * mon"')
     write_schedule(drill, warning("refund", when='at = "asap"'), warning("other"), correction(), weekly)
     assert run("-C", drill, "reload").code == 0
@@ -220,11 +220,11 @@ def test_what_keeps_a_correction_back_is_told(run, sent, deliver):
     run("-C", sent, "pause", "beijing-weibo", *BY)
     run("-C", sent, "pause", "beijing-wechat", *BY)
     run("-C", sent, "mode", "beijing-tieba", "off", *WHY)
-    told = run("-C", sent, "correct", "refund", "fix", *BY)
-    assert told.code == 0
-    assert "publisher resume beijing-weibo" in told.err
-    assert "publisher resume beijing-wechat" not in told.err
-    assert "beijing-tieba" in told.err
+    reported = run("-C", sent, "correct", "refund", "fix", *BY)
+    assert reported.code == 0
+    assert "publisher resume beijing-weibo" in reported.err
+    assert "publisher resume beijing-wechat" not in reported.err
+    assert "beijing-tieba" in reported.err
 
 
 def test_a_withdrawn_correction_is_refused(run, sent, deliver):
@@ -235,7 +235,7 @@ def test_a_withdrawn_correction_is_refused(run, sent, deliver):
 
 
 @pytest.fixture
-def answered(books):
+def answered(store):
     """Give a function that lets the platform answer a removal."""
 
     def answering(removal):
@@ -245,20 +245,20 @@ def answered(books):
                 PendingReadback(delivery=delivery, request=None), removal, RETRACTOR, Runtime().monotonic()
             )
 
-        books(act)
+        store(act)
 
     return answering
 
 
 def test_a_retraction_shows_its_proof(run, sent, deliver, answered):
-    """Gone is told with the instant of the read that confirmed it, by status and why alike."""
+    """Gone is reported with the instant of the read that confirmed it, by status and why alike."""
     deliver(weibo="published")
     run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)
-    told = run("-C", sent, "why", "refund@beijing-weibo").out
-    assert "还没有确认删除，请当作仍然在线：https://weibo.example/" in told
+    reported = run("-C", sent, "why", "refund@beijing-weibo").out
+    assert "还没有确认删除，请当作仍然在线：https://weibo.example/" in reported
     answered(Deleted())
-    told = run("-C", sent, "why", "refund@beijing-weibo").out
-    assert re.search(r"已确认删除：\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 读取平台，它已经不在了", told)
+    reported = run("-C", sent, "why", "refund@beijing-weibo").out
+    assert re.search(r"已确认删除：\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 读取平台，它已经不在了", reported)
     rows = {row["account"]: row for row in run("-C", sent, "status", "--json").json["deliveries"]}
     assert rows["beijing-weibo"]["gone_at"].endswith("+08:00")
     assert not rows["beijing-weibo"]["is_still_live"]
@@ -266,16 +266,16 @@ def test_a_retraction_shows_its_proof(run, sent, deliver, answered):
 
 
 def test_a_refused_retraction_says_still_live_and_what_a_person_can_do(run, sent, deliver, answered):
-    """F78: a refusal is told with the address, the console and the way; a correction goes there after all."""
+    """F78: a refusal is reported with the address, the console and the way; a correction goes there after all."""
     deliver(weibo="published")
     run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
     deliver(weibo="published")
     assert states(run, sent, "fix")["beijing-weibo"] == "due"
     answered(Rejected(code="weibo_10014", reason="Insufficient app permissions!"))
-    told = run("-C", sent, "why", "refund@beijing-weibo").out
-    assert "仍然在线：https://weibo.example/" in told
-    assert "手工删除：用这个账号登录 weibo.com" in told
+    reported = run("-C", sent, "why", "refund@beijing-weibo").out
+    assert "仍然在线：https://weibo.example/" in reported
+    assert "手工删除：用这个账号登录 weibo.com" in reported
     shown = run("-C", sent, "status", "--json").json
     assert next(row for row in shown["deliveries"] if row["state"] == "retracting")["is_still_live"]
     alert = next(alert for alert in shown["alerts"] if alert["code"] == "retraction_refused")

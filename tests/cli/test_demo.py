@@ -52,18 +52,18 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
 
 @pytest.mark.long
 def test_the_simulated_wechat_is_heard():
-    """The demonstration's daemon is told of the end of a review, and takes the message."""
+    """The demonstration's daemon is alerted to the end of a review, and takes the message."""
     with demo("--regions", "1") as process:
         address = next(found[0] for line in process.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
-        told = []
+        reported = []
         for _line in process.stdout:
             with urllib.request.urlopen(f"{address}/_sim/log", timeout=10) as reply:  # noqa: S310 # loopback
-                told = [entry["status"] for entry in json.load(reply) if entry["kind"] == "callback"]
-            if told:
+                reported = [entry["status"] for entry in json.load(reply) if entry["kind"] == "callback"]
+            if reported:
                 break
         process.send_signal(signal.SIGINT)
         process.stdout.read()
-    assert set(told) == {200}
+    assert set(reported) == {200}
 
 
 def test_an_interruption_ends_everything():

@@ -37,8 +37,8 @@ def drill(tmp_path, simulator, sim):
 
 
 def examined(run, drill):
-    told = run("-C", drill, "doctor", "--json")
-    return told.code, {row["platform"]: row for row in told.json["logins"]}
+    reported = run("-C", drill, "doctor", "--json")
+    return reported.code, {row["platform"]: row for row in reported.json["logins"]}
 
 
 def test_all_is_well(run, drill):
@@ -64,9 +64,9 @@ def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, sim):
     assert "白名单" in steps
     assert "mp.weixin.qq.com" in steps
     assert logins["tieba"]["to_do"] == []
-    told = run("-C", drill, "--lang", "en", "doctor")
-    assert "act here" in told.out
-    assert "mp.weixin.qq.com" in told.out
+    reported = run("-C", drill, "--lang", "en", "doctor")
+    assert "act here" in reported.out
+    assert "mp.weixin.qq.com" in reported.out
 
 
 def test_a_spent_quota_and_a_pause_are_told(run, drill):
@@ -111,12 +111,12 @@ def unsynchronised(monkeypatch):
 
 def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, sim, unsynchronised):
     """F60, F61: by how much, and what to do; a login's own trouble is another matter."""
-    told = run("-C", drill, "doctor", "--json")
-    assert (told.code, told.json["clock"]) == (0, {"confirmed": True, "apart": None})
+    reported = run("-C", drill, "doctor", "--json")
+    assert (reported.code, reported.json["clock"]) == (0, {"confirmed": True, "apart": None})
     sim("clock", {"shift": -90})
-    told = run("-C", drill, "doctor", "--json")
-    assert (told.code, told.json["clock"]["confirmed"]) == (1, False)
-    assert 89 <= told.json["clock"]["apart"] <= 92
+    reported = run("-C", drill, "doctor", "--json")
+    assert (reported.code, reported.json["clock"]["confirmed"]) == (1, False)
+    assert 89 <= reported.json["clock"]["apart"] <= 92
     shown = run("-C", drill, "--lang", "en", "doctor")
     assert "differs from the platforms' by +9" in shown.out
     assert "doctor --confirm-clock --by NAME" in shown.out
@@ -127,8 +127,8 @@ def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
     sim("clock", {"shift": -90})
     assert run("-C", drill, "doctor", "--confirm-clock").code == 2
     assert run("-C", drill, "doctor", "--by", "王").code == 2
-    told = run("-C", drill, "doctor", "--confirm-clock", "--by", "王")
-    assert (told.code, "王 确认本机时钟正确" in told.out) == (0, True)
+    reported = run("-C", drill, "doctor", "--confirm-clock", "--by", "王")
+    assert (reported.code, "王 确认本机时钟正确" in reported.out) == (0, True)
     with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
         entries = connection.execute("SELECT role, name FROM audit WHERE event = 'clock_confirmed'").fetchall()
     assert entries == [("person", "王")]

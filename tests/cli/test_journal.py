@@ -88,8 +88,8 @@ def test_f85_who_looks_or_stops_is_not_kept_from_it_by_the_journal(run, misfit):
         ("report", "--from", "2026-11-01", "--to", "2026-11-30"),
     ]
     for order in orders:
-        told = run("-C", misfit, "--lang", "en", *order)
-        assert (told.code, "does not know all that was sent" in told.err) == (0, True), (order, told)
+        reported = run("-C", misfit, "--lang", "en", *order)
+        assert (reported.code, "does not know all that was sent" in reported.err) == (0, True), (order, reported)
     assert [pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]] == ["all"]
     for order in (("audit", "verify"), ("doctor",)):
         assert run("-C", misfit, *order).code in {0, 1}, order
@@ -97,7 +97,7 @@ def test_f85_who_looks_or_stops_is_not_kept_from_it_by_the_journal(run, misfit):
 
 
 def test_f85_what_sets_posts_going_is_refused_while_the_journal_does_not_fit(run, misfit):
-    """Exit code 3, and the pause stands: the books may have forgotten that something is out already."""
+    """Exit code 3, and the pause stands: the database may have forgotten that something is out already."""
     assert run("-C", misfit, "pause", *BY).code == 0
     orders = [
         ("resume", *BY),
@@ -117,7 +117,7 @@ def test_f85_what_sets_posts_going_is_refused_while_the_journal_does_not_fit(run
 @pytest.mark.parametrize("place", ["restore.after_commit", "restore.mid"])
 @pytest.mark.parametrize("spoil", [lose, damage])
 def test_f85_a_decided_restore_is_finished_with_its_journal(run, sent, monkeypatch, place, spoil):
-    """Whoever comes next, be it only to make a backup, finds the restored books and a journal that goes on."""
+    """Anyone who comes next, be it only to make a backup, finds the restored databases and a journal that goes on."""
     kept, later = sent / "kept.db", sent / "later.db"
     assert run("-C", sent, "backup", kept).code == 0
     spoil(journal_of(sent))
@@ -132,7 +132,7 @@ def test_f85_a_decided_restore_is_finished_with_its_journal(run, sent, monkeypat
 
 
 def test_f85_a_restore_that_dies_before_it_is_decided_leaves_the_journal_as_it_was(run, sent, monkeypatch):
-    """The older books must not come to stand beside a journal that looks whole."""
+    """The older databases must not come to stand beside a journal that looks whole."""
     damage(journal_of(sent))
     before = journal_of(sent).read_bytes()
     monkeypatch.setenv("PUBLISHER_FAILPOINTS", "restore.before_commit:raise")

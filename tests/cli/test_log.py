@@ -1,4 +1,4 @@
-"""The log: whoever takes it may be slow, stuck or gone; the daemon does not wait for it."""
+"""The log: anyone who takes it may be slow, stuck or gone; the daemon does not wait for it."""
 
 import io
 import json
@@ -72,11 +72,11 @@ def test_f91_a_log_that_cannot_be_written_is_counted():
 async def test_f91_dropped_lines_are_told(open_desk, world):
     """F91: people learn how many lines are missing, once."""
     desk = await open_desk()
-    system_alerts = SystemAlerts(desk.books)
+    system_alerts = SystemAlerts(desk.store)
     system_alerts.reported_lines -= 7
     for _ in range(2):
         await update_system_alerts(system_alerts)
-    [alert] = await Queries(desk.books).alerts()
+    [alert] = await Queries(desk.store).alerts()
     assert (alert.code, alert.facts) == ("log_lines_dropped", {"number": "7"})
 
 
@@ -101,20 +101,20 @@ def said(script):
 
 
 def test_what_a_library_says_is_a_line_of_the_log_without_secrets():
-    """An error that only a library knows of, such as of a task that nobody waited for, tells no secret."""
-    _out, told = said(
+    """An error that only a library knows of, such as of a task that nobody waited for, reports no secret."""
+    _out, reported = said(
         "import logging; from publisher.runtime.logs import configure_logging; configure_logging();"
         f"logging.getLogger('httpx').error('refused: access_token={SECRET}', exc_info=ValueError('x'))"
     )
-    line = json.loads(told)
+    line = json.loads(reported)
     assert (line["event"], line["logger"], line["level"]) == ("library", "httpx", "error")
     assert "ValueError: x" in line["exception"]
     assert "refused" in line["said"]
-    assert SECRET not in told
+    assert SECRET not in reported
 
 
 def test_what_a_library_logs_in_a_wrong_way_does_not_stop_it():
-    """Of a message that cannot be spelled a line is missing, and counted; whoever logged it goes on."""
+    """Of a message that cannot be spelled a line is missing, and counted; anyone who logged it goes on."""
     out, _told = said(
         "import logging; from publisher.runtime.logs import dropped_line_count, configure_logging; configure_logging();"
         "logging.getLogger('x').error('%d', 'no number'); print(dropped_line_count())"
@@ -123,13 +123,13 @@ def test_what_a_library_logs_in_a_wrong_way_does_not_stop_it():
 
 
 def test_i19_what_goes_wrong_in_a_command_is_told_beside_its_answer_without_secrets():
-    """I19: a command that sets up no log tells of a failure on standard error, and no variable of it."""
-    out, told = said(
+    """I19: a command that sets up no log reports a failure on standard error, and no variable of it."""
+    out, reported = said(
         "from publisher.runtime.logs import log\n"
         f"token = 'access_token={SECRET}'\n"
         "try:\n    raise ValueError(token)\nexcept ValueError:\n    log.exception('adapter_failed', said=token)\n"
     )
     assert out == ""
-    assert "adapter_failed" in told
-    assert "ValueError" in told
-    assert SECRET not in told
+    assert "adapter_failed" in reported
+    assert "ValueError" in reported
+    assert SECRET not in reported

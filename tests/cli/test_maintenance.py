@@ -27,7 +27,7 @@ summary = "不转账"
 
 
 def test_templates_are_listed_with_their_origin(run, drill):
-    """Shipped, the workspace's own, and a mixture are told apart; what must be filled in stands beside each."""
+    """Shipped, the workspace's own, and a mixture are distinguished; what must be filled in stands beside each."""
     own = drill / "templates" / "notice"
     own.mkdir()
     own.joinpath("default.txt").write_text("{{ post.title }}", "utf-8")
@@ -39,14 +39,14 @@ def test_templates_are_listed_with_their_origin(run, drill):
     assert rows["warning"]["own"] == ["weibo.txt"]
     assert rows["bulletin"]["own"] == []
     assert rows["correction"]["needs"].keys() == {"summary", "wrong", "right"}
-    told = run("-C", drill, "templates").out
-    assert "其中用工作区的：weibo.txt" in told
-    assert "summary, wrong, right" in told
+    reported = run("-C", drill, "templates").out
+    assert "其中用工作区的：weibo.txt" in reported
+    assert "summary, wrong, right" in reported
     assert run("-C", drill, "templates", "nothing").code == 4
 
 
 def test_f74_templates_are_listed_although_one_has_a_fault(run, drill):
-    """F74: the others are shown, what is wrong is told with its file, and the exit code is 1."""
+    """F74: the others are shown, what is wrong is reported with its file, and the exit code is 1."""
     own = drill / "templates" / "notice"
     own.mkdir()
     own.joinpath("default.txt").write_text("{% if %}", "utf-8")
@@ -81,8 +81,8 @@ def test_migrate_brings_an_older_database_up(run, drill, tmp_path, monkeypatch):
     run("-C", drill, "migrate")
     be_later(tmp_path / "migrations", monkeypatch)
     monkeypatch.setattr("publisher.cli.commands.migrate.NEWEST_MIGRATION", NUMBERS[-1])
-    told = run("-C", drill, "migrate").out
-    assert NEWEST_MIGRATION in told
-    assert NUMBERS[-1] in told
+    reported = run("-C", drill, "migrate").out
+    assert NEWEST_MIGRATION in reported
+    assert NUMBERS[-1] in reported
     with closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (NUMBERS[-1],)

@@ -26,8 +26,8 @@ CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CA
 
 
 @pytest.fixture
-def books(drill):
-    """Give a function that lets something be done in the drill's books."""
+def store(drill):
+    """Give a function that lets something be done in the drill's databases."""
 
     async def opened(act):
         async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
@@ -37,7 +37,7 @@ def books(drill):
 
 
 @pytest.fixture
-def sent(run, drill, books):
+def sent(run, drill, store):
     """Give a function that sends one post on Weibo with an outcome; without one it only waits."""
 
     def sending(name, outcome=None):
@@ -52,7 +52,7 @@ def sent(run, drill, books):
         write_schedule(drill, old, warning(name, to=TO_WEIBO))
         assert run("-C", drill, "send", name, "--by", "王").code == 0
         if outcome is not None:
-            books(act)
+            store(act)
 
     return sending
 
@@ -73,8 +73,8 @@ def states(run, drill):
     return [row["state"] for row in run("-C", drill, "status", "--json").json["deliveries"]]
 
 
-def test_an_idle_account_leaves_at_once(run, drill, sent, secret, books):
-    """It is off, its secret is gone, what is live stays, and the rest is told: its entry, and the console."""
+def test_an_idle_account_leaves_at_once(run, drill, sent, secret, store):
+    """It is off, its secret is gone, what is live stays, and the rest is reported: its entry, and the console."""
     vault, name = secret
     sent("refund", LIVE)
 
@@ -83,13 +83,13 @@ def test_an_idle_account_leaves_at_once(run, drill, sent, secret, books):
             application.settings.accounts[WHO], CredentialExpired(reason="weibo_21327")
         )
 
-    books(expire)
-    told = run("-C", drill, *ORDER)
-    assert told.code == 0
-    assert "已发布的 1 条留在平台上" in told.out
-    assert f"密钥 {name} 已从加密库删除" in told.out
-    assert re.search(r"1\. 从 publisher\.toml 删去", told.out)
-    assert re.search(r"2\. 收回授权：用这个账号登录 weibo\.com", told.out)
+    store(expire)
+    reported = run("-C", drill, *ORDER)
+    assert reported.code == 0
+    assert "已发布的 1 条留在平台上" in reported.out
+    assert f"密钥 {name} 已从加密库删除" in reported.out
+    assert re.search(r"1\. 从 publisher\.toml 删去", reported.out)
+    assert re.search(r"2\. 收回授权：用这个账号登录 weibo\.com", reported.out)
     assert vault.list_names() == []
     status = run("-C", drill, "status", "--json").json
     assert [(mode["account"], mode["mode"]) for mode in status["modes"]] == [(WHO, "off")]
@@ -97,15 +97,15 @@ def test_an_idle_account_leaves_at_once(run, drill, sent, secret, books):
     assert states(run, drill) == ["published"]
 
 
-def test_what_is_in_doubt_comes_first_and_keeps_its_secret(run, drill, sent, secret, books):
+def test_what_is_in_doubt_comes_first_and_keeps_its_secret(run, drill, sent, secret, store):
     """A doubt is named and the secret kept, for it must be read; once settled the same command ends the matter."""
     vault, name = secret
     sent("refund", DOUBT)
-    told = run("-C", drill, *ORDER)
-    assert told.code == 1
-    assert f"refund@{WHO}" in told.out
-    assert "再运行一次" in told.out
-    assert "守护进程没有运行" in told.err
+    reported = run("-C", drill, *ORDER)
+    assert reported.code == 1
+    assert f"refund@{WHO}" in reported.out
+    assert "再运行一次" in reported.out
+    assert "守护进程没有运行" in reported.err
     assert vault.list_names() == [name]
 
     async def resolve(application):
@@ -114,7 +114,7 @@ def test_what_is_in_doubt_comes_first_and_keeps_its_secret(run, drill, sent, sec
             PendingReadback(delivery=doubt, request=None), LIVE, RECONCILER, Runtime().monotonic()
         )
 
-    books(resolve)
+    store(resolve)
     assert run("-C", drill, *ORDER).code == 0
     assert vault.list_names() == []
 
@@ -125,44 +125,44 @@ def test_what_waits_is_listed_and_cancelled_on_demand(run, drill, sent, secret):
     sent("held", CAPTCHA)
     sent("waiting")
     assert states(run, drill) == ["held", "due"]
-    told = run("-C", drill, *ORDER)
-    assert told.code == 1
-    assert "--cancel" in told.out
+    reported = run("-C", drill, *ORDER)
+    assert reported.code == 1
+    assert "--cancel" in reported.out
     assert states(run, drill) == ["held", "due"]
     assert vault.list_names() != []
-    told = run("-C", drill, *ORDER, "--cancel")
-    assert "已取消 1 个" in told.out
-    assert told.code == 1
+    reported = run("-C", drill, *ORDER, "--cancel")
+    assert "已取消 1 个" in reported.out
+    assert reported.code == 1
     assert states(run, drill) == ["held", "cancelled"]
-    assert f"held@{WHO}" in told.out
+    assert f"held@{WHO}" in reported.out
 
 
 def test_a_login_that_others_use_keeps_its_secret(run, drill, secret):
-    """The secret stays while another account speaks by it, and nobody is told to revoke it."""
+    """The secret stays while another account speaks by it, and nobody is alerted to revoke it."""
     vault, name = secret
     file = drill / "publisher.toml"
     entry = re.search(rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[|\Z)', file.read_text("utf-8"), re.DOTALL)[0]
     other = re.sub(r'identity = "[^"]*"', 'identity = "another"', entry.replace(f'id = "{WHO}"', 'id = "other-weibo"'))
     file.write_text(f"{file.read_text('utf-8')}\n{other}\n", "utf-8")
-    told = run("-C", drill, *ORDER)
-    assert told.code == 0
-    assert "还有别的账号在用，没有删除：other-weibo" in told.out
-    assert "收回授权" not in told.out
+    reported = run("-C", drill, *ORDER)
+    assert reported.code == 0
+    assert "还有别的账号在用，没有删除：other-weibo" in reported.out
+    assert "收回授权" not in reported.out
     assert vault.list_names() == [name]
 
 
 def test_a_secret_kept_elsewhere_is_named_for_removal(run, drill):
     """A file or a variable is the operator's own: it is named, and until it is gone the hand-over is not complete."""
-    told = run("-C", drill, *ORDER)
-    assert told.code == 1
-    place = re.search(r"1\. 删除密钥 \S+，它现在放在 (\S+)", told.out)
+    reported = run("-C", drill, *ORDER)
+    assert reported.code == 1
+    place = re.search(r"1\. 删除密钥 \S+，它现在放在 (\S+)", reported.out)
     assert place
     asyncio.run(load_settings(drill)).secrets_dir.joinpath(place[1].rsplit("/", 1)[-1]).unlink()
     assert run("-C", drill, *ORDER).code == 0
 
 
 def test_repeating_it_after_the_entry_is_gone_ends_it(run, drill, sent, secret):
-    """Once the entry has left the settings the books still know the account; only the console is left."""
+    """Once the entry has left the settings the database still know the account; only the console is left."""
     sent("refund", LIVE)
     run("-C", drill, *ORDER)
     file = drill / "publisher.toml"
@@ -170,8 +170,8 @@ def test_repeating_it_after_the_entry_is_gone_ends_it(run, drill, sent, secret):
     file.write_text(
         file.read_text("utf-8").replace(entry, "").replace(f'"{WHO}", ', "").replace(f'"{WHO}"', ""), "utf-8"
     )
-    told = run("-C", drill, *ORDER)
-    assert told.code == 0
-    assert "删去" not in told.out
-    assert "收回授权" in told.out
+    reported = run("-C", drill, *ORDER)
+    assert reported.code == 0
+    assert "删去" not in reported.out
+    assert "收回授权" in reported.out
     assert run("-C", drill, "offboard", "nobody", "--by", "王", "--reason", "x").code == 4

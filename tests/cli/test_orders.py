@@ -1,4 +1,4 @@
-"""What people look at and order, on books without a daemon."""
+"""What people look at and order, on databases without a daemon."""
 
 import asyncio
 import re
@@ -97,10 +97,12 @@ def test_status_says_of_what_is_due_that_a_pause_keeps_it_back(run, sent, scope)
     [row] = run("-C", sent, "status", "--json").json["deliveries"]
     assert (row["state"], row["reason"]) == ("due", "paused")
     command = f"publisher resume {scope} --by"
-    [told] = [line for line in run("-C", sent, "status").out.splitlines() if line.startswith("refund ")]
-    assert f"恢复：{command}" in told
-    [told] = [line for line in run("-C", sent, "--lang", "en", "status").out.splitlines() if line.startswith("refund ")]
-    assert f"to lift it: {command}" in told
+    [reported] = [line for line in run("-C", sent, "status").out.splitlines() if line.startswith("refund ")]
+    assert f"恢复：{command}" in reported
+    [reported] = [
+        line for line in run("-C", sent, "--lang", "en", "status").out.splitlines() if line.startswith("refund ")
+    ]
+    assert f"to lift it: {command}" in reported
 
 
 def test_a_pause_of_something_else_is_no_reason(run, sent):
@@ -128,19 +130,19 @@ def test_a_pause_of_something_else_is_no_reason(run, sent):
 )
 def test_what_does_not_exist_exits_4(run, sent, arguments):
     """An unknown post, account, platform or delivery is named, and the exit code is 4."""
-    told = run("-C", sent, *arguments)
-    assert told.code == 4
-    assert told.out == ""
-    assert re.search("没有", told.err)
+    reported = run("-C", sent, *arguments)
+    assert reported.code == 4
+    assert reported.out == ""
+    assert re.search("没有", reported.err)
 
 
 def test_a_captcha_is_explained_and_ruled(run, sent, deliver):
     """A held delivery says who must do what with the very commands; following them queues it again."""
     deliver(CAPTCHA)
-    told = run("-C", sent, "why", "refund@beijing-weibo").out
-    assert "等待人工处理" in told
-    assert "publisher resume beijing-weibo" in told
-    assert "publisher resolve refund@beijing-weibo resend" in told
+    reported = run("-C", sent, "why", "refund@beijing-weibo").out
+    assert "等待人工处理" in reported
+    assert "publisher resume beijing-weibo" in reported
+    assert "publisher resolve refund@beijing-weibo resend" in reported
     alerts = run("-C", sent, "status", "--json").json["alerts"]
     assert {alert["code"] for alert in alerts} == {"held.captcha", "account_paused"}
     assert all(alert["message"] and "held" not in alert["message"] for alert in alerts)
@@ -176,8 +178,8 @@ def test_another_spelling_is_no_second_person(run, sent, deliver, second):
     """Case, width, spaces and look-alike letters make no second person of the first."""
     deliver(CAPTCHA)
     live = ("resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", "--reason", "试验")
-    told = run("-C", sent, *live, "--by", "zhang", "--second", second)
-    assert (told.code, "不能还是" in told.err) == (3, True)
+    reported = run("-C", sent, *live, "--by", "zhang", "--second", second)
+    assert (reported.code, "不能还是" in reported.err) == (3, True)
     assert state_of(run, sent) == "held"
 
 
@@ -185,10 +187,10 @@ def test_another_spelling_is_no_second_person(run, sent, deliver, second):
 def test_a_name_has_nothing_that_cannot_be_seen(run, sent, lang):
     """An invisible or control character is refused as wrong usage, with its place and its number."""
     for letter, number in (("\u200b", "U+200B"), ("\u3164", "U+3164"), ("\u202e", "U+202E"), ("\x1b", "U+001B")):
-        told = run("-C", sent, "--lang", lang, "pause", "--by", f"王{letter}力")
-        assert (told.code, told.out) == (2, "")
-        assert number in told.err
-        assert letter not in told.err
+        reported = run("-C", sent, "--lang", lang, "pause", "--by", f"王{letter}力")
+        assert (reported.code, reported.out) == (2, "")
+        assert number in reported.err
+        assert letter not in reported.err
     assert run("-C", sent, "status", "--json").json["paused"] == []
 
 
@@ -267,11 +269,11 @@ def test_the_kill_switch_works_with_broken_templates(run, sent):
 def test_an_unknown_outcome_tells_its_story(run, sent, deliver):
     """The story names the attempt, why the outcome is unknown, and when the account is read next."""
     deliver(Unknown(reason="timeout"))
-    told = run("-C", sent, "why", "refund").out
-    assert "结果不明，正在核实" in told
-    assert "规定时间内没有收到完整的答复" in told
-    assert "请勿手工重发" in told
-    assert re.search(r"下一次在 \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", told)
+    reported = run("-C", sent, "why", "refund").out
+    assert "结果不明，正在核实" in reported
+    assert "规定时间内没有收到完整的答复" in reported
+    assert "请勿手工重发" in reported
+    assert re.search(r"下一次在 \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", reported)
 
 
 def test_a_file_is_sent_at_once_and_only_once(run, drill, tmp_path):
@@ -286,7 +288,7 @@ def test_a_file_is_sent_at_once_and_only_once(run, drill, tmp_path):
 
 
 def test_a_bad_file_is_refused_with_its_places(run, drill, tmp_path):
-    """What is wrong in a file to be sent is told by line, and nothing is filed."""
+    """What is wrong in a file to be sent is reported by line, and nothing is filed."""
     file = tmp_path / "night.toml"
     file.write_text(warning("night", to=TO_WEIBO).replace("正规退款原路退回", "正规退款原路退回" * 30), "utf-8")
     refused = run("-C", drill, "send", file, "--by", "王")
@@ -336,7 +338,7 @@ def test_a_large_removal_wants_its_number(run, drill):
 
 
 def test_a_foreign_database_is_refused(run, sent):
-    """A drill's books are refused in live operation, and damaged books at all times, with exit code 3."""
+    """A drill's databases are refused in live operation, and damaged databases at all times, with exit code 3."""
     settings = (sent / "publisher.toml").read_text("utf-8")
     (sent / "publisher.toml").write_text(settings.replace('"drill"', '"live"'), "utf-8")
     refused = run("-C", sent, "status")
@@ -352,9 +354,9 @@ def test_a_silent_database_is_told_in_words(run, drill):
     """A database server that does not answer ends in words and exit code 1."""
     settings = (drill / "publisher.toml").read_text("utf-8")
     (drill / "publisher.toml").write_text(f'database = "postgresql://nobody@127.0.0.1:9/x"\n{settings}', "utf-8")
-    told = run("-C", drill, "status")
-    assert told.code == 1
-    assert "数据库没有应答" in told.err
+    reported = run("-C", drill, "status")
+    assert reported.code == 1
+    assert "数据库没有应答" in reported.err
     assert run("-C", drill, "check").code == 0
 
 
@@ -397,7 +399,7 @@ def test_what_is_sent_early_expires_early(run, sent):
 
 
 def test_the_audit_gives_the_reason_that_a_person_gave(run, sent, deliver):
-    """A withdrawal of what is held already is not told with the reason of the hold, as if a person had said that."""
+    """Cancelling what is held is not reported with the reason of the hold, as if a person had said that."""
     deliver(CAPTCHA)
     assert run("-C", sent, "cancel", "refund", "--by", "李", "--reason", "不发了").code == 0
     with sqlite3.connect(sent / "var" / "publisher.db") as books:

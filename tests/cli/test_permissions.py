@@ -35,8 +35,10 @@ def live(drill):
     return drill
 
 
-def findings(told, key):
-    return {(each["code"], each["hint"], each["severity"]) for each in told.json[key] if each["code"].endswith("able")}
+def findings(reported, key):
+    return {
+        (each["code"], each["hint"], each["severity"]) for each in reported.json[key] if each["code"].endswith("able")
+    }
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ DAYS = ("--from", "2026-01-01", "--to", "2099-12-31")
 
 
 @pytest.fixture
-def told(run, drill):
+def reported(run, drill):
     """Give a drill in which one post is live on Weibo and Tieba, read twice there, and was refused by WeChat."""
 
     async def happen():
@@ -40,9 +40,9 @@ def told(run, drill):
     return drill
 
 
-def test_the_report_counts_account_by_account(run, told):
+def test_the_report_counts_account_by_account(run, reported):
     """Planned, live, read back, failed with its reason, lateness, the last reading of reach, and the tip line."""
-    shown = run("-C", told, "report", *DAYS, "--json").json
+    shown = run("-C", reported, "report", *DAYS, "--json").json
     assert {row["account"]: row["published"] for row in shown["accounts"]} == {
         "beijing-tieba": 1,
         "beijing-wechat": 0,
@@ -58,18 +58,18 @@ def test_the_report_counts_account_by_account(run, told):
 
 
 @pytest.mark.parametrize(("lang", "words"), [("zh_CN", ("计划", "812", "2/2")), ("en", ("Planned", "812", "2/2"))])
-def test_the_report_is_a_table_in_both_languages(run, told, lang, words):
+def test_the_report_is_a_table_in_both_languages(run, reported, lang, words):
     """The terminal shows the same figures with the reasons in words."""
-    shown = run("-C", told, "--lang", lang, "report", *DAYS)
+    shown = run("-C", reported, "--lang", lang, "report", *DAYS)
     assert shown.code == 0
     assert all(word in shown.out for word in words)
     assert "wechat_45166" not in shown.out
 
 
-def test_the_report_is_a_spreadsheet_too(run, told, tmp_path):
+def test_the_report_is_a_spreadsheet_too(run, reported, tmp_path):
     """One line an account, with a heading; JSON stays alone on standard output."""
     file = tmp_path / "report.csv"
-    shown = run("-C", told, "report", *DAYS, "--csv", file, "--json")
+    shown = run("-C", reported, "report", *DAYS, "--csv", file, "--json")
     assert shown.json["total"]["planned"] == 3
     with file.open(encoding="utf-8-sig", newline="") as stream:
         heading, *rows = csv.reader(stream)
@@ -77,11 +77,11 @@ def test_the_report_is_a_spreadsheet_too(run, told, tmp_path):
     assert dict(zip(heading, rows[2], strict=True))["转发"] == "812"
 
 
-def test_days_are_the_workspaces_and_both_count(run, told):
+def test_days_are_the_workspaces_and_both_count(run, reported):
     """A day without anything due says so; a day that is none, or before the first, is wrong usage."""
-    assert "没有计划发布的内容" in run("-C", told, "report", "--from", "2020-01-01", "--to", "2020-01-01").out
-    assert run("-C", told, "report", "--from", "2020-01-02", "--to", "2020-01-01").code == 2
-    assert run("-C", told, "report", "--from", "yesterday", "--to", "2020-01-01").code == 2
+    assert "没有计划发布的内容" in run("-C", reported, "report", "--from", "2020-01-01", "--to", "2020-01-01").out
+    assert run("-C", reported, "report", "--from", "2020-01-02", "--to", "2020-01-01").code == 2
+    assert run("-C", reported, "report", "--from", "yesterday", "--to", "2020-01-01").code == 2
 
 
 def test_a_workspace_that_never_ran_has_an_empty_report(run, drill):

@@ -1,4 +1,4 @@
-"""What people are told of texts that are no longer kept; and a restart or a restore leaves such posts alone."""
+"""What people are alerted to texts that are no longer kept; and a restart or a restore leaves such posts alone."""
 
 import asyncio
 import sqlite3
@@ -45,7 +45,7 @@ async def publish(folder):
 
 
 async def run_for_a_day(folder, *, prunes=False):
-    """Start as a daemon does, and let each beat come that may call, file or tell."""
+    """Start as a daemon does, and let each beat come that may call, file or report."""
     async with daemon_of(folder) as daemon:
         await daemon.load_initial_schedule()
         for job in ("plan", "run_maintenance", "send", "reconcile", "retract", *(["prune"] if prunes else [])):
@@ -65,7 +65,7 @@ def aged(run, drill):
 
 
 def held(folder):
-    """Give what must never change: the deliveries, their calls, and what is told."""
+    """Give what must never change: the deliveries, their calls, and what is reported."""
     with closing(sqlite3.connect(folder / "var" / "publisher.db")) as database:
         deliveries = database.execute(
             "SELECT post, occurrence, account, state, remote_id, attempts FROM delivery"
@@ -85,11 +85,11 @@ def test_i24_what_is_no_longer_kept_is_said_in_words(run, aged):
     with capture_logs() as logged:
         asyncio.run(run_for_a_day(aged, prunes=True))
     assert [(entry["deliveries"], entry["texts"]) for entry in logged if entry["event"] == "pruned"] == [(1, 1)]
-    told = {
+    reported = {
         command: run("-C", aged, *command).out
         for command in (("why", "refund"), ("reach", "refund"), ("report", *days))
     }
-    assert all("days_kept" in words for words in told.values()), told
+    assert all("days_kept" in words for words in reported.values()), reported
     total = run("-C", aged, "report", *days, "--json").json["total"]
     assert (total["planned"], total["removed"], total["pruned"], total["tip_line_asked"]) == (1, 1, 1, 0)
     assert run("-C", aged, "reach", "refund", "--json").json == {"reach": [], "pruned": 1}

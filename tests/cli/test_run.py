@@ -168,8 +168,8 @@ def test_f74_a_schedule_that_needs_a_template_with_a_fault_is_refused(run, drill
     line = file.read_text("utf-8").splitlines().index('id = "new"') + 1
     assert f"schedule.toml:{line + 2}:" in refused
     assert "own/weibo.txt:1:" in refused
-    told = run("-C", drill, "reload", "--by", "王")
-    assert (told.code, "own/weibo.txt:1:" in told.err) == (1, True)
+    reported = run("-C", drill, "reload", "--by", "王")
+    assert (reported.code, "own/weibo.txt:1:" in reported.err) == (1, True)
 
 
 @pytest.mark.parametrize("how", ["gone", "fault"])
@@ -243,6 +243,6 @@ def test_what_ends_by_itself_does_not_leave_the_daemon_down(capsys, code, is_lef
 
 def test_a_taken_port_is_told_in_words(run, simulator):
     """A simulator whose port is taken says so and exits 1."""
-    told = run("simulate", "--listen", simulator.removeprefix("http://"))
-    assert told.code == 1
-    assert "占用" in told.err
+    reported = run("simulate", "--listen", simulator.removeprefix("http://"))
+    assert reported.code == 1
+    assert "占用" in reported.err

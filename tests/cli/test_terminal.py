@@ -32,7 +32,7 @@ def test_f66_what_is_shown_gives_a_terminal_no_orders(capsys):
 
 
 def test_f66_json_says_the_same_without_giving_orders(capsys):
-    """Whoever parses the document gets the very characters; whoever looks at it gets none."""
+    """Anyone who parses the document gets the very characters; anyone who looks at it gets none."""
     Terminal(messages=Messages(), workspace=Path()).print_json({"reason": ATTACK})
     shown = capsys.readouterr().out
     assert json.loads(shown) == {"reason": ATTACK}
@@ -92,7 +92,7 @@ def test_a_spreadsheet_computes_nothing_of_a_report(tmp_path, start):
 
 
 def test_only_one_place_writes_to_the_terminal():
-    """Whoever writes past it would let a platform's words through."""
+    """Anyone who writes past it would let a platform's words through."""
     folder = Path(publisher.cli.__file__).parent
     calls = [
         f"{path.relative_to(folder)}:{node.lineno}"

@@ -27,16 +27,16 @@ class Place:
     def __init__(self, run, drill, tmp_path):
         self.run, self.folder, self.kept, self.held = run, drill, tmp_path / "kept.db", tmp_path / "held.log"
         write_schedule(drill, warning("refund", to='["platform:weibo"]'))
-        assert self.tell("send", "refund", "--by", "王").code == 0
+        assert self.report("send", "refund", "--by", "王").code == 0
         (drill / "var" / "intents.jsonl").touch()  # as a daemon's first start does
         self.moor()
-        assert self.tell("backup", self.kept).code == 0
+        assert self.report("backup", self.kept).code == 0
         self.first_lost = self.verify().json["last"] + 1
-        assert self.tell("cancel", "refund", "--by", "李", "--reason", "试验").code == 0
+        assert self.report("cancel", "refund", "--by", "李", "--reason", "试验").code == 0
         self.moor()
         shutil.copy(self.anchors, self.held)
         self.last = self.verify().json["last"]
-        self.key = self.tell("audit", "key").out.strip()
+        self.key = self.report("audit", "key").out.strip()
 
     @property
     def file(self):
@@ -46,21 +46,21 @@ class Place:
     def anchors(self):
         return self.folder / "var" / "audit-anchors.log"
 
-    def tell(self, *arguments):
+    def report(self, *arguments):
         return self.run("-C", self.folder, *arguments)
 
     def verify(self, *arguments):
-        return self.tell("audit", "verify", "--json", *arguments)
+        return self.report("audit", "verify", "--json", *arguments)
 
     def as_auditors(self):
         """Verify an export with what the auditors hold, and nothing of the workspace."""
         file = self.folder.parent / "export.jsonl"
         file.unlink(missing_ok=True)
-        assert self.tell("audit", "export", file).code == 0
+        assert self.report("audit", "export", file).code == 0
         return self.run("audit", "verify", "--json", "--file", file, "--key", self.key, "--anchors", self.held)
 
     def alerts(self):
-        return [alert["code"] for alert in self.tell("status", "--json").json["alerts"]]
+        return [alert["code"] for alert in self.report("status", "--json").json["alerts"]]
 
     def moor(self):
         """Let the daemon write its anchor."""
@@ -103,17 +103,17 @@ class Place:
 
 def test_a_restore_does_not_launder_the_audit(place):
     """I18: what went with it is named by numbers and times; the alert outlives the resume, until it is accepted."""
-    assert place.tell("restore", place.kept, "--by", "李").code == 0
-    told = place.verify("--anchors", place.held)
-    [lost] = told.json["breaks"]
-    assert (told.code, lost["damage"]) == (1, "replaced")
+    assert place.report("restore", place.kept, "--by", "李").code == 0
+    reported = place.verify("--anchors", place.held)
+    [lost] = reported.json["breaks"]
+    assert (reported.code, lost["damage"]) == (1, "replaced")
     assert (lost["sequence"], lost["until"]) == (place.first_lost, place.last)
     assert (lost["name"], lost["since"] <= lost["till"]) == ("李", True)
-    assert place.tell("resume", "--by", "李").code == 0
+    assert place.report("resume", "--by", "李").code == 0
     place.moor()
     assert place.alerts() == ["audit_broken"]
     assert [item["damage"] for item in place.as_auditors().json["breaks"]] == ["replaced"]
-    accepted = place.tell("audit", "accept", "--anchors", place.held, *ACCEPT)
+    accepted = place.report("audit", "accept", "--anchors", place.held, *ACCEPT)
     assert (accepted.code, place.alerts()) == (0, [])
     for shown in (place.verify("--anchors", place.held), place.as_auditors()):
         assert (shown.code, shown.json["breaks"]) == (0, [])
@@ -123,42 +123,42 @@ def test_a_restore_does_not_launder_the_audit(place):
         assert item["system"].startswith("uid ")
     place.moor()
     assert place.alerts() == []
-    assert "陈" in place.tell("audit", "verify").out
+    assert "陈" in place.report("audit", "verify").out
 
 
 def test_what_no_anchor_knew_yet_is_anchored_by_the_restore_itself(place):
     """Acts since the last anchor are written down before the older database takes over; the new head right after."""
-    assert place.tell("pause", "--by", "李").code == 0
-    assert place.tell("restore", place.kept, "--by", "李").code == 0
+    assert place.report("pause", "--by", "李").code == 0
+    assert place.report("restore", place.kept, "--by", "李").code == 0
     *_, cut, after = read_checkpoints(place.anchors)
     assert cut.sequence > place.last
     assert cut.signature
     assert after.signature
-    told = place.verify()
-    assert (told.code, [item["until"] for item in told.json["breaks"]]) == (1, [cut.sequence])
-    assert told.json["last"] == after.sequence
+    reported = place.verify()
+    assert (reported.code, [item["until"] for item in reported.json["breaks"]]) == (1, [cut.sequence])
+    assert reported.json["last"] == after.sequence
     assert sorted(place.alerts()) == ["audit_broken", "database_restored"]
 
 
 def test_files_copied_over_do_not_launder_the_audit(place):
-    """The end is missing at first; grown again, the chain is another one: both are told, and the alert stands."""
+    """The end is missing at first; grown again, the chain is another one: both are reported, and the alert stands."""
     place.copy_over()
-    told = place.verify("--anchors", place.held)
-    [lost] = told.json["breaks"]
-    assert (told.code, lost["damage"]) == (1, "truncated")
+    reported = place.verify("--anchors", place.held)
+    [lost] = reported.json["breaks"]
+    assert (reported.code, lost["damage"]) == (1, "truncated")
     assert (lost["sequence"], lost["until"]) == (place.first_lost, place.last)
     assert lost["since"] <= lost["till"]
     place.moor()
     assert place.alerts() == ["audit_broken"]
     for _ in range(place.last):
-        assert place.tell("pause", "--by", "李").code == 0
-        assert place.tell("resume", "--by", "李").code == 0
+        assert place.report("pause", "--by", "李").code == 0
+        assert place.report("resume", "--by", "李").code == 0
     place.moor()
-    told = place.verify("--anchors", place.held)
-    assert (told.code, [item["damage"] for item in told.json["breaks"]]) == (1, ["rewritten"])
+    reported = place.verify("--anchors", place.held)
+    assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (1, ["rewritten"])
     assert place.as_auditors().code == 1
     assert place.alerts() == ["audit_broken"]
-    assert place.tell("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
+    assert place.report("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
     assert (place.verify("--anchors", place.held).code, place.as_auditors().code) == (0, 0)
     place.moor()
     assert place.alerts() == []
@@ -178,7 +178,7 @@ def test_a_local_anchor_file_that_went_with_the_entries_hides_nothing(place, way
     place.moor()
     assert place.alerts() == ["audit_broken"]
     assert [item["damage"] for item in place.verify().json["breaks"]] == ["truncated"]
-    assert place.tell("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
+    assert place.report("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
     place.moor()
     assert (place.alerts(), place.verify("--anchors", place.held).code) == ([], 0)
 
@@ -195,15 +195,15 @@ def test_an_anchor_file_that_is_moved_or_begun_again_raises_no_alert(place):
 
 
 def test_another_database_in_place_is_no_fresh_start(place):
-    """One with another start is told as such, whole as it is in itself, until that is accepted."""
+    """One with another start is reported as such, whole as it is in itself, until that is accepted."""
     for file in place.folder.joinpath("var").glob("publisher.db*"):
         file.unlink()
-    assert place.tell("pause", "--by", "李").code == 0
-    told = place.verify("--anchors", place.held)
-    assert (told.code, [item["damage"] for item in told.json["breaks"]]) == (1, ["other_chain"])
+    assert place.report("pause", "--by", "李").code == 0
+    reported = place.verify("--anchors", place.held)
+    assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (1, ["other_chain"])
     place.moor()
     assert place.alerts() == ["audit_broken"]
-    assert place.tell("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
+    assert place.report("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
     assert (place.verify("--anchors", place.held).code, place.as_auditors().code) == (0, 0)
     place.moor()
     assert place.alerts() == []
@@ -213,8 +213,8 @@ def test_an_acceptance_excuses_nothing_that_is_anchored_after_it(place):
     """Not even where a forged entry named an instant and a number far ahead."""
     place.copy_over()
     place.forge("restored", "database", {"cut": [{"sequence": 10**6, "hash": "f" * 64}]}, at=4 * 10**15)
-    assert place.tell("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
-    assert place.tell("resume", "--by", "李").code == 0
+    assert place.report("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
+    assert place.report("resume", "--by", "李").code == 0
     later = {**json.loads(place.held.read_text("utf-8").splitlines()[-1]), "at": "2099-01-01T00:00:00+00:00"}
     later |= {"sequence": place.verify().json["last"], "hash": "e" * 64}
     del later["signature"]
@@ -242,8 +242,8 @@ def test_forged_entries_excuse_nothing(place):
     loss = {"chain": last.chain, "sequence": 1, "until": 99, "hash": last.hash, "at": "2099-01-01T00:00:00+00:00"}
     for signature in ("", last.signature):
         place.forge("loss_accepted", "audit", {"reason": "试验", "losses": [loss], "signature": signature})
-        told = place.verify("--anchors", place.held)
-        assert (told.code, told.json["accepted"]) == (1, [])
+        reported = place.verify("--anchors", place.held)
+        assert (reported.code, reported.json["accepted"]) == (1, [])
         assert place.as_auditors().code == 1
     place.moor()
     assert place.alerts() == ["audit_broken"]
@@ -251,38 +251,38 @@ def test_forged_entries_excuse_nothing(place):
 
 def test_an_acceptance_needs_anchors_from_elsewhere_a_name_and_a_loss(place):
     """The workspace's own file does not count, and where nothing was lost there is nothing to accept."""
-    assert place.tell("audit", "accept", *ACCEPT).code == 2
-    assert place.tell("audit", "accept", "--anchors", place.held, "--reason", "试验").code == 2
-    assert place.tell("audit", "accept", "--anchors", place.held, *ACCEPT).code == 1
-    assert place.tell("restore", place.kept, "--by", "李").code == 0
-    assert place.tell("audit", "accept", "--anchors", place.anchors, *ACCEPT).code == 2
+    assert place.report("audit", "accept", *ACCEPT).code == 2
+    assert place.report("audit", "accept", "--anchors", place.held, "--reason", "试验").code == 2
+    assert place.report("audit", "accept", "--anchors", place.held, *ACCEPT).code == 1
+    assert place.report("restore", place.kept, "--by", "李").code == 0
+    assert place.report("audit", "accept", "--anchors", place.anchors, *ACCEPT).code == 2
     assert sorted(place.alerts()) == ["audit_broken", "database_restored"]
 
 
 def test_a_loss_accepted_once_does_not_excuse_the_next(place):
     """A second restore brings the alert back, and takes an acceptance of its own."""
-    assert place.tell("restore", place.kept, "--by", "李").code == 0
-    assert place.tell("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
+    assert place.report("restore", place.kept, "--by", "李").code == 0
+    assert place.report("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
     assert place.verify("--anchors", place.held).code == 0
-    assert place.tell("restore", place.kept, "--by", "李").code == 0
+    assert place.report("restore", place.kept, "--by", "李").code == 0
     assert place.verify("--anchors", place.held).code == 1
     assert "audit_broken" in place.alerts()
 
 
 def test_an_anchor_is_signed_and_a_forged_one_is_named(place):
-    """Whoever can write the file but not the key can neither change a line nor add one, signed or bare."""
+    """Anyone who can write the file but not the key can neither change a line nor add one, signed or bare."""
     lines = place.held.read_text("utf-8").splitlines()
     assert place.verify("--key", place.key, "--anchors", place.held).json["signed"] == 2 * len(lines)
     row = json.loads(lines[-1])
     bare = {name: value for name, value in row.items() if name != "signature"}
     for forged in ({**row, "sequence": row["sequence"] - 1}, {**row, "signature": "AAAA"}, bare):
         place.held.write_text("\n".join([*lines, json.dumps(forged, separators=(",", ":"))]) + "\n", "utf-8")
-        told = place.verify("--anchors", place.held)
-        assert (told.code, [item["damage"] for item in told.json["breaks"]]) == (1, ["forged_checkpoint"])
+        reported = place.verify("--anchors", place.held)
+        assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (1, ["forged_checkpoint"])
     other = "A" * 43 + "="
     place.held.write_text("\n".join(lines) + "\n", "utf-8")
     file = place.folder.parent / "export.jsonl"
-    assert place.tell("audit", "export", file).code == 0
+    assert place.report("audit", "export", file).code == 0
     assert place.run("audit", "verify", "--file", file, "--key", other, "--anchors", place.held).code == 1
     assert place.run("audit", "verify", "--file", file, "--key", place.key, "--anchors", place.held).code == 0
 
@@ -293,9 +293,9 @@ def test_old_anchors_without_a_signature_are_taken_and_said_to_be_so(place, lang
     rows = [json.loads(line) for line in place.held.read_text("utf-8").splitlines()]
     bare = [{name: value for name, value in row.items() if name != "signature"} for row in rows]
     place.held.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in bare), "utf-8")
-    told = place.verify("--lang", lang, "--anchors", place.held)
-    assert (told.code, told.json["unsigned"]) == (0, len(bare))
-    assert ("没有签名" if lang == "zh_CN" else "no signature") in told.err
+    reported = place.verify("--lang", lang, "--anchors", place.held)
+    assert (reported.code, reported.json["unsigned"]) == (0, len(bare))
+    assert ("没有签名" if lang == "zh_CN" else "no signature") in reported.err
     place.anchors.unlink()
     place.copy_over()
     assert [item["damage"] for item in place.verify("--anchors", place.held).json["breaks"]] == ["truncated"]
@@ -303,8 +303,8 @@ def test_old_anchors_without_a_signature_are_taken_and_said_to_be_so(place, lang
 
 def test_the_key_is_a_secret_and_the_public_one_can_be_given_as_a_file(place):
     """It is made once, kept in the encrypted store, and shown to nobody."""
-    assert place.tell("audit", "key").out.strip() == place.key
-    assert "audit-key" in place.tell("secret", "list").out
+    assert place.report("audit", "key").out.strip() == place.key
+    assert "audit-key" in place.report("secret", "list").out
     file = place.folder.parent / "public"
     file.write_text(place.key + "\n", "ascii")
     assert place.verify("--key", file, "--anchors", place.held).code == 0

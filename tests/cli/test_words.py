@@ -1,4 +1,4 @@
-"""Everything the books can say has words in both languages, and so has every corner of the command line."""
+"""Everything the database can say has words in both languages, and so has every corner of the command line."""
 
 import re
 from datetime import UTC, datetime
@@ -101,7 +101,7 @@ def test_every_hold_reason_says_what_to_do(narrator, reason):
 
 @pytest.mark.parametrize("event", sorted(RECORDED))
 def test_every_event_of_the_audit_has_words(narrator, event):
-    """Each kind of audit entry is told in words, whoever wrote it."""
+    """Each kind of audit entry is reported in words, anyone who wrote it."""
     for role in ("sender", "reconciler", "person"):
         entry = AuditLine(
             at=MOMENT,
@@ -119,14 +119,14 @@ def test_every_event_of_the_audit_has_words(narrator, event):
 
 @pytest.mark.parametrize("reason", sorted(REASONS))
 def test_every_reason_has_words(narrator, reason):
-    """Each reason code that the core or an adapter can write is told in words, with no blank left open."""
+    """Each reason code that the core or an adapter can write is reported in words, with no blank left open."""
     assert narrator.reason(reason) != reason
     assert "{" not in narrator.reason(reason)
 
 
 @pytest.mark.parametrize("code", sorted(ALERTS))
 def test_every_alert_has_words(narrator, code):
-    """Each alert is told in words that name the post or the account."""
+    """Each alert is reported in words that name the post or the account."""
     facts = {} if code.startswith("reload") else {"account": "beijing-weibo"}
     if code in {"unauthorized_post", "external_post", "retraction_refused", "occurrences_missed"}:
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
@@ -145,10 +145,12 @@ def test_every_alert_has_words(narrator, code):
         if code in ABOUT_THE_WHOLE
         else {}
     )
-    told = narrator.alert(Alert(at=MOMENT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts}))
-    assert code not in told
-    assert "beijing-weibo" in told or code in ABOUT_THE_WHOLE
-    assert "{" not in told
+    reported = narrator.alert(
+        Alert(at=MOMENT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts})
+    )
+    assert code not in reported
+    assert "beijing-weibo" in reported or code in ABOUT_THE_WHOLE
+    assert "{" not in reported
 
 
 def test_every_job_has_words(narrator):
@@ -163,10 +165,10 @@ def test_every_job_has_words(narrator):
             "number": "3",
             "since": "2027-01-05T01:00:00+00:00",
         }
-        told = narrator.alert(Alert(at=MOMENT, code="job_failing", subject="job", facts={**facts, "account": "a"}))
-        assert f"job_{job}" not in told
-        assert "{" not in told
-        assert "2027-01-05 09:00:00" in told
+        reported = narrator.alert(Alert(at=MOMENT, code="job_failing", subject="job", facts={**facts, "account": "a"}))
+        assert f"job_{job}" not in reported
+        assert "{" not in reported
+        assert "2027-01-05 09:00:00" in reported
 
 
 def test_an_unlisted_code_and_a_persons_words_stay_readable(narrator):
@@ -214,10 +216,10 @@ def test_help_speaks_the_language(capsys, command, lang):
 def test_wrong_usage_is_told_in_chinese(capsys, arguments, words):
     """Wrong usage exits 2 and says in Chinese what is wrong and where the help is."""
     assert run_command(arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert words in told.err
-    assert "--help" in told.err
+    reported = capsys.readouterr()
+    assert reported.out == ""
+    assert words in reported.err
+    assert "--help" in reported.err
 
 
 def test_no_command_shows_the_help(capsys):

@@ -153,7 +153,7 @@ class Workspace:
         (self.folder / "publisher.toml").write_text("".join(parts), encoding="utf-8")
 
     def write_schedule(self, text: str) -> None:
-        """Put a schedule in place at one stroke, as an editor does."""
+        """Put a schedule in place at once, as an editor does."""
         fresh = self.folder / "schedule.toml.new"
         fresh.write_text(text, encoding="utf-8")
         fresh.replace(self.folder / "schedule.toml")

@@ -90,7 +90,7 @@ class Story:
             answer = {"account": account.identity, "verdict": "pass"}
             await asyncio.to_thread(self.days.simulator.post, "/_sim/review", answer)
 
-    async def mend(self, name: str, reason: str) -> None:
+    async def repair(self, name: str, reason: str) -> None:
         """Do what the hold's words say: resume the account, and rule that what is held be sent."""
         for account in self.troubles[name]:
             await self.app.operator_actions.resume(f"account:{account.id}", named_person("王"))
@@ -109,14 +109,14 @@ class Story:
             await asyncio.to_thread(self.days.simulator.delete, f"/_sim/posts/{ids[row.receipt.url]}")
         return frozenset(row.id for row in chosen)
 
-    async def tell(self) -> frozenset[int]:
+    async def report(self) -> frozenset[int]:
         """Live through the day. Returns which deliveries the platforms took down."""
         await self.write(*MORNING_POSTS)
         await self.until(8.5)
         await self.pass_reviews()
         await self.until(9.75)
-        await self.mend("signs_in_again", "已重新授权")
-        await self.mend("captcha_solved", "已完成验证")
+        await self.repair("signs_in_again", "已重新授权")
+        await self.repair("captcha_solved", "已完成验证")
         await self.until(10.5)
         removed = await self.delete_some()
         await self.until(12)
@@ -202,7 +202,7 @@ async def live(folder: Path, seed: int) -> Evening:
             daemon = Daemon(app, folder / "schedule.toml", Messages(settings.lang), world.now())
             story = Story(Days(daemon, world, simulator), folder, midnight, troubles, dice)
             with capture_logs() as entries:
-                removed = await story.tell()
+                removed = await story.report()
             return Evening(
                 troubles=troubles,
                 rows=await app.queries.deliveries(),

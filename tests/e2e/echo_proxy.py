@@ -57,8 +57,8 @@ class Handler(BaseHTTPRequestHandler):
             case "words":
                 platform = platform_of(self.path)
                 code, words = WORDS[platform]
-                told = {code: CODES[platform], words: self._echo(body)}
-                self._answer(200, "application/json", json.dumps(told).encode())
+                reported = {code: CODES[platform], words: self._echo(body)}
+                self._answer(200, "application/json", json.dumps(reported).encode())
             case "nothing":
                 self.proxy.released.wait(3)
             case _:
@@ -68,8 +68,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _echo(self, body: bytes) -> str:
         """Repeat the request, what is most secret first: the words of a refusal are kept only in part."""
-        told = {name: value for name, value in self.headers.items() if name in {"authorization", "cookie"}}
-        return f"{self.path[-150:]} {told} {body.decode('utf-8', 'replace')[-300:]} {self.headers} {self.path}"
+        reported = {name: value for name, value in self.headers.items() if name in {"authorization", "cookie"}}
+        return f"{self.path[-150:]} {reported} {body.decode('utf-8', 'replace')[-300:]} {self.headers} {self.path}"
 
     def _forward(self, body: bytes) -> None:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.proxy.simulator, timeout=20)) as onward:
@@ -80,9 +80,9 @@ class Handler(BaseHTTPRequestHandler):
             self._learn(json.loads(content))
         self._answer(reply.status, reply.getheader("content-type", "text/html"), content)
 
-    def _learn(self, told: object) -> None:
-        if isinstance(told, dict):
-            self.proxy.seen |= {str(told[name]) for name in SHORT_LIVED if len(str(told.get(name) or "")) >= 16}
+    def _learn(self, reported: object) -> None:
+        if isinstance(reported, dict):
+            self.proxy.seen |= {str(reported[name]) for name in SHORT_LIVED if len(str(reported.get(name) or "")) >= 16}
 
     def _answer(self, status: int, kind: str, content: bytes) -> None:
         with contextlib.suppress(OSError):

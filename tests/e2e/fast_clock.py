@@ -27,7 +27,7 @@ AT_ONCE = 50
 
 @dataclass(slots=True)
 class HurriedWorld(Runtime):
-    """The real clock, put forward whenever told to."""
+    """The real clock, put forward whenever reported to."""
 
     shift: timedelta = field(default=timedelta(0))
 
@@ -72,13 +72,13 @@ class Days:
         app = self.daemon.application
         await run_maintenance(app.maintenance)
         await send_due(app.outbox, app.adapters, AT_ONCE, self.daemon.stop_requested)
-        for verb, books in (
+        for verb, store in (
             (reconcile_due, app.outbox),
             (retract_due, app.outbox),
             (monitor_due, app.monitoring),
             (check_logins_due, app.login_health),
         ):
-            while await verb(books, app.adapters, AT_ONCE) == AT_ONCE:
+            while await verb(store, app.adapters, AT_ONCE) == AT_ONCE:
                 pass
 
     async def _next_need(self) -> datetime:

@@ -1,4 +1,4 @@
-"""What goes wrong on a day, for whom, and how the platforms are told of it."""
+"""What goes wrong on a day, for whom, and how the platforms are alerted to it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def deal(accounts: Sequence[DemoAccount], dice: Random) -> Troubles:
 
 
 def arrange(simulator: Simulator, troubles: Troubles) -> None:
-    """Tell the platforms; of the others' creating calls one reply in twenty is lost."""
+    """Report the platforms; of the others' creating calls one reply in twenty is lost."""
 
     def fault(name: str, endpoint: str, kind: str, nth: object = "every", **facts: object) -> None:
         for account in troubles[name]:

@@ -1,4 +1,4 @@
-"""Strangers who hold connections to an address: most say nothing, some drip. Whoever is closed connects again at once.
+"""Clients that hold connections to an address: most send nothing, some drip. When closed they connect again at once.
 
 A program of its own, `request_flood.py PORT SILENT DRIPPING SECONDS`, so that it takes no time from the test. It
 writes a line when all have connected once, and at the end what it saw, as JSON.
@@ -17,7 +17,7 @@ HEAD = b"POST /callback/wechat/beijing-wechat HTTP/1.1\r\nHost: a\r\nX: "
 
 
 class Flood:
-    """What all the strangers share."""
+    """What all the external posts share."""
 
     def __init__(self, port: int, clients: int) -> None:
         self.port = port

@@ -1,4 +1,4 @@
-"""A server that is not on WeChat's list of addresses: everybody is told which address to add, and where."""
+"""A server that is not on WeChat's list of addresses: everybody is alerted which address to add, and where."""
 
 from zoneinfo import ZoneInfo
 
@@ -20,9 +20,9 @@ def test_f50_the_address_to_add_is_named_everywhere(workspace, simulator):
     assert workspace.start("--once").wait(60) == 1, workspace.log()
     assert set(workspace.states().values()) == {"held"}
     alerts = [alert["message"] for alert in workspace.status()["alerts"] if alert["code"] == "account_paused"]
-    told = [*alerts, workspace.publisher("why", "p@beijing-wechat"), workspace.publisher("doctor", check=1)]
+    reported = [*alerts, workspace.publisher("why", "p@beijing-wechat"), workspace.publisher("doctor", check=1)]
     assert len(alerts) == 2
-    for words in told:
+    for words in reported:
         assert "加入 127.0.0.1" in words
         assert PLACE in words
         assert "{" not in words

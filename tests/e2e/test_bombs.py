@@ -24,7 +24,7 @@ def with_template(name, template):
 def test_f74_a_daemon_goes_on_sending_whatever_it_is_given(workspace, simulator, wait_until):
     """F74, I20: templates that reach out or never end, elements without end, a picture of 77,000 scans, all at once.
 
-    Each is told with its file and line, and what is filed leaves in time meanwhile.
+    Each is reported with its file and line, and what is filed leaves in time meanwhile.
     """
     pages = {f"escape-{number}": text for number, text in enumerate(ESCAPES)}
     pages |= {name.replace(" ", "-"): text for name, text in BOMBS.items()}

@@ -1,4 +1,4 @@
-"""WeChat tells of a publication's end, and the daemon looks at once: real processes, real sockets, both modes."""
+"""WeChat reports a publication's end, and the daemon looks at once: real processes, real sockets, both modes."""
 
 import contextlib
 import hashlib
@@ -47,11 +47,11 @@ TRIES = 3
 """So often WeChat sends a message that is not answered."""
 FLOOD_SECONDS = 60
 SOFT_LIMIT = 1024
-"""Descriptors that systemd gives a service unless it is told otherwise; here with no way to raise them."""
+"""Descriptors that systemd gives a service unless it is reported otherwise; here with no way to raise them."""
 LATEST = 5
 """Seconds after its instant by which a post must have left, whatever calls us."""
 FIRST_POLL = 12
-"""Seconds to the first status read that no message hastens."""
+"""Seconds to the first status read that no message triggers."""
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ def test_the_end_of_a_job_is_read_at_once(workspace, simulator, ear, wait_until,
     assert time.monotonic() - began < FIRST_POLL - 3
     assert asked(simulator) == 2
     assert workspace.log().count('"hastened": 1') == 2
-    told = [entry["status"] for entry in simulator.get("/_sim/log") if entry["kind"] == "callback"]
-    assert told == [200, 200]
+    reported = [entry["status"] for entry in simulator.get("/_sim/log") if entry["kind"] == "callback"]
+    assert reported == [200, 200]
 
 
 @pytest.mark.smoke
@@ -134,7 +134,7 @@ def port_of(ear):
     return int(ear.rpartition(":")[2].partition("/")[0])
 
 
-def tell(ear, account, number):
+def report(ear, account, number):
     """Send a signed message about a job that nobody waits for, as WeChat does; give the seconds until it was heard."""
     words, now = FINISHED.replace("2247500001", str(number)), datetime.now(UTC)
     message = {"plain": plain(words, at=now, nonce=str(number)), "aes": sealed(words, app_id=account, at=now)}
@@ -155,7 +155,7 @@ def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, ear,
         for _ in range(60):
             client = flood.enter_context(socket.create_connection(("127.0.0.1", port_of(ear)), timeout=5))
             client.sendall(b"POST /callback/wechat/beijing-wechat HTTP/1.1\r\n")
-        assert tell(ear, "beijing-wechat", 1) is not None
+        assert report(ear, "beijing-wechat", 1) is not None
         workspace.write_schedule(POST.format(extra=""))
         wait_until(lambda: set(workspace.states().values()) in ({"submitted"}, {"published"}))
     assert "connections_refused" in workspace.log()
@@ -163,7 +163,7 @@ def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, ear,
 
 @contextlib.contextmanager
 def flood(port, silent, dripping, seconds):
-    """Run a flood beside this process; give a function that waits for its end, and tells what it saw."""
+    """Run a flood beside this process; give a function that waits for its end, and reports what it saw."""
     arguments = [Path(__file__).with_name("request_flood.py"), *map(str, (port, silent, dripping, seconds))]
     with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -186,7 +186,7 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, e
     due_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=40)
     workspace.write_schedule(AT_AN_INSTANT.format(at=due_at, to=str(ACCOUNTS).replace("'", '"')))
     wait_until(lambda: len(workspace.states()) == len(ACCOUNTS), 20)
-    quiet = [tell(ear, list(MODES)[number % 2], number) for number in range(1, 6)]
+    quiet = [report(ear, list(MODES)[number % 2], number) for number in range(1, 6)]
     heard, descriptors, numbers = [], [], itertools.count(100)
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (SOFT_LIMIT, SOFT_LIMIT))
     before = cpu_seconds(daemon)
@@ -194,7 +194,7 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, e
         until = time.monotonic() + FLOOD_SECONDS - PATIENCE
         while time.monotonic() < until:
             number = next(numbers)
-            tries = (tell(ear, list(MODES)[number % 2], number) for _ in range(TRIES))
+            tries = (report(ear, list(MODES)[number % 2], number) for _ in range(TRIES))
             heard.append(next(((n, seconds) for n, seconds in enumerate(tries, 1) if seconds is not None), None))
             descriptors.append(len(list(Path(f"/proc/{daemon.pid}/fd").iterdir())))
             threading.Event().wait(0.5)

@@ -98,7 +98,7 @@ def test_an_absence_is_held_without_a_fault_only_where_no_other_call_is_allowed(
 
 @pytest.mark.parametrize(("after", "is_early"), [(2.0, True), (3.2, False)])
 def test_a_call_within_the_wait_that_a_429_asked_for_is_seen(chaos, after, is_early):
-    """The next creating call of an account that was told to wait comes after the wait (F26)."""
+    """The next creating call of an account that was reported to wait comes after the wait (F26)."""
     log = [call(10, kind="reply", status=429), call(10 + after)]
     row = {"state": "held", "reason": "not_published"}
     assert bool(judged(chaos, log=log, row=row).early) is is_early

@@ -14,7 +14,7 @@ from publisher.i18n import LANGUAGES, Messages
 from tests.e2e.day_scenario import END, MORNING, ZONE, Evening, live
 
 ENDED = frozenset({State.FAILED, State.EXPIRED, State.CANCELLED, State.RETRACTED, State.REMOVED})
-TOLD = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
+REPORTED = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 LIVE, UNFOLLOWED = "published", "cancelled original_not_published"
 EXPECTED = {
     "review_passes": {"refund": LIVE, "urgent": LIVE, "news": LIVE, "loan": LIVE, "clear": LIVE},
@@ -65,8 +65,8 @@ def test_whatever_did_not_stay_live_has_an_alert_and_words_to_act_on(evening, la
     """I10: held, failed, expired, removed: each has its alert, its reason and what to do, without a blank left open."""
     narrator = Formatter(messages=Messages(language), timezone=ZONE)
     alerts = {(alert.subject, alert.code): alert for alert in evening.alerts}
-    stopped = [row for row in evening.rows if row.state in TOLD]
-    assert {row.state for row in stopped} == TOLD
+    stopped = [row for row in evening.rows if row.state in REPORTED]
+    assert {row.state for row in stopped} == REPORTED
     for row in stopped:
         alert = alerts[narrator.subject(row), f"{row.state}.{row.reason}"]
         code = f"hold_{row.reason}" if row.state is State.HELD else f"state_{row.state}"
@@ -81,9 +81,9 @@ def test_whatever_did_not_stay_live_has_an_alert_and_words_to_act_on(evening, la
 def test_nothing_was_made_twice_and_what_is_published_is_live(evening):
     """I1, I8, I11: one creation per post and account; live posts and published deliveries are the same ones."""
     assert max(Counter(evening.made).values()) == 1
-    told = {(evening.identities[row.account], row.key.post) for row in evening.rows if row.state is State.PUBLISHED}
+    reported = {(evening.identities[row.account], row.key.post) for row in evening.rows if row.state is State.PUBLISHED}
     lost = {(account.identity, "urgent") for account in evening.troubles["mass_lost"]}
-    assert evening.live == told | lost
+    assert evening.live == reported | lost
 
 
 @pytest.mark.parametrize("trouble", EXPECTED)
@@ -113,13 +113,13 @@ def test_i20_the_others_notice_nothing(evening):
 
 
 def test_f48_f57_what_others_did_on_the_accounts_is_told(evening):
-    """F48, F57: each deleted post is removed, each post by hand told, red where nobody else may post; none else is."""
+    """F48, F57: each deleted post is removed, each external post reported, red where nobody else may post."""
     assert {row.id for row in evening.rows if row.state is State.REMOVED} == evening.removed
-    told = {(alert.code, alert.subject) for alert in evening.alerts if alert.subject.startswith("account:")}
+    reported = {(alert.code, alert.subject) for alert in evening.alerts if alert.subject.startswith("account:")}
     shared = {("external_post", f"account:{account.id}/by-hand") for account in evening.troubles["shared"]}
     alone = {("unauthorized_post", f"account:{account.id}") for account in evening.troubles["exclusive"]}
     stopped = (*evening.troubles["sign_in_gone"], *evening.troubles["captcha"])
-    assert told == shared | alone | {("account_paused", f"account:{account.id}") for account in stopped}
+    assert reported == shared | alone | {("account_paused", f"account:{account.id}") for account in stopped}
 
 
 def test_i16_what_a_person_took_back_is_gone(evening):

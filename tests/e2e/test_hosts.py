@@ -94,7 +94,7 @@ def copies(simulator):
 
 
 def is_done(host, number):
-    """Whether all is live; a person who has looked orders anew what is proven absent on WeChat."""
+    """Whether all is live; a person who has looked orders again what is proven absent on WeChat."""
     states = host.states()
     for absent in (name for name, state in states.items() if state == "held" and name.endswith("wechat")):
         host.publisher("resolve", absent, "resend", "--by", "li", "--reason", "looked, not there")
@@ -102,7 +102,7 @@ def is_done(host, number):
 
 
 def test_two_hosts_share_the_work(hosts, simulator, wait_until):
-    """Whoever takes what, every post goes out once (F80)."""
+    """Anyone who takes what, every post goes out once (F80)."""
     first, second, write = hosts
     daemons = [first.start(), second.start()]
     wait_until(lambda: len(second.status()["daemon"].get("others", ())) == 1)
@@ -155,7 +155,7 @@ def test_f86_a_daemon_outlives_a_database_that_goes_away(hosts, shared, simulato
 
 
 def test_moving_to_postgresql_by_command(workspace, shared, simulator):
-    """A workspace moves by one command, refuses the old books, and goes on with the new ones without a second post."""
+    """A workspace moves by one command, refuses the old database, and goes on with the new one, no post twice."""
     workspace.write_schedule(FEW)
     assert workspace.start("--once").wait(60) == 0, workspace.log()
     for wrong in ("sqlite:///x.db", "postgresql://host:port/x"):
@@ -205,7 +205,7 @@ def work(host, wait_until, number):
 def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
     hosts, simulator, wait_until, server_tools, is_lost
 ):
-    """No host starts on it. Accepted by a person, it waits for every journal; then each post is out once, and told."""
+    """No host starts on it. Accepted by a person, it waits for every journal; then each post is out once."""
     first, second, write = hosts
     furnish(simulator)
     write(FEW)

@@ -30,7 +30,7 @@ def judged(folder: Path, *options: str) -> dict[str, dict[str, object]]:
 def test_every_post_goes_out_once_though_the_daemon_dies_again_and_again(tmp_path):
     """A daemon killed eight times while replies get lost makes no post twice and loses none (F13, F24).
 
-    The log, the books, the journal and the audit agree (I1-I4, I6-I19, I21, I22).
+    The log, the database, the journal and the audit agree (I1-I4, I6-I19, I21, I22).
     """
     found = judged(tmp_path / "run", "--seed", "3", "--deliveries", "60", "--kills", "8", "--lost", "0.1")
     assert {name: one["violations"] for name, one in found.items() if one["verdict"] == "violated"} == {}

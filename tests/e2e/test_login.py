@@ -57,10 +57,10 @@ def consent(address, uid, says):
         form = {name: unescape(value) for name, value in HIDDEN.findall(page.text)}
         assert page.status_code == 200
         assert APP["app_key"] in page.text
-        told = browser.post(
+        reported = browser.post(
             urljoin(address, "/oauth2/authorize"), data={**form, "account": "", "other": uid, "answer": says}
         )
-        ended_on = urljoin(address, told.headers["location"])
+        ended_on = urljoin(address, reported.headers["location"])
         assert browser.get(ended_on).status_code == 200
         return ended_on
 
@@ -89,7 +89,7 @@ def held_secret(office):
 def standing(office):
     """Ask the logins how they are, and give what is said of the account: its line, and its alerts."""
     asked = [ask(office, *command) for command in (("doctor",), ("accounts", "--json"), ("status", "--json"))]
-    accounts, status = (json.loads(told) for told in asked[1:])
+    accounts, status = (json.loads(reported) for reported in asked[1:])
     [row] = [row for row in accounts["accounts"] if row["account"] == ACCOUNT]
     alerts = [alert for alert in status["alerts"] if alert["subject"] == f"login:weibo/{ACCOUNT}"]
     return row, [(alert["code"], alert["message"]) for alert in alerts]
@@ -110,9 +110,9 @@ def state_of_post(office):
 
 def ask(office, *arguments):
     """Run a command in this process, and give what it printed."""
-    with redirect_stdout(StringIO()) as told:
+    with redirect_stdout(StringIO()) as reported:
         run_command(["-C", str(office.folder), *arguments])
-    return told.getvalue()
+    return reported.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ def test_consent_becomes_a_token_that_works_and_that_no_file_shows(office, simul
     ids=["wrong uid", "denied", "another request's answer", "code that nobody gave"],
 )
 def test_what_is_not_this_accounts_consent_changes_nothing(office, uid, says, paste, words):
-    """F38: somebody else's token, a refusal, a stale or made-up answer: told in words, and the store is as before."""
+    """F38: another's token, a refusal, a stale or made-up answer: explained, and the store is as before."""
     before = (office.folder / "var" / "vault.json").read_bytes()
     assert words in log_in(office, uid, says=says, paste=paste, code=1)
     assert (office.folder / "var" / "vault.json").read_bytes() == before
 
 
 def test_f43_days_run_out_with_four_warnings_and_signing_in_again_ends_the_trouble(office, simulator):
-    """F43: people are told at 14, 7, 3 and 1 days, then that the sign-in is refused; a new consent clears it all."""
+    """F43: people are alerted at 14, 7, 3 and 1 days, then that the login is refused; a new consent clears it all."""
     log_in(office, UID)
     seen = []
     for left, days in [(30, None), (14.5, None), (13.5, "14"), (13, "14"), (6.5, "7"), (2.5, "3"), (0.5, "1")]:

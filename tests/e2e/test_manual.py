@@ -67,7 +67,7 @@ def test_what_people_post_by_hand_is_verified(workspace, simulator, wait_until):
 
 
 def test_a_word_without_a_post_is_found_out(workspace, simulator, wait_until):
-    """Reported but not there: people are told, and the one task stands."""
+    """Reported but not there: people are alerted, and the one task stands."""
     let_people_post(workspace, "beijing")
     workspace.write_schedule(POST.format(id="p", at='"asap"', to='["beijing-weibo"]'))
     workspace.start()

@@ -1,4 +1,4 @@
-"""A long text on Tieba: several floors, one delivery, whatever dies between them."""
+"""A long text on Tieba: several parts, one delivery, whatever dies between them."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ summary = "退款原路退回，不用转账。"
 """
 # Its instant is fixed: the words name the minute, and a preview may come in the next one.
 LONG = POST.format(at=datetime.now(UTC), body="\n\n".join(f"其{number}，{SENTENCE * 9}" for number in range(1, 11)))
-THREADS, FLOORS = "/_sim/posts", "/_sim/posts?floors=1"
+THREADS, PARTS = "/_sim/posts", "/_sim/posts?floors=1"
 
 
 def sha256(text):
@@ -47,7 +47,7 @@ def delivery_of(workspace):
 
 
 def creations(simulator):
-    """Name what was made, as the simulator wrote it down: threads, and floors with their thread."""
+    """Name what was made, as the simulator wrote it down: threads, and parts with their thread."""
     acts = [entry for entry in simulator.get("/_sim/log") if entry["kind"] == "act" and entry["post_id"]]
     return [(entry["post_id"], entry.get("thread")) for entry in acts]
 
@@ -58,7 +58,7 @@ def previewed(workspace):
 
 
 def received(simulator):
-    return [item["text"] for item in simulator.get(FLOORS)]
+    return [item["text"] for item in simulator.get(PARTS)]
 
 
 @pytest.mark.smoke
@@ -101,7 +101,7 @@ def leave(folder, workspace, simulator, began):
     account = {"id": "beijing-tieba", "platform": "tieba", "identity": "beijing-tieba", "login": "tieba/beijing-tieba"}
     documents = {
         "log.jsonl": simulator.get("/_sim/log"),
-        "posts.json": simulator.get(FLOORS),
+        "posts.json": simulator.get(PARTS),
         "status.json": workspace.status(),
         "settings.json": {
             "environment": "drill",
@@ -128,7 +128,7 @@ def leave(folder, workspace, simulator, began):
 
 
 def test_the_checker_judges_the_calls_of_all_floors(workspace, simulator, tmp_path):
-    """I1, I3, I4, I6, I7, I13: nothing is violated; and a floor whose intent is missing is seen (I3)."""
+    """I1, I3, I4, I6, I7, I13: nothing is violated; and a part whose intent is missing is seen (I3)."""
     began = datetime.now(UTC)
     workspace.write_schedule(LONG)
     assert workspace.start("--once").wait(60) == 0, workspace.log()
@@ -139,8 +139,8 @@ def test_the_checker_judges_the_calls_of_all_floors(workspace, simulator, tmp_pa
     found = {one["id"]: one["verdict"] for one in json.loads(done.stdout)["invariants"]}
     assert done.returncode == 0, done.stdout
     assert {found[name] for name in ("I1", "I3", "I4", "I6", "I7", "I13")} == {"kept"}
-    with closing(sqlite3.connect(run / "publisher.db")) as books, books:
-        assert books.execute("DELETE FROM attempt WHERE part = 2").rowcount == 1
+    with closing(sqlite3.connect(run / "publisher.db")) as connection, connection:
+        assert connection.execute("DELETE FROM attempt WHERE part = 2").rowcount == 1
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     [intents] = [one for one in json.loads(done.stdout)["invariants"] if one["id"] == "I3"]
     assert "a call without an attempt" in {one["what"] for one in intents["violations"]}
@@ -150,7 +150,7 @@ def test_the_checker_judges_the_calls_of_all_floors(workspace, simulator, tmp_pa
     "point",
     [
         "reconcile.before_commit:kill@1",  # the thread is seen, and not yet written down
-        "claim.after_commit:kill@2",  # the thread is booked, its first floor only claimed
+        "claim.after_commit:kill@2",  # the thread is booked, its first part only claimed
         "http.mid_body:kill@2",
         "http.after_reply:kill@2",
         "outcome.after_commit:kill@2",
@@ -164,7 +164,7 @@ def test_a_death_between_two_floors_doubles_none_and_loses_none(workspace, simul
     shown = previewed(workspace)
     assert workspace.start("--once").wait(60) in {0, 1}, workspace.log()
     delivery = delivery_of(workspace)
-    if point.startswith("http.mid_body"):  # the floor never came to be, and Tieba is never asked twice
+    if point.startswith("http.mid_body"):  # the part never came to be, and Tieba is never asked twice
         assert (delivery["state"], delivery["reason"]) == ("held", "not_published"), workspace.publisher("why", "long")
         assert "第 2 层，共 3 层" in workspace.publisher("why", "long")
         workspace.publisher("resolve", "long@beijing-tieba", "resend", "--by", "li", "--reason", "看过，没有")
@@ -187,9 +187,9 @@ def test_half_a_text_is_a_persons_to_decide(workspace, simulator):
     assert delivery["floors"] == {"live": 1, "total": 3}
     workspace.publisher("cancel", "long", "--by", "li", "--reason", "不发了")
     assert delivery_of(workspace)["state"] == "held"
-    told = [alert["code"] for alert in workspace.status()["alerts"]]
-    assert "held.incomplete" in told
+    reported = [alert["code"] for alert in workspace.status()["alerts"]]
+    assert "held.incomplete" in reported
     workspace.publisher("retract", "long", "--by", "li", "--reason", "删掉")
     assert workspace.start("--once").wait(60) == 0, workspace.log()
     assert delivery_of(workspace)["state"] == "retracted"
-    assert [item["visible"] for item in simulator.get(FLOORS)] == [False]
+    assert [item["visible"] for item in simulator.get(PARTS)] == [False]

@@ -18,12 +18,14 @@ def test_a_preview_goes_to_one_person_and_makes_no_post(workspace, simulator):
     """The platform is asked to show it, the audit knows who ordered it; then the post itself goes out, once."""
     workspace.write_schedule(POST.format(extra=""))
     where = ("--account", "beijing-wechat")
-    told = workspace.publisher("preview", "p", *where, "--to", "wx-lisi", "--by", "李", "--json")
-    assert [item["account"] for item in json.loads(told)["renditions"]] == ["beijing-wechat"]
+    reported = workspace.publisher("preview", "p", *where, "--to", "wx-lisi", "--by", "李", "--json")
+    assert [item["account"] for item in json.loads(reported)["renditions"]] == ["beijing-wechat"]
     assert len(calls(simulator, "/cgi-bin/message/mass/preview")) == 1
     assert simulator.get("/_sim/posts") == []
-    with sqlite3.connect(workspace.folder / "var" / "publisher.db") as books:
-        [entry] = books.execute("SELECT name, subject, detail FROM audit WHERE event = 'preview_requested'").fetchall()
+    with sqlite3.connect(workspace.folder / "var" / "publisher.db") as connection:
+        [entry] = connection.execute(
+            "SELECT name, subject, detail FROM audit WHERE event = 'preview_requested'"
+        ).fetchall()
     assert entry[:2] == ("李", "p@beijing-wechat")
     assert "wx-lisi" in entry[2]
     assert workspace.start("--once").wait(60) == 0, workspace.log()

@@ -250,7 +250,7 @@ def test_f24_lost_replies_are_found_and_not_repeated(workspace, simulator):
 
 
 def test_f77_a_lost_mass_send_that_is_to_be_taken_down_goes_to_a_person(workspace, simulator, wait_until):
-    """F77: no list shows a mass send, so it is held; told to take it down by hand, a person says when it is done."""
+    """F77: no list shows a mass send, so it is held; a person takes it down and says when it is done."""
     file = workspace.folder / "publisher.toml"
     text = file.read_text("utf-8")
     file.write_text(text.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'), "utf-8")

@@ -103,20 +103,23 @@ def test_secrets_are_changed_and_sealed_anew_while_posts_go_out(workspace, wait_
 
 def canaries(city, platform, mark="right"):
     """Give credentials whose every secret part cannot be taken for anything else."""
-    told = f"{mark}-{city}-{platform}"
+    reported = f"{mark}-{city}-{platform}"
     return {
         "weibo": {
             "app_key": f"10000000{len(city):02}",
-            "app_secret": f"canaryAppSecret-{told}",
-            "access_token": f"2.00canaryToken.{told}",
+            "app_secret": f"canaryAppSecret-{reported}",
+            "access_token": f"2.00canaryToken.{reported}",
         },
         "wechat": {
             "app_id": f"{city}-{platform}",
-            "app_secret": f"canaryWxSecret-{told}",
+            "app_secret": f"canaryWxSecret-{reported}",
             "callback_token": f"canaryCb{mark}{city}"[:32],
             "encoding_aes_key": f"canaryAes{mark}{city}".ljust(43, "K"),
         },
-        "tieba": {"BDUSS": f"canaryBduss~{told}~".ljust(192, "d"), "STOKEN": f"canaryStoken~{told}".ljust(64, "s")},
+        "tieba": {
+            "BDUSS": f"canaryBduss~{reported}~".ljust(192, "d"),
+            "STOKEN": f"canaryStoken~{reported}".ljust(64, "s"),
+        },
     }[platform]
 
 
@@ -130,7 +133,7 @@ def hidden(secrets):
 
 
 @pytest.fixture
-def told(workspace, simulator, wait_until):
+def reported(workspace, simulator, wait_until):
     """Give what all commands have said, by command; the workspace's platforms stand behind a proxy that may echo."""
     with proxy_to(simulator.port) as proxy:
         file = workspace.folder / "publisher.toml"
@@ -141,10 +144,10 @@ def told(workspace, simulator, wait_until):
             platform = name.split("-")[1]
             simulator.post("/_sim/accounts", {"platform": platform, "account": name, "secret": fields})
         into_the_vault(workspace, secrets, PUBLISHER_VAULT_KEY=VAULT_KEY)
-        yield Told(workspace, proxy, secrets, wait_until)
+        yield Reported(workspace, proxy, secrets, wait_until)
 
 
-class Told:
+class Reported:
     def __init__(self, workspace, proxy, secrets, wait_until):
         self.workspace, self.proxy, self.secrets, self.wait_until = workspace, proxy, secrets, wait_until
         self.said = {}
@@ -171,7 +174,7 @@ class Told:
         return states and states <= {"published", "held", "failed"}
 
     def ask_everything(self):
-        """Give every command that tells something."""
+        """Give every command that reports something."""
         folder = self.workspace.folder
         self.ask_in_words()
         for command in (
@@ -202,58 +205,60 @@ class Told:
         return {str(path): path.read_bytes() for path in files} | self.said
 
 
-def test_i19_no_byte_of_a_secret_is_left_anywhere(told):
+def test_i19_no_byte_of_a_secret_is_left_anywhere(reported):
     """I19: whatever platforms repeat or refuse, and however publisher dies: no file, log or word has any of it."""
-    workspace, wrong = told.workspace, {}
+    workspace, wrong = reported.workspace, {}
     (workspace.folder / "schedule.toml").write_text("")
-    assert told.live_on("forward", "first", lambda: told.is_settled("first")) == 0
+    assert reported.live_on("forward", "first", lambda: reported.is_settled("first")) == 0
     failpoints = {"killed": "http.after_body:kill@2", "raised": "http.after_body:raise@1,token.after_refresh:raise@1"}
     for post, points in failpoints.items():
-        ended = told.live_on("forward", post, lambda post=post: told.is_settled(post), PUBLISHER_FAILPOINTS=points)
+        ended = reported.live_on(
+            "forward", post, lambda post=post: reported.is_settled(post), PUBLISHER_FAILPOINTS=points
+        )
         assert ended == (-signal.SIGKILL if post == "killed" else 0)
     for answers in ("page", "words", "nothing"):
-        told.live_on(answers, answers, lambda answers=answers: told.proxy.answered.count(answers) >= 4)
-        told.proxy.answers = answers
-        told.run("doctor")
-        told.run("login", "beijing-weibo", given="code=0123456789abcdef\n")
-        told.proxy.answers = "forward"
-    assert "words" in told.run("status", "--json")[1]
+        reported.live_on(answers, answers, lambda answers=answers: reported.proxy.answered.count(answers) >= 4)
+        reported.proxy.answers = answers
+        reported.run("doctor")
+        reported.run("login", "beijing-weibo", given="code=0123456789abcdef\n")
+        reported.proxy.answers = "forward"
+    assert "words" in reported.run("status", "--json")[1]
     for city, platform in LOGINS:
         name = f"{city}-{platform}"
         wrong[name] = canaries(city, platform, "wrong")
-        told.run("secret", "set", name, given=json.dumps(wrong[name]))
-        told.run("secret", "set", f"{name}-broken", given=json.dumps(wrong[name])[:-1])
-        told.run("resume", name, "--by", "王")
-    told.live_on("forward", "refused", lambda: "wechat_40125" in workspace.log())
-    told.run("secret", "rotate")
-    told.ask_everything()
+        reported.run("secret", "set", name, given=json.dumps(wrong[name]))
+        reported.run("secret", "set", f"{name}-broken", given=json.dumps(wrong[name])[:-1])
+        reported.run("resume", name, "--by", "王")
+    reported.live_on("forward", "refused", lambda: "wechat_40125" in workspace.log())
+    reported.run("secret", "rotate")
+    reported.ask_everything()
     workspace.environment["PUBLISHER_LANG"] = "en"
-    told.ask_in_words()
+    reported.ask_in_words()
     settings = workspace.folder / "publisher.toml"
     settings.write_text(settings.read_text("utf-8").replace("http://127.0.0.1", "https://127.0.0.1"), "utf-8")
-    told.run("doctor")
-    told.live_on("forward", "untrusted", lambda: "tls_failed" in workspace.log())
-    secrets = {**hidden(told.secrets), **{f"wrong {name}": value for name, value in hidden(wrong).items()}}
-    secrets |= {f"token {token[:6]}": token for token in told.proxy.seen} | {"vault key": VAULT_KEY}
-    assert len(told.proxy.seen) >= 2
-    assert leaks(told.everything(), secrets) == []
+    reported.run("doctor")
+    reported.live_on("forward", "untrusted", lambda: "tls_failed" in workspace.log())
+    secrets = {**hidden(reported.secrets), **{f"wrong {name}": value for name, value in hidden(wrong).items()}}
+    secrets |= {f"token {token[:6]}": token for token in reported.proxy.seen} | {"vault key": VAULT_KEY}
+    assert len(reported.proxy.seen) >= 2
+    assert leaks(reported.everything(), secrets) == []
 
 
 @pytest.mark.parametrize(
     "address",
     ["{}@127.0.0.1:1/db", "{}@127.0.0.1:port/db", pytest.param("{}@@127.0.0.1:1/db", marks=pytest.mark.smoke)],
 )
-def test_i19_the_password_of_the_database_is_not_told(told, address):
-    """I19: a server that does not answer and an address that cannot be read are told without the password in it."""
-    (told.workspace.folder / "schedule.toml").write_text("")
+def test_i19_the_password_of_the_database_is_not_told(reported, address):
+    """I19: a server that does not answer and an address that cannot be read are reported without the password in it."""
+    (reported.workspace.folder / "schedule.toml").write_text("")
     url = "postgresql://publisher:" + address.format(DATABASE if "@@" in address else quote(DATABASE, safe=""))
     url = url.replace("@@", "@rest-of-the-canary@")
-    assert told.run("move-database", url, "--by", "li")[0] != 0
-    settings = told.workspace.folder / "publisher.toml"
+    assert reported.run("move-database", url, "--by", "li")[0] != 0
+    settings = reported.workspace.folder / "publisher.toml"
     settings.write_text(f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8")
     for command in (["status"], ["doctor"], ["run", "--once"], ["check"], ["audit", "verify"], ["backup", "x"]):
-        assert told.run(*command)[0] != 0 or command == ["check"]
-    assert leaks(told.said, {"password": DATABASE, "rest": "rest-of-the-canary"}) == []
+        assert reported.run(*command)[0] != 0 or command == ["check"]
+    assert leaks(reported.said, {"password": DATABASE, "rest": "rest-of-the-canary"}) == []
 
 
 @pytest.mark.parametrize("spell", [str, quote, lambda value: value.encode().hex(), lambda value: f"x{value[:120]}"])

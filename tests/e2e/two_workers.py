@@ -1,4 +1,4 @@
-"""One process among several that speak for one WeChat login; it reads the account each time it is told to.
+"""One process among several that speak for one WeChat login; it reads the account each time it is reported to.
 
 Arguments: the database's URL, the platform's address, the AppID. Prints what each read brought.
 """

@@ -31,21 +31,21 @@ async def puzzled(open_desk, *names, reason="bad_response"):
     return desk, fake, adapters
 
 
-async def told(desk):
-    return [alert.code for alert in await Queries(desk.books).alerts()]
+async def reported(desk):
+    return [alert.code for alert in await Queries(desk.store).alerts()]
 
 
 async def scopes(desk):
-    return [pause.scope for pause in await Queries(desk.books).pauses()]
+    return [pause.scope for pause in await Queries(desk.store).pauses()]
 
 
 async def test_f58_answers_of_a_new_shape_stop_the_platform(open_desk):
-    """F58: after so many in a row no further call is made there; people are told once."""
+    """F58: after so many in a row no further call is made there; people are alerted once."""
     desk, fake, adapters = await puzzled(open_desk)
     await enqueue_posts(desk.post_store, make_post("q", NAMES, START_TIME))
     await beat(desk, adapters)
     assert len(fake.calls) == FAILURE_THRESHOLD
-    assert (await scopes(desk), await told(desk)) == ([SCOPE], ["circuit_breaker_open"])
+    assert (await scopes(desk), await reported(desk)) == ([SCOPE], ["circuit_breaker_open"])
 
 
 @pytest.mark.parametrize("reason", ["timeout", "reset", "server_error"])
@@ -67,7 +67,7 @@ async def test_f58_one_answer_that_is_understood_begins_the_count_anew(open_desk
 
 
 class Probed(FakeAdapter):
-    """A platform whose probe answers as told."""
+    """A platform whose probe answers as reported."""
 
     health = Healthy()
 
@@ -78,7 +78,7 @@ class Probed(FakeAdapter):
 async def test_f58_a_good_probe_ends_the_stop_and_not_before_its_time(open_desk, world):
     """F58: a probe is made after the rest; a bad one is repeated, a good one lets calls go again."""
     desk, _fake, adapters = await puzzled(open_desk)
-    checkups, probed = LoginHealthStore(desk.books), Probed(now=world.now)
+    checkups, probed = LoginHealthStore(desk.store), Probed(now=world.now)
     probes = dict.fromkeys(adapters, probed)
     assert await check_logins_due(checkups, probes, 10) == 0
     probed.health = Unknown(reason="bad_response")
@@ -87,13 +87,13 @@ async def test_f58_a_good_probe_ends_the_stop_and_not_before_its_time(open_desk,
         assert await check_logins_due(checkups, probes, 10) == FAILURE_THRESHOLD
         assert await scopes(desk) == expected
         probed.health = Healthy()
-    assert "circuit_breaker_open" not in await told(desk)
+    assert "circuit_breaker_open" not in await reported(desk)
 
 
 async def test_f58_the_next_answer_of_that_shape_stops_it_again(open_desk, world):
     """F58: one call is what it costs to learn that nothing has got better."""
     desk, fake, adapters = await puzzled(open_desk)
-    await OperatorActions(desk.books).resume(SCOPE, named_person("li"))
+    await OperatorActions(desk.store).resume(SCOPE, named_person("li"))
     fake.script.append(Unknown(reason="bad_response"))
     await enqueue_posts(desk.post_store, make_post("q", [NAMES[0]], START_TIME))
     await run_maintenance(desk.maintenance)
@@ -105,9 +105,9 @@ async def test_f58_the_next_answer_of_that_shape_stops_it_again(open_desk, world
 async def test_f58_what_a_person_has_paused_no_probe_resumes(open_desk, world):
     """F58: only the stop that was made by itself ends by itself."""
     desk, _fake, adapters = await puzzled(open_desk, "a")
-    await OperatorActions(desk.books).pause(SCOPE, named_person("li"), "a drill")
+    await OperatorActions(desk.store).pause(SCOPE, named_person("li"), "a drill")
     world.advance_time(2 * OPEN_DURATION)
-    await check_logins_due(LoginHealthStore(desk.books), adapters, 10)
+    await check_logins_due(LoginHealthStore(desk.store), adapters, 10)
     assert await scopes(desk) == [SCOPE]
 
 
@@ -125,8 +125,8 @@ async def test_an_answer_that_is_not_read_is_told_until_the_doubt_ends(open_desk
     fake.script.append(lambda parcel: fake.lose_reply(parcel) and Unknown(reason=reason))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await beat(desk, adapters)
-    assert await told(desk) == [alert]
+    assert await reported(desk) == [alert]
     for _ in range(10):
         world.advance_time(timedelta(seconds=30))
         await beat(desk, adapters)
-    assert (await told(desk), len(fake.calls)) == ([], 1)
+    assert (await reported(desk), len(fake.calls)) == ([], 1)

@@ -1,4 +1,4 @@
-"""The machine's clock is set, while a daemon runs or before it starts: what is told, and what does not happen."""
+"""The machine's clock is set, while a daemon runs or before it starts: what is reported, and what does not happen."""
 
 import asyncio
 from dataclasses import replace
@@ -34,8 +34,8 @@ HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
 
-async def told(books):
-    return [(alert.code, *alert.facts.values()) for alert in await Queries(books).alerts()]
+async def reported(store):
+    return [(alert.code, *alert.facts.values()) for alert in await Queries(store).alerts()]
 
 
 def confirm(world):
@@ -46,50 +46,50 @@ def confirm(world):
     ("jump", "code"), [(-HOUR, "clock_jumped_back"), (HOUR, "clock_jumped_ahead")], ids=["F60", "F61"]
 )
 async def test_a_clock_that_is_set_is_told(open_desk, world, jump, code):
-    """F60, F61: more than two seconds are told, once; less is what clocks do."""
+    """F60, F61: more than two seconds are reported, once; less is what clocks do."""
     desk = await open_desk()
-    system_alerts = SystemAlerts(desk.books)
+    system_alerts = SystemAlerts(desk.store)
     for by, expected in ((timedelta(seconds=1), []), (jump, [(code, "worker-1", f"{3600 + jump // HOUR}")])):
         world.jump_clock(by)
         await update_system_alerts(system_alerts)
         await update_system_alerts(system_alerts)
-        assert await told(desk.books) == expected
+        assert await reported(desk.store) == expected
 
 
 async def test_people_are_alerted_while_the_clock_stays_in_doubt(open_desk, world):
     """F60, F61: after ten seconds, with what the platforms' clocks say where that is known; until it is confirmed."""
     desk = await open_desk()
-    system_alerts = SystemAlerts(desk.books)
+    system_alerts = SystemAlerts(desk.store)
     world.jump_clock(HOUR)
     await update_system_alerts(system_alerts)
     jumped = ("clock_jumped_ahead", "worker-1", "3600")
     for seconds, expected in ((9, [jumped]), (2, [jumped, ("clock_unconfirmed", "worker-1")])):
         world.advance_time(timedelta(seconds=seconds))
         await update_system_alerts(system_alerts)
-        assert sorted(await told(desk.books)) == sorted(expected)
+        assert sorted(await reported(desk.store)) == sorted(expected)
     world.check_server_date("Wed, 25 Nov 2026 01:00:11 GMT", world.monotonic())
     await update_system_alerts(system_alerts)
     await update_system_alerts(system_alerts)
-    assert sorted(await told(desk.books)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
+    assert sorted(await reported(desk.store)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
     for date, apart in (("01:00:06", 3600), ("00:30:11", 5400)):  # a platform some seconds behind; a clock set on
         world.check_server_date(f"Wed, 25 Nov 2026 {date} GMT", world.monotonic())
         await update_system_alerts(system_alerts)
-        assert sorted(await told(desk.books)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
+        assert sorted(await reported(desk.store)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
     confirm(world)
     await update_system_alerts(system_alerts)
-    assert await told(desk.books) == [jumped]
+    assert await reported(desk.store) == [jumped]
 
 
 async def test_an_alert_of_the_life_before_ends_when_the_clock_is_confirmed(open_desk, world):
-    """Whoever starts next closes what its predecessor left open."""
+    """Anyone who starts next closes what its predecessor left open."""
     desk = await open_desk()
     world.mark_clock_unconfirmed()
     world.advance_time(CLOCK_ALERT_DELAY)
-    await update_system_alerts(SystemAlerts(desk.books))
-    assert [code for code, *_ in await told(desk.books)] == ["clock_unconfirmed"]
+    await update_system_alerts(SystemAlerts(desk.store))
+    assert [code for code, *_ in await reported(desk.store)] == ["clock_unconfirmed"]
     confirm(world)
-    await update_system_alerts(SystemAlerts(desk.books))
-    assert await told(desk.books) == []
+    await update_system_alerts(SystemAlerts(desk.store))
+    assert await reported(desk.store) == []
 
 
 async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_desk, world):
@@ -132,7 +132,7 @@ async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_go
     parcel = await desk.outbox.record_intent(lease)
     world.jump_clock(-HOUR)
     assert await may_start_call(desk.outbox, parcel)
-    await OperatorActions(desk.books).pause("all", named_person("li"), "drill")
+    await OperatorActions(desk.store).pause("all", named_person("li"), "drill")
     assert not await may_start_call(desk.outbox, parcel)
 
 
@@ -154,7 +154,7 @@ async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, wor
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.record_intent(lease)
     world.jump_clock(jump)
-    world.advance_time(desk.books.timing("b").lease_timeout)
+    world.advance_time(desk.store.timing("b").lease_timeout)
     assert await desk.maintenance.expire_leases() == 1
 
 
@@ -178,7 +178,7 @@ async def test_f15_a_round_on_its_way_does_not_end_the_lease_of_a_call_just_anno
 
 
 async def test_f60_a_late_result_leaves_the_next_lease_in_hand(open_desk, world):
-    """F60: whoever settles under a lost lease does not take the present one from under the clock that never jumps."""
+    """F60: who records under a lost lease does not end the present lease of the monotonic clock."""
     desk, _fake, lost = await outlived(open_desk, world)
     await desk.maintenance.expire_leases()
     world.advance_time(CRASH_RETRY_SPREAD)
@@ -190,7 +190,7 @@ async def test_f60_a_late_result_leaves_the_next_lease_in_hand(open_desk, world)
 
 
 async def test_f60_a_lease_of_nobody_here_runs_by_the_wall_clock(open_desk, world):
-    """F60: what another worker has in hand is judged as before."""
+    """F60: what another worker has leased is judged as before."""
     mine, other = await open_desk(worker="mine"), await open_desk(worker="other")
     await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
@@ -311,7 +311,7 @@ async def test_f61_a_doubt_that_people_gave_up_after_a_clock_was_ahead_is_read_s
     await run_on(desk, adapters, world, minutes=12)
     world.jump_clock(-8 * HOUR)
     confirm(world)
-    await OperatorActions(desk.books).cancel_post("p", named_person("li"), "test")
+    await OperatorActions(desk.store).cancel_post("p", named_person("li"), "test")
     await run_on(desk, adapters, world, minutes=3)
     assert (await state_of(desk)).state is State.CANCELLED
 
@@ -415,7 +415,7 @@ async def test_nothing_is_sent_or_expires_by_a_clock_in_doubt(open_desk, world, 
     if not is_noticed:
         world.mark_clock_unconfirmed()
     await run_on(desk, adapters, world, minutes=2)
-    states = {delivery.state for delivery in await Queries(desk.books).deliveries()}
+    states = {delivery.state for delivery in await Queries(desk.store).deliveries()}
     assert (fake.calls, states) == ([], {State.PENDING})
     world.jump_clock(-jump)
     confirm(world)
@@ -449,7 +449,7 @@ async def test_f61_other_hosts_leases_are_left_alone_by_a_clock_in_doubt(open_de
 
 
 async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
-    """F61: the rule for late posts applies to what was filed before: too late is not sent, and told."""
+    """F61: the rule for late posts applies to what was filed before: too late is not sent, and reported."""
     desk, fake, adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + HOUR))
     world.jump_clock(6 * HOUR)
@@ -457,7 +457,7 @@ async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
     await run_maintenance(desk.maintenance)
     await send_due(desk.outbox, adapters, 10, asyncio.Event())
     await run_maintenance(desk.maintenance)
-    [delivery] = await Queries(desk.books).deliveries(PostId("p"))
+    [delivery] = await Queries(desk.store).deliveries(PostId("p"))
     assert (delivery.state, fake.calls) == (State.EXPIRED, [])
 
 
@@ -490,7 +490,7 @@ async def test_f26_i15_a_limit_met_in_doubt_keeps_back_the_other_reads_of_its_lo
     """F26, I15: no other delivery of the login is read, though the limit cannot be dated yet."""
     desk, fake, adapters = await doubted(open_desk, world)
     world.jump_clock(HOUR)
-    desk.books.record_undated_limit("fake/a", 30 * MINUTE, is_for_reads=True)
+    desk.store.record_undated_limit("fake/a", 30 * MINUTE, is_for_reads=True)
     fake.findings.append(Unknown(reason="unreadable"))
     await run_on(desk, adapters, world, minutes=29)
     assert fake.findings
@@ -521,7 +521,7 @@ async def test_f61_waits_that_only_a_wrong_clock_can_have_written_are_cut(open_d
             insert(PAUSE).values(scope="platform:fake", at=far, by="sender", reason=RESPONSES_UNREADABLE)
         )
 
-    await desk.books.database.write(write)
+    await desk.store.database.write(write)
     world.mark_clock_unconfirmed()
     confirm(world)
     await desk.maintenance.correct_timestamps()
@@ -537,14 +537,14 @@ async def test_f61_waits_that_only_a_wrong_clock_can_have_written_are_cut(open_d
         ]
 
     now = world.now()
-    assert await desk.books.database.read(read) == [now + 24 * HOUR] * 5 + [now] * 3
+    assert await desk.store.database.read(read) == [now + 24 * HOUR] * 5 + [now] * 3
 
 
 async def test_f61_an_alert_dated_in_the_future_silences_no_later_one(open_desk, world):
-    """F61: what was told by a clock that was ahead is told again."""
+    """F61: what was reported by a clock that was ahead is reported again."""
     desk = await open_desk()
     for at in (world.now() + YEAR_AHEAD, world.now(), world.now()):
-        await desk.books.database.write(
+        await desk.store.database.write(
             lambda unit, at=at: raise_alert_hourly(unit, at, "log_lines_dropped", {"number": "1"})
         )
-    assert await told(desk.books) == [("log_lines_dropped", "1")] * 2
+    assert await reported(desk.store) == [("log_lines_dropped", "1")] * 2

@@ -53,9 +53,9 @@ def test_a_reply_confirms_the_clock_within_the_tolerance(doubting, apart, took, 
 
 
 @pytest.mark.parametrize("told", ["", "soon", "Fri, 31 Dec 9999 23:59:59 -2359"])
-def test_a_date_that_is_none_says_nothing(doubting, told):
+def test_a_date_that_is_none_says_nothing(doubting, reported):
     """What cannot be read neither confirms nor contradicts."""
-    doubting.check_server_date(told, doubting.monotonic())
+    doubting.check_server_date(reported, doubting.monotonic())
     assert (doubting.is_clock_confirmed(), doubting.server_clock_offset) == (False, None)
 
 
@@ -104,7 +104,7 @@ def test_a_process_stopped_between_two_readings_takes_them_again():
 
 
 async def test_f60_a_clock_that_is_set_back_lets_nobody_sleep_on():
-    """F60: whoever waits for an instant waits no longer than it was away."""
+    """F60: anyone who waits for an instant waits no longer than it was away."""
 
     class Shifted(Runtime):
         back = timedelta(0)
@@ -122,14 +122,14 @@ async def test_f60_a_clock_that_is_set_back_lets_nobody_sleep_on():
 class Telling(FakeAdapter):
     """An adapter whose probe hears what time it is at its platform: an answer without a date says nothing."""
 
-    def __init__(self, world, tells=None):
+    def __init__(self, world, reports=None):
         super().__init__(now=world.now)
-        self.world, self.tells, self.probes = world, tells, 0
+        self.world, self.reports, self.probes = world, reports, 0
 
     async def check_health(self):
         self.probes += 1
-        if self.tells is not None:
-            self.world.check_server_date(date(self.world.now() + self.tells), self.world.monotonic())
+        if self.reports is not None:
+            self.world.check_server_date(date(self.world.now() + self.reports), self.world.monotonic())
         return Healthy()
 
 
@@ -145,7 +145,7 @@ async def check_of(open_desk, world, *names, **adapters):
     """Give a check over these accounts; those without an adapter of their own hear of no date."""
     desk = await open_desk(*(make_policy(name) for name in names))
     every = {AccountId(name): adapters.get(name) or Telling(world) for name in names}
-    orders, checkups = OperatorActions(desk.books), LoginHealthStore(desk.books)
+    orders, checkups = OperatorActions(desk.store), LoginHealthStore(desk.store)
     return ClockCheck(login_health=checkups, operator_actions=orders, adapters=every), desk
 
 
@@ -194,7 +194,7 @@ async def test_a_platform_that_contradicts_confirms_nothing(open_desk, doubting)
         assert not await check.confirm()
     assert (check.adapters["a"].probes, doubting.server_clock_offset) == (1, 60 * SECOND)
     doubting.jump_clock(-60 * SECOND)
-    check.adapters["a"].tells = timedelta(0)
+    check.adapters["a"].reports = timedelta(0)
     assert await check.confirm()
 
 
@@ -203,7 +203,7 @@ async def test_a_person_confirms_the_clock_as_it_stands(open_desk, doubting):
     check, desk = await check_of(open_desk, doubting, "a")
     assert not await check.confirm()
     doubting.advance_time(SECOND)
-    assert await OperatorActions(desk.books).confirm_clock(named_person("li")) == doubting.read_clocks()
+    assert await OperatorActions(desk.store).confirm_clock(named_person("li")) == doubting.read_clocks()
     assert await check.confirm()
     doubting.jump_clock(60 * SECOND)
     assert not await check.confirm()
@@ -213,12 +213,12 @@ async def test_a_persons_word_from_before_the_doubt_counts_no_more(open_desk, wo
     """It was given for the clock as it was then; a word of an earlier boot is none either."""
     check, desk = await check_of(open_desk, world, "a")
     world.advance_time(60 * SECOND)
-    await OperatorActions(desk.books).confirm_clock(named_person("li"))
+    await OperatorActions(desk.store).confirm_clock(named_person("li"))
     world.advance_time(SECOND)
     world.mark_clock_unconfirmed()
     assert not await check.confirm()
     world.clock += 60 * SECOND
-    await OperatorActions(desk.books).confirm_clock(named_person("li"))
+    await OperatorActions(desk.store).confirm_clock(named_person("li"))
     world.clock -= 120 * SECOND  # as after a start of the machine: the count of its seconds began again
     world.mark_clock_unconfirmed()
     assert not await check.confirm()
@@ -230,7 +230,7 @@ async def test_accounts_that_nobody_posts_on_are_not_asked(open_desk, doubting):
         open_desk, doubting, "a", "b", a=Telling(doubting, timedelta(0)), b=Telling(doubting, timedelta(0))
     )
     for account, mode in (("a", Mode.OFF), ("b", Mode.ASSISTED)):
-        await ModeOverrides(desk.books).set_override(AccountId(account), mode, named_person("li"), "quiet")
+        await ModeOverrides(desk.store).set_override(AccountId(account), mode, named_person("li"), "quiet")
     assert await check.confirm()
     assert (check.adapters["a"].probes, check.adapters["b"].probes) == (0, 1)
 
@@ -239,7 +239,7 @@ async def write_rest(desk, login, until):
     def write(unit):
         extend_cooldowns(unit, [Cooldown(login=login, reads_cooldown_until=until)], START_TIME)
 
-    await desk.books.database.write(write)
+    await desk.store.database.write(write)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from publisher.engine.concurrency import gather_logged, run_bounded
 
 async def test_the_first_portion_is_worked_on_before_the_second_is_taken():
     """Of very many things the first are begun while the others are still waiting to be taken, and all are done."""
-    left, done, told = list(range(7)), [], []
+    left, done, reported = list(range(7)), [], []
 
     async def take(room):
-        told.append(("take", room, len(done)))
+        reported.append(("take", room, len(done)))
         taken, left[:] = left[:room], left[room:]
         return taken
 
@@ -23,7 +23,7 @@ async def test_the_first_portion_is_worked_on_before_the_second_is_taken():
 
     assert await run_bounded(take, work, 5, "failed", batch_size=2) == 7
     assert sorted(done) == list(range(7))
-    assert told[:3] == [("take", 2, 0), ("take", 2, 2), ("take", 2, 4)]
+    assert reported[:3] == [("take", 2, 0), ("take", 2, 2), ("take", 2, 4)]
 
 
 @pytest.mark.parametrize("portion", [None, 3])

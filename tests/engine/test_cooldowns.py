@@ -74,13 +74,13 @@ class Day:
         self.desk, self.platforms = desk, platforms
         self.adapters = {"a": platforms["one"], "b": platforms["one"], "c": platforms["two"]}
         self.monitoring, self.checkups, self.orders = (
-            Monitoring(desk.books),
-            LoginHealthStore(desk.books),
-            OperatorActions(desk.books),
+            Monitoring(desk.store),
+            LoginHealthStore(desk.store),
+            OperatorActions(desk.store),
         )
 
     async def file(self, post, *accounts):
-        await enqueue_posts(self.desk.post_store, make_post(post, accounts, self.desk.books.runtime.now()))
+        await enqueue_posts(self.desk.post_store, make_post(post, accounts, self.desk.store.runtime.now()))
 
     async def work(self):
         await run_maintenance(self.desk.maintenance)
@@ -92,7 +92,7 @@ class Day:
 
     async def state(self, post, account):
         [found] = [
-            item for item in await Queries(self.desk.books).deliveries(post=PostId(post)) if item.account == account
+            item for item in await Queries(self.desk.store).deliveries(post=PostId(post)) if item.account == account
         ]
         return found
 
@@ -103,17 +103,17 @@ async def day(open_desk):
     desk = await open_desk(make_policy("a", login="one"), make_policy("b", login="one"), make_policy("c", login="two"))
     platforms = {}
     for name in ("one", "two"):
-        platforms[name] = Strict(now=desk.books.runtime.now)
+        platforms[name] = Strict(now=desk.store.runtime.now)
         platforms[name].limited, platforms[name].asked = "", []
     made = Day(desk, platforms)
     await made.file("live", "b", "c")
     await made.work()
-    desk.books.runtime.advance_time(PROBE_INTERVAL)  # every read of what is live has become due
+    desk.store.runtime.advance_time(PROBE_INTERVAL)  # every read of what is live has become due
     platforms["one"].script.append(platforms["one"].lose_reply)
     await made.file("doubted", "a")
     await run_maintenance(desk.maintenance)
     await send_due(desk.outbox, made.adapters, 10, asyncio.Event())
-    desk.books.runtime.advance_time(MINUTE)
+    desk.store.runtime.advance_time(MINUTE)
     return made
 
 
@@ -161,7 +161,7 @@ async def test_f26_a_limited_look_is_no_absence_and_its_delivery_waits(day, worl
         "rate_limited",
         world.now() + REST,
     )
-    story = await Queries(day.desk.books).delivery_history(doubted)
+    story = await Queries(day.desk.store).delivery_history(doubted)
     assert [type(look.result) for look in story.readbacks] == [RateLimited]
 
 
@@ -208,7 +208,7 @@ async def test_a_rest_only_ever_grows_longer(day, world):
     now, login = world.now(), "fake/one"
 
     def write(unit):
-        start_post_cooldown(day.desk.books, unit, login, now + HOUR, now)
+        start_post_cooldown(day.desk.store, unit, login, now + HOUR, now)
         longer = Cooldown(
             login=login,
             cooldown_until=now,
@@ -219,11 +219,11 @@ async def test_a_rest_only_ever_grows_longer(day, world):
         extend_cooldowns(unit, [longer], now)
         extend_cooldowns(unit, [Cooldown(login=login)], now)
 
-    await day.desk.books.database.write(write)
+    await day.desk.store.database.write(write)
     assert await rests_of(day, "one") == (now + HOUR, now + 2 * HOUR, now + HOUR, now + MINUTE)
 
 
 async def rests_of(day, login):
     query = select(LOGIN).where(LOGIN.c.id == f"fake/{login}")
-    row = await day.desk.books.database.read(lambda connection: connection.execute(query).one())
+    row = await day.desk.store.database.read(lambda connection: connection.execute(query).one())
     return row.cooldown_until, row.routine_cooldown_until, row.parts_cooldown_until, row.reads_cooldown_until

@@ -71,15 +71,15 @@ def broken(times):
 async def test_i10_a_beat_that_fails_every_time_is_an_alert_until_it_works(tmp_path, world):
     """I10: after three failures in a row, one alert however many follow; it says since when, and ends by itself."""
     async with daemon_of(tmp_path, world) as daemon:
-        board, plan, told = daemon.application.queries, broken(5), []
+        board, plan, reported = daemon.application.queries, broken(5), []
         since = world.now().isoformat()
         for _ in range(6):
             await daemon.run_job(plan_job(plan))
             world.advance_time(timedelta(minutes=1))
-            told.append(await alerts(board))
-            if told[-1]:
+            reported.append(await alerts(board))
+            if reported[-1]:
                 assert (await board.alerts())[0].facts["since"] == since
-    assert told == [[], [], *[[("job_failing", "plan", "3")]] * 3, []]
+    assert reported == [[], [], *[[("job_failing", "plan", "3")]] * 3, []]
 
 
 async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world, monkeypatch):
@@ -210,9 +210,9 @@ async def test_f86_an_outage_of_the_database_is_no_failure_of_the_beats(tmp_path
 
 
 async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_desk, world):
-    """A daemon that was started again with the mistake mended closes what its predecessor left."""
+    """A daemon that was started again with the mistake repaired closes what its predecessor left."""
     desk = await open_desk(make_policy("a"))
-    first, second, queries = JobRunner(desk.books), JobRunner(desk.books), Queries(desk.books)
+    first, second, queries = JobRunner(desk.store), JobRunner(desk.store), Queries(desk.store)
     plan = broken(3)
     for _ in range(3):
         await first.run("plan", plan(), event="job_failed")
@@ -224,7 +224,7 @@ async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_desk
 async def test_an_alert_that_cannot_be_written_is_written_later(open_desk, world):
     """Writing it may fail as well: the daemon goes on, and the next failure tries again."""
     desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.books), Queries(desk.books), broken(4)
+    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), broken(4)
 
     def refuse(_connection, _cursor, statement, *_facts):
         if "INTO alert" in statement:
@@ -242,7 +242,7 @@ async def test_an_alert_that_cannot_be_written_is_written_later(open_desk, world
 
 
 class Odd(FakeAdapter):
-    """A platform that answers what the watch stumbles over, until it is mended."""
+    """A platform that answers what the watch stumbles over, until it is repaired."""
 
     is_odd = True
 
@@ -257,10 +257,10 @@ class Odd(FakeAdapter):
     ("job", "failure"), [("monitor_account", "monitor_failed"), ("check_login", "login_check_failed")]
 )
 async def test_i10_a_watch_or_probe_that_fails_every_time_names_its_account(open_desk, world, job, failure):
-    """I10, I20: one account's watch or probe that always fails is told of; the other account's goes on; it ends."""
+    """I10, I20: one account's watch or probe that always fails is alerted to; the other account's goes on; it ends."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
-    odd, fake, queries = Odd(now=world.now), FakeAdapter(now=world.now), Queries(desk.books)
-    adapters, monitoring, checkups = {"a": odd, "b": fake}, Monitoring(desk.books), LoginHealthStore(desk.books)
+    odd, fake, queries = Odd(now=world.now), FakeAdapter(now=world.now), Queries(desk.store)
+    adapters, monitoring, checkups = {"a": odd, "b": fake}, Monitoring(desk.store), LoginHealthStore(desk.store)
 
     async def take_turns(times):
         for _ in range(times):
@@ -282,14 +282,14 @@ async def test_i10_a_watch_or_probe_that_fails_every_time_names_its_account(open
 
 
 async def test_the_alerts_of_an_account_end_when_it_is_handed_over(open_desk, world):
-    """Nobody watches an account that has left: what was told of that ends with it."""
+    """Nobody watches an account that has left: what was alerted to that ends with it."""
     desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.books), Queries(desk.books), broken(6)
+    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), broken(6)
     for job in ("monitor_account", "check_login"):
         for _ in range(3):
             await jobs.run(job, plan(), event="monitor_failed", account=AccountId("a"))
     assert len(await board.alerts()) == 2
-    await Offboarding(desk.books).finish(AccountId("a"), LoginId("one"), named_person("王"), is_shared=False)
+    await Offboarding(desk.store).finish(AccountId("a"), LoginId("one"), named_person("王"), is_shared=False)
     assert await board.alerts() == []
 
 
@@ -299,7 +299,7 @@ async def test_the_alerts_of_an_account_end_when_it_is_handed_over(open_desk, wo
 async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_beat(
     tmp_path, world, monkeypatch, verb, inner
 ):
-    """I10: what a mistake does to each delivery is told like a beat that fails, though beats between find no work."""
+    """I10: a bug that fails each delivery is reported like a failing job, though runs between find no work."""
     module = {
         "send": publisher.engine.sender,
         "reconcile": publisher.engine.reconciler,
@@ -357,7 +357,7 @@ async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, wo
 async def test_i10_a_job_without_work_for_an_hour_after_its_failures_is_over(open_desk, world):
     """I10: nothing to do proves nothing, but an alert does not stand for ever where nothing comes any more."""
     desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.books), Queries(desk.books), broken(3)
+    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), broken(3)
 
     async def idle():
         return 0
@@ -375,7 +375,7 @@ async def test_i10_a_job_without_work_for_an_hour_after_its_failures_is_over(ope
 async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_desk, world, job):
     """I10: nobody watches or probes an account that is off; an alert about another account stands."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
-    board, monitoring, checkups = Queries(desk.books), Monitoring(desk.books), LoginHealthStore(desk.books)
+    board, monitoring, checkups = Queries(desk.store), Monitoring(desk.store), LoginHealthStore(desk.store)
     odd = Odd(now=world.now)
 
     async def take_turn():
@@ -388,10 +388,10 @@ async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_des
     for _ in range(FAILURES_BEFORE_ALERT):
         await take_turn()
     assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
-    await ModeOverrides(desk.books).set_override(AccountId("a"), Mode.OFF, named_person("王"), "closed")
+    await ModeOverrides(desk.store).set_override(AccountId("a"), Mode.OFF, named_person("王"), "closed")
     await take_turn()
     assert {alert.facts["account"] for alert in await board.alerts()} == {"b"}
-    await ModeOverrides(desk.books).set_override(AccountId("a"), None, named_person("王"), "open again")
+    await ModeOverrides(desk.store).set_override(AccountId("a"), None, named_person("王"), "open again")
     for _ in range(FAILURES_BEFORE_ALERT):
         await take_turn()
     assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
@@ -399,14 +399,14 @@ async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_des
 
 async def test_i10_watching_the_file_is_begun_again_and_its_alert_ends(tmp_path, world, monkeypatch):
     """I10: watching that fails again and again is an alert; once it works, the alert ends, and changes are noticed."""
-    told = []
+    reported = []
     async with daemon_of(tmp_path, world) as daemon:
 
         async def watch(*paths, **options):
-            told.append(await alerts(daemon.application.queries))
-            if len(told) <= FAILURES_BEFORE_ALERT:
+            reported.append(await alerts(daemon.application.queries))
+            if len(reported) <= FAILURES_BEFORE_ALERT:
                 raise FileNotFoundError
-            if len(told) == FAILURES_BEFORE_ALERT + 2:
+            if len(reported) == FAILURES_BEFORE_ALERT + 2:
                 daemon.stop_requested.set()
             async for changes in awatch(*paths, **options):
                 yield changes
@@ -416,4 +416,4 @@ async def test_i10_watching_the_file_is_begun_again_and_its_alert_ends(tmp_path,
         monkeypatch.setattr(publisher.daemon, "FILE_WATCH_TIMEOUT_SECONDS", 0.1)
         async with asyncio.timeout(20):
             await watch_file_until_stopped(daemon)
-    assert told == [[], [], [], [("job_failing", "watch_schedule_file", "3")], []]
+    assert reported == [[], [], [], [("job_failing", "watch_schedule_file", "3")], []]

@@ -77,7 +77,7 @@ async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(op
     adapters = {AccountId(name): Named(now=world.now) for name in HANGING} | {AccountId("a"): good}
     await enqueue_posts(desk.post_store, make_post("brief", HANGING, START_TIME))
     await desk.maintenance.promote_due()
-    queries, stopping = Queries(desk.books), asyncio.Event()
+    queries, stopping = Queries(desk.store), asyncio.Event()
     delivering = asyncio.create_task(send_due(desk.outbox, adapters, 300, stopping))
     async with asyncio.timeout(30):
         await asyncio.gather(*(adapters[AccountId(name)].called.wait() for name in HANGING))

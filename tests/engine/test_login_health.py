@@ -1,4 +1,4 @@
-"""Logins are probed, and people are told in time, once for each thing they must act on."""
+"""Logins are probed, and people are alerted in time, once for each thing they must act on."""
 
 from collections import deque
 from dataclasses import replace
@@ -29,12 +29,12 @@ class Patient(FakeAdapter):
 
 async def surgery(open_desk, *answers, accounts=("a",), login="one"):
     desk = await open_desk(*(make_policy(name, login=login) for name in accounts))
-    patient = Patient(now=desk.books.runtime.now)
+    patient = Patient(now=desk.store.runtime.now)
     patient.answers = deque(answers)
-    return LoginHealthStore(desk.books), dict.fromkeys(desk.books.policies, patient), Queries(desk.books)
+    return LoginHealthStore(desk.store), dict.fromkeys(desk.store.policies, patient), Queries(desk.store)
 
 
-async def told(queries):
+async def reported(queries):
     return [(alert.code, alert.facts.get("days")) for alert in await queries.alerts()]
 
 
@@ -80,7 +80,7 @@ async def test_credentials_that_end_are_told_at_14_7_3_and_1_days(open_desk, wor
     seen = []
     for _ in range(20 * 4):
         await check_logins_due(checkups, adapters, 10)
-        alerts = await told(queries)
+        alerts = await reported(queries)
         assert len(alerts) <= 1
         if alerts and alerts != seen[-1:]:
             seen += alerts
@@ -103,10 +103,10 @@ async def test_the_mode_in_force_says_who_is_probed(open_desk, settled, ordered,
     """What people ordered at run time counts, not what the settings still say."""
     terms = make_policy("a")
     desk = await open_desk(replace(terms, account=replace(terms.account, mode=settled)))
-    await ModeOverrides(desk.books).set_override(AccountId("a"), ordered, named_person("li"), "test")
-    checkups = LoginHealthStore(desk.books)
+    await ModeOverrides(desk.store).set_override(AccountId("a"), ordered, named_person("li"), "test")
+    checkups = LoginHealthStore(desk.store)
     assert [account.id for account in await checkups.claim_due_probes(10)] == (["a"] if is_asked else [])
     [checkup] = await checkups.list_accounts()
     assert checkup.mode is ordered
-    watched = await Monitoring(desk.books).claim_due_accounts(10)
+    watched = await Monitoring(desk.store).claim_due_accounts(10)
     assert list(watched) == ([] if ordered is Mode.OFF else ["a"])

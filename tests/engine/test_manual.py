@@ -40,14 +40,14 @@ def settled_as(mode):
 
 
 class Scene:
-    """One account, the books, and a platform on which a person can post."""
+    """One account, the database, and a platform on which a person can post."""
 
     def __init__(self, desk, world):
         self.desk, self.world = desk, world
         self.fake = FakeAdapter(now=world.now)
         self.adapters = {A: ManualPostingAdapter(inner=self.fake, now=world.now)}
-        self.queries, self.tasks = Queries(desk.books), ManualTasks(desk.books)
-        self.modes, self.orders = ModeOverrides(desk.books), OperatorActions(desk.books)
+        self.queries, self.tasks = Queries(desk.store), ManualTasks(desk.store)
+        self.modes, self.orders = ModeOverrides(desk.store), OperatorActions(desk.store)
 
     async def beat(self):
         """Let every stage have its turn once."""
@@ -79,9 +79,9 @@ class Scene:
         return self.fake.add_post(replace(parcel, rendered=replace(parcel.rendered, text=words)))
 
     async def parcel(self):
-        """Give the last attempt's parcel without taking a turn to read, as others on the same books would notice."""
-        books, delivery = self.desk.books, await self.now()
-        return await books.database.read(lambda connection: last_requests(books, connection, [delivery])[0])
+        """Return the last attempt's request without claiming a read, as others on the same database would notice."""
+        store, delivery = self.desk.store, await self.now()
+        return await store.database.read(lambda connection: last_requests(store, connection, [delivery])[0])
 
     async def report(self):
         await self.tasks.record_report((await self.now()).id, URL, LI)
@@ -97,7 +97,7 @@ async def scene(open_desk, world):
 
 
 async def test_a_due_post_becomes_one_task_and_no_call(scene):
-    """The task waits with the very words; nothing is sent however long it waits, and people are told."""
+    """The task waits with the very words; nothing is sent however long it waits, and people are alerted."""
     assert [item.delivery.key.post for item in await scene.tasks.list_open()] == ["p"]
     await scene.run_on(minutes=180, step=timedelta(minutes=10))
     assert ((await scene.now()).state, (await scene.now()).attempts) == (State.SUBMITTED, 1)
@@ -116,7 +116,7 @@ async def test_a_report_is_verified_by_reading(scene):
 
 
 async def test_a_word_alone_is_no_proof(scene):
-    """Reported but not there, it stays one open task; people are told after the settle time, not before."""
+    """Reported but not there, it stays one open task; people are alerted after the settle time, not before."""
     await scene.report()
     await scene.run_on(minutes=9)
     assert await scene.alerts() == set()
@@ -153,7 +153,7 @@ class Blind(FakeAdapter):
 
 
 async def test_what_cannot_be_read_waits_for_two_people(scene):
-    """It stays submitted, people are told why, and two of them may say that it is live."""
+    """It stays submitted, people are alerted why, and two of them may say that it is live."""
     blind = Blind(now=scene.world.now)
     scene.adapters = {A: ManualPostingAdapter(inner=blind, now=scene.world.now)}
     await scene.report()
@@ -184,12 +184,12 @@ async def test_f26_a_limited_look_leaves_a_task_open(scene):
 
 async def test_open_tasks_are_called_to_mind_twice_and_then_held(scene):
     """At half time, half an hour before the end, and at the end a person must rule; no review's two hours."""
-    told = {}
+    reported = {}
     for _ in range(24 * 6):
         await scene.run_on(minutes=10, step=timedelta(minutes=10))
         for code in await scene.alerts():
-            told.setdefault(code, scene.world.now() - START_TIME)
-    minutes = {code: round(when / timedelta(minutes=1)) for code, when in told.items()}
+            reported.setdefault(code, scene.world.now() - START_TIME)
+    minutes = {code: round(when / timedelta(minutes=1)) for code, when in reported.items()}
     assert minutes == {
         "manual_task_waiting": 10,
         "manual_task_half_time": 720,
@@ -228,7 +228,7 @@ async def test_a_task_is_taken_down_once_it_is_found(scene):
 
 
 async def test_a_task_to_be_taken_down_ends_by_a_persons_word_only(scene):
-    """Lists cannot show that a person will not post any more; whoever had it in hand must say so."""
+    """Lists cannot show that a person will not post any more; anyone who had it leased must say so."""
     await scene.orders.retract(PostId("p"), None, LI, "wrong")
     await scene.run_on(minutes=60)
     assert (await scene.now()).state is State.RETRACTING
@@ -292,7 +292,7 @@ async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_de
 
 
 async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_desk, world):
-    """Lost posts are told of."""
+    """Lost posts are alerted to."""
     scene = Scene(await open_desk(settled_as(Mode.API)), world)
     await scene.switch(Mode.OFF)
     await enqueue_posts(
@@ -338,7 +338,7 @@ async def test_f44_what_people_posted_spends_no_quota(open_desk, world):
     await scene.switch(Mode.API)
     await enqueue_posts(scene.desk.post_store, make_post("q", ["a"], START_TIME, expires_at=DAY))
     await scene.run_on(minutes=2)
-    [checkup] = await LoginHealthStore(scene.desk.books).list_accounts()
+    [checkup] = await LoginHealthStore(scene.desk.store).list_accounts()
     assert (len(scene.fake.calls), checkup.quota_left) == (1, 0)
 
 

@@ -47,28 +47,28 @@ async def live(open_desk, *, is_exclusive=False):
     """Give a desk with one post live on one account, and the platform."""
     terms = make_policy("a")
     desk = await open_desk(replace(terms, account=replace(terms.account, is_exclusive=is_exclusive)))
-    fake = FakeAdapter(now=desk.books.runtime.now)
-    adapters = dict.fromkeys(desk.books.policies, fake)
+    fake = FakeAdapter(now=desk.store.runtime.now)
+    adapters = dict.fromkeys(desk.store.policies, fake)
     await publish(desk, adapters, "p")
-    return desk, fake, adapters, Monitoring(desk.books)
+    return desk, fake, adapters, Monitoring(desk.store)
 
 
 async def publish(desk, adapters, post):
-    await enqueue_posts(desk.post_store, make_post(post, ["a"], desk.books.runtime.now()))
+    await enqueue_posts(desk.post_store, make_post(post, ["a"], desk.store.runtime.now()))
     await run_maintenance(desk.maintenance)
     await send_due(desk.outbox, adapters, 50, asyncio.Event())
 
 
-def stranger(number, at):
+def external_post(number, at):
     return ObservedPost(remote_id=f"s{number}", url=f"https://fake.example/s{number}", published_at=at, text="转发微博")
 
 
 async def codes(desk):
-    return [alert.code for alert in await Queries(desk.books).alerts()]
+    return [alert.code for alert in await Queries(desk.store).alerts()]
 
 
 async def state(desk, post="p"):
-    [delivery] = await Queries(desk.books).deliveries(post=PostId(post))
+    [delivery] = await Queries(desk.store).deliveries(post=PostId(post))
     return delivery.state
 
 
@@ -102,7 +102,7 @@ async def test_f48_a_post_taken_down_by_others_is_told_after_two_looks(open_desk
     world.advance_time(HOUR)
     await monitor_due(monitoring, adapters, 10)
     del fake.posts["1"]
-    fake.external_posts.append(stranger(0, START_TIME - HOUR))
+    fake.external_posts.append(external_post(0, START_TIME - HOUR))
     world.advance_time(HOUR)
     await monitor_due(monitoring, adapters, 10)
     assert await state(desk) is State.PUBLISHED
@@ -167,35 +167,37 @@ async def test_f48_two_reads_that_say_gone_are_believed(open_desk, world, betwee
 
 
 @pytest.mark.parametrize("tells", [True, False])
-async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_missing(open_desk, world, tells):
+async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_missing(open_desk, world, reports):
     """F48: what the list does not reach back to is noticed where figures leave out what is gone, and nowhere else."""
     terms = make_policy("a")
-    desk = await open_desk(replace(terms, capabilities=replace(terms.capabilities, has_deletions_in_metrics=tells)))
-    brief = Brief(now=desk.books.runtime.now)
-    adapters, monitoring = dict.fromkeys(desk.books.policies, brief), Monitoring(desk.books)
+    desk = await open_desk(replace(terms, capabilities=replace(terms.capabilities, has_deletions_in_metrics=reports)))
+    brief = Brief(now=desk.store.runtime.now)
+    adapters, monitoring = dict.fromkeys(desk.store.policies, brief), Monitoring(desk.store)
     await publish(desk, adapters, "p")
     await publish(desk, adapters, "q")
-    brief.external_posts += [stranger(number, START_TIME + number * timedelta(minutes=5)) for number in range(5, 0, -1)]
+    brief.external_posts += [
+        external_post(number, START_TIME + number * timedelta(minutes=5)) for number in range(5, 0, -1)
+    ]
     for _ in range(3):
         world.advance_time(HOUR)
         await monitor_due(monitoring, adapters, 10)
-    assert await state(desk) is (State.REMOVED if tells else State.PUBLISHED)
+    assert await state(desk) is (State.REMOVED if reports else State.PUBLISHED)
     assert await state(desk, "q") is State.PUBLISHED
 
 
 async def test_a_live_post_read_with_its_number_counts_as_verified(open_desk, world):
-    """The silence clock of an account starts anew when a read shows our own words, not when the platform says done."""
+    """The silence clock of an account starts again when a read shows our own words, not when the platform says done."""
     desk, _fake, adapters, monitoring = await live(open_desk)
-    assert [item.verified_at for item in await Queries(desk.books).deliveries()] == [None]
+    assert [item.verified_at for item in await Queries(desk.store).deliveries()] == [None]
     world.advance_time(HOUR)
     await monitor_due(monitoring, adapters, 10)
-    assert [item.verified_at for item in await Queries(desk.books).deliveries()] == [START_TIME + HOUR]
+    assert [item.verified_at for item in await Queries(desk.store).deliveries()] == [START_TIME + HOUR]
 
 
 async def test_a_post_that_a_look_still_finds_stays_published(open_desk, world):
     """A list that leaves a post out proves nothing while the post itself is found."""
     desk, fake, adapters, monitoring = await live(open_desk)
-    fake.external_posts.append(stranger(0, START_TIME - HOUR))
+    fake.external_posts.append(external_post(0, START_TIME - HOUR))
     held = fake.posts.pop("1")
     for _ in range(3):
         world.advance_time(HOUR)
@@ -206,9 +208,9 @@ async def test_a_post_that_a_look_still_finds_stays_published(open_desk, world):
 
 
 async def test_what_was_there_before_us_is_history(open_desk, world):
-    """The first read of an account tells nobody of old posts."""
+    """The first read of an account reports nobody of old posts."""
     desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
-    fake.external_posts += [stranger(number, START_TIME - number * HOUR) for number in range(20)]
+    fake.external_posts += [external_post(number, START_TIME - number * HOUR) for number in range(20)]
     for _ in range(3):
         world.advance_time(HOUR)
         await monitor_due(monitoring, adapters, 10)
@@ -220,24 +222,24 @@ async def test_f57_a_post_nobody_here_made_is_told_once(open_desk, world, is_exc
     """F57, I11: one alert for all that one read shows, red on an account of ours alone; nothing is deleted."""
     desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=is_exclusive)
     await monitor_due(monitoring, adapters, 10)
-    fake.external_posts += [stranger(1, START_TIME + HOUR / 2), stranger(2, START_TIME + HOUR / 3)]
+    fake.external_posts += [external_post(1, START_TIME + HOUR / 2), external_post(2, START_TIME + HOUR / 3)]
     for _ in range(3):
         world.advance_time(HOUR)
         await monitor_due(monitoring, adapters, 10)
-    [alert] = await Queries(desk.books).alerts()
+    [alert] = await Queries(desk.store).alerts()
     assert (alert.code, alert.facts["number"], alert.facts["url"]) == (code, "2", "https://fake.example/s1")
     assert len(fake.external_posts) == 2
 
 
 async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_desk, world):
-    """F53, F57: a repeated entry is one stranger, one history and one post of ours; the read does not fail."""
+    """F53, F57: a repeated entry is one external post, one history and one post of ours; the read does not fail."""
     desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
-    fake.external_posts += [stranger(0, START_TIME - HOUR)] * 2
+    fake.external_posts += [external_post(0, START_TIME - HOUR)] * 2
     await monitor_due(monitoring, adapters, 10)
-    fake.external_posts += [stranger(1, START_TIME + HOUR / 2)] * 2
+    fake.external_posts += [external_post(1, START_TIME + HOUR / 2)] * 2
     world.advance_time(HOUR)
     assert await monitor_due(monitoring, adapters, 10) == 1
-    [alert] = await Queries(desk.books).alerts()
+    [alert] = await Queries(desk.store).alerts()
     assert (alert.code, alert.facts["number"]) == ("unauthorized_post", "1")
     assert await state(desk) is State.PUBLISHED
 
@@ -246,7 +248,7 @@ async def test_an_old_post_that_comes_into_sight_is_history(open_desk, world):
     """When a newer one goes, or an old one is pinned, what was there before us is no break-in."""
     desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
     await monitor_due(monitoring, adapters, 10)
-    fake.external_posts.append(stranger(1, START_TIME - 60 * 24 * HOUR))
+    fake.external_posts.append(external_post(1, START_TIME - 60 * 24 * HOUR))
     world.advance_time(HOUR)
     await monitor_due(monitoring, adapters, 10)
     assert await codes(desk) == []
@@ -258,7 +260,7 @@ async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_tha
     for number in range(12):
         world.advance_time(HOUR)
         await publish(desk, adapters, f"p{number}")
-    pinned = stranger(0, START_TIME - 60 * 24 * HOUR)
+    pinned = external_post(0, START_TIME - 60 * 24 * HOUR)
     newest = {key: fake.posts[key] for key in list(fake.posts)[-4:]}
     watched = Watched(now=fake.now, posts=newest, published_at=fake.published_at, external_posts=[pinned])
     watched.asked = []
@@ -290,10 +292,10 @@ async def test_an_address_that_is_told_late_is_kept(open_desk):
     without = Published(receipt=Receipt(remote_id="mass-1", url="", published_at=START_TIME))
     adapters["a"].script.append(without)
     await publish(desk, adapters, "q")
-    found = {item.key.post: item for item in await Queries(desk.books).deliveries()}
-    told = {item.id: Reach(reads=1, url="https://fake.example/late") for item in found.values()}
-    await monitoring.record_metrics(told)
-    after = {item.key.post: item for item in await Queries(desk.books).deliveries()}
+    found = {item.key.post: item for item in await Queries(desk.store).deliveries()}
+    reported = {item.id: Reach(reads=1, url="https://fake.example/late") for item in found.values()}
+    await monitoring.record_metrics(reported)
+    after = {item.key.post: item for item in await Queries(desk.store).deliveries()}
     assert after["p"] == found["p"]
     assert (after["q"].receipt.url, after["q"].version) == ("https://fake.example/late", found["q"].version)
     assert [reading.reach.reads for reading in await monitoring.metrics_series()] == [1, 1]

@@ -55,7 +55,7 @@ async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(ope
     await enqueue_posts(desk.post_store, brief, *posts)
     await beat(desk, adapters)
     await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=1))
-    queries = Queries(desk.books)
+    queries = Queries(desk.store)
     assert {item.state for item in await queries.deliveries(account="a")} == {State.PUBLISHED}
     assert [parcel.intended_at - START_TIME for parcel in up.calls[1:]] == [
         number * timedelta(minutes=20) for number in range(6)
@@ -85,13 +85,13 @@ async def pile_up(desk, count):
         values = ["'p' || n" if name == "post" else f"delivery.{name}" for name in columns]
         unit.connection.exec_driver_sql(COPY.format(count=count, columns=", ".join(columns), values=", ".join(values)))
 
-    await desk.books.database.write(operation)
+    await desk.store.database.write(operation)
 
 
 async def test_f88_a_backlog_costs_no_memory_and_what_is_urgent_goes_first(open_desk, world):
     """F88: claims take what fits at once, however much waits; an urgent post overtakes all of it."""
     desk, fake, _adapters = await stage(open_desk, *(f"a{number}" for number in range(10)))
-    names = sorted(desk.books.policies)
+    names = sorted(desk.store.policies)
     await enqueue_posts(desk.post_store, make_post("p", names, START_TIME, expires_at=START_TIME + 999 * HOUR))
     await desk.maintenance.promote_due()
     await pile_up(desk, BACKLOG // 10)
@@ -104,7 +104,7 @@ async def test_f88_a_backlog_costs_no_memory_and_what_is_urgent_goes_first(open_
     assert len(leases) == 10
     assert peak < 2_000_000
     posts = {lease.delivery: lease.account for lease in leases}
-    taken = [item for item in await Queries(desk.books).deliveries() if item.id in posts]
+    taken = [item for item in await Queries(desk.store).deliveries() if item.id in posts]
     assert Counter(item.key.post for item in taken)["red"] == 3
     assert fake.calls == []
 
@@ -119,7 +119,7 @@ async def test_f88_a_backlog_drains_to_its_end(open_desk, world):
     await pile_up(desk, 60)
     await send_due(desk.outbox, adapters, 50, asyncio.Event())
     assert Counter(parcel.account for parcel in fake.calls) == {"a": 61, "b": 61, "c": 61}
-    assert set(await Queries(desk.books).count_by_state()) == {State.PUBLISHED}
+    assert set(await Queries(desk.store).count_by_state()) == {State.PUBLISHED}
 
 
 def memory():
@@ -153,7 +153,7 @@ async def test_f92_beats_leave_nothing_behind(open_desk, world):
             world.advance_time(timedelta(seconds=30))
 
     await live_on(60)
-    await fill_threads(desk.books.database)
+    await fill_threads(desk.store.database)
     before = handles()
     tracemalloc.start()
     await live_on(20)
@@ -163,7 +163,7 @@ async def test_f92_beats_leave_nothing_behind(open_desk, world):
     tracemalloc.stop()
     assert handles() == before
     assert last - first < 200_000
-    assert desk.books.leases == {}
+    assert desk.store.leases == {}
 
 
 class Exhausted(FakeAdapter):
@@ -180,5 +180,5 @@ async def test_f17_a_call_that_runs_out_of_memory_is_a_doubt(open_desk, world):
     exhausted = Exhausted(now=world.now)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await run_on(desk, {"a": exhausted}, world, minutes=5)
-    [delivery] = await Queries(desk.books).deliveries(PostId("p"))
+    [delivery] = await Queries(desk.store).deliveries(PostId("p"))
     assert (delivery.state, len(exhausted.posts)) == (State.PUBLISHED, 1)

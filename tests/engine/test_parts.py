@@ -1,4 +1,4 @@
-"""A text of several floors on its way: with a platform that behaves, with one that does not, and by hand."""
+"""A text of several parts on its way: with a platform that behaves, with one that does not, and by hand."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -36,10 +36,10 @@ ME = "tb.1.beijing"
 
 
 async def stage(open_desk, *, can_resend=True, mode=Mode.API):
-    """Give a desk with one account that carries floors, and its platform."""
+    """Give a desk with one account that carries parts, and its platform."""
     terms = make_policy("a", capabilities=replace(TEST_CAPABILITIES, max_extra_parts=4, can_resend=can_resend))
     desk = await open_desk(replace(terms, account=replace(terms.account, mode=mode)))
-    fake = FakeAdapter(now=desk.books.runtime.now, capabilities=terms.capabilities)
+    fake = FakeAdapter(now=desk.store.runtime.now, capabilities=terms.capabilities)
     return desk, fake, {A: fake}
 
 
@@ -56,7 +56,7 @@ def wanted(total=3):
 
 
 async def test_floors_go_out_one_after_the_other(open_desk, world):
-    """All of it is published as one delivery, each floor once and in its order."""
+    """All of it is published as one delivery, each part once and in its order."""
     desk, fake, adapters = await stage(open_desk)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
     await run_on(desk, adapters, world, minutes=5)
@@ -66,7 +66,7 @@ async def test_floors_go_out_one_after_the_other(open_desk, world):
 
 
 async def test_f24_a_floor_whose_reply_is_lost_is_found_again(open_desk, world):
-    """Neither the post nor the floor is sent a second time."""
+    """Neither the post nor the part is sent a second time."""
     desk, fake, adapters = await stage(open_desk)
     fake.script.extend([fake.lose_reply, fake.lose_reply, Busy(code="busy", reason="")])
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
@@ -75,7 +75,7 @@ async def test_f24_a_floor_whose_reply_is_lost_is_found_again(open_desk, world):
 
 
 async def test_f21_a_floor_that_came_to_nothing_is_sent_again_where_that_is_allowed(open_desk, world):
-    """After proven absence, once, and each floor for itself."""
+    """After proven absence, once, and each part for itself."""
     desk, fake, adapters = await stage(open_desk)
     fake.script.extend([Unknown(reason="lost"), fake_post(fake), Unknown(reason="lost")])
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=1)
@@ -88,7 +88,7 @@ def fake_post(fake):
 
 
 async def held_floor(open_desk, world):
-    """Give a delivery whose second floor of three is not there, on a platform that forbids a second call."""
+    """Give a delivery whose second part of three is not there, on a platform that forbids a second call."""
     desk, fake, adapters = await stage(open_desk, can_resend=False)
     fake.script.extend([fake_post(fake), Unknown(reason="lost")])
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
@@ -99,7 +99,7 @@ async def held_floor(open_desk, world):
 
 
 async def test_a_person_sends_the_floor_again(open_desk, world):
-    """`resend` speaks of the floor: the post is not sent again, and what follows goes on."""
+    """`resend` speaks of the part: the post is not sent again, and what follows goes on."""
     desk, fake, adapters, held = await held_floor(open_desk, world)
     await resolve_delivery(desk.outbox, held, Resolution.RESEND, by="li", reason="not there")
     await run_on(desk, adapters, world, minutes=3)
@@ -107,7 +107,7 @@ async def test_a_person_sends_the_floor_again(open_desk, world):
 
 
 async def test_a_person_says_that_the_floor_is_there(open_desk, world):
-    """`live` looks; what it shows counts, and the next floor goes out. With a second person their word counts."""
+    """`live` looks; what it shows counts, and the next part goes out. With a second person their word counts."""
     desk, fake, adapters, held = await held_floor(open_desk, world)
     after = await resolve_delivery(
         desk.outbox, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
@@ -126,7 +126,7 @@ async def test_a_person_leaves_half_of_it_or_takes_it_down(open_desk, world):
     assert (left.state, left.is_incomplete) == (State.PUBLISHED, True)
     await run_on(desk, adapters, world, minutes=3)
     assert (len(fake.calls), len(fake.posts)) == (2, 1)
-    await OperatorActions(desk.books).retract("p", None, named_person("li"), "wrong")
+    await OperatorActions(desk.store).retract("p", None, named_person("li"), "wrong")
     await run_on(desk, adapters, world, minutes=1)
     assert ((await state_of(desk)).state, fake.posts) == (State.RETRACTED, {})
 
@@ -138,15 +138,15 @@ async def test_f45_a_refused_floor_is_told(open_desk, world):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
     await run_on(desk, adapters, world, minutes=3)
     assert ((await state_of(desk)).reason, len(fake.calls)) == (HoldReason.INCOMPLETE, 2)
-    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["held.incomplete"]
+    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["held.incomplete"]
 
 
 async def test_floors_by_hand_are_a_task_each(open_desk, world):
-    """A person is handed one floor at a time, with the post to go under, and each is looked for."""
+    """A person is handed one part at a time, with the post to go under, and each is looked for."""
     desk, fake, _adapters = await stage(open_desk, mode=Mode.ASSISTED)
     adapters = {A: ManualPostingAdapter(inner=fake, now=world.now)}
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=1)
-    tasks = ManualTasks(desk.books)
+    tasks = ManualTasks(desk.store)
     for number, text in enumerate(wanted(2)):
         await run_on(desk, adapters, world, minutes=1)
         [task] = await tasks.list_open()
@@ -162,7 +162,7 @@ async def test_floors_by_hand_are_a_task_each(open_desk, world):
 async def parcel_of(desk):
     """Give the parcel of the only delivery's newest attempt."""
     delivery = await state_of(desk)
-    return await desk.books.database.read(lambda connection: last_requests(desk.books, connection, [delivery])[0])
+    return await desk.store.database.read(lambda connection: last_requests(desk.store, connection, [delivery])[0])
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ async def acts(control):
 
 
 async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, world):
-    """Thread and floors are adopted by what anybody sees of them; none is made twice."""
+    """Thread and parts are adopted by what anybody sees of them; none is made twice."""
     desk, adapters, control = simulated
     fault = {"platform": "tieba", "fault": {"kind": "status", "code": 504, "acts": True}}
     for endpoint in ("/c/c/thread/add_pc", "/c/c/post/add_pc"):
@@ -237,7 +237,7 @@ async def test_f46_a_floor_in_review_keeps_the_next_one_waiting(simulated, world
 
 
 async def test_a_thread_that_is_gone_takes_no_floor(simulated, world):
-    """F48: removed between two floors: the next is refused, the account goes on, and a person decides."""
+    """F48: removed between two parts: the next is refused, the account goes on, and a person decides."""
     desk, adapters, control = simulated
     await control.post("/_sim/settings", json={"tieba_gap": 0})
     await enqueue_posts(desk.post_store, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=1)
@@ -250,7 +250,7 @@ async def test_a_thread_that_is_gone_takes_no_floor(simulated, world):
     await run_on(desk, adapters, world, minutes=2)
     held = await state_of(desk)
     assert (held.state, held.reason) == (State.HELD, HoldReason.INCOMPLETE)
-    assert await Queries(desk.books).pauses() == []
-    await OperatorActions(desk.books).retract("p", None, named_person("li"), "gone anyway")
+    assert await Queries(desk.store).pauses() == []
+    await OperatorActions(desk.store).retract("p", None, named_person("li"), "gone anyway")
     await run_on(desk, adapters, world, minutes=1)
     assert (await state_of(desk)).state is State.RETRACTED

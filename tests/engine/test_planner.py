@@ -93,7 +93,7 @@ async def planner(open_desk, tmp_path):
 
 
 def rooms(planner):
-    """Give the keeper's rounds and the outbox over the planner's books."""
+    """Give the keeper's rounds and the outbox over the planner's databases."""
     return Maintenance(planner.post_store.store), Outbox(planner.post_store.store)
 
 
@@ -485,7 +485,7 @@ async def test_i1_of_two_orders_at_once_for_a_new_occurrence_one_is_refused(plan
 
 
 async def lose_call(planner, post, label):
-    """Let a journal know a call on the account "a" of which the books know nothing."""
+    """Let a journal know a call on the account "a" of which the database know nothing."""
     at = START_TIME.isoformat()
     call = JournalRecord(
         delivery=9, attempt=1, fencing_token=1, rendered_hash=post, at=at, post=post, occurrence=label, account="a"

@@ -136,7 +136,7 @@ async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon)
 
 @pytest.mark.parametrize("how", ["fault", "gone"])
 async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, world, how):
-    """F74: instants that are filed go out although its template cannot be used; that no more can be filed is told."""
+    """F74: planned instants go out although the template is unusable; that no more can be planned is reported."""
     own = shutil.copytree(shipped_templates() / "warning", tmp_path / "templates" / "own")
     text = cron("daily", "0 12 * * *").replace('template = "warning"', 'template = "own"') + cron("fine", "0 15 * * *")
     (tmp_path / "schedule.toml").write_text(text, "utf-8")

@@ -1,4 +1,4 @@
-"""From a due delivery to its end, with real books and a platform that behaves."""
+"""From a due delivery to its end, with real databases and a platform that behaves."""
 
 import asyncio
 from datetime import timedelta
@@ -21,8 +21,8 @@ from publisher.testing.fakes import START_TIME, FakeAdapter
 async def stage(open_desk, *names):
     """Give a desk and one platform for these accounts."""
     desk = await open_desk(*(make_policy(name) for name in names))
-    fake = FakeAdapter(now=desk.books.runtime.now)
-    return desk, fake, dict.fromkeys(desk.books.policies, fake)
+    fake = FakeAdapter(now=desk.store.runtime.now)
+    return desk, fake, dict.fromkeys(desk.store.policies, fake)
 
 
 async def beat(desk, adapters, stopping=None):
@@ -41,7 +41,7 @@ async def run_on(desk, adapters, world, minutes, step=timedelta(seconds=30)):
 
 
 async def state_of(desk, post="p"):
-    [delivery] = await Queries(desk.books).deliveries(post=PostId(post))
+    [delivery] = await Queries(desk.store).deliveries(post=PostId(post))
     return delivery
 
 
@@ -52,7 +52,7 @@ async def test_what_is_due_is_published_once(open_desk, world):
     await beat(desk, adapters)
     await run_on(desk, adapters, world, minutes=5)
     assert sorted(parcel.account for parcel in fake.posts.values()) == ["a", "b", "c"]
-    assert {item.state for item in await Queries(desk.books).deliveries()} == {State.PUBLISHED}
+    assert {item.state for item in await Queries(desk.store).deliveries()} == {State.PUBLISHED}
 
 
 async def test_f24_a_lost_reply_is_found_again_and_never_repeated(open_desk, world):
@@ -129,7 +129,7 @@ async def test_f47_a_review_without_end_is_told_then_held(open_desk, world):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await beat(desk, adapters)
     await run_on(desk, adapters, world, minutes=32, step=timedelta(minutes=4))
-    assert "review_overdue" in [alert.code for alert in await Queries(desk.books).alerts()]
+    assert "review_overdue" in [alert.code for alert in await Queries(desk.store).alerts()]
     await run_on(desk, adapters, world, minutes=95, step=timedelta(minutes=5))
     delivery = await state_of(desk)
     assert (delivery.state, delivery.reason, len(fake.calls)) == (State.HELD, "review_timeout", 1)
@@ -160,7 +160,7 @@ async def test_f77_a_retraction_of_a_doubt_first_finds_then_removes(open_desk, w
     fake.script.append(fake.lose_reply)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await beat(desk, adapters)
-    await OperatorActions(desk.books).retract(PostId("p"), None, named_person("li"), "wrong text")
+    await OperatorActions(desk.store).retract(PostId("p"), None, named_person("li"), "wrong text")
     await run_on(desk, adapters, world, minutes=2)
     assert (await state_of(desk)).state is State.RETRACTED
     assert (fake.posts, len(fake.calls)) == ({}, 1)
@@ -174,7 +174,7 @@ async def test_f77_what_people_say_is_live_is_not_taken_for_gone(open_desk, worl
     await resolve_delivery(
         desk.outbox, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
     )
-    await OperatorActions(desk.books).retract(PostId("p"), None, named_person("li"), "wrong text")
+    await OperatorActions(desk.store).retract(PostId("p"), None, named_person("li"), "wrong text")
     await run_on(desk, adapters, world, minutes=2)
     after = await state_of(desk)
     assert (after.state, after.reason) == (State.HELD, "undeletable")
@@ -186,7 +186,7 @@ async def test_a_retraction_of_what_never_was_live_ends_too(open_desk, world):
     fake.script.append(Unknown(reason="timeout"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await beat(desk, adapters)
-    await OperatorActions(desk.books).retract(PostId("p"), None, named_person("li"), "wrong text")
+    await OperatorActions(desk.store).retract(PostId("p"), None, named_person("li"), "wrong text")
     await run_on(desk, adapters, world, minutes=15)
     assert ((await state_of(desk)).state, len(fake.calls)) == (State.RETRACTED, 1)
 
@@ -212,7 +212,7 @@ async def test_a_persons_word_that_it_is_live_is_looked_at_first(open_desk, worl
 
 
 class Slow(FakeAdapter):
-    """A platform on which one account's list is not shown before it is told to be."""
+    """A platform on which one account's list is not shown before it is reported to be."""
 
     async def find_post(self, parcel):
         if parcel.account == "a":
@@ -233,7 +233,7 @@ async def test_a_slow_read_holds_up_no_other(open_desk, world):
     await send_due(desk.outbox, dict.fromkeys("abc", slow), 50, asyncio.Event())
     world.advance_time(timedelta(minutes=5))
     assert await reconcile_due(desk.outbox, dict.fromkeys("abc", slow), 2) == 3
-    assert {item.state for item in await Queries(desk.books).deliveries()} == {State.PUBLISHED}
+    assert {item.state for item in await Queries(desk.store).deliveries()} == {State.PUBLISHED}
 
 
 async def test_f14_a_stopping_daemon_begins_no_read(open_desk, world):
@@ -269,5 +269,5 @@ async def test_f02_what_the_dead_left_in_sending_is_settled_by_reading(open_desk
     await desk.outbox.record_intent(first)
     assert await desk.maintenance.expire_own_leases() == 2
     await run_on(desk, adapters, world, minutes=15)
-    assert {item.state for item in await Queries(desk.books).deliveries()} == {State.PUBLISHED}
+    assert {item.state for item in await Queries(desk.store).deliveries()} == {State.PUBLISHED}
     assert len(fake.posts) == 2

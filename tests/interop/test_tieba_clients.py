@@ -65,9 +65,9 @@ class Simulated:
 
     async def run(self, python, **asked):
         """Let a client do something, and give what it tells."""
-        told = {**asked, "plain": self.plain, "tls": self.tls, "forum": FORUM}
+        reported = {**asked, "plain": self.plain, "tls": self.tls, "forum": FORUM}
         process = await asyncio.create_subprocess_exec(
-            python, SCRIPT, json.dumps(told), stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]}
+            python, SCRIPT, json.dumps(reported), stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]}
         )
         out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
         assert process.returncode == 0
@@ -122,21 +122,21 @@ async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment
     for author, text in ((OTHER, "三楼"), (ME, "四楼")):
         floor = {"platform": "tieba", "account": author, "text": text, "thread": str(thread)}
         pids.append(int((await simulated.control("/_sim/posts", floor))["id"]))
-    told = await simulated.run(python, **secret, do="read", tid=thread, pid=pids[0])
+    reported = await simulated.run(python, **secret, do="read", tid=thread, pid=pids[0])
     first = [TEXT.replace("\r\n", "\n"), ME]
-    assert (told["version"], told["errors"]) == ("4.8.2", [])
-    assert (told["me"][1:], told["fid"]) == ([ME, "示例公安", 1], 31360955)
-    assert told["listed"] == [[thread, TITLE, ME, 4]]
-    assert told["thread"][:2] + told["thread"][3:] == [thread, TITLE, FORUM]
-    assert told["floors"] == [[150000000001, 1, *first], [pids[0], 2, "二楼", ME]]
+    assert (reported["version"], reported["errors"]) == ("4.8.2", [])
+    assert (reported["me"][1:], reported["fid"]) == ([ME, "示例公安", 1], 31360955)
+    assert reported["listed"] == [[thread, TITLE, ME, 4]]
+    assert reported["thread"][:2] + reported["thread"][3:] == [thread, TITLE, FORUM]
+    assert reported["floors"] == [[150000000001, 1, *first], [pids[0], 2, "二楼", ME]]
     digest = hashlib.sha256(PNG).hexdigest()
-    assert told["images"] == [[f"http://tiebapic.baidu.com/forum/pic/item/{digest}.jpg", 40, 30, digest]]
-    assert (told["pages"], told["second"]) == ([2, True, 2, False], [[3, "三楼", []], [4, "四楼", []]])
-    assert told["answers"] == ["二楼", [["谢谢提醒", OTHER]]]
-    assert [each[:3] for each in told["mine"]] == [[thread, TITLE, 150000000001]]
-    assert told["said"] == [[pids[2], thread, "四楼"], [pids[0], thread, "二楼"]]
-    assert told["on_pc"] == [[pids[2], TITLE, "四楼"], [pids[0], TITLE, "二楼"]]
-    assert (told["deleted"], told["after"], told["missing"]) == ([True, True], [1, 3, 4], READ_PB_PAGE)
+    assert reported["images"] == [[f"http://tiebapic.baidu.com/forum/pic/item/{digest}.jpg", 40, 30, digest]]
+    assert (reported["pages"], reported["second"]) == ([2, True, 2, False], [[3, "三楼", []], [4, "四楼", []]])
+    assert reported["answers"] == ["二楼", [["谢谢提醒", OTHER]]]
+    assert [each[:3] for each in reported["mine"]] == [[thread, TITLE, 150000000001]]
+    assert reported["said"] == [[pids[2], thread, "四楼"], [pids[0], thread, "二楼"]]
+    assert reported["on_pc"] == [[pids[2], TITLE, "四楼"], [pids[0], TITLE, "二楼"]]
+    assert (reported["deleted"], reported["after"], reported["missing"]) == ([True, True], [1, 3, 4], READ_PB_PAGE)
     removed = [each["id"] for each in await simulated.control("/_sim/posts?floors=1") if each["removed"]]
     assert sorted(removed) == sorted([str(thread), str(pids[0])])
 
@@ -144,9 +144,9 @@ async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment
 async def test_the_last_aiotieba_that_could_replies(simulated, secret, thread, environment):
     """It fetches client ids, nickname and token by itself, and its floors read back in their order."""
     python = environment("aiotieba-4.7.1", ["aiotieba==4.7.1"])
-    told = await simulated.run(python, **secret, do="reply", tid=thread, texts=["更正：损失数字有误", "补充"])
-    assert (told["version"], told["added"], told["errors"]) == ("4.7.1", [True, True], [])
-    assert told["floors"][1:] == [[2, "更正：损失数字有误"], [3, "补充"]]
+    reported = await simulated.run(python, **secret, do="reply", tid=thread, texts=["更正：损失数字有误", "补充"])
+    assert (reported["version"], reported["added"], reported["errors"]) == ("4.7.1", [True, True], [])
+    assert reported["floors"][1:] == [[2, "更正：损失数字有误"], [3, "补充"]]
     assert [each["account"] for each in await simulated.control("/_sim/posts?floors=1")] == [ME] * 3
 
 
@@ -164,7 +164,7 @@ async def test_aiotieba_understands_refusals(simulated, secret, thread, environm
     fault, error = case
     python = environment("aiotieba-4.7.1", ["aiotieba==4.7.1"])
     await simulated.control("/_sim/faults", {"endpoint": "/c/c/post/add", "fault": fault})
-    told = await simulated.run(python, **secret, do="reply", tid=thread, texts=["更正"])
-    assert told["added"] == [False]
-    assert error is None or told["errors"] == [error]
-    assert len(told["floors"]) == (2 if fault["kind"] == "drop_after" else 1)
+    reported = await simulated.run(python, **secret, do="reply", tid=thread, texts=["更正"])
+    assert reported["added"] == [False]
+    assert error is None or reported["errors"] == [error]
+    assert len(reported["floors"]) == (2 if fault["kind"] == "drop_after" else 1)

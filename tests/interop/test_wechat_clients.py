@@ -55,24 +55,28 @@ def wechatpy(environment, run):
 
 def test_wechatpy_publishes(wechatpy, control):
     """It signs in, uploads, drafts, changes the draft, publishes, reads back by status and list, and deletes."""
-    told = wechatpy(do="publish")
+    reported = wechatpy(do="publish")
     (post,) = control.get("/posts").json()
-    assert told["version"] == "2.0.0a26"
-    assert (told["drafts"], told["consumed"], told["statuses"]) == ([1, True], 40007, [1, 0, 5])
-    assert (told["title"], told["marker"], told["deleted"]) == (TITLE, "https://example.gov.cn/?pub=1", True)
-    assert (post["id"], post["url"], post["title"]) == (told["article"], told["url"], TITLE)
+    assert reported["version"] == "2.0.0a26"
+    assert (reported["drafts"], reported["consumed"], reported["statuses"]) == ([1, True], 40007, [1, 0, 5])
+    assert (reported["title"], reported["marker"], reported["deleted"]) == (
+        TITLE,
+        "https://example.gov.cn/?pub=1",
+        True,
+    )
+    assert (post["id"], post["url"], post["title"]) == (reported["article"], reported["url"], TITLE)
     assert (post["removed"], len(post["images"])) == (True, 1)
 
 
 def test_wechatpy_sends_to_followers(wechatpy, control):
     """All, a tag, a list: each draft goes out once, however often it is asked for; its page can be taken down."""
-    told = wechatpy(do="send")
+    reported = wechatpy(do="send")
     posts = {post["id"]: post for post in control.get("/posts").json()}
-    assert told["tags"] == [["星标组", 0], ["示例标签", 2]]
-    assert told["refused"] == [45066, 45065, 40007]
-    assert told["statuses"] == ["SENDING", "SEND_SUCCESS", "DELETE"]
-    assert told["unlisted"] == 0
-    first, data, to_tag, to_list = told["numbers"]
+    assert reported["tags"] == [["星标组", 0], ["示例标签", 2]]
+    assert reported["refused"] == [45066, 45065, 40007]
+    assert reported["statuses"] == ["SENDING", "SEND_SUCCESS", "DELETE"]
+    assert reported["unlisted"] == 0
+    first, data, to_tag, to_list = reported["numbers"]
     assert posts[str(first)]["removed"]
     assert f"mid={data}" in posts[str(first)]["url"]
     reached = [posts[str(number)]["extra"]["mass"]["sent"] for number in (first, to_tag, to_list)]
@@ -81,21 +85,21 @@ def test_wechatpy_sends_to_followers(wechatpy, control):
 
 def test_wechatpy_keeps_pictures(wechatpy):
     """Permanent and temporary pictures come back byte for byte; a temporary one makes no cover."""
-    told = wechatpy(do="shelve", day="2025-11-02")
+    reported = wechatpy(do="shelve", day="2025-11-02")
     expected = {"counted": 1, "listed": True, "same": True, "temporary": 40007, "gone": 40007, "days": []}
-    assert told == expected
+    assert reported == expected
 
 
 @pytest.mark.parametrize("mode", ["plain", "aes", "compatible"])
 def test_wechatpy_hears_of_events(wechatpy, control, mode):
     """It shakes hands, checks each signature, opens each seal, and reads both events."""
     control.post("/settings", json={"wechat_review_seconds": 0.1})
-    told = wechatpy(do="hear", mode=mode, token=TOKEN, aes_key=AES_KEY)
-    (_, job), (kind, mass) = told["heard"]
-    assert told["taken"] == {"ok": True}
-    assert job["PublishEventInfo"]["publish_id"] == str(told["job"])
+    reported = wechatpy(do="hear", mode=mode, token=TOKEN, aes_key=AES_KEY)
+    (_, job), (kind, mass) = reported["heard"]
+    assert reported["taken"] == {"ok": True}
+    assert job["PublishEventInfo"]["publish_id"] == str(reported["job"])
     assert (job["Event"], job["PublishEventInfo"]["publish_status"]) == ("PUBLISHJOBFINISH", "0")
-    assert (kind, mass["MsgID"], mass["Status"]) == ("MassSendJobFinishEvent", str(told["mass"]), "send success")
+    assert (kind, mass["MsgID"], mass["Status"]) == ("MassSendJobFinishEvent", str(reported["mass"]), "send success")
 
 
 def test_wechat_mcp_publisher_drafts_pictures(environment, run, control, tmp_path):
@@ -106,12 +110,12 @@ def test_wechat_mcp_publisher_drafts_pictures(environment, run, control, tmp_pat
         (tmp_path / name).write_bytes(data)
     pictures = [str(tmp_path / name) for name in ("a.png", "b.png")]
     small = str(tmp_path / "small.png")
-    told = run(python, "with_wechat_mcp_publisher.py", title="防骗提醒", pictures=pictures, small=small)
-    (name, item), (news, article) = told["pictures"], told["news"]
-    assert (told["version"], told["same_token"]) == ("0.2.1", True)
-    assert told["listed"] == [[news, "防骗提醒"], [name, "防骗提醒"]]
+    reported = run(python, "with_wechat_mcp_publisher.py", title="防骗提醒", pictures=pictures, small=small)
+    (name, item), (news, article) = reported["pictures"], reported["news"]
+    assert (reported["version"], reported["same_token"]) == ("0.2.1", True)
+    assert reported["listed"] == [[news, "防骗提醒"], [name, "防骗提醒"]]
     assert (item["article_type"], item["content"]) == ("newspic", "第一行\n第二行")
     assert (len(item["image_info"]["image_list"]), item["need_open_comment"]) == (2, 1)
     assert "http://mmbiz.qpic.cn/mmbiz_png/" in article["content"]
-    assert (told["small"], told["deleted"], told["left"]) == (53402, True, 1)
+    assert (reported["small"], reported["deleted"], reported["left"]) == (53402, True, 1)
     assert control.get("/posts").json() == []

@@ -57,9 +57,9 @@ async def secret(control):
 
 async def run(control, python, **asked):
     """Let the client do something, and give what it tells."""
-    told = {**asked, "address": str(control.base_url).rstrip("/"), "page": "https://pub.example.gov.cn/cb"}
+    reported = {**asked, "address": str(control.base_url).rstrip("/"), "page": "https://pub.example.gov.cn/cb"}
     process = await asyncio.create_subprocess_exec(
-        python, SCRIPT, json.dumps(told), stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]}
+        python, SCRIPT, json.dumps(reported), stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]}
     )
     out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0
@@ -70,14 +70,14 @@ async def test_weibo_signs_in_publishes_and_takes_down(control, secret, python, 
     """From consent to a token, two posts, one with a picture, the list, the counts, and one post down again."""
     picture = tmp_path / "card.png"
     picture.write_bytes(PNG)
-    told = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
-    plain, shown = told["shared"]
-    assert (told["version"], told["uid"], told["alive"]) == ("0.2.2", UID, True)
-    assert (told["before"], told["after"], told["gone"]) == ([shown, plain], [shown], plain)
-    assert told["counted"] == [int(plain), int(shown)]
-    assert (told["pictures"], told["left"]) == ([0, 1], 28)
-    assert told["texts"][0] == told["texts"][1]
-    assert told["texts"][0].startswith("防汛【更新】预警解除 http://t.cn/")
+    reported = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
+    plain, shown = reported["shared"]
+    assert (reported["version"], reported["uid"], reported["alive"]) == ("0.2.2", UID, True)
+    assert (reported["before"], reported["after"], reported["gone"]) == ([shown, plain], [shown], plain)
+    assert reported["counted"] == [int(plain), int(shown)]
+    assert (reported["pictures"], reported["left"]) == ([0, 1], 28)
+    assert reported["texts"][0] == reported["texts"][1]
+    assert reported["texts"][0].startswith("防汛【更新】预警解除 http://t.cn/")
     posts = (await control.get("/_sim/posts")).json()
     assert [(post["id"], post["text"], post["removed"]) for post in posts] == [
         (plain, TEXTS[0], True),
@@ -90,13 +90,13 @@ async def test_weibo_understands_refusals(control, secret, python, tmp_path):
     """Each refusal reaches the client as the number and the words that the platform has for it."""
     picture = tmp_path / "card.png"
     picture.write_bytes(PNG)
-    told = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
-    assert told["code_again"] == "21325 invalid_grant"
-    assert told["gone_again"] == "20101 Target weibo does not exist"
-    assert told["same_again"] == "20019 repeat content!"
-    assert told["no_link"] == "10017 text not find domain!"
-    assert told["too_long"] == "20012 Text too long, please input text less than 140 characters"
-    assert told["update"] == "10014 Insufficient app permissions!"
+    reported = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
+    assert reported["code_again"] == "21325 invalid_grant"
+    assert reported["gone_again"] == "20101 Target weibo does not exist"
+    assert reported["same_again"] == "20019 repeat content!"
+    assert reported["no_link"] == "10017 text not find domain!"
+    assert reported["too_long"] == "20012 Text too long, please input text less than 140 characters"
+    assert reported["update"] == "10014 Insufficient app permissions!"
 
 
 @pytest.mark.parametrize(
@@ -119,5 +119,5 @@ async def test_weibo_meets_faults_f24(control, secret, python, case):
     """A spoiled share reads as the platform would spell it; after a lost reply the post is there."""
     fault, trouble, listed = case
     await control.post("/_sim/faults", json={"platform": "weibo", "endpoint": SHARE, "fault": fault})
-    told = await run(control, python, **secret, do="share", uid=UID, texts=TEXTS)
-    assert told == {"trouble": trouble, "listed": listed}
+    reported = await run(control, python, **secret, do="share", uid=UID, texts=TEXTS)
+    assert reported == {"trouble": trouble, "listed": listed}

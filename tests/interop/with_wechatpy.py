@@ -193,5 +193,5 @@ def _meanwhile(server: HTTPServer, request: Request) -> dict:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    told = {"publish": publish, "send": send, "shelve": shelve, "hear": hear}[asked["do"]](asked)
-    sys.stdout.write(json.dumps(told) + "\n")
+    reported = {"publish": publish, "send": send, "shelve": shelve, "hear": hear}[asked["do"]](asked)
+    sys.stdout.write(json.dumps(reported) + "\n")

@@ -156,7 +156,7 @@ def test_pictures_are_few_and_small():
 
 
 def test_the_simulators_page_names_every_fault_and_endpoint():
-    """Whoever writes a test finds each kind of fault and each control endpoint."""
+    """Anyone who writes a test finds each kind of fault and each control endpoint."""
     text = (DOCS / "simulator.md").read_text("utf-8")
     control = (ROOT / "publisher" / "simulator" / "control.py").read_text("utf-8")
     endpoints = re.findall(r'\("(GET|POST|DELETE)", "(/_sim/[^"]*)"', control)

@@ -20,8 +20,8 @@ def test_no_code_stands_in_two_areas():
 
 def differing(entry):
     """Give the blanks of a message and of its hint where the languages differ in them."""
-    told = [entry, *([entry["hint"]] if "hint" in entry else [])]
-    blanks = [[set(re.findall(r"{(\w+)}", words[lang])) for lang in LANGUAGES] for words in told]
+    reported = [entry, *([entry["hint"]] if "hint" in entry else [])]
+    blanks = [[set(re.findall(r"{(\w+)}", words[lang])) for lang in LANGUAGES] for words in reported]
     return [pair for pair in blanks if pair[0] != pair[1]]
 
 

@@ -100,7 +100,7 @@ def i1_at_most_one(simulation: Simulation) -> Iterator[str]:
 
 
 def i2_no_silent_end(simulation: Simulation) -> Iterator[str]:
-    """Whatever has not ended is with a person, who has been told, or waits for what is."""
+    """Whatever has not ended is with a person, who has been reported, or waits for what is."""
     rows = deliveries(simulation)
     for row in rows:
         if row["state"] == "held" or simulation.is_left_red(row):
@@ -309,7 +309,9 @@ def i8_published_is_true(simulation: Simulation) -> Iterator[str]:
 def i9_no_loss(simulation: Simulation) -> Iterator[str]:
     """What nobody stopped, refused or limited in time has been published."""
     workspace = simulation.workspace
-    people = {told.subject.partition("@")[0] for told in simulation.told if told.what in ("cancel", "retract")}
+    people = {
+        reported.subject.partition("@")[0] for reported in simulation.reported if reported.what in ("cancel", "retract")
+    }
     for row in deliveries(simulation):
         entry = workspace.every.get(row["post"])
         is_decided = row["state"] in ("published", "held", "retracted", "removed") or is_ruled(simulation, row)
@@ -353,13 +355,15 @@ def i9_an_outage_makes_nobody_late(simulation: Simulation) -> Iterator[str]:
         ended = [written(simulation, one) for one in story(simulation, row) if one["after"] == "expired"]
         if row["reason"] != "too_late" or not tried or not ended:
             continue
-        if not any(tried[0] < EPOCH + told.at < ended[-1] for told in simulation.told if told.what in GAPS):
+        if not any(
+            tried[0] < EPOCH + reported.at < ended[-1] for reported in simulation.reported if reported.what in GAPS
+        ):
             yield f"{name_of(row)} was tried in time, and expired as too late"
 
 
 def i9_what_is_held_for_deaths_has_seen_them(simulation: Simulation) -> Iterator[str]:
     """Only what a daemon has died over, twice, is held as its killer."""
-    died = [EPOCH + told.at for told in simulation.told if told.what == "died"]
+    died = [EPOCH + reported.at for reported in simulation.reported if reported.what == "died"]
     for row in deliveries(simulation):
         for entry in story(simulation, row):
             is_blamed = entry["after"] == "held" and json.loads(entry["detail"]).get("reason") == "poison"
@@ -386,8 +390,10 @@ def i10_trouble_is_told(simulation: Simulation) -> Iterator[str]:
             if entry["after"] not in ("held", "failed", "expired") or entry["after"] == entry["before"]:
                 continue
             own = [one for one in _alerts(simulation, row) if one["code"].split(".")[0] == entry["after"]]
-            told = [*own, *(_alerts_of_missed(simulation, row) if entry["after"] == "expired" else ())]
-            if entry["role"] != "person" and not any(0 <= one["at"] - entry["at"] <= TOLD_WITHIN * 1e6 for one in told):
+            reported = [*own, *(_alerts_of_missed(simulation, row) if entry["after"] == "expired" else ())]
+            if entry["role"] != "person" and not any(
+                0 <= one["at"] - entry["at"] <= TOLD_WITHIN * 1e6 for one in reported
+            ):
                 yield f"{name_of(row)} became {entry['after']} and nobody was told"
 
 
@@ -465,9 +471,9 @@ def i15_limits_are_kept(simulation: Simulation) -> Iterator[str]:
             rest = begun(simulation, second) - begun(simulation, first)
             if rest < GAP - HEARD:
                 yield f"{login['login']} spoke twice within {rest:.1f} s"
-            told = json.loads(first["detail"] or "{}")
-            if first["outcome"] == "rate_limited" and told.get("until"):
-                until = datetime.fromisoformat(told["until"]).timestamp()
+            reported = json.loads(first["detail"] or "{}")
+            if first["outcome"] == "rate_limited" and reported.get("until"):
+                until = datetime.fromisoformat(reported["until"]).timestamp()
                 until -= simulation.ahead_at(over(simulation, first))
                 if begun(simulation, second) < until - HEARD:
                     yield f"{login['login']} spoke before the platform allowed"
@@ -501,7 +507,8 @@ def i17_one_occurrence_once(simulation: Simulation) -> Iterator[str]:
             entry.cron is None
             and row["occurrence"] != "once"
             and not any(
-                told.what == "resend" and told.subject == f"{row['post']}@{row['account']}" for told in simulation.told
+                reported.what == "resend" and reported.subject == f"{row['post']}@{row['account']}"
+                for reported in simulation.reported
             )
         ):
             yield f"{name_of(row)} is an occurrence that nobody planned"
@@ -546,7 +553,7 @@ def i21_one_occurrence_one_text(simulation: Simulation) -> Iterator[str]:
 
 
 def i22_reload_is_all_or_nothing(simulation: Simulation) -> Iterator[str]:
-    """Every one-off post of the schedule in force stands in the books for each of its accounts, or was withdrawn."""
+    """Every one-off post of the schedule in force stands in the database for each of its accounts, or was withdrawn."""
     versions = [Version(simulation, row) for row in simulation.rows("SELECT * FROM schedule ORDER BY id")]
     known = {row["id"]: row for row in simulation.rows("SELECT * FROM post")}
     filed = {(row["post"], row["account"]) for row in simulation.rows("SELECT post, account FROM delivery")}
@@ -608,8 +615,8 @@ def _alerts_of_missed(simulation: Simulation, row: Any) -> list[Any]:
 
 def _was_told_of_return(simulation: Simulation, row: Any) -> bool:
     """Whether a half-saved file took the post out, and the whole one was refused in words that name it."""
-    told = simulation.rows("SELECT facts FROM alert WHERE code = 'reload_refused'")
-    return row["reason"] == "removed_from_schedule" and any(row["post"] in alert["facts"] for alert in told)
+    reported = simulation.rows("SELECT facts FROM alert WHERE code = 'reload_refused'")
+    return row["reason"] == "removed_from_schedule" and any(row["post"] in alert["facts"] for alert in reported)
 
 
 def _scopes(row: Any) -> set[str]:

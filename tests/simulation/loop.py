@@ -20,7 +20,7 @@ SLOWEST = 0.02
 """Seconds that the database or a file may take, at most."""
 MOST_CLOSES = 5
 MOST_CALLBACKS = 3_000_000
-"""More than any run needs: whoever goes on for so long is caught in a circle."""
+"""More than any run needs: anyone who goes on for so long is caught in a circle."""
 
 
 def dice_for(seed: str) -> Random:
@@ -89,7 +89,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self.spent = 0.0
             try:
                 answer, deliver = func(*args), future.set_result
-            except Exception as error:  # noqa: BLE001 # it goes to whoever waits
+            except Exception as error:  # noqa: BLE001 # it goes to anyone who waits
                 answer, deliver = error, future.set_exception
             self.call_later(self.dice.random() * SLOWEST + self.spent, give, deliver, answer)
 
@@ -163,7 +163,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         life.tasks.clear()
 
     def _asyncgen_finalizer_hook(self, agen: object) -> None:
-        """Generators of the dead run nothing more."""
+        """Generators of dead processes run nothing more."""
 
     def _process_events(self, event_list: Iterable[object]) -> None:
         pass

@@ -89,7 +89,7 @@ def _leave_one_held(simulation: Simulation) -> str:
 
 
 def _live_after_a_year(simulation: Simulation) -> None:
-    """Let new posts go out, one of which follows an old one, while daemons start anew and the file is read again."""
+    """Let new posts go out, one of which follows an old one, while daemons start again and the file is read again."""
     dice, accounts = simulation.dice, simulation.shape.accounts
     for row in simulation.rows("SELECT scope FROM pause ORDER BY scope"):
         simulation.order(lambda row=row: simulation.resume(row["scope"]))
@@ -112,7 +112,7 @@ def _live_after_a_year(simulation: Simulation) -> None:
 
 
 def _books_of_the_past(simulation: Simulation) -> dict[str, int]:
-    """Count what the books have of the posts that ended long ago."""
+    """Count what the database has of the posts that ended long ago."""
     counted = {}
     for name, table, column in (("deliveries", "delivery", "post"), ("alerts", "alert", "subject")):
         query = f"SELECT count(*) AS number FROM {table} WHERE {column} GLOB 'p[0-9]*'"  # noqa: S608 # our own names
@@ -216,7 +216,7 @@ CHANGES = (_edit_meanwhile, _strike_meanwhile)
 
 @contextlib.contextmanager
 def _writing_takes(simulation: Simulation, seconds: float) -> Iterator[None]:
-    """Let each new delivery take so long to write, as a slow disk does; whoever else writes waits."""
+    """Let each new delivery take so long to write, as a slow disk does; anyone who else writes waits."""
 
     def spend(_connection: Any, _cursor: Any, statement: str, rows: Any, _context: Any, is_many: bool) -> None:  # noqa: FBT001 # its face
         if statement.startswith("INSERT INTO delivery "):
@@ -269,7 +269,7 @@ MISTAKES = (
 )
 STANDING = "SELECT id FROM alert WHERE code = ? AND cleared_at IS NULL AND facts LIKE ?"
 TOLD_AFTER, OVER_AFTER = 600.0, 400.0
-"""Seconds within which a job that fails is told, and within which that ends when it works again."""
+"""Seconds within which a job that fails is reported, and within which that ends when it works again."""
 
 
 def _draw_failing(dice: Random) -> Shape:
@@ -286,7 +286,7 @@ def _failing_entries(dice: Random, shape: Shape) -> list[Entry]:
 
 
 def _play_failing(simulation: Simulation) -> None:
-    """Let one job fail for a while, by a mistake of ours or a broken template: people are told until it works again."""
+    """Let one job fail for a while, by a bug or a broken template: people are alerted until it works again."""
     dice = simulation.dice
     mistake = dice.choice([*MISTAKES, None])
     if mistake is None:
@@ -298,40 +298,40 @@ def _play_failing(simulation: Simulation) -> None:
 
 
 def _make_a_mistake(simulation: Simulation, mistake: Mistake) -> None:
-    told = ("job_failing", f'%"job": "{mistake.job}"%')
+    reported = ("job_failing", f'%"job": "{mistake.job}"%')
     with replaced(mistake.place, mistake.name, _stumble):
         mistake.begin(simulation)
-        _await_alerts(simulation, [told])
+        _await_alerts(simulation, [reported])
         if simulation.dice.random() < 0.5:
             simulation.kill()
         simulation.pass_time(simulation.dice.uniform(20, 90))
-        _await_alerts(simulation, [told])
-    _await_end(simulation, [told])
+        _await_alerts(simulation, [reported])
+    _await_end(simulation, [reported])
 
 
 def _break_template(simulation: Simulation) -> None:
     """Let the template of all posts be broken while the daemon starts: what is filed goes, what comes near waits."""
-    told = [("templates_invalid", "%"), ("reload_refused", "%")]
+    reported = [("templates_invalid", "%"), ("reload_refused", "%")]
     simulation.pass_time(10)
     simulation.workspace.break_template("warning")
     simulation.kill()
-    _await_alerts(simulation, told)
+    _await_alerts(simulation, reported)
     simulation.pass_time(simulation.dice.uniform(20, 90))
     simulation.workspace.mend_template("warning")
     simulation.kill()
-    _await_end(simulation, told)
+    _await_end(simulation, reported)
     if not simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery WHERE post = 'far'"), OVER_AFTER):
         simulation.wrong.append("what could not be rendered is not filed, though its template is mended")
 
 
-def _await_alerts(simulation: Simulation, told: list[tuple[str, str]]) -> None:
-    for code, facts in told:
+def _await_alerts(simulation: Simulation, reported: list[tuple[str, str]]) -> None:
+    for code, facts in reported:
         if not simulation.pass_until(lambda code=code, facts=facts: simulation.rows(STANDING, code, facts), TOLD_AFTER):
             simulation.wrong.append(f"nobody was told by {code} {facts}")
 
 
-def _await_end(simulation: Simulation, told: list[tuple[str, str]]) -> None:
-    for code, facts in told:
+def _await_end(simulation: Simulation, reported: list[tuple[str, str]]) -> None:
+    for code, facts in reported:
         if not simulation.pass_until(
             lambda code=code, facts=facts: not simulation.rows(STANDING, code, facts), OVER_AFTER
         ):

@@ -87,11 +87,11 @@ class Line:
             self.end(None)
 
     def _receiver(self) -> Callable[[], Any]:
-        told = [{"type": "http.request", "body": bytes(self.body), "more_body": False}]
+        reported = [{"type": "http.request", "body": bytes(self.body), "more_body": False}]
 
         async def receive() -> Mapping[str, Any]:
-            if told:
-                return told.pop()
+            if reported:
+                return reported.pop()
             await self.hung_up.wait()
             return {"type": "http.disconnect"}
 

@@ -1,4 +1,4 @@
-"""A long past: thousands of deliveries that ended before a storm, and what the audit tells of them."""
+"""A long past: thousands of deliveries that ended before a storm, and what the audit reports them."""
 
 import contextlib
 import hashlib
@@ -95,13 +95,13 @@ def _attempt(connection: sqlite3.Connection, row: Row) -> Row:
 
 
 def _entries(connection: sqlite3.Connection, copies: Sequence[Row]) -> Iterator[Row]:
-    """Tell the audit of each, bound to what it says already."""
+    """Report the audit of each, bound to what it says already."""
     [last] = _rows(connection, "SELECT * FROM audit ORDER BY id DESC LIMIT 1")
     number, previous = last["id"], last["hash"]
     for row in copies:
         label = "" if row["occurrence"] == "once" else f"#{row['occurrence']}"
         detail = json.dumps({"version": row["version"], "attempt": 1, "fencing_token": 1, "reason": row["reason"]})
-        told = {
+        reported = {
             "at": last["at"],
             "role": "maintenance",
             "name": "maintenance",
@@ -109,7 +109,14 @@ def _entries(connection: sqlite3.Connection, copies: Sequence[Row]) -> Iterator[
         }
         for event, before, after in (("planned", None, "pending"), ("Ended", "pending", row["state"])):
             number += 1
-            entry = {**told, "event": event, "before": before, "after": after, "detail": detail, "previous": previous}
+            entry = {
+                **reported,
+                "event": event,
+                "before": before,
+                "after": after,
+                "detail": detail,
+                "previous": previous,
+            }
             spelled = json.dumps([number, *(entry[name] for name in HASHED)], separators=(",", ":"))
             previous = hashlib.sha256(PREFIX + spelled.encode()).hexdigest()
             yield {**entry, "id": number, "hash": previous}

@@ -165,18 +165,18 @@ def made_up_bytes(seed: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _logged(loop: VirtualLoop, *, trace: bool) -> Iterator[None]:
-    def tell(_logger: object, _method: str, fields: dict[str, Any]) -> str:
+    def report(_logger: object, _method: str, fields: dict[str, Any]) -> str:
         if not trace:
             raise structlog.DropEvent
         life = LIFE.get()
-        told = " ".join(f"{key}={value}" for key, value in fields.items() if key not in ("event", "exc_info"))
+        reported = " ".join(f"{key}={value}" for key, value in fields.items() if key not in ("event", "exc_info"))
         if fields.get("exc_info"):
-            told += f" {sys.exc_info()[1]!r}"
-        return f"{loop.time():9.3f} {life.name if life else '-'} {fields['event']} {told}"
+            reported += f" {sys.exc_info()[1]!r}"
+        return f"{loop.time():9.3f} {life.name if life else '-'} {fields['event']} {reported}"
 
     kept = structlog.get_config()
     structlog.configure(
-        processors=[tell], logger_factory=structlog.PrintLoggerFactory(sys.stderr), cache_logger_on_first_use=False
+        processors=[report], logger_factory=structlog.PrintLoggerFactory(sys.stderr), cache_logger_on_first_use=False
     )
     try:
         yield

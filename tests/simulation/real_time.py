@@ -15,7 +15,7 @@ TRIGGERS = (
 
 @dataclass(slots=True)
 class TrueTime:
-    """The true instants of rows, in seconds of `now`. What is rolled back is noted anew when it is written again."""
+    """The true instants of rows, in seconds of `now`. What is rolled back is noted again when it is written again."""
 
     now: Callable[[], float]
     instants: dict[tuple[str, int, str], float] = field(default_factory=dict)

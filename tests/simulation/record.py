@@ -46,7 +46,7 @@ def story(simulation: Simulation, row: Any) -> list[Any]:
 
 
 def words_of(simulation: Simulation, rendition: str) -> dict[str, Any]:
-    """Give final words by their name; nothing where the books do not keep them any more."""
+    """Give final words by their name; nothing where the database do not keep them any more."""
     rows = simulation.rows("SELECT body FROM rendered_post WHERE fingerprint = ?", rendition)
     return json.loads(rows[0]["body"]) if rows else {}
 

@@ -34,10 +34,10 @@ class Verdict:
 
     @property
     def line(self) -> str:
-        told = ", ".join(f"{number} {state}" for state, number in sorted(self.states.items()))
+        reported = ", ".join(f"{number} {state}" for state, number in sorted(self.states.items()))
         wrong = f"; {len(self.violations)} VIOLATIONS" if self.violations else ""
         hours = f"{self.seconds / 3600:.1f} h"
-        return f"seed {self.seed}: {told}; {self.creations} made, {self.deaths} deaths, {hours}{wrong}"
+        return f"seed {self.seed}: {reported}; {self.creations} made, {self.deaths} deaths, {hours}{wrong}"
 
 
 def shape_of(seed: str) -> Shape:
@@ -209,17 +209,17 @@ def post_by_hand(simulation: Simulation) -> None:
         with contextlib.suppress(IndexError):
             title = text = row["text"].split('title = "')[1].split('"')[0]
     simulation.platforms.post_by_hand(platform_of(account), identity_of(account), title, text)
-    simulation.tell("by hand", account)
+    simulation.report("by hand", account)
 
 
 def remove_something(simulation: Simulation) -> None:
-    """The platform takes a post down. It must have been seen before: no read tells the others from posts never made."""
+    """The platform takes a post down. It was seen before: no read distinguishes the others from posts never made."""
     known = {post_id(row["remote_id"]) for row in deliveries(simulation)}
     live = [one for one in simulation.platforms.world.posts.values() if one.state == "live" and one.id in known]
     if live:
         post = simulation.dice.choice(sorted(live, key=lambda one: one.id))
         simulation.platforms.world.remove_post(post, "platform")
-        simulation.tell("removed", post.id)
+        simulation.report("removed", post.id)
 
 
 def _toss(simulation: Simulation) -> bool:

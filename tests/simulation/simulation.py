@@ -73,7 +73,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reported:
     """One thing that somebody did to the run, for the trace and for the checks."""
 
     at: float
@@ -104,7 +104,7 @@ class Simulation:
     settings: Settings
     network: Network
     true_time: TrueTime
-    told: list[Told] = field(default_factory=list)
+    reported: list[Reported] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
     clocks: list[tuple[float, float]] = field(default_factory=list)
     """From which true instant on the host's clock was how many seconds ahead."""
@@ -123,7 +123,7 @@ class Simulation:
     """The numbers of deliveries that ended before the run began, and what was known of them."""
     remembered: Sequence[sqlite3.Row] = ()
     old_versions: Mapping[int, str] = field(default_factory=dict)
-    """The texts of accepted schedules that the books do not keep any more, by number."""
+    """The texts of accepted schedules that the database do not keep any more, by number."""
 
     # --- lives ---
 
@@ -144,7 +144,7 @@ class Simulation:
             await gone
             if life.is_dead:
                 self.deaths[life.died_at or "?"] += 1
-                self.tell("died", life.died_at or "?")
+                self.report("died", life.died_at or "?")
             elif task.done() and not task.cancelled() and task.exception() is not None:
                 self.wrong.append(f"the daemon ended by itself: {task.exception()!r}")
                 self.is_over = True
@@ -167,14 +167,14 @@ class Simulation:
         """Kill the daemon, and let nobody start it for a while."""
         self.starts_at = self.loop.time() + seconds
         self.outages.append(Outage(self.now, self.now + seconds))
-        self.tell("down", f"{seconds:.0f}s")
+        self.report("down", f"{seconds:.0f}s")
         self.kill()
 
     def cut_off(self, trouble: str, seconds: float) -> None:
         """Let no call get through for a while."""
         self.trouble = trouble
         self.outages.append(Outage(self.now, self.now + seconds))
-        self.tell(trouble, f"{seconds:.0f}s")
+        self.report(trouble, f"{seconds:.0f}s")
         self.loop.call_later(seconds, setattr, self, "trouble", None)
 
     def boot(self, ahead: float) -> None:
@@ -187,7 +187,7 @@ class Simulation:
         """Set the host's clock."""
         self.host.ahead = ahead
         self.clocks.append((self.now, ahead))
-        self.tell("clock", f"{ahead:+.1f}s")
+        self.report("clock", f"{ahead:+.1f}s")
 
     def ahead_at(self, instant: float) -> float:
         """Say how many seconds the host's clock was ahead at a true instant."""
@@ -197,7 +197,7 @@ class Simulation:
         """Stop the daemon for a while; the world goes on."""
         life = self.life
         if life is not None and not life.is_dead and not life.is_frozen:
-            self.tell("frozen", f"{seconds:.0f}s")
+            self.report("frozen", f"{seconds:.0f}s")
             life.is_frozen = True
             self.loop.call_later(seconds, self.loop.thaw, life)
 
@@ -206,8 +206,8 @@ class Simulation:
         if name == "intent.after_commit" and self.dice.random() < 0.5:
             self.workspace.tear_journal(self.dice.random())
 
-    def tell(self, what: str, subject: str = "") -> None:
-        self.told.append(Told(self.loop.time(), what, subject))
+    def report(self, what: str, subject: str = "") -> None:
+        self.reported.append(Reported(self.loop.time(), what, subject))
 
     # --- time ---
 
@@ -302,10 +302,10 @@ class Simulation:
 
     def digest(self) -> str:
         """Name the whole history: what the platforms saw, and every entry of the audit."""
-        told = hashlib.sha256(self.platforms.world.event_log.read_since(0))
+        reported = hashlib.sha256(self.platforms.world.event_log.read_since(0))
         for row in self.rows("SELECT * FROM audit ORDER BY id"):
-            told.update(repr(tuple(row)).encode())
-        return told.hexdigest()
+            reported.update(repr(tuple(row)).encode())
+        return reported.hexdigest()
 
     def copies(self, delivery: sqlite3.Row) -> list[Any]:
         """Give what the platforms ever made of a delivery, in the order of its making, by its marker if kept."""
@@ -332,34 +332,34 @@ class Simulation:
         try:
             await deed()
         except (RefusedError, IllegalTransitionError, InputError) as error:
-            self.tell("refused", repr(error))
+            self.report("refused", repr(error))
 
     async def pause(self, scope: str) -> None:
-        async with open_store(self.settings, self.new_world()) as books:
-            await OperatorActions(books).pause(scope, named_person("li"), "drill")
-        self.tell("pause", scope)
+        async with open_store(self.settings, self.new_world()) as store:
+            await OperatorActions(store).pause(scope, named_person("li"), "drill")
+        self.report("pause", scope)
 
     async def resume(self, scope: str) -> None:
-        async with open_store(self.settings, self.new_world()) as books:
-            await OperatorActions(books).resume(scope, named_person("li"))
-        self.tell("resume", scope)
+        async with open_store(self.settings, self.new_world()) as store:
+            await OperatorActions(store).resume(scope, named_person("li"))
+        self.report("resume", scope)
 
     async def withdraw(self, post: str) -> None:
-        async with open_store(self.settings, self.new_world()) as books:
-            await OperatorActions(books).cancel_post(PostId(post), named_person("li"), "not wanted")
-        self.tell("cancel", post)
+        async with open_store(self.settings, self.new_world()) as store:
+            await OperatorActions(store).cancel_post(PostId(post), named_person("li"), "not wanted")
+        self.report("cancel", post)
 
     async def retract(self, post: str, account: str | None = None) -> None:
-        async with open_store(self.settings, self.new_world()) as books:
-            await OperatorActions(books).retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
-        self.tell("retract", f"{post}@{account or ''}")
+        async with open_store(self.settings, self.new_world()) as store:
+            await OperatorActions(store).retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
+        self.report("retract", f"{post}@{account or ''}")
 
     async def reload(self) -> None:
         """Have the schedule read now, as `publisher reload` does."""
         async with open_application(self.settings, self.new_world(), can_send=False) as application:
             file = self.workspace.schedule
             await apply_schedule(application.planner, file.read_text("utf-8"), str(file))
-        self.tell("reload")
+        self.report("reload")
 
     async def send(self, post: str) -> None:
         """Have a post of the schedule sent now, as `publisher send` does."""
@@ -370,7 +370,7 @@ class Simulation:
             act = AuditAction(event="send_requested", subject=post, by=named_person("li"))
             await send_scheduled_now(application.planner, filed, act)
             await application.maintenance.promote_requested([filed.id])
-        self.tell("send", post)
+        self.report("send", post)
 
     async def resend(self, number: int) -> None:
         """Order a new occurrence for one that ended badly, as `publisher resend` does."""
@@ -383,7 +383,7 @@ class Simulation:
                 event="resend_requested", subject=f"{old.key.post}@{old.account}", by=named_person("wang")
             )
             await resend_post(application.planner, post, [old.account], [act])
-        self.tell("resend", f"{old.key.post}@{old.account}")
+        self.report("resend", f"{old.key.post}@{old.account}")
 
     async def rule(self, number: int) -> None:
         """Decide about a held delivery as a careful person does: look at the platform first, and wait if it may lag."""
@@ -398,11 +398,11 @@ class Simulation:
             for post in copies:
                 self.platforms.world.remove_post(post, "owner")
             copies = []
-        async with open_store(self.settings, self.new_world()) as books:
-            [held] = [item for item in await Queries(books).deliveries() if item.id == number]
+        async with open_store(self.settings, self.new_world()) as store:
+            [held] = [item for item in await Queries(store).deliveries() if item.id == number]
             ruling, more = self._choose(held, copies)
-            await resolve_delivery(Outbox(books), held, ruling, by="zhao", reason="looked", **more)
-        self.tell(f"rule {ruling}", f"{row['post']}@{row['account']}")
+            await resolve_delivery(Outbox(store), held, ruling, by="zhao", reason="looked", **more)
+        self.report(f"rule {ruling}", f"{row['post']}@{row['account']}")
 
     def _choose(self, held: Delivery, copies: Sequence[Any]) -> tuple[Resolution, dict[str, str]]:
         if copies:
@@ -438,7 +438,7 @@ class Simulation:
             self.loop.call_later(3.0, lambda: self.workspace.write(instant(self.now)))
         else:
             self.workspace.write(instant(self.now))
-        self.tell(what, post)
+        self.report(what, post)
 
 
 def _words_of(post: Any) -> tuple[str, str]:

@@ -22,7 +22,7 @@ async def doors(tmp_path):
     """Give the plain port, the TLS port and the certificate."""
     loop = asyncio.get_running_loop()
     plain, tls = loop.create_future(), loop.create_future()
-    door = TlsListener(host="127.0.0.1", port=0, on_ready=lambda *told: tls.set_result(told))
+    door = TlsListener(host="127.0.0.1", port=0, on_ready=lambda *reported: tls.set_result(reported))
     task = asyncio.create_task(serve("127.0.0.1", 0, tmp_path, plain.set_result, tls=door))
     yield await asyncio.wait_for(plain, PATIENCE), *await asyncio.wait_for(tls, PATIENCE)
     task.cancel()

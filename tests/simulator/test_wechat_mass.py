@@ -257,10 +257,10 @@ async def published(sim):
 async def test_articles_are_summed_up_by_days(sim, published):
     """Each article is named by message and place, tells how it was published, and its figures only grow."""
     token, today, job, mass = published
-    told = await figures(sim, token, "getarticletotaldetail", today.isoformat())
-    assert [(each["msgid"], each["publish_type"]) for each in told["list"]] == [(f"{job}_1", 1), (f"{mass}_1", 0)]
-    assert told["is_delay"] is False
-    lines = told["list"][0]["detail_list"]
+    reported = await figures(sim, token, "getarticletotaldetail", today.isoformat())
+    assert [(each["msgid"], each["publish_type"]) for each in reported["list"]] == [(f"{job}_1", 1), (f"{mass}_1", 0)]
+    assert reported["is_delay"] is False
+    lines = reported["list"][0]["detail_list"]
     assert [line["stat_date"] for line in lines] == [(today + timedelta(days=n)).isoformat() for n in range(2)]
     assert 0 < lines[0]["read_user"] < lines[1]["read_user"]
     assert sum(each["user_count"] for each in lines[0]["read_user_source"]) == lines[0]["read_user"]
@@ -269,9 +269,9 @@ async def test_articles_are_summed_up_by_days(sim, published):
 async def test_the_old_statistics_can_be_given_up(sim, published):
     """They have their own fields and allow one day; when they are given up, they are refused."""
     token, today, job, mass = published
-    told = await figures(sim, token, "getarticlesummary", today.isoformat())
-    assert [each["msgid"] for each in told["list"]] == [f"{job}_1", f"{mass}_1"]
-    assert all(each["int_page_read_user"] > 0 for each in told["list"])
+    reported = await figures(sim, token, "getarticlesummary", today.isoformat())
+    assert [each["msgid"] for each in reported["list"]] == [f"{job}_1", f"{mass}_1"]
+    assert all(each["int_page_read_user"] > 0 for each in reported["list"])
     span = (today.isoformat(), (today + timedelta(days=1)).isoformat())
     assert (await figures(sim, token, "getarticlesummary", *span))["errcode"] == 61501
     await settle(sim, wechat_old_statistics=False)
@@ -292,8 +292,8 @@ async def test_statistics_come_a_day_late(sim, published):
     assert (late["is_delay"], len(late["list"][0]["detail_list"])) == (True, 2)
     await shift(sim, 2 * 3600)
     token = (await stable(sim))["access_token"]
-    told = await figures(sim, token, "getarticletotaldetail", *days)
-    assert (told["is_delay"], len(told["list"][0]["detail_list"])) == (False, 3)
+    reported = await figures(sim, token, "getarticletotaldetail", *days)
+    assert (reported["is_delay"], len(reported["list"][0]["detail_list"])) == (False, 3)
 
 
 async def test_a_restart_forgets_no_key(tmp_path):

@@ -102,9 +102,13 @@ async def test_a_person_consents_on_a_page(sim, secret):
 
 async def test_a_person_may_refuse(sim, secret):
     """The refusal travels in the address of the app's page."""
-    told = query_of(await consent(sim, secret, answer="deny"))
-    assert (told["error"], told["error_code"], told["error_uri"]) == ("access_denied", "21330", "/oauth2/authorize")
-    assert told["state"] == "n0nce"
+    reported = query_of(await consent(sim, secret, answer="deny"))
+    assert (reported["error"], reported["error_code"], reported["error_uri"]) == (
+        "access_denied",
+        "21330",
+        "/oauth2/authorize",
+    )
+    assert reported["state"] == "n0nce"
 
 
 async def test_without_an_answer_the_page_stays(sim, secret):
@@ -120,8 +124,8 @@ async def test_without_an_answer_the_page_stays(sim, secret):
 async def test_the_answer_can_stand_beforehand(sim, secret, standing, key):
     """With a standing answer the page is left out, as for a browser that is signed in."""
     await settings(sim, weibo_consent=standing)
-    told = await sim.get(AUTHORIZE, params={"client_id": secret["app_key"], "redirect_uri": PAGE})
-    assert key in query_of(told)
+    reported = await sim.get(AUTHORIZE, params={"client_id": secret["app_key"], "redirect_uri": PAGE})
+    assert key in query_of(reported)
 
 
 async def test_the_platforms_own_page_shows_the_code(sim, secret):

@@ -64,8 +64,8 @@ async def test_reach_grows_with_time(sim, ids):
         figures = [each[name] for each in seen]
         assert 0 < figures[0] < figures[1] < figures[2]
     status = (await get(sim, "show", id=ids[0])).json()
-    told = [status[f"{name}_count"] for name in ("comments", "reposts", "attitudes")]
-    assert told == [seen[-1][name] for name in ("comments", "reposts", "attitudes")]
+    reported = [status[f"{name}_count"] for name in ("comments", "reposts", "attitudes")]
+    assert reported == [seen[-1][name] for name in ("comments", "reposts", "attitudes")]
     assert f"转发 {seen[-1]['reposts']}<" in (await sim.get(f"/_sim/feed/weibo/{UID}?post={ids[0]}")).text
 
 

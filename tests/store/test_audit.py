@@ -1,4 +1,4 @@
-"""The audit is one chain: written with what it tells of, only ever added to, and anchored outside."""
+"""The audit is one chain: written with what it reports, only ever added to, and anchored outside."""
 
 import asyncio
 import shutil
@@ -45,7 +45,7 @@ async def work(desk, posts=2):
     for lease in await desk.outbox.claim(10):
         await desk.outbox.record_intent(lease)
         await desk.outbox.record_outcome(lease, LIVE)
-    await OperatorActions(desk.books).pause("all", named_person("王"), "演练")
+    await OperatorActions(desk.store).pause("all", named_person("王"), "演练")
 
 
 async def open_worked(open_desk):
@@ -57,9 +57,9 @@ async def open_worked(open_desk):
 async def test_every_entry_is_bound_to_the_one_before(open_desk):
     """What the store writes verifies, from the database's own start to the head, numbered without a gap."""
     desk = await open_worked(open_desk)
-    verification = await AuditLog(desk.books).verify(())
+    verification = await AuditLog(desk.store).verify(())
     assert verification.is_sound
-    head = await AuditLog(desk.books).read_checkpoint()
+    head = await AuditLog(desk.store).read_checkpoint()
     assert verification.head == (head.sequence, head.hash)
     assert verification.entry_count == head.sequence > 20
     assert len(head.chain) == 64
@@ -78,26 +78,26 @@ async def test_every_entry_is_bound_to_the_one_before(open_desk):
 async def test_the_database_itself_refuses_changes(open_desk, statement):
     """Entries cannot be changed, replaced or deleted by plain SQL, and the error says why."""
     desk = await open_worked(open_desk)
-    is_sqlite = desk.books.database.engine.dialect.name == "sqlite"
+    is_sqlite = desk.store.database.engine.dialect.name == "sqlite"
     if ("TRUNCATE" in statement) is is_sqlite or ("REPLACE" in statement and not is_sqlite):
         pytest.skip("not a statement of this database")
     with pytest.raises(DatabaseError, match="the audit is only ever added to"):
-        await desk.books.database.write(lambda unit: unit.connection.execute(text(statement)))
-    assert (await AuditLog(desk.books).verify(())).is_sound
+        await desk.store.database.write(lambda unit: unit.connection.execute(text(statement)))
+    assert (await AuditLog(desk.store).verify(())).is_sound
 
 
 async def test_a_change_and_its_entry_come_together_or_not_at_all(open_desk, world):
     """A death right before the entry leaves neither the change nor a gap in the chain."""
     desk = await open_worked(open_desk)
-    head = await AuditLog(desk.books).read_checkpoint()
+    head = await AuditLog(desk.store).read_checkpoint()
     world.failpoints = {"audit.before_append": ("raise", 1)}
     world._hit_counts.clear()  # the failpoint counts from here
     with pytest.raises(FailpointRaisedError):
-        await OperatorActions(desk.books).resume("all", named_person("王"))
-    assert [pause.scope for pause in await Queries(desk.books).pauses()] == ["all"]
-    assert (await AuditLog(desk.books).read_checkpoint()).sequence == head.sequence
-    await OperatorActions(desk.books).resume("all", named_person("王"))
-    assert (await AuditLog(desk.books).verify(())).head[0] == head.sequence + 1
+        await OperatorActions(desk.store).resume("all", named_person("王"))
+    assert [pause.scope for pause in await Queries(desk.store).pauses()] == ["all"]
+    assert (await AuditLog(desk.store).read_checkpoint()).sequence == head.sequence
+    await OperatorActions(desk.store).resume("all", named_person("王"))
+    assert (await AuditLog(desk.store).verify(())).head[0] == head.sequence + 1
 
 
 async def test_f83_a_full_disk_at_the_outcome_leaves_a_doubt_and_stops_claiming(tmp_path):
@@ -115,18 +115,18 @@ async def test_f83_a_full_disk_at_the_outcome_leaves_a_doubt_and_stops_claiming(
     leases = await desk.outbox.claim(2)
     for lease in leases:
         await desk.outbox.record_intent(lease)
-    await disk.fill(desk.books)
+    await disk.fill(desk.store)
     with pytest.raises(DatabaseError, match="full"):
         await desk.outbox.record_outcome(leases[0], LIVE)
     with pytest.raises(DatabaseError, match="full"):
         await desk.outbox.claim(10)
-    queries = Queries(desk.books)
+    queries = Queries(desk.store)
     assert await queries.count_by_state() == {State.DUE: 4, State.SENDING: 2}
     disk.pages = disk.PLENTY
     world.advance_time(timedelta(hours=1))
     assert await desk.maintenance.expire_leases() == 2
     assert await queries.count_by_state() == {State.DUE: 4, State.UNKNOWN: 2}
-    assert (await AuditLog(desk.books).verify(())).is_sound
+    assert (await AuditLog(desk.store).verify(())).is_sound
     await database.close()
 
 
@@ -141,15 +141,15 @@ class SmallDisk:
     def limit(self, connection):
         connection.exec_driver_sql(f"PRAGMA max_page_count = {self.pages}")
 
-    async def fill(self, books):
+    async def fill(self, store):
         """Leave no room for one more entry of the audit."""
-        self.pages = await books.database.read(
+        self.pages = await store.database.read(
             lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         )
         for size in (1000, 100, 10, 0):
             with suppress(DatabaseError):
                 while True:
-                    await OperatorActions(books).record_action(
+                    await OperatorActions(store).record_action(
                         "Filled", "disk", named_person("x"), {"x": "x" * size} if size else {}
                     )
 
@@ -187,13 +187,13 @@ async def test_several_processes_write_one_chain(database_url, tmp_path):
     for writer in writers:
         writer.stdin.write(b"go\n")
     assert await asyncio.gather(*(writer.wait() for writer in writers)) == [0] * 4
-    books = Store(database=Database(open_engine(database_url), FakeRuntime()), policies={}, worker=WorkerId("w"))
-    verification = await AuditLog(books).verify(())
+    store = Store(database=Database(open_engine(database_url), FakeRuntime()), policies={}, worker=WorkerId("w"))
+    verification = await AuditLog(store).verify(())
     assert (verification.is_sound, verification.entry_count) == (True, 4 * 91)
     changes = select(AUDIT.c.name).order_by(AUDIT.c.id)
-    order = await books.database.read(lambda connection: list(connection.scalars(changes)))
+    order = await store.database.read(lambda connection: list(connection.scalars(changes)))
     assert sum(one != other for one, other in pairwise(order[4:])) > 3, "they wrote at the same time"
-    await books.database.close()
+    await store.database.close()
 
 
 @pytest.fixture
@@ -210,29 +210,29 @@ async def copy(tmp_path):
     await desk.post_store.register_logins()
     mooring = CheckpointTargets(file=tmp_path / "anchors.log")
     for number in range(3):
-        await work(desk, posts=1) if number == 1 else await OperatorActions(desk.books).pause(
+        await work(desk, posts=1) if number == 1 else await OperatorActions(desk.store).pause(
             "all", named_person("王"), "演练"
         )
-        await OperatorActions(desk.books).resume("all", named_person("王"))
-        await write_checkpoint(AuditLog(desk.books), mooring)
-    await desk.books.database.close()
+        await OperatorActions(desk.store).resume("all", named_person("王"))
+        await write_checkpoint(AuditLog(desk.store), mooring)
+    await desk.store.database.close()
     shutil.copy(tmp_path / "true.db", tmp_path / "publisher.db")
     with sqlite3.connect(tmp_path / "publisher.db") as connection:
         for name in ("update", "delete", "replace"):
             connection.execute(f"DROP TRIGGER audit_no_{name}")
-    books = Store(
+    store = Store(
         database=Database(open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), world), policies={}, worker="w"
     )
-    yield Copy(books, list(read_checkpoints(mooring.file)), read_records(journal), connection)
+    yield Copy(store, list(read_checkpoints(mooring.file)), read_records(journal), connection)
     connection.close()
-    await books.database.close()
+    await store.database.close()
 
 
 class Copy:
     """A database in the hands of somebody who may write what he likes."""
 
-    def __init__(self, books, anchors, intents, connection):
-        self.books, self.anchors, self.intents, self.connection = books, anchors, intents, connection
+    def __init__(self, store, anchors, intents, connection):
+        self.store, self.anchors, self.intents, self.connection = store, anchors, intents, connection
 
     def tamper(self, script):
         self.connection.executescript(script)
@@ -242,7 +242,7 @@ class Copy:
         self.connection.commit()
 
     async def find(self, anchors=(), intents=()):
-        verification = await AuditLog(self.books).verify(anchors, intents)
+        verification = await AuditLog(self.store).verify(anchors, intents)
         return [(item.defect, item.sequence, item.until) for item in verification.breaks]
 
 
@@ -304,7 +304,7 @@ async def test_a_cut_end_shows_by_anchors_and_by_the_journal(copy):
 
 
 async def test_a_chain_made_anew_shows_by_anchors(copy):
-    """Whoever computes everything again from an entry on is betrayed by the first anchor behind it."""
+    """Anyone who computes everything again from an entry on is betrayed by the first anchor behind it."""
     first, second, _third = (item.sequence for item in copy.anchors)
     rows = copy.connection.execute("SELECT * FROM audit ORDER BY id").fetchall()
     previous = copy.anchors[0].hash
@@ -336,13 +336,13 @@ async def test_a_replaced_database_shows_by_anchors(copy):
 async def test_an_anchor_is_written_when_the_head_has_moved(open_desk, tmp_path):
     """One line for each new head, none for an old one, in the file and in the system log."""
     desk = await open_worked(open_desk)
-    audit, log = AuditLog(desk.books), tmp_path / "log"
+    audit, log = AuditLog(desk.store), tmp_path / "log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(log))
         mooring = CheckpointTargets(file=tmp_path / "elsewhere" / "anchors.log", syslog_socket=log)
         await write_checkpoint(audit, mooring)
         await write_checkpoint(audit, mooring)
-        await OperatorActions(desk.books).resume("all", named_person("王"))
+        await OperatorActions(desk.store).resume("all", named_person("王"))
         await write_checkpoint(audit, mooring)
         listener.settimeout(5)
         heard = [listener.recv(4096).decode() for _ in range(2)]
@@ -362,9 +362,9 @@ async def test_a_torn_anchor_line_is_passed_over(open_desk, tmp_path):
     desk = await open_worked(open_desk)
     file = tmp_path / "anchors.log"
     file.write_text('{"database":"d","cha', encoding="utf-8")
-    await write_checkpoint(AuditLog(desk.books), CheckpointTargets(file=file))
+    await write_checkpoint(AuditLog(desk.store), CheckpointTargets(file=file))
     assert [item.sequence for item in read_checkpoints(file)] == [
-        (await AuditLog(desk.books).read_checkpoint()).sequence
+        (await AuditLog(desk.store).read_checkpoint()).sequence
     ]
     assert last_checkpoint(file) == next(read_checkpoints(file))
 
@@ -389,14 +389,14 @@ async def test_trouble_with_one_copy_of_an_anchor_keeps_nothing_from_the_other(o
     desk = await open_worked(open_desk)
     file, newest = tmp_path / "anchors.log", tmp_path / "newest"
     await write_checkpoint(
-        AuditLog(desk.books), CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none")
+        AuditLog(desk.store), CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none")
     )
     assert len(list(read_checkpoints(file))) == len(list(read_checkpoints(newest))) == 1
     assert await alerts(desk) == ["audit_checkpoint_failed"]
 
 
 async def alerts(desk):
-    return [alert.code for alert in await Queries(desk.books).alerts()]
+    return [alert.code for alert in await Queries(desk.store).alerts()]
 
 
 async def test_an_anchor_that_cannot_be_written_is_told_until_it_can(open_desk, tmp_path):
@@ -404,23 +404,23 @@ async def test_an_anchor_that_cannot_be_written_is_told_until_it_can(open_desk, 
     desk = await open_worked(open_desk)
     (tmp_path / "file").write_text("")
     blocked = CheckpointTargets(file=tmp_path / "file" / "anchors.log")
-    await write_checkpoint(AuditLog(desk.books), blocked)
-    await write_checkpoint(AuditLog(desk.books), blocked)
+    await write_checkpoint(AuditLog(desk.store), blocked)
+    await write_checkpoint(AuditLog(desk.store), blocked)
     assert (await alerts(desk)).count("audit_checkpoint_failed") == 1
-    await write_checkpoint(AuditLog(desk.books), CheckpointTargets(file=tmp_path / "anchors.log"))
+    await write_checkpoint(AuditLog(desk.store), CheckpointTargets(file=tmp_path / "anchors.log"))
     assert "audit_checkpoint_failed" not in await alerts(desk)
 
 
 async def test_no_anchor_goes_out_unsigned_while_the_key_is_not_to_be_had(open_desk, tmp_path):
-    """That is told until the key is there; nothing is written meanwhile: a bare line would look like a forged one."""
+    """It is reported until the key is there; nothing is written meanwhile: an unsigned line would look forged."""
     desk = await open_worked(open_desk)
     vault = Vault(folder=tmp_path, environment={})
     mooring = CheckpointTargets(file=tmp_path / "anchors.log", load_key=partial(load_audit_key, vault))
     vault.write("audit-key", {"private": "no key"})
-    await write_checkpoint(AuditLog(desk.books), mooring)
+    await write_checkpoint(AuditLog(desk.store), mooring)
     assert (await alerts(desk), mooring.file.exists()) == (["audit_checkpoint_failed"], False)
     vault.remove("audit-key")
-    await write_checkpoint(AuditLog(desk.books), mooring)
+    await write_checkpoint(AuditLog(desk.store), mooring)
     [line] = read_checkpoints(mooring.file)
     assert await alerts(desk) == []
     assert is_signed_by(checkpoint_signing_text(line), line.signature, [load_audit_key(vault).public])
@@ -429,19 +429,19 @@ async def test_no_anchor_goes_out_unsigned_while_the_key_is_not_to_be_had(open_d
 
 
 async def test_the_daemon_itself_notices_an_audit_that_its_anchor_contradicts(copy, tmp_path):
-    """Nobody has to ask: the next anchor tells that the last one is not in the audit any more."""
+    """Nobody has to ask: the next anchor reports that the last one is not in the audit any more."""
     mooring = CheckpointTargets(file=tmp_path / "anchors.log")
-    await write_checkpoint(AuditLog(copy.books), mooring)
-    assert [alert.code for alert in await Queries(copy.books).alerts()].count("audit_broken") == 0
+    await write_checkpoint(AuditLog(copy.store), mooring)
+    assert [alert.code for alert in await Queries(copy.store).alerts()].count("audit_broken") == 0
     copy.cut(copy.anchors[-1].sequence - 2)
-    await write_checkpoint(AuditLog(copy.books), mooring)
-    assert [alert.code for alert in await Queries(copy.books).alerts()].count("audit_broken") == 1
+    await write_checkpoint(AuditLog(copy.store), mooring)
+    assert [alert.code for alert in await Queries(copy.store).alerts()].count("audit_broken") == 1
 
 
 async def test_a_head_that_the_system_log_did_not_take_is_told_until_it_does(open_desk, tmp_path):
     """The file has it already; the alert stands, and the same head is sent again, until the system log listens."""
     desk = await open_worked(open_desk)
-    audit, log = AuditLog(desk.books), tmp_path / "log"
+    audit, log = AuditLog(desk.store), tmp_path / "log"
     mooring = CheckpointTargets(file=tmp_path / "anchors.log", syslog_socket=log)
     for _ in range(2):
         await write_checkpoint(audit, mooring)

@@ -54,7 +54,7 @@ class Place:
         self.backup, self.mooring = folder / "backup.db", CheckpointTargets(file=folder / "anchors.log")
         self.world = FakeRuntime()
         self.fake = FakeAdapter(now=self.world.now)
-        self.books = None
+        self.store = None
 
     @property
     def url(self):
@@ -67,8 +67,8 @@ class Place:
         return self
 
     def use(self, database):
-        self.books = Store(database=database, policies={A: make_policy("a")}, worker=WorkerId("w"))
-        self.outbox, self.post_store, self.queries = Outbox(self.books), PostStore(self.books), Queries(self.books)
+        self.store = Store(database=database, policies={A: make_policy("a")}, worker=WorkerId("w"))
+        self.outbox, self.post_store, self.queries = Outbox(self.store), PostStore(self.store), Queries(self.store)
 
     async def enqueue_posts(self, *names, at=START_TIME):
         await enqueue_posts(self.post_store, *(make_post(name, ["a"], at) for name in names))
@@ -76,12 +76,12 @@ class Place:
     async def send(self):
         """Let one after the other go out, whatever is due."""
         for _ in range(9):
-            await Maintenance(self.books).promote_due()
+            await Maintenance(self.store).promote_due()
             await send_due(self.outbox, {A: self.fake}, 5, asyncio.Event())
 
     async def read(self):
         """Let the platform be read until nothing is in doubt any more."""
-        await Maintenance(self.books).expire_own_leases()
+        await Maintenance(self.store).expire_own_leases()
         for _ in range(6):
             self.world.advance_time(SETTLE)
             await reconcile_due(self.outbox, {A: self.fake}, 9)
@@ -90,7 +90,7 @@ class Place:
         return {item.key.post: item.state.value for item in await self.queries.deliveries()}
 
     async def close(self):
-        await self.books.database.close()
+        await self.store.database.close()
 
     def copy(self):
         return make_backup(self.file, self.backup, self.journal, self.world)
@@ -104,8 +104,8 @@ class Place:
         migrate(url, "drill", None, self.world)
         self.use(Database(open_engine(url), self.world))
         memory = read_intents(self.journal, label, START_TIME, allows_incomplete=is_incomplete_fine)
-        settled = await self.books.database.write(
-            lambda unit: finish_restore(self.books, unit, memory, label, anchors, LI)
+        settled = await self.store.database.write(
+            lambda unit: finish_restore(self.store, unit, memory, label, anchors, LI)
         )
         await self.close()
         self.kept = commit_swap(incoming, self.file, self.world.now())
@@ -128,7 +128,7 @@ async def test_a_backup_is_made_while_others_write_and_names_itself(place):
     await place.enqueue_posts("p")
     await place.send()
     label = place.copy()
-    await OperatorActions(place.books).pause("all", LI, "later")
+    await OperatorActions(place.store).pause("all", LI, "later")
     assert read_backup_info(place.backup) == label
     assert (label.environment, label.newest_record) == ("drill", read_records(place.journal)[-1])
     assert [path.name for path in place.backup.parent.glob("backup*")] == ["backup.db"]
@@ -206,7 +206,7 @@ def test_a_table_with_a_name_that_is_half_a_statement_is_read_as_a_table(tmp_pat
 
 
 async def test_a_database_that_was_only_copied_is_no_backup(place):
-    """Nothing tells from when it is."""
+    """Nothing reports from when it is."""
     await place.open()
     await place.close()
     shutil.copy(place.file, place.backup)
@@ -242,7 +242,7 @@ async def test_f85_what_went_out_after_the_backup_is_read_and_not_sent_again(pla
     await place.send()
     assert len(place.made()) == 3
     await place.read()
-    await OperatorActions(place.books).resume("all", LI)
+    await OperatorActions(place.store).resume("all", LI)
     await place.enqueue_posts("newer", at=place.world.now())
     await place.send()
     states = await place.states()
@@ -310,7 +310,7 @@ async def test_f85_without_a_journal_what_was_held_may_have_been_ruled_since_and
     for name in ("ruled", "left"):
         await place.enqueue_posts(name)
         await place.send()
-        await OperatorActions(place.books).resume("account:a", LI)
+        await OperatorActions(place.store).resume("account:a", LI)
     place.copy()
     [ruled] = await place.queries.deliveries("ruled")
     await resolve_delivery(place.outbox, ruled, Resolution.RESEND, by="li", reason="solved")
@@ -328,7 +328,7 @@ async def test_f85_without_a_journal_what_was_held_may_have_been_ruled_since_and
         await resolve_delivery(place.outbox, ruled, Resolution.RESEND, by="li", reason="given again")
     assert refused.value.code == "not_read_yet"
     await place.read()
-    await OperatorActions(place.books).resume("all", LI)
+    await OperatorActions(place.store).resume("all", LI)
     await place.send()
     assert await place.states() == {"ruled": "published", "left": "held"}
     assert place.made().total() == 1
@@ -336,7 +336,7 @@ async def test_f85_without_a_journal_what_was_held_may_have_been_ruled_since_and
 
 
 async def test_f85_without_a_journal_a_call_that_is_known_to_be_in_doubt_keeps_its_own_baseline(place):
-    """Its post is older than the lost time, and is still told from what stood there before."""
+    """Its post is older than the lost time, and is still distinguished from what stood there before."""
     await place.open()
     await place.enqueue_posts("first")
     await place.send()
@@ -351,7 +351,7 @@ async def test_f85_without_a_journal_a_call_that_is_known_to_be_in_doubt_keeps_i
     place.journal.touch()
     await place.open()
     query = select(ATTEMPT.c.newest_id, ATTEMPT.c.baseline_at).where(ATTEMPT.c.delivery == 2).order_by(ATTEMPT.c.number)
-    known, doubted = await place.books.database.read(lambda connection: connection.execute(query).all())
+    known, doubted = await place.store.database.read(lambda connection: connection.execute(query).all())
     assert known.newest_id == "1"
     assert known.baseline_at < place.world.now() - SETTLE
     assert doubted == known
@@ -359,7 +359,7 @@ async def test_f85_without_a_journal_a_call_that_is_known_to_be_in_doubt_keeps_i
 
 
 async def test_f85_another_journal_is_no_journal(place):
-    """One that does not hold the newest line of the backup's time cannot tell what came after."""
+    """One that does not hold the newest line of the backup's time cannot report what came after."""
     await place.open()
     await place.enqueue_posts("p")
     await place.send()
@@ -410,7 +410,7 @@ async def test_an_exchange_that_a_death_interrupts_is_finished_by_the_next_start
     """Between the decision and its end nobody finds anything but the new database; the old one is kept whole."""
     await place.open()
     place.copy()
-    await OperatorActions(place.books).pause("all", LI, "newer than the backup")
+    await OperatorActions(place.store).pause("all", LI, "newer than the backup")
     shutil.copy(place.file, place.file.with_name("publisher.db.incoming"))
     wal = place.file.with_name("publisher.db-wal").read_bytes()
     incoming, _label = stage_copy(place.backup, place.file, "drill", None)
@@ -434,29 +434,29 @@ async def test_an_announced_restore_is_told_from_a_silent_cut(place):
     await place.open()
     await place.enqueue_posts("p")
     place.copy()
-    await OperatorActions(place.books).pause("all", LI, "cut off")
-    await write_checkpoint(AuditLog(place.books), place.mooring)
+    await OperatorActions(place.store).pause("all", LI, "cut off")
+    await write_checkpoint(AuditLog(place.store), place.mooring)
     await place.close()
     shutil.copy(place.backup, place.file.with_name("silent.db"))
     await place.put_back(place.backup)
     await place.open()
-    await write_checkpoint(AuditLog(place.books), place.mooring)
+    await write_checkpoint(AuditLog(place.store), place.mooring)
     anchors = list(read_checkpoints(place.mooring.file))
-    found = await AuditLog(place.books).verify(anchors, read_records(place.journal))
+    found = await AuditLog(place.store).verify(anchors, read_records(place.journal))
     assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
     assert [item.code for item in await place.queries.alerts()].count("audit_broken") == 1
     beyond = replace(anchors[0], sequence=99, hash="f" * 64)
-    found = await AuditLog(place.books).verify([beyond, *anchors])
+    found = await AuditLog(place.store).verify([beyond, *anchors])
     assert [item.defect for item in found.breaks] == [ChainDefect.REPLACED, ChainDefect.CUT]
     await place.close()
     await place.put_back(place.backup)
     await place.open()
-    found = await AuditLog(place.books).verify(anchors)
+    found = await AuditLog(place.store).verify(anchors)
     assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
     await place.close()
     silent = Database(open_engine(f"sqlite:///{place.file.with_name('silent.db')}"), place.world)
     place.use(silent)
-    found = await AuditLog(place.books).verify(anchors)
+    found = await AuditLog(place.store).verify(anchors)
     assert ChainDefect.CUT in {item.defect for item in found.breaks}
     await place.close()
 
@@ -536,15 +536,15 @@ async def test_old_lines_leave_the_journal_once_their_calls_are_over(place):
     await place.enqueue_posts("over", "doubt")
     place.fake.script.extend([place.fake.lose_reply, place.fake.lose_reply])
     await place.send()
-    await place.books.database.write(
+    await place.store.database.write(
         lambda unit: unit.connection.execute(ATTEMPT.update().where(ATTEMPT.c.delivery == 2).values(ended_at=None))
     )
     place.world.advance_time(JOURNAL_RETENTION + timedelta(days=1))
     await place.read()
     await place.enqueue_posts("young", at=place.world.now())
     await place.send()
-    assert await compact_journal(place.books) == 1
-    assert await compact_journal(place.books) == 0
+    assert await compact_journal(place.store) == 1
+    assert await compact_journal(place.store) == 0
     await place.enqueue_posts("next", at=place.world.now())
     await place.send()
     posts = [line.post for line in read_records(place.journal)]
@@ -552,7 +552,7 @@ async def test_old_lines_leave_the_journal_once_their_calls_are_over(place):
     assert read_journal(place.journal).complete_since == START_TIME
     await place.close()
     await place.open()
-    attempts = await place.books.database.read(lambda connection: len(connection.execute(select(ATTEMPT)).all()))
+    attempts = await place.store.database.read(lambda connection: len(connection.execute(select(ATTEMPT)).all()))
     assert attempts == 4
     await place.close()
 

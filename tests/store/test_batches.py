@@ -53,7 +53,7 @@ async def accept(desk, posts, *, changes=NOTHING, drafts=(), text="new", based_o
 
 async def complete(desk, *posts):
     """Plan again from the version in force, as every round does. Returns how many deliveries are new."""
-    now, known = desk.books.runtime.now(), await desk.post_store.stored_posts(posts)
+    now, known = desk.store.runtime.now(), await desk.post_store.stored_posts(posts)
     found = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 48 * HOUR), {})
     drafts = [make_rendered_delivery(filing.post, filing.occurrence.due_at) for filing in found.planned]
     based_on = await desk.post_store.schedule_version()
@@ -61,11 +61,11 @@ async def complete(desk, *posts):
 
 
 async def states(desk):
-    return {(item.key.post, item.account): item.state for item in await Queries(desk.books).deliveries()}
+    return {(item.key.post, item.account): item.state for item in await Queries(desk.store).deliveries()}
 
 
 def die(desk, portion):
-    desk.books.runtime.failpoints = {"plan.after_insert": ("raise", portion)}
+    desk.store.runtime.failpoints = {"plan.after_insert": ("raise", portion)}
 
 
 async def test_i20_a_claim_is_served_between_the_portions_of_an_acceptance(desk):
@@ -142,9 +142,9 @@ async def test_a_newer_version_ends_the_filing_of_an_older_one(desk):
 async def test_what_may_have_been_sent_in_a_lost_time_is_filed_and_doubted_as_a_whole(desk):
     """A death among portions would leave posts that go at once to a round that has no doubt about them any more."""
     at_once = [replace(post, trigger=OneTimeTrigger(at=None)) for post in MANY]
-    books = desk.books
-    await books.database.write(
-        lambda unit: mark_waiting_unresolved(books, unit, START_TIME - HOUR, RECOVERY_MAINTENANCE, exclude=())
+    store = desk.store
+    await store.database.write(
+        lambda unit: mark_waiting_unresolved(store, unit, START_TIME - HOUR, RECOVERY_MAINTENANCE, exclude=())
     )
     die(desk, 2)
     drafts = [make_rendered_delivery(post, START_TIME) for post in at_once]

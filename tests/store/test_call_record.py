@@ -95,14 +95,14 @@ async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_doubt(open_de
     await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
     await desk.maintenance.promote_due()
     requests = [await desk.outbox.record_intent(lease) for lease in await desk.outbox.claim(10)]
-    desk.books.call_record.record_start(requests[0].delivery, requests[0].fencing_token)
+    desk.store.call_record.record_start(requests[0].delivery, requests[0].fencing_token)
     again = await open_desk(make_policy("a"), make_policy("b"), calls=record_of(path))
     assert await again.maintenance.expire_own_leases() == 2
-    found = {item.id: item for item in await Queries(again.books).deliveries()}
+    found = {item.id: item for item in await Queries(again.store).deliveries()}
     assert found[requests[0].delivery].state is State.UNKNOWN
     assert found[requests[1].delivery].state is State.DUE
     ended = select(ATTEMPT.c.outcome).where(ATTEMPT.c.delivery == requests[1].delivery)
-    assert await again.books.database.read(lambda connection: connection.scalar(ended)) == "not_sent"
+    assert await again.store.database.read(lambda connection: connection.scalar(ended)) == "not_sent"
     world.advance_time(timedelta(minutes=1))
     [lease] = await again.outbox.claim(10)
     assert (await again.outbox.record_intent(lease)).attempt == 2
@@ -124,16 +124,16 @@ async def outlasted(open_desk, path, world):
 async def test_f82_a_lease_that_ends_without_a_call_leaves_no_doubt_in_the_same_process(open_desk, path, world):
     """A call that could not be written to the journal did not begin: when its lease is over, it is tried again."""
     desk, _lease = await outlasted(open_desk, path, world)
-    [delivery] = await Queries(desk.books).deliveries()
+    [delivery] = await Queries(desk.store).deliveries()
     assert delivery.state is State.DUE
 
 
 async def test_f15_a_late_answer_that_knows_nothing_leaves_the_proof_standing(open_desk, path, world):
-    """Whoever gives such a call up afterwards knows less than the record: it never began, so no doubt was skipped."""
+    """Who gives such a call up afterwards knows less than the record: it never began, so nothing is unknown."""
     desk, lease = await outlasted(open_desk, path, world)
     assert (await desk.outbox.record_outcome(lease, Unknown(reason="timeout"))).state is State.DUE
     ended = select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
-    [(outcome, detail)] = await desk.books.database.read(lambda connection: connection.execute(ended).all())
+    [(outcome, detail)] = await desk.store.database.read(lambda connection: connection.execute(ended).all())
     assert load_result(outcome, detail) == NotSent(reason="never_started")
 
 
@@ -166,8 +166,8 @@ async def test_f15_a_host_says_nothing_of_another_hosts_call(open_desk, path, wo
     await one.maintenance.promote_due()
     [lease] = await other.outbox.claim(10)
     parcel = await other.outbox.record_intent(lease)
-    one.books.call_record.record_pending([(parcel.delivery, parcel.fencing_token)])
+    one.store.call_record.record_pending([(parcel.delivery, parcel.fencing_token)])
     world.advance_time(timedelta(minutes=2))
     assert await one.maintenance.expire_leases() == 1
-    [delivery] = await Queries(one.books).deliveries()
+    [delivery] = await Queries(one.store).deliveries()
     assert delivery.state is State.UNKNOWN

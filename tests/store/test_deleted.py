@@ -35,7 +35,7 @@ async def asked(open_desk, world):
     async def read(*findings, pause=LAG * 1.1):
         for finding in findings:
             world.advance_time(pause)
-            [delivery] = await Queries(desk.books).deliveries()
+            [delivery] = await Queries(desk.store).deliveries()
             [doubt] = await desk.outbox.due_readbacks([delivery.state], 10)
             by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
             after = await desk.outbox.record_readback(doubt, finding, by, world.monotonic())

@@ -45,14 +45,14 @@ async def edit(desk, post=NEW):
 async def show_absent(desk):
     """Read both accounts until absence is shown."""
     for _ in range(3):
-        desk.books.runtime.advance_time(8 * MINUTE)
+        desk.store.runtime.advance_time(8 * MINUTE)
         for doubt in await desk.outbox.due_readbacks([State.UNKNOWN], 10):
             found = NotFound(covered_since=START_TIME - timedelta(days=1))
-            await desk.outbox.record_readback(doubt, found, RECONCILER, desk.books.runtime.monotonic())
+            await desk.outbox.record_readback(doubt, found, RECONCILER, desk.store.runtime.monotonic())
 
 
 async def standing(desk):
-    return {item.account: item for item in await Queries(desk.books).deliveries()}
+    return {item.account: item for item in await Queries(desk.store).deliveries()}
 
 
 async def test_f70_an_edit_accepted_in_a_doubt_lets_no_old_words_go(open_desk):
@@ -62,7 +62,7 @@ async def test_f70_an_edit_accepted_in_a_doubt_lets_no_old_words_go(open_desk):
     await show_absent(desk)
     found = await standing(desk)
     assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")] * 2
-    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["held.edited"] * 2
+    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["held.edited"] * 2
     assert await desk.outbox.claim(10) == []
     chosen = await resolve_delivery(
         desk.outbox, found[AccountId("a")], Resolution.RESEND, by="li", reason="the old words will do"
@@ -126,13 +126,13 @@ async def test_f70_what_goes_live_with_the_old_words_is_reported(open_desk):
     """The call made before the edit succeeded: people learn that the account shows the earlier words."""
     desk = await called(open_desk, Unknown(reason="timeout"))
     await edit(desk)
-    desk.books.runtime.advance_time(MINUTE)
+    desk.store.runtime.advance_time(MINUTE)
     [doubt, _other] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
     seen = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
     assert (
-        await desk.outbox.record_readback(doubt, seen, RECONCILER, desk.books.runtime.monotonic())
+        await desk.outbox.record_readback(doubt, seen, RECONCILER, desk.store.runtime.monotonic())
     ).state is State.PUBLISHED
-    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["published_after_edit"]
+    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["published_after_edit"]
 
 
 async def test_planning_after_an_edit_in_a_doubt_finds_nothing_more_to_do(open_desk):
@@ -174,6 +174,6 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_desk, monkeypatch
     may_commit.set()
     assert isinstance(await intending, SendRequest)
     await editing
-    found = {item.id: item for item in await Queries(one.books).deliveries()}
+    found = {item.id: item for item in await Queries(one.store).deliveries()}
     assert found.pop(lease.delivery).state is State.SENDING
     assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")]

@@ -20,10 +20,10 @@ NARROW = RateLimit(min_interval=timedelta(0), per_hour=5, per_day=2, urgent_shar
 
 async def expired(desk):
     """Let two hours pass, and give the reasons with which deliveries ended, each of which must be an alert too."""
-    desk.books.runtime.advance_time(2 * HOUR)
+    desk.store.runtime.advance_time(2 * HOUR)
     await desk.maintenance.expire()
-    ended = await Queries(desk.books).deliveries(states=[State.EXPIRED])
-    codes = [alert.code for alert in await Queries(desk.books).alerts() if alert.code.startswith("expired.")]
+    ended = await Queries(desk.store).deliveries(states=[State.EXPIRED])
+    codes = [alert.code for alert in await Queries(desk.store).alerts() if alert.code.startswith("expired.")]
     assert sorted(codes) == sorted(f"expired.{row.reason}" for row in ended)
     return {row.key.post: row.reason for row in ended}
 
@@ -47,18 +47,18 @@ async def test_what_a_pause_kept_back_says_so(open_desk, scope):
     desk = await open_desk()
     await enqueue_posts(desk.post_store, due("p"))
     await desk.maintenance.promote_due()
-    await OperatorActions(desk.books).pause(scope, named_person("li"), "drill")
+    await OperatorActions(desk.store).pause(scope, named_person("li"), "drill")
     assert await expired(desk) == {"p": "expired_paused"}
 
 
 async def test_f44_what_the_quota_kept_back_says_so(open_desk):
-    """F44: a routine post that its login had no call left for is told from one that was merely late."""
+    """F44: a routine post that its login had no call left for is distinguished from one that was merely late."""
     desk = await open_desk(make_policy("a", rate_limit=NARROW))
     await enqueue_posts(
         desk.post_store, due("first"), due("second", minutes=1), due("urgent", minutes=1, is_urgent=True)
     )
     await send(desk, Unknown(reason="timeout"))
-    desk.books.runtime.advance_time(timedelta(minutes=2))
+    desk.store.runtime.advance_time(timedelta(minutes=2))
     await desk.maintenance.promote_due()
     found = await expired(desk)
     assert found["second"] == "expired_rate_limited"
@@ -74,7 +74,7 @@ async def test_f44_what_the_platform_kept_back_says_so(open_desk):
 
 
 async def test_what_had_nothing_to_follow_says_so(open_desk):
-    """A follow-up whose original stayed in doubt is told from one that its own account kept back."""
+    """A follow-up whose original stayed in doubt is distinguished from one that its own account kept back."""
     desk = await open_desk()
     update = make_post("update", ["a"], START_TIME, follows="p", expires_at=START_TIME + 2 * HOUR)
     await enqueue_posts(desk.post_store, due("p"), update)
@@ -83,7 +83,7 @@ async def test_what_had_nothing_to_follow_says_so(open_desk):
 
 
 async def test_what_was_tried_in_vain_says_so(open_desk):
-    """A network that never came back is told from a queue that was too long."""
+    """A network that never came back is distinguished from a queue that was too long."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, due("p"))
     await send(desk, NotSent(reason="connect_failed"))

@@ -37,7 +37,7 @@ async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(open
     ordered = await desk.outbox.apply_event(live.id, RetractionRequested(reason="wrong"), WANG)
     assert await desk.outbox.claim(1) == []
     await desk.outbox.record_readback(
-        PendingReadback(delivery=ordered, request=None), answer, RETRACTOR, desk.books.runtime.monotonic()
+        PendingReadback(delivery=ordered, request=None), answer, RETRACTOR, desk.store.runtime.monotonic()
     )
     assert len(await desk.outbox.claim(1)) == number
 
@@ -48,13 +48,13 @@ async def test_an_account_that_leaves_cancels_what_waits_and_nothing_else(open_d
     names = ("live", "doubt", "waits", "later")
     posts = [make_post(name, ["a"], START_TIME + timedelta(seconds=place)) for place, name in enumerate(names)]
     await enqueue_posts(desk.post_store, *posts, make_post("other", ["b"], START_TIME + timedelta(hours=1)))
-    desk.books.runtime.advance_time(timedelta(seconds=2))
+    desk.store.runtime.advance_time(timedelta(seconds=2))
     await send(desk, LIVE)
     await send(desk, Unknown(reason="timeout"))
-    orders = Offboarding(desk.books)
+    orders = Offboarding(desk.store)
     assert await orders.cancel_waiting(AccountId("a"), WANG, "leaves") == 2
     assert await orders.cancel_waiting(AccountId("a"), WANG, "leaves") == 0
-    found = {delivery.key.post: delivery for delivery in await Queries(desk.books).deliveries()}
+    found = {delivery.key.post: delivery for delivery in await Queries(desk.store).deliveries()}
     assert {name: found[name].state for name in (*names, "other")} == {
         "live": State.PUBLISHED,
         "doubt": State.UNKNOWN,
@@ -66,13 +66,13 @@ async def test_an_account_that_leaves_cancels_what_waits_and_nothing_else(open_d
 
 
 async def test_leaving_is_written_down_once(open_desk):
-    """Repeating the order adds nothing to the audit; what was told of the account is over at the end."""
+    """Repeating the order adds nothing to the audit; what was alerted to the account is over at the end."""
     desk = await open_desk()
-    orders, account, login = Offboarding(desk.books), AccountId("a"), LoginId("fake/a")
+    orders, account, login = Offboarding(desk.store), AccountId("a"), LoginId("fake/a")
     for _ in range(2):
         await orders.begin(account, login, WANG, "leaves")
         await orders.finish(account, login, WANG, is_shared=False)
-    history = await Queries(desk.books).audit_history("account:a")
+    history = await Queries(desk.store).audit_history("account:a")
     assert [(entry.event, entry.detail["login"]) for entry in history] == [
         ("offboarding_requested", "fake/a"),
         ("offboarded", "fake/a"),

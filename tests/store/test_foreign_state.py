@@ -22,9 +22,9 @@ async def test_f93_a_state_that_is_not_known_is_held_until_a_person_rules(open_d
     desk, fake, adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     strange = update(DELIVERY).values(state="translating", next_action_at=START_TIME)
-    await desk.books.database.write(lambda unit: unit.connection.execute(strange))
+    await desk.store.database.write(lambda unit: unit.connection.execute(strange))
     await run_on(desk, adapters, world, minutes=5)
-    [delivery] = await Queries(desk.books).deliveries()
+    [delivery] = await Queries(desk.store).deliveries()
     assert (delivery.state, delivery.reason, fake.calls) == (State.HELD, HoldReason.UNKNOWN_STATE, [])
     after = await resolve_delivery(desk.outbox, delivery, Resolution.CANCEL, by="li", reason="nobody knows it")
     assert after.state is State.CANCELLED
@@ -37,12 +37,12 @@ async def test_f93_work_in_flight_is_taken_up_by_the_next_version(open_desk, wor
     await desk.maintenance.promote_due()
     leases = {lease.account: lease for lease in await desk.outbox.claim(2)}
     fake.add_post(await desk.outbox.record_intent(next(iter(leases.values()))))
-    later = await open_desk(*desk.books.policies.values())
+    later = await open_desk(*desk.store.policies.values())
     await later.maintenance.expire_own_leases()
     for _ in range(3):
         await run_maintenance(later.maintenance)
         await send_due(later.outbox, adapters, 10, asyncio.Event())
         await reconcile_due(later.outbox, adapters, 10)
     await run_on(later, adapters, world, minutes=15)
-    assert set(await Queries(later.books).count_by_state()) == {State.PUBLISHED}
+    assert set(await Queries(later.store).count_by_state()) == {State.PUBLISHED}
     assert len(fake.posts) == 3

@@ -30,36 +30,36 @@ from publisher.testing.fakes import START_TIME
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
 
-def put_back(books):
+def put_back(store):
     """Leave the database as pg_restore does: the stamp names other tables."""
-    with books.database.engine.begin() as connection:
+    with store.database.engine.begin() as connection:
         connection.execute(update(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY).values(value="1/2/3"))
 
 
-async def accept(books, *, awaits_others=True):
+async def accept(store, *, awaits_others=True):
     """Accept it, as a person does."""
 
     def operation(unit):
         begins_at = last_known_at(unit.connection) or START_TIME
-        accept_restored(unit, books.worker, books.runtime.now(), begins_at, awaits_others=awaits_others)
+        accept_restored(unit, store.worker, store.runtime.now(), begins_at, awaits_others=awaits_others)
 
-    await books.database.write(operation)
+    await store.database.write(operation)
 
 
 async def sign(*shared):
     """Let these workers give a sign of life, do something and stop in order."""
-    for books in shared:
-        await OperatorActions(books).register_worker()
-        await OperatorActions(books).pause(f"post:{books.worker}", named_person("li"), "")
-        await OperatorActions(books).deregister_worker()
+    for store in shared:
+        await OperatorActions(store).register_worker()
+        await OperatorActions(store).pause(f"post:{store.worker}", named_person("li"), "")
+        await OperatorActions(store).deregister_worker()
 
 
-async def at_home(books):
-    return await books.database.read(partial(is_original_database, books.database))
+async def at_home(store):
+    return await store.database.read(partial(is_original_database, store.database))
 
 
-async def alerts(books):
-    return [(alert.code, alert.facts.get("worker")) for alert in await Queries(books).alerts()]
+async def alerts(store):
+    return [(alert.code, alert.facts.get("worker")) for alert in await Queries(store).alerts()]
 
 
 async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_calls(database_url, open_desk, tmp_path):
@@ -69,43 +69,43 @@ async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_calls(d
     await desk.maintenance.promote_due()
     check_against_journal(database_url, tmp_path / "none.jsonl")
     [lease] = await desk.outbox.claim(1)
-    put_back(desk.books)
+    put_back(desk.store)
     with pytest.raises(RefusedError) as refused:
         check_against_journal(database_url, tmp_path / "none.jsonl")
     assert refused.value.code == "database_replaced"
     assert await desk.outbox.claim(5) == []
     assert await desk.outbox.record_intent(lease) == Declined(guard="database_replaced")
-    await accept(desk.books)
+    await accept(desk.store)
     check_against_journal(database_url, tmp_path / "none.jsonl")
     assert len(await desk.outbox.claim(5)) == 1
 
 
 @pytest.mark.parametrize("order", ["register_worker", "heartbeat", "deregister_worker"])
 async def test_f85_who_has_outlived_it_leaves_its_signs_of_life_as_they_were(open_books, world, order):
-    """Up to when the dump knew what was sent is told by them."""
-    books = open_books()
-    orders = OperatorActions(books)
+    """Up to when the dump knew what was sent is reported by them."""
+    store = open_books()
+    orders = OperatorActions(store)
     await orders.register_worker()
-    put_back(books)
+    put_back(store)
     world.advance_time(timedelta(hours=1))
     await getattr(orders, order)()
-    assert [worker.heartbeat_at for worker in await Queries(books).workers()] == [START_TIME]
+    assert [worker.heartbeat_at for worker in await Queries(store).workers()] == [START_TIME]
 
 
 async def test_f85_a_database_that_does_not_say_where_it_lives_is_not_at_home(open_books):
     """As in the middle of a pg_restore, which fills one table after the other."""
-    books = open_books()
-    with books.database.engine.begin() as connection:
+    store = open_books()
+    with store.database.engine.begin() as connection:
         connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY))
-    assert not await at_home(books)
+    assert not await at_home(store)
 
 
 async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, world):
     """It goes by what was there before; the one who accepts, and who has stopped or been silent, is no hindrance."""
     mine, other, stopped = open_books(), open_books(worker="other"), open_books(worker="stopped")
     await sign(stopped)
-    for books in (mine, other):
-        await OperatorActions(books).register_worker()
+    for store in (mine, other):
+        await OperatorActions(store).register_worker()
     put_back(mine)
     with pytest.raises(RefusedError) as refused:
         await accept(mine)
@@ -119,43 +119,43 @@ async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, w
 async def test_f85_what_sends_waits_until_every_host_has_compared_its_journal(database_url, open_desk, world):
     """Who was silent for longer than a journal reaches back is not waited for, nor anybody once a journal is lost."""
     mine, other = await open_desk(), await open_desk(worker="other")
-    await sign((await open_desk(worker="retired")).books)
+    await sign((await open_desk(worker="retired")).store)
     world.advance_time(timedelta(days=91))
-    await sign(mine.books, other.books)
-    await accept(mine.books)
-    assert await alerts(mine.books) == [("waiting_for_journal", "other")]
+    await sign(mine.store, other.store)
+    await accept(mine.store)
+    assert await alerts(mine.store) == [("waiting_for_journal", "other")]
     with pytest.raises(RefusedError) as refused:
         check_journals_compared(database_url)
     assert (refused.value.code, refused.value.facts["workers"]) == ("waiting_for_workers", "other")
     await mine.outbox.claim(1)
-    assert await mine.books.database.read(workers_to_compare) == ["other"]
+    assert await mine.store.database.read(workers_to_compare) == ["other"]
     await other.outbox.claim(1)
     check_journals_compared(database_url)
-    assert await alerts(mine.books) == []
-    await accept(mine.books)
-    await accept(mine.books, awaits_others=False)
+    assert await alerts(mine.store) == []
+    await accept(mine.store)
+    await accept(mine.store, awaits_others=False)
     check_journals_compared(database_url)
-    assert await alerts(mine.books) == []
+    assert await alerts(mine.store) == []
 
 
 async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_desk, world):
-    """Whoever worked in between, paused, does not make it younger; once a person has let it go on, it is."""
+    """Anyone who worked in between, paused, does not make it younger; once a person has let it go on, it is."""
     mine, other = await open_desk(), await open_desk(worker="other")
-    await sign(mine.books, other.books)
+    await sign(mine.store, other.store)
     world.advance_time(timedelta(hours=1))
-    await accept(mine.books)
+    await accept(mine.store)
     world.advance_time(timedelta(hours=1))
-    await sign(mine.books)
+    await sign(mine.store)
     await other.outbox.claim(1)
-    assert await mine.books.database.read(last_known_at) == START_TIME
-    await accept(mine.books)
-    assert await mine.books.database.read(accepted_until) == START_TIME
-    await OperatorActions(mine.books).resume("all", named_person("li"))
-    assert await mine.books.database.read(last_known_at) == START_TIME + timedelta(hours=2)
+    assert await mine.store.database.read(last_known_at) == START_TIME
+    await accept(mine.store)
+    assert await mine.store.database.read(accepted_until) == START_TIME
+    await OperatorActions(mine.store).resume("all", named_person("li"))
+    assert await mine.store.database.read(last_known_at) == START_TIME + timedelta(hours=2)
 
 
 async def test_f85_a_process_that_has_outlived_the_putting_back_is_never_at_home_again(open_books):
-    """What it has in mind is of the tables before, whoever has accepted these since."""
+    """What it has in mind is of the tables before, anyone who has accepted these since."""
     outlived, mine = open_books(worker="outlived"), open_books()
     outlived.database.expected_identity = await outlived.database.read(current_identity)
     assert await at_home(outlived)
@@ -166,19 +166,19 @@ async def test_f85_a_process_that_has_outlived_the_putting_back_is_never_at_home
 
 
 async def test_f85_nothing_is_ended_while_a_host_may_come_with_its_calls(open_desk, world):
-    """A post that ran out in the meantime may be live: its host tells, and then it is read."""
+    """A post that ran out in the meantime may be live: its host reports, and then it is read."""
     mine, other = await open_desk(), await open_desk(worker="other")
-    await sign(mine.books, other.books)
+    await sign(mine.store, other.store)
     await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
-    await accept(mine.books)
+    await accept(mine.store)
     world.advance_time(timedelta(days=30))
     await run_maintenance(mine.maintenance)
-    [delivery] = await Queries(mine.books).deliveries()
+    [delivery] = await Queries(mine.store).deliveries()
     assert (delivery.state, await mine.outbox.claim(1)) == (State.DUE, [])
     await other.outbox.claim(1)
     await run_maintenance(mine.maintenance)
-    [delivery] = await Queries(mine.books).deliveries()
+    [delivery] = await Queries(mine.store).deliveries()
     assert delivery.state is State.EXPIRED
 
 
@@ -194,23 +194,23 @@ async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
     await other.maintenance.promote_due()
     [lease] = await other.outbox.claim(1)
     await other.outbox.record_intent(lease)
-    await sign(mine.books, other.books)
+    await sign(mine.store, other.store)
     journal = tmp_path / "other.jsonl"
-    check_awaited_journal(database_url, other.books.worker, journal, START_TIME)
-    await accept(mine.books)
-    check_awaited_journal(database_url, other.books.worker, tmp_path / "intents.jsonl", START_TIME)
+    check_awaited_journal(database_url, other.store.worker, journal, START_TIME)
+    await accept(mine.store)
+    check_awaited_journal(database_url, other.store.worker, tmp_path / "intents.jsonl", START_TIME)
     if left is not None:
         journal.write_text(left)
     with pytest.raises(RefusedError) as refused:
-        check_awaited_journal(database_url, other.books.worker, journal, START_TIME)
+        check_awaited_journal(database_url, other.store.worker, journal, START_TIME)
     assert refused.value.code == code
-    check_awaited_journal(database_url, mine.books.worker, journal, START_TIME)
+    check_awaited_journal(database_url, mine.store.worker, journal, START_TIME)
 
 
 async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_server_has_taken_over(
     database_url, open_desk, tmp_path
 ):
-    """Nobody could tell what it had sent of which the new server does not know, as long as others wait for that.
+    """Nobody could report what it had sent of which the new server does not know, as long as others wait for that.
 
     Without a takeover nothing is lost.
     """
@@ -220,21 +220,21 @@ async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_serv
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.record_intent(lease)
     lost, kept = tmp_path / "lost.jsonl", tmp_path / "intents.jsonl"
-    check_awaited_journal(database_url, desk.books.worker, lost, START_TIME)
-    with desk.books.database.engine.begin() as connection:
+    check_awaited_journal(database_url, desk.store.worker, lost, START_TIME)
+    with desk.store.database.engine.begin() as connection:
         connection.execute(update(WORKER_STATE).values(compared_timeline="00000000"))
     with pytest.raises(RefusedError) as refused:
-        check_awaited_journal(database_url, desk.books.worker, lost, START_TIME)
-    check_awaited_journal(database_url, desk.books.worker, lost, START_TIME + timedelta(minutes=1))
+        check_awaited_journal(database_url, desk.store.worker, lost, START_TIME)
+    check_awaited_journal(database_url, desk.store.worker, lost, START_TIME + timedelta(minutes=1))
     assert refused.value.code == "journal_missing"
-    check_awaited_journal(database_url, desk.books.worker, kept, START_TIME)
+    check_awaited_journal(database_url, desk.store.worker, kept, START_TIME)
 
 
 async def test_an_ordinary_role_can_see_where_the_database_lives(open_books):
     """publisher's own role need not be the server's master."""
-    books = open_books()
-    with books.database.engine.connect() as connection:
+    store = open_books()
+    with store.database.engine.connect() as connection:
         connection.execute(text("CREATE ROLE plain_reader"))
         connection.execute(text("GRANT SELECT ON database_info TO plain_reader"))
         connection.execute(text("SET LOCAL ROLE plain_reader"))
-        assert is_original_database(books.database, connection)
+        assert is_original_database(store.database, connection)

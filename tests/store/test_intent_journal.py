@@ -108,7 +108,7 @@ def test_a_line_without_a_checksum_has_no_key_that_nobody_knows(journal):
 
 
 def test_f82_a_journal_that_is_gone_refuses_until_it_can_be_made(tmp_path):
-    """F82: what keeps its end from being mended keeps lines from it as well."""
+    """F82: what keeps its end from being repaired keeps lines from it as well."""
     opened = IntentJournal(tmp_path / "intents.jsonl")
     opened.path.unlink()
     with pytest.raises(FileNotFoundError):

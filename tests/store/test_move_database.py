@@ -27,7 +27,7 @@ LI = named_person("li")
 
 
 class Moving:
-    """Old books with something in them, and the way to both."""
+    """Old databases with something in them, and the way to both."""
 
     def __init__(self, folder, target):
         self.source, self.target = f"sqlite:///{folder / 'publisher.db'}", target
@@ -40,18 +40,18 @@ class Moving:
         return Store(database=database, policies={"a": make_policy("a"), "b": make_policy("b")}, worker=WorkerId("w"))
 
     async def fill(self):
-        books = await self.open(self.source)
-        post_store, outbox = PostStore(books), Outbox(books)
+        store = await self.open(self.source)
+        post_store, outbox = PostStore(store), Outbox(store)
         await post_store.register_logins()
         await enqueue_posts(post_store, make_post("p", ["a", "b"], START_TIME, title="警惕“退款”诈骗"), text="schedule")
         picture = {"sha256": "0" * 64, "media_type": "image/png", "data": bytes(range(256))}
-        await books.database.write(lambda unit: unit.connection.execute(insert(MEDIA).values(picture)))
-        await Maintenance(books).promote_due()
+        await store.database.write(lambda unit: unit.connection.execute(insert(MEDIA).values(picture)))
+        await Maintenance(store).promote_due()
         [lease, _other] = await outbox.claim(2)
         await outbox.record_intent(lease)
         receipt = Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
         await outbox.record_outcome(lease, Published(receipt=receipt))
-        await books.database.close()
+        await store.database.close()
 
     async def go(self):
         for url in (self.source, self.target):
@@ -59,9 +59,9 @@ class Moving:
         return await copy_to_postgres(self.source, self.target, self.world, LI)
 
     async def deliveries(self, url):
-        books = await self.open(url)
-        found = await Queries(books).deliveries()
-        await books.database.close()
+        store = await self.open(url)
+        found = await Queries(store).deliveries()
+        await store.database.close()
         return found
 
 
@@ -86,16 +86,16 @@ async def test_everything_moves_and_the_old_books_are_closed(moving):
 
 async def test_an_order_that_has_waited_for_the_move_is_refused(moving):
     """What was opened before the move and written after it would be read by nobody: it is not taken for done."""
-    books = await moving.open(moving.source)
+    store = await moving.open(moving.source)
     await moving.go()
     with pytest.raises(RefusedError) as refused:
-        await enqueue_posts(PostStore(books), make_post("late", ["a"], START_TIME))
-    await books.database.close()
+        await enqueue_posts(PostStore(store), make_post("late", ["a"], START_TIME))
+    await store.database.close()
     assert refused.value.code == "database_moved"
 
 
 async def test_no_password_in_the_new_address_is_written_down(moving):
-    """Wherever it stands in the address, the old books name the new ones without it."""
+    """Wherever it stands in the address, the old databases name the new ones without it."""
     moving.target += f"{'&' if '?' in moving.target else '?'}password=geheim"
     await moving.go()
     with pytest.raises(RefusedError) as refused:
@@ -106,29 +106,29 @@ async def test_no_password_in_the_new_address_is_written_down(moving):
 async def test_the_audit_goes_on_as_one_chain_and_says_who_moved_it(moving):
     """What was bound on SQLite verifies on PostgreSQL, with the move as its newest entry."""
     await moving.go()
-    books = await moving.open(moving.target)
-    entries = await Queries(books).audit_history("database")
-    verification = await AuditLog(books).verify(())
-    await books.database.close()
+    store = await moving.open(moving.target)
+    entries = await Queries(store).audit_history("database")
+    verification = await AuditLog(store).verify(())
+    await store.database.close()
     assert [(entry.name, entry.event) for entry in entries] == [("li", "database_moved")]
     assert verification.breaks == []
 
 
 async def test_work_goes_on_in_the_new_database(moving):
-    """New rows are numbered behind those that came, and what was in hand is settled by the next daemon."""
+    """New rows are numbered behind those that came, and what was leased is settled by the next daemon."""
     await moving.go()
-    books = await moving.open(moving.target)
-    await enqueue_posts(PostStore(books), make_post("q", ["a"], START_TIME))
-    assert await Maintenance(books).expire_own_leases() == 1
-    states = {item.key.post: item.state for item in await Queries(books).deliveries() if item.account == "a"}
-    highest = await books.database.read(lambda connection: connection.scalar(select(func.max(DELIVERY.c.id))))
-    await books.database.close()
+    store = await moving.open(moving.target)
+    await enqueue_posts(PostStore(store), make_post("q", ["a"], START_TIME))
+    assert await Maintenance(store).expire_own_leases() == 1
+    states = {item.key.post: item.state for item in await Queries(store).deliveries() if item.account == "a"}
+    highest = await store.database.read(lambda connection: connection.scalar(select(func.max(DELIVERY.c.id))))
+    await store.database.close()
     assert states["q"] is State.PENDING
     assert highest == 3
 
 
 async def test_a_move_that_dies_before_the_old_books_are_closed_is_done_again(moving):
-    """Killed between the two commits, the same command finds its own copy, compares it, and closes the old books."""
+    """Killed between the two commits, the same command finds its own copy, compares it, and closes the old database."""
     moving.world.failpoints = {"migrate.mid": ("raise", 1)}
     for url in (moving.source, moving.target):
         await prepare_database(url, "drill", moving.journal, FakeRuntime())
@@ -142,10 +142,10 @@ async def test_a_move_that_dies_before_the_old_books_are_closed_is_done_again(mo
 
 
 async def test_a_target_that_holds_something_is_refused_and_nothing_changes(moving):
-    """Books are never mixed: the old ones stay open, the others as they were."""
-    books = await moving.open(moving.target)
-    await enqueue_posts(PostStore(books), make_post("theirs", ["a"], START_TIME))
-    await books.database.close()
+    """Databases are never mixed: the old ones stay open, the others as they were."""
+    store = await moving.open(moving.target)
+    await enqueue_posts(PostStore(store), make_post("theirs", ["a"], START_TIME))
+    await store.database.close()
     with pytest.raises(RefusedError) as refused:
         await moving.go()
     assert refused.value.code == "target_not_empty"

@@ -1,4 +1,4 @@
-"""A database that another program holds, and a disk without room: no intent, no call, and people are told after."""
+"""A database that another program holds, and a disk without room: no intent, no call, and people are alerted after."""
 
 import asyncio
 import sqlite3
@@ -34,7 +34,7 @@ LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", pu
 
 @pytest.fixture
 async def desk(tmp_path, world, monkeypatch):
-    """Give books on SQLite that wait for others for a moment only, with one post due."""
+    """Give databases on SQLite that wait for others for a moment only, with one post due."""
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.2)
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", world)
@@ -56,15 +56,15 @@ def holder(tmp_path, desk):
 
 
 async def attempts(desk):
-    return len(await desk.books.database.read(lambda connection: connection.execute(select(ATTEMPT)).all()))
+    return len(await desk.store.database.read(lambda connection: connection.execute(select(ATTEMPT)).all()))
 
 
-async def told(desk):
-    return [alert.code for alert in await Queries(desk.books).alerts()]
+async def reported(desk):
+    return [alert.code for alert in await Queries(desk.store).alerts()]
 
 
 async def state_of(desk):
-    [delivery] = await Queries(desk.books).deliveries()
+    [delivery] = await Queries(desk.store).deliveries()
     return delivery.state
 
 
@@ -75,9 +75,9 @@ async def test_f81_while_another_program_holds_the_database_nothing_is_called(de
         await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await attempts(desk), fake.calls) == (0, [])
     holder.execute("ROLLBACK")
-    await update_system_alerts(SystemAlerts(desk.books))
+    await update_system_alerts(SystemAlerts(desk.store))
     await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
-    assert (await state_of(desk), await told(desk)) == (State.PUBLISHED, [DATABASE_BUSY])
+    assert (await state_of(desk), await reported(desk)) == (State.PUBLISHED, [DATABASE_BUSY])
 
 
 async def test_f81_those_who_wait_together_are_refused_together(desk, holder):
@@ -89,7 +89,7 @@ async def test_f81_those_who_wait_together_are_refused_together(desk, holder):
 
 
 async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
-    """F81: what a call has told is not lost because another program holds the database."""
+    """F81: what a call has reported is not lost because another program holds the database."""
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.record_intent(lease)
     with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as holder:
@@ -97,7 +97,7 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
         settling = asyncio.create_task(desk.outbox.record_outcome(lease, LIVE))
         for _ in range(500):
             await asyncio.sleep(0.01)
-            if DATABASE_BUSY in desk.books.database.unreported_errors:
+            if DATABASE_BUSY in desk.store.database.unreported_errors:
                 break
         else:
             raise AssertionError("the outcome never met the other program")
@@ -107,19 +107,19 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
 
 async def test_f81_a_trouble_that_comes_and_goes_is_told_once_an_hour(desk, world):
     """F81: a program that takes the database again and again makes one alert, not hundreds."""
-    system_alerts = SystemAlerts(desk.books)
+    system_alerts = SystemAlerts(desk.store)
     for expected in (1, 1, 2):
-        desk.books.database.unreported_errors.add(DATABASE_BUSY)
+        desk.store.database.unreported_errors.add(DATABASE_BUSY)
         await update_system_alerts(system_alerts)
-        assert await told(desk) == [DATABASE_BUSY] * expected
+        assert await reported(desk) == [DATABASE_BUSY] * expected
         world.advance_time(ALERT_REPEAT_INTERVAL / 2 + timedelta(seconds=1))
 
 
 @pytest.fixture
 def disk(desk):
-    """Give the disk of these books, which has room until it is filled."""
+    """Give the disk of these databases, which has room until it is filled."""
     small = SmallDisk()
-    event.listen(desk.books.database.engine, "begin", small.limit)
+    event.listen(desk.store.database.engine, "begin", small.limit)
     return small
 
 
@@ -127,17 +127,17 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, worl
     """F82: a claim that could still be written leads to no call when the intent cannot."""
     fake = FakeAdapter(now=world.now)
     [lease] = await desk.outbox.claim(1)
-    await disk.fill(desk.books)
+    await disk.fill(desk.store)
     with pytest.raises(DatabaseError, match="full"):
         await desk.outbox.record_intent(lease)
     assert (await attempts(desk), fake.calls) == (0, [])
     disk.pages = disk.PLENTY
-    world.advance_time(desk.books.timing("a").lease_timeout)
+    world.advance_time(desk.store.timing("a").lease_timeout)
     await run_maintenance(desk.maintenance)
-    await update_system_alerts(SystemAlerts(desk.books))
+    await update_system_alerts(SystemAlerts(desk.store))
     world.advance_time(CRASH_RETRY_SPREAD)
     await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
-    assert (await state_of(desk), len(fake.calls), await told(desk)) == (State.PUBLISHED, 1, [DISK_FULL])
+    assert (await state_of(desk), len(fake.calls), await reported(desk)) == (State.PUBLISHED, 1, [DISK_FULL])
 
 
 def write_to(journal, path):
@@ -150,9 +150,9 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(des
     """F82: after half an hour all that was due goes out, once; meanwhile no more is claimed than was at the first."""
     posts = [make_post(f"p{number}", ["a"], START_TIME) for number in range(5)]
     await enqueue_posts(desk.post_store, *posts)
-    fake, journal = FakeAdapter(now=world.now), desk.books.database.journal
+    fake, journal = FakeAdapter(now=world.now), desk.store.database.journal
     write_to(journal, Path("/dev/full"))
-    system_alerts = SystemAlerts(desk.books)
+    system_alerts = SystemAlerts(desk.store)
 
     async def beat():
         await run_maintenance(desk.maintenance)
@@ -162,11 +162,11 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(des
 
     for _ in range(30):
         await beat()
-    assert (await attempts(desk), fake.calls, await told(desk)) == (1, [], [JOURNAL_UNWRITABLE])
+    assert (await attempts(desk), fake.calls, await reported(desk)) == (1, [], [JOURNAL_UNWRITABLE])
     write_to(journal, journal.path)
     for _ in range(10):
         await beat()
-    states = [delivery.state for delivery in await Queries(desk.books).deliveries()]
+    states = [delivery.state for delivery in await Queries(desk.store).deliveries()]
     assert (states, len(fake.calls), await attempts(desk)) == ([State.PUBLISHED] * 6, 6, 7)
 
 
@@ -175,11 +175,11 @@ async def test_f81_what_a_living_process_could_not_write_is_no_death(desk, disk,
     fake = FakeAdapter(now=world.now)
     for _ in range(3):
         [lease] = await desk.outbox.claim(1)
-        await disk.fill(desk.books)
+        await disk.fill(desk.store)
         with pytest.raises(DatabaseError, match="full"):
             await desk.outbox.record_intent(lease)
         disk.pages = disk.PLENTY
-        world.advance_time(desk.books.timing("a").lease_timeout)
+        world.advance_time(desk.store.timing("a").lease_timeout)
         await run_maintenance(desk.maintenance)
     await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls)) == (State.PUBLISHED, 1)
@@ -189,14 +189,14 @@ async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobo
     """F89: a fault of its own, in a process that lives on, ends like one that kills it."""
     await enqueue_posts(desk.post_store, make_post("good", ["a"], START_TIME + timedelta(seconds=5)))
     bad = update(RENDERED_POST).where(RENDERED_POST.c.post == "p").values(body="{}")
-    await desk.books.database.write(lambda unit: unit.connection.execute(bad))
+    await desk.store.database.write(lambda unit: unit.connection.execute(bad))
     fake = FakeAdapter(now=world.now)
     for _ in range(6):
         await run_maintenance(desk.maintenance)
         with suppress(ExceptionGroup):
             await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
         world.advance_time(timedelta(minutes=1))
-    found = {delivery.key.post: delivery for delivery in await Queries(desk.books).deliveries()}
+    found = {delivery.key.post: delivery for delivery in await Queries(desk.store).deliveries()}
     assert (found["p"].state, found["p"].reason) == (State.HELD, "poison")
     assert found["good"].state is State.PUBLISHED
 
@@ -205,11 +205,11 @@ async def test_f83_a_full_disk_is_told_once_there_is_room(desk, disk, world):
     """F83: an outcome that could not be written leaves a doubt, and people learn why."""
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.record_intent(lease)
-    await disk.fill(desk.books)
+    await disk.fill(desk.store)
     with pytest.raises(DatabaseError, match="full"):
         await desk.outbox.record_outcome(lease, LIVE)
     disk.pages = disk.PLENTY
-    world.advance_time(desk.books.timing("a").lease_timeout)
-    await update_system_alerts(SystemAlerts(desk.books))
+    world.advance_time(desk.store.timing("a").lease_timeout)
+    await update_system_alerts(SystemAlerts(desk.store))
     await run_maintenance(desk.maintenance)
-    assert (await state_of(desk), await told(desk)) == (State.UNKNOWN, [DISK_FULL])
+    assert (await state_of(desk), await reported(desk)) == (State.UNKNOWN, [DISK_FULL])

@@ -1,4 +1,4 @@
-"""The way of a delivery through the books, on SQLite and on PostgreSQL."""
+"""The way of a delivery through the database, on SQLite and on PostgreSQL."""
 
 import asyncio
 from collections import Counter
@@ -50,7 +50,7 @@ async def intended(desk, *, index=0):
 
 
 async def only(desk, **where):
-    deliveries = await Queries(desk.books).deliveries(**where)
+    deliveries = await Queries(desk.store).deliveries(**where)
     assert len(deliveries) == 1
     return deliveries[0]
 
@@ -73,12 +73,12 @@ async def test_filing_twice_changes_nothing(open_desk):
 
 
 async def test_an_intent_is_committed_and_journalled_before_its_parcel_is_handed_out(open_desk, tmp_path):
-    """Whoever holds a parcel finds its attempt in the database and its line in the journal."""
+    """Anyone who holds a parcel finds its attempt in the database and its line in the journal."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, parcel = await intended(desk)
     assert isinstance(parcel, SendRequest)
-    attempt = await desk.books.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().one())
+    attempt = await desk.store.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().one())
     assert (attempt["delivery"], attempt["number"], attempt["fencing_token"]) == (
         lease.delivery,
         1,
@@ -96,7 +96,7 @@ async def test_every_change_of_state_has_one_audit_entry(open_desk):
     lease, _parcel = await intended(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     entries = select(AUDIT).where(AUDIT.c.subject == "p@a").order_by(AUDIT.c.id)
-    rows = await desk.books.database.read(lambda connection: connection.execute(entries).mappings().all())
+    rows = await desk.store.database.read(lambda connection: connection.execute(entries).mappings().all())
     assert [(row["event"], row["after"]) for row in rows] == [
         ("planned", "pending"),
         ("became_due", "due"),
@@ -149,7 +149,7 @@ async def test_a_parcel_says_whether_it_is_urgent(open_desk, is_urgent):
     lease, parcel = await intended(desk)
     assert parcel.is_urgent is is_urgent
     await desk.outbox.record_outcome(lease, Unknown(reason="timeout"))
-    desk.books.runtime.advance_time(timedelta(hours=1))
+    desk.store.runtime.advance_time(timedelta(hours=1))
     [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 1)
     assert doubt.request.is_urgent is is_urgent
 
@@ -166,7 +166,7 @@ async def test_nothing_is_announced_before_its_instant(open_desk, world):
 
 
 async def test_f63_what_comes_too_late_for_its_first_call_expires_with_an_alert(open_desk, world):
-    """Beyond `max_delay` a post is not sent, and people are told."""
+    """Beyond `max_delay` a post is not sent, and people are alerted."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     world.advance_time(timedelta(minutes=31))
@@ -175,7 +175,7 @@ async def test_f63_what_comes_too_late_for_its_first_call_expires_with_an_alert(
     assert await desk.maintenance.expire() == 1
     delivery = await only(desk)
     assert (delivery.state, delivery.reason) == (State.EXPIRED, "too_late")
-    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["expired.too_late"]
+    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["expired.too_late"]
 
 
 async def test_f73_what_waits_past_its_expiry_expires(open_desk, world):
@@ -192,7 +192,7 @@ async def test_f73_what_waits_past_its_expiry_expires(open_desk, world):
 async def test_f94_nothing_starts_in_a_paused_scope(open_desk):
     """A pause of all, a platform, an account or a post stops claims and intents, after a restart too, until resumed."""
     desk = await open_desk()
-    orders = OperatorActions(desk.books)
+    orders = OperatorActions(desk.store)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
     for scope in ("all", "platform:fake", "account:a", "post:p"):
@@ -212,7 +212,7 @@ async def test_f72_a_withdrawal_beats_a_claim(open_desk):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
     [lease] = await desk.outbox.claim(10)
-    await OperatorActions(desk.books).cancel_post(PostId("p"), named_person("li"), "mistake")
+    await OperatorActions(desk.store).cancel_post(PostId("p"), named_person("li"), "mistake")
     assert await desk.outbox.record_intent(lease) == Declined(guard="lease_lost")
     assert (await only(desk)).state is State.CANCELLED
 
@@ -253,7 +253,7 @@ async def test_f15_a_result_with_an_old_epoch_is_kept_but_sets_nothing(open_desk
     assert await desk.maintenance.expire_leases() == 1
     after = await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert after.state is State.UNKNOWN
-    story = await Queries(desk.books).delivery_history(after)
+    story = await Queries(desk.store).delivery_history(after)
     assert "late_outcome_recorded" in [entry.event for entry in story.audit_lines]
 
 
@@ -266,7 +266,7 @@ async def test_f15_a_result_with_an_old_epoch_is_kept_but_sets_nothing(open_desk
     ],
 )
 async def test_f15_what_a_late_result_says_of_the_login_holds(open_desk, world, outcome):
-    """F15: a platform that asks for a rest, or blocks the account, is heeded though the answer came too late."""
+    """F15: a platform that asks for a rest, or blocks the account, is applied though the answer came too late."""
     desk = await open_desk(make_policy("a"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME + SECOND))
     lease, _parcel = await intended(desk)
@@ -302,7 +302,7 @@ async def test_f15_a_late_answer_that_it_is_live_keeps_what_was_shown_absent_fro
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     held = await only(desk)
     assert (held.state, held.reason) == (State.HELD, "late_response")
-    [alert] = await Queries(desk.books).alerts()
+    [alert] = await Queries(desk.store).alerts()
     assert alert.code == "held.late_response"
 
 
@@ -315,13 +315,13 @@ async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk,
     await desk.outbox.record_intent(first)
     world.advance_time(timedelta(minutes=2))
     await desk.maintenance.expire_leases()
-    states = {item.id: item.state for item in await Queries(desk.books).deliveries()}
+    states = {item.id: item.state for item in await Queries(desk.store).deliveries()}
     assert states == {first.delivery: State.UNKNOWN, second.delivery: State.DUE}
 
 
 async def die(desk, world):
-    """Let another process, which has nothing in hand, end the leases of this one."""
-    desk.books.leases.clear()
+    """Let another process, which has nothing leased, end the leases of this one."""
+    desk.store.leases.clear()
     world.advance_time(timedelta(minutes=2))
     await desk.maintenance.expire_leases()
 
@@ -341,7 +341,7 @@ async def test_f89_of_what_died_together_only_the_killer_is_held(open_desk, worl
             else:
                 await desk.outbox.record_intent(lease)
                 await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(lease.delivery))))
-    found = {item.id: (item.state, item.reason) for item in await Queries(desk.books).deliveries()}
+    found = {item.id: (item.state, item.reason) for item in await Queries(desk.store).deliveries()}
     assert found.pop(killer) == (State.HELD, "poison")
     assert list(found.values()) == [(State.PUBLISHED, None)] * 3
 
@@ -366,7 +366,7 @@ async def test_f88_what_is_urgent_ripens_before_a_backlog(open_desk, monkeypatch
     routine = [make_post(f"p{number}", ["a"], START_TIME) for number in range(250)]
     await enqueue_posts(desk.post_store, *routine, replace(make_post("red", ["a"], START_TIME), is_urgent=True))
     assert await desk.maintenance.promote_due() == 201
-    states = {item.key.post: item.state for item in await Queries(desk.books).deliveries()}
+    states = {item.key.post: item.state for item in await Queries(desk.store).deliveries()}
     assert states["red"] is State.DUE
     assert Counter(states.values()) == {State.DUE: 201, State.PENDING: 50}
     assert await desk.maintenance.promote_due() == 50
@@ -383,7 +383,7 @@ async def doubtful(desk):
 async def learn_missing(desk, *, can_resend=True):
     [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
     missing = NotFound(covered_since=doubt.request.baseline.taken_at, can_resend=can_resend)
-    return await desk.outbox.record_readback(doubt, missing, RECONCILER, desk.books.runtime.monotonic())
+    return await desk.outbox.record_readback(doubt, missing, RECONCILER, desk.store.runtime.monotonic())
 
 
 async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk, world):
@@ -418,8 +418,8 @@ async def test_f15_a_late_answer_is_told_where_a_person_might_send_again(open_de
     after = await shown_absent(desk, world)
     assert (after.state, after.reason) == (State.HELD, "not_published_twice")
     assert (await desk.outbox.record_outcome(first, Published(receipt=receipt()))).state is State.HELD
-    told = {alert.code: alert.facts for alert in await Queries(desk.books).alerts()}
-    assert told["response_late"]["url"] == receipt().url
+    reported = {alert.code: alert.facts for alert in await Queries(desk.store).alerts()}
+    assert reported["response_late"]["url"] == receipt().url
 
 
 async def test_f53_what_a_person_saw_and_no_list_can_show_takes_two_people(open_desk, world):
@@ -467,7 +467,7 @@ async def test_f77_what_is_to_be_taken_down_and_is_out_of_sight_goes_to_a_person
     states, after = await looked_in_vain(desk, world, State.RETRACTING, RETRACTOR)
     assert states == [State.RETRACTING, State.HELD]
     assert after.reason == "undeletable"
-    [alert] = await Queries(desk.books).alerts()
+    [alert] = await Queries(desk.store).alerts()
     assert alert.code == "held.undeletable"
     ended = await resolve_delivery(desk.outbox, after, Resolution.NOT_PUBLISHED, by="li", reason="deleted by hand")
     assert ended.state is State.RETRACTED
@@ -535,7 +535,7 @@ async def test_f50_a_blocked_account_is_paused_with_an_alert(open_desk):
     lease, _parcel = await intended(desk)
     after = await desk.outbox.record_outcome(lease, Blocked(code="20015", reason="frozen"))
     assert after.state is State.HELD
-    queries = Queries(desk.books)
+    queries = Queries(desk.store)
     assert [pause.scope for pause in await queries.pauses()] == ["account:a"]
     assert "account_paused" in [alert.code for alert in await queries.alerts()]
 
@@ -548,7 +548,7 @@ async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(op
         lease, _parcel = await intended(desk)
         after = await desk.outbox.record_outcome(lease, CredentialExpired(reason="21327"))
         assert after.state is expected
-    assert sorted(pause.scope for pause in await Queries(desk.books).pauses()) == ["account:a", "account:b"]
+    assert sorted(pause.scope for pause in await Queries(desk.store).pauses()) == ["account:a", "account:b"]
 
 
 async def test_f20_three_tls_failures_pause_the_account(open_desk, world):
@@ -559,7 +559,7 @@ async def test_f20_three_tls_failures_pause_the_account(open_desk, world):
         lease, _parcel = await intended(desk)
         await desk.outbox.record_outcome(lease, NotSent(reason="tls_failed"))
         world.advance_time(timedelta(minutes=5))
-    assert [pause.scope for pause in await Queries(desk.books).pauses()] == ["account:a"]
+    assert [pause.scope for pause in await Queries(desk.store).pauses()] == ["account:a"]
 
 
 async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_desk):
@@ -604,7 +604,7 @@ async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
         sent += 1
         await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(sent))))
     assert (sent, answer.guard) == (3, "blocked_by_unknown")
-    assert [alert.code for alert in await Queries(desk.books).alerts() if alert.subject == "p4@a"] == [
+    assert [alert.code for alert in await Queries(desk.store).alerts() if alert.subject == "p4@a"] == [
         "blocked_by_unknown"
     ]
 
@@ -659,7 +659,7 @@ async def test_f77_a_retraction_of_what_never_appeared_keeps_others_back_for_the
     """A post in review that was ordered down and never comes out does not silence its account for ever."""
     desk = await open_desk(listing_five())
     await kept_back(desk, RetractionRequested(reason="wrong"))
-    world.advance_time(desk.books.timing(AccountId("a")).visibility_window + SECOND)
+    world.advance_time(desk.store.timing(AccountId("a")).visibility_window + SECOND)
     _lease, answer = await intended(desk)
     assert isinstance(answer, SendRequest)
 
@@ -685,7 +685,7 @@ async def test_what_is_to_be_taken_down_and_is_out_of_sight_keeps_no_other_post_
     await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(9)))
     first, _parcel = await intended(desk)
     await desk.outbox.record_outcome(first, Unknown(reason="reset"))
-    world.advance_time(desk.books.timing(AccountId("a")).first_check_after)
+    world.advance_time(desk.store.timing(AccountId("a")).first_check_after)
     [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 1)
     await desk.outbox.record_readback(
         doubt, PossibleMatch(remote_id="0", url="https://fake.example/0"), RECONCILER, world.monotonic()
@@ -729,7 +729,7 @@ async def test_a_remembered_withdrawal_keeps_the_lease_of_the_call(open_desk, wo
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await intended(desk)
-    await OperatorActions(desk.books).cancel_post(PostId("p"), named_person("li"), "mistake")
+    await OperatorActions(desk.store).cancel_post(PostId("p"), named_person("li"), "mistake")
     world.advance_time(timedelta(minutes=2))
     assert await desk.maintenance.expire_leases() == 1
     assert (await only(desk)).state is State.UNKNOWN
@@ -756,7 +756,7 @@ async def test_i14_a_stop_between_intent_and_call_is_seen(open_desk, world):
     await desk.maintenance.promote_due()
     requests = [await desk.outbox.record_intent(lease) for lease in await desk.outbox.claim(10)]
     assert [await desk.outbox.may_still_send(parcel) for parcel in requests] == [True, True, True]
-    orders = OperatorActions(desk.books)
+    orders = OperatorActions(desk.store)
     await orders.pause("account:a", named_person("li"), "drill")
     await orders.retract(PostId("pb"), None, named_person("li"), "wrong")
     world.advance_time(timedelta(seconds=21))
@@ -768,9 +768,9 @@ async def test_what_is_live_though_withdrawn_is_told(open_desk):
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await OperatorActions(desk.books).cancel_post(PostId("p"), named_person("li"), "mistake")
+    await OperatorActions(desk.store).cancel_post(PostId("p"), named_person("li"), "mistake")
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
-    assert "published_after_cancellation" in [alert.code for alert in await Queries(desk.books).alerts()]
+    assert "published_after_cancellation" in [alert.code for alert in await Queries(desk.store).alerts()]
 
 
 async def test_f78_a_retraction_is_told_until_it_is_done(open_desk):
@@ -779,11 +779,11 @@ async def test_f78_a_retraction_is_told_until_it_is_done(open_desk):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
-    await OperatorActions(desk.books).retract(PostId("p"), None, named_person("li"), "wrong")
-    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["retracting"]
+    await OperatorActions(desk.store).retract(PostId("p"), None, named_person("li"), "wrong")
+    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["retracting"]
     [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
-    await desk.outbox.record_readback(doubt, Deleted(), RETRACTOR, desk.books.runtime.monotonic())
-    assert await Queries(desk.books).alerts() == []
+    await desk.outbox.record_readback(doubt, Deleted(), RETRACTOR, desk.store.runtime.monotonic())
+    assert await Queries(desk.store).alerts() == []
 
 
 async def test_a_lease_given_back_counts_no_death(open_desk):
@@ -837,7 +837,7 @@ async def test_what_has_ended_is_not_hastened(open_desk):
     await desk.outbox.check_now(AccountId("a"), lambda _ticket: True)
     [doubt] = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
     before = await desk.outbox.record_readback(
-        doubt, Published(receipt=receipt()), RECONCILER, desk.books.runtime.monotonic()
+        doubt, Published(receipt=receipt()), RECONCILER, desk.store.runtime.monotonic()
     )
     assert await desk.outbox.check_now(AccountId("a"), lambda _ticket: True) == 0
     assert await only(desk) == before

@@ -1,4 +1,4 @@
-"""A delivery of several floors in the books, on SQLite and on PostgreSQL."""
+"""A delivery of several parts in the database, on SQLite and on PostgreSQL."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -48,7 +48,7 @@ async def next_floor(desk):
 
 
 async def test_each_floor_is_an_attempt_with_a_parcel_that_says_where_it_goes(open_desk):
-    """Floor by floor: the next number, its own text, no pictures, the post's receipt to go under (I3, I13)."""
+    """Part by part: the next number, its own text, no pictures, the post's receipt to go under (I3, I13)."""
     desk = await half_done(open_desk)
     for floor in (1, 2):
         lease, parcel = await next_floor(desk)
@@ -59,12 +59,12 @@ async def test_each_floor_is_an_attempt_with_a_parcel_that_says_where_it_goes(op
     done = await only(desk)
     assert (done.state, done.extra_parts, done.parts_done, done.receipt) == (State.PUBLISHED, 2, 3, receipt())
     query = select(ATTEMPT.c.number, ATTEMPT.c.part).order_by(ATTEMPT.c.number)
-    rows = await desk.books.database.read(lambda connection: connection.execute(query).all())
+    rows = await desk.store.database.read(lambda connection: connection.execute(query).all())
     assert [tuple(row) for row in rows] == [(1, 0), (2, 1), (3, 2)]
 
 
 async def test_a_doubt_is_about_its_floor(open_desk, world):
-    """F02: a call for a floor that nobody heard out of is looked for as that floor, with its own attempt's clock."""
+    """F02: a call for a part that nobody heard out of is looked for as that part, with its own attempt's clock."""
     desk = await half_done(open_desk)
     world.advance_time(MINUTE)
     lease, _parcel = await next_floor(desk)
@@ -79,7 +79,7 @@ async def test_a_doubt_is_about_its_floor(open_desk, world):
 
 
 async def test_f15_a_late_answer_for_a_floor_that_was_found_live_stops_nothing(open_desk, world):
-    """F15: it only confirms what a look has shown; the floor after it goes out."""
+    """F15: it only confirms what a look has shown; the part after it goes out."""
     desk = await half_done(open_desk)
     world.advance_time(MINUTE)
     lease, _parcel = await next_floor(desk)
@@ -96,7 +96,7 @@ async def test_f15_a_late_answer_for_a_floor_that_was_found_live_stops_nothing(o
 
 
 async def test_a_floor_keeps_to_its_own_gap_and_counts_in_no_window(open_desk, world):
-    """I15: posts keep the quota; a floor follows after the floor gap, before other posts, and uses up none of them."""
+    """I15: posts keep the quota; a part follows after the part gap, before other posts, and uses up none of them."""
     desk = await half_done(open_desk, floored(quota=PACED), floors=1)
     await enqueue_posts(desk.post_store, make_post("q", ["a"], START_TIME))
     await desk.maintenance.promote_due()
@@ -111,7 +111,7 @@ async def test_a_floor_keeps_to_its_own_gap_and_counts_in_no_window(open_desk, w
 
 
 async def test_f26_a_rate_limit_rests_floors_as_well(open_desk, world):
-    """Whatever the platform refused, no floor of another post goes out before its rest is over."""
+    """Whatever the platform refused, no part of another post goes out before its rest is over."""
     desk = await half_done(open_desk, floored(login="shared"), floored("b", login="shared"))
     await enqueue_posts(desk.post_store, make_post("q", ["b"], START_TIME, is_urgent=True))
     lease, parcel = await intended(desk)
@@ -130,18 +130,18 @@ async def test_f73_half_a_text_that_expires_is_told_and_held(open_desk, world):
     assert await desk.maintenance.expire() == 1
     held = await only(desk)
     assert (held.state, held.reason) == (State.HELD, "incomplete")
-    assert [alert.code for alert in await Queries(desk.books).alerts()] == ["held.incomplete"]
+    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["held.incomplete"]
 
 
 async def test_f72_f77_half_a_text_is_withdrawn_or_taken_down(open_desk, world):
-    """A withdrawal holds it, a claimed worker is told no, and an order takes the post down from where it waits."""
+    """A withdrawal holds it, a claimed worker is reported no, and an order takes the post down from where it waits."""
     desk = await half_done(open_desk)
     [lease] = await desk.outbox.claim(10)
-    await OperatorActions(desk.books).cancel_post("p", named_person("li"), "no")
+    await OperatorActions(desk.store).cancel_post("p", named_person("li"), "no")
     assert await desk.outbox.record_intent(lease) == Declined(guard="lease_lost")
     assert (await only(desk)).reason == "incomplete"
     other = await half_done_too(desk)
-    [ordered] = await OperatorActions(desk.books).retract("q", None, named_person("li"), "wrong")
+    [ordered] = await OperatorActions(desk.store).retract("q", None, named_person("li"), "wrong")
     assert (ordered.id, ordered.state, ordered.receipt) == (other.id, State.RETRACTING, receipt("2"))
     world.advance_time(SECOND)
     [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
@@ -157,16 +157,16 @@ async def half_done_too(desk):
 
 
 async def test_an_order_cancels_what_waits_with_nothing_live(open_desk):
-    """A post of several floors of which none went out just ends."""
+    """A post of several parts of which none went out just ends."""
     desk = await open_desk(floored())
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
     await desk.maintenance.promote_due()
-    assert await OperatorActions(desk.books).retract("p", None, named_person("li"), "wrong") == []
+    assert await OperatorActions(desk.store).retract("p", None, named_person("li"), "wrong") == []
     assert (await only(desk)).state is State.CANCELLED
 
 
 async def test_a_floors_number_is_no_posts_number(open_desk):
-    """I8: a floor may have the number of another delivery's post; it is kept as evidence, never as the receipt."""
+    """I8: a part may have the number of another delivery's post; it is kept as evidence, never as the receipt."""
     desk = await half_done(open_desk, floored(), floored("b"))
     await half_done_too(desk)
     lease, parcel = await next_floor(desk)
@@ -176,7 +176,7 @@ async def test_a_floors_number_is_no_posts_number(open_desk):
 
 
 async def test_a_live_post_is_watched_as_a_post(open_desk, world):
-    """F48: when all floors are live, the account's list is compared with the post, and with the time it was made."""
+    """F48: when all parts are live, the account's list is compared with the post, and with the time it was made."""
     desk = await half_done(open_desk, floors=1)
     world.advance_time(MINUTE)
     lease, _parcel = await next_floor(desk)
@@ -187,7 +187,7 @@ async def test_a_live_post_is_watched_as_a_post(open_desk, world):
         doubt, Published(receipt=receipt("f1")), RECONCILER, world.monotonic()
     )
     assert published.state is State.PUBLISHED
-    monitoring = Monitoring(desk.books)
+    monitoring = Monitoring(desk.store)
     [missed] = await monitoring.compare_list("a", [ELSE])
     assert (missed.request.part, missed.request.attempt) == (0, 1)
     assert missed.request.baseline.taken_at < START_TIME
@@ -200,7 +200,7 @@ async def test_a_live_post_is_watched_as_a_post(open_desk, world):
 
 
 async def test_f85_calls_for_several_floors_that_the_books_have_lost_go_to_a_person(open_desk):
-    """What the journal tells of two floors may stand up to the second: looking for the first would send it again."""
+    """What the journal reports two parts may stand up to the second: looking for the first would send it again."""
     desk = await open_desk(floored())
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
     lost = await only(desk)
@@ -218,9 +218,9 @@ async def test_f85_calls_for_several_floors_that_the_books_have_lost_go_to_a_per
         )
         for floor in (0, 1)
     ]
-    await desk.books.database.write(lambda unit: recover(desk.books, unit, calls, RECOVERY_MAINTENANCE))
+    await desk.store.database.write(lambda unit: recover(desk.store, unit, calls, RECOVERY_MAINTENANCE))
     assert (after := await only(desk)).state is State.HELD
     assert (after.reason, after.attempts) == ("incomplete", 2)
     query = select(ATTEMPT.c.number, ATTEMPT.c.part).order_by(ATTEMPT.c.number)
-    rows = await desk.books.database.read(lambda connection: connection.execute(query).all())
+    rows = await desk.store.database.read(lambda connection: connection.execute(query).all())
     assert [tuple(row) for row in rows] == [(1, 0), (2, 1)]

@@ -1,4 +1,4 @@
-"""Several hosts on one PostgreSQL: who takes what, what becomes of the dead, and what a lost connection may cost."""
+"""Several hosts on one PostgreSQL: who claims what, what becomes of dead processes, and lost connections."""
 
 import asyncio
 from concurrent.futures import wait
@@ -50,14 +50,14 @@ class Host:
     def __init__(self, url, folder, world, terms, name):
         self.journal = folder / name / "intents.jsonl"
         self.database = Database(open_engine(url), world, IntentJournal(self.journal))
-        self.books = Store(
+        self.store = Store(
             database=self.database, policies={item.account.id: item for item in terms}, worker=WorkerId(name)
         )
-        self.outbox, self.maintenance = Outbox(self.books), Maintenance(self.books)
+        self.outbox, self.maintenance = Outbox(self.store), Maintenance(self.store)
         self.post_store, self.orders, self.queries = (
-            PostStore(self.books),
-            OperatorActions(self.books),
-            Queries(self.books),
+            PostStore(self.store),
+            OperatorActions(self.store),
+            Queries(self.store),
         )
 
 
@@ -129,7 +129,7 @@ async def test_hosts_that_start_together_make_one_database(database_url, tmp_pat
 
 
 async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
-    """Of many due deliveries of one login, one is in hand at a time, whoever asks; nobody's claim fails."""
+    """Of many due deliveries of one login, one is leased at a time, anyone who asks; nobody's claim fails."""
     terms = [make_policy(f"a{number}", login=f"login-{number % 3}") for number in range(9)]
     hosts = [await open_host(f"host-{number}", *terms) for number in range(4)]
     names = [f"a{number}" for number in range(9)]
@@ -144,7 +144,7 @@ async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
 
 
 async def test_a_host_that_starts_takes_up_what_it_left_itself_and_nothing_else(open_host):
-    """Its own claim is due again and its own call a doubt at once; those of a living host stay in hand."""
+    """Its own claim is due again and its own call a doubt at once; those of a living host stay leased."""
     terms = [make_policy(name) for name in "abcd"]
     first, second = await open_host("first", *terms), await open_host("second", *terms)
     await enqueue_posts(first.post_store, make_post("p", list("abcd"), START_TIME))
@@ -223,8 +223,8 @@ async def test_hosts_share_the_watching_and_the_probing(open_host):
     """Of accounts whose turn has come, each goes to one host."""
     terms = [make_policy(name) for name in "abc"]
     hosts = [await open_host(f"host-{number}", *terms) for number in range(3)]
-    watched = await asyncio.gather(*(Monitoring(host.books).claim_due_accounts(9) for host in hosts))
-    probed = await asyncio.gather(*(LoginHealthStore(host.books).claim_due_probes(9) for host in hosts))
+    watched = await asyncio.gather(*(Monitoring(host.store).claim_due_accounts(9) for host in hosts))
+    probed = await asyncio.gather(*(LoginHealthStore(host.store).claim_due_probes(9) for host in hosts))
     assert sorted(account for accounts in watched for account in accounts) == ["a", "b", "c"]
     assert sorted(account.id for accounts in probed for account in accounts) == ["a", "b", "c"]
 
@@ -259,7 +259,7 @@ async def test_an_old_copy_of_the_schedule_is_known_as_such(open_host):
 
 
 async def test_every_session_commits_to_disk_whatever_the_server_says(database_url):
-    """A server that would acknowledge commits early is told otherwise, and waits for others are bounded."""
+    """A server that would acknowledge commits early is reported otherwise, and waits for others are bounded."""
     engine = open_engine(database_url)
     with engine.connect() as admin:
         admin.execute(text(f'ALTER DATABASE "{engine.url.database}" SET synchronous_commit = off'))
@@ -303,7 +303,7 @@ async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before
 
 
 async def test_f87_an_order_is_not_taken_for_done_by_a_number_that_another_commit_has_got(open_host):
-    """A server that takes another one's place gives numbers anew: what was written must be there as well."""
+    """A server that takes another one's place gives numbers again: what was written must be there as well."""
     host = await open_host("first")
     await host.orders.pause("all", named_person("li"), "drill")
     engine = host.database.engine
@@ -353,7 +353,7 @@ async def test_f86_no_call_starts_while_the_database_is_away(open_host, away, mo
 
 
 async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(open_host, away, monkeypatch):
-    """What a call told us outlives an outage that is longer than any retry."""
+    """What a call reported us outlives an outage that is longer than any retry."""
     monkeypatch.setattr(link, "OUTAGE_SECONDS", 0.1)
     monkeypatch.setattr(link, "RETRY_SECONDS", 0.05)
     host = await open_host("first")

@@ -79,21 +79,21 @@ async def books_after_a_cut(tmp_path: Path, point: str) -> Store:
 @pytest.mark.parametrize(("point", "lines"), [("intent.after_commit", 0), ("journal.after_append", 1)])
 async def test_f16_what_the_disk_holds_when_the_power_fails_after_the_intent(tmp_path, point, lines):
     """F16: the files as they lie there know the attempt, and the call that may have followed is a doubt."""
-    books = await books_after_a_cut(tmp_path, point)
-    attempts = await books.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().all())
+    store = await books_after_a_cut(tmp_path, point)
+    attempts = await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().all())
     assert [(row["number"], row["ended_at"]) for row in attempts] == [(1, None)]
     assert len(read_records(tmp_path / "after" / "intents.jsonl")) == lines
-    assert await Maintenance(books).expire_own_leases() == 1
-    assert set(await Queries(books).count_by_state()) == {State.UNKNOWN}
-    await books.database.close()
+    assert await Maintenance(store).expire_own_leases() == 1
+    assert set(await Queries(store).count_by_state()) == {State.UNKNOWN}
+    await store.database.close()
 
 
 async def test_f16_before_the_intent_is_committed_the_disk_knows_of_no_call(tmp_path):
     """F16: power lost a moment sooner leaves a claim, which is due again."""
-    books = await books_after_a_cut(tmp_path, "intent.before_commit")
-    assert await Maintenance(books).expire_own_leases() == 1
-    assert set(await Queries(books).count_by_state()) == {State.DUE}
-    await books.database.close()
+    store = await books_after_a_cut(tmp_path, "intent.before_commit")
+    assert await Maintenance(store).expire_own_leases() == 1
+    assert set(await Queries(store).count_by_state()) == {State.DUE}
+    await store.database.close()
 
 
 async def test_f16_sqlite_waits_for_the_disk_on_every_connection(tmp_path):

@@ -1,4 +1,4 @@
-"""Reading the books for the inspection report, on both databases."""
+"""Reading the database for the inspection report, on both databases."""
 
 from datetime import timedelta
 
@@ -27,8 +27,8 @@ async def test_cases_have_their_kind_their_last_reach_and_their_tip_line(open_de
     receipt = Receipt(remote_id="1", url="x", published_at=START_TIME)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt))
     for reads in (1, 2):
-        await Monitoring(desk.books).record_metrics({lease.delivery: Reach(reads=reads)})
-    found = await ReportQueries(desk.books).report_rows(
+        await Monitoring(desk.store).record_metrics({lease.delivery: Reach(reads=reads)})
+    found = await ReportQueries(desk.store).report_rows(
         START_TIME, START_TIME + timedelta(days=1), {AccountId("a"): "12377"}
     )
     assert [(case.delivery.key.post, case.kind) for case in found] == [

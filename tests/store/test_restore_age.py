@@ -15,8 +15,8 @@ LI = named_person("li")
 
 async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger(open_books, world):
     """What may have been sent is looked for since the daemon's last sign of life in it, not since the pause."""
-    books = open_books()
-    orders = OperatorActions(books)
+    store = open_books()
+    orders = OperatorActions(store)
     await orders.register_worker()
     await orders.pause("all", LI, "an hour before the copy")
     world.advance_time(timedelta(hours=1))
@@ -24,14 +24,14 @@ async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger
     await orders.resume("all", LI)
     world.advance_time(timedelta(hours=1))
     await orders.pause("all", LI, "it does not fit")
-    assert await books.database.read(last_known_at) == START_TIME + timedelta(hours=1)
+    assert await store.database.read(last_known_at) == START_TIME + timedelta(hours=1)
 
 
 async def test_f85_a_database_that_knows_no_daemon_knows_nothing_of_what_was_sent(open_books, world):
     """It was copied before the first start: all since its beginning may be out."""
-    books = open_books()
-    assert await books.database.read(last_known_at) is None
-    await OperatorActions(books).pause("all", LI, "first")
+    store = open_books()
+    assert await store.database.read(last_known_at) is None
+    await OperatorActions(store).pause("all", LI, "first")
     world.advance_time(timedelta(hours=1))
-    await OperatorActions(books).pause("all", LI, "last")
-    assert await books.database.read(last_known_at) == START_TIME
+    await OperatorActions(store).pause("all", LI, "last")
+    assert await store.database.read(last_known_at) == START_TIME

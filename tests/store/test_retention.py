@@ -44,20 +44,20 @@ async def go_live(desk, outcome=None):
         for lease in leases:
             await desk.outbox.record_intent(lease)
             receipt = Receipt(
-                remote_id=str(lease.delivery), url="https://x.example", published_at=desk.books.runtime.now()
+                remote_id=str(lease.delivery), url="https://x.example", published_at=desk.store.runtime.now()
             )
             await desk.outbox.record_outcome(lease, outcome or Published(receipt=receipt))
 
 
 async def count(desk, *tables):
     counts = [select(func.count()).select_from(table) for table in tables]
-    return await desk.books.database.read(lambda connection: tuple(connection.scalar(query) for query in counts))
+    return await desk.store.database.read(lambda connection: tuple(connection.scalar(query) for query in counts))
 
 
 async def change(desk, post, **values):
     """Put a delivery into a state as if it had got there by itself."""
     row = update(DELIVERY).where(DELIVERY.c.post == post).values(**values)
-    await desk.books.database.write(lambda unit: unit.connection.execute(row))
+    await desk.store.database.write(lambda unit: unit.connection.execute(row))
 
 
 async def push_down(desk, account="a"):
@@ -66,19 +66,19 @@ async def push_down(desk, account="a"):
         {**(await row_of(desk)), "post": f"newer-{number}", "remote_id": f"n-{number}", "account": account}
         for number in range(MAX_OWNED_IDS)
     ]
-    now = desk.books.runtime.now()
+    now = desk.store.runtime.now()
     rows = [{**row, "published_at": now, "due_at": now, "updated_at": now} for row in rows]
-    await desk.books.database.write(lambda unit: unit.connection.execute(insert(DELIVERY), rows))
+    await desk.store.database.write(lambda unit: unit.connection.execute(insert(DELIVERY), rows))
 
 
 async def row_of(desk):
     query = select(DELIVERY).where(DELIVERY.c.post == POST.id)
-    row = await desk.books.database.read(lambda connection: connection.execute(query).mappings().one())
+    row = await desk.store.database.read(lambda connection: connection.execute(query).mappings().one())
     return {name: value for name, value in row.items() if name != "id"}
 
 
 async def is_pruned(desk, post="p"):
-    [found] = await Queries(desk.books).deliveries(post)
+    [found] = await Queries(desk.store).deliveries(post)
     return found.is_pruned
 
 
@@ -86,44 +86,44 @@ async def live_for_long(desk):
     """Give one post that has been live for so long that its texts may go, with reads and figures."""
     await enqueue_posts(desk.post_store, POST)
     await go_live(desk)
-    [live] = await Queries(desk.books).deliveries(POST.id)
+    [live] = await Queries(desk.store).deliveries(POST.id)
     read = NotFound(covered_since=START_TIME)
-    await desk.books.database.write(lambda unit: write_readback(unit, live.id, 1, START_TIME, read))
-    await Monitoring(desk.books).record_metrics({live.id: Reach(reads=7)})
-    desk.books.runtime.advance_time(LONG)
+    await desk.store.database.write(lambda unit: write_readback(unit, live.id, 1, START_TIME, read))
+    await Monitoring(desk.store).record_metrics({live.id: Reach(reads=7)})
+    desk.store.runtime.advance_time(LONG)
     await push_down(desk)
     await shorten(desk)
 
 
 async def shorten(desk):
     """Let the journal lose its old lines; the newest one always stays."""
-    await enqueue_posts(desk.post_store, make_post("fresh", ["b"], desk.books.runtime.now()))
+    await enqueue_posts(desk.post_store, make_post("fresh", ["b"], desk.store.runtime.now()))
     await go_live(desk)
-    await compact_journal(desk.books)
+    await compact_journal(desk.store)
 
 
 async def test_i24_texts_reads_and_figures_go_and_what_happened_stays(desk):
     """Its key, its state, its number on the platform, its attempts and its audit are what they were."""
     await live_for_long(desk)
-    [before, *_] = await Queries(desk.books).deliveries(POST.id)
+    [before, *_] = await Queries(desk.store).deliveries(POST.id)
     kept = await count(desk, ATTEMPT, AUDIT)
-    assert await prune(desk.books, KEPT_FOR) == PruneCounts(deliveries=1, texts=1, readbacks=1, metrics=1)
+    assert await prune(desk.store, KEPT_FOR) == PruneCounts(deliveries=1, texts=1, readbacks=1, metrics=1)
     assert await count(desk, RENDERED_POST, READBACK, REACH) == (1, 0, 0)
-    [after, *_] = await Queries(desk.books).deliveries(POST.id)
+    [after, *_] = await Queries(desk.store).deliveries(POST.id)
     assert after == replace(before, is_pruned=True)
     assert await count(desk, ATTEMPT, AUDIT) == kept
-    assert await prune(desk.books, KEPT_FOR) == PruneCounts()
+    assert await prune(desk.store, KEPT_FOR) == PruneCounts()
 
 
 async def test_i1_what_is_pruned_is_neither_filed_nor_called_again(desk, open_desk):
-    """Its post stays in the schedule, the daemon starts anew: no call, no alert, no new delivery."""
+    """Its post stays in the schedule, the daemon starts again: no call, no alert, no new delivery."""
     await live_for_long(desk)
-    assert (await prune(desk.books, KEPT_FOR)).deliveries == 1
+    assert (await prune(desk.store, KEPT_FOR)).deliveries == 1
     again = await open_desk(make_policy("a"), make_policy("b"))
     rows = await count(again, DELIVERY)
     await again.maintenance.expire_own_leases()
     posts = (POST, make_post("fresh", ["b"], START_TIME + LONG))
-    now, known = again.books.runtime.now(), await again.post_store.stored_posts(posts)
+    now, known = again.store.runtime.now(), await again.post_store.stored_posts(posts)
     found = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + LONG), {})
     assert found == Plan()
     drafts = [make_rendered_delivery(POST, START_TIME)]
@@ -137,17 +137,17 @@ async def test_i1_what_is_pruned_is_neither_filed_nor_called_again(desk, open_de
         await step()
     assert await again.outbox.claim(10) == []
     assert await count(again, DELIVERY) == rows
-    assert await Queries(again.books).alerts() == []
+    assert await Queries(again.store).alerts() == []
 
 
 async def test_what_is_pruned_can_still_be_taken_down(desk):
     """Its number on the platform is all that this needs."""
     await live_for_long(desk)
-    assert (await prune(desk.books, KEPT_FOR)).deliveries == 1
-    adapter = FakeAdapter(now=desk.books.runtime.now)
-    await OperatorActions(desk.books).retract(POST.id, None, named_person("li"), "old")
+    assert (await prune(desk.store, KEPT_FOR)).deliveries == 1
+    adapter = FakeAdapter(now=desk.store.runtime.now)
+    await OperatorActions(desk.store).retract(POST.id, None, named_person("li"), "old")
     assert await retract_due(desk.outbox, {"a": adapter}, 10) == 1
-    [gone] = await Queries(desk.books).deliveries(POST.id)
+    [gone] = await Queries(desk.store).deliveries(POST.id)
     assert (gone.state, gone.is_pruned) == (State.RETRACTED, True)
 
 
@@ -162,9 +162,9 @@ async def test_what_is_pruned_can_still_be_taken_down(desk):
 async def test_only_what_has_ended_is_pruned(desk, state, goes):
     """Whatever may still lead to a call or a read keeps its words, however old it is."""
     await enqueue_posts(desk.post_store, POST)
-    desk.books.runtime.advance_time(LONG)
+    desk.store.runtime.advance_time(LONG)
     await change(desk, POST.id, state=state.value, next_action_at=None)
-    await prune(desk.books, KEPT_FOR)
+    await prune(desk.store, KEPT_FOR)
     assert (await is_pruned(desk), await count(desk, RENDERED_POST)) == (goes, (int(not goes),))
 
 
@@ -177,8 +177,8 @@ async def test_a_live_post_that_is_known_by_its_text_alone_keeps_it(desk, what):
     elif what == "by word":
         await change(desk, POST.id, is_manually_confirmed=True)
     else:
-        await change(desk, POST.id, updated_at=desk.books.runtime.now() - KEPT_FOR + timedelta(hours=1))
-    await prune(desk.books, KEPT_FOR)
+        await change(desk, POST.id, updated_at=desk.store.runtime.now() - KEPT_FOR + timedelta(hours=1))
+    await prune(desk.store, KEPT_FOR)
     assert not await is_pruned(desk)
     assert await count(desk, RENDERED_POST, READBACK, REACH) == (2, 1, 1)
 
@@ -186,8 +186,8 @@ async def test_a_live_post_that_is_known_by_its_text_alone_keeps_it(desk, what):
 async def test_nothing_is_pruned_by_a_clock_in_doubt(desk):
     """A clock that is years ahead would take everything for old."""
     await live_for_long(desk)
-    desk.books.runtime.jump_clock(timedelta(days=1))
-    assert await prune(desk.books, KEPT_FOR) == PruneCounts()
+    desk.store.runtime.jump_clock(timedelta(days=1))
+    assert await prune(desk.store, KEPT_FOR) == PruneCounts()
     assert not await is_pruned(desk)
 
 
@@ -195,14 +195,14 @@ async def test_what_a_line_of_the_journal_names_is_kept(desk):
     """The call of another delivery is not over, so its line stands, and so do its words."""
     await enqueue_posts(desk.post_store, POST)
     await go_live(desk, Unknown(reason="timeout"))
-    desk.books.runtime.advance_time(LONG)
+    desk.store.runtime.advance_time(LONG)
     await change(desk, POST.id, state=State.FAILED.value, updated_at=START_TIME)
-    await prune(desk.books, KEPT_FOR)
+    await prune(desk.store, KEPT_FOR)
     assert not await is_pruned(desk)
     over = update(ATTEMPT).values(ended_at=START_TIME)
-    await desk.books.database.write(lambda unit: unit.connection.execute(over))
+    await desk.store.database.write(lambda unit: unit.connection.execute(over))
     await shorten(desk)
-    await prune(desk.books, KEPT_FOR)
+    await prune(desk.store, KEPT_FOR)
     assert await is_pruned(desk)
 
 
@@ -217,36 +217,36 @@ async def file_with_picture(desk, post, at):
 async def test_a_picture_goes_when_nothing_shows_it_any_more(desk):
     """What was shown again of late, or is to be shown by something old that is open, is kept."""
     await file_with_picture(desk, POST, START_TIME)
-    desk.books.runtime.advance_time(LONG)
-    await prune(desk.books, KEPT_FOR)
+    desk.store.runtime.advance_time(LONG)
+    await prune(desk.store, KEPT_FOR)
     assert await count(desk, MEDIA) == (1,)  # the post is open
     await change(desk, POST.id, state=State.CANCELLED.value, updated_at=START_TIME)
-    later = make_post("later", ["b"], desk.books.runtime.now())
-    await file_with_picture(desk, later, desk.books.runtime.now())
-    await prune(desk.books, KEPT_FOR)
+    later = make_post("later", ["b"], desk.store.runtime.now())
+    await file_with_picture(desk, later, desk.store.runtime.now())
+    await prune(desk.store, KEPT_FOR)
     assert (await is_pruned(desk), await count(desk, MEDIA)) == (True, (1,))
     await change(desk, "later", state=State.CANCELLED.value)
-    desk.books.runtime.advance_time(LONG)
-    assert await prune(desk.books, KEPT_FOR) == PruneCounts(deliveries=1, texts=1, pictures=1)
-    await file_with_picture(desk, make_post("new", ["a"], START_TIME), desk.books.runtime.now())
+    desk.store.runtime.advance_time(LONG)
+    assert await prune(desk.store, KEPT_FOR) == PruneCounts(deliveries=1, texts=1, pictures=1)
+    await file_with_picture(desk, make_post("new", ["a"], START_TIME), desk.store.runtime.now())
     assert await count(desk, MEDIA) == (1,)
 
 
 async def test_f75_whatever_says_until_when_a_picture_is_shown_what_is_to_come_keeps_it(desk):
     """F75: an earlier release that still runs on another host files posts without saying so."""
-    desk.books.runtime.advance_time(LONG)
-    await file_with_picture(desk, POST, desk.books.runtime.now() + timedelta(hours=3))
+    desk.store.runtime.advance_time(LONG)
+    await file_with_picture(desk, POST, desk.store.runtime.now() + timedelta(hours=3))
     never = update(MEDIA).values(shown_until=START_TIME)
-    await desk.books.database.write(lambda unit: unit.connection.execute(never))
-    assert await prune(desk.books, KEPT_FOR) == PruneCounts()
+    await desk.store.database.write(lambda unit: unit.connection.execute(never))
+    assert await prune(desk.store, KEPT_FOR) == PruneCounts()
 
 
 async def test_what_a_call_that_has_not_ended_said_is_kept(desk):
     """Another host's journal may still name it: only a call that is known to be over has left all journals."""
     await live_for_long(desk)
     open_again = update(ATTEMPT).where(ATTEMPT.c.delivery == 1).values(ended_at=None)
-    await desk.books.database.write(lambda unit: unit.connection.execute(open_again))
-    assert await prune(desk.books, KEPT_FOR) == PruneCounts()
+    await desk.store.database.write(lambda unit: unit.connection.execute(open_again))
+    assert await prune(desk.store, KEPT_FOR) == PruneCounts()
 
 
 async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_does_not(desk):
@@ -255,10 +255,10 @@ async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_
         await desk.post_store.commit_plan(
             PlanCommit(plan=Plan(), schedule_text=text, base_version=await desk.post_store.schedule_version())
         )
-    desk.books.runtime.advance_time(LONG)
-    await prune(desk.books, KEPT_FOR)
+    desk.store.runtime.advance_time(LONG)
+    await prune(desk.store, KEPT_FOR)
     query = select(SCHEDULE.c.text, SCHEDULE.c.sha256 != "").order_by(SCHEDULE.c.id)
-    rows = await desk.books.database.read(lambda connection: connection.execute(query).all())
+    rows = await desk.store.database.read(lambda connection: connection.execute(query).all())
     assert rows == [("", True), ("", True), ("third", True)]
 
 
@@ -270,9 +270,9 @@ async def test_an_edited_post_loses_its_earlier_words_as_well(desk):
         PlanCommit(plan=Plan(), rendered=[make_rendered_delivery(edited, START_TIME, is_new=False)], posts=[edited])
     )
     assert await count(desk, RENDERED_POST) == (2,)
-    desk.books.runtime.advance_time(LONG)
+    desk.store.runtime.advance_time(LONG)
     await change(desk, POST.id, state=State.CANCELLED.value, updated_at=START_TIME)
-    assert (await prune(desk.books, KEPT_FOR)).texts == 2
+    assert (await prune(desk.store, KEPT_FOR)).texts == 2
 
 
 async def test_i20_others_get_their_turn_while_much_is_pruned(desk):
@@ -280,12 +280,12 @@ async def test_i20_others_get_their_turn_while_much_is_pruned(desk):
     posts = [make_post(f"p{number}", ["a", "b"], START_TIME) for number in range(3 * PRUNE_BATCH_SIZE)]
     await enqueue_posts(desk.post_store, *posts)
     old = update(DELIVERY).values(state=State.CANCELLED.value, updated_at=START_TIME)
-    await desk.books.database.write(lambda unit: unit.connection.execute(old))
-    desk.books.runtime.advance_time(LONG)
-    now = desk.books.runtime.now()
+    await desk.store.database.write(lambda unit: unit.connection.execute(old))
+    desk.store.runtime.advance_time(LONG)
+    now = desk.store.runtime.now()
     await enqueue_posts(desk.post_store, make_post("urgent", ["a"], now, is_urgent=True))
     await desk.maintenance.promote_due()
-    pruning = asyncio.create_task(prune(desk.books, KEPT_FOR))
+    pruning = asyncio.create_task(prune(desk.store, KEPT_FOR))
     await asyncio.sleep(0)
     assert len(await desk.outbox.claim(1)) == 1
     assert not pruning.done()

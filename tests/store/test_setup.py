@@ -181,7 +181,7 @@ def test_f79_one_file_under_two_names_has_one_daemon(tmp_path: Path, spell, exis
 @pytest.mark.parametrize("exists", [True, False], ids=["a file", "no file yet"])
 @pytest.mark.parametrize("spell", [link_file, link_folder])
 def test_f84_the_journal_is_not_on_the_disk_of_the_database(tmp_path: Path, spell, exists):
-    """Where that disk is not mounted, the journal tells of calls that an empty database knows nothing of."""
+    """Where that disk is not mounted, the journal reports calls that an empty database knows nothing of."""
     disk, workspace = tmp_path / "disk", tmp_path / "workspace"
     (disk / "var").mkdir(parents=True)
     workspace.mkdir()

@@ -32,7 +32,7 @@ async def desk(open_desk):
     await enqueue_posts(desk.post_store, POST)
     await desk.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=[instant(START_TIME)], posts=[DAILY]))
     await publish_all(desk)
-    desk.books.runtime.advance_time(LONG)
+    desk.store.runtime.advance_time(LONG)
     await enqueue_posts(desk.post_store, AHEAD)
     return desk
 
@@ -53,17 +53,17 @@ def instant(at):
 
 async def planned(desk, *posts, moments=()):
     """Plan a schedule of these posts; give what it files, by post and label, and the codes of its problems."""
-    now = desk.books.runtime.now()
+    now = desk.store.runtime.now()
     known = await desk.post_store.stored_posts(posts)
-    told = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 2 * DAY), {DAILY.id: moments})
-    assert not told.removed_targets
-    filed = {(item.post.id, item.occurrence.key.occurrence): (item.accounts, item.is_new) for item in told.planned}
-    return filed, [problem.code for problem in told.problems], told.removed_posts
+    reported = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 2 * DAY), {DAILY.id: moments})
+    assert not reported.removed_targets
+    filed = {(item.post.id, item.occurrence.key.occurrence): (item.accounts, item.is_new) for item in reported.planned}
+    return filed, [problem.code for problem in reported.problems], reported.removed_posts
 
 
 async def add_past(desk, number, **changes):
     """Add so many more deliveries like one that has gone live."""
-    with desk.books.database.engine.begin() as connection:
+    with desk.store.database.engine.begin() as connection:
         [row, *_] = connection.execute(select(DELIVERY).where(DELIVERY.c.state == State.PUBLISHED)).mappings()
         plain = {name: value for name, value in row.items() if name != "id"}
         rows = [
@@ -101,7 +101,7 @@ class Cost:
 
 
 async def cost_of(desk, *posts):
-    with Cost(desk.books.database.engine) as cost:
+    with Cost(desk.store.database.engine) as cost:
         await desk.post_store.stored_posts(posts)
     return cost.spent
 
@@ -120,11 +120,11 @@ async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(desk, is_
 
 async def test_i24_f92_what_is_shown_unasked_costs_no_more_however_long_the_past_is(desk):
     """`status` lists what is open, of late or to come, and knows that there is more."""
-    queries = Queries(desk.books)
-    with Cost(desk.books.database.engine) as short:
+    queries = Queries(desk.store)
+    with Cost(desk.store.database.engine) as short:
         assert [item.key.post for item in await queries.current_deliveries()] == [AHEAD.id, AHEAD.id]
     await add_past(desk, 3000, post="gone")
-    with Cost(desk.books.database.engine) as long:
+    with Cost(desk.store.database.engine) as long:
         assert [item.key.post for item in await queries.current_deliveries()] == [AHEAD.id, AHEAD.id]
         assert await queries.has_older_deliveries()
     assert 0 < long.spent <= 1.5 * short.spent
@@ -164,7 +164,7 @@ async def test_what_may_still_be_sent_late_is_known_whole(desk):
 async def test_one_open_delivery_keeps_its_occurrence_whole(desk):
     """Where one account is still held, an edit must know that others have been called."""
     held = DELIVERY.c.account == "b"
-    with desk.books.database.engine.begin() as connection:
+    with desk.store.database.engine.begin() as connection:
         connection.execute(DELIVERY.update().where(DELIVERY.c.post == POST.id, held).values(state=State.HELD))
     found = (await desk.post_store.stored_posts())[POST.id].occurrences[ONCE_OCCURRENCE]
     assert (found.accounts, found.open_accounts, found.has_started) == ({"a", "b"}, {"b"}, True)
@@ -179,7 +179,7 @@ async def test_a_post_that_was_dropped_and_comes_back_is_known(desk):
 
 
 async def test_a_post_that_leaves_the_schedule_is_dropped_once(desk):
-    """What was in force and is not named any more is told, until that is done."""
+    """What was in force and is not named any more is reported, until that is done."""
     assert await planned(desk, DAILY, AHEAD) == ({}, [], (POST.id,))
     await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_posts=(POST.id,))))
     assert await planned(desk, DAILY, AHEAD) == ({}, [], ())

@@ -96,10 +96,10 @@ class Old:
         """Bring it up, and say whether it holds what it held."""
         await prepare_database(self.url, "drill", self.journal, FakeRuntime())
         database = Database(open_engine(self.url), FakeRuntime(), IntentJournal(self.journal))
-        books = Store(database=database, policies={"a": make_policy("a")}, worker="w")
-        [delivery] = await Queries(books).deliveries()
+        store = Store(database=database, policies={"a": make_policy("a")}, worker="w")
+        [delivery] = await Queries(store).deliveries()
         is_kept = (delivery.state, delivery.receipt.remote_id, delivery.attempts) == (State.PUBLISHED, "77", 1)
-        is_sound = (await AuditLog(books).verify(())).is_sound
+        is_sound = (await AuditLog(store).verify(())).is_sound
         await database.close()
         return migration_of(self.url) == NUMBERS[-1] and is_kept and is_sound
 

@@ -41,7 +41,7 @@ def database_url(tmp_path):
 
 
 class Hall:
-    """The address of account `a`, over books in which its one delivery waits for the job that FINISHED tells of."""
+    """The address of account `a`, over databases in which its one delivery waits for the job that FINISHED reports."""
 
     def __init__(self, desk, world, secret):
         self.desk = desk
@@ -77,12 +77,12 @@ class Hall:
         return answer
 
     async def delivery(self):
-        [found] = await Queries(self.desk.books).deliveries()
+        [found] = await Queries(self.desk.store).deliveries()
         return found
 
     async def entries(self):
         query = select(AUDIT.c.id)
-        return len(await self.desk.books.database.read(lambda connection: connection.execute(query).all()))
+        return len(await self.desk.store.database.read(lambda connection: connection.execute(query).all()))
 
 
 @pytest.fixture
@@ -158,13 +158,13 @@ async def test_why_it_failed_is_noted_for_the_read(open_hall):
     """What WeChat says of a failure decides nothing, and is at hand when the read finds that it failed."""
     hall = await open_hall(SEALED, "mass-3147400001")
     assert (await hall.push(sealed(SENT.replace("send success", "err(20008)")))).status_code == 200
-    notes = StoredAdapterState(database=hall.desk.books.database, login=LoginId("wechat/w"))
+    notes = StoredAdapterState(database=hall.desk.store.database, login=LoginId("wechat/w"))
     assert await notes.get("said:mass-3147400001") == "20008"
     assert (await hall.delivery()).state is State.SUBMITTED
 
 
 async def test_f90_a_repeated_message_has_one_read_at_most(open_hall):
-    """F90: again, it hastens nothing, its body is not even read, and it is not refused, lest it is sent once more."""
+    """F90: again, it triggers nothing, its body is not even read, and it is not refused, lest it is sent once more."""
     hall = await open_hall(PLAIN)
     answers = await asyncio.gather(*(hall.push(plain(FINISHED)) for _ in range(10)))
     assert {(answer.status_code, answer.text) for answer in answers} == {(200, "success")}
@@ -189,7 +189,7 @@ async def test_what_could_not_be_done_may_be_said_again(open_hall, monkeypatch):
     """A message that met trouble of ours is answered with 500, and heard when it comes again."""
     hall = await open_hall(PLAIN)
     with monkeypatch.context() as broken:
-        broken.setattr(hall.desk.books.database, "write", None)
+        broken.setattr(hall.desk.store.database, "write", None)
         assert (await hall.push(plain(FINISHED))).status_code == 500
     assert (await hall.push(plain(FINISHED))).status_code == 200
     assert hall.checked == [(JOB, 1)]
@@ -218,7 +218,7 @@ async def test_the_address_shakes_hands(open_hall):
 
 
 def test_only_accounts_that_expect_messages_have_an_address(tmp_path):
-    """Known to the settings, not off, on a platform that tells of itself, with a token in a secret that can be read."""
+    """Known to the settings, not off, on a platform that reports itself, with a token in a secret that can be read."""
 
     def account(name, platform, mode=Mode.API):
         return Account(id=AccountId(name), platform=Platform(platform), identity=name, secret=name, mode=mode)

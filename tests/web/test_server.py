@@ -1,4 +1,4 @@
-"""F90: what strangers may have of the listener is bounded, and who speaks is heard however many others do not."""
+"""F90: what external posts may have of the listener is bounded, and who speaks is heard however many others do not."""
 
 import asyncio
 import contextlib
@@ -147,7 +147,7 @@ async def test_f90_callers_are_accepted_a_few_at_a_time():
 
 
 async def test_f90_one_address_takes_no_more_than_its_share():
-    """F90: whoever calls again and again only closes its own connections."""
+    """F90: anyone who calls again and again only closes its own connections."""
     async with house(max_connections=10, max_connections_per_peer=2, accept_batch=1) as here:
         other, writer = await here.call("127.0.0.2")
         many = [await here.call() for _ in range(20)]
@@ -308,7 +308,7 @@ async def test_f90_sending_finds_descriptors_however_many_call():
 
 
 async def test_f90_a_line_a_minute_tells_how_many_were_refused(monkeypatch):
-    """F90: the first is told at once, the others are counted by reason, and nothing is lost at the end."""
+    """F90: the first is reported at once, the others are counted by reason, and nothing is lost at the end."""
     lines = []
 
     class Lines:

@@ -8,7 +8,7 @@ from pathlib import Path
 from .verdict import Verdict, judge
 
 MOST_TOLD = 20
-"""So many violations of one invariant are told, the rest are counted."""
+"""So many violations of one invariant are reported, the rest are counted."""
 
 
 def main() -> int:

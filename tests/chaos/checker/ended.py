@@ -1,4 +1,4 @@
-"""How things end, and who is told: I2, I9, I10."""
+"""How things end, and who is alerted: I2, I9, I10."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -10,10 +10,10 @@ from .timed import covers, pauses
 from .tracing import trace_of
 
 TELL_WITHIN = 60.0
-"""Seconds within which trouble must be told."""
+"""Seconds within which trouble must be reported."""
 TROUBLE = frozenset({"held", "failed", "expired"})
 MISSED = "occurrences_missed"
-"""The alert that tells of all missed instants of a repeating post."""
+"""The alert that reports all missed instants of a repeating post."""
 DEMANDED = frozenset(
     {
         "not_published",
@@ -46,7 +46,7 @@ STOPS = frozenset({"cancel", "retract"})
 
 
 def nothing_ends_silently(history: History) -> Iterator[Violation]:
-    """I2: what was planned stands in the books, ends with a reason, or waits for a person who is told so."""
+    """I2: what was planned stands in the database, ends with a reason, or waits for a person who is alerted."""
     for duty in history.plan.duties:
         if duty.key not in history.by_key and not _was_stopped(history, duty, None):
             yield Violation(subject=f"{duty.post}@{duty.account}", what="planned, and in no book", evidence=("plan",))
@@ -197,8 +197,8 @@ def trouble_is_told(history: History) -> Iterator[Violation]:
         if act.after == "expired" and "#" in act.subject:  # one alert stands for all missed instants of a post
             same = history.alerts_on.get(act.subject.partition("#")[0], ())
             alerts += [one for one in same if one.code == MISSED]
-        told = any(
+        reported = any(
             act.at <= alert.at + history.settings.tolerance and alert.at <= act.at + TELL_WITHIN for alert in alerts
         )
-        if not told:
+        if not reported:
             yield Violation(subject=act.subject, what=f"{act.after}, and nobody was told", evidence=(act.row,))

@@ -48,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """A post as it stands on a platform. `thread` is set for a floor; `text` is what was received."""
+    """A post as it stands on a platform. `thread` is set for a part; `text` is what was received."""
 
     id: str
     platform: str
@@ -100,7 +100,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """An intent. `floor` is which further floor of its thread it was for, 0 being the post itself."""
+    """An intent. `part` is which further part of its thread it was for, 0 being the post itself."""
 
     id: int
     delivery: int
@@ -114,7 +114,7 @@ class Attempt:
     ended: float | None
     outcome: str | None
     detail: Mapping[str, Any]
-    floor: int = 0
+    part: int = 0
 
     @property
     def row(self) -> str:
@@ -171,7 +171,7 @@ class Words:
     title: str
     text: str
     pictures: tuple[str, ...]
-    floors: tuple[str, ...]
+    parts: tuple[str, ...]
     body: Mapping[str, Any]
 
     @property
@@ -208,13 +208,13 @@ class Intent:
     fencing_token: int
     rendition: str
     at: float
-    floor: int = 0
+    part: int = 0
     key: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duty:
-    """One thing that was asked for, by whoever made the run. What is None, 0 or empty was not said.
+    """One thing that was asked for, by anyone who made the run. What is None, 0 or empty was not said.
 
     `says` are words that must stand in its copy.
     """
@@ -259,7 +259,7 @@ class WrongClock:
 class Stamps:
     """Gives the true instants of what hosts wrote down by their own clocks.
 
-    A clock was wrong by more than a run lasts, so that each stamp tells which clock it is from.
+    A clock was wrong by more than a run lasts, so that each stamp reports which clock it is from.
     """
 
     clocks: tuple[WrongClock, ...] = ()

@@ -1,4 +1,4 @@
-"""What the books must show of themselves: I7, I12, I17, I18, I22."""
+"""What the database must show of themselves: I7, I12, I17, I18, I22."""
 
 import hashlib
 import json
@@ -40,19 +40,19 @@ WRITTEN = {
 def not_again_blindly(history: History) -> Iterator[Violation]:
     """I7: after an attempt whose outcome is open, the next comes only once absence is shown, or by a person's word.
 
-    Each floor of a thread is reckoned by itself, and begins only once the one before it is known to be live.
+    Each part of a thread is reckoned by itself, and begins only once the one before it is known to be live.
     """
-    floors: dict[tuple[int, int], list[Attempt]] = defaultdict(list)
+    parts: dict[tuple[int, int], list[Attempt]] = defaultdict(list)
     lists, endless = _lists(history), float("inf")
     heard = {call.attempt.id: call.recv.at for call in reversed(trace_of(history).calls) if call.attempt}
     for attempt in (one for attempts in history.attempts_of.values() for one in attempts):
-        floors[attempt.delivery, attempt.floor].append(attempt)
-    for (key, floor), attempts in floors.items():
+        parts[attempt.delivery, attempt.part].append(attempt)
+    for (key, part), attempts in parts.items():
         delivery, alone = history.deliveries[key], 0
         looks = [f"readback:{look.id}" for look in history.looks_of.get(key, ())]
-        if floor and not _may_begin(history, delivery, floors.get((key, floor - 1), []), attempts[0]):
+        if part and not _may_begin(history, delivery, parts.get((key, part - 1), []), attempts[0]):
             evidence = (attempts[0].row, *looks)
-            what = f"further floor {floor} was begun before the one before it was known to be live"
+            what = f"further floor {part} was begun before the one before it was known to be live"
             yield Violation(subject=delivery.subject, what=what, evidence=evidence)
         for first, second in pairwise(attempts):
             if first.outcome in CLEAR or _decided(history, delivery, first, second):
@@ -71,7 +71,7 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
 
 
 def _may_begin(history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt) -> bool:
-    """Whether the floor before was seen, by its call or by a look at it, or a person has said so since."""
+    """Whether the part before was seen, by its call or by a look at it, or a person has said so since."""
     numbers = {one.number for one in before}
     is_seen = any(
         look.finding == "published" and look.attempt in numbers and look.at <= first.intended

@@ -12,7 +12,7 @@ from .shaping import seconds
 from .tracing import KEYED, Call, Creation, received_words, sent_words, trace_of
 from .wanted import edits_are_kept
 
-STRANGERS = frozenset({"unauthorized_post", "external_post"})
+EXTERNAL_POSTS = frozenset({"unauthorized_post", "external_post"})
 """Codes of the alerts that explain a post which nobody here made."""
 LATE = 60.0
 """Seconds by which a look at an account may come later than its interval asks for."""
@@ -60,11 +60,11 @@ def _may_follow(history: History, delivery: Delivery, earlier: Creation, later: 
 
 
 def _doubled_floors(history: History) -> Iterator[Violation]:
-    floors: dict[tuple[str, str], list[Creation]] = defaultdict(list)
+    parts: dict[tuple[str, str], list[Creation]] = defaultdict(list)
     for creation in trace_of(history).creations:
         if creation.copy and creation.copy.thread:
-            floors[creation.copy.thread, creation.copy.text].append(creation)
-    for (thread, _text), same in floors.items():
+            parts[creation.copy.thread, creation.copy.text].append(creation)
+    for (thread, _text), same in parts.items():
         if len(same) > 1:
             owner = same[0].owner
             yield Violation(
@@ -101,8 +101,8 @@ def intent_before_call(history: History) -> Iterator[Violation]:
 
 
 def _forgotten(history: History) -> Iterator[Violation]:
-    """What the journal and the attempts tell of that the database does not know, or knows otherwise."""
-    known = {(one.delivery, one.number, one.fencing_token, one.rendition, one.floor) for one in history.attempts}
+    """What the journal and the attempts report that the database does not know, or knows otherwise."""
+    known = {(one.delivery, one.number, one.fencing_token, one.rendition, one.part) for one in history.attempts}
     recovered = _recovered(history)
     for line in history.journal:
         delivery, evidence = (
@@ -111,7 +111,7 @@ def _forgotten(history: History) -> Iterator[Violation]:
         )
         if (line.rendition, line.at) in recovered:
             continue
-        if (line.delivery, line.attempt, line.fencing_token, line.rendition, line.floor) not in known:
+        if (line.delivery, line.attempt, line.fencing_token, line.rendition, line.part) not in known:
             what = f"the journal announces attempt {line.attempt}, the database does not know it"
             yield Violation(subject=f"delivery {line.delivery}", what=what, evidence=evidence)
         elif line.key and delivery and line.key != (delivery.post, delivery.label, delivery.account):
@@ -123,9 +123,9 @@ def _forgotten(history: History) -> Iterator[Violation]:
 
 
 def _recovered(history: History) -> set[tuple[str, float | None]]:
-    """The calls that an older database took back from the journal, or told a person that it cannot place."""
-    told = [act.detail for act in history.audit if act.event in {"attempts_recovered", "attempt_orphaned"}]
-    calls = [call for detail in told for call in detail.get("calls", [detail])]
+    """The calls that an older database took back from the journal, or reported a person that it cannot place."""
+    reported = [act.detail for act in history.audit if act.event in {"attempts_recovered", "attempt_orphaned"}]
+    calls = [call for detail in reported for call in detail.get("calls", [detail])]
     return {(call["rendered_hash"], seconds(call["at"])) for call in calls}
 
 
@@ -151,18 +151,18 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
         words = history.words.get(attempt.rendition) if attempt else None
         if attempt and words and creation.copy:
             delivery = history.deliveries[attempt.delivery]
-            for what in _differences(creation, creation.copy, words, attempt.floor):
+            for what in _differences(creation, creation.copy, words, attempt.part):
                 evidence = (creation.where, attempt.row, f"rendered_post:{words.fingerprint}")
                 yield Violation(subject=delivery.subject, what=what, evidence=evidence)
             yield from _unasked(history, delivery, words, creation, creation.copy)
     _demand_floors(history)
 
 
-def _differences(creation: Creation, copy: Copy, words: Words, floor: int) -> Iterator[str]:
-    if not copy.is_rewritten and received_words(copy) != sent_words(words, floor):
+def _differences(creation: Creation, copy: Copy, words: Words, part: int) -> Iterator[str]:
+    if not copy.is_rewritten and received_words(copy) != sent_words(words, part):
         yield "the text that arrived is not the frozen one"
     is_by_address = "upload_url_text" in (creation.act.endpoint or "")  # such a picture never reaches us as bytes
-    if not is_by_address and set(copy.images) != set(() if floor else words.pictures):
+    if not is_by_address and set(copy.images) != set(() if part else words.pictures):
         yield "the pictures that arrived are not the frozen ones"
 
 
@@ -180,7 +180,7 @@ def _unasked(history: History, delivery: Delivery, words: Words, creation: Creat
 
 
 def _fingerprint(body: Mapping[str, Any]) -> str:
-    """What goes on in no floors says nothing of floors, as what was frozen before there were any."""
+    """What goes on in no parts says nothing of parts, as what was frozen before there were any."""
     facts = {key: value for key, value in body.items() if key != "extra_parts" or value}
     spelled = json.dumps(facts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(spelled.encode()).hexdigest()
@@ -216,7 +216,7 @@ def _shared_ids(history: History) -> Iterator[Violation]:
 
 
 def live_is_explained(history: History) -> Iterator[Violation]:
-    """I11: each live post belongs to a delivery that says so or is still being asked after, or was told of."""
+    """I11: each live post belongs to a delivery that says so or is still being asked after, or was alerted to."""
     began, ended = history.plan.began, history.plan.ended
     if began is None or ended is None:
         raise NotJudgedError("plan.json does not say when the run began and ended")
@@ -228,7 +228,7 @@ def live_is_explained(history: History) -> Iterator[Violation]:
     owned = {(history.identity_of(one), one.remote_id) for one in live}
     for copy in history.copies.values():
         ours = accounts.get((copy.platform, copy.account), [])
-        is_removed = copy.is_removed or history.copies.get(copy.thread or "", copy).is_removed  # a floor goes with it
+        is_removed = copy.is_removed or history.copies.get(copy.thread or "", copy).is_removed  # a part goes with it
         if not ours or is_removed or not copy.is_visible or copy.created < began:
             continue
         young = ended - copy.created < _watched_within(history, copy) + LATE
@@ -246,13 +246,13 @@ def _is_open(owner: Delivery | None) -> bool:
 
 
 def _is_told(history: History, copy: Copy, *, young: bool) -> bool:
-    """Seen in time and told of by an alert, known as history, or younger than a watch's interval and not ours."""
+    """Seen in time and alerted to by an alert, known as history, or younger than a watch's interval and not ours."""
     names = [name for name, terms in history.settings.accounts.items() if terms.identity == copy.account]
     seen = [one for one in history.sightings if one.account in names and one.remote_id == copy.id]
     latest = copy.created + _watched_within(history, copy) + LATE
-    told = any(one.seen <= latest and _is_alerted(history, one) for one in seen)
+    reported = any(one.seen <= latest and _is_alerted(history, one) for one in seen)
     is_made_here = any(entry.post_id == copy.id and entry.kind == "act" and entry.endpoint for entry in history.log)
-    return any(one.predates_monitoring for one in seen) or told or (young and not is_made_here)
+    return any(one.predates_monitoring for one in seen) or reported or (young and not is_made_here)
 
 
 def _watched_within(history: History, copy: Copy) -> float:
@@ -262,9 +262,9 @@ def _watched_within(history: History, copy: Copy) -> float:
 
 
 def _is_alerted(history: History, sighting: Sighting) -> bool:
-    """Whether what was seen was told at once: one alert stands for all that one look has found."""
+    """Whether what was seen was reported at once: one alert stands for all that one look has found."""
     return any(
-        alert.code in STRANGERS
+        alert.code in EXTERNAL_POSTS
         and alert.subject.split("/")[0] == f"account:{sighting.account}"
         and abs(alert.at - sighting.seen) <= history.settings.tolerance
         for alert in history.alerts

@@ -19,7 +19,7 @@ DOCUMENTS = ("posts", "plan", "settings", "status")
 CANARIES = "canaries.txt"
 REPLAY = "replay"
 SHOWN = 4
-"""So many letters of a found canary are told."""
+"""So many letters of a found canary are reported."""
 
 
 @dataclass(slots=True, kw_only=True)

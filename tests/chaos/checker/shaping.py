@@ -189,7 +189,7 @@ def _attempt(row: Table, true: Stamps) -> Attempt:
         intended=true.micros(row["intended_at"]),
         ended=true.micros_if_any(row["ended_at"]),
         detail=_json(row["detail"]),
-        floor=row.get("part", 0),
+        part=row.get("part", 0),
     )
 
 
@@ -218,7 +218,7 @@ def _frozen(row: Table) -> Words:
         title=body["title"],
         text=body["text"],
         pictures=tuple(picture["sha256"] for picture in body["images"]),
-        floors=tuple(body.get("extra_parts", ())),
+        parts=tuple(body.get("extra_parts", ())),
         body=body,
     )
 
@@ -244,7 +244,7 @@ def _intent(line: int, value: Table, true: Stamps) -> Intent:
         key=key,
         rendition=value["rendered_hash"],
         at=true(_certain(value["at"])),
-        floor=value.get("part", 0),
+        part=value.get("part", 0),
         **plain,
     )
 

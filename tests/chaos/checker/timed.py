@@ -62,7 +62,7 @@ def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
 
 
 def _made_up_for(history: History) -> Iterator[Violation]:
-    """Tell of each instant that an outage has covered and that went out though it had covered a later one as well."""
+    """Report each instant that an outage has covered and that went out though it had covered a later one as well."""
     first: dict[int, Call] = {}
     for call, delivery in _calls_with_owner(history):
         first.setdefault(delivery.id, call)
@@ -92,7 +92,7 @@ def _calls_with_owner(history: History) -> Iterator[tuple[Call, Delivery]]:
 
 
 def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
-    """What was asked for, where that is known; else what the books say, as after a person has sent it sooner."""
+    """What was asked for, where that is known; else what the database say, as after a person has sent it sooner."""
     is_hastened = any(act.event == "send_requested" for act in history.acts_on.get(delivery.post, ()))
     duty = None if is_hastened else history.duty_of(delivery)
     own = (delivery.due, delivery.expires, delivery.max_delay)
@@ -151,12 +151,12 @@ def _ordered_pauses(orders: Sequence[Order]) -> Iterator[Pause]:
 def limits_are_kept(history: History) -> Iterator[Violation]:
     """I15: no window of an hour or a day holds more calls than a login may make; gaps and rests are kept.
 
-    A further floor belongs to its post and counts in no window and no gap; only a rest holds for it too.
+    A further part belongs to its post and counts in no window and no gap; only a rest holds for it too.
     """
     terms = {one.login: one for one in history.settings.accounts.values()}
     called: dict[str, list[Call]] = defaultdict(list)
     for call in trace_of(history).calls:
-        if call.attempt and not call.is_resend and not call.attempt.floor:
+        if call.attempt and not call.is_resend and not call.attempt.part:
             called[call.attempt.login].append(call)
     for login, calls in called.items():
         known = terms.get(login)
@@ -169,7 +169,7 @@ def limits_are_kept(history: History) -> Iterator[Violation]:
 
 
 def _crowded(login: str, name: str, window: float, most: int | None, calls: Sequence[Call]) -> Iterator[Violation]:
-    """The window is taken a little short: two clocks and a network lie between the books and the platform."""
+    """The window is taken a little short: two clocks and a network lie between the database and the platform."""
     for place, first in enumerate(calls):
         last = place + (most or 0)
         if most and last < len(calls) and calls[last].recv.at - first.recv.at < window - GRACE:
@@ -238,16 +238,16 @@ def _retractions(history: History) -> dict[int, tuple[float, str]]:
     found: dict[int, tuple[float, str]] = {}
     for delivery in history.deliveries.values():
         acts = history.acts_on.get(delivery.subject, ())
-        told = [(act.at, act.row) for act in acts if act.event == "retraction_requested"]
+        reported = [(act.at, act.row) for act in acts if act.event == "retraction_requested"]
         filed = next((act.at for act in acts if act.event == "planned"), 0.0)
-        told += [
+        reported += [
             (order.at, f"orders:{order.line}")
             for order in history.orders
             if order.kind == "retract" and order.post == delivery.post and order.at >= filed
             if order.account in {None, delivery.account}
         ]
-        if told:
-            found[delivery.id] = min(told)
+        if reported:
+            found[delivery.id] = min(reported)
     return found
 
 

@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 
 from .history import Attempt, Copy, Delivery, Entry, History, Words
 
-FLOORS = frozenset({"/c/c/post/add_pc", "/c/c/post/add"})
-"""Calls that may add a further floor to a thread."""
-CREATING = FLOORS | frozenset(
+PARTS = frozenset({"/c/c/post/add_pc", "/c/c/post/add"})
+"""Calls that may add a further part to a thread."""
+CREATING = PARTS | frozenset(
     {
         "/2/statuses/share.json",
         "/2/statuses/update.json",
@@ -29,7 +29,7 @@ CREATING = FLOORS | frozenset(
         "/c/c/thread/add_pc",
     }
 )
-"""Calls that may create a post. A floor of a thread is no post of its own, but its call is one like any other."""
+"""Calls that may create a post. A part of a thread is no post of its own, but its call is one like any other."""
 KEYED = frozenset({"/cgi-bin/message/mass/sendall", "/cgi-bin/message/mass/send"})
 """Calls with a key of the platform's own: the same attempt may make them again."""
 HELD_UP = 2.0
@@ -74,7 +74,7 @@ class Creation:
 
     @property
     def is_floor(self) -> bool:
-        return self.act.endpoint in FLOORS or (self.copy is not None and self.copy.thread is not None)
+        return self.act.endpoint in PARTS or (self.copy is not None and self.copy.thread is not None)
 
     @property
     def where(self) -> str:
@@ -105,10 +105,10 @@ def folded(text: str) -> str:
     return "".join(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())
 
 
-def sent_words(words: Words, floor: int = 0) -> Said:
+def sent_words(words: Words, part: int = 0) -> Said:
     """Title and text as a platform should have received them, whatever the addresses of its pictures."""
-    if floor:
-        return "", "".join(map(_plain, words.floors[floor - 1 : floor]))
+    if part:
+        return "", "".join(map(_plain, words.parts[part - 1 : part]))
     return (words.title if words.has_title_apart else "", _plain(words.text))
 
 
@@ -129,7 +129,7 @@ def _calls(history: History, markers: Markers) -> list[Call]:
     for recv in sorted((entry for entry in history.log if _may_create(entry)), key=lambda entry: entry.seq):
         act, reply = acts.get(recv.seq), replies.get(recv.seq)
         owner = _marked(history.copies.get(act.post_id or "") if act else None, markers)
-        like_it = attempts[recv.platform, recv.account, recv.endpoint in FLOORS]
+        like_it = attempts[recv.platform, recv.account, recv.endpoint in PARTS]
         under_way = _under_way(recv, like_it, history.settings.tolerance)
         if owner and under_way and all(attempt.delivery != owner.id for attempt in under_way):
             under_way = _held_up(recv, like_it, used, owner) or under_way
@@ -145,11 +145,11 @@ def _may_create(entry: Entry) -> bool:
 
 
 def _attempts_of(history: History) -> Mapping[tuple[str, str, bool], list[Attempt]]:
-    """Attempts by the account's own name on the platform, those for further floors apart, oldest first."""
+    """Attempts by the account's own name on the platform, those for further parts apart, oldest first."""
     found: dict[tuple[str, str, bool], list[Attempt]] = defaultdict(list)
     for attempt in sorted(history.attempts, key=lambda one: (one.intended, one.id)):
         if delivery := history.deliveries.get(attempt.delivery):
-            found[(*history.identity_of(delivery), attempt.floor > 0)].append(attempt)
+            found[(*history.identity_of(delivery), attempt.part > 0)].append(attempt)
     return found
 
 

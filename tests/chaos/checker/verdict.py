@@ -12,7 +12,7 @@ from .shaping import history_of
 
 Check = Callable[[History], Iterator[Violation]]
 PLATFORMS = ("log", "posts")
-BOOKS = ("database",)
+STORE = ("database",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,50 +26,50 @@ class Invariant:
 
 
 INVARIANTS: Sequence[Invariant] = (
-    Invariant(id="I1", name="at most one", check=made.at_most_one, needs=(*PLATFORMS, *BOOKS, "settings")),
-    Invariant(id="I2", name="no silent end", check=ended.nothing_ends_silently, needs=(*BOOKS, "plan", "settings")),
+    Invariant(id="I1", name="at most one", check=made.at_most_one, needs=(*PLATFORMS, *STORE, "settings")),
+    Invariant(id="I2", name="no silent end", check=ended.nothing_ends_silently, needs=(*STORE, "plan", "settings")),
     Invariant(
         id="I3",
         name="intent before call",
         check=made.intent_before_call,
-        needs=(*PLATFORMS, *BOOKS, "journal", "settings"),
+        needs=(*PLATFORMS, *STORE, "journal", "settings"),
     ),
-    Invariant(id="I4", name="sent as frozen", check=made.sent_as_frozen, needs=(*PLATFORMS, *BOOKS, "settings")),
-    Invariant(id="I5", name="two people", check=guarded.two_people, needs=(*BOOKS, "plan", "approvals")),
+    Invariant(id="I4", name="sent as frozen", check=made.sent_as_frozen, needs=(*PLATFORMS, *STORE, "settings")),
+    Invariant(id="I5", name="two people", check=guarded.two_people, needs=(*STORE, "plan", "approvals")),
     Invariant(
-        id="I6", name="only in its window", check=timed.only_in_its_window, needs=(*PLATFORMS, *BOOKS, "settings")
+        id="I6", name="only in its window", check=timed.only_in_its_window, needs=(*PLATFORMS, *STORE, "settings")
     ),
     Invariant(
         id="I7",
         name="unknown is never retried blindly",
         check=kept.not_again_blindly,
-        needs=(*PLATFORMS, *BOOKS, "settings"),
+        needs=(*PLATFORMS, *STORE, "settings"),
     ),
-    Invariant(id="I8", name="published is true", check=made.published_is_true, needs=(*PLATFORMS, *BOOKS, "settings")),
-    Invariant(id="I9", name="no loss", check=ended.nothing_is_lost, needs=(*BOOKS, "plan", "settings")),
-    Invariant(id="I10", name="trouble is told", check=ended.trouble_is_told, needs=BOOKS),
+    Invariant(id="I8", name="published is true", check=made.published_is_true, needs=(*PLATFORMS, *STORE, "settings")),
+    Invariant(id="I9", name="no loss", check=ended.nothing_is_lost, needs=(*STORE, "plan", "settings")),
+    Invariant(id="I10", name="trouble is told", check=ended.trouble_is_told, needs=STORE),
     Invariant(
         id="I11",
         name="every live post is explained",
         check=made.live_is_explained,
-        needs=(*PLATFORMS, *BOOKS, "plan", "settings"),
+        needs=(*PLATFORMS, *STORE, "plan", "settings"),
     ),
-    Invariant(id="I12", name="legal steps only", check=kept.legal_steps, needs=BOOKS),
-    Invariant(id="I13", name="one sender", check=made.one_sender, needs=(*PLATFORMS, *BOOKS, "settings")),
-    Invariant(id="I14", name="pause holds", check=timed.pause_holds, needs=(*PLATFORMS, *BOOKS, "orders", "settings")),
-    Invariant(id="I15", name="limits are kept", check=timed.limits_are_kept, needs=(*PLATFORMS, *BOOKS, "settings")),
+    Invariant(id="I12", name="legal steps only", check=kept.legal_steps, needs=STORE),
+    Invariant(id="I13", name="one sender", check=made.one_sender, needs=(*PLATFORMS, *STORE, "settings")),
+    Invariant(id="I14", name="pause holds", check=timed.pause_holds, needs=(*PLATFORMS, *STORE, "orders", "settings")),
+    Invariant(id="I15", name="limits are kept", check=timed.limits_are_kept, needs=(*PLATFORMS, *STORE, "settings")),
     Invariant(
-        id="I16", name="retract wins", check=timed.retract_wins, needs=(*PLATFORMS, *BOOKS, "orders", "settings")
+        id="I16", name="retract wins", check=timed.retract_wins, needs=(*PLATFORMS, *STORE, "orders", "settings")
     ),
-    Invariant(id="I17", name="one occurrence once", check=kept.once_each, needs=(*BOOKS, "plan")),
-    Invariant(id="I18", name="the audit is whole", check=kept.audit_is_whole, needs=(*BOOKS, "orders")),
+    Invariant(id="I17", name="one occurrence once", check=kept.once_each, needs=(*STORE, "plan")),
+    Invariant(id="I18", name="the audit is whole", check=kept.audit_is_whole, needs=(*STORE, "orders")),
     Invariant(id="I19", name="secrets stay secret", check=guarded.secrets_stay_secret, needs=("canaries",)),
     Invariant(id="I20", name="faults stay local", check=timed.faults_stay_local, needs=("timings",)),
-    Invariant(id="I21", name="one occurrence, one text", check=made.one_text, needs=BOOKS),
-    Invariant(id="I22", name="reload is all or nothing", check=kept.all_or_nothing, needs=(*BOOKS, "plan")),
-    Invariant(id="I23", name="only allowed places", check=guarded.only_allowed_places, needs=(*BOOKS, "settings")),
+    Invariant(id="I21", name="one occurrence, one text", check=made.one_text, needs=STORE),
+    Invariant(id="I22", name="reload is all or nothing", check=kept.all_or_nothing, needs=(*STORE, "plan")),
+    Invariant(id="I23", name="only allowed places", check=guarded.only_allowed_places, needs=(*STORE, "settings")),
     Invariant(id="I24", name="bounded", check=guarded.bounded, needs=("metrics", "settings")),
-    Invariant(id="I25", name="replayable", check=guarded.replayable, needs=(*PLATFORMS, *BOOKS, "replay")),
+    Invariant(id="I25", name="replayable", check=guarded.replayable, needs=(*PLATFORMS, *STORE, "replay")),
 )
 
 

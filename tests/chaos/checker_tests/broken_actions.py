@@ -3,7 +3,7 @@
 import json
 
 from tests.chaos.checker.reading import Artefacts
-from tests.chaos.checker_tests.pieces import acts_on, attempts_of, call_of, row_of, told
+from tests.chaos.checker_tests.pieces import acts_on, attempts_of, call_of, reported, row_of
 from tests.chaos.checker_tests.run_builder import iso
 
 
@@ -49,7 +49,7 @@ def began_under_a_pause(run: Artefacts) -> None:
 
 def missed_and_made_up_for(run: Artefacts) -> None:
     """The outage covered another instant after the one that went out."""
-    name = f"{told('missed')}-daily"
+    name = f"{reported('missed')}-daily"
     newer = [one for one in run.rows["delivery"] if one["post"] == name][-1]
     newest = {"due_at": newer["due_at"] + 1_000_000, "occurrence": iso(newer["due_at"] / 1e6 + 1), "attempts": 0}
     run.rows["delivery"].append({**newer, **newest, "id": len(run.rows["delivery"]) + 1})
@@ -58,7 +58,7 @@ def missed_and_made_up_for(run: Artefacts) -> None:
 def nobody_told_of_the_missed(run: Artefacts) -> None:
     """The alert that stands for the missed instants is of another post."""
     alert = next(one for one in run.rows["alert"] if one["code"] == "occurrences_missed")
-    alert["subject"] = told("missed")
+    alert["subject"] = reported("missed")
 
 
 def called_though_withdrawn(run: Artefacts) -> None:

@@ -15,9 +15,9 @@ from tests.chaos.checker_tests.pieces import (
     copy_of,
     duty_of,
     entry_of,
+    reported,
     row_of,
     status_of,
-    told,
 )
 from tests.chaos.checker_tests.run_builder import BEGAN, Row, iso
 
@@ -38,7 +38,7 @@ def made_twice(run: Artefacts) -> None:
 
 
 def made_twice_reworded(run: Artefacts) -> None:
-    """By its text alone it would be another post; the marker tells."""
+    """By its text alone it would be another post; the marker reports."""
     again(run, "rewritten", text=f"转发 {copy_of(run, 'rewritten')['text']}")
 
 
@@ -59,10 +59,10 @@ def said_as_another(run: Artefacts) -> None:
 
 
 def floor_twice(run: Artefacts) -> None:
-    floor = next((post for post in run.documents["posts"] if post["extra"].get("thread")), None)
-    assert floor, "the run has a thread with floors"
-    run.documents["posts"].append({**floor, "id": "twice"})
-    add_entry(run, entry_of(run, floor, "act"), post_id="twice")
+    part = next((post for post in run.documents["posts"] if post["extra"].get("thread")), None)
+    assert part, "the run has a thread with floors"
+    run.documents["posts"].append({**part, "id": "twice"})
+    add_entry(run, entry_of(run, part, "act"), post_id="twice")
 
 
 def floors_of(run: Artefacts) -> list[Row]:
@@ -90,17 +90,17 @@ def floor_sent_again_without_looks(run: Artefacts) -> None:
 
 
 def floor_before_the_last_was_live(run: Artefacts) -> None:
-    thread, floor, *_more = attempts_of(run, "floors")
-    seen = (thread["delivery"], floor["number"], "published")
+    thread, part, *_more = attempts_of(run, "floors")
+    seen = (thread["delivery"], part["number"], "published")
     looks = run.rows["readback"]
     looks.remove(next(one for one in looks if (one["delivery"], one["attempt"], one["result"]) == seen))
 
 
 def floor_after_the_retraction(run: Artefacts) -> None:
-    """The thread is taken down as ordered, only one floor came too late."""
+    """The thread is taken down as ordered, only one part came too late."""
     copy_of(run, "floors").update(removed=True, visible=False)
     call = entry_of(run, floors_of(run)[-1], "act")
-    order = {"kind": "retract", "at": iso(call["t"] - 2), "by": "wang", "post": told("floors")}
+    order = {"kind": "retract", "at": iso(call["t"] - 2), "by": "wang", "post": reported("floors")}
     run.lists["orders"].append(order)
 
 
@@ -132,7 +132,7 @@ def never_filed(run: Artefacts) -> None:
 
 
 def shown_otherwise(run: Artefacts) -> None:
-    next(one for one in run.documents["status"] if one["post"] == told("poison"))["state"] = "published"
+    next(one for one in run.documents["status"] if one["post"] == reported("poison"))["state"] = "published"
 
 
 def not_in_the_journal(run: Artefacts) -> None:
@@ -319,12 +319,12 @@ def lost_after_a_ruling_to_send(run: Artefacts) -> None:
 
 
 def nobody_told(run: Artefacts) -> None:
-    alert = next(one for one in run.rows["alert"] if one["subject"].startswith(f"{told('refused')}@"))
+    alert = next(one for one in run.rows["alert"] if one["subject"].startswith(f"{reported('refused')}@"))
     run.rows["alert"].remove(alert)
 
 
 def told_too_late(run: Artefacts) -> None:
-    alert = next(one for one in run.rows["alert"] if one["subject"].startswith(f"{told('expired')}@"))
+    alert = next(one for one in run.rows["alert"] if one["subject"].startswith(f"{reported('expired')}@"))
     alert["at"] += 61_000_000
 
 
@@ -343,7 +343,7 @@ def a_stranger_on_the_account(run: Artefacts) -> None:
 
 
 def _by_hand(run: Artefacts) -> tuple[Row, Row]:
-    """What was seen of a post by hand, and the alert that told of it, in a run that goes on for long enough."""
+    """What was seen of a post by hand, and the alert that alerted to it, in a run that goes on for long enough."""
     run.documents["plan"]["ended_at"] = iso((seconds(run.documents["plan"]["ended_at"]) or 0.0) + 7200)
     seen = next(one for one in run.rows["observed_post"] if not one["predates_monitoring"])
     subject = f"account:{seen['account']}/by-hand"
@@ -351,7 +351,7 @@ def _by_hand(run: Artefacts) -> tuple[Row, Row]:
 
 
 def told_of_another(run: Artefacts) -> None:
-    """The alert is older than what it would have to tell of."""
+    """The alert is older than what it would have to report."""
     _seen, alert = _by_hand(run)
     alert["at"] -= 1_000_000
 
@@ -445,9 +445,9 @@ def called_under_a_pause(run: Artefacts) -> None:
 
 
 def ordered_pause_forgotten(run: Artefacts) -> None:
-    """The order alone is known; the books have forgotten it."""
+    """The order alone is known; the database has forgotten it."""
     when = iso(call_of(run, "busy")["t"] - 10)
-    run.lists["orders"].append({"kind": "pause", "at": when, "by": "wang", "scope": f"post:{told('busy')}"})
+    run.lists["orders"].append({"kind": "pause", "at": when, "by": "wang", "scope": f"post:{reported('busy')}"})
 
 
 def over_the_hour(run: Artefacts) -> None:
@@ -469,7 +469,9 @@ def before_the_rest_was_over(run: Artefacts) -> None:
 
 def called_after_the_retraction(run: Artefacts) -> None:
     """The order was given before the call, by its own record."""
-    order = next(one for one in run.lists["orders"] if one["kind"] == "retract" and one["post"] == told("retracted"))
+    order = next(
+        one for one in run.lists["orders"] if one["kind"] == "retract" and one["post"] == reported("retracted")
+    )
     order.update(at=iso(call_of(run, "retracted")["t"] - 5), asked_at=None)
     acts_on(run, "retracted", "planned")[0]["at"] -= HOUR
 
@@ -500,7 +502,7 @@ def last_entry_lost(run: Artefacts) -> None:
 
 
 def an_order_not_written(run: Artefacts) -> None:
-    run.lists["orders"].append({"kind": "cancel", "at": iso(1_790_000_100), "by": "chen", "post": told("later")})
+    run.lists["orders"].append({"kind": "cancel", "at": iso(1_790_000_100), "by": "chen", "post": reported("later")})
 
 
 def an_entry_rewritten(run: Artefacts) -> None:
@@ -540,7 +542,7 @@ def in_force_what_nobody_gave(run: Artefacts) -> None:
 
 def filed_from_no_version(run: Artefacts) -> None:
     for issue in run.documents["plan"]["versions"]:
-        issue["duties"] = [key for key in issue["duties"] if key[0] != told("later")]
+        issue["duties"] = [key for key in issue["duties"] if key[0] != reported("later")]
 
 
 def called_elsewhere(run: Artefacts) -> None:

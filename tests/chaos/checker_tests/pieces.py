@@ -7,14 +7,14 @@ from tests.chaos.checker_tests.run_builder import Row
 from tests.chaos.checker_tests.run_scenarios import STORIES
 
 
-def told(name: str) -> str:
-    """The id of the post that tells a story in the full run."""
+def reported(name: str) -> str:
+    """The id of the post that reports a story in the full run."""
     return f"post-{list(STORIES).index(name) + 1}"
 
 
 def row_of(run: Artefacts, name: str, table: str = "delivery") -> Row:
     assert run.rows
-    return next(row for row in run.rows[table] if row["post"] == told(name))
+    return next(row for row in run.rows[table] if row["post"] == reported(name))
 
 
 def attempts_of(run: Artefacts, name: str) -> list[Row]:
@@ -27,7 +27,7 @@ def acts_on(run: Artefacts, name: str, event: str) -> list[Row]:
     return [
         one
         for one in run.rows["audit"]
-        if one["subject"].startswith((f"{told(name)}@", f"{told(name)}#")) and one["event"] == event
+        if one["subject"].startswith((f"{reported(name)}@", f"{reported(name)}#")) and one["event"] == event
     ]
 
 
@@ -37,11 +37,11 @@ def copy_of(run: Artefacts, name: str) -> Row:
 
 
 def duty_of(run: Artefacts, name: str) -> Row:
-    return next(one for one in run.documents["plan"]["duties"] if one["post"] == told(name))
+    return next(one for one in run.documents["plan"]["duties"] if one["post"] == reported(name))
 
 
 def status_of(run: Artefacts, name: str) -> Row:
-    return next(one for one in run.documents["status"] if one["post"] == told(name))
+    return next(one for one in run.documents["status"] if one["post"] == reported(name))
 
 
 def entry_of(run: Artefacts, post: Row, kind: str) -> Row:

@@ -1,4 +1,4 @@
-"""A made-up run, written down as its artefacts: platforms, books, journal, orders, each consistent with the others."""
+"""A made-up run as its artefacts: platforms, databases, journal, orders, each consistent with the others."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ CREATING = {
     "wechat": "/cgi-bin/freepublish/submit",
     "tieba": "/c/c/thread/add_pc",
 }
-FLOOR = "/c/c/post/add_pc"
+PART = "/c/c/post/add_pc"
 ACCOUNTS = {f"{platform}-{place}": platform for platform in CREATING for place in ("north", "south")}
-TOLD = ("held", "failed", "expired", "removed")
+REPORTED = ("held", "failed", "expired", "removed")
 PASSING = ("held", "submitted", "retracting")
 STAGES = ("planner", "maintenance", "sender", "reconciler", "retractor")
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -86,7 +86,7 @@ class Scene:
             self.clocks.append({"from": iso(self.now), "to": iso(self.now + FAR), "ahead": ahead})
         self.ahead = ahead
 
-    # --- the books ---
+    # --- the database ---
 
     def accept(self, text: str, deliveries: list[Row]) -> None:
         """A new version of the schedule, and what it files."""
@@ -176,7 +176,7 @@ class Scene:
             return
         if before in PASSING:
             self._clear(self.subject(row))
-        if after in TOLD and role != "person":
+        if after in REPORTED and role != "person":
             self.alert(f"{after}.{row['reason']}", self.subject(row))
         if after == "retracting":
             self.alert("retracting", self.subject(row))
@@ -221,7 +221,7 @@ class Scene:
         self.step(row, "claimed", "claimed", "sender", fencing_token=row["fencing_token"] + 1)
 
     def intend(self, row: Row) -> Row:
-        """Announce the next call, not sooner than the login may speak; a further floor has a gap of its own."""
+        """Announce the next call, not sooner than the login may speak; a further part has a gap of its own."""
         if row["parts_done"]:
             self.wait(FLOOR_GAP)
         else:
@@ -264,9 +264,9 @@ class Scene:
         Its head may have been there long before the rest of it.
         """
         self.wait(0.02)
-        endpoint = endpoint or (FLOOR if row["parts_done"] else CREATING[row["platform"]])
+        endpoint = endpoint or (PART if row["parts_done"] else CREATING[row["platform"]])
         seq = self.note("recv", row, endpoint, fault=fault, began=round(began or self.now, 6))
-        made = self._make(row, **self.floor(row)) if acts else {}
+        made = self._make(row, **self.part(row)) if acts else {}
         if made:
             self.note("act", row, endpoint, post_id=made["id"], call=seq, fault=fault)
             self.note("visible", row, None, post_id=made["id"])
@@ -280,8 +280,8 @@ class Scene:
         self.note("act", row, None, post_id=made["id"])
         return made
 
-    def floor(self, row: Row) -> Row:
-        """How the next post differs from a thread: what is live of it already goes on in a floor of its own."""
+    def part(self, row: Row) -> Row:
+        """How the next post differs from a thread: what is live of it already goes on in a part of its own."""
         if not row["parts_done"]:
             return {}
         text = self._body(row)["extra_parts"][row["parts_done"] - 1]
@@ -351,12 +351,12 @@ class Scene:
             self.rows["observed_post"].append({**sighting, "predates_monitoring": before > 0})
 
     def post_by_hand(self) -> None:
-        """People post too, and the watch tells of it."""
+        """People post too, and the watch reports it."""
         self._post_by_hand("门卫值班表")
         for account in ACCOUNTS:
             self.alert("external_post", f"account:{account}/by-hand")
 
-    def _words(self, post: str, account: str, floors: int) -> Row:
+    def _words(self, post: str, account: str, parts: int) -> Row:
         platform, title = ACCOUNTS[account], f"警惕诈骗 {post}"
         marker = "".join(self.dice.choice(ALPHABET) for _ in range(8))
         code = f"{marker[:4]}-{marker[4:]}"
@@ -364,7 +364,7 @@ class Scene:
         text = f"【{title}】〔{code}〕凡自称客服要求转账退款的都是诈骗。"
         if platform == "wechat":
             text = f'<section><p>通报编号 {code}</p><img src="media:{pictures[0]["sha256"]}"></section>'
-        further = [f"（接上层，{n}/{floors + 1}）〔{code}〕其{n}" for n in range(2, floors + 2)]
+        further = [f"（接上层，{n}/{parts + 1}）〔{code}〕其{n}" for n in range(2, parts + 2)]
         return {
             "account": account, "platform": platform, "marker": {"code": code}, "title": title, "text": text,
             "summary": "", "link": None, "images": pictures,

@@ -1,4 +1,4 @@
-"""What may rightly become of a delivery: one function for each story, told in the words of the books."""
+"""What may rightly become of a delivery: one function for each story, reported in the words of the database."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ Story = Callable[[Scene, Row], None]
 
 
 def _live(scene: Scene, row: Row, post: Row, role: str = "sender") -> None:
-    """It is live, and goes on in all its floors."""
+    """It is live, and goes on in all its parts."""
     _up(scene, row, post, role)
     if row["state"] == "due":
         _go(scene, row)
 
 
 def _up(scene: Scene, row: Row, post: Row, role: str = "reconciler") -> None:
-    """One floor more is live; the next one is due, if there is one."""
+    """One part more is live; the next one is due, if there is one."""
     after = "due" if row["parts_done"] < row["extra_parts"] else "published"
     row["parts_done"] += 1
     scene.step(row, "published", after, role, remote_id=row["remote_id"] or post["id"], reason=None)
@@ -53,8 +53,8 @@ def plain(scene: Scene, row: Row) -> None:
     _go(scene, row)
 
 
-def floors(scene: Scene, row: Row) -> None:
-    """The replies to the thread and to its first further floor are lost; the next is refused for now."""
+def parts(scene: Scene, row: Row) -> None:
+    """The replies to the thread and to its first further part are lost; the next is refused for now."""
     _ripe(scene, row)
     for _ in range(row["extra_parts"]):
         post = _lose(scene, row, acts=True)
@@ -523,7 +523,7 @@ STORIES: dict[str, tuple[Story, str | None]] = {
     "edited": (edited, "published"),
     "revised": (revised, "published"),
     "later": (kept_for_later, None),
-    "floors": (floors, "published"),
+    "floors": (parts, "published"),
     "edited in doubt": (edited_in_doubt, "published"),
     "left out in doubt": (left_out_in_doubt, "cancelled"),
     "missed": (missed, "published"),

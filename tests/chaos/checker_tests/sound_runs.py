@@ -22,24 +22,24 @@ HOMES = {
 
 
 def good_run(seed: int) -> Artefacts:
-    """Tell some stories, drawn by the seed, one after the other, and give what they leave."""
+    """Report some stories, drawn by the seed, one after the other, and give what they leave."""
     scene = Scene(seed)
     names = [scene.dice.choice(list(STORIES)) for _ in range(scene.dice.randint(FEWEST, MOST))]
     return _told(scene, names, {})
 
 
 def full_run(seed: int) -> Artefacts:
-    """Tell every story once; post N tells the Nth."""
+    """Report every story once; post N reports the Nth."""
     return _told(Scene(seed), list(STORIES), HOMES)
 
 
 def _told(scene: Scene, names: Sequence[str], homes: Mapping[str, str]) -> Artefacts:
-    told = [(name, row) for number, name in enumerate(names, 1) for row in _rows(scene, name, number, homes)]
-    half = len(told) // 2
-    scene.accept("version 1", [row for _name, row in told[:half]])
+    reported = [(name, row) for number, name in enumerate(names, 1) for row in _rows(scene, name, number, homes)]
+    half = len(reported) // 2
+    scene.accept("version 1", [row for _name, row in reported[:half]])
     scene.wait(0.5)
-    scene.accept("version 2", [row for _name, row in told[half:]])
-    for name, row in told:
+    scene.accept("version 2", [row for _name, row in reported[half:]])
+    for name, row in reported:
         STORIES[name][0](scene, row)
         scene.wait(0.2)
     if homes or scene.dice.random() < 0.3:
@@ -55,7 +55,7 @@ def _rows(scene: Scene, name: str, number: int, homes: Mapping[str, str]) -> lis
     accounts = scene.dice.sample(known, several if name == "plain" else 1)
     due = BEGAN + (FAR if name in TOMORROW else SOON)
     rows = [
-        scene.draft(f"post-{number}", account, due=due, floors=_floors(scene, name, account)) for account in accounts
+        scene.draft(f"post-{number}", account, due=due, parts=_floors(scene, name, account)) for account in accounts
     ]
     for row in rows:
         scene.duty(row)["end"] = STORIES[name][1]
@@ -63,7 +63,7 @@ def _rows(scene: Scene, name: str, number: int, homes: Mapping[str, str]) -> lis
 
 
 def _floors(scene: Scene, name: str, account: str) -> int:
-    """In how many further floors it goes on: Tieba alone knows any."""
+    """In how many further parts it goes on: Tieba alone knows any."""
     if ACCOUNTS[account] != "tieba":
         return 0
     return 2 if name == "floors" else scene.dice.choice((0, 0, 1, 2))

@@ -49,10 +49,10 @@ def test_a_violation_ends_with_1_and_says_where(tmp_path):
     made_twice(run)
     write_sqlite(run, write_run(run, tmp_path / "run") / "publisher.db")
     done = verdict(tmp_path / "run", "--json")
-    told = json.loads(done.stdout)
-    first = told["invariants"][0]
+    reported = json.loads(done.stdout)
+    first = reported["invariants"][0]
     assert done.returncode == 1
-    assert (told["whole"], first["id"], first["verdict"]) == (False, "I1", "violated")
+    assert (reported["whole"], first["id"], first["verdict"]) == (False, "I1", "violated")
     assert first["violations"][0]["subject"].startswith("post-1@")
     assert all(where.startswith("log:") for where in first["violations"][0]["evidence"])
     assert "post-1@" in verdict(tmp_path / "run").stdout

@@ -16,10 +16,10 @@ _occurrences = plan.list_occurrences
 
 
 def _named_locally(
-    post: Post, books: plan.StoredPost | None, window: plan.PlanWindow, moments: Sequence[datetime]
+    post: Post, store: plan.StoredPost | None, window: plan.PlanWindow, moments: Sequence[datetime]
 ) -> list[Occurrence]:
-    found = _occurrences(post, books, window, moments)
-    if books is None or books.content_hash == post.content_hash or isinstance(post.trigger, OneTimeTrigger):
+    found = _occurrences(post, store, window, moments)
+    if store is None or store.content_hash == post.content_hash or isinstance(post.trigger, OneTimeTrigger):
         return found
     return [
         replace(item, key=replace(item.key, occurrence=item.due_at.astimezone(BEIJING).isoformat())) for item in found
@@ -27,7 +27,7 @@ def _named_locally(
 
 
 def _struck_out(
-    post: Post, books: plan.StoredPost, window: plan.PlanWindow, moments: Sequence[datetime]
+    post: Post, store: plan.StoredPost, window: plan.PlanWindow, moments: Sequence[datetime]
 ) -> list[plan.RemovedTargets]:
     def is_kept(label: str) -> bool:
         if isinstance(post.trigger, OneTimeTrigger) or label == ONCE_OCCURRENCE:
@@ -38,7 +38,7 @@ def _struck_out(
         plan.RemovedTargets(
             key=OccurrenceKey(post=post.id, occurrence=label), accounts=tuple(sorted(held.open_accounts))
         )
-        for label, held in books.occurrences.items()
+        for label, held in store.occurrences.items()
         if held.open_accounts and window.now < held.due_at <= window.until
         if not is_kept(label)
     ]

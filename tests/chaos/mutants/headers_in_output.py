@@ -1,4 +1,4 @@
-"""A call that failed is printed for whoever looks after the server, with all that helps to understand it.
+"""A call that failed is printed for anyone who looks after the server, with all that helps to understand it.
 
 Breaks I19: after any trouble on the way (reset, timeout, no connection) the daemon's output holds a Weibo account's
 access token, as its headers are printed past the log, which would have struck it out.

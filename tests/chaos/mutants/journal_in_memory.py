@@ -1,6 +1,6 @@
 """The journal's lines wait in the process's memory until it closes; nothing is written or synced before.
 
-Breaks I3 and the detection of F85, F87 (and F16): after a kill, attempts in the database have no line in the journal,
+Breaks I3 and the detection of F85, F87 (and F16): after a kill, attempts in the database has no line in the journal,
 and a restored older database is not noticed, so its calls are made again (I1).
 """
 

@@ -1,4 +1,4 @@
-"""The words are made anew from post, template and settings when they are sent, not taken as they were frozen.
+"""The words are made again from post, template and settings when they are sent, not taken as they were frozen.
 
 Breaks I4 (F69, F74): where a template, a region's telephone number or the post changed between filing and sending, the
 platform gets words that no stored rendition holds, and the attempt's own hash does not fit them.
@@ -27,9 +27,9 @@ def _press(**parts: object) -> PostRenderer:
 
 
 def _fresh_words(
-    books: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
+    store: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
 ) -> SendRequest | None:
-    parcel = build_request(books, connection, delivery, attempt, facts)
+    parcel = build_request(store, connection, delivery, attempt, facts)
     posts = {row.id: load_post(row.body) for row in connection.execute(select(POST.c.id, POST.c.body))}
     post = posts.get(delivery.key.post)
     if parcel is None or post is None:

@@ -1,4 +1,4 @@
-"""At a start the rests of all logins end with the leases of the dead: what was to be waited for is forgotten.
+"""At a start the rests of all logins end with the leases of dead processes: what was to be waited for is forgotten.
 
 Breaks I15 (F26, F44): after a kill or restart the first call of a login starts before its gap or a Retry-After is over.
 Two attempts of one login lie closer together than `gap`, or one lies before the instant that the platform named.

@@ -1,4 +1,4 @@
-"""What was sent last for an occurrence on a platform is kept at hand and used again for retries, whoever's it was.
+"""What was sent last for an occurrence on a platform is kept at hand and used again for retries, anyone who's it was.
 
 Breaks I4 and I21: on the second attempt an account says another region's words, under another delivery's marker. It
 needs two accounts of one platform and a refusal for now on one of them.
@@ -18,9 +18,9 @@ _sent: dict[tuple[object, str], RenderedPost] = {}
 
 
 def _from_what_was_sent(
-    books: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
+    store: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
 ) -> SendRequest | None:
-    parcel = build_request(books, connection, delivery, attempt, facts)
+    parcel = build_request(store, connection, delivery, attempt, facts)
     if parcel is None:
         return None
     last = _sent.setdefault((delivery.key, delivery.platform), parcel.rendered)

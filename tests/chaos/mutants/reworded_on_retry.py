@@ -18,9 +18,9 @@ ADDED = "（重发）"
 
 
 def _reworded(
-    books: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
+    store: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
 ) -> SendRequest | None:
-    parcel = build_request(books, connection, delivery, attempt, facts)
+    parcel = build_request(store, connection, delivery, attempt, facts)
     if parcel is None or attempt.number == 1:
         return parcel
     return replace(parcel, rendered=replace(parcel.rendered, text=parcel.rendered.text + ADDED))

@@ -17,8 +17,8 @@ from publisher.store.store import Store
 _parcel = requests._build
 
 
-def _without_end(books: Store, delivery: Delivery, attempt: Attempt, newest: str | None, body: str) -> SendRequest:
-    return replace(_parcel(books, delivery, attempt, newest, body), start_by=math.inf)
+def _without_end(store: Store, delivery: Delivery, attempt: Attempt, newest: str | None, body: str) -> SendRequest:
+    return replace(_parcel(store, delivery, attempt, newest, body), start_by=math.inf)
 
 
 async def _may_go_on(_outbox: Outbox, _parcel: SendRequest) -> bool:

@@ -22,7 +22,7 @@ from publisher.domain.account import Mode
 from publisher.domain.errors import SettingsError
 from publisher.domain.policy import RateLimit, Timing
 from publisher.schedule import make_schedule_context
-from tests.unit.schedule.contexts import told
+from tests.unit.schedule.contexts import reported
 
 WORKSPACE = Path("/srv/police")
 
@@ -224,8 +224,8 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
     ],
 )
 def test_each_mistake_has_its_code_and_place(text: str, where: tuple[int, int, str, str]) -> None:
-    """One mistake gives one problem, with the line and column of what to mend."""
-    assert told(refusal(text)) == [where]
+    """One mistake gives one problem, with the line and column of what to repair."""
+    assert reported(refusal(text)) == [where]
 
 
 def test_addresses_that_will_do() -> None:
@@ -258,9 +258,9 @@ def test_a_weibo_account_without_a_public_address_is_told_of(text: str, named: l
 
 
 def test_several_mistakes_are_told_at_once() -> None:
-    """Mistakes in different accounts and tables are told together, in the file's order."""
+    """Mistakes in different accounts and tables are reported together, in the file's order."""
     text = 'timezone = "Mars"\n[groups]\nn = ["y"]\n' + TIEBA + WEIBO.replace("{marker}", "")
-    assert [code for *_, code in told(refusal(text))] == [
+    assert [code for *_, code in reported(refusal(text))] == [
         "unknown_timezone",
         "unknown_member",
         "forum_missing",
@@ -318,7 +318,7 @@ def test_f95_loopback_has_several_names(host: str) -> None:
 
 @pytest.mark.parametrize("secret", ['"2.00canary"', '"{\\"app_key\\":\\"canary\\"}"', '["canary"]'])
 def test_i19_a_secret_in_the_place_of_its_name_is_not_repeated(secret: str) -> None:
-    """Who writes the secret itself where its name belongs is told so, without its words."""
+    """Who writes the secret itself where its name belongs is reported so, without its words."""
     (problem,) = refusal(WECHAT.replace('secret = "x"', f"secret = {secret}")).problems
     assert problem.code == "not_a_secret_name"
     assert "canary" not in repr(problem)
@@ -376,7 +376,7 @@ def test_a_lease_is_derived_in_order(deadline: timedelta | None, settle: timedel
 
 
 def test_the_schema_explains_every_key() -> None:
-    """Editors are told in Chinese what each setting means."""
+    """Editors are reported in Chinese what each setting means."""
     schema = settings_schema()
     tables = [schema, *(schema["$defs"][name] for name in ("AccountEntry", "LimitEntry", "DashboardEntry"))]
     described = [key for table in tables for key in table["properties"].values()]

@@ -72,10 +72,10 @@ from tests.unit.domain.model_state import (
     SERVER_DELAY,
     SETTLED,
     TICKET,
-    Books,
     Copy,
     Rules,
     Scene,
+    StoreReader,
     Worker,
     can_still_act,
     is_any_live,
@@ -119,12 +119,12 @@ class Moves:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self._advanced: dict[tuple[Books, Event, Role, bool], Books | None] = {}
+        self._advanced: dict[tuple[StoreReader, Event, Role, bool], StoreReader | None] = {}
         self._absent: dict[tuple[bool, tuple[str, ...], str, bool], bool] = {}
         self._may_do_harm = rules.may_start(-1) or rules.settles(is_current=False, state=State.SENDING)
 
     def of(self, scene: Scene) -> Iterator[Step]:
-        if scene.books.state in FINAL_STATES:
+        if scene.recorded.state in FINAL_STATES:
             return
         for label, after in self._all(scene):
             yield label, self._plain(after)
@@ -146,31 +146,31 @@ class Moves:
             scene = scene._replace(fuses=())
         if scene.sleeper and not self._may_do_harm:
             scene = _forgotten(scene)
-        state = scene.books.state
+        state = scene.recorded.state
         if state is not State.SENDING:
             scene = scene._replace(is_unbegun=False)
-        if state is State.PUBLISHED or scene.books.desired in DESIRED_NO_SEND:
+        if state is State.PUBLISHED or scene.recorded.desired in DESIRED_NO_SEND:
             scene = scene._replace(is_edited=False)
         if state in WAITING_STATES or state is State.PUBLISHED:
             looks = (GONE,) if state is State.PUBLISHED and GONE in scene.looks else ()
-            return scene._replace(looks=looks, ended=SETTLED if scene.books.attempts else None)
+            return scene._replace(looks=looks, ended=SETTLED if scene.recorded.attempts else None)
         return scene
 
     def _bring(self, scene: Scene, event: Event, role: Role, *, is_expired: bool = False) -> Scene | None:
         """Let the delivery take an event; None where the table does not allow it."""
-        key = (scene.books, event, role, is_expired)
+        key = (scene.recorded, event, role, is_expired)
         if key not in self._advanced:
             self._advanced[key] = self._advance(
-                scene.books, event, role, BORN.due_at if is_expired else BORN.expires_at
+                scene.recorded, event, role, BORN.due_at if is_expired else BORN.expires_at
             )
-        books = self._advanced[key]
-        if books is None:
+        recorded = self._advanced[key]
+        if recorded is None:
             return None
-        has_published_parts = scene.books.parts_done == 0 < books.parts_done <= self.rules.floors
-        return (_begun(scene) if has_published_parts else scene)._replace(books=books)
+        has_published_parts = scene.recorded.parts_done == 0 < recorded.parts_done <= self.rules.parts
+        return (_begun(scene) if has_published_parts else scene)._replace(recorded=recorded)
 
-    def _advance(self, books: Books, event: Event, role: Role, expires_at: datetime) -> Books | None:
-        before = _delivery(books, expires_at, self.rules.floors)
+    def _advance(self, recorded: StoreReader, event: Event, role: Role, expires_at: datetime) -> StoreReader | None:
+        before = _delivery(recorded, expires_at, self.rules.parts)
         actor = Actor(role=role, name=role.value)
         try:
             after = self.rules.advance(before, event, by=actor, now=NOW, timing=PATIENCE)
@@ -188,13 +188,17 @@ class Moves:
         for has_begun in (True, False) if scene.is_unbegun else (True,):
             lapsed = LeaseExpired(may_have_started=has_begun)
             if scene.lease == 0 and (after := self._bring(scene, lapsed, Role.MAINTENANCE)):
-                is_call = scene.books.state is State.SENDING
+                is_call = scene.recorded.state is State.SENDING
                 yield f"keeper: LeaseExpired, begun {has_begun}", _overtake(after, ended=0 if is_call else scene.ended)
 
     def _order(self, scene: Scene) -> Iterator[Step]:
         for event in REVISIONS:
             if after := self._bring(scene, event, Role.PLANNER):
-                keeps_words = event.has_started or scene.books.state in {State.SENDING, State.SUBMITTED, State.UNKNOWN}
+                keeps_words = event.has_started or scene.recorded.state in {
+                    State.SENDING,
+                    State.SUBMITTED,
+                    State.UNKNOWN,
+                }
                 yield f"planner: Revised, started {event.has_started}", _tidy(after)._replace(is_edited=keeps_words)
         for order in ORDERS:
             if after := self._bring(scene, order, Role.PERSON):
@@ -202,12 +206,12 @@ class Moves:
 
     def _rule(self, scene: Scene) -> Iterator[Step]:
         """Rulings are true to the platform; only the wish to look again needs no knowledge."""
-        if scene.books.state not in {State.HELD, *CHECKED_STATES}:
+        if scene.recorded.state not in {State.HELD, *CHECKED_STATES}:
             return
         acts, live = can_still_act(scene, self.rules), is_live(scene)
-        if scene.books.desired is DesiredState.RETRACTED:  # then a person is asked for all of it, not for a floor
+        if scene.recorded.desired is DesiredState.RETRACTED:  # then a person is asked for all of it, not for a part
             live = is_any_live(scene)
-        wishes = [State.UNKNOWN, State.RETRACTING] + [State.SUBMITTED] * scene.books.has_ticket
+        wishes = [State.UNKNOWN, State.RETRACTING] + [State.SUBMITTED] * scene.recorded.has_ticket
         if live:
             wishes.append(State.PUBLISHED)
         if not live and not acts:
@@ -215,16 +219,16 @@ class Moves:
         for to in wishes:
             ruling = Resolved(to=to, reason="seen", receipt=_receipt(scene) if to is State.PUBLISHED else None)
             if after := self._bring(scene, ruling, Role.PERSON):
-                is_chosen = to is State.DUE and scene.books.asks_about_edit
+                is_chosen = to is State.DUE and scene.recorded.asks_about_edit
                 after = after._replace(is_edited=scene.is_edited and not is_chosen)
                 yield f"person: rules {to}", _resent_by_person(after) if to is State.DUE else after
         if (live and not acts) and (after := self._bring(scene, Resolved(to=State.DUE, reason="removed"), Role.PERSON)):
-            is_edited = scene.is_edited and not scene.books.asks_about_edit
+            is_edited = scene.is_edited and not scene.recorded.asks_about_edit
             yield "person: removes by hand, rules due", _resent_by_person(after)._replace(is_edited=is_edited)
 
     def _work(self, scene: Scene) -> Iterator[Step]:
-        books, worker = scene.books, scene.worker
-        if books.attempts < MOST_ATTEMPTS and (after := self._bring(scene, Claimed(), Role.SENDER)):
+        recorded, worker = scene.recorded, scene.worker
+        if recorded.attempts < MOST_ATTEMPTS and (after := self._bring(scene, Claimed(), Role.SENDER)):
             yield "claim", after._replace(worker=Worker("claimed"), lease=LEASE)
         if worker is None:
             return
@@ -265,7 +269,7 @@ class Moves:
     def _settle(self, scene: Scene, outcome: Outcome) -> Iterator[Step]:
         """Book what the worker brings, if it is believed; the connection ends either way."""
         left = _without_worker(scene)
-        if not self.rules.settles(is_current=True, state=scene.books.state):
+        if not self.rules.settles(is_current=True, state=scene.recorded.state):
             yield "outcome kept as evidence", left
         elif after := self._bring(left, outcome, Role.SENDER):
             heard = _told(after) if isinstance(outcome, Submitted) else after
@@ -283,13 +287,13 @@ class Moves:
             for made in _acts(scene, sleeper.fuse):
                 copies = (*scene.copies, made)
                 yield "platform acts for the sleeper", scene._replace(sleeper=Worker("answered"), copies=copies)
-        if sleeper.step != "intended" and self.rules.settles(is_current=False, state=scene.books.state):
+        if sleeper.step != "intended" and self.rules.settles(is_current=False, state=scene.recorded.state):
             for outcome in (RateLimited(code="often", until=None), LOST):
                 if after := self._bring(_without_sleeper(scene), outcome, Role.SENDER):
                     yield f"late {type(outcome).__name__} believed", _overtake(after, ended=0)
 
     def _reconcile(self, scene: Scene) -> Iterator[Step]:
-        state = scene.books.state
+        state = scene.recorded.state
         if state in {State.UNKNOWN, State.SUBMITTED}:
             for finding in self._list(scene):
                 yield from self._found(scene, finding, Role.RECONCILER)
@@ -303,9 +307,9 @@ class Moves:
                 yield "list shows it", scene._replace(looks=())
 
     def _retract(self, scene: Scene) -> Iterator[Step]:
-        if scene.books.state is not State.RETRACTING:
+        if scene.recorded.state is not State.RETRACTING:
             return
-        if scene.books.receipt == OURS.remote_id:
+        if scene.recorded.receipt == OURS.remote_id:
             gone = _all_gone(scene)
             yield from self._found(gone, Deleted(), Role.RETRACTOR)
             for doubted in (gone, scene):
@@ -315,7 +319,7 @@ class Moves:
         for finding in (*self._list(scene), *_follow_up(scene)):
             yield from self._found(scene, finding, Role.RETRACTOR)
         lost = Held(reason=HoldReason.UNDELETABLE)  # what has a ticket is not handed over
-        if not scene.books.has_ticket and (after := self._bring(scene, lost, Role.RETRACTOR)):
+        if not scene.recorded.has_ticket and (after := self._bring(scene, lost, Role.RETRACTOR)):
             yield "out of sight", after
 
     def _list(self, scene: Scene) -> Iterator[ReadbackResult]:
@@ -336,7 +340,7 @@ class Moves:
             for may_resend, is_expired in product((True, False), repeat=2):
                 shown = AbsenceProven(can_resend=may_resend)
                 if after := self._bring(looked, shown, role, is_expired=is_expired):
-                    is_resent = after.books.state is State.DUE
+                    is_resent = after.recorded.state is State.DUE
                     yield f"absence shown, may resend {may_resend}", after._replace(resends=scene.resends + is_resent)
         elif isinstance(finding, Deleted) and not self._is_gone(scene):
             yield "gone, once", self._bring(looked, GONE_ONCE, role) or looked
@@ -345,7 +349,7 @@ class Moves:
 
     def _is_gone(self, scene: Scene) -> bool:
         """Ask the rule about the word that it is gone, unless that is the answer to our own deletion."""
-        if scene.books.state is State.RETRACTING and scene.books.receipt:
+        if scene.recorded.state is State.RETRACTING and scene.recorded.receipt:
             return True
         said = [NOW - LAG, NOW] if GONE in scene.looks else [NOW]
         looks = [Readback(attempt=1, at=at, result=Deleted()) for at in said]
@@ -366,7 +370,7 @@ class Moves:
 
 
 def _begun(scene: Scene) -> Scene:
-    """The post counts as live, and its floors begin; what stands there twice, or may yet, is not forgotten."""
+    """The post counts as live, and its parts begin; what stands there twice, or may yet, is not forgotten."""
     status = "removed" if _is_removed(scene) else "live"
     more = scene.copies[1:]
     return scene._replace(copies=more, looks=(), resends=0, beneath=status)
@@ -377,37 +381,37 @@ def _is_removed(scene: Scene) -> bool:
 
 
 def _all_gone(scene: Scene) -> Scene:
-    """The post is taken down, and its floors with it."""
+    """The post is taken down, and its parts with it."""
     if scene.beneath:
         return scene._replace(copies=(), beneath="removed")
     return scene._replace(copies=tuple(_removed(copy) for copy in scene.copies))
 
 
-def _delivery(books: Books, expires_at: datetime, floors: int) -> Delivery:
+def _delivery(recorded: StoreReader, expires_at: datetime, parts: int) -> Delivery:
     return Delivery(
         **{name: getattr(BORN, name) for name in ("id", "key", "account", "platform", "login", "rendered_hash")},
-        state=books.state,
+        state=recorded.state,
         version=7,
         due_at=NOW,
         expires_at=expires_at,
         max_delay=BORN.max_delay,
         updated_at=LONG_AGO,
-        fencing_token=books.attempts,
-        attempts=books.attempts,
-        auth_failures=books.auth_failures,
-        was_resent=books.was_resent,
-        desired=books.desired,
-        reason=HoldReason.EDITED.value if books.asks_about_edit else None,
-        ticket=TICKET if books.has_ticket else None,
-        receipt=RECEIPTS[books.receipt] if books.receipt else None,
-        unknown_since=NOW if books.is_doubted else None,
-        extra_parts=floors,
-        parts_done=books.parts_done,
+        fencing_token=recorded.attempts,
+        attempts=recorded.attempts,
+        auth_failures=recorded.auth_failures,
+        was_resent=recorded.was_resent,
+        desired=recorded.desired,
+        reason=HoldReason.EDITED.value if recorded.asks_about_edit else None,
+        ticket=TICKET if recorded.has_ticket else None,
+        receipt=RECEIPTS[recorded.receipt] if recorded.receipt else None,
+        unknown_since=NOW if recorded.is_doubted else None,
+        extra_parts=parts,
+        parts_done=recorded.parts_done,
     )
 
 
-def _books(delivery: Delivery) -> Books:
-    return Books(
+def _books(delivery: Delivery) -> StoreReader:
+    return StoreReader(
         state=delivery.state,
         attempts=delivery.attempts,
         auth_failures=delivery.auth_failures,
@@ -468,7 +472,7 @@ def _overtake(scene: Scene, ended: int | None) -> Scene:
 
 def _tidy(scene: Scene) -> Scene:
     """A worker whose claim is void finds so when it tries to write its intent: nothing more comes of it."""
-    if scene.worker and scene.worker.step == "claimed" and scene.books.state is not State.CLAIMED:
+    if scene.worker and scene.worker.step == "claimed" and scene.recorded.state is not State.CLAIMED:
         return scene._replace(worker=None, lease=0)
     return scene
 
@@ -503,7 +507,7 @@ def _platform(scene: Scene) -> Iterator[Step]:
             lag = LISTING_LAG + 1 if copy.is_told else copy.lag
             yield "review passes", scene._replace(copies=(Copy("live", lag),))
             yield "review refuses", scene._replace(copies=(Copy("refused"),))
-        if copy.status == "live" and scene.books.receipt == OURS.remote_id and not scene.beneath:
+        if copy.status == "live" and scene.recorded.receipt == OURS.remote_id and not scene.beneath:
             yield "platform removes", scene._replace(copies=(Copy("removed"),))
     if scene.beneath == "live":
         yield "platform removes", _all_gone(scene)
@@ -537,7 +541,7 @@ def _misread(scene: Scene) -> tuple[ReadbackResult, ...]:
 
 def _follow_up(scene: Scene) -> tuple[ReadbackResult, ...]:
     """What asking after the ticket may show."""
-    if not scene.books.has_ticket or not scene.copies:
+    if not scene.recorded.has_ticket or not scene.copies:
         return ()
     match scene.copies[0].status:
         case "live":

@@ -1,4 +1,4 @@
-"""One instant of the walk: what the books, the workers and the platform hold, and the rules that move them."""
+"""One instant of the walk: what the database, the workers and the platform hold, and the rules that move them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ BORN = Delivery(
 )
 
 
-class Books(NamedTuple):
+class StoreReader(NamedTuple):
     """What of a delivery decides its future; counters that only lengthen waits are left out."""
 
     state: State = State.PENDING
@@ -62,7 +62,7 @@ class Books(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """A process with the delivery in hand; one that does nothing while time passes is frozen.
+    """A process with the delivery leased; one that does nothing while time passes is frozen.
 
     `step` is claimed, intended, calling (the platform may still act, for `fuse` ticks) or answered (it has acted).
     """
@@ -82,12 +82,12 @@ class Copy(NamedTuple):
 class Scene(NamedTuple):
     """Everything at one instant. `sleeper` is a worker that was overtaken, `fuses` are calls nobody listens to.
 
-    `copies` are of the floor that is being sent. `beneath` is what became of the post whose floor that is: live or
-    removed; without it the floor is the post itself. `is_unbegun`: the call of the last intent has not started.
+    `copies` are of the part that is being sent. `beneath` is what became of the post whose part that is: live or
+    removed; without it the part is the post itself. `is_unbegun`: the call of the last intent has not started.
     `is_edited`: the schedule has other words by now, and no person has chosen these.
     """
 
-    books: Books = Books()
+    recorded: StoreReader = StoreReader()
     worker: Worker | None = None
     sleeper: Worker | None = None
     lease: int = 0
@@ -127,9 +127,9 @@ def lookalike() -> PossibleMatch | Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The product's rules as the walk applies them; a mutant replaces one. `floors` is how many more a text takes."""
+    """The product's rules as the walk applies them; a mutant replaces one. `parts` is how many more a text takes."""
 
-    floors: int = 0
+    parts: int = 0
     advance: Advance = advance
     shows_absence: Callable[..., bool] = proves_absent
     is_confirmed: Callable[..., bool] = is_confirmed
@@ -154,7 +154,7 @@ def can_still_act(scene: Scene, rules: Rules) -> bool:
 
 
 def is_live(scene: Scene) -> bool:
-    """Whether what is being sent is live, the post itself or a floor of it."""
+    """Whether what is being sent is live, the post itself or a part of it."""
     return any(copy.status == "live" for copy in scene.copies)
 
 

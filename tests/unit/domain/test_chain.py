@@ -127,8 +127,8 @@ def test_a_swap_is_named(one, other, whole):
 def test_an_insertion_is_named(place):
     """A row that nobody wrote is named where it stands, and those behind it are not blamed."""
     links = chain_of(30)
-    stranger = replace(links[place - 1], fields=("x",) * 8, hash="11" * 32)
-    assert found(renumbered([*links[: place - 1], stranger, *links[place - 1 :]])) == [
+    external_post = replace(links[place - 1], fields=("x",) * 8, hash="11" * 32)
+    assert found(renumbered([*links[: place - 1], external_post, *links[place - 1 :]])) == [
         (ChainDefect.INSERTED, place, place, None)
     ]
 
@@ -136,8 +136,8 @@ def test_an_insertion_is_named(place):
 def test_an_insertion_with_a_hash_of_its_own_is_named():
     """A forged entry that is bound to the one before it takes the place of the true one."""
     links = chain_of(30)
-    stranger = forged(7, links[5].hash, name="李")
-    places = [item.sequence for item in verify(renumbered([*links[:6], stranger, *links[6:]])).breaks]
+    external_post = forged(7, links[5].hash, name="李")
+    places = [item.sequence for item in verify(renumbered([*links[:6], external_post, *links[6:]])).breaks]
     assert places
     assert set(places) <= {7, 8}
 
@@ -161,12 +161,12 @@ def test_a_chain_made_anew_shows_by_anchors():
     """What changed lies between the last anchor that agrees and the first that does not."""
     links = chain_of(30)
     anchors = [anchor(links[number - 1]) for number in (5, 10, 20, 30)]
-    anew, previous = links[:12], links[11].hash
+    again, previous = links[:12], links[11].hash
     for number in range(13, 31):
-        anew.append(forged(number, previous, name="李"))
-        previous = anew[-1].hash
-    assert found(anew) == []
-    assert found(anew, anchors) == [(ChainDefect.REBUILT, 11, 20, 10)]
+        again.append(forged(number, previous, name="李"))
+        previous = again[-1].hash
+    assert found(again) == []
+    assert found(again, anchors) == [(ChainDefect.REBUILT, 11, 20, 10)]
 
 
 def test_a_chain_with_another_start_shows_by_an_anchor():
@@ -196,13 +196,13 @@ def test_an_announced_restore_is_a_loss_until_it_is_accepted():
     """With and without the anchors: from which entry to which; a signature that is not ours accepts nothing."""
     links = chain_of(30)
     anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
-    anew = [*links[:12], restored(links[:12], links[29:])]
+    again = [*links[:12], restored(links[:12], links[29:])]
     for known in (anchors, []):
-        assert found(anew, known) == [(ChainDefect.REPLACED, 13, 30, None)]
-    [lost] = verify(anew, anchors).breaks
+        assert found(again, known) == [(ChainDefect.REPLACED, 13, 30, None)]
+    [lost] = verify(again, anchors).breaks
     assert (lost.loss.sequence, lost.loss.until, lost.facts["since"]) == (13, 30, links[11].facts["at"])
     for signature, breaks in (("ours", 0), ("another", 1), ("", 1)):
-        ended = [*anew, accepted(anew, [lost.loss], signature)]
+        ended = [*again, accepted(again, [lost.loss], signature)]
         verification = verify(ended, anchors, is_own_signature=is_ours)
         assert (len(verification.breaks), len(verification.accepted_losses)) == (breaks, 1 - breaks)
         assert not verify(ended, anchors).is_sound
@@ -214,12 +214,12 @@ def test_an_acceptance_covers_what_was_known_then_and_nothing_later():
     anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
     [lost] = verify(links[:12], anchors).breaks
     assert (lost.defect, lost.loss.sequence, lost.loss.until) == (ChainDefect.CUT, 13, 30)
-    anew = [*links[:12], accepted(links[:12], [lost.loss])]
+    again = [*links[:12], accepted(links[:12], [lost.loss])]
     for number in range(14, 41):
-        anew.append(forged(number, anew[-1].hash, name="李"))
-        assert verify(anew, anchors, is_own_signature=is_ours).is_sound
+        again.append(forged(number, again[-1].hash, name="李"))
+        assert verify(again, anchors, is_own_signature=is_ours).is_sound
     later = replace(anchor(links[24]), at="2026-11-26T01:00:00+00:00")
-    [lost] = verify(anew, [*anchors, later], is_own_signature=is_ours).breaks
+    [lost] = verify(again, [*anchors, later], is_own_signature=is_ours).breaks
     assert (lost.defect, lost.until) == (ChainDefect.REBUILT, 25)
 
 

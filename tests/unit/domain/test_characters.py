@@ -93,5 +93,5 @@ def test_no_text_is_shown_with_a_character_that_a_terminal_obeys(text):
 
 @given(st.recursive(st.text(st.one_of(st.characters(), st.sampled_from(ODD))), st.lists))
 def test_json_stays_the_same_json(value):
-    """An escape in place of a character is the same character to whoever reads the document."""
+    """An escape in place of a character is the same character to anyone who reads the document."""
     assert json.loads(escape_forbidden(json.dumps(value, ensure_ascii=False, indent=2))) == value

@@ -106,11 +106,13 @@ def test_what_people_post_uses_no_calls():
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40), st.booleans()), max_size=40))
 def test_no_day_over_its_limit_is_missed(drawn):
-    """Whatever the plan, the days told are exactly those that hold more than they may."""
+    """Whatever the plan, the days reported are exactly those that hold more than they may."""
     wishes = [wish(f"p{n}", "abc"[a], NOON + hour * HOUR, is_urgent=u) for n, (a, hour, u) in enumerate(drawn)]
-    told = {(crowd.accounts, crowd.period) for crowd in crowds(wishes, *(terms_of(name, reserve=0) for name in "abc"))}
+    reported = {
+        (crowd.accounts, crowd.period) for crowd in crowds(wishes, *(terms_of(name, reserve=0) for name in "abc"))
+    }
     counted = {}
     for item in wishes:
         key = ((item.account,), f"{item.due_at.astimezone(ZONE):%Y-%m-%d}")
         counted[key] = counted.get(key, 0) + 1
-    assert told == {key for key, number in counted.items() if number > 5}
+    assert reported == {key for key, number in counted.items() if number > 5}

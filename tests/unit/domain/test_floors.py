@@ -1,4 +1,4 @@
-"""A text of several floors: one delivery, a checkpoint after each call, and no half that is forgotten."""
+"""A text of several parts: one delivery, a checkpoint after each call, and no half that is forgotten."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -40,12 +40,12 @@ WAITED = (State.DUE, State.CLAIMED, State.RETRYING)
 
 
 def half(state, **changes):
-    """Give a delivery of three floors whose first is live."""
+    """Give a delivery of three parts whose first is live."""
     return in_state(state, extra_parts=2, parts_done=1, receipt=RECEIPT, **changes)
 
 
 def test_floors_follow_each_other_as_attempts_of_one_delivery():
-    """Each floor that is live makes the next one due; the last makes the whole published, under the post's receipt."""
+    """Each part that is live makes the next one due; the last makes the whole published, under the post's receipt."""
     delivery = in_state(State.SENDING, extra_parts=2, unknown_since=NOW, readbacks=3, was_resent=True, failures=2)
     first = after(delivery, LIVE)
     assert (first.state, first.parts_done, first.receipt, first.next_action_at) == (State.DUE, 1, RECEIPT, None)
@@ -57,7 +57,7 @@ def test_floors_follow_each_other_as_attempts_of_one_delivery():
 
 
 def test_what_has_no_floors_is_published_at_once():
-    """A delivery as they nearly all are, and every one from before there were floors, knows no half."""
+    """A delivery as they nearly all are, and every one from before there were parts, knows no half."""
     published = after(in_state(State.SENDING), LIVE)
     assert (published.state, published.parts_done, published.is_incomplete) == (State.PUBLISHED, 1, False)
 
@@ -79,7 +79,7 @@ def test_a_half_never_ends_by_itself(state, event):
 
 
 def test_a_floor_that_is_refused_leaves_a_half():
-    """F45: the words of a floor may be refused for good; what is live already is not called failed."""
+    """F45: the words of a part may be refused for good; what is live already is not called failed."""
     for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN):
         held = after(half(state), Rejected(code="content", reason=""))
         assert (held.state, held.reason) == (State.HELD, HoldReason.INCOMPLETE)
@@ -87,7 +87,7 @@ def test_a_floor_that_is_refused_leaves_a_half():
 
 
 def test_a_withdrawal_stops_before_the_next_floor():
-    """F72: withdrawn while a floor is in doubt: what is live stays, nothing more goes out, and a person is asked."""
+    """F72: withdrawn while a part is in doubt: what is live stays, nothing more goes out, and a person is asked."""
     doubted = after(half(State.SENDING), Cancelled(reason="no"), Unknown(reason="lost"))
     assert after(doubted, FLOOR_LIVE).reason == HoldReason.INCOMPLETE
     assert after(doubted, AbsenceProven(can_resend=True)).reason == HoldReason.INCOMPLETE
@@ -97,7 +97,7 @@ def test_a_withdrawal_stops_before_the_next_floor():
 
 @pytest.mark.parametrize("state", [*WAITED, State.SUBMITTED, State.UNKNOWN, State.HELD])
 def test_a_half_can_be_taken_down(state):
-    """F77: from wherever it waits, an order takes the post down, and its floors with it."""
+    """F77: from wherever it waits, an order takes the post down, and its parts with it."""
     ordered = after(half(state), RetractionRequested(reason="wrong"))
     assert (ordered.state, ordered.next_action_at, ordered.receipt) == (State.RETRACTING, NOW, RECEIPT)
     assert after(ordered, Deleted()).state is State.RETRACTED
@@ -116,7 +116,7 @@ def test_a_half_can_be_taken_down(state):
     ],
 )
 def test_an_order_to_take_down_outlasts_any_outcome_of_a_floor(outcome):
-    """F77: ordered while a floor is being sent, the post is taken down whatever became of the floor."""
+    """F77: ordered while a part is being sent, the post is taken down whatever became of the part."""
     ordered = after(half(State.SENDING), RetractionRequested(reason="wrong"), outcome)
     assert (ordered.state, ordered.receipt) == (State.RETRACTING, RECEIPT)
 
@@ -138,7 +138,7 @@ def test_an_order_to_take_down_what_only_waits_cancels_it():
 
 
 def test_a_floor_is_never_sent_again_where_the_platform_forbids_it():
-    """Absence that is shown asks a person; where the platform allows it the floor, not the post, goes out again."""
+    """Absence that is shown asks a person; where the platform allows it the part, not the post, goes out again."""
     doubted = half(State.UNKNOWN, unknown_since=NOW - timedelta(minutes=20))
     assert after(doubted, AbsenceProven(can_resend=False)).reason == HoldReason.NOT_PUBLISHED
     again = after(doubted, AbsenceProven(can_resend=True))
@@ -148,7 +148,7 @@ def test_a_floor_is_never_sent_again_where_the_platform_forbids_it():
 
 
 def test_rulings_speak_of_the_floor():
-    """`resend` sends the floor, `live` counts it, `not-published` leaves the question, `cancel` gives the rest up."""
+    """`resend` sends the part, `live` counts it, `not-published` leaves the question, `cancel` gives the rest up."""
     held = half(State.HELD, unknown_since=NOW, reason=HoldReason.NOT_PUBLISHED.value)
     resent = after(held, Resolved(to=State.DUE, reason="not there"))
     assert (resent.state, resent.parts_done) == (State.DUE, 1)
@@ -171,13 +171,13 @@ def test_a_withdrawn_half_is_not_sent_on_by_a_ruling():
 
 
 def test_a_claim_of_a_half_that_lapses_goes_back_to_its_floor():
-    """F01: a death between two floors costs nothing but time."""
+    """F01: a death between two parts costs nothing but time."""
     lapsed = after(half(State.CLAIMED), LeaseExpired())
     assert (lapsed.state, lapsed.parts_done, lapsed.receipt) == (State.DUE, 1, RECEIPT)
 
 
 def test_a_floor_is_known_by_its_sign():
-    """The sign holds the floor's number and the post's own marker, and no other floor's marker is found in it."""
+    """The sign holds the part's number and the post's own marker, and no other part's marker is found in it."""
     marker = Marker(code="K7QM-4R2T")
     sign = format_part_prefix(marker, 2, 3)
     assert sign == "（接上层，2/3）〔K7QM-4R2T〕"

@@ -42,7 +42,7 @@ def test_lateness_is_from_due_to_live():
 
 
 def test_reach_adds_up_what_is_told():
-    """What one platform does not tell does not make the others' figures vanish."""
+    """What one platform does not report does not make the others' figures vanish."""
     found = summarize(
         [case(State.PUBLISHED, 0, reach=Reach(reads=5, likes=1)), case(State.REMOVED, 0, reach=Reach(likes=2))]
     )

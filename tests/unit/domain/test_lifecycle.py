@@ -180,7 +180,7 @@ def test_every_kind_of_event_is_tried_here():
 
 @pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if not rule_of(*pair)], ids=name_of)
 def test_what_the_table_does_not_list_is_refused(state, event):
-    """An event without a line raises, whoever brings it; so ended states never change."""
+    """An event without a line raises, anyone who brings it; so ended states never change."""
     for role in Role:
         with pytest.raises(IllegalTransitionError):
             advance(in_state(state), event, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE)

@@ -48,29 +48,29 @@ def repeating(**changes: Any) -> Post:
     return make_post(trigger=CronTrigger(text="0 9 * * *"), **changes)
 
 
-def told(post: Post, known: Mapping[PostId, StoredPost], *moments: datetime, window: PlanWindow = WINDOW) -> Plan:
+def reported(post: Post, known: Mapping[PostId, StoredPost], *moments: datetime, window: PlanWindow = WINDOW) -> Plan:
     return plan(Schedule(posts=(post,)), known, window, {post.id: moments})
 
 
 def done(known: Mapping[PostId, StoredPost], schedule: Schedule, what: Plan) -> dict[PostId, StoredPost]:
-    """What the books hold once all that a plan says is written."""
-    books = dict(known)
+    """What the database hold once all that a plan says is written."""
+    recorded = dict(known)
     for post in schedule.posts:
-        held = books.get(post.id) or StoredPost(content_hash=post.content_hash, active_since=NOW)
-        books[post.id] = replace(held, content_hash=post.content_hash, is_scheduled=True)
+        held = recorded.get(post.id) or StoredPost(content_hash=post.content_hash, active_since=NOW)
+        recorded[post.id] = replace(held, content_hash=post.content_hash, is_scheduled=True)
     for filing in what.planned:
-        books[filing.post.id] = filed(books[filing.post.id], filing)
+        recorded[filing.post.id] = filed(recorded[filing.post.id], filing)
     for lost in what.removed_targets:
-        held = books[lost.key.post].occurrences[lost.key.occurrence]
+        held = recorded[lost.key.post].occurrences[lost.key.occurrence]
         rest = replace(held, open_accounts=held.open_accounts - set(lost.accounts))
-        books[lost.key.post] = with_occurrence(books[lost.key.post], lost.key.occurrence, rest)
+        recorded[lost.key.post] = with_occurrence(recorded[lost.key.post], lost.key.occurrence, rest)
     for dropped in what.removed_posts:
-        books[dropped] = replace(books[dropped], is_scheduled=False)
-    return books
+        recorded[dropped] = replace(recorded[dropped], is_scheduled=False)
+    return recorded
 
 
-def filed(books: StoredPost, filing: PlannedDeliveries) -> StoredPost:
-    before = books.occurrences.get(filing.occurrence.key.occurrence)
+def filed(recorded: StoredPost, filing: PlannedDeliveries) -> StoredPost:
+    before = recorded.occurrences.get(filing.occurrence.key.occurrence)
     after = StoredOccurrence(
         due_at=filing.occurrence.due_at,
         content_hash=filing.post.content_hash,
@@ -78,17 +78,17 @@ def filed(books: StoredPost, filing: PlannedDeliveries) -> StoredPost:
         has_started=before.has_started if before else False,
         open_accounts=frozenset(filing.accounts) | (before.open_accounts if before else frozenset()),
     )
-    return with_occurrence(books, filing.occurrence.key.occurrence, after)
+    return with_occurrence(recorded, filing.occurrence.key.occurrence, after)
 
 
-def with_occurrence(books: StoredPost, label: str, occurrence: StoredOccurrence) -> StoredPost:
-    return replace(books, occurrences={**books.occurrences, label: occurrence})
+def with_occurrence(recorded: StoredPost, label: str, occurrence: StoredOccurrence) -> StoredPost:
+    return replace(recorded, occurrences={**recorded.occurrences, label: occurrence})
 
 
 def in_books(
     post: Post, *, due_at: datetime = NOW + HOUR, label: str = ONCE_OCCURRENCE, **changes: Any
 ) -> dict[PostId, StoredPost]:
-    """Books that hold one occurrence of a post, filed and untouched."""
+    """Databases that hold one occurrence of a post, filed and untouched."""
     occurrence = StoredOccurrence(
         due_at=due_at,
         content_hash=post.content_hash,
@@ -105,8 +105,8 @@ def labels(what: Plan) -> list[str]:
 
 
 def test_a_new_one_off_is_filed_once_for_all_its_accounts():
-    """A post the books do not know gives one filing, due at its instant, expiring a day later."""
-    (filing,) = told(make_post(), {}).planned
+    """A post the database do not know gives one filing, due at its instant, expiring a day later."""
+    (filing,) = reported(make_post(), {}).planned
     assert filing.is_new
     assert (filing.accounts, filing.occurrence.due_at) == ((A, B), NOW + HOUR)
     assert filing.occurrence.expires_at == NOW + HOUR + DEFAULT_LIFETIME
@@ -114,22 +114,22 @@ def test_a_new_one_off_is_filed_once_for_all_its_accounts():
 
 def test_a_one_off_beyond_the_window_waits():
     """What is due after the window is not filed yet."""
-    assert told(make_post(when=WINDOW.until + HOUR), {}) == Plan()
+    assert reported(make_post(when=WINDOW.until + HOUR), {}) == Plan()
 
 
 def test_asap_is_due_when_filed_and_stays_there():
     """`asap` takes the instant of its first filing; a later round does not move it."""
     post = make_post(when=None)
-    (filing,) = told(post, {}).planned
+    (filing,) = reported(post, {}).planned
     assert filing.occurrence.due_at == NOW
     later = PlanWindow(now=NOW + HOUR, until=WINDOW.until)
-    assert told(post, in_books(post, due_at=NOW), window=later) == Plan()
+    assert reported(post, in_books(post, due_at=NOW), window=later) == Plan()
 
 
 def test_a_one_off_has_one_occurrence_whatever_its_instant():
     """Moving `at` before the first intent moves the occurrence and files no second one."""
     post = make_post(when=NOW + 2 * HOUR)
-    (filing,) = told(post, in_books(post)).planned
+    (filing,) = reported(post, in_books(post)).planned
     assert not filing.is_new
     assert (filing.occurrence.key.occurrence, filing.occurrence.due_at) == (ONCE_OCCURRENCE, NOW + 2 * HOUR)
 
@@ -138,7 +138,7 @@ def test_moving_after_the_first_intent_is_refused():
     """Once a delivery has had an attempt, or none is left to move, a new `at` is a problem and changes nothing."""
     post = make_post(when=NOW + 2 * HOUR)
     for changes in ({"has_started": True}, {"has_started": True, "open_accounts": frozenset()}):
-        what = told(post, in_books(post, **changes))
+        what = reported(post, in_books(post, **changes))
         assert [problem.code for problem in what.problems] == ["moved_after_start"]
         assert not what.planned
 
@@ -147,19 +147,19 @@ def test_an_edit_revises_only_what_is_still_open():
     """A new wording goes to open deliveries, not to those that are out."""
     post = make_post(content_hash="2")
     known = in_books(make_post(), open_accounts=frozenset({B}))
-    (filing,) = told(post, known).planned
+    (filing,) = reported(post, known).planned
     assert (filing.accounts, filing.is_new) == ((B,), False)
 
 
 def test_an_added_account_is_filed_and_the_others_revised():
     """A wider `to` files the newcomer and gives the others the new definition."""
-    what = told(make_post(accounts=(A, B, C), content_hash="2"), in_books(make_post()))
+    what = reported(make_post(accounts=(A, B, C), content_hash="2"), in_books(make_post()))
     assert [(filing.accounts, filing.is_new) for filing in what.planned] == [((C,), True), ((A, B), False)]
 
 
 def test_a_removed_account_is_not_sent_to():
     """An account that left `to` is named as untargeted, while its delivery can still be stopped."""
-    (lost,) = told(make_post(accounts=(A,), content_hash="2"), in_books(make_post())).removed_targets
+    (lost,) = reported(make_post(accounts=(A,), content_hash="2"), in_books(make_post())).removed_targets
     assert (lost.key.occurrence, lost.accounts) == (ONCE_OCCURRENCE, (B,))
 
 
@@ -175,15 +175,17 @@ def test_f65_what_comes_back_while_it_could_still_be_sent_is_refused(ago, codes)
         open_accounts=frozenset(),
         cancelled_accounts=frozenset({A, B}),
     )
-    books = StoredPost(content_hash="1", active_since=NOW, is_scheduled=False, occurrences={ONCE_OCCURRENCE: cancelled})
-    what = told(make_post(when=due), {PostId("p"): books})
+    recorded = StoredPost(
+        content_hash="1", active_since=NOW, is_scheduled=False, occurrences={ONCE_OCCURRENCE: cancelled}
+    )
+    what = reported(make_post(when=due), {PostId("p"): recorded})
     assert [problem.code for problem in what.problems] == codes
 
 
 def test_a_withdrawn_post_is_never_filed_again():
     """A withdrawn post stays silent while it stands in the file, edited or not."""
     known = {PostId("p"): StoredPost(content_hash="1", active_since=NOW, is_cancelled=True)}
-    assert told(make_post(content_hash="2"), known) == Plan()
+    assert reported(make_post(content_hash="2"), known) == Plan()
 
 
 def test_a_vanished_post_is_dropped_once():
@@ -200,29 +202,29 @@ def test_a_vanished_post_is_dropped_once():
 def test_a_repeating_post_is_filed_for_each_instant_of_the_window():
     """Every instant from now to the end of the window is an occurrence under its own name."""
     moments = [NOW, NOW + HOUR, WINDOW.until, WINDOW.until + HOUR]
-    assert labels(told(repeating(), {}, *moments)) == [moment.isoformat() for moment in moments[:3]]
+    assert labels(reported(repeating(), {}, *moments)) == [moment.isoformat() for moment in moments[:3]]
 
 
 def test_of_missed_instants_only_the_newest_is_filed_ever():
     """After a silence the newest missed instant is made up for; later rounds do not dig up older ones."""
     post, moments = repeating(), [NOW - 3 * HOUR, NOW - 2 * HOUR, NOW - HOUR]
     known = {post.id: StoredPost(content_hash="1", active_since=NOW - 4 * HOUR)}
-    what = told(post, known, *moments)
+    what = reported(post, known, *moments)
     assert labels(what) == [moments[-1].isoformat()]
-    assert told(post, done(known, Schedule(posts=(post,)), what), *moments) == Plan()
+    assert reported(post, done(known, Schedule(posts=(post,)), what), *moments) == Plan()
 
 
 def test_a_cron_edit_does_not_fire_for_the_past():
     """An edit that puts an instant of the new timing into the past does not file it."""
     known = {PostId("p"): StoredPost(content_hash="1", active_since=NOW - 24 * HOUR)}
-    assert told(repeating(content_hash="2"), known, NOW - HOUR) == Plan()
+    assert reported(repeating(content_hash="2"), known, NOW - HOUR) == Plan()
 
 
 def test_an_account_that_joins_a_repeating_post_is_not_sent_the_past():
     """A newcomer is filed for instants to come only."""
     moments = [NOW - HOUR, NOW + HOUR]
     known = in_books(repeating(), due_at=moments[0], label=moments[0].isoformat(), open_accounts=frozenset())
-    (filing,) = told(repeating(accounts=(A, B, C), content_hash="2"), known, *moments).planned
+    (filing,) = reported(repeating(accounts=(A, B, C), content_hash="2"), known, *moments).planned
     assert filing.occurrence.due_at == moments[1]
 
 
@@ -233,9 +235,9 @@ def test_instants_of_an_earlier_timing_are_struck_out():
         (make_post(content_hash="2", when=NOW + 3 * HOUR), (NOW + HOUR).isoformat()),
         (repeating(content_hash="2"), ONCE_OCCURRENCE),
     ):
-        (lost,) = told(post, in_books(post, label=label), NOW + 2 * HOUR).removed_targets
+        (lost,) = reported(post, in_books(post, label=label), NOW + 2 * HOUR).removed_targets
         assert (lost.key.occurrence, lost.accounts) == (label, (A, B))
-        assert not told(post, in_books(post, label=label, due_at=NOW - HOUR), NOW + 2 * HOUR).removed_targets
+        assert not reported(post, in_books(post, label=label, due_at=NOW - HOUR), NOW + 2 * HOUR).removed_targets
 
 
 offsets = st.integers(-3, 3).map(lambda hours: NOW + hours * HOUR)
@@ -259,8 +261,8 @@ instants = st.lists(offsets, max_size=4, unique=True).map(sorted)
 
 @st.composite
 def started(draw, known):
-    """The same books after some deliveries have had attempts and some have ended."""
-    books = {}
+    """The same databases after some deliveries have had attempts and some have ended."""
+    recorded = {}
     for post_id, held in known.items():
         occurrences = {
             label: replace(
@@ -270,18 +272,18 @@ def started(draw, known):
             )
             for label, occurrence in held.occurrences.items()
         }
-        books[post_id] = replace(held, occurrences=occurrences, is_cancelled=draw(st.booleans()))
-    return books
+        recorded[post_id] = replace(held, occurrences=occurrences, is_cancelled=draw(st.booleans()))
+    return recorded
 
 
 @given(schedules, schedules, instants, instants, st.data())
 def test_doing_what_the_plan_says_leaves_nothing_to_say(first, second, before, after, data):
-    """Whatever the books hold, planning again after its plan was carried out gives no more to write."""
+    """Whatever the database hold, planning again after its plan was carried out gives no more to write."""
     moments = [{post.id: some for post in schedule.posts} for schedule, some in ((first, before), (second, after))]
     known = done({}, first, plan(first, {}, WINDOW, moments[0]))
     known = data.draw(started(known))
-    books = done(known, second, plan(second, known, WINDOW, moments[1]))
-    settled = done(books, second, plan(second, books, WINDOW, moments[1]))
+    recorded = done(known, second, plan(second, known, WINDOW, moments[1]))
+    settled = done(recorded, second, plan(second, recorded, WINDOW, moments[1]))
     again = plan(second, settled, WINDOW, moments[1])
     assert (again.planned, again.removed_targets, again.removed_posts) == ((), (), ())
 
@@ -292,8 +294,8 @@ def test_no_delivery_is_filed_twice(first, second, moments, data):
     by_post = {post.id: moments for post in (*first.posts, *second.posts)}
     known = data.draw(started(done({}, first, plan(first, {}, WINDOW, by_post))))
     for filing in plan(second, known, WINDOW, by_post).planned:
-        books = known.get(filing.post.id)
-        held = books.occurrences.get(filing.occurrence.key.occurrence) if books else None
+        recorded = known.get(filing.post.id)
+        held = recorded.occurrences.get(filing.occurrence.key.occurrence) if recorded else None
         if filing.is_new and held:
             assert not held.accounts & set(filing.accounts)
-        assert not (books and books.is_cancelled)
+        assert not (recorded and recorded.is_cancelled)

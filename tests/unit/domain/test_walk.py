@@ -44,21 +44,21 @@ def test_whatever_happens_a_delivery_makes_one_post_at_most_and_its_books_are_tr
 
 @pytest.mark.long
 def test_a_text_of_two_floors_is_live_as_a_whole_or_a_person_knows():
-    """With a further floor nothing is doubled, nothing live is forgotten, and no half counts as the whole."""
-    walked = walk(Rules(floors=1))
+    """With a further part nothing is doubled, nothing live is forgotten, and no half counts as the whole."""
+    walked = walk(Rules(parts=1))
     assert walked.breach is None, "\n".join(walked.way)
     assert walked.states == frozenset(State)
     assert walked.scenes > 90_000
 
 
-def spoiled(then: Callable[[Delivery, Delivery, Any], Delivery | None], floors: int = 0) -> Rules:
+def spoiled(then: Callable[[Delivery, Delivery, Any], Delivery | None], parts: int = 0) -> Rules:
     """Rules whose `advance` gives what `then` makes of its answer, where that is anything."""
 
     def step(delivery: Delivery, event: Any, **rest: Any) -> Delivery:
         after = advance(delivery, event, **rest)
         return then(delivery, after, event) or after
 
-    return Rules(advance=step, floors=floors)
+    return Rules(advance=step, parts=parts)
 
 
 def lapsed_call_is_due_again(before: Delivery, after: Delivery, event: object) -> Delivery | None:
@@ -171,14 +171,14 @@ MUTANTS = {
     "retracted while under review": (spoiled(retracting_review_is_believed_absent), AN_END_IS_TRUE),
     "refused while retracting stays open": (spoiled(review_never_closes), AN_END_COMES),
     "live by word without a receipt": (spoiled(word_is_no_proof), PUBLISHED_IS_TRUE),
-    "unknown floor is sent again": (spoiled(unknown_is_retried, floors=1), AT_MOST_ONE),
-    "checkpoint is lost": (spoiled(checkpoint_is_lost, floors=1), AT_MOST_ONE),
-    "half counts as whole": (spoiled(half_is_enough, floors=1), PUBLISHED_IS_WHOLE),
-    "floor's receipt is kept": (spoiled(floors_receipt_is_kept, floors=1), PUBLISHED_IS_TRUE),
-    "half expires": (spoiled(half_ends(Expired, State.EXPIRED), floors=1), AN_END_IS_TRUE),
-    "half is cancelled": (spoiled(half_ends(Cancelled, State.CANCELLED), floors=1), AN_END_IS_TRUE),
-    "refused floor fails it": (spoiled(half_ends(Rejected, State.FAILED), floors=1), AN_END_IS_TRUE),
-    "half is retracted by word": (spoiled(half_ends(RetractionRequested, State.CANCELLED), floors=1), AN_END_IS_TRUE),
+    "unknown floor is sent again": (spoiled(unknown_is_retried, parts=1), AT_MOST_ONE),
+    "checkpoint is lost": (spoiled(checkpoint_is_lost, parts=1), AT_MOST_ONE),
+    "half counts as whole": (spoiled(half_is_enough, parts=1), PUBLISHED_IS_WHOLE),
+    "floor's receipt is kept": (spoiled(floors_receipt_is_kept, parts=1), PUBLISHED_IS_TRUE),
+    "half expires": (spoiled(half_ends(Expired, State.EXPIRED), parts=1), AN_END_IS_TRUE),
+    "half is cancelled": (spoiled(half_ends(Cancelled, State.CANCELLED), parts=1), AN_END_IS_TRUE),
+    "refused floor fails it": (spoiled(half_ends(Rejected, State.FAILED), parts=1), AN_END_IS_TRUE),
+    "half is retracted by word": (spoiled(half_ends(RetractionRequested, State.CANCELLED), parts=1), AN_END_IS_TRUE),
 }
 
 

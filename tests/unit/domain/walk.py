@@ -1,6 +1,6 @@
 """Every way in which a delivery, a platform, crashing workers and people can meet, walked to the end.
 
-The books are moved by the product's own `advance` and `shows_absence`; the platform, the workers and the lease are a
+The database are moved by the product's own `advance` and `shows_absence`; the platform, the workers and the lease are a
 model with a discrete clock. Ages are capped where nothing depends on them any more, so the set of states is finite
 and the walk is exhaustive for any length of time, within three attempts.
 
@@ -9,12 +9,12 @@ What is assumed of the platform, and nothing more:
 - A call acts within `DEADLINE + SERVER_DELAY` of its start, within `SERVER_DELAY` of the end of its connection.
 - A list that is read whole shows a live post at the latest `LISTING_LAG` after it was made, and may before.
 - A post under review whose ticket we were never given stands in that list too; otherwise nobody could know of it.
-- A live post that our books know may be removed by the platform at any time.
+- A live post that our databases know may be removed by the platform at any time.
 - A read may say that a post is gone which is live or in review, but not twice on end: a read that shows something else
   lies between two that are wrong.
-- A floor goes with its post, and none can be made under a post that is gone.
+- A part goes with its post, and none can be made under a post that is gone.
 
-With `Rules.floors` the text goes on in that many further floors, each a call of its own under the post that is live.
+With `Rules.parts` the text goes on in that many further parts, each a call of its own under the post that is live.
 
 Reads and expiry happen at any instant: whatever `next_look` and the clock say is among them.
 """
@@ -87,38 +87,38 @@ def walk(rules: Rules, promises: frozenset[str] = PROMISES) -> Walked:
 
 def _broken_promises(scene: Scene, rules: Rules) -> Iterator[str]:
     """Name what a scene breaks. Copies that a person saw gone before ordering a resend are not in it any more."""
-    books = scene.books
+    recorded = scene.recorded
     if len([copy for copy in scene.copies if copy.status != "refused"]) > 1:
         yield AT_MOST_ONE
     if scene.resends > 1:
         yield ONE_RESEND
-    if books.state is State.PUBLISHED and not _is_proven(scene):
+    if recorded.state is State.PUBLISHED and not _is_proven(scene):
         yield PUBLISHED_IS_TRUE
-    if books.state in FINAL_STATES and (is_any_live(scene) or can_still_act(scene, rules)):
+    if recorded.state in FINAL_STATES and (is_any_live(scene) or can_still_act(scene, rules)):
         yield AN_END_IS_TRUE
 
 
 def _broken_steps(before: Scene, after: Scene, label: str, rules: Rules) -> Iterator[str]:
-    """Name what a step breaks. No call for a floor may be open when it counts as live: it could double it later."""
-    is_counted = before.books.parts_done < after.books.parts_done
-    if is_counted and rules.floors and can_still_act(before, rules):
+    """Name what a step breaks. No call for a part may be open when it counts as live: it could double it later."""
+    is_counted = before.recorded.parts_done < after.recorded.parts_done
+    if is_counted and rules.parts and can_still_act(before, rules):
         yield AT_MOST_ONE
-    if label == "intent" and before.beneath == "live" and not before.books.parts_done:
+    if label == "intent" and before.beneath == "live" and not before.recorded.parts_done:
         yield AT_MOST_ONE
-    is_published = after.books.state is State.PUBLISHED and before.books.state is not State.PUBLISHED
-    if is_published and after.books.parts_done <= rules.floors and label != f"person: rules {State.CANCELLED}":
+    is_published = after.recorded.state is State.PUBLISHED and before.recorded.state is not State.PUBLISHED
+    if is_published and after.recorded.parts_done <= rules.parts and label != f"person: rules {State.CANCELLED}":
         yield PUBLISHED_IS_WHOLE
     if is_counted and not any(copy.status in {"live", "removed"} for copy in before.copies) and not before.beneath:
         yield PUBLISHED_IS_TRUE
     if label == "intent" and before.is_edited:
         yield EDIT_HOLDS
-    if label == "intent" and before.books.desired in DESIRED_NO_SEND:
-        yield RETRACTION_HOLDS if before.books.desired is DesiredState.RETRACTED else WITHDRAWAL_HOLDS
+    if label == "intent" and before.recorded.desired in DESIRED_NO_SEND:
+        yield RETRACTION_HOLDS if before.recorded.desired is DesiredState.RETRACTED else WITHDRAWAL_HOLDS
 
 
 def _is_proven(scene: Scene) -> bool:
     made = scene.beneath or any(copy.status in {"live", "removed"} for copy in scene.copies)
-    return bool(made) and scene.books.receipt == OURS.remote_id
+    return bool(made) and scene.recorded.receipt == OURS.remote_id
 
 
 def _can_rest(trail: Trail, leads_on: dict[Scene, list[Scene]]) -> set[Scene]:
@@ -135,13 +135,13 @@ def _can_rest(trail: Trail, leads_on: dict[Scene, list[Scene]]) -> set[Scene]:
 
 def _rests(scene: Scene) -> bool:
     """Whether it has ended, is live, or is shown red: also a retraction that has met a lookalike."""
-    state = scene.books.state
+    state = scene.recorded.state
     is_red = state is State.HELD or (state is State.RETRACTING and ALIKE in scene.looks)
     return is_red or state in FINAL_STATES | {State.PUBLISHED}
 
 
 def _walked(trail: Trail, broken: str | None, last: Scene) -> Walked:
-    states = frozenset(scene.books.state for scene in trail)
+    states = frozenset(scene.recorded.state for scene in trail)
     return Walked(scenes=len(trail), states=states, breach=broken, way=_way(trail, last) if broken else ())
 
 

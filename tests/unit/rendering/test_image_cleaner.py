@@ -120,7 +120,7 @@ def test_f75_nothing_goes_out_but_the_picture(data):
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
 def test_a_colour_profile_is_kept(kind):
-    """Whoever shows the cleaned picture shows the same colours."""
+    """Anyone who shows the cleaned picture shows the same colours."""
     with Image.open(BytesIO(clean_picture(TAGGED[kind]).data)) as image:
         assert image.info["icc_profile"] == PROFILE
 
@@ -352,7 +352,7 @@ def test_a_refused_picture_is_named(tmp_path):
     assert (problem.location.file, dict(problem.facts)) == (str(path), {"file": "a.jpg", "limit": f"{MAX_JPEG_SCANS}"})
 
 
-def mended(data):
+def repaired(data):
     """Give the data with the checksum of each chunk put right, if it is a PNG."""
     at, parts = 8, [data[:8]]
     while data.startswith(PNG_START) and at + 12 <= len(data):
@@ -385,7 +385,7 @@ def test_f75_no_damaged_picture_does_more_than_be_refused(name):
                 case _:
                     data[at : at + 2] = random.choice((b"\xff\xda", b"\xff\xd9", b"\xff\xfe", b"\0\0", b"\xff\xff"))
         try:
-            cleaned = clean_picture(mended(bytes(data)))
+            cleaned = clean_picture(repaired(bytes(data)))
         except InputError:
             continue
         assert clean_picture(cleaned.data).data == cleaned.data

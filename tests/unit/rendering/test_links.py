@@ -110,7 +110,7 @@ def test_i19_a_text_that_redaction_would_change_is_refused(written, key, change)
 
 
 def test_i19_a_secret_in_a_template_is_refused_where_it_stands(written):
-    """I19: a secret that the template itself brings is told at the template's file."""
+    """I19: a secret that the template itself brings is reported at the template's file."""
     register_secrets([SECRET])
     templates = written({"own/weibo.txt": f"{GOOD} {SECRET}"})
     with pytest.raises(TemplateError) as caught:

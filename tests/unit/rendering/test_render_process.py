@@ -106,7 +106,7 @@ def test_what_a_page_has_cost_is_forgotten(renderer, monkeypatch):
 
 
 def test_a_stop_ends_what_is_being_rendered(renderer):
-    """Whoever waits for a result when publisher ends learns at once that none comes."""
+    """Anyone who waits for a result when publisher ends learns at once that none comes."""
     load(renderer, bomb=BOMBS["a huge number"])
     renderer.max_cpu_seconds = 600
     ended = []
@@ -235,7 +235,7 @@ def test_f74_an_answer_that_is_no_result_is_not_taken(monkeypatch, answer):
 
 
 def test_where_no_process_starts_every_job_says_so(monkeypatch):
-    """Whoever only needs what is filed goes on; who needs something rendered reads why it is not."""
+    """Anyone who only needs what is filed goes on; who needs something rendered reads why it is not."""
     for command in (("/no/such/program",), (sys.executable, "-c", "raise SystemExit('no room')")):
         monkeypatch.setattr(process, "CHILD_COMMAND", command)
         results = RenderProcess().run([ReadBody(body="a"), ReadBody(body="b")])
@@ -342,7 +342,7 @@ def test_no_result_is_read_from_anything_else(data):
 
 
 def test_no_picture_of_another_format_is_taken():
-    """What a platform would be told of its type is one of three."""
+    """What a platform would be alerted to its type is one of three."""
     odd = encode_result(CleanedPicture(format="BMP", width=1, height=1, data=b""))
     with pytest.raises(InvalidResultError):
         decode_result(odd, CleanPicture(data=b""))

@@ -43,7 +43,7 @@ def test_reaching_out_is_refused(written, text):
 
 @pytest.mark.parametrize("text", ["{{ 1|random }}", "{{ 'x'|format }}", "{{ 'x'|indent(9) }}", "{% if %}", "{{ 'a' "])
 def test_unknown_filters_and_bad_syntax_are_told_at_loading(written, text):
-    """F74: syntax errors and filters that are not on the list are faults, told with file and line."""
+    """F74: syntax errors and filters that are not on the list are faults, reported with file and line."""
     (problem,) = written({"own/weibo.txt": f"{GOOD}\n\n{text}"}).problems
     assert problem.code == "template_syntax"
     assert problem.location.file.endswith("own/weibo.txt")
@@ -194,7 +194,7 @@ def test_numbers_texts_and_defaults_are_printed(written):
 
 
 def test_what_is_missing_has_no_spelling():
-    """Whatever asks for its words is told that it is missing, as a debugger's or a list's own way of writing is."""
+    """Whatever asks for its words is reported that it is missing, as a debugger's or a list's own way of writing is."""
     missing = _MissingVariable(name="nobody")
     for spell in (str, repr, format, "{0!r}".format, "{0!a}".format):
         with pytest.raises(UndefinedError, match="nobody"):
@@ -248,7 +248,7 @@ def test_workspace_stands_in_for_shipped_file_by_file(written):
 
 
 def test_unknown_template_names_the_known(shipped):
-    """A post whose template does not exist is told which do."""
+    """A post whose template does not exist is reported which do."""
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("warnning"), shipped)
     (problem,) = caught.value.problems
@@ -284,7 +284,7 @@ def test_data_of_another_kind_is_refused(shipped, data, key):
 
 
 def test_missing_data_is_told_with_its_use(shipped):
-    """A post that lacks a needed key is told which, and what it is for."""
+    """A post that lacks a needed key is reported which, and what it is for."""
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("correction", data={"summary": "x"}), shipped)
     assert [problem.facts["name"] for problem in caught.value.problems] == ["wrong", "right"]
@@ -374,7 +374,7 @@ def test_f74_a_file_that_is_hidden_by_its_folders_rights_is_a_fault(written, tmp
 
 
 def test_all_loading_problems_come_at_once(written):
-    """Two broken files are told in one go."""
+    """Two broken files are reported in one go."""
     assert len(written({"own/weibo.txt": "{% if %}", "own/tieba.txt": "{{ }"}).problems) == 2
 
 

@@ -1,4 +1,4 @@
-"""A text that is too long for one floor goes on in further ones, and loses nothing on the way."""
+"""A text that is too long for one part goes on in further ones, and loses nothing on the way."""
 
 import re
 from dataclasses import replace
@@ -27,14 +27,14 @@ def bare(text: str) -> str:
 
 
 def test_a_text_that_fits_stays_whole():
-    """Up to the limit there is one floor; and where a platform carries no further ones, a text is never parted."""
+    """Up to the limit there is one part; and where a platform carries no further ones, a text is never parted."""
     assert split_text("雨" * 60, MARKER, TRAITS) == ("雨" * 60,)
     long = f"{PARAGRAPH}\r\n\r\n" * 9
     assert split_text(long, MARKER, replace(TRAITS, max_extra_parts=0)) == (long,)
 
 
 def test_paragraphs_come_first_then_sentences():
-    """Parted between paragraphs; inside one only where it would waste half a floor, and then between sentences."""
+    """Parted between paragraphs; inside one only where it would waste half a part, and then between sentences."""
     text = f"{PARAGRAPH}\r\n\r\n{PARAGRAPH}\r\n\r\n{PARAGRAPH}"
     assert split_text(text, MARKER, TRAITS) == [
         f"{PARAGRAPH}\r\n\r\n{PARAGRAPH}",
@@ -47,13 +47,13 @@ def test_paragraphs_come_first_then_sentences():
 
 @pytest.mark.parametrize("text", ["雨" * 61, f"{PARAGRAPH}\r\n\r\n" * 20, f"不转账。{'雨' * 61}"])
 def test_what_no_floors_hold_is_left_whole(text):
-    """F76: never cut inside a sentence, never into more floors than allowed: the check refuses it then."""
+    """F76: never cut inside a sentence, never into more parts than allowed: the check refuses it then."""
     assert split_text(text, MARKER, TRAITS) == (text,)
 
 
 @given(words)
 def test_nothing_is_lost_and_nothing_too_long(parts):
-    """The floors hold the whole text in its order, each fits, and each is known by its sign."""
+    """The parts hold the whole text in its order, each fits, and each is known by its sign."""
     text = "".join(parts).strip()
     floors = split_text(text, MARKER, TRAITS)
     if len(floors) == 1:
@@ -62,14 +62,14 @@ def test_nothing_is_lost_and_nothing_too_long(parts):
     assert all(
         floor.startswith(f"{sign}\r\n") or "\r\n" not in text for floor, sign in zip(floors[1:], signs, strict=True)
     )
-    told = [floors[0], *(floor.removeprefix(sign) for floor, sign in zip(floors[1:], signs, strict=True))]
-    assert bare("".join(told)) == bare(text)
+    reported = [floors[0], *(floor.removeprefix(sign) for floor, sign in zip(floors[1:], signs, strict=True))]
+    assert bare("".join(reported)) == bare(text)
     assert max(map(len, floors)) <= TRAITS.text_limit
-    assert all(re.search(r"[。！？；”]\s*$", part) for part in told)
+    assert all(re.search(r"[。！？；”]\s*$", part) for part in reported)
 
 
 def test_a_rendition_carries_its_floors(shipped):
-    """F76: a long post for Tieba has its number near the start of the first floor, and the tip line in some floor."""
+    """F76: a long post for Tieba has its number near the start of the first part, and the tip line in some part."""
     body = "\n\n".join(PARAGRAPH * 8 for _ in range(18))
     rendition = render_for("tieba", post_of(body=body), shipped)
     assert len(rendition.extra_parts) == 1

@@ -58,8 +58,8 @@ async def test_i19_a_platforms_words_pass_the_guard_without_secrets():
 
 def test_i19_a_log_entry_is_searched_to_its_depth():
     """Lists and mappings within an entry are no hiding place."""
-    told = redact_event(None, "", {"event": "e", "headers": [{"cookie": f"BDUSS={SECRET}"}], "count": 1})
-    assert told == {"event": "e", "headers": [{"cookie": "BDUSS=…"}], "count": 1}
+    reported = redact_event(None, "", {"event": "e", "headers": [{"cookie": f"BDUSS={SECRET}"}], "count": 1})
+    assert reported == {"event": "e", "headers": [{"cookie": "BDUSS=…"}], "count": 1}
 
 
 def test_what_nobody_uses_any_more_is_forgotten(monkeypatch):

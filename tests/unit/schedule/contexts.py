@@ -51,7 +51,7 @@ def post(**changes: str) -> str:
     return "\n".join(["[[post]]", *filter(None, lines.values())]) + "\n"
 
 
-def told(error: InputError) -> list[tuple[int, int, str, str]]:
+def reported(error: InputError) -> list[tuple[int, int, str, str]]:
     """Give line, column, path and code of each problem."""
     return [
         (problem.location.line, problem.location.column, problem.location.path, problem.code)

@@ -76,7 +76,7 @@ def test_working_days_follow_the_yearly_arrangement() -> None:
 
 
 def test_a_year_without_an_arrangement_has_plain_weekdays() -> None:
-    """Where the holidays are not known, Monday to Friday are working days, and the year is told."""
+    """Where the holidays are not known, Monday to Friday are working days, and the year is reported."""
     start = datetime(2098, 10, 1, tzinfo=ZONE)
     cron = repeating("0 9 * * *", 'days = "working"')
     assert is_working_day(date(2098, 10, 1)) is True

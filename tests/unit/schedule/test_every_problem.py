@@ -43,7 +43,7 @@ def refusal(read, text, **rest) -> InputError:
 
 
 def test_reading_files_stays_light() -> None:
-    """Importing the reading floor brings neither the database, nor the network, nor the holidays."""
+    """Importing the reading part brings neither the database, nor the network, nor the holidays."""
     code = "import sys, publisher.schedule, publisher.secrets; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"sqlmodel", "sqlalchemy", "httpx", "holidays", "tree_sitter"} & set(loaded)

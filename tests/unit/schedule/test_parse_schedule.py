@@ -21,7 +21,7 @@ from publisher.schedule import (
     schedule_schema,
 )
 from publisher.tomlfile import ReadLimits, parse_toml
-from tests.unit.schedule.contexts import DESK, ZONE, post, told
+from tests.unit.schedule.contexts import DESK, ZONE, post, reported
 
 FULL = '''[[post]]
 id = "refund-scam-2026-11"
@@ -166,8 +166,8 @@ def test_recipients_are_resolved(to: str, accounts: tuple[str, ...]) -> None:
 
 
 def test_f66_five_mistakes_are_all_named_at_once() -> None:
-    """A file with several mistakes tells each, at its own line and column, in the file's order."""
-    assert told(refusal(FIVE)) == [
+    """A file with several mistakes reports each, at its own line and column, in the file's order."""
+    assert reported(refusal(FIVE)) == [
         (1, 1, "post[0].title", "missing_key"),
         (3, 8, "post[0].kind", "not_one_of"),
         (6, 1, "post[0].titel", "unknown_key"),
@@ -187,7 +187,7 @@ def test_mistakes_say_what_was_probably_meant() -> None:
 
 def test_places_survive_a_mark_and_windows_line_ends() -> None:
     """The same mistakes are at the same places in a file with a byte-order mark and CRLF."""
-    assert told(refusal("\ufeff" + FIVE.replace("\n", "\r\n"))) == told(refusal(FIVE))
+    assert reported(refusal("\ufeff" + FIVE.replace("\n", "\r\n"))) == reported(refusal(FIVE))
 
 
 def test_f66_a_double_id_names_both_lines() -> None:
@@ -256,8 +256,8 @@ def test_f66_a_double_id_names_both_lines() -> None:
     ],
 )
 def test_f66_each_mistake_has_its_code_and_place(changes: dict[str, str], where: tuple[int, int, str, str]) -> None:
-    """One mistake gives one problem, with the line and column of what to mend."""
-    assert told(refusal(post(**changes))) == [where]
+    """One mistake gives one problem, with the line and column of what to repair."""
+    assert reported(refusal(post(**changes))) == [where]
 
 
 @pytest.mark.parametrize(
@@ -282,9 +282,9 @@ def test_a_picture_stays_inside_media(file: str) -> None:
 
 
 def test_what_stands_beside_the_posts_is_told_too() -> None:
-    """A wrong top-level key and a mistake inside a post are told together."""
+    """A wrong top-level key and a mistake inside a post are reported together."""
     text = "zone = 1\n" + post(author="")
-    assert told(refusal(text)) == [(1, 1, "zone", "unknown_key"), (2, 1, "post[0].author", "missing_key")]
+    assert reported(refusal(text)) == [(1, 1, "zone", "unknown_key"), (2, 1, "post[0].author", "missing_key")]
 
 
 @pytest.mark.parametrize(
@@ -297,12 +297,12 @@ def test_what_stands_beside_the_posts_is_told_too() -> None:
     ],
 )
 def test_a_file_of_the_wrong_shape_is_told(text: str, code: str) -> None:
-    """Single brackets, wrong names and bare values in place of posts are told in those terms."""
+    """Single brackets, wrong names and bare values in place of posts are reported in those terms."""
     assert only_problem(text).code == code
 
 
 def test_followers_may_not_run_in_a_circle() -> None:
-    """Posts that follow each other round are each told; one that merely leads into the circle is not."""
+    """Posts that follow each other round are each reported; one that merely leads into the circle is not."""
 
     def follower(name: str, original: str) -> str:
         return post(id=f'id = "{name}"', kind='kind = "update"', x=f'follows = "{original}"')
@@ -397,7 +397,7 @@ def test_silence_is_warned_of() -> None:
 
 
 def test_posts_with_mistakes_elsewhere_are_still_judged() -> None:
-    """What can be judged of a broken file are the posts whose words no mistake touches; every mistake is told."""
+    """What can be judged of a broken file are the posts whose words no mistake touches; every mistake is reported."""
     text = (
         post(id='id = "sound"')
         + post(id='id = "late"', at='at = "2026-11-25"', x="urgnt = true")
@@ -408,7 +408,7 @@ def test_posts_with_mistakes_elsewhere_are_still_judged() -> None:
     )
     schedule, problems = parse_leniently(parse_toml(text, "s.toml", SCHEDULE_READ_LIMITS), DESK)
     assert [found.id for found in schedule.posts] == ["sound", "late"]
-    assert told(ScheduleError(problems)) == told(refusal(text))
+    assert reported(ScheduleError(problems)) == reported(refusal(text))
 
 
 def test_a_key_inside_a_table_has_its_place() -> None:
@@ -438,7 +438,7 @@ def test_a_thousand_posts_take_no_time() -> None:
     began = time.process_time()
     assert len(read(text).posts) == 1000
     error = refusal(text + post(id='id = "last"', kind='kind = "x"'))
-    assert told(error) == [(8003, 8, "post[1000].kind", "not_one_of")]
+    assert reported(error) == [(8003, 8, "post[1000].kind", "not_one_of")]
     assert time.process_time() - began < 2
 
 
@@ -453,7 +453,7 @@ def test_any_mix_of_lines_is_read_or_refused(lines: list[str]) -> None:
 
 
 def test_the_schema_explains_every_key() -> None:
-    """Editors are told in Chinese what each key of a post means."""
+    """Editors are reported in Chinese what each key of a post means."""
     schema = schedule_schema()
     keys = schema["$defs"]["PostEntry"]["properties"]
     assert {"from", "until", "days", "max_delay", "urgent", "images", "text", "data"} <= set(keys)

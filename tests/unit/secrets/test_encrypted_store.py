@@ -39,7 +39,7 @@ def test_the_environment_and_files_come_before_the_store(tmp_path):
 
 
 def test_a_secret_that_is_made_when_needed_is_made_once(tmp_path):
-    """Whoever comes second gets the first one's."""
+    """Anyone who comes second gets the first one's."""
     for value in ("first", "second"):
         vault(tmp_path).create_if_missing("a", lambda: {"x": value})  # noqa: B023 # used at once
     assert vault(tmp_path).read("a") == {"x": "first"}
@@ -76,7 +76,7 @@ def test_an_operators_key_is_used_and_never_written(tmp_path):
 
 
 def test_a_secret_moved_under_another_name_is_refused(tmp_path):
-    """Whoever can write the file cannot make one account speak with another's login."""
+    """Anyone who can write the file cannot make one account speak with another's login."""
     vault(tmp_path).write("a", FIELDS)
     vault(tmp_path).write("b", {"x": "1"})
     sealed = json.loads((tmp_path / "vault.json").read_text())
@@ -137,7 +137,7 @@ def test_a_forgotten_secret_is_gone(tmp_path):
 
 
 def test_an_older_copy_of_a_secret_is_refused_after_a_rotation(tmp_path):
-    """Whoever can write the file cannot bring back a withdrawn value that was sealed before the last rotation."""
+    """Anyone who can write the file cannot bring back a withdrawn value that was sealed before the last rotation."""
     vault(tmp_path).write("a", {"x": "withdrawn"})
     old = json.loads((tmp_path / "vault.json").read_text())
     vault(tmp_path).write("a", FIELDS)
@@ -159,7 +159,7 @@ def test_what_a_death_left_behind_opens_nothing_to_others(tmp_path):
 
 
 def test_a_reader_between_the_two_files_of_a_rotation_begins_again(tmp_path, monkeypatch):
-    """The store is read, then everything is sealed anew, then the key is read: the reader still gets the value."""
+    """The store is read, then everything is sealed again, then the key is read: the reader still gets the value."""
     vault(tmp_path).write("a", FIELDS)
     reads, rotations = Vault._keys, iter([vault(tmp_path).rotate])  # the moment in between
 
@@ -172,7 +172,7 @@ def test_a_reader_between_the_two_files_of_a_rotation_begins_again(tmp_path, mon
 
 
 def test_a_change_within_one_tick_of_the_clock_is_seen(tmp_path):
-    """Values of one length that follow each other at once are told apart: no reader keeps an older one."""
+    """Values of one length that follow each other at once are distinguished: no reader keeps an older one."""
     seen = []
     for number in range(200):
         vault(tmp_path).write("a", {"x": f"{number:03}"})
@@ -193,7 +193,7 @@ for number in range(25):
 
 
 def test_three_processes_write_and_rotate_at_once_and_nothing_is_lost(tmp_path):
-    """Whoever changes the store does so alone: all secrets of all writers are there, under one key."""
+    """Anyone who changes the store does so alone: all secrets of all writers are there, under one key."""
     commands = [[sys.executable, "-c", WRITER, str(tmp_path), name] for name in "abc"]
     writers = [subprocess.Popen(command) for command in commands]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]

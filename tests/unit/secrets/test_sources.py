@@ -29,7 +29,7 @@ def test_the_first_place_that_has_it_wins(tmp_path: Path) -> None:
 
 
 def test_a_missing_secret_names_the_places(tmp_path: Path) -> None:
-    """The error tells every place that was looked in."""
+    """The error reports every place that was looked in."""
     with pytest.raises(SecretError) as caught:
         read_secret("w", secrets_dir=tmp_path, environment={"CREDENTIALS_DIRECTORY": "/run/credentials"})
     assert caught.value.code == "secret_missing"

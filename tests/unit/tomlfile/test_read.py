@@ -85,7 +85,7 @@ def test_lines_are_counted_right_with_windows_line_ends() -> None:
     ],
 )
 def test_a_syntax_error_explains_itself(text: str, where: tuple[int, int, str]) -> None:
-    """Every slip that staff make has its own code, at the character to mend."""
+    """Every slip that staff make has its own code, at the character to repair."""
     assert spot(refusal(text)) == where
 
 
@@ -254,7 +254,7 @@ def test_a_key_can_be_pointed_at() -> None:
 
 
 def test_only_so_many_problems_are_listed() -> None:
-    """Beyond 200 problems only their number is told."""
+    """Beyond 200 problems only their number is reported."""
     text = "a = 1\n"
     toml = TomlDocument(file="a", text=text, data={"a": 1})
     problems = toml.locate_problems([UnlocatedProblem(path=("a",), code="x")] * 250)
