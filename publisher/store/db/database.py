@@ -129,7 +129,13 @@ def open_engine(url: str) -> Engine:
             parsed, hide_parameters=True, pool_size=POOL_SIZE, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
         )
         event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+
+        def begin(connection: Connection) -> None:
+            # a writer takes the write lock at once, so that it does not fail later
+            reads_only = connection.get_execution_options().get("reads_only", False)
+            connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+        event.listen(engine, "begin", begin)
         return engine
     given = parsed.query.get("options", "")
     options = [given if isinstance(given, str) else " ".join(given), *(f"-c {item}" for item in SESSION_OPTIONS)]
@@ -156,11 +162,6 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
     if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):  # the file keeps it, and setting it needs a lock
         cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    reads_only = connection.get_execution_options().get("reads_only", False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
 class Database:
