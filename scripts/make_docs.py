@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write what docs/ can draw from the code; with --check, only tell whether it is fresh.
+"""Write what docs/ can draw from the code; with --check, only report whether it is current.
 
 A page drawn as a whole is a line in PAGES. Inside a page written by hand, the lines between
 `<!-- drawn: NAME -->` and `<!-- end of NAME -->` come from the function of that name in PARTS.
@@ -282,7 +282,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
 
 
 def _redrawn(text: str) -> str:
-    """Draw anew the parts of a page that is written by hand."""
+    """Draw again the parts of a page that is written by hand."""
     return PART.sub(
         lambda found: f"<!-- drawn: {found[1]} -->\n{PARTS[found[1]]().strip()}\n<!-- end of {found[1]} -->", text
     )

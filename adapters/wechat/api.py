@@ -1,8 +1,8 @@
 """WeChat's calls and responses as data: `encode_*` builds a request, `decode_*` reads a response. Pure.
 
 Source: developers.weixin.qq.com, pages of the named calls, read 2026-11-24. Every response is HTTP 200 with JSON,
-whatever its content type; `errcode` tells success from failure, and is absent from many good responses. Numbers arrive
-as numbers or strings. Text must be sent as raw UTF-8: escaped characters are stored as they are written.
+whatever its content type; `errcode` separates success from failure, and is absent from many good responses. Numbers
+arrive as numbers or strings. Text must be sent as raw UTF-8: escaped characters are stored as they are written.
 """
 
 import html

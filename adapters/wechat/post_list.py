@@ -1,4 +1,4 @@
-"""Reads the list of published articles, and tells our articles from others."""
+"""Reads the list of published articles, and separates our articles from others."""
 
 import html
 import re

@@ -147,7 +147,7 @@ class ControlApi:
         fields = await _read_json(request)
         platform = self.platforms.get(str(fields.get("platform") or "wechat"))
         if platform is None or platform.register_callback is None:
-            return _error_response("this platform tells nobody of events")
+            return _error_response("this platform sends no events")
         return await self._respond_synced(await platform.register_callback(fields))
 
     async def reset(self, _request: Request) -> Response:

@@ -1,1 +1,1 @@
-"""The books: all SQL stands here."""
+"""The database: all SQL is here."""

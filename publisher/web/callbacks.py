@@ -113,7 +113,7 @@ class CallbackHandler:
             self.nonces.discard(account, nonce)
             self.recent_checks.discard(account, event.job_id)
             raise
-        log.info("callback_received", account=account, number=event.job_id, hastened=checked)
+        log.info("callback_received", account=account, number=event.job_id, checked=checked)
 
     def _refuse(self, endpoint: CallbackEndpoint, problem: Problem) -> ServerResponse:
         self.rejection_log.warn("callback_refused", problem.code, account=endpoint.account.id)

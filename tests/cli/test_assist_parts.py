@@ -49,7 +49,7 @@ def test_a_person_is_handed_the_floor_and_told_where_it_goes(run, begun):
     reported = run("-C", folder, "assist").out
     assert f"第 2 层，共 2 层：请在 {THREAD} 下面回复" in reported
     assert "余下的话" in reported
-    assert f"floor 2 of 2: reply under {THREAD}" in run("-C", folder, "--lang", "en", "assist").out
+    assert f"part 2 of 2: reply under {THREAD}" in run("-C", folder, "--lang", "en", "assist").out
 
 
 def test_status_and_why_say_how_far_it_has_come(run, begun):
@@ -61,7 +61,7 @@ def test_status_and_why_say_how_far_it_has_come(run, begun):
     assert "第 2 层，共 2 层" in run("-C", folder, "status").out
     change(folder, "state = 'due', ticket = NULL")
     assert "接着发第 2 层" in run("-C", folder, "why", target).out
-    assert "floor 2 is next" in run("-C", folder, "--lang", "en", "why", target).out
+    assert "part 2 is next" in run("-C", folder, "--lang", "en", "why", target).out
     change(folder, "state = 'held', reason = 'not_published'")
     held = run("-C", folder, "why", target).out
     assert "（接上层，2/2）〔" in held
@@ -70,4 +70,4 @@ def test_status_and_why_say_how_far_it_has_come(run, begun):
     assert f"publisher resolve {target} cancel" in run("-C", folder, "why", target).out
     assert run("-C", folder, "resolve", target, "cancel", "--by", "王", "--reason", "够了").code == 0
     assert "只发布了 1 层，共 2 层" in run("-C", folder, "status").out
-    assert "1 of 2 floors are live" in run("-C", folder, "--lang", "en", "why", target).out
+    assert "1 of 2 parts are published" in run("-C", folder, "--lang", "en", "why", target).out

@@ -155,7 +155,7 @@ def test_every_alert_has_words(narrator, code):
 
 def test_every_job_has_words(narrator):
     """An alert about any beat of the daemon, or a job of one account, says in words what it is that fails."""
-    beats = re.findall(r"\(daemon\.(\w+), [\d.]+, [\d.]+\)", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
+    beats = re.findall(r"Job\(\"(\w+)\", ", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
     assert len(beats) == 13
     for job in [*beats, "monitor_account", "check_login"]:
         facts = {

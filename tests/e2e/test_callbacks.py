@@ -106,7 +106,7 @@ def test_the_end_of_a_job_is_read_at_once(workspace, simulator, ear, wait_until,
     wait_until(lambda: list(workspace.states().values()) == ["published"] * 2, FIRST_POLL - 3)
     assert time.monotonic() - began < FIRST_POLL - 3
     assert asked(simulator) == 2
-    assert workspace.log().count('"hastened": 1') == 2
+    assert workspace.log().count('"checked": 1') == 2
     reported = [entry["status"] for entry in simulator.get("/_sim/log") if entry["kind"] == "callback"]
     assert reported == [200, 200]
 

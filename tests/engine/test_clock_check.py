@@ -52,7 +52,7 @@ def test_a_reply_confirms_the_clock_within_the_tolerance(doubting, apart, took, 
     assert doubting.server_clock_offset == (None if is_right or took else -apart)
 
 
-@pytest.mark.parametrize("told", ["", "soon", "Fri, 31 Dec 9999 23:59:59 -2359"])
+@pytest.mark.parametrize("reported", ["", "soon", "Fri, 31 Dec 9999 23:59:59 -2359"])
 def test_a_date_that_is_none_says_nothing(doubting, reported):
     """What cannot be read neither confirms nor contradicts."""
     doubting.check_server_date(reported, doubting.monotonic())

@@ -166,7 +166,7 @@ async def test_f48_two_reads_that_say_gone_are_believed(open_desk, world, betwee
     assert any(code.startswith("removed.") for code in await codes(desk))
 
 
-@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("reports", [True, False])
 async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_missing(open_desk, world, reports):
     """F48: what the list does not reach back to is noticed where figures leave out what is gone, and nowhere else."""
     terms = make_policy("a")

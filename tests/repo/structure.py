@@ -17,8 +17,8 @@ from types import FrameType
 
 from publisher.cli.program import COMMANDS
 from publisher.engine.sender import send_delivery
-from tests.bench.books import application, file_schedule, ripen_all
 from tests.bench.rig import double, schedule_of, workspace
+from tests.bench.store import application, file_schedule, ripen_all
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("publisher", "adapters")
@@ -89,7 +89,7 @@ BANNED_WORDS = (
 )
 """Words of an older English, or of a private vocabulary. In quotes they may stand: Tieba calls its replies `floor`."""
 
-_BANNED = re.compile(rf"(?<![\w\"'`?-])(?:{'|'.join(BANNED_WORDS)})(?![\w-])", re.IGNORECASE)
+_BANNED = re.compile(rf"(?<![\w/\"'`?-])(?:{'|'.join(BANNED_WORDS)})(?![\w-])", re.IGNORECASE)
 _TEXT_FILES = ("*.py", "*.md", "*.toml", "*.html", "*.sh")
 _SECTIONS = re.compile(r"^## (.+)$", re.MULTILINE)
 

@@ -95,7 +95,7 @@ class LoginHealthStore:
         return list(by_login.values())
 
     async def logins_in_cooldown(self) -> frozenset[LoginId]:
-        """Return the logins that may not be called yet, as far as an unconfirmed clock can tell."""
+        """Return the logins that may not be called yet, as far as an unconfirmed clock shows."""
         now = self.store.runtime.now()
         stored = await self.store.database.read(
             lambda connection: logins_in_cooldown(connection, now, now + MAX_COOLDOWN)

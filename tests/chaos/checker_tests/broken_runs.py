@@ -66,19 +66,19 @@ def floor_twice(run: Artefacts) -> None:
 
 
 def floors_of(run: Artefacts) -> list[Row]:
-    thread = copy_of(run, "floors")["id"]
+    thread = copy_of(run, "parts")["id"]
     return [post for post in run.documents["posts"] if post["extra"].get("thread") == thread]
 
 
 def floor_without_an_intent(run: Artefacts) -> None:
-    attempt = attempts_of(run, "floors")[-1]
+    attempt = attempts_of(run, "parts")[-1]
     run.rows["attempt"].remove(attempt)
     announced = (attempt["delivery"], attempt["number"])
     run.journal = [item for item in run.journal or () if (item[1]["delivery"], item[1]["attempt"]) != announced]
 
 
 def announced_for_another_floor(run: Artefacts) -> None:
-    attempts_of(run, "floors")[-1]["part"] = 1
+    attempts_of(run, "parts")[-1]["part"] = 1
 
 
 def floor_arrived_changed(run: Artefacts) -> None:
@@ -86,11 +86,11 @@ def floor_arrived_changed(run: Artefacts) -> None:
 
 
 def floor_sent_again_without_looks(run: Artefacts) -> None:
-    next(one for one in attempts_of(run, "floors") if one["outcome"] == "busy")["outcome"] = "unknown"
+    next(one for one in attempts_of(run, "parts") if one["outcome"] == "busy")["outcome"] = "unknown"
 
 
 def floor_before_the_last_was_live(run: Artefacts) -> None:
-    thread, part, *_more = attempts_of(run, "floors")
+    thread, part, *_more = attempts_of(run, "parts")
     seen = (thread["delivery"], part["number"], "published")
     looks = run.rows["readback"]
     looks.remove(next(one for one in looks if (one["delivery"], one["attempt"], one["result"]) == seen))
@@ -98,9 +98,9 @@ def floor_before_the_last_was_live(run: Artefacts) -> None:
 
 def floor_after_the_retraction(run: Artefacts) -> None:
     """The thread is taken down as ordered, only one part came too late."""
-    copy_of(run, "floors").update(removed=True, visible=False)
+    copy_of(run, "parts").update(removed=True, visible=False)
     call = entry_of(run, floors_of(run)[-1], "act")
-    order = {"kind": "retract", "at": iso(call["t"] - 2), "by": "wang", "post": reported("floors")}
+    order = {"kind": "retract", "at": iso(call["t"] - 2), "by": "wang", "post": reported("parts")}
     run.lists["orders"].append(order)
 
 

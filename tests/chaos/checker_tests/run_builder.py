@@ -121,7 +121,7 @@ class Scene:
     def draft(self, post: str, account: str, *, due: float, **more: Any) -> Row:
         """A delivery to be filed, with its frozen words and what was asked for."""
         label, revision = more.pop("label", "once"), more.pop("revision", digest(f"revision {post}"))
-        body = self._words(post, account, more.pop("floors", 0))
+        body = self._words(post, account, more.pop("parts", 0))
         fingerprint = digest(spelled(body))
         self.rows["rendered_post"].append(
             {

@@ -523,7 +523,7 @@ STORIES: dict[str, tuple[Story, str | None]] = {
     "edited": (edited, "published"),
     "revised": (revised, "published"),
     "later": (kept_for_later, None),
-    "floors": (parts, "published"),
+    "parts": (parts, "published"),
     "edited in doubt": (edited_in_doubt, "published"),
     "left out in doubt": (left_out_in_doubt, "cancelled"),
     "missed": (missed, "published"),
@@ -532,7 +532,7 @@ STORIES: dict[str, tuple[Story, str | None]] = {
     "clock set ahead": (clock_set_ahead, "published"),
 }
 """Each story, and how it was meant to end."""
-ONLY = {"rewritten": "weibo", "mass send": "wechat", "floors": "tieba"}
+ONLY = {"rewritten": "weibo", "mass send": "wechat", "parts": "tieba"}
 """Stories that play on one platform only."""
 TOMORROW = ("withdrawn", "sent sooner", "later")
 """Stories of what is not due within the run."""

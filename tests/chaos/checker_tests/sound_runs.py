@@ -66,4 +66,4 @@ def _floors(scene: Scene, name: str, account: str) -> int:
     """In how many further parts it goes on: Tieba alone knows any."""
     if ACCOUNTS[account] != "tieba":
         return 0
-    return 2 if name == "floors" else scene.dice.choice((0, 0, 1, 2))
+    return 2 if name == "parts" else scene.dice.choice((0, 0, 1, 2))
