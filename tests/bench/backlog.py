@@ -9,10 +9,9 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.bench.store import file_schedule
-
 from tests.bench.figures import Figure, percentile
 from tests.bench.rig import POST, daemon, double, schedule_of, wait_for_words, workspace
+from tests.bench.store import file_schedule
 
 ACCOUNTS = 150
 POSTS = 667

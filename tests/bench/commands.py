@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from tests.bench.store import file_schedule
-
 from tests.bench.figures import Figure, in_turn, median
 from tests.bench.rig import schedule_of, workspace
+from tests.bench.store import file_schedule
 
 IMPORT = (sys.executable, "-c", "import sqlmodel")
 SOON = timedelta(days=1)

@@ -17,7 +17,6 @@ from pathlib import Path
 import click
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
-from tests.bench.store import ripen_all
 
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.rendered import SendRequest
@@ -35,6 +34,7 @@ from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import FakeAdapter
+from tests.bench.store import ripen_all
 
 ACCOUNTS, POSTS, AT_ONCE = 300, 10, 100
 MOST = 3

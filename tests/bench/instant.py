@@ -5,10 +5,9 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from tests.bench.store import file_schedule
-
 from tests.bench.figures import Figure, median, percentile
 from tests.bench.rig import daemon, double, schedule_of, wait_for_words, workspace
+from tests.bench.store import file_schedule
 
 AHEAD = timedelta(seconds=12)
 """How long before its instant a post is filed and the daemon started."""

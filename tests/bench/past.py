@@ -8,14 +8,13 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.bench.store import application, file_schedule
-
 from publisher.engine.planner import active_schedule, plan_window
 from publisher.store.recovery.setup import check_integrity
 from tests.bench.commands import seconds_of
 from tests.bench.figures import Figure, median
 from tests.bench.rig import schedule_of, workspace
 from tests.bench.scale import ACCOUNTS, announce, fill
+from tests.bench.store import application, file_schedule
 
 PASTS = (1_000, 10_000, 100_000)
 CHECK = "reading the whole file"

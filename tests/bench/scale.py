@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.bench.store import application, file_schedule, ripen_all
-
 from publisher.domain.rendered import SendRequest
 from publisher.store.db.intent_journal import write_journal
 from publisher.store.recovery.journal_compaction import JOURNAL_RETENTION
 from tests.bench.figures import Figure, median, percentile
 from tests.bench.rig import daemon, double, schedule_of, wait_for_words, workspace
+from tests.bench.store import application, file_schedule, ripen_all
 
 ACCOUNTS = 150
 SMALL, LARGE = 1_000, 1_000_000

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Engine, event
-from tests.bench.store import application, file_schedule, ripen_all
 
 from publisher.domain.rendered import SendRequest
 from publisher.runtime.logs import configure_logging
 from tests.bench.figures import Figure, median
 from tests.bench.rig import double, schedule_of, workspace
+from tests.bench.store import application, file_schedule, ripen_all
 from tests.bench.throughput import ACCOUNTS, deliver_all
 
 POSTS = 7

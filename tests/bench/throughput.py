@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.bench.store import application, file_schedule, ripen_all
-
 from adapters._http import LoginHttp
 from adapters.weibo import api
 from adapters.weibo.profiles import SHARE
@@ -21,6 +19,7 @@ from publisher.engine.sender import send_due
 from publisher.store.db.mappers import load_rendered_post
 from tests.bench.figures import Figure, in_turn
 from tests.bench.rig import double, schedule_of, workspace
+from tests.bench.store import application, file_schedule, ripen_all
 
 AT_ONCE = 64
 ACCOUNTS = 150

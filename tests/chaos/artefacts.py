@@ -77,7 +77,7 @@ def _write_array(file: Path, values: Iterable[Any]) -> None:
     with file.open("w", encoding="utf-8") as to:
         for number, value in enumerate(values):
             to.write((",\n" if number else "[") + json.dumps(value, ensure_ascii=False))
-        to.write("]" if to.report() else "[]")
+        to.write("]" if to.tell() else "[]")
 
 
 def _write(file: Path, value: object) -> None:
