@@ -208,13 +208,13 @@ async def copy(tmp_path):
         Store(database=Database(open_engine(url), world, IntentJournal(journal)), policies=terms, worker=WorkerId("w"))
     )
     await desk.post_store.register_logins()
-    mooring = CheckpointTargets(file=tmp_path / "anchors.log")
+    targets = CheckpointTargets(file=tmp_path / "anchors.log")
     for number in range(3):
         await work(desk, posts=1) if number == 1 else await OperatorActions(desk.store).pause(
             "all", named_person("王"), "演练"
         )
         await OperatorActions(desk.store).resume("all", named_person("王"))
-        await write_checkpoint(AuditLog(desk.store), mooring)
+        await write_checkpoint(AuditLog(desk.store), targets)
     await desk.store.database.close()
     shutil.copy(tmp_path / "true.db", tmp_path / "publisher.db")
     with sqlite3.connect(tmp_path / "publisher.db") as connection:
@@ -223,7 +223,7 @@ async def copy(tmp_path):
     store = Store(
         database=Database(open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), world), policies={}, worker="w"
     )
-    yield Copy(store, list(read_checkpoints(mooring.file)), read_records(journal), connection)
+    yield Copy(store, list(read_checkpoints(targets.file)), read_records(journal), connection)
     connection.close()
     await store.database.close()
 
@@ -339,21 +339,21 @@ async def test_an_anchor_is_written_when_the_head_has_moved(open_desk, tmp_path)
     audit, log = AuditLog(desk.store), tmp_path / "log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(log))
-        mooring = CheckpointTargets(file=tmp_path / "elsewhere" / "anchors.log", syslog_socket=log)
-        await write_checkpoint(audit, mooring)
-        await write_checkpoint(audit, mooring)
+        targets = CheckpointTargets(file=tmp_path / "elsewhere" / "anchors.log", syslog_socket=log)
+        await write_checkpoint(audit, targets)
+        await write_checkpoint(audit, targets)
         await OperatorActions(desk.store).resume("all", named_person("王"))
-        await write_checkpoint(audit, mooring)
+        await write_checkpoint(audit, targets)
         listener.settimeout(5)
         heard = [listener.recv(4096).decode() for _ in range(2)]
-    lines = list(read_checkpoints(mooring.file))
+    lines = list(read_checkpoints(targets.file))
     assert [line.sequence for line in lines] == [lines[1].sequence - 1, lines[1].sequence]
     assert lines[1].hash == (await audit.read_checkpoint()).hash
     assert heard[1].startswith("<85>publisher: audit anchor ")
     logged = tmp_path / "messages"
     logged.write_text("".join(f"Nov 26 04:00:00 host1 {line[len('<85>') :]}\n" for line in heard), encoding="utf-8")
     assert list(read_checkpoints(logged)) == lines
-    assert "://" not in mooring.file.read_text()
+    assert "://" not in targets.file.read_text()
     assert (await audit.verify(lines)).last_confirmed == lines[1].sequence
 
 
@@ -415,13 +415,13 @@ async def test_no_anchor_goes_out_unsigned_while_the_key_is_not_to_be_had(open_d
     """It is reported until the key is there; nothing is written meanwhile: an unsigned line would look forged."""
     desk = await open_worked(open_desk)
     vault = Vault(folder=tmp_path, environment={})
-    mooring = CheckpointTargets(file=tmp_path / "anchors.log", load_key=partial(load_audit_key, vault))
+    targets = CheckpointTargets(file=tmp_path / "anchors.log", load_key=partial(load_audit_key, vault))
     vault.write("audit-key", {"private": "no key"})
-    await write_checkpoint(AuditLog(desk.store), mooring)
-    assert (await alerts(desk), mooring.file.exists()) == (["audit_checkpoint_failed"], False)
+    await write_checkpoint(AuditLog(desk.store), targets)
+    assert (await alerts(desk), targets.file.exists()) == (["audit_checkpoint_failed"], False)
     vault.remove("audit-key")
-    await write_checkpoint(AuditLog(desk.store), mooring)
-    [line] = read_checkpoints(mooring.file)
+    await write_checkpoint(AuditLog(desk.store), targets)
+    [line] = read_checkpoints(targets.file)
     assert await alerts(desk) == []
     assert is_signed_by(checkpoint_signing_text(line), line.signature, [load_audit_key(vault).public])
     other = load_audit_key(Vault(folder=tmp_path / "other", environment={}))
@@ -430,11 +430,11 @@ async def test_no_anchor_goes_out_unsigned_while_the_key_is_not_to_be_had(open_d
 
 async def test_the_daemon_itself_notices_an_audit_that_its_anchor_contradicts(copy, tmp_path):
     """Nobody has to ask: the next anchor reports that the last one is not in the audit any more."""
-    mooring = CheckpointTargets(file=tmp_path / "anchors.log")
-    await write_checkpoint(AuditLog(copy.store), mooring)
+    targets = CheckpointTargets(file=tmp_path / "anchors.log")
+    await write_checkpoint(AuditLog(copy.store), targets)
     assert [alert.code for alert in await Queries(copy.store).alerts()].count("audit_broken") == 0
     copy.cut(copy.anchors[-1].sequence - 2)
-    await write_checkpoint(AuditLog(copy.store), mooring)
+    await write_checkpoint(AuditLog(copy.store), targets)
     assert [alert.code for alert in await Queries(copy.store).alerts()].count("audit_broken") == 1
 
 
@@ -442,15 +442,15 @@ async def test_a_head_that_the_system_log_did_not_take_is_told_until_it_does(ope
     """The file has it already; the alert stands, and the same head is sent again, until the system log listens."""
     desk = await open_worked(open_desk)
     audit, log = AuditLog(desk.store), tmp_path / "log"
-    mooring = CheckpointTargets(file=tmp_path / "anchors.log", syslog_socket=log)
+    targets = CheckpointTargets(file=tmp_path / "anchors.log", syslog_socket=log)
     for _ in range(2):
-        await write_checkpoint(audit, mooring)
+        await write_checkpoint(audit, targets)
         assert "audit_checkpoint_failed" in await alerts(desk)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(log))
         listener.settimeout(5)
-        await write_checkpoint(audit, mooring)
+        await write_checkpoint(audit, targets)
         heard = listener.recv(4096).decode()
     assert (await audit.read_checkpoint()).hash in heard
     assert "audit_checkpoint_failed" not in await alerts(desk)
-    assert len(list(read_checkpoints(mooring.file))) == 1
+    assert len(list(read_checkpoints(targets.file))) == 1

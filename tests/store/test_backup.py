@@ -51,7 +51,7 @@ class Place:
 
     def __init__(self, folder):
         self.file, self.journal = folder / "publisher.db", folder / "intents.jsonl"
-        self.backup, self.mooring = folder / "backup.db", CheckpointTargets(file=folder / "anchors.log")
+        self.backup, self.targets = folder / "backup.db", CheckpointTargets(file=folder / "anchors.log")
         self.world = FakeRuntime()
         self.fake = FakeAdapter(now=self.world.now)
         self.store = None
@@ -97,7 +97,7 @@ class Place:
 
     async def put_back(self, source, *, is_incomplete_fine=False):
         """Restore as the command does."""
-        cut = last_checkpoint(self.mooring.file)
+        cut = last_checkpoint(self.targets.file)
         incoming, label = stage_copy(source, self.file, "drill", cut.chain if cut else None)
         anchors = checkpoints_to_compare([cut] if cut else [], self.file)
         url = f"sqlite:///{incoming}"
@@ -435,13 +435,13 @@ async def test_an_announced_restore_is_told_from_a_silent_cut(place):
     await place.enqueue_posts("p")
     place.copy()
     await OperatorActions(place.store).pause("all", LI, "cut off")
-    await write_checkpoint(AuditLog(place.store), place.mooring)
+    await write_checkpoint(AuditLog(place.store), place.targets)
     await place.close()
     shutil.copy(place.backup, place.file.with_name("silent.db"))
     await place.put_back(place.backup)
     await place.open()
-    await write_checkpoint(AuditLog(place.store), place.mooring)
-    anchors = list(read_checkpoints(place.mooring.file))
+    await write_checkpoint(AuditLog(place.store), place.targets)
+    anchors = list(read_checkpoints(place.targets.file))
     found = await AuditLog(place.store).verify(anchors, read_records(place.journal))
     assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
     assert [item.code for item in await place.queries.alerts()].count("audit_broken") == 1
