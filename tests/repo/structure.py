@@ -152,7 +152,8 @@ def banned_words() -> Iterator[str]:
     """Find banned words in product, docs and scripts. Those who read only the tests still meet some."""
     for pattern in _TEXT_FILES:
         for path in sorted(ROOT.rglob(pattern)):
-            if path.relative_to(ROOT).parts[0] in {".venv", "tests"} or "__pycache__" in path.parts:
+            top = path.relative_to(ROOT).parts[0]
+            if top == "tests" or top.startswith(".") or "__pycache__" in path.parts:  # no environment, no cache
                 continue
             for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
                 yield from (f"{relative(path)}:{number}: {found[0]}" for found in _BANNED.finditer(line))
