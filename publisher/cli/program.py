@@ -46,7 +46,7 @@ COMMANDS = {
 def build_program() -> LocalizedGroup:
     def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 # click's own
         if value:
-            echo(version("publisher"))
+            echo(version("agency-publisher"))
             ctx.exit()
 
     version_option = click.Option(

@@ -31,7 +31,7 @@ def test_every_package_that_is_needed_is_pinned(file, extras):
     """Whatever publisher and its packages require, extras included, is pinned in a version that satisfies it."""
     pins = {canonicalize_name(name): pin for name, pin in PIN.findall((ROOT / file).read_text("utf-8"))}
     met: dict[tuple[str, frozenset[str]], list[Requirement]] = {}
-    needed("publisher", frozenset(extras), met)
+    needed("agency-publisher", frozenset(extras), met)
     wanted = [one for requirements in met.values() for one in requirements]
     assert {canonicalize_name(one.name) for one in wanted} - pins.keys() == set()
     assert [str(one) for one in wanted if pins[canonicalize_name(one.name)] not in one.specifier] == []
