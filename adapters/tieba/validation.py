@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from publisher.domain.account import Account
+from publisher.domain.account import Account, Mode
 from publisher.domain.errors import Problem
 from publisher.domain.rendered import RenderedPost
 
@@ -26,7 +26,7 @@ def find_problems(rendered: RenderedPost, account: Account) -> Sequence[Problem]
         report("tieba_no_forum_set", account=account.id)
     if "forum_id" in account.options and get_configured_forum_id(account) is None:
         report("tieba_forum_id", value=account.options["forum_id"])
-    if not account.has_accepted_risk:
+    if not account.has_accepted_risk and account.mode is not Mode.ASSISTED:
         report("tieba_risk_not_accepted", account=account.id)
 
     shortest, longest = CAPABILITIES.title_limits

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from adapters.weibo.api import MAX_LEAD_LENGTH, MAX_TITLE_LENGTH, is_article, render_lead
-from publisher.domain.account import Account
+from publisher.domain.account import Account, Mode
 from publisher.domain.errors import Problem, Severity
 from publisher.domain.rendered import RenderedPost
 
@@ -26,6 +26,7 @@ def find_problems(rendered: RenderedPost, account: Account) -> Sequence[Problem]
         problems.append(Problem(code=code, severity=severity, facts=facts))
 
     capabilities, is_strict = get_capabilities(account), get_profile(account).is_strict
+    is_by_api = account.mode is not Mode.ASSISTED  # a person may post with any link, or without one
     length = capabilities.count_text(rendered.text)
     if length > capabilities.text_limit:
         report("weibo_text_too_long", length=str(length), limit=str(capabilities.text_limit))
@@ -40,9 +41,9 @@ def find_problems(rendered: RenderedPost, account: Account) -> Sequence[Problem]
         if is_strict and account.link_template and _get_host(link) != _get_host(account.link_template):
             report("weibo_link_elsewhere", link=link, host=_get_host(account.link_template))
         after = rendered.text.split(link, 1)[1][:1]
-        if after and not after.isspace():
+        if after and not after.isspace() and is_by_api:
             report("weibo_link_not_apart", link=link, next=after)
-    elif is_strict:
+    elif is_strict and is_by_api:
         report("weibo_no_link_template", link=link)
 
     as_article = is_article(account, rendered)

@@ -6,7 +6,6 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from adapters import BUILT_IN_ADAPTERS
-from adapters.manual import ManualPostingValidator
 from publisher.config import Environment, LimitSettings, Settings, apply_overrides
 from publisher.contract import Adapter, AdapterContext, AdapterFactory, HttpRequest, HttpResponse, Token
 from publisher.domain.account import Account, AccountId, Mode, Platform
@@ -63,9 +62,7 @@ def build_policies_and_adapters(
     adapters: dict[AccountId, Adapter] = {}
     for key, account in settings.accounts.items():
         factory = factories[account.platform]
-        adapter = factory.create(account, _OFFLINE_CONTEXT)
-        is_manual = account.mode is Mode.ASSISTED
-        adapters[key] = ManualPostingValidator(inner=adapter, now=_no_clock) if is_manual else adapter
+        adapters[key] = adapter = factory.create(account, _OFFLINE_CONTEXT)
         limits = settings.limits.get(account.platform, LimitSettings())
         rate_limit, timing = apply_overrides(factory.defaults.rate_limit, factory.defaults.timing, limits)
         policies[key] = AccountPolicy(

@@ -8,7 +8,6 @@ from datetime import timedelta
 from functools import partial
 
 from adapters._http import LoginHttp, get_host, preload
-from adapters.manual import ManualPostingAdapter, enable_manual_posting
 from publisher.app.adapters import find_unsafe_timings, load_factories
 from publisher.app.offline import OfflineApp, build_offline_app
 from publisher.app.open_store import AccessMode, open_store_with_policies
@@ -145,7 +144,7 @@ def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId,
                 now=runtime.now,
                 failpoint=runtime.hit_failpoint,
             )
-        adapters[account.id] = enable_manual_posting(factory.create(account, contexts[account.login]), runtime.now)
+        adapters[account.id] = factory.create(account, contexts[account.login])
     return adapters
 
 
@@ -217,5 +216,4 @@ def find_unreadable_secrets(
 def find_previewer(application: Application, account: AccountId) -> PostPreviewer | None:
     """Return the account's adapter if it can send previews, else None."""
     adapter = application.adapters[account]
-    own = adapter.inner if isinstance(adapter, ManualPostingAdapter) else adapter
-    return own if isinstance(own, PostPreviewer) else None
+    return adapter if isinstance(adapter, PostPreviewer) else None

@@ -8,7 +8,7 @@ from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
 from publisher.domain.delivery import Delivery
 from publisher.domain.results import RateLimited, ReadbackResult, Ticket, Unknown, result_code
-from publisher.engine.adapter_call import call_adapter
+from publisher.engine.adapter_call import call_adapter, find_post
 from publisher.runtime.logs import log
 from publisher.store.deliveries.outbox import PendingReadback
 from publisher.store.monitor.login_health import LoginHealthStore
@@ -38,7 +38,7 @@ async def _monitor_account(account: AccountId, monitoring: Monitoring, adapter: 
         for missing in await monitoring.compare_list(account, observed):
             if missing.request is not None:
                 checked_at = store.runtime.now()
-                result = await call_adapter(adapter.find_post(missing.request), timeout)
+                result = await call_adapter(find_post(adapter, missing.request), timeout)
                 await _record_missing(missing, result, checked_at, monitoring)
     await _read_metrics(await monitoring.deliveries_to_measure(account), monitoring, adapter)
 

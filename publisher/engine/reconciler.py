@@ -8,7 +8,7 @@ from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.events import RECONCILER
 from publisher.domain.rendered import DeliveryId
 from publisher.domain.results import ReadbackResult, Unknown, result_code
-from publisher.engine.adapter_call import call_adapter
+from publisher.engine.adapter_call import call_adapter, find_post
 from publisher.engine.concurrency import run_bounded
 from publisher.runtime.logs import log
 from publisher.store.deliveries.outbox import Outbox, PendingReadback
@@ -66,4 +66,4 @@ async def read_back(unknown: PendingReadback, adapter: Adapter) -> ReadbackResul
     delivery = unknown.delivery
     if delivery.ticket is not None and delivery.state is State.SUBMITTED and parse_manual_task(delivery.ticket) is None:
         return await adapter.check_ticket(delivery.ticket)
-    return await adapter.find_post(unknown.request) if unknown.request else Unknown(reason="nothing_sent")
+    return await find_post(adapter, unknown.request) if unknown.request else Unknown(reason="nothing_sent")

@@ -7,7 +7,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.events import RETRACTOR
 from publisher.domain.results import Deleted, DeletionResult, ReadbackResult, Rejected, Unknown, result_code
-from publisher.engine.adapter_call import call_adapter
+from publisher.engine.adapter_call import call_adapter, find_post
 from publisher.engine.concurrency import gather_logged
 from publisher.runtime.logs import log
 from publisher.store.deliveries.outbox import Outbox, PendingReadback
@@ -48,7 +48,7 @@ async def delete_or_find_post(unknown: PendingReadback, adapter: Adapter) -> Rea
     if unknown.delivery.ticket is not None and parse_manual_task(unknown.delivery.ticket) is None:
         found = await adapter.check_ticket(unknown.delivery.ticket)
     elif unknown.request is not None:
-        found = await adapter.find_post(unknown.request)
+        found = await find_post(adapter, unknown.request)
     else:  # no call was ever made: only a person's confirmation can say that it is published
         return Unknown(reason="manually_confirmed", is_beyond_list=True) if receipt else Deleted()
     return Deleted() if isinstance(found, Rejected) and receipt else found

@@ -1,13 +1,13 @@
-"""Send due deliveries: claim, record the intent, make one call, record the outcome."""
+"""Send due deliveries: claim, record the intent, make one call or assign a manual task, record the outcome."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import Lease
+from publisher.domain.delivery import MANUAL_CHECK_INTERVAL, Lease, ManualTask
 from publisher.domain.rendered import SendRequest
-from publisher.domain.results import result_code
+from publisher.domain.results import Outcome, Submitted, result_code
 from publisher.engine.adapter_call import call_adapter
 from publisher.engine.concurrency import run_bounded
 from publisher.runtime.logs import log
@@ -49,8 +49,13 @@ async def send_delivery(
         case Declined(guard=guard):
             log.info("attempt_declined", delivery=lease.delivery, account=lease.account, guard=guard)
         case SendRequest() as request:
-            timeout = store.timing(lease.account).lease_timeout
-            outcome = await call_adapter(adapters[lease.account].publish(request), timeout)
+            if request.is_manual:  # a person posts it: no call is made
+                now = store.runtime.now()
+                ticket = ManualTask(assigned_at=now).ticket
+                outcome: Outcome = Submitted(ticket=ticket, check_again_at=now + MANUAL_CHECK_INTERVAL)
+            else:
+                timeout = store.timing(lease.account).lease_timeout
+                outcome = await call_adapter(adapters[lease.account].publish(request), timeout)
             after = await outbox.record_outcome(lease, outcome)
             log.info(
                 "attempt_finished",

@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from adapters._http import LoginHttp
-from adapters.manual import enable_manual_posting
 from adapters.tieba import TIEBA
 from adapters.wechat import WECHAT
 from adapters.weibo import WEIBO
@@ -52,7 +51,7 @@ async def test_its_reply_is_dated_by_the_platforms_own_clock(bench, platform, sh
     )
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
         await control.post("/_sim/clock", json={"shift": shift})
-        await enable_manual_posting(adapter, world.now).fetch_time()
+        await adapter.fetch_time()
         assert (await control.get("/_sim/log")).json() == []
     assert world.is_clock_confirmed() is (shift == 0)
     assert (world.server_clock_offset is None) is (shift == 0)

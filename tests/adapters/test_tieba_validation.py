@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.tieba import TIEBA
+from publisher.domain.account import Mode
 from publisher.i18n import load_catalogue
 from tests.adapters.fakes_tieba import TEXT, TITLE, account, desk_for
 
@@ -40,6 +41,8 @@ async def test_check_names_what_tieba_refuses_f76(tieba, parcel, picture):
     owing = TIEBA.create(account(has_accepted_risk=False, forum=None, options={"forum_id": "天气"}), None)
     owed = {"tieba_risk_not_accepted", "tieba_no_forum_set", "tieba_forum_id"}
     assert {problem.code for problem in owing.validate(good)} == owed
+    by_hand = TIEBA.create(account(has_accepted_risk=False, mode=Mode.ASSISTED), None)
+    assert by_hand.validate(good) == ()  # the risk is that of the unofficial interface
     assert owed <= set(load_catalogue())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.weibo import WEIBO
 from adapters.weibo.api import decode_created_at, encode_short_id, get_next_full_hour, make_receipt
-from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.rendered import Baseline
 from publisher.domain.results import (
     Blocked,
@@ -522,7 +522,10 @@ def codes_of(problems):
 
 
 async def test_check_names_what_weibo_refuses_f76(weibo, parcel, picture):
-    """F76: length, missing or clinging link, pictures and topic marks are found before anything is sent."""
+    """F76: length, missing or clinging link, pictures and topic marks are found before anything is sent.
+
+    A person who posts manually needs no link, and may put it anywhere.
+    """
     adapter, _ = weibo
     good = parcel.rendered
     assert adapter.validate(good) == ()
@@ -545,6 +548,10 @@ async def test_check_names_what_weibo_refuses_f76(weibo, parcel, picture):
         assert problems[0].is_error == (code != "weibo_hashtag_dropped")
         assert code in load_catalogue()
     assert codes_of(adapter.validate(replace(good, link=None))) == {"weibo_no_link_template"}
+    by_hand = WEIBO.create(account(mode=Mode.ASSISTED), None)
+    for code in ("weibo_no_link_template", "weibo_link_not_apart"):
+        assert by_hand.validate(bad[code]) == ()
+    assert codes_of(by_hand.validate(bad["weibo_text_too_long"])) == {"weibo_text_too_long"}
 
 
 async def test_two_pictures_are_never_sent_as_one(weibo, parcel_of, picture):

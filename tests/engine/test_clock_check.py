@@ -6,7 +6,6 @@ from email.utils import format_datetime
 
 import pytest
 
-from adapters.manual import enable_manual_posting
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.results import Healthy, RateLimited
 from publisher.engine.clock_check import FAST_POLL_SECONDS, SLOW_POLL_SECONDS, ClockCheck
@@ -271,9 +270,9 @@ class Dated(Telling):
 
 @pytest.mark.parametrize(("kind", "is_asked"), [(Telling, False), (Dated, True)])
 async def test_i15_whoever_rests_is_asked_only_where_that_costs_nothing(open_desk, doubting, kind, is_asked):
-    """I15: at rest a login is left alone where only a probe could ask, also behind the adapter that people post by."""
+    """I15: at rest a login is left alone where only a probe could ask."""
     own = kind(doubting, timedelta(0))
-    check, desk = await check_of(open_desk, doubting, "a", a=enable_manual_posting(own, doubting.now))
+    check, desk = await check_of(open_desk, doubting, "a", a=own)
     await write_rest(desk, "fake/a", START_TIME + 60 * SECOND)
     assert await check.confirm() is is_asked
     assert own.probes == 0

@@ -7,7 +7,6 @@ from itertools import permutations
 
 import pytest
 
-from adapters.manual import ManualPostingAdapter
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.errors import RefusedError
@@ -45,7 +44,7 @@ class Scene:
     def __init__(self, desk, world):
         self.desk, self.world = desk, world
         self.fake = FakeAdapter(now=world.now)
-        self.adapters = {A: ManualPostingAdapter(inner=self.fake, now=world.now)}
+        self.adapters = {A: self.fake}
         self.queries, self.tasks = Queries(desk.store), ManualTasks(desk.store)
         self.modes, self.orders = ModeOverrides(desk.store), OperatorActions(desk.store)
 
@@ -155,7 +154,7 @@ class Blind(FakeAdapter):
 async def test_what_cannot_be_read_waits_for_two_people(scene):
     """It stays submitted, people are alerted why, and two of them may say that it is live."""
     blind = Blind(now=scene.world.now)
-    scene.adapters = {A: ManualPostingAdapter(inner=blind, now=scene.world.now)}
+    scene.adapters = {A: blind}
     await scene.report()
     await scene.run_on(minutes=150, step=timedelta(minutes=5))
     assert ((await scene.now()).state, await scene.alerts()) == (State.SUBMITTED, {"manual_task_uncheckable"})
@@ -406,7 +405,7 @@ class Reviewing(FakeAdapter):
 async def test_what_only_the_account_sees_stays_a_task(scene):
     """A thread in review is no proof yet; once anybody sees it, it is published."""
     reviewing = Reviewing(now=scene.world.now)
-    scene.adapters = {A: ManualPostingAdapter(inner=reviewing, now=scene.world.now)}
+    scene.adapters = {A: reviewing}
     await scene.report()
     await scene.run_on(minutes=5)
     delivery = await scene.now()

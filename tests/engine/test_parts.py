@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from adapters._http import LoginHttp
-from adapters.manual import ManualPostingAdapter
 from adapters.tieba import TIEBA
 from adapters.tieba.capabilities import CAPABILITIES as TIEBA_TRAITS
 from publisher.contract import AdapterContext
@@ -144,7 +143,7 @@ async def test_f45_a_refused_floor_is_told(open_desk, world):
 async def test_floors_by_hand_are_a_task_each(open_desk, world):
     """A person is handed one part at a time, with the post to go under, and each is looked for."""
     desk, fake, _adapters = await stage(open_desk, mode=Mode.ASSISTED)
-    adapters = {A: ManualPostingAdapter(inner=fake, now=world.now)}
+    adapters = {A: fake}
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=1)
     tasks = ManualTasks(desk.store)
     for number, text in enumerate(wanted(2)):
