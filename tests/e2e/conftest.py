@@ -1,4 +1,4 @@
-"""The whole of publisher on a workspace of its own, against the simulator, both as they run in real life."""
+"""Fixtures for the whole of publisher in a workspace, against the simulator, both in separate processes or threads."""
 
 import asyncio
 import io
@@ -59,14 +59,14 @@ CITIES = {"110000": ("beijing", "北京"), "310000": ("shanghai", "上海")}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all stories as long, but for those that are part of every run."""
+    """Mark all end-to-end tests as long, except those that belong to every run."""
     for item in items:
         if item.path.parent == Path(__file__).parent and not item.get_closest_marker("smoke"):
             item.add_marker("long")
 
 
 def secret_of(platform: str, identity: str) -> dict[str, str]:
-    """Give credentials that the simulator takes for the identity's own."""
+    """Return credentials that the simulator accepts for the identity."""
     return {
         "weibo": {"app_key": "1000000000", "app_secret": "2", "access_token": identity},
         "wechat": {"app_id": identity, "app_secret": "2"},
@@ -76,7 +76,7 @@ def secret_of(platform: str, identity: str) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Simulator:
-    """A running simulator, and how to speak to its control endpoints."""
+    """A running simulator and its control endpoints."""
 
     port: int
 
@@ -103,7 +103,7 @@ class Simulator:
 
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
-    """Run a simulator on a free port, in a thread with a loop of its own."""
+    """Run a simulator on a free port, in a thread with its own event loop."""
     ready, ports = threading.Event(), []
     loop = asyncio.new_event_loop()
 
@@ -130,7 +130,7 @@ def simulator() -> Iterator[Simulator]:
 
 @dataclass(slots=True)
 class Workspace:
-    """A workspace of two cities on three platforms, and the programs that work on it."""
+    """A workspace of two cities on three platforms, and the processes that run in it."""
 
     folder: Path
     simulator: Simulator
@@ -153,21 +153,21 @@ class Workspace:
         (self.folder / "publisher.toml").write_text("".join(parts), encoding="utf-8")
 
     def write_schedule(self, text: str) -> None:
-        """Put a schedule in place at once, as an editor does."""
+        """Replace the schedule atomically, as an editor does."""
         fresh = self.folder / "schedule.toml.new"
         fresh.write_text(text, encoding="utf-8")
         fresh.replace(self.folder / "schedule.toml")
 
     def publisher(self, *arguments: str, check: int | None = 0) -> str:
-        """Run a command to its end; its exit code must be `check` unless that is None."""
+        """Run a command; its exit code must equal `check` unless that is None."""
         code, out, err = self.run(*arguments)
         assert check is None or code == check, out + err
         return out
 
     def run(self, *arguments: str, given: str = "") -> tuple[int, str, str]:
-        """Run a command to its end; give its exit code and what it said on both streams.
+        """Run a command; return its exit code, its stdout and its stderr.
 
-        It runs in this process, which takes a tenth of the time; a daemon, and what is to die, run in their own.
+        It runs in this process, which takes a tenth of the time; a daemon runs in its own, as it may be killed.
         """
         command = ["-C", str(self.folder), *arguments]
         is_apart = "run" in arguments or FAILPOINTS in self.environment
@@ -218,7 +218,7 @@ class Workspace:
 
 @pytest.fixture
 def workspace(tmp_path: Path, simulator: Simulator) -> Iterator[Workspace]:
-    """Give a workspace whose platforms are the simulator."""
+    """Yield a workspace whose platforms are the simulator."""
     made = Workspace(tmp_path / "workspace", simulator)
     made.folder.mkdir()
     made.write_settings()
@@ -230,7 +230,7 @@ def workspace(tmp_path: Path, simulator: Simulator) -> Iterator[Workspace]:
 
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
-    """Give a function that looks at a condition until it holds, and fails after so many seconds."""
+    """Return a function that polls a condition until it holds, and fails after the given seconds."""
 
     def wait(condition: Callable[[], object], seconds: float = 180) -> None:
         pause, latest = threading.Event(), time.monotonic() + seconds

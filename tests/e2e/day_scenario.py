@@ -1,4 +1,4 @@
-"""The day of 150 accounts: what staff write, what people and platforms do, and what is left in the evening."""
+"""The day of 150 accounts: what staff write, what people and platforms do, and the state in the evening."""
 
 import asyncio
 import tomllib
@@ -22,12 +22,12 @@ from publisher.domain.post import PostId
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.i18n import Messages
 from publisher.store.queries.queries import Alert
-from tests.e2e.fast_clock import Days, HurriedWorld, platforms
+from tests.e2e.fast_clock import Days, FastRuntime, platforms
 from tests.e2e.faults import Troubles, arrange, deal, give_history, post_by_hand
 
 ZONE = ZoneInfo("Asia/Shanghai")
 MORNING, END = 6.5, 32.5
-"""Hours of Beijing's day; they count on past midnight."""
+"""Hours in Beijing time, counted on past midnight."""
 POST = """
 [[post]]
 id = "{id}"
@@ -61,7 +61,7 @@ TITLES = {post[0]: post[2] for post in (*MORNING_POSTS, *NOON_POSTS)}
 
 
 @dataclass(slots=True)
-class Story:
+class Day:
     """The day, and what people and platforms do in it."""
 
     days: Days
@@ -90,33 +90,33 @@ class Story:
             answer = {"account": account.identity, "verdict": "pass"}
             await asyncio.to_thread(self.days.simulator.post, "/_sim/review", answer)
 
-    async def repair(self, name: str, reason: str) -> None:
-        """Do what the hold's words say: resume the account, and rule that what is held be sent."""
+    async def resolve_holds(self, name: str, reason: str) -> None:
+        """Follow the hold's advice: resume the account, and resolve what is held with `resend`."""
         for account in self.troubles[name]:
             await self.app.operator_actions.resume(f"account:{account.id}", named_person("王"))
             for row in await self.app.queries.deliveries(account=account.id, states=[State.HELD]):
                 await resolve_delivery(self.app.outbox, row, Resolution.RESEND, by="王", reason=reason)
 
     async def delete_some(self) -> frozenset[int]:
-        """Let each platform take down four of the live posts."""
+        """Make each platform delete four published posts."""
         found = await asyncio.to_thread(self.days.simulator.get, "/_sim/posts")
         ids = {post["url"]: post["id"] for post in found}
         others = {account.id for account in self.troubles.others}
-        live = await self.app.queries.deliveries(PostId("refund"), states=[State.PUBLISHED])
-        decks = [[row for row in live if row.platform == name and row.account in others] for name in PLATFORMS]
+        published = await self.app.queries.deliveries(PostId("refund"), states=[State.PUBLISHED])
+        decks = [[row for row in published if row.platform == name and row.account in others] for name in PLATFORMS]
         chosen = [row for deck in decks for row in self.dice.sample(deck, 4)]
         for row in chosen:
             await asyncio.to_thread(self.days.simulator.delete, f"/_sim/posts/{ids[row.receipt.url]}")
         return frozenset(row.id for row in chosen)
 
-    async def report(self) -> frozenset[int]:
-        """Live through the day. Returns which deliveries the platforms took down."""
+    async def run(self) -> frozenset[int]:
+        """Run the whole day. Return the deliveries that the platforms deleted."""
         await self.write(*MORNING_POSTS)
         await self.until(8.5)
         await self.pass_reviews()
         await self.until(9.75)
-        await self.repair("signs_in_again", "已重新授权")
-        await self.repair("captcha_solved", "已完成验证")
+        await self.resolve_holds("signs_in_again", "已重新授权")
+        await self.resolve_holds("captcha_solved", "已完成验证")
         await self.until(10.5)
         removed = await self.delete_some()
         await self.until(12)
@@ -131,8 +131,8 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evening:
-    """All that the day has left behind."""
+class DayResult:
+    """The state at the end of the day."""
 
     troubles: Troubles
     rows: Sequence[Delivery]
@@ -143,33 +143,33 @@ class Evening:
     identities: Mapping[str, str]
     complaints: Sequence[Mapping]
 
-    def fates(self, accounts: Sequence[DemoAccount], post: str) -> set[str]:
-        """Give the states and reasons to which a post has come on some accounts."""
+    def outcomes(self, accounts: Sequence[DemoAccount], post: str) -> set[str]:
+        """Return the states and reasons of a post on the given accounts."""
         ids = {account.id for account in accounts}
         rows = [row for row in self.rows if row.account in ids and row.key.post == post]
         return {f"{row.state} {row.reason or ''}".strip() for row in rows}
 
     @property
     def made(self) -> Sequence[tuple[str, str]]:
-        """Name what publisher has created, by identity and post."""
+        """Return identity and post of everything that publisher has created."""
         ours = [post for post in self.posts if not post["extra"].get("by_hand")]
         return [(post["account"], post_in(post)) for post in ours]
 
     @property
-    def live(self) -> set[tuple[str, str]]:
-        """Name likewise what of it can be seen."""
+    def visible(self) -> set[tuple[str, str]]:
+        """Return identity and post of everything that is visible."""
         return {(post["account"], post_in(post)) for post in self.posts if post["visible"] and post_in(post)}
 
 
 def post_in(post: Mapping) -> str:
-    """Name the entry of the schedule that a post on a platform comes from; empty for one made by hand."""
-    words = post["title"] or post["text"]  # a follow-up names its original further down
+    """Return the schedule entry behind a post on a platform; empty for a post by hand."""
+    words = post["title"] or post["text"]  # a follow-up quotes its original's title further down
     found = {name: words.index(title) for name, title in TITLES.items() if title in words}
     return min(found, key=found.get, default="")
 
 
-def found(folder: Path, drill: DemoWorkspace, troubles: Troubles) -> None:
-    """Make a drill's workspace with every platform's own limits and waits."""
+def create_workspace(folder: Path, drill: DemoWorkspace, troubles: Troubles) -> None:
+    """Create a drill workspace with the platforms' own limits and waiting times."""
     files = {**new_workspace_files(), **demo_files(drill)}
     settings = tomllib.loads(files["publisher.toml"].decode())
     del settings["limits"]
@@ -184,13 +184,13 @@ def found(folder: Path, drill: DemoWorkspace, troubles: Troubles) -> None:
         (folder / name).write_bytes(content)
 
 
-async def live(folder: Path, seed: int) -> Evening:
-    """Let the day pass, and gather what it has left."""
-    dice, world = Random(seed), HurriedWorld()  # noqa: S311 # repeatable on purpose
+async def run_day(folder: Path, seed: int) -> DayResult:
+    """Run the day in a workspace, and collect the state at its end."""
+    dice, world = Random(seed), FastRuntime()  # noqa: S311 # repeatable on purpose
     with platforms() as simulator:
         drill = DemoWorkspace(regions=read_regions()[:50], simulator_url=simulator.url)
         troubles = deal(drill.accounts, dice)
-        found(folder, drill, troubles)
+        create_workspace(folder, drill, troubles)
         give_history(simulator, drill.accounts)
         midnight = datetime.combine(world.now().astimezone(ZONE).date() + timedelta(days=1), time(), ZONE)
         world.shift = midnight + timedelta(hours=MORNING) - world.now()
@@ -200,10 +200,10 @@ async def live(folder: Path, seed: int) -> Evening:
         settings = await load_settings(folder)
         async with open_application(settings, world, can_send=True) as app:
             daemon = Daemon(app, folder / "schedule.toml", Messages(settings.lang), world.now())
-            story = Story(Days(daemon, world, simulator), folder, midnight, troubles, dice)
+            day = Day(Days(daemon, world, simulator), folder, midnight, troubles, dice)
             with capture_logs() as entries:
-                removed = await story.report()
-            return Evening(
+                removed = await day.run()
+            return DayResult(
                 troubles=troubles,
                 rows=await app.queries.deliveries(),
                 alerts=await app.queries.alerts(),

@@ -1,4 +1,4 @@
-"""A proxy before the simulator that may repeat, in what it answers, all that it was sent; and a search for secrets."""
+"""A proxy before the simulator that can repeat each request in its answer; and a search for secrets."""
 
 import base64
 import contextlib
@@ -12,20 +12,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, quote_plus
 
 CODES = {"weibo": 10004, "wechat": 40164, "tieba": 4010}
-"""Refusals with which the platform's own words are kept."""
+"""Error codes whose platform message is kept."""
 WORDS = {"weibo": ("error_code", "error"), "wechat": ("errcode", "errmsg"), "tieba": ("error_code", "error_msg")}
 SHORT_LIVED = ("access_token", "tbs")
 
 
 @dataclass(slots=True)
 class Proxy:
-    """What stands between publisher and the platforms; `answers` is forward, page, words or nothing."""
+    """A proxy between publisher and the platforms; `answers` is forward, page, words or nothing."""
 
     simulator: int
     answers: str = "forward"
     server: ThreadingHTTPServer | None = None
     seen: set[str] = field(default_factory=set)
-    """Short-lived secrets that the platforms have given out."""
+    """Short-lived secrets that the platforms have issued."""
     answered: list[str] = field(default_factory=list)
     """How each request was answered."""
     released: threading.Event = field(default_factory=threading.Event)
@@ -42,7 +42,7 @@ def platform_of(path: str) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request as its server's proxy says."""
+    """Answers one request as its server's proxy is configured."""
 
     @property
     def proxy(self) -> Proxy:
@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_GET  # noqa: N815 # the name that the server asks for
 
     def _echo(self, body: bytes) -> str:
-        """Repeat the request, what is most secret first: the words of a refusal are kept only in part."""
+        """Repeat the request, the most secret part first: only the beginning of a platform's message is kept."""
         reported = {name: value for name, value in self.headers.items() if name in {"authorization", "cookie"}}
         return f"{self.path[-150:]} {reported} {body.decode('utf-8', 'replace')[-300:]} {self.headers} {self.path}"
 
@@ -111,7 +111,7 @@ def proxy_to(port: int) -> Iterator[Proxy]:
 
 
 def forms_of(secret: str) -> set[bytes]:
-    """Spell a secret, and its first half, in all the ways in which it might be seen."""
+    """Return a secret and its first half in every encoding in which they might appear."""
     found: set[bytes] = set()
     for part in (secret, secret[: max(12, len(secret) // 2)]):
         raw = part.encode()
@@ -119,13 +119,13 @@ def forms_of(secret: str) -> set[bytes]:
         found |= {raw.hex().encode(), raw.hex().upper().encode(), json.dumps(part)[1:-1].encode()}
         found |= {part.encode("utf-16-le"), raw[::-1]}
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            # somewhere inside a longer text: the letters that do not hang on what stands around it
+            # inside a longer base64 text: the letters that do not depend on the bytes around it
             found |= {encode(b"x" * shift + raw)[4 if shift else 0 : (shift + len(raw)) // 3 * 4] for shift in range(3)}
     return found
 
 
 def leaks(places: Mapping[str, bytes], secrets: Mapping[str, str]) -> list[str]:
-    """Name each place in which any form of a secret stands, and whose it is."""
+    """Return each place that contains any form of a secret, with the secret's owner."""
     forms = {name: forms_of(secret) for name, secret in secrets.items()}
     return [
         f"{name} in {place}: {content[max(0, content.index(form) - 80) : content.index(form)]!r}"

@@ -1,4 +1,4 @@
-"""A world whose clock is put forward, and a daemon's beats in it, in step with the platforms' own clock."""
+"""A runtime whose clock is moved forward, and a daemon whose jobs run in step with it and with the platforms' clock."""
 
 import asyncio
 import os
@@ -21,13 +21,13 @@ from publisher.runtime.clock import Runtime
 from tests.e2e.conftest import Simulator
 
 LEAST, MOST = timedelta(seconds=20), timedelta(minutes=10)
-"""How far the clock is put forward at once: hardly past what is due, and far where nothing is."""
+"""Smallest and largest step of the clock: hardly past what is due, and far where nothing is."""
 AT_ONCE = 50
 
 
 @dataclass(slots=True)
-class HurriedWorld(Runtime):
-    """The real clock, put forward whenever reported to."""
+class FastRuntime(Runtime):
+    """The real clock plus a shift."""
 
     shift: timedelta = field(default=timedelta(0))
 
@@ -53,22 +53,22 @@ def platforms() -> Iterator[Simulator]:
 
 @dataclass(slots=True)
 class Days:
-    """A daemon that is beaten by hand, in a world and on platforms whose clocks are put forward together."""
+    """A daemon whose jobs are run by hand, with its clock and the platforms' clock moved together."""
 
     daemon: Daemon
-    world: HurriedWorld
+    world: FastRuntime
     simulator: Simulator
 
     async def live_until(self, instant: datetime) -> None:
-        """Let time pass up to an instant, with the daemon's beats wherever something is due."""
+        """Run the daemon's jobs wherever something is due, up to an instant."""
         while (now := self.world.now()) < instant:
-            await self.beat()
-            wanted = max(await self._next_need(), now + LEAST)
-            await self._put_forward(min(wanted, now + MOST, instant) - self.world.now())
-        await self.beat()
+            await self.run_jobs()
+            wanted = max(await self._next_due_at(), now + LEAST)
+            await self._advance(min(wanted, now + MOST, instant) - self.world.now())
+        await self.run_jobs()
 
-    async def beat(self) -> None:
-        """Do all that the daemon does at its beats, until none of it finds more to do."""
+    async def run_jobs(self) -> None:
+        """Run all jobs of the daemon until none of them finds more to do."""
         app = self.daemon.application
         await run_maintenance(app.maintenance)
         await send_due(app.outbox, app.adapters, AT_ONCE, self.daemon.stop_requested)
@@ -81,8 +81,8 @@ class Days:
             while await verb(store, app.adapters, AT_ONCE) == AT_ONCE:
                 pass
 
-    async def _next_need(self) -> datetime:
-        """Give the next instant at which a delivery, or a login that rests, wants something."""
+    async def _next_due_at(self) -> datetime:
+        """Return the next instant at which a delivery or a login in cooldown is due."""
         app = self.daemon.application
         found = await app.queries.deliveries(states=sorted(OPEN_STATES - {State.HELD}))
         needs = [item.next_action_at for item in found if item.next_action_at is not None]
@@ -90,7 +90,7 @@ class Days:
         needs += filter(None, [await app.outbox.next_due_at()])
         return min(needs, default=self.world.now() + MOST)
 
-    async def _put_forward(self, by: timedelta) -> None:
+    async def _advance(self, by: timedelta) -> None:
         if by > timedelta(0):
             self.world.shift += by
             await asyncio.to_thread(self.simulator.post, "/_sim/clock", {"shift": by.total_seconds()})

@@ -1,4 +1,4 @@
-"""What goes wrong on a day, for whom, and how the platforms are alerted to it."""
+"""The faults of a day: what goes wrong, for which accounts, and how the simulator is configured for it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,12 +44,12 @@ HANDS = {
     "thread_refused": ("tieba", 2),
     "shared": ("tieba", 2),
 }
-"""Each trouble's platform, and how many of its accounts it hits; what an account alone posts, or people too, is one."""
+"""Each fault's platform and number of accounts; people post on `shared` accounts too, on `exclusive` ones never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Troubles:
-    """Which accounts are hit by what, one trouble each, and those that only lose replies now and then."""
+    """The accounts of each fault, one fault each, and the others, which only lose replies now and then."""
 
     by_name: Mapping[str, Sequence[DemoAccount]]
     others: Sequence[DemoAccount]
@@ -59,7 +59,7 @@ class Troubles:
 
 
 def deal(accounts: Sequence[DemoAccount], dice: Random) -> Troubles:
-    """Deal the troubles out."""
+    """Assign the faults to accounts."""
     decks = {name: [item for item in accounts if item.platform == name] for name in PLATFORMS}
     for deck in decks.values():
         dice.shuffle(deck)
@@ -68,7 +68,7 @@ def deal(accounts: Sequence[DemoAccount], dice: Random) -> Troubles:
 
 
 def arrange(simulator: Simulator, troubles: Troubles) -> None:
-    """Report the platforms; of the others' creating calls one reply in twenty is lost."""
+    """Configure the simulator: the faults, and for the other accounts one lost reply in twenty creating calls."""
 
     def fault(name: str, endpoint: str, kind: str, nth: object = "every", **facts: object) -> None:
         for account in troubles[name]:
@@ -102,7 +102,7 @@ def arrange(simulator: Simulator, troubles: Troubles) -> None:
 
 
 def give_history(simulator: Simulator, accounts: Sequence[DemoAccount]) -> None:
-    """Let each account have an older post, so that its list can prove something."""
+    """Give each account an older post, so that its list can prove absence."""
     simulator.post("/_sim/clock", {"shift": -7200})
     for account in accounts:
         post_by_hand(simulator, account, "欢迎关注本账号")
@@ -110,6 +110,6 @@ def give_history(simulator: Simulator, accounts: Sequence[DemoAccount]) -> None:
 
 
 def post_by_hand(simulator: Simulator, account: DemoAccount, words: str) -> None:
-    """Post as a person does, with the platform's own page."""
+    """Post as a person does, through the platform's own page."""
     place = {"platform": account.platform, "account": account.identity, "forum": account.region.forum}
     simulator.post("/_sim/posts", {**place, "text": f"{words}。", "title": words})

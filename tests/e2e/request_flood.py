@@ -1,7 +1,7 @@
-"""Clients that hold connections to an address: most send nothing, some drip. When closed they connect again at once.
+"""Clients that hold connections to an address: most send nothing, some send slowly. When closed they reconnect at once.
 
-A program of its own, `request_flood.py PORT SILENT DRIPPING SECONDS`, so that it takes no time from the test. It
-writes a line when all have connected once, and at the end what it saw, as JSON.
+Run as `request_flood.py PORT SILENT DRIPPING SECONDS`, a process of its own, so that it takes no time from the test. It
+writes a line when all have connected once, and at the end its figures as JSON.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ HEAD = b"POST /callback/wechat/beijing-wechat HTTP/1.1\r\nHost: a\r\nX: "
 
 
 class Flood:
-    """What all the external posts share."""
+    """State shared by all clients."""
 
     def __init__(self, port: int, clients: int) -> None:
         self.port = port

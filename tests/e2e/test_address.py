@@ -1,4 +1,4 @@
-"""A server that is not on WeChat's list of addresses: everybody is alerted which address to add, and where."""
+"""This server is not on WeChat's IP allowlist: people are alerted which address to add, and where."""
 
 from zoneinfo import ZoneInfo
 
@@ -39,7 +39,7 @@ def test_f50_the_address_to_add_is_named_everywhere(workspace, simulator):
         ("", None),
     ],
 )
-def test_the_address_is_read_out_of_the_platforms_words(said, address):
-    """The first address counts; where none is named, the words say so without a hole in them."""
+def test_the_address_is_read_from_the_platforms_message(said, address):
+    """The first address in the platform's message counts; without one, the advice reads well without an address."""
     remedy = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("Asia/Shanghai")).remedy("wechat_40164", said)
     assert f"加入 {address or '本机的出口地址'}" in remedy

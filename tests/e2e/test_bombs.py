@@ -1,4 +1,4 @@
-"""Files that only serve to stop a daemon, in the hands of one that has warnings to send."""
+"""Hostile files in the workspace of a daemon that has warnings to send."""
 
 import json
 from datetime import datetime
@@ -12,9 +12,9 @@ from tests.unit.rendering.test_render_process import BOMBS
 
 PAGE = "{{ marker }} {{ region.tip_line }}\n"
 SECONDS = range(15, 60, 5)
-"""When warnings fall due, while the daemon works on all that it cannot use."""
+"""Seconds at which warnings fall due, while the daemon works on the hostile files."""
 LATEST = 5.0
-"""Seconds after its instant by which one must have left; two slow cores render, send and play the platforms besides."""
+"""Seconds after its instant by which a warning must be sent; two slow cores render, send and run the simulator."""
 
 
 def with_template(name, template):
@@ -22,9 +22,9 @@ def with_template(name, template):
 
 
 def test_f74_a_daemon_goes_on_sending_whatever_it_is_given(workspace, simulator, wait_until):
-    """F74, I20: templates that reach out or never end, elements without end, a picture of 77,000 scans, all at once.
+    """F74, I20: templates that reach out or never end, endless elements, a picture of 77,000 scans, all at once.
 
-    Each is reported with its file and line, and what is filed leaves in time meanwhile.
+    Each is reported with its file and line, and posts that are already filed are sent in time.
     """
     pages = {f"escape-{number}": text for number, text in enumerate(ESCAPES)}
     pages |= {name.replace(" ", "-"): text for name, text in BOMBS.items()}

@@ -18,7 +18,7 @@ SILENT = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgrou
 
 @pytest.fixture
 def page():
-    """Give a page of a headless browser; skipped loudly where there is none."""
+    """Yield a page of a headless browser; skip with a clear message where there is none."""
     if BROWSER is None or not Path(BROWSER).exists():
         pytest.skip("NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none")
     with sync_playwright() as playwright:

@@ -1,4 +1,4 @@
-"""WeChat reports a publication's end, and the daemon looks at once: real processes, real sockets, both modes."""
+"""WeChat reports the end of a publish job, and the daemon reads it at once: real sockets, both modes."""
 
 import contextlib
 import hashlib
@@ -44,19 +44,19 @@ MODES = {"beijing-wechat": "plain", "shanghai-wechat": "aes"}
 PATIENCE = 5
 """Seconds that WeChat waits for an answer."""
 TRIES = 3
-"""So often WeChat sends a message that is not answered."""
+"""How often WeChat sends a message that is not answered."""
 FLOOD_SECONDS = 60
 SOFT_LIMIT = 1024
-"""Descriptors that systemd gives a service unless it is reported otherwise; here with no way to raise them."""
+"""Descriptors that systemd gives a service by default; the test does not allow raising them."""
 LATEST = 5
-"""Seconds after its instant by which a post must have left, whatever calls us."""
+"""Seconds after its instant by which a post must be sent, whatever connects to us."""
 FIRST_POLL = 12
 """Seconds to the first status read that no message triggers."""
 
 
 @pytest.fixture
-def ear(workspace):
-    """Let the workspace listen on a free port, with a token for both accounts and a key for one."""
+def listener(workspace):
+    """Configure the workspace to listen on a free port, with a token for both accounts and a key for one."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -73,7 +73,7 @@ def ear(workspace):
 
 
 def listens(address):
-    """Whether the address answers; it knows no one of this name."""
+    """Return True if the address answers 403 to an unknown account."""
     try:
         urllib.request.urlopen(f"{address}/nobody", timeout=5)  # noqa: S310 # loopback
     except urllib.error.HTTPError as error:
@@ -92,13 +92,13 @@ def asked(simulator):
 
 
 @pytest.mark.parametrize("extra", ["", "urgent = true"], ids=["publication", "mass send"])
-def test_the_end_of_a_job_is_read_at_once(workspace, simulator, ear, wait_until, extra):
-    """What ends is read right after the message about it, plain or sealed, and not at the next poll."""
+def test_the_end_of_a_job_is_read_at_once(workspace, simulator, listener, wait_until, extra):
+    """The outcome is read right after the message about it, plain or encrypted, and not at the next poll."""
     simulator.post("/_sim/settings", {"wechat_review_seconds": 5})
     workspace.start()
-    wait_until(lambda: listens(ear))
+    wait_until(lambda: listens(listener))
     for account, mode in MODES.items():
-        wanted = {"account": account, "url": f"{ear}/{account}", "token": TOKEN, "mode": mode, "aes_key": AES_KEY}
+        wanted = {"account": account, "url": f"{listener}/{account}", "token": TOKEN, "mode": mode, "aes_key": AES_KEY}
         simulator.post("/_sim/callbacks", wanted)
     workspace.write_schedule(POST.format(extra=extra))
     wait_until(lambda: list(workspace.states().values()) == ["submitted"] * 2)
@@ -112,50 +112,50 @@ def test_the_end_of_a_job_is_read_at_once(workspace, simulator, ear, wait_until,
 
 
 @pytest.mark.smoke
-def test_a_forged_message_is_refused_and_asks_nothing(workspace, simulator, ear, wait_until):
+def test_a_forged_message_is_refused_and_asks_nothing(workspace, simulator, listener, wait_until):
     """Without the token nobody makes the daemon read, and the delivery waits on."""
     simulator.post("/_sim/settings", {"wechat_review_seconds": 60})
     workspace.write_schedule(POST.format(extra=""))
     workspace.start()
-    wait_until(lambda: listens(ear) and list(workspace.states().values()) == ["submitted"] * 2)
+    wait_until(lambda: listens(listener) and list(workspace.states().values()) == ["submitted"] * 2)
     before = asked(simulator)
     stamp = {"timestamp": str(int(time.time())), "nonce": "1"}
     signed = hashlib.sha1("".join(sorted(["guessed", *stamp.values()])).encode(), usedforsecurity=False).hexdigest()
     body = b"<xml><Event>PUBLISHJOBFINISH</Event><PublishEventInfo><publish_id>1</publish_id></PublishEventInfo></xml>"
     for account in MODES:
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(f"{ear}/{account}?{urlencode(stamp | {'signature': signed})}", body, timeout=5)  # noqa: S310 # loopback
+            urllib.request.urlopen(f"{listener}/{account}?{urlencode(stamp | {'signature': signed})}", body, timeout=5)  # noqa: S310 # loopback
     assert set(workspace.states().values()) == {"submitted"}
     assert asked(simulator) == before
     assert "callback_refused" in workspace.log()
 
 
-def port_of(ear):
-    return int(ear.rpartition(":")[2].partition("/")[0])
+def port_of(listener):
+    return int(listener.rpartition(":")[2].partition("/")[0])
 
 
-def report(ear, account, number):
-    """Send a signed message about a job that nobody waits for, as WeChat does; give the seconds until it was heard."""
+def report(listener, account, number):
+    """Send a signed message about an unknown job, as WeChat does; return the seconds until it was answered."""
     words, now = FINISHED.replace("2247500001", str(number)), datetime.now(UTC)
     message = {"plain": plain(words, at=now, nonce=str(number)), "aes": sealed(words, app_id=account, at=now)}
     query, body = message[MODES[account]].query, message[MODES[account]].body
     began = time.monotonic()
     with contextlib.suppress(OSError):
-        answer = urllib.request.urlopen(f"{ear}/{account}?{urlencode(query)}", body, timeout=PATIENCE)  # noqa: S310 # loopback
+        answer = urllib.request.urlopen(f"{listener}/{account}?{urlencode(query)}", body, timeout=PATIENCE)  # noqa: S310 # loopback
         seconds = time.monotonic() - began
         return seconds if answer.read() == b"success" and seconds < PATIENCE else None
     return None
 
 
-def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, ear, wait_until):
-    """F90: while sixty clients send half a request and then nothing, posts go out, and what is signed is heard."""
+def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, listener, wait_until):
+    """F90: while sixty clients send half a request and then nothing, posts are sent, signed messages answered."""
     workspace.start()
-    wait_until(lambda: listens(ear))
+    wait_until(lambda: listens(listener))
     with contextlib.ExitStack() as flood:
         for _ in range(60):
-            client = flood.enter_context(socket.create_connection(("127.0.0.1", port_of(ear)), timeout=5))
+            client = flood.enter_context(socket.create_connection(("127.0.0.1", port_of(listener)), timeout=5))
             client.sendall(b"POST /callback/wechat/beijing-wechat HTTP/1.1\r\n")
-        assert report(ear, "beijing-wechat", 1) is not None
+        assert report(listener, "beijing-wechat", 1) is not None
         workspace.write_schedule(POST.format(extra=""))
         wait_until(lambda: set(workspace.states().values()) in ({"submitted"}, {"published"}))
     assert "connections_refused" in workspace.log()
@@ -163,7 +163,7 @@ def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, ear,
 
 @contextlib.contextmanager
 def flood(port, silent, dripping, seconds):
-    """Run a flood beside this process; give a function that waits for its end, and reports what it saw."""
+    """Run a flood beside this process; return a function that waits for its end and returns its figures."""
     arguments = [Path(__file__).with_name("request_flood.py"), *map(str, (port, silent, dripping, seconds))]
     with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -174,28 +174,28 @@ def flood(port, silent, dripping, seconds):
 
 
 def cpu_seconds(process):
-    """Give the processor time that a process has had."""
+    """Return the CPU time that a process has used."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, ear, wait_until):
-    """F90: for a minute, 2,000 silent and 200 dripping clients: what is signed is heard, a due post leaves in time."""
+def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, listener, wait_until):
+    """F90: for a minute, 2,000 silent and 200 slow clients: messages are answered, a due post is sent in time."""
     daemon = workspace.start()
-    wait_until(lambda: listens(ear))
+    wait_until(lambda: listens(listener))
     due_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=40)
     workspace.write_schedule(AT_AN_INSTANT.format(at=due_at, to=str(ACCOUNTS).replace("'", '"')))
     wait_until(lambda: len(workspace.states()) == len(ACCOUNTS), 20)
-    quiet = [report(ear, list(MODES)[number % 2], number) for number in range(1, 6)]
-    heard, descriptors, numbers = [], [], itertools.count(100)
+    quiet = [report(listener, list(MODES)[number % 2], number) for number in range(1, 6)]
+    answered, descriptors, numbers = [], [], itertools.count(100)
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (SOFT_LIMIT, SOFT_LIMIT))
     before = cpu_seconds(daemon)
-    with flood(port_of(ear), 2000, 200, FLOOD_SECONDS) as end:
+    with flood(port_of(listener), 2000, 200, FLOOD_SECONDS) as end:
         until = time.monotonic() + FLOOD_SECONDS - PATIENCE
         while time.monotonic() < until:
             number = next(numbers)
-            tries = (report(ear, list(MODES)[number % 2], number) for _ in range(TRIES))
-            heard.append(next(((n, seconds) for n, seconds in enumerate(tries, 1) if seconds is not None), None))
+            tries = (report(listener, list(MODES)[number % 2], number) for _ in range(TRIES))
+            answered.append(next(((n, seconds) for n, seconds in enumerate(tries, 1) if seconds is not None), None))
             descriptors.append(len(list(Path(f"/proc/{daemon.pid}/fd").iterdir())))
             threading.Event().wait(0.5)
         saw = end()
@@ -206,12 +206,12 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, e
         for platform, endpoint in CREATES.items()
     }
     lines = [line for line in workspace.log().splitlines() if '"connections_refused"' in line]
-    taken = sorted(seconds for _, seconds in filter(None, heard))
+    taken = sorted(seconds for _, seconds in filter(None, answered))
     measured = {
         **saw,
-        "messages": len(heard),
-        "heard": len(taken),
-        "heard_at_the_first_try": sum(found is not None and found[0] == 1 for found in heard),
+        "messages": len(answered),
+        "answered": len(taken),
+        "heard_at_the_first_try": sum(found is not None and found[0] == 1 for found in answered),
         "seconds_to_be_heard": {"median": taken[len(taken) // 2], "longest": taken[-1]} if taken else None,
         "seconds_before_the_flood": max(filter(None, quiet), default=None),
         "seconds_late": late,
@@ -221,16 +221,16 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, e
     }
     sys.stdout.write(json.dumps(measured, indent=2) + "\n")
     assert saw["connected_once"] == 2200
-    assert None not in heard
+    assert None not in answered
     assert all(0 <= seconds[0] < LATEST for seconds in late.values())
     assert max(descriptors) < HttpLimits().max_connections + 100
     assert len(lines) <= 1 + FLOOD_SECONDS // HttpLimits().log_interval_seconds
     assert daemon.poll() is None
 
 
-def test_a_place_that_is_taken_stops_nothing(workspace, simulator, ear, wait_until):
-    """Publishing goes on where the address cannot be had; it is said, and outcomes are read without it."""
-    with socket.create_server(("127.0.0.1", port_of(ear))):
+def test_a_taken_port_stops_nothing(workspace, simulator, listener, wait_until):
+    """Publishing goes on where the port is taken; an alert says so, and outcomes are read by polling."""
+    with socket.create_server(("127.0.0.1", port_of(listener))):
         workspace.write_schedule(POST.format(extra=""))
         workspace.start()
         wait_until(lambda: list(workspace.states().values()) == ["published"] * 2, FIRST_POLL + 15)

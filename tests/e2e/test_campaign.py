@@ -1,4 +1,4 @@
-"""The campaign's own machinery: what it draws follows from the seed, and its judge lets nothing pass unexplained."""
+"""The campaign's own code: what it draws follows from the seed, and its judge reports everything unexplained."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def dice(seed):
 
 @pytest.fixture
 def chaos():
-    """Return a function that gives what a module of the campaign defines."""
+    """Return a function that returns what a module of the campaign defines."""
     return lambda name: vars(import_module(f"tests.chaos.{name}"))
 
 
@@ -34,8 +34,8 @@ def test_a_campaign_knows_every_kind_of_fault_that_the_simulator_has(chaos):
     assert drawn != list(rules(dice(2), 0.05, 1000))
 
 
-def test_what_is_late_in_a_campaign_is_over_before_the_settle_time(chaos):
-    """An act and a listing that are late together stay within what the drill declares, or doubles were our fault."""
+def test_delays_of_a_campaign_end_before_the_visibility_window(chaos):
+    """A delayed effect plus a delayed list stay within the drill's visibility window, or doubles would be our fault."""
     troubles = chaos("faults")
     assert 'visibility_window = "4s"' in chaos("workspace")["LIMITS"]
     assert troubles["ACT_LATE"] + troubles["LIST_LATE"] < 4
@@ -43,7 +43,7 @@ def test_what_is_late_in_a_campaign_is_over_before_the_settle_time(chaos):
 
 @pytest.mark.parametrize("is_brief", [True, False])
 def test_deaths_sleeps_and_full_disks_follow_from_the_seed(chaos, is_brief):
-    """The same seed deals the same lives; a long deck holds kills, sleeps longer than a lease, and full disks."""
+    """The same seed draws the same runs; a long run has kills, sleeps longer than a lease, and full disks."""
     kills = chaos("kill_plan")
     decks = [kills["Deck"](dice(7), is_brief=is_brief) for _ in range(2)]
     first, second = ([deck.deal() for _ in range(300)] for deck in decks)
@@ -83,7 +83,7 @@ def call(t, fault=None, kind="recv", status=None):
     ],
 )
 def test_what_a_platform_stops_is_excused_only_where_it_did(chaos, state, reason, fault):
-    """A hold or a refusal is no loss where its fault struck the account, and is one anywhere else."""
+    """A hold or a rejection is no loss where its fault hit the account, and is one anywhere else."""
     row = {"state": state, "reason": reason}
     assert judged(chaos, log=[call(1, fault)], row=row).violations == []
     assert judged(chaos, log=[call(1, "drop_before")], row=row).lost
@@ -98,7 +98,7 @@ def test_an_absence_is_held_without_a_fault_only_where_no_other_call_is_allowed(
 
 @pytest.mark.parametrize(("after", "is_early"), [(2.0, True), (3.2, False)])
 def test_a_call_within_the_wait_that_a_429_asked_for_is_seen(chaos, after, is_early):
-    """The next creating call of an account that was reported to wait comes after the wait (F26)."""
+    """The next creating call of an account that got a Retry-After comes after the wait (F26)."""
     log = [call(10, kind="reply", status=429), call(10 + after)]
     row = {"state": "held", "reason": "not_published"}
     assert bool(judged(chaos, log=log, row=row).early) is is_early
@@ -106,7 +106,7 @@ def test_a_call_within_the_wait_that_a_429_asked_for_is_seen(chaos, after, is_ea
 
 @pytest.mark.parametrize(("outcome", "is_wrong"), [("published", True), ("blocked", False)])
 def test_an_answer_in_another_accounts_name_must_not_be_believed(chaos, outcome, is_wrong):
-    """The call begun last before an answer named another account, and counted as published, is wrong (F38)."""
+    """The last call before an answer that named another account must not count as published (F38)."""
     log = [call(4.9), call(5, "list_late+wrong_account", "reply", 200)]
     row = {"state": "held", "reason": "not_published"}
     calls = [("140", 3.9, "published"), ("140", 4.8, outcome), ("140", 5.2, "published")]
@@ -114,7 +114,7 @@ def test_an_answer_in_another_accounts_name_must_not_be_believed(chaos, outcome,
 
 
 def test_a_recorded_run_replaces_its_own_line_and_no_other(chaos, tmp_path, monkeypatch):
-    """The page keeps what stands around the table, and one line for each run."""
+    """The page keeps the text around the table, and one line for each run."""
     figures = chaos("metrics")
     page = tmp_path / "page.md"
     page.write_text(f"before\n{figures['BEGIN']}\n{figures['END']}\nafter\n", "utf-8")

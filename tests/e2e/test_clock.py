@@ -19,7 +19,7 @@ def alerts(workspace):
 def test_f61_a_clock_that_is_ahead_at_start_sends_nothing_until_a_person_or_a_platform_confirms_it(
     workspace, simulator, wait_until
 ):
-    """F61: people are alerted; a named person's word lets it go on, for this life; so does the right time."""
+    """F61: people are alerted; a named person's confirmation lets this process go on; so does the right time."""
     simulator.post("/_sim/clock", {"shift": -AHEAD})
     workspace.write_schedule(post("p"))
     daemon = workspace.start()

@@ -1,4 +1,4 @@
-"""One day of 150 accounts, in a world whose clock is hurried: everything ends, or waits for a person with a reason."""
+"""One day of 150 accounts on a fast clock: every delivery ends, or waits for a person with a reason."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -11,7 +11,7 @@ from publisher.cli.format import Formatter, message_args
 from publisher.domain.delivery import State
 from publisher.domain.rendered import derive_marker
 from publisher.i18n import LANGUAGES, Messages
-from tests.e2e.day_scenario import END, MORNING, ZONE, Evening, live
+from tests.e2e.day_scenario import END, MORNING, ZONE, DayResult, run_day
 
 ENDED = frozenset({State.FAILED, State.EXPIRED, State.CANCELLED, State.RETRACTED, State.REMOVED})
 REPORTED = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
@@ -39,33 +39,33 @@ EXPECTED = {
     "thread_reviewed": {"refund": LIVE, "urgent": LIVE, "news": LIVE, "loan": LIVE},
     "thread_refused": {"refund": "held review_timeout", "urgent": LIVE, "loan": LIVE},
 }
-"""What each trouble must come to, by post."""
+"""How each fault must end, by post."""
 
 
 @pytest.fixture(scope="module")
-def evening(tmp_path_factory) -> Evening:
-    """Live through the day once, for all that is asked of it."""
-    return asyncio.run(live(tmp_path_factory.mktemp("day"), seed=1))
+def day(tmp_path_factory) -> DayResult:
+    """Run the day once for all tests."""
+    return asyncio.run(run_day(tmp_path_factory.mktemp("day"), seed=1))
 
 
-def test_every_delivery_is_settled_or_with_a_person(evening):
-    """I2: after a day nothing waits, works or asks any more, but for a removal that a review keeps up, in red."""
-    unending = {account.id for account in evening.troubles["review_never_ends"]}
-    kept_up = {row.account for row in evening.rows if row.key.post == "wrong"} & unending
-    assert {row.account for row in evening.rows if row.state is State.RETRACTING} == kept_up
-    assert {alert.subject for alert in evening.alerts if alert.code == "retracting"} == {
+def test_every_delivery_has_ended_or_waits_for_a_person(day):
+    """I2: after a day no delivery waits or is in progress, except a removal that a review delays, with a red alert."""
+    unending = {account.id for account in day.troubles["review_never_ends"]}
+    kept_up = {row.account for row in day.rows if row.key.post == "wrong"} & unending
+    assert {row.account for row in day.rows if row.state is State.RETRACTING} == kept_up
+    assert {alert.subject for alert in day.alerts if alert.code == "retracting"} == {
         f"wrong@{name}" for name in kept_up
     }
-    assert {row.state for row in evening.rows} <= {State.PUBLISHED, State.HELD, State.RETRACTING} | ENDED
-    assert evening.complaints == []
+    assert {row.state for row in day.rows} <= {State.PUBLISHED, State.HELD, State.RETRACTING} | ENDED
+    assert day.complaints == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_whatever_did_not_stay_live_has_an_alert_and_words_to_act_on(evening, language):
-    """I10: held, failed, expired, removed: each has its alert, its reason and what to do, without a blank left open."""
+def test_whatever_did_not_stay_published_has_an_alert_and_advice(day, language):
+    """I10: held, failed, expired, removed: each has its alert, its reason and advice, without an empty placeholder."""
     narrator = Formatter(messages=Messages(language), timezone=ZONE)
-    alerts = {(alert.subject, alert.code): alert for alert in evening.alerts}
-    stopped = [row for row in evening.rows if row.state in REPORTED]
+    alerts = {(alert.subject, alert.code): alert for alert in day.alerts}
+    stopped = [row for row in day.rows if row.state in REPORTED]
     assert {row.state for row in stopped} == REPORTED
     for row in stopped:
         alert = alerts[narrator.subject(row), f"{row.state}.{row.reason}"]
@@ -78,72 +78,72 @@ def test_whatever_did_not_stay_live_has_an_alert_and_words_to_act_on(evening, la
         assert "{" not in narrator.alert(alert) + advice + reason
 
 
-def test_nothing_was_made_twice_and_what_is_published_is_live(evening):
-    """I1, I8, I11: one creation per post and account; live posts and published deliveries are the same ones."""
-    assert max(Counter(evening.made).values()) == 1
-    reported = {(evening.identities[row.account], row.key.post) for row in evening.rows if row.state is State.PUBLISHED}
-    lost = {(account.identity, "urgent") for account in evening.troubles["mass_lost"]}
-    assert evening.live == reported | lost
+def test_nothing_was_made_twice_and_what_is_published_is_visible(day):
+    """I1, I8, I11: one creation per post and account; visible posts and published deliveries are the same ones."""
+    assert max(Counter(day.made).values()) == 1
+    reported = {(day.identities[row.account], row.key.post) for row in day.rows if row.state is State.PUBLISHED}
+    lost = {(account.identity, "urgent") for account in day.troubles["mass_lost"]}
+    assert day.visible == reported | lost
 
 
 @pytest.mark.parametrize("trouble", EXPECTED)
-def test_each_trouble_comes_to_its_own_end(evening, trouble):
-    """Reviews, dead tokens, used-up quotas, refusals and captchas end as they must, and end nothing else."""
-    came_to = {post: evening.fates(evening.troubles[trouble], post) for post in EXPECTED[trouble]}
-    assert came_to == {post: {fate} for post, fate in EXPECTED[trouble].items()}
+def test_each_fault_ends_as_expected(day, trouble):
+    """Reviews, dead tokens, used-up quotas, rejections and captchas end as they must, and affect nothing else."""
+    came_to = {post: day.outcomes(day.troubles[trouble], post) for post in EXPECTED[trouble]}
+    assert came_to == {post: {outcomes} for post, outcomes in EXPECTED[trouble].items()}
 
 
-def test_i20_the_others_notice_nothing(evening):
+def test_i20_the_other_accounts_are_not_affected(day):
     """I9, I20: where only replies were lost all is published; Tieba's sixth thread of a day exceeds its quota."""
     others = (
-        *evening.troubles.others,
-        *evening.troubles["shared"],
-        *evening.troubles["exclusive"],
+        *day.troubles.others,
+        *day.troubles["shared"],
+        *day.troubles["exclusive"],
     )
     on_tieba = [account for account in others if account.platform == "tieba"]
     elsewhere = [account for account in others if account.platform != "tieba"]
-    assert any("drop_after" in (entry["fault"] or ()) for entry in evening.log)
+    assert any("drop_after" in (entry["fault"] or ()) for entry in day.log)
     removed = "removed removed_on_platform"
     for post in ("urgent", "talk", "loan"):
-        assert evening.fates(others, post) == {LIVE}
-    assert evening.fates(others, "refund") == {LIVE, removed}
-    assert evening.fates(others, "news") <= {LIVE, UNFOLLOWED}
-    assert evening.fates(elsewhere, "clear") == {LIVE, UNFOLLOWED}
-    assert evening.fates(on_tieba, "clear") == {"expired expired_rate_limited", UNFOLLOWED}
+        assert day.outcomes(others, post) == {LIVE}
+    assert day.outcomes(others, "refund") == {LIVE, removed}
+    assert day.outcomes(others, "news") <= {LIVE, UNFOLLOWED}
+    assert day.outcomes(elsewhere, "clear") == {LIVE, UNFOLLOWED}
+    assert day.outcomes(on_tieba, "clear") == {"expired expired_rate_limited", UNFOLLOWED}
 
 
-def test_f48_f57_what_others_did_on_the_accounts_is_told(evening):
-    """F48, F57: each deleted post is removed, each external post reported, red where nobody else may post."""
-    assert {row.id for row in evening.rows if row.state is State.REMOVED} == evening.removed
-    reported = {(alert.code, alert.subject) for alert in evening.alerts if alert.subject.startswith("account:")}
-    shared = {("external_post", f"account:{account.id}/by-hand") for account in evening.troubles["shared"]}
-    alone = {("unauthorized_post", f"account:{account.id}") for account in evening.troubles["exclusive"]}
-    stopped = (*evening.troubles["sign_in_gone"], *evening.troubles["captcha"])
+def test_f48_f57_what_others_did_on_the_accounts_is_reported(day):
+    """F48, F57: each deleted post is marked removed, each external post reported, red on exclusive accounts."""
+    assert {row.id for row in day.rows if row.state is State.REMOVED} == day.removed
+    reported = {(alert.code, alert.subject) for alert in day.alerts if alert.subject.startswith("account:")}
+    shared = {("external_post", f"account:{account.id}/by-hand") for account in day.troubles["shared"]}
+    alone = {("unauthorized_post", f"account:{account.id}") for account in day.troubles["exclusive"]}
+    stopped = (*day.troubles["sign_in_gone"], *day.troubles["captcha"])
     assert reported == shared | alone | {("account_paused", f"account:{account.id}") for account in stopped}
 
 
-def test_i16_what_a_person_took_back_is_gone(evening):
-    """I16: no copy of the retracted post is live, nor comes to be."""
-    assert "wrong" not in {post for _account, post in evening.live}
-    states = Counter(row.state for row in evening.rows if row.key.post == "wrong")
+def test_i16_a_retracted_post_is_gone(day):
+    """I16: no copy of the retracted post is published, nor appears later."""
+    assert "wrong" not in {post for _account, post in day.visible}
+    states = Counter(row.state for row in day.rows if row.key.post == "wrong")
     assert states[State.RETRACTED] >= 10
     assert set(states) <= {State.RETRACTED, State.RETRACTING, State.CANCELLED, State.FAILED, State.EXPIRED}
 
 
-def test_f40_tokens_were_renewed_before_they_ended(evening):
-    """F40: WeChat's tokens of two hours are fetched again all day on every account, and no post fails for them."""
-    fetched = Counter(entry["account"] for entry in evening.log if _is_call(entry, "/cgi-bin/stable_token"))
-    accounts = {row.account for row in evening.rows if row.platform == "wechat"}
-    assert all(fetched[evening.identities[account]] >= (END - MORNING) // 2 - 1 for account in accounts)
-    assert not [row for row in evening.rows if row.platform == "wechat" and row.reason == "auth"]
+def test_f40_tokens_were_renewed_before_they_ended(day):
+    """F40: WeChat's two-hour tokens are renewed all day on every account, and no post fails because of them."""
+    fetched = Counter(entry["account"] for entry in day.log if _is_call(entry, "/cgi-bin/stable_token"))
+    accounts = {row.account for row in day.rows if row.platform == "wechat"}
+    assert all(fetched[day.identities[account]] >= (END - MORNING) // 2 - 1 for account in accounts)
+    assert not [row for row in day.rows if row.platform == "wechat" and row.reason == "auth"]
 
 
-def test_i15_the_platforms_limits_were_kept(evening):
+def test_i15_the_platforms_limits_were_kept(day):
     """I15: no Weibo user's day has more than a hundred calls; Tieba's threads are ten minutes apart, five a day."""
-    calls = Counter(entry["account"] for entry in evening.log if entry["kind"] == "recv" and entry["account"])
-    assert max(calls[account] for account in _identities(evening, "weibo")) <= 100
+    calls = Counter(entry["account"] for entry in day.log if entry["kind"] == "recv" and entry["account"])
+    assert max(calls[account] for account in _identities(day, "weibo")) <= 100
     threads = defaultdict(list)
-    for entry in evening.log:
+    for entry in day.log:
         if _is_call(entry, "/c/c/thread/add_pc"):
             threads[entry["account"]].append(entry["t"])
     for moments in threads.values():
@@ -155,5 +155,5 @@ def _is_call(entry: Mapping, endpoint: str) -> bool:
     return entry["kind"] == "recv" and entry["endpoint"] == endpoint
 
 
-def _identities(evening: Evening, platform: str) -> set[str]:
-    return {evening.identities[row.account] for row in evening.rows if row.platform == platform}
+def _identities(day: DayResult, platform: str) -> set[str]:
+    return {day.identities[row.account] for row in day.rows if row.platform == platform}

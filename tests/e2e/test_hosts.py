@@ -1,4 +1,4 @@
-"""Two daemons on one PostgreSQL, each in a workspace of its own, as two machines run them."""
+"""Two daemons on one PostgreSQL, each in its own workspace, as on two machines."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ MANY = "".join(POST.format(id=f"p{number:02}") for number in range(12))
 
 @pytest.fixture
 def shared(postgres):
-    """Give the URL of an empty PostgreSQL database."""
+    """Yield the URL of an empty PostgreSQL database."""
     server = make_url(postgres).set(drivername="postgresql+psycopg")
     name = f"story_{uuid.uuid4().hex}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
@@ -47,7 +47,7 @@ def shared(postgres):
 
 @pytest.fixture
 def hosts(workspace, shared, tmp_path):
-    """Give two workspaces that share a database, and a function that writes both their schedules."""
+    """Return two workspaces that share a database, and a function that writes both their schedules."""
     settings = workspace.folder / "publisher.toml"
     settings.write_text(f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8")
     shutil.copytree(workspace.folder, tmp_path / "other")
@@ -64,8 +64,8 @@ def hosts(workspace, shared, tmp_path):
 
 
 @contextlib.contextmanager
-def taken_away(url):
-    """Let the database end every session and take none, as a server does that is being restarted."""
+def unavailable(url):
+    """Make the database end every session and accept none, as a server that is being restarted."""
     address = make_url(url).set(drivername="postgresql+psycopg")
     engine = create_engine(address.set(database="postgres"), isolation_level="AUTOCOMMIT")
     ending = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
@@ -77,8 +77,8 @@ def taken_away(url):
     engine.dispose()
 
 
-def furnish(simulator):
-    """Give each account an older post: an empty list never proves that something is absent."""
+def give_history(simulator):
+    """Give each account an older post: an empty list never proves absence."""
     simulator.post("/_sim/clock", {"shift": -7200})
     for city in ("beijing", "shanghai"):
         for platform in ("weibo", "wechat"):
@@ -88,13 +88,13 @@ def furnish(simulator):
 
 
 def copies(simulator):
-    """Count the posts that were made since, and the accounts and texts among them."""
+    """Count the posts created since, and the accounts and texts among them."""
     made = [item for item in simulator.get("/_sim/posts") if OLD not in item["text"]]
     return len(made), len({(item["account"], item["title"], item["text"]) for item in made})
 
 
 def is_done(host, number):
-    """Whether all is live; a person who has looked orders again what is proven absent on WeChat."""
+    """Return True if all posts are published; a person resends what is proven absent on WeChat."""
     states = host.states()
     for absent in (name for name, state in states.items() if state == "held" and name.endswith("wechat")):
         host.publisher("resolve", absent, "resend", "--by", "li", "--reason", "looked, not there")
@@ -102,7 +102,7 @@ def is_done(host, number):
 
 
 def test_two_hosts_share_the_work(hosts, simulator, wait_until):
-    """Anyone who takes what, every post goes out once (F80)."""
+    """Whichever host claims it, every post is sent once (F80)."""
     first, second, write = hosts
     daemons = [first.start(), second.start()]
     wait_until(lambda: len(second.status()["daemon"].get("others", ())) == 1)
@@ -112,8 +112,8 @@ def test_two_hosts_share_the_work(hosts, simulator, wait_until):
     assert copies(simulator) == (48, 48)
 
 
-def test_what_a_killed_host_held_another_takes_over(hosts, simulator, wait_until):
-    """After its lease: every post goes out once, none is lost (F02, F13)."""
+def test_a_killed_hosts_work_is_taken_over_by_another(hosts, simulator, wait_until):
+    """After its lease: every post is sent once, none is lost (F02, F13)."""
     first, second, write = hosts
     write(MANY)
     doomed = first.start(PUBLISHER_FAILPOINTS="http.after_body:kill@2")
@@ -125,9 +125,9 @@ def test_what_a_killed_host_held_another_takes_over(hosts, simulator, wait_until
 
 
 def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(hosts, simulator, wait_until):
-    """A host freezes between its intent and its call; another takes over; the sleeper's call never begins."""
+    """A host freezes between its intent and its call; another takes over; the frozen host's call never begins."""
     first, second, write = hosts
-    furnish(simulator)
+    give_history(simulator)
     write(FEW)
     frozen = first.start(PUBLISHER_FAILPOINTS="journal.after_append:freeze@1")
     wait_until(lambda: "sending" in second.states().values())
@@ -140,11 +140,11 @@ def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(hosts, simulator, 
 
 
 def test_f86_a_daemon_outlives_a_database_that_goes_away(hosts, shared, simulator, wait_until):
-    """Meanwhile it starts no call and says so in its log; when the database is back it goes on by itself."""
+    """While the database is away the daemon starts no call and logs it; afterwards it goes on by itself."""
     host, _other, write = hosts
     daemon = host.start()
-    wait_until(lambda: f"进程号 {daemon.pid}" in host.log())  # before that, an outage ends it, to be started again
-    with taken_away(shared):
+    wait_until(lambda: f"进程号 {daemon.pid}" in host.log())  # until then, an outage ends the daemon
+    with unavailable(shared):
         write(FEW)
         wait_until(lambda: "database_unavailable" in host.log())
         assert copies(simulator) == (0, 0)
@@ -172,7 +172,7 @@ def test_moving_to_postgresql_by_command(workspace, shared, simulator):
 
 @pytest.fixture
 def server_tools(shared):
-    """Give a function that runs one of PostgreSQL's own tools, of the server's version, on the shared database."""
+    """Return a function that runs one of PostgreSQL's own tools, of the server's version, on the shared database."""
     engine = create_engine(make_url(shared).set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:
         version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
@@ -188,13 +188,13 @@ def server_tools(shared):
 
 
 def _major(tool):
-    """Give the major version of one of PostgreSQL's tools."""
+    """Return the major version of one of PostgreSQL's tools."""
     said = subprocess.run([tool, "--version"], check=True, capture_output=True, text=True, timeout=10).stdout
     return int(said.split()[-1].split(".")[0])
 
 
 def work(host, wait_until, number):
-    """Let a host alone work until so many posts are out."""
+    """Run one host alone until the given number of posts is published."""
     daemon = host.start()
     wait_until(lambda: is_done(host, number))
     daemon.send_signal(signal.SIGTERM)
@@ -202,12 +202,10 @@ def work(host, wait_until, number):
 
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["journals kept", "a journal lost"])
-def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
-    hosts, simulator, wait_until, server_tools, is_lost
-):
-    """No host starts on it. Accepted by a person, it waits for every journal; then each post is out once."""
+def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(hosts, simulator, wait_until, server_tools, is_lost):
+    """No host starts on it. Accepted by a person, it waits for every journal; then each post is sent once."""
     first, second, write = hosts
-    furnish(simulator)
+    give_history(simulator)
     write(FEW)
     work(second, wait_until, 4)
     dump = f"{second.folder}.dump"
@@ -250,8 +248,8 @@ def test_f85_a_dump_that_was_put_back_is_settled_before_anything_goes_out(
         assert {(item["damage"], item["name"]) for item in verified["breaks"]} == {("replaced", "li")}, verified
 
 
-def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simulator, wait_until, server_tools):
-    """It sends nothing on the word of a dump, and says what a person has to do."""
+def test_f85_a_daemon_that_runs_during_a_restore_stops_by_itself(hosts, simulator, wait_until, server_tools):
+    """It sends nothing on the data of a restored dump, and says what a person has to do."""
     host, other, write = hosts
     write(FEW)
     daemon = host.start()
@@ -266,8 +264,8 @@ def test_f85_a_daemon_that_outlives_the_putting_back_stops_by_itself(hosts, simu
 
 
 @pytest.mark.smoke
-def test_an_empty_database_is_none_to_accept(hosts, shared):
-    """It is refused as it is: a restore makes nothing that was not there."""
+def test_an_empty_database_cannot_be_accepted(hosts, shared):
+    """`restore --accept-current` on an empty database is refused and creates nothing."""
     host, _other, _write = hosts
     host.publisher("restore", "--accept-current", "--by", "li", check=3)
     engine = create_engine(make_url(shared).set(drivername="postgresql+psycopg"))

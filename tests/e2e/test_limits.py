@@ -6,13 +6,13 @@ from tests.e2e.test_shortened_lists import ACCOUNTS, CREATES, LISTS, POST
 
 REST = 6
 CLOCKS = 0.05
-"""Seconds by which a call may seem early: the answer is on its way when the platform notes it."""
+"""Seconds by which a call may seem early: the answer is still on its way when the platform logs it."""
 ANONYMOUS = "/c/f/pb/page_pc"
 """Tieba's threads are read without a session."""
 
 
 def test_f26_i15_after_a_429_on_a_list_the_next_call_of_that_login_comes_not_before(workspace, simulator, wait_until):
-    """F26, I15: neither looks nor posts nor probes come sooner; the doubts end afterwards, nothing is sent twice."""
+    """F26, I15: no readback, post or probe comes sooner; unknown outcomes end afterwards, nothing is sent twice."""
     for platform, path in LISTS.items():
         lost = {"platform": platform, "endpoint": CREATES[platform], "times": 1, "fault": {"kind": "drop_after"}}
         many = {"kind": "status", "code": 429, "headers": {"Retry-After": str(REST)}}

@@ -1,4 +1,4 @@
-"""`publisher login`, walked through as the account's keeper does: consent on the platform's page, paste, done."""
+"""`publisher login` as the account's owner uses it: consent on the platform's page, paste the address, done."""
 
 import json
 import os
@@ -40,7 +40,7 @@ summary = "自称客服、要求转账的，是诈骗。退款原路退回，不
 
 @pytest.fixture
 def office(workspace, simulator):
-    """Give a workspace whose app's credentials stand in the encrypted store, on a platform of thirty-day tokens."""
+    """Return a workspace whose app credentials are in the encrypted store, on a platform with thirty-day tokens."""
     settings = workspace.folder / "publisher.toml"
     settings.write_text(settings.read_text("utf-8").replace(f'identity = "{ACCOUNT}"', f'identity = "{UID}"'), "utf-8")
     (workspace.folder / "secrets" / ACCOUNT).unlink()
@@ -51,7 +51,7 @@ def office(workspace, simulator):
 
 
 def consent(address, uid, says):
-    """Open the page in a browser, answer it in somebody's name, and give the address that it ends on."""
+    """Open the page in a browser, answer it as a user, and return the address that it redirects to."""
     with httpx.Client(timeout=10) as browser:
         page = browser.get(address)
         form = {name: unescape(value) for name, value in HIDDEN.findall(page.text)}
@@ -66,7 +66,7 @@ def consent(address, uid, says):
 
 
 def log_in(office, uid, *, says="allow", paste=lambda address: address, code=0):
-    """Run the command in a terminal of its own, and paste what `paste` makes of the address that came back."""
+    """Run the command in a terminal of its own, and paste what `paste` makes of the returned address."""
     command = [sys.executable, "-m", "publisher", "-C", str(office.folder), "login", ACCOUNT]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, **pipes, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as running:
@@ -81,35 +81,35 @@ def log_in(office, uid, *, says="allow", paste=lambda address: address, code=0):
     return shown + out + err
 
 
-def held_secret(office):
-    """Give what the store opens for the account."""
+def stored_secret(office):
+    """Return what the store holds for the account."""
     return Vault(folder=office.folder / "var").read(ACCOUNT)
 
 
-def standing(office):
-    """Ask the logins how they are, and give what is said of the account: its line, and its alerts."""
-    asked = [ask(office, *command) for command in (("doctor",), ("accounts", "--json"), ("status", "--json"))]
+def login_status(office):
+    """Check the logins, and return the account's line and its alerts."""
+    asked = [output_of(office, *command) for command in (("doctor",), ("accounts", "--json"), ("status", "--json"))]
     accounts, status = (json.loads(reported) for reported in asked[1:])
     [row] = [row for row in accounts["accounts"] if row["account"] == ACCOUNT]
     alerts = [alert for alert in status["alerts"] if alert["subject"] == f"login:weibo/{ACCOUNT}"]
     return row, [(alert["code"], alert["message"]) for alert in alerts]
 
 
-def standing_at(office, simulator, left):
-    """Move the platform's clock to where so many days are left of the token, and ask there."""
+def login_status_at(office, simulator, left):
+    """Move the platform's clock to where so many days are left of the token, and check there."""
     now = simulator.post("/_sim/clock", {})["now"]
-    ends_at = datetime.fromisoformat(held_secret(office)["access_token_ends_at"]).timestamp()
+    ends_at = datetime.fromisoformat(stored_secret(office)["access_token_ends_at"]).timestamp()
     simulator.post("/_sim/clock", {"shift": ends_at - left * DAY - now})
-    return standing(office)
+    return login_status(office)
 
 
 def state_of_post(office):
-    """Say where the one post stands; nothing before the daemon has filed it."""
-    return next((row["state"] for row in json.loads(ask(office, "status", "--json"))["deliveries"]), None)
+    """Return the state of the only post; None before the daemon has filed it."""
+    return next((row["state"] for row in json.loads(output_of(office, "status", "--json"))["deliveries"]), None)
 
 
-def ask(office, *arguments):
-    """Run a command in this process, and give what it printed."""
+def output_of(office, *arguments):
+    """Run a command in this process, and return its output."""
     with redirect_stdout(StringIO()) as reported:
         run_command(["-C", str(office.folder), *arguments])
     return reported.getvalue()
@@ -119,13 +119,13 @@ def ask(office, *arguments):
     "is_whole", [pytest.param(True, id="address", marks=pytest.mark.smoke), pytest.param(False, id="code")]
 )
 def test_consent_becomes_a_token_that_works_and_that_no_file_shows(office, simulator, is_whole):
-    """I19: either form of the answer gives a token; it is sealed, thirty days are left, and the account can post."""
+    """I19: either form of the answer gives a token; it is encrypted, thirty days are left, and the account can post."""
     paste = (lambda address: address) if is_whole else (lambda address: parse_qs(urlsplit(address).query)["code"][0])
     assert "29" in log_in(office, UID, paste=paste)
-    token = held_secret(office)["access_token"]
-    assert held_secret(office).items() >= APP.items()
+    token = stored_secret(office)["access_token"]
+    assert stored_secret(office).items() >= APP.items()
     assert not [path for path in office.folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
-    row, alerts = standing(office)
+    row, alerts = login_status(office)
     assert (row["health"], row["days_left"], alerts) == ("healthy", 29, [])
     office.write_schedule(POST)
     assert office.start("--once").wait(60) == 0, office.log()
@@ -150,29 +150,29 @@ def test_what_is_not_this_accounts_consent_changes_nothing(office, uid, says, pa
     assert (office.folder / "var" / "vault.json").read_bytes() == before
 
 
-def test_f43_days_run_out_with_four_warnings_and_signing_in_again_ends_the_trouble(office, simulator):
-    """F43: people are alerted at 14, 7, 3 and 1 days, then that the login is refused; a new consent clears it all."""
+def test_f43_days_run_out_with_four_warnings_and_signing_in_again_clears_the_alert(office, simulator):
+    """F43: people are alerted at 14, 7, 3 and 1 days, then of a refused login; a new consent clears the alert."""
     log_in(office, UID)
     seen = []
     for left, days in [(30, None), (14.5, None), (13.5, "14"), (13, "14"), (6.5, "7"), (2.5, "3"), (0.5, "1")]:
-        row, alerts = standing_at(office, simulator, left)
+        row, alerts = login_status_at(office, simulator, left)
         assert (row["health"], row["days_left"]) == ("healthy", int(left - 1e-3))
         assert [code for code, _words in alerts] == (["credentials_expiring"] if days else [])
         assert all(days in words for _code, words in alerts)
         seen += [re.sub(r"\d{4}-\d\d-\d\d", "", words) for _code, words in alerts]
     assert len(set(seen)) == 4
-    row, alerts = standing_at(office, simulator, -0.5)
+    row, alerts = login_status_at(office, simulator, -0.5)
     assert (row["health"], row["days_left"]) == ("credential_expired", None)
     assert [code for code, _words in alerts] == ["login_refused"]
     log_in(office, UID)
-    row, alerts = standing(office)
+    row, alerts = login_status(office)
     assert (row["health"], row["days_left"], alerts) == ("healthy", 29, [])
 
 
 def test_f43_a_running_daemon_goes_on_with_the_new_token(office, simulator, wait_until):
-    """F43: a withdrawn authorisation holds the post; after login, resume and rule it is live, without a restart."""
+    """F43: a revoked authorisation holds the post; after login, resume and resolve it is published."""
     log_in(office, UID)
-    httpx.post(f"{simulator.url}/oauth2/revokeoauth2", data={"access_token": held_secret(office)["access_token"]})
+    httpx.post(f"{simulator.url}/oauth2/revokeoauth2", data={"access_token": stored_secret(office)["access_token"]})
     office.write_schedule(POST)
     office.start()
     wait_until(lambda: state_of_post(office) == "held")

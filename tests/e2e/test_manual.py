@@ -1,4 +1,4 @@
-"""People post by hand, and accounts change hands at run time: the daemon against the simulator."""
+"""People post by hand, and accounts change modes at run time: the daemon against the simulator."""
 
 import json
 import re
@@ -26,12 +26,12 @@ LI = ("--by", "李", "--reason", "试验")
 
 
 def in_seconds(seconds):
-    """Write an instant so many seconds from now as staff do, without offset."""
+    """Format the instant so many seconds from now as staff do, without offset."""
     return (datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def let_people_post(workspace, city):
-    """Set all accounts of a city to be posted on by hand."""
+    """Set all accounts of a city to manual posting."""
     file = workspace.folder / "publisher.toml"
     text = file.read_text("utf-8")
     file.write_text(re.sub(rf'(?m)^id = "{city}-.*$', r'\g<0>\nmode = "assisted"', text), "utf-8")
@@ -47,7 +47,7 @@ def deliveries_of(workspace):
 
 @pytest.mark.smoke
 def test_what_people_post_by_hand_is_verified(workspace, simulator, wait_until):
-    """Where the settings leave posting to people no call is made; what they post is seen on every platform."""
+    """Where the settings leave posting to people no call is made; their posts are found on every platform."""
     let_people_post(workspace, "beijing")
     workspace.write_schedule(POST.format(id="p", at='"asap"', to='["all"]'))
     workspace.start()
@@ -66,8 +66,8 @@ def test_what_people_post_by_hand_is_verified(workspace, simulator, wait_until):
     assert (tasks_of(workspace), len(simulator.get("/_sim/posts"))) == ({}, 6)
 
 
-def test_a_word_without_a_post_is_found_out(workspace, simulator, wait_until):
-    """Reported but not there: people are alerted, and the one task stands."""
+def test_a_report_without_a_post_is_detected(workspace, simulator, wait_until):
+    """A report without a post alerts people, and the one task stays open."""
     let_people_post(workspace, "beijing")
     workspace.write_schedule(POST.format(id="p", at='"asap"', to='["beijing-weibo"]'))
     workspace.start()

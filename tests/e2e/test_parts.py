@@ -1,4 +1,4 @@
-"""A long text on Tieba: several parts, one delivery, whatever dies between them."""
+"""A long text on Tieba: several parts, one delivery, with kills between them."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ body = '''
 [post.data]
 summary = "退款原路退回，不用转账。"
 """
-# Its instant is fixed: the words name the minute, and a preview may come in the next one.
+# Its instant is fixed: the text names the minute, and a preview may come in the next one.
 LONG = POST.format(at=datetime.now(UTC), body="\n\n".join(f"其{number}，{SENTENCE * 9}" for number in range(1, 11)))
 THREADS, PARTS = "/_sim/posts", "/_sim/posts?floors=1"
 
@@ -47,7 +47,7 @@ def delivery_of(workspace):
 
 
 def creations(simulator):
-    """Name what was made, as the simulator wrote it down: threads, and parts with their thread."""
+    """Return what was created, in the simulator's log: threads, and parts with their thread."""
     acts = [entry for entry in simulator.get("/_sim/log") if entry["kind"] == "act" and entry["post_id"]]
     return [(entry["post_id"], entry.get("thread")) for entry in acts]
 
@@ -62,7 +62,7 @@ def received(simulator):
 
 
 @pytest.mark.smoke
-def test_every_floor_that_was_previewed_arrives_once(workspace, simulator):
+def test_every_part_that_was_previewed_arrives_once(workspace, simulator):
     """I4: byte by byte what the preview showed, in order, under one thread, with an intent before each (I3)."""
     workspace.write_schedule(LONG)
     assert "ok" in workspace.publisher("check", "--json")
@@ -87,8 +87,8 @@ def test_every_floor_that_was_previewed_arrives_once(workspace, simulator):
     assert "3 parts, all of them published" in workspace.publisher("--lang", "en", "status")
 
 
-def leave(folder, workspace, simulator, began):
-    """Put what the run left into a folder, as docs/checker.md names it."""
+def write_artefacts(folder, workspace, simulator, began):
+    """Put the run's artefacts into a folder as docs/checker.md names them."""
     duty = {"post": "long", "occurrence": "once", "account": "beijing-tieba", "end": "published"}
     tieba = {
         "settle": 3,
@@ -127,13 +127,13 @@ def leave(folder, workspace, simulator, began):
         source.backup(target)
 
 
-def test_the_checker_judges_the_calls_of_all_floors(workspace, simulator, tmp_path):
-    """I1, I3, I4, I6, I7, I13: nothing is violated; and a part whose intent is missing is seen (I3)."""
+def test_the_checker_judges_the_calls_of_all_parts(workspace, simulator, tmp_path):
+    """I1, I3, I4, I6, I7, I13: nothing is violated; and a part whose intent is missing is detected (I3)."""
     began = datetime.now(UTC)
     workspace.write_schedule(LONG)
     assert workspace.start("--once").wait(60) == 0, workspace.log()
     run = tmp_path / "run"
-    leave(run, workspace, simulator, began)
+    write_artefacts(run, workspace, simulator, began)
     command = [sys.executable, "-m", "tests.chaos.checker", str(run), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     found = {one["id"]: one["verdict"] for one in json.loads(done.stdout)["invariants"]}
@@ -149,22 +149,22 @@ def test_the_checker_judges_the_calls_of_all_floors(workspace, simulator, tmp_pa
 @pytest.mark.parametrize(
     "point",
     [
-        "reconcile.before_commit:kill@1",  # the thread is seen, and not yet written down
-        "claim.after_commit:kill@2",  # the thread is booked, its first part only claimed
+        "reconcile.before_commit:kill@1",  # the thread was found by reading, and is not yet recorded
+        "claim.after_commit:kill@2",  # the thread is recorded, its first part only claimed
         "http.mid_body:kill@2",
         "http.after_reply:kill@2",
         "outcome.after_commit:kill@2",
     ],
 )
-def test_a_death_between_two_floors_doubles_none_and_loses_none(workspace, simulator, point):
-    """F01, F03, F04, F05: killed once on the way, the next daemon goes on where the checkpoint stands."""
+def test_a_kill_between_two_parts_doubles_none_and_loses_none(workspace, simulator, point):
+    """F01, F03, F04, F05: killed once on the way, the next daemon continues from the last recorded part."""
     workspace.write_schedule(LONG)
     died = workspace.start("--once", PUBLISHER_FAILPOINTS=point)
     assert died.wait(60) == -9, workspace.log()
     shown = previewed(workspace)
     assert workspace.start("--once").wait(60) in {0, 1}, workspace.log()
     delivery = delivery_of(workspace)
-    if point.startswith("http.mid_body"):  # the part never came to be, and Tieba is never asked twice
+    if point.startswith("http.mid_body"):  # the part was never created, and Tieba allows no second call
         assert (delivery["state"], delivery["reason"]) == ("held", "not_published"), workspace.publisher("why", "long")
         assert "第 2 层，共 3 层" in workspace.publisher("why", "long")
         workspace.publisher("resolve", "long@beijing-tieba", "resend", "--by", "li", "--reason", "看过，没有")
@@ -176,8 +176,8 @@ def test_a_death_between_two_floors_doubles_none_and_loses_none(workspace, simul
     assert len(simulator.get(THREADS)) == 1
 
 
-def test_half_a_text_is_a_persons_to_decide(workspace, simulator):
-    """F45, F72, F77: refused and withdrawn halfway, it is held as incomplete; an order takes the thread down."""
+def test_an_incomplete_text_is_decided_by_a_person(workspace, simulator):
+    """F45, F72, F77: rejected and cancelled halfway, it is held as incomplete; an order deletes the thread."""
     workspace.write_schedule(LONG)
     refusal = {"platform": "tieba", "endpoint": "/c/c/post/add_pc", "fault": {"kind": "api_error", "code": 220015}}
     simulator.post("/_sim/faults", refusal)

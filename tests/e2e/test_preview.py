@@ -1,4 +1,4 @@
-"""One person sees a WeChat post before all others: the command against the simulator."""
+"""One person previews a WeChat post on a phone: the command against the simulator."""
 
 import json
 import sqlite3
@@ -15,7 +15,7 @@ def calls(simulator, path):
 
 
 def test_a_preview_goes_to_one_person_and_makes_no_post(workspace, simulator):
-    """The platform is asked to show it, the audit knows who ordered it; then the post itself goes out, once."""
+    """The platform sends the preview, the audit names who ordered it; then the post itself is published, once."""
     workspace.write_schedule(POST.format(extra=""))
     where = ("--account", "beijing-wechat")
     reported = workspace.publisher("preview", "p", *where, "--to", "wx-lisi", "--by", "李", "--json")
@@ -34,8 +34,8 @@ def test_a_preview_goes_to_one_person_and_makes_no_post(workspace, simulator):
     assert len(simulator.get("/_sim/posts?account=beijing-wechat")) == 1
 
 
-def test_a_preview_that_cannot_be_is_refused_in_words(workspace, simulator):
-    """Another platform, a missing name, a text with errors: nothing is asked of any platform."""
+def test_an_impossible_preview_is_refused_with_a_reason(workspace, simulator):
+    """Another platform, a missing name, a text with errors: no platform is called."""
     workspace.write_schedule(POST.format(extra="").replace('"platform:wechat"', '"all"'))
     where = ("--account", "beijing-weibo")
     assert workspace.publisher("preview", "p", *where, "--to", "x", "--by", "李", check=1)

@@ -1,4 +1,4 @@
-"""The daemon as it runs in real life: real processes, real files, the simulator behind real sockets."""
+"""The daemon in real processes, on real files, against the simulator behind real sockets."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def post(name, at='"asap"', extra=""):
 
 
 def png(shade, author=b""):
-    """Make a small picture, with its author's name where one is given."""
+    """Return a small picture, with its author's name where one is given."""
 
     def chunk(kind, data):
         body = kind + data
@@ -62,7 +62,7 @@ def test_what_is_due_goes_out_on_every_platform_once(workspace, simulator):
 
 
 def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
-    """Text, article and pictures that the platform received are those that the preview named, by hash.
+    """Text, article and pictures that the platform received are those of the preview, by hash.
 
     F75: the picture arrives without its author's name.
     """
@@ -122,11 +122,11 @@ def test_a_file_with_five_mistakes_stops_nothing(workspace, simulator, wait_unti
 
 
 def in_seconds(seconds):
-    """Write an instant so many seconds from now as staff do, without offset."""
+    """Format the instant so many seconds from now as staff do, without offset."""
     return (datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def test_f14_a_stop_in_the_middle_ends_in_order(workspace, simulator, wait_until):
+def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until):
     """On SIGTERM the call in flight is finished, nothing new begins, and the exit code is 0."""
     endpoint = "/2/statuses/share.json"
     settings = workspace.folder / "publisher.toml"
@@ -170,7 +170,7 @@ def test_f14_a_stop_in_the_middle_ends_in_order(workspace, simulator, wait_until
         pytest.param("outcome.after_commit", id="F05"),
     ],
 )
-def test_a_death_around_the_call_doubles_none_and_loses_none(workspace, simulator, point):
+def test_a_kill_around_the_call_doubles_none_and_loses_none(workspace, simulator, point):
     """Killed there, the next start leaves one post on each account; only Tieba's may wait for a person instead."""
     give_history(simulator)
     workspace.write_schedule(post("p"))
@@ -184,7 +184,7 @@ def test_a_death_around_the_call_doubles_none_and_loses_none(workspace, simulato
 
 
 @pytest.mark.parametrize("point", ["reload.after_read", "plan.after_insert", "reload.before_commit"])
-def test_f10_a_death_while_a_schedule_comes_into_force_leaves_the_old_plan_or_the_new_one(
+def test_f10_a_kill_while_a_schedule_is_applied_leaves_the_old_plan_or_the_new_one(
     workspace, simulator, wait_until, point
 ):
     """F10: killed there, nothing of the new schedule is filed; the next start files all of it, and sends each once."""
@@ -198,8 +198,8 @@ def test_f10_a_death_while_a_schedule_comes_into_force_leaves_the_old_plan_or_th
 
 
 @pytest.mark.parametrize("point", ["retract.before_call", "retract.after_call"])
-def test_f09_a_death_while_posts_are_taken_down_leaves_none_of_them_live(workspace, simulator, wait_until, point):
-    """F09: killed before or after the call that takes down, the next start reads and repeats, and all are retracted."""
+def test_f09_a_kill_while_posts_are_retracted_leaves_none_of_them_published(workspace, simulator, wait_until, point):
+    """F09: killed before or after the deleting call, the next start reads and repeats, and all are retracted."""
     workspace.write_schedule(post("p").replace("all", "platform:weibo"))
     daemon = workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1")
     wait_until(lambda: list(workspace.states().values()) == ["published"] * 2)
@@ -211,7 +211,7 @@ def test_f09_a_death_while_posts_are_taken_down_leaves_none_of_them_live(workspa
     assert [item["removed"] for item in simulator.get("/_sim/posts")] == [True, True]
 
 
-def test_f79_a_second_daemon_is_turned_away(workspace, simulator, wait_until):
+def test_f79_a_second_daemon_is_refused(workspace, simulator, wait_until):
     """It ends with 3 and names the first one's process; the first goes on."""
     workspace.write_schedule(post("p"))
     first = workspace.start()
@@ -224,7 +224,7 @@ def test_f79_a_second_daemon_is_turned_away(workspace, simulator, wait_until):
 
 @pytest.mark.smoke
 def test_f24_lost_replies_are_found_and_not_repeated(workspace, simulator):
-    """Where every first reply is lost, each account still ends with one post, and it is adopted."""
+    """Where every first reply is lost, each account still ends with one post, found by reading."""
     for platform, endpoint in (
         ("weibo", "/2/statuses/share.json"),
         ("wechat", "/cgi-bin/freepublish/submit"),
@@ -249,8 +249,8 @@ def test_f24_lost_replies_are_found_and_not_repeated(workspace, simulator):
     assert len([entry for entry in acts if entry["endpoint"]]) == 6
 
 
-def test_f77_a_lost_mass_send_that_is_to_be_taken_down_goes_to_a_person(workspace, simulator, wait_until):
-    """F77: no list shows a mass send, so it is held; a person takes it down and says when it is done."""
+def test_f77_a_lost_mass_send_that_is_to_be_retracted_goes_to_a_person(workspace, simulator, wait_until):
+    """F77: no list shows a mass send, so it is held; a person deletes it and confirms that it is done."""
     file = workspace.folder / "publisher.toml"
     text = file.read_text("utf-8")
     file.write_text(text.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'), "utf-8")
@@ -276,7 +276,7 @@ def test_f77_a_lost_mass_send_that_is_to_be_taken_down_goes_to_a_person(workspac
 
 
 def give_history(simulator):
-    """Let each account have an older post, so that a list can prove something."""
+    """Give each account an older post, so that a list can prove absence."""
     simulator.post("/_sim/clock", {"shift": -3600})
     for city in ("beijing", "shanghai"):
         for platform in ("weibo", "wechat", "tieba"):

@@ -1,4 +1,4 @@
-"""Secrets: changed while posts go out, and sought in every byte that publisher leaves behind or says."""
+"""Secrets: changed while posts are sent, and searched for in every byte that publisher leaves behind or prints."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def schedule_of(*ids, to='["all"]'):
     return "".join(POST.format(id=each, to=to) for each in ids)
 
 
-def into_the_vault(workspace, secrets, **environment):
+def move_to_vault(workspace, secrets, **environment):
     """Keep the accounts' secrets in the encrypted store instead of files."""
     file = workspace.folder / "publisher.toml"
     file.write_text(file.read_text("utf-8").replace('secrets_dir = "secrets"\n', ""), "utf-8")
@@ -74,10 +74,10 @@ def into_the_vault(workspace, secrets, **environment):
         Vault(folder=workspace.folder / "var", environment=environment).write(name, fields)
 
 
-def test_secrets_are_changed_and_sealed_anew_while_posts_go_out(workspace, wait_until):
-    """I19: under a stream of new values and new keys no post fails, and every read sees one whole value."""
+def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until):
+    """I19: under a stream of new values and new keys no post fails, and every read returns one whole value."""
     names = [f"{city}-{platform}" for city, platform in LOGINS]
-    into_the_vault(workspace, {name: secret_of(name.split("-")[1], name) for name in names})
+    move_to_vault(workspace, {name: secret_of(name.split("-")[1], name) for name in names})
     folder = workspace.folder / "var"
     changer = subprocess.Popen([sys.executable, "-c", CHANGER, str(folder), *names], stdout=subprocess.PIPE)
     try:
@@ -102,23 +102,23 @@ def test_secrets_are_changed_and_sealed_anew_while_posts_go_out(workspace, wait_
 
 
 def canaries(city, platform, mark="right"):
-    """Give credentials whose every secret part cannot be taken for anything else."""
-    reported = f"{mark}-{city}-{platform}"
+    """Return credentials whose every secret part is unmistakable in a search."""
+    label = f"{mark}-{city}-{platform}"
     return {
         "weibo": {
             "app_key": f"10000000{len(city):02}",
-            "app_secret": f"canaryAppSecret-{reported}",
-            "access_token": f"2.00canaryToken.{reported}",
+            "app_secret": f"canaryAppSecret-{label}",
+            "access_token": f"2.00canaryToken.{label}",
         },
         "wechat": {
             "app_id": f"{city}-{platform}",
-            "app_secret": f"canaryWxSecret-{reported}",
+            "app_secret": f"canaryWxSecret-{label}",
             "callback_token": f"canaryCb{mark}{city}"[:32],
             "encoding_aes_key": f"canaryAes{mark}{city}".ljust(43, "K"),
         },
         "tieba": {
-            "BDUSS": f"canaryBduss~{reported}~".ljust(192, "d"),
-            "STOKEN": f"canaryStoken~{reported}".ljust(64, "s"),
+            "BDUSS": f"canaryBduss~{label}~".ljust(192, "d"),
+            "STOKEN": f"canaryStoken~{label}".ljust(64, "s"),
         },
     }[platform]
 
@@ -133,8 +133,8 @@ def hidden(secrets):
 
 
 @pytest.fixture
-def reported(workspace, simulator, wait_until):
-    """Give what all commands have said, by command; the workspace's platforms stand behind a proxy that may echo."""
+def outputs(workspace, simulator, wait_until):
+    """Yield the output of all commands, by command; the workspace's platforms are behind a proxy that may echo."""
     with proxy_to(simulator.port) as proxy:
         file = workspace.folder / "publisher.toml"
         file.write_text(file.read_text("utf-8").replace(simulator.url, f"http://127.0.0.1:{proxy.port}"), "utf-8")
@@ -143,23 +143,23 @@ def reported(workspace, simulator, wait_until):
         for name, fields in secrets.items():
             platform = name.split("-")[1]
             simulator.post("/_sim/accounts", {"platform": platform, "account": name, "secret": fields})
-        into_the_vault(workspace, secrets, PUBLISHER_VAULT_KEY=VAULT_KEY)
-        yield Reported(workspace, proxy, secrets, wait_until)
+        move_to_vault(workspace, secrets, PUBLISHER_VAULT_KEY=VAULT_KEY)
+        yield Outputs(workspace, proxy, secrets, wait_until)
 
 
-class Reported:
+class Outputs:
     def __init__(self, workspace, proxy, secrets, wait_until):
         self.workspace, self.proxy, self.secrets, self.wait_until = workspace, proxy, secrets, wait_until
         self.said = {}
 
     def run(self, *arguments, given=""):
-        """Run a command, whatever comes of it, and keep what it says; give its exit code and its answer."""
+        """Run a command with any exit code, and keep its output; return its exit code and its output."""
         code, out, err = self.workspace.run(*arguments, given=given)
         self.said[f"{len(self.said)} {' '.join(arguments)}"] = (out + err).encode()
         return code, out
 
-    def live_on(self, answers, post, until, **environment):
-        """Let the daemon work on one more post while the platforms answer so, until a condition holds or it dies."""
+    def run_daemon(self, answers, post, until, **environment):
+        """Run the daemon on one more post with the given answers, until a condition holds or it ends."""
         self.proxy.answers = answers
         with (self.workspace.folder / "schedule.toml").open("a", encoding="utf-8") as schedule:
             schedule.write(schedule_of(post))
@@ -173,10 +173,10 @@ class Reported:
         states = {row["state"] for row in self.workspace.status()["deliveries"] if row["post"] == post}
         return states and states <= {"published", "held", "failed"}
 
-    def ask_everything(self):
-        """Give every command that reports something."""
+    def run_reports(self):
+        """Run every command that reports something."""
         folder = self.workspace.folder
-        self.ask_in_words()
+        self.run_explanations()
         for command in (
             ["status", "--json"],
             ["doctor", "--json"],
@@ -192,79 +192,79 @@ class Reported:
         ):
             self.run(*command)
 
-    def ask_in_words(self):
-        """Give the commands that put into words what the platforms said."""
+    def run_explanations(self):
+        """Run the commands that show what the platforms said."""
         whys = [["why", f"words@{city}-{platform}"] for city, platform in LOGINS[:3]]
         for command in (["status"], *whys, ["doctor"], ["accounts"], ["assist"], ["login", "beijing-weibo"]):
             self.run(*command)
 
-    def everything(self):
-        """Give every byte that publisher has written or said, but for its own settings."""
+    def all_bytes(self):
+        """Return every byte that publisher has written or printed, except its own settings."""
         files = [path for path in self.workspace.folder.rglob("*") if path.is_file() and path.name != "publisher.toml"]
         assert {"publisher.db", "intents.jsonl", "vault.json", "audit-anchors.log"} <= {path.name for path in files}
         return {str(path): path.read_bytes() for path in files} | self.said
 
 
-def test_i19_no_byte_of_a_secret_is_left_anywhere(reported):
-    """I19: whatever platforms repeat or refuse, and however publisher dies: no file, log or word has any of it."""
-    workspace, wrong = reported.workspace, {}
+def test_i19_no_byte_of_a_secret_is_left_anywhere(outputs):
+    """I19: whatever platforms repeat or refuse, and however publisher dies: no file, log or output has any of it."""
+    workspace, wrong = outputs.workspace, {}
     (workspace.folder / "schedule.toml").write_text("")
-    assert reported.live_on("forward", "first", lambda: reported.is_settled("first")) == 0
+    assert outputs.run_daemon("forward", "first", lambda: outputs.is_settled("first")) == 0
     failpoints = {"killed": "http.after_body:kill@2", "raised": "http.after_body:raise@1,token.after_refresh:raise@1"}
     for post, points in failpoints.items():
-        ended = reported.live_on(
-            "forward", post, lambda post=post: reported.is_settled(post), PUBLISHER_FAILPOINTS=points
+        ended = outputs.run_daemon(
+            "forward", post, lambda post=post: outputs.is_settled(post), PUBLISHER_FAILPOINTS=points
         )
         assert ended == (-signal.SIGKILL if post == "killed" else 0)
     for answers in ("page", "words", "nothing"):
-        reported.live_on(answers, answers, lambda answers=answers: reported.proxy.answered.count(answers) >= 4)
-        reported.proxy.answers = answers
-        reported.run("doctor")
-        reported.run("login", "beijing-weibo", given="code=0123456789abcdef\n")
-        reported.proxy.answers = "forward"
-    assert "words" in reported.run("status", "--json")[1]
+        outputs.run_daemon(answers, answers, lambda answers=answers: outputs.proxy.answered.count(answers) >= 4)
+        outputs.proxy.answers = answers
+        outputs.run("doctor")
+        outputs.run("login", "beijing-weibo", given="code=0123456789abcdef\n")
+        outputs.proxy.answers = "forward"
+    assert "words" in outputs.run("status", "--json")[1]
     for city, platform in LOGINS:
         name = f"{city}-{platform}"
         wrong[name] = canaries(city, platform, "wrong")
-        reported.run("secret", "set", name, given=json.dumps(wrong[name]))
-        reported.run("secret", "set", f"{name}-broken", given=json.dumps(wrong[name])[:-1])
-        reported.run("resume", name, "--by", "王")
-    reported.live_on("forward", "refused", lambda: "wechat_40125" in workspace.log())
-    reported.run("secret", "rotate")
-    reported.ask_everything()
+        outputs.run("secret", "set", name, given=json.dumps(wrong[name]))
+        outputs.run("secret", "set", f"{name}-broken", given=json.dumps(wrong[name])[:-1])
+        outputs.run("resume", name, "--by", "王")
+    outputs.run_daemon("forward", "refused", lambda: "wechat_40125" in workspace.log())
+    outputs.run("secret", "rotate")
+    outputs.run_reports()
     workspace.environment["PUBLISHER_LANG"] = "en"
-    reported.ask_in_words()
+    outputs.run_explanations()
     settings = workspace.folder / "publisher.toml"
     settings.write_text(settings.read_text("utf-8").replace("http://127.0.0.1", "https://127.0.0.1"), "utf-8")
-    reported.run("doctor")
-    reported.live_on("forward", "untrusted", lambda: "tls_failed" in workspace.log())
-    secrets = {**hidden(reported.secrets), **{f"wrong {name}": value for name, value in hidden(wrong).items()}}
-    secrets |= {f"token {token[:6]}": token for token in reported.proxy.seen} | {"vault key": VAULT_KEY}
-    assert len(reported.proxy.seen) >= 2
-    assert leaks(reported.everything(), secrets) == []
+    outputs.run("doctor")
+    outputs.run_daemon("forward", "untrusted", lambda: "tls_failed" in workspace.log())
+    secrets = {**hidden(outputs.secrets), **{f"wrong {name}": value for name, value in hidden(wrong).items()}}
+    secrets |= {f"token {token[:6]}": token for token in outputs.proxy.seen} | {"vault key": VAULT_KEY}
+    assert len(outputs.proxy.seen) >= 2
+    assert leaks(outputs.all_bytes(), secrets) == []
 
 
 @pytest.mark.parametrize(
     "address",
     ["{}@127.0.0.1:1/db", "{}@127.0.0.1:port/db", pytest.param("{}@@127.0.0.1:1/db", marks=pytest.mark.smoke)],
 )
-def test_i19_the_password_of_the_database_is_not_told(reported, address):
-    """I19: a server that does not answer and an address that cannot be read are reported without the password in it."""
-    (reported.workspace.folder / "schedule.toml").write_text("")
+def test_i19_the_password_of_the_database_is_not_shown(outputs, address):
+    """I19: a server that does not answer and an address that cannot be read are outputs without the password in it."""
+    (outputs.workspace.folder / "schedule.toml").write_text("")
     url = "postgresql://publisher:" + address.format(DATABASE if "@@" in address else quote(DATABASE, safe=""))
     url = url.replace("@@", "@rest-of-the-canary@")
-    assert reported.run("move-database", url, "--by", "li")[0] != 0
-    settings = reported.workspace.folder / "publisher.toml"
+    assert outputs.run("move-database", url, "--by", "li")[0] != 0
+    settings = outputs.workspace.folder / "publisher.toml"
     settings.write_text(f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8")
     for command in (["status"], ["doctor"], ["run", "--once"], ["check"], ["audit", "verify"], ["backup", "x"]):
-        assert reported.run(*command)[0] != 0 or command == ["check"]
-    assert leaks(reported.said, {"password": DATABASE, "rest": "rest-of-the-canary"}) == []
+        assert outputs.run(*command)[0] != 0 or command == ["check"]
+    assert leaks(outputs.said, {"password": DATABASE, "rest": "rest-of-the-canary"}) == []
 
 
 @pytest.mark.parametrize("spell", [str, quote, lambda value: value.encode().hex(), lambda value: f"x{value[:120]}"])
 @pytest.mark.smoke
 def test_the_search_finds_what_it_seeks(spell):
-    """A secret in any form, or half of it, does not escape the search."""
+    """A secret in any form, or half of it, is found by the search."""
     secret = canaries("beijing", "tieba")["BDUSS"]
     assert leaks({"log": f"a {spell(secret)} b".encode()}, {"x": secret})
     assert leaks({"log": urlsafe_b64encode(f"abcd{secret}".encode())}, {"x": secret})

@@ -1,4 +1,4 @@
-"""A lost reply, and a list that shows the beginning of every text alone: a person is asked, nothing goes out twice."""
+"""A lost reply, and a list that shows only the beginning of every text: a person decides, nothing is sent twice."""
 
 from datetime import UTC, datetime
 
@@ -34,8 +34,8 @@ summary = "冒充客服退款的骗局近期多发，请勿转账。"
 
 @pytest.mark.parametrize(("length", "ending"), [(12, ""), (6, "… 全文")])
 def test_a_copy_of_which_a_list_shows_the_beginning_is_never_doubled(workspace, simulator, wait_until, length, ending):
-    """F54, I1, I7: on each platform the delivery is held as a possible match, and one copy stands there."""
-    simulator.post("/_sim/settings", {"weibo_duplicates": "off"})  # the platform's own guard must not be needed
+    """F54, I1, I7: on each platform the delivery is held as a possible match, and there is one copy."""
+    simulator.post("/_sim/settings", {"weibo_duplicates": "off"})  # the platform's duplicate check must not be needed
     before = set()
     for platform, path in LISTS.items():
         old = {

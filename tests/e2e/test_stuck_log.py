@@ -1,4 +1,4 @@
-"""The daemon, as it runs in real life, while nobody takes its log."""
+"""The daemon in a real process, while nobody reads its log."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ SMALL = 4096
 
 
 def fill(pipe: int) -> None:
-    """Leave no room in a pipe, through an end of our own that does not wait."""
+    """Fill a pipe completely, through a non-blocking descriptor of our own."""
     own = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
     try:
         while True:
@@ -20,7 +20,7 @@ def fill(pipe: int) -> None:
         os.close(own)
 
 
-def test_f91_posts_go_out_while_nobody_takes_the_log(workspace, wait_until):
+def test_f91_posts_are_sent_while_nobody_reads_the_log(workspace, wait_until):
     """F91: with the pipe behind the log full, the daemon still reads the schedule and publishes on every account."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL)

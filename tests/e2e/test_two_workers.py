@@ -17,8 +17,8 @@ ELSEWHERE = "wechat_token_renewed_elsewhere"
 
 
 @pytest.fixture
-def crowd(database_url, simulator, tmp_path, world):
-    """Give three processes, and a function that lets some of them read the account at once."""
+def workers(database_url, simulator, tmp_path, world):
+    """Return three processes, and a function that makes some of them read the account at once."""
     asyncio.run(prepare_database(database_url, "drill", tmp_path / "intents.jsonl", world))
     command = [sys.executable, "-m", "tests.e2e.two_workers", database_url, simulator.url, APP_ID]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -37,7 +37,7 @@ def crowd(database_url, simulator, tmp_path, world):
 
 
 def token_calls(simulator):
-    """Count the calls for a token, those that force a new one apart."""
+    """Count the token calls, forced renewals separately."""
     asked = {
         is_forced: hashlib.sha256(encode_token(simulator.url, APP_ID, "2", is_forced=is_forced).content).hexdigest()
         for is_forced in (False, True)
@@ -56,9 +56,9 @@ def disturb(simulator, kind, times, **more):
     simulator.post("/_sim/faults", place | {"fault": {"kind": kind, **more}})
 
 
-def test_f42_a_token_that_ends_is_fetched_by_each_and_forced_by_none(crowd, simulator):
-    """F42: all get the same token; when it ends, each fetches the next one once, and ends nobody else's by that."""
-    members, read = crowd
+def test_f42_a_token_that_ends_is_fetched_by_each_and_forced_by_none(workers, simulator):
+    """F42: all get the same token; when it expires, each fetches the next one once, without forcing a new one."""
+    members, read = workers
     assert read(*members) == ["read"] * 3
     assert token_calls(simulator) == (3, 0)
     disturb(simulator, "expire_token", 1)
@@ -68,9 +68,9 @@ def test_f42_a_token_that_ends_is_fetched_by_each_and_forced_by_none(crowd, simu
     assert token_calls(simulator) == (6, 0)
 
 
-def test_f42_a_token_refused_to_all_at_once_is_forced_out_by_one(crowd, simulator):
-    """F42: while the platform still hands out what it refuses, one process forces a new token; the others use it."""
-    members, read = crowd
+def test_f42_a_token_refused_to_all_at_once_is_forced_out_by_one(workers, simulator):
+    """F42: while the platform still returns the refused token, one process forces a new one; the others use it."""
+    members, read = workers
     assert read(*members) == ["read"] * 3
     simulator.post("/_sim/clock", {"shift": 60})
     disturb(simulator, "api_error", 3, code=40001)
@@ -82,9 +82,9 @@ def test_f42_a_token_refused_to_all_at_once_is_forced_out_by_one(crowd, simulato
     assert token_calls(simulator)[1] == 1
 
 
-def test_f42_a_login_whose_token_is_always_refused_is_forced_once_and_left_alone(crowd, simulator):
+def test_f42_a_login_whose_token_is_always_refused_is_forced_once_and_left_alone(workers, simulator):
     """F42: however often the three try, half a minute brings one forced renewal."""
-    members, read = crowd
+    members, read = workers
     assert read(*members) == ["read"] * 3
     simulator.post("/_sim/clock", {"shift": 60})
     disturb(simulator, "api_error", 100, code=40001)

@@ -1,6 +1,6 @@
-"""One process among several that speak for one WeChat login; it reads the account each time it is reported to.
+"""One of several processes that use one WeChat login; it reads the account once per input line.
 
-Arguments: the database's URL, the platform's address, the AppID. Prints what each read brought.
+Arguments: the database's URL, the platform's address, the AppID. Prints the result of each read.
 """
 
 import asyncio
