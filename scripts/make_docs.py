@@ -18,8 +18,8 @@ from typing import Any
 import click
 
 from adapters import BUILT_IN_ADAPTERS
+from publisher.cli import COMMANDS, build_program
 from publisher.cli.framework import shared_options
-from publisher.cli.program import COMMANDS, build_program
 from publisher.cli.terminal import Terminal
 from publisher.config import settings_schema
 from publisher.domain.delivery import FINAL_STATES, State

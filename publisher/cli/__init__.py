@@ -3,25 +3,78 @@
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from publisher.cli.errors import report_error, report_usage_error
-from publisher.cli.process import harden_process
-from publisher.cli.program import build_program
-from publisher.cli.terminal import Terminal
+from publisher.cli.framework import LocalizedGroup, shared_options
+from publisher.cli.terminal import Terminal, echo
 from publisher.domain.errors import PublisherError
 from publisher.i18n import LANGUAGES, Lang, Messages
 
+COMMANDS = (
+    "init",
+    "check",
+    "preview",
+    "run",
+    "send",
+    "status",
+    "why",
+    "cancel",
+    "retract",
+    "correct",
+    "resolve",
+    "resend",
+    "assist",
+    "mode",
+    "pause",
+    "resume",
+    "reload",
+    "reach",
+    "report",
+    "accounts",
+    "doctor",
+    "offboard",
+    "templates",
+    "backup",
+    "restore",
+    "migrate",
+    "login",
+    "secret",
+    "audit",
+    "move-database",
+    "simulate",
+    "demo",
+)
+"""In the order of the help. Each is a module of its name in `commands`."""
 EXIT_INTERRUPTED = 130
 """The exit code after ^C, by the convention of shells."""
+_PR_SET_DUMPABLE = 4
+"""From Linux's <sys/prctl.h>."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     harden_process()
     sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+
+
+def harden_process() -> None:
+    """Create files for their owner only; write no core file, which would hold every secret, and no log of TLS keys."""
+    os.umask(0o077)
+    os.environ["PYTHONSAFEPATH"] = "1"  # no child imports from the working directory, which staff may write to
+    os.environ.pop("SSLKEYLOGFILE", None)
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 # there is none on Windows
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 # only needed here
+
+        # a core file piped to a program ignores the limit; and no other process of this user may read our memory
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -49,3 +102,22 @@ def detect_language(arguments: Sequence[str]) -> Lang:
         if name == "--lang":
             wanted = value if separator else "".join(arguments[position + 1 : position + 2])
     return next((lang for lang in LANGUAGES if lang == wanted), LANGUAGES[0])
+
+
+def build_program() -> LocalizedGroup:
+    def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 # click's own
+        if value:
+            echo(version("agency-publisher"))
+            ctx.exit()
+
+    version_option = click.Option(
+        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="opt_version"
+    )
+    return LocalizedGroup(
+        "publisher",
+        names=COMMANDS,
+        package="publisher.cli.commands",
+        help="program",
+        params=[*shared_options(), version_option],
+        no_args_is_help=True,
+    )

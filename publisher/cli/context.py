@@ -1,25 +1,35 @@
-"""What most commands begin with: the settings and the store."""
+"""What most commands begin with: the settings, the store, and what it shows at one moment."""
 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
 
 from publisher.app.open_store import AccessMode, journal_path, open_store
 from publisher.cli.errors import CommandFailedError, report_error
 from publisher.cli.terminal import Terminal
-from publisher.config import Environment, Settings, load_settings
-from publisher.domain.errors import RefusedError
+from publisher.config import SETTINGS_FILE, Environment, Settings, load_settings
+from publisher.domain.delivery import Delivery
+from publisher.domain.errors import InputError, RefusedError
+from publisher.domain.post import PostId
+from publisher.engine.decisions import named_person
 from publisher.i18n import Messages
 from publisher.runtime.clock import Runtime
 from publisher.runtime.failpoints import FailpointSyntaxError, parse_failpoints
+from publisher.runtime.system_user import read_system_user
 from publisher.store.db.database import sqlite_file
+from publisher.store.plan.actions import ModeOverride, ModeOverrides, OperatorActions
+from publisher.store.queries.queries import Alert, Pause, Queries, WorkerStatus
 from publisher.store.recovery.setup import check_against_journal
 from publisher.store.recovery.swap import pending_swaps
 from publisher.store.store import Store
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=15)
+"""A daemon writes a heartbeat every few seconds; after this time without one it is not running."""
 
 
 async def load_workspace_settings(terminal: Terminal) -> Settings:
@@ -70,3 +80,68 @@ def make_runtime(settings: Settings) -> Runtime:
     if failpoints and settings.environment is Environment.LIVE:
         raise RefusedError("failpoints_live")
     return Runtime(failpoints=failpoints)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSnapshot:
+    now: datetime
+    workers: Sequence[WorkerStatus] = ()
+    pauses: Sequence[Pause] = ()
+    deliveries: Sequence[Delivery] = ()
+    alerts: Sequence[Alert] = ()
+    pause_alerts: Sequence[Alert] = ()
+    mode_overrides: Sequence[ModeOverride] = ()
+    has_older: bool = False
+    """True if deliveries that ended long ago are left out."""
+
+    @property
+    def latest_worker(self) -> WorkerStatus | None:
+        """Return the daemon that was last seen, one that is alive first."""
+        return max(self.workers, key=lambda worker: (self.is_alive(worker), worker.heartbeat_at), default=None)
+
+    @property
+    def is_running(self) -> bool:
+        return any(map(self.is_alive, self.workers))
+
+    def is_alive(self, worker: WorkerStatus) -> bool:
+        return worker.stopped_at is None and self.now - worker.heartbeat_at < HEARTBEAT_TIMEOUT
+
+
+async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_all: bool = False) -> StatusSnapshot:
+    """Read the store, or what concerns one post; without a post, what ended long ago only with `shows_all`."""
+    alerts, is_whole = await queries.alerts(), shows_all or post is not None
+    return StatusSnapshot(
+        now=queries.store.runtime.now(),
+        workers=await queries.workers(),
+        pauses=await queries.pauses(),
+        deliveries=await (queries.deliveries(post) if is_whole else queries.current_deliveries()),
+        has_older=not is_whole and await queries.has_older_deliveries(),
+        alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
+        pause_alerts=[alert for alert in alerts if alert.code == "account_paused"],
+        mode_overrides=await ModeOverrides(queries.store).list_overrides(),
+    )
+
+
+async def is_daemon_running(queries: Queries) -> bool:
+    """True if a daemon wrote a heartbeat within HEARTBEAT_TIMEOUT."""
+    return StatusSnapshot(now=queries.store.runtime.now(), workers=await queries.workers()).is_running
+
+
+async def record_action(terminal: Terminal, event: str, subject: str, by: str | None) -> bool:
+    """Record a finished action where there is a database; without a name it is the system user's.
+
+    Such an action must not wait for the database. Return False, with a note, if the entry could not be written.
+    """
+    user = read_system_user()
+    try:
+        if not (terminal.workspace / SETTINGS_FILE).is_file():  # nothing else runs here
+            return True
+        settings = await load_workspace_settings(terminal)
+        if has_database(settings):
+            person = named_person(by or user.user or f"uid {user.uid}")
+            async with open_command_store(settings) as store:
+                await OperatorActions(store).record_action(event, subject, person, {})
+    except (InputError, CommandFailedError, RefusedError):
+        terminal.print_note("audit_not_written")
+        return False
+    return True

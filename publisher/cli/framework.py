@@ -3,7 +3,7 @@
 import functools
 import gc
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from publisher.cli.terminal import Terminal
-from publisher.cli.text_width import ColumnHelp
+from publisher.cli.terminal import ColumnHelp, Terminal
 from publisher.domain.characters import find_invisible
 from publisher.i18n import LANGUAGES, Messages
 
@@ -83,22 +82,23 @@ class LocalizedCommand(_LocalizedHelp):
 
 
 class LocalizedGroup(_LocalizedHelp, click.Group):
-    """Loads a command when it is called; `command_paths` maps its name to `module:attribute`."""
+    """Loads a command when it is called, from a module of its name in `package`."""
 
-    def __init__(self, *args: Any, command_paths: Mapping[str, str], **kwargs: Any) -> None:  # noqa: ANN401 # click's own
+    def __init__(self, *args: Any, names: Sequence[str], package: str, **kwargs: Any) -> None:  # noqa: ANN401 # click's own
         super().__init__(*args, **kwargs)
-        self.command_paths = command_paths
+        self.names = names
+        self.package = package
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 # click's signature
-        return list(self.command_paths)
+        return list(self.names)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 # same
-        if cmd_name not in self.command_paths:
+        if cmd_name not in self.names:
             return None
-        module, _, attribute = self.command_paths[cmd_name].partition(":")
+        name = cmd_name.replace("-", "_")
         gc.disable()  # loaded modules stay; collecting garbage among them costs each command a tenth of its time
         try:
-            command: click.Command = getattr(import_module(module), attribute)
+            command: click.Command = getattr(import_module(f"{self.package}.{name}"), name)
         finally:
             gc.freeze()
             gc.enable()
@@ -107,8 +107,8 @@ class LocalizedGroup(_LocalizedHelp, click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if not ctx.resilient_parsing and args[0] not in self.command_paths and not args[0].startswith("-"):
-            close = get_close_matches(args[0], self.command_paths)
+        if not ctx.resilient_parsing and args[0] not in self.names and not args[0].startswith("-"):
+            close = get_close_matches(args[0], self.names)
             code = "unknown_command_close" if close else "unknown_command"
             raise LocalizedUsageError(code, ctx, name=args[0], close=", ".join(close))
         return super().resolve_command(ctx, args)
@@ -121,7 +121,7 @@ class LocalizedGroup(_LocalizedHelp, click.Group):
         super().format_options(ctx, formatter)
         messages = get_messages(ctx)
         with formatter.section(messages.translate("commands")):
-            formatter.write_dl([(name, messages.translate(f"cmd_{name}")) for name in self.command_paths])
+            formatter.write_dl([(name, messages.translate(f"cmd_{name}")) for name in self.names])
 
 
 class LocalizedParam(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.5

@@ -1,10 +1,12 @@
-"""Output to the terminal, and the workspace of a command."""
+"""Output to the terminal. A Chinese character takes two of its columns."""
 
 import json
 import sys
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ import click
 
 from publisher.domain.characters import escape_forbidden
 from publisher.i18n import Messages
+
+_MAX_FIRST_COLUMN_WIDTH = 30
+_COLUMN_GAP = 2
+_STATE_COLUMN = 2
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
@@ -62,3 +68,84 @@ def display_path(path: str | Path) -> str:
     """Return a path relative to the current folder where it lies below that, else as it is."""
     full, current = Path(path), Path.cwd()
     return str(full.relative_to(current)) if full.is_relative_to(current) else str(full)
+
+
+def text_width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def align_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the rows as lines whose cells are padded to columns."""
+    widths = [max(map(text_width, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell + " " * (width - text_width(cell) + _COLUMN_GAP) for cell, width in zip(row, widths, strict=True))
+        yield "".join(cells).rstrip()
+
+
+def print_colored_table(rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
+    """Print a table whose first row is the heading; `styles` colours the state in each other row."""
+    from rich import box, console, table, text  # noqa: PLC0415 # loading rich takes longer than all else here
+
+    heading, *lines = rows
+    grid = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in heading:
+        grid.add_column(column, overflow="fold")
+    for line, style in zip(lines, styles, strict=True):
+        cells = [text.Text(escape_forbidden(cell)) for cell in line]
+        cells[_STATE_COLUMN].stylize(style)
+        grid.add_row(*cells)
+    console.Console(highlight=False).print(grid)
+
+
+def wrap_text(text: str, width: int) -> Iterator[str]:
+    """Yield lines of at most `width` columns, broken between words or between Chinese characters."""
+    starts = [0, *(place for place in range(1, len(text)) if _can_break(text[place - 1], text[place]))]
+    line = ""
+    for start, end in pairwise([*starts, len(text)]):
+        piece = text[start:end]
+        if line and text_width(line + piece.rstrip()) > width:
+            yield line.rstrip()
+            line = ""
+        line += piece if line else piece.lstrip()
+    if line.strip():
+        yield line.rstrip()
+
+
+def _can_break(before: str, after: str) -> bool:
+    """True if a line may break here: not before closing punctuation, not after opening."""
+    if unicodedata.category(after) in {"Pe", "Pf", "Po"} or unicodedata.category(before) in {"Ps", "Pi"}:
+        return False
+    return before == " " or text_width(before) == 2 or text_width(after) == 2
+
+
+class ColumnHelp(click.HelpFormatter):
+    """Click's help formatter, measured in terminal columns."""
+
+    def write_heading(self, heading: str) -> None:
+        """Write a heading without click's colon: the catalogue's headings have one."""
+        self.write(f"{' ' * self.current_indent}{heading}\n")
+
+    def write_text(self, text: str) -> None:
+        indent = " " * self.current_indent
+        for paragraph in text.splitlines():
+            for line in wrap_text(paragraph, self.width - self.current_indent) if paragraph.strip() else [""]:
+                self.write(f"{indent}{line}".rstrip() + "\n")
+
+    def write_dl(
+        self,
+        rows: Iterable[tuple[str | None, str | None]],
+        col_max: int = _MAX_FIRST_COLUMN_WIDTH,
+        col_spacing: int = _COLUMN_GAP,
+    ) -> None:
+        pairs: Sequence[tuple[str, str]] = [(first or "", second or "") for first, second in rows]
+        first_width = min(max((text_width(first) for first, _ in pairs), default=0), col_max)
+        indent = " " * self.current_indent
+        room = max(self.width - self.current_indent - first_width - col_spacing, 10)
+        for first, second in pairs:
+            lines = list(wrap_text(second, room))
+            if text_width(first) > first_width:
+                self.write(f"{indent}{first}\n")
+                first = ""  # noqa: PLW2901 # the rest of the row goes below it
+            for left, right in zip_longest([first], lines, fillvalue=""):
+                blank = " " * (first_width - text_width(left) + col_spacing)
+                self.write(f"{indent}{left}{blank}{right}".rstrip() + "\n")

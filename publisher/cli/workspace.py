@@ -1,10 +1,17 @@
-"""The files of a new workspace."""
+"""The files of a new workspace, and of a drill, whose accounts are the simulator's."""
 
 import json
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import AoT
 
 from publisher.cli.errors import CommandFailedError
 from publisher.schedule import schedule_schema
@@ -12,6 +19,26 @@ from publisher.schedule import schedule_schema
 SAMPLES_FOLDER = files("publisher.cli") / "workspace_files"
 WORKSPACE_FOLDERS = ("templates", "media", "var")
 PRIVATE_FOLDER = "secrets"
+TIMEZONE = "Asia/Shanghai"
+PLATFORMS = ("weibo", "wechat", "tieba")
+CALLBACK_SIGNING_KEY = "drill"
+"""The key that signs messages of the simulated WeChat."""
+NORTHERN_PROVINCES = ("11", "12", "13", "14", "15", "21", "22", "23")
+"""The first two digits of the northern provinces in GB/T 2260."""
+DEMO_LIMITS = {
+    "min_interval": "200ms",
+    "per_hour": 10000,
+    "per_day": 20000,
+    "request_timeout": "5s",
+    "lease_timeout": "12s",
+    "visibility_window": "15s",
+    "first_check_after": "500ms",
+    "retry_first": "300ms",
+    "platform_clock_tolerance": "1s",
+}
+"""So short that an unknown outcome is resolved while one watches; no real platform is this fast."""
+REPLACED_TIME_KEYS = ("cron", "from", "until", "days", "expires")
+"""Keys that have no meaning once the demo has set `at`."""
 
 
 def new_workspace_files() -> dict[str, bytes]:
@@ -51,3 +78,130 @@ def create_workspace(folder: Path, contents: Mapping[str, bytes]) -> None:
             if is_private:
                 path.chmod(0o600)
             file.write(data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A city with its code (GB/T 2260), and what its police call themselves."""
+
+    code: str
+    name: str
+    slug: str
+    agency: str
+    forum: str
+    hotline: str
+    tip_line: str
+    tip_link: str
+
+
+def read_regions() -> Sequence[Region]:
+    """Return all regions, the capital first."""
+    text = (SAMPLES_FOLDER / "regions.toml").read_text("utf-8")
+    return [Region(**table) for table in tomllib.loads(text)["region"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoAccount:
+    id: str
+    platform: str
+    identity: str
+    region: Region
+
+    @property
+    def secret(self) -> Mapping[str, str]:
+        """Return credentials that the simulator accepts because they name the account."""
+        match self.platform:
+            case "weibo":
+                return {"app_key": "1000000000", "app_secret": "drill", "access_token": self.identity}
+            case "wechat":
+                return {"app_id": self.identity, "app_secret": "drill", "callback_token": CALLBACK_SIGNING_KEY}
+            case _:
+                return {"BDUSS": self.identity, "STOKEN": "drill"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoWorkspace:
+    """A drill in some regions against a simulator, which calls back to `callback_listen` if that is set."""
+
+    regions: Sequence[Region]
+    simulator_url: str
+    callback_listen: str | None = None
+
+    @property
+    def accounts(self) -> Sequence[DemoAccount]:
+        return [
+            DemoAccount(id=f"{region.slug}-{platform}", platform=platform, identity=identity, region=region)
+            for region in self.regions
+            for platform, identity in (
+                ("weibo", f"1{region.code}001"),
+                ("wechat", f"wx{region.code}0000000000"),
+                ("tieba", f"tb.1.{region.slug}"),
+            )
+        ]
+
+
+def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
+    """Return the files in which a drill's workspace differs from another: its settings and secrets."""
+    accounts = []
+    for account in demo_workspace.accounts:
+        entry: dict[str, Any] = {
+            "id": account.id,
+            "platform": account.platform,
+            "identity": account.identity,
+            "region": account.region.code,
+            "secret": account.id,
+            "base_url": demo_workspace.simulator_url,
+        }
+        if account.platform == "weibo":
+            entry["link_template"] = "https://example.gov.cn/n/{marker}"
+        if account.platform == "tieba":
+            entry |= {"forum": account.region.forum, "accept_risk": True}
+        accounts.append(entry)
+    north = [account.id for account in demo_workspace.accounts if account.region.code.startswith(NORTHERN_PROVINCES)]
+    settings = {
+        "environment": "drill",
+        "timezone": TIMEZONE,
+        "secrets_dir": "secrets",
+        **({"callbacks": {"listen": demo_workspace.callback_listen}} if demo_workspace.callback_listen else {}),
+        "limits": dict.fromkeys(PLATFORMS, DEMO_LIMITS),
+        "region": {
+            region.code: {name: getattr(region, name) for name in ("name", "hotline", "tip_line", "tip_link")}
+            for region in demo_workspace.regions
+        },
+        "groups": {"north": north},
+        "account": accounts,
+    }
+    secrets = {f"secrets/{account.id}": json.dumps(account.secret).encode() for account in demo_workspace.accounts}
+    return {"publisher.toml": tomlkit.dumps(settings).encode(), **secrets}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoSchedule:
+    """The due times of the demo's posts: the first at `start`, the last `spread` later.
+
+    `start` is in the workspace's zone, without offset. With `is_single_warning` only one warning to all remains.
+    """
+
+    start: datetime
+    spread: timedelta
+    is_single_warning: bool = False
+
+
+def shift_schedule(text: str, demo_schedule: DemoSchedule) -> str:
+    """Return the schedule with new due times. The order of posts stays, so that follow-ups come after originals."""
+    document = tomlkit.parse(text)
+    posts = document["post"]
+    if not isinstance(posts, AoT):
+        raise TypeError(posts)
+    if demo_schedule.is_single_warning:
+        warnings = (index for index, post in enumerate(posts) if post["kind"] == "warning" and post["to"] == ["all"])
+        kept_index = next(warnings)
+        for index in reversed(range(len(posts))):
+            if index != kept_index:
+                del posts[index]
+    step = demo_schedule.spread / max(len(posts) - 1, 1)
+    for position, post in enumerate(posts):
+        for key in REPLACED_TIME_KEYS:
+            post.pop(key, None)
+        post["at"] = (demo_schedule.start + step * position).replace(microsecond=0)
+    return tomlkit.dumps(document)

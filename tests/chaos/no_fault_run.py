@@ -15,8 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import Request, urlopen
 
-from publisher.cli.demo.workspace import DemoWorkspace, demo_files, read_regions
-from publisher.cli.workspace import create_workspace, new_workspace_files
+from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
 from tests.chaos.mutants import BUGS
 
 SOUND = ""

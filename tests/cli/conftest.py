@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from publisher.cli import run_command
-from publisher.cli.demo.workspace import DemoWorkspace, demo_files, read_regions
-from publisher.cli.workspace import create_workspace, new_workspace_files
+from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
 from publisher.rendering.worker import RenderWorker
 
 

@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from publisher.cli.demo.workspace import DemoSchedule, read_regions, shift_schedule
-from publisher.cli.workspace import find_shipped_schedule
+from publisher.cli.workspace import DemoSchedule, find_shipped_schedule, read_regions, shift_schedule
 
 START = datetime(2026, 11, 25, 9, 0, 0)  # noqa: DTZ001 # a TOML time without offset
 PATIENCE = 60

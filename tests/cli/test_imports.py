@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from publisher.cli.demo.processes import start_simulator, stop_process
+from publisher.cli.drill import start_simulator, stop_process
 
 NAMES = ("json", "asyncio", "click", "adapters", "sqlite3")
 PLANTED = "import pathlib; pathlib.Path(__file__).with_name('ran').touch(); raise SystemExit(9)"
@@ -49,7 +49,7 @@ async def test_i19_the_demonstrations_children_do_not_either(planted):
 
 def test_i19_what_publisher_starts_inherits_it(planted):
     """I19: any Python that a process of publisher starts has the working directory out of its path."""
-    code = "from publisher.cli.process import harden_process as h; h(); import subprocess, sys; "
+    code = "from publisher.cli import harden_process as h; h(); import subprocess, sys; "
     code += "subprocess.run([sys.executable, '-c', 'import json'], check=True)"
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
     assert not (planted / "ran").exists()

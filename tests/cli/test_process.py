@@ -58,7 +58,7 @@ def test_i19_a_crash_leaves_no_core_file(tmp_path):
 @LINUX
 def test_i19_no_other_process_of_the_user_may_read_its_memory():
     """I19: the kernel hands no core to a program either, whatever its limit, and lets nobody trace the process."""
-    code = "import ctypes; from publisher.cli.process import harden_process; harden_process(); "
+    code = "import ctypes; from publisher.cli import harden_process; harden_process(); "
     asked = subprocess.run(
         [sys.executable, "-c", code + "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"], capture_output=True, check=True
     )

@@ -8,11 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from publisher.cli import run_command
+from publisher.cli import COMMANDS, run_command
 from publisher.cli.commands.why import format_event
 from publisher.cli.format import Formatter
-from publisher.cli.program import COMMANDS
-from publisher.cli.text_width import text_width, wrap_text
+from publisher.cli.terminal import text_width, wrap_text
 from publisher.domain.delivery import ReminderKind, State
 from publisher.domain.events import EVENT_CODES
 from publisher.domain.results import HoldReason

@@ -13,8 +13,7 @@ import tomlkit
 from structlog.testing import capture_logs
 
 from publisher.app.application import Application, open_application
-from publisher.cli.demo.workspace import PLATFORMS, DemoAccount, DemoWorkspace, demo_files, read_regions
-from publisher.cli.workspace import new_workspace_files
+from publisher.cli.workspace import PLATFORMS, DemoAccount, DemoWorkspace, demo_files, new_workspace_files, read_regions
 from publisher.config import load_settings
 from publisher.daemon import Daemon
 from publisher.domain.delivery import Delivery, State

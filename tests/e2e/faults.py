@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from publisher.cli.demo.workspace import PLATFORMS, DemoAccount
+from publisher.cli.workspace import PLATFORMS, DemoAccount
 from tests.e2e.conftest import Simulator
 
 SHARE, SUBMIT, MASS, OPEN_THREAD, DRAFT = (

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
-from publisher.cli.program import COMMANDS
+from publisher.cli import COMMANDS
 from publisher.engine.sender import send_delivery
 from tests.bench.rig import double, schedule_of, workspace
 from tests.bench.store import application, file_schedule, ripen_all

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters import BUILT_IN_ADAPTERS
-from publisher.cli.program import COMMANDS
+from publisher.cli import COMMANDS
 from publisher.config import settings_schema
 from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason

@@ -8,8 +8,7 @@ from publisher.app.adapters import build_policies
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import NO_VALUE, Formatter, credential_days_left
 from publisher.cli.framework import command, json_option
-from publisher.cli.terminal import Terminal, echo
-from publisher.cli.text_width import align_columns
+from publisher.cli.terminal import Terminal, align_columns, echo
 from publisher.domain.results import result_code
 from publisher.store.monitor.login_health import AccountHealth, LoginHealthStore
 

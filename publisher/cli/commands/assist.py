@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import has_database, is_daemon_running, load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import LocalizedChoice, LocalizedUsageError, PersonName, command, json_option
-from publisher.cli.snapshot import is_daemon_running
 from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import click
 
-from publisher.cli.application_context import open_command_application
-from publisher.cli.context import load_workspace_settings
+from publisher.cli.application import (
+    load_post,
+    open_command_application,
+    parse_file_or_post,
+    read_posts_file,
+    with_locations,
+)
+from publisher.cli.context import load_workspace_settings, take_snapshot
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import NonEmptyText, by_option, command
-from publisher.cli.post_source import load_post, parse_file_or_post, read_posts_file, with_locations
-from publisher.cli.snapshot import take_snapshot
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.errors import NoSuchItemError

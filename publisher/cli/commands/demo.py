@@ -16,15 +16,28 @@ from zoneinfo import ZoneInfo
 import click
 
 from publisher.cli.context import open_command_store
-from publisher.cli.demo.processes import SIMULATOR_STOP_SECONDS, catch_interrupts, start_simulator, stop_process
-from publisher.cli.demo.scenario import Scenario
-from publisher.cli.demo.simulated_platforms import SimulatedPlatforms
-from publisher.cli.demo.workspace import TIMEZONE, DemoSchedule, DemoWorkspace, demo_files, read_regions, shift_schedule
+from publisher.cli.drill import (
+    SIMULATOR_STOP_SECONDS,
+    Scenario,
+    SimulatedPlatforms,
+    catch_interrupts,
+    start_simulator,
+    stop_process,
+)
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
 from publisher.cli.framework import LocalizedIntRange, command
 from publisher.cli.terminal import Terminal
-from publisher.cli.workspace import create_workspace, new_workspace_files
+from publisher.cli.workspace import (
+    TIMEZONE,
+    DemoSchedule,
+    DemoWorkspace,
+    create_workspace,
+    demo_files,
+    new_workspace_files,
+    read_regions,
+    shift_schedule,
+)
 from publisher.config import load_settings
 from publisher.store.queries.queries import Queries
 

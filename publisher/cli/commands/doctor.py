@@ -13,8 +13,7 @@ from publisher.cli.context import load_workspace_settings, open_command_store, r
 from publisher.cli.errors import format_problems, problem_as_json
 from publisher.cli.format import NO_VALUE, Formatter, credential_days_left
 from publisher.cli.framework import LocalizedUsageError, PersonName, command, json_option
-from publisher.cli.terminal import Terminal, echo
-from publisher.cli.text_width import align_columns
+from publisher.cli.terminal import Terminal, align_columns, echo
 from publisher.config import Settings
 from publisher.domain.account import Account, Mode
 from publisher.domain.results import (

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import click
 
-from publisher.cli.demo.workspace import DemoWorkspace, demo_files, read_regions
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal
-from publisher.cli.workspace import create_workspace, new_workspace_files
+from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
 
 DEMO_REGION_COUNT = 3
 SIMULATOR_URL = "http://127.0.0.1:8710"

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from publisher.app.login import start_login
-from publisher.cli.audit_record import record_action
-from publisher.cli.context import load_workspace_settings
+from publisher.cli.context import load_workspace_settings, record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import NonEmptyText, PersonName, command
 from publisher.cli.terminal import Terminal, hidden_input

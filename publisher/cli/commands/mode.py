@@ -3,10 +3,9 @@
 import click
 
 from publisher.app.open_store import AccessMode
-from publisher.cli.context import load_workspace_settings, open_command_store
+from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedChoice, NonEmptyText, by_option, command, reason_option
-from publisher.cli.snapshot import is_daemon_running
 from publisher.cli.terminal import Terminal
 from publisher.config import find_api_blocker
 from publisher.domain.account import AccountId, Mode

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import click
 
 from publisher.app.application import open_vault
-from publisher.cli.context import load_workspace_settings, open_command_store
+from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter
 from publisher.cli.framework import NonEmptyText, by_option, command, reason_option
-from publisher.cli.snapshot import is_daemon_running
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.account import AccountId, LoginId, Mode

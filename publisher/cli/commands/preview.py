@@ -91,7 +91,7 @@ def preview(  # noqa: PLR0913 # one argument an option
         if opens:
             webbrowser.open(file.as_uri())
     if to and by:
-        from publisher.cli.preview_send import send_preview  # noqa: PLC0415 # loads store and adapters
+        from publisher.cli.application import send_preview  # noqa: PLC0415 # loads store and adapters
 
         asyncio.run(send_preview(terminal, rendered.settings, rendered.post.id, rendered.result, to=to, by=by))
         return 0

@@ -8,8 +8,7 @@ import click
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import NO_VALUE, Formatter
 from publisher.cli.framework import NonEmptyText, command, json_option
-from publisher.cli.terminal import Terminal, echo
-from publisher.cli.text_width import align_columns
+from publisher.cli.terminal import Terminal, align_columns, echo
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.domain.reports import METRIC_NAMES

@@ -2,10 +2,9 @@
 
 import click
 
-from publisher.cli.application_context import open_command_application
+from publisher.cli.application import activate_schedule, open_command_application
 from publisher.cli.context import load_workspace_settings
 from publisher.cli.framework import LocalizedIntRange, LocalizedUsageError, PersonName, command
-from publisher.cli.post_source import activate_schedule
 from publisher.cli.terminal import Terminal
 
 MAX_CONFIRMED_REMOVALS = 1_000_000

@@ -12,8 +12,7 @@ import click
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import NO_VALUE, Formatter
 from publisher.cli.framework import LocalizedParam, LocalizedUsageError, command, json_option
-from publisher.cli.terminal import Terminal, display_path, echo
-from publisher.cli.text_width import align_columns
+from publisher.cli.terminal import Terminal, align_columns, display_path, echo
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.reports import METRIC_NAMES, ReportRow, ReportTotals, summarize
 from publisher.store.queries.queries import ReportQueries

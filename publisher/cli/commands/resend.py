@@ -2,12 +2,11 @@
 
 import click
 
-from publisher.cli.application_context import open_command_application
-from publisher.cli.context import load_workspace_settings
+from publisher.cli.application import open_command_application
+from publisher.cli.context import is_daemon_running, load_workspace_settings
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
 from publisher.cli.framework import by_option, command, reason_option
-from publisher.cli.snapshot import is_daemon_running
 from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
 from publisher.cli.terminal import Terminal
 from publisher.domain.delivery import State

@@ -3,10 +3,9 @@
 import click
 
 from publisher.app.open_store import AccessMode
-from publisher.cli.context import load_workspace_settings, open_command_store
+from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import LocalizedChoice, LocalizedUsageError, PersonName, by_option, command, reason_option
-from publisher.cli.snapshot import is_daemon_running
 from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import OPEN_STATES, Delivery, State

@@ -2,9 +2,8 @@
 
 import click
 
-from publisher.cli.context import load_workspace_settings, open_command_store
+from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
 from publisher.cli.framework import NonEmptyText, by_option, command, reason_option
-from publisher.cli.snapshot import is_daemon_running
 from publisher.cli.terminal import Terminal
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError

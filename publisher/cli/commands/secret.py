@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from publisher.cli.audit_record import record_action
+from publisher.cli.context import record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import LocalizedChoice, LocalizedUsageError, NonEmptyText, PersonName, command
 from publisher.cli.terminal import Terminal, echo, hidden_input

@@ -5,12 +5,16 @@ from pathlib import Path
 import click
 
 from publisher.app.application import Application
-from publisher.cli.application_context import open_command_application
-from publisher.cli.context import load_workspace_settings
+from publisher.cli.application import (
+    load_post,
+    open_command_application,
+    parse_file_or_post,
+    read_posts_file,
+    with_locations,
+)
+from publisher.cli.context import is_daemon_running, load_workspace_settings
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import NonEmptyText, by_option, command
-from publisher.cli.post_source import load_post, parse_file_or_post, read_posts_file, with_locations
-from publisher.cli.snapshot import is_daemon_running
 from publisher.cli.terminal import Terminal
 from publisher.domain.delivery import OPEN_STATES, State
 from publisher.domain.post import OneTimeTrigger, Post, PostId

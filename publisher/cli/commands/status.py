@@ -7,12 +7,16 @@ from typing import Any
 
 import click
 
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    StatusSnapshot,
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+    take_snapshot,
+)
 from publisher.cli.format import STATE_STYLES, Formatter, format_counts, pauses_covering, reason_code
 from publisher.cli.framework import NonEmptyText, command, json_option
-from publisher.cli.snapshot import StatusSnapshot, take_snapshot
-from publisher.cli.terminal import Terminal, echo
-from publisher.cli.text_width import align_columns
+from publisher.cli.terminal import Terminal, align_columns, echo, print_colored_table
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
@@ -151,9 +155,7 @@ def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Forma
             ),
         ]
         if sys.stdout.isatty():
-            from publisher.cli.tables import print_table  # noqa: PLC0415 # loading rich takes longer than all else here
-
-            print_table(rows, [STATE_STYLES.get(delivery.state, "") for delivery in snapshot.deliveries])
+            print_colored_table(rows, [STATE_STYLES.get(delivery.state, "") for delivery in snapshot.deliveries])
         else:
             echo("\n".join(align_columns(rows)))
         counts = "counts_listed" if snapshot.has_older else "counts_line"

@@ -11,8 +11,7 @@ import click
 from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import format_problems
 from publisher.cli.framework import NonEmptyText, command, json_option
-from publisher.cli.terminal import Terminal, display_path, echo
-from publisher.cli.text_width import align_columns
+from publisher.cli.terminal import Terminal, align_columns, display_path, echo
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostKind
 from publisher.rendering import Templates, TemplateSample, load_templates, shipped_templates

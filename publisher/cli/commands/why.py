@@ -6,10 +6,15 @@ from itertools import groupby
 
 import click
 
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    StatusSnapshot,
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+    take_snapshot,
+)
 from publisher.cli.format import Formatter, manual_task_code, message_args, pauses_covering
 from publisher.cli.framework import command
-from publisher.cli.snapshot import StatusSnapshot, take_snapshot
 from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import DESIRED_NO_SEND, OPEN_STATES, WAITING_STATES, Delivery, DesiredState, State

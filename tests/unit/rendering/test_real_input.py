@@ -19,7 +19,7 @@ from tests.unit.rendering.rendering_fixtures import account_of, post_of, read_pi
 
 ROOT = Path(__file__).parents[3]
 POSTS = tomllib.loads((ROOT / "schedule.toml").read_text("utf-8"))["post"]
-REGIONS = tomllib.loads((ROOT / "publisher/cli/demo/regions.toml").read_text("utf-8"))["region"]
+REGIONS = tomllib.loads((ROOT / "publisher/cli/workspace_files/regions.toml").read_text("utf-8"))["region"]
 TITLES = {post["id"]: post["title"] for post in POSTS}
 LINK = re.compile(r"https?://\S+")
 

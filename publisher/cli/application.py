@@ -1,20 +1,46 @@
-"""Posts named on the command line: those of a file, or one of the schedule."""
+"""The application, and the posts that a command line names, for the commands that plan."""
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
-from publisher.app.application import Application
+from publisher.app.application import Application, find_previewer, open_application
+from publisher.cli.context import report_database_errors
 from publisher.cli.errors import CommandFailedError
+from publisher.cli.format import Formatter
+from publisher.cli.terminal import Terminal
+from publisher.config import Settings
 from publisher.domain.errors import NoSuchItemError, ScheduleError
 from publisher.domain.post import Post, PostId
+from publisher.domain.results import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    NotSent,
+    PreviewSent,
+    RateLimited,
+    Rejected,
+    Unknown,
+)
+from publisher.engine.adapter_call import call_adapter
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
+from publisher.rendering.renderer import RenderResult
+from publisher.runtime.clock import Runtime
 from publisher.schedule import SCHEDULE_READ_LIMITS, locate_problems, parse_schedule
 from publisher.store.plan.posts import AuditAction
 from publisher.tomlfile import TomlDocument, read_toml
+
+
+@contextlib.asynccontextmanager
+async def open_command_application(settings: Settings) -> AsyncIterator[Application]:
+    """Open the store with templates and planner. Raise CommandFailedError when the database does not answer."""
+    with report_database_errors():
+        async with open_application(settings, Runtime(), can_send=False) as application:
+            yield application
 
 
 def parse_file_or_post(text: str) -> Path | PostId:
@@ -78,3 +104,44 @@ async def activate_schedule(
         detail = {"number": str(confirmed_removals)}
         actions = [AuditAction(event="removals_confirmed", subject="schedule", by=named_person(by), detail=detail)]
     return await apply_schedule(application.planner, toml.text, str(file), confirmed_removals, actions)
+
+
+PREVIEW_TIMEOUT = timedelta(minutes=2)
+"""For images, draft and message together."""
+
+
+async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
+    terminal: Terminal, settings: Settings, post: PostId, result: RenderResult, *, to: str, by: str
+) -> None:
+    """Send the preview of the only rendered post. Raise CommandFailedError where that fails."""
+    if len(result.rendered_posts) != 1 or any(problem.is_error for problem in result.problems):
+        raise CommandFailedError("preview_has_errors")
+    rendered = result.rendered_posts[0]
+    account, media = rendered.account, result.media
+    images = [media[picture.sha256][1] for picture in rendered.images if picture.sha256 in media]
+    with report_database_errors():
+        async with open_application(settings, Runtime(), can_send=False, can_read=True) as application:
+            previewer = find_previewer(application, account)
+            if previewer is None:
+                raise CommandFailedError("preview_not_supported", account=account)
+            detail = {"to": to, "rendition": rendered.fingerprint}
+            await application.operator_actions.record_action(
+                "preview_requested", f"{post}@{account}", named_person(by), detail
+            )
+            answer = await call_adapter(previewer.send_preview(rendered, images, to), PREVIEW_TIMEOUT)
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    match answer:
+        case PreviewSent():
+            terminal.print_note("preview_shown", account=account, to=to)
+            return
+        case RateLimited(code=code):
+            reason = formatter.reason(code)
+        case (
+            Rejected(code=code, reason=platform_message)
+            | Busy(code=code, reason=platform_message)
+            | Blocked(code=code, reason=platform_message)
+        ):
+            reason = f"{formatter.reason(code)} ({platform_message})"
+        case CredentialExpired(reason=code) | NotSent(reason=code) | Unknown(reason=code):
+            reason = formatter.reason(code)
+    raise CommandFailedError("preview_failed", account=account, to=to, reason=reason)

@@ -1,34 +1,198 @@
-"""One run of the demo: keep the daemon running, show the deliveries, and check the result."""
+"""One run of the demo: its child processes, the simulated platforms, what is shown, and the check at the end."""
 
 import asyncio
 import contextlib
+import json
+import os
+import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from publisher.cli.demo.processes import DAEMON_STOP_SECONDS, read_log_tail, start_daemon, stop_process
-from publisher.cli.demo.simulated_platforms import SimulatedPlatforms
-from publisher.cli.demo.workspace import DemoWorkspace
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import STATE_STYLES, Formatter, format_counts
 from publisher.cli.terminal import echo
+from publisher.cli.workspace import CALLBACK_SIGNING_KEY, DemoAccount, DemoWorkspace
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
-from publisher.domain.rendered import DeliveryId
+from publisher.domain.rendered import DeliveryId, derive_marker
 from publisher.store.queries.queries import Queries
 
+PUBLISHER_COMMAND = (sys.executable, "-P", "-m", "publisher")
+DAEMON_STOP_SECONDS = 30.0
+"""Enough for a daemon to finish its calls."""
+SIMULATOR_STOP_SECONDS = 5.0
+START_TIMEOUT_SECONDS = 30.0
+HOUR_SECONDS = 3600
+REQUEST_TIMEOUT_SECONDS = 20
 UNSHOWN_STATES = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.SENDING})
 """States too short to be worth a line."""
 POLL_SECONDS = 0.5
 MAX_DAEMON_FAILURES = 3
 SHOWN_LOG_LINES = 5
+
+
+async def start_simulator(port: int) -> tuple[asyncio.subprocess.Process, str]:
+    """Start the simulator; return it and its address. Raise CommandFailedError when it does not start."""
+    command = [*PUBLISHER_COMMAND, "--lang", "en", "simulate", "--listen", f"127.0.0.1:{port}"]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    line = b""
+    if process.stdout is not None:
+        with contextlib.suppress(TimeoutError):
+            line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_SECONDS)
+    addresses = [word for word in line.decode().split() if word.startswith("http://")]
+    if not addresses:
+        await stop_process(process, SIMULATOR_STOP_SECONDS)
+        raise CommandFailedError("simulator_failed", port=port)
+    return process, addresses[0]
+
+
+async def start_daemon(workspace: Path, lang: str) -> asyncio.subprocess.Process:
+    """Start the daemon of a workspace; it logs to `var/daemon.log`."""
+    command = [*PUBLISHER_COMMAND, "--lang", lang, "-C", str(workspace), "run"]
+    with _log_path(workspace).open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def read_log_tail(workspace: Path, number: int) -> Sequence[str]:
+    return _log_path(workspace).read_text("utf-8", errors="replace").splitlines()[-number:]
+
+
+async def stop_process(process: asyncio.subprocess.Process, timeout_seconds: float) -> None:
+    """Terminate a child, and kill it after the timeout."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), timeout_seconds)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def catch_interrupts() -> AsyncIterator[asyncio.Event]:
+    """Yield an event that ^C or SIGTERM sets, so that the demo can stop its children in order."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield stopping
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _log_path(workspace: Path) -> Path:
+    return workspace / "var" / "daemon.log"
+
+
+@dataclass(slots=True, kw_only=True)
+class SimulatedPlatforms:
+    """The simulator at an address. `external_ids` are the posts that were there before."""
+
+    base_url: str
+    external_ids: set[str] = field(default_factory=set)
+
+    def create_accounts(self, accounts: Sequence[DemoAccount]) -> dict[str, Mapping[str, str]]:
+        """Create the accounts, each with an older post as if by a person; return their secrets by account id."""
+        secrets = {
+            account.id: self._request(
+                "POST",
+                "/_sim/accounts",
+                {
+                    "platform": account.platform,
+                    "account": account.identity,
+                    "name": account.region.agency,
+                    "forums": [account.region.forum],
+                },
+            )
+            for account in accounts
+        }
+        self._request("POST", "/_sim/clock", {"shift": -HOUR_SECONDS})
+        for account in accounts:
+            older = {
+                "platform": account.platform,
+                "account": account.identity,
+                "title": f"{account.region.name}民警进社区",
+                "text": f"今天，{account.region.name}民警走进社区，和居民聊反诈、讲案例。",
+            }
+            self.external_ids.add(self._request("POST", "/_sim/posts", older)["id"])
+        self._request("POST", "/_sim/clock", {"shift": HOUR_SECONDS})
+        return secrets
+
+    def register_callbacks(self, accounts: Sequence[DemoAccount], listen: str) -> bool:
+        """Register the callback URLs of WeChat accounts. WeChat tries them at once: False while nothing answers."""
+        wechat_accounts = [account for account in accounts if account.platform == "wechat"]
+        return all(
+            self._request(
+                "POST",
+                "/_sim/callbacks",
+                {
+                    "account": account.identity,
+                    "url": f"http://{listen}/callback/wechat/{account.id}",
+                    "token": CALLBACK_SIGNING_KEY,
+                },
+            ).get("ok")
+            for account in wechat_accounts
+        )
+
+    def count_posts(self, deliveries: Sequence[Delivery], accounts: Mapping[str, DemoAccount]) -> "PostCounts":
+        """Count the published posts of each delivery, and those that belong to no delivery."""
+        posts = [post for post in self._request("GET", "/_sim/posts") if post["id"] not in self.external_ids]
+        texts_by_account: dict[tuple[str, str], list[str]] = {}
+        for post in posts:
+            if post["visible"] and not post["removed"]:
+                text = "\n".join(str(post[part]) for part in ("title", "text", "html"))
+                texts_by_account.setdefault((post["platform"], post["account"]), []).append(text)
+        counts: Counter[int] = Counter()
+        for delivery in deliveries:
+            account = accounts[delivery.account]
+            marker = derive_marker(delivery.key, delivery.account)
+            texts = texts_by_account.get((account.platform, account.identity), [])
+            counts[delivery.id] = sum(map(marker.is_in, texts))
+        return PostCounts(by_delivery=counts, unexplained=len(posts) - counts.total())
+
+    def _request(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 # any JSON value
+        connection = HTTPConnection(urlsplit(self.base_url).netloc, timeout=REQUEST_TIMEOUT_SECONDS)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostCounts:
+    """The number of published posts of each delivery; `unexplained` posts belong to none."""
+
+    by_delivery: Mapping[int, int]
+    unexplained: int
+
+    @property
+    def are_all_single(self) -> bool:
+        """True if every delivery is published exactly once, and nothing else is."""
+        return self.unexplained == 0 and all(number == 1 for number in self.by_delivery.values())
 
 
 @dataclass(slots=True, kw_only=True)

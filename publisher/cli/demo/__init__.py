@@ -1,1 +1,0 @@
-"""The demo: a drill workspace, the simulated platforms and the daemon in one command."""
