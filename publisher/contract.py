@@ -159,13 +159,6 @@ class Adapter(Protocol):
     call: the core stops every call of the login until the limit ends.
     """
 
-    @property
-    def capabilities(self) -> Capabilities: ...
-
-    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:
-        """Return what the platform would reject. Pure."""
-        ...
-
     async def publish(self, request: SendRequest) -> Outcome:
         """Make one attempt: repeatable calls first, then exactly one `http.create`. Return Unknown, never a guess."""
         ...
@@ -289,10 +282,21 @@ class PlatformCallbacks(Protocol):
 
 
 class AdapterFactory(Protocol):
-    """The entry point `publisher.adapters` of a package: builds adapters and gives the platform's defaults."""
+    """The entry point `publisher.adapters` of a package: gives the platform's rules and builds adapters."""
 
     @property
     def defaults(self) -> PlatformDefaults: ...
+
+    def capabilities(self, account: Account) -> Capabilities:
+        """Return what the platform allows an account. Pure."""
+        ...
+
+    def validate(self, account: Account, rendered: RenderedPost) -> Sequence[Problem]:
+        """Return what the platform would reject. Pure.
+
+        Where people post everything (`Mode.ASSISTED`), what only the platform's API requires is no problem.
+        """
+        ...
 
     def create(self, account: Account, context: AdapterContext) -> Adapter: ...
 

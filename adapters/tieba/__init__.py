@@ -1,19 +1,20 @@
 """Baidu Tieba, by the account holder's own session. There is no official interface; see `codes.py` and `api.py`."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
-from publisher.contract import Adapter, AdapterContext, PlatformDefaults
+from publisher.contract import Adapter, AdapterContext
 from publisher.domain.account import Account
 
 from .adapter import TiebaAdapter
 from .api import PLATFORM_URLS
-from .capabilities import DEFAULTS
+from .capabilities import DEFAULTS, get_capabilities
+from .validation import find_problems
 
 
-@dataclass(frozen=True, slots=True)
 class TiebaFactory:
-    defaults: PlatformDefaults = DEFAULTS
+    defaults = DEFAULTS
+    capabilities = staticmethod(get_capabilities)
+    validate = staticmethod(find_problems)
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return TiebaAdapter(account=account, context=context)

@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.tieba import api, post_list, replies
-from adapters.tieba.capabilities import CAPABILITIES, get_configured_forum_id
+from adapters.tieba.capabilities import get_configured_forum_id
 from adapters.tieba.codes import CODES, THREAD_GONE_CODES, TiebaErrorClass, to_message_key
 from adapters.tieba.post_list import ThreadQuery, TiebaThreadList, build_thread_url, decode_thread_page
-from adapters.tieba.validation import find_problems
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
-from publisher.domain.account import Account, Capabilities
-from publisher.domain.errors import Problem
-from publisher.domain.rendered import Marker, RenderedPost, SendRequest
+from publisher.domain.account import Account
+from publisher.domain.rendered import Marker, SendRequest
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -122,13 +120,6 @@ def decode_account_status(response: HttpResponse | api.RequestFailure, identity:
 class TiebaAdapter:
     account: Account
     context: AdapterContext
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return CAPABILITIES
-
-    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:
-        return find_problems(rendered, self.account)
 
     async def publish(self, request: SendRequest) -> Outcome:
         """Create a thread or a reply in it. Success is only ever Submitted: an accepted post is not yet visible."""

@@ -21,6 +21,10 @@ def get_configured_forum_id(account: Account) -> int | None:
     return int(given) if given.isascii() and given.isdigit() and int(given) else None
 
 
+def get_capabilities(_account: Account) -> Capabilities:
+    return CAPABILITIES
+
+
 CAPABILITIES = Capabilities(
     count_text=measure,
     # The limits of the 2026 PC editor (ming1231231212-lang/jm-workbench, read 2026-11-24). Another client cuts titles

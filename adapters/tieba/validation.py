@@ -15,7 +15,7 @@ _MARKUP = re.compile(r"#\([^()]*\)")
 """What the platform takes for an emoticon, a mention, a picture or a link (official app; read 2026-11-24)."""
 
 
-def find_problems(rendered: RenderedPost, account: Account) -> Sequence[Problem]:  # noqa: C901 # a list of guards
+def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: C901 # a list of guards
     """Return all that the 2026 PC editor and its server refuse, and what the operator still has to configure."""
     problems: list[Problem] = []
 

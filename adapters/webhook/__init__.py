@@ -1,19 +1,19 @@
 """A signed call to a receiver of one's own: any site that implements the endpoints named in `api.py`."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
-from publisher.contract import Adapter, AdapterContext, PlatformDefaults
+from publisher.contract import Adapter, AdapterContext
 from publisher.domain.account import Account
 
 from .adapter import WebhookAdapter
-from .capabilities import DEFAULTS
-from .validation import get_base_url
+from .capabilities import DEFAULTS, get_capabilities
+from .validation import find_problems, get_base_url
 
 
-@dataclass(frozen=True, slots=True)
 class WebhookFactory:
-    defaults: PlatformDefaults = DEFAULTS
+    defaults = DEFAULTS
+    capabilities = staticmethod(get_capabilities)
+    validate = staticmethod(find_problems)
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return WebhookAdapter(account=account, context=context)

@@ -7,14 +7,12 @@ from functools import partial
 
 from adapters.webhook import api
 from adapters.webhook.api import DEFAULT_COOLDOWN, Json, Refusal, WebhookPost, decode_post
-from adapters.webhook.capabilities import get_capabilities
 from adapters.webhook.codes import CODES, NO_SUCH_POST, WebhookErrorClass, to_message_key
-from adapters.webhook.validation import find_problems, get_base_url
+from adapters.webhook.validation import get_base_url
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
-from publisher.domain.account import Account, Capabilities
-from publisher.domain.errors import Problem
+from publisher.domain.account import Account
 from publisher.domain.policy import parse_retry_after
-from publisher.domain.rendered import RenderedPost, SendRequest
+from publisher.domain.rendered import SendRequest
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -134,13 +132,6 @@ def make_receipt(post: WebhookPost) -> Receipt:
 class WebhookAdapter:
     account: Account
     context: AdapterContext
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return get_capabilities(self.account)
-
-    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:
-        return find_problems(rendered, self.account)
 
     async def publish(self, request: SendRequest) -> Outcome:
         endpoint = self._get_endpoint()

@@ -18,7 +18,7 @@ def get_base_url(account: Account) -> str | None:
     return address.rstrip("/") if address else None
 
 
-def find_problems(rendered: RenderedPost, account: Account) -> Sequence[Problem]:
+def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:
     problems: list[Problem] = []
 
     def report(code: str, **facts: str) -> None:

@@ -1,21 +1,22 @@
 """WeChat Official Accounts: articles by draft, published without a notification or, where urgent, mass-sent."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
-from publisher.contract import Adapter, AdapterContext, PlatformCallbacks, PlatformDefaults
+from publisher.contract import Adapter, AdapterContext
 from publisher.domain.account import Account
 
 from .adapter import WeChatAdapter
 from .api import BASE_URL
 from .callback import WeChatCallbacks
-from .capabilities import DEFAULTS
+from .capabilities import DEFAULTS, get_capabilities
+from .validation import find_problems
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WeChatFactory:
-    defaults: PlatformDefaults = DEFAULTS
-    callbacks: PlatformCallbacks = WeChatCallbacks()  # noqa: RUF009 # it has no state
+    defaults = DEFAULTS
+    callbacks = WeChatCallbacks()
+    capabilities = staticmethod(get_capabilities)
+    validate = staticmethod(find_problems)
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return WeChatAdapter(account, context)

@@ -14,15 +14,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from adapters.wechat import api
 from adapters.wechat.auth import FailedCall, WeChatAuth
-from adapters.wechat.capabilities import can_mass_send, get_capabilities, get_tag_id
+from adapters.wechat.capabilities import can_mass_send, get_tag_id
 from adapters.wechat.codes import NO_SUCH_ARTICLE, get_next_midnight, get_reason, interpret_create_error, to_unread
 from adapters.wechat.drafts import DRAFT_CONSUMED, PREVIEW_AUTHOR, DraftBox
 from adapters.wechat.mass_send import MassSender, decode_mass_send, encode_mass_send, encode_preview, parse_mass_send_id
 from adapters.wechat.post_list import match_post, read_pages, to_observed_posts
-from adapters.wechat.validation import find_problems, find_setting_problems
+from adapters.wechat.validation import find_setting_problems
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
-from publisher.domain.account import BEIJING, Account, Capabilities
-from publisher.domain.errors import Problem
+from publisher.domain.account import BEIJING, Account
 from publisher.domain.rendered import RenderedPost, SendRequest
 from publisher.domain.results import (
     Blocked,
@@ -120,23 +119,16 @@ class WeChatAdapter:
 
     def __init__(self, account: Account, context: AdapterContext) -> None:
         self._context = context
-        self._account = account
+        self.account = account
         self._base_url = (account.base_url or api.BASE_URL).rstrip("/")
         self._auth = WeChatAuth(account=account, context=context, base_url=self._base_url)
         self._drafts = DraftBox(auth=self._auth, context=context)
         self._mass_sender = MassSender(auth=self._auth, context=context)
 
-    @property
-    def capabilities(self) -> Capabilities:
-        return get_capabilities(self._account)
-
-    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:
-        return (*find_setting_problems(self._account), *find_problems(rendered))
-
     async def publish(self, request: SendRequest) -> Outcome:
         """Create the draft and publish it with the one call that is never repeated."""
-        for problem in find_setting_problems(self._account):
-            return Blocked(code=problem.code, reason=self._account.id, hold_reason=HoldReason.PERMISSION)
+        for problem in find_setting_problems(self.account):
+            return Blocked(code=problem.code, reason=self.account.id, hold_reason=HoldReason.PERMISSION)
         draft = await self._drafts.ensure_draft(request)
         if isinstance(draft, FailedCall):
             return draft.outcome
@@ -145,7 +137,7 @@ class WeChatAdapter:
             return token.outcome
         if self._is_mass_sent(request):
             key = await self._mass_sender.reserve_idempotency_key(request)
-            http_request = encode_mass_send(self._base_url, token, draft, get_tag_id(self._account), key)
+            http_request = encode_mass_send(self._base_url, token, draft, get_tag_id(self.account), key)
             decode: Callable[[HttpResponse], str | api.ErrorResponse] = decode_mass_send
         else:
             http_request, decode = api.encode_submit(self._base_url, token, draft), api.decode_submit
@@ -275,7 +267,7 @@ class WeChatAdapter:
         return result.outcome if isinstance(result, FailedCall) else PreviewSent()
 
     def _is_mass_sent(self, request: SendRequest) -> bool:
-        return request.is_urgent and can_mass_send(self._account)
+        return request.is_urgent and can_mass_send(self.account)
 
     async def _interpret_refusal(self, error: api.ErrorResponse, token: str, request: SendRequest) -> Outcome:
         outcome = interpret_create_error(error, self._context.now())

@@ -73,9 +73,9 @@ def find_setting_problems(account: Account) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
-def find_problems(rendered: RenderedPost) -> tuple[Problem, ...]:  # noqa: C901, PLR0912 # a list of guards
-    """Return what is wrong with an article."""
-    problems: list[Problem] = []
+def find_problems(account: Account, rendered: RenderedPost) -> tuple[Problem, ...]:  # noqa: C901, PLR0912 # a list of guards
+    """Return what is wrong with the account's settings, or with an article."""
+    problems = list(find_setting_problems(account))
 
     def report(code: str, severity: Severity = Severity.ERROR, **facts: str) -> None:
         problems.append(Problem(code=code, severity=severity, facts=facts))

@@ -1,21 +1,22 @@
 """Sina Weibo, through the open platform: the calls that an account's profile permits."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
-from publisher.contract import Adapter, AdapterContext, LoginFlow, PlatformDefaults
+from publisher.contract import Adapter, AdapterContext
 from publisher.domain.account import Account
 
 from .adapter import WeiboAdapter
-from .capabilities import DEFAULTS
+from .capabilities import DEFAULTS, get_capabilities
 from .oauth import WeiboOAuthLogin
 from .profiles import PLATFORM_URLS
+from .validation import find_problems
 
 
-@dataclass(frozen=True, slots=True)
 class WeiboFactory:
-    defaults: PlatformDefaults = DEFAULTS
-    sign_in: LoginFlow = WeiboOAuthLogin()  # noqa: RUF009 # frozen, without a field
+    defaults = DEFAULTS
+    sign_in = WeiboOAuthLogin()
+    capabilities = staticmethod(get_capabilities)
+    validate = staticmethod(find_problems)
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return WeiboAdapter(account=account, context=context)

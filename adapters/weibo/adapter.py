@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from adapters.weibo import api, post_list
 from adapters.weibo.api import WeiboEndpoint, is_article_receipt
-from adapters.weibo.capabilities import MAX_PLAIN_CHARACTERS, get_capabilities, measure
+from adapters.weibo.capabilities import MAX_PLAIN_CHARACTERS, measure
 from adapters.weibo.post_list import (
     LIST_TOO_SHORT,
     WeiboMatchCriteria,
@@ -16,11 +16,9 @@ from adapters.weibo.post_list import (
     make_criteria,
 )
 from adapters.weibo.profiles import BIZ, SHARE, get_profile
-from adapters.weibo.validation import find_problems
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
-from publisher.domain.account import BEIJING, Account, Capabilities
-from publisher.domain.errors import Problem
-from publisher.domain.rendered import RenderedPost, SendRequest
+from publisher.domain.account import BEIJING, Account
+from publisher.domain.rendered import SendRequest
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -56,13 +54,6 @@ class WeiboAdapter:
     account: Account
     context: AdapterContext
 
-    @property
-    def capabilities(self) -> Capabilities:
-        return get_capabilities(self.account)
-
-    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:
-        return find_problems(rendered, self.account)
-
     async def publish(self, request: SendRequest) -> Outcome:
         endpoint = self._get_endpoint()
         if endpoint is None:
@@ -70,7 +61,7 @@ class WeiboAdapter:
         if self.account.public_ip is None and self.account.base_url is None:
             return Blocked(code="weibo_no_public_ip", reason=self.account.id, hold_reason=HoldReason.PERMISSION)
         is_article = api.is_article(self.account, request.rendered)
-        if len(request.images) > (0 if is_article else self.capabilities.picture_limit):
+        if len(request.images) > (0 if is_article else get_profile(self.account).picture_limit):
             return Rejected(code="weibo_too_many_images", reason=str(len(request.images)))
         if is_article:
             http_request = api.encode_article(endpoint, self.account, request.rendered)

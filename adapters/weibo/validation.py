@@ -18,7 +18,7 @@ _TOPIC = re.compile(r"#[^#\n]+#")
 _LINK = re.compile(r"https?://\S+")
 
 
-def find_problems(rendered: RenderedPost, account: Account) -> Sequence[Problem]:  # noqa: C901, PLR0912 # a list of guards
+def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: C901, PLR0912 # a list of guards
     """Return all that the account's calls refuse (wiki 2/statuses/share): length, link, pictures, articles."""
     problems: list[Problem] = []
 

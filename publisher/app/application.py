@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from adapters._http import LoginHttp, get_host, preload
-from publisher.app.adapters import find_unsafe_timings, load_factories
+from publisher.app.adapters import find_unsafe_timings
 from publisher.app.offline import OfflineApp, build_offline_app
 from publisher.app.open_store import AccessMode, open_store_with_policies
 from publisher.config import Environment, Settings
@@ -41,7 +41,7 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """All parts of the application. `adapters` reach a platform only if it was opened to send or to read."""
+    """All parts of the application. There are `adapters` only if it was opened to send or to read."""
 
     settings: Settings
     runtime: Runtime
@@ -73,17 +73,18 @@ async def open_application(
     async with open_store_with_policies(settings, runtime, offline_app.policies, access) as store:
         # The process could not end while a thread waits for the renderer.
         with contextlib.closing(offline_app.post_renderer.templates.renderer):
-            application = _build_application(offline_app, store)
+            adapters: Mapping[AccountId, Adapter] = {}
             if can_send or can_read:
                 if unsafe := find_unsafe_timings(offline_app.policies.values(), settings.environment):
                     raise SettingsError(unsafe)
                 await preload()
-                application = replace(application, adapters=_build_adapters(offline_app, store))
+                adapters = _build_adapters(offline_app, store)
+            application = _build_application(offline_app, store, adapters)
             await application.post_store.register_logins()
             yield application
 
 
-def _build_application(offline_app: OfflineApp, store: Store) -> Application:
+def _build_application(offline_app: OfflineApp, store: Store, adapters: Mapping[AccountId, Adapter]) -> Application:
     settings, post_store, post_renderer = offline_app.settings, PostStore(store), offline_app.post_renderer
     return Application(
         settings=settings,
@@ -105,14 +106,13 @@ def _build_application(offline_app: OfflineApp, store: Store) -> Application:
             schedule_context=make_schedule_context(settings, templates=post_renderer.templates.names),
             plan_days=settings.plan_days,
         ),
-        adapters=post_renderer.adapters,
+        adapters=adapters,
     )
 
 
 def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId, Adapter]:
     """Create the adapters. Accounts of one login share its HTTP client, tokens and state."""
     settings, policies, runtime = offline_app.settings, offline_app.policies.values(), store.runtime
-    factories = load_factories(frozenset(policy.account.platform for policy in policies))
     contexts: dict[LoginId, AdapterContext] = {}
     adapters: dict[AccountId, Adapter] = {}
 
@@ -121,7 +121,7 @@ def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId,
 
     for policy in policies:
         account = policy.account
-        factory = factories[account.platform]
+        factory = offline_app.post_renderer.factories[account.platform]
         if account.login not in contexts:
             sharing_accounts = [item.account for item in policies if item.account.login == account.login]
             http = LoginHttp(

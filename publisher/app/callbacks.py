@@ -47,7 +47,7 @@ def make_endpoint_finder(
     has nothing to verify them with. The secret is read again after SECRET_CACHE_SECONDS, measured by `clock`.
     """
     accounts = {key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
-    known = load_factories(frozenset(account.platform for account in accounts.values()))
+    known = load_factories(accounts.values())
     endpoints: dict[AccountId, tuple[float, CallbackEndpoint | None]] = {}
 
     def find(platform: str, name: str) -> CallbackEndpoint | None:

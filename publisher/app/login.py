@@ -65,7 +65,7 @@ class LoginSession:
 
 def start_login(settings: Settings, account: Account, runtime: Runtime) -> LoginSession | Problem:
     """Start a login. Raises SecretError if the app's own credentials are not in the encrypted store."""
-    factory = load_factories(frozenset({account.platform}))[account.platform]
+    factory = load_factories([account])[account.platform]
     login_flow: LoginFlow | None = getattr(factory, "sign_in", None)
     if login_flow is None:
         return Problem(code="login_not_by_browser", facts={"account": account.id, "name": account.secret})

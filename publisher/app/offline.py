@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from publisher.app.adapters import active_accounts, build_policies_and_adapters
+from publisher.app.adapters import active_accounts, build_policies, load_factories
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.policy import AccountPolicy
@@ -32,13 +32,14 @@ def build_offline_app(settings: Settings) -> OfflineApp:
     for name in {account.secret for account in settings.accounts.values()}:
         with contextlib.suppress(SecretError, OSError):
             read_secret(name, secrets_dir=settings.secrets_dir, vault=vault)
-    policies, adapters = build_policies_and_adapters(settings)
+    factories = load_factories(settings.accounts.values())
+    policies = build_policies(settings, factories)
     post_renderer = PostRenderer(
         templates=load_templates([settings.workspace / "templates", shipped_templates()], RenderProcess()),
         timezone=settings.timezone,
         workspace=settings.workspace,
         accounts=active_accounts(settings),
-        adapters=adapters,
+        factories=factories,
         regions=settings.regions,
     )
     return OfflineApp(settings=settings, post_renderer=post_renderer, policies=policies)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from pathlib import Path
 
-from publisher.contract import Adapter
-from publisher.domain.account import Account, AccountId
+from publisher.contract import AdapterFactory
+from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.errors import Problem, Severity, TemplateError
 from publisher.domain.post import ONCE_OCCURRENCE, Occurrence, OccurrenceKey, Post, PostId
 from publisher.domain.rendered import RenderedImage, RenderedPost, derive_marker
@@ -38,7 +38,7 @@ class PostRenderer:
     timezone: tzinfo
     workspace: Path
     accounts: Mapping[AccountId, Account]
-    adapters: Mapping[AccountId, Adapter]
+    factories: Mapping[Platform, AdapterFactory]
     regions: Mapping[str, Mapping[str, str]]
 
     def render(
@@ -65,10 +65,10 @@ class PostRenderer:
             for picture in found.images:
                 if picture.sha256 not in media and (cover := self.templates.cover_bytes(picture.sha256)) is not None:
                     media[picture.sha256] = (picture.media_type, cover)
-            adapter = self.adapters[found.account]
-            for problem in adapter.validate(found):
+            account, factory = self.accounts[found.account], self.factories[found.platform]
+            for problem in factory.validate(account, found):
                 problems.append(_with_post(_with_key(problem, post, found, composition.body_text), post, found.account))
-            if post.is_urgent and not adapter.capabilities.notifies_followers:
+            if post.is_urgent and not factory.capabilities(account).notifies_followers:
                 facts = {"post": post.id, "key": "urgent", "platform": found.platform}
                 problems.append(Problem(code="urgent_without_notification", severity=Severity.WARNING, facts=facts))
         return RenderResult(
@@ -88,7 +88,7 @@ class PostRenderer:
         return RenderTarget(
             account=account,
             region=self.regions.get(account.region or "", NO_REGION),
-            capabilities=self.adapters[account.id].capabilities,
+            capabilities=self.factories[account.platform].capabilities(account),
             pictures=pictures,
             original=original,
         )

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from publisher.domain.account import Capabilities
-from publisher.domain.errors import Problem
-from publisher.domain.rendered import RenderedPost, SendRequest
+from publisher.domain.rendered import SendRequest
 from publisher.domain.results import (
     Deleted,
     DeletionResult,
@@ -96,7 +95,6 @@ class FakeAdapter:
     """
 
     now: Callable[[], datetime]
-    capabilities: Capabilities = TEST_CAPABILITIES
     posts: dict[str, SendRequest] = field(default_factory=dict)
     script: deque[Outcome | Callable[[SendRequest], Outcome]] = field(default_factory=deque)
     findings: deque[ReadbackResult] = field(default_factory=deque)
@@ -104,9 +102,6 @@ class FakeAdapter:
     published_at: dict[str, datetime] = field(default_factory=dict)
     external_posts: list[ObservedPost] = field(default_factory=list)
     reads: int = 1
-
-    def validate(self, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: ARG002 # every post is valid
-        return ()
 
     def add_post(self, request: SendRequest) -> Receipt:
         """Create the post."""

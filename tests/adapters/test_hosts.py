@@ -45,7 +45,8 @@ def settings(tmp_path, environment="live"):
 
 
 def factory_of(platform):
-    return load_factories(frozenset({Platform(platform)}))[Platform(platform)]
+    account = Account(id=AccountId("a"), platform=Platform(platform), identity="1", secret="s")
+    return load_factories([account])[account.platform]
 
 
 def named_in(platform):
@@ -103,7 +104,7 @@ async def test_a_live_account_calls_no_other_host(tmp_path):
     """In the whole as it runs: a call to a host that the platform does not have is not even looked up."""
     (tmp_path / "publisher.toml").write_text(LIVE, "utf-8")
     async with open_application(await load_settings(tmp_path), FakeRuntime(), can_send=True) as application:
-        http = application.adapters[AccountId("a")].inner.context.http
+        http = application.adapters[AccountId("a")].context.http
         for url in ("https://evil.example/2/statuses/share.json", "http://127.0.0.1:9/", "https://weibo.com/"):
             assert await http.fetch(HttpRequest(method="GET", url=url)) == NotSent(reason="host_not_allowed")
 

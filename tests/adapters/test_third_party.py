@@ -26,10 +26,15 @@ POSTS = {}
 class Factory:
     defaults = PlatformDefaults(rate_limit=TEST_RATE_LIMIT, timing=TEST_TIMING)
 
-    def create(self, account, context):
+    def capabilities(self, account):
         is_article = account.options.get("form") == "article"
-        capabilities = replace(TEST_CAPABILITIES, text_limit=20_000, is_article=is_article)
-        return FakeAdapter(now=context.now, capabilities=capabilities, posts=POSTS)
+        return replace(TEST_CAPABILITIES, text_limit=20_000, is_article=is_article)
+
+    def validate(self, account, rendered):
+        return ()
+
+    def create(self, account, context):
+        return FakeAdapter(now=context.now, posts=POSTS)
 
 
 CITY = Factory()

@@ -7,6 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from adapters.tieba import TIEBA
 from publisher.domain.rendered import format_part_prefix
 from publisher.domain.results import (
     Blocked,
@@ -217,8 +218,10 @@ async def test_check_reads_every_reply_f76(tieba, parcel):
         "tieba_markup": (SECOND, "#(滑稽)"),
         "tieba_text_empty": (SECOND, " "),
     }.items():
-        assert [problem.code for problem in adapter.validate(replace(parcel.rendered, extra_parts=parts))] == [code]
-    assert [problem.code for problem in adapter.validate(replace(parcel.rendered, extra_parts=(SECOND,) * 5))] == [
-        "tieba_text_too_long"
-    ]
-    assert adapter.validate(parcel.rendered) == ()
+        assert [
+            problem.code for problem in TIEBA.validate(adapter.account, replace(parcel.rendered, extra_parts=parts))
+        ] == [code]
+    assert [
+        problem.code for problem in TIEBA.validate(adapter.account, replace(parcel.rendered, extra_parts=(SECOND,) * 5))
+    ] == ["tieba_text_too_long"]
+    assert TIEBA.validate(adapter.account, parcel.rendered) == ()

@@ -24,7 +24,7 @@ async def test_check_names_what_tieba_refuses_f76(tieba, parcel, picture):
     """F76: lengths, half-width brackets and pictures are found before anything is sent."""
     adapter, _ = tieba
     good = parcel.rendered
-    assert adapter.validate(good) == ()
+    assert TIEBA.validate(adapter.account, good) == ()
     bad = {
         "tieba_title_length": replace(good, title="四个字儿"),
         "tieba_text_too_long": replace(good, text="雨" * 2001),
@@ -36,21 +36,22 @@ async def test_check_names_what_tieba_refuses_f76(tieba, parcel, picture):
         "tieba_image_size": replace(good, images=(replace(picture, size=11 * 1024 * 1024),)),
     }
     for code, rendition in bad.items():
-        assert {problem.code for problem in adapter.validate(rendition)} == {code}
+        assert {problem.code for problem in TIEBA.validate(adapter.account, rendition)} == {code}
         assert code in load_catalogue()
-    owing = TIEBA.create(account(has_accepted_risk=False, forum=None, options={"forum_id": "天气"}), None)
+    owing = account(has_accepted_risk=False, forum=None, options={"forum_id": "天气"})
     owed = {"tieba_risk_not_accepted", "tieba_no_forum_set", "tieba_forum_id"}
-    assert {problem.code for problem in owing.validate(good)} == owed
-    by_hand = TIEBA.create(account(has_accepted_risk=False, mode=Mode.ASSISTED), None)
-    assert by_hand.validate(good) == ()  # the risk is that of the unofficial interface
+    assert {problem.code for problem in TIEBA.validate(owing, good)} == owed
+    by_hand = account(has_accepted_risk=False, mode=Mode.ASSISTED)
+    assert TIEBA.validate(by_hand, good) == ()  # the risk is that of the unofficial interface
     assert owed <= set(load_catalogue())
 
 
 @pytest.mark.parametrize("given", ["0", "-5", "12a", "１２", "²", ""])
 def test_a_forums_number_is_a_number(parcel, given):
     """What is no positive number in plain digits is refused as a forum's number."""
-    adapter = TIEBA.create(account(options={"forum_id": given}), None)
-    assert [problem.code for problem in adapter.validate(parcel.rendered)] == ["tieba_forum_id"]
+    assert [problem.code for problem in TIEBA.validate(account(options={"forum_id": given}), parcel.rendered)] == [
+        "tieba_forum_id"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_a_forums_number_is_a_number(parcel, given):
 def test_title_length(tieba, parcel, title, is_right):
     """A title has 5 to 31 characters, by the less favourable count: a picture sign is one at least and two at most."""
     adapter, _ = tieba
-    codes = [problem.code for problem in adapter.validate(replace(parcel.rendered, title=title))]
+    codes = [problem.code for problem in TIEBA.validate(adapter.account, replace(parcel.rendered, title=title))]
     assert codes == ([] if is_right else ["tieba_title_length"])
 
 
@@ -88,15 +89,15 @@ def test_title_length(tieba, parcel, title, is_right):
 def test_text_length(tieba, parcel, text, length):
     """A text has up to 2000 characters, line breaks counted as they are sent; a longer one is refused, never cut."""
     adapter, _ = tieba
-    assert adapter.capabilities.count_text(text) == length
-    problems = adapter.validate(replace(parcel.rendered, text=text))
+    assert TIEBA.capabilities(adapter.account).count_text(text) == length
+    problems = TIEBA.validate(adapter.account, replace(parcel.rendered, text=text))
     assert [problem.code for problem in problems] == (["tieba_text_too_long"] if length > 2000 else [])
     assert all(problem.facts == {"length": str(length), "limit": "2000", "more": "4"} for problem in problems)
 
 
 def test_declared_patience_covers_the_platforms_delays():
     """The settle time outlasts the longest late act plus the longest listing lag; a second call is never allowed."""
-    traits = TIEBA.create(account(), None).capabilities
+    traits = TIEBA.capabilities(account())
     timing = TIEBA.defaults.timing
     assert timing.has_valid_order
     assert traits.server_delay + traits.listing_lag <= timing.visibility_window

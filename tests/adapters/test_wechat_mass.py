@@ -6,6 +6,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from adapters.wechat import WECHAT
 from adapters.wechat.mass_send import MassSendId, parse_mass_send_id
 from publisher.domain.rendered import Baseline
 from publisher.domain.results import (
@@ -78,7 +79,7 @@ async def test_nobody_is_notified_unasked(scene, profile, is_urgent):
 def test_an_account_says_whether_it_notifies(scene, profile, notifies):
     """Followers are notified of an urgent post only where the profile allows mass sends, as the capabilities say."""
     scene.profile = profile
-    assert scene.adapter.capabilities.notifies_followers is notifies
+    assert WECHAT.capabilities(scene.adapter.account).notifies_followers is notifies
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_an_account_says_whether_it_notifies(scene, profile, notifies):
 async def test_a_wrong_setting_is_told_and_stops_the_account(scene, profile, options, code):
     """The check reports an invalid profile or tag, and nothing is sent with it."""
     scene.profile, scene.options = profile, options
-    assert [problem.code for problem in scene.adapter.validate(article())] == [code]
+    assert [problem.code for problem in WECHAT.validate(scene.adapter.account, article())] == [code]
     outcome = await scene.adapter.publish(_urgent())
     assert outcome == Blocked(code=code, reason="beijing-wechat", hold_reason=HoldReason.PERMISSION)
     assert not scene.router.calls

@@ -103,7 +103,7 @@ def now_parcel(**changes):
 
 async def test_from_probe_to_retraction(stage):
     """A login is probed, an article published with its pictures, reviewed, found by its marker, and taken down."""
-    assert stage.adapter.validate(article()) == ()
+    assert WECHAT.validate(stage.adapter.account, article()) == ()
     assert await stage.adapter.check_health() == Healthy()
     outcome = await stage.adapter.publish(now_parcel())
     assert isinstance(outcome, Submitted)

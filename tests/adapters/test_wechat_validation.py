@@ -40,7 +40,7 @@ OWN_WORDS = [
 
 
 def _codes(rendition):
-    return [problem.code for problem in Scene().adapter.validate(rendition)]
+    return [problem.code for problem in WECHAT.validate(Scene().adapter.account, rendition)]
 
 
 def test_a_sound_article_passes():
@@ -78,7 +78,7 @@ def test_a_sound_article_passes():
 )
 def test_each_limit(changes, code):
     """F76: what WeChat would refuse or drop is reported by exactly one problem, with a text."""
-    [problem] = Scene().adapter.validate(article(**changes))
+    [problem] = WECHAT.validate(Scene().adapter.account, article(**changes))
     assert problem.code == code
     assert problem.is_error
     for lang in ("zh_CN", "en"):
@@ -98,7 +98,7 @@ def test_each_limit(changes, code):
 )
 def test_what_wechat_drops_is_a_warning(text, names):
     """What would silently be lost from an article's layout is reported before anyone approves it, each thing once."""
-    problems = Scene().adapter.validate(article(text=text))
+    problems = WECHAT.validate(Scene().adapter.account, article(text=text))
     assert [problem.facts["name"] for problem in problems] == names
     assert all(problem.code == "wechat_style_lost" and not problem.is_error for problem in problems)
 
@@ -118,7 +118,7 @@ def test_what_wechat_itself_holds_may_be_shown(text):
 def test_a_title_between_the_two_limits_is_a_warning():
     """The sources disagree on 32 or 64: between them an article is doubtful, not wrong."""
     for length, codes in ((32, []), (33, ["wechat_title_long"]), (64, ["wechat_title_long"])):
-        problems = Scene().adapter.validate(article(title="题" * length))
+        problems = WECHAT.validate(Scene().adapter.account, article(title="题" * length))
         assert [problem.code for problem in problems] == codes
         assert all(problem.severity is Severity.WARNING for problem in problems)
 

@@ -528,7 +528,7 @@ async def test_check_names_what_weibo_refuses_f76(weibo, parcel, picture):
     """
     adapter, _ = weibo
     good = parcel.rendered
-    assert adapter.validate(good) == ()
+    assert WEIBO.validate(adapter.account, good) == ()
     bad = {
         "weibo_text_too_long": replace(good, text="雨" * 130 + f" {LINK}"),
         "weibo_no_link_template": replace(good, text="没有链接"),
@@ -543,15 +543,15 @@ async def test_check_names_what_weibo_refuses_f76(weibo, parcel, picture):
         "weibo_hashtag_dropped": replace(good, text=f"#防诈骗# {LINK}"),
     }
     for code, rendition in bad.items():
-        problems = adapter.validate(rendition)
+        problems = WEIBO.validate(adapter.account, rendition)
         assert codes_of(problems) == {code}
         assert problems[0].is_error == (code != "weibo_hashtag_dropped")
         assert code in load_catalogue()
-    assert codes_of(adapter.validate(replace(good, link=None))) == {"weibo_no_link_template"}
-    by_hand = WEIBO.create(account(mode=Mode.ASSISTED), None)
+    assert codes_of(WEIBO.validate(adapter.account, replace(good, link=None))) == {"weibo_no_link_template"}
+    by_hand = account(mode=Mode.ASSISTED)
     for code in ("weibo_no_link_template", "weibo_link_not_apart"):
-        assert by_hand.validate(bad[code]) == ()
-    assert codes_of(by_hand.validate(bad["weibo_text_too_long"])) == {"weibo_text_too_long"}
+        assert WEIBO.validate(by_hand, bad[code]) == ()
+    assert codes_of(WEIBO.validate(by_hand, bad["weibo_text_too_long"])) == {"weibo_text_too_long"}
 
 
 async def test_two_pictures_are_never_sent_as_one(weibo, parcel_of, picture):
@@ -578,7 +578,7 @@ def test_time_in_a_number():
 
 def test_declared_patience_covers_the_platforms_delays():
     """The settle time outlasts the longest late act plus the longest listing lag, and the waits are in order."""
-    traits = WEIBO.create(account(), None).capabilities
+    traits = WEIBO.capabilities(account())
     timing = WEIBO.defaults.timing
     assert timing.has_valid_order
     assert traits.server_delay + traits.listing_lag <= timing.visibility_window

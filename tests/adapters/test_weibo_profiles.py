@@ -75,7 +75,7 @@ def test_settings_and_adapter_name_the_same_profiles():
 @pytest.mark.parametrize(("profile", "pictures", "readable"), [(None, 1, 5), ("update", 1, 5), ("biz", 9, 100)])
 def test_traits_follow_the_profile(speaker, profile, pictures, readable):
     """How many pictures go along and how far a list reaches is the profile's."""
-    traits = speaker(profile)[0].capabilities
+    traits = WEIBO.capabilities(speaker(profile)[0].account)
     assert (traits.picture_limit, traits.list_size, traits.text_limit) == (pictures, readable, 130)
 
 
@@ -150,9 +150,9 @@ async def test_only_share_demands_a_link_and_strips_topics(speaker, parcel_of, p
     """Other profiles accept topics, and texts without a link; an unreadable link is reported all the same."""
     adapter, _ = speaker(profile)
     rendition = parcel_of("weibo", text="#防诈骗# 编号K7QM-4R2T").rendered
-    assert adapter.validate(rendition) == ()
+    assert WEIBO.validate(adapter.account, rendition) == ()
     clinging = replace(rendition, text=f"见{LINK}详情", link=LINK)
-    assert [problem.code for problem in adapter.validate(clinging)] == ["weibo_link_not_apart"]
+    assert [problem.code for problem in WEIBO.validate(adapter.account, clinging)] == ["weibo_link_not_apart"]
 
 
 async def test_long_text_is_for_those_who_were_granted_it(speaker, parcel_of, answer):
@@ -160,9 +160,11 @@ async def test_long_text_is_for_those_who_were_granted_it(speaker, parcel_of, an
     words = "编号K7QM-4R2T" + "雨" * 1000
     rendition = parcel_of("weibo", text=words).rendered
     for profile, options in (("biz", {}), ("update", {"long_text": "true"}), ("biz", {"long_text": "no"})):
-        assert "weibo_text_too_long" in {item.code for item in speaker(profile, **options)[0].validate(rendition)}
+        assert "weibo_text_too_long" in {
+            item.code for item in WEIBO.validate(speaker(profile, **options)[0].account, rendition)
+        }
     adapter, desk = speaker("biz", long_text="true")
-    assert adapter.validate(rendition) == ()
+    assert WEIBO.validate(adapter.account, rendition) == ()
     desk.router.post(f"{BUSINESS}/statuses/update/biz.json").mock(return_value=answer("weibo/share"))
     await adapter.publish(parcel_of("weibo", text=words))
     await adapter.publish(parcel_of("weibo", text=TEXT))
@@ -242,7 +244,7 @@ async def test_article_golden(speaker, parcel_of, golden):
     """Words too long for a post are an article; it counts as published only when its post is seen on the account."""
     adapter, desk = speaker(None, article_cover=COVER)
     parcel = parcel_of("weibo", text=LINES, link=LINK)
-    assert adapter.validate(parcel.rendered) == ()
+    assert WEIBO.validate(adapter.account, parcel.rendered) == ()
     desk.router.post(ARTICLE).mock(return_value=done())
     outcome = await adapter.publish(parcel)
     golden("weibo/article", desk.requests[0])
@@ -295,9 +297,9 @@ async def test_what_an_article_cannot_be_f76(speaker, parcel_of, picture):
         "weibo_text_too_long": replace(good, text=LINES + "\n雨" * 20_000),
     }
     for code, rendition in bad.items():
-        assert [problem.code for problem in adapter.validate(rendition)] == [code]
+        assert [problem.code for problem in WEIBO.validate(adapter.account, rendition)] == [code]
     nowhere = speaker(None, article_cover="cover.png")[0]
-    assert [problem.code for problem in nowhere.validate(good)] == ["weibo_article_image"]
+    assert [problem.code for problem in WEIBO.validate(nowhere.account, good)] == ["weibo_article_image"]
     refused = await adapter.publish(parcel_of("weibo", text=LINES, link=LINK, pictures=(picture,)))
     assert isinstance(refused, Rejected)
 

@@ -38,7 +38,7 @@ async def stage(open_desk, *, can_resend=True, mode=Mode.API):
     """Give a desk with one account that carries parts, and its platform."""
     terms = make_policy("a", capabilities=replace(TEST_CAPABILITIES, max_extra_parts=4, can_resend=can_resend))
     desk = await open_desk(replace(terms, account=replace(terms.account, mode=mode)))
-    fake = FakeAdapter(now=desk.store.runtime.now, capabilities=terms.capabilities)
+    fake = FakeAdapter(now=desk.store.runtime.now)
     return desk, fake, {A: fake}
 
 

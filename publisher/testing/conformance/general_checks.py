@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from publisher.contract import Adapter
 from publisher.domain.errors import Problem
 from publisher.domain.rendered import RenderedPost
 from publisher.domain.results import Published, ReadFailure, Submitted, Ticket
@@ -32,30 +31,28 @@ class GeneralChecks:
 
     async def test_takes_texts_up_to_the_limit(self, harness: Harness) -> None:
         """A text of exactly the limit is valid, the next longer one is not, counted as the platform counts."""
-        adapter = harness.build_adapter()
         sample = harness.make_request().rendered
         ConformanceRule.LENGTH_MEASURED.require(
-            not _errors(adapter, sample), f"the sample has {_errors(adapter, sample)}"
+            not _errors(harness, sample), f"the sample has {_errors(harness, sample)}"
         )
-        limit, count_text = adapter.capabilities.text_limit, adapter.capabilities.count_text
+        limit, count_text = harness.capabilities.text_limit, harness.capabilities.count_text
         spare = bisect_right(range(limit + 1), limit, key=lambda by: count_text(self.lengthen(sample, by).text))
         full = self.lengthen(sample, max(spare - 1, 0))
         ConformanceRule.LENGTH_MEASURED.require(
-            not _errors(adapter, full), f"at the limit, but {_errors(adapter, full)}"
+            not _errors(harness, full), f"at the limit, but {_errors(harness, full)}"
         )
         over = self.lengthen(full, 1)
-        what = f"one over the limit of {adapter.capabilities.text_limit}, but nothing is said"
-        ConformanceRule.LENGTH_MEASURED.require(_errors(adapter, over), what)
+        what = f"one over the limit of {harness.capabilities.text_limit}, but nothing is said"
+        ConformanceRule.LENGTH_MEASURED.require(_errors(harness, over), what)
 
     async def test_takes_pictures_up_to_the_limit(self, harness: Harness) -> None:
         """One picture above the platform's limit is refused."""
-        adapter = harness.build_adapter()
         sample = harness.make_request().rendered
         if not sample.images:
             pytest.skip("NOT OFFERED: the sample has no picture")
-        limit = adapter.capabilities.picture_limit
+        limit = harness.capabilities.picture_limit
         for count in (limit, limit + 1):
-            errors = _errors(adapter, replace(sample, images=sample.images[:1] * count))
+            errors = _errors(harness, replace(sample, images=sample.images[:1] * count))
             is_right = bool(errors) == (count > limit)
             ConformanceRule.LENGTH_MEASURED.require(is_right, f"{count} of {limit} pictures, but {errors}")
 
@@ -82,7 +79,7 @@ class GeneralChecks:
         """Metrics cover only the requested posts, or are Unknown."""
         adapter, request = harness.build_adapter(), harness.make_request()
         await publish_once(harness, adapter, request)
-        await harness.advance_time(adapter.capabilities.server_delay + adapter.capabilities.listing_lag)
+        await harness.advance_time(harness.capabilities.server_delay + harness.capabilities.listing_lag)
         finding = await harness.find_post(request)
         receipts = [finding.receipt] if isinstance(finding, Published) else []
         metrics = await adapter.read_metrics(receipts)
@@ -100,7 +97,7 @@ class GeneralChecks:
         """The recent posts are live, newest first, with ours among them; or they are Unknown."""
         adapter, request = harness.build_adapter(), harness.make_request()
         await publish_once(harness, adapter, request)
-        await harness.advance_time(adapter.capabilities.server_delay + adapter.capabilities.listing_lag)
+        await harness.advance_time(harness.capabilities.server_delay + harness.capabilities.listing_lag)
         recent = await adapter.list_recent()
         if isinstance(recent, ReadFailure):
             return
@@ -140,5 +137,6 @@ class GeneralChecks:
         ConformanceRule.SECRETS_STAY.require(not shown, f"leaked: {', '.join(shown)}")
 
 
-def _errors(adapter: Adapter, rendered: RenderedPost) -> Sequence[Problem]:
-    return [problem for problem in adapter.validate(rendered) if problem.is_error]
+def _errors(harness: Harness, rendered: RenderedPost) -> Sequence[Problem]:
+    problems = harness.factory.validate(harness.account, rendered)
+    return [problem for problem in problems if problem.is_error]

@@ -11,7 +11,7 @@ import pytest
 
 from publisher.app.login import http_for_login
 from publisher.contract import Adapter, AdapterContext, AdapterFactory, Http, HttpRequest, HttpResponse, Token
-from publisher.domain.account import Account
+from publisher.domain.account import Account, Capabilities
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId
 from publisher.domain.rendered import Baseline, DeliveryId, Marker, RenderedPost, SendRequest, derive_marker
 from publisher.domain.results import NotSent, ReadbackResult, Submitted, Unknown
@@ -112,6 +112,10 @@ class Harness:
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _known_ids: set[str] = field(default_factory=set)
     _newest_id: str | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.factory.capabilities(self.account)
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self._shift

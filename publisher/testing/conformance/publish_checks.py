@@ -35,7 +35,7 @@ class PublishChecks:
         ConformanceRule.ONE_CREATE.require(
             len(await harness.created_posts()) == 1, "the platform did not make the one post"
         )
-        await verify_outcome(harness, adapter, request, outcome)
+        await verify_outcome(harness, request, outcome)
 
     @pytest.mark.parametrize("fault", UNKNOWN_OUTCOME_FAULTS, ids=str)
     async def test_unknown_outcome_stays_unknown(self, harness: Harness, fault: AdapterFault) -> None:
@@ -46,7 +46,7 @@ class PublishChecks:
         ConformanceRule.HONEST_OUTCOME.require(
             isinstance(outcome, Unknown), f"after {fault} comes {outcome!r}, not Unknown"
         )
-        await verify_outcome(harness, adapter, request, outcome)
+        await verify_outcome(harness, request, outcome)
 
     @pytest.mark.parametrize("fault", LATE_REPLY_FAULTS, ids=str)
     async def test_late_reply_is_unknown(self, harness: Harness, fault: AdapterFault) -> None:
@@ -57,7 +57,7 @@ class PublishChecks:
         ConformanceRule.HONEST_OUTCOME.require(
             isinstance(outcome, Unknown), f"after {fault} comes {outcome!r}, not Unknown"
         )
-        await verify_outcome(harness, harness.build_adapter(), request, outcome)
+        await verify_outcome(harness, request, outcome)
 
     @pytest.mark.parametrize("fault", ANSWERED_FAULTS, ids=str)
     async def test_never_claims_more_than_the_reply(self, harness: Harness, fault: AdapterFault) -> None:
@@ -71,7 +71,7 @@ class PublishChecks:
         if fault.kind == "duplicate":
             is_evidence = isinstance(outcome, Published) or (isinstance(outcome, Unknown) and outcome.is_duplicate)
             ConformanceRule.HONEST_OUTCOME.require(is_evidence, f"said to be a duplicate, but {outcome!r}")
-        await verify_outcome(harness, adapter, request, outcome)
+        await verify_outcome(harness, request, outcome)
 
     @pytest.mark.parametrize("failure", ["refused", "dns", "tls"])
     async def test_what_never_left_is_not_sent(
@@ -124,7 +124,7 @@ class PublishChecks:
         outcome = await publish_once(harness, harness.build_adapter(), replace(request, attempt=2))
         is_taken = isinstance(outcome, Published | Submitted)
         ConformanceRule.ONE_REFRESH.require(is_taken, f"the sign-in works again, but {outcome!r}")
-        await verify_outcome(harness, harness.build_adapter(), request, outcome)
+        await verify_outcome(harness, request, outcome)
 
     async def test_a_second_attempt_makes_no_second_post_of_its_own(self, harness: Harness) -> None:
         """An attempt after a lost reply creates at most one post, and denies none."""
@@ -134,7 +134,7 @@ class PublishChecks:
         await harness.platform.clear_faults()
         await harness.advance_time(timedelta(minutes=10))
         outcome = await publish_once(harness, harness.build_adapter(), replace(request, attempt=2))
-        await verify_outcome(harness, harness.build_adapter(), request, outcome)
+        await verify_outcome(harness, request, outcome)
 
 
 def _make_unreachable(failure: str, base_url: str, monkeypatch: pytest.MonkeyPatch) -> str:

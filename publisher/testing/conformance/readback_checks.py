@@ -67,7 +67,7 @@ class ReadChecks:
         is_found = is_found_as(finding, receipt.remote_id)
         is_honest = is_found or isinstance(finding, Unknown)
         ConformanceRule.FIND_PAST_BASELINE.require(is_honest, f"{receipt.remote_id} is live, but {finding!r}")
-        is_paged = harness.build_adapter().capabilities.list_size is None
+        is_paged = harness.capabilities.list_size is None
         ConformanceRule.FIND_PAST_BASELINE.require(is_found or not is_paged, f"the list has no end, but {finding!r}")
 
     async def test_ignores_external_posts(self, harness: Harness) -> None:
@@ -78,7 +78,7 @@ class ReadChecks:
         await harness.platform.clear_faults()
         await harness.post_manually("别人的新消息", "这是别人刚刚发布的消息，与本条无关。")
         await _wait_until_visible(harness)
-        await verify_readback(harness, request, harness.build_adapter().capabilities)
+        await verify_readback(harness, request)
 
     async def test_absence_needs_the_whole_list(self, harness: Harness) -> None:
         """If the list does not reach back past the baseline, absence is not claimed."""
@@ -92,7 +92,7 @@ class ReadChecks:
         ConformanceRule.FIND_PAST_BASELINE.require(
             reaches, f"{finding!r} does not reach back to {request.baseline.taken_at}"
         )
-        readable = harness.build_adapter().capabilities.list_size
+        readable = harness.capabilities.list_size
         is_far = readable is None or readable > self.later_post_count
         is_honest = is_far or isinstance(finding, Unknown)
         ConformanceRule.FIND_PAST_BASELINE.require(
@@ -117,7 +117,7 @@ class ReadChecks:
         is_honest = is_found or isinstance(finding, Unknown)
         ConformanceRule.FIND_PAST_BASELINE.require(is_honest, f"{fault}: {receipt.remote_id} is live, but {finding!r}")
         await harness.platform.clear_faults()
-        await verify_readback(harness, request, harness.build_adapter().capabilities)
+        await verify_readback(harness, request)
 
     @pytest.mark.parametrize("fault", TRUNCATED_LIST_FAULTS, ids=str)
     async def test_a_list_that_cuts_its_words_denies_nothing(self, harness: Harness, fault: AdapterFault) -> None:
@@ -135,7 +135,7 @@ class ReadChecks:
         """All reads report a failed read as Unknown."""
         request, receipt = await _publish_visible(harness)
         adapter = harness.build_adapter()
-        await harness.advance_time(adapter.capabilities.first_metrics_after + timedelta(days=1))
+        await harness.advance_time(harness.capabilities.first_metrics_after + timedelta(days=1))
         await harness.inject_fault(FaultTarget.ANY, fault.kind, **fault.facts)
         answers = {
             "find_post": await adapter.find_post(request),
@@ -151,7 +151,7 @@ class ReadChecks:
     async def test_says_when_the_platform_wants_fewer_calls(self, harness: Harness) -> None:
         """A read refused with 429 is RateLimited with its end, and makes no further call."""
         request, receipt = await _publish_visible(harness)
-        await harness.advance_time(harness.build_adapter().capabilities.first_metrics_after + timedelta(days=1))
+        await harness.advance_time(harness.capabilities.first_metrics_after + timedelta(days=1))
         await harness.inject_fault(
             FaultTarget.ANY, "status", code=429, headers={"retry-after": str(RATE_LIMIT_PERIOD.seconds)}
         )
@@ -218,7 +218,7 @@ class ReadChecks:
 
         After a timeout the request may still wait in a queue of the platform.
         """
-        capabilities, timing = harness.build_adapter().capabilities, self.factory.defaults.timing
+        capabilities, timing = harness.capabilities, self.factory.defaults.timing
         ConformanceRule.FIND_PAST_BASELINE.require(
             timing.has_valid_order, f"not request_timeout < lease_timeout < visibility_window: {timing!r}"
         )
@@ -259,6 +259,6 @@ async def _publish_visible(harness: Harness) -> tuple[SendRequest, Receipt]:
 
 async def _wait_until_visible(harness: Harness) -> None:
     """Wait for everything that a platform may still do late."""
-    capabilities = harness.build_adapter().capabilities
+    capabilities = harness.capabilities
     await harness.platform.clear_faults()
     await harness.advance_time(capabilities.server_delay + capabilities.listing_lag)

@@ -1,7 +1,6 @@
 """Checks of an outcome against the posts that exist on the platform."""
 
 from publisher.contract import Adapter
-from publisher.domain.account import Capabilities
 from publisher.domain.rendered import SendRequest
 from publisher.domain.results import (
     Blocked,
@@ -43,13 +42,13 @@ async def publish_once(harness: Harness, adapter: Adapter, request: SendRequest)
     return outcome
 
 
-async def verify_outcome(harness: Harness, adapter: Adapter, request: SendRequest, outcome: Outcome) -> None:
+async def verify_outcome(harness: Harness, request: SendRequest, outcome: Outcome) -> None:
     """Wait for late effects of the platform, check the outcome against the created posts, then check the readback.
 
     Raises BrokenRuleError.
     """
     await harness.platform.clear_faults()
-    await harness.advance_time(adapter.capabilities.server_delay)
+    await harness.advance_time(harness.capabilities.server_delay)
     created = await harness.created_posts()
     ConformanceRule.ONE_CREATE.require(len(created) <= 1, f"{len(created)} posts exist instead of one")
     if isinstance(outcome, DENIAL_TYPES) or (
@@ -61,11 +60,11 @@ async def verify_outcome(harness: Harness, adapter: Adapter, request: SendReques
     if isinstance(outcome, Published):
         ids = {post.remote_id for post in created}
         ConformanceRule.HONEST_OUTCOME.require(outcome.receipt.remote_id in ids, f"{outcome!r}, but the post is {ids}")
-    await harness.advance_time(adapter.capabilities.listing_lag)
-    await verify_readback(harness, request, adapter.capabilities)
+    await harness.advance_time(harness.capabilities.listing_lag)
+    await verify_readback(harness, request)
 
 
-async def verify_readback(harness: Harness, request: SendRequest, capabilities: Capabilities) -> None:
+async def verify_readback(harness: Harness, request: SendRequest) -> None:
     """Check a complete readback against the created posts. Raises BrokenRuleError."""
     created = await harness.created_posts()
     live = [post.remote_id for post in created if post.is_published]
@@ -76,5 +75,5 @@ async def verify_readback(harness: Harness, request: SendRequest, capabilities: 
         return
     is_honest = isinstance(finding, NotFound | Unknown | Rejected if created else NotFound | Unknown)
     ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(is_honest, f"nothing of ours is live, but find says {finding!r}")
-    is_certain = created or not capabilities.can_resend or isinstance(finding, NotFound)
+    is_certain = created or not harness.capabilities.can_resend or isinstance(finding, NotFound)
     ConformanceRule.FIND_PAST_BASELINE.require(is_certain, f"the list is short and whole, but find says {finding!r}")

@@ -1,9 +1,7 @@
 """An adapter that takes the newest post on the first page for its own, and the page's end for the list's."""
 
-from dataclasses import dataclass
-
+from adapters.webhook import WebhookFactory
 from adapters.webhook.adapter import WebhookAdapter
-from adapters.webhook.capabilities import DEFAULTS
 from publisher.domain.results import NotFound, Published, ReadFailure, Receipt
 
 PAGE = 10
@@ -21,9 +19,6 @@ class Greedy(WebhookAdapter):
         return NotFound(covered_since=request.baseline.taken_at)
 
 
-@dataclass(frozen=True)
-class GreedyFactory:
-    defaults = DEFAULTS
-
+class GreedyFactory(WebhookFactory):
     def create(self, account, context):
         return Greedy(account=account, context=context)

@@ -1,9 +1,7 @@
 """An adapter that takes silence for refusal: a lost reply is called unsent, and would be sent again."""
 
-from dataclasses import dataclass
-
+from adapters.webhook import WebhookFactory
 from adapters.webhook.adapter import WebhookAdapter
-from adapters.webhook.capabilities import DEFAULTS
 from publisher.domain.results import NotSent, Unknown
 
 LOST = {"timeout", "reset", "response_truncated"}
@@ -16,9 +14,6 @@ class Hasty(WebhookAdapter):
         return NotSent(reason=outcome.reason) if is_connection_lost else outcome
 
 
-@dataclass(frozen=True)
-class HastyFactory:
-    defaults = DEFAULTS
-
+class HastyFactory(WebhookFactory):
     def create(self, account, context):
         return Hasty(account=account, context=context)
