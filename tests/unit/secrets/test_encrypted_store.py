@@ -10,8 +10,7 @@ import sys
 import pytest
 from cryptography.fernet import Fernet
 
-from publisher.secrets import SecretError, Vault, read_secret
-from publisher.secrets.encrypted_store import KEY_NAME, KEY_VARIABLE
+from publisher.secrets import KEY_NAME, KEY_VARIABLE, SecretError, Vault, read_secret
 
 CANARY = "2.00canaryTOKEN"
 FIELDS = {"app_key": "1", "access_token": CANARY}
@@ -41,7 +40,7 @@ def test_the_environment_and_files_come_before_the_store(tmp_path):
 def test_a_secret_that_is_made_when_needed_is_made_once(tmp_path):
     """Anyone who comes second gets the first one's."""
     for value in ("first", "second"):
-        vault(tmp_path).create_if_missing("a", lambda: {"x": value})  # noqa: B023 # used at once
+        vault(tmp_path).create_if_missing("a", {"x": value})
     assert vault(tmp_path).read("a") == {"x": "first"}
 
 
@@ -207,7 +206,7 @@ def test_three_processes_write_and_rotate_at_once_and_nothing_is_lost(tmp_path):
 DOOMED = """
 import os, signal, sys
 from pathlib import Path
-import publisher.secrets.encrypted_store as store
+import publisher.secrets as store
 replaced = Path.replace
 left = int(sys.argv[2])
 def replace(self, target):

@@ -1,0 +1,381 @@
+"""Secrets: read when needed from environment, systemd, a folder or the encrypted store; never logged or shown."""
+
+import base64
+import fcntl
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from publisher.domain.errors import PublisherError
+from publisher.runtime.redaction import register_secrets
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+KEY_VARIABLE = "PUBLISHER_VAULT_KEY"
+KEY_NAME = "vault-key"
+"""The name of the key file in `$CREDENTIALS_DIRECTORY`; by default it lies beside the store."""
+PRIVATE_FILE_MODE = 0o600
+PUBLIC_FIELDS = frozenset({"app_id", "app_key"})
+"""Fields that are not secret, and that identify the account to people."""
+MAX_SECRET_BYTES = 64 * 1024
+"""A platform's credentials have a few hundred bytes."""
+AUDIT_KEY_NAME = "audit-key"
+"""The name of the secret with the audit's key; its field `private` is 32 bytes in base64."""
+PRIVATE_KEY_FIELD = "private"
+
+SecretErrorCode = Literal[
+    "secret_missing",
+    "secret_unreadable",
+    "secret_not_json",
+    "bad_secret_name",
+    "vault_key_missing",
+    "vault_key_bad",
+    "vault_locked",
+    "vault_damaged",
+    "vault_unreadable",
+    "audit_key_bad",
+]
+
+
+class SecretError(PublisherError):
+    """A secret is unavailable. `code` is the reason, `places` are the sources tried; the content is never included."""
+
+    def __init__(self, code: SecretErrorCode, name: str, places: tuple[str, ...]) -> None:
+        super().__init__(f"{code} {name}: {', '.join(places)}")
+        self.code = code
+        self.name = name
+        self.places = places
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        return {"name": self.name, "places": ", ".join(self.places)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """The encrypted store of one workspace, in `folder`.
+
+    Every secret is encrypted together with its name: one that was moved to another name is rejected. The key file has
+    one key per line; the first one encrypts, all of them decrypt.
+    """
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def list_names(self) -> Sequence[str]:
+        """Return the names of all secrets. Raises SecretError if the file is damaged."""
+        return sorted(self._load_tokens())
+
+    def read(self, name: str) -> Mapping[str, str] | None:
+        """Decrypt a secret; None if there is none of this name. Raises SecretError.
+
+        A read takes no lock. A rotation that ends between the reads of store and key has changed the store: read again.
+        """
+        while True:
+            tokens = self._load_tokens()
+            try:
+                return (
+                    None if name not in tokens else self._decrypt(name, tokens[name], self._make_cipher(self._keys()))
+                )
+            except SecretError:
+                if self._load_tokens() == tokens:
+                    raise
+
+    def write(self, name: str, fields: Mapping[str, str]) -> None:
+        """Encrypt and store a secret, replacing one of the same name. Raises SecretError."""
+        with self._locked():
+            self._add(name, fields)
+
+    def create_if_missing(self, name: str, fields: Mapping[str, str]) -> None:
+        """Encrypt and store a new secret unless there is one of that name; safe across processes.
+
+        Raises SecretError.
+        """
+        with self._locked():
+            if name not in self._load_tokens():
+                self._add(name, fields)
+
+    def remove(self, name: str) -> bool:
+        """Remove a secret. Return True if it existed."""
+        with self._locked():
+            tokens = dict(self._load_tokens())
+            is_known = tokens.pop(name, None) is not None
+            self._save(tokens)
+            return is_known
+
+    def rotate(self) -> int:
+        """Encrypt all secrets with a new key and return their number. A crash in between leaves all of them readable.
+
+        A key supplied by the operator is theirs to change: they put the new one on a line before the old, then rotate.
+        """
+        from cryptography.fernet import Fernet  # noqa: PLC0415 # loading it costs every other command a moment
+
+        with self._locked():
+            is_own_key = self.key_source == str(self._own_key_file)
+            keys = [*([Fernet.generate_key()] if is_own_key else []), *self._keys()]
+            old, new = self._make_cipher(keys), self._make_cipher(keys[:1])
+            tokens = {
+                name: _encrypt(name, self._decrypt(name, token, old), new)
+                for name, token in self._load_tokens().items()
+            }
+            if is_own_key:
+                _write_private_file(self._own_key_file, b"\n".join(keys))
+            self._save(tokens)
+            if is_own_key:
+                _write_private_file(self._own_key_file, keys[0])
+            return len(tokens)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "vault.json"
+
+    @property
+    def key_source(self) -> str:
+        """The variable or file that the key comes from."""
+        folder = self.environment.get("CREDENTIALS_DIRECTORY")
+        if KEY_VARIABLE in self.environment:
+            return KEY_VARIABLE
+        if folder and (credential := Path(folder) / KEY_NAME).is_file():
+            return str(credential)
+        return str(self._own_key_file)
+
+    @property
+    def _own_key_file(self) -> Path:
+        return self.folder / KEY_NAME
+
+    def _keys(self) -> list[bytes]:
+        supplied = self.environment.get(KEY_VARIABLE)
+        content = supplied.encode() if supplied is not None else _read_store_file(Path(self.key_source))
+        if not (keys := (content or b"").split()):
+            raise SecretError("vault_key_missing", "*", (KEY_VARIABLE, str(self._own_key_file)))
+        return keys
+
+    def _make_cipher(self, keys: Sequence[bytes]) -> "MultiFernet":
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 # as above
+
+        try:
+            return MultiFernet([Fernet(key) for key in keys])
+        except ValueError:
+            raise SecretError("vault_key_bad", "*", (self.key_source,)) from None
+
+    def _decrypt(self, name: str, token: str, cipher: "MultiFernet") -> Mapping[str, str]:
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415 # as above
+
+        try:
+            content: dict[str, Any] = json.loads(cipher.decrypt(token))
+        except InvalidToken:
+            raise SecretError("vault_locked", name, (self.key_source,)) from None
+        if content["name"] != name:
+            raise SecretError("vault_damaged", name, (str(self.file),))
+        fields: Mapping[str, str] = content["fields"]
+        return fields
+
+    def _load_tokens(self) -> Mapping[str, str]:
+        """Return the encrypted secrets by name. A damaged file is never overwritten: every change loads it first."""
+        content = _read_store_file(self.file)
+        if (tokens := {} if content is None else _parse_tokens(content)) is None:
+            raise SecretError("vault_damaged", "*", (str(self.file),))
+        return tokens
+
+    def _add(self, name: str, fields: Mapping[str, str]) -> None:
+        from cryptography.fernet import Fernet  # noqa: PLC0415 # as above
+
+        tokens = self._load_tokens()
+        if not tokens and self.key_source == str(self._own_key_file) and not self._own_key_file.is_file():
+            _write_private_file(self._own_key_file, Fernet.generate_key())
+        self._save({**tokens, name: _encrypt(name, fields, self._make_cipher(self._keys()))})
+
+    def _save(self, tokens: Mapping[str, str]) -> None:
+        _write_private_file(self.file, json.dumps(tokens, indent=1).encode("ascii"))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Lock the store: one process at a time may change it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "vault.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _read_store_file(file: Path) -> bytes | None:
+    """Return the content of the store or the key file; None if it does not exist."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        raise SecretError("vault_unreadable", "*", (str(file),)) from None
+
+
+@lru_cache(maxsize=4)
+def _parse_tokens(content: bytes) -> Mapping[str, str] | None:
+    """Parse the store, None if it is damaged. Cached, as every call of a burst reads its own secret."""
+    try:
+        tokens = json.loads(content)
+    except ValueError:
+        return None
+    is_store = isinstance(tokens, dict) and all(isinstance(token, str) for token in tokens.values())
+    return tokens if is_store else None
+
+
+def _encrypt(name: str, fields: Mapping[str, str], cipher: "MultiFernet") -> str:
+    return cipher.encrypt(json.dumps({"name": name, "fields": dict(fields)}, ensure_ascii=False).encode()).decode()
+
+
+def _write_private_file(file: Path, content: bytes) -> None:
+    """Replace a private file atomically, and sync it to disk before returning."""
+    new = file.with_name(file.name + ".new")
+    new.unlink(missing_ok=True)  # left by a crash; it may be readable by others, or a link
+    with open(new, "xb", opener=lambda path, flags: os.open(path, flags, PRIVATE_FILE_MODE)) as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_secret(
+    name: str,
+    *,
+    secrets_dir: Path | None = None,
+    vault: Vault | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Mapping[str, str]:
+    """Return a secret's fields from the first source that has it, and redact their values from now on.
+
+    The sources are the environment, systemd's credentials, `secrets_dir`, and the encrypted store. Raises SecretError.
+    """
+    if not name or not all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in name):
+        raise SecretError("bad_secret_name", name[:80], ())
+    environment = os.environ if environment is None else environment
+    variable = secret_variable_name(name)
+    source = find_external_source(name, secrets_dir=secrets_dir, environment=environment)
+    if source is not None:
+        text = environment[variable] if source == variable else _read_secret_file(Path(source), name)
+        fields = parse_fields(text)
+        if fields is None:
+            raise SecretError("secret_not_json", name, (source,))
+    else:
+        stored = vault.read(name) if vault is not None else None
+        if stored is None:
+            folders = (environment.get("CREDENTIALS_DIRECTORY"), secrets_dir)
+            places = (variable, *(str(Path(folder) / name) for folder in folders if folder))
+            raise SecretError("secret_missing", name, (*places, *([str(vault.file)] if vault else [])))
+        fields = stored
+    register_secrets(list_secret_values(fields))
+    return fields
+
+
+def find_external_source(
+    name: str, *, secrets_dir: Path | None = None, environment: Mapping[str, str] | None = None
+) -> str | None:
+    """Return the variable or file that holds a secret outside the encrypted store, and so has priority; else None."""
+    environment = os.environ if environment is None else environment
+    if (variable := secret_variable_name(name)) in environment:
+        return variable
+    folders = (environment.get("CREDENTIALS_DIRECTORY"), secrets_dir)
+    return next((str(path) for folder in folders if folder and (path := Path(folder) / name).is_file()), None)
+
+
+def secret_variable_name(name: str) -> str:
+    """Return the name of a secret's environment variable."""
+    return "PUBLISHER_SECRET_" + name.upper().replace("-", "_")
+
+
+def list_secret_values(fields: Mapping[str, str]) -> Sequence[str]:
+    """Return the values that must be redacted."""
+    return [value for field, value in fields.items() if field not in PUBLIC_FIELDS and not field.endswith("_at")]
+
+
+def _read_secret_file(path: Path, name: str) -> str:
+    with suppress(OSError), path.open("rb") as stream:
+        raw = stream.read(MAX_SECRET_BYTES + 1)
+        if len(raw) <= MAX_SECRET_BYTES:
+            return raw.decode("utf-8-sig", errors="replace")
+    raise SecretError("secret_unreadable", name, (str(path),))
+
+
+def parse_fields(text: str) -> Mapping[str, str] | None:
+    """Parse a JSON object of texts; None if it is none. The parser's error contains the content, so it is dropped."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or not value:
+        return None
+    if not all(isinstance(item, str | int) and not isinstance(item, bool) and item != "" for item in value.values()):
+        return None
+    return {key: str(item) for key, item in value.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditKey:
+    """The Ed25519 key that signs the audit's checkpoints: private, and public for auditors; both in base64."""
+
+    private: str = field(repr=False)
+    public: str
+
+    def sign(self, text: str) -> str:
+        """Return the signature of a text, in base64."""
+        return base64.b64encode(_parse_private_key(self.private).sign(text.encode())).decode()
+
+
+def load_audit_key(vault: Vault, secrets_dir: Path | None = None, *, creates_missing: bool = True) -> AuditKey | None:
+    """Read the workspace's key; create it at the first use.
+
+    Returns None if there is none and `creates_missing` is False. Raises SecretError.
+    """
+    try:
+        fields = read_secret(AUDIT_KEY_NAME, secrets_dir=secrets_dir, vault=vault)
+    except SecretError as error:
+        if error.code != "secret_missing":
+            raise
+        if not creates_missing:
+            return None
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 # slow import
+
+        private = base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()).decode()
+        vault.create_if_missing(AUDIT_KEY_NAME, {PRIVATE_KEY_FIELD: private})
+        fields = read_secret(AUDIT_KEY_NAME, secrets_dir=secrets_dir, vault=vault)
+    try:
+        public = _parse_private_key(fields[PRIVATE_KEY_FIELD]).public_key().public_bytes_raw()
+        return AuditKey(private=fields[PRIVATE_KEY_FIELD], public=base64.b64encode(public).decode())
+    except (KeyError, ValueError):
+        raise SecretError("audit_key_bad", AUDIT_KEY_NAME, (PRIVATE_KEY_FIELD,)) from None
+
+
+def _parse_private_key(private: str) -> "Ed25519PrivateKey":
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 # slow import
+
+    return Ed25519PrivateKey.from_private_bytes(base64.b64decode(private, validate=True))
+
+
+def is_signed_by(text: str, signature: str, public_keys: Collection[str]) -> bool:
+    """True if one of these public keys has signed the text."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 # slow import
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 # same
+
+    for public in public_keys:
+        with suppress(InvalidSignature, ValueError):
+            key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public, validate=True))
+            key.verify(base64.b64decode(signature, validate=True), text.encode("utf-8", "surrogatepass"))
+            return True
+    return False
+
+
+def is_public_key(text: str) -> bool:
+    """True if the text is 32 bytes in base64."""
+    with suppress(ValueError):
+        return len(base64.b64decode(text, validate=True)) == 32
+    return False
