@@ -40,7 +40,7 @@ from publisher.store.deliveries.retention import prune
 from publisher.store.recovery.identity import can_plan
 from publisher.store.recovery.journal_compaction import compact_journal
 from publisher.store.recovery.setup import lock_process
-from publisher.tomlfile import read_text
+from publisher.tomlfile.read import read_text
 from publisher.web.callbacks import serve_callbacks
 
 MAX_SENDS = 300

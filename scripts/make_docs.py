@@ -27,9 +27,9 @@ from publisher.domain.events import EVENT_CODES
 from publisher.domain.lifecycle import TRANSITIONS, Transition
 from publisher.domain.results import HoldReason
 from publisher.i18n import LANGUAGES, Lang, Messages
-from publisher.rendering import TemplateSample, load_templates, shipped_templates
+from publisher.rendering.child import RenderWorker
 from publisher.rendering.sandbox import TemplateSandbox
-from publisher.rendering.worker import RenderWorker
+from publisher.rendering.templates import TemplateSample, load_templates, shipped_templates
 from publisher.runtime.failpoints import FAILPOINT_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,9 +8,9 @@ from publisher.app.adapters import active_accounts, build_policies, load_factori
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.policy import AccountPolicy
-from publisher.rendering import load_templates, shipped_templates
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.renderer import PostRenderer
+from publisher.rendering.templates import load_templates, shipped_templates
 from publisher.secrets import SecretError, Vault, read_secret
 
 

@@ -32,7 +32,7 @@ from publisher.rendering.renderer import RenderResult
 from publisher.runtime.clock import Runtime
 from publisher.schedule import SCHEDULE_READ_LIMITS, locate_problems, parse_schedule
 from publisher.store.plan.posts import AuditAction
-from publisher.tomlfile import TomlDocument, read_toml
+from publisher.tomlfile.read import TomlDocument, read_toml
 
 
 @contextlib.asynccontextmanager

@@ -16,11 +16,10 @@ from publisher.config import SETTINGS_FILE, Environment, Settings, load_settings
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import InputError, RefusedError
 from publisher.domain.post import PostId
-from publisher.engine.decisions import named_person
+from publisher.engine.decisions import named_person, read_system_user
 from publisher.i18n import Messages
 from publisher.runtime.clock import Runtime
 from publisher.runtime.failpoints import FailpointSyntaxError, parse_failpoints
-from publisher.runtime.system_user import read_system_user
 from publisher.store.db.database import sqlite_file
 from publisher.store.plan.actions import ModeOverride, ModeOverrides, OperatorActions
 from publisher.store.queries.queries import Alert, Pause, Queries, WorkerStatus

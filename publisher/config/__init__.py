@@ -5,13 +5,15 @@ from publisher.config.load import (
     BUILT_IN_PLATFORMS,
     SETTINGS_FILE,
     WEIBO_PROFILES,
+    Environment,
+    LimitSettings,
+    Settings,
     apply_overrides,
     find_api_blocker,
     load_settings,
     parse_settings,
     settings_schema,
 )
-from publisher.config.model import Environment, LimitSettings, Settings
 
 __all__ = [
     "BUILT_IN_PLATFORMS",

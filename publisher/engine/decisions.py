@@ -1,15 +1,26 @@
-"""People's decisions about single deliveries."""
+"""People's decisions about single deliveries, and the system user who gave them."""
 
+import os
+import pwd
+from contextlib import suppress
 from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
 
 from publisher.domain.characters import is_same_name
 from publisher.domain.delivery import CHECKED_STATES, Delivery, State, parse_manual_task
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import Actor, Resolved, Role
+from publisher.domain.events import Actor, Resolved, Role, SystemUser
 from publisher.domain.results import Receipt
-from publisher.runtime.system_user import read_system_user
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.plan.manual_tasks import ManualTasks
+
+LOGINUID_FILE = Path("/proc/self/loginuid")
+"""The login user, which the kernel keeps through `su` and `sudo`. Not every system has it."""
+NO_LOGIN_UID = 2**32 - 1
+"""The content of LOGINUID_FILE in a process that no login started."""
+SUDO_VARIABLE = "SUDO_USER"
+MAX_NAME_CHARACTERS = 64
 
 
 class Resolution(StrEnum):
@@ -27,6 +38,35 @@ _STATES = {Resolution.NOT_PUBLISHED: State.FAILED, Resolution.RESEND: State.DUE,
 def named_person(name: str) -> Actor:
     """Return a person as an actor, with the system user of this process: nothing verifies the name itself."""
     return Actor(role=Role.PERSON, name=name, system=read_system_user())
+
+
+def read_system_user() -> SystemUser:
+    """Return the user of this process, the login user, and the user that sudo names (unproven)."""
+    uid, login, sudo = os.getuid(), None, os.environ.get(SUDO_VARIABLE)
+    with suppress(OSError, ValueError):
+        found = int(LOGINUID_FILE.read_text("ascii"))
+        login = None if found == NO_LOGIN_UID else found
+    return SystemUser(
+        uid=uid,
+        user=_user_name(uid),
+        login_uid=login,
+        login_user=None if login is None else _user_name(login),
+        sudo_user=_printable_name(sudo) if sudo else None,
+    )
+
+
+@lru_cache(maxsize=16)
+def _user_name(uid: int) -> str | None:
+    """Return a user's name. Cached, as this may query a directory service."""
+    try:
+        return _printable_name(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return None
+
+
+def _printable_name(text: str) -> str:
+    """Return a name with unprintable characters escaped, at most MAX_NAME_CHARACTERS of it."""
+    return text[:MAX_NAME_CHARACTERS] if text.isprintable() else ascii(text[:MAX_NAME_CHARACTERS])
 
 
 def can_be_resolved(delivery: Delivery) -> bool:

@@ -12,10 +12,9 @@ from publisher.domain.account import Platform
 from publisher.domain.characters import describe_character, escape_forbidden, find_forbidden_characters
 from publisher.domain.errors import InputError, Location, Problem
 from publisher.domain.rendered import RenderedImage
-from publisher.rendering.images import PictureFile, read_pictures
+from publisher.rendering.images import PictureFile, open_without_symlinks, read_pictures
 from publisher.rendering.jobs import CompilePage, Renderer, TemplateFiles
-from publisher.runtime.file_access import open_without_symlinks
-from publisher.tomlfile import ReadLimits, parse_toml
+from publisher.tomlfile.read import ReadLimits, parse_toml
 
 SHARED_FOLDER: Final = "_shared"
 """The folder of parts that templates include; not a template itself."""

@@ -1,8 +1,14 @@
 """schedule.toml, written by staff; accepted or rejected as a whole."""
 
-from publisher.schedule.context import ScheduleContext, make_schedule_context
 from publisher.schedule.cron import find_next_occurrence, list_cron_times
-from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_leniently, parse_schedule
+from publisher.schedule.load import (
+    SCHEDULE_READ_LIMITS,
+    ScheduleContext,
+    locate_problems,
+    make_schedule_context,
+    parse_leniently,
+    parse_schedule,
+)
 from publisher.schedule.model import schedule_schema
 from publisher.schedule.warnings import find_capacity_warnings, find_overdue_posts, find_warnings
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from publisher.domain.post import ONCE_OCCURRENCE, CronTrigger, Occurrence, OneTimeTrigger, Post, make_occurrence
-from publisher.tomlfile import KeyPath, UnlocatedProblem
+from publisher.tomlfile.validate import KeyPath, UnlocatedProblem
 
 _FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
 _VALIDATION_START = datetime(2026, 1, 1, tzinfo=UTC)

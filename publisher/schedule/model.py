@@ -7,8 +7,16 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from publisher.domain.post import PostKind, WarningLevel
-from publisher.tomlfile import DateTimeValue, DurationValue, Identifier, NonBlankText, SingleLine, StrictModel
-from publisher.tomlfile.value_types import DATETIME_SCHEMA, parse_datetime
+from publisher.tomlfile.validate import (
+    DATETIME_SCHEMA,
+    DateTimeValue,
+    DurationValue,
+    Identifier,
+    NonBlankText,
+    SingleLine,
+    StrictModel,
+    parse_datetime,
+)
 
 ASAP = "asap"
 MAX_TITLE_CHARS = 120

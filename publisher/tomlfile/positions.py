@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator
 
-from publisher.tomlfile.limits import QUOTED_OR_COMMENT
+from publisher.tomlfile.syntax import QUOTED_OR_COMMENT
 from publisher.tomlfile.validate import KeyPath
 
 _KEY_PART = re.compile(r"[ \t]*(?P<part>[A-Za-z0-9_-]+|\"(?:[^\"\\\n]|\\.)*+\"|'[^'\n]*+')[ \t]*(?P<dot>\.?)")

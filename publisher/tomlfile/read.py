@@ -6,135 +6,21 @@ import os
 import re
 import stat
 import tomllib
-import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from parse_errors.source_map import locate_decode_error
-
 from publisher.domain.characters import describe_character, find_forbidden_characters, find_forbidden_in_value
 from publisher.domain.errors import InputError, Location, Problem
-from publisher.tomlfile.limits import QUOTED_OR_COMMENT, blank_quoted, find_excess
 from publisher.tomlfile.positions import PositionFinder, format_path, to_line_and_column
+from publisher.tomlfile.syntax import blank_quoted, explain_syntax_error
 from publisher.tomlfile.validate import KeyPath, UnlocatedProblem
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyntaxProblem:
-    """Why the parser stopped, and the position of the character to correct."""
-
-    code: str
-    offset: int
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-
-_QUOTES = frozenset("“”„‟‘’‚‛＂＇「」『』″′")
-_LOOKALIKE_MARKS = {"【": "[", "】": "]", "〔": "[", "〕": "]", "、": ",", "。": ".", "—": "-", "–": "-", "−": "-"}
-
-_CODES = (
-    ("Cannot overwrite a value", "duplicate_key"),
-    ("Duplicate inline table key", "duplicate_key"),
-    ("Cannot declare", "duplicate_table"),
-    ("Cannot mutate immutable namespace", "duplicate_table"),
-    ("Unescaped", "stray_backslash"),
-    ("Invalid hex value", "stray_backslash"),
-    ("Escaped character", "stray_backslash"),
-    ("Unclosed", "unclosed_list"),
-    ("Expected ']", "bad_header"),
-    ("Expected '='", "no_equals"),
-    ("Expected newline", "text_after_value"),
-    ("Unterminated string", "unclosed_text"),
-    ("Expected", "unclosed_text"),
-    ("Invalid date", "bad_time"),
-    ("Invalid value", "bad_value"),
-    ("Invalid initial character", "bad_key"),
-    ("Invalid statement", "bad_key"),
-    ("Illegal character", "unclosed_text"),
-    ("Found invalid character", "unclosed_text"),
-)
-"""Prefixes of tomllib's messages, and our codes for them."""
-
-_TIME_WITHOUT_SECONDS = re.compile(r"=\s*(?P<year>\d{4})-\d\d-\d\d[T ]\d\d:\d\d(?![\d:])")
-_TIME_LIKE = re.compile(r"=\s*(?P<year>\d{4})\s?[-/.年]\s?\d")
-
-
-def explain_syntax_error(error: ValueError | RecursionError, text: str) -> SyntaxProblem:
-    """Find the character that a person must correct, and the code of the problem.
-
-    The parser often stops far from the error, so the likely causes are tried in order.
-    """
-    code = next((code for prefix, code in _CODES if str(error).startswith(prefix)), "toml_syntax")
-    stop = locate_decode_error(error)
-    start = sum(len(line) + 1 for line in text.split("\n")[: stop.line]) if stop else text.rfind("\n") + 1
-    column = stop.column if stop else len(text) - start
-    line = text[start:].partition("\n")[0]
-    if stop is None and code == "unclosed_text":
-        *_, last = [None, *QUOTED_OR_COMMENT.finditer(text)]
-        if last is not None and last.end() == len(text) and last[0].startswith(('"""', "'''")):
-            return SyntaxProblem(code="unclosed_text", offset=last.start())
-    if problem := _find_full_width(line, start, column) or _find_unclosed_text(line, start, column, code):
-        return problem
-    if code in {"text_after_value", "bad_value", "bad_time"}:
-        for better, pattern in (("time_without_seconds", _TIME_WITHOUT_SECONDS), ("bad_time", _TIME_LIKE)):
-            if found := pattern.search(line):
-                return SyntaxProblem(code=better, offset=start + found.start("year"))
-    if problem := _find_duplicate(text, start + column, code):
-        return problem
-    word = re.split(r"[\s=]", line[column:], maxsplit=1)[0][:20]
-    if code in {"bad_key", "no_equals"} and word and not word[0].isascii():
-        code = "key_not_ascii"
-    elif code == "bad_value" and not line[column:].strip():
-        code = "value_missing"
-    return SyntaxProblem(code=code, offset=start + column, facts={"word": word})
-
-
-def _find_full_width(line: str, start: int, column: int) -> SyntaxProblem | None:
-    """Find a full-width look-alike between the parser's stop and the end of the line, outside strings."""
-    rest = blank_quoted(line[column:])
-    for position, char in enumerate(rest, start=column):
-        if char in _QUOTES:
-            return SyntaxProblem(code="fullwidth_quote", offset=start + position, facts={"char": char})
-        meant = _LOOKALIKE_MARKS.get(char) or unicodedata.normalize("NFKC", char)
-        if not char.isascii() and meant == " ":
-            return SyntaxProblem(code="fullwidth_space", offset=start + position)
-        if not char.isascii() and len(meant) == 1 and meant.isascii():
-            return SyntaxProblem(code="fullwidth_mark", offset=start + position, facts={"char": char, "meant": meant})
-    return None
-
-
-def _find_unclosed_text(line: str, start: int, column: int, code: str) -> SyntaxProblem | None:
-    if column < len(line) or code != "unclosed_text":
-        return None
-    ended = line.rstrip()
-    if ended and ended[-1] in _QUOTES:
-        return SyntaxProblem(code="fullwidth_quote", offset=start + len(ended) - 1, facts={"char": ended[-1]})
-    *_, last = [None, *QUOTED_OR_COMMENT.finditer(line)]
-    return SyntaxProblem(code="unclosed_text", offset=start + (last.start() if last else column))
-
-
-def _find_duplicate(text: str, offset: int, code: str) -> SyntaxProblem | None:
-    """Find the second of two keys, or of two headers, of the same name."""
-    if code not in {"duplicate_key", "duplicate_table"}:
-        return None
-    line = text[text.rfind("\n", 0, offset) + 1 : offset]
-    if line.lstrip().startswith("["):
-        key = line.strip("[] \t")
-        if line.lstrip().startswith("[[") and (
-            single := re.search(rf"^[ \t]*\[{re.escape(key)}\]", text, re.MULTILINE)
-        ):
-            return SyntaxProblem(code="single_brackets", offset=single.end() - len(key) - 2, facts={"key": key})
-        return SyntaxProblem(code="duplicate_table", offset=offset - len(line.lstrip()), facts={"key": key})
-    sign = max(blank_quoted(text[:offset]).rfind("="), 0)
-    start = text.rfind("\n", 0, sign) + 1
-    before = re.split(r"[{,]", text[start:sign])[-1]
-    return SyntaxProblem(code=code, offset=sign - len(before.lstrip()), facts={"key": before.strip()})
-
 
 MAX_PROBLEMS = 200
 """The number of problems that are listed; a longer list helps nobody."""
+_LETTER = "[A-Za-z0-9_+-]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,9 +109,7 @@ def parse_toml(text: str, file: str, limits: ReadLimits, error_type: type[InputE
     if forbidden := list(islice(find_forbidden_characters(text), MAX_PROBLEMS)):
         described = [(position, {"character": describe_character(text[position])}) for position in forbidden]
         raise error_type([_problem_at(file, text, at, "invisible_character", facts) for at, facts in described])
-    if excess := find_excess(
-        text, max_depth=limits.max_depth, max_key_parts=limits.max_key_parts, max_word_chars=limits.max_word_chars
-    ):
+    if excess := find_excess(text, limits):
         code, offset = excess
         facts = {"depth": str(limits.max_depth), "parts": str(limits.max_key_parts)}
         raise error_type([_problem_at(file, text, offset, code, facts)])
@@ -247,6 +131,21 @@ def parse_toml(text: str, file: str, limits: ReadLimits, error_type: type[InputE
                 )
             )
     return document
+
+
+def find_excess(text: str, limits: ReadLimits) -> tuple[str, int] | None:
+    """Return the code and position of what would exhaust the parser; None if there is nothing. Linear time."""
+    bare = blank_quoted(text)
+    if dots := re.search(rf"\.(?:[^.=,\n\[\]{{}}]*+\.){{{limits.max_key_parts - 1}}}", bare):
+        return "key_too_long", dots.start()
+    if long := re.search(rf"(?<!{_LETTER}){_LETTER}{{{limits.max_word_chars + 1}}}", bare):
+        return "word_too_long", long.start()
+    depth = 0
+    for bracket in re.finditer(r"[\[\]{}]", bare):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > limits.max_depth:
+            return "too_deep", bracket.start()
+    return None
 
 
 def _strip_editor_marks(text: str) -> str:

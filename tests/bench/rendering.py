@@ -13,11 +13,11 @@ from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, PostId, PostKind, WarningLevel, make_occurrence
 from publisher.domain.rendered import RenderedPost
 from publisher.rendering import compose as composing
-from publisher.rendering import load_templates
+from publisher.rendering.child import RenderWorker
 from publisher.rendering.compose import RenderTarget, compose
 from publisher.rendering.markdown import body_text
 from publisher.rendering.process import RenderProcess
-from publisher.rendering.worker import RenderWorker
+from publisher.rendering.templates import load_templates
 from tests.bench.figures import Figure, in_turn
 from tests.bench.rig import ROOT
 

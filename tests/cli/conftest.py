@@ -13,7 +13,7 @@ import pytest
 
 from publisher.cli import run_command
 from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
-from publisher.rendering.worker import RenderWorker
+from publisher.rendering.child import RenderWorker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ import pytest
 from publisher.app.application import open_application
 from publisher.config import load_settings
 from publisher.domain.audit_chain import hash_entry
+from publisher.engine import decisions
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
-from publisher.runtime import system_user
 from publisher.runtime.clock import Runtime
 from tests.cli.posts import warning, write_schedule
 
@@ -203,7 +203,7 @@ def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monke
     kept = drill / "loginuid"
     if login is not None:
         kept.write_text(login, "ascii")
-    monkeypatch.setattr(system_user, "LOGINUID_FILE", kept)
+    monkeypatch.setattr(decisions, "LOGINUID_FILE", kept)
     monkeypatch.setenv("SUDO_USER", "chen\x1b")
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0

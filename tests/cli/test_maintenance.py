@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from publisher.rendering import load_templates, shipped_templates
-from publisher.rendering.worker import RenderWorker
+from publisher.rendering.child import RenderWorker
+from publisher.rendering.templates import load_templates, shipped_templates
 from publisher.store.recovery.setup import NEWEST_MIGRATION
 from tests.store.later_release import NUMBERS, be_later
 

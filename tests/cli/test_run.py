@@ -18,7 +18,7 @@ from publisher.cli.errors import report_error
 from publisher.cli.terminal import Terminal
 from publisher.domain.errors import RefusedError
 from publisher.i18n import Messages
-from publisher.rendering import shipped_templates
+from publisher.rendering.templates import shipped_templates
 from tests.cli.conftest import make_drill
 from tests.cli.posts import warning, write_schedule
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from publisher.rendering import shipped_templates
+from publisher.rendering.templates import shipped_templates
 
 POST = """
 [[post]]

@@ -16,7 +16,7 @@ from publisher.domain.post import PostId
 from publisher.engine.maintenance import run_maintenance
 from publisher.engine.sender import send_due
 from publisher.i18n import Messages
-from publisher.rendering import shipped_templates
+from publisher.rendering.templates import shipped_templates
 from publisher.testing.fakes import FakeAdapter, FakeRuntime
 from tests.engine.test_planner import SETTINGS, cron, entry
 

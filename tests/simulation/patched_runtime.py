@@ -23,8 +23,8 @@ import publisher.app.offline
 import publisher.app.open_store
 import publisher.daemon
 from publisher.daemon import SHUTDOWN_TIMEOUT_SECONDS, Daemon
-from publisher.rendering import Templates, load_templates
-from publisher.rendering.worker import RenderWorker
+from publisher.rendering.child import RenderWorker
+from publisher.rendering.templates import Templates, load_templates
 from publisher.runtime.clock import Runtime
 from publisher.store.db.call_record import CallRecord
 from publisher.store.db.intent_journal import IntentJournal

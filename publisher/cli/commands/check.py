@@ -20,7 +20,7 @@ from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.errors import InputError, Location, Problem, ScheduleError, Severity
 from publisher.domain.post import Post, Schedule
-from publisher.rendering import shipped_templates
+from publisher.rendering.templates import shipped_templates
 from publisher.schedule import (
     SCHEDULE_READ_LIMITS,
     find_capacity_warnings,
@@ -32,7 +32,7 @@ from publisher.schedule import (
     parse_leniently,
 )
 from publisher.store.queries.known_posts import read_known_posts
-from publisher.tomlfile import TomlDocument, read_toml
+from publisher.tomlfile.read import TomlDocument, read_toml
 
 HOLIDAY_LOOKAHEAD = timedelta(days=60)
 """How far ahead the holidays should be known."""

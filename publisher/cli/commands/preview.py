@@ -32,7 +32,7 @@ from publisher.schedule import (
     make_schedule_context,
     parse_schedule,
 )
-from publisher.tomlfile import read_toml
+from publisher.tomlfile.read import read_toml
 
 MEDIA_REFERENCE = re.compile(r"media:([0-9a-f]{64})")
 SEPARATOR_LINE = "─" * 60

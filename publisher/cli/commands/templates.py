@@ -14,8 +14,8 @@ from publisher.cli.framework import NonEmptyText, command, json_option
 from publisher.cli.terminal import Terminal, align_columns, display_path, echo
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostKind
-from publisher.rendering import Templates, TemplateSample, load_templates, shipped_templates
 from publisher.rendering.process import RenderProcess
+from publisher.rendering.templates import Templates, TemplateSample, load_templates, shipped_templates
 
 
 @command("templates")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from publisher.rendering import Templates, load_templates, shipped_templates
-from publisher.rendering.worker import RenderWorker
+from publisher.rendering.child import RenderWorker
+from publisher.rendering.templates import Templates, load_templates, shipped_templates
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ from publisher.domain.account import Account, AccountId, Capabilities, Platform,
 from publisher.domain.errors import InputError, Problem, TemplateError
 from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, PostId, PostKind, WarningLevel, make_occurrence
 from publisher.domain.rendered import Marker, RenderedImage, RenderedPost
-from publisher.rendering import Templates
+from publisher.rendering.child import RenderWorker
 from publisher.rendering.compose import OriginalPost, RenderTarget, compose
 from publisher.rendering.images import PictureFile, read_pictures
-from publisher.rendering.worker import RenderWorker
+from publisher.rendering.templates import Templates
 
 REGION = {"name": "北京", "hotline": "110", "tip_line": "12377", "tip_link": "https://example.gov.cn/tips/beijing"}
 DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from publisher.domain.errors import InputError, TemplateError
-from publisher.rendering import load_templates
-from publisher.rendering.worker import RenderWorker
+from publisher.rendering.child import RenderWorker
+from publisher.rendering.templates import load_templates
 from publisher.runtime.redaction import register_secrets
 from tests.unit.rendering.rendering_fixtures import post_of, read_picture, render_for
 from tests.unit.rendering.test_images import drawn

@@ -3,7 +3,7 @@
 import pytest
 
 from publisher.domain.errors import TemplateError
-from publisher.rendering import shipped_templates
+from publisher.rendering.templates import shipped_templates
 from tests.unit.rendering.rendering_fixtures import REGION, post_of, read_picture, render_for
 
 PAGE = "【{{ marker }}】{{ post.title }} {{ region.tip_line }} {{ body_text }} {{ data.summary }}"

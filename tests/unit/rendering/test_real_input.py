@@ -14,7 +14,7 @@ from publisher.domain.post import PostKind, WarningLevel
 from publisher.domain.rendered import Marker
 from publisher.rendering.compose import OriginalPost
 from publisher.schedule import parse_schedule
-from publisher.schedule.context import ScheduleContext
+from publisher.schedule.load import ScheduleContext
 from tests.unit.rendering.rendering_fixtures import account_of, post_of, read_picture, render_for
 
 ROOT = Path(__file__).parents[3]

@@ -15,7 +15,8 @@ from random import Random
 import pytest
 
 from publisher.domain.errors import Problem
-from publisher.rendering import load_templates, process, shipped_templates
+from publisher.rendering import process
+from publisher.rendering.child import RenderWorker
 from publisher.rendering.jobs import (
     CleanedPicture,
     CleanPicture,
@@ -34,7 +35,7 @@ from publisher.rendering.jobs import (
 )
 from publisher.rendering.markdown import body_html, body_text
 from publisher.rendering.process import RendererClosedError, RenderProcess
-from publisher.rendering.worker import RenderWorker
+from publisher.rendering.templates import load_templates, shipped_templates
 from tests.unit.rendering.rendering_fixtures import post_of, render_for
 from tests.unit.rendering.test_image_cleaner import PLAIN, PROFILE, TAGGED, encoded
 from tests.unit.rendering.test_image_cleaner import scene as image

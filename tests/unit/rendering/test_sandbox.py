@@ -11,10 +11,10 @@ from jinja2 import UndefinedError
 
 from publisher import i18n, rendering
 from publisher.domain.errors import TemplateError
-from publisher.rendering import load_templates
 from publisher.rendering import templates as reading
+from publisher.rendering.child import RenderWorker
 from publisher.rendering.sandbox import Budget, BudgetExceededError, _MissingVariable
-from publisher.rendering.worker import RenderWorker
+from publisher.rendering.templates import load_templates
 from tests.unit.rendering.rendering_fixtures import post_of, render_for
 from tests.unit.rendering.sandbox_escapes import ESCAPES
 

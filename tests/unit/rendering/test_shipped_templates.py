@@ -7,7 +7,7 @@ from html import unescape
 import pytest
 
 from publisher.domain.post import PostKind
-from publisher.rendering import shipped_templates
+from publisher.rendering.templates import shipped_templates
 from tests.unit.rendering.rendering_fixtures import REGION, render_for, sample_post, traits_of
 
 KINDS = sorted(kind.value for kind in PostKind)

@@ -46,4 +46,4 @@ def test_reading_files_stays_light() -> None:
     """Importing the reading part brings neither the database, nor the network, nor the holidays."""
     code = "import sys, publisher.schedule, publisher.secrets; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"sqlmodel", "sqlalchemy", "httpx", "holidays", "tree_sitter"} & set(loaded)
+    assert not {"sqlmodel", "sqlalchemy", "httpx", "holidays"} & set(loaded)

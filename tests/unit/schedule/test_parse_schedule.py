@@ -20,7 +20,7 @@ from publisher.schedule import (
     parse_schedule,
     schedule_schema,
 )
-from publisher.tomlfile import ReadLimits, parse_toml
+from publisher.tomlfile.read import ReadLimits, parse_toml
 from tests.unit.schedule.contexts import DESK, ZONE, post, reported
 
 FULL = '''[[post]]

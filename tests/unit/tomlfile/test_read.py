@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.domain.errors import InputError, Problem
-from publisher.tomlfile import ReadLimits, TomlDocument, UnlocatedProblem, parse_toml, read_toml
-from publisher.tomlfile.limits import QUOTED_OR_COMMENT, find_excess
+from publisher.tomlfile.read import ReadLimits, TomlDocument, find_excess, parse_toml, read_toml
+from publisher.tomlfile.syntax import QUOTED_OR_COMMENT
+from publisher.tomlfile.validate import UnlocatedProblem
 
 LIMITS = ReadLimits(max_bytes=100_000)
 
@@ -190,7 +191,7 @@ def test_prose_is_no_bomb() -> None:
 def test_guards_never_refuse_what_is_small(text: str) -> None:
     """No short text is taken for a bomb, and quotes are read the way the parser reads them."""
     if "." * 16 not in "".join(char for char in text if char == "."):
-        assert find_excess(text, max_depth=60, max_key_parts=60, max_word_chars=100) is None
+        assert find_excess(text, ReadLimits(max_bytes=100, max_depth=60, max_key_parts=60, max_word_chars=100)) is None
     try:
         data = tomllib.loads(text)
     except ValueError:
