@@ -24,6 +24,7 @@ PLATFORM_BY_PREFIX = {
     "dc": "tieba",
     "f": "tieba",
 }
+NESTED_KEYS = ("data", "statuses")
 ERROR_PAGE = (
     b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>The page cannot be shown</h1></body></html>"
 )
@@ -144,8 +145,10 @@ class Gateway:
 
 
 def _remove_keys(value: object, keys: frozenset[str]) -> object:
-    """Remove keys at the top level and in `data`, where Tieba may put ids."""
+    """Remove keys at the top level, from the items of a list, and where Tieba (`data`) and Weibo (`statuses`) nest."""
+    if isinstance(value, list):
+        return [_remove_keys(each, keys) for each in value]
     if not isinstance(value, dict):
         return value
     remaining = {key: each for key, each in value.items() if key not in keys}
-    return {key: _remove_keys(each, keys) if key == "data" else each for key, each in remaining.items()}
+    return {key: _remove_keys(each, keys) if key in NESTED_KEYS else each for key, each in remaining.items()}

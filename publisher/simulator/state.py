@@ -58,9 +58,8 @@ class Behaviour:
 
     open: bool = True
     weibo_rip: Literal["lax", "strict"] = "lax"
-    weibo_hashtag: Literal["strip", "reject"] = "strip"
-    weibo_duplicates: Literal["last", "window", "off"] = "last"
-    weibo_duplicate_seconds: float = 600
+    weibo_duplicates: Literal["last", "off"] = "last"
+    """Whether the text of an account's last post is refused for ten minutes."""
     weibo_safe_domains: list[str] = field(default_factory=list)
     """Empty: every domain counts as bound."""
     weibo_timeline_cap: int = 5
@@ -71,26 +70,13 @@ class Behaviour:
     weibo_per_ip: int = 0
     """All calls from one IP address per clock hour; 0 for no limit. The real limit is 15,000."""
     weibo_grants: dict[str, list[str]] = field(default_factory=dict)
-    """Grants of an account beyond `share`, by identity or "*": update, advanced, biz, long_text, article, media."""
+    """Grants of an account beyond `share`, by identity or "*": update, biz, long_text, article."""
     weibo_app: Literal["own", "reviewed", "test"] = "own"
     """The lifetime of new tokens: five years, thirty days, or one day and only for the app's own account."""
     weibo_redirects: dict[str, str] = field(default_factory=dict)
     """By app key: the registered redirect page; an app without an entry may name any page."""
     weibo_consent: Literal["page", "allow", "deny"] = "page"
     """Whether a person decides on the page, or the decision is automatic."""
-    weibo_gap: float = 0
-    """Seconds between two posts of an account, else 20016; 0 for no limit."""
-    weibo_similarity: float = 0
-    """The similarity (up to 1) to a recent text from which a post is refused with 20017; 0 for never."""
-    weibo_duplicate_normalise: bool = False
-    """Whether links, topic marks and white space are ignored when texts are compared."""
-    weibo_words: dict[str, int] = field(default_factory=dict)
-    """Forbidden words, each with its code: 20018, 20020, 20021, 21602."""
-    weibo_long_limit: int = 2000
-    weibo_listing_delay: float = 0
-    """Seconds until a post is visible."""
-    weibo_short_links: bool = True
-    weibo_error_code: Literal["number", "text"] = "number"
     wechat_consume: Literal["accept", "finish"] = "accept"
     """When a submitted draft leaves the draft box; the platform does not state it."""
     wechat_review_seconds: float = 0.3

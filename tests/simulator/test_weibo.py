@@ -120,10 +120,9 @@ async def test_other_verbs_and_paths_are_refused(sim):
 
 
 async def test_strict_settings_refuse_more(sim):
-    """Strict rip, rejected topics and bound domains each refuse what passes by default."""
-    await settings(sim, weibo_rip="strict", weibo_hashtag="reject", weibo_safe_domains=["example.gov.cn"])
+    """Strict rip and bound domains each refuse what passes by default."""
+    await settings(sim, weibo_rip="strict", weibo_safe_domains=["example.gov.cn"])
     assert code(await sim.post(SHARE, data={"access_token": "7", "status": f"x {LINK}"})) == 10016
-    assert code(await share(sim, f"#a# {LINK}")) == 10017
     assert code(await share(sim, "x https://www.example.gov.cn/")) == 10017
     assert (await share(sim)).status_code == 200
 
@@ -166,22 +165,11 @@ async def test_closed_mode_knows_only_registered_tokens(sim):
 
 
 async def test_the_timeline_shows_the_newest_five(sim):
-    """An ordinary app sees five posts, newest first; since_id, max_id, count and page choose among them."""
+    """An ordinary app sees five posts, newest first; count and page choose among them."""
     ids = [(await share(sim, f"{n} {LINK}")).json()["idstr"] for n in range(7)]
     newest = ids[:1:-1]
     assert [each["idstr"] for each in await timeline(sim)] == newest
-    assert [each["idstr"] for each in await timeline(sim, since_id=ids[4])] == ids[:4:-1]
-    assert [each["idstr"] for each in await timeline(sim, max_id=ids[4])] == [ids[4], ids[3], ids[2]]
     assert [each["idstr"] for each in await timeline(sim, count=2, page=2)] == newest[2:4]
-
-
-async def test_the_timeline_can_be_narrowed(sim):
-    """base_app leaves out posts by hand, trim_user leaves only the user's id."""
-    await sim.post("/_sim/posts", json={"platform": "weibo", "account": "140437", "text": "手工"})
-    await share(sim)
-    assert len(await timeline(sim)) == 2
-    (status,) = await timeline(sim, base_app=1, trim_user=1)
-    assert status["user"] == {"id": 140437, "idstr": "140437"}
 
 
 async def test_show_destroy_and_count_agree(sim):

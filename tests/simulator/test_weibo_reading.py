@@ -101,17 +101,6 @@ async def test_the_business_list_reaches_far(sim):
     assert (await get(sim, "user_timeline/biz", user="8")).json()["error_code"] == 10014
 
 
-async def test_a_list_can_be_asked_for_pictures(sim, ids):
-    """Features choose among the posts: with pictures, text only, or what this app cannot make."""
-    form = {"access_token": UID, "status": f"图 {LINK}"}
-    picture = await sim.post("/2/statuses/share.json", data=form, files={"pic": ("a.png", PNG, "image/png")})
-    shown = picture.json()["idstr"]
-    assert await listed(sim, feature=2) == [shown]
-    assert await listed(sim, feature=3) == []
-    assert await listed(sim, feature=1) == [shown, *ids[::-1]]
-    assert await listed(sim, "user_timeline/biz", feature=7) == ids[::-1]
-
-
 @pytest.mark.parametrize("name", ["destroy", "destroy/biz"])
 async def test_taking_down(sim, ids, name):
     """The deleted status comes back; the page shows it as deleted, lists and counts do not show it at all."""

@@ -1,11 +1,9 @@
 """Sina Weibo's open platform: the calls of an ordinary app, and those that need a grant."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from publisher.simulator.log import to_json
 from publisher.simulator.platform import Platform
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
@@ -33,9 +31,7 @@ def create_platform(state: SimulatorState) -> Platform:
     writer = WeiboPostWriter(state, auth, post_ids)
 
     def refuse_call(request: ApiRequest, code: int, message: str | None = None) -> ApiResponse:
-        return _format_error_code(
-            refuse(request, code, ERROR_DETAILS.get(code, "") or get_resource_name(request), message), state
-        )
+        return refuse(request, code, ERROR_DETAILS.get(code, "") or get_resource_name(request), message)
 
     def make_external_post(fields: Mapping[str, Any]) -> SimulatedPost:
         now = state.now()
@@ -65,7 +61,7 @@ def create_platform(state: SimulatorState) -> Platform:
     }
     return Platform(
         name="weibo",
-        endpoints={path: _with_variants(endpoint, state) for path, endpoint in endpoints.items()},
+        endpoints=endpoints,
         identify_caller=auth.identify_caller,
         refuse=lambda request, code, message: refuse_call(request, int(code), message),
         refuse_unknown=lambda request: refuse_call(request, 10020),
@@ -77,33 +73,3 @@ def create_platform(state: SimulatorState) -> Platform:
         make_secret=make_secret,
         delayed_success_codes=frozenset({"20032"}),
     )
-
-
-def _with_variants(endpoint: Endpoint, state: SimulatorState) -> Endpoint:
-    """Wrap the endpoint to apply the fault `no_id` to lists too, and to format error codes by the setting."""
-
-    def finished(request: ApiRequest) -> ApiResponse:
-        response = _format_error_code(endpoint(request), state)
-        is_json = response.content_type.startswith("application/json")
-        if not request.faults or not request.get_fault("no_id") or not is_json:
-            return response
-        body = json.loads(response.body)
-        if isinstance(body, list):
-            body = _remove_ids(body)
-        elif isinstance(body.get("statuses"), list):
-            body = {**body, "statuses": _remove_ids(body["statuses"])}
-        return ApiResponse(to_json(body), response.status, response.content_type)
-
-    return finished
-
-
-def _remove_ids(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in entry.items() if key not in ID_KEYS} for entry in entries]
-
-
-def _format_error_code(response: ApiResponse, state: SimulatorState) -> ApiResponse:
-    """Apply the setting `weibo_error_code`: real responses carry numbers, the platform's own samples show text."""
-    if state.behaviour.weibo_error_code == "number" or b'"error_code"' not in response.body:
-        return response
-    body = json.loads(response.body)
-    return ApiResponse.from_json(body | {"error_code": str(body["error_code"])}, response.status)

@@ -58,12 +58,9 @@ def format_pictures(images: Sequence[str]) -> dict[str, Any]:
     return {**build_picture_urls(images[0]), "pic_urls": urls}
 
 
-def format_status(
-    post: SimulatedPost, account: SimulatedAccount, now: float, *, trim_user: bool = False
-) -> dict[str, Any]:
+def format_status(post: SimulatedPost, account: SimulatedAccount, now: float) -> dict[str, Any]:
     """Return a status as of now, with the `annotations` that were sent with it."""
     extra, metrics = post.extra, compute_metrics(post, now)
-    owner = format_user(account)
     source = extra.get("source") or (WEB_SOURCE if extra.get("by_hand") else APP_SOURCE)
     return {
         "created_at": format_time(post.created),
@@ -79,13 +76,13 @@ def format_status(
         "in_reply_to_user_id": "",
         "in_reply_to_screen_name": "",
         **format_pictures(post.images),
-        "geo": extra.get("geo"),
+        "geo": None,
         "reposts_count": metrics.reposts,
         "comments_count": metrics.comments,
         "attitudes_count": metrics.likes,
         "isLongText": bool(extra.get("long")),
-        "visible": {"type": extra.get("visible", 0), "list_id": extra.get("list_id", 0)},
+        "visible": {"type": 0, "list_id": 0},
         "url_objects": extra.get("url_objects", []),
         **({"annotations": extra["annotations"]} if "annotations" in extra else {}),
-        "user": {"id": owner["id"], "idstr": owner["idstr"]} if trim_user else owner,
+        "user": format_user(account),
     }

@@ -78,7 +78,3 @@ def strip_topics(text: str) -> str:
         pieces += [TOPIC.sub(r"\1", text[end : link.start()]), link.group()]
         end = link.end()
     return "".join([*pieces, TOPIC.sub(r"\1", text[end:])])
-
-
-def has_topic(text: str) -> bool:
-    return strip_topics(text) != text

@@ -3,8 +3,6 @@
 Sources: open.weibo.com wiki 2/statuses/user_timeline, show, count, destroy; C/2/statuses/…/biz.
 """
 
-from collections.abc import Callable
-
 from publisher.simulator.metrics import compute_metrics
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
@@ -14,16 +12,8 @@ from .sign_in import SimulatedWeiboAuth
 
 DEFAULT_LIST_SIZE = 20
 MAX_LIST_SIZE = 100
-FEATURE_FILTERS: dict[str, Callable[[SimulatedPost], bool]] = {
-    "2": lambda post: bool(post.images),
-    "3": lambda _post: False,
-    "4": lambda _post: False,
-    "7": lambda post: not post.images,
-    "8": lambda _post: False,
-}
-"""By `feature`: pictures, video, music, text only, reposts; any other value filters nothing."""
 MAX_COUNTED_POSTS = 100
-MISSING_PARAMETER, POST_NOT_FOUND, NOT_OWN_POST, PRIVATE_POST = 10016, 20101, 20102, 20112
+MISSING_PARAMETER, POST_NOT_FOUND, NOT_OWN_POST = 10016, 20101, 20102
 NO_IDS, TOO_MANY_IDS = 20001, 20009
 
 
@@ -42,22 +32,15 @@ class WeiboTimelineApi:
         return refusal or self._statuses(request, None)
 
     def _statuses(self, request: ApiRequest, cap: int | None) -> ApiResponse:
-        """Return one page, newest first, with posts that only the author sees; `next_cursor` 0 marks the last page."""
+        """Return one page, newest first; `next_cursor` 0 marks the last page."""
         posts = [post for post in reversed(self.state.get_posts("weibo", request.account)) if post.state == "live"]
-        if request.get_parameter("base_app") == "1":
-            posts = [post for post in posts if not post.extra.get("by_hand")]
-        if matches := FEATURE_FILTERS.get(request.get_parameter("feature") or ""):
-            posts = [post for post in posts if matches(post)]
         posts = self.state.apply_list_faults(request, posts)
-        since, until = request.get_int("since_id", 0), request.get_int("max_id", 0)
-        listed = [post for post in posts[:cap] if int(post.id) > since and (not until or int(post.id) <= until)]
+        listed = posts[:cap]
         count = max(1, min(request.get_int("count", DEFAULT_LIST_SIZE), MAX_LIST_SIZE))
         start = (max(1, request.get_int("page", 1)) - 1) * count
         older = listed[start + count : start + count + 1]
-        account, trim = self.state.ensure_account("weibo", request.account), request.get_parameter("trim_user") == "1"
-        entries = [
-            format_status(post, account, self.state.now(), trim_user=trim) for post in listed[start : start + count]
-        ]
+        account = self.state.ensure_account("weibo", request.account)
+        entries = [format_status(post, account, self.state.now()) for post in listed[start : start + count]]
         cursors = {"previous_cursor": 0, "next_cursor": int(older[0].id) if older else 0}
         return ApiResponse.from_json({"statuses": entries, **cursors, "total_number": len(posts)})
 
@@ -73,8 +56,6 @@ class WeiboTimelineApi:
         post = found and self.state.apply_read_faults(request, found)
         if post is None or post.state != "live" or not self.state.apply_list_faults(request, [post]):
             return refuse(request, POST_NOT_FOUND)
-        if post.extra.get("hidden") and post.account != request.account:
-            return refuse(request, PRIVATE_POST)
         account = self.state.ensure_account("weibo", post.account)
         return ApiResponse.from_json(format_status(post, account, self.state.now()))
 
