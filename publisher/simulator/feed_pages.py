@@ -254,7 +254,6 @@ def _describe_article(article: Mapping[str, Any], context: PageContext) -> dict[
     return {
         "title": article.get("title"),
         "pictures": pictures,
-        "removed": article.get("is_deleted", False),
         "author": article.get("author"),
         "body": body,
         "source_url": source if source.startswith(("http://", "https://")) else "",

@@ -80,44 +80,19 @@ class Behaviour:
     wechat_consume: Literal["accept", "finish"] = "accept"
     """When a submitted draft leaves the draft box; the platform does not state it."""
     wechat_review_seconds: float = 0.3
-    wechat_title_limit: int = 64
-    wechat_daily: dict[str, int] = field(default_factory=dict)
-    """Calls per path and Beijing day, then 45009; empty for no limit."""
     wechat_quotas: Literal["off", "platform"] = "off"
-    """Whether the platform's own limits apply to paths that `wechat_daily` does not name."""
-    wechat_per_minute: dict[str, int] = field(default_factory=dict)
-    """Calls per path and minute, then 45011; empty for no limit."""
+    """Whether the platform's own limits per path and Beijing day apply."""
     wechat_addresses: list[str] = field(default_factory=list)
     """IP addresses that may request tokens, others get 40164; empty for all."""
     wechat_kind: Literal["service", "subscription"] = "service"
     wechat_verified: bool = True
     """If false, publishing, mass sends and statistics are refused with 48001."""
-    wechat_comments: bool = True
-    """If false, an article open to comments is refused with 88000."""
-    wechat_words: dict[str, int] = field(default_factory=dict)
-    """Words forbidden in drafts, each with its code: 87014, 200001."""
-    wechat_followers: int = 1000
     wechat_mass_per_day: int = 0
     """Mass sends per Beijing day, of a service account to all followers only; 0 for no limit. The real limit is 1."""
     wechat_mass_per_month: int = 0
     """Mass sends to one follower of a service account per month; 0 for no limit. The real limit is 4."""
-    wechat_mass_confirm: bool = False
-    """Whether an administrator must confirm a mass send to all followers, within half an hour."""
     wechat_repeats: Literal["refuse", "accept"] = "refuse"
     """Whether a submitted draft and a known `clientmsgid` are refused, or create another post."""
-    wechat_mass_first: Literal["key", "draft"] = "key"
-    """Whether `clientmsgid` or draft is checked first; the platform does not state it."""
-    wechat_callback_seconds: float = 5
-    """How long the response to an event may take before the event is sent again."""
-    wechat_ids: Literal["own", "text", "numbers"] = "own"
-    """Whether job ids come as documented, as text, or as numbers."""
-    wechat_type: Literal["json", "text"] = "json"
-    """The content type in the header; the body is JSON either way."""
-    wechat_slashes: Literal["plain", "escaped"] = "plain"
-    wechat_old_statistics: bool = True
-    """Whether the statistics call that the platform has given up still works."""
-    wechat_is_delay: bool = False
-    """Whether yesterday's statistics are late."""
     tieba_deleted_code: int = 273
     tieba_sign: bool = True
     tieba_standing: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -65,8 +65,6 @@ async def test_pictures_are_published_with_their_text(sim, token):
         ({"image_info": {}}, 41006),
         ({"image_info": {"image_list": [{"image_media_id": "x"}]}}, 40007),
         ({"image_info": {"image_list": [{"image_media_id": "x"}] * 21}}, 40035),
-        ({"cover_info": {"crop_percent_list": [{"ratio": "3_1", "x1": 0, "y1": 0, "x2": 1, "y2": 1}]}}, 53402),
-        ({"cover_info": {"crop_percent_list": [{"ratio": "1_1", "x1": "0.5", "y1": 0, "x2": 0.2, "y2": 1}]}}, 53402),
         ({"article_type": "video"}, 40035),
     ],
 )
@@ -75,28 +73,12 @@ async def test_newspics_are_checked(sim, token, changes, expected):
     assert (await add(sim, token, await newspic(sim, token, **changes)))["errcode"] == expected
 
 
-@pytest.mark.parametrize(
-    ("crop", "expected"), [("0.1945_0_1_0.5236", None), ("0_0_1_1.5", 53402), ("1_0_0_1", 53402), ("0_0_1", 53402)]
-)
-async def test_crops_are_four_fractions(sim, token, crop, expected):
-    """A cover's crop is taken when it lies inside the picture."""
-    answer = await add(sim, token, await article(sim, token, pic_crop_235_1=crop))
-    assert answer.get("errcode") == expected
-
-
 @pytest.mark.parametrize(("size", "expected"), [((1, 1), 53402), ((600, 600), None)])
 async def test_a_tiny_cover_cannot_be_cropped(sim, token, size, expected):
     """One pixel makes no cover."""
     thumb = (await upload(sim, token, "material/add_material", image(*size), type="image")).json()["media_id"]
     answer = await add(sim, token, await article(sim, token, thumb_media_id=thumb))
     assert answer.get("errcode") == expected
-
-
-async def test_comments_are_a_privilege(sim, token):
-    """Without it, an article open to comments is refused."""
-    assert "errcode" not in await add(sim, token, await article(sim, token, need_open_comment=1))
-    await settle(sim, wechat_comments=False)
-    assert (await add(sim, token, await article(sim, token, need_open_comment=1)))["errcode"] == 88000
 
 
 async def test_a_draft_is_changed_in_place(sim, token):
@@ -121,24 +103,6 @@ async def test_a_submitted_draft_cannot_be_changed(sim, token):
     await submit(sim, token, name)
     assert (await call(sim, token, "draft/update", {"media_id": name, "articles": other}))["errcode"] == 53401
     assert (await call(sim, token, "draft/delete", {"media_id": name}))["errcode"] == 53401
-
-
-async def test_one_article_of_several_is_deleted(sim, token):
-    """The others stay; with the last one the publication is gone, and readers see what is."""
-    several = [await article(sim, token, title=title) for title in ("甲", "乙")]
-    await submit(sim, token, (await call(sim, token, "draft/add", {"articles": several}))["media_id"])
-    await shift(sim, 1)
-    (post,) = await posts(sim)
-    assert (await call(sim, token, "freepublish/delete", {"article_id": post["id"], "index": 3}))["errcode"] == 40060
-    await call(sim, token, "freepublish/delete", {"article_id": post["id"], "index": 2})
-    items = (await call(sim, token, "freepublish/getarticle", {"article_id": post["id"]}))["news_item"]
-    assert [item["is_deleted"] for item in items] == [False, True]
-    page = (await sim.get("/_sim/feed/wechat/wx1", params={"post": post["id"]})).text
-    assert page.count("已删除") == 1
-    await call(sim, token, "freepublish/delete", {"article_id": post["id"], "index": 1})
-    (post,) = await posts(sim)
-    assert post["removed"]
-    assert 'class="item gone"' in (await sim.get("/_sim/feed/wechat/wx1")).text
 
 
 async def test_the_library_lists_gives_and_forgets(sim, token):
@@ -202,15 +166,6 @@ async def test_the_platforms_quotas_can_hold(sim, token):
     assert (await call(sim, token, "freepublish/delete"))["errcode"] == 53600
 
 
-async def test_a_minute_has_its_quota(sim, token):
-    """Too fast is another code than too often, and over when the minute is."""
-    await settle(sim, wechat_per_minute={"/cgi-bin/draft/batchget": 1})
-    assert "errcode" not in await call(sim, token, "draft/batchget")
-    assert (await call(sim, token, "draft/batchget"))["errcode"] == 45011
-    await shift(sim, 60)
-    assert "errcode" not in await call(sim, token, "draft/batchget")
-
-
 async def test_an_unverified_account_drafts_only(sim, token):
     """Publishing, mass sends and statistics are not for it; the draft box is."""
     await settle(sim, wechat_verified=False)
@@ -218,34 +173,6 @@ async def test_an_unverified_account_drafts_only(sim, token):
     assert (await submit(sim, token, name))["errcode"] == 48001
     assert (await call(sim, token, "message/mass/sendall"))["errcode"] == 48001
     assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"]
-
-
-@pytest.mark.parametrize(("ids", "kind"), [("text", str), ("numbers", int), ("own", int)])
-async def test_numbers_come_as_text_or_numbers(sim, token, ids, kind):
-    """Clients have met both."""
-    await settle(sim, wechat_ids=ids)
-    job = await submit(sim, token, await draft(sim, token))
-    assert {type(job["publish_id"]), type(job["msg_data_id"])} == {kind}
-
-
-async def test_answers_may_call_themselves_text(sim, token):
-    """With slashes escaped, it is the same JSON; refusals by rule look alike."""
-    await settle(sim, wechat_type="text", wechat_slashes="escaped")
-    rule = {"endpoint": "*/draft/batchget", "fault": {"kind": "api_error", "code": 48004}}
-    answer = await upload(sim, token, "material/add_material", type="image")
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert "http:\\/\\/mmbiz.qpic.cn" in answer.text
-    assert answer.json()["url"].startswith("http://mmbiz.qpic.cn/")
-    await sim.post("/_sim/faults", json=rule)
-    refused = await sim.post("/cgi-bin/draft/batchget", params={"access_token": token})
-    assert (refused.json()["errcode"], refused.headers["content-type"][:10]) == (48004, "text/plain")
-
-
-async def test_words_are_refused_in_drafts(sim, token):
-    """Each with the code it was given, whether in a text or beside pictures."""
-    await settle(sim, wechat_words={"刷单": 87014, "代办": 200001})
-    assert (await add(sim, token, await article(sim, token, content="<p>刷单返利</p>")))["errcode"] == 87014
-    assert (await add(sim, token, await newspic(sim, token, title="代办")))["errcode"] == 200001
 
 
 async def test_a_body_of_untold_length_holds_no_file(sim, token):

@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from publisher.simulator import create_app
+from publisher.simulator.wechat import callbacks
 from publisher.simulator.wechat.encryption import compute_signature, encrypt
 from publisher.simulator.wechat.events import to_xml
-from tests.simulator.wechat_calls import call, draft, posts, send, settle, shift, stable, submit
+from tests.simulator.wechat_calls import call, draft, posts, send, shift, stable, submit
 
 PATIENCE = 10
 TOKEN, AES_KEY = "simtoken", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -119,9 +120,9 @@ async def test_what_cannot_be_told_is_refused(sim, ear, changes):
 
 
 @pytest.mark.parametrize("answer", [(200, "hello"), (500, "x"), None])
-async def test_an_address_must_echo(sim, ear, token, answer):
+async def test_an_address_must_echo(sim, ear, token, answer, monkeypatch):
     """One that does not know how to shake hands is not taken, and hears nothing."""
-    await settle(sim, wechat_callback_seconds=0.2)
+    monkeypatch.setattr(callbacks, "RESPONSE_TIMEOUT_SECONDS", 0.2)
     ear.answers = [answer]
     assert (await register(sim, ear)).status_code == 400
     await submit(sim, token, await draft(sim, token))
@@ -193,19 +194,6 @@ async def test_a_refused_mass_send_says_why(sim, ear, token, fault, expected):
     assert "<SentCount>0</SentCount>" in body
 
 
-@pytest.mark.parametrize(("verdict", "expected"), [("refuse", "err(40001)"), (None, "err(40002)")])
-async def test_an_administrators_no_is_told_from_silence(sim, ear, token, verdict, expected):
-    """A refusal and half an hour without an answer have their own numbers."""
-    await register(sim, ear)
-    await settle(sim, wechat_mass_confirm=True)
-    sent = await send(sim, token, await draft(sim, token))
-    if verdict:
-        await sim.post("/_sim/review", json={"post_id": str(sent["msg_id"]), "verdict": verdict})
-    await shift(sim, 1801)
-    _, _, body = await ear.event()
-    assert f"<![CDATA[{expected}]]>" in body
-
-
 @pytest.mark.parametrize("mode", ["aes", "compatible"])
 async def test_a_sealed_event_is_signed_twice(sim, ear, token, mode):
     """The seal has a signature of its own; only in compatible mode the plain event stands beside it."""
@@ -220,10 +208,10 @@ async def test_a_sealed_event_is_signed_twice(sim, ear, token, mode):
 
 
 @pytest.mark.parametrize("answer", [(500, "success"), (200, '{"ok":true}'), None])
-async def test_what_is_not_heard_is_told_three_times(sim, ear, token, answer):
+async def test_what_is_not_heard_is_told_three_times(sim, ear, token, answer, monkeypatch):
     """An error, a wrong answer or silence is followed by the same event again, twice; then it is lost."""
     await register(sim, ear)
-    await settle(sim, wechat_callback_seconds=0.1)
+    monkeypatch.setattr(callbacks, "RESPONSE_TIMEOUT_SECONDS", 0.1)
     ear.answers = [answer] * 3
     await submit(sim, token, await draft(sim, token))
     await shift(sim, 1)

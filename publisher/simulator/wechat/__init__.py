@@ -1,16 +1,13 @@
 """WeChat Official Accounts: tokens, pictures, drafts, publishing, mass sends, events, statistics."""
 
 import hashlib
-import json
 import secrets
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
-from publisher.simulator.log import to_json
 from publisher.simulator.platform import Platform
 from publisher.simulator.request import ApiRequest, ApiResponse
-from publisher.simulator.state import Behaviour, SimulatedPost, SimulatorState
+from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from .callbacks import CallbackSender
 from .drafts import DraftApi
@@ -26,7 +23,6 @@ from .tokens import WeChatTokenApi
 Handler = Callable[[ApiRequest], ApiResponse]
 Endpoints = dict[str, Handler]
 DUPLICATE_KEY_CODE = "45065"
-VARIANT_ID_KEYS = ("publish_id", "msg_id", "msg_data_id")
 
 
 def create_platform(state: SimulatorState) -> Platform:
@@ -38,7 +34,7 @@ def create_platform(state: SimulatorState) -> Platform:
         """Refuse; a duplicate key names the mass send that was created under it, even if by this very call."""
         created = request.post_id or ""
         more = {"msg_id": int(created)} if code == DUPLICATE_KEY_CODE and created.isdecimal() else {}
-        return _apply_variant(state.behaviour, refuse(request, int(code), message, **more))
+        return refuse(request, int(code), message, **more)
 
     def make_external_post(fields: Mapping[str, Any]) -> SimulatedPost:
         text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
@@ -50,7 +46,7 @@ def create_platform(state: SimulatorState) -> Platform:
 
     return Platform(
         name="wechat",
-        endpoints={path: partial(_serve, state, handler) for path, handler in endpoints.items()},
+        endpoints=endpoints,
         identify_caller=tokens.identify_caller,
         refuse=refuse_by_fault,
         refuse_unknown=lambda request: refuse(request, 40066),
@@ -68,7 +64,7 @@ def _make_endpoints(
     state: SimulatorState, tokens: WeChatTokenApi, drafts: DraftApi, publish_api: PublishApi
 ) -> Endpoints:
     media, statistics = MediaApi(state), StatisticsApi(state)
-    mass_send_api = MassSendApi(state, drafts, media, publish_api)
+    mass_send_api = MassSendApi(state, drafts, publish_api)
     followers = mass_send_api.followers
     post_endpoints: Endpoints = {
         "/cgi-bin/media/uploadimg": media.upload_image,
@@ -115,26 +111,3 @@ def _make_endpoints(
 def make_secret(identity: str) -> dict[str, str]:
     digest = hashlib.sha512(f"wechat/{identity}".encode()).hexdigest()
     return {"app_id": identity, "app_secret": digest[:32]}
-
-
-def _serve(state: SimulatorState, handler: Handler, request: ApiRequest) -> ApiResponse:
-    return _apply_variant(state.behaviour, handler(request))
-
-
-def _apply_variant(behaviour: Behaviour, response: ApiResponse) -> ApiResponse:
-    """Apply the settings to a JSON response: variants of job ids, content type and slashes that clients have seen."""
-    if (behaviour.wechat_ids, behaviour.wechat_type, behaviour.wechat_slashes) == ("own", "json", "plain"):
-        return response
-    if response.body[:1] != b"{":
-        return response
-    value = json.loads(response.body)
-    for name in VARIANT_ID_KEYS if behaviour.wechat_ids != "own" else ():
-        if name in value:
-            value[name] = str(value[name]) if behaviour.wechat_ids == "text" else int(value[name])
-    body = to_json(value).replace(b"/", b"\\/") if behaviour.wechat_slashes == "escaped" else to_json(value)
-    return ApiResponse(
-        body,
-        response.status,
-        "text/plain" if behaviour.wechat_type == "text" else response.content_type,
-        response.headers,
-    )

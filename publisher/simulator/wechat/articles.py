@@ -4,7 +4,6 @@ There are two types: `news`, HTML text with a cover, and `newspic`, pictures wit
 disagree about a limit, the users' wider limit applies.
 """
 
-import re
 from typing import Any
 
 from publisher.simulator.request import ApiRequest
@@ -17,6 +16,7 @@ Article = dict[str, Any]
 Checks = tuple[tuple[bool, int], ...]
 """Conditions in the platform's order, each with the error code if it is true."""
 NEWS_TYPE, PICTURES_TYPE = "news", "newspic"
+MAX_TITLE_LENGTH = 64
 MAX_AUTHOR_LENGTH = 16
 MAX_DIGEST_LENGTH = 128
 DEFAULT_DIGEST_LENGTH = 54
@@ -29,8 +29,6 @@ MAX_PICTURE_TEXT_LENGTH = 1000
 MAX_PICTURES = 20
 MIN_COVER_PIXELS = 10
 """One pixel is known to be too small for a cover and 600 to be enough; the value between them is our choice."""
-CROP_PATTERN = re.compile(r"(?:[01](?:\.\d{1,6})?_){3}[01](?:\.\d{1,6})?")
-CROP_RATIOS = ("1_1", "16_9", "2.35_1")
 TEXT_FIELDS = ("title", "author", "digest", "content", "content_source_url", "thumb_media_id")
 FLAG_FIELDS = ("show_cover_pic", "need_open_comment", "only_fans_can_comment")
 
@@ -46,19 +44,14 @@ class ArticleValidator:
         kind = article.get("article_type") or NEWS_TYPE
         if kind not in (NEWS_TYPE, PICTURES_TYPE):
             return 40035
-        if article.get("need_open_comment") in (1, "1") and not self.state.behaviour.wechat_comments:
-            return 88000
         checks = self._check_news(request, article) if kind == NEWS_TYPE else self._check_pictures(request, article)
-        if code := next((code for is_wrong, code in checks if is_wrong), None):
-            return code
-        text = "".join(str(article.get(name) or "") for name in ("title", "digest", "content"))
-        return next((code for word, code in self.state.behaviour.wechat_words.items() if word in text), None)
+        return next((code for is_wrong, code in checks if is_wrong), None)
 
     def _check_news(self, request: ApiRequest, article: Article) -> Checks:
         text = {name: str(article.get(name) or "") for name in TEXT_FIELDS}
         return (
             (not text["title"], 40035),
-            (len(text["title"]) > self.state.behaviour.wechat_title_limit, 45003),
+            (len(text["title"]) > MAX_TITLE_LENGTH, 45003),
             (len(text["author"]) > MAX_AUTHOR_LENGTH, 45110),
             (len(text["digest"]) > MAX_DIGEST_LENGTH, 45004),
             (len(text["content_source_url"].encode()) > MAX_SOURCE_URL_BYTES, 45005),
@@ -67,7 +60,6 @@ class ArticleValidator:
             (len(text["content"].encode("utf-8", "surrogatepass")) >= MAX_CONTENT_BYTES, 45002),
             (self._find_material(request, text["thumb_media_id"]) is None, 40007),
             (not self._is_valid_cover(text["thumb_media_id"]), 53402),
-            (not all(_is_crop(article.get(name)) for name in ("pic_crop_235_1", "pic_crop_1_1")), 53402),
             (sanitise(text["content"]) is None, 45166),
         )
 
@@ -83,7 +75,6 @@ class ArticleValidator:
             (len(names) > MAX_PICTURES, 40035),
             (any(self._find_material(request, name) is None for name in names), 40007),
             (not all(self._is_valid_cover(name) for name in names[:1]), 53402),
-            (not _has_valid_crops(article.get("cover_info")), 53402),
         )
 
     def normalize(self, article: Article) -> Article:
@@ -96,7 +87,6 @@ class ArticleValidator:
                 "digest": str(article["content"])[:DEFAULT_DIGEST_LENGTH],
                 "image_info": {"image_list": [{"image_media_id": name} for name in get_picture_ids(article)]},
             }
-            stored |= {name: article[name] for name in ("cover_info", "product_info") if name in article}
         else:
             stored = {"article_type": NEWS_TYPE, **{name: article.get(name) or "" for name in TEXT_FIELDS}}
             stored["content"] = sanitise(str(stored["content"])) or ""
@@ -138,30 +128,6 @@ def get_picture_ids(article: Article) -> list[str]:
     listed = info.get("image_list") if isinstance(info, dict) else None
     items = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     return [str(each.get("image_media_id") or "") for each in items]
-
-
-def _is_crop(value: object) -> bool:
-    """True for an absent crop, or for four fractions: the upper left corner before the lower right one."""
-    if not value:
-        return True
-    if not isinstance(value, str) or not CROP_PATTERN.fullmatch(value):
-        return False
-    return _is_frame(*map(float, value.split("_")))
-
-
-def _has_valid_crops(info: object) -> bool:
-    listed = info.get("crop_percent_list") if isinstance(info, dict) else []
-    if not isinstance(listed, list) or not all(isinstance(crop, dict) for crop in listed):
-        return False
-    try:
-        corners = [[float(crop[name]) for name in ("x1", "y1", "x2", "y2")] for crop in listed]
-    except (KeyError, TypeError, ValueError):
-        return False
-    return all(crop.get("ratio") in CROP_RATIOS for crop in listed) and all(_is_frame(*frame) for frame in corners)
-
-
-def _is_frame(left: float, upper: float, right: float, lower: float) -> bool:
-    return 0 <= left < right <= 1 and 0 <= upper < lower <= 1
 
 
 def _extract_digest(html: str) -> str:

@@ -19,6 +19,7 @@ from .encryption import compute_signature, decode_key, encrypt
 from .events import get_event_name, make_event, to_xml
 
 MAX_ATTEMPTS = 3
+RESPONSE_TIMEOUT_SECONDS = 5.0
 MAX_RESPONSE_BYTES = 65_536
 ENCRYPTION_MODES = ("plain", "compatible", "aes")
 TOKEN_LENGTHS = range(3, 33)
@@ -107,7 +108,7 @@ class CallbackSender:
         """Return status and body of the response; status 0 if none came in time."""
         url = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
         try:
-            async with asyncio.timeout(self.state.behaviour.wechat_callback_seconds):
+            async with asyncio.timeout(RESPONSE_TIMEOUT_SECONDS):
                 return await _send_http(method, url, body)
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return 0, b""

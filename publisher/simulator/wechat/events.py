@@ -11,7 +11,6 @@ from .publish import format_job
 PUBLISH_EVENT, MASS_SEND_EVENT = "PUBLISHJOBFINISH", "MASSSENDJOBFINISH"
 SENDER_NAME = "mphelper"
 """A helper account of the platform, not a follower."""
-ADMIN_REFUSED, ADMIN_TIMEOUT = 40001, 40002
 NOT_A_REPRINT = 1
 
 
@@ -22,7 +21,7 @@ def get_event_name(post: SimulatedPost) -> str:
 def make_event(post: SimulatedPost, state: SimulatorState) -> dict[str, Any]:
     """Return the event at the end of a post's job; numbers stay bare, texts become CDATA, lists repeat their name."""
     if "mass" in post.extra:
-        fields = _make_mass_send_fields(post, state)
+        fields = _make_mass_send_fields(post)
     else:
         job = format_job(post)
         info = {"publish_id": int(job["publish_id"]), "publish_status": job["publish_status"]}
@@ -32,7 +31,7 @@ def make_event(post: SimulatedPost, state: SimulatorState) -> dict[str, Any]:
     return {**head, "MsgType": "event", "Event": get_event_name(post), **fields}
 
 
-def _make_mass_send_fields(post: SimulatedPost, state: SimulatorState) -> dict[str, Any]:
+def _make_mass_send_fields(post: SimulatedPost) -> dict[str, Any]:
     mass = post.extra["mass"]
     indexes = range(1, len(post.extra["articles"]) + 1) if mass["kind"] == "mpnews" else range(0)
     sent = mass["sent"] if post.state == "live" else 0
@@ -57,9 +56,7 @@ def _make_mass_send_fields(post: SimulatedPost, state: SimulatorState) -> dict[s
     if post.state == "live":
         status = "send success"
     else:
-        confirm_until, code = post.review.get("confirm_until"), post.review.get("status")
-        if confirm_until is not None:
-            code = ADMIN_TIMEOUT if state.now() >= confirm_until else ADMIN_REFUSED
+        code = post.review.get("status")
         status = f"err({code})" if code else "send fail"
     return {
         "MsgID": mass["msg_id"],

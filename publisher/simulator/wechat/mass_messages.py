@@ -5,7 +5,7 @@ An accepted mass send is one post, which becomes public when its job ends; no li
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -16,9 +16,7 @@ from publisher.simulator.state import SimulatedPost, SimulatorState
 from .articles import Article
 from .drafts import DraftApi
 from .followers import OPEN_ID_LENGTH, Audience, FollowerApi
-from .ids import build_article_url
-from .media import MediaApi
-from .publish import PublishApi, delete_articles
+from .publish import PublishApi
 from .responses import OK_BODY, refuse
 
 FIRST_MESSAGE_ID = 3_147_400_001
@@ -26,27 +24,23 @@ MAX_KEY_BYTES = 64
 KEY_LIFETIME_SECONDS = 24 * 3600
 KEY_RETRY_SECONDS = 60
 """A key repeated within this time is refused as a retry that came too fast."""
-CONFIRMATION_SECONDS = 30 * 60
 STATUS_BY_STATE = {"review": "SENDING", "live": "SEND_SUCCESS", "refused": "SEND_FAIL", "removed": "DELETE"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MassSendContent:
-    """The content of a mass send: a draft's articles, a text, or pictures."""
+    """The content of a mass send: a draft's articles, or a text as an article without a draft."""
 
     kind: str
-    text: str = ""
-    draft: str = ""
-    articles: list[Article] = field(default_factory=list)
-    pictures: list[str] = field(default_factory=list)
+    draft: str
+    articles: list[Article]
 
 
 class MassSendApi:
-    def __init__(self, state: SimulatorState, drafts: DraftApi, media: MediaApi, publish_api: PublishApi) -> None:
+    def __init__(self, state: SimulatorState, drafts: DraftApi, publish_api: PublishApi) -> None:
         self.state = state
         self.followers = FollowerApi(state)
         self._drafts = drafts
-        self._media = media
         self._publish_api = publish_api
 
     def send_all(self, request: ApiRequest) -> ApiResponse:
@@ -74,10 +68,9 @@ class MassSendApi:
             message = {name: value for name, value in fields.items() if name not in ("filter", "touser")}
             key = hashlib.sha256(to_json([audience.kind, audience.key, message])).hexdigest()
         key = f"{request.account}/{key}"
-        content = self._parse_content(request, fields)
-        refusal = self._check_repeated_key(request, key)
-        if refusal and (self.state.behaviour.wechat_mass_first == "key" or not isinstance(content, int)):
+        if refusal := self._check_repeated_key(request, key):
             return refusal
+        content = self._parse_content(request, fields)
         if isinstance(content, int):
             return refuse(request, content)
         receivers = self.followers.count_receivers(request.account, audience)
@@ -98,9 +91,9 @@ class MassSendApi:
         return refuse(request, 45065, msg_id=known["msg_id"])
 
     def _parse_content(self, request: ApiRequest, fields: Mapping[str, Any]) -> MassSendContent | int:
-        """Return the content or an error code; pictures are in `images.media_ids`, by older pages `image.media_id`."""
+        """Return the content or an error code."""
         kind = fields.get("msgtype")
-        message = fields.get("images" if kind == "image" and "images" in fields else str(kind))
+        message = fields.get(str(kind))
         message = message if isinstance(message, dict) else {}
         if kind == "mpnews":
             name = message.get("media_id")
@@ -108,38 +101,20 @@ class MassSendApi:
             if draft is None or (draft.get("submitted") and self.state.behaviour.wechat_repeats == "refuse"):
                 return 40007 if name else 41006
             return MassSendContent(kind="mpnews", draft=str(name), articles=draft["articles"])
-        if kind == "text":
-            text = str(message.get("content") or "")
-            if not text:
-                return 44004
-            has_foreign_link = "<a " in text.lower() and "mp.weixin.qq.com" not in text
-            return 40066 if has_foreign_link else MassSendContent(kind="text", text=text)
-        if kind != "image":
+        if kind != "text":
             return 40008
-        listed = message.get("media_ids")
-        names = [str(name) for name in (listed if isinstance(listed, list) else [message.get("media_id")]) if name]
-        media = self._media
-        found = [media.find_material(request, name) or media.find_temporary(request, name) for name in names]
-        if not found:
-            return 41006
-        digests = [each["sha256"] for each in found if each]
-        if len(digests) < len(found):
-            return 40007
-        return MassSendContent(kind="image", text=str(message.get("recommend") or ""), pictures=digests)
+        text = str(message.get("content") or "")
+        if not text:
+            return 44004
+        if "<a " in text.lower() and "mp.weixin.qq.com" not in text:
+            return 40066
+        article = {"title": "", "digest": text, "content": f"<p>{escape(text)}</p>"}
+        return MassSendContent(kind="text", draft="", articles=[article])
 
     def _accept(self, request: ApiRequest, content: MassSendContent, mass: dict[str, Any]) -> ApiResponse:
         number = self._make_message_id()
-        if content.draft:
-            post = self._publish_api.build_post(request, content.draft, content.articles, str(number))
-        else:
-            html = f"<p>{escape(content.text)}</p>"
-            article = {"title": "", "digest": content.text, "content": html, "pictures": content.pictures}
-            post = self._publish_api.build_post(request, "", [article], str(number))
-            post.images, post.extra["articles"] = content.pictures, [article]
+        post = self._publish_api.build_post(request, content.draft, content.articles, str(number))
         post.extra |= {"mass": {**mass, "msg_id": number, "kind": content.kind}}
-        if self.state.behaviour.wechat_mass_confirm and mass["audience"] == "all":
-            due = post.created + CONFIRMATION_SECONDS
-            post.review = {"due": due, "verdict": "refuse", "confirm_until": due}
         self.state.create_post(request, post)
         if content.draft:
             self._drafts.mark_submitted(content.draft)
@@ -167,23 +142,12 @@ class MassSendApi:
         return ApiResponse.from_json({"msg_id": post.extra["mass"]["msg_id"], "msg_status": STATUS_BY_STATE[state]})
 
     def delete(self, request: ApiRequest) -> ApiResponse:
-        """Delete articles of a mass send by index or URL; the page disappears, the card in the chat stays."""
-        fields = request.parse_json() or {}
-        post, index = self._find_mass_send(request, fields.get("msg_id")), fields.get("article_idx") or 0
-        if not fields.get("msg_id") and fields.get("url"):
-            articles = (
-                (each, number)
-                for each in self.state.get_posts("wechat", request.account)
-                for number in range(1, len(each.extra["articles"]) + 1)
-                if "mass" in each.extra
-                and build_article_url(each.account, each.extra["publish_id"], number) == str(fields["url"])
-            )
-            post, index = next(articles, (None, 0))
+        """Delete all articles of a mass send; the page disappears, the card in the chat stays."""
+        post = self._find_mass_send(request, (request.parse_json() or {}).get("msg_id"))
         if post is None or post.extra["mass"]["kind"] != "mpnews" or post.state not in ("live", "removed"):
             return refuse(request, 40059)
-        if not isinstance(index, int) or not 0 <= index <= len(post.extra["articles"]):
-            return refuse(request, 40060)
-        delete_articles(self.state, request, post, index)
+        if post.state == "live":
+            self.state.remove_post(post, "owner", request)
         return ApiResponse.from_json(OK_BODY)
 
     def preview(self, request: ApiRequest) -> ApiResponse:

@@ -17,10 +17,8 @@ from .responses import OK_BODY, refuse
 FILE_SIGNATURES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
 MAX_INLINE_BYTES = 1024 * 1024
 MAX_COVER_BYTES = 10 * 1024 * 1024
-MAX_THUMB_BYTES = 64 * 1024
 TEMPORARY_TYPES = ("jpeg", "png", "gif")
 TEMPORARY_LIFETIME_SECONDS = 3 * 86_400
-MATERIAL_TYPES = ("image", "thumb")
 
 
 def detect_picture_type(data: bytes) -> str | None:
@@ -46,8 +44,7 @@ class MediaApi:
         return ApiResponse(to_json({"url": url, **OK_BODY}), content_type="text/plain")
 
     def add_material(self, request: ApiRequest) -> ApiResponse:
-        media_type = request.query.get("type") or request.form.get("type", "")
-        data, kind, code = self._validate_upload(request, media_type)
+        data, kind, code = self._validate_upload(request)
         if code:
             return refuse(request, code)
         name, digest = make_media_id(secrets.token_hex(8)), self.state.store_media(data)
@@ -55,7 +52,6 @@ class MediaApi:
             "app_id": request.account,
             "sha256": digest,
             "url": build_picture_url(digest, kind),
-            "type": media_type,
             "name": request.files["media"].filename,
             "size": _measure_picture(data),
             "update_time": int(self.state.now()),
@@ -65,9 +61,8 @@ class MediaApi:
         return ApiResponse.from_json({"media_id": name, "url": material["url"], "item": []})
 
     def upload(self, request: ApiRequest) -> ApiResponse:
-        """Store a picture for three days; its id is valid for picture mass sends and previews, not for covers."""
-        media_type = request.query.get("type") or request.form.get("type", "")
-        data, kind, code = self._validate_upload(request, media_type)
+        """Store a picture for three days; its id is not valid for covers."""
+        data, kind, code = self._validate_upload(request)
         if code is None and kind not in TEMPORARY_TYPES:
             code = 40005
         if code:
@@ -81,38 +76,27 @@ class MediaApi:
         }
         self.state.put_row("wechat_temporary", name, material)
         self.state.record_event("act", None, request)
-        return ApiResponse.from_json(
-            {"type": media_type, "thumb_media_id" if media_type == "thumb" else "media_id": name, "created_at": now}
-        )
+        return ApiResponse.from_json({"type": "image", "media_id": name, "created_at": now})
 
     def download(self, request: ApiRequest) -> ApiResponse:
-        material = self.find_temporary(request, request.query.get("media_id", ""))
-        data = self.state.read_media(material["sha256"]) if material else None
-        if not material or data is None:
+        """Return the caller's temporary picture, unless its three days are over."""
+        material = self.state.get_row("wechat_temporary", request.query.get("media_id", ""))
+        if not material or material["app_id"] != request.account or material["dies_at"] <= self.state.now():
             return refuse(request, 40007)
+        data = self.state.read_media(material["sha256"]) or b""
         return ApiResponse(data, content_type=f"image/{material['kind']}")
 
-    def find_temporary(self, request: ApiRequest, name: str) -> dict[str, Any] | None:
-        """Return the caller's temporary picture of that id, unless its three days are over."""
-        material = self.state.get_row("wechat_temporary", name)
-        is_valid = (
-            material is not None and material["app_id"] == request.account and material["dies_at"] > self.state.now()
-        )
-        return material if is_valid else None
-
-    def _validate_upload(self, request: ApiRequest, media_type: str) -> tuple[bytes, str, int | None]:
+    def _validate_upload(self, request: ApiRequest) -> tuple[bytes, str, int | None]:
         """Return the picture, its type and None, or the error code that refuses it."""
         file = _get_uploaded_file(request)
-        if media_type not in MATERIAL_TYPES:
+        if (request.query.get("type") or request.form.get("type")) != "image":
             return b"", "", 40004
         if file is None:
             return b"", "", 41005
         kind = detect_picture_type(file.data)
-        if kind is None or (media_type == "thumb" and kind != "jpeg"):
+        if kind is None:
             return b"", "", 40005
-        if len(file.data) > (MAX_COVER_BYTES if media_type == "image" else MAX_THUMB_BYTES):
-            return b"", "", 40009 if media_type == "image" else 40012
-        return file.data, kind, None
+        return (b"", "", 40009) if len(file.data) > MAX_COVER_BYTES else (file.data, kind, None)
 
     # --- the library ---
 
@@ -121,12 +105,10 @@ class MediaApi:
         found = self.state.get_row("wechat_materials", str(name or ""))
         return found if found and found["app_id"] == request.account else None
 
-    def _list_materials(self, request: ApiRequest, media_type: str) -> list[tuple[str, dict[str, Any]]]:
+    def _list_materials(self, request: ApiRequest) -> list[tuple[str, dict[str, Any]]]:
+        """Return the caller's permanent pictures, newest first."""
         materials = self.state.tables["wechat_materials"].items()
-        own = [
-            (name, each) for name, each in materials if each["app_id"] == request.account and each["type"] == media_type
-        ]
-        return own[::-1]
+        return [(name, each) for name, each in materials if each["app_id"] == request.account][::-1]
 
     def get_material(self, request: ApiRequest) -> ApiResponse:
         """Return the bytes of a picture."""
@@ -145,15 +127,14 @@ class MediaApi:
         return ApiResponse.from_json(OK_BODY)
 
     def count_materials(self, request: ApiRequest) -> ApiResponse:
-        count = sum(len(self._list_materials(request, media_type)) for media_type in MATERIAL_TYPES)
+        count = len(self._list_materials(request))
         return ApiResponse.from_json({"voice_count": 0, "video_count": 0, "image_count": count, "news_count": 0})
 
     def batch_get_materials(self, request: ApiRequest) -> ApiResponse:
         fields = request.parse_json() or {}
         if fields.get("type") not in ("image", "voice", "video", "news"):
             return refuse(request, 40004)
-        kinds = MATERIAL_TYPES if fields["type"] == "image" else ()
-        found = [pair for kind in kinds for pair in self._list_materials(request, kind)]
+        found = self._list_materials(request) if fields["type"] == "image" else []
         start, count = parse_page(fields)
         items = [
             {"media_id": name, "name": each["name"], "update_time": each["update_time"], "url": each["url"], "tags": []}

@@ -107,13 +107,12 @@ class PublishApi:
         )
 
     def delete(self, request: ApiRequest) -> ApiResponse:
-        """Delete one article, counted from 1, or all with 0; deletion is final, and repeating it is harmless."""
-        post, index = self._find_post(request), (request.parse_json() or {}).get("index") or 0
+        """Delete a post with all its articles; deletion is final, and repeating it is harmless."""
+        post = self._find_post(request)
         if post is None:
             return refuse(request, 53600)
-        if not isinstance(index, int) or not 0 <= index <= len(post.extra["articles"]):
-            return refuse(request, 40060)
-        delete_articles(self.state, request, post, index)
+        if post.state == "live":
+            self.state.remove_post(post, "owner", request)
         return ApiResponse.from_json(OK_BODY)
 
     def _format_content(self, post: SimulatedPost, *, no_content: bool) -> dict[str, Any]:
@@ -122,24 +121,10 @@ class PublishApi:
             self._drafts.validator.format_article(
                 article, build_article_url(post.account, number, index), no_content=no_content
             )
-            | {"is_deleted": post.state == "removed" or article.get("is_deleted", False)}
+            | {"is_deleted": post.state == "removed"}
             for index, article in enumerate(post.extra["articles"], 1)
         ]
         return {"news_item": items, "create_time": int(post.created), "update_time": int(post.created)}
-
-
-def delete_articles(state: SimulatorState, request: ApiRequest, post: SimulatedPost, index: int) -> None:
-    """Mark one article as deleted, or all with index 0; a post without articles left is removed."""
-    articles = [
-        {**article, "is_deleted": True} if index in (0, number) else article
-        for number, article in enumerate(post.extra["articles"], 1)
-    ]
-    if post.state == "live" and all(article.get("is_deleted") for article in articles):
-        state.remove_post(post, "owner", request)
-    elif post.state == "live":
-        post.extra = {**post.extra, "articles": articles}
-        state.save_post(post)
-        state.record_event("act", None, request)
 
 
 def format_job(post: SimulatedPost) -> dict[str, Any]:

@@ -26,7 +26,6 @@ DAILY_LIMITS: Mapping[str, int] = {
     "/cgi-bin/message/mass/send": 100,
     "/cgi-bin/message/mass/preview": 100,
 }
-DAY_FORMAT, MINUTE_FORMAT = "%Y-%m-%d", "%Y-%m-%d %H:%M"
 
 
 class WeChatQuotas:
@@ -34,18 +33,13 @@ class WeChatQuotas:
         self.state = state
 
     def check(self, request: ApiRequest) -> ApiResponse | None:
-        """Count a call, or refuse it if a window is full."""
-        behaviour, path = self.state.behaviour, request.endpoint
-        per_minute = behaviour.wechat_per_minute.get(path)
-        if per_minute is not None and self.count_call(request.account, path, MINUTE_FORMAT) > per_minute:
-            return refuse(request, 45011)
-        platform_limits = DAILY_LIMITS if behaviour.wechat_quotas == "platform" else {}
-        per_day = behaviour.wechat_daily.get(path, platform_limits.get(path))
-        calls_today = self.count_call(request.account, path, DAY_FORMAT)
-        return refuse(request, 45009) if per_day is not None and calls_today > per_day else None
+        """Count a call, or refuse it if the day's quota is used up."""
+        limit = DAILY_LIMITS.get(request.endpoint) if self.state.behaviour.wechat_quotas == "platform" else None
+        calls_today = self.count_call(request.account, request.endpoint)
+        return refuse(request, 45009) if limit is not None and calls_today > limit else None
 
-    def count_call(self, account: str, resource: str, window: str) -> int:
-        """Count one more call in the current window, and return the new count."""
-        key = "wechat", account, resource, datetime.fromtimestamp(self.state.now(), BEIJING).strftime(window)
+    def count_call(self, account: str, resource: str) -> int:
+        """Count one more call on the current day, and return the new count."""
+        key = "wechat", account, resource, datetime.fromtimestamp(self.state.now(), BEIJING).strftime("%Y-%m-%d")
         self.state.quota_usage[key] += 1
         return self.state.quota_usage[key]

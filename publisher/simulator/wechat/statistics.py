@@ -1,6 +1,6 @@
 """Statistics (developers.weixin.qq.com, wedata/news): metrics of articles by day, ready from 08:00 the next day.
 
-getarticlesummary, which the platform has given up, answers while the setting `wechat_old_statistics` is on.
+The platform has given up getarticlesummary; wechatpy still calls it.
 """
 
 from collections.abc import Iterable
@@ -48,8 +48,6 @@ class StatisticsApi:
 
     def show_old_summary(self, request: ApiRequest) -> ApiResponse:
         """List what each article gained on one day."""
-        if not self.state.behaviour.wechat_old_statistics:
-            return refuse(request, 45103)
         days = self._parse_range(request)
         if isinstance(days, int):
             return refuse(request, days)
@@ -92,11 +90,10 @@ class StatisticsApi:
     def _get_newest_day(self) -> date:
         """Return the last day whose statistics are ready."""
         now = self._now()
-        is_early = now.time() < READY_AT or self.state.behaviour.wechat_is_delay
-        return now.date() - timedelta(days=2 if is_early else 1)
+        return now.date() - timedelta(days=2 if now.time() < READY_AT else 1)
 
     def _iter_articles(self, account: str) -> Iterable[tuple[SimulatedPost, int, StatisticsRow]]:
-        """Yield each article that was ever public; texts and bare pictures have no statistics."""
+        """Yield each article that was ever public; texts have no statistics."""
         for post in self.state.get_posts("wechat", account):
             is_article = post.extra.get("mass", {}).get("kind", "mpnews") == "mpnews"
             if is_article and post.state in ("live", "removed"):

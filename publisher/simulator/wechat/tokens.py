@@ -7,7 +7,7 @@ from typing import Any
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatorState
 
-from .quotas import DAY_FORMAT, WeChatQuotas
+from .quotas import WeChatQuotas
 from .responses import refuse
 
 TOKEN_LIFETIME_SECONDS = 7200
@@ -71,7 +71,7 @@ class WeChatTokenApi:
         now, current = self.state.now(), self._find_current(request.account, "stable")
         is_forced = fields.get("force_refresh") is True
         if current and is_forced and now - current["made_at"] >= FORCED_RENEWAL_SECONDS:
-            if self._quotas.count_call(request.account, "force_refresh", DAY_FORMAT) > MAX_FORCED_RENEWALS_PER_DAY:
+            if self._quotas.count_call(request.account, "force_refresh") > MAX_FORCED_RENEWALS_PER_DAY:
                 return refuse(request, 45009)
             self._expire(current)
             current = None
