@@ -93,21 +93,14 @@ class Behaviour:
     """Mass sends to one follower of a service account per month; 0 for no limit. The real limit is 4."""
     wechat_repeats: Literal["refuse", "accept"] = "refuse"
     """Whether a submitted draft and a known `clientmsgid` are refused, or create another post."""
-    tieba_deleted_code: int = 273
-    tieba_sign: bool = True
     tieba_standing: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By account: block_stat (with `forum` for one forum only), hide_stat, vcode_stat, days_tofree, level."""
     tieba_forums: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: closed, read_only, followers_only, levels (three at least), blacklist (accounts)."""
-    tieba_closed_threads: list[str] = field(default_factory=list)
     tieba_words: list[str] = field(default_factory=list)
     """Forbidden words."""
     tieba_gap: float = 0
-    """Seconds between two threads or replies of an account; 0 for no limit, as for the next three."""
-    tieba_upload_gap: float = 0
-    tieba_deletes_per_day: int = 0
-    tieba_tbs_seconds: float = 0
-    """The lifetime of a tbs token."""
+    """Seconds between two threads or replies of an account; 0 for no limit."""
     tieba_types: Literal["own", "text", "numbers"] = "own"
     """Whether JSON numbers come as usual, all as text, or texts of digits as numbers."""
     tieba_ids_in: Literal["top", "data"] = "top"

@@ -26,8 +26,7 @@ def get_client_type(request: ApiRequest) -> ClientType:
         return ClientType.FORMER_SITE
     if request.endpoint.endswith("_pc") or request.endpoint in PC_PATHS:
         return ClientType.PC_SITE
-    is_message = request.headers.get("x_bd_data_type") == "protobuf" or request.query.get("format") == "protobuf"
-    return ClientType.APP_PROTOBUF if is_message else ClientType.APP_FORM
+    return ClientType.APP_PROTOBUF if request.endpoint in MESSAGE_TYPES else ClientType.APP_FORM
 
 
 def decode_app_message(request: ApiRequest) -> ApiRequest:

@@ -18,8 +18,6 @@ from .users import TiebaUsers
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 20, 100
 TYPE_THREADS, TYPE_REPLIES = "1", "2"
-PUBLIC_ONLY = 2
-BY_CREATION = 1
 ABSTRACT_CHARACTERS = 200
 NO_AGREES = {"agree_num": 0, "disagree_num": 0}
 
@@ -108,10 +106,10 @@ class ThreadListApi:
         if refusal or account is None:
             return refusal or refuse(request, "110001")
         are_threads = request.form.get("is_thread") == "1"
-        reader = "" if request.get_int("is_view_card", 1) == PUBLIC_ONLY else request.account
-        posts = self._posts(request, account.identity, reader, are_threads=are_threads)
+        posts = self._posts(request, account.identity, request.account, are_threads=are_threads)
         shown, _ = _cut_page(request, posts)
-        return make_read_response(request, {"post_list": [self._format_user_post(post, reader) for post in shown]})
+        entries = [self._format_user_post(post, request.account) for post in shown]
+        return make_read_response(request, {"post_list": entries})
 
     def _format_user_post(self, post: SimulatedPost, reader: str) -> dict[str, Any]:
         author = self._users.format_author(post.account)
@@ -151,10 +149,7 @@ class ThreadListApi:
             if is_thread(post) and post.extra.get("forum") == name and can_see(post, "")
         ]
         infos = [self._format_thread(post, "") for post in self.state.apply_list_faults(request, threads)]
-        order = "create_time" if request.get_int("sort_type", 0) == BY_CREATION else "last_time_int"
-        infos.sort(key=lambda info: (info[order], info["tid"]), reverse=True)
-        if request.get_int("is_good", 0):
-            infos = []
+        infos.sort(key=lambda info: (info["last_time_int"], info["tid"]), reverse=True)
         shown, page = paginate(infos, request.get_int("pn", 1), request.get_int("rn", DEFAULT_PAGE_SIZE))
         counts = {"member_num": 0, "thread_num": len(infos), "post_num": len(infos)}
         forum = {"id": get_forum_id(name), "name": name, **counts}

@@ -17,7 +17,6 @@ from .sign_in import SimulatedTiebaAuth
 from .users import TiebaUsers
 
 POSTS_PER_PAGE = 30
-NEWEST_FIRST = 1
 COMMENTS_SHOWN = 4
 """Comments shown under a reply, unless the call asks for more."""
 
@@ -40,13 +39,11 @@ class ThreadPageApi:
             or not is_thread(thread)
             or not can_see(self.state.apply_read_faults(request, thread), request.account)
         ):
-            return make_missing_response(request, self.state.behaviour.tieba_deleted_code)
+            return make_missing_response(request)
         visible = self._get_visible_replies(request, thread)
         replies = [thread, *(each for each in visible if "under" not in each.extra)]
         if request.get_int("lz", 0):
             replies = [each for each in replies if each.account == thread.account]
-        if request.get_int("r", 0) == NEWEST_FIRST:
-            replies.reverse()
         shown, page = paginate(replies, request.get_int("pn", 1), request.get_int("rn", POSTS_PER_PAGE))
         posts = [self._format_reply(request, each, visible) for each in shown]
         with_comments = [*posts, *(comment for each in posts for comment in each["sub_post_list"]["sub_post_list"])]
@@ -74,7 +71,7 @@ class ThreadPageApi:
         reply = self.state.posts.get(named.extra.get("under", named.id)) if named else None
         are_visible = [each is not None and can_see(each, request.account) for each in (thread, reply)]
         if thread is None or reply is None or not all(are_visible) or reply.extra.get("thread") != thread.id:
-            return make_missing_response(request, self.state.behaviour.tieba_deleted_code)
+            return make_missing_response(request)
         visible = self._get_visible_replies(request, thread)
         comments = [self._format_comment(each) for each in visible if each.extra.get("under") == reply.id]
         shown, page = paginate(comments, request.get_int("pn", 1), POSTS_PER_PAGE)

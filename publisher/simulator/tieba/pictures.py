@@ -5,7 +5,6 @@ from publisher.simulator.state import SimulatorState
 
 from .markup import PICTURE_HOST
 from .responses import refuse
-from .restrictions import check_rate_limit
 from .sign_in import SimulatedTiebaAuth
 
 FIRST_PICTURE_ID = 301_500_000_001
@@ -13,7 +12,7 @@ FILE_SIGNATURES = {b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8":
 FILE_PLACEHOLDER = "[object File]"
 """The signature contains this text in place of the file's bytes."""
 MAX_PICTURE_BYTES = 10 * 1024 * 1024
-BAD_PICTURE_CODE, TOO_FAST_CODE = "2230201", "2230204"
+BAD_PICTURE_CODE = "2230201"
 
 
 class TiebaPictureApi:
@@ -22,11 +21,7 @@ class TiebaPictureApi:
         self._auth = auth
 
     def upload(self, request: ApiRequest) -> ApiResponse:
-        refusal = (
-            self._auth.check_signed_post(request, chunk=FILE_PLACEHOLDER)
-            or self._auth.check_tbs(request)
-            or check_rate_limit(self.state, request, "upload", self.state.behaviour.tieba_upload_gap, TOO_FAST_CODE)
-        )
+        refusal = self._auth.check_signed_post(request, chunk=FILE_PLACEHOLDER) or self._auth.check_tbs(request)
         if refusal:
             return refusal
         file = request.files.get("chunk")  # the editor sends one chunk; an incomplete file counts as empty

@@ -9,17 +9,7 @@ from dataclasses import dataclass
 
 from .protobuf import MessageSchema
 
-COMMON_SCHEMA: MessageSchema = {
-    "_client_type": 1,
-    "_client_version": 2,
-    "_client_id": 3,
-    "_phone_imei": 5,
-    "BDUSS": 10,
-    "tbs": 11,
-    "stoken": 30,
-    "z_id": 31,
-    "cuid_galaxy2": 32,
-}
+COMMON_SCHEMA: MessageSchema = {"BDUSS": 10, "tbs": 11}
 ERROR_SCHEMA: MessageSchema = {"errorno": 1, "errmsg": 2, "usermsg": 3}
 USER_SCHEMA: MessageSchema = {
     "id": 2,
@@ -37,16 +27,12 @@ AGREE_SCHEMA: MessageSchema = {"agree_num": 1, "disagree_num": 4}
 CONTENT_SCHEMA: MessageSchema = {
     "type": 1,
     "text": 2,
-    "link": 3,
     "src": 4,
     "bsize": 5,
     "cdn_src": 8,
     "big_cdn_src": 9,
-    "c": 11,
-    "uid": 15,
     "origin_src": 25,
     "origin_size": 27,
-    "portrait": 49,
 }
 PAGE_SCHEMA: MessageSchema = {
     "page_size": 1,
@@ -113,7 +99,6 @@ CAPTCHA_SCHEMA: MessageSchema = {
     "need_vcode": 3,
     "vcode_md5": 4,
     "vcode_type": 6,
-    "block_content": 8,
     "vcode_pic_url": 12,
 }
 CREATED_SCHEMA: MessageSchema = {
@@ -142,7 +127,6 @@ USER_POST_SCHEMA: MessageSchema = {
     "reply_num": 17,
     "user_id": 18,
     "user_portrait": 19,
-    "thread_type": 26,
     "freq_num": 33,
     "name_show": 35,
     "share_num": 39,
@@ -165,29 +149,12 @@ class MessageType:
 MESSAGE_TYPES: Mapping[str, MessageType] = {
     "/c/c/post/add": MessageType(
         "309731",
-        {
-            "common": (1, COMMON_SCHEMA),
-            "anonymous": 6,
-            "vcode": 13,
-            "vcode_md5": 14,
-            "vcode_tag": 16,
-            "new_vcode": 18,
-            "content": 19,
-            "reply_uid": 20,
-            "fid": 26,
-            "kw": 30,
-            "tid": 45,
-            "quote_id": 46,
-            "floor_num": 48,
-            "repostid": 49,
-            "sub_post_id": 50,
-            "is_pictxt": 60,
-        },
+        {"common": (1, COMMON_SCHEMA), "content": 19, "fid": 26, "kw": 30, "tid": 45, "quote_id": 46},
         CREATED_SCHEMA,
     ),
     "/c/f/frs/page": MessageType(
         "301001",
-        {"kw": 1, "rn": 2, "rn_need": 3, "is_good": 4, "pn": 15, "common": (39, COMMON_SCHEMA), "sort_type": 47},
+        {"kw": 1, "rn": 2, "pn": 15, "common": (39, COMMON_SCHEMA)},
         {
             "forum": (2, FORUM_SCHEMA),
             "page": (4, PAGE_SCHEMA),
@@ -197,7 +164,7 @@ MESSAGE_TYPES: Mapping[str, MessageType] = {
     ),
     "/c/f/pb/page": MessageType(
         "302001",
-        {"kz": 4, "lz": 5, "r": 6, "with_floor": 8, "floor_rn": 9, "rn": 13, "pn": 18, "common": (25, COMMON_SCHEMA)},
+        {"kz": 4, "lz": 5, "with_floor": 8, "floor_rn": 9, "rn": 13, "pn": 18, "common": (25, COMMON_SCHEMA)},
         {
             "forum": (2, SIMPLE_FORUM_SCHEMA),
             "page": (3, PAGE_SCHEMA),
@@ -209,7 +176,7 @@ MESSAGE_TYPES: Mapping[str, MessageType] = {
     ),
     "/c/f/pb/floor": MessageType(
         "302002",
-        {"kz": 1, "pid": 2, "spid": 3, "pn": 4, "common": (9, COMMON_SCHEMA), "sort": 19},
+        {"kz": 1, "pid": 2, "spid": 3, "pn": 4, "common": (9, COMMON_SCHEMA)},
         {
             "page": (1, PAGE_SCHEMA),
             "post": (3, REPLY_SCHEMA),
@@ -220,20 +187,12 @@ MESSAGE_TYPES: Mapping[str, MessageType] = {
     ),
     "/c/u/feed/userpost": MessageType(
         "303002",
-        {
-            "uid": 1,
-            "rn": 2,
-            "is_thread": 4,
-            "need_content": 5,
-            "pn": 26,
-            "common": (27, COMMON_SCHEMA),
-            "is_view_card": 33,
-        },
+        {"uid": 1, "rn": 2, "is_thread": 4, "pn": 26, "common": (27, COMMON_SCHEMA)},
         {"post_list": (1, USER_POST_SCHEMA)},
     ),
     "/c/u/user/profile": MessageType(
         "303012",
-        {"uid": 1, "need_post_count": 2, "pn": 6, "common": (9, COMMON_SCHEMA), "friend_uid_portrait": 16},
-        {"user": (1, USER_SCHEMA), "anti_stat": (2, RESTRICTIONS_SCHEMA), "post_list": (4, USER_POST_SCHEMA)},
+        {"uid": 1, "common": (9, COMMON_SCHEMA), "friend_uid_portrait": 16},
+        {"user": (1, USER_SCHEMA), "anti_stat": (2, RESTRICTIONS_SCHEMA)},
     ),
 }

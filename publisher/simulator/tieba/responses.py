@@ -48,6 +48,7 @@ ERROR_TEXTS = {
 CAPTCHA_CODE, FORMER_CAPTCHA_CODE = "5", "224011"
 BANNED_CODE, BANNED_IN_FORUM_CODE = "220012", "3250004"
 BAD_WORDS_CODE = "220015"
+MISSING_THREAD_CODE = 273
 NO_RESTRICTIONS = {"block_stat": 0, "hide_stat": 0, "vcode_stat": 0, "days_tofree": 0, "has_chance": 0}
 """The restrictions of an ordinary account."""
 ID_KEYS = ("tid", "pid")
@@ -106,7 +107,8 @@ def make_read_response(request: ApiRequest, data: Mapping[str, Any]) -> ApiRespo
         return _make_protobuf_response(NO_ERROR, MESSAGE_TYPES[request.endpoint].response, data)
     if client_type is ClientType.PC_SITE:
         return ApiResponse.from_json({"error_code": 0, "error_msg": "", **data})
-    return ApiResponse.from_json({"error_code": "0", "error_msg": "", **data, **_make_log_fields(request)})
+    log = {"ctime": 0, "logid": request.event_number, "server_time": "20110", "time": int(time.time())}
+    return ApiResponse.from_json({"error_code": "0", "error_msg": "", **data, **log})
 
 
 def make_done_response(request: ApiRequest) -> ApiResponse:
@@ -116,28 +118,22 @@ def make_done_response(request: ApiRequest) -> ApiResponse:
 
 def make_created_response(request: ApiRequest, tid: str, pid: str, restrictions: Mapping[str, Any]) -> ApiResponse:
     """Return the success of a write that created a thread or a reply."""
-    ids = {"tid": tid, "pid": pid}
-    client_type = get_client_type(request)
-    body: dict[str, Any] = {**ids, "msg": "发送成功", "opgroup": "0"}
-    if client_type is ClientType.PC_SITE:
+    body: dict[str, Any] = {"tid": tid, "pid": pid, "msg": "发送成功", "opgroup": "0"}
+    if get_client_type(request) is ClientType.PC_SITE:
         shown = {"anti_stat": format_restrictions(request, restrictions)} if any(restrictions.values()) else {}
         return ApiResponse.from_json({"error_code": "0", **body, **shown})
     body |= {"info": {"need_vcode": "0"}, "anti_stat": format_restrictions(request, restrictions)}
-    if client_type is ClientType.APP_FORM:
-        return ApiResponse.from_json({"error_code": "0", **body, **_make_log_fields(request)})
     if request.get_fault("no_id"):
         body = {name: value for name, value in body.items() if name not in ID_KEYS}
     return _make_protobuf_response(NO_ERROR, CREATED_SCHEMA, body)
 
 
-def make_missing_response(request: ApiRequest, code: int) -> ApiResponse:
+def make_missing_response(request: ApiRequest) -> ApiResponse:
     """Return the response of a read whose thread is not visible; the platform's real code is not known for certain."""
     text = ERROR_TEXTS["230273"]
     if get_client_type(request) is ClientType.APP_PROTOBUF:
-        return _make_protobuf_response({"errorno": code, "errmsg": text}, {}, {})
-    if get_client_type(request) is ClientType.PC_SITE:
-        return ApiResponse.from_json({"error_code": code, "error_msg": text})
-    return ApiResponse.from_json({"error_code": str(code), "error_msg": text, **_make_log_fields(request)})
+        return _make_protobuf_response({"errorno": MISSING_THREAD_CODE, "errmsg": text}, {}, {})
+    return ApiResponse.from_json({"error_code": MISSING_THREAD_CODE, "error_msg": text})
 
 
 def _make_protobuf_response(error: Mapping[str, Any], schema: MessageSchema, data: Mapping[str, Any]) -> ApiResponse:
@@ -145,7 +141,3 @@ def _make_protobuf_response(error: Mapping[str, Any], schema: MessageSchema, dat
         encode({"error": (1, ERROR_SCHEMA), "data": (2, schema)}, {"error": error, "data": data}),
         content_type=BINARY_CONTENT_TYPE,
     )
-
-
-def _make_log_fields(request: ApiRequest) -> dict[str, Any]:
-    return {"ctime": 0, "logid": request.event_number, "server_time": "20110", "time": int(time.time())}

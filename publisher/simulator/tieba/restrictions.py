@@ -8,8 +8,7 @@ from publisher.simulator.state import SimulatorState
 
 from .responses import BANNED_CODE, BANNED_IN_FORUM_CODE, CAPTCHA_CODE, refuse
 
-DAY_SECONDS = 86_400
-BEIJING_OFFSET_SECONDS = 8 * 3600
+TOO_FAST_CODE = "230871"
 BANNED_EVERYWHERE, BANNED_IN_FORUM = 2, 3
 """Values of `block_stat`, as the official app's dialogs read them."""
 
@@ -30,25 +29,13 @@ def check_ban(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
     return refuse(request, CAPTCHA_CODE, restrictions=restrictions) if restrictions.get("vcode_stat") else None
 
 
-def check_rate_limit(
-    state: SimulatorState, request: ApiRequest, action: str, gap: float, code: str
-) -> ApiResponse | None:
-    """Refuse a call within `gap` seconds of the last accepted one of its kind; refused calls do not count."""
+def check_rate_limit(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
+    """Refuse a write too soon after the account's last accepted one; refused calls do not count."""
+    gap = state.behaviour.tieba_gap
     if not gap:
         return None
-    key, now = f"{action}/{request.account}", state.now()
-    last = state.get_row("tieba_pace", key)
+    now, last = state.now(), state.get_row("tieba_pace", request.account)
     if last and now < last["at"] + gap:
-        return refuse(request, code)
-    state.put_row("tieba_pace", key, {"at": now})
-    return None
-
-
-def check_delete_quota(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
-    """Refuse with 220034 above the deletions of a Beijing day; otherwise count this one."""
-    cap = state.behaviour.tieba_deletes_per_day
-    key = ("tieba", request.account, "delete", str(int((state.now() + BEIJING_OFFSET_SECONDS) // DAY_SECONDS)))
-    if cap and state.quota_usage[key] >= cap:
-        return refuse(request, "220034")
-    state.quota_usage[key] += 1
+        return refuse(request, TOO_FAST_CODE)
+    state.put_row("tieba_pace", request.account, {"at": now})
     return None

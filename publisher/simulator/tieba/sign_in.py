@@ -43,8 +43,6 @@ class SimulatedTiebaAuth:
         client_type = get_client_type(request)
         if client_type is ClientType.APP_PROTOBUF:
             return None if request.form else refuse(request, "110001")
-        if not self.state.behaviour.tieba_sign:
-            return None
         fields = {**request.query, **request.form, **extra}
         salt = APP_SALT
         if client_type is ClientType.PC_SITE:
@@ -69,15 +67,12 @@ class SimulatedTiebaAuth:
         if refusal := self.check_signed_in(request):
             return refusal
         tbs = request.get_parameter("tbs") or ""
-        second, lifetime = tbs[TBS_DIGITS:], self.state.behaviour.tieba_tbs_seconds
-        if tbs != self._make_tbs_head(request.account, second) + second:
-            return refuse(request, "230308")
-        is_valid = not lifetime or int(second) + lifetime >= self.state.now()
-        return None if is_valid else refuse(request, "230308")
+        return None if tbs == _make_tbs(request.account, tbs[TBS_DIGITS:]) else refuse(request, "230308")
 
     def make_tbs(self, account: str) -> str:
-        """Return a token of 16 hexadecimal characters and the second in ten digits."""
-        return self._make_tbs_head(account, second := f"{int(self.state.now()):010d}") + second
+        return _make_tbs(account, f"{int(self.state.now()):010d}")
 
-    def _make_tbs_head(self, account: str, second: str) -> str:
-        return hashlib.sha256(f"tbs/{account}/{second}".encode()).hexdigest()[:TBS_DIGITS]
+
+def _make_tbs(account: str, second: str) -> str:
+    """Return a token of 16 hexadecimal characters and the second in ten digits."""
+    return hashlib.sha256(f"tbs/{account}/{second}".encode()).hexdigest()[:TBS_DIGITS] + second

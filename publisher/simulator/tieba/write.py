@@ -9,18 +9,16 @@ from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from .client_types import ClientType, get_client_type
 from .forums import IdSequence, check_forum_access, get_first_post_id, get_forum_id
-from .markup import EMOTICON_MARKUP, PICTURE_MARKUP, MarkupParser
+from .markup import PICTURE_MARKUP, MarkupParser
 from .replies import ReplyNumbering, can_see, is_thread
 from .responses import BAD_WORDS_CODE, make_created_response, make_done_response, refuse
-from .restrictions import check_ban, check_delete_quota, check_rate_limit, get_restrictions
+from .restrictions import check_ban, check_rate_limit, get_restrictions
 from .sign_in import SimulatedTiebaAuth
 
 MIN_TITLE_LENGTH, MAX_TITLE_LENGTH = 5, 31
 MAX_BODY_CHARACTERS = 2000
 MAX_PICTURES = 9
-MAX_EMOTICONS = 10
-IN_REVIEW_CODE, TOO_FAST_CODE = "230008", "230871"
-POST_GONE_CODE, NOT_ALLOWED_CODE = "230273", "230308"
+IN_REVIEW_CODE, POST_GONE_CODE, NOT_ALLOWED_CODE = "230008", "230273", "230308"
 
 
 class TiebaWriteApi:
@@ -59,8 +57,6 @@ class TiebaWriteApi:
             return refuse(request, POST_GONE_CODE)
         if str(thread.extra["fid"]) != request.form.get("fid"):
             return refuse(request, POST_GONE_CODE)
-        if thread.id in self.state.behaviour.tieba_closed_threads:
-            return refuse(request, "230277")
         quoted = request.form.get("quote_id", "")
         quoted = "" if quoted == "0" else quoted
         if quoted and quoted != get_first_post_id(thread.id):
@@ -92,13 +88,11 @@ class TiebaWriteApi:
         names = [match.group(1) for match in PICTURE_MARKUP.finditer(content)]
         if len(names) > MAX_PICTURES:
             return refuse(request, "230809")
-        if len(EMOTICON_MARKUP.findall(content)) > MAX_EMOTICONS:
-            return refuse(request, "230814")
         if not all(self.state.get_row("tieba_pictures", name) for name in names):
             return refuse(request, "230961")
         if words := [word for word in self.state.behaviour.tieba_words if word in title + content]:
             return refuse(request, BAD_WORDS_CODE, words=words)
-        return check_rate_limit(self.state, request, "write", self.state.behaviour.tieba_gap, TOO_FAST_CODE)
+        return check_rate_limit(self.state, request)
 
     def _create_post(self, request: ApiRequest, post: SimulatedPost, tid: str, pid: str) -> ApiResponse:
         """Add the post to the state and respond; an account whose posts are hidden gets a success as well."""
@@ -129,7 +123,5 @@ class TiebaWriteApi:
             return refuse(request, POST_GONE_CODE)
         if post.account != request.account or request.form.get("fid") != str(post.extra["fid"]):
             return refuse(request, NOT_ALLOWED_CODE)
-        if refusal := check_delete_quota(self.state, request):
-            return refusal
         self.state.remove_post(post, "owner", request)
         return make_done_response(request)
