@@ -74,7 +74,7 @@ def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
     terminal.print_note("see_help", command=error.ctx.command_path if error.ctx else "publisher")
     match error:
         case LocalizedUsageError():
-            message = terminal.translate(error.code, **error.facts)
+            message = terminal.translate(error.code, param=option_name(error.param), **error.facts)
         case click.NoSuchOption():
             code = "unknown_option_close" if error.possibilities else "unknown_option"
             message = terminal.translate(code, name=error.option_name, close=", ".join(error.possibilities or ()))

@@ -17,8 +17,8 @@ from publisher.domain.characters import find_invisible
 from publisher.i18n import LANGUAGES, Messages
 
 
-class LocalizedUsageError(click.UsageError):
-    """A usage error with a code and its facts, instead of click's English text."""
+class LocalizedUsageError(click.BadParameter):
+    """A usage error with a code and its facts, instead of click's English text. Click adds the parameter, if any."""
 
     def __init__(self, code: str, ctx: click.Context | None = None, **facts: object) -> None:
         super().__init__(code, ctx)
@@ -124,76 +124,50 @@ class LocalizedGroup(_LocalizedHelp, click.Group):
             formatter.write_dl([(name, messages.translate(f"cmd_{name}")) for name in self.names])
 
 
-class LocalizedParam(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.5
-    """A parameter type whose errors are LocalizedUsageError."""
+def int_range(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return the type of a parameter that is a whole number."""
 
-
-class LocalizedIntRange(LocalizedParam):
-    name = "number"
-
-    def __init__(self, minimum: int, maximum: int) -> None:
-        self.minimum = minimum
-        self.maximum = maximum
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
-        if isinstance(value, int):
-            return value
-        if value.isascii() and value.isdigit() and self.minimum <= int(value) <= self.maximum:
+    def parse_int(value: str) -> int:
+        if value.isascii() and value.isdigit() and minimum <= int(value) <= maximum:
             return int(value)
-        raise LocalizedUsageError(
-            "not_a_number", ctx, param=option_name(param), value=value, least=self.minimum, most=self.maximum
-        )
+        raise LocalizedUsageError("not_a_number", value=value, least=minimum, most=maximum)
+
+    return parse_int
 
 
-class LocalizedChoice(LocalizedParam):
-    name = "choice"
+def choice(*choices: str) -> Callable[[str], str]:
+    """Return the type of a parameter that is one of some words."""
 
-    def __init__(self, *choices: str) -> None:
-        self.choices = choices
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
-        if value in self.choices:
-            return str(value)
-        choices = ", ".join(self.choices)
-        raise LocalizedUsageError("not_a_choice", ctx, param=option_name(param), value=value, choices=choices)
-
-
-class NonEmptyText(LocalizedParam):
-    """A name or a reason: one line that is not blank."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
-        text = str(value).strip()
-        if text and text.isprintable():
-            return text
-        raise LocalizedUsageError("text_missing", ctx, param=option_name(param))
-
-
-class PersonName(NonEmptyText):
-    """The name of a person, without invisible characters."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
-        if (found := find_invisible(str(value).strip(" "))) is not None:
-            place, letter = found
-            raise LocalizedUsageError(
-                "name_invisible_character", ctx, param=option_name(param), place=place, character=f"U+{ord(letter):04X}"
-            )
-        return super().convert(value, param, ctx)
-
-
-class HostPort(LocalizedParam):
-    """An address to listen on, as `host:port`; port 0 picks a free one."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:  # noqa: ANN401
-        if isinstance(value, tuple):
+    def parse_choice(value: str) -> str:
+        if value in choices:
             return value
-        host, separator, port = value.rpartition(":")
-        if separator and host and port.isascii() and port.isdigit() and int(port) < 2**16:
-            return host.strip("[]"), int(port)
-        raise LocalizedUsageError("not_an_address", ctx, param=option_name(param), value=value)
+        raise LocalizedUsageError("not_a_choice", value=value, choices=", ".join(choices))
+
+    return parse_choice
+
+
+def one_line(value: str) -> str:
+    """Parse a name or a reason: one line that is not blank."""
+    stripped = value.strip()
+    if stripped and stripped.isprintable():
+        return stripped
+    raise LocalizedUsageError("text_missing")
+
+
+def person_name(value: str) -> str:
+    """Parse the name of a person, which has no invisible characters."""
+    if found := find_invisible(value.strip(" ")):
+        place, letter = found
+        raise LocalizedUsageError("name_invisible_character", place=place, character=f"U+{ord(letter):04X}")
+    return one_line(value)
+
+
+def host_port(value: str) -> tuple[str, int]:
+    """Parse an address to listen on, as `host:port`; port 0 picks a free one."""
+    host, separator, port = value.rpartition(":")
+    if separator and host and port.isascii() and port.isdigit() and int(port) < 2**16:
+        return host.strip("[]"), int(port)
+    raise LocalizedUsageError("not_an_address", value=value)
 
 
 def option_name(param: click.Parameter | None) -> str:
@@ -217,7 +191,7 @@ def shared_options() -> list[click.Parameter]:
         click.Option(
             ["--lang"],
             metavar="|".join(LANGUAGES),
-            type=LocalizedChoice(*LANGUAGES),
+            type=choice(*LANGUAGES),
             help="opt_lang",
             expose_value=False,
         ),
@@ -247,6 +221,6 @@ def command(name: str) -> Callable[[Callable[..., Any]], LocalizedCommand]:
     return decorate
 
 
-by_option = click.option("--by", "by", metavar="NAME", required=True, type=PersonName(), help="opt_by")
-reason_option = click.option("--reason", metavar="TEXT", required=True, type=NonEmptyText(), help="opt_reason")
+by_option = click.option("--by", "by", metavar="NAME", required=True, type=person_name, help="opt_by")
+reason_option = click.option("--reason", metavar="TEXT", required=True, type=one_line, help="opt_reason")
 json_option = click.option("--json", "as_json", is_flag=True, help="opt_json")

@@ -3,12 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import click
-
-from publisher.cli.framework import LocalizedParam, LocalizedUsageError
+from publisher.cli.framework import LocalizedUsageError
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
@@ -29,30 +26,25 @@ class DeliveryTarget:
     instant: datetime | None = None
 
 
-class TargetParam(LocalizedParam):
-    """Parses a target; with `wants_account` it must name an account."""
+def post_target(value: str) -> DeliveryTarget:
+    """Parse a target, with or without an account."""
+    named, _, account = value.partition("@")
+    post, separator, instant = named.partition("#")
+    if not post or ("@" in value and not account):
+        raise LocalizedUsageError("bad_target", value=value)
+    try:
+        when = datetime.fromisoformat(instant) if separator and instant != ONCE_OCCURRENCE else None
+    except ValueError:
+        raise LocalizedUsageError("bad_target", value=value) from None
+    return DeliveryTarget(text=value, post=PostId(post), account=AccountId(account) if account else None, instant=when)
 
-    name = "target"
 
-    def __init__(self, *, wants_account: bool = False) -> None:
-        self.wants_account = wants_account
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> DeliveryTarget:  # noqa: ANN401, ARG002
-        if isinstance(value, DeliveryTarget):
-            return value
-        named, _, account = value.partition("@")
-        post, separator, instant = named.partition("#")
-        if not post or ("@" in value and not account):
-            raise LocalizedUsageError("bad_target", ctx, value=value)
-        if self.wants_account and not account:
-            raise LocalizedUsageError("account_needed", ctx, value=value)
-        try:
-            when = datetime.fromisoformat(instant) if separator and instant != ONCE_OCCURRENCE else None
-        except ValueError:
-            raise LocalizedUsageError("bad_target", ctx, value=value) from None
-        return DeliveryTarget(
-            text=value, post=PostId(post), account=AccountId(account) if account else None, instant=when
-        )
+def delivery_target(value: str) -> DeliveryTarget:
+    """Parse a target that names an account."""
+    target = post_target(value)
+    if target.account is None:
+        raise LocalizedUsageError("account_needed", value=value)
+    return target
 
 
 async def find_deliveries(

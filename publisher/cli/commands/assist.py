@@ -12,8 +12,8 @@ import click
 
 from publisher.cli.context import has_database, is_daemon_running, load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter, pauses_covering
-from publisher.cli.framework import LocalizedChoice, LocalizedUsageError, PersonName, command, json_option
-from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
+from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, person_name
+from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
 from publisher.domain.account import Account
@@ -42,10 +42,10 @@ class ListedTask:
 
 
 @command("assist")
-@click.argument("done", metavar="[done", type=LocalizedChoice("done"), required=False)
-@click.argument("target", metavar="POST@ACCOUNT", type=TargetParam(wants_account=True), required=False)
+@click.argument("done", metavar="[done", type=choice("done"), required=False)
+@click.argument("target", metavar="POST@ACCOUNT", type=delivery_target, required=False)
 @click.argument("url", metavar="URL]", required=False)
-@click.option("--by", "by", metavar="NAME", type=PersonName(), help="opt_by_done")
+@click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_done")
 @json_option
 async def assist(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,

@@ -15,13 +15,12 @@ from publisher.app.open_store import journal_path
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError, report_error
 from publisher.cli.framework import (
-    LocalizedChoice,
-    LocalizedParam,
     LocalizedUsageError,
-    NonEmptyText,
-    PersonName,
+    choice,
     command,
     json_option,
+    one_line,
+    person_name,
 )
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
@@ -53,18 +52,12 @@ STDOUT_NAME = "-"
 MAX_LINE_CHARACTERS = 2**20
 
 
-class TimeParam(LocalizedParam):
-    """A day or an instant, as ISO 8601; without an offset it is in the workspace's zone."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[datetime, bool]:  # noqa: ANN401, ARG002
-        if isinstance(value, tuple):
-            return value
-        try:
-            return datetime.fromisoformat(value), len(value) <= len("2026-11-25")
-        except ValueError as error:
-            raise LocalizedUsageError("not_a_time", ctx, value=value) from error
+def time_or_day(value: str) -> tuple[datetime, bool]:
+    """Parse a day or an instant, as ISO 8601; without an offset it is in the workspace's zone. True for a day."""
+    try:
+        return datetime.fromisoformat(value), len(value) <= len("2026-11-25")
+    except ValueError as error:
+        raise LocalizedUsageError("not_a_time", value=value) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,17 +70,15 @@ class CheckedCheckpoints:
 
 
 @command("audit")
-@click.argument(
-    "subcommand", metavar="verify|export|accept|key", type=LocalizedChoice("verify", "export", "accept", "key")
-)
-@click.argument("target", metavar="[FILE|-]", required=False, type=NonEmptyText())
-@click.option("--anchors", metavar="FILE", multiple=True, type=NonEmptyText(), help="opt_checkpoints")
-@click.option("--key", "keys", metavar="PUBLIC", multiple=True, type=NonEmptyText(), help="opt_audit_key")
-@click.option("--file", "file", metavar="FILE", type=NonEmptyText(), help="opt_export_file")
-@click.option("--from", "since", metavar="TIME", type=TimeParam(), help="opt_from")
-@click.option("--to", "until", metavar="TIME", type=TimeParam(), help="opt_to")
-@click.option("--by", metavar="NAME", type=PersonName(), help="opt_by_accept")
-@click.option("--reason", metavar="TEXT", type=NonEmptyText(), help="opt_reason_accept")
+@click.argument("subcommand", metavar="verify|export|accept|key", type=choice("verify", "export", "accept", "key"))
+@click.argument("target", metavar="[FILE|-]", required=False, type=one_line)
+@click.option("--anchors", metavar="FILE", multiple=True, type=one_line, help="opt_checkpoints")
+@click.option("--key", "keys", metavar="PUBLIC", multiple=True, type=one_line, help="opt_audit_key")
+@click.option("--file", "file", metavar="FILE", type=one_line, help="opt_export_file")
+@click.option("--from", "since", metavar="TIME", type=time_or_day, help="opt_from")
+@click.option("--to", "until", metavar="TIME", type=time_or_day, help="opt_to")
+@click.option("--by", metavar="NAME", type=person_name, help="opt_by_accept")
+@click.option("--reason", metavar="TEXT", type=one_line, help="opt_reason_accept")
 @json_option
 async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
     terminal: Terminal,

@@ -9,14 +9,14 @@ from publisher.app.open_store import journal_path
 from publisher.app.restore import finish_pending_restore
 from publisher.cli.context import has_database, load_workspace_settings, make_runtime
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import NonEmptyText, command
+from publisher.cli.framework import command, one_line
 from publisher.cli.terminal import Terminal
 from publisher.store.db.database import sqlite_file
 from publisher.store.recovery.backup import make_backup
 
 
 @command("backup")
-@click.argument("target", metavar="FILE", type=NonEmptyText())
+@click.argument("target", metavar="FILE", type=one_line)
 async def backup(terminal: Terminal, target: str) -> None:
     settings = await load_workspace_settings(terminal)
     file = sqlite_file(settings.database)

@@ -3,7 +3,7 @@
 import click
 
 from publisher.cli.context import load_workspace_settings, open_command_store
-from publisher.cli.framework import NonEmptyText, by_option, command, reason_option
+from publisher.cli.framework import by_option, command, one_line, reason_option
 from publisher.cli.terminal import Terminal
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
@@ -13,7 +13,7 @@ from publisher.store.queries.queries import Queries
 
 
 @command("cancel")
-@click.argument("post", metavar="POST", type=NonEmptyText())
+@click.argument("post", metavar="POST", type=one_line)
 @by_option
 @reason_option
 async def cancel(terminal: Terminal, post: str, by: str, reason: str) -> None:

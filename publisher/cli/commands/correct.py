@@ -16,7 +16,7 @@ from publisher.cli.application import (
 from publisher.cli.context import load_workspace_settings, take_snapshot
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.format import Formatter, pauses_covering
-from publisher.cli.framework import NonEmptyText, by_option, command
+from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.errors import NoSuchItemError
@@ -27,8 +27,8 @@ from publisher.engine.planner import send_correction
 
 
 @command("correct")
-@click.argument("post", metavar="POST", type=NonEmptyText())
-@click.argument("correction", metavar="NEW", type=NonEmptyText())
+@click.argument("post", metavar="POST", type=one_line)
+@click.argument("correction", metavar="NEW", type=one_line)
 @by_option
 async def correct(terminal: Terminal, post: str, correction: str, by: str) -> int:
     original, named, toml = PostId(post), parse_file_or_post(correction), None

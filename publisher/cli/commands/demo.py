@@ -26,7 +26,7 @@ from publisher.cli.drill import (
 )
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
-from publisher.cli.framework import LocalizedIntRange, command
+from publisher.cli.framework import command, int_range
 from publisher.cli.terminal import Terminal
 from publisher.cli.workspace import (
     TIMEZONE,
@@ -52,8 +52,8 @@ NORMAL_SPREAD = timedelta(minutes=2)
 
 
 @command("demo")
-@click.option("--port", metavar="N", type=LocalizedIntRange(0, 65535), help="opt_port")
-@click.option("--regions", metavar="N", type=LocalizedIntRange(1, MAX_REGIONS), default=3, help="opt_regions")
+@click.option("--port", metavar="N", type=int_range(0, 65535), help="opt_port")
+@click.option("--regions", metavar="N", type=int_range(1, MAX_REGIONS), default="3", help="opt_regions")
 @click.option("--no-open", is_flag=True, help="opt_no_open")
 @click.option("--exit-when-settled", "exits", is_flag=True, help="opt_exit_when_settled")
 @click.option("--fast", "is_fast", is_flag=True, help="opt_fast")

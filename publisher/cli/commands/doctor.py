@@ -12,7 +12,7 @@ from publisher.app.permissions import find_unsafe_permissions
 from publisher.cli.context import load_workspace_settings, open_command_store, report_database_errors
 from publisher.cli.errors import format_problems, problem_as_json
 from publisher.cli.format import NO_VALUE, Formatter, credential_days_left
-from publisher.cli.framework import LocalizedUsageError, PersonName, command, json_option
+from publisher.cli.framework import LocalizedUsageError, command, json_option, person_name
 from publisher.cli.terminal import Terminal, align_columns, echo
 from publisher.config import Settings
 from publisher.domain.account import Account, Mode
@@ -56,7 +56,7 @@ class LoginDiagnosis:
 
 @command("doctor")
 @click.option("--confirm-clock", is_flag=True, help="opt_confirm_clock")
-@click.option("--by", metavar="NAME", type=PersonName(), help="opt_by")
+@click.option("--by", metavar="NAME", type=person_name, help="opt_by")
 @json_option
 async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_json: bool) -> int:
     if confirm_clock is not (by is not None):

@@ -9,7 +9,7 @@ import click
 from publisher.app.login import start_login
 from publisher.cli.context import load_workspace_settings, record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
-from publisher.cli.framework import NonEmptyText, PersonName, command
+from publisher.cli.framework import command, one_line, person_name
 from publisher.cli.terminal import Terminal, hidden_input
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError, Problem
@@ -18,8 +18,8 @@ from publisher.secrets import read_secret
 
 
 @command("login")
-@click.argument("account", metavar="ACCOUNT", type=NonEmptyText())
-@click.option("--by", "by", metavar="NAME", type=PersonName(), help="opt_by_or_system_user")
+@click.argument("account", metavar="ACCOUNT", type=one_line)
+@click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_or_system_user")
 async def login(terminal: Terminal, account: str, by: str | None) -> int:
     settings = await load_workspace_settings(terminal)
     if (known := settings.accounts.get(AccountId(account))) is None:

@@ -5,7 +5,7 @@ import click
 from publisher.app.open_store import AccessMode
 from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import LocalizedChoice, NonEmptyText, by_option, command, reason_option
+from publisher.cli.framework import by_option, choice, command, one_line, reason_option
 from publisher.cli.terminal import Terminal
 from publisher.config import find_api_blocker
 from publisher.domain.account import AccountId, Mode
@@ -18,8 +18,8 @@ SETTINGS_MODE = "settings"
 
 
 @command("mode")
-@click.argument("account", metavar="ACCOUNT", type=NonEmptyText())
-@click.argument("mode", metavar="api|assisted|off|settings", type=LocalizedChoice(*Mode, SETTINGS_MODE))
+@click.argument("account", metavar="ACCOUNT", type=one_line)
+@click.argument("mode", metavar="api|assisted|off|settings", type=choice(*Mode, SETTINGS_MODE))
 @by_option
 @reason_option
 async def mode(terminal: Terminal, account: str, mode: str, *, by: str, reason: str) -> None:

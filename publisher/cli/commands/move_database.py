@@ -7,7 +7,7 @@ import click
 from publisher.app.open_store import journal_path
 from publisher.cli.context import has_database, load_workspace_settings, report_database_errors
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import LocalizedUsageError, NonEmptyText, by_option, command
+from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal
 from publisher.config import has_password, is_postgres_url
 from publisher.engine.decisions import named_person
@@ -18,7 +18,7 @@ from publisher.store.recovery.setup import lock_process, prepare_database
 
 
 @command("move-database")
-@click.argument("url", metavar="URL", type=NonEmptyText())
+@click.argument("url", metavar="URL", type=one_line)
 @by_option
 async def move_database(terminal: Terminal, url: str, by: str) -> None:
     if not is_postgres_url(url):

@@ -9,7 +9,7 @@ import click
 from publisher.app.application import open_vault
 from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter
-from publisher.cli.framework import NonEmptyText, by_option, command, reason_option
+from publisher.cli.framework import by_option, command, one_line, reason_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.account import AccountId, LoginId, Mode
@@ -54,7 +54,7 @@ class OffboardingResult:
 
 
 @command("offboard")
-@click.argument("account", metavar="ACCOUNT", type=NonEmptyText())
+@click.argument("account", metavar="ACCOUNT", type=one_line)
 @by_option
 @reason_option
 @click.option("--cancel", "cancels", is_flag=True, help="opt_cancel")

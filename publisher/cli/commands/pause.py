@@ -4,7 +4,7 @@ import click
 
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter, scope_argument
-from publisher.cli.framework import NonEmptyText, by_option, command
+from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal
 from publisher.engine.decisions import named_person
@@ -12,7 +12,7 @@ from publisher.store.plan.actions import SCOPE_ALL, OperatorActions
 
 
 @command("pause")
-@click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=NonEmptyText())
+@click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=one_line)
 @by_option
 @click.option("--reason", metavar="TEXT", default="", help="opt_reason")
 async def pause(terminal: Terminal, scope: str, by: str, reason: str) -> None:

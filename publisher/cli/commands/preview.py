@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 
 from publisher.app.offline import build_offline_app
 from publisher.cli.errors import format_problems
-from publisher.cli.framework import LocalizedUsageError, NonEmptyText, PersonName, command, json_option
+from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line, person_name
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId, Capabilities
@@ -55,12 +55,12 @@ class PostPreview:
 
 
 @command("preview")
-@click.argument("post", metavar="POST", type=NonEmptyText())
-@click.option("--account", metavar="ACCOUNT", type=NonEmptyText(), help="opt_account")
+@click.argument("post", metavar="POST", type=one_line)
+@click.option("--account", metavar="ACCOUNT", type=one_line, help="opt_account")
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="opt_html")
 @click.option("--open", "opens", is_flag=True, help="opt_open")
-@click.option("--to", metavar="WXNAME", type=NonEmptyText(), help="opt_preview_to")
-@click.option("--by", metavar="NAME", type=PersonName(), help="opt_by")
+@click.option("--to", metavar="WXNAME", type=one_line, help="opt_preview_to")
+@click.option("--by", metavar="NAME", type=person_name, help="opt_by")
 @json_option
 def preview(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,

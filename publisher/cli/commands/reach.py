@@ -7,7 +7,7 @@ import click
 
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import NO_VALUE, Formatter
-from publisher.cli.framework import NonEmptyText, command, json_option
+from publisher.cli.framework import command, json_option, one_line
 from publisher.cli.terminal import Terminal, align_columns, echo
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
@@ -17,7 +17,7 @@ from publisher.store.queries.queries import Queries
 
 
 @command("reach")
-@click.argument("post", metavar="[POST]", required=False, type=NonEmptyText())
+@click.argument("post", metavar="[POST]", required=False, type=one_line)
 @json_option
 async def reach(terminal: Terminal, post: str | None, *, as_json: bool) -> None:
     settings = await load_workspace_settings(terminal)

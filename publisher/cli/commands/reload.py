@@ -4,7 +4,7 @@ import click
 
 from publisher.cli.application import activate_schedule, open_command_application
 from publisher.cli.context import load_workspace_settings
-from publisher.cli.framework import LocalizedIntRange, LocalizedUsageError, PersonName, command
+from publisher.cli.framework import LocalizedUsageError, command, int_range, person_name
 from publisher.cli.terminal import Terminal
 
 MAX_CONFIRMED_REMOVALS = 1_000_000
@@ -14,10 +14,10 @@ MAX_CONFIRMED_REMOVALS = 1_000_000
 @click.option(
     "--confirm-removals",
     metavar="N",
-    type=LocalizedIntRange(1, MAX_CONFIRMED_REMOVALS),
+    type=int_range(1, MAX_CONFIRMED_REMOVALS),
     help="opt_confirm_removals",
 )
-@click.option("--by", metavar="NAME", type=PersonName(), help="opt_by")
+@click.option("--by", metavar="NAME", type=person_name, help="opt_by")
 async def reload(terminal: Terminal, confirm_removals: int | None, by: str | None) -> None:
     if confirm_removals is not None and by is None:
         raise LocalizedUsageError("reload_needs_by")

@@ -11,7 +11,7 @@ import click
 
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import NO_VALUE, Formatter
-from publisher.cli.framework import LocalizedParam, LocalizedUsageError, command, json_option
+from publisher.cli.framework import LocalizedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, align_columns, display_path, echo
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.reports import METRIC_NAMES, ReportRow, ReportTotals, summarize
@@ -24,16 +24,11 @@ ReportLine = tuple[str, str, ReportTotals]
 """A line of the report: account and platform, each blank for all of them, and the totals."""
 
 
-class DayParam(LocalizedParam):
-    name = "day"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:  # noqa: ANN401, ARG002
-        if isinstance(value, date):
-            return value
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            raise LocalizedUsageError("not_a_day", ctx, value=value) from None
+def calendar_day(value: str) -> date:
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise LocalizedUsageError("not_a_day", value=value) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +43,8 @@ class DeliveryReport:
 
 
 @command("report")
-@click.option("--from", "first", metavar="DAY", required=True, type=DayParam(), help="opt_first_day")
-@click.option("--to", "last", metavar="DAY", required=True, type=DayParam(), help="opt_last_day")
+@click.option("--from", "first", metavar="DAY", required=True, type=calendar_day, help="opt_first_day")
+@click.option("--to", "last", metavar="DAY", required=True, type=calendar_day, help="opt_last_day")
 @click.option("--csv", "file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="opt_csv")
 @json_option
 async def report(terminal: Terminal, first: date, last: date, *, file: Path | None, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from publisher.cli.context import is_daemon_running, load_workspace_settings
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
 from publisher.cli.framework import by_option, command, reason_option
-from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
+from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal
 from publisher.domain.delivery import State
 from publisher.domain.errors import NoSuchItemError
@@ -20,7 +20,7 @@ RESENDABLE_STATES = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
 
 
 @command("resend")
-@click.argument("target", metavar="POST@ACCOUNT", type=TargetParam(wants_account=True))
+@click.argument("target", metavar="POST@ACCOUNT", type=delivery_target)
 @by_option
 @reason_option
 async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: str) -> None:

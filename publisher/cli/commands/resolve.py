@@ -5,8 +5,8 @@ import click
 from publisher.app.open_store import AccessMode
 from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter, pauses_covering
-from publisher.cli.framework import LocalizedChoice, LocalizedUsageError, PersonName, by_option, command, reason_option
-from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
+from publisher.cli.framework import LocalizedUsageError, by_option, choice, command, person_name, reason_option
+from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.results import HoldReason
@@ -16,12 +16,12 @@ from publisher.store.queries.queries import Queries
 
 
 @command("resolve")
-@click.argument("target", metavar="POST@ACCOUNT", type=TargetParam(wants_account=True))
-@click.argument("ruling", metavar="|".join(Resolution), type=LocalizedChoice(*Resolution))
+@click.argument("target", metavar="POST@ACCOUNT", type=delivery_target)
+@click.argument("ruling", metavar="|".join(Resolution), type=choice(*Resolution))
 @click.argument("url", metavar="[URL]", required=False)
 @by_option
 @reason_option
-@click.option("--second", metavar="NAME", type=PersonName(), help="opt_second")
+@click.option("--second", metavar="NAME", type=person_name, help="opt_second")
 async def resolve(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,
     target: DeliveryTarget,

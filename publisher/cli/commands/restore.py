@@ -9,7 +9,7 @@ from publisher.app.restore import accept_current
 from publisher.app.restore import restore as restore_database
 from publisher.cli.context import load_workspace_settings, make_runtime, report_database_errors
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import LocalizedUsageError, NonEmptyText, by_option, command
+from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal, display_path
 from publisher.engine.checkpoints import read_checkpoints
 from publisher.engine.decisions import named_person
@@ -17,10 +17,10 @@ from publisher.store.db.database import sqlite_file
 
 
 @command("restore")
-@click.argument("source", metavar="[FILE]", required=False, type=NonEmptyText())
+@click.argument("source", metavar="[FILE]", required=False, type=one_line)
 @click.option("--accept-current", "accepts_current", is_flag=True, help="opt_accept_current")
 @click.option("--without-journal", is_flag=True, help="opt_without_journal")
-@click.option("--anchors", metavar="FILE", multiple=True, type=NonEmptyText(), help="opt_newer_checkpoints")
+@click.option("--anchors", metavar="FILE", multiple=True, type=one_line, help="opt_newer_checkpoints")
 @by_option
 async def restore(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,

@@ -5,7 +5,7 @@ import click
 from publisher.app.open_store import AccessMode
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter
-from publisher.cli.framework import NonEmptyText, by_option, command
+from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal, echo
 from publisher.engine.decisions import named_person
@@ -14,7 +14,7 @@ from publisher.store.queries.queries import Queries
 
 
 @command("resume")
-@click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=NonEmptyText())
+@click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=one_line)
 @by_option
 async def resume(terminal: Terminal, scope: str, by: str) -> None:
     settings = await load_workspace_settings(terminal)

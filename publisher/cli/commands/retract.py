@@ -3,7 +3,7 @@
 import click
 
 from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
-from publisher.cli.framework import NonEmptyText, by_option, command, reason_option
+from publisher.cli.framework import by_option, command, one_line, reason_option
 from publisher.cli.terminal import Terminal
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
@@ -14,8 +14,8 @@ from publisher.store.queries.queries import Queries
 
 
 @command("retract")
-@click.argument("post", metavar="POST", type=NonEmptyText())
-@click.option("--account", metavar="ACCOUNT", type=NonEmptyText(), help="opt_account")
+@click.argument("post", metavar="POST", type=one_line)
+@click.option("--account", metavar="ACCOUNT", type=one_line, help="opt_account")
 @by_option
 @reason_option
 async def retract(terminal: Terminal, post: str, account: str | None, by: str, reason: str) -> None:

@@ -6,7 +6,7 @@ import click
 
 from publisher.cli.context import record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
-from publisher.cli.framework import LocalizedChoice, LocalizedUsageError, NonEmptyText, PersonName, command
+from publisher.cli.framework import LocalizedUsageError, choice, command, one_line, person_name
 from publisher.cli.terminal import Terminal, echo, hidden_input
 from publisher.secrets import Vault, parse_fields
 
@@ -15,9 +15,9 @@ AUDIT_EVENTS = {"set": "secret_stored", "remove": "secret_removed", "rotate": "s
 
 
 @command("secret")
-@click.argument("action", metavar="set|list|rotate|remove", type=LocalizedChoice("set", "list", "rotate", "remove"))
-@click.argument("name", metavar="[NAME]", required=False, type=NonEmptyText())
-@click.option("--by", "by", metavar="NAME", type=PersonName(), help="opt_by_or_system_user")
+@click.argument("action", metavar="set|list|rotate|remove", type=choice("set", "list", "rotate", "remove"))
+@click.argument("name", metavar="[NAME]", required=False, type=one_line)
+@click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_or_system_user")
 async def secret(terminal: Terminal, action: str, name: str | None, by: str | None) -> int:
     vault = Vault(folder=terminal.workspace / "var")
     if action in {"set", "remove"} and name is None:

@@ -14,7 +14,7 @@ from publisher.cli.application import (
 )
 from publisher.cli.context import is_daemon_running, load_workspace_settings
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import NonEmptyText, by_option, command
+from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.terminal import Terminal
 from publisher.domain.delivery import OPEN_STATES, State
 from publisher.domain.post import OneTimeTrigger, Post, PostId
@@ -24,7 +24,7 @@ from publisher.store.plan.posts import AuditAction
 
 
 @command("send")
-@click.argument("what", metavar="FILE|POST", type=NonEmptyText())
+@click.argument("what", metavar="FILE|POST", type=one_line)
 @by_option
 async def send(terminal: Terminal, what: str, by: str) -> None:
     named = parse_file_or_post(what)

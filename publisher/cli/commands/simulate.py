@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import HostPort, command
+from publisher.cli.framework import command, host_port
 from publisher.cli.terminal import Terminal, display_path
 from publisher.simulator import CertificateError, TlsListener, serve
 
@@ -16,8 +16,8 @@ Address = tuple[str, int]
 
 
 @command("simulate")
-@click.option("--listen", metavar="HOST:PORT", default=DEFAULT_ADDRESS, type=HostPort(), help="opt_listen")
-@click.option("--tls-listen", metavar="HOST:PORT", type=HostPort(), help="opt_tls_listen")
+@click.option("--listen", metavar="HOST:PORT", default=DEFAULT_ADDRESS, type=host_port, help="opt_listen")
+@click.option("--tls-listen", metavar="HOST:PORT", type=host_port, help="opt_tls_listen")
 @click.option("--state", metavar="DIR", type=click.Path(path_type=Path), help="opt_state")
 async def simulate(terminal: Terminal, listen: Address, tls_listen: Address | None, state: Path | None) -> None:
     def on_ready(port: int) -> None:

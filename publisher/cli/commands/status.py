@@ -15,7 +15,7 @@ from publisher.cli.context import (
     take_snapshot,
 )
 from publisher.cli.format import STATE_STYLES, Formatter, format_counts, pauses_covering, reason_code
-from publisher.cli.framework import NonEmptyText, command, json_option
+from publisher.cli.framework import command, json_option, one_line
 from publisher.cli.terminal import Terminal, align_columns, echo, print_colored_table
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError
@@ -24,7 +24,7 @@ from publisher.store.queries.queries import MAX_STATUS_AGE, Pause, Queries, Work
 
 
 @command("status")
-@click.argument("post", metavar="[POST]", required=False, type=NonEmptyText())
+@click.argument("post", metavar="[POST]", required=False, type=one_line)
 @click.option("--all", "shows_all", is_flag=True, help="opt_all")
 @json_option
 async def status(terminal: Terminal, post: str | None, *, shows_all: bool, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import click
 
 from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import format_problems
-from publisher.cli.framework import NonEmptyText, command, json_option
+from publisher.cli.framework import command, json_option, one_line
 from publisher.cli.terminal import Terminal, align_columns, display_path, echo
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostKind
@@ -19,7 +19,7 @@ from publisher.rendering.templates import Templates, TemplateSample, load_templa
 
 
 @command("templates")
-@click.argument("name", metavar="[TEMPLATE]", required=False, type=NonEmptyText())
+@click.argument("name", metavar="[TEMPLATE]", required=False, type=one_line)
 @json_option
 def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
     own_folder = asyncio.run(load_workspace_settings(terminal)).workspace / "templates"

@@ -15,7 +15,7 @@ from publisher.cli.context import (
 )
 from publisher.cli.format import Formatter, manual_task_code, message_args, pauses_covering
 from publisher.cli.framework import command
-from publisher.cli.target import DeliveryTarget, TargetParam, find_deliveries
+from publisher.cli.target import DeliveryTarget, find_deliveries, post_target
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import DESIRED_NO_SEND, OPEN_STATES, WAITING_STATES, Delivery, DesiredState, State
 from publisher.domain.errors import NoSuchItemError
@@ -45,7 +45,7 @@ DESIRED_STATE_CODES = {
 
 
 @command("why")
-@click.argument("target", metavar="POST[@ACCOUNT]", type=TargetParam())
+@click.argument("target", metavar="POST[@ACCOUNT]", type=post_target)
 async def why(terminal: Terminal, target: DeliveryTarget) -> None:
     settings = await load_workspace_settings(terminal)
     if not has_database(settings):
