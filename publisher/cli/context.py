@@ -121,9 +121,10 @@ async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_a
     )
 
 
-async def is_daemon_running(queries: Queries) -> bool:
-    """True if a daemon wrote a heartbeat within HEARTBEAT_TIMEOUT."""
-    return StatusSnapshot(now=queries.store.runtime.now(), workers=await queries.workers()).is_running
+async def warn_if_no_daemon(terminal: Terminal, queries: Queries) -> None:
+    """Print a note unless a daemon runs: what was asked for happens only once one does."""
+    if not StatusSnapshot(now=queries.store.runtime.now(), workers=await queries.workers()).is_running:
+        terminal.print_note("no_daemon_hint")
 
 
 async def record_action(terminal: Terminal, event: str, subject: str, by: str | None) -> bool:

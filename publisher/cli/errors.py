@@ -54,11 +54,9 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
         case IllegalTransitionError():
             _print_error(terminal, "illegal_transition")
         case OSError():
-            code = (
-                f"errno_{errno.errorcode.get(error.errno or 0, '')}"  # common errors have a text; others the system's
-            )
-            reason = messages.translate(code) if code in messages.entries else error.strerror or type(error).__name__
-            _print_error(terminal, "system_error", reason=reason, file=error.filename or "")
+            known = f"errno_{errno.errorcode.get(error.errno or 0, '')}"  # common errors have a text of ours
+            code = messages.first_known(known, error.strerror or type(error).__name__)
+            _print_error(terminal, "system_error", reason=messages.translate(code), file=error.filename or "")
         case _:
             _print_error(terminal, "concurrent_update", error=type(error).__name__)
     return EXIT_FAILED

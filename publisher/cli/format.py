@@ -60,29 +60,23 @@ class Formatter:
         """Return how many parts of a long text are published; None for one part, or when the delivery has ended."""
         if not delivery.extra_parts or delivery.state in FINAL_STATES:
             return None
-        is_left = delivery.is_incomplete and delivery.state is State.PUBLISHED
-        code = (
-            "parts_abandoned"
-            if is_left
-            else "parts_all_published"
-            if delivery.parts_done > delivery.extra_parts
-            else "part_at"
-        )
-        number = delivery.parts_done + (code == "part_at")
-        return self.messages.translate(code, number=number, total=delivery.extra_parts + 1)
+        number, total = delivery.parts_done, delivery.extra_parts + 1
+        if delivery.is_incomplete and delivery.state is State.PUBLISHED:
+            return self.messages.translate("parts_abandoned", number=number, total=total)
+        if number == total:
+            return self.messages.translate("parts_all_published", number=number, total=total)
+        return self.messages.translate("part_at", number=number + 1, total=total)
 
     def reason(self, reason: str | None) -> str:
         """Return the text for a reason code. A reason that a person wrote stays as it is."""
-        entries = self.messages.entries
         if not reason:
             return self.messages.translate("reason_none")
         if reason in frozenset(HoldReason):
             return self.messages.translate(f"hold_{reason}")
-        if f"reason_{reason}" in entries:
-            return self.messages.translate(f"reason_{reason}")
-        if reason not in entries and _PLATFORM_CODE.fullmatch(reason):
+        code = self.messages.first_known(f"reason_{reason}", reason)
+        if code not in self.messages.entries and _PLATFORM_CODE.fullmatch(reason):
             return self.messages.translate("reason_unlisted", code=reason)
-        return self.messages.translate(reason)
+        return self.messages.translate(code)
 
     def alert(self, alert: Alert) -> str:
         """Return the text for an alert; a code such as `held.captcha` is a state and a reason."""
@@ -95,8 +89,7 @@ class Formatter:
         if job := alert.facts.get("job"):
             since = self.time(datetime.fromisoformat(alert.facts["since"]))
             facts |= {"work": self.messages.translate(f"job_{job}", **alert.facts), "since": since}
-        named = f"alert_{state}"
-        return self.messages.translate(named if named in self.messages.entries else alert.code, **facts)
+        return self.messages.translate(self.messages.first_known(f"alert_{state}", alert.code), **facts)
 
     def remedy(self, code: str | None, platform_message: str) -> str:
         """Return what to do about a platform's refusal, with the IP address that its message names, if any."""
@@ -110,18 +103,15 @@ class Formatter:
         return self.messages.translate("address_unknown")
 
     def platform(self, platform: str) -> str:
-        code = f"platform_{platform}"
-        return self.messages.translate(code) if code in self.messages.entries else platform
+        return self.messages.translate(self.messages.first_known(f"platform_{platform}", platform))
 
     def sign_in_place(self, platform: str) -> str:
         """Return where a person signs in to the platform."""
-        code = f"place_{platform}"
-        return self.messages.translate(code if code in self.messages.entries else "place_other")
+        return self.messages.translate(self.messages.first_known(f"place_{platform}", "place_other"))
 
     def removal_steps(self, platform: str, url: str) -> str:
         """Return how a person deletes a post where publisher may not."""
-        code = f"take_down_{platform}"
-        return self.messages.translate(code if code in self.messages.entries else "take_down_other", url=url)
+        return self.messages.translate(self.messages.first_known(f"take_down_{platform}", "take_down_other"), url=url)
 
     def mode(self, code: str, override: ModeOverride) -> str:
         """Return message `code` about a mode set at run time."""
@@ -162,6 +152,15 @@ class Formatter:
         key = delivery.key.occurrence
         return key if key == ONCE_OCCURRENCE else datetime.fromisoformat(key).astimezone(self.timezone).isoformat()
 
+    def key_as_json(self, delivery: Delivery) -> dict[str, str]:
+        """Return what names a delivery, for machines."""
+        return {
+            "post": delivery.key.post,
+            "occurrence": self.occurrence(delivery),
+            "account": delivery.account,
+            "platform": delivery.platform,
+        }
+
     def subject(self, delivery: Delivery) -> str:
         """Return a delivery's name as it is typed."""
         occurrence = self.occurrence(delivery)
@@ -169,19 +168,20 @@ class Formatter:
         return f"{delivery.key.post}{instant}@{delivery.account}"
 
     def health(self, health: HealthCheckResult | None) -> str:
+        translate = self.messages.translate
         match health:
             case None:
-                return self.messages.translate("health_never")
+                return translate("health_never")
             case Healthy():
-                return self.messages.translate("health_ready")
+                return translate("health_ready")
             case CredentialExpired(reason=reason):
-                return self.messages.translate("health_expired", reason=self.reason(reason))
+                return translate("health_expired", reason=self.reason(reason))
             case Blocked(code=reason):
-                return self.messages.translate("health_blocked", reason=self.reason(reason))
+                return translate("health_blocked", reason=self.reason(reason))
             case RateLimited(until=until):
-                return self.messages.translate("health_rate_limited", until=self.time(until))
+                return translate("health_rate_limited", until=self.time(until))
             case Unknown(reason=reason):
-                return self.messages.translate("health_unknown", reason=self.reason(reason))
+                return translate("health_unknown", reason=self.reason(reason))
 
 
 def manual_task_code(delivery: Delivery) -> str | None:

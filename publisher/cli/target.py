@@ -47,6 +47,12 @@ def delivery_target(value: str) -> DeliveryTarget:
     return target
 
 
+async def require_post(queries: Queries, post: PostId) -> None:
+    """Raise NoSuchItemError for a post that was never accepted."""
+    if not await queries.has_post(post):
+        raise NoSuchItemError("post", post)
+
+
 async def find_deliveries(
     queries: Queries, target: DeliveryTarget, timezone: ZoneInfo, is_wanted: Callable[[Delivery], bool]
 ) -> Sequence[Delivery]:
@@ -54,8 +60,7 @@ async def find_deliveries(
 
     Without an instant it is the newest wanted one, else the newest that is due, else the next.
     """
-    if not await queries.has_post(target.post):
-        raise NoSuchItemError("post", target.post)
+    await require_post(queries, target.post)
     found = await queries.deliveries(target.post, target.account)
     if (instant := target.instant) is not None:
         aware = instant if instant.tzinfo else instant.replace(tzinfo=timezone)

@@ -41,6 +41,16 @@ class Terminal:
     def print_note(self, code: str, /, **facts: object) -> None:
         echo(self.translate(code, **facts), err=True)
 
+    def print_table(
+        self, columns: Iterable[str], rows: Sequence[Sequence[str]], state_styles: Sequence[str] = ()
+    ) -> None:
+        """Print rows below the headings `column_NAME`; with a style for each row's state, coloured on a terminal."""
+        heading = [self.translate(f"column_{column}") for column in columns]
+        if state_styles and sys.stdout.isatty():
+            print_colored_table(heading, rows, state_styles)
+        else:
+            echo("\n".join(align_columns([heading, *rows])))
+
     def print_json(self, value: Any) -> None:  # noqa: ANN401 # any JSON value
         echo(json.dumps(value, ensure_ascii=False, indent=2))
 
@@ -82,16 +92,14 @@ def align_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "".join(cells).rstrip()
 
 
-def print_colored_table(rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
-    """Print a table whose first row is the heading; `styles` colours the state in each other row."""
+def print_colored_table(heading: Sequence[str], rows: Sequence[Sequence[str]], state_styles: Sequence[str]) -> None:
     from rich import box, console, table, text  # noqa: PLC0415 # loading rich takes longer than all else here
 
-    heading, *lines = rows
     grid = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in heading:
         grid.add_column(column, overflow="fold")
-    for line, style in zip(lines, styles, strict=True):
-        cells = [text.Text(escape_forbidden(cell)) for cell in line]
+    for row, style in zip(rows, state_styles, strict=True):
+        cells = [text.Text(escape_forbidden(cell)) for cell in row]
         cells[_STATE_COLUMN].stylize(style)
         grid.add_row(*cells)
     console.Console(highlight=False).print(grid)

@@ -41,6 +41,10 @@ class Messages:
         entry = self.entries.get(code)
         return _fill_facts(entry[self.lang], facts) if entry else code
 
+    def first_known(self, *codes: str) -> str:
+        """Return the first code that has an entry, else the last."""
+        return next((code for code in codes if code in self.entries), codes[-1])
+
     def hint(self, code: str, /, **facts: object) -> str:
         """Return what to do about a code; empty if the message already says it."""
         hint = self.entries.get(code, {}).get("hint")

@@ -8,7 +8,7 @@ from publisher.app.adapters import build_policies
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import NO_VALUE, Formatter, credential_days_left
 from publisher.cli.framework import command, json_option
-from publisher.cli.terminal import Terminal, align_columns, echo
+from publisher.cli.terminal import Terminal
 from publisher.domain.results import result_code
 from publisher.store.monitor.login_health import AccountHealth, LoginHealthStore
 
@@ -47,7 +47,7 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
         ]
         terminal.print_json({"accounts": listed})
         return
-    rows = [tuple(terminal.translate(f"column_{name}") for name in COLUMNS)]
+    rows = []
     for login in logins:
         days = credential_days_left(login.health, now)
         rows.append(
@@ -60,4 +60,4 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
                 formatter.time(login.verified_at),
             )
         )
-    echo("\n".join(align_columns(rows)))
+    terminal.print_table(COLUMNS, rows)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from publisher.cli.context import has_database, is_daemon_running, load_workspace_settings, open_command_store
+from publisher.cli.context import has_database, load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, person_name
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
@@ -75,10 +75,8 @@ async def assist(  # noqa: PLR0913 # one argument an option
             terminal.print_message("assist_done_already", subject=subject, url=receipt.url)
             return
         await ManualTasks(store).record_report(delivery.id, url, named_person(by))
-        runs = await is_daemon_running(queries)
-    terminal.print_message("assist_done_recorded", subject=subject)
-    if not runs:
-        terminal.print_note("no_daemon_hint")
+        terminal.print_message("assist_done_recorded", subject=subject)
+        await warn_if_no_daemon(terminal, queries)
 
 
 async def _list_tasks(terminal: Terminal, *, as_json: bool) -> None:
@@ -137,10 +135,7 @@ def _write_task_files(
 def _task_as_json(item: ListedTask, pauses: Sequence[Pause], formatter: Formatter, now: datetime) -> dict[str, Any]:
     task, delivery, rendered, report = item.task, item.task.delivery, item.task.rendered, item.task.task
     return {
-        "post": delivery.key.post,
-        "occurrence": formatter.occurrence(delivery),
-        "account": delivery.account,
-        "platform": delivery.platform,
+        **formatter.key_as_json(delivery),
         "title": rendered.title,
         "text": task.text,
         "summary": rendered.summary,

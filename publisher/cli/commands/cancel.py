@@ -4,8 +4,8 @@ import click
 
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.framework import by_option, command, one_line, reason_option
+from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal
-from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.engine.decisions import named_person
 from publisher.store.plan.actions import OperatorActions
@@ -16,9 +16,8 @@ from publisher.store.queries.queries import Queries
 @click.argument("post", metavar="POST", type=one_line)
 @by_option
 @reason_option
-async def cancel(terminal: Terminal, post: str, by: str, reason: str) -> None:
+async def cancel(terminal: Terminal, post: PostId, by: str, reason: str) -> None:
     async with open_command_store(await load_workspace_settings(terminal)) as store:
-        if not await Queries(store).has_post(PostId(post)):
-            raise NoSuchItemError("post", post)
-        number = await OperatorActions(store).cancel_post(PostId(post), named_person(by), reason)
+        await require_post(Queries(store), post)
+        number = await OperatorActions(store).cancel_post(post, named_person(by), reason)
     terminal.print_message("cancel_done", post=post, number=number)

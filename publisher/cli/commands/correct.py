@@ -17,9 +17,9 @@ from publisher.cli.context import load_workspace_settings, take_snapshot
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import by_option, command, one_line
+from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId, Mode
-from publisher.domain.errors import NoSuchItemError
 from publisher.domain.plan import CorrectionPlan
 from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
 from publisher.engine.decisions import named_person
@@ -30,8 +30,8 @@ from publisher.engine.planner import send_correction
 @click.argument("post", metavar="POST", type=one_line)
 @click.argument("correction", metavar="NEW", type=one_line)
 @by_option
-async def correct(terminal: Terminal, post: str, correction: str, by: str) -> int:
-    original, named, toml = PostId(post), parse_file_or_post(correction), None
+async def correct(terminal: Terminal, post: PostId, correction: str, by: str) -> int:
+    named, toml = parse_file_or_post(correction), None
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_application(settings) as application:
@@ -42,9 +42,8 @@ async def correct(terminal: Terminal, post: str, correction: str, by: str) -> in
             new = posts[0]
         else:
             new = await load_post(application, named)
-        if not await application.queries.has_post(original):
-            raise NoSuchItemError("post", original)
-        _require_correction(new, original, terminal)
+        await require_post(application.queries, post)
+        _require_correction(new, post, terminal)
         with with_locations(toml) if toml else contextlib.nullcontext():
             plan = await send_correction(application.planner, new, named_person(by), is_new=toml is not None)
         await application.maintenance.promote_requested([new.id])

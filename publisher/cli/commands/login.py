@@ -20,9 +20,9 @@ from publisher.secrets import read_secret
 @command("login")
 @click.argument("account", metavar="ACCOUNT", type=one_line)
 @click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_or_system_user")
-async def login(terminal: Terminal, account: str, by: str | None) -> int:
+async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     settings = await load_workspace_settings(terminal)
-    if (known := settings.accounts.get(AccountId(account))) is None:
+    if (known := settings.accounts.get(account)) is None:
         raise NoSuchItemError("account", account)
     session = start_login(settings, known, Runtime())
     if isinstance(session, Problem):

@@ -3,7 +3,7 @@
 import click
 
 from publisher.app.open_store import AccessMode
-from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
+from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, choice, command, one_line, reason_option
 from publisher.cli.terminal import Terminal
@@ -22,23 +22,21 @@ SETTINGS_MODE = "settings"
 @click.argument("mode", metavar="api|assisted|off|settings", type=choice(*Mode, SETTINGS_MODE))
 @by_option
 @reason_option
-async def mode(terminal: Terminal, account: str, mode: str, *, by: str, reason: str) -> None:
-    account_id, wanted = AccountId(account), None if mode == SETTINGS_MODE else Mode(mode)
+async def mode(terminal: Terminal, account: AccountId, mode: str, *, by: str, reason: str) -> None:
+    wanted = None if mode == SETTINGS_MODE else Mode(mode)
     settings = await load_workspace_settings(terminal)
-    known = settings.accounts.get(account_id)
+    known = settings.accounts.get(account)
     async with open_command_store(settings, AccessMode.READ if wanted is Mode.OFF else AccessMode.COMMAND) as store:
         overrides = ModeOverrides(store)
-        is_overridden = account_id in {override.account for override in await overrides.list_overrides()}
+        is_overridden = account in {override.account for override in await overrides.list_overrides()}
         if known is None and (wanted is not None or not is_overridden):  # an override outlives its account's settings
             raise NoSuchItemError("account", account)
         if known is not None and known.mode is Mode.OFF and wanted is not None:
             raise CommandFailedError("mode_off_in_settings", account=account)
         if known is not None and wanted is Mode.API and (code := find_api_blocker(known)):
             raise CommandFailedError("mode_not_api", account=account, reason=terminal.translate(code, account=account))
-        await overrides.set_override(account_id, wanted, named_person(by), reason)
-        runs = await is_daemon_running(Queries(store))
-    now = wanted or (known.mode if known else Mode.OFF)
-    code = "mode_override_set" if wanted else "mode_override_cleared"
-    terminal.print_message(code, account=account, mode=terminal.translate(f"mode_{now}"))
-    if not runs:
-        terminal.print_note("no_daemon_hint")
+        await overrides.set_override(account, wanted, named_person(by), reason)
+        now = wanted or (known.mode if known else Mode.OFF)
+        code = "mode_override_set" if wanted else "mode_override_cleared"
+        terminal.print_message(code, account=account, mode=terminal.translate(f"mode_{now}"))
+        await warn_if_no_daemon(terminal, Queries(store))

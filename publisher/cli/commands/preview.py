@@ -64,8 +64,8 @@ class PostPreview:
 @json_option
 def preview(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,
-    post: str,
-    account: str | None,
+    post: PostId,
+    account: AccountId | None,
     html: Path | None,
     *,
     to: str | None,
@@ -75,7 +75,7 @@ def preview(  # noqa: PLR0913 # one argument an option
 ) -> int:
     if to and not (account and by):
         raise LocalizedUsageError("preview_needs_account_and_by")
-    rendered = _render_preview(terminal, PostId(post), AccountId(account) if account else None)
+    rendered = _render_preview(terminal, post, account)
     if rendered.problems:
         echo(format_problems(rendered.problems, terminal.messages), err=True)
     if as_json:

@@ -8,7 +8,8 @@ import click
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import NO_VALUE, Formatter
 from publisher.cli.framework import command, json_option, one_line
-from publisher.cli.terminal import Terminal, align_columns, echo
+from publisher.cli.target import require_post
+from publisher.cli.terminal import Terminal
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.domain.reports import METRIC_NAMES
@@ -19,35 +20,32 @@ from publisher.store.queries.queries import Queries
 @command("reach")
 @click.argument("post", metavar="[POST]", required=False, type=one_line)
 @json_option
-async def reach(terminal: Terminal, post: str | None, *, as_json: bool) -> None:
+async def reach(terminal: Terminal, post: PostId | None, *, as_json: bool) -> None:
     settings = await load_workspace_settings(terminal)
-    post_id = PostId(post) if post else None
     readings: Sequence[MetricsPoint] = ()
     pruned = 0  # deliveries of the post whose readings are no longer kept
     if has_database(settings):
         async with open_command_store(settings) as store:
             queries = Queries(store)
-            if post_id is not None:
-                if not await queries.has_post(post_id):
-                    raise NoSuchItemError("post", post_id)
-                pruned = sum(delivery.is_pruned for delivery in await queries.deliveries(post_id))
-            readings = await Monitoring(store).metrics_series(post_id)
-    elif post_id is not None:
-        raise NoSuchItemError("post", post_id)
+            if post is not None:
+                await require_post(queries, post)
+                pruned = sum(delivery.is_pruned for delivery in await queries.deliveries(post))
+            readings = await Monitoring(store).metrics_series(post)
+    elif post is not None:
+        raise NoSuchItemError("post", post)
     all_series = [list(points) for _id, points in groupby(readings, key=lambda point: point.delivery.id)]
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
         terminal.print_json({"reach": [_series_as_json(series, formatter) for series in all_series], "pruned": pruned})
         return
     if all_series:
-        names = ("column_post", "column_account", *(f"column_{name}" for name in METRIC_NAMES), "column_as_of")
-        rows = [tuple(terminal.translate(name) for name in names)]
+        rows = []
         for series in all_series:
             delivery, newest = series[0].delivery, series[-1]
             values = [getattr(newest.reach, name) for name in METRIC_NAMES]
             cells = [NO_VALUE if value is None else str(value) for value in values]
             rows.append((delivery.key.post, delivery.account, *cells, formatter.time(newest.at)))
-        echo("\n".join(align_columns(rows)))
+        terminal.print_table(("post", "account", *METRIC_NAMES, "as_of"), rows)
     elif not pruned:
         terminal.print_message("no_reach_yet")
     if pruned:
@@ -55,13 +53,9 @@ async def reach(terminal: Terminal, post: str | None, *, as_json: bool) -> None:
 
 
 def _series_as_json(series: Sequence[MetricsPoint], formatter: Formatter) -> dict[str, object]:
-    delivery = series[0].delivery
-    receipt = delivery.receipt
+    delivery, receipt = series[0].delivery, series[0].delivery.receipt
     return {
-        "post": delivery.key.post,
-        "occurrence": formatter.occurrence(delivery),
-        "account": delivery.account,
-        "platform": delivery.platform,
+        **formatter.key_as_json(delivery),
         "url": receipt.url if receipt else None,
         "live": formatter.iso(receipt.published_at if receipt else None),
         "series": [

@@ -3,7 +3,7 @@
 import click
 
 from publisher.cli.application import open_command_application
-from publisher.cli.context import is_daemon_running, load_workspace_settings
+from publisher.cli.context import load_workspace_settings, warn_if_no_daemon
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
 from publisher.cli.framework import by_option, command, reason_option
@@ -40,7 +40,5 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
             raise NoSuchItemError("post", old.key.post)
         action = AuditAction(event="resend_requested", subject=subject, by=named_person(by), detail={"reason": reason})
         await resend_post(application.planner, post, [old.account], [action])
-        runs = await is_daemon_running(application.queries)
-    terminal.print_message("resend_done", post=old.key.post, account=old.account)
-    if not runs:
-        terminal.print_note("no_daemon_hint")
+        terminal.print_message("resend_done", post=old.key.post, account=old.account)
+        await warn_if_no_daemon(terminal, application.queries)

@@ -3,7 +3,7 @@
 import click
 
 from publisher.app.open_store import AccessMode
-from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
+from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import LocalizedUsageError, by_option, choice, command, person_name, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
@@ -49,14 +49,13 @@ async def resolve(  # noqa: PLR0913 # one argument an option
         after = await resolve_delivery(
             Outbox(store), held, resolution, by=by, reason=reason, url=url, second_person=second
         )
-        pauses, runs = pauses_covering(await queries.pauses(), after), await is_daemon_running(queries)
-    code = _result_code(resolution, after, is_manually_confirmed=bool(second))
-    terminal.print_message(code, subject=formatter.subject(after), by=by, reason=reason, url=url, second=second)
-    if resolution is Resolution.RESEND:
-        for pause in pauses:
-            echo(formatter.pause("still_paused", pause), err=True)
-    if after.state in OPEN_STATES and not runs:
-        terminal.print_note("no_daemon_hint")
+        code = _result_code(resolution, after, is_manually_confirmed=bool(second))
+        terminal.print_message(code, subject=formatter.subject(after), by=by, reason=reason, url=url, second=second)
+        if resolution is Resolution.RESEND:
+            for pause in pauses_covering(await queries.pauses(), after):
+                echo(formatter.pause("still_paused", pause), err=True)
+        if after.state in OPEN_STATES:
+            await warn_if_no_daemon(terminal, queries)
 
 
 def _result_code(resolution: Resolution, after: Delivery, *, is_manually_confirmed: bool) -> str:

@@ -2,8 +2,9 @@
 
 import click
 
-from publisher.cli.context import is_daemon_running, load_workspace_settings, open_command_store
+from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.framework import by_option, command, one_line, reason_option
+from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
@@ -18,16 +19,13 @@ from publisher.store.queries.queries import Queries
 @click.option("--account", metavar="ACCOUNT", type=one_line, help="opt_account")
 @by_option
 @reason_option
-async def retract(terminal: Terminal, post: str, account: str | None, by: str, reason: str) -> None:
-    post_id, only_account = PostId(post), AccountId(account) if account else None
+async def retract(terminal: Terminal, post: PostId, account: AccountId | None, by: str, reason: str) -> None:
     async with open_command_store(await load_workspace_settings(terminal)) as store:
         queries = Queries(store)
-        if not await queries.has_post(post_id):
-            raise NoSuchItemError("post", post)
-        if only_account is not None and not await queries.deliveries(post_id, only_account):
+        await require_post(queries, post)
+        if account is not None and not await queries.deliveries(post, account):
             raise NoSuchItemError("delivery", f"{post}@{account}")
-        number = len(await OperatorActions(store).retract(post_id, only_account, named_person(by), reason))
-        runs = await is_daemon_running(queries)
-    terminal.print_message("retract_done" if number else "retract_nothing", post=post, number=number)
-    if number and not runs:
-        terminal.print_note("no_daemon_hint")
+        number = len(await OperatorActions(store).retract(post, account, named_person(by), reason))
+        terminal.print_message("retract_done" if number else "retract_nothing", post=post, number=number)
+        if number:
+            await warn_if_no_daemon(terminal, queries)

@@ -12,7 +12,7 @@ from publisher.cli.application import (
     read_posts_file,
     with_locations,
 )
-from publisher.cli.context import is_daemon_running, load_workspace_settings
+from publisher.cli.context import load_workspace_settings, warn_if_no_daemon
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.terminal import Terminal
@@ -34,11 +34,9 @@ async def send(terminal: Terminal, what: str, by: str) -> None:
         else:
             sent = {named: await _send_post(application, named, by)}
         await application.maintenance.promote_requested(list(sent))  # no need to wait for the daemon's next check
-        runs = await is_daemon_running(application.queries)
-    for post, number in sent.items():
-        terminal.print_message("send_done", post=post, number=number)
-    if not runs:
-        terminal.print_note("no_daemon_hint")
+        for post, number in sent.items():
+            terminal.print_message("send_done", post=post, number=number)
+        await warn_if_no_daemon(terminal, application.queries)
 
 
 async def _send_file(application: Application, file: Path, by: str) -> dict[PostId, int]:

@@ -1,6 +1,5 @@
 """`status`: the state of the daemon, of deliveries, pauses and alerts."""
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -16,10 +15,12 @@ from publisher.cli.context import (
 )
 from publisher.cli.format import STATE_STYLES, Formatter, format_counts, pauses_covering, reason_code
 from publisher.cli.framework import command, json_option, one_line
-from publisher.cli.terminal import Terminal, align_columns, echo, print_colored_table
+from publisher.cli.target import require_post
+from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
+from publisher.store.plan.actions import ModeOverride
 from publisher.store.queries.queries import MAX_STATUS_AGE, Pause, Queries, WorkerStatus
 
 
@@ -27,17 +28,16 @@ from publisher.store.queries.queries import MAX_STATUS_AGE, Pause, Queries, Work
 @click.argument("post", metavar="[POST]", required=False, type=one_line)
 @click.option("--all", "shows_all", is_flag=True, help="opt_all")
 @json_option
-async def status(terminal: Terminal, post: str | None, *, shows_all: bool, as_json: bool) -> None:
+async def status(terminal: Terminal, post: PostId | None, *, shows_all: bool, as_json: bool) -> None:
     settings = await load_workspace_settings(terminal)
-    post_id = PostId(post) if post else None
     if has_database(settings):
         async with open_command_store(settings) as store:
             queries = Queries(store)
-            if post_id is not None and not await queries.has_post(post_id):
-                raise NoSuchItemError("post", post_id)
-            snapshot = await take_snapshot(queries, post_id, shows_all=shows_all)
-    elif post_id is not None:
-        raise NoSuchItemError("post", post_id)
+            if post is not None:
+                await require_post(queries, post)
+            snapshot = await take_snapshot(queries, post, shows_all=shows_all)
+    elif post is not None:
+        raise NoSuchItemError("post", post)
     else:
         snapshot = StatusSnapshot(now=datetime.now(settings.timezone))
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
@@ -48,19 +48,22 @@ async def status(terminal: Terminal, post: str | None, *, shows_all: bool, as_js
 
 
 def _snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
+    def worker_as_json(worker: WorkerStatus) -> dict[str, Any]:
+        started, beat = formatter.iso(worker.started_at), formatter.iso(worker.heartbeat_at)
+        is_alive = snapshot.is_alive(worker)
+        return {"running": is_alive, "host": worker.host, "pid": worker.pid, "started": started, "beat": beat}
+
+    def action_as_json(action: Pause | ModeOverride) -> dict[str, Any]:
+        return {"at": formatter.iso(action.at), "by": action.by, "reason": action.reason}
+
+    latest = snapshot.latest_worker
+    daemon: dict[str, Any] = worker_as_json(latest) if latest else {"running": False}
+    if others := [worker_as_json(worker) for worker in snapshot.workers if worker is not latest]:
+        daemon["others"] = others
     rows = [_delivery_as_json(delivery, snapshot.pauses, formatter) for delivery in snapshot.deliveries]
-    worker = snapshot.latest_worker
-    daemon: dict[str, Any] = {"running": snapshot.is_running}
-    if worker is not None:
-        daemon |= _worker_as_json(worker, formatter)
-    if others := [one for one in snapshot.workers if one is not worker]:
-        daemon["others"] = [{"running": snapshot.is_alive(one), **_worker_as_json(one, formatter)} for one in others]
     return {
         "daemon": daemon,
-        "paused": [
-            {"scope": pause.scope, "at": formatter.iso(pause.at), "by": pause.by, "reason": pause.reason}
-            for pause in snapshot.pauses
-        ],
+        "paused": [{"scope": pause.scope, **action_as_json(pause)} for pause in snapshot.pauses],
         "deliveries": rows,
         "missed": [row for row in rows if row["state"] == State.EXPIRED.value],
         "alerts": [
@@ -73,35 +76,17 @@ def _snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[st
             for alert in snapshot.alerts
         ],
         "modes": [
-            {
-                "account": order.account,
-                "mode": order.mode.value,
-                "at": formatter.iso(order.at),
-                "by": order.by,
-                "reason": order.reason,
-            }
-            for order in snapshot.mode_overrides
+            {"account": override.account, "mode": override.mode.value, **action_as_json(override)}
+            for override in snapshot.mode_overrides
         ],
         "has_older": snapshot.has_older,
-    }
-
-
-def _worker_as_json(worker: WorkerStatus, formatter: Formatter) -> dict[str, Any]:
-    return {
-        "host": worker.host,
-        "pid": worker.pid,
-        "started": formatter.iso(worker.started_at),
-        "beat": formatter.iso(worker.heartbeat_at),
     }
 
 
 def _delivery_as_json(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> dict[str, Any]:
     receipt = delivery.receipt
     return {
-        "post": delivery.key.post,
-        "occurrence": formatter.occurrence(delivery),
-        "account": delivery.account,
-        "platform": delivery.platform,
+        **formatter.key_as_json(delivery),
         "state": delivery.state.value,
         "reason": reason_code(delivery, pauses),
         "attempts": delivery.attempts,
@@ -119,13 +104,11 @@ def _delivery_as_json(delivery: Delivery, pauses: Sequence[Pause], formatter: Fo
 
 def _is_still_published(delivery: Delivery) -> bool:
     """True if a retraction was requested and is not confirmed."""
-    is_requested = delivery.state is State.RETRACTING or (
-        delivery.state is State.HELD and delivery.is_retraction_requested
-    )
-    return is_requested and delivery.receipt is not None
+    is_held = delivery.state is State.HELD and delivery.is_retraction_requested
+    return delivery.receipt is not None and (is_held or delivery.state is State.RETRACTING)
 
 
-def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter) -> None:  # noqa: C901 # flat
+def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter) -> None:  # flat
     for worker in filter(snapshot.is_alive, snapshot.workers):
         terminal.print_message(
             "daemon_running", host=worker.host, pid=worker.pid, beat=formatter.time(worker.heartbeat_at)
@@ -134,30 +117,24 @@ def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Forma
         terminal.print_message("daemon_stopped")
     for pause in snapshot.pauses:
         echo(formatter.pause("paused_line", pause))
-    for order in snapshot.mode_overrides:
-        echo(formatter.mode("mode_override", order))
+    for override in snapshot.mode_overrides:
+        echo(formatter.mode("mode_override", override))
     if not snapshot.deliveries and not snapshot.has_older:
         terminal.print_message("nothing_planned")
     elif snapshot.deliveries:
-        columns = ("post", "account", "state", "due", "attempts", "more")
         rows = [
-            tuple(terminal.translate(f"column_{column}") for column in columns),
-            *(
-                (
-                    delivery.key.post,
-                    delivery.account,
-                    formatter.status(delivery),
-                    formatter.time(delivery.due_at),
-                    str(delivery.attempts or ""),
-                    _format_details(delivery, snapshot.pauses, formatter),
-                )
-                for delivery in snapshot.deliveries
-            ),
+            (
+                delivery.key.post,
+                delivery.account,
+                formatter.status(delivery),
+                formatter.time(delivery.due_at),
+                str(delivery.attempts or ""),
+                _format_details(delivery, snapshot.pauses, formatter),
+            )
+            for delivery in snapshot.deliveries
         ]
-        if sys.stdout.isatty():
-            print_colored_table(rows, [STATE_STYLES.get(delivery.state, "") for delivery in snapshot.deliveries])
-        else:
-            echo("\n".join(align_columns(rows)))
+        styles = [STATE_STYLES.get(delivery.state, "") for delivery in snapshot.deliveries]
+        terminal.print_table(("post", "account", "state", "due", "attempts", "more"), rows, styles)
         counts = "counts_listed" if snapshot.has_older else "counts_line"
         terminal.print_message(
             counts, total=len(snapshot.deliveries), counts=format_counts(snapshot.deliveries, formatter)

@@ -27,15 +27,14 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
     if name is not None and name not in found.names:
         raise NoSuchItemError("template", name)
     if as_json:
-        names = found.names if name is None else (name,)
+        names = [name] if name else found.names
         terminal.print_json({"templates": [_as_json(each, found, own_folder) for each in names]})
     elif name is None:
-        columns = ("template", "about", "origin", "needs")
-        rows = [tuple(terminal.translate(f"column_{column}") for column in columns)]
+        rows = []
         for each in found.names:
             sample = found.samples[each]
             rows.append((each, sample.about, _origin(terminal, each, found, own_folder), ", ".join(sample.needs)))
-        echo("\n".join(align_columns(rows)))
+        terminal.print_table(("template", "about", "origin", "needs"), rows)
         terminal.print_message("templates_more")
     else:
         _print_template(terminal, name, found, own_folder)

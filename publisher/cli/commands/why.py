@@ -122,10 +122,9 @@ def _retraction_lines(history: DeliveryHistory, formatter: Formatter) -> Iterato
 
 def format_event(entry: AuditLine, formatter: Formatter) -> str:
     """Return the text for one audit entry."""
-    messages = formatter.messages
-    code = f"event_{entry.event}"
-    if entry.role in READBACK_ROLES and f"{code}_read" in messages.entries:
-        code = f"{code}_read"
+    messages, code = formatter.messages, f"event_{entry.event}"
+    if entry.role in READBACK_ROLES:
+        code = messages.first_known(f"{code}_read", code)
     after = formatter.state(State(entry.after)) if entry.after in frozenset(State) else ""
     reason = entry.detail.get("reason")
     facts = {**entry.detail, "reason": formatter.reason(str(reason) if reason else None), "after": after}
