@@ -36,9 +36,8 @@ from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import log
 from publisher.schedule import SCHEDULE_READ_LIMITS
 from publisher.store.db.database import ConcurrentUpdateError
-from publisher.store.deliveries.retention import prune
-from publisher.store.recovery.identity import can_plan
-from publisher.store.recovery.journal_compaction import compact_journal
+from publisher.store.deliveries.retention import compact_journal, prune
+from publisher.store.recovery.recover import can_plan
 from publisher.store.recovery.setup import lock_process
 from publisher.tomlfile.read import read_text
 from publisher.web.callbacks import serve_callbacks

@@ -13,14 +13,13 @@ from sqlalchemy import create_engine, delete
 from sqlalchemy.engine import make_url
 
 from publisher.domain.delivery import WorkerId
-from publisher.store.db.call_record import CallRecord
 from publisher.store.db.database import Database, open_engine
-from publisher.store.db.intent_journal import IntentJournal
-from publisher.store.db.mappers import DATABASE_INFO
+from publisher.store.db.intent_journal import CallRecord, IntentJournal
+from publisher.store.db.tables import DATABASE_INFO
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.plan.posts import PostStore
-from publisher.store.recovery.identity import IDENTITY_KEY, store_identity
+from publisher.store.recovery.recover import IDENTITY_KEY, store_identity
 from publisher.store.recovery.setup import migrate, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy

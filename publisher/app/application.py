@@ -26,12 +26,12 @@ from publisher.store.deliveries.outbox import Outbox
 from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapterState
 from publisher.store.monitor.login_health import LoginHealthStore
 from publisher.store.monitor.monitor import Monitoring
-from publisher.store.monitor.system_alerts import SystemAlerts
 from publisher.store.plan.actions import ModeOverrides, OperatorActions
 from publisher.store.plan.posts import PostStore
 from publisher.store.queries.audit_log import AuditLog
 from publisher.store.queries.queries import Queries
 from publisher.store.store import Store
+from publisher.store.system_alerts import SystemAlerts
 
 _TEMPORARY_SECRET_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
 INTENT_RECHECK_AFTER = timedelta(milliseconds=500)

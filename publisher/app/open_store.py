@@ -13,10 +13,9 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import WorkerId
 from publisher.domain.policy import AccountPolicy
 from publisher.runtime.clock import Runtime
-from publisher.store.db.call_record import CallRecord
 from publisher.store.db.database import Database, open_engine
-from publisher.store.db.intent_journal import IntentJournal
-from publisher.store.recovery.identity import current_identity
+from publisher.store.db.intent_journal import CallRecord, IntentJournal
+from publisher.store.recovery.recover import current_identity
 from publisher.store.recovery.setup import check_awaited_journal, check_journals_compared, prepare_database
 from publisher.store.store import Store
 

@@ -38,13 +38,15 @@ from publisher.store.recovery.restore import (
 )
 from publisher.store.recovery.setup import (
     check_integrity,
+    commit_swap,
     file_lock,
+    finish_swaps,
     lock_process,
     migrate,
     migration_of,
+    repair_journal,
     require_own_journal,
 )
-from publisher.store.recovery.swap import commit_swap, finish_swaps, repair_journal
 from publisher.store.store import Store
 
 

@@ -23,8 +23,7 @@ from publisher.runtime.failpoints import FailpointSyntaxError, parse_failpoints
 from publisher.store.db.database import sqlite_file
 from publisher.store.plan.actions import ModeOverride, ModeOverrides, OperatorActions
 from publisher.store.queries.queries import Alert, Pause, Queries, WorkerStatus
-from publisher.store.recovery.setup import check_against_journal
-from publisher.store.recovery.swap import pending_swaps
+from publisher.store.recovery.setup import check_against_journal, pending_swaps
 from publisher.store.store import Store
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)

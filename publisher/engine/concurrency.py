@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from publisher.runtime.logs import log
-from publisher.store.jobs import is_outage
+from publisher.store.system_alerts import is_outage
 
 T = TypeVar("T")
 

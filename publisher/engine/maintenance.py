@@ -2,8 +2,8 @@
 
 from publisher.runtime.logs import log
 from publisher.store.deliveries.maintenance import Maintenance
-from publisher.store.monitor.system_alerts import SystemAlerts
-from publisher.store.recovery.identity import can_plan
+from publisher.store.recovery.recover import can_plan
+from publisher.store.system_alerts import SystemAlerts
 
 
 async def update_system_alerts(system_alerts: SystemAlerts) -> None:

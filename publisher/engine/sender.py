@@ -11,8 +11,7 @@ from publisher.domain.results import Outcome, Submitted, result_code
 from publisher.engine.adapter_call import call_adapter
 from publisher.engine.concurrency import run_bounded
 from publisher.runtime.logs import log
-from publisher.store.deliveries.claims import PREPARE_AHEAD
-from publisher.store.deliveries.intents import Declined
+from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
 from publisher.store.deliveries.outbox import Outbox
 
 

@@ -32,10 +32,10 @@ from publisher.store.audit.append import (
     subject_of,
     write_entries,
 )
-from publisher.store.db.call_record import CallEnds, CallRecord
 from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction
 from publisher.store.db.filters import in_state
-from publisher.store.db.mappers import DELIVERY, CallResult, changed_columns
+from publisher.store.db.intent_journal import CallKey, CallRecord
+from publisher.store.db.tables import DELIVERY, CallResult, changed_columns
 
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States that raise an alert when a delivery enters them."""
@@ -102,6 +102,44 @@ class UndatedRateLimit:
     login: LoginId
     until: float
     is_for_reads: bool
+
+
+CALL_END_RETENTION_SECONDS = 86400.0
+"""When the end of a call is dropped from memory: every visibility window is over by then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnd:
+    """The end of a call: since when it is known, in monotonic seconds, and whether this process ended the call."""
+
+    known_since_ticks: float
+    is_own: bool
+
+
+@dataclass(slots=True)
+class CallEnds:
+    """The ends of calls that this process knows."""
+
+    _ends: dict[CallKey, CallEnd] = field(default_factory=dict)
+
+    def record_own(self, delivery: DeliveryId, fencing_token: int, ticks: float) -> None:
+        """Record that this process has just ended a call; a later end of the same call replaces it."""
+        self._record(delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=True))
+
+    def get_end(self, delivery: DeliveryId, fencing_token: int, ticks: float) -> CallEnd:
+        """Return the end of a call that is over; if it is new here, it counts as known since `ticks`."""
+        if (delivery, fencing_token) not in self._ends:
+            self._record(delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=False))
+        return self._ends[delivery, fencing_token]
+
+    def _record(self, delivery: DeliveryId, fencing_token: int, end: CallEnd) -> None:
+        self._ends.pop((delivery, fencing_token), None)
+        while (
+            self._ends
+            and next(iter(self._ends.values())).known_since_ticks < end.known_since_ticks - CALL_END_RETENTION_SECONDS
+        ):
+            del self._ends[next(iter(self._ends))]
+        self._ends[delivery, fencing_token] = end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

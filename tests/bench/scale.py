@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from publisher.domain.rendered import SendRequest
-from publisher.store.db.intent_journal import write_journal
-from publisher.store.recovery.journal_compaction import JOURNAL_RETENTION
+from publisher.store.db.intent_journal import JOURNAL_RETENTION, write_journal
 from tests.bench.figures import Figure, median, percentile
 from tests.bench.rig import daemon, double, schedule_of, wait_for_words, workspace
 from tests.bench.store import application, file_schedule, ripen_all

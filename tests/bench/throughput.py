@@ -16,7 +16,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.rendered import Baseline, DeliveryId, SendRequest
 from publisher.engine.sender import send_due
-from publisher.store.db.mappers import load_rendered_post
+from publisher.store.db.tables import load_rendered_post
 from tests.bench.figures import Figure, in_turn
 from tests.bench.rig import double, schedule_of, workspace
 from tests.bench.store import application, file_schedule, ripen_all

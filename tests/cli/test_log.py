@@ -12,8 +12,8 @@ import structlog
 
 from publisher.engine.maintenance import update_system_alerts
 from publisher.runtime.logs import LogSink, configure_command_logging, configure_logging, dropped_line_count, log
-from publisher.store.monitor.system_alerts import SystemAlerts
 from publisher.store.queries.queries import Queries
+from publisher.store.system_alerts import SystemAlerts
 
 
 @pytest.fixture

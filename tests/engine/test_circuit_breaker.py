@@ -10,7 +10,7 @@ from publisher.engine.decisions import named_person
 from publisher.engine.maintenance import run_maintenance
 from publisher.engine.monitor import check_logins_due
 from publisher.engine.sender import send_delivery
-from publisher.store.deliveries.circuit_breaker import FAILURE_THRESHOLD, OPEN_DURATION
+from publisher.store.deliveries.cooldowns import FAILURE_THRESHOLD, OPEN_DURATION
 from publisher.store.monitor.login_health import LoginHealthStore
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.queries.queries import Queries

@@ -18,13 +18,13 @@ from publisher.engine.decisions import named_person
 from publisher.engine.maintenance import run_maintenance, update_system_alerts
 from publisher.engine.sender import send_delivery, send_due
 from publisher.i18n import Messages
-from publisher.store.db.mappers import LOGIN, LOGIN_HEALTH, MONITOR_SCHEDULE, PAUSE
-from publisher.store.deliveries.circuit_breaker import RESPONSES_UNREADABLE
+from publisher.store.db.tables import LOGIN, LOGIN_HEALTH, MONITOR_SCHEDULE, PAUSE
+from publisher.store.deliveries.cooldowns import RESPONSES_UNREADABLE
 from publisher.store.deliveries.intents import Declined
 from publisher.store.deliveries.maintenance import PREPARE_AHEAD
-from publisher.store.monitor.system_alerts import CLOCK_ALERT_DELAY, SystemAlerts, raise_alert_hourly
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.queries.queries import Queries
+from publisher.store.system_alerts import CLOCK_ALERT_DELAY, SystemAlerts, raise_alert_hourly
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.engine.test_planner import SETTINGS, entry

@@ -17,7 +17,7 @@ from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.retractor import retract_due
 from publisher.engine.sender import send_due
-from publisher.store.db.mappers import LOGIN
+from publisher.store.db.tables import LOGIN
 from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, start_post_cooldown
 from publisher.store.deliveries.outbox import PendingReadback
 from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore

@@ -28,12 +28,11 @@ from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.planner import apply_schedule
 from publisher.i18n import Messages
 from publisher.store.db.database import ConcurrentUpdateError
-from publisher.store.jobs import FAILURES_BEFORE_ALERT, JobRunner
 from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore
 from publisher.store.monitor.monitor import Monitoring
-from publisher.store.plan.actions import ModeOverrides
-from publisher.store.plan.offboard import Offboarding
+from publisher.store.plan.actions import ModeOverrides, Offboarding
 from publisher.store.queries.queries import Queries
+from publisher.store.system_alerts import FAILURES_BEFORE_ALERT, JobRunner
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeAdapter
 from tests.engine.test_planner import SETTINGS, entry

@@ -23,7 +23,7 @@ from publisher.domain.verification import DISTINCTIVE_PREFIX_CHARS
 from publisher.engine import reconciler
 from publisher.runtime.clock import Runtime
 from publisher.store.db import database, intent_journal
-from publisher.store.db.mappers import ATTEMPT
+from publisher.store.db.tables import ATTEMPT
 from publisher.store.deliveries import intents, maintenance
 from publisher.store.deliveries import outbox as books
 from publisher.store.deliveries.outbox import PendingReadback

@@ -26,8 +26,7 @@ from publisher.daemon import SHUTDOWN_TIMEOUT_SECONDS, Daemon
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.templates import Templates, load_templates
 from publisher.runtime.clock import Runtime
-from publisher.store.db.call_record import CallRecord
-from publisher.store.db.intent_journal import IntentJournal
+from publisher.store.db.intent_journal import CallRecord, IntentJournal
 from tests.simulation.loop import LIFE, DiedError, Life, VirtualLoop, dice_for
 from tests.simulation.network import Network
 from tests.simulation.platforms import EPOCH

@@ -24,7 +24,7 @@ from publisher.runtime.failpoints import FailpointRaisedError
 from publisher.secrets import Vault, is_signed_by, load_audit_key
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal, read_records
-from publisher.store.db.mappers import AUDIT
+from publisher.store.db.tables import AUDIT
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.queries.audit_log import AuditLog
 from publisher.store.queries.queries import Queries

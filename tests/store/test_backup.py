@@ -24,19 +24,25 @@ from publisher.engine.sender import send_due
 from publisher.runtime.clock import Runtime
 from publisher.runtime.failpoints import FailpointRaisedError
 from publisher.store.db.database import Database, open_engine
-from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read_journal, read_records, write_journal
-from publisher.store.db.mappers import ATTEMPT
+from publisher.store.db.intent_journal import (
+    JOURNAL_RETENTION,
+    IntentJournal,
+    JournalRecord,
+    read_journal,
+    read_records,
+    write_journal,
+)
+from publisher.store.db.tables import ATTEMPT
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.deliveries.outbox import Outbox
+from publisher.store.deliveries.retention import compact_journal
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.plan.posts import PostStore
 from publisher.store.queries.audit_log import AuditLog
 from publisher.store.queries.queries import Queries
 from publisher.store.recovery.backup import BackupInfo, _checksum_of, copy_database, make_backup, read_backup_info
-from publisher.store.recovery.journal_compaction import JOURNAL_RETENTION, compact_journal
 from publisher.store.recovery.restore import checkpoints_to_compare, finish_restore, read_intents, stage_copy
-from publisher.store.recovery.setup import check_integrity, migrate, prepare_database
-from publisher.store.recovery.swap import commit_swap, finish_swaps
+from publisher.store.recovery.setup import check_integrity, commit_swap, finish_swaps, migrate, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter, FakeRuntime

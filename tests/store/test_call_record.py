@@ -8,8 +8,8 @@ from sqlalchemy import select
 from publisher.domain.delivery import State
 from publisher.domain.rendered import DeliveryId
 from publisher.domain.results import NotSent, Unknown
-from publisher.store.db.call_record import MAX_CALL_RECORD_BYTES, CallRecord
-from publisher.store.db.mappers import ATTEMPT, load_result
+from publisher.store.db.intent_journal import MAX_CALL_RECORD_BYTES, CallRecord
+from publisher.store.db.tables import ATTEMPT, load_result
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME

@@ -9,7 +9,7 @@ from publisher.domain.delivery import DesiredState, State
 from publisher.domain.events import RETRACTOR, Actor, RetractionRequested, Role
 from publisher.domain.results import Published, Receipt, Rejected, Unknown
 from publisher.store.deliveries.outbox import PendingReadback
-from publisher.store.plan.offboard import Offboarding
+from publisher.store.plan.actions import Offboarding
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME

@@ -10,7 +10,7 @@ from publisher.engine.decisions import Resolution, resolve_delivery
 from publisher.engine.maintenance import run_maintenance
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.sender import send_due
-from publisher.store.db.mappers import DELIVERY
+from publisher.store.db.tables import DELIVERY
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME

@@ -10,11 +10,11 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.engine.decisions import named_person
 from publisher.engine.maintenance import run_maintenance
-from publisher.store.db.mappers import DATABASE_INFO, WORKER_STATE
+from publisher.store.db.tables import DATABASE_INFO, WORKER_STATE
 from publisher.store.deliveries.intents import Declined
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.queries.queries import Queries
-from publisher.store.recovery.identity import (
+from publisher.store.recovery.recover import (
     IDENTITY_KEY,
     accept_restored,
     accepted_until,

@@ -10,7 +10,7 @@ from publisher.engine.decisions import named_person
 from publisher.runtime.failpoints import FailpointRaisedError
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
-from publisher.store.db.mappers import DELIVERY, MEDIA
+from publisher.store.db.tables import DELIVERY, MEDIA
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.plan.posts import PostStore

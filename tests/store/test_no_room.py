@@ -18,12 +18,12 @@ from publisher.engine.sender import send_due
 from publisher.store.db import database as engine
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
-from publisher.store.db.mappers import ATTEMPT, RENDERED_POST
 from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL, JOURNAL_UNWRITABLE
-from publisher.store.monitor.system_alerts import ALERT_REPEAT_INTERVAL, SystemAlerts
+from publisher.store.db.tables import ATTEMPT, RENDERED_POST
 from publisher.store.queries.queries import Queries
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
+from publisher.store.system_alerts import ALERT_REPEAT_INTERVAL, SystemAlerts
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.conftest import Desk

@@ -12,7 +12,7 @@ from publisher.domain.rendered import format_part_prefix
 from publisher.domain.results import Deleted, NotFound, ObservedPost, Published, RateLimited, Submitted, Ticket, Unknown
 from publisher.engine.decisions import named_person
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.db.mappers import ATTEMPT
+from publisher.store.db.tables import ATTEMPT
 from publisher.store.deliveries.intents import Declined
 from publisher.store.monitor.monitor import Monitoring
 from publisher.store.plan.actions import OperatorActions

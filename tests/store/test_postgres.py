@@ -25,7 +25,7 @@ from publisher.engine.reconciler import reconcile_due
 from publisher.store.db import postgres as link
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal, read_records
-from publisher.store.db.mappers import ATTEMPT, AUDIT, DATABASE_INFO, DELIVERY, LOGIN, SERVER_TIMELINE, WORKER_STATE
+from publisher.store.db.tables import ATTEMPT, AUDIT, DATABASE_INFO, DELIVERY, LOGIN, SERVER_TIMELINE, WORKER_STATE
 from publisher.store.deliveries.intents import Declined
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.deliveries.outbox import Outbox

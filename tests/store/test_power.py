@@ -12,7 +12,7 @@ from sqlalchemy import select
 from publisher.domain.delivery import State, WorkerId
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import read_records
-from publisher.store.db.mappers import ATTEMPT
+from publisher.store.db.tables import ATTEMPT
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.queries.queries import Queries
 from publisher.store.recovery.setup import prepare_database

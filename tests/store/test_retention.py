@@ -15,14 +15,13 @@ from publisher.domain.results import NotFound, Published, Reach, Receipt, Unknow
 from publisher.engine.decisions import named_person
 from publisher.engine.retractor import retract_due
 from publisher.store.audit.append import write_readback
-from publisher.store.db.mappers import ATTEMPT, AUDIT, DELIVERY, MEDIA, REACH, READBACK, RENDERED_POST, SCHEDULE
+from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, REACH, READBACK, RENDERED_POST, SCHEDULE
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
-from publisher.store.deliveries.retention import PRUNE_BATCH_SIZE, PruneCounts, prune
+from publisher.store.deliveries.retention import PRUNE_BATCH_SIZE, PruneCounts, compact_journal, prune
 from publisher.store.monitor.monitor import Monitoring
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.queries.queries import Queries
-from publisher.store.recovery.journal_compaction import compact_journal
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME, FakeAdapter
 

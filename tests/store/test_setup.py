@@ -18,7 +18,7 @@ from publisher.config import parse_settings
 from publisher.domain.errors import RefusedError
 from publisher.store.db.database import Database, IntentNotJournaledError, open_engine
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read_records
-from publisher.store.db.mappers import ADAPTER_STATE
+from publisher.store.db.tables import ADAPTER_STATE
 from publisher.store.recovery.setup import lock_process, prepare_database
 from publisher.testing.fakes import FakeRuntime
 

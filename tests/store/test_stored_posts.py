@@ -11,7 +11,7 @@ from publisher.domain.delivery import State
 from publisher.domain.plan import Plan, PlanWindow, plan
 from publisher.domain.post import ONCE_OCCURRENCE, CronTrigger, OneTimeTrigger, Schedule
 from publisher.domain.results import Published, Receipt
-from publisher.store.db.mappers import DELIVERY
+from publisher.store.db.tables import DELIVERY
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery

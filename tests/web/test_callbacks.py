@@ -21,7 +21,7 @@ from publisher.domain.account import Account, AccountId, LoginId, Mode, Platform
 from publisher.domain.delivery import State
 from publisher.domain.rendered import DeliveryId
 from publisher.domain.results import Submitted
-from publisher.store.db.mappers import AUDIT
+from publisher.store.db.tables import AUDIT
 from publisher.store.monitor.adapter_state import StoredAdapterState
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post

@@ -18,8 +18,7 @@ from publisher.domain.errors import NoSuchItemError
 from publisher.domain.reports import OpenWork, collect_open_work
 from publisher.engine.decisions import named_person
 from publisher.secrets import find_external_source
-from publisher.store.plan.actions import ModeOverrides
-from publisher.store.plan.offboard import Offboarding
+from publisher.store.plan.actions import ModeOverrides, Offboarding
 from publisher.store.queries.queries import Queries
 
 

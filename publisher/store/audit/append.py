@@ -16,7 +16,7 @@ from publisher.domain.post import format_delivery_name
 from publisher.domain.rendered import DeliveryId
 from publisher.domain.results import RESULT_CODES, Outcome, Published, ReadbackResult, Unknown
 from publisher.store.db.database import Transaction
-from publisher.store.db.mappers import ALERT, ATTEMPT, DATABASE_INFO, DELIVERY, PAUSE, READBACK, CallResult, dump_result
+from publisher.store.db.tables import ALERT, ATTEMPT, DATABASE_INFO, DELIVERY, PAUSE, READBACK, CallResult, dump_result
 
 AUDIT_BROKEN = "audit_broken"
 """Code and subject of the alert that external checkpoints know entries the audit lacks. A person has to clear it."""

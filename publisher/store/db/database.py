@@ -17,7 +17,6 @@ from publisher.domain.audit_chain import ENTRY_FIELDS, hash_entry
 from publisher.domain.errors import PublisherError, RefusedError
 from publisher.runtime.clock import Runtime
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord
-from publisher.store.db.mappers import AUDIT, DATABASE_INFO
 from publisher.store.db.postgres import (
     CONNECT_ARGS,
     DATABASE_BUSY,
@@ -32,7 +31,7 @@ from publisher.store.db.postgres import (
     read_transaction_id,
     write_error_code,
 )
-from publisher.store.db.tables import MICROSECOND, UNIX_EPOCH
+from publisher.store.db.tables import AUDIT, DATABASE_INFO, MICROSECOND, UNIX_EPOCH
 
 GENESIS_KEY = "audit_genesis"
 """The key whose value the first audit entry of a database is chained to."""

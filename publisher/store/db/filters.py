@@ -10,7 +10,7 @@ from publisher.domain.account import Mode
 from publisher.domain.delivery import DesiredState, State
 from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.results import RESULT_CODES, NotSent
-from publisher.store.db.mappers import ALERT, ATTEMPT, DELIVERY, LOGIN, MODE_OVERRIDE, PAUSE
+from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, LOGIN, MODE_OVERRIDE, PAUSE
 
 SqlInstant = datetime | ColumnElement[datetime]
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from publisher.domain.errors import PublisherError
-from publisher.store.db.mappers import AUDIT
+from publisher.store.db.tables import AUDIT
 
 CONNECT_ARGS = {
     "connect_timeout": 5,

@@ -1,7 +1,11 @@
-"""Intents, several at a time: their guards are read together, and their rows are written together."""
+"""Claims and intents: which delivery each free login sends next, and whether its call may start.
+
+Urgent deliveries are claimed first, then posts already begun, then routine ones. Of several intents the guards are read
+together, and the rows are written together.
+"""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,10 +13,12 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     RowMapping,
     Select,
     and_,
     bindparam,
+    exists,
     func,
     insert,
     literal_column,
@@ -26,28 +32,135 @@ from publisher.domain.events import SENDER, AttemptStarted, Event, Expired, Held
 from publisher.domain.policy import DAY
 from publisher.domain.rendered import Baseline, DeliveryId, SendRequest
 from publisher.domain.results import HoldReason
-from publisher.store.audit.append import raise_delivery_alert_once
+from publisher.store.audit.append import SELECT_DELIVERIES, raise_delivery_alert_once
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import counts_against_quota, in_state, is_late, is_superseded, may_call, mode_override
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.db.mappers import (
+from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
     LOGIN,
     MEDIA,
     RENDERED_POST,
+    UNIX_EPOCH,
     load_rendered_post,
     to_attempt,
     to_delivery,
 )
-from publisher.store.db.tables import UNIX_EPOCH
 from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, shorten_cooldowns
-from publisher.store.recovery.identity import is_original_database
-from publisher.store.recovery.recover import recover_lost_attempts
+from publisher.store.recovery.recover import is_original_database, recover_lost_attempts
 from publisher.store.store import BLOCKED_BY_UNKNOWN, StateChange, Store, extend_blocked_deadlines
 
+PREPARE_AHEAD = timedelta(seconds=2)
+"""How long before its instant a delivery is prepared, so that only the call remains to be made then."""
+PAUSED_RETRY_DELAY = timedelta(seconds=5)
+"""How soon a delivery that a pause blocks is tried again."""
+BLOCKED_RETRY_DELAY = timedelta(seconds=15)
+"""How soon a delivery is tried again that an unknown outcome on its account blocks, unless that is resolved before."""
 MAX_OWNED_IDS = 200
 """How many of an account's own ids go along with a request, newest first."""
+
+_OTHER_DELIVERY = DELIVERY.alias("other")
+_NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
+_DUE_BY = bindparam("due_by", type_=DELIVERY.c.due_at.type)
+
+
+def is_claimable(row: FromClause) -> ColumnElement[bool]:
+    """True if a delivery may be claimed, apart from its login's cooldowns and its own `next_action_at`."""
+    is_listed = row.c.account.in_(bindparam("accounts", expanding=True))
+    return and_(in_state(row, State.DUE), is_listed, may_call(row, _NOW, _DUE_BY))
+
+
+def _claim_query(
+    is_kind: Callable[[FromClause], ColumnElement[bool]], *cooldowns: ColumnElement[datetime]
+) -> Select[Any]:
+    """Select logins whose cooldowns are over, longest idle first, and the delivery of one kind that each may claim."""
+    inner = DELIVERY.alias("candidate")
+    pick = (
+        select(inner.c.id)
+        .where(is_claimable(inner), inner.c.login == LOGIN.c.id, is_kind(inner))
+        .where(or_(inner.c.next_action_at.is_(None), inner.c.next_action_at <= _NOW))
+        .order_by(inner.c.due_at, inner.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    busy = exists().where(DELIVERY.c.login == LOGIN.c.id, in_state(DELIVERY, State.CLAIMED, State.SENDING))
+    return (
+        select(LOGIN.c.id, pick.label("candidate"))
+        .where(*(cooldown <= _NOW for cooldown in cooldowns), ~busy, pick.is_not(None))
+        .where(LOGIN.c.id.not_in(bindparam("logins", expanding=True)))
+        .order_by(cooldowns[0])
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True, of=LOGIN)
+    )
+
+
+def has_published_parts(row: FromClause) -> ColumnElement[bool]:
+    """True if the next part of a post is due; a literal, because an index with this condition needs it."""
+    return row.c.parts_done > literal_column("0")
+
+
+URGENT_CLAIMS = _claim_query(
+    lambda row: and_(row.c.is_urgent.is_(True), ~has_published_parts(row)), LOGIN.c.cooldown_until
+)
+STARTED_CLAIMS = _claim_query(has_published_parts, LOGIN.c.parts_cooldown_until)
+ROUTINE_CLAIMS = _claim_query(
+    lambda row: and_(row.c.is_urgent.is_(False), ~has_published_parts(row)),
+    LOGIN.c.cooldown_until,
+    LOGIN.c.routine_cooldown_until,
+)
+
+_BLOCKED_ACCOUNTS = (
+    select(DELIVERY.c.account)
+    .where(in_state(DELIVERY, State.DUE), DELIVERY.c.next_action_at > _NOW)
+    .where(DELIVERY.c.reason == BLOCKED_BY_UNKNOWN)
+)
+"""Accounts on which an unknown outcome has just blocked a post: it would block all others that are not urgent too."""
+_STILL_CLAIMABLE = SELECT_DELIVERIES.where(
+    in_state(DELIVERY, State.DUE),
+    ~exists().where(
+        _OTHER_DELIVERY.c.login == DELIVERY.c.login, in_state(_OTHER_DELIVERY, State.CLAIMED, State.SENDING)
+    ),
+)
+
+
+def choose_claims(store: Store, transaction: Transaction, limit: int) -> list[Delivery]:
+    """Return a due delivery for each of at most `limit` free logins, and lock these logins.
+
+    Within a kind, the logins that have been idle longest come first. The logins are locked before their deliveries are
+    read, so that claims by other workers are seen.
+    """
+    now = store.runtime.now()
+    blocked = set(transaction.connection.scalars(_BLOCKED_ACCOUNTS, {"now": now}))
+    active = store.active_accounts
+    unblocked = [account for account in active if account not in blocked]
+    found: dict[LoginId, int] = {}
+
+    def find(query: Select[Any], accounts: Sequence[AccountId], exclude: Collection[LoginId] = ()) -> None:
+        if len(found) == limit:
+            return
+        parameters = {
+            "now": now,
+            "due_by": now + PREPARE_AHEAD,
+            "limit": limit - len(found),
+            "logins": [*exclude, *found],
+            "accounts": accounts,
+        }
+        found.update({row.id: row.candidate for row in transaction.connection.execute(query, parameters)})
+
+    def logins_of(accounts: Sequence[AccountId]) -> set[LoginId]:
+        return {store.policies[account].account.login for account in accounts}
+
+    blocked_logins = logins_of(active) - logins_of(unblocked)
+    find(URGENT_CLAIMS, active)
+    find(STARTED_CLAIMS, unblocked, blocked_logins)
+    find(ROUTINE_CLAIMS, unblocked, blocked_logins)
+    if not found:
+        return []
+    rows = transaction.connection.execute(_STILL_CLAIMABLE, {"deliveries": list(found.values())}).mappings()
+    return [to_delivery(row) for row in rows]
+
+
 _OWNED_IDS = (
     select(DELIVERY.c.remote_id)
     .where(DELIVERY.c.account == bindparam("account"), DELIVERY.c.published_at.is_not(None))
@@ -125,14 +238,6 @@ def _current_part(delivery: Delivery) -> int:
     """Return the first part not known to be published; 0, the post itself, if all are or it is to be deleted."""
     is_part_open = delivery.is_incomplete and delivery.state not in {State.PUBLISHED, State.RETRACTING}
     return delivery.parts_done if is_part_open else 0
-
-
-PAUSED_RETRY_DELAY = timedelta(seconds=5)
-"""How soon a delivery that a pause blocks is tried again."""
-BLOCKED_RETRY_DELAY = timedelta(seconds=15)
-"""How soon a delivery is tried again that an unknown outcome on its account blocks, unless that is resolved before."""
-
-_NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
 
 
 def guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:

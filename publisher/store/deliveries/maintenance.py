@@ -35,10 +35,9 @@ from publisher.store.db.filters import (
     is_switched_off,
     original_is_published,
 )
-from publisher.store.db.mappers import ALERT, ATTEMPT, DELIVERY, READBACK, to_delivery
-from publisher.store.deliveries.claims import PREPARE_AHEAD
+from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, READBACK, to_delivery
 from publisher.store.deliveries.cooldowns import redate_cooldowns
-from publisher.store.deliveries.intents import revert_cooldowns
+from publisher.store.deliveries.intents import PREPARE_AHEAD, revert_cooldowns
 from publisher.store.store import SUPERSEDED, StateChange, Store
 
 MAINTENANCE_BATCH_SIZE = 200

@@ -56,7 +56,14 @@ from publisher.store.audit.append import (
 )
 from publisher.store.db.database import IntentNotJournaledError, Transaction
 from publisher.store.db.filters import in_state, may_call, mode_override
-from publisher.store.db.mappers import (
+from publisher.store.db.postgres import (
+    DATABASE_BUSY,
+    JOURNAL_UNWRITABLE,
+    CommitUnknownError,
+    is_connection_lost,
+    write_error_code,
+)
+from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
     LOGIN,
@@ -67,22 +74,24 @@ from publisher.store.db.mappers import (
     to_delivery,
     to_readback,
 )
-from publisher.store.db.postgres import (
-    DATABASE_BUSY,
-    JOURNAL_UNWRITABLE,
-    CommitUnknownError,
-    is_connection_lost,
-    write_error_code,
-)
-from publisher.store.deliveries.circuit_breaker import is_unreadable, trip_breakers
-from publisher.store.deliveries.claims import PREPARE_AHEAD, choose_claims, has_published_parts, is_claimable
 from publisher.store.deliveries.cooldowns import (
     extend_queue_deadlines,
+    is_unreadable,
     may_read,
     start_login_cooldown,
     start_post_cooldown,
+    trip_circuit_breakers,
 )
-from publisher.store.deliveries.intents import Declined, last_requests, record_intents, revert_cooldowns
+from publisher.store.deliveries.intents import (
+    PREPARE_AHEAD,
+    Declined,
+    choose_claims,
+    has_published_parts,
+    is_claimable,
+    last_requests,
+    record_intents,
+    revert_cooldowns,
+)
 from publisher.store.recovery.recover import can_claim, recover_lost_attempts
 from publisher.store.store import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, StateChange, Store
 
@@ -300,7 +309,7 @@ class Outbox:
             if delivery.next_action_at is not None:
                 extend_queue_deadlines(transaction, delivery.login, delivery.next_action_at, now)
         unreadable = {before[lease.delivery].platform for lease, outcome in outcomes if is_unreadable(outcome)}
-        trip_breakers(self.store, transaction, sorted(unreadable), SENDER)
+        trip_circuit_breakers(self.store, transaction, sorted(unreadable), SENDER)
         return [afters[lease.delivery] for lease, _outcome in outcomes]
 
     def record_late_outcome(

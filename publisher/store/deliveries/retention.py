@@ -1,7 +1,8 @@
 """Retention: the contents of deliveries that ended long ago are deleted; their rows and their audit stay.
 
 Texts, images, readbacks and metrics are deleted. The text of a published post is only needed to find it in its
-account's list; to delete the post, its id is enough.
+account's list; to delete the post, its id is enough. The intent journal is compacted: old records go once the database
+has their attempt, and it has ended.
 """
 
 import asyncio
@@ -10,15 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, tuple_, update
 
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, State
 from publisher.domain.rendered import DeliveryId
 from publisher.store.audit.append import lock_planning
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import in_open_state, in_state
-from publisher.store.db.intent_journal import read_records
-from publisher.store.db.mappers import (
+from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_records
+from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
     MEDIA,
@@ -34,6 +35,7 @@ from publisher.store.store import Store
 PRUNE_BATCH_SIZE = 100
 """Deliveries examined in one transaction."""
 PICTURE_BATCH_SIZE = 10
+COMPACT_BATCH_SIZE = 500
 _DELIVERY_KEY = (RENDERED_POST.c.post, RENDERED_POST.c.occurrence, RENDERED_POST.c.account)
 PrunePosition = tuple[datetime, int]
 """The last delivery examined: its due time and id."""
@@ -168,3 +170,30 @@ def _delete_pictures(before: datetime, transaction: Transaction) -> int:
     if not hashes:
         return 0
     return transaction.connection.execute(delete(MEDIA).where(MEDIA.c.sha256.in_(hashes))).rowcount
+
+
+async def compact_journal(store: Store) -> int:
+    """Drop old records of ended attempts. Returns how many; a crash at any moment leaves a complete journal."""
+    journal = store.database.journal
+    if journal is None:
+        return 0
+    before = store.runtime.now() - JOURNAL_RETENTION
+    records = await asyncio.to_thread(read_records, journal.path, None)
+    old = [record for record in records if datetime.fromisoformat(record.at) < before]
+    if not old:
+        return 0
+
+    def read_ended(connection: Connection) -> frozenset[JournalRecord]:
+        """Return the records whose attempt has ended. A record is identified by its rendered text and instant."""
+        ended: set[JournalRecord] = set()
+        for start in range(0, len(old), COMPACT_BATCH_SIZE):
+            batch = old[start : start + COMPACT_BATCH_SIZE]
+            of_batch = ATTEMPT.c.delivery.in_([record.delivery for record in batch])
+            attempts = select(ATTEMPT.c.rendered_hash, ATTEMPT.c.intended_at).where(of_batch)
+            rows = connection.execute(attempts.where(ATTEMPT.c.ended_at.is_not(None)))
+            keys = {(row.rendered_hash, row.intended_at) for row in rows}
+            ended |= {one for one in batch if (one.rendered_hash, datetime.fromisoformat(one.at)) in keys}
+        return frozenset(ended)
+
+    ended = await store.database.read(read_ended)
+    return await asyncio.to_thread(journal.compact, ended)

@@ -11,7 +11,7 @@ from publisher.contract import Token
 from publisher.domain.account import LoginId
 from publisher.runtime.redaction import register_secrets
 from publisher.store.db.database import Database, Transaction
-from publisher.store.db.mappers import ADAPTER_STATE
+from publisher.store.db.tables import ADAPTER_STATE
 
 TOKEN_EXPIRY_MARGIN = timedelta(minutes=2)
 """A token that expires within this time is not used for another call."""

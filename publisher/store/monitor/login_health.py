@@ -23,12 +23,11 @@ from publisher.domain.results import (
 from publisher.store.audit.append import clear_alerts, raise_alert
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
-from publisher.store.db.mappers import ALERT, ATTEMPT, DELIVERY, LOGIN, LOGIN_HEALTH
-from publisher.store.deliveries.circuit_breaker import update_breaker
-from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
-from publisher.store.jobs import JobRunner
+from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, LOGIN, LOGIN_HEALTH
+from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown, update_circuit_breaker
 from publisher.store.plan.actions import active_modes
 from publisher.store.store import Store
+from publisher.store.system_alerts import JobRunner
 
 PROBER = Actor(role=Role.RECONCILER, name="login_checker")
 PROBE_INTERVAL = timedelta(hours=6)
@@ -122,7 +121,7 @@ class LoginHealthStore:
                     reason, until = result.code, result.until
             values = {"at": now, "kind": result_code(result), "reason": reason, "until": until}
             _write_health(connection, account.login, now, values)
-            update_breaker(transaction, account, result, now, PROBER)
+            update_circuit_breaker(transaction, account, result, now, PROBER)
             if isinstance(result, ReadFailure):
                 return  # nothing was learned, so an open alert stays
             subject, alert = f"login:{account.login}", _alert_for(result, now)

@@ -17,24 +17,24 @@ from publisher.domain.verification import is_confirmed
 from publisher.store.audit.append import clear_alerts, get_row, raise_alert, write_readback
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import in_state
-from publisher.store.db.mappers import (
+from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
     MONITOR_SCHEDULE,
     OBSERVED_POST,
     REACH,
     READBACK,
+    UNIX_EPOCH,
     to_attempt,
     to_delivery,
     to_readback,
 )
-from publisher.store.db.tables import UNIX_EPOCH
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
 from publisher.store.deliveries.intents import last_requests
 from publisher.store.deliveries.outbox import PendingReadback
-from publisher.store.jobs import JobRunner
 from publisher.store.plan.actions import active_modes
 from publisher.store.store import Store
+from publisher.store.system_alerts import JobRunner
 
 MONITOR = Actor(role=Role.RECONCILER, name="monitor")
 METRICS = ("reads", "reposts", "comments", "likes")

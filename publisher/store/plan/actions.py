@@ -8,16 +8,18 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, case, delete, insert, literal, or_, select, update
 
-from publisher.domain.account import AccountId, Mode
+from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import WAITING_STATES, Delivery, State
-from publisher.domain.events import MAINTENANCE, Actor, Expired, RetractionRequested
+from publisher.domain.events import MAINTENANCE, Actor, Expired, Resolved, RetractionRequested
 from publisher.domain.post import ONCE_OCCURRENCE, Post, PostId, make_occurrence
 from publisher.domain.rendered import DeliveryId
+from publisher.domain.reports import is_not_started
 from publisher.runtime.clock import ClockReading
 from publisher.store.audit.append import clear_alerts, lock_planning, pause_account, write_audit
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import in_state, is_in_scope
-from publisher.store.db.mappers import (
+from publisher.store.db.tables import (
+    AUDIT,
     DELIVERY,
     MODE_OVERRIDE,
     PAUSE,
@@ -28,13 +30,16 @@ from publisher.store.db.mappers import (
     to_delivery,
 )
 from publisher.store.plan.posts import AuditAction, cancel_matching
-from publisher.store.recovery.identity import clear_acceptance, is_original_database, set_worker_state
-from publisher.store.recovery.recover import recover_lost_attempts
+from publisher.store.recovery.recover import (
+    clear_acceptance,
+    is_original_database,
+    recover_lost_attempts,
+    set_worker_state,
+)
 from publisher.store.store import StateChange, Store
+from publisher.store.system_alerts import ACCOUNT_JOBS, CLOCK_SUBJECT_PREFIX, subject_of_job
 
 SCOPE_ALL = "all"
-CLOCK_SUBJECT_PREFIX = "clock:"
-"""Prefix of the subject of alerts and audit entries about a worker's clock."""
 MAYBE_PUBLISHED_STATES = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """States in which a retraction has something to delete, or may have."""
 
@@ -295,3 +300,53 @@ class ModeOverrides:
         return [
             ModeOverride(**{**row, "account": AccountId(row["account"]), "mode": Mode(row["mode"])}) for row in rows
         ]
+
+
+class Offboarding:
+    """The steps of offboarding an account. Every method is one transaction and idempotent."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def cancel_waiting(self, account: AccountId, by: Actor, reason: str) -> int:
+        """Cancel what waits on an account; no unknown delivery will return to waiting. Returns how many end."""
+
+        def cancel(transaction: Transaction) -> int:
+            lock_planning(transaction)
+            rows = transaction.connection.execute(select(DELIVERY).where(DELIVERY.c.account == account)).mappings()
+            waiting = [delivery for delivery in map(to_delivery, rows) if is_not_started(delivery)]
+            resolution = Resolved(to=State.CANCELLED, reason=reason)
+            changes = [StateChange(before=one, event=resolution) for one in waiting if one.state is State.HELD]
+            self.store.transition_all(transaction, changes, by)
+            cancel_matching(self.store, transaction, {"account": account}, by, reason="account_offboarded")
+            return len(waiting)
+
+        return await self.store.database.write(cancel)
+
+    async def begin(self, account: AccountId, login: LoginId, by: Actor, reason: str) -> None:
+        """Record that an account's offboarding was requested, and which login it had."""
+        detail = {"login": login, "reason": reason}
+        await self.store.database.write(
+            lambda transaction: self._record(transaction, account, "offboarding_requested", by, detail)
+        )
+
+    async def finish(self, account: AccountId, login: LoginId, by: Actor, *, is_shared: bool) -> None:
+        """Record that nothing is left to do for an account, and clear its alerts; those of a shared login stay."""
+
+        def finish_offboarding(transaction: Transaction) -> None:
+            subjects = [f"account:{account}", f"account:{account}/by-hand", *([] if is_shared else [f"login:{login}"])]
+            subjects += (subject_of_job(job, account) for job in ACCOUNT_JOBS)
+            for subject in subjects:
+                clear_alerts(transaction, subject, self.store.runtime.now())
+            self._record(transaction, account, "offboarded", by, {"login": login})
+
+        await self.store.database.write(finish_offboarding)
+
+    def _record(
+        self, transaction: Transaction, account: AccountId, event: str, by: Actor, detail: Mapping[str, str]
+    ) -> None:
+        """Write an audit entry, unless the newest one about the account already has this event or `offboarded`."""
+        subject = f"account:{account}"
+        newest = select(AUDIT.c.event).where(AUDIT.c.subject == subject).order_by(AUDIT.c.id.desc()).limit(1)
+        if transaction.connection.scalar(newest) not in {event, "offboarded"}:
+            write_audit(transaction, self.store.runtime.now(), by, event=event, subject=subject, detail=detail)

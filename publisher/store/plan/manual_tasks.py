@@ -13,7 +13,7 @@ from publisher.domain.results import HoldReason, Rejected, Submitted
 from publisher.store.audit.append import clear_alerts, get_row, subject_of, write_audit
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import in_state
-from publisher.store.db.mappers import DELIVERY, MEDIA, RENDERED_POST, load_rendered_post, to_delivery
+from publisher.store.db.tables import DELIVERY, MEDIA, RENDERED_POST, load_rendered_post, to_delivery
 from publisher.store.store import Store
 
 _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]

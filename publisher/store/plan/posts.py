@@ -34,7 +34,7 @@ from publisher.store.audit.append import (
     write_entries,
 )
 from publisher.store.db.database import ConcurrentUpdateError, Transaction
-from publisher.store.db.mappers import (
+from publisher.store.db.tables import (
     ALERT,
     ATTEMPT,
     DELIVERY,
@@ -43,20 +43,20 @@ from publisher.store.db.mappers import (
     POST,
     RENDERED_POST,
     SCHEDULE,
+    UNIX_EPOCH,
     WORKER_STATE,
     dump_post,
     dump_rendered_post,
     load_post,
     to_delivery,
 )
-from publisher.store.db.tables import UNIX_EPOCH
 from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_stored_posts
-from publisher.store.recovery.identity import set_worker_state
 from publisher.store.recovery.recover import (
     attach_orphans,
     covers_new_posts,
     mark_new_unresolved,
     orphaned_attempts,
+    set_worker_state,
     trust_schedule,
 )
 from publisher.store.store import Store

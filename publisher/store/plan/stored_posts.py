@@ -17,7 +17,7 @@ from publisher.domain.plan import StoredOccurrence, StoredPost, StoredPosts
 from publisher.domain.post import ONCE_OCCURRENCE, Post, PostId
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.db.mappers import DELIVERY, POST
+from publisher.store.db.tables import DELIVERY, POST
 from publisher.store.recovery.recover import orphaned_attempts
 
 CRON_LOOKBACK = timedelta(days=40)

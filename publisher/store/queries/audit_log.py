@@ -25,7 +25,7 @@ from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, raise_alert
 from publisher.store.db.database import GENESIS_KEY, Transaction
 from publisher.store.db.filters import subject_column
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.db.mappers import ALERT, AUDIT, DATABASE_INFO, DELIVERY
+from publisher.store.db.tables import ALERT, AUDIT, DATABASE_INFO, DELIVERY
 from publisher.store.recovery.recover import subject_of_record
 from publisher.store.store import Store
 

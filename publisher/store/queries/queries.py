@@ -15,7 +15,7 @@ from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import Reach
 from publisher.store.audit.append import subject_of
 from publisher.store.db.filters import in_open_state
-from publisher.store.db.mappers import (
+from publisher.store.db.tables import (
     ALERT,
     ATTEMPT,
     AUDIT,
@@ -32,8 +32,8 @@ from publisher.store.db.mappers import (
     to_delivery,
     to_readback,
 )
-from publisher.store.monitor.system_alerts import MACHINE_SUBJECT
 from publisher.store.store import Store
+from publisher.store.system_alerts import MACHINE_SUBJECT
 
 MAX_STATUS_AGE = timedelta(days=7)
 """How long ended deliveries, and alerts that nothing clears, are shown by default."""

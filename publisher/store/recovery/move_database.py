@@ -13,8 +13,8 @@ from publisher.domain.events import Actor
 from publisher.runtime.clock import Runtime
 from publisher.store.audit.append import audit_entry
 from publisher.store.db.database import MOVED_TO_KEY, append_entries, open_engine
-from publisher.store.db.mappers import DATABASE_INFO, MEDIA
-from publisher.store.recovery.identity import store_identity
+from publisher.store.db.tables import DATABASE_INFO, MEDIA
+from publisher.store.recovery.recover import store_identity
 
 ROWS_PER_PAGE, IMAGES_PER_PAGE = 500, 5
 """How many rows are in memory at once; an image has several megabytes."""

@@ -13,7 +13,7 @@ from publisher.domain.events import Actor
 from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
 from publisher.store.db.database import Transaction
 from publisher.store.db.intent_journal import JournalRecord, read_journal
-from publisher.store.db.mappers import AUDIT, DATABASE_INFO, PAUSE, WORKER
+from publisher.store.db.tables import AUDIT, DATABASE_INFO, PAUSE, WORKER
 from publisher.store.recovery.backup import (
     BackupInfo,
     copy_database,
@@ -22,8 +22,15 @@ from publisher.store.recovery.backup import (
     restore_details,
     stored_backup_info,
 )
-from publisher.store.recovery.identity import accept_restored, accepted_until, workers_to_compare
-from publisher.store.recovery.recover import mark_waiting_unresolved, missing_from, orphaned_attempts, recover
+from publisher.store.recovery.recover import (
+    accept_restored,
+    accepted_until,
+    mark_waiting_unresolved,
+    missing_from,
+    orphaned_attempts,
+    recover,
+    workers_to_compare,
+)
 from publisher.store.recovery.setup import BACKUP_KEY
 from publisher.store.store import Store
 

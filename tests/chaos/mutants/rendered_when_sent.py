@@ -13,7 +13,7 @@ from publisher.domain.delivery import Attempt, Delivery
 from publisher.domain.post import make_occurrence
 from publisher.domain.rendered import SendRequest
 from publisher.rendering.renderer import PostRenderer
-from publisher.store.db.mappers import POST, load_post
+from publisher.store.db.tables import POST, load_post
 from publisher.store.deliveries import intents
 from publisher.store.deliveries.intents import build_request
 from publisher.store.store import Store

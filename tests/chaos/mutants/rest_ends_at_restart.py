@@ -7,8 +7,7 @@ Two attempts of one login lie closer together than `gap`, or one lies before the
 from sqlalchemy import update
 
 from publisher.store.db.database import Transaction
-from publisher.store.db.mappers import LOGIN
-from publisher.store.db.tables import UNIX_EPOCH
+from publisher.store.db.tables import LOGIN, UNIX_EPOCH
 from publisher.store.deliveries.maintenance import Maintenance
 
 _expire_own_leases = Maintenance.expire_own_leases

@@ -6,7 +6,7 @@ speaks again.
 """
 
 from publisher.domain.events import LeaseExpired
-from publisher.store.db.mappers import DELIVERY
+from publisher.store.db.tables import DELIVERY
 from publisher.store.deliveries import intents
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.store import StateChange
