@@ -11,7 +11,8 @@ from publisher.domain.results import ReadbackResult, Unknown, result_code
 from publisher.engine.adapter_call import call_adapter, find_post
 from publisher.engine.concurrency import run_bounded
 from publisher.runtime.logs import log
-from publisher.store.deliveries.outbox import Outbox, PendingReadback
+from publisher.store.deliveries.intents import PendingReadback
+from publisher.store.deliveries.outbox import Outbox
 
 READBACK_BATCH = 50
 """How many unknown outcomes are prepared together: thousands would delay the first read by a second."""

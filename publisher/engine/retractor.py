@@ -10,7 +10,8 @@ from publisher.domain.results import Deleted, DeletionResult, ReadbackResult, Re
 from publisher.engine.adapter_call import call_adapter, find_post
 from publisher.engine.concurrency import gather_logged
 from publisher.runtime.logs import log
-from publisher.store.deliveries.outbox import Outbox, PendingReadback
+from publisher.store.deliveries.intents import PendingReadback
+from publisher.store.deliveries.outbox import Outbox
 
 
 async def retract_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], limit: int) -> int:

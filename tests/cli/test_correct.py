@@ -11,7 +11,7 @@ from publisher.domain.delivery import State
 from publisher.domain.events import RECONCILER, RETRACTOR
 from publisher.domain.results import Deleted, Published, Receipt, Rejected, Unknown
 from publisher.runtime.clock import Runtime
-from publisher.store.deliveries.outbox import PendingReadback
+from publisher.store.deliveries.intents import PendingReadback
 from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import warning, write_schedule
 

@@ -13,7 +13,7 @@ from publisher.domain.events import RECONCILER
 from publisher.domain.results import Blocked, CredentialExpired, HoldReason, Published, Receipt, Unknown
 from publisher.runtime.clock import Runtime
 from publisher.secrets import Vault
-from publisher.store.deliveries.outbox import PendingReadback
+from publisher.store.deliveries.intents import PendingReadback
 from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import warning, write_schedule
 

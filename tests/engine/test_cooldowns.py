@@ -19,7 +19,7 @@ from publisher.engine.retractor import retract_due
 from publisher.engine.sender import send_due
 from publisher.store.db.tables import LOGIN
 from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, start_post_cooldown
-from publisher.store.deliveries.outbox import PendingReadback
+from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore
 from publisher.store.monitor.monitor import Monitoring
 from publisher.store.plan.actions import OperatorActions

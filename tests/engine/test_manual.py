@@ -18,7 +18,7 @@ from publisher.engine.maintenance import run_maintenance
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.retractor import retract_due
 from publisher.engine.sender import send_due
-from publisher.store.deliveries.intents import last_requests
+from publisher.store.deliveries.intents import pending_readbacks
 from publisher.store.monitor.login_health import LoginHealthStore
 from publisher.store.plan.actions import ModeOverrides, OperatorActions
 from publisher.store.plan.manual_tasks import ManualTasks
@@ -80,7 +80,7 @@ class Scene:
     async def parcel(self):
         """Return the last attempt's request without claiming a read, as others on the same database would notice."""
         store, delivery = self.desk.store, await self.now()
-        return await store.database.read(lambda connection: last_requests(store, connection, [delivery])[0])
+        return await store.database.read(lambda connection: pending_readbacks(store, connection, [delivery])[0].request)
 
     async def report(self):
         await self.tasks.record_report((await self.now()).id, URL, LI)

@@ -20,7 +20,7 @@ from publisher.domain.results import Busy, HoldReason, Published, Rejected, Unkn
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due
 from publisher.simulator import create_app
-from publisher.store.deliveries.intents import last_requests
+from publisher.store.deliveries.intents import pending_readbacks
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.plan.manual_tasks import ManualTasks
 from publisher.store.queries.queries import Queries
@@ -161,7 +161,9 @@ async def test_floors_by_hand_are_a_task_each(open_desk, world):
 async def parcel_of(desk):
     """Give the parcel of the only delivery's newest attempt."""
     delivery = await state_of(desk)
-    return await desk.store.database.read(lambda connection: last_requests(desk.store, connection, [delivery])[0])
+    return await desk.store.database.read(
+        lambda connection: pending_readbacks(desk.store, connection, [delivery])[0].request
+    )
 
 
 @pytest.fixture

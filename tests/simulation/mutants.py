@@ -26,7 +26,7 @@ from publisher.store.db import database, intent_journal
 from publisher.store.db.tables import ATTEMPT
 from publisher.store.deliveries import intents, maintenance
 from publisher.store.deliveries import outbox as books
-from publisher.store.deliveries.outbox import PendingReadback
+from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.monitor import monitor
 from publisher.store.plan import posts
 from tests.simulation.patched_runtime import replaced

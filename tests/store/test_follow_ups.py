@@ -8,7 +8,7 @@ from publisher.domain.account import AccountId, LoginId
 from publisher.domain.delivery import DesiredState, State
 from publisher.domain.events import RETRACTOR, Actor, RetractionRequested, Role
 from publisher.domain.results import Published, Receipt, Rejected, Unknown
-from publisher.store.deliveries.outbox import PendingReadback
+from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.plan.actions import Offboarding
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post

@@ -32,8 +32,7 @@ from publisher.domain.results import (
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.store.db.intent_journal import read_records
 from publisher.store.db.tables import ATTEMPT, AUDIT
-from publisher.store.deliveries.intents import BLOCKED_RETRY_DELAY, Declined
-from publisher.store.deliveries.outbox import PendingReadback
+from publisher.store.deliveries.intents import BLOCKED_RETRY_DELAY, Declined, PendingReadback
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post

@@ -176,25 +176,34 @@ _NEWEST_ATTEMPT = (
 )
 
 
-def last_requests(store: Store, connection: Connection, deliveries: Sequence[Delivery]) -> list[SendRequest | None]:
-    """Return the request of each delivery's newest attempt, for readbacks: without image bytes. None without attempt.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingReadback:
+    """A delivery whose platform must be read, and the request of its last attempt, if it ever had one."""
+
+    delivery: Delivery
+    request: SendRequest | None
+
+
+def pending_readbacks(store: Store, connection: Connection, deliveries: Sequence[Delivery]) -> list[PendingReadback]:
+    """Return deliveries with the request of their newest attempt, which has no image bytes; None without attempt.
 
     For a post of several parts it is the request of the current part, or the newest before it if that was not called.
     """
     owned: dict[AccountId, frozenset[str]] = {}
-    requests: list[SendRequest | None] = []
+    pending: list[PendingReadback] = []
     for delivery in deliveries:
         parameters = {"delivery": delivery.id, "part": _current_part(delivery), "rendered_hash": delivery.rendered_hash}
         row = connection.execute(_NEWEST_ATTEMPT, parameters).mappings().one_or_none()
         if row is None:
-            requests.append(None)
+            pending.append(PendingReadback(delivery=delivery, request=None))
             continue
         if delivery.account not in owned:
             owned[delivery.account] = frozenset(connection.scalars(_OWNED_IDS, {"account": delivery.account}))
         others = owned[delivery.account] - {delivery.receipt.remote_id if delivery.receipt else ""}
         request = _build(store, delivery, to_attempt(row), row["newest_id"], row["body"])
-        requests.append(replace(request, owned_ids=others, is_manual=parse_manual_task(delivery.ticket) is not None))
-    return requests
+        request = replace(request, owned_ids=others, is_manual=parse_manual_task(delivery.ticket) is not None)
+        pending.append(PendingReadback(delivery=delivery, request=request))
+    return pending
 
 
 def build_request(

@@ -1,7 +1,7 @@
 """The life of a delivery in the store: claim, intent, outcome, readbacks, and events by people."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
@@ -85,10 +85,11 @@ from publisher.store.deliveries.cooldowns import (
 from publisher.store.deliveries.intents import (
     PREPARE_AHEAD,
     Declined,
+    PendingReadback,
     choose_claims,
     has_published_parts,
     is_claimable,
-    last_requests,
+    pending_readbacks,
     record_intents,
     revert_cooldowns,
 )
@@ -115,14 +116,6 @@ def pending_call_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> 
 
 
 PENDING_CALL_QUERY = pending_call_query(may_call)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingReadback:
-    """A delivery whose platform must be read, and the request of its last attempt, if it ever had one."""
-
-    delivery: Delivery
-    request: SendRequest | None
 
 
 class Outbox:
@@ -396,13 +389,6 @@ class Outbox:
             .limit(limit)
         )
 
-        def with_requests(connection: Connection, deliveries: Sequence[Delivery]) -> list[PendingReadback]:
-            requests = last_requests(self.store, connection, deliveries)
-            return [
-                PendingReadback(delivery=delivery, request=request)
-                for delivery, request in zip(deliveries, requests, strict=True)
-            ]
-
         def read(connection: Connection) -> list[Delivery]:
             return [to_delivery(row) for row in connection.execute(query).mappings()]
 
@@ -419,12 +405,12 @@ class Outbox:
                     for item in postponed
                 ]
                 transaction.connection.execute(UPDATE_DELIVERY, values)
-            return with_requests(transaction.connection, postponed)
+            return pending_readbacks(self.store, transaction.connection, postponed)
 
         database = self.store.database
         if database.is_shared:
             return await database.write(postpone) if await database.read(read) else []
-        return await database.read(lambda connection: with_requests(connection, read(connection)))
+        return await database.read(lambda connection: pending_readbacks(self.store, connection, read(connection)))
 
     async def record_readback(
         self, pending: PendingReadback, seen: ReadbackResult, by: Actor, started_ticks: float

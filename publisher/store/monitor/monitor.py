@@ -30,8 +30,7 @@ from publisher.store.db.tables import (
     to_readback,
 )
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
-from publisher.store.deliveries.intents import last_requests
-from publisher.store.deliveries.outbox import PendingReadback
+from publisher.store.deliveries.intents import PendingReadback, pending_readbacks
 from publisher.store.plan.actions import active_modes
 from publisher.store.store import Store
 from publisher.store.system_alerts import JobRunner
@@ -172,8 +171,7 @@ class Monitoring:
             checked_at = {row.delivery: row.at for row in last_checks}
             # each check costs a call, so only a few are made, the least recently checked first
             pending = sorted(missing, key=lambda delivery: checked_at.get(delivery.id, UNIX_EPOCH))[:MAX_CHECKED]
-            requests = zip(pending, last_requests(self.store, connection, pending), strict=True)
-            return [PendingReadback(delivery=delivery, request=request) for delivery, request in requests]
+            return pending_readbacks(self.store, connection, pending)
 
         return await self.store.database.write(compare)
 
