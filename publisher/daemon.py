@@ -34,7 +34,7 @@ from publisher.engine.sender import send_due
 from publisher.i18n import Messages
 from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import log
-from publisher.schedule import SCHEDULE_READ_LIMITS
+from publisher.schedule.load import SCHEDULE_READ_LIMITS
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.deliveries.retention import compact_journal, prune
 from publisher.store.recovery.recover import can_plan

@@ -19,7 +19,7 @@ from publisher.domain.rendered import SendRequest
 from publisher.engine.planner import Planner
 from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import log
-from publisher.schedule import make_schedule_context
+from publisher.schedule.load import make_schedule_context
 from publisher.secrets import SecretError, Vault, read_secret
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.deliveries.outbox import Outbox

@@ -30,7 +30,7 @@ from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
 from publisher.rendering.renderer import RenderResult
 from publisher.runtime.clock import Runtime
-from publisher.schedule import SCHEDULE_READ_LIMITS, locate_problems, parse_schedule
+from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_schedule
 from publisher.store.plan.posts import AuditAction
 from publisher.tomlfile.read import TomlDocument, read_toml
 

@@ -14,7 +14,7 @@ import tomlkit
 from tomlkit.items import AoT
 
 from publisher.cli.errors import CommandFailedError
-from publisher.schedule import schedule_schema
+from publisher.schedule.model import schedule_schema
 
 SAMPLES_FOLDER = files("publisher.cli") / "workspace_files"
 WORKSPACE_FOLDERS = ("templates", "media", "var")

@@ -24,14 +24,9 @@ from publisher.domain.plan import (
 from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, Schedule, make_occurrence
 from publisher.domain.rendered import RenderedRevision
 from publisher.rendering.renderer import PostRenderer
-from publisher.schedule import (
-    ScheduleContext,
-    find_next_occurrence,
-    find_overdue_posts,
-    list_cron_times,
-    locate_problems,
-    parse_schedule,
-)
+from publisher.schedule.cron import find_next_occurrence, list_cron_times
+from publisher.schedule.load import ScheduleContext, locate_problems, parse_schedule
+from publisher.schedule.warnings import find_overdue_posts
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.plan.posts import AuditAction, PlanCommit, PostStore, RenderedOccurrence

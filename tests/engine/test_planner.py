@@ -28,7 +28,7 @@ from publisher.engine.planner import (
     send_correction,
     send_now,
 )
-from publisher.schedule import make_schedule_context, parse_schedule
+from publisher.schedule.load import make_schedule_context, parse_schedule
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.deliveries.maintenance import Maintenance

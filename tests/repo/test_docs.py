@@ -12,7 +12,7 @@ from publisher.cli import COMMANDS
 from publisher.config import settings_schema
 from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason
-from publisher.schedule import schedule_schema
+from publisher.schedule.model import schedule_schema
 from publisher.simulator.faults import FAULT_KINDS
 from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL
 from publisher.store.store import ALERTED_STATES

@@ -21,16 +21,9 @@ from publisher.config import Settings, load_settings
 from publisher.domain.errors import InputError, Location, Problem, ScheduleError, Severity
 from publisher.domain.post import Post, Schedule
 from publisher.rendering.templates import shipped_templates
-from publisher.schedule import (
-    SCHEDULE_READ_LIMITS,
-    find_capacity_warnings,
-    find_next_occurrence,
-    find_overdue_posts,
-    find_warnings,
-    locate_problems,
-    make_schedule_context,
-    parse_leniently,
-)
+from publisher.schedule.cron import find_next_occurrence
+from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_schedule_context, parse_leniently
+from publisher.schedule.warnings import find_capacity_warnings, find_overdue_posts, find_warnings
 from publisher.store.queries.known_posts import read_known_posts
 from publisher.tomlfile.read import TomlDocument, read_toml
 

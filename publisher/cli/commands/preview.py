@@ -25,13 +25,8 @@ from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
 from publisher.domain.post import Occurrence, Post, PostId
 from publisher.domain.rendered import RenderedImage, RenderedPost
 from publisher.rendering.renderer import RenderResult
-from publisher.schedule import (
-    SCHEDULE_READ_LIMITS,
-    find_next_occurrence,
-    locate_problems,
-    make_schedule_context,
-    parse_schedule,
-)
+from publisher.schedule.cron import find_next_occurrence
+from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_schedule_context, parse_schedule
 from publisher.tomlfile.read import read_toml
 
 MEDIA_REFERENCE = re.compile(r"media:([0-9a-f]{64})")

@@ -21,7 +21,7 @@ from publisher.config import (
 from publisher.domain.account import Mode
 from publisher.domain.errors import SettingsError
 from publisher.domain.policy import RateLimit, Timing
-from publisher.schedule import make_schedule_context
+from publisher.schedule.load import make_schedule_context
 from tests.unit.schedule.contexts import reported
 
 WORKSPACE = Path("/srv/police")

@@ -13,8 +13,7 @@ from adapters.weibo.validation import find_problems as weibo_problems
 from publisher.domain.post import PostKind, WarningLevel
 from publisher.domain.rendered import Marker
 from publisher.rendering.compose import OriginalPost
-from publisher.schedule import parse_schedule
-from publisher.schedule.load import ScheduleContext
+from publisher.schedule.load import ScheduleContext, parse_schedule
 from tests.unit.rendering.rendering_fixtures import account_of, post_of, read_picture, render_for
 
 ROOT = Path(__file__).parents[3]

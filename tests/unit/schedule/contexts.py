@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 from publisher.domain.account import Account, AccountId, Mode, Platform, RegionCode
 from publisher.domain.errors import InputError
 from publisher.domain.post import PostId
-from publisher.schedule import ScheduleContext
+from publisher.schedule.load import ScheduleContext
 
 ZONE = ZoneInfo("Asia/Shanghai")
 

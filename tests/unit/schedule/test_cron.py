@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from publisher.domain.post import CronTrigger, Post
-from publisher.schedule import find_next_occurrence, list_cron_times, parse_schedule
-from publisher.schedule.cron import find_years_without_holidays, is_working_day
+from publisher.schedule.cron import find_next_occurrence, find_years_without_holidays, is_working_day, list_cron_times
+from publisher.schedule.load import parse_schedule
 from tests.unit.schedule.contexts import DESK, ZONE, post
 
 MONDAY = datetime(2026, 11, 23, tzinfo=ZONE)

@@ -9,7 +9,7 @@ import pytest
 from publisher.config import parse_settings
 from publisher.domain.errors import InputError
 from publisher.i18n import LANGUAGES, Messages
-from publisher.schedule import parse_schedule
+from publisher.schedule.load import parse_schedule
 from tests.unit.config import test_settings
 from tests.unit.schedule import test_parse_schedule
 from tests.unit.schedule.contexts import DESK, post
@@ -44,6 +44,6 @@ def refusal(read, text, **rest) -> InputError:
 
 def test_reading_files_stays_light() -> None:
     """Importing the reading part brings neither the database, nor the network, nor the holidays."""
-    code = "import sys, publisher.schedule, publisher.secrets; print(*sys.modules)"
+    code = "import sys, publisher.schedule.load, publisher.schedule.warnings, publisher.secrets; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"sqlmodel", "sqlalchemy", "httpx", "holidays"} & set(loaded)

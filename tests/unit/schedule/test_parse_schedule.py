@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 
 from publisher.domain.errors import InputError, Problem, ScheduleError, Severity
 from publisher.domain.post import CronTrigger, OneTimeTrigger, PostKind, Schedule, WarningLevel
-from publisher.schedule import (
-    SCHEDULE_READ_LIMITS,
-    find_overdue_posts,
-    find_warnings,
-    locate_problems,
-    parse_leniently,
-    parse_schedule,
-    schedule_schema,
-)
+from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_leniently, parse_schedule
+from publisher.schedule.model import schedule_schema
+from publisher.schedule.warnings import find_overdue_posts, find_warnings
 from publisher.tomlfile.read import ReadLimits, parse_toml
 from tests.unit.schedule.contexts import DESK, ZONE, post, reported
 

@@ -1,6 +1,8 @@
-"""Read publisher.toml into Settings, or report all its problems at once."""
+"""The operator's settings: publisher.toml, read once and immutable."""
 
 import asyncio
+import ipaddress
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -11,21 +13,12 @@ from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from publisher.config.addresses import (
-    is_ip,
-    is_link_template,
-    is_listen_address,
-    is_loopback,
-    is_public_ipv4,
-    parse_host,
-    resolve_database_url,
-)
 from publisher.domain.account import Account, AccountId, Mode, Platform, RegionCode
 from publisher.domain.errors import SettingsError
 from publisher.domain.policy import RateLimit, Timing
@@ -41,63 +34,17 @@ from publisher.tomlfile.validate import (
     validate_table,
 )
 
-
-class Environment(StrEnum):
-    LIVE = "live"
-    DRILL = "drill"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitSettings:
-    """The operator's limits for a platform; None keeps the adapter's default."""
-
-    min_interval: timedelta | None = None
-    per_hour: int | None = None
-    per_day: int | None = None
-    request_timeout: timedelta | None = None
-    lease_timeout: timedelta | None = None
-    visibility_window: timedelta | None = None
-    first_check_after: timedelta | None = None
-    retry_first: timedelta | None = None
-    platform_clock_tolerance: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallbackSettings:
-    """Where callbacks of platforms are received, as `host:port`; None disables them."""
-
-    listen: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSettings:
-    """Where checkpoints of the audit are written: a file, relative to the workspace, and optionally the system log."""
-
-    checkpoint_file: str = "var/audit-anchors.log"
-    syslog: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """An accepted publisher.toml. `database` is an absolute URL; it may contain a password, so the repr omits it."""
-
-    workspace: Path
-    timezone: ZoneInfo
-    database: str = field(repr=False)
-    environment: Environment = Environment.LIVE
-    plan_days: int = 2
-    days_kept: int = 400
-    accounts: Mapping[AccountId, Account] = field(default_factory=dict)
-    regions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
-    limits: Mapping[Platform, LimitSettings] = field(default_factory=dict)
-    secrets_dir: Path | None = None
-    callbacks: CallbackSettings = field(default_factory=CallbackSettings)
-    audit: AuditSettings = field(default_factory=AuditSettings)
-    lang: Literal["zh_CN", "en"] = "zh_CN"
-
-
+SETTINGS_FILE = "publisher.toml"
+SETTINGS_READ_LIMITS = ReadLimits(max_bytes=2**20)
 DEFAULT_DATABASE = "sqlite:///var/publisher.db"
+BUILT_IN_PLATFORMS: frozenset[str] = frozenset({"weibo", "wechat", "tieba", "webhook"})
+WEIBO_PROFILES = ("share", "update", "biz")
+"""The sets of API calls that Weibo grants. Profiles of other platforms are checked by their adapters."""
+MARKER_PLACEHOLDER = "{marker}"
+"""The placeholder for the marker in a link template."""
+_POSTGRES_SCHEMES = ("postgresql://", "postgresql+psycopg://")
+_POSTGRES_URL = re.compile(r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?([/?].*)?")
+"""Strict, because host and port appear in errors and must not contain a part of the password."""
 
 
 def _read_secret_name(value: object) -> str:
@@ -164,7 +111,7 @@ class CallbacksEntry(StrictModel):
 
 class AuditEntry(StrictModel):
     checkpoint_file: SingleLine = Field(
-        default=AuditSettings().checkpoint_file,
+        default="var/audit-anchors.log",
         description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方",
     )
     syslog: bool = Field(default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存")
@@ -199,9 +146,44 @@ def settings_schema() -> dict[str, Any]:
     return {"$schema": "http://json-schema.org/draft-07/schema#", **SettingsFile.model_json_schema()}
 
 
-BUILT_IN_PLATFORMS: frozenset[str] = frozenset({"weibo", "wechat", "tieba", "webhook"})
-WEIBO_PROFILES = ("share", "update", "biz")
-"""The sets of API calls that Weibo grants. Profiles of other platforms are checked by their adapters."""
+class Environment(StrEnum):
+    LIVE = "live"
+    DRILL = "drill"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """The operator's limits for a platform; None keeps the adapter's default."""
+
+    min_interval: timedelta | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
+    request_timeout: timedelta | None = None
+    lease_timeout: timedelta | None = None
+    visibility_window: timedelta | None = None
+    first_check_after: timedelta | None = None
+    retry_first: timedelta | None = None
+    platform_clock_tolerance: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """An accepted publisher.toml. `database` is an absolute URL; it may contain a password, so the repr omits it."""
+
+    workspace: Path
+    timezone: ZoneInfo
+    database: str = field(repr=False)
+    environment: Environment = Environment.LIVE
+    plan_days: int = 2
+    days_kept: int = 400
+    accounts: Mapping[AccountId, Account] = field(default_factory=dict)
+    regions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
+    limits: Mapping[Platform, LimitSettings] = field(default_factory=dict)
+    secrets_dir: Path | None = None
+    callbacks: CallbacksEntry = field(default_factory=CallbacksEntry)
+    audit: AuditEntry = field(default_factory=AuditEntry)
+    lang: Literal["zh_CN", "en"] = "zh_CN"
 
 
 def find_global_problems(file: SettingsFile, platforms: Collection[str]) -> Iterator[UnlocatedProblem]:
@@ -227,10 +209,10 @@ def find_global_problems(file: SettingsFile, platforms: Collection[str]) -> Iter
         if platform not in platforms:
             facts = {"value": platform, "choices": suggest_closest(platform, sorted(platforms))}
             yield UnlocatedProblem(path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True)
-        yield from _find_limit_problems(platform, limits)
+        yield from find_limit_problems(platform, limits)
 
 
-def _find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[UnlocatedProblem]:
+def find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[UnlocatedProblem]:
     for name in ("request_timeout", "lease_timeout", "visibility_window", "first_check_after", "retry_first"):
         if getattr(limits, name) == timedelta(0):
             yield UnlocatedProblem(path=("limits", platform, name), code="not_zero", facts={"key": name})
@@ -267,11 +249,11 @@ def find_account_problems(file: SettingsFile, platforms: Collection[str]) -> Ite
         if item.region and item.region not in file.region:
             facts = {"value": item.region, "choices": suggest_closest(item.region, file.region)}
             yield UnlocatedProblem(path=(*path, "region"), code="unknown_region", facts=facts)
-        yield from _find_mode_problems(item, path)
-        yield from _find_address_problems(item, path, file)
+        yield from find_mode_problems(item, path)
+        yield from find_address_problems(item, path, file)
 
 
-def _find_mode_problems(item: AccountEntry, path: KeyPath) -> Iterator[UnlocatedProblem]:
+def find_mode_problems(item: AccountEntry, path: KeyPath) -> Iterator[UnlocatedProblem]:
     """Yield settings that the platform or the mode of an account does not allow, or requires."""
     facts = {"account": item.id}
     if item.forum and item.platform in BUILT_IN_PLATFORMS - {"tieba"}:
@@ -311,7 +293,7 @@ def _find_missing_settings(
         yield "link_template", "link_template_missing"
 
 
-def _find_address_problems(item: AccountEntry, path: KeyPath, file: SettingsFile) -> Iterator[UnlocatedProblem]:
+def find_address_problems(item: AccountEntry, path: KeyPath, file: SettingsFile) -> Iterator[UnlocatedProblem]:
     """Yield problems of the platform's address and of our public address. Weibo requires a public IPv4."""
     facts, is_drill = {"account": item.id}, file.environment == "drill"
     code, host = None, parse_host(item.base_url) if item.base_url is not None else None
@@ -348,10 +330,6 @@ def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
             elif counts[member] > 1 and members.index(member) != position:
                 facts = {"value": member, "group": name}
                 yield UnlocatedProblem(path=("groups", name, position), code="duplicate_member", facts=facts)
-
-
-SETTINGS_FILE = "publisher.toml"
-SETTINGS_READ_LIMITS = ReadLimits(max_bytes=2**20)
 
 
 async def load_settings(workspace: Path) -> Settings:
@@ -431,6 +409,89 @@ def _make_settings(document: TomlDocument, workspace: Path, platforms: Collectio
         groups={name: tuple(AccountId(member) for member in members) for name, members in entry.groups.items()},
         limits={Platform(name): LimitSettings(**item.model_dump()) for name, item in entry.limits.items()},
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
-        callbacks=CallbackSettings(listen=entry.callbacks.listen),
-        audit=AuditSettings(checkpoint_file=entry.audit.checkpoint_file, syslog=entry.audit.syslog),
+        callbacks=entry.callbacks,
+        audit=entry.audit,
     )
+
+
+def resolve_database_url(url: str, workspace: Path) -> str | None:
+    """Return the URL with an absolute SQLite path; None if it is no valid database URL.
+
+    Links are resolved, so that one file has one name: its lock, journal and call record are named after it.
+    """
+    if url.startswith(_POSTGRES_SCHEMES):
+        return url if is_postgres_url(url) else None
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path or path.startswith((":memory:", "file:")):
+        return None
+    return f"sqlite:///{os.path.realpath(workspace / path)}"
+
+
+def is_postgres_url(url: str) -> bool:
+    """True if this is a PostgreSQL URL in which no part of the password can be taken for host or port."""
+    return url.startswith(_POSTGRES_SCHEMES) and _POSTGRES_URL.fullmatch(url) is not None
+
+
+def has_password(url: str) -> bool:
+    """True if a PostgreSQL URL contains a password, before the host or in the query."""
+    found = _POSTGRES_URL.fullmatch(url)
+    if found is None:
+        return False
+    _user, _colon, password = (found[1] or "").removesuffix("@").partition(":")
+    _path, _mark, query = (found[4] or "").partition("?")
+    return bool(password) or any(name == "password" for name, _value in parse_qsl(query))
+
+
+def is_link_template(entry: str) -> bool:
+    """True if this is an address with one placeholder for the marker, as Weibo requires."""
+    has_one = entry.count(MARKER_PLACEHOLDER) == 1
+    return has_one and _split_host(entry.replace(MARKER_PLACEHOLDER, "K7QM-4R2T")) is not None
+
+
+def parse_host(url: str) -> str | None:
+    """Return the host of an address to which a path can be appended, or None."""
+    return None if set("?#@{} ") & set(url) else _split_host(url)
+
+
+def _split_host(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        has_valid_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in {"http", "https"} and has_valid_port else None
+
+
+def split_host_port(address: str) -> tuple[str, int]:
+    """Split a valid `host:port`."""
+    parts = urlsplit(f"//{address}")
+    return str(parts.hostname), int(parts.port or 0)
+
+
+def is_loopback(host: str) -> bool:
+    """True if a host is this machine."""
+    return host == "localhost" or (is_ip(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_ip(value: str) -> bool:
+    """True if this is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def is_public_ipv4(value: str) -> bool:
+    """True if an IP address is a public IPv4 address."""
+    address = ipaddress.ip_address(value)
+    return address.version == 4 and address.is_global
+
+
+def is_listen_address(listen: str) -> bool:
+    """True if this is exactly `host:port`."""
+    try:
+        parts = urlsplit(f"//{listen}")
+        return bool(parts.hostname) and parts.port is not None and parts.netloc == listen and "@" not in listen
+    except ValueError:
+        return False
