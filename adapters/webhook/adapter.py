@@ -7,8 +7,8 @@ from functools import partial
 
 from adapters.webhook import api
 from adapters.webhook.api import DEFAULT_COOLDOWN, Json, Refusal, WebhookPost, decode_post
+from adapters.webhook.capabilities import get_base_url
 from adapters.webhook.codes import CODES, NO_SUCH_POST, WebhookErrorClass, to_message_key
-from adapters.webhook.validation import get_base_url
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.account import Account
 from publisher.domain.policy import parse_retry_after

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from adapters.weibo import api, post_list
-from adapters.weibo.api import WeiboEndpoint, is_article_receipt
-from adapters.weibo.capabilities import MAX_PLAIN_CHARACTERS, measure
-from adapters.weibo.post_list import (
-    LIST_TOO_SHORT,
-    WeiboMatchCriteria,
-    decode_ticket,
-    encode_ticket,
-    interpret_timeline,
-    make_criteria,
+from adapters.weibo.api import WeiboEndpoint, WeiboMatchCriteria, decode_ticket, encode_ticket, is_article_receipt
+from adapters.weibo.capabilities import (
+    BIZ,
+    MAX_PLAIN_CHARACTERS,
+    SHARE,
+    get_profile,
+    is_article,
+    measure,
+    render_lead,
 )
-from adapters.weibo.profiles import BIZ, SHARE, get_profile
+from adapters.weibo.post_list import LIST_TOO_SHORT, interpret_timeline
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import BEIJING, Account
 from publisher.domain.rendered import SendRequest
@@ -60,10 +60,10 @@ class WeiboAdapter:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
         if self.account.public_ip is None and self.account.base_url is None:
             return Blocked(code="weibo_no_public_ip", reason=self.account.id, hold_reason=HoldReason.PERMISSION)
-        is_article = api.is_article(self.account, request.rendered)
-        if len(request.images) > (0 if is_article else get_profile(self.account).picture_limit):
+        as_article = is_article(self.account, request.rendered)
+        if len(request.images) > (0 if as_article else get_profile(self.account).picture_limit):
             return Rejected(code="weibo_too_many_images", reason=str(len(request.images)))
-        if is_article:
+        if as_article:
             http_request = api.encode_article(endpoint, self.account, request.rendered)
         else:
             prepared = await self._prepare_post_request(endpoint, request)
@@ -73,15 +73,22 @@ class WeiboAdapter:
         response = await self.context.http.create(http_request, request)
         if not isinstance(response, HttpResponse):
             return response
-        ticket, now = encode_ticket(request, is_article=is_article), self.context.now()
-        if is_article:
+        ticket, now = encode_ticket(request, is_article=as_article), self.context.now()
+        if as_article:
             return api.decode_article(response, ticket, now)
         return api.decode_created(response, self.account.identity, ticket, now)
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
-        is_article = api.is_article(self.account, request.rendered)
-        text = api.render_lead(request.rendered) if is_article else request.rendered.text
-        return await self._find_in_lists(make_criteria(request, text, is_article=is_article))
+        as_article = is_article(self.account, request.rendered)
+        text = render_lead(request.rendered) if as_article else request.rendered.text
+        criteria = WeiboMatchCriteria(
+            marker=request.marker,
+            baseline=request.baseline,
+            owned_ids=request.owned_ids,
+            text=text,
+            is_article=as_article,
+        )
+        return await self._find_in_lists(criteria)
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
         """Look for the post of a ticket. A plain post number reads that post: published or deleted."""

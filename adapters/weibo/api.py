@@ -17,12 +17,18 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from adapters.weibo.capabilities import get_post_limit, measure
+from adapters.weibo.capabilities import (
+    API_URL,
+    UPDATE,
+    UPLOAD_URL,
+    WeiboProfile,
+    get_article_cover_url,
+    render_lead,
+)
 from adapters.weibo.codes import BAD_PARAMETER, CODES, LOGIN_LIMIT_CODES, WeiboErrorClass, to_message_key
-from adapters.weibo.profiles import API_URL, UPDATE, UPLOAD_URL, WeiboProfile, get_article_cover_url
 from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.account import Account
-from publisher.domain.rendered import RenderedPost
+from publisher.domain.rendered import Baseline, Marker, RenderedPost, SendRequest
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -41,9 +47,6 @@ from publisher.domain.results import (
     to_read_failure,
 )
 
-MAX_TITLE_LENGTH = 32
-MAX_LEAD_LENGTH = 1900
-"""The wiki page's limit for the post that leads to an article, in characters."""
 _BASE62_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ID_EPOCH_SECONDS = 515_483_463
 """Unix time of the zero of the time inside a post's number; fits the sample of wiki 2/statuses/share."""
@@ -58,22 +61,6 @@ ARTICLE_SUCCESS_CODE = 100_000
 RATE_LIMIT_CODE = "weibo_429"
 """The code of an HTTP 429, from Weibo or a proxy."""
 _PICTURE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-
-
-def is_article(account: Account, rendered: RenderedPost) -> bool:
-    """True if the text is sent as an article: the account sends articles, and a plain post cannot hold it."""
-    return get_article_cover_url(account) is not None and measure(rendered.text) > get_post_limit(account)
-
-
-def render_lead(rendered: RenderedPost) -> str:
-    """Return the post that leads to the article: its first lines up to the marker, then the link."""
-    lines: list[str] = []
-    for line in rendered.text.splitlines():
-        lines.append(line)
-        if rendered.marker.is_in("\n".join(lines)):
-            break
-    lead = "\n".join(lines)
-    return lead if not rendered.link or rendered.link in lead else f"{lead} {rendered.link}"
 
 
 def render_content(rendered: RenderedPost) -> str:
@@ -240,6 +227,39 @@ class PostForm:
         """The form of calls that take annotations and long texts."""
         annotations = json.dumps([{"type": "publisher", "marker": self.marker_code}], separators=(",", ":"))
         return {**self.form, "annotations": annotations, **({"is_longtext": "1"} if self.is_long else {})}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeiboMatchCriteria:
+    """How our post is recognised: by its marker, and by what was published before it. `text` is what a list shows."""
+
+    marker: Marker
+    baseline: Baseline
+    owned_ids: frozenset[str] = frozenset()
+    text: str | None = None
+    is_article: bool = False
+
+
+def encode_ticket(request: SendRequest, *, is_article: bool) -> Ticket:
+    """Return all that a later check needs, as the platform gives no number for a post that is not visible yet."""
+    facts = {
+        "marker": request.marker.code,
+        "newest_id": request.baseline.newest_id,
+        "since": request.baseline.taken_at.isoformat(),
+        **({"article": True} if is_article else {}),
+    }
+    return Ticket(payload=json.dumps(facts, separators=(",", ":")))
+
+
+def decode_ticket(ticket: Ticket) -> WeiboMatchCriteria | str:
+    """Return the criteria for a post not yet seen, or the plain number of a post that was seen."""
+    if not ticket.payload.startswith("{"):
+        return ticket.payload
+    facts = json.loads(ticket.payload)
+    baseline = Baseline(newest_id=facts["newest_id"], taken_at=datetime.fromisoformat(facts["since"]))
+    return WeiboMatchCriteria(
+        marker=Marker(code=facts["marker"]), baseline=baseline, is_article=facts.get("article", False)
+    )
 
 
 def encode_share(endpoint: WeiboEndpoint, post_form: PostForm, picture: Upload | None) -> HttpRequest:

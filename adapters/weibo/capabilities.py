@@ -1,20 +1,31 @@
-"""What Weibo allows, and how it counts characters."""
+"""What Weibo allows an account: the calls granted to its login, lengths and limits; what it would refuse. Pure.
+
+Which app may call what is stated on the open platform's wiki pages of the calls themselves; an app's own console shows
+its grants. Nothing is probed: a call that was not granted returns 10014, and the account stops.
+"""
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from publisher.contract import PlatformDefaults
-from publisher.domain.account import Account, Capabilities
+from publisher.domain.account import Account, Capabilities, Mode
+from publisher.domain.errors import Problem, Severity
 from publisher.domain.policy import RateLimit, Timing
+from publisher.domain.rendered import RenderedPost
 
-from .profiles import can_send_long_text, get_article_cover_url, get_profile
+API_URL = "https://api.weibo.com"
+UPLOAD_URL = "https://upload.api.weibo.com"
+BUSINESS_API_URL = "https://c.api.weibo.com"
+PLATFORM_URLS = (API_URL, UPLOAD_URL, BUSINESS_API_URL)
 
 _HOST_AND_PATH = r"://(?:[A-Za-z0-9]+\.)+[A-Za-z0-9]+[A-Za-z0-9\-_$.+!*()/,:;@&=?~#%]*"
 HTTP_LINK = re.compile("http" + _HOST_AND_PATH, re.IGNORECASE)
 HTTP_OR_HTTPS_LINK = re.compile("https?" + _HOST_AND_PATH, re.IGNORECASE)
 _OWN_LINK_PREFIXES = ("http://weibo.com", "http://weibo.cn", "http://t.sina.com.cn", "http://t.sina.cn")
 _SHORT_LINK_PREFIX = "http://t.cn"
-
 MAX_LATIN_1_CODE, MAX_ASCII_CODE = 0xFF, 0x80
 """The highest code unit that weighs one, in the two generations of the platform's counter."""
 MAX_PLAIN_CHARACTERS = 130
@@ -23,6 +34,75 @@ MAX_LONG_CHARACTERS = 1900
 """wiki C/2/statuses/upload_url_text/biz, rev. 15836: up to 2000 for entitled users; a hundred are kept in reserve."""
 MAX_ARTICLE_CHARACTERS = 20_000
 """wiki Toutiao/api: an older revision's limit; the current one allows 90 000 including HTML markup."""
+MAX_TITLE_LENGTH = 32
+MAX_LEAD_LENGTH = 1900
+"""The wiki page's limit for the post that leads to an article, in characters."""
+PICTURE_MEDIA_TYPES = frozenset({"image/jpeg", "image/png", "image/gif"})
+MAX_PICTURE_BYTES = 5 * 1024 * 1024
+_TOPIC = re.compile(r"#[^#\n]+#")
+_LINK = re.compile(r"https?://\S+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeiboProfile:
+    """One set of calls.
+
+    `path_suffix` ends their paths. `list_sizes` is how many posts a list requests, at first and then. A strict profile
+    requires a link on a domain bound to the app, and drops topic marks. `max_optional_reads` is how many reads a day
+    may be made before the rest is reserved for resolving unknown outcomes; None where calls abound.
+    """
+
+    name: str
+    base_url: str
+    path_suffix: str
+    is_strict: bool
+    picture_limit: int
+    max_readable_posts: int
+    list_sizes: tuple[int, ...]
+    max_optional_reads: int | None
+
+
+SHARE = WeiboProfile(
+    name="share",  # wiki 2/statuses/share, read 2026-11-24
+    base_url=API_URL,
+    path_suffix=".json",
+    is_strict=True,
+    picture_limit=1,
+    max_readable_posts=5,
+    list_sizes=(20,),
+    # wiki Rate-limiting, rev. 16512, read 2026-11-24: an ordinary app has 100 calls of any kind a day for each user.
+    # The core may publish 50 times, so 25 optional reads leave as many for resolving unknown outcomes.
+    max_optional_reads=25,
+)
+UPDATE = replace(SHARE, name="update", is_strict=False)
+"""wiki 2/statuses/update and 2/statuses/upload, read 2026-11-25: by permission only since 2017."""
+BIZ = WeiboProfile(
+    name="biz",  # wiki C/2/statuses/upload_url_text/biz, rev. 15836, read 2026-11-25: up to nine uploaded pictures
+    base_url=BUSINESS_API_URL,
+    path_suffix="/biz.json",
+    is_strict=False,
+    picture_limit=9,
+    max_readable_posts=100,
+    list_sizes=(20, 100),
+    max_optional_reads=None,
+)
+PROFILES: Mapping[str, WeiboProfile] = {profile.name: profile for profile in (SHARE, UPDATE, BIZ)}
+
+
+def get_profile(account: Account) -> WeiboProfile:
+    return PROFILES[account.profile or SHARE.name]
+
+
+def can_send_long_text(account: Account) -> bool:
+    """True if the account may send texts over the usual length; the platform grants that to single users."""
+    return get_profile(account) is BIZ and account.options.get("long_text") == "true"
+
+
+def get_article_cover_url(account: Account) -> str | None:
+    """Return the URL of the cover of headline articles; an account without one sends no articles."""
+    return account.options.get("article_cover")
+
+
 DEFAULTS = PlatformDefaults(
     # wiki Rate-limiting, rev. 16512: 30 publishing calls an hour, 100 calls of any kind a day per user and app;
     # half of the day's calls are left for readback.
@@ -85,3 +165,75 @@ def get_capabilities(account: Account) -> Capabilities:
         monitor_interval=timedelta(hours=1 if profile.max_optional_reads is None else 2),
         has_deletions_in_metrics=True,
     )
+
+
+def is_article(account: Account, rendered: RenderedPost) -> bool:
+    """True if the text is sent as an article: the account sends articles, and a plain post cannot hold it."""
+    return get_article_cover_url(account) is not None and measure(rendered.text) > get_post_limit(account)
+
+
+def render_lead(rendered: RenderedPost) -> str:
+    """Return the post that leads to the article: its first lines up to the marker, then the link."""
+    lines: list[str] = []
+    for line in rendered.text.splitlines():
+        lines.append(line)
+        if rendered.marker.is_in("\n".join(lines)):
+            break
+    lead = "\n".join(lines)
+    return lead if not rendered.link or rendered.link in lead else f"{lead} {rendered.link}"
+
+
+def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: C901, PLR0912 # a list of guards
+    """Return all that the account's calls refuse (wiki 2/statuses/share): length, link, pictures, articles."""
+    problems: list[Problem] = []
+
+    def report(code: str, severity: Severity = Severity.ERROR, **facts: str) -> None:
+        problems.append(Problem(code=code, severity=severity, facts=facts))
+
+    capabilities, is_strict = get_capabilities(account), get_profile(account).is_strict
+    is_by_api = account.mode is not Mode.ASSISTED  # a person may post with any link, or without one
+    length = capabilities.count_text(rendered.text)
+    if length > capabilities.text_limit:
+        report("weibo_text_too_long", length=str(length), limit=str(capabilities.text_limit))
+    topic = _TOPIC.search(_LINK.sub("", rendered.text))
+    if topic and is_strict:
+        report("weibo_hashtag_dropped", Severity.WARNING, topic=topic.group())
+
+    link = rendered.link or ""
+    if link and link in rendered.text:
+        if not link.isascii():
+            report("weibo_link_not_ascii", link=link)
+        if is_strict and account.link_template and _get_host(link) != _get_host(account.link_template):
+            report("weibo_link_elsewhere", link=link, host=_get_host(account.link_template))
+        after = rendered.text.split(link, 1)[1][:1]
+        if after and not after.isspace() and is_by_api:
+            report("weibo_link_not_apart", link=link, next=after)
+    elif is_strict and is_by_api:
+        report("weibo_no_link_template", link=link)
+
+    as_article = is_article(account, rendered)
+    picture_limit = 0 if as_article else capabilities.picture_limit
+    if len(rendered.images) > picture_limit:
+        report("weibo_too_many_images", count=str(len(rendered.images)), limit=str(picture_limit))
+    for picture in rendered.images:
+        if picture.media_type not in PICTURE_MEDIA_TYPES:
+            report("weibo_image_type", type=picture.media_type)
+        if picture.size >= MAX_PICTURE_BYTES:
+            report("weibo_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}")
+
+    if as_article:
+        if not 0 < len(rendered.title) <= MAX_TITLE_LENGTH:
+            report("weibo_title_length", length=str(len(rendered.title)), limit=str(MAX_TITLE_LENGTH))
+        if len(render_lead(rendered)) > MAX_LEAD_LENGTH:
+            report("weibo_lead_too_long", limit=str(MAX_LEAD_LENGTH))
+        if not _get_host(get_article_cover_url(account) or ""):
+            report("weibo_article_image", account=account.id)
+    return tuple(problems)
+
+
+def _get_host(link: str) -> str:
+    """Return a link's host as written: `www.` may make it a different one."""
+    try:
+        return urlsplit(link).hostname or ""
+    except ValueError:
+        return ""

@@ -17,9 +17,9 @@ from publisher.domain.errors import Problem
 from publisher.domain.results import Blocked, NotSent, ReadFailure, Unknown
 
 from .api import WeiboEndpoint
+from .capabilities import API_URL, get_profile
 from .codes import CODES, to_message_key
 from .post_list import check_token, decode_token_facts, encode_token_info
-from .profiles import API_URL, get_profile
 
 DEFAULT_REDIRECT_URI = "https://api.weibo.com/oauth2/default.html"
 """The platform's own redirect page, for apps without one: its URL contains the code."""

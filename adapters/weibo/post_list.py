@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from adapters.weibo import api
+from adapters.weibo.capabilities import API_URL
 from adapters.weibo.codes import CODES, NO_SUCH_POST, WeiboErrorClass, to_message_key
-from adapters.weibo.profiles import API_URL
 from publisher.contract import HttpRequest, HttpResponse
-from publisher.domain.rendered import Baseline, Marker, SendRequest, normalize
+from publisher.domain.rendered import Baseline, normalize
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -267,48 +267,8 @@ def _decode_listed_post(entry: object, uid: str) -> WeiboListedPost | Unknown:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeiboMatchCriteria:
-    """How our post is recognised: by its marker, and by what was published before it."""
-
-    marker: Marker
-    baseline: Baseline
-    owned_ids: frozenset[str] = frozenset()
-    text: str | None = None
-    is_article: bool = False
-
-
-def make_criteria(request: SendRequest, text: str, *, is_article: bool) -> WeiboMatchCriteria:
-    """Return what a check needs; `text` is the text of the post in the list."""
-    return WeiboMatchCriteria(
-        marker=request.marker, baseline=request.baseline, owned_ids=request.owned_ids, text=text, is_article=is_article
-    )
-
-
-def encode_ticket(request: SendRequest, *, is_article: bool) -> Ticket:
-    """Return all that a later check needs, as the platform gives no number for a post that is not visible yet."""
-    facts = {
-        "marker": request.marker.code,
-        "newest_id": request.baseline.newest_id,
-        "since": request.baseline.taken_at.isoformat(),
-        **({"article": True} if is_article else {}),
-    }
-    return Ticket(payload=json.dumps(facts, separators=(",", ":")))
-
-
-def decode_ticket(ticket: Ticket) -> WeiboMatchCriteria | str:
-    """Return the criteria for a post not yet seen, or the plain number of a post that was seen."""
-    if not ticket.payload.startswith("{"):
-        return ticket.payload
-    facts = json.loads(ticket.payload)
-    baseline = Baseline(newest_id=facts["newest_id"], taken_at=datetime.fromisoformat(facts["since"]))
-    return WeiboMatchCriteria(
-        marker=Marker(code=facts["marker"]), baseline=baseline, is_article=facts.get("article", False)
-    )
-
-
 def interpret_timeline(
-    timeline: WeiboPostList, criteria: WeiboMatchCriteria, uid: str, max_readable: int
+    timeline: WeiboPostList, criteria: api.WeiboMatchCriteria, uid: str, max_readable: int
 ) -> ReadbackResult:
     """Return what a list of at most `max_readable` posts shows: our post, a similar one, its absence, or nothing."""
     foreign = [item for item in timeline.items if item.id not in criteria.owned_ids]

@@ -112,7 +112,7 @@ def test_weibo_decoders_never_raise(reply):
     listed = weibo.decode_timeline(reply, "1404376560")
     if isinstance(listed, weibo.WeiboPostList):
         timeline.interpret_timeline(
-            listed, timeline.WeiboMatchCriteria(marker=MARKER, baseline=BASELINE), "1404376560", 5
+            listed, weibo_wire.WeiboMatchCriteria(marker=MARKER, baseline=BASELINE), "1404376560", 5
         )
 
 

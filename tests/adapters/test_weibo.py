@@ -587,7 +587,7 @@ def test_declared_patience_covers_the_platforms_delays():
 
 def test_ticket_is_json_without_words_of_the_post(parcel):
     """A ticket holds what a later look needs, and nothing of the text."""
-    from adapters.weibo.post_list import encode_ticket  # noqa: PLC0415
+    from adapters.weibo.api import encode_ticket  # noqa: PLC0415
 
     facts = json.loads(encode_ticket(parcel, is_article=False).payload)
     assert set(facts) == {"marker", "newest_id", "since"}

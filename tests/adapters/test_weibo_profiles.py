@@ -9,7 +9,7 @@ import pytest
 
 from adapters.weibo import WEIBO
 from adapters.weibo.api import decode_created_at
-from adapters.weibo.profiles import PROFILES
+from adapters.weibo.capabilities import PROFILES
 from publisher.config import WEIBO_PROFILES
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.results import (

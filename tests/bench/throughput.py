@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters._http import LoginHttp
 from adapters.weibo import api
-from adapters.weibo.profiles import SHARE
+from adapters.weibo.capabilities import SHARE
 from publisher.contract import HttpResponse
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State

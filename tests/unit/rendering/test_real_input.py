@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from adapters.tieba.validation import find_problems as tieba_problems
-from adapters.wechat.validation import find_problems as wechat_problems
-from adapters.weibo.validation import find_problems as weibo_problems
+from adapters.tieba.capabilities import find_problems as tieba_problems
+from adapters.wechat.capabilities import find_problems as wechat_problems
+from adapters.weibo.capabilities import find_problems as weibo_problems
 from publisher.domain.post import PostKind, WarningLevel
 from publisher.domain.rendered import Marker
 from publisher.rendering.compose import OriginalPost
@@ -70,8 +70,8 @@ def test_every_post_fits_every_platform(shipped, entry, region):
     assert len(wechat.title) <= 32
     assert 0 < len(wechat.summary) <= 120
     assert len(wechat.images) == max(1, len(entry.get("images", [])))
-    assert [*weibo_problems(weibo, account_of("weibo")), *wechat_problems(wechat)] == []
-    assert tieba_problems(tieba, account_of("tieba", forum=region["forum"], has_accepted_risk=True)) == ()
+    assert [*weibo_problems(account_of("weibo"), weibo), *wechat_problems(account_of("wechat"), wechat)] == []
+    assert tieba_problems(account_of("tieba", forum=region["forum"], has_accepted_risk=True), tieba) == ()
 
 
 def test_schedule_is_accepted(shipped):
