@@ -1,4 +1,4 @@
-"""Which of the stages' tests run on both databases every time."""
+"""Runs the engine's tests on one database; only those of the sender run on both."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ON_BOTH = "test_delivering.py"
-"""The stage that sends. What differs between the databases is tested in tests/store, on both, every time."""
+"""The sender's tests. What differs between the databases is tested in tests/store, always on both."""
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,4 +1,4 @@
-"""The machine's clock is set, while a daemon runs or before it starts: what is reported, and what does not happen."""
+"""The machine's clock is set, while a daemon runs or before it starts: what is reported, and what must not happen."""
 
 import asyncio
 from dataclasses import replace
@@ -28,7 +28,7 @@ from publisher.store.system_alerts import CLOCK_ALERT_DELAY, SystemAlerts, raise
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.engine.test_planner import SETTINGS, entry
-from tests.engine.test_sender import beat, run_on, stage, state_of
+from tests.engine.test_sender import run_jobs, run_on, stage, state_of
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -45,8 +45,8 @@ def confirm(world):
 @pytest.mark.parametrize(
     ("jump", "code"), [(-HOUR, "clock_jumped_back"), (HOUR, "clock_jumped_ahead")], ids=["F60", "F61"]
 )
-async def test_a_clock_that_is_set_is_told(open_desk, world, jump, code):
-    """F60, F61: more than two seconds are reported, once; less is what clocks do."""
+async def test_a_clock_jump_is_reported(open_desk, world, jump, code):
+    """F60, F61: more than two seconds are reported, once; smaller corrections are normal."""
     desk = await open_desk()
     system_alerts = SystemAlerts(desk.store)
     for by, expected in ((timedelta(seconds=1), []), (jump, [(code, "worker-1", f"{3600 + jump // HOUR}")])):
@@ -56,8 +56,8 @@ async def test_a_clock_that_is_set_is_told(open_desk, world, jump, code):
         assert await reported(desk.store) == expected
 
 
-async def test_people_are_alerted_while_the_clock_stays_in_doubt(open_desk, world):
-    """F60, F61: after ten seconds, with what the platforms' clocks say where that is known; until it is confirmed."""
+async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_desk, world):
+    """F60, F61: after ten seconds, with the platforms' time where it is known; until the clock is confirmed."""
     desk = await open_desk()
     system_alerts = SystemAlerts(desk.store)
     world.jump_clock(HOUR)
@@ -71,7 +71,7 @@ async def test_people_are_alerted_while_the_clock_stays_in_doubt(open_desk, worl
     await update_system_alerts(system_alerts)
     await update_system_alerts(system_alerts)
     assert sorted(await reported(desk.store)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
-    for date, apart in (("01:00:06", 3600), ("00:30:11", 5400)):  # a platform some seconds behind; a clock set on
+    for date, apart in (("01:00:06", 3600), ("00:30:11", 5400)):  # a platform some seconds behind; a clock set forward
         world.check_server_date(f"Wed, 25 Nov 2026 {date} GMT", world.monotonic())
         await update_system_alerts(system_alerts)
         assert sorted(await reported(desk.store)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
@@ -80,8 +80,8 @@ async def test_people_are_alerted_while_the_clock_stays_in_doubt(open_desk, worl
     assert await reported(desk.store) == [jumped]
 
 
-async def test_an_alert_of_the_life_before_ends_when_the_clock_is_confirmed(open_desk, world):
-    """Anyone who starts next closes what its predecessor left open."""
+async def test_an_alert_of_the_process_before_ends_when_the_clock_is_confirmed(open_desk, world):
+    """The next process closes an alert that its predecessor left open."""
     desk = await open_desk()
     world.mark_clock_unconfirmed()
     world.advance_time(CLOCK_ALERT_DELAY)
@@ -93,11 +93,11 @@ async def test_an_alert_of_the_life_before_ends_when_the_clock_is_confirmed(open
 
 
 async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_desk, world):
-    """F60: what was sent before its instant came a second time is not sent again."""
+    """F60: what was sent is not sent again when its instant comes a second time."""
     desk, fake, adapters = await stage(open_desk, "a")
     post = make_post("p", ["a"], START_TIME)
     await enqueue_posts(desk.post_store, post)
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     world.jump_clock(-2 * HOUR)
     confirm(world)
     await enqueue_posts(desk.post_store, post)
@@ -105,8 +105,8 @@ async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_desk, wor
     assert len(fake.calls) == 1
 
 
-async def test_f60_what_was_due_gives_its_login_back_until_it_is_due_again(open_desk, world):
-    """F60: after the clock went back it does not wait with its login taken; what is urgent now goes out."""
+async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(open_desk, world):
+    """F60: after the clock went back a claimed delivery releases its login; what is urgent now is sent."""
     desk, _fake, adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("routine", ["a"], START_TIME))
     await desk.maintenance.promote_due()
@@ -119,12 +119,12 @@ async def test_f60_what_was_due_gives_its_login_back_until_it_is_due_again(open_
     async with asyncio.timeout(20):
         await delivering
     await enqueue_posts(desk.post_store, make_post("urgent", ["a"], world.now(), is_urgent=True))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     assert (await state_of(desk, "urgent")).state is State.PUBLISHED
 
 
 async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(open_desk, world):
-    """F60: a clock that went back cannot make an old intent look fresh; people are asked for once more."""
+    """F60: a clock that went back cannot make an old intent look fresh; the pause is read once more."""
     desk, _fake, _adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, replace(make_post("p", ["a"], START_TIME - 2 * HOUR), max_delay=5 * HOUR))
     await desk.maintenance.promote_due()
@@ -137,8 +137,8 @@ async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_go
 
 
 @pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(HOUR, id="F61-ahead")])
-async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, world, jump):
-    """A jump neither ends a call's lease nor stretches it: its result is taken in time, and a lost one is a doubt."""
+async def test_a_lease_of_our_own_runs_by_the_monotonic_clock(open_desk, world, jump):
+    """A jump neither ends nor extends a call's lease: its result is accepted in time, and a lost one is unknown."""
     desk, fake, _adapters = await stage(open_desk, "a", "b")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
@@ -158,8 +158,8 @@ async def test_a_lease_in_hand_runs_by_the_clock_that_never_jumps(open_desk, wor
     assert await desk.maintenance.expire_leases() == 1
 
 
-async def outlived(open_desk, world):
-    """Claim the one due delivery, and let its lease run out."""
+async def claim_and_expire(open_desk, world):
+    """Claim the one due delivery, and let its lease expire."""
     desk, fake, _adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
@@ -168,18 +168,18 @@ async def outlived(open_desk, world):
     return desk, fake, lease
 
 
-async def test_f15_a_round_on_its_way_does_not_end_the_lease_of_a_call_just_announced(open_desk, world):
-    """F15: a worker that slept after its claim announces its call; a round begun before that leaves the call alone."""
-    desk, fake, lease = await outlived(open_desk, world)
+async def test_f15_a_maintenance_run_in_progress_does_not_end_the_lease_of_a_call_that_just_began(open_desk, world):
+    """F15: a worker that slept after its claim records its intent; maintenance that began before leaves it alone."""
+    desk, fake, lease = await claim_and_expire(open_desk, world)
     parcel, ended = await asyncio.gather(desk.outbox.record_intent(lease), desk.maintenance.expire_leases())
     assert ended == 0
     after = await desk.outbox.record_outcome(lease, Published(receipt=fake.add_post(parcel)))
     assert after.state is State.PUBLISHED
 
 
-async def test_f60_a_late_result_leaves_the_next_lease_in_hand(open_desk, world):
-    """F60: who records under a lost lease does not end the present lease of the monotonic clock."""
-    desk, _fake, lost = await outlived(open_desk, world)
+async def test_f60_a_late_result_does_not_end_the_next_lease(open_desk, world):
+    """F60: a result under a lost lease does not end the present lease, which runs by the monotonic clock."""
+    desk, _fake, lost = await claim_and_expire(open_desk, world)
     await desk.maintenance.expire_leases()
     world.advance_time(CRASH_RETRY_SPREAD)
     [lease] = await desk.outbox.claim(1)
@@ -189,8 +189,8 @@ async def test_f60_a_late_result_leaves_the_next_lease_in_hand(open_desk, world)
     assert await desk.maintenance.expire_leases() == 0
 
 
-async def test_f60_a_lease_of_nobody_here_runs_by_the_wall_clock(open_desk, world):
-    """F60: what another worker has leased is judged as before."""
+async def test_f60_a_lease_of_another_worker_runs_by_the_wall_clock(open_desk, world):
+    """F60: the lease of another worker is judged by the wall clock."""
     mine, other = await open_desk(worker="mine"), await open_desk(worker="other")
     await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
@@ -202,7 +202,7 @@ async def test_f60_a_lease_of_nobody_here_runs_by_the_wall_clock(open_desk, worl
 
 @pytest.fixture
 async def daemon(tmp_path, world):
-    """Give a daemon whose beats are called by hand, over a workspace of two Weibo accounts."""
+    """Yield a daemon whose jobs are run by hand, in a workspace of two Weibo accounts."""
     settings = parse_settings(SETTINGS, workspace=tmp_path)
     async with open_application(settings, world, can_send=False) as application:
         yield Daemon(application, tmp_path / "schedule.toml", Messages(settings.lang), world.now())
@@ -217,7 +217,7 @@ def write(daemon, *entries):
 
 
 async def settled(daemon, world):
-    """Let a daemon read its file though the world stands still."""
+    """Let a daemon read its file although the fake clock stands still."""
     reading = asyncio.create_task(daemon.read_schedule())
     for _ in range(500):
         await asyncio.sleep(0.01)
@@ -229,7 +229,7 @@ async def settled(daemon, world):
 
 @pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(6 * HOUR, id="F61-ahead")])
 async def test_planning_waits_until_the_clock_is_confirmed(daemon, world, jump):
-    """F60, F61: nothing new is planned, no file is put in force; once the clock is confirmed, both happen at once."""
+    """F60, F61: nothing is planned and no file is applied until the clock is confirmed; then both happen at once."""
     world.jump_clock(jump)
     write(daemon, entry("p"))
     await settled(daemon, world)
@@ -244,22 +244,22 @@ async def test_planning_waits_until_the_clock_is_confirmed(daemon, world, jump):
     assert await posts_of(daemon) == {PostId("p")}
 
 
-async def doubted(open_desk, world):
-    """Let a call end without an outcome."""
+async def with_unknown_outcome(open_desk, world):
+    """Let a call end with an unknown outcome."""
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.append(Unknown(reason="timeout"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     return desk, fake, adapters
 
 
 @pytest.mark.parametrize("jump", [timedelta(minutes=3), HOUR])
-async def test_f25_a_clock_set_ahead_makes_the_settle_time_no_shorter(open_desk, world, jump):
-    """F25, F61: until the platform has had its time, by a clock that never jumps, no second call is made."""
-    desk, fake, adapters = await doubted(open_desk, world)
+async def test_f25_a_clock_set_ahead_does_not_shorten_the_visibility_window(open_desk, world, jump):
+    """F25, F61: no second call before the visibility window is over by the monotonic clock."""
+    desk, fake, adapters = await with_unknown_outcome(open_desk, world)
     world.advance_time(MINUTE)
     world.jump_clock(jump)
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     confirm(world)
     await run_on(desk, adapters, world, minutes=8)
     assert len(fake.calls) == 1
@@ -267,46 +267,46 @@ async def test_f25_a_clock_set_ahead_makes_the_settle_time_no_shorter(open_desk,
     assert len(fake.calls) == 2
 
 
-async def test_f61_a_list_read_by_a_clock_in_doubt_proves_nothing(open_desk, world):
-    """F61: what it shows is taken, what it does not show is no absence; afterwards two looks are needed as ever."""
-    desk, _fake, adapters = await doubted(open_desk, world)
+async def test_f61_a_list_read_by_an_unconfirmed_clock_proves_no_absence(open_desk, world):
+    """F61: a post that it shows counts, one that it lacks does not; afterwards two readbacks are needed as usual."""
+    desk, _fake, adapters = await with_unknown_outcome(open_desk, world)
     world.jump_clock(HOUR)
     await run_on(desk, adapters, world, minutes=12)
     assert ((await state_of(desk)).state, (await state_of(desk)).reason) == (State.UNKNOWN, "clock_unconfirmed_at_read")
     world.jump_clock(-HOUR)
     confirm(world)
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     assert (await state_of(desk)).state is State.UNKNOWN
     world.advance_time(MINUTE)
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     assert (await state_of(desk)).reason == "absence_proven"
 
 
 class Lagging(FakeAdapter):
-    """A platform that calls gone whatever it is asked for."""
+    """A platform that reports every post as deleted."""
 
     async def find_post(self, parcel):
         return Deleted()
 
 
-async def test_f61_a_clock_in_doubt_makes_two_words_that_it_is_gone_out_of_none(open_desk, world):
-    """F48, F61: reads must be apart, and nobody can say how far these were; what stands afterwards is live."""
+async def test_f61_reads_by_an_unconfirmed_clock_do_not_prove_a_removal(open_desk, world):
+    """F48, F61: the reads must be apart, and nobody can say how far these were; a later read finds the post."""
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.append(fake.lose_reply)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     adapters = {"a": Lagging(now=world.now)}
     world.jump_clock(HOUR)
     for _ in range(3):
         world.advance_time(MINUTE)
-        await beat(desk, adapters)
+        await run_jobs(desk, adapters)
         world.jump_clock(HOUR)
     assert (await state_of(desk)).state is State.UNKNOWN
 
 
-async def test_f61_a_doubt_that_people_gave_up_after_a_clock_was_ahead_is_read_soon(open_desk, world):
-    """F61: the next look was dated hours ahead; an order that comes before the keeper does hides nothing of that."""
-    desk, _fake, adapters = await doubted(open_desk, world)
+async def test_f61_an_unknown_outcome_cancelled_after_a_clock_was_ahead_is_read_soon(open_desk, world):
+    """F61: the next readback was dated hours ahead; an order that comes before maintenance does not hide that."""
+    desk, _fake, adapters = await with_unknown_outcome(open_desk, world)
     world.jump_clock(8 * HOUR)
     await run_on(desk, adapters, world, minutes=12)
     world.jump_clock(-8 * HOUR)
@@ -316,9 +316,9 @@ async def test_f61_a_doubt_that_people_gave_up_after_a_clock_was_ahead_is_read_s
     assert (await state_of(desk)).state is State.CANCELLED
 
 
-async def test_f61_a_doubt_that_settles_while_the_clock_is_in_doubt_does_not_expire(open_desk, world):
-    """F61: what follows from absence may depend on the instant, so it waits for a clock that is confirmed."""
-    desk, fake, adapters = await doubted(open_desk, world)
+async def test_f61_an_absence_shown_while_the_clock_is_unconfirmed_lets_nothing_expire(open_desk, world):
+    """F61: what follows from absence may depend on the time, so it waits for a confirmed clock."""
+    desk, fake, adapters = await with_unknown_outcome(open_desk, world)
     world.jump_clock(30 * HOUR)
     await run_on(desk, adapters, world, minutes=12)
     assert ((await state_of(desk)).state, len(fake.calls)) == (State.UNKNOWN, 1)
@@ -329,7 +329,7 @@ async def test_f61_a_doubt_that_settles_while_the_clock_is_in_doubt_does_not_exp
 
 
 async def restarted(open_desk, world, jump):
-    """Set the clock within the second before a kill: nobody has noticed; then start again, with a clock in doubt."""
+    """Set the clock within the second before a kill, unnoticed; then start again with an unconfirmed clock."""
     world.jump_clock(jump)
     world.mark_clock_unconfirmed()
     world.clock_jumps.clear()
@@ -338,9 +338,9 @@ async def restarted(open_desk, world, jump):
     return desk
 
 
-async def test_f61_a_clock_that_is_ahead_at_start_ends_no_doubt(open_desk, world):
-    """F25, F61: it makes no second call, nor once it is set right, before the settle time is over."""
-    _desk, fake, adapters = await doubted(open_desk, world)
+async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(open_desk, world):
+    """F25, F61: no second call before the visibility window is over, even once the clock is set right."""
+    _desk, fake, adapters = await with_unknown_outcome(open_desk, world)
     desk = await restarted(open_desk, world, 15 * MINUTE)
     await run_on(desk, adapters, world, minutes=5)
     assert ((await state_of(desk)).state, len(fake.calls)) == (State.UNKNOWN, 1)
@@ -352,8 +352,8 @@ async def test_f61_a_clock_that_is_ahead_at_start_ends_no_doubt(open_desk, world
     assert len(fake.calls) == 2
 
 
-async def test_f08_an_end_dated_in_doubt_counts_from_when_the_process_knew_of_it(open_desk, world):
-    """F08: where the clock was in doubt when the call ended, the settle time runs once more, and no longer."""
+async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_start_of_the_process(open_desk, world):
+    """F08: where the clock was unconfirmed when the call ended, the visibility window restarts, only once."""
     desk, fake, _adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
@@ -370,8 +370,8 @@ async def test_f08_an_end_dated_in_doubt_counts_from_when_the_process_knew_of_it
 
 
 @pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
-async def test_a_doubt_dated_by_a_wrong_clock_is_ended_as_soon_as_another(open_desk, world, jump):
-    """F60, F61: set right, it is neither read again in hours only, nor given to a person at once."""
+async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_other(open_desk, world, jump):
+    """F60, F61: once the clock is right, it is neither read hours late nor given to a person at once."""
     desk, fake, _adapters = await stage(open_desk, "a")
     fake.findings.extend([Unknown(reason="unreadable")] * 3)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
@@ -387,7 +387,7 @@ async def test_a_doubt_dated_by_a_wrong_clock_is_ended_as_soon_as_another(open_d
 
 
 @pytest.mark.parametrize("is_announced", [False, True])
-async def test_f61_what_a_death_left_due_by_a_clock_ahead_goes_out_once_it_is_set_right(open_desk, world, is_announced):
+async def test_f61_what_a_kill_left_due_by_a_clock_ahead_is_sent_once_it_is_set_right(open_desk, world, is_announced):
     """F61: with or without an intent, it does not wait for the hours by which the clock was ahead."""
     desk, fake, _adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
@@ -406,8 +406,8 @@ async def test_f61_what_a_death_left_due_by_a_clock_ahead_goes_out_once_it_is_se
 
 @pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
 @pytest.mark.parametrize("is_noticed", [True, False])
-async def test_nothing_is_sent_or_expires_by_a_clock_in_doubt(open_desk, world, jump, is_noticed):
-    """F60, F61: neither by one that was wrong at start nor by one that was set; set right, all goes at its instant."""
+async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(open_desk, world, jump, is_noticed):
+    """F60, F61: whether wrong at start or set later; once the clock is right, everything is sent at its instant."""
     desk, fake, adapters = await stage(open_desk, "a")
     soon = make_post("soon", ["a"], START_TIME + 5 * MINUTE)
     await enqueue_posts(desk.post_store, soon, make_post("later", ["a"], START_TIME + 8 * HOUR))
@@ -424,7 +424,7 @@ async def test_nothing_is_sent_or_expires_by_a_clock_in_doubt(open_desk, world, 
 
 
 async def test_f61_what_is_claimed_gets_no_intent_once_the_clock_is_set(open_desk, world):
-    """F61: it is given back, and claimed again when the clock is confirmed."""
+    """F61: the claim is released, and made again when the clock is confirmed."""
     desk, _fake, _adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
@@ -436,8 +436,8 @@ async def test_f61_what_is_claimed_gets_no_intent_once_the_clock_is_set(open_des
     assert len(await desk.outbox.claim(1)) == 1
 
 
-async def test_f61_other_hosts_leases_are_left_alone_by_a_clock_in_doubt(open_desk, world):
-    """F61: a host whose clock went ahead does not take work out of another's hand."""
+async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(open_desk, world):
+    """F61: a host whose clock went ahead does not take over leases of other hosts."""
     mine, other = await open_desk(worker="mine"), await open_desk(worker="other")
     await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
@@ -449,7 +449,7 @@ async def test_f61_other_hosts_leases_are_left_alone_by_a_clock_in_doubt(open_de
 
 
 async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
-    """F61: the rule for late posts applies to what was filed before: too late is not sent, and reported."""
+    """F61: the rule for late posts applies to posts filed before: too late is not sent, and reported."""
     desk, fake, adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + HOUR))
     world.jump_clock(6 * HOUR)
@@ -465,8 +465,8 @@ YEAR_AHEAD = timedelta(days=400)
 
 
 @pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(YEAR_AHEAD, id="F61-ahead")])
-async def test_a_limit_met_by_a_clock_in_doubt_ends_when_its_time_is_over(open_desk, world, jump):
-    """F26, F60, F61, I15: it is kept to by the clock that never jumps, and dated once the wall clock is confirmed."""
+async def test_a_limit_by_an_unconfirmed_clock_ends_when_its_time_is_over(open_desk, world, jump):
+    """F26, F60, F61, I15: it is kept by the monotonic clock, and dated once the wall clock is confirmed."""
     desk, fake, adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
@@ -475,7 +475,7 @@ async def test_a_limit_met_by_a_clock_in_doubt_ends_when_its_time_is_over(open_d
     desk = await restarted(open_desk, world, jump)
     world.advance_time(MINUTE)
     fake.findings.append(RateLimited(code="often", until=world.now() + 30 * MINUTE))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     assert not fake.findings
     world.jump_clock(-jump)
     confirm(world)
@@ -486,9 +486,9 @@ async def test_a_limit_met_by_a_clock_in_doubt_ends_when_its_time_is_over(open_d
     assert (await state_of(desk, "urgent")).state is State.PUBLISHED
 
 
-async def test_f26_i15_a_limit_met_in_doubt_keeps_back_the_other_reads_of_its_login(open_desk, world):
-    """F26, I15: no other delivery of the login is read, though the limit cannot be dated yet."""
-    desk, fake, adapters = await doubted(open_desk, world)
+async def test_f26_i15_a_limit_by_an_unconfirmed_clock_stops_the_other_reads_of_its_login(open_desk, world):
+    """F26, I15: no other delivery of the login is read, although the limit cannot be dated yet."""
+    desk, fake, adapters = await with_unknown_outcome(open_desk, world)
     world.jump_clock(HOUR)
     desk.store.record_undated_limit("fake/a", 30 * MINUTE, is_for_reads=True)
     fake.findings.append(Unknown(reason="unreadable"))
@@ -498,8 +498,8 @@ async def test_f26_i15_a_limit_met_in_doubt_keeps_back_the_other_reads_of_its_lo
     assert not fake.findings
 
 
-async def test_f61_waits_that_only_a_wrong_clock_can_have_written_are_cut(open_desk, world):
-    """F61: no platform's limit and no quota lasts longer than a day, and nobody is probed or watched less often."""
+async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_desk, world):
+    """F61: no platform limit and no quota lasts longer than a day, and no probe or monitoring is postponed further."""
     desk, _fake, _adapters = await stage(open_desk, "a")
     far = world.now() + YEAR_AHEAD
     waits = dict.fromkeys(
@@ -540,8 +540,8 @@ async def test_f61_waits_that_only_a_wrong_clock_can_have_written_are_cut(open_d
     assert await desk.store.database.read(read) == [now + 24 * HOUR] * 5 + [now] * 3
 
 
-async def test_f61_an_alert_dated_in_the_future_silences_no_later_one(open_desk, world):
-    """F61: what was reported by a clock that was ahead is reported again."""
+async def test_f61_an_alert_dated_in_the_future_suppresses_no_later_one(open_desk, world):
+    """F61: a later alert of the same kind is sent although an earlier one was dated ahead."""
     desk = await open_desk()
     for at in (world.now() + YEAR_AHEAD, world.now(), world.now()):
         await desk.store.database.write(

@@ -1,4 +1,4 @@
-"""The clock is confirmed: by the kernel, by the dates of replies, by a person; and what does not confirm it."""
+"""What confirms the clock: the kernel, the dates of replies, a person; and what does not confirm it."""
 
 import asyncio
 from datetime import timedelta
@@ -25,8 +25,8 @@ def date(instant):
 
 
 @pytest.fixture
-def doubting(world):
-    """Give a world whose clock is not confirmed."""
+def unconfirmed_world(world):
+    """Return a runtime whose clock is not confirmed."""
     world.mark_clock_unconfirmed()
     return world
 
@@ -42,44 +42,44 @@ def doubting(world):
         pytest.param(timedelta(0), SERVER_DATE_TOLERANCE + SECOND, False, id="a-reply-too-slow-to-tell"),
     ],
 )
-def test_a_reply_confirms_the_clock_within_the_tolerance(doubting, apart, took, is_right):
-    """F60, F61: its date must fit both ends of the call; what contradicts it is remembered for people."""
-    began = doubting.monotonic()
-    doubting.advance_time(took)
-    doubting.check_server_date(date(START_TIME + apart), began)
-    assert doubting.is_clock_confirmed() is is_right
-    assert doubting.server_clock_offset == (None if is_right or took else -apart)
+def test_a_reply_confirms_the_clock_within_the_tolerance(unconfirmed_world, apart, took, is_right):
+    """F60, F61: its date must fit both ends of the call; what contradicts it is kept for people."""
+    began = unconfirmed_world.monotonic()
+    unconfirmed_world.advance_time(took)
+    unconfirmed_world.check_server_date(date(START_TIME + apart), began)
+    assert unconfirmed_world.is_clock_confirmed() is is_right
+    assert unconfirmed_world.server_clock_offset == (None if is_right or took else -apart)
 
 
 @pytest.mark.parametrize("reported", ["", "soon", "Fri, 31 Dec 9999 23:59:59 -2359"])
-def test_a_date_that_is_none_says_nothing(doubting, reported):
-    """What cannot be read neither confirms nor contradicts."""
-    doubting.check_server_date(reported, doubting.monotonic())
-    assert (doubting.is_clock_confirmed(), doubting.server_clock_offset) == (False, None)
+def test_an_invalid_date_says_nothing(unconfirmed_world, reported):
+    """A date that cannot be parsed neither confirms nor contradicts."""
+    unconfirmed_world.check_server_date(reported, unconfirmed_world.monotonic())
+    assert (unconfirmed_world.is_clock_confirmed(), unconfirmed_world.server_clock_offset) == (False, None)
 
 
 @pytest.mark.parametrize("sign", [pytest.param(-1, id="F60"), pytest.param(1, id="F61")])
-def test_a_set_clock_is_in_doubt_the_moment_it_is_asked(world, sign):
-    """F60, F61: no beat need come in between; what clocks do by themselves is no doubt."""
+def test_a_set_clock_is_unconfirmed_at_once(world, sign):
+    """F60, F61: no job need run in between; the usual drift is no reason for doubt."""
     world.jump_clock(sign * CLOCK_JUMP_THRESHOLD)
     assert world.is_clock_confirmed()
     world.jump_clock(sign * SECOND)
     assert (world.is_clock_confirmed(), world.clock_jumps) == (False, [sign * (CLOCK_JUMP_THRESHOLD + SECOND)])
 
 
-def test_a_reading_from_before_the_clock_was_set_confirms_nothing(doubting):
-    """F61: what was right is not right any more; a set back to the same time is."""
-    reading = doubting.read_clocks()
-    doubting.jump_clock(60 * SECOND)
-    doubting.confirm_clock(reading)
-    assert not doubting.is_clock_confirmed()
-    doubting.jump_clock(-60 * SECOND)
-    doubting.confirm_clock(reading)
-    assert doubting.is_clock_confirmed()
+def test_a_reading_from_before_the_clock_was_set_confirms_nothing(unconfirmed_world):
+    """F61: what was right before is not right any more, but a clock set back to the same time is."""
+    reading = unconfirmed_world.read_clocks()
+    unconfirmed_world.jump_clock(60 * SECOND)
+    unconfirmed_world.confirm_clock(reading)
+    assert not unconfirmed_world.is_clock_confirmed()
+    unconfirmed_world.jump_clock(-60 * SECOND)
+    unconfirmed_world.confirm_clock(reading)
+    assert unconfirmed_world.is_clock_confirmed()
 
 
-def test_the_real_world_begins_in_doubt_and_asks_its_kernel(monkeypatch):
-    """The kernel's word is taken where it gives one, and nothing goes wrong where it does not."""
+def test_the_real_runtime_begins_unconfirmed_and_asks_its_kernel(monkeypatch):
+    """The kernel's statement counts where it gives one, and nothing fails where it does not."""
     world = Runtime()
     assert not world.is_clock_confirmed()
     answer = world.is_kernel_clock_synchronized()
@@ -102,8 +102,8 @@ def test_a_process_stopped_between_two_readings_takes_them_again():
     assert stopped.read_clocks().monotonic_seconds == 41.1
 
 
-async def test_f60_a_clock_that_is_set_back_lets_nobody_sleep_on():
-    """F60: anyone who waits for an instant waits no longer than it was away."""
+async def test_f60_a_clock_that_is_set_back_prolongs_no_sleep():
+    """F60: a sleep until an instant lasts no longer than the instant was away."""
 
     class Shifted(Runtime):
         back = timedelta(0)
@@ -118,8 +118,8 @@ async def test_f60_a_clock_that_is_set_back_lets_nobody_sleep_on():
     assert Shifted.back > timedelta(0)
 
 
-class Telling(FakeAdapter):
-    """An adapter whose probe hears what time it is at its platform: an answer without a date says nothing."""
+class TimeAdapter(FakeAdapter):
+    """An adapter whose probe reports its platform's time; an answer without a date says nothing."""
 
     def __init__(self, world, reports=None):
         super().__init__(now=world.now)
@@ -132,7 +132,7 @@ class Telling(FakeAdapter):
         return Healthy()
 
 
-class Silent(Telling):
+class Silent(TimeAdapter):
     """An adapter whose probe gets no answer."""
 
     async def check_health(self):
@@ -141,75 +141,77 @@ class Silent(Telling):
 
 
 async def check_of(open_desk, world, *names, **adapters):
-    """Give a check over these accounts; those without an adapter of their own hear of no date."""
+    """Return a clock check over these accounts; accounts without an adapter of their own report no date."""
     desk = await open_desk(*(make_policy(name) for name in names))
-    every = {AccountId(name): adapters.get(name) or Telling(world) for name in names}
+    every = {AccountId(name): adapters.get(name) or TimeAdapter(world) for name in names}
     orders, checkups = OperatorActions(desk.store), LoginHealthStore(desk.store)
     return ClockCheck(login_health=checkups, operator_actions=orders, adapters=every), desk
 
 
-async def test_the_kernel_confirms_without_any_read(open_desk, doubting):
-    """Where it can say so, no platform is asked."""
-    check, _desk = await check_of(open_desk, doubting, "a")
-    doubting.is_synchronized = True
+async def test_the_kernel_confirms_without_any_read(open_desk, unconfirmed_world):
+    """Where the kernel confirms the clock, no platform is asked."""
+    check, _desk = await check_of(open_desk, unconfirmed_world, "a")
+    unconfirmed_world.is_synchronized = True
     assert await check.confirm()
     assert check.adapters["a"].probes == 0
 
 
-async def test_f61_the_kernel_does_not_outvote_a_platform(open_desk, doubting):
-    """F61: where a platform has contradicted the clock, it takes a clock that was set, another platform or a person."""
-    check, _desk = await check_of(open_desk, doubting, "a", a=Telling(doubting, -60 * SECOND))
+async def test_f61_the_kernel_does_not_overrule_a_platform(open_desk, unconfirmed_world):
+    """F61: where a platform has contradicted the clock, only setting it, another platform or a person confirms it."""
+    check, _desk = await check_of(open_desk, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
     assert not await check.confirm()
-    doubting.is_synchronized = True
+    unconfirmed_world.is_synchronized = True
     assert not await check.confirm()
-    doubting.jump_clock(-60 * SECOND)
+    unconfirmed_world.jump_clock(-60 * SECOND)
     assert await check.confirm()
 
 
-async def test_one_platform_that_answers_is_enough(open_desk, doubting):
-    """The others may be silent; nothing but reads is done, and they are given up in the end."""
-    adapters = {name: Silent(doubting) for name in "abcdefg"} | {"c": Telling(doubting, timedelta(0))}
-    check, _desk = await check_of(open_desk, doubting, *adapters, **adapters)
+async def test_one_platform_that_answers_is_enough(open_desk, unconfirmed_world):
+    """The others may be silent; only reads are made, and they are given up in the end."""
+    adapters = {name: Silent(unconfirmed_world) for name in "abcdefg"} | {
+        "c": TimeAdapter(unconfirmed_world, timedelta(0))
+    }
+    check, _desk = await check_of(open_desk, unconfirmed_world, *adapters, **adapters)
     assert await check.confirm()
     assert [adapter.calls for adapter in adapters.values()] == [[]] * 7
     await check.stop()
     assert check._running_polls == set()
 
 
-async def test_every_login_has_its_turn(open_desk, doubting):
-    """A few at a time, and the next ones a little later: the last one of all may be the one that answers."""
+async def test_every_login_has_its_turn(open_desk, unconfirmed_world):
+    """A few at a time, and the next ones a little later: the last one may be the one that answers."""
     names = [*"abcdefg"]
-    check, _desk = await check_of(open_desk, doubting, *names, g=Telling(doubting, timedelta(0)))
+    check, _desk = await check_of(open_desk, unconfirmed_world, *names, g=TimeAdapter(unconfirmed_world, timedelta(0)))
     assert not await check.confirm()
     assert sum(adapter.probes for adapter in check.adapters.values()) == 5
-    doubting.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
+    unconfirmed_world.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
     assert await check.confirm()
 
 
-async def test_a_platform_that_contradicts_confirms_nothing(open_desk, doubting):
-    """F61: nor does asking it again and again; once the clock is set, it is asked at once."""
-    check, _desk = await check_of(open_desk, doubting, "a", a=Telling(doubting, -60 * SECOND))
+async def test_a_platform_that_contradicts_confirms_nothing(open_desk, unconfirmed_world):
+    """F61: asking it again does not help; once the clock is set, it is asked at once."""
+    check, _desk = await check_of(open_desk, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
     for _ in range(3):
         assert not await check.confirm()
-    assert (check.adapters["a"].probes, doubting.server_clock_offset) == (1, 60 * SECOND)
-    doubting.jump_clock(-60 * SECOND)
+    assert (check.adapters["a"].probes, unconfirmed_world.server_clock_offset) == (1, 60 * SECOND)
+    unconfirmed_world.jump_clock(-60 * SECOND)
     check.adapters["a"].reports = timedelta(0)
     assert await check.confirm()
 
 
-async def test_a_person_confirms_the_clock_as_it_stands(open_desk, doubting):
-    """Their word counts where no platform answers, until the clock is set again."""
-    check, desk = await check_of(open_desk, doubting, "a")
+async def test_a_person_confirms_the_clock(open_desk, unconfirmed_world):
+    """A person's confirmation counts where no platform answers, until the clock is set again."""
+    check, desk = await check_of(open_desk, unconfirmed_world, "a")
     assert not await check.confirm()
-    doubting.advance_time(SECOND)
-    assert await OperatorActions(desk.store).confirm_clock(named_person("li")) == doubting.read_clocks()
+    unconfirmed_world.advance_time(SECOND)
+    assert await OperatorActions(desk.store).confirm_clock(named_person("li")) == unconfirmed_world.read_clocks()
     assert await check.confirm()
-    doubting.jump_clock(60 * SECOND)
+    unconfirmed_world.jump_clock(60 * SECOND)
     assert not await check.confirm()
 
 
-async def test_a_persons_word_from_before_the_doubt_counts_no_more(open_desk, world):
-    """It was given for the clock as it was then; a word of an earlier boot is none either."""
+async def test_a_confirmation_from_before_the_jump_does_not_count(open_desk, world):
+    """It was given for the clock as it was then; one of an earlier boot does not count either."""
     check, desk = await check_of(open_desk, world, "a")
     world.advance_time(60 * SECOND)
     await OperatorActions(desk.store).confirm_clock(named_person("li"))
@@ -218,15 +220,20 @@ async def test_a_persons_word_from_before_the_doubt_counts_no_more(open_desk, wo
     assert not await check.confirm()
     world.clock += 60 * SECOND
     await OperatorActions(desk.store).confirm_clock(named_person("li"))
-    world.clock -= 120 * SECOND  # as after a start of the machine: the count of its seconds began again
+    world.clock -= 120 * SECOND  # as after a reboot: the monotonic clock starts again
     world.mark_clock_unconfirmed()
     assert not await check.confirm()
 
 
-async def test_accounts_that_nobody_posts_on_are_not_asked(open_desk, doubting):
-    """People's accounts are read where there are no others; those that are off never."""
+async def test_accounts_that_nobody_posts_on_are_not_asked(open_desk, unconfirmed_world):
+    """Accounts posted on by hand are read where there are no others; those that are off never."""
     check, desk = await check_of(
-        open_desk, doubting, "a", "b", a=Telling(doubting, timedelta(0)), b=Telling(doubting, timedelta(0))
+        open_desk,
+        unconfirmed_world,
+        "a",
+        "b",
+        a=TimeAdapter(unconfirmed_world, timedelta(0)),
+        b=TimeAdapter(unconfirmed_world, timedelta(0)),
     )
     for account, mode in (("a", Mode.OFF), ("b", Mode.ASSISTED)):
         await ModeOverrides(desk.store).set_override(AccountId(account), mode, named_person("li"), "quiet")
@@ -234,7 +241,7 @@ async def test_accounts_that_nobody_posts_on_are_not_asked(open_desk, doubting):
     assert (check.adapters["a"].probes, check.adapters["b"].probes) == (0, 1)
 
 
-async def write_rest(desk, login, until):
+async def set_cooldown(desk, login, until):
     def write(unit):
         extend_cooldowns(unit, [Cooldown(login=login, reads_cooldown_until=until)], START_TIME)
 
@@ -248,17 +255,17 @@ async def write_rest(desk, login, until):
         pytest.param(2 * 86400 * SECOND, 1, id="longer-than-any-limit"),
     ],
 )
-async def test_i15_a_login_that_rests_is_not_asked_for_the_time(open_desk, doubting, rest, probes):
-    """I15: a start amid a limit makes no call before its end; what only a clock that is behind can show is no limit."""
-    check, desk = await check_of(open_desk, doubting, "a", a=Telling(doubting, timedelta(0)))
-    await write_rest(desk, "fake/a", START_TIME + rest)
+async def test_i15_a_login_in_cooldown_is_not_asked_for_the_time(open_desk, unconfirmed_world, rest, probes):
+    """I15: a login in cooldown is not called before its end; a limit that only a slow clock can show is none."""
+    check, desk = await check_of(open_desk, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, timedelta(0)))
+    await set_cooldown(desk, "fake/a", START_TIME + rest)
     assert await check.confirm() is bool(probes)
     assert check.adapters["a"].probes == probes
-    doubting.advance_time(rest)
+    unconfirmed_world.advance_time(rest)
     assert await check.confirm()
 
 
-class Dated(Telling):
+class Dated(TimeAdapter):
     """An adapter that asks its platform for the time by a call without credentials."""
 
     asked = 0
@@ -268,17 +275,17 @@ class Dated(Telling):
         self.world.check_server_date(date(self.world.now()), self.world.monotonic())
 
 
-@pytest.mark.parametrize(("kind", "is_asked"), [(Telling, False), (Dated, True)])
-async def test_i15_whoever_rests_is_asked_only_where_that_costs_nothing(open_desk, doubting, kind, is_asked):
-    """I15: at rest a login is left alone where only a probe could ask."""
-    own = kind(doubting, timedelta(0))
-    check, desk = await check_of(open_desk, doubting, "a", a=own)
-    await write_rest(desk, "fake/a", START_TIME + 60 * SECOND)
+@pytest.mark.parametrize(("kind", "is_asked"), [(TimeAdapter, False), (Dated, True)])
+async def test_i15_a_login_in_cooldown_is_asked_only_without_credentials(open_desk, unconfirmed_world, kind, is_asked):
+    """I15: during a cooldown no login is probed for the time."""
+    own = kind(unconfirmed_world, timedelta(0))
+    check, desk = await check_of(open_desk, unconfirmed_world, "a", a=own)
+    await set_cooldown(desk, "fake/a", START_TIME + 60 * SECOND)
     assert await check.confirm() is is_asked
     assert own.probes == 0
 
 
-class Limited(Telling):
+class Limited(TimeAdapter):
     """An adapter whose probe meets a limit of a minute."""
 
     async def check_health(self):
@@ -286,13 +293,13 @@ class Limited(Telling):
         return RateLimited(code="often", until=self.world.now() + 60 * SECOND)
 
 
-async def test_i15_a_login_that_wants_no_calls_is_left_out_of_the_check(open_desk, doubting):
-    """F26, I15: it is asked again at the end of its limit, by the clock that never jumps."""
-    check, _desk = await check_of(open_desk, doubting, "a", a=Limited(doubting))
+async def test_i15_a_login_that_wants_no_calls_is_left_out_of_the_check(open_desk, unconfirmed_world):
+    """F26, I15: it is asked again at the end of its limit, by the monotonic clock."""
+    check, _desk = await check_of(open_desk, unconfirmed_world, "a", a=Limited(unconfirmed_world))
     for _ in range(29):
         await check.confirm()
-        doubting.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
+        unconfirmed_world.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
     assert check.adapters["a"].probes == 1
-    doubting.advance_time(timedelta(seconds=SLOW_POLL_SECONDS))
+    unconfirmed_world.advance_time(timedelta(seconds=SLOW_POLL_SECONDS))
     await check.confirm()
     assert check.adapters["a"].probes == 2

@@ -1,4 +1,4 @@
-"""Work that is taken up as there is room for it."""
+"""Work that is claimed as there is room for it."""
 
 import asyncio
 import sqlite3
@@ -10,7 +10,7 @@ from publisher.engine.concurrency import gather_logged, run_bounded
 
 
 async def test_the_first_portion_is_worked_on_before_the_second_is_taken():
-    """Of very many things the first are begun while the others are still waiting to be taken, and all are done."""
+    """Of very many items the first are begun while the others still wait to be claimed, and all are done."""
     left, done, reported = list(range(7)), [], []
 
     async def take(room):
@@ -27,8 +27,8 @@ async def test_the_first_portion_is_worked_on_before_the_second_is_taken():
 
 
 @pytest.mark.parametrize("portion", [None, 3])
-async def test_never_more_than_so_many_are_in_hand(portion):
-    """What is slow takes its room, and no more is taken than there is room for."""
+async def test_never_more_than_the_limit_are_in_progress(portion):
+    """A slow item keeps its slot, and no more is claimed than there are free slots."""
     left, inside, most = list(range(12)), 0, 0
     go_on = asyncio.Event()
 
@@ -50,7 +50,7 @@ async def test_never_more_than_so_many_are_in_hand(portion):
 
 
 def busy():
-    """Give the error of a database that another program holds."""
+    """Return the error of a database that is locked by another program."""
     error = sqlite3.OperationalError("database is locked")
     error.sqlite_errorcode = sqlite3.SQLITE_BUSY
     return OperationalError("BEGIN IMMEDIATE", {}, error)
@@ -58,7 +58,7 @@ def busy():
 
 @pytest.mark.parametrize("is_taken", [True, False])
 async def test_what_fails_is_raised_once_all_else_is_done(is_taken):
-    """One failure costs no other its work, and is raised in the end; an outage of the database hides no mistake."""
+    """One failure does not stop the other items, and is raised in the end; an outage of the database hides no bug."""
     mistake, done = KeyError("p"), []
     left = [None, mistake, busy(), None]
 

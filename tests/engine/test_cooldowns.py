@@ -1,4 +1,4 @@
-"""A platform that wants fewer calls is left alone: a limit that a read meets holds for every call of its login."""
+"""A platform that wants fewer calls: a limit that a read meets holds for every call of its login."""
 
 import asyncio
 from datetime import timedelta
@@ -33,7 +33,7 @@ REST = 30 * MINUTE
 
 
 class Strict(FakeAdapter):
-    """A platform that notes each call, and answers one kind of read with a limit."""
+    """A platform that records each call, and answers one kind of read with a limit."""
 
     limited: str
     asked: list
@@ -68,7 +68,7 @@ class Strict(FakeAdapter):
 
 
 class Day:
-    """Two accounts of one login and one of another, and all the stages that call platforms."""
+    """Two accounts of one login and one of another, and all the jobs that call platforms."""
 
     def __init__(self, desk, platforms):
         self.desk, self.platforms = desk, platforms
@@ -99,7 +99,7 @@ class Day:
 
 @pytest.fixture
 async def day(open_desk):
-    """Give a desk on which a post of `a` is in doubt for a minute, and posts of `b` and `c` are live for hours."""
+    """Return a worker whose post on `a` has been unknown for a minute, and whose posts on `b` and `c` are hours old."""
     desk = await open_desk(make_policy("a", login="one"), make_policy("b", login="one"), make_policy("c", login="two"))
     platforms = {}
     for name in ("one", "two"):
@@ -108,7 +108,7 @@ async def day(open_desk):
     made = Day(desk, platforms)
     await made.file("live", "b", "c")
     await made.work()
-    desk.store.runtime.advance_time(PROBE_INTERVAL)  # every read of what is live has become due
+    desk.store.runtime.advance_time(PROBE_INTERVAL)  # monitoring of every published post has become due
     platforms["one"].script.append(platforms["one"].lose_reply)
     await made.file("doubted", "a")
     await run_maintenance(desk.maintenance)
@@ -119,7 +119,7 @@ async def day(open_desk):
 
 @pytest.mark.parametrize("kind", ["find", "recent", "measure_reach", "probe", "retract"])
 async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a_read_met(day, world, kind):
-    """F26, I15: neither reads nor posts; another login notices nothing; afterwards all goes on."""
+    """F26, I15: neither reads nor posts; another login is not affected; afterwards everything goes on."""
     one, two = day.platforms["one"], day.platforms["two"]
     if kind == "retract":
         await day.orders.retract(PostId("live"), AccountId("b"), named_person("li"), "wrong")
@@ -151,8 +151,8 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
     assert (await day.state("live", "b")).state is (State.RETRACTED if kind == "retract" else State.PUBLISHED)
 
 
-async def test_f26_a_limited_look_is_no_absence_and_its_delivery_waits(day, world):
-    """F26, I7: the look is stored, the delivery stays in doubt and is read again at the end of the limit."""
+async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, world):
+    """F26, I7: the readback is stored, the outcome stays unknown and is read again at the end of the limit."""
     day.platforms["one"].limited = "find"
     await reconcile_due(day.desk.outbox, day.adapters, 10)
     doubted = await day.state("doubted", "a")
@@ -168,29 +168,29 @@ async def test_f26_a_limited_look_is_no_absence_and_its_delivery_waits(day, worl
 @pytest.mark.parametrize(
     ("until", "rest"), [(timedelta(days=365), timedelta(days=1)), (None, timedelta(seconds=30)), (REST, REST)]
 )
-async def test_f26_f27_a_login_rests_as_long_as_a_limit_says_a_day_at_most(day, world, until, rest):
-    """F26, F27: without an end it rests for the first pause between reads."""
+async def test_f26_f27_a_cooldown_lasts_as_long_as_a_limit_says_a_day_at_most(day, world, until, rest):
+    """F26, F27: without an end the cooldown lasts for the first pause between reads."""
     now = world.now()
     [doubt] = await day.desk.outbox.due_readbacks([State.UNKNOWN], 5)
     limit = RateLimited(code="often", until=now + until if until else None)
     after = await day.desk.outbox.record_readback(doubt, limit, RECONCILER, world.monotonic())
     assert after.next_action_at >= now + rest
-    assert await rests_of(day, "one") == (now + rest,) * 4
+    assert await cooldowns_of(day, "one") == (now + rest,) * 4
 
 
-async def test_f26_a_limit_that_comes_when_the_delivery_has_moved_on_holds_all_the_same(day, world):
-    """F26, F15: the answer decides nothing about its delivery, yet the login rests."""
+async def test_f26_a_limit_holds_although_the_delivery_has_moved_on(day, world):
+    """F26, F15: the answer changes nothing about its delivery, yet the login is in cooldown."""
     [doubt] = await day.desk.outbox.due_readbacks([State.UNKNOWN], 5)
     stale = PendingReadback(delivery=doubt.delivery, request=doubt.request)
     await day.desk.outbox.record_readback(doubt, Unknown(reason="timeout"), RECONCILER, world.monotonic())
     limit = RateLimited(code="often", until=world.now() + REST)
     after = await day.desk.outbox.record_readback(stale, limit, RECONCILER, world.monotonic())
     assert (after.state, after.reason) == (State.UNKNOWN, "timeout")
-    assert await rests_of(day, "one") == (world.now() + REST,) * 4
+    assert await cooldowns_of(day, "one") == (world.now() + REST,) * 4
 
 
-async def test_a_limit_on_a_creating_call_keeps_back_posts_and_no_reads(day, world):
-    """F26: a limit that a creating call meets says nothing of reads, which end the doubts of the login."""
+async def test_a_limit_on_a_creating_call_stops_posts_and_no_reads(day, world):
+    """F26: a limit on a creating call does not stop reads, which end the unknown outcomes of the login."""
     one = day.platforms["one"]
     one.limited = "publish"
     await day.file("next", "b")
@@ -198,13 +198,13 @@ async def test_a_limit_on_a_creating_call_keeps_back_posts_and_no_reads(day, wor
     one.limited = ""
     assert (await day.state("next", "b")).state is State.RETRYING
     assert (await day.state("doubted", "a")).state is State.PUBLISHED
-    rests, *_others, reads = await rests_of(day, "one")
+    rests, *_others, reads = await cooldowns_of(day, "one")
     assert rests == world.now() + REST
     assert reads < world.now()
 
 
-async def test_a_rest_only_ever_grows_longer(day, world):
-    """I15: whatever is written after it, the later instant of each kind stands."""
+async def test_a_cooldown_is_never_shortened(day, world):
+    """I15: whatever is written after it, the later instant of each kind stays."""
     now, login = world.now(), "fake/one"
 
     def write(unit):
@@ -220,10 +220,10 @@ async def test_a_rest_only_ever_grows_longer(day, world):
         extend_cooldowns(unit, [Cooldown(login=login)], now)
 
     await day.desk.store.database.write(write)
-    assert await rests_of(day, "one") == (now + HOUR, now + 2 * HOUR, now + HOUR, now + MINUTE)
+    assert await cooldowns_of(day, "one") == (now + HOUR, now + 2 * HOUR, now + HOUR, now + MINUTE)
 
 
-async def rests_of(day, login):
+async def cooldowns_of(day, login):
     query = select(LOGIN).where(LOGIN.c.id == f"fake/{login}")
     row = await day.desk.store.database.read(lambda connection: connection.execute(query).one())
     return row.cooldown_until, row.routine_cooldown_until, row.parts_cooldown_until, row.reads_cooldown_until

@@ -52,12 +52,12 @@ async def alerts(board):
 
 
 def plan_job(work):
-    """Give a job of the planner's name."""
+    """Return a job under the planner's name."""
     return Job("plan", work, 0.0, 1.0)
 
 
-def broken(times):
-    """Give a beat that fails so many times."""
+def failing_job(times):
+    """Return a job that fails the given number of times."""
     left = iter(range(times))
 
     async def plan():
@@ -67,10 +67,10 @@ def broken(times):
     return plan
 
 
-async def test_i10_a_beat_that_fails_every_time_is_an_alert_until_it_works(tmp_path, world):
-    """I10: after three failures in a row, one alert however many follow; it says since when, and ends by itself."""
+async def test_i10_a_job_that_fails_every_time_is_an_alert_until_it_works(tmp_path, world):
+    """I10: after three failures in a row, one alert for any number; it says since when, and ends by itself."""
     async with daemon_of(tmp_path, world) as daemon:
-        board, plan, reported = daemon.application.queries, broken(5), []
+        board, plan, reported = daemon.application.queries, failing_job(5), []
         since = world.now().isoformat()
         for _ in range(6):
             await daemon.run_job(plan_job(plan))
@@ -82,7 +82,7 @@ async def test_i10_a_beat_that_fails_every_time_is_an_alert_until_it_works(tmp_p
 
 
 async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world, monkeypatch):
-    """I10: whatever planning stumbles over, the daemon goes on and people are alerted."""
+    """I10: whatever error planning raises, the daemon goes on and people are alerted."""
 
     async def stumble(*_args):
         raise KeyError("p")
@@ -97,8 +97,8 @@ async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world,
         assert await alerts(daemon.application.queries) == []
 
 
-async def test_i9_a_mistake_in_planning_keeps_no_daemon_from_starting(tmp_path, world, monkeypatch):
-    """I9: what was filed before can go out; the beats try again."""
+async def test_i9_a_bug_in_planning_keeps_no_daemon_from_starting(tmp_path, world, monkeypatch):
+    """I9: posts filed before can be sent; the planning job tries again."""
     started = []
 
     async def stumble(*_args):
@@ -113,8 +113,8 @@ async def test_i9_a_mistake_in_planning_keeps_no_daemon_from_starting(tmp_path, 
     assert started == [True]
 
 
-async def test_a_file_that_could_not_be_read_at_the_start_is_read_by_the_beats(tmp_path, world, monkeypatch):
-    """What a mistake of ours prevents before the first call is tried again, though the file stays the same."""
+async def test_a_file_that_could_not_be_read_at_the_start_is_read_later(tmp_path, world, monkeypatch):
+    """A file that a bug kept from being read at the start is read later, although it did not change."""
     save(tmp_path, world)
     monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(KeyError("p")))
     async with daemon_of(tmp_path, world) as daemon:
@@ -125,21 +125,21 @@ async def test_a_file_that_could_not_be_read_at_the_start_is_read_by_the_beats(t
 
 
 def save(folder, world):
-    """Write a schedule that has lain still for an hour."""
+    """Write a schedule whose last change is an hour old."""
     file, instant = folder / "schedule.toml", (world.now() - HOUR).timestamp()
     file.write_text(entry("p"), "utf-8")
     os.utime(file, (instant, instant))
 
 
 def busy():
-    """Give the error of a database that another program holds."""
+    """Return the error of a database that is locked by another program."""
     error = sqlite3.OperationalError("database is locked")
     error.sqlite_errorcode = sqlite3.SQLITE_BUSY
     return OperationalError("BEGIN IMMEDIATE", {}, error)
 
 
 def failing_once(error):
-    """Give a reload that fails the first time."""
+    """Return a reload that fails the first time."""
     errors = [error]
 
     async def fail_once(*facts):
@@ -153,8 +153,8 @@ def failing_once(error):
 @pytest.mark.parametrize(
     "error", [busy(), KeyError("p"), ConcurrentUpdateError()], ids=["busy", "mistake", "overtaken"]
 )
-async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_beat(tmp_path, world, monkeypatch, error):
-    """F81: whatever kept the file from coming into force, nobody needs to save it again."""
+async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_run(tmp_path, world, monkeypatch, error):
+    """F81: whatever kept the file from being applied, nobody needs to save it again."""
     save(tmp_path, world)
     monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(error))
     async with daemon_of(tmp_path, world) as daemon:
@@ -164,7 +164,7 @@ async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_bea
 
 
 async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, world, monkeypatch):
-    """I10: a mistake of ours in a reload fails at every beat, so that people are alerted."""
+    """I10: a bug in a reload fails at every run, so that people are alerted."""
 
     async def stumble(*_args):
         raise KeyError("p")
@@ -177,19 +177,19 @@ async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, world, m
         assert await alerts(daemon.application.queries) == [("job_failing", "read_schedule", "3")]
 
 
-async def test_single_failures_of_a_beat_are_no_alert(tmp_path, world):
-    """What works in between has not failed in a row, however long that goes on."""
+async def test_single_failures_of_a_job_are_no_alert(tmp_path, world):
+    """Failures with successes in between are not in a row, however long that goes on."""
     async with daemon_of(tmp_path, world) as daemon:
         for _ in range(5):
-            plan = broken(2)
+            plan = failing_job(2)
             for _ in range(3):
                 await daemon.run_job(plan_job(plan))
             world.advance_time(HOUR)
         assert await alerts(daemon.application.queries) == []
 
 
-async def test_f86_an_outage_of_the_database_is_no_failure_of_the_beats(tmp_path, world):
-    """F86: a beat that could not reach the database has not failed, and ends no row of failures either."""
+async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path, world):
+    """F86: a run that could not reach the database has not failed, and does not reset the count of failures either."""
 
     class psycopg_error(Exception):  # noqa: N801, N818 # only its module counts
         sqlstate = None
@@ -200,7 +200,7 @@ async def test_f86_an_outage_of_the_database_is_no_failure_of_the_beats(tmp_path
         raise OperationalError("SELECT 1", {}, psycopg_error())
 
     async with daemon_of(tmp_path, world) as daemon:
-        failing = broken(3)
+        failing = failing_job(3)
         for _ in range(10):
             await daemon.run_job(plan_job(away))
         for verb in (failing, failing, away, failing):
@@ -209,10 +209,10 @@ async def test_f86_an_outage_of_the_database_is_no_failure_of_the_beats(tmp_path
 
 
 async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_desk, world):
-    """A daemon that was started again with the mistake repaired closes what its predecessor left."""
+    """A daemon that was restarted with the bug fixed closes the alert that its predecessor left."""
     desk = await open_desk(make_policy("a"))
     first, second, queries = JobRunner(desk.store), JobRunner(desk.store), Queries(desk.store)
-    plan = broken(3)
+    plan = failing_job(3)
     for _ in range(3):
         await first.run("plan", plan(), event="job_failed")
     assert await alerts(queries) == [("job_failing", "plan", "3")]
@@ -223,7 +223,7 @@ async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_desk
 async def test_an_alert_that_cannot_be_written_is_written_later(open_desk, world):
     """Writing it may fail as well: the daemon goes on, and the next failure tries again."""
     desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), broken(4)
+    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), failing_job(4)
 
     def refuse(_connection, _cursor, statement, *_facts):
         if "INTO alert" in statement:
@@ -241,7 +241,7 @@ async def test_an_alert_that_cannot_be_written_is_written_later(open_desk, world
 
 
 class Odd(FakeAdapter):
-    """A platform that answers what the watch stumbles over, until it is repaired."""
+    """A platform whose answer makes monitoring fail, until it is repaired."""
 
     is_odd = True
 
@@ -255,8 +255,8 @@ class Odd(FakeAdapter):
 @pytest.mark.parametrize(
     ("job", "failure"), [("monitor_account", "monitor_failed"), ("check_login", "login_check_failed")]
 )
-async def test_i10_a_watch_or_probe_that_fails_every_time_names_its_account(open_desk, world, job, failure):
-    """I10, I20: one account's watch or probe that always fails is alerted to; the other account's goes on; it ends."""
+async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account(open_desk, world, job, failure):
+    """I10, I20: if monitoring or probing of one account always fails, it has an alert; the other account's goes on."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     odd, fake, queries = Odd(now=world.now), FakeAdapter(now=world.now), Queries(desk.store)
     adapters, monitoring, checkups = {"a": odd, "b": fake}, Monitoring(desk.store), LoginHealthStore(desk.store)
@@ -280,10 +280,10 @@ async def test_i10_a_watch_or_probe_that_fails_every_time_names_its_account(open
     assert await queries.alerts() == []
 
 
-async def test_the_alerts_of_an_account_end_when_it_is_handed_over(open_desk, world):
-    """Nobody watches an account that has left: what was alerted to that ends with it."""
+async def test_the_alerts_of_an_account_end_when_it_is_offboarded(open_desk, world):
+    """Nobody monitors an account that has left: its alerts end."""
     desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), broken(6)
+    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), failing_job(6)
     for job in ("monitor_account", "check_login"):
         for _ in range(3):
             await jobs.run(job, plan(), event="monitor_failed", account=AccountId("a"))
@@ -295,10 +295,10 @@ async def test_the_alerts_of_an_account_end_when_it_is_handed_over(open_desk, wo
 @pytest.mark.parametrize(
     ("verb", "inner"), [("send", "send_delivery"), ("reconcile", "reconcile"), ("retract", "retract_delivery")]
 )
-async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_beat(
+async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_job(
     tmp_path, world, monkeypatch, verb, inner
 ):
-    """I10: a bug that fails each delivery is reported like a failing job, though runs between find no work."""
+    """I10: a bug that fails each delivery is reported like a failing job, although runs between find no work."""
     module = {
         "send": publisher.engine.sender,
         "reconcile": publisher.engine.reconciler,
@@ -335,7 +335,7 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
 
 
 async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, world, monkeypatch):
-    """I9: what fails for one delivery ends no `run --once`: what else is due goes out in the same round."""
+    """I9: an error in one delivery does not end `run --once`: what else is due is sent in the same run."""
     delivered = []
 
     async def look(*_facts):
@@ -353,10 +353,10 @@ async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, wo
         assert delivered == [True]
 
 
-async def test_i10_a_job_without_work_for_an_hour_after_its_failures_is_over(open_desk, world):
-    """I10: nothing to do proves nothing, but an alert does not stand for ever where nothing comes any more."""
+async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_desk, world):
+    """I10: nothing to do proves nothing, but the alert does not stay for ever when no more work comes."""
     desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), broken(3)
+    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), failing_job(3)
 
     async def idle():
         return 0
@@ -372,7 +372,7 @@ async def test_i10_a_job_without_work_for_an_hour_after_its_failures_is_over(ope
 
 @pytest.mark.parametrize("job", ["monitor_account", "check_login"])
 async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_desk, world, job):
-    """I10: nobody watches or probes an account that is off; an alert about another account stands."""
+    """I10: nobody monitors or probes an account that is off; an alert about another account stays."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     board, monitoring, checkups = Queries(desk.store), Monitoring(desk.store), LoginHealthStore(desk.store)
     odd = Odd(now=world.now)
@@ -396,8 +396,8 @@ async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_des
     assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
 
 
-async def test_i10_watching_the_file_is_begun_again_and_its_alert_ends(tmp_path, world, monkeypatch):
-    """I10: watching that fails again and again is an alert; once it works, the alert ends, and changes are noticed."""
+async def test_i10_file_watching_is_restarted_and_its_alert_ends(tmp_path, world, monkeypatch):
+    """I10: file watching that fails again and again is an alert; it ends once changes are noticed again."""
     reported = []
     async with daemon_of(tmp_path, world) as daemon:
 

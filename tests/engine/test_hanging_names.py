@@ -24,7 +24,7 @@ HANGING = [f"h{number}" for number in range(40)]
 
 
 class Named(FakeAdapter):
-    """A platform whose host is known by a name."""
+    """A platform whose host is a name that must be resolved."""
 
     def __init__(self, **facts):
         super().__init__(**facts)
@@ -42,7 +42,7 @@ class Named(FakeAdapter):
 
 
 class Noticing(FakeAdapter):
-    """A platform that behaves, and lets it be known when it has been called."""
+    """A healthy platform that signals when it has been called."""
 
     def __init__(self, **facts):
         super().__init__(**facts)
@@ -56,7 +56,7 @@ class Noticing(FakeAdapter):
 
 @pytest.fixture
 def name_server(monkeypatch):
-    """Give what lets the name server answer: that there is no such host."""
+    """Yield an event; once set, the name server answers that there is no such host."""
     monkeypatch.setattr(adapters._http, "_pending_lookups", {})
     free = threading.Event()
 
@@ -70,7 +70,7 @@ def name_server(monkeypatch):
 
 
 async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(open_desk, world, name_server):
-    """F18, I20: an urgent post elsewhere goes out and its row is read while calls to one platform wait for a name."""
+    """F18, I20: an urgent post elsewhere is sent and read back while calls to one platform wait for a name."""
     assert len(HANGING) > min(32, (os.cpu_count() or 1) + 4)
     desk = await open_desk(*(make_policy(name) for name in [*HANGING, "a"]))
     good = Noticing(now=world.now)

@@ -1,4 +1,4 @@
-"""The daemon's beats: the clock is set under them, and they are asked to stop."""
+"""The daemon's jobs while the clock is set, and while they are asked to stop."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ from tests.engine.test_planner import SETTINGS
 
 @dataclass(slots=True)
 class Counting(Daemon):
-    """Keeps time only; what happens at each of its first beats is given."""
+    """A daemon that only runs its timers; what the jobs do in their first runs is given."""
 
     deeds: list = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -53,14 +53,14 @@ async def stop(daemon):
 
 
 async def oversleep_and_stop(daemon):
-    """Ask for a stop in the very moment in which the next beats are due."""
+    """Request a stop at the very moment at which the next runs are due."""
     time.sleep(0.35)  # noqa: ASYNC251 # the loop must find them due together, as after a pause of the machine
     await asyncio.sleep(0)
     await stop(daemon)
 
 
-async def test_a_stop_cuts_no_beat_short_that_was_just_due(daemon, caplog):
-    """A beat either runs to its end or does not begin; a log without cause for alarm has no error in it."""
+async def test_a_stop_interrupts_no_run_that_was_just_due(daemon, caplog):
+    """A run either goes to its end or does not begin; a log without cause for alarm has no error in it."""
     daemon.deeds = [oversleep_and_stop]
     await run_until_stopped(daemon)
     assert daemon.calls.count("begun") == daemon.calls.count("ended")
@@ -68,7 +68,7 @@ async def test_a_stop_cuts_no_beat_short_that_was_just_due(daemon, caplog):
 
 
 async def test_a_stop_waits_for_what_has_begun(daemon):
-    """What is under way when the stop is asked for has ended when the daemon has."""
+    """Runs that are in progress when the stop is requested have ended when the daemon has."""
 
     async def wait_for_a_call(daemon):
         await daemon.has_begun.wait()
@@ -86,8 +86,8 @@ async def test_a_stop_waits_for_what_has_begun(daemon):
         pytest.param(timedelta(days=20_000), id="F61-ahead"),
     ],
 )
-async def test_the_beats_go_on_when_the_clock_is_set(daemon, monkeypatch, jump):
-    """Neither do they wait until the clock is what it was, nor is one made up for each that would have been."""
+async def test_the_jobs_go_on_when_the_clock_is_set(daemon, monkeypatch, jump):
+    """Jobs neither wait until the clock is what it was, nor make up for runs that a jump skipped."""
 
     class Shifted(datetime):
         by = timedelta()

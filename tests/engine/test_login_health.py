@@ -18,7 +18,7 @@ from publisher.testing.builders import make_policy
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
 
-class Patient(FakeAdapter):
+class ScriptedHealth(FakeAdapter):
     """An adapter whose health is scripted."""
 
     answers: deque
@@ -27,11 +27,11 @@ class Patient(FakeAdapter):
         return self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
 
 
-async def surgery(open_desk, *answers, accounts=("a",), login="one"):
+async def health_checks(open_desk, *answers, accounts=("a",), login="one"):
     desk = await open_desk(*(make_policy(name, login=login) for name in accounts))
-    patient = Patient(now=desk.store.runtime.now)
-    patient.answers = deque(answers)
-    return LoginHealthStore(desk.store), dict.fromkeys(desk.store.policies, patient), Queries(desk.store)
+    scripted = ScriptedHealth(now=desk.store.runtime.now)
+    scripted.answers = deque(answers)
+    return LoginHealthStore(desk.store), dict.fromkeys(desk.store.policies, scripted), Queries(desk.store)
 
 
 async def reported(queries):
@@ -40,16 +40,16 @@ async def reported(queries):
 
 async def test_each_login_is_probed_once_however_many_accounts_share_it(open_desk, world):
     """One probe for two accounts of one login, and the next after six hours."""
-    checkups, adapters, _queries = await surgery(open_desk, Healthy(), accounts=("a", "b"))
+    checkups, adapters, _queries = await health_checks(open_desk, Healthy(), accounts=("a", "b"))
     assert [await check_logins_due(checkups, adapters, 10) for _ in range(2)] == [1, 0]
     world.advance_time(PROBE_INTERVAL)
     assert await check_logins_due(checkups, adapters, 10) == 1
     assert {type(item.health) for item in await checkups.list_accounts()} == {Healthy}
 
 
-async def test_f43_a_refused_sign_in_is_told_at_once_and_cleared_when_it_works_again(open_desk, world):
-    """F43: one alert however often it is seen; a probe that learns nothing changes nothing."""
-    checkups, adapters, queries = await surgery(
+async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_again(open_desk, world):
+    """F43: one alert for any number of refusals; a probe without a result changes nothing."""
+    checkups, adapters, queries = await health_checks(
         open_desk,
         CredentialExpired(reason="weibo_21327"),
         Unknown(reason="timeout"),
@@ -62,9 +62,9 @@ async def test_f43_a_refused_sign_in_is_told_at_once_and_cleared_when_it_works_a
         world.advance_time(PROBE_INTERVAL)
 
 
-async def test_a_blocked_account_is_told_with_the_platforms_own_words(open_desk):
-    """F50: what the platform said goes along."""
-    checkups, adapters, queries = await surgery(
+async def test_the_alert_of_a_blocked_account_quotes_the_platform(open_desk):
+    """F50: the alert quotes the platform's message."""
+    checkups, adapters, queries = await health_checks(
         open_desk, Blocked(code="wechat_40164", reason="1.2.3.4 not in whitelist")
     )
     await check_logins_due(checkups, adapters, 10)
@@ -72,9 +72,9 @@ async def test_a_blocked_account_is_told_with_the_platforms_own_words(open_desk)
     assert (alert.code, alert.facts["said"]) == ("account_blocked", "1.2.3.4 not in whitelist")
 
 
-async def test_credentials_that_end_are_told_at_14_7_3_and_1_days(open_desk, world):
+async def test_expiring_credentials_are_alerted_at_14_7_3_and_1_days(open_desk, world):
     """Each warning replaces the one before; none comes while there is plenty of time."""
-    checkups, adapters, queries = await surgery(
+    checkups, adapters, queries = await health_checks(
         open_desk, Healthy(credentials_expire_at=START_TIME + timedelta(days=20))
     )
     seen = []
@@ -89,8 +89,8 @@ async def test_credentials_that_end_are_told_at_14_7_3_and_1_days(open_desk, wor
 
 
 async def test_quota_left_counts_what_was_sent_today(open_desk):
-    """An account that never sent has all of its day left, and nothing verified."""
-    checkups, _adapters, _queries = await surgery(open_desk, Healthy())
+    """An account that never sent has its whole quota left, and nothing verified."""
+    checkups, _adapters, _queries = await health_checks(open_desk, Healthy())
     [checkup] = await checkups.list_accounts()
     assert (checkup.quota_left, checkup.verified_at, checkup.health) == (10000, None, None)
 
@@ -99,8 +99,8 @@ async def test_quota_left_counts_what_was_sent_today(open_desk):
     ("settled", "ordered", "is_asked"),
     [(Mode.ASSISTED, Mode.API, True), (Mode.API, Mode.ASSISTED, False), (Mode.API, Mode.OFF, False)],
 )
-async def test_the_mode_in_force_says_who_is_probed(open_desk, settled, ordered, is_asked):
-    """What people ordered at run time counts, not what the settings still say."""
+async def test_the_mode_in_force_decides_which_accounts_are_probed(open_desk, settled, ordered, is_asked):
+    """Modes set at run time count, not those of the settings."""
     terms = make_policy("a")
     desk = await open_desk(replace(terms, account=replace(terms.account, mode=settled)))
     await ModeOverrides(desk.store).set_override(AccountId("a"), ordered, named_person("li"), "test")

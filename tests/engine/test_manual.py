@@ -1,4 +1,4 @@
-"""What people post by hand, and accounts whose mode is changed while posts are due."""
+"""Posts by hand, and accounts whose mode is changed while posts are due."""
 
 import asyncio
 from dataclasses import replace
@@ -33,7 +33,7 @@ DAY = START_TIME + timedelta(hours=24)
 
 
 def settled_as(mode):
-    """Give an account's terms with this mode in its settings."""
+    """Return an account's policy with this mode in its settings."""
     terms = make_policy("a")
     return replace(terms, account=replace(terms.account, mode=mode))
 
@@ -48,8 +48,8 @@ class Scene:
         self.queries, self.tasks = Queries(desk.store), ManualTasks(desk.store)
         self.modes, self.orders = ModeOverrides(desk.store), OperatorActions(desk.store)
 
-    async def beat(self):
-        """Let every stage have its turn once."""
+    async def run_jobs(self):
+        """Run every job once."""
         await run_maintenance(self.desk.maintenance)
         await send_due(self.desk.outbox, self.adapters, 50, asyncio.Event())
         await reconcile_due(self.desk.outbox, self.adapters, 50)
@@ -58,7 +58,7 @@ class Scene:
     async def run_on(self, minutes, step=timedelta(minutes=1)):
         for _ in range(timedelta(minutes=minutes) // step):
             self.world.advance_time(step)
-            await self.beat()
+            await self.run_jobs()
 
     async def switch(self, mode):
         await self.modes.set_override(A, mode, LI, "试验")
@@ -71,7 +71,7 @@ class Scene:
         return {alert.code for alert in await self.queries.alerts()}
 
     async def post_by_hand(self, text=None):
-        """Post the open task's words, or others."""
+        """Post the open task's text, or another one."""
         [task] = await self.tasks.list_open()
         parcel = await self.parcel()
         words = text if text is not None else task.rendered.text
@@ -88,15 +88,15 @@ class Scene:
 
 @pytest.fixture
 async def scene(open_desk, world):
-    """Give an account that people post on, with one post due."""
+    """Return an account with manual posting and one due post."""
     made = Scene(await open_desk(settled_as(Mode.ASSISTED)), world)
     await enqueue_posts(made.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
-    await made.beat()
+    await made.run_jobs()
     return made
 
 
 async def test_a_due_post_becomes_one_task_and_no_call(scene):
-    """The task waits with the very words; nothing is sent however long it waits, and people are alerted."""
+    """The task holds the exact text; nothing is sent however long it waits, and people are alerted."""
     assert [item.delivery.key.post for item in await scene.tasks.list_open()] == ["p"]
     await scene.run_on(minutes=180, step=timedelta(minutes=10))
     assert ((await scene.now()).state, (await scene.now()).attempts) == (State.SUBMITTED, 1)
@@ -104,18 +104,18 @@ async def test_a_due_post_becomes_one_task_and_no_call(scene):
 
 
 async def test_a_report_is_verified_by_reading(scene):
-    """What the person posted is found by its marker and words: published, and verified."""
+    """The person's post is found by its marker and text: published, and verified."""
     await scene.post_by_hand()
     await scene.report()
-    await scene.beat()
+    await scene.run_jobs()
     delivery = await scene.now()
     assert (delivery.state, delivery.receipt.remote_id, scene.fake.calls) == (State.PUBLISHED, "1", [])
     assert delivery.verified_at is not None
     assert await scene.alerts() == set()
 
 
-async def test_a_word_alone_is_no_proof(scene):
-    """Reported but not there, it stays one open task; people are alerted after the settle time, not before."""
+async def test_a_report_alone_is_no_proof(scene):
+    """Reported but not found, it stays one open task; people are alerted after the visibility window, not before."""
     await scene.report()
     await scene.run_on(minutes=9)
     assert await scene.alerts() == set()
@@ -135,12 +135,12 @@ async def test_done_without_a_report_is_seen_too(scene):
     assert (await scene.now()).state is State.PUBLISHED
 
 
-async def test_other_words_under_our_number_go_to_a_person(scene):
-    """A post with the marker but changed words is not adopted."""
+async def test_another_text_under_our_marker_goes_to_a_person(scene):
+    """A post with the marker but changed text is not adopted."""
     [task] = await scene.tasks.list_open()
     await scene.post_by_hand(f"改写过的内容{task.rendered.marker.code}")
     await scene.report()
-    await scene.beat()
+    await scene.run_jobs()
     assert ((await scene.now()).state, (await scene.now()).reason) == (State.HELD, "possible_match")
 
 
@@ -152,7 +152,7 @@ class Blind(FakeAdapter):
 
 
 async def test_what_cannot_be_read_waits_for_two_people(scene):
-    """It stays submitted, people are alerted why, and two of them may say that it is live."""
+    """It stays submitted, people are alerted why, and two of them may confirm that it is published."""
     blind = Blind(now=scene.world.now)
     scene.adapters = {A: blind}
     await scene.report()
@@ -170,8 +170,8 @@ async def test_what_cannot_be_read_waits_for_two_people(scene):
     assert (ruled.state, ruled.receipt.is_manually_confirmed, ruled.verified_at) == (State.PUBLISHED, True, None)
 
 
-async def test_f26_a_limited_look_leaves_a_task_open(scene):
-    """F26: a task whose account may not be read for now stays with people, and is read when the limit is over."""
+async def test_f26_a_limited_readback_leaves_a_task_open(scene):
+    """F26: a task whose account may not be read for now stays open, and is read when the limit is over."""
     scene.fake.findings.append(RateLimited(code="often", until=scene.world.now() + timedelta(minutes=30)))
     await scene.post_by_hand()
     await scene.report()
@@ -181,8 +181,8 @@ async def test_f26_a_limited_look_leaves_a_task_open(scene):
     assert (await scene.now()).state is State.PUBLISHED
 
 
-async def test_open_tasks_are_called_to_mind_twice_and_then_held(scene):
-    """At half time, half an hour before the end, and at the end a person must rule; no review's two hours."""
+async def test_open_tasks_are_alerted_twice_and_then_held(scene):
+    """Reminders at half time and half an hour before the end; then a hold, and not after the two hours of a review."""
     reported = {}
     for _ in range(24 * 6):
         await scene.run_on(minutes=10, step=timedelta(minutes=10))
@@ -198,10 +198,10 @@ async def test_open_tasks_are_called_to_mind_twice_and_then_held(scene):
     assert ((await scene.now()).state, scene.fake.calls) == (State.HELD, [])
 
 
-async def test_a_withdrawn_task_is_taken_out_of_peoples_hands(scene):
-    """It is listed no more, and somebody must say that it was not posted."""
+async def test_a_cancelled_task_is_not_listed(scene):
+    """It is not listed any more, and somebody must confirm that it was not posted."""
     await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
-    await scene.beat()
+    await scene.run_jobs()
     assert (await scene.tasks.list_open(), (await scene.now()).reason) == ([], "manual_task_revoked")
     ruled = await resolve_delivery(
         scene.desk.outbox, await scene.now(), Resolution.CANCEL, by="li", reason="not posted"
@@ -209,25 +209,25 @@ async def test_a_withdrawn_task_is_taken_out_of_peoples_hands(scene):
     assert ruled.state is State.CANCELLED
 
 
-async def test_a_withdrawn_task_that_was_reported_is_still_verified(scene):
-    """What a person has posted meanwhile is live, and people are asked whether to take it down."""
+async def test_a_cancelled_task_that_was_reported_is_still_verified(scene):
+    """What a person has posted meanwhile is published, and people are asked whether to delete it."""
     await scene.post_by_hand()
     await scene.report()
     await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
-    await scene.beat()
+    await scene.run_jobs()
     assert ((await scene.now()).state, await scene.alerts()) == (State.PUBLISHED, {"published_after_cancellation"})
 
 
-async def test_a_task_is_taken_down_once_it_is_found(scene):
-    """A retraction of a task finds what the person posted, and removes it."""
+async def test_a_task_is_retracted_once_it_is_found(scene):
+    """A retraction of a task finds what the person posted, and deletes it."""
     await scene.post_by_hand()
     await scene.orders.retract(PostId("p"), None, LI, "wrong")
     await scene.run_on(minutes=10)
     assert ((await scene.now()).state, scene.fake.posts) == (State.RETRACTED, {})
 
 
-async def test_a_task_to_be_taken_down_ends_by_a_persons_word_only(scene):
-    """Lists cannot show that a person will not post any more; anyone who had it leased must say so."""
+async def test_a_task_to_be_retracted_ends_by_a_persons_confirmation_only(scene):
+    """Lists cannot show that a person will not post any more; the person who had the task must confirm it."""
     await scene.orders.retract(PostId("p"), None, LI, "wrong")
     await scene.run_on(minutes=60)
     assert (await scene.now()).state is State.RETRACTING
@@ -239,23 +239,23 @@ async def test_a_task_to_be_taken_down_ends_by_a_persons_word_only(scene):
     assert ruled.state is State.RETRACTED
 
 
-async def test_a_report_about_nothing_open_is_refused(scene):
-    """Only what is in a person's hands can be reported."""
+async def test_a_report_without_an_open_task_is_refused(scene):
+    """Only an open task can be reported."""
     await scene.post_by_hand()
     await scene.report()
-    await scene.beat()
+    await scene.run_jobs()
     with pytest.raises(RefusedError) as refused:
         await scene.report()
     assert refused.value.code == "no_open_manual_task"
 
 
 async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
-    """Switched to automatic, an open task stays the person's; taken back by a ruling, it goes out, once."""
+    """Switched to automatic, an open task stays manual; taken back by a resolution, it is sent, once."""
     await scene.switch(Mode.API)
     await scene.run_on(minutes=120, step=timedelta(minutes=10))
     assert (scene.fake.calls, len(await scene.tasks.list_open())) == ([], 1)
     await resolve_delivery(scene.desk.outbox, await scene.now(), Resolution.RESEND, by="li", reason="not posted")
-    await scene.beat()
+    await scene.run_jobs()
     assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (State.PUBLISHED, 1, [])
 
 
@@ -263,14 +263,14 @@ async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
 @pytest.mark.parametrize("first", [None, *(pytest.param(mode, marks=pytest.mark.long) for mode in Mode)])
 @pytest.mark.parametrize("order", list(permutations(Mode)), ids="-".join)
 async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(open_desk, world, order, first):
-    """Whatever people switch to, and when, a due post is neither lost nor doubled."""
+    """Whatever mode people switch to, and when, a due post is neither lost nor doubled."""
     scene = Scene(await open_desk(settled_as(Mode.API)), world)
     await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME + timedelta(seconds=6), expires_at=DAY))
     await scene.switch(first)
     for mode in order:
         await scene.run_on(minutes=1 / 20, step=timedelta(seconds=3))
         await scene.switch(mode)
-        await scene.beat()
+        await scene.run_jobs()
     await scene.switch(order[0] if order[-1] is Mode.OFF else order[-1])
     await scene.run_on(minutes=2, step=timedelta(seconds=5))
     delivery, tasks = await scene.now(), await scene.tasks.list_open()
@@ -279,19 +279,19 @@ async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(
 
 
 async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_desk, world):
-    """Nothing is claimed while it is off; back in time, the post goes out."""
+    """Nothing is claimed while it is off; back in time, the post is sent."""
     scene = Scene(await open_desk(settled_as(Mode.API)), world)
     await scene.switch(Mode.OFF)
     await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_on(minutes=20)
     assert ((await scene.now()).state, await scene.desk.outbox.next_due_at()) == (State.DUE, None)
     await scene.switch(None)
-    await scene.beat()
+    await scene.run_jobs()
     assert ((await scene.now()).state, len(scene.fake.calls)) == (State.PUBLISHED, 1)
 
 
 async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_desk, world):
-    """Lost posts are alerted to."""
+    """People are alerted to expired posts."""
     scene = Scene(await open_desk(settled_as(Mode.API)), world)
     await scene.switch(Mode.OFF)
     await enqueue_posts(
@@ -302,12 +302,12 @@ async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_de
 
 
 @pytest.mark.parametrize("mode", [Mode.OFF, Mode.ASSISTED])
-async def test_a_doubt_is_settled_by_reading_whatever_the_mode(open_desk, world, mode):
-    """A lost reply is found again although the account has been switched meanwhile."""
+async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(open_desk, world, mode):
+    """A post with a lost reply is found although the account has been switched meanwhile."""
     scene = Scene(await open_desk(settled_as(Mode.API)), world)
     scene.fake.script.append(scene.fake.lose_reply)
     await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
-    await scene.beat()
+    await scene.run_jobs()
     await scene.switch(mode)
     await scene.run_on(minutes=5)
     assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (State.PUBLISHED, 1, [])
@@ -318,22 +318,22 @@ async def test_an_absent_call_becomes_a_task_where_people_post_now(open_desk, wo
     scene = Scene(await open_desk(settled_as(Mode.API)), world)
     scene.fake.script.append(Unknown(reason="timeout"))
     await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
-    await scene.beat()
+    await scene.run_jobs()
     await scene.switch(Mode.ASSISTED)
     await scene.run_on(minutes=15)
     assert (len(scene.fake.calls), len(await scene.tasks.list_open()), (await scene.now()).attempts) == (1, 1, 2)
 
 
 async def test_f44_what_people_posted_spends_no_quota(open_desk, world):
-    """F44: a day's posts by hand leave the account's own calls to publisher, as soon as it posts there again."""
+    """F44: manual posts leave the day's quota to publisher, once it posts there again."""
     quota = RateLimit(min_interval=timedelta(minutes=1), per_hour=1, per_day=1)
     terms = replace(settled_as(Mode.ASSISTED), rate_limit=quota)
     scene = Scene(await open_desk(terms), world)
     await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
-    await scene.beat()
+    await scene.run_jobs()
     await scene.post_by_hand()
     await scene.report()
-    await scene.beat()
+    await scene.run_jobs()
     await scene.switch(Mode.API)
     await enqueue_posts(scene.desk.post_store, make_post("q", ["a"], START_TIME, expires_at=DAY))
     await scene.run_on(minutes=2)
@@ -341,8 +341,8 @@ async def test_f44_what_people_posted_spends_no_quota(open_desk, world):
     assert (len(scene.fake.calls), checkup.quota_left) == (1, 0)
 
 
-async def test_a_call_in_preparation_does_not_start_after_the_switch(open_desk, world):
-    """The last question before a call says no once the account is not automatic any more."""
+async def test_no_call_starts_after_the_switch(open_desk, world):
+    """The last check before a call fails once the account is not automatic any more."""
     scene = Scene(await open_desk(settled_as(Mode.API)), world)
     await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.desk.maintenance.promote_due()
@@ -354,7 +354,7 @@ async def test_a_call_in_preparation_does_not_start_after_the_switch(open_desk, 
 
 
 async def test_a_claim_made_before_the_switch_obeys_it(open_desk, world):
-    """Between claim and intent the mode may change: the intent asks again."""
+    """The mode may change between claim and intent: the intent checks again."""
     scene = Scene(await open_desk(settled_as(Mode.API)), world)
     await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.desk.maintenance.promote_due()
@@ -366,22 +366,22 @@ async def test_a_claim_made_before_the_switch_obeys_it(open_desk, world):
     assert (scene.fake.calls, len(await scene.tasks.list_open())) == ([], 1)
 
 
-async def test_tasks_do_not_use_up_a_logins_rest(open_desk, world):
-    """Handing over is no call: several tasks of one login wait at once."""
+async def test_tasks_cause_no_cooldown_of_a_login(open_desk, world):
+    """A manual task is no call: several tasks of one login wait at once."""
     scene = Scene(await open_desk(settled_as(Mode.ASSISTED)), world)
     await enqueue_posts(
         scene.desk.post_store, *(make_post(name, ["a"], START_TIME, expires_at=DAY) for name in ("p", "q", "r"))
     )
-    await scene.beat()
+    await scene.run_jobs()
     assert len(await scene.tasks.list_open()) == 3
 
 
 async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_desk, world):
-    """What the interface was given before the switch is asked for under its number, with a review's patience."""
+    """A submission from before the switch is followed up by its ticket, within the time of a review."""
     scene = Scene(await open_desk(settled_as(Mode.API)), world)
     scene.fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
     await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
-    await scene.beat()
+    await scene.run_jobs()
     await scene.switch(Mode.ASSISTED)
     await scene.run_on(minutes=130, step=timedelta(minutes=5))
     assert ((await scene.now()).state, (await scene.now()).reason) == (State.HELD, "review_timeout")

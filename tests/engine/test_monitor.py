@@ -1,4 +1,4 @@
-"""What is live is read again: reach, posts taken down by others, posts that nobody here sent."""
+"""Published posts are read again: metrics, posts deleted by others, posts that publisher did not make."""
 
 import asyncio
 from dataclasses import replace
@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 class Watched(FakeAdapter):
-    """A platform that notes which posts it was asked about one by one."""
+    """A platform that records which posts it was asked about one by one."""
 
     asked: list
 
@@ -31,7 +31,7 @@ class Watched(FakeAdapter):
 
 
 class Brief(FakeAdapter):
-    """A platform whose list and figures have no room for our posts; asked for by number, it knows all but the first."""
+    """A platform whose list and metrics lack our posts; asked by id, it knows all but the first."""
 
     async def list_recent(self):
         return self.external_posts
@@ -43,8 +43,8 @@ class Brief(FakeAdapter):
         return Deleted() if ticket.payload == "1" else await super().check_ticket(ticket)
 
 
-async def live(open_desk, *, is_exclusive=False):
-    """Give a desk with one post live on one account, and the platform."""
+async def publish_one(open_desk, *, is_exclusive=False):
+    """Return a worker with one published post on one account, and the platform."""
     terms = make_policy("a")
     desk = await open_desk(replace(terms, account=replace(terms.account, is_exclusive=is_exclusive)))
     fake = FakeAdapter(now=desk.store.runtime.now)
@@ -74,7 +74,7 @@ async def state(desk, post="p"):
 
 async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_desk, world):
     """First after the platform's delay, then every three hours on the first day, and never after a month."""
-    _desk, fake, adapters, monitoring = await live(open_desk)
+    _desk, fake, adapters, monitoring = await publish_one(open_desk)
     for hour in range(24 * 40):
         world.advance_time(HOUR)
         fake.reads = hour
@@ -87,16 +87,16 @@ async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_desk, world):
     assert {reading.reach.likes for reading in series} == {None}
 
 
-async def test_a_turn_is_taken_once(open_desk):
+async def test_an_account_is_monitored_by_one_host_at_a_time(open_desk):
     """Two hosts asking at the same time do not both read the account."""
-    _desk, _fake, _adapters, monitoring = await live(open_desk)
+    _desk, _fake, _adapters, monitoring = await publish_one(open_desk)
     taken = await asyncio.gather(monitoring.claim_due_accounts(10), monitoring.claim_due_accounts(10))
     assert sorted(map(len, taken)) == [0, 1]
 
 
-async def test_f48_a_post_taken_down_by_others_is_told_after_two_looks(open_desk, world):
-    """F48: one list without it is not believed; two complete looks an interval apart are, and nothing is sent again."""
-    desk, fake, adapters, monitoring = await live(open_desk)
+async def test_f48_a_post_deleted_by_others_is_reported_after_two_readbacks(open_desk, world):
+    """F48: one list without it is not believed; two complete ones an interval apart are; nothing is resent."""
+    desk, fake, adapters, monitoring = await publish_one(open_desk)
     world.advance_time(HOUR)
     await publish(desk, adapters, "later")
     world.advance_time(HOUR)
@@ -115,8 +115,8 @@ async def test_f48_a_post_taken_down_by_others_is_told_after_two_looks(open_desk
 
 
 async def test_f48_the_only_post_of_an_account_is_missed_too(open_desk, world):
-    """F48: an empty list hides no removal, for a list that short is all there is; two complete looks prove it."""
-    desk, fake, adapters, monitoring = await live(open_desk)
+    """F48: an empty list hides no removal, as a list that short is complete; two complete readbacks prove it."""
+    desk, fake, adapters, monitoring = await publish_one(open_desk)
     del fake.posts["1"]
     for expected in (State.PUBLISHED, State.REMOVED):
         world.advance_time(HOUR)
@@ -127,26 +127,26 @@ async def test_f48_the_only_post_of_an_account_is_missed_too(open_desk, world):
 GONE = Deleted()
 
 
-async def watched(world, monitoring, adapters, *findings):
-    """Watch once an hour; each time the list lacks the post, and asking for it says the next of these."""
+async def monitor_hourly(world, monitoring, adapters, *findings):
+    """Monitor once an hour; each time the list lacks the post, and asking for it returns the next finding."""
     for finding in findings:
         world.advance_time(HOUR)
         adapters["a"].findings.append(finding)
         await monitor_due(monitoring, adapters, 10)
 
 
-async def test_f48_one_read_that_says_gone_changes_nothing(open_desk, world):
-    """F48: a stray answer is asked about again; what a later read shows live is left alone, and nobody is alarmed."""
-    desk, fake, adapters, monitoring = await live(open_desk)
+async def test_f48_one_read_that_says_deleted_changes_nothing(open_desk, world):
+    """F48: a stray answer is asked about again; a post found by a later read is left alone, and nobody is alerted."""
+    desk, fake, adapters, monitoring = await publish_one(open_desk)
     held = fake.posts.pop("1")
     for _ in range(3):
-        await watched(world, monitoring, adapters, GONE, Unknown(reason="timeout"), still_live())
-    await watched(world, monitoring, adapters, GONE)
+        await monitor_hourly(world, monitoring, adapters, GONE, Unknown(reason="timeout"), still_live())
+    await monitor_hourly(world, monitoring, adapters, GONE)
     fake.posts["1"] = held  # the list itself shows it
     world.advance_time(HOUR)
     await monitor_due(monitoring, adapters, 10)
     del fake.posts["1"]
-    await watched(world, monitoring, adapters, GONE)
+    await monitor_hourly(world, monitoring, adapters, GONE)
     assert (await state(desk), await codes(desk)) == (State.PUBLISHED, [])
 
 
@@ -155,20 +155,20 @@ def still_live():
 
 
 @pytest.mark.parametrize("between", [[], [Unknown(reason="timeout")]])
-async def test_f48_two_reads_that_say_gone_are_believed(open_desk, world, between):
-    """F48: the second word of the platform ends it, and a read that brought nothing in between does no harm."""
-    desk, fake, adapters, monitoring = await live(open_desk)
+async def test_f48_two_reads_that_say_deleted_are_believed(open_desk, world, between):
+    """F48: the second answer of the platform ends it, and a failed read in between does no harm."""
+    desk, fake, adapters, monitoring = await publish_one(open_desk)
     del fake.posts["1"]
-    await watched(world, monitoring, adapters, GONE, *between)
+    await monitor_hourly(world, monitoring, adapters, GONE, *between)
     assert await state(desk) is State.PUBLISHED
-    await watched(world, monitoring, adapters, GONE)
+    await monitor_hourly(world, monitoring, adapters, GONE)
     assert await state(desk) is State.REMOVED
     assert any(code.startswith("removed.") for code in await codes(desk))
 
 
 @pytest.mark.parametrize("reports", [True, False])
 async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_missing(open_desk, world, reports):
-    """F48: what the list does not reach back to is noticed where figures leave out what is gone, and nowhere else."""
+    """F48: a post beyond the list is noticed where metrics leave out what is deleted, and nowhere else."""
     terms = make_policy("a")
     desk = await open_desk(replace(terms, capabilities=replace(terms.capabilities, has_deletions_in_metrics=reports)))
     brief = Brief(now=desk.store.runtime.now)
@@ -185,18 +185,18 @@ async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_miss
     assert await state(desk, "q") is State.PUBLISHED
 
 
-async def test_a_live_post_read_with_its_number_counts_as_verified(open_desk, world):
-    """The silence clock of an account starts again when a read shows our own words, not when the platform says done."""
-    desk, _fake, adapters, monitoring = await live(open_desk)
+async def test_a_published_post_read_with_its_marker_counts_as_verified(open_desk, world):
+    """The time since verification restarts when a read shows our own text, not when the platform reports success."""
+    desk, _fake, adapters, monitoring = await publish_one(open_desk)
     assert [item.verified_at for item in await Queries(desk.store).deliveries()] == [None]
     world.advance_time(HOUR)
     await monitor_due(monitoring, adapters, 10)
     assert [item.verified_at for item in await Queries(desk.store).deliveries()] == [START_TIME + HOUR]
 
 
-async def test_a_post_that_a_look_still_finds_stays_published(open_desk, world):
+async def test_a_post_that_a_readback_still_finds_stays_published(open_desk, world):
     """A list that leaves a post out proves nothing while the post itself is found."""
-    desk, fake, adapters, monitoring = await live(open_desk)
+    desk, fake, adapters, monitoring = await publish_one(open_desk)
     fake.external_posts.append(external_post(0, START_TIME - HOUR))
     held = fake.posts.pop("1")
     for _ in range(3):
@@ -207,9 +207,9 @@ async def test_a_post_that_a_look_still_finds_stays_published(open_desk, world):
     assert await state(desk) is State.PUBLISHED
 
 
-async def test_what_was_there_before_us_is_history(open_desk, world):
-    """The first read of an account reports nobody of old posts."""
-    desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
+async def test_older_posts_are_not_reported(open_desk, world):
+    """The first read of an account reports no old posts."""
+    desk, fake, adapters, monitoring = await publish_one(open_desk, is_exclusive=True)
     fake.external_posts += [external_post(number, START_TIME - number * HOUR) for number in range(20)]
     for _ in range(3):
         world.advance_time(HOUR)
@@ -218,9 +218,9 @@ async def test_what_was_there_before_us_is_history(open_desk, world):
 
 
 @pytest.mark.parametrize(("is_exclusive", "code"), [(True, "unauthorized_post"), (False, "external_post")])
-async def test_f57_a_post_nobody_here_made_is_told_once(open_desk, world, is_exclusive, code):
-    """F57, I11: one alert for all that one read shows, red on an account of ours alone; nothing is deleted."""
-    desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=is_exclusive)
+async def test_f57_an_external_post_is_reported_once(open_desk, world, is_exclusive, code):
+    """F57, I11: one alert for all that one read shows, red on an exclusive account; nothing is deleted."""
+    desk, fake, adapters, monitoring = await publish_one(open_desk, is_exclusive=is_exclusive)
     await monitor_due(monitoring, adapters, 10)
     fake.external_posts += [external_post(1, START_TIME + HOUR / 2), external_post(2, START_TIME + HOUR / 3)]
     for _ in range(3):
@@ -232,8 +232,8 @@ async def test_f57_a_post_nobody_here_made_is_told_once(open_desk, world, is_exc
 
 
 async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_desk, world):
-    """F53, F57: a repeated entry is one external post, one history and one post of ours; the read does not fail."""
-    desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
+    """F53, F57: a repeated entry is one external post, one older post and one post of ours; the read does not fail."""
+    desk, fake, adapters, monitoring = await publish_one(open_desk, is_exclusive=True)
     fake.external_posts += [external_post(0, START_TIME - HOUR)] * 2
     await monitor_due(monitoring, adapters, 10)
     fake.external_posts += [external_post(1, START_TIME + HOUR / 2)] * 2
@@ -244,9 +244,9 @@ async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_des
     assert await state(desk) is State.PUBLISHED
 
 
-async def test_an_old_post_that_comes_into_sight_is_history(open_desk, world):
-    """When a newer one goes, or an old one is pinned, what was there before us is no break-in."""
-    desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
+async def test_an_old_post_that_appears_later_is_not_reported(open_desk, world):
+    """When a newer post is deleted, or an old one pinned, what was there before us is no intrusion."""
+    desk, fake, adapters, monitoring = await publish_one(open_desk, is_exclusive=True)
     await monitor_due(monitoring, adapters, 10)
     fake.external_posts.append(external_post(1, START_TIME - 60 * 24 * HOUR))
     world.advance_time(HOUR)
@@ -255,8 +255,8 @@ async def test_an_old_post_that_comes_into_sight_is_history(open_desk, world):
 
 
 async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_than_the_list(open_desk, world):
-    """The oldest entry of a list proves nothing, and only a few missed posts are asked about at one watch."""
-    desk, fake, adapters, monitoring = await live(open_desk)
+    """The oldest entry of a list proves nothing, and only a few missed posts are asked about in one run."""
+    desk, fake, adapters, monitoring = await publish_one(open_desk)
     for number in range(12):
         world.advance_time(HOUR)
         await publish(desk, adapters, f"p{number}")
@@ -274,9 +274,9 @@ async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_tha
     assert len(watched.asked) == len(set(watched.asked)) == 9
 
 
-async def test_a_post_in_doubt_is_not_called_a_stranger(open_desk, world):
-    """What may be our own post whose reply was lost is judged only once its outcome is known."""
-    desk, fake, adapters, monitoring = await live(open_desk, is_exclusive=True)
+async def test_a_post_with_an_unknown_outcome_is_not_called_external(open_desk, world):
+    """A post that may be our own, with a lost reply, is judged only once its outcome is known."""
+    desk, fake, adapters, monitoring = await publish_one(open_desk, is_exclusive=True)
     await monitor_due(monitoring, adapters, 10)
     world.advance_time(HOUR)
     fake.script.append(fake.lose_reply)
@@ -286,9 +286,9 @@ async def test_a_post_in_doubt_is_not_called_a_stranger(open_desk, world):
     assert await codes(desk) == []
 
 
-async def test_an_address_that_is_told_late_is_kept(open_desk):
-    """A live post without an address gets the one that comes with its figures; one that has its own keeps it."""
-    desk, _fake, adapters, monitoring = await live(open_desk)
+async def test_an_address_that_comes_late_is_kept(open_desk):
+    """A published post without an address gets the one in its metrics; one that has its own keeps it."""
+    desk, _fake, adapters, monitoring = await publish_one(open_desk)
     without = Published(receipt=Receipt(remote_id="mass-1", url="", published_at=START_TIME))
     adapters["a"].script.append(without)
     await publish(desk, adapters, "q")

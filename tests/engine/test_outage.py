@@ -22,7 +22,7 @@ from publisher.store.db.database import READER_THREADS
 from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
-from tests.engine.test_sender import beat, run_on, stage
+from tests.engine.test_sender import run_jobs, run_on, stage
 
 HOUR = timedelta(hours=1)
 SLOW = RateLimit(min_interval=timedelta(minutes=1), per_hour=30, per_day=1000)
@@ -45,7 +45,7 @@ class Down(FakeAdapter):
 
 @pytest.mark.long
 async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(open_desk, world):
-    """F59: the rest goes out at its time; the backlog drains within the limits; what has expired is not sent."""
+    """F59: the rest is sent at its time; the backlog drains within the limits; what has expired is not sent."""
     desk = await open_desk(make_policy("a"), make_policy("b", rate_limit=SLOW))
     up, down = FakeAdapter(now=world.now), Down(now=world.now)
     adapters = {"a": up, "b": down}
@@ -53,7 +53,7 @@ async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(ope
     dues = [START_TIME + number * timedelta(minutes=20) for number in range(6)]
     posts = [replace(make_post(f"p{n}", ["a", "b"], due), max_delay=6 * HOUR) for n, due in enumerate(dues)]
     await enqueue_posts(desk.post_store, brief, *posts)
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=1))
     queries = Queries(desk.store)
     assert {item.state for item in await queries.deliveries(account="a")} == {State.PUBLISHED}
@@ -77,7 +77,7 @@ INSERT INTO delivery ({columns}) SELECT {values} FROM delivery, copy WHERE deliv
 
 
 async def pile_up(desk, count):
-    """Make so many due deliveries of one that was filed, on every account of it."""
+    """Create so many due deliveries from one that was filed, on every account of it."""
 
     def operation(unit):
         names = unit.connection.exec_driver_sql("SELECT * FROM delivery LIMIT 1").keys()
@@ -88,8 +88,8 @@ async def pile_up(desk, count):
     await desk.store.database.write(operation)
 
 
-async def test_f88_a_backlog_costs_no_memory_and_what_is_urgent_goes_first(open_desk, world):
-    """F88: claims take what fits at once, however much waits; an urgent post overtakes all of it."""
+async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_desk, world):
+    """F88: a claim takes what fits at once, however much waits; an urgent post overtakes all of it."""
     desk, fake, _adapters = await stage(open_desk, *(f"a{number}" for number in range(10)))
     names = sorted(desk.store.policies)
     await enqueue_posts(desk.post_store, make_post("p", names, START_TIME, expires_at=START_TIME + 999 * HOUR))
@@ -123,7 +123,7 @@ async def test_f88_a_backlog_drains_to_its_end(open_desk, world):
 
 
 def memory():
-    """Give the bytes that are still in use."""
+    """Return the bytes that are still in use."""
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
 
@@ -141,15 +141,15 @@ async def fill_threads(database):
 
 
 @pytest.mark.long
-async def test_f92_beats_leave_nothing_behind(open_desk, world):
-    """F92: after many beats, with posts in them, there are as many handles and threads, and hardly more memory."""
+async def test_f92_job_runs_leak_nothing(open_desk, world):
+    """F92: after many runs, with posts in them, there are as many handles and threads, and hardly more memory."""
     desk, _fake, adapters = await stage(open_desk, "a", "b")
 
     async def live_on(beats):
         for number in range(beats):
             if number % 20 == 0:
                 await enqueue_posts(desk.post_store, make_post(f"p{world.now():%H%M%S}", ["a", "b"], world.now()))
-            await beat(desk, adapters)
+            await run_jobs(desk, adapters)
             world.advance_time(timedelta(seconds=30))
 
     await live_on(60)
@@ -167,15 +167,15 @@ async def test_f92_beats_leave_nothing_behind(open_desk, world):
 
 
 class Exhausted(FakeAdapter):
-    """An adapter that runs out of memory after its post is live."""
+    """An adapter that runs out of memory after its post is published."""
 
     async def publish(self, parcel):
         self.add_post(parcel)
         raise MemoryError
 
 
-async def test_f17_a_call_that_runs_out_of_memory_is_a_doubt(open_desk, world):
-    """F17: what it had posted is found by reading; nothing is posted twice, and the worker lives on."""
+async def test_f17_a_call_that_runs_out_of_memory_is_unknown(open_desk, world):
+    """F17: the post is found by reading; nothing is posted twice, and the worker goes on."""
     desk, _fake, _adapters = await stage(open_desk, "a")
     exhausted = Exhausted(now=world.now)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))

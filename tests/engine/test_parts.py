@@ -1,4 +1,4 @@
-"""A text of several parts on its way: with a platform that behaves, with one that does not, and by hand."""
+"""A text of several parts: on a healthy platform, on a faulty one, and by hand."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -27,7 +27,7 @@ from publisher.store.queries.queries import Queries
 from publisher.testing.builders import TEST_RATE_LIMIT, TEST_TIMING, enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES, FakeAdapter
 from tests.adapters.conftest import Notes, NoTokens
-from tests.engine.test_sender import beat, run_on, state_of
+from tests.engine.test_sender import run_jobs, run_on, state_of
 
 A = AccountId("a")
 HOST = "http://127.0.0.1:8710"
@@ -35,7 +35,7 @@ ME = "tb.1.beijing"
 
 
 async def stage(open_desk, *, can_resend=True, mode=Mode.API):
-    """Give a desk with one account that carries parts, and its platform."""
+    """Return a worker with one account whose platform supports parts, and the platform."""
     terms = make_policy("a", capabilities=replace(TEST_CAPABILITIES, max_extra_parts=4, can_resend=can_resend))
     desk = await open_desk(replace(terms, account=replace(terms.account, mode=mode)))
     fake = FakeAdapter(now=desk.store.runtime.now)
@@ -54,8 +54,8 @@ def wanted(total=3):
     ]
 
 
-async def test_floors_go_out_one_after_the_other(open_desk, world):
-    """All of it is published as one delivery, each part once and in its order."""
+async def test_parts_are_sent_one_after_the_other(open_desk, world):
+    """The whole text is published as one delivery, each part once and in its order."""
     desk, fake, adapters = await stage(open_desk)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
     await run_on(desk, adapters, world, minutes=5)
@@ -64,7 +64,7 @@ async def test_floors_go_out_one_after_the_other(open_desk, world):
     assert [parcel.parent and parcel.parent.remote_id for parcel in fake.calls] == [None, "1", "1"]
 
 
-async def test_f24_a_floor_whose_reply_is_lost_is_found_again(open_desk, world):
+async def test_f24_a_part_with_a_lost_reply_is_found(open_desk, world):
     """Neither the post nor the part is sent a second time."""
     desk, fake, adapters = await stage(open_desk)
     fake.script.extend([fake.lose_reply, fake.lose_reply, Busy(code="busy", reason="")])
@@ -73,7 +73,7 @@ async def test_f24_a_floor_whose_reply_is_lost_is_found_again(open_desk, world):
     assert ((await state_of(desk)).state, texts(fake), len(fake.calls)) == (State.PUBLISHED, wanted(), 4)
 
 
-async def test_f21_a_floor_that_came_to_nothing_is_sent_again_where_that_is_allowed(open_desk, world):
+async def test_f21_an_absent_part_is_sent_again_where_that_is_allowed(open_desk, world):
     """After proven absence, once, and each part for itself."""
     desk, fake, adapters = await stage(open_desk)
     fake.script.extend([Unknown(reason="lost"), fake_post(fake), Unknown(reason="lost")])
@@ -86,8 +86,8 @@ def fake_post(fake):
     return lambda parcel: Published(receipt=fake.add_post(parcel))
 
 
-async def held_floor(open_desk, world):
-    """Give a delivery whose second part of three is not there, on a platform that forbids a second call."""
+async def held_part(open_desk, world):
+    """Return a delivery whose second part of three is missing, on a platform that forbids a second call."""
     desk, fake, adapters = await stage(open_desk, can_resend=False)
     fake.script.extend([fake_post(fake), Unknown(reason="lost")])
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
@@ -97,17 +97,17 @@ async def held_floor(open_desk, world):
     return desk, fake, adapters, held
 
 
-async def test_a_person_sends_the_floor_again(open_desk, world):
-    """`resend` speaks of the part: the post is not sent again, and what follows goes on."""
-    desk, fake, adapters, held = await held_floor(open_desk, world)
+async def test_a_person_resends_the_part(open_desk, world):
+    """`resend` applies to the part: the post is not sent again, and the next parts follow."""
+    desk, fake, adapters, held = await held_part(open_desk, world)
     await resolve_delivery(desk.outbox, held, Resolution.RESEND, by="li", reason="not there")
     await run_on(desk, adapters, world, minutes=3)
     assert ((await state_of(desk)).state, texts(fake)) == (State.PUBLISHED, wanted())
 
 
-async def test_a_person_says_that_the_floor_is_there(open_desk, world):
-    """`live` looks; what it shows counts, and the next part goes out. With a second person their word counts."""
-    desk, fake, adapters, held = await held_floor(open_desk, world)
+async def test_a_person_confirms_that_the_part_is_published(open_desk, world):
+    """`published` reads first; what is found counts, and the next part is sent. A second person's word counts alone."""
+    desk, fake, adapters, held = await held_part(open_desk, world)
     after = await resolve_delivery(
         desk.outbox, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
     )
@@ -116,9 +116,9 @@ async def test_a_person_says_that_the_floor_is_there(open_desk, world):
     assert ((await state_of(desk)).state, texts(fake)) == (State.PUBLISHED, [wanted()[0], wanted()[2]])
 
 
-async def test_a_person_leaves_half_of_it_or_takes_it_down(open_desk, world):
-    """`not-published` leaves the question open, `cancel` what is live, and a retraction nothing (F77)."""
-    desk, fake, adapters, held = await held_floor(open_desk, world)
+async def test_a_person_leaves_the_incomplete_text_or_retracts_it(open_desk, world):
+    """`not-published` keeps the hold, `cancel` keeps what is published, and a retraction nothing (F77)."""
+    desk, fake, adapters, held = await held_part(open_desk, world)
     asked = await resolve_delivery(desk.outbox, held, Resolution.NOT_PUBLISHED, by="li", reason="not there")
     assert (asked.state, asked.reason) == (State.HELD, HoldReason.INCOMPLETE)
     left = await resolve_delivery(desk.outbox, asked, Resolution.CANCEL, by="li", reason="enough")
@@ -130,8 +130,8 @@ async def test_a_person_leaves_half_of_it_or_takes_it_down(open_desk, world):
     assert ((await state_of(desk)).state, fake.posts) == (State.RETRACTED, {})
 
 
-async def test_f45_a_refused_floor_is_told(open_desk, world):
-    """Its words are refused for good: the post stands, and a person is asked, with an alert."""
+async def test_f45_a_rejected_part_is_alerted(open_desk, world):
+    """Its text is rejected for good: the post stays, and a person decides, with an alert."""
     desk, fake, adapters = await stage(open_desk)
     fake.script.extend([fake_post(fake), Rejected(code="20021", reason="illegal")])
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
@@ -140,8 +140,8 @@ async def test_f45_a_refused_floor_is_told(open_desk, world):
     assert [alert.code for alert in await Queries(desk.store).alerts()] == ["held.incomplete"]
 
 
-async def test_floors_by_hand_are_a_task_each(open_desk, world):
-    """A person is handed one part at a time, with the post to go under, and each is looked for."""
+async def test_parts_by_hand_are_a_task_each(open_desk, world):
+    """A person gets one part at a time, with the post to reply to, and each is verified."""
     desk, fake, _adapters = await stage(open_desk, mode=Mode.ASSISTED)
     adapters = {A: fake}
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=1)
@@ -154,12 +154,12 @@ async def test_floors_by_hand_are_a_task_each(open_desk, world):
         parcel = doubts[0].request if doubts else await parcel_of(desk)
         fake.add_post(replace(parcel, is_manual=True))
         await tasks.record_report(task.delivery.id, "https://fake.example/1", named_person("li"))
-        await beat(desk, adapters)
+        await run_jobs(desk, adapters)
     assert ((await state_of(desk)).state, len(fake.calls)) == (State.PUBLISHED, 0)
 
 
 async def parcel_of(desk):
-    """Give the parcel of the only delivery's newest attempt."""
+    """Return the request of the only delivery's newest attempt."""
     delivery = await state_of(desk)
     return await desk.store.database.read(
         lambda connection: pending_readbacks(desk.store, connection, [delivery])[0].request
@@ -168,7 +168,7 @@ async def parcel_of(desk):
 
 @pytest.fixture
 async def simulated(open_desk, world) -> AsyncIterator:
-    """Give the desk and adapter of a Tieba account on a simulator, and the way to its control endpoints."""
+    """Yield the worker and adapter of a Tieba account on a simulator, and a function for its control endpoints."""
     world.clock = datetime.now(UTC)
     transport = httpx.ASGITransport(app=create_app())
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
@@ -209,13 +209,13 @@ async def acts(control):
 
 
 async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, world):
-    """Thread and parts are adopted by what anybody sees of them; none is made twice."""
+    """Thread and parts are adopted from what anybody sees of them; none is created twice."""
     desk, adapters, control = simulated
     fault = {"platform": "tieba", "fault": {"kind": "status", "code": 504, "acts": True}}
     for endpoint in ("/c/c/thread/add_pc", "/c/c/post/add_pc"):
         await control.post("/_sim/faults", json={**fault, "endpoint": endpoint, "times": 2})
     await enqueue_posts(desk.post_store, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2)
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     await run_on(desk, adapters, world, minutes=10)
     delivery = await state_of(desk)
     [thread] = (await control.get("/_sim/posts")).json()
@@ -223,7 +223,7 @@ async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, worl
     assert [under for _, under in await acts(control)] == [None, thread["id"], thread["id"]]
 
 
-async def test_f46_a_floor_in_review_keeps_the_next_one_waiting(simulated, world):
+async def test_f46_a_part_in_review_delays_the_next_one(simulated, world):
     """Seen by its author only, it is not published; when it passes, the rest follows."""
     desk, adapters, control = simulated
     hold = {"kind": "review", "verdict": "hold", "seconds": 9999}
@@ -237,12 +237,12 @@ async def test_f46_a_floor_in_review_keeps_the_next_one_waiting(simulated, world
     assert (await state_of(desk)).state is State.PUBLISHED
 
 
-async def test_a_thread_that_is_gone_takes_no_floor(simulated, world):
-    """F48: removed between two parts: the next is refused, the account goes on, and a person decides."""
+async def test_a_deleted_thread_accepts_no_part(simulated, world):
+    """F48: deleted between two parts: the next is refused, the account goes on, and a person decides."""
     desk, adapters, control = simulated
     await control.post("/_sim/settings", json={"tieba_gap": 0})
     await enqueue_posts(desk.post_store, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=1)
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     world.advance_time(timedelta(seconds=10))
     await reconcile_due(desk.outbox, adapters, 10)
     assert (await state_of(desk)).state is State.DUE

@@ -83,7 +83,7 @@ def cron(name, text):
 
 @pytest.fixture
 async def planner(open_desk, tmp_path):
-    """Give a planner for two Weibo accounts."""
+    """Yield a planner for two Weibo accounts."""
     offline_app = build_offline_app(parse_settings(SETTINGS, workspace=tmp_path))
     desk = await open_desk(*offline_app.policies.values())
     reading = make_schedule_context(offline_app.settings, templates=offline_app.post_renderer.templates.names)
@@ -92,8 +92,8 @@ async def planner(open_desk, tmp_path):
     )
 
 
-def rooms(planner):
-    """Give the keeper's rounds and the outbox over the planner's databases."""
+def stores(planner):
+    """Return maintenance and outbox over the planner's database."""
     return Maintenance(planner.post_store.store), Outbox(planner.post_store.store)
 
 
@@ -103,7 +103,7 @@ async def deliveries(planner, **where):
 
 async def publish(planner, account):
     """Let one due delivery of an account be published."""
-    maintenance, outbox = rooms(planner)
+    maintenance, outbox = stores(planner)
     await maintenance.promote_due()
     for lease in await outbox.claim(10):
         if lease.account == account:
@@ -113,7 +113,7 @@ async def publish(planner, account):
 
 
 async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
-    """Each account's delivery holds the frozen text; the version in force is the one read."""
+    """Each account's delivery holds the frozen text; the version in force is the one that was read."""
     text = entry("p")
     assert await apply_schedule(planner, text, "schedule.toml") == 2
     filed = await deliveries(planner)
@@ -125,7 +125,7 @@ async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
 
 
 async def test_i17_reading_the_same_schedule_again_files_nothing(planner):
-    """Neither a second reload nor a planning beat plans an occurrence twice."""
+    """Neither a second reload nor a planning run plans an occurrence twice."""
     text = entry("p") + cron("weekly", "0 9 * * *")
     filed = await apply_schedule(planner, text, "schedule.toml")
     assert await apply_schedule(planner, text, "schedule.toml") == 0
@@ -135,7 +135,7 @@ async def test_i17_reading_the_same_schedule_again_files_nothing(planner):
 
 
 async def test_f66_a_wrong_file_changes_nothing(planner):
-    """The last good version stays in force, and every problem is named at its line."""
+    """The last good version stays in force, and every problem has its line."""
     good = entry("p")
     await apply_schedule(planner, good, "schedule.toml")
     bad = good + entry("q", to='["nowhere"]') + entry("r", title="很长" * 200)
@@ -149,8 +149,8 @@ async def test_f66_a_wrong_file_changes_nothing(planner):
     assert len(await deliveries(planner)) == 2
 
 
-async def test_f65_a_large_removal_waits_for_a_yes(planner):
-    """Many open posts vanish only when their number is said."""
+async def test_f65_a_large_removal_waits_for_a_confirmation(planner):
+    """Many open posts are removed only when their number is confirmed."""
     posts = [entry(f"p{number}", at="2026-11-26T09:00:00") for number in range(8)]
     await apply_schedule(planner, "".join(posts), "schedule.toml")
     with pytest.raises(RefusedError) as refused:
@@ -161,7 +161,7 @@ async def test_f65_a_large_removal_waits_for_a_yes(planner):
     assert (states.count(State.CANCELLED), states.count(State.PENDING)) == (14, 2)
 
 
-async def test_f69_an_edit_before_any_call_replaces_the_words(planner):
+async def test_f69_an_edit_before_any_call_replaces_the_text(planner):
     """All deliveries get the new text and wait for their time again."""
     await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
     old = {item.rendered_hash for item in await deliveries(planner)}
@@ -173,7 +173,7 @@ async def test_f69_an_edit_before_any_call_replaces_the_words(planner):
 
 
 async def test_f70_an_edit_after_part_went_out_holds_the_rest(planner):
-    """Two texts of one occurrence are never live without a person's decision."""
+    """Two texts of one occurrence are never published without a person's decision."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     await publish(planner, AccountId("a"))
     await apply_schedule(planner, entry("p", title="新的标题"), "schedule.toml")
@@ -182,8 +182,8 @@ async def test_f70_an_edit_after_part_went_out_holds_the_rest(planner):
     assert states["b"] == (State.HELD, "edited")
 
 
-async def test_f71_a_removed_post_is_cancelled_where_it_is_not_live(planner):
-    """What is live stays until a person retracts it."""
+async def test_f71_a_removed_post_is_cancelled_where_it_is_not_published(planner):
+    """Published deliveries stay until a person retracts them."""
     await apply_schedule(planner, entry("p") + entry("q", at="2026-11-26T09:00:00"), "schedule.toml")
     await publish(planner, AccountId("a"))
     await apply_schedule(planner, entry("q", at="2026-11-26T09:00:00"), "schedule.toml")
@@ -192,7 +192,7 @@ async def test_f71_a_removed_post_is_cancelled_where_it_is_not_live(planner):
 
 
 async def test_an_account_no_longer_named_is_cancelled_and_a_new_one_added(planner):
-    """A change of recipients touches only the recipients that changed."""
+    """A change of recipients affects only the recipients that changed."""
     await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00", to='["a"]'), "schedule.toml")
     await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00", to='["b"]'), "schedule.toml")
     states = {item.account: item.state for item in await deliveries(planner)}
@@ -210,7 +210,7 @@ async def test_a_moved_time_moves_the_one_occurrence_until_a_call_was_made(plann
     assert [problem.code for problem in refused.value.problems] == ["moved_after_start"]
 
 
-async def test_a_past_time_is_an_error_only_for_a_post_the_books_do_not_know(planner, world):
+async def test_a_past_time_is_an_error_only_for_a_post_that_is_not_filed(planner, world):
     """A new post in the past is refused; one that is already filed may stay in the file."""
     text = entry("p", at="2026-11-25T09:30:00")
     await apply_schedule(planner, text, "schedule.toml")
@@ -234,7 +234,7 @@ async def test_a_cron_edit_applies_to_the_instants_after_it(planner):
 
 
 async def test_f63_of_missed_repeating_posts_only_the_newest_is_made_up_for(planner, world):
-    """After three days of silence one bulletin is due, not three."""
+    """After three days of downtime one bulletin is due, not three."""
     text = cron("daily", "0 9 * * *")
     await apply_schedule(planner, text, "schedule.toml")
     world.advance_time(timedelta(days=4, minutes=10))
@@ -245,7 +245,7 @@ async def test_f63_of_missed_repeating_posts_only_the_newest_is_made_up_for(plan
 
 
 async def test_a_post_from_outside_the_schedule_is_due_at_once_and_stays(planner):
-    """`send` files it now, and a later reload does not take it for removed."""
+    """`send` files it now, and a later reload does not cancel it as removed from the file."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     [post] = parse_schedule(entry("red"), context=planner.schedule_context).posts
     assert await send_now(planner, [post]) == 2
@@ -257,7 +257,7 @@ async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, wo
     """The ended delivery stays as it is beside the new one."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     world.advance_time(timedelta(hours=1))
-    maintenance, _outbox = rooms(planner)
+    maintenance, _outbox = stores(planner)
     await maintenance.promote_due()
     await maintenance.expire()
     post = await planner.post_store.get_post(PostId("p"))
@@ -266,8 +266,8 @@ async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, wo
     assert (old.state, new.state, old.rendered_hash != new.rendered_hash) == (State.EXPIRED, State.PENDING, True)
 
 
-async def test_a_withdrawn_post_is_not_filed_again(planner):
-    """Reading the same file again does not bring back what a person withdrew."""
+async def test_a_cancelled_post_is_not_filed_again(planner):
+    """Reading the same file again does not bring back what a person cancelled."""
 
     text = entry("p", at="2026-11-26T09:00:00") + cron("daily", "0 12 * * *")
     await apply_schedule(planner, text, "schedule.toml")
@@ -288,8 +288,8 @@ async def test_a_follow_up_may_outlive_its_originals_entry(planner):
     assert {item.follows for item in await deliveries(planner, post=PostId("clear"))} == {"p"}
 
 
-async def test_a_filing_never_overtakes_a_withdrawal(planner):
-    """A round that was planned before a post was withdrawn files nothing of it."""
+async def test_filing_never_overtakes_a_cancellation(planner):
+    """Planning that began before a post was cancelled files nothing of it."""
     await apply_schedule(planner, cron("daily", "0 12 * * *"), "schedule.toml")
     schedule = await active_schedule(planner, "schedule.toml")
     known = await planner.post_store.stored_posts()
@@ -302,8 +302,8 @@ async def test_a_filing_never_overtakes_a_withdrawal(planner):
     assert await planner.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=drafts)) == 0
 
 
-async def test_a_round_planned_from_an_older_version_is_not_written(planner):
-    """When another schedule has come into force meanwhile, nothing of the older plan is done."""
+async def test_a_plan_of_an_older_version_is_not_written(planner):
+    """When another schedule has come into force meanwhile, nothing of the older plan is written."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     based_on = await planner.post_store.schedule_version()
     await apply_schedule(planner, entry("p") + entry("q"), "schedule.toml")
@@ -312,8 +312,8 @@ async def test_a_round_planned_from_an_older_version_is_not_written(planner):
     assert {item.state for item in await deliveries(planner, post=PostId("p"))} == {State.PENDING}
 
 
-async def test_planning_ahead_never_drops_what_a_newer_file_named(planner):
-    """Only a reload takes posts out; a beat with an older schedule in mind cancels nothing."""
+async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
+    """Only a reload removes posts; a planning run with an older schedule cancels nothing."""
     await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
     older, version = await active_schedule(planner, "schedule.toml"), await planner.post_store.schedule_version()
     both = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
@@ -323,7 +323,7 @@ async def test_planning_ahead_never_drops_what_a_newer_file_named(planner):
 
 
 async def test_planning_ahead_files_nothing_of_a_post_that_a_newer_file_has_left_out(planner, world):
-    """Between reading a version and filing from it another host may have put a newer one in force."""
+    """Between reading a version and filing from it another host may have applied a newer one."""
     await apply_schedule(planner, cron("daily", "0 12 * * *") + entry("p"), "schedule.toml")
     older, version = await active_schedule(planner, "schedule.toml"), await planner.post_store.schedule_version()
     await apply_schedule(planner, entry("p"), "schedule.toml")
@@ -334,7 +334,7 @@ async def test_planning_ahead_files_nothing_of_a_post_that_a_newer_file_has_left
 
 
 async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_filed(planner, tmp_path):
-    """A picture that is gone stops its own post, with a problem; another one is filed all the same."""
+    """A missing picture stops its own post, with a problem; another post is filed."""
     (tmp_path / "media").mkdir()
     Image.new("RGB", (40, 40), "red").save(tmp_path / "media" / "x.png")
     images = 'images = [{ file = "media/x.png", alt = "x" }]'
@@ -348,8 +348,8 @@ async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_f
     assert filed == {"daily": 4, "other": 6}
 
 
-async def test_i4_f75_a_picture_goes_out_as_it_was_proved_and_without_its_author(planner, tmp_path):
-    """The bytes in the parcel are those that the preview shows and hashes, cleaned once and for all."""
+async def test_i4_f75_a_picture_is_sent_as_it_was_previewed_and_without_its_author(planner, tmp_path):
+    """The bytes in the request are those that the preview shows and hashes, cleaned once and for all."""
     exif = Image.Exif()
     exif[0x013B] = "canary"
     picture = tmp_path / "media" / "p.jpg"
@@ -359,7 +359,7 @@ async def test_i4_f75_a_picture_goes_out_as_it_was_proved_and_without_its_author
     await apply_schedule(planner, pictured, "schedule.toml")
     [post] = parse_schedule(pictured, context=planner.schedule_context).posts
     proof = planner.post_renderer.render(post, make_occurrence(post, ONCE_OCCURRENCE, START_TIME), ["a"], {})
-    maintenance, outbox = rooms(planner)
+    maintenance, outbox = stores(planner)
     await maintenance.promote_due()
     [parcel] = [await outbox.record_intent(lease) for lease in await outbox.claim(10) if lease.account == "a"]
     [(_type, shown)] = proof.media.values()
@@ -371,8 +371,8 @@ async def test_i4_f75_a_picture_goes_out_as_it_was_proved_and_without_its_author
 
 
 @pytest.mark.parametrize("gone_out", [(), ("a",), ("a", "b")])
-async def test_what_is_filed_is_not_proved_again_when_another_post_is_edited(planner, tmp_path, gone_out):
-    """A picture that is gone since stops neither its own frozen post nor a reload; it stops the post's next edit."""
+async def test_a_filed_post_is_not_rendered_again_when_another_post_is_edited(planner, tmp_path, gone_out):
+    """A picture that was deleted stops neither its own frozen post nor a reload; it stops the post's next edit."""
     picture = tmp_path / "media" / "p.png"
     picture.parent.mkdir()
     Image.new("RGB", (300, 200)).save(picture)
@@ -386,7 +386,7 @@ async def test_what_is_filed_is_not_proved_again_when_another_post_is_edited(pla
         await apply_schedule(planner, pictured.replace("警惕", "谨防") + entry("q"), "schedule.toml")
 
 
-async def test_what_was_taken_out_does_not_come_back_in_silence(planner):
+async def test_a_removed_post_does_not_come_back_silently(planner):
     """A post restored after its deliveries were cancelled is refused, with the advice to give it a new id."""
     text = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
     await apply_schedule(planner, text, "schedule.toml")
@@ -396,13 +396,13 @@ async def test_what_was_taken_out_does_not_come_back_in_silence(planner):
     assert [problem.code for problem in refused.value.problems] == ["restored_after_removal"]
 
 
-async def test_a_delivery_held_for_an_edit_and_ruled_to_go_is_not_held_again(planner):
-    """After a person has decided for the old words, the same edit does not stop it once more."""
+async def test_a_delivery_held_for_an_edit_and_resent_is_not_held_again(planner):
+    """After a person has decided for the old text, the same edit does not stop it once more."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     await publish(planner, AccountId("a"))
     await apply_schedule(planner, entry("p", title="新的标题"), "schedule.toml")
     [held] = await deliveries(planner, account=AccountId("b"))
-    _rounds, outbox = rooms(planner)
+    _rounds, outbox = stores(planner)
     await resolve_delivery(outbox, held, Resolution.RESEND, by="li", reason="old words are fine")
     await plan_window(
         planner, await active_schedule(planner, "schedule.toml"), await planner.post_store.schedule_version()
@@ -411,8 +411,8 @@ async def test_a_delivery_held_for_an_edit_and_ruled_to_go_is_not_held_again(pla
     assert after.state is State.DUE
 
 
-async def test_only_a_change_of_words_counts_as_an_edit_after_the_start(planner):
-    """A longer life for what is still to go out holds nothing."""
+async def test_only_a_change_of_text_counts_as_an_edit_after_the_first_call(planner):
+    """A longer expiry for what is still to be sent holds nothing."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     await publish(planner, AccountId("a"))
     await apply_schedule(planner, entry("p", extra='max_delay = "3h"'), "schedule.toml")
@@ -432,7 +432,7 @@ async def test_f85_an_order_given_again_is_refused_while_its_lost_call_fits_no_d
 
 
 async def test_f85_a_correction_ordered_again_is_refused_or_takes_its_lost_call_as_its_own(planner):
-    """Under the very occurrence of the call it is found by its marker, so it is read first; under another it is not."""
+    """Under the same occurrence as the call it is found by its marker, so it is read first; under another it is not."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     await publish(planner, AccountId("a"))
     post = await planner.post_store.get_post(PostId("p"))
@@ -447,10 +447,10 @@ async def test_f85_a_correction_ordered_again_is_refused_or_takes_its_lost_call_
 
 
 async def test_i1_a_second_resend_is_refused(planner, world):
-    """While one new occurrence is open, or once it is live, another would double the post."""
+    """While one new occurrence is open, or once it is published, another would double the post."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     world.advance_time(timedelta(hours=1))
-    maintenance, _outbox = rooms(planner)
+    maintenance, _outbox = stores(planner)
     await maintenance.promote_due()
     await maintenance.expire()
     post = await planner.post_store.get_post(PostId("p"))
@@ -463,7 +463,7 @@ async def test_i1_a_second_resend_is_refused(planner, world):
 
 
 async def test_a_repeating_post_may_be_sent_now_beside_its_later_instants(planner):
-    """Instants still to come are no hindrance; all accounts get the one new occurrence together."""
+    """Later instants do not prevent it; all accounts get the one new occurrence together."""
     await apply_schedule(planner, cron("daily", "0 12 * * *"), "schedule.toml")
     post = await planner.post_store.get_post(PostId("daily"))
     assert await resend_post(planner, post, post.accounts) == 2
@@ -471,8 +471,8 @@ async def test_a_repeating_post_may_be_sent_now_beside_its_later_instants(planne
         await resend_post(planner, post, post.accounts)
 
 
-async def test_i1_of_two_orders_at_once_for_a_new_occurrence_one_is_refused(planner, world):
-    """Two people who order the same repeating post in the same moment bring it out once."""
+async def test_i1_of_two_simultaneous_orders_for_a_new_occurrence_one_is_refused(planner, world):
+    """Two people who order the same repeating post at the same moment send it once."""
     await apply_schedule(planner, cron("weekly", "0 9 * * mon"), "schedule.toml")
     post = await planner.post_store.get_post(PostId("weekly"))
 
@@ -485,7 +485,7 @@ async def test_i1_of_two_orders_at_once_for_a_new_occurrence_one_is_refused(plan
 
 
 async def lose_call(planner, post, label):
-    """Let a journal know a call on the account "a" of which the database know nothing."""
+    """Write a journal entry of a call on the account "a" that the database does not know."""
     at = START_TIME.isoformat()
     call = JournalRecord(
         delivery=9, attempt=1, fencing_token=1, rendered_hash=post, at=at, post=post, occurrence=label, account="a"
@@ -494,8 +494,8 @@ async def lose_call(planner, post, label):
     await books.database.write(lambda unit: recover(books, unit, [call], RECOVERY_MAINTENANCE))
 
 
-async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_are_taken_back_as_doubts(planner, world):
-    """However late it is: called accounts are read, the others go the way of what is late; other instants stay gone."""
+async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_as_unknown(planner, world):
+    """However late it is: called accounts are read, the others count as late; other instants stay removed."""
     world.advance_time(timedelta(days=1, hours=3))
     names = (("p", "once"), ("c", START_TIME.isoformat()))
     calls = [

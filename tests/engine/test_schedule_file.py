@@ -1,4 +1,4 @@
-"""The schedule's file changes while the daemon is about to read it."""
+"""The schedule file changes while the daemon is about to read it."""
 
 import asyncio
 import shutil
@@ -24,8 +24,8 @@ WHOLE = entry("p") + entry("q")
 HALF = entry("p")
 
 
-class BusyDesk(FakeRuntime):
-    """A world in which somebody saves the file once more while the daemon waits for it to lie still."""
+class EditingRuntime(FakeRuntime):
+    """A runtime in which somebody saves the file once more while the daemon waits for it to be stable."""
 
     saves = ()
 
@@ -37,7 +37,7 @@ class BusyDesk(FakeRuntime):
 
 @pytest.fixture
 def world():
-    return BusyDesk()
+    return EditingRuntime()
 
 
 @asynccontextmanager
@@ -77,8 +77,8 @@ def made_a_folder(file):
     file.mkdir()
 
 
-async def test_whom_a_post_goes_to_is_settled_before_the_first_call(tmp_path, world):
-    """An account taken out of a group while the daemon stood still gets nothing, though the file is the same."""
+async def test_recipients_are_updated_before_the_first_call(tmp_path, world):
+    """An account removed from a group while the daemon was down gets nothing, although the file is the same."""
     (tmp_path / "schedule.toml").write_text(entry("p", to='["g"]'), "utf-8")
     states = []
     for members in ('["a", "b"]', '["a"]'):
@@ -91,8 +91,8 @@ async def test_whom_a_post_goes_to_is_settled_before_the_first_call(tmp_path, wo
     ]
 
 
-async def test_what_time_alone_brings_within_reach_is_filed_after_the_first_calls(daemon, world):
-    """A start with the same file and settings files nothing; the next planning does."""
+async def test_instants_that_come_within_range_are_filed_after_the_first_calls(daemon, world):
+    """A start with the same file and settings files nothing; the next planning run does."""
     daemon.schedule_file.write_text(cron("daily", "0 12 * * *"), "utf-8")
     filed = []
     for step in (daemon.load_initial_schedule, daemon.load_initial_schedule, daemon.plan):
@@ -103,7 +103,7 @@ async def test_what_time_alone_brings_within_reach_is_filed_after_the_first_call
 
 
 async def test_f64_a_file_that_is_still_being_written_is_not_read(daemon, world):
-    """F64: half of it, valid by accident, never comes into force; the whole does at the next beat."""
+    """F64: half of it, valid by accident, is never applied; the whole file is, in the next run."""
     daemon.schedule_file.write_text(HALF, "utf-8")
     world.saves = [(daemon.schedule_file, WHOLE)]
     await daemon.read_schedule()
@@ -113,7 +113,7 @@ async def test_f64_a_file_that_is_still_being_written_is_not_read(daemon, world)
 
 
 @pytest.mark.parametrize("spoil", [gone, emptied, linked, made_a_folder])
-async def test_f68_a_file_that_is_none_any_more_takes_nothing_back(daemon, spoil):
+async def test_f68_a_missing_file_cancels_nothing(daemon, spoil):
     """F68: the last good version stays in force, all that is planned stays planned, and an alert says so."""
     daemon.schedule_file.write_text(WHOLE, "utf-8")
     await daemon.read_schedule()
@@ -125,7 +125,7 @@ async def test_f68_a_file_that_is_none_any_more_takes_nothing_back(daemon, spoil
 
 
 async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon):
-    """F64: a half-written file that lies still is refused with its line; what was in force stays so."""
+    """F64: a half-written stable file is refused with its line; what was in force stays so."""
     daemon.schedule_file.write_text(WHOLE, "utf-8")
     await daemon.read_schedule()
     daemon.schedule_file.write_text(WHOLE[: len(WHOLE) - 20], "utf-8")
@@ -136,7 +136,7 @@ async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon)
 
 @pytest.mark.parametrize("how", ["fault", "gone"])
 async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, world, how):
-    """F74: planned instants go out although the template is unusable; that no more can be planned is reported."""
+    """F74: filed instants are sent although the template is unusable; an alert says that no more can be planned."""
     own = shutil.copytree(shipped_templates() / "warning", tmp_path / "templates" / "own")
     text = cron("daily", "0 12 * * *").replace('template = "warning"', 'template = "own"') + cron("fine", "0 15 * * *")
     (tmp_path / "schedule.toml").write_text(text, "utf-8")

@@ -1,4 +1,4 @@
-"""From a due delivery to its end, with real databases and a platform that behaves."""
+"""From a due delivery to its end, with real databases and a healthy fake platform."""
 
 import asyncio
 from datetime import timedelta
@@ -19,14 +19,14 @@ from publisher.testing.fakes import START_TIME, FakeAdapter
 
 
 async def stage(open_desk, *names):
-    """Give a desk and one platform for these accounts."""
+    """Return a worker and one platform for these accounts."""
     desk = await open_desk(*(make_policy(name) for name in names))
     fake = FakeAdapter(now=desk.store.runtime.now)
     return desk, fake, dict.fromkeys(desk.store.policies, fake)
 
 
-async def beat(desk, adapters, stopping=None):
-    """Let every stage have its turn once."""
+async def run_jobs(desk, adapters, stopping=None):
+    """Run every job once."""
     await run_maintenance(desk.maintenance)
     await send_due(desk.outbox, adapters, 50, stopping or asyncio.Event())
     await reconcile_due(desk.outbox, adapters, 50)
@@ -34,10 +34,10 @@ async def beat(desk, adapters, stopping=None):
 
 
 async def run_on(desk, adapters, world, minutes, step=timedelta(seconds=30)):
-    """Let time pass step by step, with a beat at each."""
+    """Let time pass step by step, with all jobs at each step."""
     for _ in range(timedelta(minutes=minutes) // step):
         world.advance_time(step)
-        await beat(desk, adapters)
+        await run_jobs(desk, adapters)
 
 
 async def state_of(desk, post="p"):
@@ -46,21 +46,21 @@ async def state_of(desk, post="p"):
 
 
 async def test_what_is_due_is_published_once(open_desk, world):
-    """Each account gets its one post, and nothing more happens at later beats."""
+    """Each account gets its one post, and nothing more happens in later runs."""
     desk, fake, adapters = await stage(open_desk, "a", "b", "c")
     await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c"], START_TIME))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     await run_on(desk, adapters, world, minutes=5)
     assert sorted(parcel.account for parcel in fake.posts.values()) == ["a", "b", "c"]
     assert {item.state for item in await Queries(desk.store).deliveries()} == {State.PUBLISHED}
 
 
-async def test_f24_a_lost_reply_is_found_again_and_never_repeated(open_desk, world):
-    """The post that acted without a reply is adopted; one call was made."""
+async def test_f24_a_post_with_a_lost_reply_is_found_and_never_repeated(open_desk, world):
+    """The post whose reply was lost is adopted; one call was made."""
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.append(fake.lose_reply)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     assert (await state_of(desk)).state is State.UNKNOWN
     await run_on(desk, adapters, world, minutes=2)
     delivery = await state_of(desk)
@@ -68,12 +68,12 @@ async def test_f24_a_lost_reply_is_found_again_and_never_repeated(open_desk, wor
     assert delivery.verified_at is not None
 
 
-async def test_f21_a_call_that_came_to_nothing_is_made_again_after_absence_is_shown(open_desk, world):
-    """Only after the settle time, once, as attempt two."""
+async def test_f21_a_call_without_effect_is_made_again_after_absence_is_shown(open_desk, world):
+    """Only after the visibility window, once, as attempt two."""
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.append(Unknown(reason="timeout"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     await run_on(desk, adapters, world, minutes=9)
     assert len(fake.calls) == 1
     await run_on(desk, adapters, world, minutes=3)
@@ -82,11 +82,11 @@ async def test_f21_a_call_that_came_to_nothing_is_made_again_after_absence_is_sh
 
 
 async def test_f19_what_was_not_sent_is_tried_again_soon(open_desk, world):
-    """A refused connection costs a short wait and no doubt."""
+    """A refused connection costs a short wait and leaves no unknown outcome."""
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.extend([NotSent(reason="connect_failed"), Busy(code="10009", reason="busy")])
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     assert (await state_of(desk)).state is State.RETRYING
     await run_on(desk, adapters, world, minutes=1)
     assert (await state_of(desk)).state is State.PUBLISHED
@@ -111,23 +111,23 @@ class Faulty(FakeAdapter):
         raise ZeroDivisionError
 
 
-async def test_an_adapters_bug_is_a_doubt_like_any_other(open_desk, world):
-    """What escapes an adapter is not taken for failure: the post it made is found."""
+async def test_an_adapters_bug_is_an_unknown_outcome(open_desk, world):
+    """An exception from an adapter is not taken for failure: the post it made is found."""
     desk, _fake, _adapters = await stage(open_desk, "a")
     faulty = Faulty(now=world.now)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, {"a": faulty})
+    await run_jobs(desk, {"a": faulty})
     assert (await state_of(desk)).reason == "adapter_failed"
     await run_on(desk, {"a": faulty}, world, minutes=2)
     assert (await state_of(desk)).state is State.PUBLISHED
 
 
-async def test_f47_a_review_without_end_is_told_then_held(open_desk, world):
+async def test_f47_a_review_without_end_is_alerted_then_held(open_desk, world):
     """An alert after half an hour, a person after two, and never a second call."""
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     await run_on(desk, adapters, world, minutes=32, step=timedelta(minutes=4))
     assert "review_overdue" in [alert.code for alert in await Queries(desk.store).alerts()]
     await run_on(desk, adapters, world, minutes=95, step=timedelta(minutes=5))
@@ -148,26 +148,26 @@ async def test_f52_a_list_that_cannot_be_read_never_proves_absence(open_desk, wo
     blind = Blind(now=world.now)
     blind.script.append(Unknown(reason="timeout"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, {"a": blind})
+    await run_jobs(desk, {"a": blind})
     await run_on(desk, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
     delivery = await state_of(desk)
     assert (delivery.state, delivery.reason, len(blind.calls)) == (State.HELD, "uncheckable", 1)
 
 
-async def test_f77_a_retraction_of_a_doubt_first_finds_then_removes(open_desk, world):
-    """No further call is made for the post, and the live copy goes."""
+async def test_f77_a_retraction_of_an_unknown_outcome_first_finds_then_deletes(open_desk, world):
+    """No further call is made for the post, and the published copy is deleted."""
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.append(fake.lose_reply)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     await OperatorActions(desk.store).retract(PostId("p"), None, named_person("li"), "wrong text")
     await run_on(desk, adapters, world, minutes=2)
     assert (await state_of(desk)).state is State.RETRACTED
     assert (fake.posts, len(fake.calls)) == ({}, 1)
 
 
-async def test_f77_what_people_say_is_live_is_not_taken_for_gone(open_desk, world):
-    """F77: no call was ever made that could be looked for; two people saw it, so a person must take it down."""
+async def test_f77_a_post_confirmed_by_people_is_not_taken_for_deleted(open_desk, world):
+    """F77: no call was ever made that could be searched for; two people saw it, so a person must delete it."""
     desk, _fake, adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + timedelta(hours=1)))
     held = await desk.outbox.apply_event((await state_of(desk)).id, Held(reason=HoldReason.POISON), SENDER)
@@ -180,31 +180,31 @@ async def test_f77_what_people_say_is_live_is_not_taken_for_gone(open_desk, worl
     assert (after.state, after.reason) == (State.HELD, "undeletable")
 
 
-async def test_a_retraction_of_what_never_was_live_ends_too(open_desk, world):
-    """When absence is shown there is nothing left to take down."""
+async def test_a_retraction_of_what_was_never_published_ends_too(open_desk, world):
+    """When absence is shown there is nothing left to delete."""
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.append(Unknown(reason="timeout"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, adapters)
+    await run_jobs(desk, adapters)
     await OperatorActions(desk.store).retract(PostId("p"), None, named_person("li"), "wrong text")
     await run_on(desk, adapters, world, minutes=15)
     assert ((await state_of(desk)).state, len(fake.calls)) == (State.RETRACTED, 1)
 
 
-async def test_a_persons_word_that_it_is_live_is_looked_at_first(open_desk, world):
-    """Seen, it is published; not seen, it is held again."""
+async def test_a_persons_confirmation_is_checked_by_reading_first(open_desk, world):
+    """If the read finds it, it is published; if not, it is held again."""
     desk, fake, adapters = await stage(open_desk, "a")
     blind = Blind(now=world.now)
     blind.script.append(Unknown(reason="timeout"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await beat(desk, {"a": blind})
+    await run_jobs(desk, {"a": blind})
     await run_on(desk, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
     for expected in (State.HELD, State.PUBLISHED):
         held = await state_of(desk)
         await resolve_delivery(
             desk.outbox, held, Resolution.PUBLISHED, by="li", reason="seen", url="https://fake.example/1"
         )
-        await beat(desk, adapters)
+        await run_jobs(desk, adapters)
         after = await state_of(desk)
         assert after.state is expected
         assert expected is State.PUBLISHED or after.reason == "report_not_confirmed"
@@ -212,7 +212,7 @@ async def test_a_persons_word_that_it_is_live_is_looked_at_first(open_desk, worl
 
 
 class Slow(FakeAdapter):
-    """A platform on which one account's list is not shown before it is reported to be."""
+    """A platform on which one account's list is not shown before an event is set."""
 
     async def find_post(self, parcel):
         if parcel.account == "a":
@@ -222,8 +222,8 @@ class Slow(FakeAdapter):
         return await super().find_post(parcel)
 
 
-async def test_a_slow_read_holds_up_no_other(open_desk, world):
-    """Of three doubts two are read at once; the third is read while the first is still being waited for."""
+async def test_a_slow_read_delays_no_other(open_desk, world):
+    """Of three unknown outcomes two are read at once; the third is read while the first still waits."""
     desk, _fake, _adapters = await stage(open_desk, "a", "b", "c")
     slow = Slow(now=world.now)
     slow.shown = asyncio.Event()
@@ -237,7 +237,7 @@ async def test_a_slow_read_holds_up_no_other(open_desk, world):
 
 
 async def test_f14_a_stopping_daemon_begins_no_read(open_desk, world):
-    """What is in doubt stays so for the next start, however much of it is due."""
+    """An unknown outcome stays so for the next start, however many are due."""
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.append(fake.lose_reply)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
@@ -251,17 +251,17 @@ async def test_f14_a_stopping_daemon_begins_no_read(open_desk, world):
 
 
 async def test_f14_a_stopping_daemon_claims_nothing_new(open_desk):
-    """After the stop is asked for no call starts; what is due stays due."""
+    """After the stop is requested no call starts; what is due stays due."""
     desk, fake, adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     stopping = asyncio.Event()
     stopping.set()
-    await beat(desk, adapters, stopping)
+    await run_jobs(desk, adapters, stopping)
     assert ((await state_of(desk)).state, fake.calls) == (State.DUE, [])
 
 
-async def test_f02_what_the_dead_left_in_sending_is_settled_by_reading(open_desk, world):
-    """A restart ends every lease: announced calls are doubts, claims are due again."""
+async def test_f02_what_a_killed_process_left_in_sending_is_resolved_by_reading(open_desk, world):
+    """A restart ends every lease: calls with an intent are unknown, claims are due again."""
     desk, fake, adapters = await stage(open_desk, "a", "b")
     await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
     await desk.maintenance.promote_due()
