@@ -27,8 +27,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 from tenacity.wait import wait_random_exponential
 
 from publisher.contract import HttpRequest, HttpResponse
-from publisher.domain.policy import MAX_COOLDOWN
-from publisher.domain.rendered import SendRequest
+from publisher.domain.account import MAX_COOLDOWN
+from publisher.domain.post import SendRequest
 from publisher.domain.results import NotSent, Unknown
 
 LOOKUP_TIMEOUT_SECONDS = 8.0

@@ -19,9 +19,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from publisher.domain.account import Account, AccountId, Mode, Platform, RegionCode
+from publisher.domain.account import Account, AccountId, Mode, Platform, RateLimit, RegionCode, Timing
 from publisher.domain.errors import SettingsError
-from publisher.domain.policy import RateLimit, Timing
 from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml, read_toml
 from publisher.tomlfile.validate import (
     DurationValue,

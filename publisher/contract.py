@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from publisher.domain.account import Account, Capabilities
+from publisher.domain.account import Account, Capabilities, RateLimit, Timing, parse_retry_after
 from publisher.domain.errors import Problem
-from publisher.domain.policy import RateLimit, Timing, parse_retry_after
-from publisher.domain.rendered import RenderedPost, SendRequest
+from publisher.domain.post import RenderedPost, SendRequest
 from publisher.domain.results import (
     DeletionResult,
     HealthCheckResult,

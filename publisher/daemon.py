@@ -19,17 +19,15 @@ from publisher.app.application import Application, find_unreadable_secrets, open
 from publisher.app.permissions import require_safe_permissions
 from publisher.config import Settings
 from publisher.domain.account import Mode
-from publisher.domain.delivery import State, parse_manual_task
+from publisher.domain.delivery import MAINTENANCE, State, parse_manual_task
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
-from publisher.domain.events import MAINTENANCE
 from publisher.domain.post import Schedule
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.engine.clock_check import ClockCheck
 from publisher.engine.maintenance import run_maintenance, update_system_alerts
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.planner import active_schedule, apply_schedule, plan_window
-from publisher.engine.reconciler import reconcile_due
-from publisher.engine.retractor import retract_due
+from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.i18n import Messages
 from publisher.runtime.clock import Runtime

@@ -22,8 +22,7 @@ from publisher.cli import COMMANDS, build_program
 from publisher.cli.framework import shared_options
 from publisher.cli.terminal import Terminal
 from publisher.config import settings_schema
-from publisher.domain.delivery import FINAL_STATES, State
-from publisher.domain.events import EVENT_CODES
+from publisher.domain.delivery import EVENT_CODES, FINAL_STATES, State
 from publisher.domain.lifecycle import TRANSITIONS, Transition
 from publisher.domain.results import HoldReason
 from publisher.i18n import LANGUAGES, Lang, Messages

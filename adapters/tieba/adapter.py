@@ -14,7 +14,7 @@ from adapters.tieba.codes import CODES, THREAD_GONE_CODES, TiebaErrorClass, to_m
 from adapters.tieba.post_list import ThreadQuery, TiebaThreadList, build_thread_url, decode_thread_page
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import Account
-from publisher.domain.rendered import Marker, SendRequest
+from publisher.domain.post import Marker, SendRequest
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from publisher.contract import PlatformDefaults
-from publisher.domain.account import Account, Capabilities, Mode
+from publisher.domain.account import Account, Capabilities, Mode, RateLimit, Timing
 from publisher.domain.errors import Problem
-from publisher.domain.policy import RateLimit, Timing
-from publisher.domain.rendered import RenderedPost
+from publisher.domain.post import RenderedPost
 
 PICTURE_MEDIA_TYPES = frozenset({"image/jpeg", "image/png", "image/gif"})
 MAX_PICTURE_BYTES = 10 * 1024 * 1024

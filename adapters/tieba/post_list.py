@@ -13,7 +13,7 @@ from typing import Any
 
 from adapters.tieba import api
 from publisher.contract import HttpResponse
-from publisher.domain.rendered import Baseline, Marker, SendRequest, normalize
+from publisher.domain.post import Baseline, Marker, SendRequest, normalize
 from publisher.domain.results import (
     Deleted,
     NotFound,

@@ -13,7 +13,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from publisher.contract import HttpRequest, HttpResponse
-from publisher.domain.rendered import Marker, SendRequest
+from publisher.domain.post import Marker, SendRequest
 from publisher.domain.results import (
     Blocked,
     Deleted,

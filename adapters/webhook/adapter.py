@@ -10,9 +10,8 @@ from adapters.webhook.api import DEFAULT_COOLDOWN, Json, Refusal, WebhookPost, d
 from adapters.webhook.capabilities import get_base_url
 from adapters.webhook.codes import CODES, NO_SUCH_POST, WebhookErrorClass, to_message_key
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
-from publisher.domain.account import Account
-from publisher.domain.policy import parse_retry_after
-from publisher.domain.rendered import SendRequest
+from publisher.domain.account import Account, parse_retry_after
+from publisher.domain.post import SendRequest
 from publisher.domain.results import (
     Blocked,
     Busy,

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from publisher.contract import HttpRequest, HttpResponse
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import NotSent, ObservedPost, Reach, Unknown
 
 DEFAULT_COOLDOWN = timedelta(minutes=10)

@@ -5,10 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from publisher.contract import PlatformDefaults
-from publisher.domain.account import Account, Capabilities
+from publisher.domain.account import Account, Capabilities, RateLimit, Timing
 from publisher.domain.errors import Problem
-from publisher.domain.policy import RateLimit, Timing
-from publisher.domain.rendered import RenderedPost
+from publisher.domain.post import RenderedPost
 
 ARTICLE_FORM = "article"
 """The value of the option `form` that makes texts articles in HTML."""

@@ -21,7 +21,7 @@ from adapters.wechat.mass_send import MassSender, decode_mass_send, encode_mass_
 from adapters.wechat.post_list import match_post, read_pages, to_observed_posts
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.account import BEIJING, Account
-from publisher.domain.rendered import RenderedPost, SendRequest
+from publisher.domain.post import RenderedPost, SendRequest
 from publisher.domain.results import (
     Blocked,
     Busy,

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from publisher.contract import HttpRequest, HttpResponse, Upload
-from publisher.domain.rendered import DeliveryId, RenderedImage, RenderedPost
+from publisher.domain.post import DeliveryId, RenderedImage, RenderedPost
 from publisher.domain.results import Ticket
 
 BASE_URL = "https://api.weixin.qq.com"

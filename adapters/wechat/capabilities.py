@@ -12,10 +12,9 @@ from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
 from publisher.contract import PlatformDefaults
-from publisher.domain.account import Account, Capabilities, NotificationLimit
+from publisher.domain.account import Account, Capabilities, NotificationLimit, RateLimit, Timing
 from publisher.domain.errors import Problem, Severity
-from publisher.domain.policy import RateLimit, Timing
-from publisher.domain.rendered import RenderedPost
+from publisher.domain.post import RenderedPost
 
 from .api import find_pictures, insert_picture_urls
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 
-from publisher.domain.account import BEIJING
-from publisher.domain.policy import parse_retry_after
+from publisher.domain.account import BEIJING, parse_retry_after
 from publisher.domain.results import (
     Blocked,
     Busy,

@@ -7,7 +7,7 @@ from functools import partial
 
 from adapters.wechat import api
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
-from publisher.domain.rendered import RenderedImage, RenderedPost, SendRequest
+from publisher.domain.post import RenderedImage, RenderedPost, SendRequest
 from publisher.domain.results import Blocked, HoldReason, Unknown
 
 from .auth import FailedCall, WeChatAuth

@@ -17,7 +17,7 @@ from adapters.wechat.api import ApiError, ErrorResponse, build_json_request, dec
 from adapters.wechat.auth import FailedCall, WeChatAuth
 from adapters.wechat.codes import to_unread
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
-from publisher.domain.rendered import DeliveryId, SendRequest
+from publisher.domain.post import DeliveryId, SendRequest
 from publisher.domain.results import (
     Deleted,
     DeletionResult,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from adapters.wechat.mass_send import parse_mass_send_id
-from publisher.domain.rendered import Baseline, Marker, RenderedPost, SendRequest
+from publisher.domain.post import Baseline, Marker, RenderedPost, SendRequest
 from publisher.domain.results import Deleted, ObservedPost, PossibleMatch, Published, Receipt
 from publisher.domain.verification import is_similar
 

@@ -18,7 +18,7 @@ from adapters.weibo.capabilities import (
 from adapters.weibo.post_list import LIST_TOO_SHORT, interpret_timeline
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import BEIJING, Account
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,

@@ -28,7 +28,7 @@ from adapters.weibo.capabilities import (
 from adapters.weibo.codes import BAD_PARAMETER, CODES, LOGIN_LIMIT_CODES, WeiboErrorClass, to_message_key
 from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.account import Account
-from publisher.domain.rendered import Baseline, Marker, RenderedPost, SendRequest
+from publisher.domain.post import Baseline, Marker, RenderedPost, SendRequest
 from publisher.domain.results import (
     Blocked,
     Busy,

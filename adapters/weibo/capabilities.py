@@ -11,10 +11,9 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from publisher.contract import PlatformDefaults
-from publisher.domain.account import Account, Capabilities, Mode
+from publisher.domain.account import Account, Capabilities, Mode, RateLimit, Timing
 from publisher.domain.errors import Problem, Severity
-from publisher.domain.policy import RateLimit, Timing
-from publisher.domain.rendered import RenderedPost
+from publisher.domain.post import RenderedPost
 
 API_URL = "https://api.weibo.com"
 UPLOAD_URL = "https://upload.api.weibo.com"

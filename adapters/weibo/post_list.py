@@ -17,7 +17,7 @@ from adapters.weibo import api
 from adapters.weibo.capabilities import API_URL
 from adapters.weibo.codes import CODES, NO_SUCH_POST, WeiboErrorClass, to_message_key
 from publisher.contract import HttpRequest, HttpResponse
-from publisher.domain.rendered import Baseline, normalize
+from publisher.domain.post import Baseline, normalize
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,

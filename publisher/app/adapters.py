@@ -7,9 +7,8 @@ from importlib.metadata import entry_points
 from adapters import BUILT_IN_ADAPTERS
 from publisher.config import Environment, LimitSettings, Settings, apply_overrides
 from publisher.contract import AdapterFactory
-from publisher.domain.account import Account, AccountId, Mode, Platform
+from publisher.domain.account import Account, AccountId, AccountPolicy, Mode, Platform
 from publisher.domain.errors import Problem, SettingsError, Severity
-from publisher.domain.policy import AccountPolicy
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE
 
 ENTRY_POINT_GROUP = "publisher.adapters"

@@ -15,7 +15,7 @@ from publisher.config import Environment, Settings
 from publisher.contract import Adapter, AdapterContext, AdapterFactory, AddressProvider, PostPreviewer
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.errors import SettingsError
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.engine.planner import Planner
 from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import log

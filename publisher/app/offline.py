@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from publisher.app.adapters import active_accounts, build_policies, load_factories
 from publisher.config import Settings
-from publisher.domain.account import AccountId
-from publisher.domain.policy import AccountPolicy
+from publisher.domain.account import AccountId, AccountPolicy
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.renderer import PostRenderer
 from publisher.rendering.templates import load_templates, shipped_templates

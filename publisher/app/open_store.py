@@ -9,9 +9,8 @@ from pathlib import Path
 
 from publisher.app.adapters import build_policies
 from publisher.config import Settings
-from publisher.domain.account import AccountId
+from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import WorkerId
-from publisher.domain.policy import AccountPolicy
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import CallRecord, IntentJournal

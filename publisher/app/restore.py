@@ -12,8 +12,8 @@ from publisher.app.adapters import build_policies
 from publisher.app.open_store import build_worker_id, journal_path
 from publisher.config import Settings
 from publisher.domain.audit_chain import Checkpoint
+from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import Actor
 from publisher.engine.checkpoints import (
     append_checkpoint,
     build_checkpoint_targets,

@@ -25,7 +25,7 @@ from publisher.domain.results import (
     Rejected,
     Unknown,
 )
-from publisher.engine.adapter_call import call_adapter
+from publisher.engine.calls import call_adapter
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
 from publisher.rendering.renderer import RenderResult

@@ -25,7 +25,7 @@ from publisher.cli.terminal import echo
 from publisher.cli.workspace import CALLBACK_SIGNING_KEY, DemoAccount, DemoWorkspace
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
-from publisher.domain.rendered import DeliveryId, derive_marker
+from publisher.domain.post import DeliveryId, derive_marker
 from publisher.store.queries.queries import Queries
 
 PUBLISHER_COMMAND = (sys.executable, "-P", "-m", "publisher")

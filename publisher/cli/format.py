@@ -10,8 +10,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from publisher.config import BUILT_IN_PLATFORMS
-from publisher.domain.delivery import FINAL_STATES, Delivery, State, parse_manual_task
-from publisher.domain.events import Role
+from publisher.domain.delivery import FINAL_STATES, Delivery, Role, State, parse_manual_task
 from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.results import (
     Blocked,

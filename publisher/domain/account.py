@@ -1,9 +1,11 @@
-"""Accounts, and the capabilities of their platforms."""
+"""Accounts, the capabilities of their platforms, and their policies: rate limits, waits and retry times. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from math import ceil
 from typing import NewType
 
 Platform = NewType("Platform", str)
@@ -93,3 +95,168 @@ class Capabilities:
     first_metrics_after: timedelta = timedelta(hours=1)
     monitor_interval: timedelta = timedelta(hours=1)
     has_deletions_in_metrics: bool = False
+
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+READ_INTERVALS_BY_AGE = ((DAY, 3 * HOUR), (7 * DAY, DAY), (30 * DAY, 7 * DAY))
+"""Pairs of maximum age and read interval: metrics change fast on the first day, slowly after a week."""
+MAX_METRICS_AGE = READ_INTERVALS_BY_AGE[-1][0]
+"""Metrics of an older post are no longer read."""
+
+
+def needs_metrics(published_at: datetime, last_read_at: datetime | None, now: datetime, first_after: timedelta) -> bool:
+    """True if the metrics of a published post are due; the first ones are due `first_after` publishing."""
+    age = now - published_at
+    if last_read_at is None:
+        return first_after <= age <= MAX_METRICS_AGE
+    interval = next((interval for max_age, interval in READ_INTERVALS_BY_AGE if age <= max_age), None)
+    return interval is not None and now - last_read_at >= interval
+
+
+MAX_FINAL_CHECK_DELAY = timedelta(minutes=1)
+"""Longest wait for the final readback of an unknown outcome, if the platform is readable."""
+
+CRASH_RETRY_SPREAD = timedelta(seconds=4)
+"""Deliveries of one crashed worker are retried spread over this time, so that a poison delivery crashes alone."""
+MAX_CRASH_SPREADS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """All waits of one platform.
+
+    `request_timeout` bounds one whole call, `lease_timeout` the right to make it. After `visibility_window` every
+    effect of a call is surely visible. `first_check_after` is the wait before the first readback of an unknown outcome.
+    `review_alert_after` and `review_hold_after` bound a review, `unreadable_hold_after` an unknown outcome that cannot
+    be read. `max_deletion_delay` is the longest wait between two deletion attempts: they may repeat for ever, and the
+    calls of a day are few. `platform_clock_tolerance` covers the difference to the platform's clock.
+    """
+
+    request_timeout: timedelta = timedelta(seconds=20)
+    lease_timeout: timedelta = timedelta(seconds=40)
+    visibility_window: timedelta = timedelta(minutes=10)
+    first_check_after: timedelta = timedelta(seconds=30)
+    max_check_delay: timedelta = timedelta(minutes=15)
+    retry_first: timedelta = timedelta(seconds=5)
+    max_retry_delay: timedelta = timedelta(minutes=10)
+    review_alert_after: timedelta = timedelta(minutes=30)
+    review_hold_after: timedelta = timedelta(hours=2)
+    unreadable_hold_after: timedelta = timedelta(hours=2)
+    max_deletion_delay: timedelta = timedelta(hours=6)
+    platform_clock_tolerance: timedelta = timedelta(minutes=2)
+
+    @property
+    def has_valid_order(self) -> bool:
+        """True if a call ends before its lease and a lease before the window; else one call could overtake another."""
+        return self.request_timeout < self.lease_timeout < self.visibility_window
+
+
+def next_retry_at(timing: Timing, failures: int, now: datetime, jitter: float) -> datetime:
+    """Return the time of the next attempt: doubling waits with a cap; `jitter` in [0, 1) adds up to a quarter."""
+    wait = min(timing.retry_first * 2.0 ** min(failures, 16), timing.max_retry_delay)
+    return now + wait * (1 + jitter / 4)
+
+
+def next_crash_retry_at(now: datetime, crashes: int, jitter: float) -> datetime:
+    """Return the time of the next attempt after a worker crash: spread by `jitter`, more widely with each crash."""
+    return now + CRASH_RETRY_SPREAD * min(crashes, MAX_CRASH_SPREADS) * jitter
+
+
+def next_delete_at(timing: Timing, attempts: int, now: datetime, jitter: float) -> datetime:
+    """Return the time of the next deletion attempt: waits grow fourfold, from seconds to hours."""
+    wait = min(timing.retry_first * 4.0 ** min(attempts, 16), timing.max_deletion_delay)
+    return now + wait * (1 + jitter / 4)
+
+
+def next_check_at(
+    timing: Timing, readbacks: int, unknown_since: datetime, now: datetime, *, was_read: bool = False
+) -> datetime:
+    """Return the time of the next readback: doubling waits, but never past the end of the visibility window.
+
+    After the window, a successful read leaves one final readback: it comes soon, however many reads failed before.
+    """
+    wait = min(timing.first_check_after * 2.0 ** min(readbacks, 16), timing.max_check_delay)
+    visible_at = unknown_since + timing.visibility_window + timedelta(milliseconds=1)
+    if now < visible_at:
+        return min(now + wait, visible_at)
+    return now + (min(wait, MAX_FINAL_CHECK_DELAY) if was_read else wait)
+
+
+def next_poll_at(timing: Timing, readbacks: int, requested_at: datetime, now: datetime) -> datetime:
+    """Return the time of the next ticket check: when the adapter asks for it, or sooner by our own timing."""
+    return min(requested_at, now + min(timing.first_check_after * 2.0 ** min(readbacks, 16), timing.max_check_delay))
+
+
+def compute_jitter(seed: int, count: int) -> float:
+    """Return a deterministic jitter in [0, 1): the same delivery and attempt always wait the same."""
+    return (seed * 2654435761 + count * 40503) % 1024 / 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """Limits of calls that may create a post, per login: minimum interval, and calls in any hour and any day.
+
+    `urgent_share` is the share of both that is reserved for urgent posts. Windows slide, so that no fixed window of the
+    platform, wherever it starts, holds more. A further part of a post counts in no window; it follows the login's last
+    call after `part_interval` if that is shorter than `min_interval`.
+    """
+
+    min_interval: timedelta
+    per_hour: int
+    per_day: int
+    urgent_share: float = 0.2
+    part_interval: timedelta | None = None
+
+    def next_allowed_at(self, sent: Sequence[datetime], now: datetime, *, is_urgent: bool) -> datetime:
+        """Return the earliest time from `now` on at which one more call keeps every limit. `sent` is newest first."""
+        allowed_at = now
+        if sent:
+            allowed_at = max(allowed_at, sent[0] + self.min_interval)
+        for window, limit in ((HOUR, self.per_hour), (DAY, self.per_day)):
+            usable = limit if is_urgent else limit - self.reserved_for_urgent(limit)
+            if len(sent) >= usable:
+                allowed_at = max(allowed_at, sent[usable - 1] + window)
+        return allowed_at
+
+    @property
+    def effective_part_interval(self) -> timedelta:
+        """The shortest time between two parts of a post."""
+        return self.min_interval if self.part_interval is None else min(self.min_interval, self.part_interval)
+
+    @property
+    def always_allowed_calls(self) -> int:
+        """The number of calls that fit into every window even without the urgent share."""
+        return min(limit - self.reserved_for_urgent(limit) for limit in (self.per_hour, self.per_day))
+
+    def reserved_for_urgent(self, limit: int) -> int:
+        """Return how many of `limit` calls are reserved for urgent posts; at least one is left for the others."""
+        return min(ceil(limit * self.urgent_share), limit - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPolicy:
+    """The policy of one account, set by its adapter and the operator."""
+
+    account: Account
+    capabilities: Capabilities
+    rate_limit: RateLimit
+    timing: Timing
+
+
+MAX_RETRY_AFTER = timedelta(days=366)
+MAX_COOLDOWN = timedelta(days=1)
+"""Upper bound of a cooldown that a platform asks for."""
+_MAX_DIGITS = 20
+
+
+def parse_retry_after(header: str | None, now: datetime) -> datetime | None:
+    """Parse a Retry-After header, seconds or a date; at most a year ahead. None if absent, past or unreadable."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
+        return now + min(timedelta(seconds=min(int(text), 10**9)), MAX_RETRY_AFTER) if int(text) else None
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return min(until, now + MAX_RETRY_AFTER) if until > now else None

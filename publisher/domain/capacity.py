@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from enum import StrEnum
 
-from publisher.domain.account import AccountId, LoginId, Mode
-from publisher.domain.policy import AccountPolicy
+from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode
 from publisher.domain.post import PostId
 
 DAY_FORMAT, MONTH_FORMAT = "%Y-%m-%d", "%Y-%m"

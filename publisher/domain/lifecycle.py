@@ -10,15 +10,27 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from publisher.domain.delivery import DESIRED_BY_PERSON, DESIRED_NO_SEND, WAITING_STATES, Delivery, DesiredState, State
-from publisher.domain.errors import IllegalTransitionError
-from publisher.domain.events import (
+from publisher.domain.account import (
+    Timing,
+    compute_jitter,
+    next_check_at,
+    next_crash_retry_at,
+    next_delete_at,
+    next_poll_at,
+    next_retry_at,
+)
+from publisher.domain.delivery import (
+    DESIRED_BY_PERSON,
+    DESIRED_NO_SEND,
+    WAITING_STATES,
     AbsenceProven,
     Actor,
     AttemptStarted,
     BecameDue,
     Cancelled,
     Claimed,
+    Delivery,
+    DesiredState,
     Event,
     Expired,
     Held,
@@ -28,16 +40,9 @@ from publisher.domain.events import (
     RetractionRequested,
     Revised,
     Role,
+    State,
 )
-from publisher.domain.policy import (
-    Timing,
-    compute_jitter,
-    next_check_at,
-    next_crash_retry_at,
-    next_delete_at,
-    next_poll_at,
-    next_retry_at,
-)
+from publisher.domain.errors import IllegalTransitionError
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -346,9 +351,7 @@ def on_retraction_requested(delivery: Delivery, event: RetractionRequested, cont
     return _start_retraction(replace(delivery, reason=event.reason), context)
 
 
-def on_retraction_requested_while_waiting(
-    delivery: Delivery, event: RetractionRequested, context: StepContext
-) -> Delivery:
+def on_retraction_while_waiting(delivery: Delivery, event: RetractionRequested, context: StepContext) -> Delivery:
     ordered = replace(delivery, desired=DesiredState.RETRACTED, reason=event.reason)
     return _finish(ordered, State.CANCELLED, event.reason, context)
 
@@ -526,13 +529,7 @@ _ROWS: tuple[TransitionRow, ...] = (
     ({_S.PENDING}, Expired, {_S.EXPIRED}, _MAINTENANCE | _SENDER, on_expired),
     (_STARTED_WAITING, Cancelled, {_S.CANCELLED, _S.HELD}, _PLANNER | _MAINTENANCE | _PERSON, on_cancelled),
     (_STARTED_WAITING, Expired, {_S.EXPIRED, _S.HELD}, _MAINTENANCE | _SENDER, on_expired),
-    (
-        _STARTED_WAITING,
-        RetractionRequested,
-        {_S.RETRACTING, _S.CANCELLED},
-        _PERSON,
-        on_retraction_requested_while_waiting,
-    ),
+    (_STARTED_WAITING, RetractionRequested, {_S.RETRACTING, _S.CANCELLED}, _PERSON, on_retraction_while_waiting),
     (WAITING_STATES, Held, {_S.HELD}, _JOB_ROLES, on_held),
     ({_S.SENDING}, Published, _AFTER_PART | {_S.RETRACTING}, _SENDER, on_published),
     ({_S.SENDING}, Submitted, {_S.SUBMITTED, _S.RETRACTING}, _SENDER, on_submitted),
@@ -558,14 +555,13 @@ _ROWS: tuple[TransitionRow, ...] = (
     ({_S.SUBMITTED, _S.UNKNOWN}, Published, _AFTER_PART, _RECONCILER, on_published),
     ({_S.UNKNOWN, _S.SUBMITTED}, Submitted, {_S.SUBMITTED}, _RECONCILER, on_submitted),
     ({_S.SUBMITTED, _S.UNKNOWN}, Rejected, {_S.FAILED, _S.HELD}, _RECONCILER, on_rejected),
-    ({_S.SUBMITTED}, Unknown, {_S.SUBMITTED}, _RECONCILER, check_again),
-    ({_S.SUBMITTED}, RateLimited, {_S.SUBMITTED}, _RECONCILER, check_again),
-    ({_S.SUBMITTED}, NotFound, {_S.SUBMITTED}, _RECONCILER, check_again),
+    *(
+        ({state}, event, {state}, role, check_again)
+        for state, role in ((_S.SUBMITTED, _RECONCILER), (_S.UNKNOWN, _RECONCILER), (_S.RETRACTING, _RETRACTOR))
+        for event in (Unknown, RateLimited, NotFound)
+    ),
     ({_S.SUBMITTED}, AbsenceProven, {_S.SUBMITTED}, _RECONCILER, check_again),
     ({_S.SUBMITTED, _S.UNKNOWN}, Deleted, {_S.REMOVED}, _RECONCILER, on_deleted),
-    ({_S.UNKNOWN}, Unknown, {_S.UNKNOWN}, _RECONCILER, check_again),
-    ({_S.UNKNOWN}, RateLimited, {_S.UNKNOWN}, _RECONCILER, check_again),
-    ({_S.UNKNOWN}, NotFound, {_S.UNKNOWN}, _RECONCILER, check_again),
     ({_S.UNKNOWN}, AbsenceProven, {_S.DUE, _S.EXPIRED, _S.CANCELLED, _S.HELD}, _RECONCILER, on_absence_proven),
     ({_S.SUBMITTED, _S.UNKNOWN}, PossibleMatch, {_S.HELD}, _RECONCILER, on_possible_match),
     ({_S.SUBMITTED, _S.UNKNOWN}, Held, {_S.HELD}, _RECONCILER | _MAINTENANCE, on_held),
@@ -584,9 +580,6 @@ _ROWS: tuple[TransitionRow, ...] = (
     ({_S.RETRACTING}, AbsenceProven, {_S.RETRACTED, _S.RETRACTING}, _RETRACTOR, on_absence_proven_while_retracting),
     ({_S.RETRACTING}, Published, {_S.RETRACTING}, _RETRACTOR, on_published),
     ({_S.RETRACTING}, Submitted, {_S.RETRACTING}, _RETRACTOR, on_submitted),
-    ({_S.RETRACTING}, Unknown, {_S.RETRACTING}, _RETRACTOR, check_again),
-    ({_S.RETRACTING}, RateLimited, {_S.RETRACTING}, _RETRACTOR, check_again),
-    ({_S.RETRACTING}, NotFound, {_S.RETRACTING}, _RETRACTOR, check_again),
     ({_S.RETRACTING}, Rejected, {_S.RETRACTING, _S.RETRACTED}, _RETRACTOR, on_rejected_while_retracting),
     ({_S.RETRACTING}, PossibleMatch, {_S.HELD}, _RETRACTOR, on_possible_match),
     ({_S.RETRACTING}, Held, {_S.HELD}, _RETRACTOR, on_held),

@@ -1,14 +1,20 @@
-"""Posts as staff write them, and their due times."""
+"""Posts as staff write them, and their final text and images for one account, with the marker that identifies it."""
 
+import hashlib
+import json
+import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, NewType
 
 from publisher.domain.account import AccountId, Platform
+from publisher.domain.results import Receipt
 
 PostId = NewType("PostId", str)
+DeliveryId = NewType("DeliveryId", int)
+Fingerprint = NewType("Fingerprint", str)
 
 ONCE_OCCURRENCE = "once"
 """The name of a one-time post's only occurrence; an occurrence of a repeating post is named by its due time."""
@@ -125,3 +131,158 @@ def make_occurrence(post: Post, occurrence: str, due_at: datetime) -> Occurrence
         due_at=due_at,
         expires_at=post.expires_at or due_at + DEFAULT_LIFETIME,
     )
+
+
+_MARKER_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """A bulletin number such as `K7QM-4R2T`, unique to one delivery, that identifies its post."""
+
+    code: str
+
+    def is_in(self, text: str) -> bool:
+        """True if a text contains the marker, ignoring case, width, spaces and brackets."""
+        return self.normalized in normalize(text)
+
+    @property
+    def normalized(self) -> str:
+        return normalize(self.code)
+
+
+def derive_marker(key: OccurrenceKey, account: AccountId) -> Marker:
+    """Derive a delivery's marker from its key alone, so that a preview shows the marker that will be sent."""
+    digest = hashlib.sha256(f"{key.post}\n{key.occurrence}\n{account}".encode()).digest()
+    number = int.from_bytes(digest[:8], "big")
+    letters = ""
+    for _ in range(8):
+        number, index = divmod(number, len(_MARKER_ALPHABET))
+        letters += _MARKER_ALPHABET[index]
+    return Marker(code=f"{letters[:4]}-{letters[4:]}")
+
+
+def derive_part_marker(marker: Marker, number: int, total: int) -> Marker:
+    """Return the marker of part `number` of `total`; the post itself is part 1."""
+    return Marker(code=f"接上层，{number}/{total}）〔{marker.code}")
+
+
+def format_part_prefix(marker: Marker, number: int, total: int) -> str:
+    """Return the text that a further part begins with."""
+    return f"（{derive_part_marker(marker, number, total).code}〕"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedImage:
+    """An image of a rendered post; its bytes are stored by their hash."""
+
+    sha256: str
+    media_type: str
+    size: int
+    width: int
+    height: int
+    alt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedPost:
+    """The exact content for one account. `text` is plain text (Weibo, Tieba) or the HTML of an article (WeChat).
+
+    Inside an article an image is `<img src="media:SHA256">`; the adapter replaces this with the platform's address of
+    the uploaded image and changes nothing else. `link` is an address that contains the marker.
+    `extra_parts` are the further parts of a long text, in order, each beginning with its prefix.
+    """
+
+    account: AccountId
+    platform: Platform
+    marker: Marker
+    title: str
+    text: str
+    summary: str = ""
+    link: str | None = None
+    images: tuple[RenderedImage, ...] = ()
+    extra_parts: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        facts = asdict(self)
+        if not self.extra_parts:  # posts rendered before there were parts keep their fingerprint
+            del facts["extra_parts"]
+        return fingerprint(facts)
+
+    @property
+    def all_parts(self) -> tuple[str, ...]:
+        """The whole text: the post itself, then its further parts."""
+        return (self.text, *self.extra_parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedRevision:
+    """The rendered posts of one occurrence; `id` is a hash of them all."""
+
+    content_hash: str
+    rendered_posts: tuple[RenderedPost, ...]
+
+    @property
+    def id(self) -> Fingerprint:
+        return fingerprint([self.content_hash, sorted(rendered.fingerprint for rendered in self.rendered_posts)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The state of the account before an attempt: the newest known id, and a time that is surely before the call."""
+
+    newest_id: str | None
+    taken_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendRequest:
+    """One committed attempt, as the adapter receives it.
+
+    `start_by` is a time of the monotonic clock in seconds; after it the lease may belong to another worker, and no
+    first byte may be sent. `images` are the bytes of `rendered.images`. `owned_ids` are remote ids of other deliveries;
+    they are set for reading only and empty for publishing. `is_urgent` selects the call that notifies, on platforms
+    that have two. With `is_manual` a person publishes it and no call is made. `resend_after_attempt` is the attempt
+    after which a person ordered the present one, 0 if nobody did: uploads used up by earlier attempts are repeated.
+    `part` is 0 for the post itself; a further part goes under the post of `parent`. `fencing_token` is the lease's.
+    """
+
+    delivery: DeliveryId
+    attempt: int
+    account: AccountId
+    rendered: RenderedPost
+    images: tuple[bytes, ...]
+    baseline: Baseline
+    intended_at: datetime
+    start_by: float
+    owned_ids: frozenset[str] = frozenset()
+    is_urgent: bool = False
+    is_manual: bool = False
+    part: int = 0
+    parent: Receipt | None = None
+    fencing_token: int = 0
+    resend_after_attempt: int = 0
+
+    @property
+    def text(self) -> str:
+        """The text of the part that this attempt sends."""
+        return self.rendered.all_parts[self.part]
+
+    @property
+    def marker(self) -> Marker:
+        """The marker of the post, or of this further part."""
+        if not self.part:
+            return self.rendered.marker
+        return derive_part_marker(self.rendered.marker, self.part + 1, len(self.rendered.all_parts))
+
+
+def fingerprint(value: object) -> Fingerprint:
+    """Return the SHA-256 of a value's canonical JSON."""
+    canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    return Fingerprint(hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def normalize(text: str) -> str:
+    """Reduce a text to what platforms leave unchanged: drop case, width, spaces and punctuation."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))

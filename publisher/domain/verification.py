@@ -13,7 +13,7 @@ from functools import lru_cache
 from html import unescape
 
 from publisher.domain.delivery import Attempt, Readback
-from publisher.domain.rendered import Marker, normalize
+from publisher.domain.post import Marker, normalize
 from publisher.domain.results import NotFound, ReadFailure
 
 MIN_READBACKS = 2

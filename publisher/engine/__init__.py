@@ -1,1 +1,1 @@
-"""The jobs of the daemon: plan, send, reconcile, retract, monitor, maintain; one file each."""
+"""The jobs of the daemon: plan, send, reconcile, retract, monitor, maintain; and decisions of people."""

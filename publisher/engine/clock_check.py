@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from publisher.contract import Adapter, TimeSource
-from publisher.domain.account import Account, AccountId
-from publisher.domain.policy import MAX_COOLDOWN
+from publisher.domain.account import MAX_COOLDOWN, Account, AccountId
 from publisher.domain.results import RateLimited
-from publisher.engine.adapter_call import call_adapter
+from publisher.engine.calls import call_adapter
 from publisher.runtime.clock import ClockTrust
 from publisher.runtime.logs import log
 from publisher.store.monitor.login_health import LoginHealthStore

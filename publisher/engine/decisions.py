@@ -8,9 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 
 from publisher.domain.characters import is_same_name
-from publisher.domain.delivery import CHECKED_STATES, Delivery, State, parse_manual_task
+from publisher.domain.delivery import (
+    CHECKED_STATES,
+    Actor,
+    Delivery,
+    Resolved,
+    Role,
+    State,
+    SystemUser,
+    parse_manual_task,
+)
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import Actor, Resolved, Role, SystemUser
 from publisher.domain.results import Receipt
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.plan.manual_tasks import ManualTasks

@@ -8,7 +8,7 @@ from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
 from publisher.domain.delivery import Delivery
 from publisher.domain.results import RateLimited, ReadbackResult, Ticket, Unknown, result_code
-from publisher.engine.adapter_call import call_adapter, find_post
+from publisher.engine.calls import call_adapter, find_post
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.monitor.login_health import LoginHealthStore

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import OPEN_STATES, Delivery, State
+from publisher.domain.delivery import OPEN_STATES, Actor, Delivery, State
 from publisher.domain.errors import Problem, RefusedError, ScheduleError
-from publisher.domain.events import Actor
 from publisher.domain.plan import (
     CorrectionPlan,
     Plan,
@@ -21,8 +20,7 @@ from publisher.domain.plan import (
     plan,
     plan_correction,
 )
-from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, Schedule, make_occurrence
-from publisher.domain.rendered import RenderedRevision
+from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, RenderedRevision, Schedule, make_occurrence
 from publisher.rendering.renderer import PostRenderer
 from publisher.schedule.cron import find_next_occurrence, list_cron_times
 from publisher.schedule.load import ScheduleContext, locate_problems, parse_schedule

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import MANUAL_CHECK_INTERVAL, Lease, ManualTask
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import Outcome, Submitted, result_code
-from publisher.engine.adapter_call import call_adapter
-from publisher.engine.concurrency import run_bounded
+from publisher.engine.calls import call_adapter, run_bounded
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
 from publisher.store.deliveries.outbox import Outbox

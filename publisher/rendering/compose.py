@@ -11,8 +11,15 @@ from typing import Final
 from publisher.domain.account import Account, Capabilities
 from publisher.domain.characters import describe_character, find_forbidden_characters
 from publisher.domain.errors import Location, Problem, TemplateError
-from publisher.domain.post import Occurrence, Post
-from publisher.domain.rendered import Marker, RenderedImage, RenderedPost, derive_marker, format_part_prefix
+from publisher.domain.post import (
+    Marker,
+    Occurrence,
+    Post,
+    RenderedImage,
+    RenderedPost,
+    derive_marker,
+    format_part_prefix,
+)
 from publisher.rendering.jobs import JobResult, ReadBody, RenderedText, RenderPage
 from publisher.rendering.templates import STYLESHEET, Templates
 from publisher.runtime.redaction import redact_text

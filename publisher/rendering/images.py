@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from publisher.domain.errors import Location, Problem
-from publisher.domain.rendered import RenderedImage
+from publisher.domain.post import RenderedImage
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import CleanedPicture, CleanPicture, JobResult, Renderer
 

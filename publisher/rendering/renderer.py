@@ -8,8 +8,16 @@ from pathlib import Path
 from publisher.contract import AdapterFactory
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.errors import Problem, Severity, TemplateError
-from publisher.domain.post import ONCE_OCCURRENCE, Occurrence, OccurrenceKey, Post, PostId
-from publisher.domain.rendered import RenderedImage, RenderedPost, derive_marker
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    Occurrence,
+    OccurrenceKey,
+    Post,
+    PostId,
+    RenderedImage,
+    RenderedPost,
+    derive_marker,
+)
 from publisher.rendering.compose import OriginalPost, RenderTarget, compose
 from publisher.rendering.images import PictureFile, read_pictures
 from publisher.rendering.templates import Templates

@@ -11,7 +11,7 @@ from typing import Final
 from publisher.domain.account import Platform
 from publisher.domain.characters import describe_character, escape_forbidden, find_forbidden_characters
 from publisher.domain.errors import InputError, Location, Problem
-from publisher.domain.rendered import RenderedImage
+from publisher.domain.post import RenderedImage
 from publisher.rendering.images import PictureFile, open_without_symlinks, read_pictures
 from publisher.rendering.jobs import CompilePage, Renderer, TemplateFiles
 from publisher.tomlfile.read import ReadLimits, parse_toml

@@ -9,8 +9,7 @@ from zoneinfo import ZoneInfo
 from publisher.config import BUILT_IN_PLATFORMS, Settings
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.errors import Problem, ScheduleError
-from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, PostId, PostImage, Schedule, Trigger
-from publisher.domain.rendered import fingerprint
+from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, PostId, PostImage, Schedule, Trigger, fingerprint
 from publisher.schedule.cron import check_cron
 from publisher.schedule.model import PostEntry, ScheduleFile
 from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml

@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from publisher.domain.account import AccountId
+from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.capacity import Overload, PlannedSend, find_overloads
 from publisher.domain.errors import Problem, Severity
-from publisher.domain.policy import AccountPolicy
 from publisher.domain.post import OneTimeTrigger, Post, PostId, Schedule
 from publisher.schedule.cron import find_years_without_holidays, list_cron_times
 

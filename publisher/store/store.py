@@ -8,20 +8,24 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from publisher.domain.account import AccountId, LoginId, Mode
+from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode, Timing
 from publisher.domain.delivery import (
     DESIRED_NO_SEND,
+    Actor,
+    Cancelled,
     Delivery,
     DesiredState,
+    Event,
+    RetractionRequested,
+    Role,
     State,
     WorkerId,
+    event_code,
     make_manual_timing,
     parse_manual_task,
 )
-from publisher.domain.events import Actor, Cancelled, Event, RetractionRequested, Role, event_code
 from publisher.domain.lifecycle import advance
-from publisher.domain.policy import AccountPolicy, Timing
-from publisher.domain.rendered import DeliveryId
+from publisher.domain.post import DeliveryId
 from publisher.domain.results import Submitted, Unknown
 from publisher.runtime.clock import Runtime
 from publisher.store.audit.append import (

@@ -4,11 +4,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from publisher.domain.account import Account, AccountId, Capabilities, Platform
+from publisher.domain.account import Account, AccountId, AccountPolicy, Capabilities, Platform, RateLimit, Timing
 from publisher.domain.plan import Plan, PlannedDeliveries
-from publisher.domain.policy import AccountPolicy, RateLimit, Timing
-from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, PostId, PostKind, make_occurrence
-from publisher.domain.rendered import RenderedPost, RenderedRevision, derive_marker, format_part_prefix
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    OneTimeTrigger,
+    Post,
+    PostId,
+    PostKind,
+    RenderedPost,
+    RenderedRevision,
+    derive_marker,
+    format_part_prefix,
+    make_occurrence,
+)
 from publisher.store.plan.posts import PlanCommit, PostStore, RenderedOccurrence
 from publisher.testing.fakes import TEST_CAPABILITIES
 

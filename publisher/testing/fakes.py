@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from publisher.domain.account import Capabilities
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import (
     Deleted,
     DeletionResult,

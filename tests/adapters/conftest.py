@@ -13,7 +13,7 @@ import respx
 from adapters._http import LoginHttp
 from publisher.contract import AdapterContext
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.rendered import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
+from publisher.domain.post import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
 
 GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2026, 11, 24, 4, 0, 30, tzinfo=UTC)

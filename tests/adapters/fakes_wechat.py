@@ -13,7 +13,7 @@ from adapters._http import LoginHttp
 from adapters.wechat import WECHAT
 from publisher.contract import Adapter, AdapterContext, Token
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.rendered import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
+from publisher.domain.post import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(minutes=2)

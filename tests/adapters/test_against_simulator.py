@@ -10,7 +10,7 @@ from adapters.tieba import TIEBA
 from adapters.weibo import WEIBO
 from publisher.contract import AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.rendered import Baseline
+from publisher.domain.post import Baseline
 from publisher.domain.results import Blocked, Deleted, Healthy, NotFound, Published, Submitted, Unknown
 from publisher.simulator import create_app
 

@@ -16,7 +16,7 @@ from adapters.weibo import oauth as weibo_sign_in
 from adapters.weibo import post_list as timeline
 from adapters.weibo import post_list as weibo
 from publisher.contract import HttpResponse
-from publisher.domain.rendered import Baseline, Marker
+from publisher.domain.post import Baseline, Marker
 from publisher.domain.results import NotFound, Published, Ticket, Unknown
 
 NOW = datetime(2026, 11, 24, 4, tzinfo=UTC)

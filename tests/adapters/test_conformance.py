@@ -7,7 +7,7 @@ from adapters.webhook import WEBHOOK
 from adapters.wechat import WECHAT
 from adapters.weibo import WEIBO
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.rendered import RenderedImage, RenderedPost
+from publisher.domain.post import RenderedImage, RenderedPost
 from publisher.testing.conformance import AdapterConformance, FaultTarget
 from tests.adapters.receiver import ACCOUNT, receiving
 from tests.adapters.simulated import simulated

@@ -16,7 +16,7 @@ import pytest
 from adapters._http import MAX_CREATE_BODY_BYTES, MAX_READ_BODY_BYTES, FreshConnections, LoginHttp, _NetworkBackend
 from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.rendered import Baseline, DeliveryId, Marker, RenderedPost, SendRequest
+from publisher.domain.post import Baseline, DeliveryId, Marker, RenderedPost, SendRequest
 from publisher.domain.results import NotSent, Unknown
 
 NOON = datetime(2026, 11, 24, 4, tzinfo=UTC)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from adapters.tieba import TIEBA
-from publisher.domain.rendered import format_part_prefix
+from publisher.domain.post import format_part_prefix
 from publisher.domain.results import (
     Blocked,
     HoldReason,

@@ -12,7 +12,7 @@ from adapters.wechat.callback import WeChatCallbacks, compute_signature, decrypt
 from publisher.contract import CallbackEvent, CallbackRequest
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.errors import Problem
-from publisher.domain.rendered import DeliveryId
+from publisher.domain.post import DeliveryId
 from publisher.domain.results import Ticket
 from publisher.simulator.wechat.encryption import encrypt
 

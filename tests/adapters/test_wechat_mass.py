@@ -8,7 +8,7 @@ import pytest
 
 from adapters.wechat import WECHAT
 from adapters.wechat.mass_send import MassSendId, parse_mass_send_id
-from publisher.domain.rendered import Baseline
+from publisher.domain.post import Baseline
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from publisher.domain.rendered import Baseline
+from publisher.domain.post import Baseline
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,

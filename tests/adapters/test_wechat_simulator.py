@@ -10,7 +10,7 @@ from adapters._http import LoginHttp
 from adapters.wechat import WECHAT
 from publisher.contract import Adapter, AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.rendered import Baseline, DeliveryId
+from publisher.domain.post import Baseline, DeliveryId
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,

@@ -10,7 +10,7 @@ import pytest
 from adapters.weibo import WEIBO
 from adapters.weibo.api import decode_created_at, encode_short_id, get_next_full_hour, make_receipt
 from publisher.domain.account import Account, AccountId, Mode, Platform
-from publisher.domain.rendered import Baseline
+from publisher.domain.post import Baseline
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,

@@ -11,7 +11,7 @@ from adapters.weibo import WEIBO
 from publisher.contract import AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.errors import Problem
-from publisher.domain.rendered import Baseline
+from publisher.domain.post import Baseline
 from publisher.domain.results import Blocked, Deleted, HoldReason, Published, Reach, Submitted, Unknown
 from publisher.simulator import create_app
 

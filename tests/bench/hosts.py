@@ -19,7 +19,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from publisher.domain.delivery import State, WorkerId
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import Receipt
 from publisher.engine.sender import send_due
 from publisher.runtime.clock import Runtime

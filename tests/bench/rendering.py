@@ -10,8 +10,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from adapters.tieba.capabilities import CAPABILITIES
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, PostId, PostKind, WarningLevel, make_occurrence
-from publisher.domain.rendered import RenderedPost
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    OneTimeTrigger,
+    Post,
+    PostId,
+    PostKind,
+    RenderedPost,
+    WarningLevel,
+    make_occurrence,
+)
 from publisher.rendering import compose as composing
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.compose import RenderTarget, compose

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.store.db.intent_journal import JOURNAL_RETENTION, write_journal
 from tests.bench.figures import Figure, median, percentile
 from tests.bench.rig import daemon, double, schedule_of, wait_for_words, workspace

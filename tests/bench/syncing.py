@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, event
 
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.runtime.logs import configure_logging
 from tests.bench.figures import Figure, median
 from tests.bench.rig import double, schedule_of, workspace

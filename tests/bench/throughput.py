@@ -14,7 +14,7 @@ from adapters.weibo.capabilities import SHARE
 from publisher.contract import HttpResponse
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
-from publisher.domain.rendered import Baseline, DeliveryId, SendRequest
+from publisher.domain.post import Baseline, DeliveryId, SendRequest
 from publisher.engine.sender import send_due
 from publisher.store.db.tables import load_rendered_post
 from tests.bench.figures import Figure, in_turn

@@ -7,8 +7,7 @@ import pytest
 
 from publisher.app.application import open_application
 from publisher.config import load_settings
-from publisher.domain.delivery import State
-from publisher.domain.events import RECONCILER, RETRACTOR
+from publisher.domain.delivery import RECONCILER, RETRACTOR, State
 from publisher.domain.results import Deleted, Published, Receipt, Rejected, Unknown
 from publisher.runtime.clock import Runtime
 from publisher.store.deliveries.intents import PendingReadback

@@ -8,8 +8,7 @@ import pytest
 
 from publisher.app.application import open_application
 from publisher.config import load_settings
-from publisher.domain.delivery import State
-from publisher.domain.events import RECONCILER
+from publisher.domain.delivery import RECONCILER, State
 from publisher.domain.results import Blocked, CredentialExpired, HoldReason, Published, Receipt, Unknown
 from publisher.runtime.clock import Runtime
 from publisher.secrets import Vault

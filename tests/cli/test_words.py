@@ -12,8 +12,7 @@ from publisher.cli import COMMANDS, run_command
 from publisher.cli.commands.why import format_event
 from publisher.cli.format import Formatter
 from publisher.cli.terminal import text_width, wrap_text
-from publisher.domain.delivery import ReminderKind, State
-from publisher.domain.events import EVENT_CODES
+from publisher.domain.delivery import EVENT_CODES, ReminderKind, State
 from publisher.domain.results import HoldReason
 from publisher.i18n import LANGUAGES, Messages
 from publisher.store.queries.queries import Alert, AuditLine

@@ -14,8 +14,7 @@ from publisher.daemon import Daemon
 from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, State
 from publisher.engine.maintenance import run_maintenance
 from publisher.engine.monitor import check_logins_due, monitor_due
-from publisher.engine.reconciler import reconcile_due
-from publisher.engine.retractor import retract_due
+from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.runtime.clock import Runtime
 from tests.e2e.conftest import Simulator

@@ -9,7 +9,7 @@ import pytest
 
 from publisher.cli.format import Formatter, message_args
 from publisher.domain.delivery import State
-from publisher.domain.rendered import derive_marker
+from publisher.domain.post import derive_marker
 from publisher.i18n import LANGUAGES, Messages
 from tests.e2e.day_scenario import END, MORNING, ZONE, DayResult, run_day
 

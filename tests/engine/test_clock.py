@@ -10,8 +10,8 @@ from sqlalchemy import insert, select, update
 from publisher.app.application import may_start_call, open_application
 from publisher.config import parse_settings
 from publisher.daemon import Daemon
+from publisher.domain.account import CRASH_RETRY_SPREAD
 from publisher.domain.delivery import State
-from publisher.domain.policy import CRASH_RETRY_SPREAD
 from publisher.domain.post import PostId
 from publisher.domain.results import Deleted, Published, RateLimited, Unknown
 from publisher.engine.decisions import named_person

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from publisher.engine.concurrency import gather_logged, run_bounded
+from publisher.engine.calls import gather_logged, run_bounded
 
 
 async def test_the_first_portion_is_worked_on_before_the_second_is_taken():

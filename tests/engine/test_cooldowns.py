@@ -7,15 +7,13 @@ import pytest
 from sqlalchemy import select
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import State
-from publisher.domain.events import RECONCILER
+from publisher.domain.delivery import RECONCILER, State
 from publisher.domain.post import PostId
 from publisher.domain.results import RateLimited, Receipt, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.maintenance import run_maintenance
 from publisher.engine.monitor import check_logins_due, monitor_due
-from publisher.engine.reconciler import reconcile_due
-from publisher.engine.retractor import retract_due
+from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.store.db.tables import LOGIN
 from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, start_post_cooldown

@@ -15,7 +15,6 @@ from watchfiles import awatch
 
 import publisher.daemon
 import publisher.engine.reconciler
-import publisher.engine.retractor
 import publisher.engine.sender
 from publisher.app.application import open_application
 from publisher.config import parse_settings
@@ -302,7 +301,7 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
     module = {
         "send": publisher.engine.sender,
         "reconcile": publisher.engine.reconciler,
-        "retract": publisher.engine.retractor,
+        "retract": publisher.engine.reconciler,
     }[verb]
     state = {"send": State.DUE, "reconcile": State.UNKNOWN, "retract": State.RETRACTING}[verb]
     left = []

@@ -7,16 +7,14 @@ from itertools import permutations
 
 import pytest
 
-from publisher.domain.account import AccountId, Mode
+from publisher.domain.account import AccountId, Mode, RateLimit
 from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.errors import RefusedError
-from publisher.domain.policy import RateLimit
 from publisher.domain.post import PostId
 from publisher.domain.results import ObservedPost, RateLimited, Submitted, Ticket, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.maintenance import run_maintenance
-from publisher.engine.reconciler import reconcile_due
-from publisher.engine.retractor import retract_due
+from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.store.deliveries.intents import pending_readbacks
 from publisher.store.monitor.login_health import LoginHealthStore

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from publisher.domain.account import RateLimit
 from publisher.domain.delivery import State
-from publisher.domain.policy import RateLimit
 from publisher.domain.post import PostId
 from publisher.domain.results import NotSent, Unknown
 from publisher.engine.sender import send_due

@@ -11,11 +11,9 @@ from adapters._http import LoginHttp
 from adapters.tieba import TIEBA
 from adapters.tieba.capabilities import CAPABILITIES as TIEBA_TRAITS
 from publisher.contract import AdapterContext
-from publisher.domain.account import Account, AccountId, Mode, Platform
+from publisher.domain.account import Account, AccountId, AccountPolicy, Mode, Platform
 from publisher.domain.delivery import State
-from publisher.domain.policy import AccountPolicy
-from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId
-from publisher.domain.rendered import derive_marker, format_part_prefix
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, derive_marker, format_part_prefix
 from publisher.domain.results import Busy, HoldReason, Published, Rejected, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due

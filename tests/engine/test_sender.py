@@ -3,14 +3,12 @@
 import asyncio
 from datetime import timedelta
 
-from publisher.domain.delivery import State
-from publisher.domain.events import SENDER, Held
+from publisher.domain.delivery import SENDER, Held, State
 from publisher.domain.post import PostId
 from publisher.domain.results import Busy, HoldReason, NotSent, Rejected, Submitted, Ticket, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.maintenance import run_maintenance
-from publisher.engine.reconciler import reconcile_due
-from publisher.engine.retractor import retract_due
+from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.queries.queries import Queries

@@ -10,7 +10,6 @@ from sqlalchemy import Engine, event
 
 import publisher.daemon
 import publisher.engine.reconciler
-import publisher.engine.retractor
 from publisher.store.deliveries import retention
 from publisher.store.plan import posts as batches
 from tests.simulation import patched_runtime
@@ -265,7 +264,7 @@ MISTAKES = (
     Mistake(place=publisher.daemon, name="plan_window", job="plan"),
     Mistake(place=publisher.daemon, name="apply_schedule", job="read_schedule", begin=_change_file),
     Mistake(place=publisher.engine.reconciler, name="reconcile", job="reconcile", begin=_lose_calls),
-    Mistake(place=publisher.engine.retractor, name="retract_delivery", job="retract", begin=_retract_one),
+    Mistake(place=publisher.engine.reconciler, name="retract_delivery", job="retract", begin=_retract_one),
 )
 STANDING = "SELECT id FROM alert WHERE code = ? AND cleared_at IS NULL AND facts LIKE ?"
 TOLD_AFTER, OVER_AFTER = 600.0, 400.0

@@ -13,11 +13,9 @@ from adapters.wechat import post_list
 from adapters.weibo import post_list as timeline
 from publisher.app import application
 from publisher.contract import Adapter
-from publisher.domain import events, lifecycle
-from publisher.domain import policy as rate_limit
-from publisher.domain.delivery import Attempt, Delivery, Lease, Readback, State
-from publisher.domain.post import ONCE_OCCURRENCE
-from publisher.domain.rendered import Marker, SendRequest
+from publisher.domain import account, lifecycle
+from publisher.domain.delivery import Attempt, Cancelled, Delivery, Lease, LeaseExpired, Readback, Revised, Role, State
+from publisher.domain.post import ONCE_OCCURRENCE, Marker, SendRequest
 from publisher.domain.results import NotFound, Published, ReadbackResult, Receipt, Unknown
 from publisher.domain.verification import DISTINCTIVE_PREFIX_CHARS
 from publisher.engine import reconciler
@@ -39,7 +37,7 @@ def lapsed_is_due() -> Iterator[None]:
     def due_again(delivery: Delivery, _event: object, moment: lifecycle.StepContext) -> Delivery:
         return lifecycle._return_to_waiting(delivery, State.DUE, None, moment)
 
-    key = (State.SENDING, events.LeaseExpired)
+    key = (State.SENDING, LeaseExpired)
     kept = lifecycle.TRANSITIONS[key]
     broken = lifecycle.Transition(targets=frozenset({State.DUE, State.CANCELLED}), roles=kept.roles, step=due_again)
     lifecycle.TRANSITIONS[key] = broken  # type: ignore[index] # a mapping is a dictionary underneath
@@ -88,7 +86,7 @@ def an_entry_is_lost() -> AbstractContextManager[None]:
 
 def an_hour_is_a_minute() -> AbstractContextManager[None]:
     """What a login may do in an hour it does in each minute."""
-    return replaced(rate_limit, "HOUR", timedelta(minutes=1))
+    return replaced(account, "HOUR", timedelta(minutes=1))
 
 
 @contextlib.contextmanager
@@ -111,12 +109,12 @@ def an_edit_in_doubt_is_forgotten() -> Iterator[None]:
         return delivery
 
     def forget_the_schedule(delivery: Delivery, event: Any, moment: lifecycle.StepContext) -> Delivery:
-        is_planned = moment.by.role is events.Role.PLANNER
+        is_planned = moment.by.role is Role.PLANNER
         return delivery if is_planned else lifecycle.record_cancellation(delivery, event, moment)
 
     kept = dict(lifecycle.TRANSITIONS)
     for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD):
-        for event, step in ((events.Revised, forget), (events.Cancelled, forget_the_schedule)):
+        for event, step in ((Revised, forget), (Cancelled, forget_the_schedule)):
             broken = replace(kept[state, event], step=step)
             lifecycle.TRANSITIONS[state, event] = broken  # type: ignore[index] # a mapping is a dictionary underneath
     try:
@@ -165,7 +163,7 @@ def an_unjournalled_call_lapses() -> Iterator[None]:
 
     kept = maintenance.Maintenance.lease_expiry_event
 
-    def lapsed(its: maintenance.Maintenance, delivery: Delivery) -> events.LeaseExpired | None:
+    def lapsed(its: maintenance.Maintenance, delivery: Delivery) -> LeaseExpired | None:
         event = kept(its, delivery)
         return event and replace(event, has_worker_crashed=True)
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from publisher.domain.delivery import State
-from publisher.domain.rendered import DeliveryId
+from publisher.domain.post import DeliveryId
 from publisher.domain.results import NotSent, Unknown
 from publisher.store.db.intent_journal import MAX_CALL_RECORD_BYTES, CallRecord
 from publisher.store.db.tables import ATTEMPT, load_result

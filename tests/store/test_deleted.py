@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from publisher.domain.delivery import State
-from publisher.domain.events import RECONCILER, RETRACTOR, RetractionRequested
+from publisher.domain.delivery import RECONCILER, RETRACTOR, RetractionRequested, State
 from publisher.domain.results import Deleted, NotFound, Published, Receipt, Submitted, Ticket, Unknown
 from publisher.engine.decisions import named_person
 from publisher.store.queries.queries import Queries

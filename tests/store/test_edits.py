@@ -8,10 +8,9 @@ from datetime import timedelta
 import pytest
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import DesiredState, State
-from publisher.domain.events import RECONCILER
+from publisher.domain.delivery import RECONCILER, DesiredState, State
 from publisher.domain.plan import Plan, RemovedTargets
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import NotFound, NotSent, Published, Receipt, Unknown
 from publisher.engine.decisions import Resolution, resolve_delivery
 from publisher.store.plan.posts import PlanCommit

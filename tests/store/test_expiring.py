@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from publisher.domain.account import RateLimit
 from publisher.domain.delivery import State
-from publisher.domain.policy import RateLimit
 from publisher.domain.results import NotSent, RateLimited, Unknown
 from publisher.engine.decisions import named_person
 from publisher.store.plan.actions import OperatorActions

@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 
 from publisher.domain.account import AccountId, LoginId
-from publisher.domain.delivery import DesiredState, State
-from publisher.domain.events import RETRACTOR, Actor, RetractionRequested, Role
+from publisher.domain.delivery import RETRACTOR, Actor, DesiredState, RetractionRequested, Role, State
 from publisher.domain.results import Published, Receipt, Rejected, Unknown
 from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.plan.actions import Offboarding

@@ -3,12 +3,10 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from publisher.domain.delivery import State
-from publisher.domain.events import PLANNER, RECONCILER
+from publisher.domain.account import RateLimit
+from publisher.domain.delivery import PLANNER, RECONCILER, State
 from publisher.domain.plan import Plan
-from publisher.domain.policy import RateLimit
-from publisher.domain.post import CronTrigger
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import CronTrigger, SendRequest
 from publisher.domain.results import NotSent, Published, RateLimited, Receipt, Unknown
 from publisher.engine.decisions import named_person
 from publisher.store.deliveries.intents import Declined

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from publisher.domain.account import CRASH_RETRY_SPREAD
 from publisher.domain.delivery import State, WorkerId
-from publisher.domain.policy import CRASH_RETRY_SPREAD
 from publisher.domain.results import Published, Receipt
 from publisher.engine.maintenance import run_maintenance, update_system_alerts
 from publisher.engine.sender import send_due

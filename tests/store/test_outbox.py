@@ -8,13 +8,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from publisher.domain.account import AccountId
-from publisher.domain.delivery import State
+from publisher.domain.account import CRASH_RETRY_SPREAD, AccountId, RateLimit
+from publisher.domain.delivery import RECONCILER, RETRACTOR, Actor, Resolved, RetractionRequested, Role, State
 from publisher.domain.errors import IllegalTransitionError, RefusedError
-from publisher.domain.events import RECONCILER, RETRACTOR, Actor, Resolved, RetractionRequested, Role
-from publisher.domain.policy import CRASH_RETRY_SPREAD, RateLimit
-from publisher.domain.post import PostId
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import PostId, SendRequest
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,

@@ -5,10 +5,9 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from publisher.domain.delivery import State
-from publisher.domain.events import RECONCILER, RETRACTOR
-from publisher.domain.policy import RateLimit
-from publisher.domain.rendered import format_part_prefix
+from publisher.domain.account import RateLimit
+from publisher.domain.delivery import RECONCILER, RETRACTOR, State
+from publisher.domain.post import format_part_prefix
 from publisher.domain.results import Deleted, NotFound, ObservedPost, Published, RateLimited, Submitted, Ticket, Unknown
 from publisher.engine.decisions import named_person
 from publisher.store.db.intent_journal import JournalRecord

@@ -12,13 +12,10 @@ from sqlalchemy import delete, event, func, insert, select, text, update
 
 from publisher.config import parse_settings
 from publisher.daemon import run
-from publisher.domain.account import AccountId
-from publisher.domain.delivery import State, WorkerId
+from publisher.domain.account import CRASH_RETRY_SPREAD, AccountId
+from publisher.domain.delivery import RECONCILER, State, WorkerId
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import RECONCILER
-from publisher.domain.policy import CRASH_RETRY_SPREAD
-from publisher.domain.post import PostId
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import PostId, SendRequest
 from publisher.domain.results import NotFound, Published, RateLimited, Receipt, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.reconciler import reconcile_due

@@ -9,11 +9,10 @@ from sqlalchemy import func, insert, select, update
 
 from publisher.domain.delivery import State
 from publisher.domain.plan import Plan, PlanWindow, plan
-from publisher.domain.post import Schedule
-from publisher.domain.rendered import RenderedImage, RenderedRevision
+from publisher.domain.post import RenderedImage, RenderedRevision, Schedule
 from publisher.domain.results import NotFound, Published, Reach, Receipt, Unknown
 from publisher.engine.decisions import named_person
-from publisher.engine.retractor import retract_due
+from publisher.engine.reconciler import retract_due
 from publisher.store.audit.append import write_readback
 from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, REACH, READBACK, RENDERED_POST, SCHEDULE
 from publisher.store.deliveries.intents import MAX_OWNED_IDS

@@ -19,7 +19,7 @@ from publisher.app.callbacks import check_now as hasten_by
 from publisher.config import Settings
 from publisher.domain.account import Account, AccountId, LoginId, Mode, Platform
 from publisher.domain.delivery import State
-from publisher.domain.rendered import DeliveryId
+from publisher.domain.post import DeliveryId
 from publisher.domain.results import Submitted
 from publisher.store.db.tables import AUDIT
 from publisher.store.monitor.adapter_state import StoredAdapterState

@@ -25,7 +25,7 @@ from publisher.domain.results import (
     Unknown,
     result_code,
 )
-from publisher.engine.adapter_call import call_adapter
+from publisher.engine.calls import call_adapter
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import Runtime
 from publisher.store.monitor.login_health import EXPIRY_WARNING_DAYS, AccountHealth

@@ -22,8 +22,7 @@ from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId, Capabilities
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
-from publisher.domain.post import Occurrence, Post, PostId
-from publisher.domain.rendered import RenderedImage, RenderedPost
+from publisher.domain.post import Occurrence, Post, PostId, RenderedImage, RenderedPost
 from publisher.rendering.renderer import RenderResult
 from publisher.schedule.cron import find_next_occurrence
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_schedule_context, parse_schedule

@@ -19,7 +19,7 @@ from publisher.cli.target import DeliveryTarget, find_deliveries, post_target
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import DESIRED_NO_SEND, OPEN_STATES, WAITING_STATES, Delivery, DesiredState, State
 from publisher.domain.errors import NoSuchItemError
-from publisher.domain.rendered import derive_marker, format_part_prefix
+from publisher.domain.post import derive_marker, format_part_prefix
 from publisher.domain.results import Deleted, HoldReason, NotFound, Rejected
 from publisher.store.queries.queries import AuditLine, DeliveryHistory, Queries
 

@@ -10,10 +10,8 @@ from sqlalchemy import RowMapping, and_, bindparam, case, func, insert, select, 
 
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SYSTEM_USER_KEY
-from publisher.domain.delivery import Delivery
-from publisher.domain.events import Actor
-from publisher.domain.post import format_delivery_name
-from publisher.domain.rendered import DeliveryId
+from publisher.domain.delivery import Actor, Delivery
+from publisher.domain.post import DeliveryId, format_delivery_name
 from publisher.domain.results import RESULT_CODES, Outcome, Published, ReadbackResult, Unknown
 from publisher.store.db.database import Transaction
 from publisher.store.db.tables import ALERT, ATTEMPT, DATABASE_INFO, DELIVERY, PAUSE, READBACK, CallResult, dump_result

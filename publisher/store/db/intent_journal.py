@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Self
 from zlib import crc32
 
-from publisher.domain.rendered import DeliveryId
+from publisher.domain.post import DeliveryId
 
 TAIL_BYTES = 256 * 1024
 """How much of the end is compared at startup: if the database lacks any line, it lacks the newest ones."""

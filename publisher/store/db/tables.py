@@ -16,8 +16,7 @@ from sqlmodel import Field, SQLModel
 
 from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.delivery import Attempt, Delivery, DesiredState, Readback, State
-from publisher.domain.post import OccurrenceKey, Post, PostId
-from publisher.domain.rendered import DeliveryId, Fingerprint, RenderedPost
+from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, Post, PostId, RenderedPost
 from publisher.domain.results import (
     RESULT_CODES,
     DeletionResult,

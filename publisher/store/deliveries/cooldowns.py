@@ -11,11 +11,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, insert, select, update
 
-from publisher.domain.account import Account, LoginId, Platform
-from publisher.domain.delivery import State, parse_manual_task
-from publisher.domain.events import Actor
+from publisher.domain.account import MAX_COOLDOWN, Account, LoginId, Platform
+from publisher.domain.delivery import Actor, State, parse_manual_task
 from publisher.domain.lifecycle import MIN_EXTENDABLE_DELAY
-from publisher.domain.policy import MAX_COOLDOWN
 from publisher.domain.results import HealthCheckResult, Healthy, NotSent, RateLimited, Submitted, Unknown
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.store.audit.append import clear_alerts, raise_alert, write_audit

@@ -26,11 +26,21 @@ from sqlalchemy import (
     select,
 )
 
-from publisher.domain.account import AccountId, LoginId, Mode
-from publisher.domain.delivery import Attempt, Delivery, Lease, State, parse_manual_task
-from publisher.domain.events import SENDER, AttemptStarted, Event, Expired, Held, Released
-from publisher.domain.policy import DAY
-from publisher.domain.rendered import Baseline, DeliveryId, SendRequest
+from publisher.domain.account import DAY, AccountId, LoginId, Mode
+from publisher.domain.delivery import (
+    SENDER,
+    Attempt,
+    AttemptStarted,
+    Delivery,
+    Event,
+    Expired,
+    Held,
+    Lease,
+    Released,
+    State,
+    parse_manual_task,
+)
+from publisher.domain.post import Baseline, DeliveryId, SendRequest
 from publisher.domain.results import HoldReason
 from publisher.store.audit.append import SELECT_DELIVERIES, raise_delivery_alert_once
 from publisher.store.db.database import Transaction

@@ -12,13 +12,19 @@ from publisher.domain.delivery import (
     CHECKED_STATES,
     DESIRED_NO_SEND,
     FINAL_STATES,
+    MAINTENANCE,
+    BecameDue,
+    Cancelled,
     Delivery,
+    Event,
+    Expired,
+    Held,
+    LeaseExpired,
     State,
     due_reminder,
     find_hold_reason,
     parse_manual_task,
 )
-from publisher.domain.events import MAINTENANCE, BecameDue, Cancelled, Event, Expired, Held, LeaseExpired
 from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason, NotSent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockTrust

@@ -12,17 +12,23 @@ from sqlalchemy.exc import DBAPIError
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import (
     CHECKED_STATES,
+    SENDER,
     WAITING_STATES,
+    AbsenceProven,
+    Actor,
+    Claimed,
     Delivery,
+    Event,
+    Held,
     Lease,
     ManualTask,
     Readback,
+    Released,
     State,
     parse_manual_task,
 )
-from publisher.domain.events import SENDER, AbsenceProven, Actor, Claimed, Event, Held, Released
 from publisher.domain.lifecycle import MAX_AUTH_FAILURES
-from publisher.domain.rendered import DeliveryId, SendRequest
+from publisher.domain.post import DeliveryId, SendRequest
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -97,8 +103,6 @@ from publisher.store.recovery.recover import can_claim, recover_lost_attempts
 from publisher.store.store import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, StateChange, Store
 
 MAX_TLS_FAILURES = 3
-
-
 _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
 
 
@@ -365,8 +369,6 @@ class Outbox:
                 raise_delivery_alert(transaction, now, "response_redirected", delivery)
             case Unknown(reason="body_too_large" | "response_encoded"):
                 raise_delivery_alert(transaction, now, "response_too_large", delivery)
-            case _:
-                pass
 
     async def due_readbacks(
         self, states: Iterable[State], limit: int, *, exclude: Collection[DeliveryId] = ()
@@ -502,9 +504,7 @@ class Outbox:
                 delivery, _last_attempt(transaction, delivery), started_ticks
             ):
                 return result
-            if (
-                delivery.state is State.RETRACTING
-            ):  # with a ticket, platform or person may still publish it: keep looking
+            if delivery.state is State.RETRACTING:  # with a ticket it may still be published: keep looking
                 return result if delivery.ticket else Held(reason=HoldReason.UNDELETABLE)
             return Held(reason=HoldReason.REPORT_NOT_CONFIRMED if delivery.reported_url else HoldReason.UNCHECKABLE)
         if not isinstance(result, NotFound):

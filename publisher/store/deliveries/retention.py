@@ -14,7 +14,7 @@ from functools import partial
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, tuple_, update
 
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, State
-from publisher.domain.rendered import DeliveryId
+from publisher.domain.post import DeliveryId
 from publisher.store.audit.append import lock_planning
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import in_open_state, in_state

@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from publisher.domain.account import Account, LoginId, Mode
-from publisher.domain.events import Actor, Role
-from publisher.domain.policy import DAY, MAX_COOLDOWN
+from publisher.domain.account import DAY, MAX_COOLDOWN, Account, LoginId, Mode
+from publisher.domain.delivery import Actor, Role
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,

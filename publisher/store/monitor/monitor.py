@@ -6,12 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, func, insert, select, update
 
-from publisher.domain.account import AccountId, Mode
-from publisher.domain.delivery import Delivery, Readback, State
-from publisher.domain.events import Actor, Role
-from publisher.domain.policy import MAX_METRICS_AGE, needs_metrics
-from publisher.domain.post import PostId
-from publisher.domain.rendered import DeliveryId, derive_marker
+from publisher.domain.account import MAX_METRICS_AGE, AccountId, Mode, needs_metrics
+from publisher.domain.delivery import Actor, Delivery, Readback, Role, State
+from publisher.domain.post import DeliveryId, PostId, derive_marker
 from publisher.domain.results import Deleted, NotFound, ObservedPost, RateLimited, Reach, ReadbackResult
 from publisher.domain.verification import is_confirmed
 from publisher.store.audit.append import clear_alerts, get_row, raise_alert, write_readback

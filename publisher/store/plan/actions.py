@@ -9,10 +9,17 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, case, delete, insert, literal, or_, select, update
 
 from publisher.domain.account import AccountId, LoginId, Mode
-from publisher.domain.delivery import WAITING_STATES, Delivery, State
-from publisher.domain.events import MAINTENANCE, Actor, Expired, Resolved, RetractionRequested
-from publisher.domain.post import ONCE_OCCURRENCE, Post, PostId, make_occurrence
-from publisher.domain.rendered import DeliveryId
+from publisher.domain.delivery import (
+    MAINTENANCE,
+    WAITING_STATES,
+    Actor,
+    Delivery,
+    Expired,
+    Resolved,
+    RetractionRequested,
+    State,
+)
+from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, Post, PostId, make_occurrence
 from publisher.domain.reports import is_not_started
 from publisher.runtime.clock import ClockReading
 from publisher.store.audit.append import clear_alerts, lock_planning, pause_account, write_audit

@@ -5,10 +5,21 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from publisher.domain.delivery import Delivery, DesiredState, ManualTask, State, parse_manual_task
+from publisher.domain.delivery import (
+    MAINTENANCE,
+    RECONCILER,
+    RETRACTOR,
+    Actor,
+    Delivery,
+    DesiredState,
+    Held,
+    ManualTask,
+    Resolved,
+    State,
+    parse_manual_task,
+)
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import MAINTENANCE, RECONCILER, RETRACTOR, Actor, Held, Resolved
-from publisher.domain.rendered import DeliveryId, RenderedPost
+from publisher.domain.post import DeliveryId, RenderedPost
 from publisher.domain.results import HoldReason, Rejected, Submitted
 from publisher.store.audit.append import clear_alerts, get_row, subject_of, write_audit
 from publisher.store.db.database import Transaction

@@ -16,14 +16,29 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
-from publisher.domain.account import AccountId
-from publisher.domain.delivery import OPEN_STATES, REVISABLE_STATES, DesiredState, State
+from publisher.domain.account import AccountId, AccountPolicy
+from publisher.domain.delivery import (
+    OPEN_STATES,
+    PLANNER,
+    REVISABLE_STATES,
+    Actor,
+    Cancelled,
+    DesiredState,
+    Revised,
+    Role,
+    State,
+)
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import PLANNER, Actor, Cancelled, Revised, Role
 from publisher.domain.plan import Plan, PlannedDeliveries, StoredPosts
-from publisher.domain.policy import AccountPolicy
-from publisher.domain.post import OneTimeTrigger, Post, PostId, format_delivery_name
-from publisher.domain.rendered import Fingerprint, RenderedPost, RenderedRevision
+from publisher.domain.post import (
+    Fingerprint,
+    OneTimeTrigger,
+    Post,
+    PostId,
+    RenderedPost,
+    RenderedRevision,
+    format_delivery_name,
+)
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.audit.append import (
     audit_entry,

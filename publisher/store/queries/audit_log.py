@@ -20,7 +20,7 @@ from publisher.domain.audit_chain import (
     reject_signature,
 )
 from publisher.domain.audit_export import EXPORT_FORMAT, ExportHeader, format_entry, format_header
-from publisher.domain.events import Actor
+from publisher.domain.delivery import Actor
 from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
 from publisher.store.db.database import GENESIS_KEY, Transaction
 from publisher.store.db.filters import subject_column

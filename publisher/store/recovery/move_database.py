@@ -8,8 +8,8 @@ from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, sele
 from sqlalchemy.engine import make_url
 from sqlmodel import SQLModel
 
+from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import Actor
 from publisher.runtime.clock import Runtime
 from publisher.store.audit.append import audit_entry
 from publisher.store.db.database import MOVED_TO_KEY, append_entries, open_engine

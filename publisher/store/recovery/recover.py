@@ -31,11 +31,23 @@ from sqlalchemy import (
     update,
 )
 
-from publisher.domain.delivery import WAITING_STATES, Delivery, State, WorkerId
+from publisher.domain.delivery import (
+    WAITING_STATES,
+    Actor,
+    AttemptStarted,
+    BecameDue,
+    Claimed,
+    Delivery,
+    Event,
+    Held,
+    LeaseExpired,
+    Resolved,
+    Role,
+    State,
+    WorkerId,
+)
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import Actor, AttemptStarted, BecameDue, Claimed, Event, Held, LeaseExpired, Resolved, Role
-from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, format_delivery_name
-from publisher.domain.rendered import DeliveryId
+from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, OneTimeTrigger, Post, format_delivery_name
 from publisher.domain.results import HoldReason, Unknown
 from publisher.runtime.logs import log
 from publisher.store.audit.append import (

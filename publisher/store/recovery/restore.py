@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, func, insert, select
 
 from publisher.domain.audit_chain import RESTORED_EVENT, Checkpoint, parse_cut_checkpoints
+from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
-from publisher.domain.events import Actor
 from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
 from publisher.store.db.database import Transaction
 from publisher.store.db.intent_journal import JournalRecord, read_journal

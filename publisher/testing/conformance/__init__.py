@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from publisher.contract import AdapterFactory
 from publisher.domain.account import Account
-from publisher.domain.rendered import Marker, RenderedPost
+from publisher.domain.post import Marker, RenderedPost
 from publisher.testing.conformance.general_checks import GeneralChecks
 from publisher.testing.conformance.harness import Harness
 from publisher.testing.conformance.publish_checks import PublishChecks

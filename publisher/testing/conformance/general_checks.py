@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from publisher.domain.errors import Problem
-from publisher.domain.rendered import RenderedPost
+from publisher.domain.post import RenderedPost
 from publisher.domain.results import Published, ReadFailure, Submitted, Ticket
 from publisher.testing.conformance.harness import Harness
 from publisher.testing.conformance.rules import ConformanceRule

@@ -12,8 +12,17 @@ import pytest
 from publisher.app.login import http_for_login
 from publisher.contract import Adapter, AdapterContext, AdapterFactory, Http, HttpRequest, HttpResponse, Token
 from publisher.domain.account import Account, Capabilities
-from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId
-from publisher.domain.rendered import Baseline, DeliveryId, Marker, RenderedPost, SendRequest, derive_marker
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    Baseline,
+    DeliveryId,
+    Marker,
+    OccurrenceKey,
+    PostId,
+    RenderedPost,
+    SendRequest,
+    derive_marker,
+)
 from publisher.domain.results import NotSent, ReadbackResult, Submitted, Unknown
 from publisher.store.monitor.adapter_state import MemoryTokenStore
 from publisher.testing.conformance.test_server import FaultTarget, PlatformDouble, PlatformPost

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from publisher.contract import Adapter, AdapterFactory
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import (
     CredentialExpired,
     Deleted,

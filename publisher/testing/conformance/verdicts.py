@@ -1,7 +1,7 @@
 """Checks of an outcome against the posts that exist on the platform."""
 
 from publisher.contract import Adapter
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import (
     Blocked,
     Busy,

@@ -5,7 +5,7 @@ that a list which shows late proves absence; the next attempt submits a second d
 """
 
 from adapters.wechat.drafts import DraftBox
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 
 
 async def _nothing_noted(_drafting: DraftBox, _parcel: SendRequest) -> tuple[str | None, int]:

@@ -7,8 +7,7 @@ once its absence is shown the old words go out by themselves, or to the account 
 from dataclasses import replace
 
 from publisher.domain import lifecycle
-from publisher.domain.delivery import Delivery, State
-from publisher.domain.events import Cancelled, Revised, Role
+from publisher.domain.delivery import Cancelled, Delivery, Revised, Role, State
 
 _remember_withdrawal = lifecycle.record_cancellation
 

@@ -7,8 +7,7 @@ second publish the new words instead of being `held` (edited). Two wordings of o
 from dataclasses import replace
 
 from publisher.domain import lifecycle
-from publisher.domain.delivery import WAITING_STATES, Delivery, State
-from publisher.domain.events import Revised
+from publisher.domain.delivery import WAITING_STATES, Delivery, Revised, State
 
 _revised = lifecycle.on_revised
 

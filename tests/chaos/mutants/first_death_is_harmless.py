@@ -7,8 +7,7 @@ Breaks I7, I1 and I12 (F02, F03, F04, F15): after a kill in `sending` the delive
 from dataclasses import replace
 
 from publisher.domain import lifecycle
-from publisher.domain.delivery import Delivery, State
-from publisher.domain.events import LeaseExpired
+from publisher.domain.delivery import Delivery, LeaseExpired, State
 
 _call_lapsed = lifecycle.on_lease_expired_during_call
 

@@ -11,7 +11,7 @@ from adapters.wechat.api import ArticlePage
 from adapters.wechat.auth import FailedCall
 from adapters.wechat.post_list import ArticleList
 from adapters.weibo import post_list as timeline
-from publisher.domain.rendered import Baseline
+from publisher.domain.post import Baseline
 
 
 def _all_of_it(*_facts: object) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Lease
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.engine import sender
 from publisher.store.db.database import Transaction
 from publisher.store.deliveries.intents import Declined

@@ -7,7 +7,7 @@ between leaves the delivery `claimed`, so it goes out again (I1), and the first 
 import asyncio
 
 from publisher.domain.delivery import Delivery, Lease
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import Outcome
 from publisher.store.db.database import Transaction
 from publisher.store.deliveries.intents import Declined

@@ -4,8 +4,8 @@ Breaks I7 (F09, F10, F13): a second attempt follows the first without any look, 
 twice (I1).
 """
 
-from publisher.domain import events, lifecycle
-from publisher.domain.delivery import Delivery, State
+from publisher.domain import lifecycle
+from publisher.domain.delivery import Delivery, LeaseExpired, State
 
 
 def _due_again(delivery: Delivery, _event: object, moment: lifecycle.StepContext) -> Delivery:
@@ -13,7 +13,7 @@ def _due_again(delivery: Delivery, _event: object, moment: lifecycle.StepContext
 
 
 def plant() -> None:
-    key = State.SENDING, events.LeaseExpired
+    key = State.SENDING, LeaseExpired
     rule = lifecycle.TRANSITIONS[key]
     to = frozenset({State.DUE, State.CANCELLED, State.HELD})
     lifecycle.TRANSITIONS[key] = lifecycle.Transition(targets=to, roles=rule.roles, step=_due_again)

@@ -6,8 +6,7 @@ look stored, and where another attempt is under way by then it is taken for that
 
 from datetime import datetime
 
-from publisher.domain.delivery import Delivery, Lease, State
-from publisher.domain.events import RECONCILER
+from publisher.domain.delivery import RECONCILER, Delivery, Lease, State
 from publisher.domain.results import Outcome, Published, Rejected, Submitted
 from publisher.store.db.database import Transaction
 from publisher.store.deliveries import outbox

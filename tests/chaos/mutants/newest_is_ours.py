@@ -13,7 +13,7 @@ from adapters.wechat.post_list import match_post
 from adapters.weibo import adapter as weibo
 from adapters.weibo.api import WeiboMatchCriteria, make_receipt
 from adapters.weibo.post_list import WeiboPostList, _is_before_baseline, interpret_timeline
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import Deleted, PossibleMatch, Published, ReadbackResult, Receipt
 
 

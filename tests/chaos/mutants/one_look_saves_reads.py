@@ -7,7 +7,7 @@ stored look. A list that is late once, cut or served from an old copy doubles th
 from datetime import datetime, timedelta
 
 from publisher.domain import lifecycle, verification
-from publisher.domain.policy import Timing
+from publisher.domain.account import Timing
 
 
 def _when_settled(timing: Timing, _looks: int, unknown_since: datetime, now: datetime) -> datetime:

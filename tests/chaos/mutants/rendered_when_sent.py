@@ -10,8 +10,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from publisher.app import offline
 from publisher.domain.delivery import Attempt, Delivery
-from publisher.domain.post import make_occurrence
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest, make_occurrence
 from publisher.rendering.renderer import PostRenderer
 from publisher.store.db.tables import POST, load_post
 from publisher.store.deliveries import intents

@@ -9,7 +9,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, RowMapping
 
 from publisher.domain.delivery import Attempt, Delivery
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.store.deliveries import intents
 from publisher.store.deliveries.intents import build_request
 from publisher.store.store import Store

@@ -5,7 +5,7 @@ Breaks I2 and I9 (F02, F83): after a kill in `sending`, or when an outcome could
 speaks again.
 """
 
-from publisher.domain.events import LeaseExpired
+from publisher.domain.delivery import LeaseExpired
 from publisher.store.db.tables import DELIVERY
 from publisher.store.deliveries import intents
 from publisher.store.deliveries.maintenance import Maintenance

@@ -6,7 +6,7 @@ with the reason `server_error`, and the next attempt makes a second one without 
 
 from adapters._http import LoginHttp
 from publisher.contract import HttpRequest, HttpResponse
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.domain.results import NotSent, Unknown
 
 _create = LoginHttp.create

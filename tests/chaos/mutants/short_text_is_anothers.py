@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from adapters.wechat import post_list
 from adapters.weibo import post_list as timeline
-from publisher.domain.rendered import Marker
+from publisher.domain.post import Marker
 from publisher.domain.verification import DISTINCTIVE_PREFIX_CHARS, is_similar
 
 

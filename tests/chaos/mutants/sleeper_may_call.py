@@ -9,7 +9,7 @@ import math
 from dataclasses import replace
 
 from publisher.domain.delivery import Attempt, Delivery
-from publisher.domain.rendered import SendRequest
+from publisher.domain.post import SendRequest
 from publisher.store.deliveries import intents as requests
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.store import Store

@@ -18,9 +18,8 @@ from publisher.config import (
     parse_settings,
     settings_schema,
 )
-from publisher.domain.account import Mode
+from publisher.domain.account import Mode, RateLimit, Timing
 from publisher.domain.errors import SettingsError
-from publisher.domain.policy import RateLimit, Timing
 from publisher.schedule.load import make_schedule_context
 from tests.unit.schedule.contexts import reported
 

@@ -9,31 +9,29 @@ from publisher.domain.delivery import (
     DESIRED_NO_SEND,
     FINAL_STATES,
     WAITING_STATES,
-    Attempt,
-    Delivery,
-    DesiredState,
-    Readback,
-    State,
-)
-from publisher.domain.errors import IllegalTransitionError
-from publisher.domain.events import (
     AbsenceProven,
     Actor,
+    Attempt,
     AttemptStarted,
     BecameDue,
     Cancelled,
     Claimed,
+    Delivery,
+    DesiredState,
     Event,
     Expired,
     Held,
     LeaseExpired,
+    Readback,
     Released,
     Resolved,
     RetractionRequested,
     Revised,
     Role,
+    State,
 )
-from publisher.domain.rendered import Fingerprint
+from publisher.domain.errors import IllegalTransitionError
+from publisher.domain.post import Fingerprint
 from publisher.domain.results import (
     Blocked,
     Busy,

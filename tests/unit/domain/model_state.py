@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from publisher.domain.account import AccountId, LoginId, Platform
+from publisher.domain.account import AccountId, LoginId, Platform, Timing
 from publisher.domain.delivery import Delivery, DesiredState, State
 from publisher.domain.lifecycle import advance
-from publisher.domain.policy import Timing
-from publisher.domain.post import OccurrenceKey, PostId
-from publisher.domain.rendered import DeliveryId, Fingerprint
+from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId
 from publisher.domain.results import NotFound, PossibleMatch, Published, Receipt, Ticket
 from publisher.domain.verification import is_confirmed, proves_absent
 

@@ -6,9 +6,18 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.domain.account import Account, AccountId, Capabilities, Mode, NotificationLimit, Platform
+from publisher.domain.account import (
+    Account,
+    AccountId,
+    AccountPolicy,
+    Capabilities,
+    Mode,
+    NotificationLimit,
+    Platform,
+    RateLimit,
+    Timing,
+)
 from publisher.domain.capacity import LimitKind, PlannedSend, find_overloads
-from publisher.domain.policy import AccountPolicy, RateLimit, Timing
 from publisher.domain.post import PostId
 
 ZONE = ZoneInfo("Asia/Shanghai")

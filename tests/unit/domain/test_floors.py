@@ -5,20 +5,21 @@ from datetime import timedelta
 
 import pytest
 
-from publisher.domain.delivery import DesiredState, State
-from publisher.domain.events import (
+from publisher.domain.delivery import (
     AbsenceProven,
     AttemptStarted,
     BecameDue,
     Cancelled,
     Claimed,
+    DesiredState,
     Expired,
     Held,
     LeaseExpired,
     Resolved,
     RetractionRequested,
+    State,
 )
-from publisher.domain.rendered import Marker, derive_part_marker, format_part_prefix
+from publisher.domain.post import Marker, derive_part_marker, format_part_prefix
 from publisher.domain.results import (
     Blocked,
     Busy,

@@ -6,24 +6,20 @@ from typing import Any, get_args
 
 import pytest
 
-from publisher.domain.account import AccountId, LoginId, Platform
+from publisher.domain.account import CRASH_RETRY_SPREAD, AccountId, LoginId, Platform, Timing
 from publisher.domain.delivery import (
     CHECKED_STATES,
     FINAL_STATES,
     OPEN_STATES,
     WAITING_STATES,
-    Delivery,
-    DesiredState,
-    State,
-)
-from publisher.domain.errors import IllegalTransitionError
-from publisher.domain.events import (
     AbsenceProven,
     Actor,
     AttemptStarted,
     BecameDue,
     Cancelled,
     Claimed,
+    Delivery,
+    DesiredState,
     Event,
     Expired,
     Held,
@@ -33,11 +29,11 @@ from publisher.domain.events import (
     RetractionRequested,
     Revised,
     Role,
+    State,
 )
+from publisher.domain.errors import IllegalTransitionError
 from publisher.domain.lifecycle import MAX_WORKER_CRASHES, TRANSITIONS, advance
-from publisher.domain.policy import CRASH_RETRY_SPREAD, Timing
-from publisher.domain.post import OccurrenceKey, PostId
-from publisher.domain.rendered import DeliveryId, Fingerprint
+from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId
 from publisher.domain.results import (
     Blocked,
     Busy,

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.domain.account import AccountId
-from publisher.domain.post import OccurrenceKey, PostId
-from publisher.domain.rendered import derive_marker, normalize
+from publisher.domain.post import OccurrenceKey, PostId, derive_marker, normalize
 from publisher.domain.verification import MIN_PREFIX_CHARS, is_similar, matches_text
 
 KEY = OccurrenceKey(post=PostId("refund-scam"), occurrence="once")

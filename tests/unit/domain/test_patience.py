@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.domain.policy import Timing, compute_jitter, next_check_at, next_retry_at
+from publisher.domain.account import Timing, compute_jitter, next_check_at, next_retry_at
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.domain.policy import DAY, HOUR, RateLimit
+from publisher.domain.account import DAY, HOUR, RateLimit
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

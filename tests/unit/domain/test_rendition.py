@@ -6,8 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.post import OccurrenceKey, PostId
-from publisher.domain.rendered import Marker, RenderedImage, RenderedPost, RenderedRevision, derive_marker, fingerprint
+from publisher.domain.post import (
+    Marker,
+    OccurrenceKey,
+    PostId,
+    RenderedImage,
+    RenderedPost,
+    RenderedRevision,
+    derive_marker,
+    fingerprint,
+)
 
 KEY = OccurrenceKey(post=PostId("refund-scam"), occurrence="once")
 MARKER = derive_marker(KEY, AccountId("beijing-weibo"))

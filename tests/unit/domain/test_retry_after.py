@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.domain.policy import MAX_RETRY_AFTER, parse_retry_after
+from publisher.domain.account import MAX_RETRY_AFTER, parse_retry_after
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 

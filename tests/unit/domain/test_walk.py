@@ -6,15 +6,19 @@ from typing import Any
 
 import pytest
 
-from publisher.domain.delivery import Attempt, Delivery, DesiredState, Readback, State
-from publisher.domain.events import (
+from publisher.domain.delivery import (
     AbsenceProven,
+    Attempt,
     Cancelled,
+    Delivery,
+    DesiredState,
     Expired,
     LeaseExpired,
+    Readback,
     Resolved,
     RetractionRequested,
     Revised,
+    State,
 )
 from publisher.domain.lifecycle import advance
 from publisher.domain.results import NotFound, Published, Rejected, Unknown

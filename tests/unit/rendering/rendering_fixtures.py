@@ -8,8 +8,18 @@ from zoneinfo import ZoneInfo
 
 from publisher.domain.account import Account, AccountId, Capabilities, Platform, RegionCode
 from publisher.domain.errors import InputError, Problem, TemplateError
-from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, PostId, PostKind, WarningLevel, make_occurrence
-from publisher.domain.rendered import Marker, RenderedImage, RenderedPost
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    Marker,
+    OneTimeTrigger,
+    Post,
+    PostId,
+    PostKind,
+    RenderedImage,
+    RenderedPost,
+    WarningLevel,
+    make_occurrence,
+)
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.compose import OriginalPost, RenderTarget, compose
 from publisher.rendering.images import PictureFile, read_pictures

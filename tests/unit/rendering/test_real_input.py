@@ -10,8 +10,7 @@ import pytest
 from adapters.tieba.capabilities import find_problems as tieba_problems
 from adapters.wechat.capabilities import find_problems as wechat_problems
 from adapters.weibo.capabilities import find_problems as weibo_problems
-from publisher.domain.post import PostKind, WarningLevel
-from publisher.domain.rendered import Marker
+from publisher.domain.post import Marker, PostKind, WarningLevel
 from publisher.rendering.compose import OriginalPost
 from publisher.schedule.load import ScheduleContext, parse_schedule
 from tests.unit.rendering.rendering_fixtures import account_of, post_of, read_picture, render_for

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from publisher.domain.errors import TemplateError
-from publisher.domain.post import WarningLevel
-from publisher.domain.rendered import Marker, RenderedImage
+from publisher.domain.post import Marker, RenderedImage, WarningLevel
 from publisher.rendering.compose import OriginalPost
 from publisher.rendering.markdown import body_html, body_text
 from tests.unit.rendering.rendering_fixtures import REGION, post_of, render_for, sample_post

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.domain.rendered import Marker, format_part_prefix
+from publisher.domain.post import Marker, format_part_prefix
 from publisher.rendering.compose import split_text
 from tests.unit.rendering.rendering_fixtures import post_of, render_for, traits_of
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.domain.results import Busy
-from publisher.engine.adapter_call import call_adapter
+from publisher.engine.calls import call_adapter
 from publisher.runtime import redaction
 from publisher.runtime.logs import redact_event
 from publisher.runtime.redaction import redact_text, register_secrets
