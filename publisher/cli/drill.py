@@ -28,6 +28,7 @@ from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.post import DeliveryId, derive_marker
 from publisher.store.queries.queries import Queries
 
+LOG_FILE = Path("var", "daemon.log")
 PUBLISHER_COMMAND = (sys.executable, "-P", "-m", "publisher")
 DAEMON_STOP_SECONDS = 30.0
 """Enough for a daemon to finish its calls."""
@@ -64,16 +65,12 @@ async def start_simulator(port: int) -> tuple[asyncio.subprocess.Process, str]:
 
 
 async def start_daemon(workspace: Path, lang: str) -> asyncio.subprocess.Process:
-    """Start the daemon of a workspace; it logs to `var/daemon.log`."""
+    """Start the daemon of a workspace; it logs to LOG_FILE."""
     command = [*PUBLISHER_COMMAND, "--lang", lang, "-C", str(workspace), "run"]
-    with _log_path(workspace).open("ab") as log:
+    with (workspace / LOG_FILE).open("ab") as log:
         return await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-
-
-def read_log_tail(workspace: Path, number: int) -> Sequence[str]:
-    return _log_path(workspace).read_text("utf-8", errors="replace").splitlines()[-number:]
 
 
 async def stop_process(process: asyncio.subprocess.Process, timeout_seconds: float) -> None:
@@ -103,10 +100,6 @@ async def catch_interrupts() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-def _log_path(workspace: Path) -> Path:
-    return workspace / "var" / "daemon.log"
-
-
 @dataclass(slots=True, kw_only=True)
 class SimulatedPlatforms:
     """The simulator at an address. `external_ids` are the posts that were there before."""
@@ -116,83 +109,55 @@ class SimulatedPlatforms:
 
     def create_accounts(self, accounts: Sequence[DemoAccount]) -> dict[str, Mapping[str, str]]:
         """Create the accounts, each with an older post as if by a person; return their secrets by account id."""
-        secrets = {
-            account.id: self._request(
-                "POST",
-                "/_sim/accounts",
-                {
-                    "platform": account.platform,
-                    "account": account.identity,
-                    "name": account.region.agency,
-                    "forums": [account.region.forum],
-                },
-            )
-            for account in accounts
-        }
-        self._request("POST", "/_sim/clock", {"shift": -HOUR_SECONDS})
+        secrets = {}
         for account in accounts:
-            older = {
-                "platform": account.platform,
-                "account": account.identity,
-                "title": f"{account.region.name}民警进社区",
-                "text": f"今天，{account.region.name}民警走进社区，和居民聊反诈、讲案例。",
-            }
-            self.external_ids.add(self._request("POST", "/_sim/posts", older)["id"])
-        self._request("POST", "/_sim/clock", {"shift": HOUR_SECONDS})
+            names = {"name": account.region.agency, "forums": [account.region.forum]}
+            created = {"platform": account.platform, "account": account.identity, **names}
+            secrets[account.id] = self._request("/_sim/accounts", created)
+        self._request("/_sim/clock", {"shift": -HOUR_SECONDS})
+        for account in accounts:
+            city = account.region.name
+            texts = {"title": f"{city}民警进社区", "text": f"今天，{city}民警走进社区，和居民聊反诈、讲案例。"}
+            older = {"platform": account.platform, "account": account.identity, **texts}
+            self.external_ids.add(self._request("/_sim/posts", older)["id"])
+        self._request("/_sim/clock", {"shift": HOUR_SECONDS})
         return secrets
 
     def register_callbacks(self, accounts: Sequence[DemoAccount], listen: str) -> bool:
         """Register the callback URLs of WeChat accounts. WeChat tries them at once: False while nothing answers."""
-        wechat_accounts = [account for account in accounts if account.platform == "wechat"]
-        return all(
-            self._request(
-                "POST",
-                "/_sim/callbacks",
-                {
-                    "account": account.identity,
-                    "url": f"http://{listen}/callback/wechat/{account.id}",
-                    "token": CALLBACK_SIGNING_KEY,
-                },
-            ).get("ok")
-            for account in wechat_accounts
-        )
+        for account in accounts:
+            if account.platform == "wechat":
+                url = f"http://{listen}/callback/wechat/{account.id}"
+                callback = {"account": account.identity, "url": url, "token": CALLBACK_SIGNING_KEY}
+                if not self._request("/_sim/callbacks", callback).get("ok"):
+                    return False
+        return True
 
-    def count_posts(self, deliveries: Sequence[Delivery], accounts: Mapping[str, DemoAccount]) -> "PostCounts":
+    def count_posts(
+        self, deliveries: Sequence[Delivery], accounts: Mapping[str, DemoAccount]
+    ) -> tuple[Mapping[DeliveryId, int], int]:
         """Count the published posts of each delivery, and those that belong to no delivery."""
-        posts = [post for post in self._request("GET", "/_sim/posts") if post["id"] not in self.external_ids]
+        posts = [post for post in self._request("/_sim/posts") if post["id"] not in self.external_ids]
         texts_by_account: dict[tuple[str, str], list[str]] = {}
         for post in posts:
             if post["visible"] and not post["removed"]:
                 text = "\n".join(str(post[part]) for part in ("title", "text", "html"))
                 texts_by_account.setdefault((post["platform"], post["account"]), []).append(text)
-        counts: Counter[int] = Counter()
+        counts: Counter[DeliveryId] = Counter()
         for delivery in deliveries:
             account = accounts[delivery.account]
             marker = derive_marker(delivery.key, delivery.account)
             texts = texts_by_account.get((account.platform, account.identity), [])
             counts[delivery.id] = sum(map(marker.is_in, texts))
-        return PostCounts(by_delivery=counts, unexplained=len(posts) - counts.total())
+        return counts, len(posts) - counts.total()
 
-    def _request(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 # any JSON value
+    def _request(self, path: str, body: object = None) -> Any:  # noqa: ANN401 # any JSON value
         connection = HTTPConnection(urlsplit(self.base_url).netloc, timeout=REQUEST_TIMEOUT_SECONDS)
         try:
-            connection.request(method, path, None if body is None else json.dumps(body))
+            connection.request("POST" if body else "GET", path, json.dumps(body) if body else None)
             return json.loads(connection.getresponse().read())
         finally:
             connection.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostCounts:
-    """The number of published posts of each delivery; `unexplained` posts belong to none."""
-
-    by_delivery: Mapping[int, int]
-    unexplained: int
-
-    @property
-    def are_all_single(self) -> bool:
-        """True if every delivery is published exactly once, and nothing else is."""
-        return self.unexplained == 0 and all(number == 1 for number in self.by_delivery.values())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -256,7 +221,7 @@ class Scenario:
     stopping: asyncio.Event
     daemon_failures: int = 0
     has_registered_callbacks: bool = False
-    daemon: asyncio.subprocess.Process | None = field(default=None)
+    daemon: asyncio.subprocess.Process | None = None
 
     async def run(self, *, exits: bool) -> int:
         """Run until stopped or, with `exits`, until every delivery has ended. Return the exit code."""
@@ -297,30 +262,27 @@ class Scenario:
         if ended is not None and (ended.returncode or 0) > 0:
             self.daemon_failures += 1
         if self.daemon_failures >= MAX_DAEMON_FAILURES:
-            lines = await asyncio.to_thread(read_log_tail, self.workspace, SHOWN_LOG_LINES)
-            raise CommandFailedError("daemon_fails", log="\n".join(lines))
+            text = await asyncio.to_thread((self.workspace / LOG_FILE).read_text, "utf-8", errors="replace")
+            raise CommandFailedError("daemon_fails", log="\n".join(text.splitlines()[-SHOWN_LOG_LINES:]))
         self.daemon = await start_daemon(self.workspace, self.formatter.messages.lang)
-        if ended is None:
-            screen.print_message("demo_daemon", pid=self.daemon.pid)
-        else:
-            screen.print_message("demo_daemon_again", gone=ended.pid, pid=self.daemon.pid)
+        gone = ended.pid if ended else None
+        screen.print_message("demo_daemon_again" if ended else "demo_daemon", pid=self.daemon.pid, gone=gone)
 
     async def _verify(self, screen: DemoScreen, deliveries: Sequence[Delivery]) -> int:
         """Compare the database with the platforms; return 0 if every delivery is published exactly once."""
         accounts = {account.id: account for account in self.demo_workspace.accounts}
-        counts = await asyncio.to_thread(self.platforms.count_posts, deliveries, accounts)
-        if all(delivery.state is State.PUBLISHED for delivery in deliveries) and counts.are_all_single:
+        counts, unexplained = await asyncio.to_thread(self.platforms.count_posts, deliveries, accounts)
+        wrong = [one for one in deliveries if one.state is not State.PUBLISHED or counts[one.id] != 1]
+        if not wrong and not unexplained:
             screen.print_message("demo_all_published", number=len(deliveries))
             return 0
         screen.print_message("demo_not_all_published", counts=format_counts(deliveries, self.formatter))
-        for delivery in deliveries:
-            number = counts.by_delivery[delivery.id]
-            if delivery.state is not State.PUBLISHED or number != 1:
-                state, reason = self.formatter.state(delivery.state), self.formatter.reason(delivery.reason)
-                subject = self.formatter.subject(delivery)
-                screen.print_message("demo_mismatch", subject=subject, state=state, reason=reason, number=number)
-        if counts.unexplained:
-            screen.print_message("demo_unexplained", number=counts.unexplained)
+        for delivery in wrong:
+            state, reason = self.formatter.state(delivery.state), self.formatter.reason(delivery.reason)
+            subject, number = self.formatter.subject(delivery), counts[delivery.id]
+            screen.print_message("demo_mismatch", subject=subject, state=state, reason=reason, number=number)
+        if unexplained:
+            screen.print_message("demo_unexplained", number=unexplained)
         return 1
 
 

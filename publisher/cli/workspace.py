@@ -175,33 +175,23 @@ def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
     return {"publisher.toml": tomlkit.dumps(settings).encode(), **secrets}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoSchedule:
-    """The due times of the demo's posts: the first at `start`, the last `spread` later.
+def shift_schedule(text: str, start: datetime, spread: timedelta, *, is_single_warning: bool = False) -> str:
+    """Return the schedule with new due times, the first at `start`, without offset, and the last `spread` later.
 
-    `start` is in the workspace's zone, without offset. With `is_single_warning` only one warning to all remains.
+    The order of posts stays, so that follow-ups come after originals. With `is_single_warning` only one warning to all
+    remains.
     """
-
-    start: datetime
-    spread: timedelta
-    is_single_warning: bool = False
-
-
-def shift_schedule(text: str, demo_schedule: DemoSchedule) -> str:
-    """Return the schedule with new due times. The order of posts stays, so that follow-ups come after originals."""
     document = tomlkit.parse(text)
     posts = document["post"]
     if not isinstance(posts, AoT):
         raise TypeError(posts)
-    if demo_schedule.is_single_warning:
+    if is_single_warning:
         warnings = (index for index, post in enumerate(posts) if post["kind"] == "warning" and post["to"] == ["all"])
-        kept_index = next(warnings)
-        for index in reversed(range(len(posts))):
-            if index != kept_index:
-                del posts[index]
-    step = demo_schedule.spread / max(len(posts) - 1, 1)
+        kept = next(warnings)
+        del posts[kept + 1 :], posts[:kept]
+    step = spread / max(len(posts) - 1, 1)
     for position, post in enumerate(posts):
         for key in REPLACED_TIME_KEYS:
             post.pop(key, None)
-        post["at"] = (demo_schedule.start + step * position).replace(microsecond=0)
+        post["at"] = (start + step * position).replace(microsecond=0)
     return tomlkit.dumps(document)

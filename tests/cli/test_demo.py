@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from publisher.cli.workspace import DemoSchedule, find_shipped_schedule, read_regions, shift_schedule
+from publisher.cli.workspace import find_shipped_schedule, read_regions, shift_schedule
 
 START = datetime(2026, 11, 25, 9, 0, 0)  # noqa: DTZ001 # a TOML time without offset
 PATIENCE = 60
@@ -79,9 +79,7 @@ def test_an_interruption_ends_everything():
 def test_the_timetable_keeps_the_posts_and_moves_their_times():
     """Every post is due between start and end, in the file's order, once; nothing else of it changes."""
     before = tomllib.loads(find_shipped_schedule().read_text("utf-8"))["post"]
-    text = shift_schedule(
-        find_shipped_schedule().read_text("utf-8"), DemoSchedule(start=START, spread=timedelta(minutes=2))
-    )
+    text = shift_schedule(find_shipped_schedule().read_text("utf-8"), START, timedelta(minutes=2))
     after = tomllib.loads(text)["post"]
     assert [post["id"] for post in after] == [post["id"] for post in before]
     times = [post["at"] for post in after]
@@ -93,8 +91,10 @@ def test_the_timetable_keeps_the_posts_and_moves_their_times():
 
 def test_many_regions_show_one_warning():
     """For many regions one warning to all remains."""
-    demo_schedule = DemoSchedule(start=START, spread=timedelta(seconds=5), is_single_warning=True)
-    posts = tomllib.loads(shift_schedule(find_shipped_schedule().read_text("utf-8"), demo_schedule))["post"]
+    text = shift_schedule(
+        find_shipped_schedule().read_text("utf-8"), START, timedelta(seconds=5), is_single_warning=True
+    )
+    posts = tomllib.loads(text)["post"]
     assert [(post["kind"], post["to"], post["at"]) for post in posts] == [("warning", ["all"], START)]
 
 

@@ -53,7 +53,20 @@ class CheckReport:
 @click.argument("file", required=False, metavar="[FILE]", type=click.Path(path_type=Path))
 @json_option
 def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
-    report = _check_workspace(terminal, (file or terminal.workspace / "schedule.toml").absolute())
+    report = CheckReport()
+    settings = offline_app = toml = None
+    with report.collect_problems():
+        settings = asyncio.run(load_settings(terminal.workspace))
+    with report.collect_problems():
+        toml = read_toml((file or terminal.workspace / "schedule.toml").absolute(), SCHEDULE_READ_LIMITS, ScheduleError)
+    if settings is not None:
+        report.problems += find_unsafe_permissions(settings)
+        with report.collect_problems():
+            offline_app = build_offline_app(settings)
+            report.problems += offline_app.post_renderer.templates.problems
+        if toml is not None:
+            with report.collect_problems():
+                _check_posts(terminal, toml, settings, offline_app, report)
     settings_file = Location(file=str(terminal.workspace.absolute() / "publisher.toml"))
     problems = sorted_problems(
         replace(problem, location=problem.location or settings_file) for problem in report.problems
@@ -69,25 +82,6 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     checked = {"posts": report.posts, "accounts": report.accounts, "renditions": report.rendered_posts}
     terminal.print_note("check_failed" if errors else "check_passed", **counts, **checked)
     return int(errors > 0)
-
-
-def _check_workspace(terminal: Terminal, file: Path) -> CheckReport:
-    """Check the settings, the templates, the schedule, and every final text of every post."""
-    report = CheckReport()
-    settings = offline_app = toml = None
-    with report.collect_problems():
-        settings = asyncio.run(load_settings(terminal.workspace))
-    with report.collect_problems():
-        toml = read_toml(file, SCHEDULE_READ_LIMITS, ScheduleError)
-    if settings is not None:
-        report.problems += find_unsafe_permissions(settings)
-        with report.collect_problems():
-            offline_app = build_offline_app(settings)
-            report.problems += offline_app.post_renderer.templates.problems
-    if settings is not None and toml is not None:
-        with report.collect_problems():
-            _check_posts(terminal, toml, settings, offline_app, report)
-    return report
 
 
 def _check_posts(

@@ -30,7 +30,6 @@ from publisher.cli.framework import command, int_range
 from publisher.cli.terminal import Terminal
 from publisher.cli.workspace import (
     TIMEZONE,
-    DemoSchedule,
     DemoWorkspace,
     create_workspace,
     demo_files,
@@ -64,15 +63,17 @@ async def demo(  # noqa: PLR0913 # one argument an option
     terminal.print_message("demo_begins", workspace=workspace)
     async with AsyncExitStack() as stack:
         stopping = await stack.enter_async_context(catch_interrupts())
-        simulator, address = await _start_simulator(port)
+        try:
+            simulator, address = await start_simulator(DEFAULT_PORT if port is None else port)
+        except CommandFailedError:
+            if port is not None:
+                raise
+            simulator, address = await start_simulator(0)  # the default port is taken
         stack.push_async_callback(stop_process, simulator, SIMULATOR_STOP_SECONDS)
         with socket.create_server(("127.0.0.1", 0)) as free:
             callback_port: int = free.getsockname()[1]
-        demo_workspace = DemoWorkspace(
-            regions=read_regions()[:regions],
-            simulator_url=address,
-            callback_listen=f"127.0.0.1:{callback_port}",
-        )
+        listen = f"127.0.0.1:{callback_port}"
+        demo_workspace = DemoWorkspace(regions=read_regions()[:regions], simulator_url=address, callback_listen=listen)
         platforms = SimulatedPlatforms(base_url=address)
         await asyncio.to_thread(_create_workspace, workspace, demo_workspace, platforms, is_fast)
         settings = await load_settings(workspace)
@@ -99,16 +100,6 @@ async def demo(  # noqa: PLR0913 # one argument an option
     return exit_code
 
 
-async def _start_simulator(port: int | None) -> tuple[asyncio.subprocess.Process, str]:
-    """Start the simulator on the given port; without one on the default port, or any if that is taken."""
-    if port is not None:
-        return await start_simulator(port)
-    try:
-        return await start_simulator(DEFAULT_PORT)
-    except CommandFailedError:
-        return await start_simulator(0)
-
-
 def _create_workspace(
     workspace: Path,
     demo_workspace: DemoWorkspace,
@@ -118,14 +109,13 @@ def _create_workspace(
     """Create the workspace with accounts that exist on the simulator already, and posts that are due soon."""
     secrets = platforms.create_accounts(demo_workspace.accounts)
     files = {**new_workspace_files(), **demo_files(demo_workspace)}
-    by_id = {account.id: account for account in demo_workspace.accounts}
-    files |= {
-        f"secrets/{name}": json.dumps({**by_id[name].secret, **secret}).encode() for name, secret in secrets.items()
-    }
-    demo_schedule = DemoSchedule(
-        start=datetime.now(ZoneInfo(TIMEZONE)).replace(tzinfo=None) + DAEMON_START_DELAY,
-        spread=FAST_SPREAD if is_fast else NORMAL_SPREAD,
+    for account in demo_workspace.accounts:
+        files[f"secrets/{account.id}"] = json.dumps({**account.secret, **secrets[account.id]}).encode()
+    schedule = shift_schedule(
+        files["schedule.toml"].decode(),
+        datetime.now(ZoneInfo(TIMEZONE)).replace(tzinfo=None) + DAEMON_START_DELAY,
+        FAST_SPREAD if is_fast else NORMAL_SPREAD,
         is_single_warning=is_fast and len(demo_workspace.regions) >= MANY_REGION_COUNT,
     )
-    files["schedule.toml"] = shift_schedule(files["schedule.toml"].decode(), demo_schedule).encode()
+    files["schedule.toml"] = schedule.encode()
     create_workspace(workspace, files)

@@ -1,7 +1,7 @@
 """`report`: the delivery report over some days."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -12,13 +12,15 @@ import click
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import NO_VALUE, Formatter
 from publisher.cli.framework import LocalizedUsageError, command, json_option
-from publisher.cli.terminal import Terminal, align_columns, display_path, echo
+from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.reports import METRIC_NAMES, ReportRow, ReportTotals, summarize
 from publisher.store.queries.queries import ReportQueries
 
+KEY_COLUMNS = ("account", "platform")
 COUNT_COLUMNS = ("planned", "published", "verified", "waiting", "held", "failed", "expired", "cancelled")
 FOLLOW_UP_COLUMNS = ("corrections", "retracted", "retracting", "removed")
+LATENESS_COLUMNS = ("median_late", "max_delay")
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n")
 ReportLine = tuple[str, str, ReportTotals]
 """A line of the report: account and platform, each blank for all of them, and the totals."""
@@ -80,7 +82,7 @@ async def report(terminal: Terminal, first: date, last: date, *, file: Path | No
             }
         )
     elif rows:
-        echo("\n".join(_report_lines(delivery_report, formatter)))
+        _print_report(terminal, delivery_report, formatter)
     else:
         terminal.print_message("report_empty", first=first, last=last)
 
@@ -120,16 +122,12 @@ def _seconds(lateness: timedelta | None) -> float | None:
     return None if lateness is None else round(lateness.total_seconds(), 3)
 
 
-def _report_lines(delivery_report: DeliveryReport, formatter: Formatter) -> Iterator[str]:
-    """Yield the report as two tables with the reasons below."""
-    translate, total = formatter.messages.translate, delivery_report.total
-    counts = [_table_heading(formatter, COUNT_COLUMNS)]
-    follow_up = [_table_heading(formatter, (*FOLLOW_UP_COLUMNS, "median_late", "max_delay", *METRIC_NAMES, "tip_line"))]
+def _print_report(terminal: Terminal, delivery_report: DeliveryReport, formatter: Formatter) -> None:
+    """Print two tables with the reasons below."""
+    total, every = delivery_report.total, terminal.translate("report_all")
+    counts, follow_up = [], []
     for account, platform, totals in (*delivery_report.accounts, *delivery_report.platforms, ("", "", total)):
-        names = (
-            account or translate("report_all"),
-            formatter.platform(platform) if platform else translate("report_all"),
-        )
+        names = (account or every, formatter.platform(platform) if platform else every)
         lateness = (_seconds(totals.median_lateness), _seconds(totals.longest_lateness))
         metrics = (getattr(totals.reach, name) for name in METRIC_NAMES)
         counts.append((*names, *(str(getattr(totals, name)) for name in COUNT_COLUMNS)))
@@ -142,30 +140,27 @@ def _report_lines(delivery_report: DeliveryReport, formatter: Formatter) -> Iter
                 f"{totals.tip_line_named}/{totals.tip_line_asked}",
             )
         )
-    yield translate("report_head", first=delivery_report.first, last=delivery_report.last)
-    for table in (counts, follow_up):
-        yield ""
-        yield from align_columns(table)
+    terminal.print_message("report_head", first=delivery_report.first, last=delivery_report.last)
+    echo()
+    terminal.print_table((*KEY_COLUMNS, *COUNT_COLUMNS), counts)
+    echo()
+    terminal.print_table((*KEY_COLUMNS, *FOLLOW_UP_COLUMNS, *LATENESS_COLUMNS, *METRIC_NAMES, "tip_line"), follow_up)
     if total.pruned:
-        yield ""
-        yield translate("report_pruned", number=total.pruned)
+        echo()
+        terminal.print_message("report_pruned", number=total.pruned)
     for state, reasons in total.reasons.items():
-        yield ""
-        yield translate("report_reasons", state=formatter.state(state))
-        yield from (f"  {number}  {formatter.reason(reason)}" for reason, number in reasons.items())
-
-
-def _table_heading(formatter: Formatter, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(formatter.messages.translate(f"column_{name}") for name in ("account", "platform", *names))
+        echo()
+        terminal.print_message("report_reasons", state=formatter.state(state))
+        for reason, number in reasons.items():
+            echo(f"  {number}  {formatter.reason(reason)}")
 
 
 def write_csv(file: Path, delivery_report: DeliveryReport, formatter: Formatter) -> None:
     """Write one line an account, with the byte order mark by which spreadsheets recognise UTF-8."""
-    late, tip_line = ("median_late", "max_delay"), ("tip_line_named", "tip_line_asked")
-    names = (*COUNT_COLUMNS, *FOLLOW_UP_COLUMNS, *late, *METRIC_NAMES, *tip_line)
+    names = (*COUNT_COLUMNS, *FOLLOW_UP_COLUMNS, *LATENESS_COLUMNS, *METRIC_NAMES, "tip_line_named", "tip_line_asked")
     with file.open("w", encoding="utf-8-sig", newline="") as stream:
         table = csv.writer(stream)
-        table.writerow(_table_heading(formatter, names))
+        table.writerow(formatter.messages.translate(f"column_{name}") for name in (*KEY_COLUMNS, *names))
         for account, platform, totals in delivery_report.accounts:
             values = _totals_as_json(totals)
             values |= values["reach"]
