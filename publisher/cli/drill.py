@@ -170,7 +170,7 @@ class DemoScreen:
 
     def show(self, deliveries: Sequence[Delivery]) -> None:
         if self.live is not None:
-            self.live.update(_status_table(deliveries, self.formatter), refresh=True)
+            self.live.update(self.table(deliveries), refresh=True)
             return
         for delivery in deliveries:
             if delivery.state not in UNSHOWN_STATES and self.shown_states.get(delivery.id) is not delivery.state:
@@ -182,30 +182,27 @@ class DemoScreen:
                 subject, state = self.formatter.subject(delivery), self.formatter.state(delivery.state)
                 echo(f"{at:%H:%M:%S}  {subject}  {state}  {details}".rstrip())
 
+    def table(self, deliveries: Sequence[Delivery]) -> Table:
+        """Return a table of one row a post, as there may be many hundred deliveries."""
+        table = Table(*(self.formatter.messages.translate(f"column_{name}") for name in ("post", "due", "state")))
+        by_post: dict[str, list[Delivery]] = {}
+        for delivery in deliveries:
+            by_post.setdefault(delivery.key.post, []).append(delivery)
+        for post, group in by_post.items():
+            due, states = group[0].due_at.astimezone(self.formatter.timezone), Text()
+            counts = Counter(delivery.state for delivery in group)
+            for state in State:
+                if counts[state]:
+                    states.append(f"{self.formatter.state(state)} {counts[state]}  ", style=STATE_STYLES.get(state, ""))
+            table.add_row(post, f"{due:%H:%M:%S}", states)
+        return table
+
     def print_message(self, code: str, **facts: object) -> None:
         text = self.formatter.messages.translate(code, **facts)
         if self.live is not None:
             self.live.console.print(escape_forbidden(text), highlight=False, markup=False)
         else:
             echo(text)
-
-
-def _status_table(deliveries: Sequence[Delivery], formatter: Formatter) -> Table:
-    """Return a table of one row a post, as there may be many hundred deliveries."""
-    table = Table()
-    for column in ("column_post", "column_due", "column_state"):
-        table.add_column(formatter.messages.translate(column))
-    by_post: dict[str, list[Delivery]] = {}
-    for delivery in deliveries:
-        by_post.setdefault(delivery.key.post, []).append(delivery)
-    for post, group in by_post.items():
-        due, states = group[0].due_at.astimezone(formatter.timezone), Text()
-        counts = Counter(delivery.state for delivery in group)
-        for state in State:
-            if counts[state]:
-                states.append(f"{formatter.state(state)} {counts[state]}  ", style=STATE_STYLES.get(state, ""))
-        table.add_row(post, f"{due:%H:%M:%S}", states)
-    return table
 
 
 @dataclass(slots=True, kw_only=True)

@@ -40,6 +40,30 @@ class ListedTask:
     images: Sequence[Path]
     article: Path | None
 
+    def as_json(self, pauses: Sequence[Pause], formatter: Formatter, now: datetime) -> dict[str, Any]:
+        delivery, rendered, report = self.task.delivery, self.task.rendered, self.task.task
+        under = delivery.receipt.url if self.task.part and delivery.receipt else None
+        reported = {"url": report.url, "by": report.reported_by, "at": formatter.iso(report.done_at)}
+        return {
+            **formatter.key_as_json(delivery),
+            "title": rendered.title,
+            "text": self.task.text,
+            "summary": rendered.summary,
+            "link": rendered.link,
+            "marker": rendered.marker.code,
+            "folder": str(self.folder),
+            "article": str(self.article) if self.article else None,
+            "pictures": [] if self.task.part else [str(image) for image in self.images],
+            "floor": None if under is None else {"number": self.task.part + 1, "under": under},
+            "deadline": formatter.iso(delivery.expires_at),
+            "handed": formatter.iso(report.assigned_at),
+            "waiting_seconds": int((now - report.assigned_at).total_seconds()),
+            "reported": reported if report.reported_by else None,
+            "identity": self.account.identity if self.account else None,
+            "forum": self.account.forum if self.account else None,
+            "paused": bool(pauses_covering(pauses, delivery)),
+        }
+
 
 @command("assist")
 @click.argument("done", metavar="[done", type=choice("done"), required=False)
@@ -94,7 +118,7 @@ async def _list_tasks(terminal: Terminal, *, as_json: bool) -> None:
                 listed.append(await asyncio.to_thread(_write_task_files, settings, task, pictures, is_article))
             pauses, now = await Queries(store).pauses(), store.runtime.now()
     if as_json:
-        terminal.print_json({"tasks": [_task_as_json(item, pauses, formatter, now) for item in listed]})
+        terminal.print_json({"tasks": [item.as_json(pauses, formatter, now) for item in listed]})
         return
     terminal.print_message("assist_title" if listed else "assist_none", number=len(listed))
     for item in listed:
@@ -130,31 +154,6 @@ def _write_task_files(
         article.write_text(PAGE_TEMPLATE.format(title=title, body=body), "utf-8")
     account = settings.accounts.get(delivery.account)
     return ListedTask(task=task, account=account, folder=folder, images=list(files.values()), article=article)
-
-
-def _task_as_json(item: ListedTask, pauses: Sequence[Pause], formatter: Formatter, now: datetime) -> dict[str, Any]:
-    task, delivery, rendered, report = item.task, item.task.delivery, item.task.rendered, item.task.task
-    return {
-        **formatter.key_as_json(delivery),
-        "title": rendered.title,
-        "text": task.text,
-        "summary": rendered.summary,
-        "link": rendered.link,
-        "marker": rendered.marker.code,
-        "folder": str(item.folder),
-        "article": str(item.article) if item.article else None,
-        "pictures": [str(image) for image in item.images] if not task.part else [],
-        "floor": {"number": task.part + 1, "under": delivery.receipt.url} if task.part and delivery.receipt else None,
-        "deadline": formatter.iso(delivery.expires_at),
-        "handed": formatter.iso(report.assigned_at),
-        "waiting_seconds": int((now - report.assigned_at).total_seconds()),
-        "reported": {"url": report.url, "by": report.reported_by, "at": formatter.iso(report.done_at)}
-        if report.reported_by
-        else None,
-        "identity": item.account.identity if item.account else None,
-        "forum": item.account.forum if item.account else None,
-        "paused": bool(pauses_covering(pauses, delivery)),
-    }
 
 
 def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now: datetime) -> None:

@@ -13,7 +13,7 @@ from publisher.cli.context import load_workspace_settings, open_command_store, r
 from publisher.cli.errors import format_problems, problem_as_json
 from publisher.cli.format import NO_VALUE, Formatter, credential_days_left
 from publisher.cli.framework import LocalizedUsageError, command, json_option, person_name
-from publisher.cli.terminal import Terminal, align_columns, echo
+from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.account import Account, Mode
 from publisher.domain.results import (
@@ -136,23 +136,20 @@ async def _diagnose_logins(settings: Settings, runtime: Runtime) -> Sequence[Log
 def _print_diagnoses(
     terminal: Terminal, diagnoses: Sequence[LoginDiagnosis], formatter: Formatter, now: datetime
 ) -> None:
-    names = ("account", "platform", "health", "days_left", "quota_left")
-    rows = [tuple(terminal.translate(f"column_{name}") for name in names)]
+    rows = []
     for one in diagnoses:
         left = credential_days_left(one.health, now)
-        platform = formatter.platform(one.account.platform)
         is_healthy = isinstance(one.health, Healthy)
         health = terminal.translate("doctor_ready") if is_healthy else formatter.health(one.health)
         days = NO_VALUE if left is None else terminal.translate("days", days=left)
-        rows.append((one.account.id, platform, health, days, str(one.login_health.quota_left)))
-    if diagnoses:
-        echo("\n".join(align_columns(rows)))
+        platform, quota = formatter.platform(one.account.platform), str(one.login_health.quota_left)
+        rows.append((one.account.id, platform, health, days, quota))
+    if rows:
+        terminal.print_table(("account", "platform", "health", "days_left", "quota_left"), rows)
     for one in diagnoses:
-        steps = list(_required_steps(one, formatter, now))
-        if steps:
-            terminal.print_message(
-                "doctor_line", account=one.account.id, platform=formatter.platform(one.account.platform)
-            )
+        if steps := list(_required_steps(one, formatter, now)):
+            platform = formatter.platform(one.account.platform)
+            terminal.print_message("doctor_line", account=one.account.id, platform=platform)
         for step in steps:
             echo(f"    {step}")
     if all(one.is_healthy for one in diagnoses):

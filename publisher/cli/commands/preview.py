@@ -22,7 +22,7 @@ from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId, Capabilities
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
-from publisher.domain.post import Occurrence, Post, PostId, RenderedImage, RenderedPost
+from publisher.domain.post import Occurrence, Post, PostId
 from publisher.rendering.renderer import RenderResult
 from publisher.schedule.cron import find_next_occurrence
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_schedule_context, parse_schedule
@@ -46,6 +46,32 @@ class PostPreview:
     @property
     def due(self) -> datetime:
         return self.occurrence.due_at.astimezone(self.settings.timezone)
+
+    def as_json(self) -> dict[str, Any]:
+        def text_as_json(account: AccountId, text: str) -> dict[str, Any]:
+            sha256 = hashlib.sha256(text.encode()).hexdigest()
+            return {"text": text, "sha256": sha256, "length": self.capabilities[account].count_text(text)}
+
+        image_fields = ("sha256", "media_type", "size", "width", "height", "alt")
+        return {
+            "post": self.post.id,
+            "due": self.due.isoformat(),
+            "renditions": [
+                {
+                    "account": rendered.account,
+                    "platform": rendered.platform,
+                    "title": rendered.title,
+                    **text_as_json(rendered.account, rendered.text),
+                    "limit": self.capabilities[rendered.account].text_limit,
+                    "summary": rendered.summary,
+                    "link": rendered.link,
+                    "marker": rendered.marker.code,
+                    "pictures": [{name: getattr(image, name) for name in image_fields} for image in rendered.images],
+                    "floors": [text_as_json(rendered.account, part) for part in rendered.extra_parts],
+                }
+                for rendered in self.result.rendered_posts
+            ],
+        }
 
 
 @command("preview")
@@ -72,11 +98,12 @@ def preview(  # noqa: PLR0913 # one argument an option
     rendered = _render_preview(terminal, post, account)
     if rendered.problems:
         echo(format_problems(rendered.problems, terminal.messages), err=True)
+    document = rendered.as_json()
     if as_json:
-        terminal.print_json(_as_json(rendered))
+        terminal.print_json(document)
     else:
-        for rendered_post in rendered.result.rendered_posts:
-            _print_post(terminal, rendered_post, rendered)
+        for rendition in document["renditions"]:
+            _print_rendition(terminal, rendition, rendered.due)
     if html or opens:
         file = (html or rendered.settings.workspace / "var" / f"preview-{post}.html").absolute()
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -139,71 +166,19 @@ def _preview_page(terminal: Terminal, preview: PostPreview) -> str:
     )
 
 
-def _text_sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _print_post(terminal: Terminal, rendered: RenderedPost, preview: PostPreview) -> None:
-    capabilities = preview.capabilities[rendered.account]
-    platform_code = f"platform_{rendered.platform}"  # without Formatter, which loads the store
-    terminal.print_message(
-        "preview_head",
-        account=rendered.account,
-        platform=terminal.translate(platform_code) if platform_code in terminal.messages.entries else rendered.platform,
-        title=rendered.title,
-        marker=rendered.marker.code,
-        due=f"{preview.due:%Y-%m-%d %H:%M}",
-        length=capabilities.count_text(rendered.text),
-        limit=capabilities.text_limit,
-        link=rendered.link or terminal.translate("nothing"),
-        sha256=_text_sha256(rendered.text),
-    )
-    for picture in rendered.images:
-        terminal.print_message("preview_image", **_image_as_json(picture))
-    for number, part in enumerate(rendered.all_parts, 1):
-        if rendered.extra_parts:
-            terminal.print_message(
-                "preview_part",
-                number=number,
-                total=len(rendered.all_parts),
-                length=capabilities.count_text(part),
-                limit=capabilities.text_limit,
-                sha256=_text_sha256(part),
-            )
+def _print_rendition(terminal: Terminal, rendition: Mapping[str, Any], due: datetime) -> None:
+    """Print one of the renditions of a preview's JSON."""
+    platform = terminal.messages.first_known(f"platform_{rendition['platform']}", rendition["platform"])
+    facts = {"platform": terminal.translate(platform), "link": rendition["link"] or terminal.translate("nothing")}
+    terminal.print_message("preview_head", **{**rendition, **facts, "due": f"{due:%Y-%m-%d %H:%M}"})
+    for picture in rendition["pictures"]:
+        terminal.print_message("preview_image", **picture)
+    parts = [rendition, *rendition["floors"]]
+    for number, part in enumerate(parts, 1):
+        if len(parts) > 1:
+            place = {"number": number, "total": len(parts), "limit": rendition["limit"]}
+            terminal.print_message("preview_part", **{**part, **place})
         echo(SEPARATOR_LINE)
-        echo(part, nl=not part.endswith("\n"))
+        echo(part["text"], nl=not part["text"].endswith("\n"))
         echo(SEPARATOR_LINE)
     echo()
-
-
-def _image_as_json(image: RenderedImage) -> dict[str, Any]:
-    return {name: getattr(image, name) for name in ("sha256", "media_type", "size", "width", "height", "alt")}
-
-
-def _as_json(preview: PostPreview) -> dict[str, Any]:
-    def text_as_json(account: AccountId, text: str) -> dict[str, Any]:
-        return {
-            "text": text,
-            "sha256": _text_sha256(text),
-            "length": preview.capabilities[account].count_text(text),
-        }
-
-    return {
-        "post": preview.post.id,
-        "due": preview.due.isoformat(),
-        "renditions": [
-            {
-                "account": rendered.account,
-                "platform": rendered.platform,
-                "title": rendered.title,
-                **text_as_json(rendered.account, rendered.text),
-                "limit": preview.capabilities[rendered.account].text_limit,
-                "summary": rendered.summary,
-                "link": rendered.link,
-                "marker": rendered.marker.code,
-                "pictures": [_image_as_json(image) for image in rendered.images],
-                "floors": [text_as_json(rendered.account, part) for part in rendered.extra_parts],
-            }
-            for rendered in preview.result.rendered_posts
-        ],
-    }

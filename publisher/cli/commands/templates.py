@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -28,7 +27,19 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
         raise NoSuchItemError("template", name)
     if as_json:
         names = [name] if name else found.names
-        terminal.print_json({"templates": [_as_json(each, found, own_folder) for each in names]})
+        listed = [
+            {
+                "name": each,
+                "about": found.samples[each].about,
+                "files": {file: str(path) for file, path in found.file_paths(each).items()},
+                "own": _own_files(each, found, own_folder),
+                "needs": dict(found.samples[each].needs),
+                "offers": dict(found.samples[each].offers),
+                "sample": _sample_entry(each, found.samples[each]),
+            }
+            for each in names
+        ]
+        terminal.print_json({"templates": listed})
     elif name is None:
         rows = []
         for each in found.names:
@@ -42,19 +53,6 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
     if problems:
         echo(format_problems(problems, terminal.messages), err=True)
     return int(bool(problems))
-
-
-def _as_json(name: str, found: Templates, own_folder: Path) -> dict[str, Any]:
-    sample = found.samples[name]
-    return {
-        "name": name,
-        "about": sample.about,
-        "files": {file: str(path) for file, path in found.file_paths(name).items()},
-        "own": _own_files(name, found, own_folder),
-        "needs": dict(sample.needs),
-        "offers": dict(sample.offers),
-        "sample": _sample_entry(name, sample),
-    }
 
 
 def _own_files(name: str, found: Templates, own_folder: Path) -> list[str]:
