@@ -28,7 +28,7 @@ from tenacity.wait import wait_random_exponential
 
 from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.account import MAX_COOLDOWN
-from publisher.domain.post import SendRequest
+from publisher.domain.post import DeliveryId, SendRequest
 from publisher.domain.results import NotSent, Unknown
 
 LOOKUP_TIMEOUT_SECONDS = 8.0
@@ -67,7 +67,7 @@ class _Lookup:
     def _run(self) -> None:
         try:
             found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
-        except Exception as error:  # noqa: BLE001 # raised in the callers that wait
+        except Exception as error:  # noqa: BLE001 # whatever it is, the callers that wait raise it
             self.addresses.set_exception(error)
         else:
             self.addresses.set_result(list(dict.fromkeys(str(address[0]) for *_, address in found)))
@@ -311,8 +311,9 @@ class LoginHttp:
 
     `request_timeout` bounds a whole call, including the wait for its turn. `is_host_allowed` gets the host name alone.
     `may_send` and `is_clock_confirmed` are asked for a creating call when its turn comes, and again right before its
-    first byte, however long connecting took; then `record_start` records that it starts. No byte is sent where that
-    raises OSError. `on_date_header` gets the `Date` of each complete response and the `monotonic` start of its call.
+    first byte, however long connecting took; then `record_start` gets its delivery and fencing token, to record that it
+    starts. No byte is sent where that raises OSError. `on_date_header` gets the `Date` of each complete response and
+    the `monotonic` start of its call.
     `failpoint` marks the places where a creating call may die.
     After a read that got HTTP 429 no call of the login starts, including queued ones, before its Retry-After is over,
     or `default_cooldown` where it has none.
@@ -323,7 +324,7 @@ class LoginHttp:
     failpoint: Callable[[str], None]
     is_host_allowed: Callable[[str], bool]
     may_send: Callable[[SendRequest], Awaitable[bool]] | None = None
-    record_start: Callable[[SendRequest], None] | None = None
+    record_start: Callable[[DeliveryId, int], None] | None = None
     is_clock_confirmed: Callable[[], bool] = lambda: True
     on_date_header: Callable[[str, float], None] = lambda _date, _started_at: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -369,7 +370,7 @@ class LoginHttp:
         def record_start() -> None:
             try:
                 if self.record_start is not None:
-                    self.record_start(send_request)
+                    self.record_start(send_request.delivery, send_request.fencing_token)
             except OSError as error:
                 raise _StartRefusedError("not_recorded") from error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from publisher.domain.errors import PublisherError
+from publisher.runtime.logs import log
 from publisher.runtime.redaction import register_secrets
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ MAX_SECRET_BYTES = 64 * 1024
 AUDIT_KEY_NAME = "audit-key"
 """The name of the secret with the audit's key; its field `private` is 32 bytes in base64."""
 PRIVATE_KEY_FIELD = "private"
+TEMPORARY_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
 
 SecretErrorCode = Literal[
     "secret_missing",
@@ -275,6 +277,29 @@ def read_secret(
         fields = stored
     register_secrets(list_secret_values(fields))
     return fields
+
+
+@dataclass(slots=True, kw_only=True)
+class LoginSecret:
+    """A login's credentials, read from their source by each `read`. `account` is named in the log."""
+
+    name: str
+    account: str
+    secrets_dir: Path | None
+    vault: Vault
+    _last_read: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def read(self) -> Mapping[str, str]:
+        """Return the credentials; empty if there are none, and the adapter then reports that it cannot sign in.
+
+        While the source is temporarily unreadable, this returns those that were read last.
+        """
+        try:
+            self._last_read = read_secret(self.name, secrets_dir=self.secrets_dir, vault=self.vault)
+        except SecretError as error:
+            log.error("secret_unreadable", account=self.account, code=error.code)
+            return self._last_read if error.code in TEMPORARY_ERRORS else {}
+        return self._last_read
 
 
 def find_external_source(

@@ -1,26 +1,28 @@
-"""The application: the open store, and adapters that reach platforms if it may send or read."""
+"""The application: the open store, adapters that reach platforms if it may send or read, and browser login."""
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from urllib.parse import parse_qs, urlsplit
 
 from adapters._http import LoginHttp, get_host, preload
-from publisher.app.adapters import find_unsafe_timings
+from publisher.app.adapters import find_unsafe_timings, load_factories
 from publisher.app.offline import OfflineApp, build_offline_app
 from publisher.app.open_store import AccessMode, open_store_with_policies
 from publisher.config import Environment, Settings
-from publisher.contract import Adapter, AdapterContext, AdapterFactory, AddressProvider, PostPreviewer
+from publisher.contract import Adapter, AdapterContext, AdapterFactory, AddressProvider, Http, LoginFlow
 from publisher.domain.account import Account, AccountId, LoginId, Mode
-from publisher.domain.errors import SettingsError
-from publisher.domain.post import SendRequest
+from publisher.domain.errors import Problem, SettingsError
 from publisher.engine.planner import Planner
+from publisher.engine.sender import may_start_call
 from publisher.runtime.clock import Runtime
-from publisher.runtime.logs import log
+from publisher.runtime.redaction import register_secrets
 from publisher.schedule.load import make_schedule_context
-from publisher.secrets import SecretError, Vault, read_secret
+from publisher.secrets import LoginSecret, SecretError, Vault, find_external_source, list_secret_values, read_secret
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapterState
@@ -33,9 +35,7 @@ from publisher.store.queries.queries import Queries
 from publisher.store.store import Store
 from publisher.store.system_alerts import SystemAlerts
 
-_TEMPORARY_SECRET_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
-INTENT_RECHECK_AFTER = timedelta(milliseconds=500)
-"""How long after its intent a call may start without another check: no stop takes effect sooner."""
+LOGIN_REQUEST_TIMEOUT = timedelta(seconds=20)
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -79,35 +79,31 @@ async def open_application(
                     raise SettingsError(unsafe)
                 await preload()
                 adapters = _build_adapters(offline_app, store)
-            application = _build_application(offline_app, store, adapters)
-            await application.post_store.register_logins()
-            yield application
-
-
-def _build_application(offline_app: OfflineApp, store: Store, adapters: Mapping[AccountId, Adapter]) -> Application:
-    settings, post_store, post_renderer = offline_app.settings, PostStore(store), offline_app.post_renderer
-    return Application(
-        settings=settings,
-        runtime=store.runtime,
-        store=store,
-        outbox=Outbox(store),
-        maintenance=Maintenance(store),
-        post_store=post_store,
-        operator_actions=OperatorActions(store),
-        system_alerts=SystemAlerts(store),
-        queries=Queries(store),
-        audit=AuditLog(store),
-        mode_overrides=ModeOverrides(store),
-        monitoring=Monitoring(store),
-        login_health=LoginHealthStore(store),
-        planner=Planner(
-            post_store=post_store,
-            post_renderer=post_renderer,
-            schedule_context=make_schedule_context(settings, templates=post_renderer.templates.names),
-            plan_days=settings.plan_days,
-        ),
-        adapters=adapters,
-    )
+            post_store, post_renderer = PostStore(store), offline_app.post_renderer
+            schedule_context = make_schedule_context(settings, templates=post_renderer.templates.names)
+            await post_store.register_logins()
+            yield Application(
+                settings=settings,
+                runtime=runtime,
+                store=store,
+                outbox=Outbox(store),
+                maintenance=Maintenance(store),
+                post_store=post_store,
+                operator_actions=OperatorActions(store),
+                system_alerts=SystemAlerts(store),
+                queries=Queries(store),
+                audit=AuditLog(store),
+                mode_overrides=ModeOverrides(store),
+                monitoring=Monitoring(store),
+                login_health=LoginHealthStore(store),
+                planner=Planner(
+                    post_store=post_store,
+                    post_renderer=post_renderer,
+                    schedule_context=schedule_context,
+                    plan_days=settings.plan_days,
+                ),
+                adapters=adapters,
+            )
 
 
 def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId, Adapter]:
@@ -115,10 +111,6 @@ def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId,
     settings, policies, runtime = offline_app.settings, offline_app.policies.values(), store.runtime
     contexts: dict[LoginId, AdapterContext] = {}
     adapters: dict[AccountId, Adapter] = {}
-
-    def record_start(request: SendRequest) -> None:
-        store.call_record.record_start(request.delivery, request.fencing_token)
-
     for policy in policies:
         account = policy.account
         factory = offline_app.post_renderer.factories[account.platform]
@@ -130,7 +122,7 @@ def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId,
                 failpoint=runtime.hit_failpoint_now,
                 is_host_allowed=build_host_filter(sharing_accounts, settings, factory),
                 may_send=partial(may_start_call, Outbox(store)),
-                record_start=record_start,
+                record_start=store.call_record.record_start,
                 is_clock_confirmed=runtime.is_clock_confirmed,
                 on_date_header=runtime.check_server_date,
                 now=runtime.now,
@@ -138,7 +130,12 @@ def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId,
             )
             contexts[account.login] = AdapterContext(
                 http=http,
-                secret=partial(_login_secret, account, settings, {}),
+                secret=LoginSecret(
+                    name=account.secret,
+                    account=account.id,
+                    secrets_dir=settings.secrets_dir,
+                    vault=open_vault(settings),
+                ).read,
                 tokens=MemoryTokenStore(now=runtime.now),
                 state=StoredAdapterState(database=store.database, login=account.login),
                 now=runtime.now,
@@ -146,30 +143,6 @@ def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId,
             )
         adapters[account.id] = factory.create(account, contexts[account.login])
     return adapters
-
-
-def _login_secret(account: Account, settings: Settings, last_secret: dict[str, str]) -> Mapping[str, str]:
-    """Read a login's credentials; empty if there are none, and the adapter then reports that it cannot sign in.
-
-    While the source is temporarily unreadable, this returns the credentials that were read last.
-    """
-    try:
-        found = read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings))
-    except SecretError as error:
-        log.error("secret_unreadable", account=account.id, code=error.code)
-        return dict(last_secret) if error.code in _TEMPORARY_SECRET_ERRORS else {}
-    last_secret.clear()
-    last_secret.update(found)
-    return found
-
-
-async def may_start_call(outbox: Outbox, request: SendRequest) -> bool:
-    """Check again if a call may start once its intent is so old that people may have stopped it.
-
-    After the clock was set back the age is not known, so this checks then too.
-    """
-    age = outbox.store.runtime.now() - request.intended_at
-    return timedelta(0) <= age < INTENT_RECHECK_AFTER or await outbox.may_still_send(request)
 
 
 def build_host_filter(
@@ -213,7 +186,68 @@ def find_unreadable_secrets(
     return missing
 
 
-def find_previewer(application: Application, account: AccountId) -> PostPreviewer | None:
-    """Return the account's adapter if it can send previews, else None."""
-    adapter = application.adapters[account]
-    return adapter if isinstance(adapter, PostPreviewer) else None
+def http_for_login(
+    *, timeout: timedelta, monotonic: Callable[[], float], is_host_allowed: Callable[[str], bool]
+) -> Http:
+    """Return an HTTP client for a login, limited to the hosts that `is_host_allowed`. Retries do not wait."""
+
+    async def no_wait(_seconds: float) -> None:
+        return
+
+    return LoginHttp(
+        request_timeout=timeout,
+        monotonic=monotonic,
+        failpoint=lambda _name: None,
+        is_host_allowed=is_host_allowed,
+        sleep=no_wait,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginSession:
+    """A login that has started: the page to open, and what is needed to finish it."""
+
+    account: Account
+    consent_url: str
+    state: str
+    secret: Mapping[str, str] = field(repr=False)
+    login_flow: LoginFlow
+    vault: Vault
+    http: Http
+
+    async def finish(self, response: str) -> Problem | None:
+        """Exchange the response for a new secret and save it in the encrypted store. Return a Problem if that fails."""
+        state = parse_qs(urlsplit(response).query).get("state", [self.state])
+        if state != [self.state]:
+            return Problem(code="login_wrong_request", facts={"account": self.account.id})
+        renewed = await self.login_flow.exchange_code(self.account, self.secret, response, self.http)
+        if isinstance(renewed, Problem):
+            return renewed
+        register_secrets(list_secret_values(renewed))
+        self.vault.write(self.account.secret, renewed)
+        return None
+
+
+def start_login(settings: Settings, account: Account, runtime: Runtime) -> LoginSession | Problem:
+    """Start a login. Raises SecretError if the app's own credentials are not in the encrypted store."""
+    factory = load_factories([account])[account.platform]
+    login_flow: LoginFlow | None = getattr(factory, "sign_in", None)
+    if login_flow is None:
+        return Problem(code="login_not_by_browser", facts={"account": account.id, "name": account.secret})
+    if find_external_source(account.secret, secrets_dir=settings.secrets_dir) is not None:
+        return Problem(code="login_secret_elsewhere", facts={"name": account.secret})
+    secret = read_secret(account.secret, vault=open_vault(settings))
+    state = secrets.token_urlsafe(16)
+    return LoginSession(
+        account=account,
+        consent_url=login_flow.build_authorization_url(account, secret, state),
+        state=state,
+        secret=secret,
+        login_flow=login_flow,
+        vault=open_vault(settings),
+        http=http_for_login(
+            timeout=LOGIN_REQUEST_TIMEOUT,
+            monotonic=runtime.monotonic,
+            is_host_allowed=build_host_filter([account], settings, factory),
+        ),
+    )

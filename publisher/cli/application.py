@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from publisher.app.application import Application, find_previewer, open_application
+from publisher.app.application import Application, open_application
 from publisher.cli.context import report_database_errors
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
+from publisher.contract import PostPreviewer
 from publisher.domain.errors import NoSuchItemError, ScheduleError
 from publisher.domain.post import Post, PostId
 from publisher.domain.results import (
@@ -121,8 +122,8 @@ async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
     images = [media[picture.sha256][1] for picture in rendered.images if picture.sha256 in media]
     with report_database_errors():
         async with open_application(settings, Runtime(), can_send=False, can_read=True) as application:
-            previewer = find_previewer(application, account)
-            if previewer is None:
+            previewer = application.adapters[account]
+            if not isinstance(previewer, PostPreviewer):
                 raise CommandFailedError("preview_not_supported", account=account)
             detail = {"to": to, "rendition": rendered.fingerprint}
             await application.operator_actions.record_action(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
@@ -12,6 +13,9 @@ from publisher.engine.calls import call_adapter, run_bounded
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
 from publisher.store.deliveries.outbox import Outbox
+
+INTENT_RECHECK_AFTER = timedelta(milliseconds=500)
+"""How long after its intent a call may start without another check: no stop takes effect sooner."""
 
 
 async def send_due(
@@ -64,3 +68,12 @@ async def send_delivery(
                 state=after.state.value,
                 reason=after.reason,
             )
+
+
+async def may_start_call(outbox: Outbox, request: SendRequest) -> bool:
+    """Check again if a call may start once its intent is so old that people may have stopped it.
+
+    After the clock was set back the age is not known, so this checks then too.
+    """
+    age = outbox.store.runtime.now() - request.intended_at
+    return timedelta(0) <= age < INTENT_RECHECK_AFTER or await outbox.may_still_send(request)

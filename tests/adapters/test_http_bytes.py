@@ -282,7 +282,9 @@ async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connecti
         await reader.read()
 
     async with wire(listen) as platform:
-        http = http_for(may_send=may_send, record_start=begun.append, transport=FreshConnections(network))
+        http = http_for(
+            may_send=may_send, record_start=lambda *call: begun.append(call), transport=FreshConnections(network)
+        )
         if slow == "turn":
             await http._lock.acquire()
         call = asyncio.create_task(http.create(post(platform.url), PARCEL))
@@ -311,16 +313,16 @@ async def test_f02_a_call_is_recorded_as_begun_right_before_its_first_byte():
 
     async with wire(answering(OK)) as platform:
         http = http_for(
-            may_send=may_send, record_start=lambda parcel: seen.append(("begun", parcel.attempt, platform.received[:]))
+            may_send=may_send, record_start=lambda *call: seen.append(("begun", call, platform.received[:]))
         )
         assert isinstance(await http.create(post(platform.url), PARCEL), HttpResponse)
-    assert seen == ["asked", "asked", ("begun", 1, [])]
+    assert seen == ["asked", "asked", ("begun", (PARCEL.delivery, PARCEL.fencing_token), [])]
 
 
 async def test_f82_a_call_that_cannot_be_recorded_does_not_begin():
     """A full disk keeps the call's line from being written: no byte leaves, and nothing is in doubt."""
 
-    def refuse(_parcel):
+    def refuse(_delivery, _fencing_token):
         raise OSError(errno.ENOSPC, "no space left on device")
 
     async def listen(reader, _writer):

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, select, update
 
-from publisher.app.application import may_start_call, open_application
+from publisher.app.application import open_application
 from publisher.config import parse_settings
 from publisher.daemon import Daemon
 from publisher.domain.account import CRASH_RETRY_SPREAD
@@ -16,7 +16,7 @@ from publisher.domain.post import PostId
 from publisher.domain.results import Deleted, Published, RateLimited, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.maintenance import run_maintenance, update_system_alerts
-from publisher.engine.sender import send_delivery, send_due
+from publisher.engine.sender import may_start_call, send_delivery, send_due
 from publisher.i18n import Messages
 from publisher.store.db.tables import LOGIN, LOGIN_HEALTH, MONITOR_SCHEDULE, PAUSE
 from publisher.store.deliveries.cooldowns import RESPONSES_UNREADABLE

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from publisher.app.login import start_login
+from publisher.app.application import start_login
 from publisher.cli.context import load_workspace_settings, record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import command, one_line, person_name

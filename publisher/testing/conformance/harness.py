@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from publisher.app.login import http_for_login
+from publisher.app.application import http_for_login
 from publisher.contract import Adapter, AdapterContext, AdapterFactory, Http, HttpRequest, HttpResponse, Token
 from publisher.domain.account import Account, Capabilities
 from publisher.domain.post import (
