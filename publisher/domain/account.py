@@ -21,6 +21,7 @@ class Mode(StrEnum):
 
 
 BEIJING = timezone(timedelta(hours=8))
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,30 +98,6 @@ class Capabilities:
     has_deletions_in_metrics: bool = False
 
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-READ_INTERVALS_BY_AGE = ((DAY, 3 * HOUR), (7 * DAY, DAY), (30 * DAY, 7 * DAY))
-"""Pairs of maximum age and read interval: metrics change fast on the first day, slowly after a week."""
-MAX_METRICS_AGE = READ_INTERVALS_BY_AGE[-1][0]
-"""Metrics of an older post are no longer read."""
-
-
-def needs_metrics(published_at: datetime, last_read_at: datetime | None, now: datetime, first_after: timedelta) -> bool:
-    """True if the metrics of a published post are due; the first ones are due `first_after` publishing."""
-    age = now - published_at
-    if last_read_at is None:
-        return first_after <= age <= MAX_METRICS_AGE
-    interval = next((interval for max_age, interval in READ_INTERVALS_BY_AGE if age <= max_age), None)
-    return interval is not None and now - last_read_at >= interval
-
-
-MAX_FINAL_CHECK_DELAY = timedelta(minutes=1)
-"""Longest wait for the final readback of an unknown outcome, if the platform is readable."""
-
-CRASH_RETRY_SPREAD = timedelta(seconds=4)
-"""Deliveries of one crashed worker are retried spread over this time, so that a poison delivery crashes alone."""
-MAX_CRASH_SPREADS = 8
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """All waits of one platform.
@@ -149,47 +126,6 @@ class Timing:
     def has_valid_order(self) -> bool:
         """True if a call ends before its lease and a lease before the window; else one call could overtake another."""
         return self.request_timeout < self.lease_timeout < self.visibility_window
-
-
-def next_retry_at(timing: Timing, failures: int, now: datetime, jitter: float) -> datetime:
-    """Return the time of the next attempt: doubling waits with a cap; `jitter` in [0, 1) adds up to a quarter."""
-    wait = min(timing.retry_first * 2.0 ** min(failures, 16), timing.max_retry_delay)
-    return now + wait * (1 + jitter / 4)
-
-
-def next_crash_retry_at(now: datetime, crashes: int, jitter: float) -> datetime:
-    """Return the time of the next attempt after a worker crash: spread by `jitter`, more widely with each crash."""
-    return now + CRASH_RETRY_SPREAD * min(crashes, MAX_CRASH_SPREADS) * jitter
-
-
-def next_delete_at(timing: Timing, attempts: int, now: datetime, jitter: float) -> datetime:
-    """Return the time of the next deletion attempt: waits grow fourfold, from seconds to hours."""
-    wait = min(timing.retry_first * 4.0 ** min(attempts, 16), timing.max_deletion_delay)
-    return now + wait * (1 + jitter / 4)
-
-
-def next_check_at(
-    timing: Timing, readbacks: int, unknown_since: datetime, now: datetime, *, was_read: bool = False
-) -> datetime:
-    """Return the time of the next readback: doubling waits, but never past the end of the visibility window.
-
-    After the window, a successful read leaves one final readback: it comes soon, however many reads failed before.
-    """
-    wait = min(timing.first_check_after * 2.0 ** min(readbacks, 16), timing.max_check_delay)
-    visible_at = unknown_since + timing.visibility_window + timedelta(milliseconds=1)
-    if now < visible_at:
-        return min(now + wait, visible_at)
-    return now + (min(wait, MAX_FINAL_CHECK_DELAY) if was_read else wait)
-
-
-def next_poll_at(timing: Timing, readbacks: int, requested_at: datetime, now: datetime) -> datetime:
-    """Return the time of the next ticket check: when the adapter asks for it, or sooner by our own timing."""
-    return min(requested_at, now + min(timing.first_check_after * 2.0 ** min(readbacks, 16), timing.max_check_delay))
-
-
-def compute_jitter(seed: int, count: int) -> float:
-    """Return a deterministic jitter in [0, 1): the same delivery and attempt always wait the same."""
-    return (seed * 2654435761 + count * 40503) % 1024 / 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +177,77 @@ class AccountPolicy:
     capabilities: Capabilities
     rate_limit: RateLimit
     timing: Timing
+
+
+MAX_BACKOFF_STEPS = 16
+"""Bound of the exponent, which would overflow: a delay reaches its maximum long before."""
+
+
+def backoff_delay(first: timedelta, steps: int, maximum: timedelta, factor: float = 2.0) -> timedelta:
+    """Return an exponential backoff: `first`, multiplied by `factor` for each step, at most `maximum`."""
+    return min(first * factor ** min(steps, MAX_BACKOFF_STEPS), maximum)
+
+
+MAX_FINAL_CHECK_DELAY = timedelta(minutes=1)
+"""Longest wait for the final readback of an unknown outcome, if the platform is readable."""
+
+CRASH_RETRY_SPREAD = timedelta(seconds=4)
+"""Deliveries of one crashed worker are retried spread over this time, so that a poison delivery crashes alone."""
+MAX_CRASH_SPREADS = 8
+
+
+def next_retry_at(timing: Timing, failures: int, now: datetime, jitter: float) -> datetime:
+    """Return the time of the next attempt: doubling waits with a cap; `jitter` in [0, 1) adds up to a quarter."""
+    return now + backoff_delay(timing.retry_first, failures, timing.max_retry_delay) * (1 + jitter / 4)
+
+
+def next_crash_retry_at(now: datetime, crashes: int, jitter: float) -> datetime:
+    """Return the time of the next attempt after a worker crash: spread by `jitter`, more widely with each crash."""
+    return now + CRASH_RETRY_SPREAD * min(crashes, MAX_CRASH_SPREADS) * jitter
+
+
+def next_delete_at(timing: Timing, attempts: int, now: datetime, jitter: float) -> datetime:
+    """Return the time of the next deletion attempt: waits grow fourfold, from seconds to hours."""
+    return now + backoff_delay(timing.retry_first, attempts, timing.max_deletion_delay, factor=4.0) * (1 + jitter / 4)
+
+
+def next_check_at(
+    timing: Timing, readbacks: int, unknown_since: datetime, now: datetime, *, was_read: bool = False
+) -> datetime:
+    """Return the time of the next readback: doubling waits, but never past the end of the visibility window.
+
+    After the window, a successful read leaves one final readback: it comes soon, however many reads failed before.
+    """
+    wait = backoff_delay(timing.first_check_after, readbacks, timing.max_check_delay)
+    visible_at = unknown_since + timing.visibility_window + timedelta(milliseconds=1)
+    if now < visible_at:
+        return min(now + wait, visible_at)
+    return now + (min(wait, MAX_FINAL_CHECK_DELAY) if was_read else wait)
+
+
+def next_poll_at(timing: Timing, readbacks: int, requested_at: datetime, now: datetime) -> datetime:
+    """Return the time of the next ticket check: when the adapter asks for it, or sooner by our own timing."""
+    return min(requested_at, now + backoff_delay(timing.first_check_after, readbacks, timing.max_check_delay))
+
+
+def compute_jitter(seed: int, count: int) -> float:
+    """Return a deterministic jitter in [0, 1): the same delivery and attempt always wait the same."""
+    return (seed * 2654435761 + count * 40503) % 1024 / 1024
+
+
+READ_INTERVALS_BY_AGE = ((DAY, 3 * HOUR), (7 * DAY, DAY), (30 * DAY, 7 * DAY))
+"""Pairs of maximum age and read interval: metrics change fast on the first day, slowly after a week."""
+MAX_METRICS_AGE = READ_INTERVALS_BY_AGE[-1][0]
+"""Metrics of an older post are no longer read."""
+
+
+def needs_metrics(published_at: datetime, last_read_at: datetime | None, now: datetime, first_after: timedelta) -> bool:
+    """True if the metrics of a published post are due; the first ones are due `first_after` publishing."""
+    age = now - published_at
+    if last_read_at is None:
+        return first_after <= age <= MAX_METRICS_AGE
+    interval = next((interval for max_age, interval in READ_INTERVALS_BY_AGE if age <= max_age), None)
+    return interval is not None and now - last_read_at >= interval
 
 
 MAX_RETRY_AFTER = timedelta(days=366)
