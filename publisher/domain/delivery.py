@@ -164,6 +164,10 @@ class Lease:
     due_at: datetime
     until: datetime
 
+    def has_current_fencing_token(self, delivery: Delivery) -> bool:
+        """True if no later lease of the delivery was taken. The holder of an earlier one may no longer change it."""
+        return self.fencing_token == delivery.fencing_token
+
 
 class Role(StrEnum):
     PLANNER = "planner"

@@ -1,7 +1,8 @@
 """The delivery state machine: the table of transitions, and `advance`, the only function that reads it.
 
 `TRANSITIONS` is data: for each state and kind of event it holds the target states, the roles that may bring the event,
-and the step that decides. The diagram in the docs is drawn from it.
+and the step that decides. The diagram in the docs is drawn from it. It stands at the end, after the steps, which
+follow the life of a delivery.
 """
 
 from collections.abc import Callable, Mapping
@@ -97,13 +98,12 @@ def advance(delivery: Delivery, event: Event, *, by: Actor, now: datetime, timin
         raise IllegalTransitionError(f"{delivery.state} + {type(event).__name__} by {by.role}")
     after = rule.step(delivery, event, StepContext(now=now, timing=timing, by=by))
     if delivery.state is State.SENDING and after.state is not State.SENDING:
-        has_expired = isinstance(event, LeaseExpired)
-        has_begun = event.may_have_started if isinstance(event, LeaseExpired) else not isinstance(event, NotSent)
-        after = replace(
-            after,
-            first_attempt_deadline=None if has_begun else after.first_attempt_deadline,
-            worker_crashes=after.worker_crashes if has_expired else 0,
-        )
+        if isinstance(event, LeaseExpired):
+            has_begun = event.may_have_started
+        else:
+            has_begun, after = not isinstance(event, NotSent), replace(after, worker_crashes=0)
+        if has_begun:
+            after = replace(after, first_attempt_deadline=None)
     if after.state not in rule.targets:
         raise IllegalTransitionError(f"{delivery.state} + {type(event).__name__} -> {after.state}")
     return replace(after, version=delivery.version + 1, updated_at=now)
@@ -393,7 +393,7 @@ def _next_deletion_at(delivery: Delivery, context: StepContext) -> datetime:
     return next_delete_at(context.timing, delivery.readbacks, context.now, jitter)
 
 
-def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> Delivery:  # one flat match
+def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> Delivery:
     resolved = replace(
         delivery, reason=event.reason, reported_url=event.url, next_action_at=None, auth_failures=0, worker_crashes=0
     )
@@ -423,7 +423,7 @@ def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> De
             )
         case State.PUBLISHED:
             if event.receipt is None:
-                raise IllegalTransitionError("a ruling that it is live names no receipt")
+                raise IllegalTransitionError("a resolution to published without a receipt")
             published = on_published(resolved, Published(receipt=event.receipt), context)
             return published if published.state is State.HELD else replace(published, reason=event.reason)
         case State.FAILED if resolved.is_retraction_requested:
@@ -445,7 +445,7 @@ def on_resolved_while_retracting(delivery: Delivery, event: Resolved, context: S
         case State.CANCELLED | State.DUE if delivery.receipt is None:
             return replace(resolved, state=State.CANCELLED, ticket=None, next_action_at=None)
         case State.CANCELLED | State.DUE | State.EXPIRED | State.REMOVED:
-            raise IllegalTransitionError("what is live and to be taken down ends when it is gone")
+            raise IllegalTransitionError("a published post that people want deleted ends only when it is gone")
         case _:
             return _start_retraction(resolved, context)
 

@@ -344,7 +344,7 @@ def record_intents(store: Store, transaction: Transaction, leases: Sequence[Leas
     for lease in leases:
         row = rows[lease.delivery]
         delivery = to_delivery(row)
-        if delivery.state is not State.CLAIMED or delivery.fencing_token != lease.fencing_token:
+        if delivery.state is not State.CLAIMED or not lease.has_current_fencing_token(delivery):
             answers[lease.delivery] = Declined(guard="lease_lost")
         elif failed := _first_failing_guard(store, delivery, row, since_unresolved.get(delivery.account, 0)):
             guard, event = failed

@@ -226,7 +226,7 @@ class Outbox:
 
         def release_claim(transaction: Transaction) -> None:
             delivery = to_delivery(get_row(transaction, lease.delivery))
-            if delivery.state is State.CLAIMED and delivery.fencing_token == lease.fencing_token:
+            if delivery.state is State.CLAIMED and lease.has_current_fencing_token(delivery):
                 self.store.transition(transaction, delivery, Released(), SENDER)
 
         await self.store.database.write(release_claim)
@@ -555,7 +555,7 @@ class Outbox:
         return bool(_wall_time(clocks, started_ticks) > attempt["ended_at"] + window + MAX_TIMESTAMP_SKEW)
 
     async def apply_event(self, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
-        """Apply a person's event to a delivery. Raises IllegalStepError where the state table does not allow it."""
+        """Apply a person's event to a delivery. Raises IllegalTransitionError where the table does not allow it."""
 
         def apply(transaction: Transaction) -> Delivery:
             before = to_delivery(get_row(transaction, delivery))
@@ -583,7 +583,7 @@ def _last_attempt(transaction: Transaction, delivery: Delivery) -> RowMapping:
 
 def is_lease_current(delivery: Delivery, lease: Lease) -> bool:
     """Return True if the delivery is still being sent under this lease, so that its outcome counts."""
-    return delivery.state is State.SENDING and delivery.fencing_token == lease.fencing_token
+    return delivery.state is State.SENDING and lease.has_current_fencing_token(delivery)
 
 
 def _is_deleted_by_us(delivery: Delivery) -> bool:
