@@ -192,7 +192,7 @@ class Daemon:
             if version == self.first_file_version and await post_store.is_old_schedule(text):
                 raise RefusedError("schedule_superseded")  # noqa: TRY301 # handled like every other refusal of the file
             filed = await apply_schedule(self.application.planner, text, str(self.schedule_file))
-        except BaseException as error:
+        except BaseException as error:  # also one that was cancelled is read again
             self.has_read_file = False  # the cause, such as a missing picture, may go without the file changing
             if not isinstance(error, (InputError, RefusedError)):
                 raise
@@ -376,7 +376,7 @@ async def run_until_stopped(daemon: Daemon) -> None:
             misfire_grace_time=None,
         )
     scheduler.start()
-    clock_task = asyncio.create_task(_fix_job_times(scheduler))
+    clock_task = asyncio.create_task(correct_job_times(scheduler))
     watch_task = asyncio.create_task(watch_file_until_stopped(daemon))
     await daemon.stop_requested.wait()
     log.info("stopping")
@@ -388,7 +388,7 @@ async def run_until_stopped(daemon: Daemon) -> None:
             await asyncio.wait(daemon.running_jobs or [watch_task])
 
 
-async def _fix_job_times(scheduler: AsyncIOScheduler) -> None:
+async def correct_job_times(scheduler: AsyncIOScheduler) -> None:
     """Run at once the jobs that a clock set back has moved far into the future."""
     while True:
         await asyncio.sleep(JOB_TIME_CHECK_SECONDS)
