@@ -55,6 +55,16 @@ class StoredPost:
     is_scheduled: bool = True
     attempted_occurrences: frozenset[str] = frozenset()
 
+    def is_fully_planned(self, post: Post) -> bool:
+        """True if every delivery the post will ever have is stored, with the text of the schedule."""
+        if self.content_hash != post.content_hash or not isinstance(post.trigger, OneTimeTrigger):
+            return False
+        once = self.occurrences.get(ONCE_OCCURRENCE)
+        if once is None or once.is_finished:
+            return once is not None
+        has_its_text = once.content_hash == post.content_hash or not once.open_accounts
+        return has_its_text and once.accounts - once.cancelled_accounts >= set(post.accounts)
+
 
 StoredPosts = Mapping[PostId, StoredPost]
 DueTimes = Mapping[PostId, Sequence[datetime]]

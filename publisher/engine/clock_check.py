@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from publisher.contract import Adapter, TimeSource
 from publisher.domain.account import MAX_COOLDOWN, Account, AccountId
@@ -69,7 +70,11 @@ class ClockCheck:
         runtime = self.operator_actions.store.runtime
         if runtime.clock_trust is not self._polled_trust:
             self._polled_trust, self._poll_count, self._next_poll_at = runtime.clock_trust, 0, runtime.monotonic()
-            self._accounts = _spread_over_platforms(await self.login_health.readable_accounts())
+            by_site = defaultdict(list)
+            for account in await self.login_health.readable_accounts():
+                by_site[account.base_url or account.platform].append(account)
+            # One account of each site before the second ones: one reply is enough.
+            self._accounts = [account for turn in zip_longest(*by_site.values()) for account in turn if account]
         if runtime.monotonic() < self._next_poll_at:
             return
         self._poll_count += 1
@@ -98,14 +103,3 @@ class ClockCheck:
             store.record_undated_limit(account.login, min(cooldown, MAX_COOLDOWN), is_for_reads=True)
         is_confirmed = store.runtime.is_clock_confirmed()
         log.info("clock_checked", account=account.id, confirmed=is_confirmed, reason=getattr(result, "reason", None))
-
-
-def _spread_over_platforms(accounts: Sequence[Account]) -> list[Account]:
-    """Sort one account of each platform, or separate site, before the second ones: one that replies is enough."""
-    met: Counter[str] = Counter()
-    ranks = []
-    for account in accounts:
-        site = account.base_url or account.platform
-        ranks.append(met[site])
-        met[site] += 1
-    return [accounts[number] for number in sorted(range(len(accounts)), key=ranks.__getitem__)]

@@ -19,13 +19,14 @@ async def monitor_due(monitoring: Monitoring, adapters: Mapping[AccountId, Adapt
     """Read the accounts that are due. Return how many."""
 
     async def monitor(account: AccountId) -> None:
-        read = _monitor_account(account, monitoring, adapters[account])
+        read = monitor_account(account, monitoring, adapters[account])
         await monitoring.jobs.run("monitor_account", read, event="monitor_failed", account=account)
 
     return len(await asyncio.gather(*map(monitor, await monitoring.claim_due_accounts(limit))))
 
 
-async def _monitor_account(account: AccountId, monitoring: Monitoring, adapter: Adapter) -> None:
+async def monitor_account(account: AccountId, monitoring: Monitoring, adapter: Adapter) -> None:
+    """Compare an account's list with what should be published there, then read the metrics that are due."""
     store = monitoring.store
     timeout = store.timing(account).lease_timeout
     observed = await call_adapter(adapter.list_recent(), timeout)

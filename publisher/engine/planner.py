@@ -15,7 +15,6 @@ from publisher.domain.plan import (
     Plan,
     PlannedDeliveries,
     PlanWindow,
-    StoredPost,
     StoredPosts,
     plan,
     plan_correction,
@@ -175,21 +174,11 @@ def _schedule_problems(
     ]
     by_id = {post.id: post for post in posts}
     for post in schedule.posts:
-        if not _is_final(post, known.get(post.id)):
+        stored = known.get(post.id)
+        if stored is None or not stored.is_fully_planned(post):
             occurrence = find_next_occurrence(post, now, zone)
             problems += planner.post_renderer.render(post, occurrence, post.accounts, by_id).problems
     return problems
-
-
-def _is_final(post: Post, stored: StoredPost | None) -> bool:
-    """Return True if every delivery a post will ever have is filed, with the text of the schedule."""
-    if stored is None or stored.content_hash != post.content_hash or not isinstance(post.trigger, OneTimeTrigger):
-        return False
-    filed = stored.occurrences.get(ONCE_OCCURRENCE)
-    if filed is None or filed.is_finished:
-        return filed is not None
-    is_worded = filed.content_hash == post.content_hash or not filed.open_accounts
-    return is_worded and filed.accounts - filed.cancelled_accounts >= set(post.accounts)
 
 
 def diff_schedule(planner: Planner, schedule: Schedule, known: StoredPosts) -> Plan:
