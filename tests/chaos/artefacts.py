@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.checker.database import Rows, rows_of_server
+from tests.chaos.checker.artefacts import Rows, rows_of_server
+from tests.chaos.faults import RETRY_AFTER
 from tests.chaos.workspace import CANARY, MINUTELY, MINUTELY_LATE, REPEATING, TIGHT_EXPIRES
 
 if TYPE_CHECKING:
@@ -41,11 +42,25 @@ def save(folder: Path, campaign: "Campaign") -> None:
     settings = tomllib.loads((campaign.workspace.folder / "publisher.toml").read_text("utf-8"))
     _write_array(folder / "posts.json", campaign.platforms.posts())
     _write(folder / "status.json", campaign.publisher.status())
-    _write(folder / "settings.json", _settings(settings, campaign.options.deliveries))
+    _write(
+        folder / "settings.json",
+        {
+            **settings_of(settings),
+            "rest_within": REST_WITHIN,
+            "recover_within": 0,
+            "retry_after": RETRY_AFTER,
+            "bounds": {
+                "rss": RSS + RSS_EACH * campaign.options.deliveries,
+                "handles": HANDLES + HANDLES_EACH * len(settings["account"]),
+            },
+        },
+    )
     _write(folder / "plan.json", _plan(campaign))
     _write_lines(folder / "log.jsonl", campaign.platforms.log())
     orders = sorted((order for one in campaign.publishers for order in one.orders), key=lambda order: order["at"])
     _write_lines(folder / "orders.jsonl", orders)
+    interruptions = [one for each in campaign.publishers for one in each.interruptions]
+    _write_lines(folder / "interruptions.jsonl", interruptions)
     _write_lines(folder / "metrics.jsonl", [measured for one in campaign.publishers for measured in one.measured])
     database = campaign.publisher.database
     if database:
@@ -89,7 +104,8 @@ def _write_lines(file: Path, lines: Iterable[Any]) -> None:
         to.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
-def _settings(settings: dict[str, Any], deliveries: int) -> dict[str, Any]:
+def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """Give what the checker asks for of publisher.toml."""
     limits = {
         name: {key: _seconds(value) for key, value in table.items()} for name, table in settings["limits"].items()
     }
@@ -97,12 +113,6 @@ def _settings(settings: dict[str, Any], deliveries: int) -> dict[str, Any]:
     return {
         "environment": settings["environment"],
         "hosts": ["127.0.0.1"],
-        "rest_within": REST_WITHIN,
-        "bounds": {
-            "rss": RSS + RSS_EACH * deliveries,
-            "handles": HANDLES + HANDLES_EACH * len(settings["account"]),
-        },
-        "recover_within": 0,
         "platforms": {
             name: {
                 **{key: table[name_of] for key, name_of in wanted.items()},
@@ -122,8 +132,9 @@ def _settings(settings: dict[str, Any], deliveries: int) -> dict[str, Any]:
 
 
 def _seconds(value: str | int) -> float:
+    """Give a duration in seconds; a number is no duration, and stays as it is."""
     number = re.fullmatch(r"([\d.]+)([smh])", str(value))
-    return float(number[1]) * UNITS[number[2]] if number else float(value)
+    return float(number[1]) * UNITS[number[2]] if number else int(value)
 
 
 def _plan(campaign: "Campaign") -> dict[str, Any]:
@@ -189,7 +200,7 @@ def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
         "due": due.isoformat(),
         "expires": (due + (TIGHT_EXPIRES if entry.tight else LASTS)).isoformat(),
         "max_delay": entry.most_late,
-        "end": None if "|" in wanted else wanted,
+        "end": wanted,
         "says": entry.says(campaign.workspace.accounts[account]),
         "images": [picture] if (picture := campaign.workspace.pictures.get(entry.id)) else None,
     }

@@ -1,8 +1,8 @@
 """The kill campaign: the daemon dies again and again while it publishes, and every post must still go out once.
 
 Platforms answer wrongly, the network cuts, disks fill, daemons sleep, people change their minds: every choice follows
-from the seed. Two judges give the verdict: one asks the simulator's log and `publisher status` alone, the other one,
-the checker, everything that the run left behind.
+from the seed. The checker judges what the run has left behind; the campaign itself asks whether each delivery that
+waits for a person does so for one of its faults.
 """
 
 import contextlib
@@ -12,22 +12,22 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import click
 
 from tests.chaos.artefacts import RESENDS, save
-from tests.chaos.checker.history import Stamps, WrongClock
-from tests.chaos.db_peek import BELIEVED, CALLED_SINCE, HEARD, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
+from tests.chaos.checker.history import WrongClock
+from tests.chaos.db_peek import CALLED_SINCE, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
+from tests.chaos.expectations import Duty, Expectations, Task
 from tests.chaos.faults import blanks, crowds, excerpts, rules
-from tests.chaos.judge import Duty, Task, Verdict, is_at_rest, judge
+from tests.chaos.findings import Finding, check, write
 from tests.chaos.kill_plan import (
     AHEAD,
     AT_A_START,
@@ -46,7 +46,6 @@ from tests.chaos.operators import People
 from tests.chaos.options import Options, options_of
 from tests.chaos.platforms import Platforms, start_platforms
 from tests.chaos.publisher_process import DaemonError, Publisher, broken
-from tests.chaos.verdicts import Finding, check, findings_of, write
 from tests.chaos.workspace import MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
 
 LARGE = 40
@@ -160,7 +159,7 @@ class Campaign:
         follows = {name for entry in self.workspace.entries if entry.follows for name in (entry.id, entry.follows)}
         return follows | {entry.id for entry in self.workspace.entries if entry.withdrawn}
 
-    def run(self) -> Verdict:
+    def run(self) -> None:
         for wave in range(self.waves):
             self._write(wave, (self.kills - self.spent) // (self.waves - wave))
             self._open(wave)
@@ -174,7 +173,7 @@ class Campaign:
                 deaths = [pool.submit(self._die_on, wave, publisher) for publisher in self.publishers]
             for ended in deaths:
                 ended.result()
-        return self._settle()
+        self._settle()
 
     def _die_on(self, wave: int, publisher: Publisher) -> None:
         """Let one publisher die, again and again, while the others do the same."""
@@ -358,8 +357,8 @@ class Campaign:
         time.sleep(max(0.0, last.timestamp() + MISSED_BY - began))
         self.outages.append((began, time.time()))
 
-    def _settle(self) -> Verdict:
-        """Let nothing go wrong any more, a last daemon of each worker finish, and judge."""
+    def _settle(self) -> None:
+        """Let nothing go wrong any more, and a last daemon of each worker finish."""
         self.fired = self.platforms.fired()
         if self.options.missed or (self.is_rough and self.kills >= LARGE and not self.options.seconds):
             self._miss_some()
@@ -370,14 +369,16 @@ class Campaign:
             for publisher in self.publishers:
                 stack.enter_context(publisher.running())
             self._await_rest()
-        log, posts, status = self.platforms.log(), self.platforms.posts(), self.publisher.status()
-        verdict = judge(self.task, log, posts, status, heard=self._heard(HEARD), believed=self._heard(BELIEVED))
-        complaints = [reported for publisher in self.publishers for reported in publisher.complaints()]
-        verdict.complaints += [f"the daemon told of an error: {reported}" for reported in complaints]
+
+    def findings(self, expectations: Expectations) -> Iterator[Finding]:
+        """Give what the campaign did not expect: of the deliveries, of the daemons' logs and of its own deaths."""
+        yield from expectations.findings(self.platforms.log(), self.publisher.status())
+        for complaint in (complaint for publisher in self.publishers for complaint in publisher.complaints()):
+            yield Finding(by="campaign", invariant="LOG", what=f"the daemon logged an error: {complaint}")
         complete = COMPLETE_IF_BUSY if _is_busy(self.options) else COMPLETE
         if self.kills >= complete and not self.options.at and not self.options.seconds:
-            verdict.missed += [f"nobody died at {point}" for point in POINTS if not self.reached[point]]
-        return verdict
+            for point in (point for point in POINTS if not self.reached[point]):
+                yield Finding(by="campaign", invariant="POINT", what=f"nobody died at {point}")
 
     def _await_rest(self) -> None:
         """Wait until every duty has come to rest, or nothing has moved for a long while."""
@@ -388,7 +389,7 @@ class Campaign:
             self.people.clear_up()
             store = self.publisher.store
             now = dict(store.rows(STATES))
-            if sum(now.values()) >= len(self.wanted) and is_at_rest(store.rows(OPEN), set(store.rows(NOT_LIVE))):
+            if sum(now.values()) >= len(self.wanted) and _is_at_rest(store.rows(OPEN), set(store.rows(NOT_LIVE))):
                 return
             until_next = store.count(NEXT) / MICRO - time.time()
             if now != before or 0 < until_next < LONGEST_REST:  # what waits for hours waits by a wrong clock
@@ -396,15 +397,17 @@ class Campaign:
                 before, moved_at = now, max(time.monotonic() + until_next, self.wave_ends_at)
                 latest = max(latest, moved_at)
 
-    def _heard(self, query: str) -> Iterator[tuple[Any, ...]]:
-        """Give what the database say of calls: the account by the platform's name, an instant, and more."""
-        identities, true = self.task.identities, Stamps(tuple(self.clocks))
-        for account, instant, *more in self.publisher.store.rows(query):
-            yield (identities[account], true.micros(instant), *more)
-
 
 AT_ONCE = (Campaign._start_in_trouble, Campaign._start_wrongly)
 """What each of the first waves begins with."""
+
+
+def _is_at_rest(unfinished: Iterable[tuple[str, str, str, str | None]], held: Collection[tuple[str, str]]) -> bool:
+    """Whether all that has not ended is waiting for a post that a person has to decide on first."""
+    return all(
+        state in {"pending", "due"} and follows is not None and (follows, account) in held
+        for _post, account, state, follows in unfinished
+    )
 
 
 def _told_as(kill: Kill, *, is_reached: bool) -> str:
@@ -440,7 +443,7 @@ def main() -> int:
     else:
         shutil.rmtree(folder)
     if options.expect_violation:
-        return int(not any(finding.by == "judge" and finding.invariant == "I1" for finding in findings))
+        return int(not any(finding.invariant == "I1" for finding in findings))
     return int(bool(findings))
 
 
@@ -494,14 +497,15 @@ def _run_on(options: Options, folder: Path, database: str | None) -> list[Findin
         campaign = Campaign(
             workspace=workspace, publishers=publishers, platforms=platforms, dice=dice, options=options, waves=waves
         )
-        verdict = campaign.run()
-        lasted = campaign.seconds
+        campaign.run()
+        lasted, expectations = campaign.seconds, Expectations(campaign.task)
+        findings = [*campaign.findings(expectations)]
         artefacts = options.artefacts or folder / "artefacts"
         save(artefacts, campaign)
     finally:
         network = platforms.close()
-    findings = [*findings_of(verdict), *check(artefacts)]
-    figures = figures_of(options, campaign, verdict, findings, lasted=lasted, network=network)
+    findings += check(artefacts)
+    figures = figures_of(options, campaign, expectations, findings, lasted=lasted, network=network)
     report(figures, campaign)
     if options.record and not findings:
         record(options.record, figures)

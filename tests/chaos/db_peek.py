@@ -1,4 +1,4 @@
-"""Read-only SQL on the database: for pace and figures, and for what a worker heard and believed."""
+"""Read-only SQL on the database: for pace and figures."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -31,8 +31,6 @@ HELD_EDITED = "SELECT post, account FROM delivery WHERE state = 'held' AND reaso
 IN_HAND = """SELECT post, account, state FROM delivery
 WHERE state IN ('claimed', 'sending') AND worker = '{worker}' AND post LIKE 'post-%'"""
 LIVE = "SELECT post, account FROM delivery WHERE state = 'published' AND post LIKE 'post-%'"
-HEARD = "SELECT account, ended_at FROM attempt WHERE outcome IN ('rate_limited', 'busy') AND ended_at IS NOT NULL"
-BELIEVED = "SELECT account, intended_at, outcome FROM attempt ORDER BY intended_at"
 LEFT = """SELECT DISTINCT account FROM delivery WHERE state IN ('pending', 'due') AND attempts = 0
 AND post LIKE 'post-%' AND due_at < {until} AND account NOT LIKE '{besides}%' AND follows IS NULL
 AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retrying'))"""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tests.chaos.judge import Verdict
+from tests.chaos.expectations import Expectations
+from tests.chaos.findings import Finding
 from tests.chaos.kill_plan import AT_A_START, POINTS
 from tests.chaos.options import Options
 from tests.chaos.publisher_process import ROOT
 
 if TYPE_CHECKING:
     from tests.chaos.campaign import Campaign
-    from tests.chaos.verdicts import Finding
 
 BEGIN, END = "<!-- recorded by scripts/chaos --record: begin -->", "<!-- recorded: end -->"
 COLUMNS = (
@@ -31,14 +31,17 @@ COLUMNS = (
     "seconds",
     "commit",
 )
+DOUBLED, LOST = frozenset({"I1"}), frozenset({"I2", "I9"})
+UNEXPECTED = frozenset({"HELD", "LOG", "POINT", "NONE"})
+"""Findings that say nothing of a post."""
 Figures = Mapping[str, str]
 
 
 def figures_of(
     options: Options,
     campaign: "Campaign",
-    verdict: Verdict,
-    findings: Sequence["Finding"],
+    expectations: Expectations,
+    findings: Sequence[Finding],
     *,
     lasted: float,
     network: Counter[str],
@@ -53,15 +56,15 @@ def figures_of(
         "kills": f"{campaign.spent}, {campaign.calls_cut} with calls open",
         "calls cut open": str(campaign.in_sending),
         "sleeps, full disks": f"{from_campaign['(slept)']}, {from_campaign['(disk full)']}",
-        "creations": str(verdict.creations),
-        "doubled": str(len(verdict.doubles)),
-        "lost": str(len(verdict.lost)),
-        "wrong": str(len(verdict.wrong) + len(verdict.early)),
-        "refused": f"{verdict.refused} by the platforms, each explained by a fault",
+        "creations": str(expectations.created),
+        "doubled": str(sum(one.invariant in DOUBLED for one in findings)),
+        "lost": str(sum(one.invariant in LOST for one in findings)),
+        "wrong": str(sum(one.invariant not in DOUBLED | LOST | UNEXPECTED for one in findings)),
+        "refused": f"{expectations.refused} by the platforms, each explained by a fault",
         "wrong clocks, outages": f"{from_campaign['(clock wrong)']}, {len(campaign.outages)}",
         "at a start": ", ".join(f"{what} {from_campaign[what]}" for what in AT_A_START.values()),
-        "held, share": f"{100 * verdict.held.total() / max(1, len(campaign.wanted)):.1f} %",
-        "held, by rule": ", ".join(f"{reason} {number}" for reason, number in sorted(verdict.held.items())) or "0",
+        "held, share": f"{100 * expectations.held.total() / max(1, len(campaign.wanted)):.1f} %",
+        "held, by rule": ", ".join(f"{reason} {number}" for reason, number in sorted(expectations.held.items())) or "0",
         "checker": ", ".join(f"{name} {number}" for name, number in sorted(checked.items())) or "nothing violated",
         "seconds": str(round(lasted)),
         "workers": f"{len(campaign.publishers)}, on {options.database}",

@@ -66,6 +66,7 @@ class Publisher:
     starts: int = 0
     mark: int = 0
     orders: list[dict[str, str]] = field(default_factory=list)
+    interruptions: list[dict[str, Any]] = field(default_factory=list)
     reported: dict[str, str] = field(default_factory=dict)
     measured: list[dict[str, float]] = field(default_factory=list)
     clocks: list[WrongClock] = field(default_factory=list)
@@ -90,6 +91,7 @@ class Publisher:
         finally:
             self.measure(daemon)
             daemon.kill()
+            self.interruptions += _interruptions(kill, began, time.time())
             if page is not None:
                 shutil.rmtree(page.parent)
             if kill.ahead:
@@ -289,6 +291,13 @@ class Publisher:
 
     def _last_words(self) -> str:
         return self.log.read_text("utf-8", "replace")[-2000:]
+
+
+def _interruptions(kill: Kill, began: float, ended: float) -> Sequence[dict[str, Any]]:
+    """Name what kept a daemon from working, as the checker does: at some time of its life, and since its end."""
+    kinds = {"freeze": "frozen", "full": "down", "clock": "clock"}
+    during = [{"at": began, "until": ended, "kind": kinds[kill.deed]}] if kill.deed in kinds else []
+    return [*during, {"at": ended, "kind": "killed"}]
 
 
 def _with_trace(lines: Sequence[str], number: int) -> str:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import click
 
+from tests.chaos.findings import Finding, read
 from tests.chaos.metrics import row, write_between
 from tests.chaos.mutant_names import BUGS, SOUND, broken_by
 from tests.chaos.options import Options
 from tests.chaos.publisher_process import module_command
-from tests.chaos.verdicts import Finding, read
 
 SHORT = ("--deliveries", "100", "--kills", "13", "--lost", "0.3", "--network", "0.06", "--patience", "2")
 """Few posts, and much trouble: what is uncommon must come often."""

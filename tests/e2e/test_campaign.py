@@ -1,4 +1,4 @@
-"""The campaign's own code: what it draws follows from the seed, and its judge reports everything unexplained."""
+"""The campaign's own code: what it draws follows from the seed, and it reports every hold that nothing explains."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def dice(seed):
 
 @pytest.fixture
 def chaos():
-    """Return a function that returns what a module of the campaign defines."""
+    """Return a function that gives what a module of the campaign defines."""
     return lambda name: vars(import_module(f"tests.chaos.{name}"))
 
 
@@ -34,8 +34,8 @@ def test_a_campaign_knows_every_kind_of_fault_that_the_simulator_has(chaos):
     assert drawn != list(rules(dice(2), 0.05, 1000))
 
 
-def test_delays_of_a_campaign_end_before_the_visibility_window(chaos):
-    """A delayed effect plus a delayed list stay within the drill's visibility window, or doubles would be our fault."""
+def test_what_is_late_in_a_campaign_is_over_before_the_settle_time(chaos):
+    """An act and a listing that are late together stay within what the drill declares, or doubles were our fault."""
     troubles = chaos("faults")
     assert 'visibility_window = "4s"' in chaos("workspace")["LIMITS"]
     assert troubles["ACT_LATE"] + troubles["LIST_LATE"] < 4
@@ -43,7 +43,7 @@ def test_delays_of_a_campaign_end_before_the_visibility_window(chaos):
 
 @pytest.mark.parametrize("is_brief", [True, False])
 def test_deaths_sleeps_and_full_disks_follow_from_the_seed(chaos, is_brief):
-    """The same seed draws the same runs; a long run has kills, sleeps longer than a lease, and full disks."""
+    """The same seed deals the same lives; a long deck holds kills, sleeps longer than a lease, and full disks."""
     kills = chaos("kill_plan")
     decks = [kills["Deck"](dice(7), is_brief=is_brief) for _ in range(2)]
     first, second = ([deck.deal() for _ in range(300)] for deck in decks)
@@ -52,25 +52,16 @@ def test_deaths_sleeps_and_full_disks_follow_from_the_seed(chaos, is_brief):
     assert max(kill.lasts for kill in first) > 2
 
 
-def judged(chaos, *, log, row, believed=(), only_once=frozenset()):
-    """Judge one duty without a copy, given the log and what the status says."""
-    judge = chaos("judge")
-    task = judge["Task"](wanted={DUTY: "published"}, identities={"weibo-01": "140"}, only_once=only_once)
+def unexpected(chaos, *, log, row, only_once=frozenset()):
+    """Give what a campaign of one duty does not expect, given the log and what the status says."""
+    expectations = chaos("expectations")
+    task = expectations["Task"](wanted={DUTY: "published"}, identities={"weibo-01": "140"}, only_once=only_once)
     shown = {"post": "post-0001", "occurrence": "once", "account": "weibo-01", "remote_id": None, **row}
-    return judge["judge"](task, log, [], [shown], heard=[("140", 10.1)], believed=believed)
+    return [*expectations["Expectations"](task).findings(log, [shown])]
 
 
-def call(t, fault=None, kind="recv", status=None):
-    return {
-        "seq": 1,
-        "t": t,
-        "kind": kind,
-        "account": "140",
-        "endpoint": SHARE,
-        "post_id": None,
-        "fault": fault,
-        "status": status,
-    }
+def call(t, fault):
+    return {"seq": 1, "t": t, "kind": "recv", "account": "140", "endpoint": SHARE, "post_id": None, "fault": fault}
 
 
 @pytest.mark.parametrize(
@@ -83,38 +74,40 @@ def call(t, fault=None, kind="recv", status=None):
     ],
 )
 def test_what_a_platform_stops_is_excused_only_where_it_did(chaos, state, reason, fault):
-    """A hold or a rejection is no loss where its fault hit the account, and is one anywhere else."""
+    """A hold or a refusal is no loss where its fault struck the account, and is one anywhere else."""
     row = {"state": state, "reason": reason}
-    assert judged(chaos, log=[call(1, fault)], row=row).violations == []
-    assert judged(chaos, log=[call(1, "drop_before")], row=row).lost
+    assert unexpected(chaos, log=[call(1, fault)], row=row) == []
+    assert [one.invariant for one in unexpected(chaos, log=[call(1, "drop_before")], row=row)] == ["I9"]
+
+
+@pytest.mark.parametrize(("reason", "fault"), [("code", "api_error"), ("weibo_20020", "drop_before")])
+def test_a_refusal_needs_a_code_that_refuses_and_a_fault_that_refused(chaos, reason, fault):
+    """Another code, or a fault of another kind, has lost the post."""
+    row = {"state": "failed", "reason": reason}
+    assert [one.invariant for one in unexpected(chaos, log=[call(1, fault)], row=row)] == ["I9"]
+
+
+def test_a_fault_explains_one_hold_and_no_more(chaos):
+    """A second absence is demanded by rule; a hold by a captcha uses up the captcha that it had."""
+    expectations = chaos("expectations")
+    other = ("post-0002", "weibo-01")
+    task = expectations["Task"](wanted={DUTY: "published", other: "published"}, identities={"weibo-01": "140"})
+    rows = [{"post": post, "account": account, "state": "held", "reason": "captcha"} for post, account in (DUTY, other)]
+    expected = expectations["Expectations"](task)
+    assert len([*expected.findings([call(1, "captcha")], rows)]) == 1
+    assert dict(expected.held) == {"captcha": 2}
+    assert unexpected(chaos, log=[], row={"state": "held", "reason": "not_published_twice"}) == []
 
 
 def test_an_absence_is_held_without_a_fault_only_where_no_other_call_is_allowed(chaos):
     """On a platform that allows a second call, a daemon that makes none has lost the post."""
     row = {"state": "held", "reason": "not_published"}
-    assert judged(chaos, log=[], row=row).lost
-    assert judged(chaos, log=[], row=row, only_once={"weibo-01"}).violations == []
-
-
-@pytest.mark.parametrize(("after", "is_early"), [(2.0, True), (3.2, False)])
-def test_a_call_within_the_wait_that_a_429_asked_for_is_seen(chaos, after, is_early):
-    """The next creating call of an account that got a Retry-After comes after the wait (F26)."""
-    log = [call(10, kind="reply", status=429), call(10 + after)]
-    row = {"state": "held", "reason": "not_published"}
-    assert bool(judged(chaos, log=log, row=row).early) is is_early
-
-
-@pytest.mark.parametrize(("outcome", "is_wrong"), [("published", True), ("blocked", False)])
-def test_an_answer_in_another_accounts_name_must_not_be_believed(chaos, outcome, is_wrong):
-    """The last call before an answer that named another account must not count as published (F38)."""
-    log = [call(4.9), call(5, "list_late+wrong_account", "reply", 200)]
-    row = {"state": "held", "reason": "not_published"}
-    calls = [("140", 3.9, "published"), ("140", 4.8, outcome), ("140", 5.2, "published")]
-    assert bool(judged(chaos, log=log, row=row, believed=calls).wrong) is is_wrong
+    assert unexpected(chaos, log=[], row=row)
+    assert unexpected(chaos, log=[], row=row, only_once={"weibo-01"}) == []
 
 
 def test_a_recorded_run_replaces_its_own_line_and_no_other(chaos, tmp_path, monkeypatch):
-    """The page keeps the text around the table, and one line for each run."""
+    """The page keeps what stands around the table, and one line for each run."""
     figures = chaos("metrics")
     page = tmp_path / "page.md"
     page.write_text(f"before\n{figures['BEGIN']}\n{figures['END']}\nafter\n", "utf-8")

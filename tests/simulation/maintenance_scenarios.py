@@ -12,12 +12,12 @@ import publisher.daemon
 import publisher.engine.reconciler
 from publisher.store.deliveries import retention
 from publisher.store.plan import posts as batches
+from tests.chaos.checker.artefacts import whole_lines
 from tests.simulation import patched_runtime
-from tests.simulation.checks import violations
+from tests.simulation.artefacts import violations
 from tests.simulation.kinds import HOUR, LOST, MADE, Storm, draw_shape, one_offs, standing
 from tests.simulation.patched_runtime import BEATS, replaced
 from tests.simulation.platforms import CREATING, EPOCH
-from tests.simulation.record import past_of
 from tests.simulation.scenarios import TITLES
 from tests.simulation.simulation import ENDED, Shape, Simulation
 from tests.simulation.workspace import Entry, identity_of, instant
@@ -57,12 +57,14 @@ def _play_pruned(simulation: Simulation) -> None:
     if any(row["state"] not in ENDED for row in simulation.rows("SELECT state FROM delivery")):
         return  # what a person has yet to decide about is no past
     held = _leave_one_held(simulation)
-    simulation.past, simulation.remembered = range(1, last["id"] + 1), ()
-    simulation.remembered = past_of(simulation)
+    simulation.past = range(1, last["id"] + 1)
+    simulation.remember_past()
+    simulation.old_intents = [line for _number, line in whole_lines(simulation.workspace.journal)]
     simulation.old_versions = {row["id"]: row["text"] for row in simulation.rows("SELECT id, text FROM schedule")}
     rest = dice.uniform(*LONG_AGO)
     simulation.stop_for(rest)
     simulation.pass_time(rest)
+    simulation.began_at = simulation.now
     before = _books_of_the_past(simulation)
     with (
         replaced(patched_runtime, "BEATS", {**BEATS, **TIDYING}),
@@ -156,6 +158,7 @@ def _play_portions(simulation: Simulation) -> None:
     """Add many posts; while they are filed send an urgent one, edit and strike others, and let the daemon die."""
     dice = simulation.dice
     simulation.pass_time(10)
+    simulation.together = PORTION
     with (
         replaced(batches, "FIRST_BATCH_SIZE", PORTION),
         replaced(batches, "NEXT_BATCH_SIZE", PORTION),

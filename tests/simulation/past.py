@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tests.simulation.record import HASHED, PREFIX, past_of
 from tests.simulation.simulation import Simulation
 from tests.simulation.workspace import identity_of, instant, platform_of
 
@@ -28,6 +27,9 @@ INSTANTS = (
     "unknown_since",
     "submitted_at",
 )
+PREFIX = b"publisher audit 1\n"
+HASHED = ("at", "role", "name", "event", "subject", "before", "after", "detail", "previous")
+"""What a hash of the audit begins with, and the columns that it covers besides the number."""
 Row = dict[str, Any]
 
 
@@ -45,7 +47,7 @@ def grow(simulation: Simulation, number: int) -> None:
         _insert(connection, "delivery", copies)
         _insert(connection, "audit", list(_entries(connection, copies)))
     simulation.past = range(first, first + number)
-    simulation.remembered = past_of(simulation)
+    simulation.remember_past()
 
 
 def _copy(simulation: Simulation, example: Row, place: int) -> Row:

@@ -1,9 +1,12 @@
 """The simulated platforms in made-up time, and the mischief that befalls calls to them, all from dice."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
+
+from starlette.types import Message
 
 from publisher.simulator.app import Simulator
 from publisher.simulator.faults import Fault
@@ -171,6 +174,21 @@ class Platforms:
     world: TimedWorld
     mischief: Mischief
     application: Simulator
+
+    def posts(self) -> list[dict[str, Any]]:
+        """Give the posts as the simulator shows them to those who judge."""
+        scope = {"type": "http", "method": "GET", "path": "/_sim/posts", "query_string": b"floors=1", "headers": []}
+        body = bytearray()
+
+        async def receive() -> Message:
+            return {"type": "http.request"}
+
+        async def send(message: Message) -> None:
+            body.extend(message.get("body", b""))
+
+        self.world.loop.run_until_complete(self.world.loop.live(None, self.application(scope, receive, send)))
+        found: list[dict[str, Any]] = json.loads(body)
+        return found
 
     def post_by_hand(self, platform: str, identity: str, title: str, text: str) -> str:
         """Let somebody post without us."""

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tests.chaos.checker.shaping import post_id
-from tests.simulation.checks import violations
+from tests.chaos.checker.decoder import post_id
+from tests.simulation.artefacts import violations
 from tests.simulation.loop import dice_for
 from tests.simulation.platforms import EPOCH
-from tests.simulation.record import deliveries
 from tests.simulation.simulation import DEADLY, Shape, Simulation, opened
 from tests.simulation.workspace import IDENTITIES, Entry, identity_of, instant, platform_of
 
@@ -108,7 +107,7 @@ def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Ver
 
 def verdict_of(simulation: Simulation) -> Verdict:
     states: dict[str, int] = {}
-    for row in deliveries(simulation):
+    for row in simulation.deliveries():
         states[row["state"]] = states.get(row["state"], 0) + 1
     return Verdict(
         seed=simulation.seed,
@@ -171,7 +170,7 @@ def rule_something(simulation: Simulation) -> None:
 
 
 def resend_something(simulation: Simulation) -> None:
-    ended = (row for row in deliveries(simulation) if row["state"] in ("failed", "expired", "removed"))
+    ended = (row for row in simulation.deliveries() if row["state"] in ("failed", "expired", "removed"))
     for row in [*ended][:1]:
         simulation.order(lambda row=row: simulation.resend(row["id"]))
 
@@ -214,7 +213,7 @@ def post_by_hand(simulation: Simulation) -> None:
 
 def remove_something(simulation: Simulation) -> None:
     """The platform takes a post down. It was seen before: no read distinguishes the others from posts never made."""
-    known = {post_id(row["remote_id"]) for row in deliveries(simulation)}
+    known = {post_id(row["remote_id"]) for row in simulation.deliveries()}
     live = [one for one in simulation.platforms.world.posts.values() if one.state == "live" and one.id in known]
     if live:
         post = simulation.dice.choice(sorted(live, key=lambda one: one.id))

@@ -111,7 +111,6 @@ class Simulation:
     wrong: list[str] = field(default_factory=list)
     deaths: Counter[str] = field(default_factory=Counter)
     life: Life | None = None
-    is_stormy: bool = True
     is_over: bool = False
     pace: float = 2.0
     lives: int = 0
@@ -122,6 +121,14 @@ class Simulation:
     past: range = range(0)
     """The numbers of deliveries that ended before the run began, and what was known of them."""
     remembered: Sequence[sqlite3.Row] = ()
+    began_at: float = EPOCH
+    """Since when it is judged what the platforms saw."""
+    calm_since: float = 0.0
+    orders: list[dict[str, Any]] = field(default_factory=list)
+    together: int = 1000
+    """So many new deliveries are filed in one transaction with their schedule."""
+    old_intents: Sequence[dict[str, Any]] = ()
+    """Lines of the journal that it does not keep any more."""
     old_versions: Mapping[int, str] = field(default_factory=dict)
     """The texts of accepted schedules that the database do not keep any more, by number."""
 
@@ -227,7 +234,7 @@ class Simulation:
 
     def calm_down(self) -> None:
         """End the storm; then let time pass, and people rule, until everything has come to rest."""
-        self.is_stormy = False
+        self.calm_since = self.now
         if self.clocks:
             self.set_clock(self.shape.skew)
         self.platforms.mischief.clear()
@@ -295,6 +302,16 @@ class Simulation:
             connection.row_factory = sqlite3.Row
             return connection.execute(query, facts).fetchall()
 
+    def deliveries(self) -> list[sqlite3.Row]:
+        """Give the deliveries of the run; what ended before it is none of its own."""
+        return self.rows("SELECT * FROM delivery WHERE id < ? OR id >= ? ORDER BY id", self.past.start, self.past.stop)
+
+    def remember_past(self) -> None:
+        """Note how what ended before the run stands now."""
+        columns = "id, post, occurrence, account, state, attempts, remote_id"
+        query = f"SELECT {columns} FROM delivery WHERE id >= ? AND id < ? ORDER BY id"  # noqa: S608 # names of columns
+        self.remembered = self.rows(query, self.past.start, self.past.stop)
+
     @property
     def log(self) -> list[dict[str, Any]]:
         """Give what the platforms saw."""
@@ -335,24 +352,32 @@ class Simulation:
             self.report("refused", repr(error))
 
     async def pause(self, scope: str) -> None:
-        async with open_store(self.settings, self.new_world()) as store:
-            await OperatorActions(store).pause(scope, named_person("li"), "drill")
-        self.report("pause", scope)
+        with self._written_down("pause", "li", scope=scope):
+            async with open_store(self.settings, self.new_world()) as store:
+                await OperatorActions(store).pause(scope, named_person("li"), "drill")
 
     async def resume(self, scope: str) -> None:
-        async with open_store(self.settings, self.new_world()) as store:
-            await OperatorActions(store).resume(scope, named_person("li"))
-        self.report("resume", scope)
+        with self._written_down("resume", "li", scope=scope):
+            async with open_store(self.settings, self.new_world()) as store:
+                await OperatorActions(store).resume(scope, named_person("li"))
 
     async def withdraw(self, post: str) -> None:
-        async with open_store(self.settings, self.new_world()) as store:
-            await OperatorActions(store).cancel_post(PostId(post), named_person("li"), "not wanted")
-        self.report("cancel", post)
+        with self._written_down("cancel", "li", post=post):
+            async with open_store(self.settings, self.new_world()) as store:
+                await OperatorActions(store).cancel_post(PostId(post), named_person("li"), "not wanted")
 
     async def retract(self, post: str, account: str | None = None) -> None:
-        async with open_store(self.settings, self.new_world()) as store:
-            await OperatorActions(store).retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
-        self.report("retract", f"{post}@{account or ''}")
+        with self._written_down("retract", "li", post=post, account=account):
+            async with open_store(self.settings, self.new_world()) as store:
+                await OperatorActions(store).retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def _written_down(self, kind: str, by: str, **target: str | None) -> Iterator[None]:
+        """Note what a person does, unless it is refused."""
+        asked = self.now
+        yield
+        self.orders.append({"kind": kind, "by": by, "asked_at": asked, "at": self.now, **target})
+        self.report(kind, target.get("scope") or f"{target['post']}@{target.get('account') or ''}")
 
     async def reload(self) -> None:
         """Have the schedule read now, as `publisher reload` does."""
@@ -368,9 +393,9 @@ class Simulation:
             if filed is None:
                 return
             act = AuditAction(event="send_requested", subject=post, by=named_person("li"))
-            await send_scheduled_now(application.planner, filed, act)
-            await application.maintenance.promote_requested([filed.id])
-        self.report("send", post)
+            with self._written_down("send", "li", post=post):
+                await send_scheduled_now(application.planner, filed, act)
+                await application.maintenance.promote_requested([filed.id])
 
     async def resend(self, number: int) -> None:
         """Order a new occurrence for one that ended badly, as `publisher resend` does."""
@@ -382,14 +407,14 @@ class Simulation:
             act = AuditAction(
                 event="resend_requested", subject=f"{old.key.post}@{old.account}", by=named_person("wang")
             )
-            await resend_post(application.planner, post, [old.account], [act])
-        self.report("resend", f"{old.key.post}@{old.account}")
+            with self._written_down("resend", "wang", post=old.key.post, account=old.account):
+                await resend_post(application.planner, post, [old.account], [act])
 
     async def rule(self, number: int) -> None:
         """Decide about a held delivery as a careful person does: look at the platform first, and wait if it may lag."""
         [row] = self.rows("SELECT * FROM delivery WHERE id = ?", number)
         [last] = self.rows("SELECT max(id) AS id FROM attempt WHERE delivery = ?", number)
-        if last["id"] and self.now < self.true_time.of("attempt", last["id"]) + self.shape.waits.settle + 20:
+        if last["id"] and self.now < self.true_time.of_attempt(last["id"]) + self.shape.waits.settle + 20:
             return
         copies = [post for post in self.copies(row) if post.state in ("live", "review")]
         if any(post.state == "review" for post in copies):
@@ -401,8 +426,8 @@ class Simulation:
         async with open_store(self.settings, self.new_world()) as store:
             [held] = [item for item in await Queries(store).deliveries() if item.id == number]
             ruling, more = self._choose(held, copies)
-            await resolve_delivery(Outbox(store), held, ruling, by="zhao", reason="looked", **more)
-        self.report(f"rule {ruling}", f"{row['post']}@{row['account']}")
+            with self._written_down("resolve", "zhao", post=row["post"], account=row["account"]):
+                await resolve_delivery(Outbox(store), held, ruling, by="zhao", reason="looked", **more)
 
     def _choose(self, held: Delivery, copies: Sequence[Any]) -> tuple[Resolution, dict[str, str]]:
         if copies:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from publisher.simulator.text_changes import REWRITES
-from tests.simulation.checks import violations
+from tests.simulation.artefacts import violations
 from tests.simulation.platforms import LAG, LATE
 from tests.simulation.scenarios import TITLES, remove_something
 from tests.simulation.simulation import DEADLY, Shape, opened

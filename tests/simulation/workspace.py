@@ -130,6 +130,8 @@ class Workspace:
     moved: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     every: dict[str, Entry] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    """Every schedule that was saved."""
 
     @property
     def schedule(self) -> Path:
@@ -153,7 +155,8 @@ class Workspace:
     def write(self, now: datetime, *, cut: bool = False) -> None:
         """Save the schedule as of now, or only its first half, as an editor does that is not done yet."""
         whole = self.text
-        self.schedule.write_text(whole[: len(whole) // 2] if cut else whole, "utf-8")
+        self.texts.append(whole[: len(whole) // 2] if cut else whole)
+        self.schedule.write_text(self.texts[-1], "utf-8")
         os.utime(self.schedule, (now.timestamp(), now.timestamp()))
 
     def tear_journal(self, share: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +12,8 @@ MICRO = 1_000_000
 EDGE = 120.0
 """Seconds before and after a time with a wrong clock in which a stamp may lie that was made in it."""
 BEFORE_CALL = frozenset({"pending", "due", "claimed", "retrying"})
+ANY_TIME = "*"
+"""The occurrence of a duty that stands for every instant of a repeating post."""
 
 
 class NotJudgedError(Exception):
@@ -24,6 +27,9 @@ class Violation:
     subject: str
     what: str
     evidence: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.what} [{', '.join(self.evidence)}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,11 @@ class Copy:
     is_rewritten: bool
 
 
+def subject_of(post: str, label: str, account: str) -> str:
+    """Give the name by which the audit and the alerts know a delivery."""
+    return f"{post}@{account}" if label == "once" else f"{post}#{label}@{account}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     id: int
@@ -85,13 +96,13 @@ class Delivery:
     reason: str | None
     attempts: int
     remote_id: str | None
+    has_ticket: bool
     is_manually_confirmed: bool
     is_urgent: bool
 
     @property
     def subject(self) -> str:
-        instant = "" if self.label == "once" else f"#{self.label}"
-        return f"{self.post}{instant}@{self.account}"
+        return subject_of(self.post, self.label, self.account)
 
     @property
     def row(self) -> str:
@@ -100,7 +111,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """An intent. `part` is which further part of its thread it was for, 0 being the post itself."""
+    """An intent. `part` is which further part of its thread it was for, 0 being the post itself.
+
+    `stamp` and `baseline` are `intended` and `since` in microseconds as the host wrote them, `until` is the end of the
+    wait that a platform asked for.
+    """
 
     id: int
     delivery: int
@@ -114,6 +129,9 @@ class Attempt:
     ended: float | None
     outcome: str | None
     detail: Mapping[str, Any]
+    stamp: int
+    baseline: int
+    until: float | None = None
     part: int = 0
 
     @property
@@ -200,14 +218,17 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A line of the journal; `line` is its number, `key` names its delivery where the line does."""
+    """A line of the journal; `line` is its number, `key` names its delivery where the line does.
+
+    `stamp` is the instant of its attempt in microseconds, as the host wrote it.
+    """
 
     line: int
     delivery: int
     attempt: int
     fencing_token: int
     rendition: str
-    at: float
+    stamp: int
     part: int = 0
     key: tuple[str, str, str] | None = None
 
@@ -216,7 +237,8 @@ class Intent:
 class Duty:
     """One thing that was asked for, by anyone who made the run. What is None, 0 or empty was not said.
 
-    `says` are words that must stand in its copy.
+    `ends` are the states in which it may end, `says` words that must stand in its copy. With the occurrence `*` it
+    stands for every instant of a repeating post, one each `every` seconds.
     """
 
     post: str
@@ -225,7 +247,8 @@ class Duty:
     due: float | None = None
     expires: float | None = None
     max_delay: float | None = None
-    end: str | None = None
+    ends: frozenset[str] = frozenset()
+    every: float | None = None
     text_sha256: str | None = None
     says: tuple[str, ...] = ()
     images: tuple[str, ...] | None = None
@@ -259,10 +282,12 @@ class WrongClock:
 class Stamps:
     """Gives the true instants of what hosts wrote down by their own clocks.
 
-    A clock was wrong by more than a run lasts, so that each stamp reports which clock it is from.
+    `instants` names the true instant of a column, by table and row. Where it is not known, a clock was wrong by more
+    than a run lasts, so that each stamp reports which clock it is from.
     """
 
     clocks: tuple[WrongClock, ...] = ()
+    instants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     def __call__(self, stamp: float) -> float:
         found = (one.ahead for one in self.clocks if one.begins - EDGE <= stamp - one.ahead <= one.ends + EDGE)
@@ -271,8 +296,14 @@ class Stamps:
     def micros(self, stamp: int) -> float:
         return self(stamp / MICRO)
 
-    def micros_if_any(self, stamp: int | None) -> float | None:
-        return None if stamp is None else self.micros(stamp)
+    def of(self, table: str, row: Mapping[str, Any], column: str) -> float:
+        """Give the true instant of a column that is not empty."""
+        key = str(row["id"] if "id" in row else row["remote_id"])
+        known = self.instants.get(table, {}).get(key, {}).get(column)
+        return self.micros(row[column]) if known is None else known
+
+    def of_any(self, table: str, row: Mapping[str, Any], column: str) -> float | None:
+        return None if row[column] is None else self.of(table, row, column)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,6 +340,28 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interruption:
+    """What kept a daemon from working, and when: it was killed, frozen, stopped, or its clock was set."""
+
+    at: float
+    until: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """A delivery that had ended before the run began, by its columns: as it stood then, and as it stands."""
+
+    id: int
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+    @property
+    def subject(self) -> str:
+        return subject_of(self.before["post"], self.before["occurrence"], self.before["account"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
     rendition: str
     by: str
@@ -341,12 +394,20 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`tolerance` is how far two clocks, and the edges of two processes, may differ."""
+    """What the settings say beside the accounts, and how exactly a run can be judged.
+
+    `tolerance` is how far two clocks, and the edges of two processes, may differ, `clock_error` by how much a host's
+    clock may be wrong although it counts as right; `retry_after`, for how long each 429 of the platforms asks to wait;
+    `together`, how much that is new comes into force in one transaction with its version.
+    """
 
     accounts: Mapping[str, Terms] = field(default_factory=dict)
     environment: str | None = None
     hosts: frozenset[str] = frozenset()
     tolerance: float = 0.25
+    clock_error: float = 0.0
+    retry_after: float | None = None
+    together: int = 1000
     rest_within: float | None = None
     recover_within: float | None = None
     bounds: Mapping[str, float] = field(default_factory=dict)
@@ -374,6 +435,9 @@ class History:
     true: Stamps = field(default_factory=Stamps)
     orders: Sequence[Order] = ()
     approvals: Sequence[Approval] = ()
+    interruptions: Sequence[Interruption] = ()
+    earlier: Sequence[Earlier] = ()
+    """What had ended before: it is judged only by whether it stayed so, and stands nowhere else in here."""
     status: Sequence[Mapping[str, Any]] = ()
     settings: Settings = field(default_factory=Settings)
     timings: Sequence[Mapping[str, Any]] = ()
@@ -400,8 +464,9 @@ class History:
 
     @cached_property
     def acts_on(self) -> Mapping[str, Sequence[Act]]:
-        """The audit by subject, in its order."""
-        return _grouped(self.audit, "subject")
+        """The audit by subject, in its order; what had ended before is left out."""
+        past = {one.subject for one in self.earlier}
+        return _grouped([act for act in self.audit if act.subject not in past], "subject")
 
     @cached_property
     def alerts_on(self) -> Mapping[str, Sequence[Alert]]:
@@ -412,12 +477,29 @@ class History:
         return {duty.key: duty for duty in self.plan.duties}
 
     def duty_of(self, delivery: Delivery) -> Duty | None:
-        return self.duties.get((delivery.post, delivery.label, delivery.account))
+        """Give what was asked for, its own duty or that of all instants of its post."""
+        repeated = self.duties.get((delivery.post, ANY_TIME, delivery.account))
+        is_its_instant = repeated and repeated.every and _seconds_of(delivery.label) % repeated.every == 0
+        own = self.duties.get((delivery.post, delivery.label, delivery.account))
+        return own or (repeated if is_its_instant else None)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the true instant of each row is known."""
+        return "instants" in self.given
 
     def identity_of(self, delivery: Delivery) -> tuple[str, str]:
         """Give the platform and the account's own name there."""
         terms = self.settings.accounts.get(delivery.account)
         return delivery.platform, terms.identity if terms else delivery.account
+
+
+def _seconds_of(label: str) -> float:
+    """Give the instant that names an occurrence; one that has no instant divides by nothing."""
+    try:
+        return datetime.fromisoformat(label).timestamp()
+    except ValueError:
+        return float("nan")
 
 
 def _grouped(items: Sequence[Any], name: str) -> dict[Any, list[Any]]:

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import ended, guarded, kept, made, timed
+from . import creations, endings, records, safeguards, windows
+from .artefacts import read_folder
+from .decoder import history_of
 from .history import History, NotJudgedError, Violation
-from .reading import read_folder
-from .shaping import history_of
 
 Check = Callable[[History], Iterator[Violation]]
 PLATFORMS = ("log", "posts")
 STORE = ("database",)
+CALLS = (*PLATFORMS, *STORE, "settings")
+"""What shows which attempt a call was made for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Invariant:
     """One promise, and the artefacts without which nobody can say whether it was kept."""
 
@@ -26,50 +28,31 @@ class Invariant:
 
 
 INVARIANTS: Sequence[Invariant] = (
-    Invariant(id="I1", name="at most one", check=made.at_most_one, needs=(*PLATFORMS, *STORE, "settings")),
-    Invariant(id="I2", name="no silent end", check=ended.nothing_ends_silently, needs=(*STORE, "plan", "settings")),
-    Invariant(
-        id="I3",
-        name="intent before call",
-        check=made.intent_before_call,
-        needs=(*PLATFORMS, *STORE, "journal", "settings"),
-    ),
-    Invariant(id="I4", name="sent as frozen", check=made.sent_as_frozen, needs=(*PLATFORMS, *STORE, "settings")),
-    Invariant(id="I5", name="two people", check=guarded.two_people, needs=(*STORE, "plan", "approvals")),
-    Invariant(
-        id="I6", name="only in its window", check=timed.only_in_its_window, needs=(*PLATFORMS, *STORE, "settings")
-    ),
-    Invariant(
-        id="I7",
-        name="unknown is never retried blindly",
-        check=kept.not_again_blindly,
-        needs=(*PLATFORMS, *STORE, "settings"),
-    ),
-    Invariant(id="I8", name="published is true", check=made.published_is_true, needs=(*PLATFORMS, *STORE, "settings")),
-    Invariant(id="I9", name="no loss", check=ended.nothing_is_lost, needs=(*STORE, "plan", "settings")),
-    Invariant(id="I10", name="trouble is told", check=ended.trouble_is_told, needs=STORE),
-    Invariant(
-        id="I11",
-        name="every live post is explained",
-        check=made.live_is_explained,
-        needs=(*PLATFORMS, *STORE, "plan", "settings"),
-    ),
-    Invariant(id="I12", name="legal steps only", check=kept.legal_steps, needs=STORE),
-    Invariant(id="I13", name="one sender", check=made.one_sender, needs=(*PLATFORMS, *STORE, "settings")),
-    Invariant(id="I14", name="pause holds", check=timed.pause_holds, needs=(*PLATFORMS, *STORE, "orders", "settings")),
-    Invariant(id="I15", name="limits are kept", check=timed.limits_are_kept, needs=(*PLATFORMS, *STORE, "settings")),
-    Invariant(
-        id="I16", name="retract wins", check=timed.retract_wins, needs=(*PLATFORMS, *STORE, "orders", "settings")
-    ),
-    Invariant(id="I17", name="one occurrence once", check=kept.once_each, needs=(*STORE, "plan")),
-    Invariant(id="I18", name="the audit is whole", check=kept.audit_is_whole, needs=(*STORE, "orders")),
-    Invariant(id="I19", name="secrets stay secret", check=guarded.secrets_stay_secret, needs=("canaries",)),
-    Invariant(id="I20", name="faults stay local", check=timed.faults_stay_local, needs=("timings",)),
-    Invariant(id="I21", name="one occurrence, one text", check=made.one_text, needs=STORE),
-    Invariant(id="I22", name="reload is all or nothing", check=kept.all_or_nothing, needs=(*STORE, "plan")),
-    Invariant(id="I23", name="only allowed places", check=guarded.only_allowed_places, needs=(*STORE, "settings")),
-    Invariant(id="I24", name="bounded", check=guarded.bounded, needs=("metrics", "settings")),
-    Invariant(id="I25", name="replayable", check=guarded.replayable, needs=(*PLATFORMS, *STORE, "replay")),
+    Invariant("I1", "at most one", creations.at_most_one, CALLS),
+    Invariant("I2", "no silent end", endings.nothing_ends_silently, (*STORE, "plan", "settings")),
+    Invariant("I3", "intent before call", creations.intent_before_call, (*CALLS, "journal")),
+    Invariant("I4", "sent as frozen", creations.sent_as_frozen, CALLS),
+    Invariant("I5", "two people", safeguards.two_people, (*STORE, "plan", "approvals")),
+    Invariant("I6", "only in its window", windows.only_in_its_window, CALLS),
+    Invariant("I7", "unknown is never retried blindly", records.not_again_blindly, CALLS),
+    Invariant("I8", "published is true", creations.published_is_true, CALLS),
+    Invariant("I9", "no loss", endings.nothing_is_lost, (*STORE, "plan", "settings")),
+    Invariant("I10", "trouble is told", endings.trouble_is_told, STORE),
+    Invariant("I11", "every live post is explained", creations.live_is_explained, (*CALLS, "plan")),
+    Invariant("I12", "legal steps only", records.legal_steps, STORE),
+    Invariant("I13", "one sender", creations.one_sender, CALLS),
+    Invariant("I14", "pause holds", windows.pause_holds, (*CALLS, "orders")),
+    Invariant("I15", "limits are kept", windows.limits_are_kept, CALLS),
+    Invariant("I16", "retract wins", windows.retract_wins, (*CALLS, "orders")),
+    Invariant("I17", "one occurrence once", records.once_each, (*STORE, "plan")),
+    Invariant("I18", "the audit is whole", records.audit_is_whole, (*STORE, "orders")),
+    Invariant("I19", "secrets stay secret", safeguards.secrets_stay_secret, ("canaries",)),
+    Invariant("I20", "faults stay local", windows.faults_stay_local, ("timings",)),
+    Invariant("I21", "one occurrence, one text", creations.one_text, STORE),
+    Invariant("I22", "reload is all or nothing", records.all_or_nothing, (*STORE, "plan")),
+    Invariant("I23", "only allowed places", safeguards.only_allowed_places, (*STORE, "settings")),
+    Invariant("I24", "bounded", safeguards.bounded, ("metrics", "settings")),
+    Invariant("I25", "replayable", safeguards.replayable, (*PLATFORMS, *STORE, "replay")),
 )
 
 

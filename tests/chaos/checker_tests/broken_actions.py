@@ -1,10 +1,13 @@
-"""Spoilings of what people want and what the clock says: edits, pauses, expiry, missed instants, wrong clocks."""
+"""Spoilings of what people want and what the clock says: edits, pauses, expiry, missed instants, wrong clocks, ends."""
 
 import json
 
-from tests.chaos.checker.reading import Artefacts
-from tests.chaos.checker_tests.pieces import acts_on, attempts_of, call_of, reported, row_of
-from tests.chaos.checker_tests.run_builder import iso
+from tests.chaos.checker.artefacts import Artefacts
+from tests.chaos.checker_tests.pieces import acts_on, attempts_of, call_of, copy_of, duty_of, entry_of, reported, row_of
+from tests.chaos.checker_tests.run_builder import BEGAN, EARLIER, iso
+
+AHEAD = 8 * 3600.0
+"""Seconds by which the hosts' clock is ahead for a while."""
 
 
 def edited_and_forgotten(run: Artefacts) -> None:
@@ -86,3 +89,139 @@ def believed_a_clock_set_ahead(run: Artefacts) -> None:
             line["at"] = iso(second["intended_at"] / 1e6)
     looks = [one for one in run.rows["readback"] if (one["delivery"], one["attempt"]) == (first["delivery"], 1)]
     looks[-1]["at"] = looks[0]["at"] + 1000
+
+
+def repeating_edit_forgotten(run: Artefacts) -> None:
+    """A repeating post was edited before an instant of it, which went out with the old title."""
+    name = f"{reported('missed')}-daily"
+    newer = [one for one in run.rows["delivery"] if one["post"] == name][-1]
+    text = f'[[post]]\nid = "{name}"\ntitle = "another"\nto = ["{newer["account"]}"]\n'
+    version = {**run.rows["schedule"][-1], "text": text, "accepted_at": newer["due_at"] - 1_000_000}
+    run.rows["schedule"].append(version)
+    run.rows["schedule"].sort(key=lambda one: one["accepted_at"])
+
+
+def deleted_and_published(run: Artefacts) -> None:
+    """A call of ours has deleted it."""
+    entry = {**entry_of(run, copy_of(run, "busy"), "act"), "kind": "removed", "seq": len(run.lists["log"]) + 1}
+    run.lists["log"].append({**entry, "endpoint": "/2/statuses/destroy.json"})
+
+
+def failed_and_live(run: Artefacts) -> None:
+    row_of(run, "busy").update(state="failed", remote_id=None)
+
+
+def held_as_absent_and_live(run: Artefacts) -> None:
+    row_of(run, "busy").update(state="held", reason="not_published", remote_id=None)
+
+
+def believed_in_anothers_name(run: Artefacts) -> None:
+    seq = call_of(run, "not_sent")["seq"]
+    reply = next(one for one in run.lists["log"] if one["kind"] == "reply" and one["call"] == seq)
+    reply["fault"] = "list_late+wrong_account"
+    attempts_of(run, "not_sent")[1]["outcome"] = "published"
+
+
+def failed_unasked_without_a_refusal(run: Artefacts) -> None:
+    """No duty says how it was to end."""
+    duty_of(run, "refused")["end"] = None
+    attempts_of(run, "refused")[0]["outcome"] = "busy"
+
+
+def held_for_one_crash(run: Artefacts) -> None:
+    run.lists["interruptions"].pop(0)
+
+
+def ended_for_no_later_instant(run: Artefacts) -> None:
+    name = f"{reported('missed')}-daily"
+    run.rows["delivery"].remove([one for one in run.rows["delivery"] if one["post"] == name][-1])
+
+
+def too_late_though_tried(run: Artefacts) -> None:
+    """It found no way in time; nothing has kept the daemon from another try."""
+    [act] = acts_on(run, "expired", "expired")
+    act["detail"] = act["detail"].replace('"reason": "expired"', '"reason": "too_late"')
+    row = row_of(run, "expired")
+    like = {
+        **attempts_of(run, "plain")[0],
+        "id": 9000,
+        "delivery": row["id"],
+        "outcome": "not_sent",
+        "ended_at": act["at"],
+    }
+    run.rows["attempt"].append({**like, "intended_at": act["at"] - 2_000_000, "detail": '{"reason": "connect"}'})
+
+
+def newest_missed_left_out(run: Artefacts) -> None:
+    """Neither of the instants that the outage has covered went out after it."""
+    name = f"{reported('missed')}-daily"
+    newer = [one for one in run.rows["delivery"] if one["post"] == name][-1]
+    newer.update(state="expired", reason="too_late")
+
+
+def cancelled_by_no_version(run: Artefacts) -> None:
+    duty_of(run, "left out in doubt")["end"] = "published"
+    row_of(run, "left out in doubt")["reason"] = "removed_from_schedule"
+
+
+def cancelled_where_it_may_expire(run: Artefacts) -> None:
+    """Of several ends that are allowed it has none."""
+    duty_of(run, "busy")["end"] = "published|expired"
+    row_of(run, "busy").update(state="cancelled", reason="target_removed")
+
+
+def changed_after_its_end(run: Artefacts) -> None:
+    """What had ended before the run is live again."""
+    next(one for one in run.rows["delivery"] if one["id"] == EARLIER)["state"] = "published"
+
+
+def called_within_the_wait_of_a_429(run: Artefacts) -> None:
+    run.documents["settings"]["retry_after"] = 60
+
+
+def with_instants(run: Artefacts) -> Artefacts:
+    """Add the true instant of each row, whatever the hosts' clock showed."""
+    columns = {
+        "attempt": ("intended_at", "ended_at"),
+        "audit": ("at",),
+        "readback": ("at",),
+        "schedule": ("accepted_at",),
+        "alert": ("at",),
+    }
+    run.documents["instants"] = {
+        table: {str(row["id"]): {name: _true(row[name]) for name in names if row[name]} for row in run.rows[table]}
+        for table, names in columns.items()
+    }
+    run.documents["plan"]["clocks"] = []
+    return run
+
+
+def _true(stamp: int) -> float:
+    at = stamp / 1e6
+    return at - AHEAD if at > BEGAN + AHEAD / 2 else at
+
+
+def announced_under_a_pause(run: Artefacts) -> None:
+    """The call itself came within the second that is granted."""
+    instants = with_instants(run).documents["instants"]
+    paused = next(one for one in run.rows["audit"] if one["event"] == "paused" and one["role"] == "person")
+    attempt = attempts_of(run, "paused")[0]
+    instants["attempt"][str(attempt["id"])]["intended_at"] = paused["at"] / 1e6 + 0.1
+
+
+def announced_after_the_retraction(run: Artefacts) -> None:
+    instants = with_instants(run).documents["instants"]
+    [act] = acts_on(run, "retracted", "retraction_requested")
+    instants["attempt"][str(attempts_of(run, "retracted")[0]["id"])]["intended_at"] = act["at"] / 1e6 + 0.1
+
+
+def an_entry_of_yesterday(run: Artefacts) -> None:
+    """No clock was set, and an entry is older than the one before it."""
+    with_instants(run)
+    run.rows["audit"][5]["at"] -= 86_400_000_000
+
+
+def left_out_of_a_large_version(run: Artefacts) -> None:
+    """Of a version that asks for very much the rest may follow, but must."""
+    run.documents["settings"]["together"] = 1
+    run.rows["delivery"].remove(row_of(run, "later"))

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.chaos.checker.reading import Artefacts
-from tests.chaos.checker.shaping import seconds
+from tests.chaos.checker.artefacts import Artefacts
+from tests.chaos.checker.decoder import seconds
 from tests.chaos.checker_tests import broken_actions as orders
 from tests.chaos.checker_tests.pieces import (
     acts_on,
@@ -588,6 +588,7 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         orders.asked_about_something_else,
         orders.called_where_left_out,
         orders.called_when_struck,
+        orders.repeating_edit_forgotten,
     ),
     "I5": (one_approval_short, approved_by_its_author, approved_twice_by_one, approval_taken_back),
     "I6": (
@@ -611,13 +612,28 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         floor_sent_again_without_looks,
         floor_before_the_last_was_live,
     ),
-    "I8": (claims_what_was_not_made, claims_anothers_post, one_id_twice),
+    "I8": (
+        claims_what_was_not_made,
+        claims_anothers_post,
+        one_id_twice,
+        orders.deleted_and_published,
+        orders.failed_and_live,
+        orders.held_as_absent_and_live,
+        orders.believed_in_anothers_name,
+    ),
     "I9": (
         lost_without_an_outage,
         lost_after_a_ruling_to_send,
         failed_without_a_refusal,
         held_without_a_rule,
         held_as_absent_where_another_call_is_allowed,
+        orders.failed_unasked_without_a_refusal,
+        orders.held_for_one_crash,
+        orders.ended_for_no_later_instant,
+        orders.too_late_though_tried,
+        orders.newest_missed_left_out,
+        orders.cancelled_by_no_version,
+        orders.cancelled_where_it_may_expire,
     ),
     "I10": (nobody_told, told_too_late, orders.nobody_told_of_the_missed),
     "I11": (a_stranger_on_the_account, told_of_another, seen_too_late, cancelled_yet_live, removed_yet_live),
@@ -628,22 +644,43 @@ SPOILED: dict[str, tuple[Spoil, ...]] = {
         a_version_left_out,
         believed_unseen,
         removed_after_one_word,
+        orders.changed_after_its_end,
     ),
     "I13": (number_left_out, last_attempt_lost, one_epoch_twice, two_calls_at_once),
-    "I14": (called_under_a_pause, ordered_pause_forgotten, orders.began_under_a_pause),
-    "I15": (over_the_hour, over_the_day, under_the_gap, before_the_rest_was_over),
+    "I14": (called_under_a_pause, ordered_pause_forgotten, orders.began_under_a_pause, orders.announced_under_a_pause),
+    "I15": (
+        over_the_hour,
+        over_the_day,
+        under_the_gap,
+        before_the_rest_was_over,
+        orders.called_within_the_wait_of_a_429,
+    ),
     "I16": (
         called_after_the_retraction,
         orders.called_though_withdrawn,
         never_taken_down,
         floor_after_the_retraction,
+        orders.announced_after_the_retraction,
     ),
     "I17": (filed_twice, filed_unasked),
-    "I18": (an_entry_lost, last_entry_lost, an_order_not_written, an_entry_rewritten, the_end_cut_off, another_chain),
+    "I18": (
+        an_entry_lost,
+        last_entry_lost,
+        an_order_not_written,
+        an_entry_rewritten,
+        the_end_cut_off,
+        another_chain,
+        orders.an_entry_of_yesterday,
+    ),
     "I19": (a_secret_found,),
     "I20": (delayed_by_others,),
     "I21": (two_revisions_live,),
-    "I22": (left_out_of_a_version, in_force_what_nobody_gave, filed_from_no_version),
+    "I22": (
+        left_out_of_a_version,
+        in_force_what_nobody_gave,
+        filed_from_no_version,
+        orders.left_out_of_a_large_version,
+    ),
     "I23": (called_elsewhere, stamped_otherwise),
     "I24": (grown_too_large,),
     "I25": (replayed_otherwise,),

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.chaos.checker.reading import Artefacts
+from tests.chaos.checker.artefacts import Artefacts
 
 KINDS = {int: "BIGINT", bool: "BOOLEAN", bytes: "BLOB"}
 

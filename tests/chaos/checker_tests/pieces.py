@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.chaos.checker.reading import Artefacts
+from tests.chaos.checker.artefacts import Artefacts
 from tests.chaos.checker_tests.run_builder import Row
 from tests.chaos.checker_tests.run_scenarios import STORIES
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-from tests.chaos.checker.reading import Artefacts
+from tests.chaos.checker.artefacts import Artefacts
 
 BEGAN = 1_790_000_000.0
 SETTLE, LEASE, GAP, FLOOR_GAP = 20.0, 2.0, 1.0, 0.3
@@ -24,6 +24,8 @@ PASSING = ("held", "submitted", "retracting")
 STAGES = ("planner", "maintenance", "sender", "reconciler", "retractor")
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 GENESIS = "f" * 64
+EARLIER = 9000
+"""The number of a delivery that had ended before the run."""
 Row = dict[str, Any]
 
 
@@ -64,6 +66,7 @@ class Scene:
         self.issues: list[Row] = []
         self.outages: list[Row] = []
         self.approvals: list[Row] = []
+        self.interruptions: list[Row] = []
         self.last_intent: dict[str, float] = {}
         self.schedule: dict[str, Row] = {}
         self.ahead = 0.0
@@ -258,6 +261,7 @@ class Scene:
         fault: str | None = None,
         endpoint: str = "",
         began: float | None = None,
+        status: int = 200,
     ) -> Row:
         """One creating call as the platform saw it; gives the post that it made, if it made one.
 
@@ -271,7 +275,7 @@ class Scene:
             self.note("act", row, endpoint, post_id=made["id"], call=seq, fault=fault)
             self.note("visible", row, None, post_id=made["id"])
         if replies:
-            self.note("reply", row, endpoint, post_id=made.get("id"), call=seq, status=200)
+            self.note("reply", row, endpoint, post_id=made.get("id"), call=seq, status=status)
         return made
 
     def by_hand(self, row: Row) -> Row:
@@ -378,17 +382,31 @@ class Scene:
         self.wait(5.0)
         self.set_clock(0.0)
         _bind(self.rows["audit"])
+        earlier = {
+            "id": EARLIER,
+            "post": "earlier",
+            "occurrence": "once",
+            "account": self.rows["delivery"][0]["account"],
+            "state": "expired",
+            "attempts": 1,
+            "remote_id": None,
+        }
+        self.rows["delivery"].append({**self.rows["delivery"][0], **earlier, "rendered_hash": GENESIS})
         found = Artefacts(
             lists={
                 "log": self.log, "orders": self.orders, "approvals": self.approvals,
                 "timings": [{"delay": self.dice.random(), "during_fault": n % 2 == 0} for n in range(20)],
                 "metrics": [{"t": self.now, "rss": 50_000 + n} for n in range(5)],
+                "interruptions": self.interruptions,
                 "connections": [{"host": "127.0.0.1", "port": 8710}],
                 "anchors": [
                     {"chain": GENESIS, "sequence": one["id"], "hash": one["hash"]} for one in self.rows["audit"][-1:]
                 ],
             },
-            documents={"posts": self.posts, "plan": self._plan(), "settings": _settings(), "status": self._status()},
+            documents={
+                "posts": self.posts, "plan": self._plan(), "settings": _settings(), "status": self._status(),
+                "earlier": [earlier],
+            },
             rows=self.rows,
             journal=list(enumerate(self.journal, 1)),
             leaks=[],
@@ -406,6 +424,7 @@ class Scene:
         return [
             {"post": one["post"], "occurrence": one["occurrence"], "account": one["account"], "state": one["state"]}
             for one in self.rows["delivery"]
+            if one["id"] != EARLIER
         ]
 
 
@@ -413,6 +432,7 @@ def _settings() -> Row:
     limits = {"settle": SETTLE, "gap": GAP, "per_hour": 1000, "per_day": 10_000, "watch_every": 3600}
     return {
         "environment": "drill", "hosts": ["127.0.0.1"], "tolerance": 0.25, "rest_within": 30, "recover_within": 30,
+        "retry_after": 4,
         "bounds": {"rss": 100_000},
         "platforms": {name: {**limits, "may_resend": name != "tieba"} for name in CREATING},
         "accounts": [

@@ -87,7 +87,7 @@ def refused_for_now(outcome: str) -> Story:
 def _again(scene: Scene, row: Row, outcome: str) -> None:
     attempt, until = _start(scene, row), scene.now + 5
     if outcome != "not_sent":
-        scene.call(row, acts=False)
+        scene.call(row, acts=False, status=429 if outcome == "rate_limited" else 200)
     scene.end(attempt, outcome, **({"until": iso(until)} if outcome == "rate_limited" else {}))
     scene.step(row, outcome, "retrying", "sender", reason="for_now")
     scene.wait(max(0.1, until - scene.now + 0.1))
@@ -267,6 +267,7 @@ def poison(scene: Scene, row: Row) -> None:
     _ripe(scene, row)
     for after in ("due", "held"):
         scene.claim(row)
+        scene.interruptions.append({"at": iso(scene.now), "kind": "killed"})
         scene.wait(LEASE)
         scene.step(row, "lease_expired", after, "maintenance", reason="poison" if after == "held" else None)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tests.chaos.checker.reading import Artefacts
+from tests.chaos.checker.artefacts import Artefacts
 from tests.chaos.checker_tests.run_builder import ACCOUNTS, BEGAN, FAR, Row, Scene
 from tests.chaos.checker_tests.run_scenarios import ONLY, STORIES, TOMORROW
 

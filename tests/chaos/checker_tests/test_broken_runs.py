@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.chaos.checker.shaping import history_of
+from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.verdict import INVARIANTS, judge_history
+from tests.chaos.checker_tests.broken_actions import with_instants
 from tests.chaos.checker_tests.broken_runs import SPOILED
 from tests.chaos.checker_tests.sound_runs import full_run
 
@@ -33,3 +34,10 @@ def test_the_full_run_is_whole_before_it_is_spoiled():
         verdict = judge_history(history_of(full_run(seed)))
         assert verdict.is_whole
         assert verdict.judged == len(INVARIANTS)
+
+
+def test_a_run_whose_true_instants_are_known_is_whole_before_it_is_spoiled():
+    """Where a run knows when each row was written, the order of intents and of what people do is judged exactly."""
+    for seed in SEEDS:
+        found = judge_history(history_of(with_instants(full_run(seed)))).findings
+        assert [one.violations for one in found if one.violations] == []

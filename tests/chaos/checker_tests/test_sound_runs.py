@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.checker.shaping import history_of
-from tests.chaos.checker.steps import STATES, STEPS
+from tests.chaos.checker.decoder import history_of
+from tests.chaos.checker.transitions import STATES, STEPS
 from tests.chaos.checker.verdict import INVARIANTS, judge_history
 from tests.chaos.checker_tests.sound_runs import full_run, good_run
 

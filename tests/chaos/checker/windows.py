@@ -4,17 +4,21 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from .history import Act, Attempt, Delivery, History, NotJudgedError, Order, Violation
-from .shaping import seconds
-from .tracing import Call, trace_of
+from .history import Act, Attempt, Delivery, History, NotJudgedError, Order, Outage, Violation
+from .trace import Call, live_copies, trace_of
 
 HOUR, DAY = 3600.0, 86400.0
 GRACE = 1.0
 """Seconds within which an order to stop must be felt."""
+ORDERED = 0.001
+"""Seconds by which two transactions differ at least."""
+STOPPED = frozenset({"retraction_requested", "cancelled"})
 FREE = frozenset({"not_sent", "published", "submitted"})
 """Outcomes of a call that keep no other back for longer than its gap."""
 NOW_OR_NEVER = 60.0
 """Seconds: a shorter `max_delay` is excused by nothing but limits and doubts."""
+TOO_MANY, ASKED_TO_WAIT, HEARD_WITHIN = 429, frozenset({"rate_limited", "busy"}), 2.0
+"""A status, the outcomes that it may have, and the seconds within which an answer is written down as heard."""
 LONGEST_RETRY = 750.0
 """Seconds between two tries to reach a platform at most."""
 MOST_DELAY = 5.0
@@ -27,7 +31,7 @@ def only_in_its_window(history: History) -> Iterator[Violation]:
     By the platforms' clock, and by a request's first byte: its body may come much later, if its sender sleeps. Of a
     post that repeats, what an outage has covered is made up for once.
     """
-    slack, begun = history.settings.tolerance, set[int]()
+    slack, begun = history.settings.tolerance + history.settings.clock_error, set[int]()
     for call, delivery in _calls_with_owner(history):
         due, expires, max_delay = _window(history, delivery)
         began, evidence = call.recv.began, (call.where, delivery.row)
@@ -58,7 +62,17 @@ def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
         if due - history.settings.tolerance <= one.intended and call.recv.began - one.intended <= longest
     ]
     no_way = [one for one in tries if one.outcome == "not_sent" and one.detail.get("reason") != "never_started"]
-    return any(one.outcome not in FREE for one in before) or (max_delay >= NOW_OR_NEVER and bool(no_way))
+    is_limited = any(one.outcome not in FREE for one in before) or _was_full(history, delivery, [*before])
+    return is_limited or (max_delay >= NOW_OR_NEVER and bool(no_way))
+
+
+def _was_full(history: History, delivery: Delivery, before: Sequence[Attempt]) -> bool:
+    """Whether its login had made as many calls within an hour as it may, before it was too late."""
+    terms = history.settings.accounts.get(delivery.account)
+    most = terms.per_hour if terms else None
+    calls = sorted(one.intended for one in before if one.outcome != "not_sent" and not one.part)
+    pairs = zip(calls, calls[(most or 1) - 1 :], strict=False)
+    return most is not None and any(last - first < HOUR and last + HOUR > delivery.due for first, last in pairs)
 
 
 def _made_up_for(history: History) -> Iterator[Violation]:
@@ -66,17 +80,23 @@ def _made_up_for(history: History) -> Iterator[Violation]:
     first: dict[int, Call] = {}
     for call, delivery in _calls_with_owner(history):
         first.setdefault(delivery.id, call)
+    for older, newer in (pair for _outage, missed in missed_occurrences(history) for pair in pairwise(missed)):
+        call = first.get(older.id)
+        latest = newer.due + history.settings.clock_error
+        if call and call.recv.began > latest and not _released(history, older, call.recv.began):
+            what = f"missed and sent, though {newer.label} was missed as well"
+            yield Violation(subject=older.subject, what=what, evidence=(call.where, older.row, newer.row))
+
+
+def missed_occurrences(history: History) -> Iterator[tuple[Outage, Sequence[Delivery]]]:
+    """Give what each outage has covered of each repeating post on each account, oldest first."""
+    repeating = [one for one in history.deliveries.values() if one.label != "once" and not _is_ordered(history, one)]
     for outage in history.plan.outages:
         missed: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
-        for one in sorted(history.deliveries.values(), key=lambda one: one.due):
-            is_covered = outage.begins <= one.due <= outage.ends and covers(outage.scope, one)
-            if is_covered and one.label != "once" and not _is_ordered(history, one):
+        for one in sorted(repeating, key=lambda one: one.due):
+            if outage.begins <= one.due <= outage.ends and covers(outage.scope, one):
                 missed[one.post, one.account].append(one)
-        for older, newer in (pair for found in missed.values() for pair in pairwise(found)):
-            call = first.get(older.id)
-            if call and call.recv.began > newer.due and not _released(history, older, call.recv.began):
-                what = f"missed and sent, though {newer.label} was missed as well"
-                yield Violation(subject=older.subject, what=what, evidence=(call.where, older.row, newer.row))
+        yield from ((outage, found) for found in missed.values())
 
 
 def _is_ordered(history: History, delivery: Delivery) -> bool:
@@ -108,7 +128,7 @@ def _released(history: History, delivery: Delivery, until: float) -> bool:
 
 
 def pause_holds(history: History) -> Iterator[Violation]:
-    """I14: no first byte of a call comes later than a second after its scope was paused."""
+    """I14: no first byte of a call comes later than a second after its scope was paused, and no intent comes after."""
     standing = pauses(history)
     for call, delivery in _calls_with_owner(history):
         for scope, begins, ends, evidence in standing:
@@ -116,6 +136,18 @@ def pause_holds(history: History) -> Iterator[Violation]:
             if late and covers(scope, delivery):
                 what = f"a call while {scope} was paused"
                 yield Violation(subject=delivery.subject, what=what, evidence=(call.where, evidence))
+    for scope, begins, ends, evidence in _audited_pauses(history.audit):
+        for delivery, attempt in _announced_after(history, begins, ends):
+            if covers(scope, delivery):
+                what = f"an intent while {scope} was paused"
+                yield Violation(subject=delivery.subject, what=what, evidence=(attempt.row, evidence))
+
+
+def _announced_after(history: History, begins: float, ends: float) -> Iterator[tuple[Delivery, Attempt]]:
+    """Give the attempts of a time; none where instants are not exact enough to tell an order's from its neighbours'."""
+    for attempt in history.attempts if history.is_exact else ():
+        if begins + ORDERED < attempt.intended < ends and attempt.delivery in history.deliveries:
+            yield history.deliveries[attempt.delivery], attempt
 
 
 def covers(scope: str, delivery: Delivery) -> bool:
@@ -163,16 +195,19 @@ def limits_are_kept(history: History) -> Iterator[Violation]:
         if known is None:
             continue
         for name, window, most in (("hour", HOUR, known.per_hour), ("day", DAY, known.per_day)):
-            yield from _crowded(login, name, window, most, calls)
+            yield from _crowded(login, name, window, most, calls, max(GRACE, history.settings.clock_error))
         yield from _hurried(history, login, known.gap, calls)
     yield from _restless(history)
+    yield from _hasty(history)
 
 
-def _crowded(login: str, name: str, window: float, most: int | None, calls: Sequence[Call]) -> Iterator[Violation]:
+def _crowded(  # noqa: PLR0917 # one login, one window
+    login: str, name: str, window: float, most: int | None, calls: Sequence[Call], slack: float
+) -> Iterator[Violation]:
     """The window is taken a little short: two clocks and a network lie between the database and the platform."""
     for place, first in enumerate(calls):
         last = place + (most or 0)
-        if most and last < len(calls) and calls[last].recv.at - first.recv.at < window - GRACE:
+        if most and last < len(calls) and calls[last].recv.at - first.recv.at < window - slack:
             what = f"more than {most} calls within one {name}"
             yield Violation(subject=login, what=what, evidence=(first.where, calls[last].where))
 
@@ -193,17 +228,41 @@ def _restless(history: History) -> Iterator[Violation]:
         (act.subject, act.detail.get("until")): act.at for act in history.audit if act.event == "late_outcome_recorded"
     }
     for attempt in history.attempts:
-        asked = attempt.detail.get("until") if attempt.outcome == "rate_limited" else None
-        until = None if asked is None else history.true(seconds(asked) or 0.0)
-        if until is None or attempt.ended is None:
+        asked = attempt.detail.get("until")
+        if attempt.until is None or attempt.ended is None:
             continue
         delivery = history.deliveries.get(attempt.delivery)
         heard = late.get((delivery.subject if delivery else "", asked), attempt.ended)
-        rest = min(until, heard + DAY)
+        rest = min(attempt.until, heard + DAY)
         for later in history.attempts:
-            if later.login == attempt.login and heard < later.intended < rest and _called(history, later):
+            if (
+                later.login == attempt.login
+                and heard < later.intended < rest - _slack(history)
+                and _called(history, later)
+            ):
                 what = "a call before the platform's rest was over"
                 yield Violation(subject=attempt.login, what=what, evidence=(attempt.row, later.row))
+
+
+def _slack(history: History) -> float:
+    """Give what two clocks may differ by where the same instant was computed from each."""
+    return history.settings.tolerance if history.is_exact else 0.0
+
+
+def _hasty(history: History) -> Iterator[Violation]:
+    """A 429 asks for a wait of known length, by the platforms' clock, where its answer was heard."""
+    wait = history.settings.retry_after
+    asked: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    for call in trace_of(history).calls if wait else ():
+        before = asked[call.recv.platform, call.recv.account]
+        for earlier in before:
+            at, ended = (earlier.reply.at, earlier.attempt.ended) if earlier.reply and earlier.attempt else (0.0, None)
+            is_heard = ended is not None and ended <= min(call.recv.began, at + HEARD_WITHIN)
+            if is_heard and call.recv.began < at + (wait or 0.0) - history.settings.tolerance:
+                what = f"called {call.recv.began - at:.1f} s after a 429, not {wait}"
+                yield Violation(subject=call.recv.account, what=what, evidence=(earlier.where, call.where))
+        if call.reply and call.reply.status == TOO_MANY and call.attempt and call.attempt.outcome in ASKED_TO_WAIT:
+            before.append(call)
 
 
 def _called(history: History, attempt: Attempt) -> bool:
@@ -222,15 +281,18 @@ def retract_wins(history: History) -> Iterator[Violation]:
             if act.event == "cancelled" and began > act.at:
                 evidence = (call.where, act.row)
                 yield Violation(subject=delivery.subject, what="a call after it was withdrawn", evidence=evidence)
-    for creation in trace_of(history).creations:
-        owner, copy = creation.owner, creation.copy
-        if owner and copy and owner.id in ordered and not copy.is_removed and not creation.is_floor:
-            is_red = owner.state in {"retracting", "held"} and any(
-                alert.cleared is None for alert in history.alerts_on.get(owner.subject, ())
-            )
-            if not is_red and copy.is_visible:
-                where = (creation.where, owner.row, ordered[owner.id][1])
-                yield Violation(subject=owner.subject, what="live though retracted, and not in red", evidence=where)
+    for act in (act for acts in history.acts_on.values() for act in acts if act.event in STOPPED):
+        for delivery, attempt in _announced_after(history, act.at, float("inf")):
+            if delivery.subject == act.subject:
+                what = f"an intent after it was {act.event}"
+                yield Violation(subject=act.subject, what=what, evidence=(attempt.row, act.row))
+    for delivery in (history.deliveries[key] for key in ordered):
+        is_red = delivery.state in {"retracting", "held"} and any(
+            alert.cleared is None for alert in history.alerts_on.get(delivery.subject, ())
+        )
+        for creation in () if is_red or delivery.is_manually_confirmed else live_copies(history, delivery):
+            where = (creation.where, delivery.row, ordered[delivery.id][1])
+            yield Violation(subject=delivery.subject, what="live though retracted, and not in red", evidence=where)
 
 
 def _retractions(history: History) -> dict[int, tuple[float, str]]:

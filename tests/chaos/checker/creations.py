@@ -2,18 +2,39 @@
 
 import hashlib
 import json
+import tomllib
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .history import BEFORE_CALL, MICRO, Copy, Delivery, History, NotJudgedError, Sighting, Violation, Words
-from .shaping import seconds
-from .tracing import KEYED, Call, Creation, received_words, sent_words, trace_of
-from .wanted import edits_are_kept
+from .decoder import seconds
+from .history import (
+    BEFORE_CALL,
+    ENDED,
+    MICRO,
+    Copy,
+    Delivery,
+    Entry,
+    History,
+    NotJudgedError,
+    Sighting,
+    Version,
+    Violation,
+    Words,
+)
+from .trace import KEYED, Call, Creation, live_copies, received_words, sent_words, trace_of
 
 EXTERNAL_POSTS = frozenset({"unauthorized_post", "external_post"})
 """Codes of the alerts that explain a post which nobody here made."""
+EDIT_GRACE = 1.0
+"""Seconds within which an accepted edit must be felt."""
+Posts = Mapping[str, Mapping[str, Any]]
+FOREIGN = "wrong_account"
+"""The fault of an answer that names another account."""
+NOT_MADE = frozenset({"not_published", "not_published_twice", "captcha", "poison"})
+"""Holds of what was never made."""
 LATE = 60.0
 """Seconds by which a look at an account may come later than its interval asks for."""
 
@@ -82,14 +103,14 @@ def _demand_floors(history: History) -> None:
 
 def intent_before_call(history: History) -> Iterator[Violation]:
     """I3: each creating call has an attempt committed before it, announced in the journal, for the same delivery."""
-    journal = {(line.rendition, round(line.at * MICRO)) for line in history.journal}
+    journal = {(line.rendition, line.stamp) for line in history.journal}
     trace = trace_of(history)
     for call in trace.calls:
         attempt = call.attempt
         if attempt is None or (call.is_resend and call.recv.endpoint not in KEYED):
             again = f"; attempt:{attempt.id} had made its call already" if attempt else ""
             yield Violation(subject=_account(call), what=f"a call without an attempt{again}", evidence=(call.where,))
-        elif (attempt.rendition, round(attempt.intended * MICRO)) not in journal:
+        elif (attempt.rendition, attempt.stamp) not in journal:
             subject = history.deliveries[attempt.delivery].subject
             yield Violation(subject=subject, what="a call not in the journal", evidence=(call.where, attempt.row))
     for creation in trace.creations:
@@ -109,7 +130,7 @@ def _forgotten(history: History) -> Iterator[Violation]:
             history.deliveries.get(line.delivery),
             (f"journal:{line.line}", f"delivery:{line.delivery}"),
         )
-        if (line.rendition, line.at) in recovered:
+        if (line.rendition, line.stamp) in recovered:
             continue
         if (line.delivery, line.attempt, line.fencing_token, line.rendition, line.part) not in known:
             what = f"the journal announces attempt {line.attempt}, the database does not know it"
@@ -122,11 +143,11 @@ def _forgotten(history: History) -> Iterator[Violation]:
             yield Violation(subject=subject, what="an attempt for what is in no book", evidence=(attempt.row,))
 
 
-def _recovered(history: History) -> set[tuple[str, float | None]]:
+def _recovered(history: History) -> set[tuple[str, int]]:
     """The calls that an older database took back from the journal, or reported a person that it cannot place."""
     reported = [act.detail for act in history.audit if act.event in {"attempts_recovered", "attempt_orphaned"}]
     calls = [call for detail in reported for call in detail.get("calls", [detail])]
-    return {(call["rendered_hash"], seconds(call["at"])) for call in calls}
+    return {(call["rendered_hash"], round((seconds(call["at"]) or 0.0) * MICRO)) for call in calls}
 
 
 def _account(call: Call) -> str:
@@ -138,7 +159,7 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
 
     And once an edit was accepted, no call says the old words by itself.
     """
-    yield from edits_are_kept(history)
+    yield from _edits_are_kept(history)
     for frozen in history.words.values():
         if _fingerprint(frozen.body) != frozen.fingerprint:
             where = (f"rendered_post:{frozen.fingerprint}",)
@@ -186,8 +207,91 @@ def _fingerprint(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(spelled.encode()).hexdigest()
 
 
+def _edits_are_kept(history: History) -> Iterator[Violation]:
+    """No call says what the schedule does not say any more, unless a person was asked and wants the old words.
+
+    What was ordered again has words of its own instant. Of a repeating post only those instants are judged that came
+    after the version.
+    """
+    versions = [(version, posts) for version in history.versions if (posts := _posts_of(version)) is not None]
+    since = [version.at for version, _posts in versions]
+    for call in trace_of(history).calls:
+        delivery = history.deliveries.get(call.attempt.delivery) if call.attempt else None
+        if delivery is None or "." in delivery.label:
+            continue
+        slack, began = history.settings.tolerance, call.recv.began
+        felt, accepted = bisect_left(since, began - EDIT_GRACE - slack), bisect_left(since, began + slack)
+        if not any(delivery.post in posts for _version, posts in versions[:felt]):
+            continue
+        if delivery.label != "once" and since[felt - 1] > delivery.due:
+            continue
+        judged = [
+            list(_differs_from(history, call, delivery, versions[:last]))
+            for last in range(felt, max(felt, accepted) + 1)
+        ]
+        if all(judged):  # a version of the last second may be followed or not
+            yield from judged[0]
+
+
+def _differs_from(
+    history: History, call: Call, delivery: Delivery, known: Sequence[tuple[Version, Posts]]
+) -> Iterator[Violation]:
+    """Hold one call against the newest of these versions."""
+    version, posts = known[-1]
+    post, words = posts.get(delivery.post), history.words.get(call.attempt.rendition if call.attempt else "")
+    evidence = (call.where, f"schedule:{version.id}")
+    if post is None:
+        yield Violation(
+            subject=delivery.subject, what="a call for what was taken out of the schedule", evidence=evidence
+        )
+    elif _is_left_out(history, delivery, post):
+        yield Violation(
+            subject=delivery.subject, what="a call where the schedule names the account no more", evidence=evidence
+        )
+    elif words and post.get("title") != words.title:
+        edited = _edited_at(delivery.post, words.title, known)
+        if not _was_wanted(history, delivery, edited, call.recv.began):
+            what = f"a call says “{words.title}”, which was edited"
+            yield Violation(subject=delivery.subject, what=what, evidence=evidence)
+
+
+def _posts_of(version: Version) -> Posts | None:
+    """Give the posts of a version by their ids; None for a text that is no schedule."""
+    try:
+        return {post["id"]: post for post in tomllib.loads(version.text)["post"]}
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_left_out(history: History, delivery: Delivery, post: Mapping[str, Any]) -> bool:
+    """Whether a post that names all its accounts one by one does not name this one."""
+    named = set(post.get("to", ()))
+    return bool(named) and named <= history.settings.accounts.keys() and delivery.account not in named
+
+
+def _edited_at(post: str, title: str, known: Sequence[tuple[Version, Posts]]) -> float:
+    """Give since when the schedule has another title than this."""
+    last = max((place for place, (_version, posts) in enumerate(known) if _title(posts, post) == title), default=-1)
+    return next(version.at for version, posts in known[last + 1 :] if _title(posts, post) != title)
+
+
+def _title(posts: Posts, post: str) -> object:
+    return posts.get(post, {}).get("title")
+
+
+def _was_wanted(history: History, delivery: Delivery, since: float, until: float) -> bool:
+    """Whether a person who was asked about the edit has let the old words go."""
+    asked, slack = None, history.settings.tolerance
+    for act in history.acts_on.get(delivery.subject, ()):
+        if act.event == "resolved" and asked == "edited" and since - slack <= act.at <= until + slack:
+            return True
+        if act.after is not None:
+            asked = act.detail.get("reason") if act.after == "held" else None
+    return False
+
+
 def published_is_true(history: History) -> Iterator[Violation]:
-    """I8: a published row's id was created on its account, carries its marker, and is nobody else's."""
+    """I8: a published row names a post of its account, with its marker, that is no other's; nothing else is live."""
     marked = {
         creation.copy.id: creation.owner
         for creation in trace_of(history).creations
@@ -203,7 +307,32 @@ def published_is_true(history: History) -> Iterator[Violation]:
         elif marked.get(copy.id, delivery).id != delivery.id:
             what = f"published as {copy.id}, which is {marked[copy.id].subject}"
             yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row, f"posts:{copy.id}"))
+        elif deleted := next((one for one in history.log if one.post_id == copy.id and _is_our_deletion(one)), None):
+            what = f"published as {copy.id}, which a call of ours has deleted"
+            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row, f"log:{deleted.seq}"))
     yield from _shared_ids(history)
+    yield from _denied(history)
+    for call in trace_of(history).calls:
+        is_foreign = call.reply is not None and FOREIGN in (call.reply.fault or "").split("+")
+        if is_foreign and call.attempt and call.attempt.outcome == "published":
+            what = "an answer that named another account was believed"
+            yield Violation(subject=_account(call), what=what, evidence=(call.where, call.attempt.row))
+
+
+def _is_our_deletion(entry: Entry) -> bool:
+    return entry.kind == "removed" and entry.endpoint is not None
+
+
+def _denied(history: History) -> Iterator[Violation]:
+    """What ended otherwise than published, or is held as never made, and is live all the same."""
+    for delivery in history.deliveries.values():
+        is_ended = delivery.state in ENDED or (delivery.state == "held" and delivery.reason in NOT_MADE)
+        acts = history.acts_on.get(delivery.subject, ())
+        if not is_ended or any(act.event == "resolved" and act.role == "person" for act in acts):
+            continue
+        for creation in live_copies(history, delivery):
+            what = f"{delivery.state} ({delivery.reason}), and {creation.act.post_id} is live"
+            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row, creation.where))
 
 
 def _shared_ids(history: History) -> Iterator[Violation]:
@@ -223,7 +352,8 @@ def live_is_explained(history: History) -> Iterator[Violation]:
     accounts = defaultdict(list)
     for terms in history.settings.accounts.values():
         accounts[terms.platform, terms.identity].append(terms)
-    owners = {creation.copy.id: creation.owner for creation in trace_of(history).creations if creation.copy}
+    made = [creation for creation in trace_of(history).creations if creation.copy]
+    owners = {creation.act.post_id: creation.owner or creation.by_call for creation in made}
     live = (one for one in history.deliveries.values() if one.state != "removed")
     owned = {(history.identity_of(one), one.remote_id) for one in live}
     for copy in history.copies.values():
@@ -241,8 +371,11 @@ def live_is_explained(history: History) -> Iterator[Violation]:
 
 
 def _is_open(owner: Delivery | None) -> bool:
-    """Whether what carries a delivery's words may be what its open outcome left there."""
-    return owner is not None and owner.state in {"sending", "unknown", "submitted", "retracting", "held"}
+    """Whether what carries a delivery's words may be what its open outcome left there, or a person vouches for it."""
+    if owner is None:
+        return False
+    is_vouched = owner.state == "published" and owner.is_manually_confirmed
+    return is_vouched or owner.state in {"sending", "unknown", "submitted", "retracting", "held"}
 
 
 def _is_told(history: History, copy: Copy, *, young: bool) -> bool:
@@ -250,6 +383,7 @@ def _is_told(history: History, copy: Copy, *, young: bool) -> bool:
     names = [name for name, terms in history.settings.accounts.items() if terms.identity == copy.account]
     seen = [one for one in history.sightings if one.account in names and one.remote_id == copy.id]
     latest = copy.created + _watched_within(history, copy) + LATE
+    latest += sum(one.ends - one.begins for one in history.plan.outages if one.ends > copy.created)
     reported = any(one.seen <= latest and _is_alerted(history, one) for one in seen)
     is_made_here = any(entry.post_id == copy.id and entry.kind == "act" and entry.endpoint for entry in history.log)
     return any(one.predates_monitoring for one in seen) or reported or (young and not is_made_here)

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from .decoder import instant_of
 from .history import ENDED, Act, Delivery, Duty, History, NotJudgedError, Order, Violation
-from .shaping import instant_of
-from .steps import STATES
-from .timed import covers, pauses
-from .tracing import trace_of
+from .trace import live_copies, trace_of
+from .transitions import STATES
+from .windows import NOW_OR_NEVER, covers, missed_occurrences, pauses
 
-TELL_WITHIN = 60.0
+ALERT_SECONDS = 60.0
 """Seconds within which trouble must be reported."""
 TROUBLE = frozenset({"held", "failed", "expired"})
 MISSED = "occurrences_missed"
@@ -39,6 +39,10 @@ DEMANDED = frozenset(
     }
 )
 """The holds that a rule of the failure model demands."""
+NOTHING_TRIED = frozenset({"never_started", "journal_write_failed"})
+"""Reasons of attempts that were not even begun."""
+CRASHES_NEEDED = 2
+"""So many crashes of a worker hold a delivery as their cause."""
 NO_SECOND = frozenset({"duplicate", "review"})
 """Faults after which a proven absence may not be answered by another call, on any platform."""
 STOPS = frozenset({"cancel", "retract"})
@@ -47,7 +51,7 @@ STOPS = frozenset({"cancel", "retract"})
 
 def nothing_ends_silently(history: History) -> Iterator[Violation]:
     """I2: what was planned stands in the database, ends with a reason, or waits for a person who is alerted."""
-    for duty in history.plan.duties:
+    for duty in (duty for duty in history.plan.duties if not duty.every):
         if duty.key not in history.by_key and not _was_stopped(history, duty, None):
             yield Violation(subject=f"{duty.post}@{duty.account}", what="planned, and in no book", evidence=("plan",))
     for delivery in history.deliveries.values():
@@ -81,7 +85,13 @@ def _is_stuck(history: History, delivery: Delivery) -> bool:
     waits_rightly = delivery.state in {"pending", "due", "claimed", "retrying"} and (
         _is_paused(history, delivery) or _awaits_original(history, delivery) or _rests(delivery, plan.ended)
     )
-    return plan.ended - since > within and not waits_rightly
+    return plan.ended - since > within and not waits_rightly and not _may_still_appear(history, delivery)
+
+
+def _may_still_appear(history: History, delivery: Delivery) -> bool:
+    """Whether it is to be deleted and shown in red, but its review has ended without a word: no list proves its end."""
+    is_asked = delivery.state == "retracting" and delivery.has_ticket and "posts" in history.given
+    return is_asked and _is_shown_red(history, delivery) and not any(live_copies(history, delivery))
 
 
 def _entered(history: History, delivery: Delivery) -> float:
@@ -121,17 +131,83 @@ def _misshown(history: History) -> Iterator[Violation]:
 
 
 def nothing_is_lost(history: History) -> Iterator[Violation]:
-    """I9: what could go out in its time was published, and what was to end otherwise did."""
+    """I9: what could go out in its time was published, and what was to end otherwise did; no end has a false reason."""
     recover, ended = history.settings.recover_within, history.plan.ended
     if recover is None or ended is None:
         raise NotJudgedError("settings.json names no recover_within, or plan.json no end")
-    for duty in history.plan.duties:
-        delivery = history.by_key.get(duty.key)
-        if delivery is None or duty.end in {None, delivery.state} or _is_excused(history, delivery, duty):
+    for delivery in history.deliveries.values():
+        yield from _falsely_ended(history, delivery)
+        duty = history.duty_of(delivery)
+        if duty is None or not duty.ends or delivery.state in duty.ends or _is_excused(history, delivery, duty):
             continue
-        if duty.end != "published" or _worked(history, delivery, duty, ended) >= recover:
-            what = f"{delivery.state} ({delivery.reason}), not {duty.end}"
+        if "published" not in duty.ends or _worked(history, delivery, duty, ended) >= recover:
+            what = f"{delivery.state} ({delivery.reason}), not {' or '.join(sorted(duty.ends))}"
             yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row, "plan"))
+    yield from _not_made_up_for(history, recover)
+
+
+def _falsely_ended(history: History, delivery: Delivery) -> Iterator[Violation]:
+    """What ended by a rule met what it is for: a refusal, two crashes, a later instant, a time without tries."""
+    acts = [
+        act for act in history.acts_on.get(delivery.subject, ()) if act.after != act.before and act.role != "person"
+    ]
+    for act in acts:
+        reason = act.detail.get("reason")
+        if act.after == "failed" and not _was_refused(history, delivery):
+            what = f"failed ({reason}), though no platform refused it"
+        elif act.after == "held" and reason == "poison" and _crashes(history, act.at) < CRASHES_NEEDED:
+            what = "held for crashes that never were"
+        elif act.after == "expired" and reason == "superseded" and not _was_overtaken(history, delivery, act.at):
+            what = "ended for a later instant that had not come"
+        elif act.after == "expired" and reason == "too_late" and _was_tried_in_time(history, delivery, act.at):
+            what = "tried in time, and expired as too late"
+        else:
+            continue
+        yield Violation(subject=delivery.subject, what=what, evidence=(act.row, delivery.row))
+
+
+def _was_refused(history: History, delivery: Delivery) -> bool:
+    refused = any(attempt.outcome == "rejected" for attempt in history.attempts_of.get(delivery.id, ()))
+    return refused or any(look.finding == "rejected" for look in history.looks_of.get(delivery.id, ()))
+
+
+def _crashes(history: History, until: float) -> float:
+    """Count the daemons that had died by then; without end where nobody wrote that down."""
+    if "interruptions" not in history.given:
+        return float("inf")
+    return sum(one.kind == "killed" and one.at < until for one in history.interruptions)
+
+
+def _was_overtaken(history: History, delivery: Delivery, at: float) -> bool:
+    until = at + history.settings.tolerance + history.settings.clock_error
+    same = (one for one in history.deliveries.values() if (one.post, one.account) == (delivery.post, delivery.account))
+    return any(delivery.due < one.due <= until for one in same if one.label != "once")
+
+
+def _was_tried_in_time(history: History, delivery: Delivery, at: float) -> bool:
+    """Whether it had found no way before, and nothing but outages kept the daemon from trying again since.
+
+    While a machine cannot write its journal nothing is tried: that is as if no daemon ran.
+    """
+    tries = [one for one in history.attempts_of.get(delivery.id, ()) if one.outcome == "not_sent"]
+    tries = [one for one in tries if one.detail.get("reason") not in NOTHING_TRIED]
+    if not tries or delivery.max_delay < NOW_OR_NEVER or "interruptions" not in history.given:
+        return False
+    stops = [(one.at, one.until) for one in history.interruptions]
+    stops += [(begins, ends) for scope, begins, ends, _evidence in pauses(history) if covers(scope, delivery)]
+    return not any(begins < at and tries[0].intended < ends for begins, ends in stops)
+
+
+def _not_made_up_for(history: History, recover: float) -> Iterator[Violation]:
+    """Of the instants that an outage has covered the newest goes out if it may, unless the next one is there."""
+    for outage, missed in missed_occurrences(history):
+        newest = missed[-1]
+        until = outage.ends + recover
+        same = (one for one in history.deliveries.values() if (one.post, one.account) == (newest.post, newest.account))
+        later = [one.state for one in same if newest.due <= one.due <= until]
+        if until < newest.due + newest.max_delay and not {"published", "held"} & {*later}:
+            what = f"missed in an outage, and {newest.state} ({newest.reason}) after it"
+            yield Violation(subject=newest.subject, what=what, evidence=(newest.row, "plan"))
 
 
 def _worked(history: History, delivery: Delivery, duty: Duty, ended: float) -> float:
@@ -154,10 +230,21 @@ def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
         )
     if delivery.follows and (delivery.state in {"due", "pending"} or delivery.reason == "original_not_published"):
         return _awaits_original(history, delivery)
-    refused = any(attempt.outcome == "rejected" for attempt in history.attempts_of.get(delivery.id, ()))
-    refused |= any(look.finding == "rejected" for look in history.looks_of.get(delivery.id, ()))
+    if delivery.state == "expired" and delivery.reason == "superseded":
+        return delivery.label != "once"
+    if delivery.state == "cancelled" and delivery.reason == "removed_from_schedule":
+        return _was_left_out(history, delivery)
+    is_refused = delivery.state == "failed" and _was_refused(history, delivery)
     is_taken = delivery.state == "removed" and delivery.remote_id is not None
-    return (delivery.state == "failed" and refused) or is_taken or _was_stopped(history, duty, delivery)
+    return is_refused or is_taken or _was_stopped(history, duty, delivery)
+
+
+def _was_left_out(history: History, delivery: Delivery) -> bool:
+    """Whether an accepted version left it out, as a half-saved file does, and that it came back was refused aloud."""
+    accepted = {version.sha256 for version in history.versions}
+    key = (delivery.post, delivery.label, delivery.account)
+    is_left_out = any(one.sha256 in accepted and key not in one.duties for one in history.plan.issues)
+    return is_left_out and any(alert.code == "reload_refused" for alert in history.alerts)
 
 
 def _allows_no_second(history: History, delivery: Delivery) -> bool:
@@ -190,7 +277,7 @@ def _concerns(order: Order, post: str, account: str) -> bool:
 
 def trouble_is_told(history: History) -> Iterator[Violation]:
     """I10: what becomes held, failed or expired without a person's doing has an alert within a minute."""
-    for act in history.audit:
+    for act in (act for acts in history.acts_on.values() for act in acts):
         if act.after not in TROUBLE or act.after == act.before or act.role == "person":
             continue
         alerts = [one for one in history.alerts_on.get(act.subject, ()) if one.code.split(".")[0] == act.after]
@@ -198,7 +285,7 @@ def trouble_is_told(history: History) -> Iterator[Violation]:
             same = history.alerts_on.get(act.subject.partition("#")[0], ())
             alerts += [one for one in same if one.code == MISSED]
         reported = any(
-            act.at <= alert.at + history.settings.tolerance and alert.at <= act.at + TELL_WITHIN for alert in alerts
+            act.at <= alert.at + history.settings.tolerance and alert.at <= act.at + ALERT_SECONDS for alert in alerts
         )
         if not reported:
             yield Violation(subject=act.subject, what=f"{act.after}, and nobody was told", evidence=(act.row,))

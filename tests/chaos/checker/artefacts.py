@@ -2,20 +2,34 @@
 
 import base64
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .database import Rows, rows_of_file, rows_of_server
-
 Table = Mapping[str, Any]
+Rows = Mapping[str, Sequence[Table]]
+TABLES = {
+    "delivery": "id",
+    "attempt": "id",
+    "readback": "id",
+    "audit": "id",
+    "alert": "id",
+    "rendered_post": "fingerprint",
+    "schedule": "id",
+    "media": "sha256",
+    "observed_post": "account",
+    "database_info": "key",
+}
+"""The tables that are read, and the column that orders each."""
 DATABASE_FILE, DATABASE_URL = "publisher.db", "database.url"
 JOURNALS, ANCHORS = "intents*.jsonl", "audit-anchors*.log"
-LISTS = ("log", "orders", "approvals", "timings", "metrics", "connections")
+LISTS = ("log", "orders", "approvals", "timings", "metrics", "connections", "interruptions")
 """Artefacts that are one JSON object a line; the log may also be one JSON array, as the simulator gives it."""
-DOCUMENTS = ("posts", "plan", "settings", "status")
+DOCUMENTS = ("posts", "plan", "settings", "status", "instants", "earlier")
 CANARIES = "canaries.txt"
 REPLAY = "replay"
 SHOWN = 4
@@ -58,6 +72,40 @@ def _rows(folder: Path) -> Rows | None:
     return None
 
 
+def rows_of_file(file: Path) -> Rows:
+    """Read a SQLite file without changing it. Raises ValueError when it is none."""
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        try:
+            known = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            return {
+                table: [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY {key}")]  # noqa: S608
+                for table, key in TABLES.items()
+                if table in known
+            }
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{file}: {error}") from error
+
+
+def rows_of_server(url: str) -> Rows:
+    """Read a PostgreSQL database. Raises ValueError when it cannot be read."""
+    import psycopg  # noqa: PLC0415 # needed for this kind of database only
+    from psycopg.rows import dict_row  # noqa: PLC0415 # same
+
+    try:
+        with psycopg.connect(url, row_factory=dict_row) as connection:
+            connection.read_only = True
+            found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            known = {row["tablename"] for row in found}
+            return {
+                table: connection.execute(f"SELECT * FROM {table} ORDER BY {key}").fetchall()  # noqa: S608
+                for table, key in TABLES.items()
+                if table in known
+            }
+    except psycopg.Error as error:
+        raise ValueError(f"PostgreSQL: {error}") from error
+
+
 def _lines_or_array(file: Path) -> Sequence[Table]:
     text = file.read_text("utf-8")
     if text.lstrip().startswith("["):
@@ -76,10 +124,10 @@ def _understood(file: Path, text: str) -> Any:
 def _torn_lines(folder: Path, names: str) -> Sequence[tuple[int, Table]] | None:
     """Give the whole lines of all such files; one that a death has torn was never finished, and counts for nothing."""
     files = sorted(folder.glob(names))
-    return [line for file in files for line in _whole_lines(file)] if files else None
+    return [line for file in files for line in whole_lines(file)] if files else None
 
 
-def _whole_lines(file: Path) -> Iterator[tuple[int, Table]]:
+def whole_lines(file: Path) -> Iterator[tuple[int, Table]]:
     for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
         try:
             value = json.loads(line)

@@ -1,4 +1,4 @@
-"""The two judges' findings, side by side."""
+"""What must not be in a campaign: what the checker finds in its artefacts, and what the campaign did not expect."""
 
 import json
 import subprocess
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.chaos.judge import Verdict
 from tests.chaos.publisher_process import module_command
 
 NOT_RECORDED = frozenset({"I5", "I20", "I23", "I25"})
@@ -23,21 +22,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.invariant:4} {self.by:8} {self.what}"
-
-
-def findings_of(verdict: Verdict) -> Iterator[Finding]:
-    """Give the judge's findings."""
-    lists = {
-        "I1": verdict.doubles,
-        "I9": verdict.lost,
-        "I8": verdict.wrong,
-        "I15": verdict.early,
-        "HELD": verdict.too_many,
-        "LOG": verdict.complaints,
-        "POINT": verdict.missed,
-    }
-    for invariant, found in lists.items():
-        yield from (Finding(by="judge", invariant=invariant, what=what) for what in found)
 
 
 def check(artefacts: Path) -> Iterator[Finding]:

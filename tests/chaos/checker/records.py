@@ -6,16 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from .history import ENDED, Act, Attempt, Delivery, Entry, History, NotJudgedError, Order, Violation
-from .shaping import instant_of, seconds
-from .steps import STEPS
-from .tracing import Identity, trace_of
+from .decoder import instant_of, seconds
+from .history import ENDED, MICRO, Act, Attempt, Delivery, Entry, History, Look, NotJudgedError, Order, Violation
+from .trace import Identity, trace_of
+from .transitions import STEPS
 
 CLEAR = frozenset({"not_sent", "rate_limited", "busy", "credential_expired"})
 """Outcomes after which another call may follow without a look: nothing was made."""
 LOOKS_NEEDED = 2
-TOGETHER = 1000
-"""So much that is new comes into force with its version, in one transaction."""
 WEIBO_LISTS = ("/2/statuses/user_timeline.json", "/2/statuses/user_timeline/biz.json")
 """Where a look reads nothing else: what such a list did not hold, the look cannot know."""
 SAYS_GONE = frozenset({"deleted", "not_found"})
@@ -112,7 +110,7 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         for one in history.looks_of.get(delivery.id, ())
         if one.attempt == first.number and one.at <= second.intended
     ]
-    complete = [one for one in looks if one.finding == "not_found" and _back_to(history, one.detail) <= first.since]
+    complete = [one for one in looks if one.finding == "not_found" and _reaches_back(history, one, first)]
     if not terms.allows_second(delivery):
         yield "sent again where the platform allows none"
     if alone > 1:
@@ -139,9 +137,10 @@ def _settle(history: History, delivery: Delivery) -> float:
     return terms.settle - history.settings.tolerance
 
 
-def _back_to(history: History, detail: Mapping[str, str]) -> float:
-    found = seconds(detail.get("covered_since"))
-    return float("inf") if found is None else history.true(found)
+def _reaches_back(history: History, look: Look, attempt: Attempt) -> bool:
+    """Whether what a look has read begins before the call; a list that was read whole names the baseline itself."""
+    found = seconds(look.detail.get("covered_since"))
+    return found is not None and (round(found * MICRO) == attempt.baseline or history.true(found) <= attempt.since)
 
 
 def legal_steps(history: History) -> Iterator[Violation]:
@@ -160,6 +159,9 @@ def legal_steps(history: History) -> Iterator[Violation]:
                 yield _step(act, f"no such step: {act.before} + {act.event} -> {act.after}")
             elif act.role not in who:
                 yield _step(act, f"{act.event} from {act.before} was brought by {act.role}")
+    for past in (past for past in history.earlier if past.before != past.after):
+        what = f"ended before the run as {past.before}, and is {past.after}"
+        yield Violation(subject=f"delivery {past.id}", what=what, evidence=(f"delivery:{past.id}",))
     for delivery in history.deliveries.values():
         yield from _versions(history, delivery)
         yield from _unseen(history, delivery)
@@ -209,7 +211,8 @@ def once_each(history: History) -> Iterator[Violation]:
             )
     asked = {(duty.post, instant_of(duty.occurrence), duty.account) for duty in history.plan.duties}
     for (post, instant, account), (delivery, *_more) in found.items():
-        if (post, instant, account) not in asked and not _ordered_again(history, delivery):
+        is_asked = (post, instant, account) in asked or history.duty_of(delivery) is not None
+        if not is_asked and not _ordered_again(history, delivery):
             yield Violation(subject=delivery.subject, what="filed, and nobody asked for it", evidence=(delivery.row,))
 
 
@@ -279,6 +282,10 @@ def _chain(history: History) -> Iterator[Violation]:
     """Where entries are bound together, each must fit its number and its forerunner, up to the last anchor."""
     if not history.audit or "hash" not in history.audit[0].columns:
         return
+    if history.is_exact and not any(one.kind == "clock" for one in history.interruptions):
+        for first, second in pairwise(history.audit):
+            if first.columns["at"] > second.columns["at"] + MICRO:
+                yield Violation(subject=second.subject, what="older than the entry before it", evidence=(second.row,))
     hashes = {0: history.database_info.get("audit_genesis")}
     for number, act in enumerate(history.audit, 1):
         spelled = [number, *(act.columns[name] for name in FIELDS), act.columns["previous"]]
@@ -304,21 +311,31 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
         raise NotJudgedError("plan.json does not say which duties belong to which version of the schedule")
     issues = {one.sha256: one.duties for one in history.plan.issues}
     filed = _filed(history)
+    latest = issues.get(history.versions[-1].sha256, frozenset()) if history.versions else frozenset()
     asked: set[tuple[str, str, str]] = set()
     for version in history.versions:
         evidence = (f"schedule:{version.id}",)
-        if hashlib.sha256(version.text.encode()).hexdigest() != version.sha256 or version.sha256 not in issues:
+        is_whole = not version.text or hashlib.sha256(version.text.encode()).hexdigest() == version.sha256
+        if not is_whole or version.sha256 not in issues:
             yield Violation(subject="schedule", what="in force is what nobody handed out", evidence=evidence)
             return
-        is_large = len(issues[version.sha256] - asked) > TOGETHER
+        is_large = len(issues[version.sha256] - asked) > history.settings.together
         asked |= issues[version.sha256]
-        then = set(filed) if is_large else {key for key, at in filed.items() if at <= version.at}
-        for key in sorted(asked - then):
+        then = {*filed, *(asked - latest)} if is_large else {key for key, at in filed.items() if at <= version.at}
+        for key in sorted(key for key in asked - then if not _was_stopped(history, key, version.at)):
             yield Violation(subject="@".join((key[0], key[2])), what="left out of its version", evidence=evidence)
     for key in sorted(filed.keys() - asked):
-        if not _ordered_again(history, history.by_key[key]):
+        duty = history.duty_of(history.by_key[key])
+        if not (duty and duty.every) and not _ordered_again(history, history.by_key[key]):
             evidence = (history.by_key[key].row,)
             yield Violation(subject=history.by_key[key].subject, what="filed without any version", evidence=evidence)
+
+
+def _was_stopped(history: History, key: tuple[str, str, str], at: float) -> bool:
+    """Whether a person had cancelled the whole post by then."""
+    return any(
+        act.event == "cancelled" and act.role == "person" and act.at <= at for act in history.acts_on.get(key[0], ())
+    )
 
 
 def _filed(history: History) -> Mapping[tuple[str, str, str], float]:

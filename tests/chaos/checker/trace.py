@@ -7,7 +7,7 @@ the rendition as it was stored; how it is derived is not known here.
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -68,6 +68,8 @@ class Creation:
     by_marker: Delivery | None
     by_text: Delivery | None
 
+    by_call: Delivery | None
+
     @property
     def owner(self) -> Delivery | None:
         return self.by_marker or self.by_text
@@ -98,6 +100,14 @@ def trace_of(history: History) -> Trace:
         by_seq = {call.recv.seq: call for call in calls}
         _KNOWN[history] = Trace(calls=calls, creations=_creations(history, by_seq, markers, texts))
     return _KNOWN[history]
+
+
+def live_copies(history: History, delivery: Delivery) -> Iterator[Creation]:
+    """Give what was made for a delivery and is still shown."""
+    for creation in trace_of(history).creations:
+        is_its = (creation.owner or creation.by_call) is delivery and not creation.is_floor
+        if is_its and creation.copy and creation.copy.is_visible and not creation.copy.is_removed:
+            yield creation
 
 
 def folded(text: str) -> str:
@@ -187,14 +197,15 @@ def _creations(history: History, calls: Mapping[int, Call], markers: Markers, te
             continue
         copy = history.copies.get(act.post_id)
         thread = history.copies.get(copy.thread) if copy and copy.thread else None
-        known_by = thread or copy
+        known_by, call = thread or copy, calls.get(act.call or 0)
         found.append(
             Creation(
                 act=act,
                 copy=copy,
-                call=calls.get(act.call or 0),
+                call=call,
                 by_marker=_marked(known_by, markers),
                 by_text=_worded(known_by, texts),
+                by_call=history.deliveries.get(call.attempt.delivery) if call and call.attempt else None,
             )
         )
     return found

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from .artefacts import Artefacts
 from .history import (
     MICRO,
     Act,
@@ -15,9 +16,11 @@ from .history import (
     Copy,
     Delivery,
     Duty,
+    Earlier,
     Entry,
     History,
     Intent,
+    Interruption,
     Issue,
     Look,
     Order,
@@ -31,7 +34,6 @@ from .history import (
     Words,
     WrongClock,
 )
-from .reading import Artefacts
 
 Table = Mapping[str, Any]
 
@@ -57,21 +59,47 @@ def _platforms(found: Artefacts) -> dict[str, Any]:
 
 
 def _books(found: Artefacts) -> dict[str, Any]:
-    rows, true = found.rows or {}, Stamps(_plan(found.documents.get("plan", {})).clocks)
+    rows = found.rows or {}
+    true = Stamps(_plan(found.documents.get("plan", {})).clocks, found.documents.get("instants", {}))
+    earlier = _earlier(found.documents.get("earlier", ()), rows)
+    past = {one.id for one in earlier}
+    of_past = [row for row in (*rows.get("delivery", ()), *rows.get("attempt", ())) if _delivery_id(row) in past]
+    past_words = {row["rendered_hash"] for row in of_past}
     return {
-        "deliveries": {row["id"]: _delivery(row, true) for row in rows.get("delivery", ())},
-        "attempts": [_attempt(row, true) for row in rows.get("attempt", ())],
-        "looks": [_look(row, true) for row in rows.get("readback", ())],
+        "earlier": earlier,
+        "deliveries": {row["id"]: _delivery(row, true) for row in rows.get("delivery", ()) if row["id"] not in past},
+        "attempts": [_attempt(row, true) for row in rows.get("attempt", ()) if row["delivery"] not in past],
+        "looks": [_look(row, true) for row in rows.get("readback", ()) if row["delivery"] not in past],
         "audit": [_act(row, true) for row in rows.get("audit", ())],
         "alerts": [_alert(row, true) for row in rows.get("alert", ())],
-        "words": {row["fingerprint"]: _frozen(row) for row in rows.get("rendered_post", ())},
+        "words": {
+            row["fingerprint"]: _frozen(row)
+            for row in rows.get("rendered_post", ())
+            if row["fingerprint"] not in past_words
+        },
         "versions": [_version(row, true) for row in rows.get("schedule", ())],
         "media": {row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())},
         "sightings": [_sighting(row, true) for row in rows.get("observed_post", ())],
         "database_info": {row["key"]: row["value"] for row in rows.get("database_info", ())},
-        "journal": [_intent(line, value, true) for line, value in found.journal or ()],
+        "journal": [
+            _intent(line, value) for line, value in found.journal or () if value.get("delivery") not in {None, *past}
+        ],
         "true": true,
     }
+
+
+def _earlier(known: Sequence[Table], rows: Mapping[str, Sequence[Table]]) -> Sequence[Earlier]:
+    now = {row["id"]: row for row in rows.get("delivery", ())} if known else {}
+    return [
+        Earlier(id=one["id"], before=one, after={name: now.get(one["id"], {}).get(name) for name in one})
+        for one in known
+    ]
+
+
+def _delivery_id(row: Table) -> int:
+    """Give the delivery of a row of the deliveries or of the attempts."""
+    number: int = row.get("delivery", row["id"])
+    return number
 
 
 def _words(found: Artefacts) -> dict[str, Any]:
@@ -82,6 +110,10 @@ def _words(found: Artefacts) -> dict[str, Any]:
         "settings": _settings(documents.get("settings", {})),
         "status": _status(documents.get("status", ())),
         "orders": [_order(line, value) for line, value in enumerate(lists.get("orders", ()), 1)],
+        "interruptions": [
+            Interruption(at=_certain(one["at"]), until=_certain(one.get("until") or one["at"]), kind=one["kind"])
+            for one in lists.get("interruptions", ())
+        ],
         "approvals": [_approval(value) for value in lists.get("approvals", ())],
         **{name: lists.get(name, ()) for name in ("timings", "metrics", "connections", "anchors")},
         "leaks": found.leaks or (),
@@ -173,8 +205,9 @@ def _delivery(row: Table, true: Stamps) -> Delivery:
         expires=_instant(row["expires_at"]),
         max_delay=_instant(row["max_delay"]),
         updated=true.micros(row["updated_at"]),
-        next=true.micros_if_any(row["next_action_at"]),
+        next=true.of_any("delivery", row, "next_action_at"),
         remote_id=post_id(row["remote_id"]),
+        has_ticket=row.get("ticket") is not None,
         is_manually_confirmed=bool(row["is_manually_confirmed"]),
         is_urgent=bool(row.get("is_urgent")),
     )
@@ -182,30 +215,42 @@ def _delivery(row: Table, true: Stamps) -> Delivery:
 
 def _attempt(row: Table, true: Stamps) -> Attempt:
     plain = ("id", "delivery", "number", "fencing_token", "login", "account", "outcome")
+    intended, ended, detail = (
+        true.of("attempt", row, "intended_at"),
+        true.of_any("attempt", row, "ended_at"),
+        _json(row["detail"]),
+    )
+    until = seconds(detail.get("until")) if row["outcome"] == "rate_limited" else None
+    if until is not None:  # it was written by the clock that ended the attempt
+        until = true(until) if ended is None or not true.instants else ended + until - _instant(row["ended_at"])
     return Attempt(
         **{name: row[name] for name in plain},
         rendition=row["rendered_hash"],
-        since=true.micros(row["baseline_at"]),
-        intended=true.micros(row["intended_at"]),
-        ended=true.micros_if_any(row["ended_at"]),
-        detail=_json(row["detail"]),
+        since=intended - _instant(row["intended_at"] - row["baseline_at"]),
+        intended=intended,
+        ended=ended,
+        detail=detail,
+        stamp=row["intended_at"],
+        baseline=row["baseline_at"],
+        until=until,
         part=row.get("part", 0),
     )
 
 
 def _look(row: Table, true: Stamps) -> Look:
     plain = {name: row[name] for name in ("id", "delivery", "attempt")}
-    return Look(**plain, finding=row["result"], at=true.micros(row["at"]), detail=_json(row["detail"]))
+    return Look(**plain, finding=row["result"], at=true.of("readback", row, "at"), detail=_json(row["detail"]))
 
 
 def _act(row: Table, true: Stamps) -> Act:
     plain = {name: row[name] for name in ("id", "role", "name", "event", "subject", "before", "after")}
-    return Act(**plain, at=true.micros(row["at"]), detail=_json(row["detail"]), columns=dict(row))
+    return Act(**plain, at=true.of("audit", row, "at"), detail=_json(row["detail"]), columns=dict(row))
 
 
 def _alert(row: Table, true: Stamps) -> Alert:
     plain = {name: row[name] for name in ("id", "code", "subject")}
-    return Alert(**plain, at=true.micros(row["at"]), cleared=true.micros_if_any(row["cleared_at"]))
+    at, cleared = true.of("alert", row, "at"), true.of_any("alert", row, "cleared_at")
+    return Alert(**plain, at=at, cleared=cleared)
 
 
 def _frozen(row: Table) -> Words:
@@ -224,26 +269,27 @@ def _frozen(row: Table) -> Words:
 
 
 def _version(row: Table, true: Stamps) -> Version:
-    return Version(id=row["id"], at=true.micros(row["accepted_at"]), sha256=row["sha256"], text=row["text"])
+    at = true.of("schedule", row, "accepted_at")
+    return Version(id=row["id"], at=at, sha256=row["sha256"], text=row["text"] or "")
 
 
 def _sighting(row: Table, true: Stamps) -> Sighting:
     return Sighting(
         account=row["account"],
         remote_id=row["remote_id"],
-        seen=true.micros(row["seen_at"]),
+        seen=true.of("observed_post", row, "seen_at"),
         predates_monitoring=bool(row["predates_monitoring"]),
     )
 
 
-def _intent(line: int, value: Table, true: Stamps) -> Intent:
+def _intent(line: int, value: Table) -> Intent:
     key = (value["post"], value["occurrence"], value["account"]) if value.get("post") else None
     plain = {name: value[name] for name in ("delivery", "attempt", "fencing_token")}
     return Intent(
         line=line,
         key=key,
         rendition=value["rendered_hash"],
-        at=true(_certain(value["at"])),
+        stamp=round(_certain(value["at"]) * MICRO),
         part=value.get("part", 0),
         **plain,
     )
@@ -282,7 +328,8 @@ def _duty(value: Table) -> Duty:
         due=seconds(value.get("due")),
         expires=seconds(value.get("expires")),
         max_delay=value.get("max_delay"),
-        end=value.get("end"),
+        ends=frozenset((value.get("end") or "").split("|")) - {""},
+        every=value.get("every"),
         text_sha256=value.get("text_sha256"),
         says=tuple(value.get("says", ())),
         images=None if images is None else tuple(images),
@@ -315,6 +362,9 @@ def _status(value: Any) -> Sequence[Table]:
     return rows
 
 
+_MEASURES = ("tolerance", "clock_error", "retry_after", "together", "rest_within", "recover_within", "bounds")
+
+
 def _settings(value: Table) -> Settings:
     platforms = value.get("platforms", {})
     accounts = [_terms(one, platforms.get(one["platform"], {})) for one in value.get("accounts", ())]
@@ -322,10 +372,7 @@ def _settings(value: Table) -> Settings:
         accounts={terms.account: terms for terms in accounts},
         environment=value.get("environment"),
         hosts=frozenset(value.get("hosts", ())),
-        tolerance=value.get("tolerance", 0.25),
-        rest_within=value.get("rest_within"),
-        recover_within=value.get("recover_within"),
-        bounds=value.get("bounds", {}),
+        **{name: value[name] for name in _MEASURES if name in value},
     )
 
 

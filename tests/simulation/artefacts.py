@@ -1,0 +1,137 @@
+"""What a run leaves for the checker, in the form of docs/checker.md, and what the checker says of it."""
+
+import hashlib
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tests.chaos.artefacts import settings_of
+from tests.chaos.checker.artefacts import Artefacts, rows_of_file, whole_lines
+from tests.chaos.checker.decoder import history_of
+from tests.chaos.checker.verdict import judge_history
+from tests.simulation.platforms import EPOCH
+from tests.simulation.simulation import Simulation
+
+NOT_RECORDED = frozenset({"I5", "I19", "I20", "I23", "I24", "I25"})
+"""What a run leaves nothing of; all else must be judged."""
+CLOCK_ERROR = 2.0
+"""Seconds by which a clock that is right may be wrong all the same."""
+RECOVERY = 900.0
+"""Seconds after an outage within which what is due has been tried again."""
+LONGEST_READ = 60.0
+INTERRUPTIONS = {"died": "killed", "down": "down", "frozen": "frozen", "clock": "clock"}
+"""What happens to a daemon, by the simulation's word for it."""
+UNITS = {"s": 1, "m": 60, "h": 3600}
+USUAL_DELAY = "6h"
+Row = Mapping[str, Any]
+
+
+def violations(simulation: Simulation) -> list[str]:
+    """Give all that is wrong, each with the number of the promise that is broken."""
+    found = [f"life: {trouble}" for trouble in simulation.wrong]
+    for finding in judge_history(history_of(artefacts_of(simulation))).findings:
+        if finding.why_not and finding.invariant.id not in NOT_RECORDED:
+            found.append(f"life: {finding.invariant.id} was not judged: {finding.why_not}")
+        found += [f"{finding.invariant.id}: {violation}" for violation in finding.violations]
+    return found
+
+
+def artefacts_of(simulation: Simulation) -> Artefacts:
+    """Give everything that the checker asks for and a simulated run has."""
+    rows = {**rows_of_file(simulation.workspace.database)}
+    rows["schedule"] = [{**row, "text": row["text"] or simulation.old_versions[row["id"]]} for row in rows["schedule"]]
+    texts = [(text, posts) for text in simulation.workspace.texts if (posts := _posts_of(text))]
+    interruptions = [
+        {"at": EPOCH + one.at, "kind": INTERRUPTIONS[one.what]}
+        for one in simulation.reported
+        if one.what in INTERRUPTIONS
+    ]
+    return Artefacts(
+        lists={
+            "log": [line for line in simulation.log if line["t"] >= simulation.began_at],
+            "orders": simulation.orders,
+            "interruptions": interruptions,
+        },
+        documents={
+            "posts": simulation.platforms.posts(),
+            "settings": _settings(simulation),
+            "plan": {
+                "began_at": simulation.began_at,
+                "faults_end_at": simulation.calm_since,
+                "ended_at": simulation.now,
+                "outages": [{"scope": "all", "from": one.begins, "to": one.ends} for one in simulation.outages],
+                "duties": list(_duties(simulation, [posts for _text, posts in texts], rows["delivery"])),
+                "versions": [_version(text, posts) for text, posts in texts],
+            },
+            "instants": _instants(simulation, rows),
+            "earlier": [dict(row) for row in simulation.remembered],
+        },
+        rows=rows,
+        journal=[*enumerate(simulation.old_intents, 1), *whole_lines(simulation.workspace.journal)],
+    )
+
+
+def _posts_of(text: str) -> Sequence[Row]:
+    """Give the posts of a schedule; none of half a file."""
+    try:
+        posts: Sequence[Row] = tomllib.loads(text)["post"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return ()
+    return posts if all("to" in post for post in posts) else ()
+
+
+def _version(text: str, posts: Sequence[Row]) -> Row:
+    duties = [[post["id"], "once", account] for post in posts if "at" in post for account in post["to"]]
+    return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "duties": duties}
+
+
+def _settings(simulation: Simulation) -> Row:
+    settings = tomllib.loads((simulation.workspace.folder / "publisher.toml").read_text("utf-8"))
+    more = {"clock_error": CLOCK_ERROR, "rest_within": 0, "recover_within": RECOVERY, "together": simulation.together}
+    return {**settings_of(settings), **more}
+
+
+def _duties(simulation: Simulation, texts: Sequence[Sequence[Row]], deliveries: Sequence[Row]) -> Iterator[Row]:
+    """Give what the schedules have ever named, as far as it was filed: each accepted version is judged by itself."""
+    filed = {(row["post"], row["account"]) for row in deliveries}
+    entries: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for post in (post for posts in texts for post in posts):
+        for account in post["to"]:
+            entries[post["id"], account].append(post)
+    workspace = simulation.workspace
+    stopped = {order["post"] for order in simulation.orders if order["kind"] in {"cancel", "retract"}}
+    for (post, account), named in ((key, named) for key, named in entries.items() if key in filed):
+        is_tight = any("expires" in one or one["max_delay"] != USUAL_DELAY for one in named)
+        is_touched = post in stopped | workspace.edited | workspace.removed
+        end = None if is_touched else "published|expired" if is_tight else "published"
+        times = _cron(named[-1]) if "cron" in named[-1] else _window(named)
+        yield {"post": post, "account": account, "end": end, **times}
+
+
+def _cron(entry: Row) -> Row:
+    return {"occurrence": "*", "every": 60 * int(entry["cron"].split()[0].removeprefix("*/"))}
+
+
+def _window(entries: Sequence[Row]) -> Row:
+    """Give the time in which a post could go out by any of the versions that named it."""
+    dues = [one["at"].timestamp() for one in entries]
+    expires = [one["expires"].timestamp() if "expires" in one else None for one in entries]
+    delays = [int(one["max_delay"][:-1]) * UNITS[one["max_delay"][-1]] for one in entries]
+    return {
+        "occurrence": "once",
+        "due": min(dues),
+        "expires": None if None in expires else max(at for at in expires if at is not None),
+        "max_delay": max(delays) + max(dues) - min(dues),
+    }
+
+
+def _instants(simulation: Simulation, rows: Mapping[str, Sequence[Row]]) -> Mapping[str, Mapping[str, Row]]:
+    """Give the true instants; of a readback, when it began, by the clock that showed that, unless it was set since."""
+    known = dict(simulation.true_time.instants)
+    began = {}
+    for row in rows["readback"]:
+        stored = known["readback"][str(row["id"])]["at"]
+        asked = row["at"] / 1e6 - simulation.ahead_at(stored)
+        began[str(row["id"])] = {"at": asked if stored - LONGEST_READ < asked < stored else stored}
+    return {**known, "readback": began}
