@@ -161,16 +161,89 @@ class SimulatedPlatforms:
 
 
 @dataclass(slots=True, kw_only=True)
-class DemoScreen:
-    """Shows the deliveries: as a live table on a terminal, else one line for each change of state."""
+class Scenario:
+    """A run of the demo and its daemon. A daemon that exits with an error, not by a signal, has failed.
+
+    It shows the deliveries as a live table on a terminal, else one line for each change of state.
+    """
 
     formatter: Formatter
+    workspace: Path
+    queries: Queries
+    demo_workspace: DemoWorkspace
+    platforms: SimulatedPlatforms
+    simulator: asyncio.subprocess.Process
+    stopping: asyncio.Event
+    daemon_failures: int = 0
+    has_registered_callbacks: bool = False
+    daemon: asyncio.subprocess.Process | None = None
     live: Live | None = None
     shown_states: dict[DeliveryId, State] = field(default_factory=dict)
 
+    async def run(self, *, exits: bool) -> int:
+        """Run until stopped or, with `exits`, until every delivery has ended. Return the exit code."""
+        exit_code: int | None = None
+        with contextlib.ExitStack() as stack:
+            if sys.stdout.isatty():
+                self.live = stack.enter_context(Live(console=Console(), auto_refresh=False))
+            try:
+                while not self.stopping.is_set() and not (exits and exit_code is not None):
+                    deliveries = await self.queries.deliveries()
+                    await self._ensure_daemon()
+                    if self.demo_workspace.callback_listen and not self.has_registered_callbacks:
+                        # fails until the daemon listens
+                        self.has_registered_callbacks = await asyncio.to_thread(
+                            self.platforms.register_callbacks,
+                            self.demo_workspace.accounts,
+                            self.demo_workspace.callback_listen,
+                        )
+                    self.show(deliveries)
+                    if exit_code is None and is_settled(deliveries):
+                        exit_code = await self._verify(deliveries)
+                        self.print_message("demo_stays" if not exits else "demo_ends")
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self.stopping.wait(), POLL_SECONDS)
+            finally:
+                if self.daemon is not None:
+                    await stop_process(self.daemon, DAEMON_STOP_SECONDS)
+        return exit_code if exit_code is not None else int(exits)
+
+    async def _ensure_daemon(self) -> None:
+        """Start the daemon, and again after it was killed. Raise CommandFailedError after MAX_DAEMON_FAILURES."""
+        if self.simulator.returncode is not None:
+            raise CommandFailedError("simulator_gone")
+        if self.daemon is not None and self.daemon.returncode is None:
+            return
+        ended = self.daemon
+        if ended is not None and (ended.returncode or 0) > 0:
+            self.daemon_failures += 1
+        if self.daemon_failures >= MAX_DAEMON_FAILURES:
+            text = await asyncio.to_thread((self.workspace / LOG_FILE).read_text, "utf-8", errors="replace")
+            raise CommandFailedError("daemon_fails", log="\n".join(text.splitlines()[-SHOWN_LOG_LINES:]))
+        self.daemon = await start_daemon(self.workspace, self.formatter.messages.lang)
+        gone = ended.pid if ended else None
+        self.print_message("demo_daemon_again" if ended else "demo_daemon", pid=self.daemon.pid, gone=gone)
+
+    async def _verify(self, deliveries: Sequence[Delivery]) -> int:
+        """Compare the database with the platforms; return 0 if every delivery is published exactly once."""
+        accounts = {account.id: account for account in self.demo_workspace.accounts}
+        counts, unexplained = await asyncio.to_thread(self.platforms.count_posts, deliveries, accounts)
+        wrong = [one for one in deliveries if one.state is not State.PUBLISHED or counts[one.id] != 1]
+        if not wrong and not unexplained:
+            self.print_message("demo_all_published", number=len(deliveries))
+            return 0
+        self.print_message("demo_not_all_published", counts=format_counts(deliveries, self.formatter))
+        for delivery in wrong:
+            state, reason = self.formatter.state(delivery.state), self.formatter.reason(delivery.reason)
+            subject, number = self.formatter.subject(delivery), counts[delivery.id]
+            self.print_message("demo_mismatch", subject=subject, state=state, reason=reason, number=number)
+        if unexplained:
+            self.print_message("demo_unexplained", number=unexplained)
+        return 1
+
     def show(self, deliveries: Sequence[Delivery]) -> None:
         if self.live is not None:
-            self.live.update(self.table(deliveries), refresh=True)
+            self.live.update(self.make_table(deliveries), refresh=True)
             return
         for delivery in deliveries:
             if delivery.state not in UNSHOWN_STATES and self.shown_states.get(delivery.id) is not delivery.state:
@@ -182,7 +255,7 @@ class DemoScreen:
                 subject, state = self.formatter.subject(delivery), self.formatter.state(delivery.state)
                 echo(f"{at:%H:%M:%S}  {subject}  {state}  {details}".rstrip())
 
-    def table(self, deliveries: Sequence[Delivery]) -> Table:
+    def make_table(self, deliveries: Sequence[Delivery]) -> Table:
         """Return a table of one row a post, as there may be many hundred deliveries."""
         table = Table(*(self.formatter.messages.translate(f"column_{name}") for name in ("post", "due", "state")))
         by_post: dict[str, list[Delivery]] = {}
@@ -203,84 +276,6 @@ class DemoScreen:
             self.live.console.print(escape_forbidden(text), highlight=False, markup=False)
         else:
             echo(text)
-
-
-@dataclass(slots=True, kw_only=True)
-class Scenario:
-    """A run of the demo and its daemon. A daemon that exits with an error, not by a signal, has failed."""
-
-    formatter: Formatter
-    workspace: Path
-    queries: Queries
-    demo_workspace: DemoWorkspace
-    platforms: SimulatedPlatforms
-    simulator: asyncio.subprocess.Process
-    stopping: asyncio.Event
-    daemon_failures: int = 0
-    has_registered_callbacks: bool = False
-    daemon: asyncio.subprocess.Process | None = None
-
-    async def run(self, *, exits: bool) -> int:
-        """Run until stopped or, with `exits`, until every delivery has ended. Return the exit code."""
-        exit_code: int | None = None
-        with contextlib.ExitStack() as stack:
-            screen = DemoScreen(formatter=self.formatter)
-            if sys.stdout.isatty():
-                screen.live = stack.enter_context(Live(console=Console(), auto_refresh=False))
-            try:
-                while not self.stopping.is_set() and not (exits and exit_code is not None):
-                    deliveries = await self.queries.deliveries()
-                    await self._ensure_daemon(screen)
-                    if self.demo_workspace.callback_listen and not self.has_registered_callbacks:
-                        # fails until the daemon listens
-                        self.has_registered_callbacks = await asyncio.to_thread(
-                            self.platforms.register_callbacks,
-                            self.demo_workspace.accounts,
-                            self.demo_workspace.callback_listen,
-                        )
-                    screen.show(deliveries)
-                    if exit_code is None and is_settled(deliveries):
-                        exit_code = await self._verify(screen, deliveries)
-                        screen.print_message("demo_stays" if not exits else "demo_ends")
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self.stopping.wait(), POLL_SECONDS)
-            finally:
-                if self.daemon is not None:
-                    await stop_process(self.daemon, DAEMON_STOP_SECONDS)
-        return exit_code if exit_code is not None else int(exits)
-
-    async def _ensure_daemon(self, screen: DemoScreen) -> None:
-        """Start the daemon, and again after it was killed. Raise CommandFailedError after MAX_DAEMON_FAILURES."""
-        if self.simulator.returncode is not None:
-            raise CommandFailedError("simulator_gone")
-        if self.daemon is not None and self.daemon.returncode is None:
-            return
-        ended = self.daemon
-        if ended is not None and (ended.returncode or 0) > 0:
-            self.daemon_failures += 1
-        if self.daemon_failures >= MAX_DAEMON_FAILURES:
-            text = await asyncio.to_thread((self.workspace / LOG_FILE).read_text, "utf-8", errors="replace")
-            raise CommandFailedError("daemon_fails", log="\n".join(text.splitlines()[-SHOWN_LOG_LINES:]))
-        self.daemon = await start_daemon(self.workspace, self.formatter.messages.lang)
-        gone = ended.pid if ended else None
-        screen.print_message("demo_daemon_again" if ended else "demo_daemon", pid=self.daemon.pid, gone=gone)
-
-    async def _verify(self, screen: DemoScreen, deliveries: Sequence[Delivery]) -> int:
-        """Compare the database with the platforms; return 0 if every delivery is published exactly once."""
-        accounts = {account.id: account for account in self.demo_workspace.accounts}
-        counts, unexplained = await asyncio.to_thread(self.platforms.count_posts, deliveries, accounts)
-        wrong = [one for one in deliveries if one.state is not State.PUBLISHED or counts[one.id] != 1]
-        if not wrong and not unexplained:
-            screen.print_message("demo_all_published", number=len(deliveries))
-            return 0
-        screen.print_message("demo_not_all_published", counts=format_counts(deliveries, self.formatter))
-        for delivery in wrong:
-            state, reason = self.formatter.state(delivery.state), self.formatter.reason(delivery.reason)
-            subject, number = self.formatter.subject(delivery), counts[delivery.id]
-            screen.print_message("demo_mismatch", subject=subject, state=state, reason=reason, number=number)
-        if unexplained:
-            screen.print_message("demo_unexplained", number=unexplained)
-        return 1
 
 
 def is_settled(deliveries: Sequence[Delivery]) -> bool:

@@ -189,11 +189,7 @@ def shared_options() -> list[click.Parameter]:
             ["-C", "workspace"], metavar="DIR", help="opt_workspace", expose_value=False, callback=set_workspace
         ),
         click.Option(
-            ["--lang"],
-            metavar="|".join(LANGUAGES),
-            type=choice(*LANGUAGES),
-            help="opt_lang",
-            expose_value=False,
+            ["--lang"], metavar="|".join(LANGUAGES), type=choice(*LANGUAGES), help="opt_lang", expose_value=False
         ),
     ]
 

@@ -46,10 +46,19 @@ class Terminal:
     ) -> None:
         """Print rows below the headings `column_NAME`; with a style for each row's state, coloured on a terminal."""
         heading = [self.translate(f"column_{column}") for column in columns]
-        if state_styles and sys.stdout.isatty():
-            print_colored_table(heading, rows, state_styles)
-        else:
+        if not state_styles or not sys.stdout.isatty():
             echo("\n".join(align_columns([heading, *rows])))
+            return
+        from rich import box, console, table, text  # noqa: PLC0415 # loading rich takes longer than all else here
+
+        grid = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in heading:
+            grid.add_column(column, overflow="fold")
+        for row, style in zip(rows, state_styles, strict=True):
+            cells = [text.Text(escape_forbidden(cell)) for cell in row]
+            cells[_STATE_COLUMN].stylize(style)
+            grid.add_row(*cells)
+        console.Console(highlight=False).print(grid)
 
     def print_json(self, value: Any) -> None:  # noqa: ANN401 # any JSON value
         echo(json.dumps(value, ensure_ascii=False, indent=2))
@@ -90,19 +99,6 @@ def align_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for row in rows:
         cells = (cell + " " * (width - text_width(cell) + _COLUMN_GAP) for cell, width in zip(row, widths, strict=True))
         yield "".join(cells).rstrip()
-
-
-def print_colored_table(heading: Sequence[str], rows: Sequence[Sequence[str]], state_styles: Sequence[str]) -> None:
-    from rich import box, console, table, text  # noqa: PLC0415 # loading rich takes longer than all else here
-
-    grid = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in heading:
-        grid.add_column(column, overflow="fold")
-    for row, style in zip(rows, state_styles, strict=True):
-        cells = [text.Text(escape_forbidden(cell)) for cell in row]
-        cells[_STATE_COLUMN].stylize(style)
-        grid.add_row(*cells)
-    console.Console(highlight=False).print(grid)
 
 
 def wrap_text(text: str, width: int) -> Iterator[str]:

@@ -14,22 +14,13 @@ import click
 from publisher.app.open_store import journal_path
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError, report_error
-from publisher.cli.framework import (
-    LocalizedUsageError,
-    choice,
-    command,
-    json_option,
-    one_line,
-    person_name,
-)
+from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, one_line, person_name
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
 from publisher.domain.audit_chain import (
     AcceptedDataLoss,
-    AcceptedLossEntry,
     ChainBreak,
     ChainDefect,
-    ChainLoss,
     ChainVerifier,
     Checkpoint,
 )
@@ -60,6 +51,17 @@ def time_or_day(value: str) -> tuple[datetime, bool]:
         raise LocalizedUsageError("not_a_time", value=value) from error
 
 
+def public_key(value: str) -> str:
+    """Parse a public key, given as text or as a file that holds it. Raise LocalizedUsageError, OSError."""
+    given = one_line(value)
+    if is_public_key(given):
+        return given
+    text = Path(given).read_text("utf-8-sig", errors="replace").strip() if Path(given).is_file() else ""
+    if not is_public_key(text):
+        raise LocalizedUsageError("not_a_public_key", value=given)
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedCheckpoints:
     """Checkpoints to compare with, and those whose signature is not ours."""
@@ -73,7 +75,7 @@ class CheckedCheckpoints:
 @click.argument("subcommand", metavar="verify|export|accept|key", type=choice("verify", "export", "accept", "key"))
 @click.argument("target", metavar="[FILE|-]", required=False, type=one_line)
 @click.option("--anchors", metavar="FILE", multiple=True, type=one_line, help="opt_checkpoints")
-@click.option("--key", "keys", metavar="PUBLIC", multiple=True, type=one_line, help="opt_audit_key")
+@click.option("--key", "keys", metavar="PUBLIC", multiple=True, type=public_key, help="opt_audit_key")
 @click.option("--file", "file", metavar="FILE", type=one_line, help="opt_export_file")
 @click.option("--from", "since", metavar="TIME", type=time_or_day, help="opt_from")
 @click.option("--to", "until", metavar="TIME", type=time_or_day, help="opt_to")
@@ -97,7 +99,7 @@ async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
     options: dict[str, object] = {"anchors": anchors, "keys": keys, "file": file, "since": since, "until": until}
     options |= {"by": by, "reason": reason, "target": target, "json": as_json}
     _require_valid_options(subcommand, {name for name, value in options.items() if value})
-    paths, public_keys = [Path(name) for name in anchors], [_read_public_key(key) for key in keys]
+    paths = [Path(name) for name in anchors]
     match subcommand:
         case "export":
             await _export(terminal, target or STDOUT_NAME, since, until)
@@ -108,12 +110,12 @@ async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
             terminal.print_note("audit_key_shown")
             return 0
         case "accept":
-            return await _accept_loss(terminal, paths, public_keys, by or "", reason or "")
+            return await _accept_loss(terminal, paths, keys, by or "", reason or "")
     zone: tzinfo | None = None
     if file:
-        verification, checked = _verify_export(terminal, Path(file), paths, public_keys)
+        verification, checked = _verify_export(terminal, Path(file), paths, keys)
     else:
-        verification, checked, settings = await _verify_database(terminal, paths, public_keys)
+        verification, checked, settings = await _verify_database(terminal, paths, keys)
         zone = settings.timezone
     _print_verification(terminal, verification, checked, zone, as_json=as_json)
     return 0 if verification.is_sound else EXIT_FAILED
@@ -131,16 +133,6 @@ def _require_valid_options(subcommand: str, given: Collection[str]) -> None:
     if not (required.get(subcommand, set()) <= set(given) <= allowed[subcommand]):
         codes = {"export": "audit_export_usage", "key": "audit_key_usage", "accept": "audit_accept_usage"}
         raise LocalizedUsageError(codes.get(subcommand, "audit_verify_usage"))
-
-
-def _read_public_key(given: str) -> str:
-    """Return a public key, given as text or as a file that holds it. Raise LocalizedUsageError, OSError."""
-    text = given if is_public_key(given) else ""
-    if not text and Path(given).is_file():
-        text = Path(given).read_text("utf-8-sig", errors="replace").strip()
-    if not is_public_key(text):
-        raise LocalizedUsageError("not_a_public_key", value=given)
-    return text
 
 
 async def _verify_database(
@@ -249,13 +241,14 @@ async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Seque
 def _print_verification(
     terminal: Terminal, verification: ChainVerifier, checked: CheckedCheckpoints, zone: tzinfo | None, *, as_json: bool
 ) -> None:
-    number, digest = verification.head
-    facts = {
-        "entries": verification.entry_count,
-        "last": number,
-        "hash": digest,
-        "anchored": verification.last_confirmed,
-    }
+    last, digest = verification.head
+    anchored, broken = verification.last_confirmed, verification.breaks
+    facts = {"entries": verification.entry_count, "last": last, "hash": digest, "anchored": anchored}
+    accepted = []
+    for entry in verification.accepted_losses:
+        for loss in entry.accepted_loss.losses:
+            place = {"sequence": loss.sequence, "until": loss.until, "till": loss.at}
+            accepted.append(_localize_times({**entry.facts, **place, "reason": entry.accepted_loss.reason}, zone))
     if as_json:
         breaks = [
             {
@@ -266,38 +259,25 @@ def _print_verification(
                 **_localize_times(item.facts, zone),
                 "message": _format_break(terminal, item, zone),
             }
-            for item in verification.breaks
-        ]
-        accepted = [
-            _accepted_as_json(item, loss, zone)
-            for item in verification.accepted_losses
-            for loss in item.accepted_loss.losses
+            for item in broken
         ]
         signatures = {"signed": len(checked.checkpoints) - checked.unsigned, "unsigned": checked.unsigned}
         lists = {"breaks": breaks, "untold": verification.unlisted_breaks, "accepted": accepted}
         terminal.print_json({"ok": verification.is_sound, **facts, **signatures, **lists})
         return
-    for item in verification.accepted_losses:
-        for loss in item.accepted_loss.losses:
-            terminal.print_message("audit_loss_accepted", **_with_system_user(_accepted_as_json(item, loss, zone)))
+    for loss_facts in accepted:
+        terminal.print_message("audit_loss_accepted", **_with_system_user(loss_facts))
     if verification.is_sound:
-        terminal.print_message(
-            "audit_sound" if verification.last_confirmed else "audit_sound_without_checkpoints", **facts
-        )
+        terminal.print_message("audit_sound" if anchored else "audit_sound_without_checkpoints", **facts)
         return
-    terminal.print_message("audit_broken_head", number=len(verification.breaks) + verification.unlisted_breaks, **facts)
-    for broken in verification.breaks:
-        echo(f"- {_format_break(terminal, broken, zone)}")
+    terminal.print_message("audit_broken_head", number=len(broken) + verification.unlisted_breaks, **facts)
+    for item in broken:
+        echo(f"- {_format_break(terminal, item, zone)}")
     if verification.unlisted_breaks:
         terminal.print_message("audit_not_listed", number=verification.unlisted_breaks)
     terminal.print_message("audit_next_steps")
-    if any(broken.loss for broken in verification.breaks):
+    if any(item.loss for item in broken):
         terminal.print_message("audit_accept_how")
-
-
-def _accepted_as_json(item: AcceptedLossEntry, loss: ChainLoss, zone: tzinfo | None) -> dict[str, Any]:
-    facts = {"sequence": loss.sequence, "until": loss.until, "till": loss.at, "reason": item.accepted_loss.reason}
-    return _localize_times({**item.facts, **facts}, zone)
 
 
 def _format_break(terminal: Terminal, item: ChainBreak, zone: tzinfo | None) -> str:
@@ -337,6 +317,10 @@ async def _export(
     def in_zone(instant: datetime) -> datetime:
         return instant if instant.tzinfo else instant.replace(tzinfo=settings.timezone)
 
+    def write_line(line: str) -> None:
+        shown = escape_forbidden(line) if stream.isatty() else line
+        stream.write(shown.encode("utf-8", "surrogateescape"))
+
     start, end = in_zone(since[0]) if since else None, in_zone(until[0]) if until else None
     if end is not None and until is not None and until[1]:  # a day is exported as a whole
         end += timedelta(days=1)
@@ -345,12 +329,6 @@ async def _export(
         if target != STDOUT_NAME:
             stream = stack.enter_context(await asyncio.to_thread(Path(target).open, "xb"))
         async with open_command_store(settings) as store:
-            number = await AuditLog(store).export(
-                lambda line: stream.write(
-                    (escape_forbidden(line) if stream.isatty() else line).encode("utf-8", "surrogateescape")
-                ),
-                start,
-                end,
-            )
+            number = await AuditLog(store).export(write_line, start, end)
         stream.flush()
     terminal.print_note("audit_exported", number=number, file=target)

@@ -11,12 +11,7 @@ MAX_CONFIRMED_REMOVALS = 1_000_000
 
 
 @command("reload")
-@click.option(
-    "--confirm-removals",
-    metavar="N",
-    type=int_range(1, MAX_CONFIRMED_REMOVALS),
-    help="opt_confirm_removals",
-)
+@click.option("--confirm-removals", metavar="N", type=int_range(1, MAX_CONFIRMED_REMOVALS), help="opt_confirm_removals")
 @click.option("--by", metavar="NAME", type=person_name, help="opt_by")
 async def reload(terminal: Terminal, confirm_removals: int | None, by: str | None) -> None:
     if confirm_removals is not None and by is None:
