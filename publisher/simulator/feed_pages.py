@@ -17,9 +17,7 @@ from starlette.routing import Route
 from .metrics import compute_metrics
 from .page_texts import get_page_texts
 from .state import SimulatedAccount, SimulatedPost, SimulatorState
-from .tieba.forums import get_first_post_id
-from .tieba.markup import PICTURE_MARKUP
-from .tieba.replies import get_replies
+from .tieba.threads import PICTURE_MARKUP, get_first_post_id, get_replies
 from .wechat.html import sanitise
 from .wechat.ids import PICTURE_URL
 

@@ -118,6 +118,7 @@ class SimulatorState:
         self.event_log = EventLog(self.files)
         self.fault_rules = FaultRules()
         self.review_listeners: list[Callable[[SimulatedPost], None]] = []
+        self._numbers: dict[str, int] = {}
         self._media_dir = state_dir / "media" if state_dir else None
         if self._media_dir:
             self._media_dir.mkdir(exist_ok=True)
@@ -280,6 +281,14 @@ class SimulatorState:
         post.state, post.removed_by = "removed", by
         self.save_post(post)
         self.record_event("removed", post, request)
+
+    def take_number(self, series: str, first: int) -> int:
+        """Return the next number of a series that begins at `first` and skips the ids of posts."""
+        number = self._numbers.get(series, first)
+        while str(number) in self.posts:
+            number += 1
+        self._numbers[series] = number + 1
+        return number
 
     def get_posts(self, platform: str, account: str) -> list[SimulatedPost]:
         """Return the posts of an account, oldest first."""

@@ -10,26 +10,37 @@ from publisher.simulator.platform import Platform
 from publisher.simulator.request import JSON_CONTENT_TYPE, ApiRequest, ApiResponse
 from publisher.simulator.state import Behaviour, SimulatedPost, SimulatorState
 
-from .account import TiebaSessionApi
-from .forums import FIRST_REPLY_ID, FIRST_THREAD_ID, IdSequence, get_forum_id
-from .lists import ThreadListApi
-from .page import ThreadPageApi
-from .pictures import TiebaPictureApi
-from .replies import ReplyNumbering, is_thread
+from . import account, lists, page, write
 from .responses import CAPTCHA_CODE, refuse
-from .sign_in import SimulatedTiebaAuth
-from .users import TiebaUsers
-from .write import TiebaWriteApi
+from .sign_in import identify_caller
+from .threads import FIRST_THREAD_ID, get_forum_id, is_thread, reserve_reply_id
 
-Handler = Callable[[ApiRequest], ApiResponse]
+Handler = Callable[[SimulatorState, ApiRequest], ApiResponse]
 VARIANT_ID_KEYS = ("tid", "pid")
+ENDPOINTS: Mapping[str, Handler] = {
+    "/c/c/thread/add_pc": write.add_thread,
+    "/c/c/post/add_pc": write.add_reply,
+    "/c/c/post/add": write.add_reply,
+    "/c/s/uploadPicture_pc": write.upload_picture,
+    "/c/c/bawu/delthread": write.delete_thread,
+    "/c/c/bawu/delpost": write.delete_reply,
+    "/dc/common/tbs": account.show_tbs,
+    "/c/s/pc/sync": account.sync_pc,
+    "/c/s/login": account.login_app,
+    "/c/s/sync": account.sync_app,
+    "/c/s/initNickname": account.show_nickname,
+    "/c/u/user/profile": account.show_profile,
+    "/f/commit/share/fnameShareApi": account.show_forum,
+    "/c/u/feed/myThread": lists.list_own_posts,
+    "/c/u/feed/userpost": lists.list_by_user,
+    "/c/f/frs/page": lists.list_by_forum,
+    "/c/f/pb/page_pc": page.show_thread,
+    "/c/f/pb/page": page.show_thread,
+    "/c/f/pb/floor": page.show_comments,
+}
 
 
 def create_platform(state: SimulatorState) -> Platform:
-    auth, thread_ids = SimulatedTiebaAuth(state), IdSequence(state, FIRST_THREAD_ID)
-    numbering = ReplyNumbering(state, IdSequence(state, FIRST_REPLY_ID))
-    endpoints = _make_endpoints(state, auth, thread_ids, numbering)
-
     def make_external_post(fields: Mapping[str, Any]) -> SimulatedPost:
         """Return a thread, or with the id of a `thread` a reply in it; raises ValueError for an unknown thread."""
         account = state.ensure_account("tieba", str(fields["account"]))
@@ -38,11 +49,12 @@ def create_platform(state: SimulatorState) -> Platform:
             thread = state.posts.get(str(fields["thread"]))
             if thread is None or not is_thread(thread):
                 raise ValueError("no such thread")
-            pid, extra = numbering.reserve_id(thread, "")
+            pid, extra = reserve_reply_id(state, thread, "")
             return SimulatedPost(pid, "tieba", account.identity, state.now(), text, extra={"by_hand": True, **extra})
         forum = str(fields.get("forum") or (account.forums[0] if account.forums else account.display_name))
         extra = {"by_hand": True, "forum": forum, "fid": get_forum_id(forum), "floor": 1}
-        return SimulatedPost(thread_ids.next(), "tieba", account.identity, state.now(), text, title, extra=extra)
+        tid = str(state.take_number("tieba/thread", FIRST_THREAD_ID))
+        return SimulatedPost(tid, "tieba", account.identity, state.now(), text, title, extra=extra)
 
     def get_public_url(post: SimulatedPost) -> str:
         path = post.id if is_thread(post) else f"{post.extra['thread']}?pid={post.id}"
@@ -50,8 +62,8 @@ def create_platform(state: SimulatorState) -> Platform:
 
     return Platform(
         name="tieba",
-        endpoints={path: partial(_serve, state, handler) for path, handler in endpoints.items()},
-        identify_caller=auth.identify_caller,
+        endpoints={path: partial(_serve, state, handler) for path, handler in ENDPOINTS.items()},
+        identify_caller=partial(identify_caller, state),
         refuse=lambda request, code, message: _apply_variant(state.behaviour, refuse(request, code, message)),
         refuse_unknown=lambda request: refuse(request, "110001"),
         expire_token=lambda request: refuse(request, "230265"),
@@ -64,35 +76,6 @@ def create_platform(state: SimulatorState) -> Platform:
     )
 
 
-def _make_endpoints(
-    state: SimulatorState, auth: SimulatedTiebaAuth, thread_ids: IdSequence, numbering: ReplyNumbering
-) -> dict[str, Handler]:
-    write, users = TiebaWriteApi(state, auth, thread_ids, numbering), TiebaUsers(state)
-    session = TiebaSessionApi(state, auth, users)
-    lists, page = ThreadListApi(state, auth, users), ThreadPageApi(state, auth, users)
-    return {
-        "/c/c/thread/add_pc": write.add_thread,
-        "/c/c/post/add_pc": write.add_reply,
-        "/c/c/post/add": write.add_reply,
-        "/c/s/uploadPicture_pc": TiebaPictureApi(state, auth).upload,
-        "/c/c/bawu/delthread": write.delete_thread,
-        "/c/c/bawu/delpost": write.delete_reply,
-        "/dc/common/tbs": session.tbs,
-        "/c/s/pc/sync": session.sync,
-        "/c/s/login": session.login,
-        "/c/s/sync": session.app_sync,
-        "/c/s/initNickname": session.nickname,
-        "/c/u/user/profile": session.profile,
-        "/f/commit/share/fnameShareApi": session.forum,
-        "/c/u/feed/myThread": lists.list_own,
-        "/c/u/feed/userpost": lists.list_by_user,
-        "/c/f/frs/page": lists.list_by_forum,
-        "/c/f/pb/page_pc": page.show,
-        "/c/f/pb/page": page.show,
-        "/c/f/pb/floor": page.show_comments,
-    }
-
-
 def make_secret(identity: str) -> dict[str, str]:
     """Return a BDUSS of 192 characters and a STOKEN of 64, as long as the real ones."""
     digest = hashlib.sha512(f"tieba/{identity}".encode()).hexdigest()
@@ -100,7 +83,7 @@ def make_secret(identity: str) -> dict[str, str]:
 
 
 def _serve(state: SimulatorState, handler: Handler, request: ApiRequest) -> ApiResponse:
-    return _apply_variant(state.behaviour, handler(request))
+    return _apply_variant(state.behaviour, handler(state, request))
 
 
 def _apply_variant(behaviour: Behaviour, response: ApiResponse) -> ApiResponse:

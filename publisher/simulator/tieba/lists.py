@@ -9,12 +9,19 @@ from typing import Any
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .forums import get_first_post_id, get_forum_id, is_forum
-from .markup import PICTURE_MARKUP, MarkupParser
-from .replies import can_see, get_visible_replies, is_thread
+from .account import find_user, format_author
 from .responses import make_read_response, refuse
-from .sign_in import SimulatedTiebaAuth
-from .users import TiebaUsers
+from .sign_in import check_signature, check_signed_post
+from .threads import (
+    PICTURE_MARKUP,
+    can_see,
+    get_first_post_id,
+    get_forum_id,
+    get_visible_replies,
+    is_forum,
+    is_thread,
+    parse_markup,
+)
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 20, 100
 TYPE_THREADS, TYPE_REPLIES = "1", "2"
@@ -22,151 +29,148 @@ ABSTRACT_CHARACTERS = 200
 NO_AGREES = {"agree_num": 0, "disagree_num": 0}
 
 
-class ThreadListApi:
-    def __init__(self, state: SimulatorState, auth: SimulatedTiebaAuth, users: TiebaUsers) -> None:
-        self.state = state
-        self._auth = auth
-        self._users = users
-        self._markup = MarkupParser(state)
-
-    def list_own(self, request: ApiRequest) -> ApiResponse:
-        """List a user's threads or replies; posts in review are shown to their author only."""
-        refusal = self._auth.check_signature(request)
-        if refusal:
-            return refusal
-        portrait = request.query.get("portrait") or request.account
-        if not portrait:
-            return refuse(request, "230265")
-        kind = request.query.get("type", TYPE_THREADS)
-        posts = self._posts(request, portrait, request.account, are_threads=kind == TYPE_THREADS)
-        shown, has_more = _cut_page(request, posts if kind in (TYPE_THREADS, TYPE_REPLIES) else [])
-        entries = [self._format_entry(post, request.account) for post in shown]
-        return make_read_response(request, {"data": {"has_more": int(has_more), "list": entries}})
-
-    def _posts(self, request: ApiRequest, author: str, reader: str, *, are_threads: bool) -> list[SimulatedPost]:
-        """Return an author's posts that the reader sees; a reply is listed as long as its thread is visible."""
-        posts = [
-            post
-            for post in reversed(self.state.get_posts("tieba", author))
-            if is_thread(post) == are_threads
-            and can_see(post, reader)
-            and (are_threads or can_see(self.state.posts[post.extra["thread"]], reader))
-        ]
-        return self.state.apply_list_faults(request, posts)
-
-    def _format_entry(self, post: SimulatedPost, reader: str) -> dict[str, Any]:
-        private = int(post.state == "review" or bool(post.extra.get("hidden")))
-        if is_thread(post):
-            return {"type": 1, "private": private, "thread_info": self._format_thread(post, reader)}
-        reply = {
-            "id": int(post.id),
-            "content": self._markup.parse(post.text),
-            "quote_id": str(post.extra.get("under", 0)),
-            "author": self._users.format_author(post.account),
-            "time": int(post.created),
-        }
-        thread = self.state.posts[post.extra["thread"]]
-        info = self._format_thread(thread, reader)
-        return {"type": 3 if "under" in post.extra else 2, "private": private, "thread_info": info, "post_info": reply}
-
-    def _format_thread(self, post: SimulatedPost, reader: str) -> dict[str, Any]:
-        author = self._users.format_author(post.account)
-        replies = get_visible_replies(self.state, post.id, reader)
-        forum = {"id": post.extra["fid"], "name": post.extra["forum"], "member_num": 0, "post_num": 0, "is_liked": 0}
-        return {
-            "id": int(post.id),
-            "tid": int(post.id),
-            "title": post.title,
-            "reply_num": len(replies),
-            "view_num": 0,
-            "create_time": int(post.created),
-            "last_time_int": int(max(each.created for each in (post, *replies))),
-            "first_post_id": int(get_first_post_id(post.id)),
-            "fid": post.extra["fid"],
-            "fname": post.extra["forum"],
-            "forum_info": forum,
-            "author_id": author["id"],
-            "author": author,
-            "thread_type": 0,
-            "agree_num": 0,
-            "agree": NO_AGREES,
-            "share_num": 0,
-            "is_deleted": 0,
-            "is_good": 0,
-            "is_top": 0,
-            "is_frs_mask": 0,
-            "abstract": [{"type": 0, "text": PICTURE_MARKUP.sub("", post.text).strip()[:ABSTRACT_CHARACTERS]}],
-            "first_post_content": self._markup.parse(post.text),
-        }
-
-    def list_by_user(self, request: ApiRequest) -> ApiResponse:
-        """Serve `userpost`: a user's threads, or their replies, each with its thread."""
-        refusal = self._auth.check_signed_post(request)
-        account = self._users.find(request.form)
-        if refusal or account is None:
-            return refusal or refuse(request, "110001")
-        are_threads = request.form.get("is_thread") == "1"
-        posts = self._posts(request, account.identity, request.account, are_threads=are_threads)
-        shown, _ = _cut_page(request, posts)
-        entries = [self._format_user_post(post, request.account) for post in shown]
-        return make_read_response(request, {"post_list": entries})
-
-    def _format_user_post(self, post: SimulatedPost, reader: str) -> dict[str, Any]:
-        author = self._users.format_author(post.account)
-        thread = self._format_thread(post if is_thread(post) else self.state.posts[post.extra["thread"]], reader)
-        entry = {
-            "forum_id": thread["fid"],
-            "forum_name": thread["fname"],
-            "thread_id": thread["tid"],
-            "post_id": thread["first_post_id"] if is_thread(post) else int(post.id),
-            "create_time": int(post.created),
-            "title": thread["title"] if is_thread(post) else f"回复：{thread['title']}",
-            "user_id": author["id"],
-            "user_name": author["name"],
-            "user_portrait": author["portrait"],
-            "name_show": author["name_show"],
-            "reply_num": thread["reply_num"],
-            "freq_num": thread["view_num"],
-            "share_num": thread["share_num"],
-            "agree": NO_AGREES,
-        }
-        if is_thread(post):
-            return {**entry, "first_post_content": thread["first_post_content"]}
-        text = [{"type": 0, "text": PICTURE_MARKUP.sub("", post.text).strip()}]
-        kind = int("under" in post.extra)
-        reply = {"post_content": text, "create_time": int(post.created), "post_type": kind, "post_id": int(post.id)}
-        return {**entry, "content": [reply]}
-
-    def list_by_forum(self, request: ApiRequest) -> ApiResponse:
-        """Serve `frs/page`: a forum's public threads, the latest replies first."""
-        refusal = self._auth.check_signed_post(request)
-        name = request.form.get("kw", "")
-        if refusal or not is_forum(self.state, name):
-            return refusal or refuse(request, "230274")
-        threads = [
-            post
-            for post in self.state.posts.values()
-            if is_thread(post) and post.extra.get("forum") == name and can_see(post, "")
-        ]
-        infos = [self._format_thread(post, "") for post in self.state.apply_list_faults(request, threads)]
-        infos.sort(key=lambda info: (info["last_time_int"], info["tid"]), reverse=True)
-        shown, page = paginate(infos, request.get_int("pn", 1), request.get_int("rn", DEFAULT_PAGE_SIZE))
-        counts = {"member_num": 0, "thread_num": len(infos), "post_num": len(infos)}
-        forum = {"id": get_forum_id(name), "name": name, **counts}
-        users = {info["author_id"]: info["author"] for info in shown}
-        return make_read_response(
-            request, {"forum": forum, "page": page, "thread_list": shown, "user_list": list(users.values())}
-        )
+def list_own_posts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    """List a user's threads or replies; posts in review are shown to their author only."""
+    refusal = check_signature(request)
+    if refusal:
+        return refusal
+    portrait = request.query.get("portrait") or request.account
+    if not portrait:
+        return refuse(request, "230265")
+    kind = request.query.get("type", TYPE_THREADS)
+    posts = _select_posts(state, request, portrait, request.account, are_threads=kind == TYPE_THREADS)
+    shown, page = paginate(request, posts if kind in (TYPE_THREADS, TYPE_REPLIES) else [], DEFAULT_PAGE_SIZE)
+    entries = [_format_entry(state, post, request.account) for post in shown]
+    return make_read_response(request, {"data": {"has_more": page["has_more"], "list": entries}})
 
 
-def _cut_page(request: ApiRequest, posts: Sequence[SimulatedPost]) -> tuple[Sequence[SimulatedPost], bool]:
-    shown, page = paginate(posts, request.get_int("pn", 1), request.get_int("rn", DEFAULT_PAGE_SIZE))
-    return shown, bool(page["has_more"])
+def _select_posts(
+    state: SimulatorState, request: ApiRequest, author: str, reader: str, *, are_threads: bool
+) -> list[SimulatedPost]:
+    """Return an author's posts that the reader sees; a reply is listed as long as its thread is visible."""
+    posts = [
+        post
+        for post in reversed(state.get_posts("tieba", author))
+        if is_thread(post) == are_threads
+        and can_see(post, reader)
+        and (are_threads or can_see(state.posts[post.extra["thread"]], reader))
+    ]
+    return state.apply_list_faults(request, posts)
 
 
-def paginate(items: Sequence[Any], number: int, size: int) -> tuple[Sequence[Any], dict[str, int]]:
-    """Return one page of a list, and its description; pages count from 1, and 0 means the first as well."""
-    number, size = max(1, number), max(1, min(size, MAX_PAGE_SIZE))
+def _format_entry(state: SimulatorState, post: SimulatedPost, reader: str) -> dict[str, Any]:
+    private = int(post.state == "review" or bool(post.extra.get("hidden")))
+    if is_thread(post):
+        return {"type": 1, "private": private, "thread_info": _format_thread(state, post, reader)}
+    reply = {
+        "id": int(post.id),
+        "content": parse_markup(state, post.text),
+        "quote_id": str(post.extra.get("under", 0)),
+        "author": format_author(state, post.account),
+        "time": int(post.created),
+    }
+    thread = state.posts[post.extra["thread"]]
+    info = _format_thread(state, thread, reader)
+    return {"type": 3 if "under" in post.extra else 2, "private": private, "thread_info": info, "post_info": reply}
+
+
+def _format_thread(state: SimulatorState, post: SimulatedPost, reader: str) -> dict[str, Any]:
+    author = format_author(state, post.account)
+    replies = get_visible_replies(state, post.id, reader)
+    forum = {"id": post.extra["fid"], "name": post.extra["forum"], "member_num": 0, "post_num": 0, "is_liked": 0}
+    return {
+        "id": int(post.id),
+        "tid": int(post.id),
+        "title": post.title,
+        "reply_num": len(replies),
+        "view_num": 0,
+        "create_time": int(post.created),
+        "last_time_int": int(max(each.created for each in (post, *replies))),
+        "first_post_id": int(get_first_post_id(post.id)),
+        "fid": post.extra["fid"],
+        "fname": post.extra["forum"],
+        "forum_info": forum,
+        "author_id": author["id"],
+        "author": author,
+        "thread_type": 0,
+        "agree_num": 0,
+        "agree": NO_AGREES,
+        "share_num": 0,
+        "is_deleted": 0,
+        "is_good": 0,
+        "is_top": 0,
+        "is_frs_mask": 0,
+        "abstract": [{"type": 0, "text": PICTURE_MARKUP.sub("", post.text).strip()[:ABSTRACT_CHARACTERS]}],
+        "first_post_content": parse_markup(state, post.text),
+    }
+
+
+def list_by_user(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    """Serve `userpost`: a user's threads, or their replies, each with its thread."""
+    refusal = check_signed_post(request)
+    account = find_user(state, request.form)
+    if refusal or account is None:
+        return refusal or refuse(request, "110001")
+    are_threads = request.form.get("is_thread") == "1"
+    posts = _select_posts(state, request, account.identity, request.account, are_threads=are_threads)
+    shown, _ = paginate(request, posts, DEFAULT_PAGE_SIZE)
+    entries = [_format_user_post(state, post, request.account) for post in shown]
+    return make_read_response(request, {"post_list": entries})
+
+
+def _format_user_post(state: SimulatorState, post: SimulatedPost, reader: str) -> dict[str, Any]:
+    author = format_author(state, post.account)
+    thread = _format_thread(state, post if is_thread(post) else state.posts[post.extra["thread"]], reader)
+    entry = {
+        "forum_id": thread["fid"],
+        "forum_name": thread["fname"],
+        "thread_id": thread["tid"],
+        "post_id": thread["first_post_id"] if is_thread(post) else int(post.id),
+        "create_time": int(post.created),
+        "title": thread["title"] if is_thread(post) else f"回复：{thread['title']}",
+        "user_id": author["id"],
+        "user_name": author["name"],
+        "user_portrait": author["portrait"],
+        "name_show": author["name_show"],
+        "reply_num": thread["reply_num"],
+        "freq_num": thread["view_num"],
+        "share_num": thread["share_num"],
+        "agree": NO_AGREES,
+    }
+    if is_thread(post):
+        return {**entry, "first_post_content": thread["first_post_content"]}
+    text = [{"type": 0, "text": PICTURE_MARKUP.sub("", post.text).strip()}]
+    kind = int("under" in post.extra)
+    reply = {"post_content": text, "create_time": int(post.created), "post_type": kind, "post_id": int(post.id)}
+    return {**entry, "content": [reply]}
+
+
+def list_by_forum(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    """Serve `frs/page`: a forum's public threads, the latest replies first."""
+    refusal = check_signed_post(request)
+    name = request.form.get("kw", "")
+    if refusal or not is_forum(state, name):
+        return refusal or refuse(request, "230274")
+    threads = [
+        post
+        for post in state.posts.values()
+        if is_thread(post) and post.extra.get("forum") == name and can_see(post, "")
+    ]
+    infos = [_format_thread(state, post, "") for post in state.apply_list_faults(request, threads)]
+    infos.sort(key=lambda info: (info["last_time_int"], info["tid"]), reverse=True)
+    shown, page = paginate(request, infos, DEFAULT_PAGE_SIZE)
+    counts = {"member_num": 0, "thread_num": len(infos), "post_num": len(infos)}
+    forum = {"id": get_forum_id(name), "name": name, **counts}
+    users = {info["author_id"]: info["author"] for info in shown}
+    return make_read_response(
+        request, {"forum": forum, "page": page, "thread_list": shown, "user_list": list(users.values())}
+    )
+
+
+def paginate(request: ApiRequest, items: Sequence[Any], default_size: int) -> tuple[Sequence[Any], dict[str, int]]:
+    """Return the requested page of a list, and its description; pages count from 1, and 0 means the first as well."""
+    number = max(1, request.get_int("pn", 1))
+    size = max(1, min(request.get_int("rn", default_size), MAX_PAGE_SIZE))
     start, total = (number - 1) * size, len(items)
     pages = max(1, -(-total // size))
     page = {

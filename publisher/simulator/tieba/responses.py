@@ -1,15 +1,16 @@
-"""Tieba's responses: HTTP 200 and an error code of its own, in the format of the client."""
+"""Tieba's responses: HTTP 200 and an error code of its own, in the format of the client that calls."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 from publisher.simulator.request import ApiRequest, ApiResponse
 
-from .client_types import ClientType, get_client_type
 from .protobuf import MessageSchema, encode
 from .protobuf_schemas import CREATED_SCHEMA, ERROR_SCHEMA, MESSAGE_TYPES
 
+PC_PATHS = frozenset({"/c/u/feed/myThread", "/c/s/pc/sync"})
 ERROR_TEXTS = {
     "1": "用户未登录或登录失败，请更换账号或重试",
     "5": "请输入验证码",
@@ -56,7 +57,29 @@ BINARY_CONTENT_TYPE = "application/octet-stream"
 NO_ERROR = {"errorno": 0, "errmsg": ""}
 
 
-def refuse(request: ApiRequest, code: str, message: str | None = None, **facts: object) -> ApiResponse:
+class ClientType(Enum):
+    APP_FORM = "app form"
+    APP_PROTOBUF = "app protobuf"
+    PC_SITE = "new PC site"
+    FORMER_SITE = "former web site"
+
+
+def get_client_type(request: ApiRequest) -> ClientType:
+    if request.endpoint.startswith(("/f/", "/dc/")):
+        return ClientType.FORMER_SITE
+    if request.endpoint.endswith("_pc") or request.endpoint in PC_PATHS:
+        return ClientType.PC_SITE
+    return ClientType.APP_PROTOBUF if request.endpoint in MESSAGE_TYPES else ClientType.APP_FORM
+
+
+def refuse(
+    request: ApiRequest,
+    code: str,
+    message: str | None = None,
+    *,
+    words: Sequence[str] = ("示例词",),
+    restrictions: Mapping[str, Any] | None = None,
+) -> ApiResponse:
     """Refuse a call in the format of its client; `words` are the forbidden ones, `restrictions` the account's."""
     text = ERROR_TEXTS.get(code, "未知错误") if message is None else message
     client_type = get_client_type(request)
@@ -64,40 +87,39 @@ def refuse(request: ApiRequest, code: str, message: str | None = None, **facts: 
         long = int(FORMER_CAPTCHA_CODE if code == CAPTCHA_CODE else code)
         short = long % 10_000 if 200_000 <= long < 300_000 else long
         former: dict[str, object] = {"error": text, "data": None}
-        if is_captcha_required(request, code):
+        if _is_captcha_required(request, code):
             vcode = {"need_vcode": 1, "captcha_vcode_str": "captchaservice0001", "captcha_code_type": 4}
             former = {"error": None, "data": {"vcode": vcode}}
         return ApiResponse.from_json({"no": short, "err_code": long, **former})
-    body = {**_make_error_details(request, code, facts), "ctime": 0, "logid": request.event_number}
+    body = {**_make_error_details(request, code, words, restrictions), "ctime": 0, "logid": request.event_number}
     if client_type is not ClientType.APP_PROTOBUF:
         return ApiResponse.from_json({"error_code": code, "error_msg": text, "info": [], **body})
     error = {"errorno": int(code), "errmsg": text, "usermsg": text}
     return _make_protobuf_response(error, CREATED_SCHEMA, {"info": {"need_vcode": "0"}, **body})
 
 
-def _make_error_details(request: ApiRequest, code: str, facts: Mapping[str, object]) -> dict[str, Any]:
-    restrictions = facts.get("restrictions")
-    if is_captcha_required(request, code):
+def _make_error_details(
+    request: ApiRequest, code: str, words: Sequence[str], restrictions: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    if _is_captcha_required(request, code):
         info = {"need_vcode": "1", "vcode_md5": "ab12cd34", "vcode_type": "4", "vcode_pic_url": ""}
         return {"info": info, "anti_stat": format_restrictions(request, restrictions or {"vcode_stat": 1})}
     if code in (BANNED_CODE, BANNED_IN_FORUM_CODE):
         restrictions = restrictions or {"block_stat": 3 if code == BANNED_IN_FORUM_CODE else 2, "days_tofree": 3}
         return {"anti_stat": format_restrictions(request, restrictions)}
     if code == BAD_WORDS_CODE:
-        words = facts.get("words") or ["示例词"]
-        return {"info": {"need_vcode": "0", "confilter_hitwords": words, "access_state": []}}
+        return {"info": {"need_vcode": "0", "confilter_hitwords": list(words), "access_state": []}}
     return {}
 
 
-def is_captcha_required(request: ApiRequest, code: str) -> bool:
+def _is_captcha_required(request: ApiRequest, code: str) -> bool:
     return code in (CAPTCHA_CODE, FORMER_CAPTCHA_CODE) or request.get_fault("captcha") is not None
 
 
-def format_restrictions(request: ApiRequest, restrictions: object) -> dict[str, Any]:
+def format_restrictions(request: ApiRequest, restrictions: Mapping[str, Any]) -> dict[str, Any]:
     """Return an account's restrictions: numbers in Protocol Buffers, texts in JSON."""
-    known = restrictions if isinstance(restrictions, Mapping) else {}
     convert = int if get_client_type(request) is ClientType.APP_PROTOBUF else str
-    return {name: convert(int(known.get(name, default))) for name, default in NO_RESTRICTIONS.items()}
+    return {name: convert(int(restrictions.get(name, default))) for name, default in NO_RESTRICTIONS.items()}
 
 
 def make_read_response(request: ApiRequest, data: Mapping[str, Any]) -> ApiResponse:

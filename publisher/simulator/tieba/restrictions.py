@@ -1,4 +1,4 @@
-"""The restrictions of an account, and its rate limits."""
+"""What an account may do in a forum: bans, captchas, closed forums, rate limits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,12 @@ from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatorState
 
 from .responses import BANNED_CODE, BANNED_IN_FORUM_CODE, CAPTCHA_CODE, refuse
+from .threads import get_forum_id, is_forum
 
 TOO_FAST_CODE = "230871"
+DEFAULT_LEVEL = 12
+"""The level of each user, unless the setting `tieba_standing` names another."""
+MIN_LEVEL = 3
 BANNED_EVERYWHERE, BANNED_IN_FORUM = 2, 3
 """Values of `block_stat`, as the official app's dialogs read them."""
 
@@ -16,6 +20,10 @@ BANNED_EVERYWHERE, BANNED_IN_FORUM = 2, 3
 def get_restrictions(state: SimulatorState, account: str) -> Mapping[str, Any]:
     """Return an account's entry in the setting `tieba_standing`; `forum` limits a ban to one forum."""
     return state.behaviour.tieba_standing.get(account, {})
+
+
+def get_level(state: SimulatorState, account: str) -> int:
+    return int(get_restrictions(state, account).get("level", DEFAULT_LEVEL))
 
 
 def check_ban(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
@@ -39,3 +47,20 @@ def check_rate_limit(state: SimulatorState, request: ApiRequest) -> ApiResponse 
         return refuse(request, TOO_FAST_CODE)
     state.put_row("tieba_pace", request.account, {"at": now})
     return None
+
+
+def check_forum_access(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
+    """Refuse by the setting `tieba_forums`, and with 230274 for a forum name that does not match its id."""
+    name = request.form.get("kw", "")
+    if not is_forum(state, name) or request.form.get("fid") != str(get_forum_id(name)):
+        return refuse(request, "230274")
+    restrictions = state.behaviour.tieba_forums.get(name, {})
+    checks = (
+        (restrictions.get("closed"), "340001"),
+        (restrictions.get("read_only"), "230705"),
+        (request.account in restrictions.get("blacklist", ()), "400013"),
+        (restrictions.get("followers_only"), "340012"),
+        (restrictions.get("levels") and get_level(state, request.account) < MIN_LEVEL, "1990032"),
+    )
+    code = next((code for is_refused, code in checks if is_refused), None)
+    return refuse(request, code) if code else None
