@@ -19,7 +19,7 @@ from .page_texts import get_page_texts
 from .state import SimulatedAccount, SimulatedPost, SimulatorState
 from .tieba.threads import PICTURE_MARKUP, get_first_post_id, get_replies
 from .wechat.html import sanitise
-from .wechat.ids import PICTURE_URL
+from .wechat.responses import PICTURE_URL
 
 BEIJING = timezone(timedelta(hours=8))
 AVATAR_COLOURS = ("#e4572e", "#2f6fed", "#0f9d78", "#8e5bd0", "#d9822b", "#1b8fb3", "#c2417c", "#5a6acf")

@@ -94,6 +94,10 @@ class ApiRequest:
             return None
         return value if isinstance(value, dict) else None
 
+    def get_json(self, name: str) -> object:
+        """Return a field of the JSON object in the body; None if there is no such field or no object."""
+        return (self.parse_json() or {}).get(name)
+
     def get_fault(self, kind: str) -> Fault | None:
         return next((fault for fault in self.faults if fault["kind"] == kind), None)
 

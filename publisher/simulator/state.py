@@ -7,7 +7,7 @@ import json
 import time
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -119,6 +119,7 @@ class SimulatorState:
         self.fault_rules = FaultRules()
         self.review_listeners: list[Callable[[SimulatedPost], None]] = []
         self._numbers: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._media_dir = state_dir / "media" if state_dir else None
         if self._media_dir:
             self._media_dir.mkdir(exist_ok=True)
@@ -187,6 +188,12 @@ class SimulatorState:
     def _on_timer(self) -> None:
         self._timer = None
         self.run_due()
+
+    def start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine beside the calls."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # --- accounts ---
 

@@ -14,7 +14,7 @@ from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.errors import Problem
 from publisher.domain.post import DeliveryId
 from publisher.domain.results import Ticket
-from publisher.simulator.wechat.encryption import encrypt
+from publisher.simulator.wechat.callbacks import encrypt
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 APP_ID, TOKEN = "wx0000000000000001", "simtoken"

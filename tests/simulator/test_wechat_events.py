@@ -11,8 +11,7 @@ import pytest
 
 from publisher.simulator import create_app
 from publisher.simulator.wechat import callbacks
-from publisher.simulator.wechat.encryption import compute_signature, encrypt
-from publisher.simulator.wechat.events import to_xml
+from publisher.simulator.wechat.callbacks import compute_signature, encrypt, to_xml
 from tests.simulator.wechat_calls import call, draft, posts, send, shift, stable, submit
 
 PATIENCE = 10

@@ -2,33 +2,68 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from publisher.simulator.platform import Platform
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .callbacks import CallbackSender
-from .drafts import DraftApi
-from .ids import build_article_url, make_media_id
-from .mass_messages import MassSendApi
-from .media import MediaApi
-from .publish import PublishApi
-from .quotas import WeChatQuotas
-from .responses import refuse
-from .statistics import StatisticsApi
-from .tokens import WeChatTokenApi
+from . import callbacks, drafts, followers, mass_messages, media, publish, statistics, tokens
+from .responses import build_article_url, make_media_id, refuse
+from .tokens import Handler, require_token
 
-Handler = Callable[[ApiRequest], ApiResponse]
-Endpoints = dict[str, Handler]
 DUPLICATE_KEY_CODE = "45065"
+POST_ENDPOINTS: Mapping[str, Handler] = {
+    "/cgi-bin/media/uploadimg": media.upload_image,
+    "/cgi-bin/media/upload": media.upload_temporary,
+    "/cgi-bin/material/add_material": media.add_material,
+    "/cgi-bin/material/get_material": media.get_material,
+    "/cgi-bin/material/del_material": media.delete_material,
+    "/cgi-bin/material/batchget_material": media.batch_get_materials,
+    "/cgi-bin/draft/add": drafts.add_draft,
+    "/cgi-bin/draft/update": drafts.update_draft,
+    "/cgi-bin/draft/get": drafts.get_draft,
+    "/cgi-bin/draft/batchget": drafts.batch_get_drafts,
+    "/cgi-bin/draft/delete": drafts.delete_draft,
+    "/cgi-bin/freepublish/submit": publish.submit,
+    "/cgi-bin/freepublish/get": publish.get_job,
+    "/cgi-bin/freepublish/batchget": publish.batch_get_articles,
+    "/cgi-bin/freepublish/getarticle": publish.get_article,
+    "/cgi-bin/freepublish/delete": publish.delete_article,
+    "/cgi-bin/message/mass/sendall": mass_messages.send_all,
+    "/cgi-bin/message/mass/send": mass_messages.send_to_list,
+    "/cgi-bin/message/mass/preview": mass_messages.send_preview,
+    "/cgi-bin/message/mass/get": mass_messages.get_mass_send,
+    "/cgi-bin/message/mass/delete": mass_messages.delete_mass_send,
+    "/cgi-bin/tags/create": followers.create_tag,
+    "/cgi-bin/tags/members/batchtagging": followers.tag_members,
+    "/datacube/getarticletotaldetail": statistics.show_details,
+    "/datacube/getarticlesummary": statistics.show_old_summary,
+}
+GET_ENDPOINTS: Mapping[str, Handler] = {
+    "/cgi-bin/draft/count": drafts.count_drafts,
+    "/cgi-bin/media/get": media.download_temporary,
+    "/cgi-bin/material/get_materialcount": media.count_materials,
+    "/cgi-bin/tags/get": followers.list_tags,
+    "/cgi-bin/user/get": followers.list_followers,
+}
+ENDPOINTS: Mapping[str, Handler] = {
+    "/cgi-bin/stable_token": tokens.issue_stable,
+    "/cgi-bin/token": tokens.issue_plain,
+    **{path: require_token(handler, "POST") for path, handler in POST_ENDPOINTS.items()},
+    **{path: require_token(handler, "GET") for path, handler in GET_ENDPOINTS.items()},
+}
 
 
 def create_platform(state: SimulatorState) -> Platform:
-    tokens, drafts = WeChatTokenApi(state, WeChatQuotas(state)), DraftApi(state)
-    publish_api = PublishApi(state, drafts)
-    endpoints = _make_endpoints(state, tokens, drafts, publish_api)
+    def finish_review(post: SimulatedPost) -> None:
+        if post.platform == "wechat":
+            drafts.remove_submitted(state, post)
+            callbacks.schedule_event(state, post)
+
+    state.review_listeners.append(finish_review)
 
     def refuse_by_fault(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
         """Refuse; a duplicate key names the mass send that was created under it, even if by this very call."""
@@ -40,72 +75,24 @@ def create_platform(state: SimulatorState) -> Platform:
         text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
         html = str(fields.get("html") or f"<p>{text}</p>")
         article = {"title": title, "digest": text, "content": html, "author": "", "content_source_url": ""}
-        extra = {"by_hand": True, "articles": [article], "publish_id": publish_api.make_job_id()}
+        extra = {"by_hand": True, "articles": [article], "publish_id": publish.make_job_id(state)}
         account, name = str(fields["account"]), make_media_id(secrets.token_hex(8))
         return SimulatedPost(name, "wechat", account, state.now(), text, title, html, extra=extra)
 
     return Platform(
         name="wechat",
-        endpoints=endpoints,
-        identify_caller=tokens.identify_caller,
+        endpoints={path: partial(handler, state) for path, handler in ENDPOINTS.items()},
+        identify_caller=partial(tokens.identify_caller, state),
         refuse=refuse_by_fault,
         refuse_unknown=lambda request: refuse(request, 40066),
-        expire_token=tokens.expire_all,
+        expire_token=partial(tokens.expire_all, state),
         fault_codes={"duplicate": DUPLICATE_KEY_CODE, "captcha": "53504"},
         id_keys=frozenset({"publish_id", "msg_id", "msg_data_id", "media_id", "article_id", "url", "access_token"}),
         make_external_post=make_external_post,
         get_public_url=lambda post: build_article_url(post.account, post.extra["publish_id"], 1),
         make_secret=make_secret,
-        register_callback=CallbackSender(state).register,
+        register_callback=partial(callbacks.register_callback, state),
     )
-
-
-def _make_endpoints(
-    state: SimulatorState, tokens: WeChatTokenApi, drafts: DraftApi, publish_api: PublishApi
-) -> Endpoints:
-    media, statistics = MediaApi(state), StatisticsApi(state)
-    mass_send_api = MassSendApi(state, drafts, publish_api)
-    followers = mass_send_api.followers
-    post_endpoints: Endpoints = {
-        "/cgi-bin/media/uploadimg": media.upload_image,
-        "/cgi-bin/media/upload": media.upload,
-        "/cgi-bin/material/add_material": media.add_material,
-        "/cgi-bin/material/get_material": media.get_material,
-        "/cgi-bin/material/del_material": media.delete_material,
-        "/cgi-bin/material/batchget_material": media.batch_get_materials,
-        "/cgi-bin/draft/add": drafts.add,
-        "/cgi-bin/draft/update": drafts.update,
-        "/cgi-bin/draft/get": drafts.get,
-        "/cgi-bin/draft/batchget": drafts.batch_get,
-        "/cgi-bin/draft/delete": drafts.delete,
-        "/cgi-bin/freepublish/submit": publish_api.submit,
-        "/cgi-bin/freepublish/get": publish_api.get,
-        "/cgi-bin/freepublish/batchget": publish_api.batch_get,
-        "/cgi-bin/freepublish/getarticle": publish_api.get_article,
-        "/cgi-bin/freepublish/delete": publish_api.delete,
-        "/cgi-bin/message/mass/sendall": mass_send_api.send_all,
-        "/cgi-bin/message/mass/send": mass_send_api.send,
-        "/cgi-bin/message/mass/preview": mass_send_api.preview,
-        "/cgi-bin/message/mass/get": mass_send_api.get,
-        "/cgi-bin/message/mass/delete": mass_send_api.delete,
-        "/cgi-bin/tags/create": followers.create_tag,
-        "/cgi-bin/tags/members/batchtagging": followers.tag_members,
-        "/datacube/getarticletotaldetail": statistics.show_details,
-        "/datacube/getarticlesummary": statistics.show_old_summary,
-    }
-    get_endpoints: Endpoints = {
-        "/cgi-bin/draft/count": drafts.count,
-        "/cgi-bin/media/get": media.download,
-        "/cgi-bin/material/get_materialcount": media.count_materials,
-        "/cgi-bin/tags/get": followers.list_tags,
-        "/cgi-bin/user/get": followers.list_followers,
-    }
-    return {
-        "/cgi-bin/stable_token": tokens.issue_stable,
-        "/cgi-bin/token": tokens.issue_plain,
-        **{path: tokens.require_token(handler) for path, handler in post_endpoints.items()},
-        **{path: tokens.require_token(handler, "GET") for path, handler in get_endpoints.items()},
-    }
 
 
 def make_secret(identity: str) -> dict[str, str]:

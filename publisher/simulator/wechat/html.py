@@ -8,7 +8,7 @@ from html import escape
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
-from .ids import PICTURE_HOSTS
+from .responses import PICTURE_HOSTS
 
 REMOVED_WITH_CONTENT = frozenset(
     {"script", "style", "iframe", "object", "form", "textarea", "select", "noscript", "title"}

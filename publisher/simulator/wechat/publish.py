@@ -10,121 +10,122 @@ from typing import Any
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .articles import Article
-from .drafts import DraftApi, parse_page
-from .ids import build_article_url, make_media_id
-from .responses import OK_BODY, refuse
+from .drafts import Article, find_draft, format_article, get_picture_digests, mark_submitted
+from .responses import OK_BODY, build_article_url, make_media_id, parse_page, refuse
 
 FIRST_JOB_ID = 2_247_483_649
 SUCCESS, IN_PROGRESS, REVIEW_REJECTED, DELETED_BY_OWNER, BANNED_BY_SYSTEM = 0, 1, 4, 5, 6
 
 
-class PublishApi:
-    def __init__(self, state: SimulatorState, drafts: DraftApi) -> None:
-        self.state = state
-        self._drafts = drafts
+def submit(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    name = request.get_json("media_id")
+    draft = find_draft(state, request, name)
+    if draft is None:
+        return refuse(request, 40007 if name else 41006)
+    if draft.get("submitted") and state.behaviour.wechat_repeats == "refuse":
+        return refuse(request, 53503)
+    post = build_post(state, request, str(name), draft["articles"], make_media_id(secrets.token_hex(8)))
+    state.create_post(request, post)
+    mark_submitted(state, str(name))
+    number = post.extra["publish_id"]
+    state.put_row("wechat_jobs", str(number), {"post_id": post.id})
+    return ApiResponse.from_json({**OK_BODY, "publish_id": number, "msg_data_id": number})
 
-    def submit(self, request: ApiRequest) -> ApiResponse:
-        name = (request.parse_json() or {}).get("media_id")
-        draft = self._drafts.find(request, name)
-        if draft is None:
-            return refuse(request, 40007 if name else 41006)
-        if draft.get("submitted") and self.state.behaviour.wechat_repeats == "refuse":
-            return refuse(request, 53503)
-        post = self.build_post(request, str(name), draft["articles"], make_media_id(secrets.token_hex(8)))
-        self.state.create_post(request, post)
-        self._drafts.mark_submitted(str(name))
-        number = post.extra["publish_id"]
-        self.state.put_row("wechat_jobs", str(number), {"post_id": post.id})
-        return ApiResponse.from_json({**OK_BODY, "publish_id": number, "msg_data_id": number})
 
-    def build_post(self, request: ApiRequest, draft: str, articles: list[Article], name: str) -> SimulatedPost:
-        """Return a post of a draft's articles; its job id is the `mid` in their URLs."""
-        now, first = self.state.now(), articles[0]
-        pictured = [
-            {**article, "pictures": self._drafts.validator.get_picture_digests(article)} for article in articles
-        ]
-        return SimulatedPost(
-            name,
-            "wechat",
-            request.account,
-            now,
-            text=str(first["digest"]),
-            title=str(first["title"]),
-            html=str(first["content"]),
-            images=list(dict.fromkeys(digest for article in pictured for digest in article["pictures"])),
-            state="review",
-            review={"due": now + self.state.behaviour.wechat_review_seconds, "verdict": "pass"},
-            extra={"articles": pictured, "publish_id": self.make_job_id(), "draft": draft},
-        )
+def build_post(
+    state: SimulatorState, request: ApiRequest, draft: str, articles: list[Article], name: str
+) -> SimulatedPost:
+    """Return a post of a draft's articles; its job id is the `mid` in their URLs."""
+    now, first = state.now(), articles[0]
+    pictured = [{**article, "pictures": get_picture_digests(state, article)} for article in articles]
+    return SimulatedPost(
+        name,
+        "wechat",
+        request.account,
+        now,
+        text=str(first["digest"]),
+        title=str(first["title"]),
+        html=str(first["content"]),
+        images=list(dict.fromkeys(digest for article in pictured for digest in article["pictures"])),
+        state="review",
+        review={"due": now + state.behaviour.wechat_review_seconds, "verdict": "pass"},
+        extra={"articles": pictured, "publish_id": make_job_id(state), "draft": draft},
+    )
 
-    def make_job_id(self) -> int:
-        counter = self.state.get_row("wechat_counter", "jobs") or {"next": FIRST_JOB_ID}
-        self.state.put_row("wechat_counter", "jobs", {"next": counter["next"] + 1})
-        return int(counter["next"])
 
-    def get(self, request: ApiRequest) -> ApiResponse:
-        fields = str((request.parse_json() or {}).get("publish_id") or "")
-        job = self.state.get_row("wechat_jobs", fields)
-        post = self.state.posts.get(job["post_id"]) if job else None
-        if post is None or post.account != request.account:
-            return refuse(request, 53502)
-        return ApiResponse.from_json(format_job(self.state.apply_read_faults(request, post)))
+def make_job_id(state: SimulatorState) -> int:
+    return take_number(state, "jobs", FIRST_JOB_ID)
 
-    def batch_get(self, request: ApiRequest) -> ApiResponse:
-        """List posts published without a push, newest first, deleted ones included; mass sends are in no list."""
-        fields = request.parse_json() or {}
-        posts = [
-            post
-            for post in reversed(self.state.get_posts("wechat", request.account))
-            if "mass" not in post.extra and post.state in ("live", "removed")
-        ]
-        posts = self.state.apply_list_faults(request, posts)
-        start, count = parse_page(fields)
-        items = [
-            {
-                "article_id": post.id,
-                "content": self._format_content(
-                    self.state.apply_read_faults(request, post), no_content=bool(fields.get("no_content"))
-                ),
-                "update_time": int(post.created),
-            }
-            for post in posts[start : start + count]
-        ]
-        return ApiResponse.from_json({"total_count": len(posts), "item_count": len(items), "item": items})
 
-    def _find_post(self, request: ApiRequest) -> SimulatedPost | None:
-        post = self.state.posts.get(str((request.parse_json() or {}).get("article_id") or ""))
-        owned = post is not None and (post.platform, post.account) == ("wechat", request.account)
-        return post if post and owned and post.state in ("live", "removed") and "mass" not in post.extra else None
+def take_number(state: SimulatorState, counter: str, first: int) -> int:
+    """Return the next number of a counter that a restart keeps."""
+    row = state.get_row("wechat_counter", counter) or {"next": first}
+    state.put_row("wechat_counter", counter, {"next": row["next"] + 1})
+    return int(row["next"])
 
-    def get_article(self, request: ApiRequest) -> ApiResponse:
-        post = self._find_post(request)
-        if post is None:
-            return refuse(request, 53600)
-        return ApiResponse.from_json(
-            self._format_content(self.state.apply_read_faults(request, post), no_content=False)
-        )
 
-    def delete(self, request: ApiRequest) -> ApiResponse:
-        """Delete a post with all its articles; deletion is final, and repeating it is harmless."""
-        post = self._find_post(request)
-        if post is None:
-            return refuse(request, 53600)
-        if post.state == "live":
-            self.state.remove_post(post, "owner", request)
-        return ApiResponse.from_json(OK_BODY)
+def get_job(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    job = state.get_row("wechat_jobs", str(request.get_json("publish_id") or ""))
+    post = state.posts.get(job["post_id"]) if job else None
+    if post is None or post.account != request.account:
+        return refuse(request, 53502)
+    return ApiResponse.from_json(format_job(state.apply_read_faults(request, post)))
 
-    def _format_content(self, post: SimulatedPost, *, no_content: bool) -> dict[str, Any]:
-        number = post.extra["publish_id"]
-        items = [
-            self._drafts.validator.format_article(
-                article, build_article_url(post.account, number, index), no_content=no_content
-            )
-            | {"is_deleted": post.state == "removed"}
-            for index, article in enumerate(post.extra["articles"], 1)
-        ]
-        return {"news_item": items, "create_time": int(post.created), "update_time": int(post.created)}
+
+def batch_get_articles(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    """List posts published without a push, newest first, deleted ones included; mass sends are in no list."""
+    fields = request.parse_json() or {}
+    posts = [
+        post
+        for post in reversed(state.get_posts("wechat", request.account))
+        if "mass" not in post.extra and post.state in ("live", "removed")
+    ]
+    posts = state.apply_list_faults(request, posts)
+    start, count = parse_page(fields)
+    items = [
+        {
+            "article_id": post.id,
+            "content": _format_content(
+                state, state.apply_read_faults(request, post), no_content=bool(fields.get("no_content"))
+            ),
+            "update_time": int(post.created),
+        }
+        for post in posts[start : start + count]
+    ]
+    return ApiResponse.from_json({"total_count": len(posts), "item_count": len(items), "item": items})
+
+
+def _find_post(state: SimulatorState, request: ApiRequest) -> SimulatedPost | None:
+    post = state.posts.get(str(request.get_json("article_id") or ""))
+    owned = post is not None and (post.platform, post.account) == ("wechat", request.account)
+    return post if post and owned and post.state in ("live", "removed") and "mass" not in post.extra else None
+
+
+def get_article(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    post = _find_post(state, request)
+    if post is None:
+        return refuse(request, 53600)
+    return ApiResponse.from_json(_format_content(state, state.apply_read_faults(request, post), no_content=False))
+
+
+def delete_article(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    """Delete a post with all its articles; deletion is final, and repeating it is harmless."""
+    post = _find_post(state, request)
+    if post is None:
+        return refuse(request, 53600)
+    if post.state == "live":
+        state.remove_post(post, "owner", request)
+    return ApiResponse.from_json(OK_BODY)
+
+
+def _format_content(state: SimulatorState, post: SimulatedPost, *, no_content: bool) -> dict[str, Any]:
+    number = post.extra["publish_id"]
+    items = [
+        format_article(state, article, build_article_url(post.account, number, index), no_content=no_content)
+        | {"is_deleted": post.state == "removed"}
+        for index, article in enumerate(post.extra["articles"], 1)
+    ]
+    return {"news_item": items, "create_time": int(post.created), "update_time": int(post.created)}
 
 
 def format_job(post: SimulatedPost) -> dict[str, Any]:

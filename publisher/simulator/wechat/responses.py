@@ -1,14 +1,21 @@
-"""WeChat's error format: HTTP 200, `errcode`, and a text that ends in a request id."""
+"""WeChat's error format (HTTP 200, `errcode`, and a text that ends in a request id), its ids and addresses."""
 
+import base64
 import hashlib
+import re
 import time
+import zlib
 from datetime import timedelta, timezone
+from typing import Any
 
 from publisher.simulator.request import ApiRequest, ApiResponse
 
 OK_BODY = {"errcode": 0, "errmsg": "ok"}
 BEIJING = timezone(timedelta(hours=8))
+MAX_LIST_SIZE = 20
 
+PICTURE_HOSTS = ("mmbiz.qpic.cn", "mmbiz.qlogo.cn")
+PICTURE_URL = re.compile(r"https?://mmbiz\.q(?:pic|logo)\.cn/[a-z_]+/([0-9a-f]{64})/0(?:\?[^\s\"'<>)]*)?")
 ERROR_TEXTS = {
     -1: "system error",
     40001: "invalid credential, access_token is invalid or not latest",
@@ -83,3 +90,42 @@ def refuse(request: ApiRequest, code: int, message: str | None = None, **more: o
         message = ERROR_TEXTS.get(code, "system error").format(peer=request.peer_address or "127.0.0.1")
     text = f"{message} rid: {int(time.time()):08x}-{digest[:8]}-{digest[8:16]}"
     return ApiResponse.from_json({"errcode": code, "errmsg": text, **more})
+
+
+def make_media_id(seed: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(seed.encode()).digest()).decode().rstrip("=")
+
+
+def build_picture_url(digest: str, kind: str) -> str:
+    """Return a URL on the platform's picture host; the digest in it names the stored bytes."""
+    return f"http://mmbiz.qpic.cn/mmbiz_{kind}/{digest}/0?wx_fmt={kind}"
+
+
+def find_pictures(html: str) -> list[str]:
+    return [match.group(1) for match in PICTURE_URL.finditer(html)]
+
+
+def build_article_url(app_id: str, publish_id: int, index: int) -> str:
+    biz = base64.b64encode(str(3_000_000_000 + zlib.crc32(app_id.encode())).encode()).decode()
+    sn = hashlib.md5(f"{app_id}/{publish_id}/{index}".encode(), usedforsecurity=False).hexdigest()
+    return f"http://mp.weixin.qq.com/s?__biz={biz}&mid={publish_id}&idx={index}&sn={sn}"
+
+
+def make_open_id(app_id: str, number: int) -> str:
+    """Return a follower's id for one account: 28 characters, the first an `o`."""
+    digest = hashlib.sha256(f"{app_id}/follower/{number}".encode()).digest()
+    return "o" + base64.urlsafe_b64encode(digest).decode()[:27]
+
+
+def make_original_id(app_id: str) -> str:
+    """Return the account's own id in events."""
+    return "gh_" + hashlib.sha256(app_id.encode()).hexdigest()[:12]
+
+
+def parse_page(fields: dict[str, Any]) -> tuple[int, int]:
+    """Return the offset and the count that a call asks for."""
+    try:
+        start, count = int(fields.get("offset") or 0), int(fields.get("count") or MAX_LIST_SIZE)
+    except (TypeError, ValueError):
+        return 0, MAX_LIST_SIZE
+    return max(0, start), max(1, min(count, MAX_LIST_SIZE))

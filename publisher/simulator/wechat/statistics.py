@@ -11,8 +11,7 @@ from publisher.simulator.metrics import SimulatedMetrics, compute_metrics
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
-from .ids import build_article_url
-from .responses import BEIJING, refuse
+from .responses import BEIJING, build_article_url, refuse
 
 FIRST_STATISTICS_DAY = date(2025, 11, 1)
 READY_AT = time(8)
@@ -23,91 +22,93 @@ StatisticsRow = dict[str, Any]
 DateRange = tuple[date, date]
 
 
-class StatisticsApi:
-    def __init__(self, state: SimulatorState) -> None:
-        self.state = state
+def show_details(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    """List the articles published in the range, each with its totals at the end of each day."""
+    days = _parse_range(state, request)
+    if isinstance(days, int):
+        return refuse(request, days)
+    entries = [
+        {
+            "ref_date": published.isoformat(),
+            "msgid": f"{post.extra['publish_id']}_{index}",
+            "publish_type": 0 if "mass" in post.extra else 1,
+            "title": article["title"],
+            "content_url": build_article_url(post.account, post.extra["publish_id"], index),
+            "detail_list": [_format_detail(post, day) for day in _iter_days(state, post, (published, date.max))],
+        }
+        for post, index, article in _iter_articles(state, request.account)
+        if days[0] <= (published := _get_publish_day(post)) <= days[1]
+    ]
+    return ApiResponse.from_json({"list": entries, "is_delay": days[1] > _get_newest_day(state)})
 
-    def show_details(self, request: ApiRequest) -> ApiResponse:
-        """List the articles published in the range, each with its totals at the end of each day."""
-        days = self._parse_range(request)
-        if isinstance(days, int):
-            return refuse(request, days)
-        entries = [
-            {
-                "ref_date": published.isoformat(),
-                "msgid": f"{post.extra['publish_id']}_{index}",
-                "publish_type": 0 if "mass" in post.extra else 1,
-                "title": article["title"],
-                "content_url": build_article_url(post.account, post.extra["publish_id"], index),
-                "detail_list": [_format_detail(post, day) for day in self._iter_days(post, (published, date.max))],
-            }
-            for post, index, article in self._iter_articles(request.account)
-            if days[0] <= (published := _get_publish_day(post)) <= days[1]
-        ]
-        return ApiResponse.from_json({"list": entries, "is_delay": days[1] > self._get_newest_day()})
 
-    def show_old_summary(self, request: ApiRequest) -> ApiResponse:
-        """List what each article gained on one day."""
-        days = self._parse_range(request)
-        if isinstance(days, int):
-            return refuse(request, days)
-        if days[0] != days[1]:
-            return refuse(request, 61501)
-        entries = []
-        for post, index, article in self._iter_articles(request.account):
-            for day in self._iter_days(post, days):
-                total, before = _compute_metrics_until(post, day), _compute_metrics_until(post, day - timedelta(days=1))
-                reads, reposts = total.reads - before.reads, total.reposts - before.reposts
-                entries.append(
-                    {
-                        "ref_date": day.isoformat(),
-                        "msgid": f"{post.extra['publish_id']}_{index}",
-                        "title": article["title"],
-                        "int_page_read_user": reads,
-                        "int_page_read_count": reads * 5 // 4,
-                        "ori_page_read_user": reads // 50,
-                        "ori_page_read_count": reads // 40,
-                        "share_user": reposts,
-                        "share_count": reposts * 5 // 4,
-                        "add_to_fav_user": reposts // 2,
-                        "add_to_fav_count": reposts // 2,
-                    }
-                )
-        return ApiResponse.from_json({"list": entries})
+def show_old_summary(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    """List what each article gained on one day."""
+    days = _parse_range(state, request)
+    if isinstance(days, int):
+        return refuse(request, days)
+    if days[0] != days[1]:
+        return refuse(request, 61501)
+    entries = []
+    for post, index, article in _iter_articles(state, request.account):
+        for day in _iter_days(state, post, days):
+            total, before = _compute_metrics_until(post, day), _compute_metrics_until(post, day - timedelta(days=1))
+            reads, reposts = total.reads - before.reads, total.reposts - before.reposts
+            entries.append(
+                {
+                    "ref_date": day.isoformat(),
+                    "msgid": f"{post.extra['publish_id']}_{index}",
+                    "title": article["title"],
+                    "int_page_read_user": reads,
+                    "int_page_read_count": reads * 5 // 4,
+                    "ori_page_read_user": reads // 50,
+                    "ori_page_read_count": reads // 40,
+                    "share_user": reposts,
+                    "share_count": reposts * 5 // 4,
+                    "add_to_fav_user": reposts // 2,
+                    "add_to_fav_count": reposts // 2,
+                }
+            )
+    return ApiResponse.from_json({"list": entries})
 
-    def _parse_range(self, request: ApiRequest) -> DateRange | int:
-        """Return the requested days, which end yesterday at the latest; else an error code."""
-        fields = request.parse_json() or {}
-        try:
-            begin, end = (date.fromisoformat(str(fields.get(name) or "")) for name in ("begin_date", "end_date"))
-        except ValueError:
-            return 61500
-        return (begin, end) if FIRST_STATISTICS_DAY <= begin <= end < self._now().date() else 61501
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self.state.now(), BEIJING)
+def _parse_range(state: SimulatorState, request: ApiRequest) -> DateRange | int:
+    """Return the requested days, which end yesterday at the latest; else an error code."""
+    fields = request.parse_json() or {}
+    try:
+        begin, end = (date.fromisoformat(str(fields.get(name) or "")) for name in ("begin_date", "end_date"))
+    except ValueError:
+        return 61500
+    return (begin, end) if FIRST_STATISTICS_DAY <= begin <= end < _now(state).date() else 61501
 
-    def _get_newest_day(self) -> date:
-        """Return the last day whose statistics are ready."""
-        now = self._now()
-        return now.date() - timedelta(days=2 if now.time() < READY_AT else 1)
 
-    def _iter_articles(self, account: str) -> Iterable[tuple[SimulatedPost, int, StatisticsRow]]:
-        """Yield each article that was ever public; texts have no statistics."""
-        for post in self.state.get_posts("wechat", account):
-            is_article = post.extra.get("mass", {}).get("kind", "mpnews") == "mpnews"
-            if is_article and post.state in ("live", "removed"):
-                for index, article in enumerate(post.extra["articles"], 1):
-                    yield post, index, article
+def _now(state: SimulatorState) -> datetime:
+    return datetime.fromtimestamp(state.now(), BEIJING)
 
-    def _iter_days(self, post: SimulatedPost, days: DateRange) -> Iterable[date]:
-        """Yield the days of the range that have statistics."""
-        published = _get_publish_day(post)
-        last = min(days[1], self._get_newest_day(), published + timedelta(days=MAX_DETAIL_DAYS - 1))
-        day = max(days[0], published)
-        while day <= last:
-            yield day
-            day += timedelta(days=1)
+
+def _get_newest_day(state: SimulatorState) -> date:
+    """Return the last day whose statistics are ready."""
+    now = _now(state)
+    return now.date() - timedelta(days=2 if now.time() < READY_AT else 1)
+
+
+def _iter_articles(state: SimulatorState, account: str) -> Iterable[tuple[SimulatedPost, int, StatisticsRow]]:
+    """Yield each article that was ever public; texts have no statistics."""
+    for post in state.get_posts("wechat", account):
+        is_article = post.extra.get("mass", {}).get("kind", "mpnews") == "mpnews"
+        if is_article and post.state in ("live", "removed"):
+            for index, article in enumerate(post.extra["articles"], 1):
+                yield post, index, article
+
+
+def _iter_days(state: SimulatorState, post: SimulatedPost, days: DateRange) -> Iterable[date]:
+    """Yield the days of the range that have statistics."""
+    published = _get_publish_day(post)
+    last = min(days[1], _get_newest_day(state), published + timedelta(days=MAX_DETAIL_DAYS - 1))
+    day = max(days[0], published)
+    while day <= last:
+        yield day
+        day += timedelta(days=1)
 
 
 def _get_publish_day(post: SimulatedPost) -> date:
