@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from publisher.simulator import create_app
-from publisher.simulator.weibo.ids import encode_bid
+from publisher.simulator.weibo.responses import encode_bid
 from publisher.simulator.weibo.text import count_characters, strip_topics
 
 SHARE = "/2/statuses/share.json"

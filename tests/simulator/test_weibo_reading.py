@@ -8,7 +8,7 @@ import pytest
 from publisher.simulator import create_app, weibo
 from publisher.simulator.faults import FAULT_KINDS
 from publisher.simulator.state import SimulatorState
-from publisher.simulator.weibo.codes import ERROR_TEXTS
+from publisher.simulator.weibo.responses import ERROR_TEXTS
 
 UID, OTHER = "1404376560", "1404376561"
 LINK = "https://example.gov.cn/n/1"

@@ -1,7 +1,12 @@
-"""OAuth: consent, token and revocation (open.weibo.com wiki Oauth2/authorize, access_token, revokeoauth2)."""
+"""OAuth: consent, token and revocation (open.weibo.com wiki Oauth2/authorize, access_token, revokeoauth2).
 
+Each registered account has an app of its own; all others share the app of the open mode.
+"""
+
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader
@@ -10,23 +15,17 @@ from publisher.simulator.page_texts import get_page_texts
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatorState
 
-from .apps import find_developer, is_known_app, is_secret_correct
-from .ids import to_uid_number
-from .responses import refuse
-from .sign_in import SimulatedWeiboAuth
-from .tokens import TOKEN_EXPIRED, WeiboTokens
+from .auth import CODES_TABLE, TOKEN_EXPIRED, TOKENS_TABLE, compute_lifetime, find_token, get_token, validate_token
+from .responses import refuse, to_uid_number
 
 DEFAULT_REDIRECT_PAGE = "https://api.weibo.com/oauth2/default.html"
 """The platform's page for apps without a page of their own; the simulator serves it itself."""
 HTML_CONTENT_TYPE = "text/html; charset=utf-8"
 HTTP_FOUND = 302
-REDIRECT_URI_MISMATCH, INVALID_REQUEST, INVALID_CLIENT, INVALID_GRANT, TEST_USERS_ONLY = (
-    21322,
-    21323,
-    21324,
-    21325,
-    21321,
-)
+REDIRECT_URI_MISMATCH, INVALID_REQUEST, INVALID_CLIENT, INVALID_GRANT = 21322, 21323, 21324, 21325
+TEST_USERS_ONLY = 21321
+CODE_LIFETIME_SECONDS = 600
+"""Our choice: the platform does not state it."""
 ACCESS_DENIED_PARAMETERS = {
     "error": "access_denied",
     "error_code": "21330",
@@ -46,104 +45,139 @@ TEMPLATES = Environment(
 )
 
 
-class WeiboOAuthApi:
-    def __init__(self, state: SimulatorState, auth: SimulatedWeiboAuth, tokens: WeiboTokens) -> None:
-        self.state = state
-        self._auth = auth
-        self._tokens = tokens
+def authorize(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    """Ask a person for consent and redirect to the app's page; the setting `weibo_consent` can answer instead."""
+    if request.method not in ("GET", "POST"):
+        return refuse(request, 10021)
+    app_key, page = request.get_parameter("client_id") or "", request.get_parameter("redirect_uri") or ""
+    if not app_key:
+        return refuse(request, INVALID_REQUEST, message="miss client id")
+    if not state.behaviour.open and not _find_developer(state, app_key):
+        return refuse(request, INVALID_CLIENT)
+    registered = state.behaviour.weibo_redirects.get(app_key, page)
+    if page != registered or urlsplit(page).scheme not in ("http", "https"):
+        return refuse(request, REDIRECT_URI_MISMATCH)
+    if request.get_parameter("response_type") not in (None, "", "code"):
+        return refuse(request, 21329)
+    decision, account = _read_consent(state, request, app_key)
+    if decision == "deny":
+        return _redirect_back(request, ACCESS_DENIED_PARAMETERS)
+    if decision == "allow" and account:
+        state.ensure_account("weibo", account)
+        code = secrets.token_hex(16)
+        facts = {"account": account, "app_key": app_key, "redirect_uri": page, "made": state.now()}
+        state.put_row(CODES_TABLE, code, facts)
+        return _redirect_back(request, {"code": code})
+    context = {
+        "kept": {name: request.get_parameter(name) for name in KEPT_PARAMETERS if request.get_parameter(name)},
+        "accounts": [account for account in state.accounts.values() if account.platform == "weibo"],
+        "chosen": _find_developer(state, app_key),
+        "is_open": state.behaviour.open,
+    }
+    return _render("consent.html", request, context)
 
-    def authorize(self, request: ApiRequest) -> ApiResponse:
-        """Ask a person for consent and redirect to the app's page; the setting `weibo_consent` can answer instead."""
-        if request.method not in ("GET", "POST"):
-            return refuse(request, 10021)
-        app_key, page = request.get_parameter("client_id") or "", request.get_parameter("redirect_uri") or ""
-        if not app_key:
-            return refuse(request, INVALID_REQUEST, message="miss client id")
-        if not is_known_app(self.state, app_key):
-            return refuse(request, INVALID_CLIENT)
-        registered = self.state.behaviour.weibo_redirects.get(app_key, page)
-        if page != registered or urlsplit(page).scheme not in ("http", "https"):
-            return refuse(request, REDIRECT_URI_MISMATCH)
-        if request.get_parameter("response_type") not in (None, "", "code"):
-            return refuse(request, 21329)
-        decision, account = self._read_consent(request, app_key)
-        if decision == "deny":
-            return _redirect_back(request, ACCESS_DENIED_PARAMETERS)
-        if decision == "allow" and account:
-            self.state.ensure_account("weibo", account)
-            return _redirect_back(request, {"code": self._tokens.issue_code(account, app_key, page)})
-        facts = {
-            "kept": {name: request.get_parameter(name) for name in KEPT_PARAMETERS if request.get_parameter(name)},
-            "accounts": [account for account in self.state.accounts.values() if account.platform == "weibo"],
-            "chosen": find_developer(self.state, app_key),
-            "is_open": self.state.behaviour.open,
+
+def _read_consent(state: SimulatorState, request: ApiRequest, app_key: str) -> tuple[str, str]:
+    """Return the decision and its account; both empty if the page was only requested."""
+    preset = state.behaviour.weibo_consent
+    if preset != "page":
+        known = (each.identity for each in state.accounts.values() if each.platform == "weibo")
+        return preset, _find_developer(state, app_key) or next(known, "")
+    account = request.account.strip() if request.method == "POST" else ""
+    is_known = state.behaviour.open or ("weibo", account) in state.accounts
+    return request.form.get("answer", ""), account if is_known else ""
+
+
+def exchange_code(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    """Exchange a code for a token, once, for the app and the page that the code was issued to."""
+    if request.method != "POST":
+        return refuse(request, 10021)
+    app_key, app_secret = request.get_parameter("client_id") or "", request.get_parameter("client_secret") or ""
+    if not app_key or not app_secret:
+        return refuse(request, INVALID_REQUEST, message="miss client id or secret")
+    if not _is_secret_correct(state, app_key, app_secret):
+        return refuse(request, INVALID_CLIENT)
+    kind = request.get_parameter("grant_type")
+    if kind == "refresh_token":  # only the platform's own mobile SDK receives refresh tokens
+        return refuse(request, INVALID_GRANT)
+    if kind != "authorization_code":
+        return refuse(request, 21328 if kind else INVALID_REQUEST)
+    code = request.get_parameter("code") or ""
+    if not code:
+        return refuse(request, INVALID_REQUEST, message="miss code")
+    facts = _find_code(state, code)
+    if facts is None or facts["app_key"] != app_key:
+        return refuse(request, INVALID_GRANT)
+    if facts["redirect_uri"] != request.get_parameter("redirect_uri"):
+        return refuse(request, REDIRECT_URI_MISMATCH)
+    account = facts["account"]
+    if state.behaviour.weibo_app == "test" and _find_developer(state, app_key) not in ("", account):
+        return refuse(request, TEST_USERS_ONLY)
+    state.put_row(CODES_TABLE, code, {**facts, "used": True})
+    token, life = _issue_token(state, account, app_key)
+    return ApiResponse.from_json({"access_token": token, "remind_in": str(life), "expires_in": life, "uid": account})
+
+
+def _is_secret_correct(state: SimulatorState, app_key: str, app_secret: str) -> bool:
+    """True if the secret is the app's own; in open mode an unregistered app accepts any."""
+    owner = _find_developer(state, app_key)
+    return state.accounts["weibo", owner].secret.get("app_secret") == app_secret if owner else state.behaviour.open
+
+
+def _find_code(state: SimulatorState, code: str) -> dict[str, Any] | None:
+    """Return the record of a code that is still usable."""
+    facts = state.get_row(CODES_TABLE, code)
+    if facts is None or facts.get("used") or facts["made"] + CODE_LIFETIME_SECONDS < state.now():
+        return None
+    return facts
+
+
+def _issue_token(state: SimulatorState, account: str, app_key: str) -> tuple[str, int]:
+    """Return a new token and its lifetime in seconds; older tokens stay valid until they expire."""
+    for token, facts in [*state.tables[TOKENS_TABLE].items()]:
+        if (facts.get("account"), facts.get("app_key")) == (account, app_key):
+            state.put_row(TOKENS_TABLE, token, {**facts, "superseded": True})
+    token, life = f"2.00{secrets.token_hex(14)}", compute_lifetime(state)
+    state.put_row(TOKENS_TABLE, token, {**life, "account": account, "app_key": app_key})
+    return token, life["ends"] - life["made"]
+
+
+def _find_developer(state: SimulatorState, app_key: str) -> str:
+    """Return the account that owns the app; empty for an unregistered app."""
+    owners = (
+        account.identity
+        for account in state.accounts.values()
+        if account.platform == "weibo" and account.secret.get("app_key") == app_key
+    )
+    return next(owners, "")
+
+
+def show_token(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    """Report the remaining lifetime, negative for an expired token unless a newer token superseded it."""
+    token = find_token(state, get_token(request))
+    checked = validate_token(state, request, "POST")
+    is_expired = token is not None and token.find_error(state.now()) == TOKEN_EXPIRED
+    if token is None or (isinstance(checked, ApiResponse) and (not is_expired or token.is_superseded)):
+        return checked if isinstance(checked, ApiResponse) else refuse(request, TOKEN_EXPIRED)
+    return ApiResponse.from_json(
+        {
+            "uid": to_uid_number(token.account) if token.account.isdigit() else token.account,
+            "appkey": int(token.app_key) if token.app_key.isdecimal() else token.app_key,
+            "scope": None,
+            "create_at": token.issued_at,
+            "expire_in": token.expires_at - int(state.now()),
         }
-        return _render("consent.html", request, facts)
+    )
 
-    def _read_consent(self, request: ApiRequest, app_key: str) -> tuple[str, str]:
-        """Return the decision and its account; both empty if the page was only requested."""
-        preset = self.state.behaviour.weibo_consent
-        if preset != "page":
-            known = (each.identity for each in self.state.accounts.values() if each.platform == "weibo")
-            return preset, find_developer(self.state, app_key) or next(known, "")
-        account = request.account.strip() if request.method == "POST" else ""
-        is_known = self.state.behaviour.open or ("weibo", account) in self.state.accounts
-        return request.form.get("answer", ""), account if is_known else ""
 
-    def access_token(self, request: ApiRequest) -> ApiResponse:
-        """Exchange a code for a token, once, for the app and the page that the code was issued to."""
-        if request.method != "POST":
-            return refuse(request, 10021)
-        app_key, app_secret = request.get_parameter("client_id") or "", request.get_parameter("client_secret") or ""
-        if not app_key or not app_secret:
-            return refuse(request, INVALID_REQUEST, message="miss client id or secret")
-        if not is_secret_correct(self.state, app_key, app_secret):
-            return refuse(request, INVALID_CLIENT)
-        kind = request.get_parameter("grant_type")
-        if kind == "refresh_token":  # only the platform's own mobile SDK receives refresh tokens
-            return refuse(request, INVALID_GRANT)
-        if kind != "authorization_code":
-            return refuse(request, 21328 if kind else INVALID_REQUEST)
-        code = request.get_parameter("code") or ""
-        facts = self._tokens.find_code(code)
-        if not code:
-            return refuse(request, INVALID_REQUEST, message="miss code")
-        if facts is None or facts["app_key"] != app_key:
-            return refuse(request, INVALID_GRANT)
-        if facts["redirect_uri"] != request.get_parameter("redirect_uri"):
-            return refuse(request, REDIRECT_URI_MISMATCH)
-        account = facts["account"]
-        if self.state.behaviour.weibo_app == "test" and find_developer(self.state, app_key) not in ("", account):
-            return refuse(request, TEST_USERS_ONLY)
-        self._tokens.use_code(code)
-        token, life = self._tokens.issue(account, app_key)
-        return ApiResponse.from_json(
-            {"access_token": token, "remind_in": str(life), "expires_in": life, "uid": account}
-        )
-
-    def token_info(self, request: ApiRequest) -> ApiResponse:
-        """Report the remaining lifetime, negative for an expired token unless a newer token superseded it."""
-        token = self._tokens.find(self._auth.get_token(request))
-        checked = self._auth.validate_token(request, "POST")
-        is_expired = token is not None and token.find_error(self.state.now()) == TOKEN_EXPIRED
-        if token is None or (isinstance(checked, ApiResponse) and (not is_expired or token.is_superseded)):
-            return checked if isinstance(checked, ApiResponse) else refuse(request, TOKEN_EXPIRED)
-        return ApiResponse.from_json(
-            {
-                "uid": to_uid_number(token.account) if token.account.isdigit() else token.account,
-                "appkey": int(token.app_key) if token.app_key.isdecimal() else token.app_key,
-                "scope": None,
-                "create_at": token.issued_at,
-                "expire_in": token.expires_at - int(self.state.now()),
-            }
-        )
-
-    def revoke(self, request: ApiRequest) -> ApiResponse:
-        token = self._auth.validate_token(request, "GET", "POST")
-        if isinstance(token, ApiResponse):
-            return token
-        self._tokens.revoke(self._auth.get_token(request))
-        return ApiResponse.from_json({"result": "true"})
+def revoke_token(state: SimulatorState, request: ApiRequest) -> ApiResponse:
+    checked = validate_token(state, request, "GET", "POST")
+    if isinstance(checked, ApiResponse):
+        return checked
+    token = get_token(request)
+    facts = state.get_row(TOKENS_TABLE, token) or compute_lifetime(state)
+    state.put_row(TOKENS_TABLE, token, {**facts, "revoked": True})
+    return ApiResponse.from_json({"result": "true"})
 
 
 def _redirect_back(request: ApiRequest, parameters: Mapping[str, str]) -> ApiResponse:
@@ -157,7 +191,7 @@ def _redirect_back(request: ApiRequest, parameters: Mapping[str, str]) -> ApiRes
     )
 
 
-def render_code_page(request: ApiRequest) -> ApiResponse:
+def show_code_page(_state: SimulatorState, request: ApiRequest) -> ApiResponse:
     """Serve the platform's own redirect page, which shows the code for a person to copy."""
     return _render(
         "code.html", request, {"code": request.get_parameter("code"), "error": request.get_parameter("error")}
