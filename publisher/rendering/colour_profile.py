@@ -12,15 +12,23 @@ from typing import Final
 MAX_REBUILT_BYTES: Final = 5 * 1024 * 1024
 """The maximum of a whole picture."""
 HEADER_BYTES: Final = 128
-_DESCRIPTION: Final = b"Colours"
-_COPYRIGHT: Final = b"Not stated"
-"""Profiles must have both; these replace the maker's texts."""
 _DEVICE_CLASSES: Final = frozenset({b"scnr", b"mntr", b"prtr", b"spac"})
 _COLOUR_SPACES: Final = frozenset({b"RGB ", b"GRAY", b"CMYK"})
 """Those of JPEG and PNG."""
 _CONNECTION_SPACES: Final = frozenset({b"XYZ ", b"Lab "})
 _DATE: Final = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 _D50: Final = bytes.fromhex("0000f6d6 00010000 0000d32d")
+_TEXTS: Final = {
+    2: {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len("Colours") + 1) + b"Colours\0" + bytes(78),
+        b"cprt": b"text" + bytes(4) + b"Not stated\0",
+    },
+    4: {
+        name: b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", 2 * len(text), 28) + text.encode("utf-16-be")
+        for name, text in ((b"desc", "Colours"), (b"cprt", "Not stated"))
+    },
+}
+"""Description and copyright, which profiles must have, by version; they replace the maker's texts."""
 _PARAMETER_COUNTS: Final = (1, 3, 4, 5, 7)
 """The count of parameters of a parametric curve, by its kind."""
 
@@ -36,9 +44,19 @@ def rebuild_profile(profile: bytes) -> bytes:
     or would exceed MAX_REBUILT_BYTES.
     """
     try:
-        return _assemble(_build_header(profile), _kept_tags(profile))
+        head, tags = _build_header(profile), _rewrite_tags(profile)
     except (_InvalidProfileError, IndexError, struct.error):
         return b""
+    at = HEADER_BYTES + 4 + 12 * len(tags)
+    places: dict[bytes, int] = {}  # equal tags share their data, as red, green and blue curves often do
+    table = struct.pack(">I", len(tags))
+    for name, value in tags.items():
+        if value not in places:
+            places[value] = at
+            at += len(_padded(value))
+        table += name + struct.pack(">II", places[value], len(value))
+    rebuilt = struct.pack(">I", at) + head + table + b"".join(map(_padded, places))
+    return rebuilt if at <= MAX_REBUILT_BYTES else b""
 
 
 def _build_header(profile: bytes) -> bytes:
@@ -47,41 +65,25 @@ def _build_header(profile: bytes) -> bytes:
     (size, intent) = struct.unpack_from(">I60xI", profile)
     is_whole = profile[36:40] == b"acsp" and 0 <= len(profile) - size < 4
     is_known = kind in _DEVICE_CLASSES and space in _COLOUR_SPACES and connection in _CONNECTION_SPACES
-    if not is_whole or not is_known or version[0] not in {2, 4} or intent > 3:
+    if not is_whole or not is_known or version[0] not in _TEXTS or intent > 3:
         raise _InvalidProfileError
     identity = version + bytes(2) + kind + space + connection + _DATE + b"acsp"
     return bytes(4) + identity + bytes(24) + struct.pack(">I", intent) + _D50 + bytes(48)
 
 
-def _kept_tags(profile: bytes) -> Mapping[bytes, bytes]:
+def _rewrite_tags(profile: bytes) -> Mapping[bytes, bytes]:
     """Return the tags to keep, each rewritten, in a fixed order."""
     (count,) = struct.unpack_from(">I", profile, HEADER_BYTES)
     listed: dict[bytes, tuple[int, int]] = {}
     for at in range(HEADER_BYTES + 4, HEADER_BYTES + 4 + 12 * min(count, len(profile)), 12):
         name, start, size = struct.unpack_from(">4sII", profile, at)
         listed.setdefault(name, (start, size))
-    words = _text_tag_v2 if profile[8] == 2 else _text_tag_v4
-    tags = {b"desc": words(b"desc", _DESCRIPTION), b"cprt": words(b"cprt", _COPYRIGHT)}
-    for name, write in _TAG_WRITERS.items():
+    tags = dict(_TEXTS[profile[8]])
+    for name, rewrite in _TAG_WRITERS.items():
         if name in listed:
             start, size = listed[name]
-            tags[name] = write(profile[start : start + size])
+            tags[name] = rewrite(profile[start : start + size])
     return tags
-
-
-def _assemble(head: bytes, tags: Mapping[bytes, bytes]) -> bytes:
-    """Return the whole profile; equal tags share their data, as red, green and blue curves often do."""
-    at = HEADER_BYTES + 4 + 12 * len(tags)
-    places: dict[bytes, int] = {}
-    table = struct.pack(">I", len(tags))
-    for name, value in tags.items():
-        if value not in places:
-            places[value] = at
-            at += len(_padded(value))
-        table += name + struct.pack(">II", places[value], len(value))
-    if at > MAX_REBUILT_BYTES:
-        raise _InvalidProfileError
-    return struct.pack(">I", at) + head + table + b"".join(map(_padded, places))
 
 
 def _padded(value: bytes) -> bytes:
@@ -168,17 +170,6 @@ def _rewrite_grid(data: bytes, at: int, across: int, out: int) -> bytes:
         raise _InvalidProfileError
     values = _slice_exactly(data, at + 20, prod(points) * out * precision)
     return _padded(points + bytes(16 - across) + bytes((precision, 0, 0, 0)) + values)
-
-
-def _text_tag_v2(name: bytes, words: bytes) -> bytes:
-    if name == b"cprt":
-        return b"text" + bytes(4) + words + b"\0"
-    return b"desc" + bytes(4) + struct.pack(">I", len(words) + 1) + words + b"\0" + bytes(78)
-
-
-def _text_tag_v4(_name: bytes, words: bytes) -> bytes:
-    wide = b"".join(b"\0" + words[at : at + 1] for at in range(len(words)))  # ASCII in UTF-16
-    return b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", len(wide), 28) + wide
 
 
 _TAG_WRITERS: Final[Mapping[bytes, Callable[[bytes], bytes]]] = {
