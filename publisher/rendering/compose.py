@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from itertools import islice
 from typing import Final
 
 from publisher.domain.account import Account, Capabilities
@@ -125,8 +126,13 @@ class RenderContext:
     def account(self) -> Account:
         return self.target.account
 
-    def problem(self, code: str, place: Location | None = None, **facts: str) -> Problem:
-        return _problem(self.post, self.account, code, place or self.templates.location(self.page), **facts)
+    def problem(self, code: str, place: Location | None = None, key: str | None = None, **facts: str) -> Problem:
+        """Return a problem at a place, at the post's key, or else in the template."""
+        if key is not None:
+            facts["key"] = key
+        elif place is None:
+            place = self.templates.location(self.page)
+        return _problem(self.post, self.account, code, place, **facts)
 
 
 def compose(
@@ -164,24 +170,24 @@ def prepare(
     page = templates.page_for(post.template, account.platform)
     if page is None:
         return TemplateError([_problem(post, account, "template_without_page", platform=account.platform)])
+    marker = derive_marker(occurrence.key, account.id)
+    link = build_link(account, target.region, marker)
+    context = RenderContext(post=post, target=target, templates=templates, page=page, marker=marker, link=link)
     data_problems = [
-        _problem(post, account, "template_data_missing", key=f"data.{name}", name=name, use=sample.needs[name])
+        context.problem("template_data_missing", key=f"data.{name}", name=name, use=sample.needs[name])
         for name in sample.missing_keys(post.data)
     ]
     data_problems += [
-        _problem(post, account, "template_data_wrong", key=f"data.{name}", name=name, example=example)
+        context.problem("template_data_wrong", key=f"data.{name}", name=name, example=example)
         for name, example in sample.mismatched_keys(post.data).items()
     ]
     if data_problems:
         return TemplateError(data_problems)
-    marker = derive_marker(occurrence.key, account.id)
-    link = build_link(account, target.region, marker)
-    context = RenderContext(post=post, target=target, templates=templates, page=page, marker=marker, link=link)
     if target.capabilities.is_article and STYLESHEET in templates.faults:
         return TemplateError([context.problem("template_part_invalid", part=STYLESHEET), *templates.faults[STYLESHEET]])
     if len(post.body) > MAX_BODY_CHARACTERS:
         length, limit = str(len(post.body)), str(MAX_BODY_CHARACTERS)
-        return TemplateError([_problem(post, account, "post_body_too_long", key="body", length=length, limit=limit)])
+        return TemplateError([context.problem("post_body_too_long", key="body", length=length, limit=limit)])
     if not target.region.get("tip_line"):
         facts = {"account": account.id, "region": account.region or ""}
         return TemplateError([Problem(code="region_without_tip_line", facts=facts)])
@@ -276,15 +282,7 @@ def _content_problems(
     if not _contains_marker(visible, marker):
         problems.append(context.problem("rendered_without_marker", limit=str(MARKER_WITHIN_CHARACTERS)))
     elif not is_article and not _contains_marker(visible[:MARKER_WITHIN_CHARACTERS], marker):
-        problems.append(
-            _problem(
-                context.post,
-                context.account,
-                "rendered_marker_too_late",
-                key="title",
-                limit=str(MARKER_WITHIN_CHARACTERS),
-            )
-        )
+        problems.append(context.problem("rendered_marker_too_late", key="title", limit=str(MARKER_WITHIN_CHARACTERS)))
     if is_article and not _contains_marker(rendered.link or "", marker):
         problems.append(context.problem("rendered_without_marked_link"))
     if tip_line not in visible:
@@ -298,8 +296,7 @@ def _content_problems(
         written |= {f"data.{key}": json.dumps(each, ensure_ascii=False, default=str) for key, each in post.data.items()}
         written |= {f"images.{number}.alt": item.alt for number, item in enumerate(post.images)}
         key = next((key for key, text in written.items() if _contains_secret(text)), None)
-        code = "rendered_with_secret"
-        problems.append(_problem(post, context.account, code, key=key) if key else context.problem(code))
+        problems.append(context.problem("rendered_with_secret", key=key))
     return problems
 
 
@@ -320,22 +317,13 @@ def _odd_character_problems(context: RenderContext, rendered: RenderedPost, body
         "link": rendered.link or "",
         "alt": "\n".join(picture.alt for picture in rendered.images),
     }
-    is_body = next(find_forbidden_characters(body_text), None) is not None
-    problems = []
-    for part, text in parts.items():
-        position = next(find_forbidden_characters(text), None)
-        if position is None:
-            continue
-        name = describe_character(text[position])
-        if is_body:
-            problems.append(
-                _problem(
-                    context.post, context.account, "rendered_invisible_character", key="body", part=part, character=name
-                )
-            )
-        else:
-            problems.append(context.problem("rendered_invisible_character", part=part, character=name))
-    return problems
+    key = "body" if next(find_forbidden_characters(body_text), None) is not None else None
+    code = "rendered_invisible_character"
+    return [
+        context.problem(code, key=key, part=part, character=describe_character(text[position]))
+        for part, text in parts.items()
+        for position in islice(find_forbidden_characters(text), 1)
+    ]
 
 
 def _contains_marker(text: str, marker: Marker) -> bool:

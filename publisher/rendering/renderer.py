@@ -19,7 +19,7 @@ from publisher.domain.post import (
     derive_marker,
 )
 from publisher.rendering.compose import OriginalPost, RenderTarget, compose
-from publisher.rendering.images import PictureFile, read_pictures
+from publisher.rendering.images import PictureFile, read_picture
 from publisher.rendering.templates import Templates
 
 NO_REGION: Mapping[str, str] = {}
@@ -106,15 +106,12 @@ class PostRenderer:
         pictures: list[RenderedImage] = []
         media: dict[str, tuple[str, bytes]] = {}
         problems: list[Problem] = []
-        files = [
-            PictureFile(
-                path=self.workspace / item.file, alt=item.alt, trusted_root=self.workspace / Path(item.file).parts[0]
-            )
-            for item in post.images
-        ]
-        for number, found in enumerate(read_pictures(files, self.templates.renderer) if files else ()):
+        for number, item in enumerate(post.images):
+            path = self.workspace / item.file
+            file = PictureFile(path=path, alt=item.alt, trusted_root=self.workspace / Path(item.file).parts[0])
+            found = read_picture(file, self.templates.renderer)
             if isinstance(found, Problem):
-                facts = {"file": post.images[number].file, "key": f"images.{number}.file"}
+                facts = {"file": item.file, "key": f"images.{number}.file"}
                 problems.append(_with_post(replace(found, location=None, facts={**found.facts, **facts}), post))
                 continue
             picture, data = found
@@ -130,25 +127,19 @@ def _with_post(problem: Problem, post: Post, account: AccountId | None = None) -
 
 def _with_key(problem: Problem, post: Post, rendered: RenderedPost, body_text: str) -> Problem:
     """Add the post's key to a platform's problem, whose code names the part, as in weibo_text_too_long."""
-    part = next((key for name, key in _KEYS_BY_PART.items() if f"_{name}" in problem.code), None)
-    if part is None:
+    key = next((key for name, key in _KEYS_BY_PART.items() if f"_{name}" in problem.code), None)
+    if key is None:
         return problem
-    shown = rendered.summary if "_summary" in problem.code else rendered.text
-    key = part or _longest_field(post, rendered, shown, body_text)
+    if not key:  # the longest text of the post that is shown: shortening starts there
+        shown = (rendered.summary if "_summary" in problem.code else rendered.text).replace("\r\n", "\n")
+        written = {f"data.{name}": words for name, words in post.data.items() if isinstance(words, str)}
+        if rendered.platform in post.text_by_platform:
+            written = {f"text.{rendered.platform}": post.text_by_platform[rendered.platform], **written}
+        lengths = {name: len(words) for name, words in written.items() if words.strip() in shown}
+        if body_text and (body_text in shown or (rendered.summary and "<" in shown)):
+            lengths["body"] = len(body_text)
+        key = max(lengths, key=lengths.__getitem__, default="id")
     return replace(problem, facts={"key": key, **problem.facts})
-
-
-def _longest_field(post: Post, rendered: RenderedPost, shown: str, body: str) -> str:
-    """Return the key of the longest text of the post that is shown: shortening starts there."""
-    shown = shown.replace("\r\n", "\n")
-    written = {
-        f"text.{platform}": words for platform, words in post.text_by_platform.items() if platform == rendered.platform
-    }
-    written |= {f"data.{key}": words for key, words in post.data.items() if isinstance(words, str)}
-    lengths = {key: len(words) for key, words in written.items() if words.strip() in shown}
-    if body and (body in shown or (rendered.summary and "<" in shown)):
-        lengths["body"] = len(body)
-    return max(lengths, key=lengths.__getitem__, default="id")
 
 
 def _deduplicate(problems: Sequence[Problem]) -> tuple[Problem, ...]:

@@ -99,12 +99,13 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             lstrip_blocks=True,
             auto_reload=False,
             cache_size=-1,
-            finalize=_finalize_value,
+            # with a context, so that constants are checked when they are printed, not at compile time
+            finalize=pass_context(lambda _context, value: _require_printable(value)),
         )
         self.globals = {"range": _limited_range}
         self.filters = {name: FILTERS[name] for name in _ALLOWED_FILTERS}
         self.filters |= {name: _on_text(FILTERS[name]) for name in _TEXT_FILTERS}
-        self.filters |= {"join": _join, "moment": _moment, "day": _day, "sentence": _on_text(_sentence)}
+        self.filters |= {"join": _join, "moment": format_moment, "day": format_day, "sentence": _on_text(end_sentence)}
         self.filters |= {_PACED_LOOP_FILTER: _pace_loop, _COUNTED_INCLUDE_FILTER: _count_include}
         self.concat = _concat  # type: ignore[method-assign] # joins the output of macros and blocks, with a limit
 
@@ -116,7 +117,13 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             elif isinstance(node, (nodes.Include, nodes.Import, nodes.FromImport)):
                 node.template = _filtered(node.template, _COUNTED_INCLUDE_FILTER)
                 node.with_context = True  # so that the budget is available
-        return _without_concat(tree)
+        for parent in [tree, *tree.find_all(nodes.Node)]:  # replace `a ~ b` by a join, which has a limit
+            for field, value in parent.iter_fields():
+                if isinstance(value, list):
+                    value[:] = [_as_join(item) for item in value]
+                else:
+                    setattr(parent, field, _as_join(value))
+        return tree
 
     def is_safe_callable(self, obj: object) -> bool:
         """Allow macros, loops, `super()`, and `range`; no method of any value."""
@@ -154,17 +161,6 @@ def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(
         cast("nodes.Expr", node), name, [], [], None, None, lineno=node.lineno, environment=node.environment
     )
-
-
-def _without_concat(tree: nodes.Template) -> nodes.Template:
-    """Replace `a ~ b` by a join, which has a limit."""
-    for parent in [tree, *tree.find_all(nodes.Node)]:
-        for field, value in parent.iter_fields():
-            if isinstance(value, list):
-                value[:] = [_as_join(item) for item in value]
-            else:
-                setattr(parent, field, _as_join(value))
-    return tree
 
 
 def _as_join(value: object) -> object:
@@ -209,14 +205,13 @@ def _concat(parts: Iterable[str]) -> str:
 
 def _join(items: Iterable[object], between: str = "") -> str:
     parts = [_require_printable(item) for item in items]
-    if not any(hasattr(part, "__html__") for part in parts):
-        return _concat(_interleave([str(part) for part in parts], between))
-    return Markup(_concat(_interleave([str(Markup.escape(part)) for part in parts], str(Markup.escape(between)))))  # noqa: S704 # every part was escaped
-
-
-@pass_context  # so that constants are checked when they are printed, not at compile time
-def _finalize_value(_context: Context, value: object) -> object:
-    return _require_printable(value)
+    is_markup = any(hasattr(part, "__html__") for part in parts)
+    texts = [str(Markup.escape(part) if is_markup else part) for part in parts]
+    separator = str(Markup.escape(between)) if is_markup else between
+    if sum(map(len, texts)) + len(separator) * (len(texts) - 1) > MAX_CHARACTERS:
+        raise OutputTooLargeError("huge")
+    joined = separator.join(texts)
+    return Markup(joined) if is_markup else joined  # noqa: S704 # every part was escaped
 
 
 def _on_text(change: Callable[..., object]) -> Callable[..., object]:
@@ -243,23 +238,17 @@ def _require_printable(value: object) -> object:
     raise UnprintableError(type(value).__name__)
 
 
-def _interleave(parts: list[str], between: str) -> Iterator[str]:
-    for number, part in enumerate(parts):
-        if number:
-            yield between
-        yield part
-
-
-def _moment(when: datetime) -> str:
+def format_moment(when: datetime) -> str:
     """Format a time as in a Chinese notice: 2027年1月5日 09:00."""
     return f"{when.year}年{when.month}月{when.day}日 {when:%H:%M}"
 
 
-def _day(when: datetime) -> str:
+def format_day(when: datetime) -> str:
+    """Format the day of a time: 1月5日."""
     return f"{when.month}月{when.day}日"
 
 
-def _sentence(words: str) -> str:
+def end_sentence(words: str) -> str:
     """End a text with a full stop unless it already ends with a punctuation mark."""
     words = words.strip()
     return words if words.rstrip("”’）》」』)\"'").endswith(_SENTENCE_ENDS) else f"{words}。"

@@ -12,7 +12,7 @@ from publisher.domain.account import Platform
 from publisher.domain.characters import describe_character, escape_forbidden, find_forbidden_characters
 from publisher.domain.errors import InputError, Location, Problem
 from publisher.domain.post import RenderedImage
-from publisher.rendering.images import PictureFile, open_without_symlinks, read_pictures
+from publisher.rendering.images import PictureFile, open_without_symlinks, read_picture
 from publisher.rendering.jobs import CompilePage, Renderer, TemplateFiles
 from publisher.tomlfile.read import ReadLimits, parse_toml
 
@@ -124,7 +124,7 @@ class Templates:
         """Return the cover for articles whose post has no picture."""
         cover = self._covers.get(template)
         if isinstance(cover, PictureFile):
-            [found] = read_pictures([cover], self.renderer)
+            found = read_picture(cover, self.renderer)
             if isinstance(found, Problem):
                 return None
             cover = self._covers[template] = found
@@ -266,7 +266,7 @@ def _read_covers(
         if path is None:
             continue
         file = PictureFile(path=path, alt=sample.cover, trusted_root=_template_root(path))
-        [found] = read_pictures([file], renderer)
+        found = read_picture(file, renderer)
         if not isinstance(found, Problem):
             covers[name] = found
         elif found.code == "renderer_not_started":

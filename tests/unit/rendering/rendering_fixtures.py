@@ -20,9 +20,9 @@ from publisher.domain.post import (
     WarningLevel,
     make_occurrence,
 )
+from publisher.rendering import images
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.compose import OriginalPost, RenderTarget, compose
-from publisher.rendering.images import PictureFile, read_pictures
 from publisher.rendering.templates import Templates
 
 REGION = {"name": "北京", "hotline": "110", "tip_line": "12377", "tip_link": "https://example.gov.cn/tips/beijing"}
@@ -102,7 +102,8 @@ def render(post: Post, order: RenderTarget, templates: Templates) -> RenderedPos
 
 def read_picture(path: Path, alt: str, *, below: Path | None = None) -> tuple[RenderedImage, bytes]:
     """Read one picture. Raises InputError."""
-    (found,) = read_pictures([PictureFile(path=path, alt=alt, trusted_root=below or path.parent)], RenderWorker())
+    file = images.PictureFile(path=path, alt=alt, trusted_root=below or path.parent)
+    found = images.read_picture(file, RenderWorker())
     if isinstance(found, Problem):
         raise InputError([found])
     return found
