@@ -10,6 +10,7 @@ import faulthandler
 import importlib
 import math
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +62,7 @@ from publisher.rendering.sandbox import (
     OutputTooLargeError,
     TemplateSandbox,
     UnprintableError,
+    concat_limited,
 )
 from publisher.rendering.templates import PLAIN_SUFFIX, STYLESHEET
 
@@ -109,7 +111,10 @@ def main(seconds: int) -> None:
         if files is not None:
             worker.load(files)
         for job in jobs:
-            _limit_cpu_time(seconds)
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            cpu_limit = math.ceil(used.ru_utime + used.ru_stime) + seconds  # beyond it the system ends this process
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_CPU, (cpu_limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
             result = worker.run_job(job)
             if missed:  # a library that fails to import its own part may go on without it, with another result
                 result = Problem(code="rendering_failed", facts={"reason": f"not imported: {missed[0]}"})
@@ -140,38 +145,20 @@ def _preload_lazy_imports() -> None:
 
 
 def limit_resources() -> None:
-    """Limit the resources of this process; on systems without such limits only the parent's timeout remains."""
-    if sys.platform == "win32":
-        return
-    import resource  # noqa: PLC0415 # there is none on Windows
-
+    """Limit the resources of this process."""
     faulthandler.register(signal.SIGXCPU, chain=True)
-    for what, max_value in (
-        ("RLIMIT_AS", MAX_MEMORY_BYTES),
-        ("RLIMIT_STACK", MAX_STACK_BYTES),
-        ("RLIMIT_FSIZE", MAX_STDERR_BYTES),
-        ("RLIMIT_NPROC", 0),
-        ("RLIMIT_NOFILE", 0),
-        ("RLIMIT_CORE", 0),
+    for number, max_value in (
+        (resource.RLIMIT_AS, MAX_MEMORY_BYTES),
+        (resource.RLIMIT_STACK, MAX_STACK_BYTES),
+        (resource.RLIMIT_FSIZE, MAX_STDERR_BYTES),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, 0),
+        (resource.RLIMIT_CORE, 0),
     ):
-        number = getattr(resource, what, None)
-        if number is not None:
-            hard = resource.getrlimit(number)[1]
-            limit = max_value if hard == resource.RLIM_INFINITY else min(max_value, hard)
-            with contextlib.suppress(ValueError, OSError):  # macOS has some of them by name only
-                resource.setrlimit(number, (limit, limit))
-
-
-def _limit_cpu_time(seconds: int) -> None:
-    """Limit the processor time of the next job; beyond it the system ends this process."""
-    if sys.platform == "win32":
-        return
-    import resource  # noqa: PLC0415 # there is none on Windows
-
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, hard))
+        hard = resource.getrlimit(number)[1]
+        limit = max_value if hard == resource.RLIM_INFINITY else min(max_value, hard)
+        with contextlib.suppress(ValueError, OSError):  # macOS has some of them by name only
+            resource.setrlimit(number, (limit, limit))
 
 
 class RenderWorker:
@@ -229,12 +216,7 @@ class RenderWorker:
             self._sandbox.get_template(name)
         except TemplateSyntaxError as error:
             line, reason = error.lineno, error.message or ""
-        except (
-            SyntaxError,
-            RecursionError,
-            ValueError,
-            OverflowError,
-        ) as error:  # raised by Python's compiler, e.g. if nested too deep
+        except (SyntaxError, RecursionError, ValueError, OverflowError) as error:  # of Python's compiler: too deep
             reason = f"{type(error).__name__}: {error}"
         else:
             return PageCompiled()
@@ -250,13 +232,7 @@ class RenderWorker:
             html = body_html(job.body, self._stylesheet)
             variables["body_html"] = Markup(html)  # noqa: S704 # sanitised
         try:
-            parts, size = [], 0
-            for part in page.generate(variables):
-                size += len(part)
-                if size > MAX_CHARACTERS:
-                    raise OutputTooLargeError("huge")
-                parts.append(part)
-            source = "".join(parts)
+            source = concat_limited(page.generate(variables))
         except _TEMPLATE_ERRORS as error:
             self.ran_out_of_memory |= isinstance(error, MemoryError)
             code, facts = _template_problem(error)
@@ -267,9 +243,8 @@ class RenderWorker:
         if not job.is_article:
             text = tidy(source)
             return RenderedText(text=text.replace("\n", "\r\n") if job.uses_crlf else text)
-        html = (
-            text_html(tidy(source)) if job.page.endswith(PLAIN_SUFFIX) else source
-        )  # the account's platform has no page of its own
+        is_plain = job.page.endswith(PLAIN_SUFFIX)  # the account's platform has no page of its own
+        html = text_html(tidy(source)) if is_plain else source
         if is_too_deep(html):
             return Problem(code="rendered_nesting_too_deep", facts={"limit": str(MAX_DEPTH)})
         text = sanitize_html(html, self._stylesheet)

@@ -11,10 +11,9 @@ from typing import BinaryIO, Final
 from publisher.domain.errors import Location, Problem
 from publisher.domain.post import RenderedImage
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
-from publisher.rendering.jobs import CleanedPicture, CleanPicture, JobResult, Renderer
+from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture, JobResult, Renderer
 
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
-_MEDIA_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,7 @@ def read_picture(file: PictureFile, renderer: Renderer) -> tuple[RenderedImage, 
         raise TypeError(type(result).__name__)
     picture = RenderedImage(
         sha256=hashlib.sha256(result.data).hexdigest(),
-        media_type=_MEDIA_TYPES[result.format],
+        media_type=MEDIA_TYPES[result.format],
         size=len(result.data),
         width=result.width,
         height=result.height,

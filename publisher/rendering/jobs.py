@@ -19,7 +19,8 @@ _TYPE_TAG: Final = "\0"
 """The key that names the type of a value that JSON lacks; no key that staff write has this character."""
 _PARENT_ONLY_FACTS: Final = frozenset({"code", "place", "post", "account", "template"})
 """Facts of a problem that only the parent process adds."""
-PICTURE_FORMATS: Final = frozenset({"PNG", "JPEG", "GIF"})
+MEDIA_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif"}
+"""The formats of pictures, as named by Pillow."""
 _TIME_TYPES: Final = {kind.__name__: kind for kind in (datetime, date, time)}
 
 
@@ -193,7 +194,7 @@ def decode_result(data: bytes, job: RenderJob) -> JobResult:
         raise InvalidResultError(type(error).__name__) from None
     if any(type(getattr(result, each.name)) is not each.type for each in fields(result)):
         raise InvalidResultError(kind)
-    if isinstance(result, CleanedPicture) and result.format not in PICTURE_FORMATS:
+    if isinstance(result, CleanedPicture) and result.format not in MEDIA_TYPES:
         raise InvalidResultError(result.format)
     return result
 

@@ -12,7 +12,7 @@ import time
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -128,36 +128,25 @@ class RenderProcess:
         """
         with self._lock:
             results: list[JobResult | None] = [self._recent_problem(job) for job in jobs]
-            try:
-                self._run_missing(jobs, results)
-            except _NotStartedError as error:
-                problem = Problem(code="renderer_not_started", facts={"reason": str(error)})
-                return [result or problem for result in results]
+            repeated = -1
+            while missing := [number for number, result in enumerate(results) if result is None]:
+                try:
+                    done, loss = self._run_batch([jobs[number] for number in missing])
+                    for number, result in zip(missing, done, strict=False):
+                        results[number] = result
+                    if loss is None:
+                        continue
+                    lost = missing[len(done)]
+                    if not loss.is_caused_by_job and repeated != lost:
+                        repeated = lost
+                        continue
+                    results[lost] = self._record_loss(jobs[lost], loss)
+                except _NotStartedError as error:
+                    problem = Problem(code="renderer_not_started", facts={"reason": str(error)})
+                    return [result or problem for result in results]
+                for number in missing[len(done) + 1 :]:
+                    results[number] = self._recent_problem(jobs[number])
         return [result for result in results if result is not None]
-
-    def _run_missing(self, jobs: Sequence[RenderJob], results: list[JobResult | None]) -> None:
-        """Fill in the missing results."""
-        repeated = -1
-        while missing := [number for number, result in enumerate(results) if result is None]:
-            done, loss = self._run_batch([jobs[number] for number in missing])
-            for number, result in zip(missing, done, strict=False):
-                results[number] = result
-            if loss is None:
-                continue
-            lost = missing[len(done)]
-            if not loss.is_caused_by_job and repeated != lost:
-                repeated = lost
-                continue
-            job = jobs[lost]
-            results[lost] = problem = self._loss_problem(job, loss)
-            if loss.is_crash:  # a job that only took long may be quick another time
-                self._lost_jobs[_job_digest(job)] = time.monotonic(), problem
-                if len(self._lost_jobs) > MAX_REMEMBERED_JOBS:
-                    self._lost_jobs.popitem(last=False)
-            if isinstance(job, RenderPage):
-                self._lost_pages.append((time.monotonic(), job.page))
-            for number in missing[len(done) + 1 :]:
-                results[number] = self._recent_problem(jobs[number])
 
     def _recent_problem(self, job: RenderJob) -> Problem | None:
         """Return a Problem if the job, or its page, has recently cost processes and is not tried now."""
@@ -237,18 +226,25 @@ class RenderProcess:
             raise _NotStartedError(loss.trace.strip().rpartition("\n")[2] or f"exit {process.returncode}") from None
         return child
 
-    def _loss_problem(self, job: RenderJob, loss: _ProcessLoss) -> Problem:
-        """Return the Problem of an abandoned job; for a page, at the line that ran last."""
-        # Python's fault handler writes file names with this escaping.
-        names = {path.encode("ascii", "backslashreplace").decode(): name for name, path in self._files.paths.items()}
-        ran = next(
-            ((names[file], int(line)) for file, line in _TRACEBACK_FRAME.findall(loss.trace) if file in names), None
-        )
-        if not isinstance(job, RenderPage) or ran is None:
-            return _EXHAUSTED_PROBLEM
-        found, _loss = self._run_batch([FindLine(page=ran[0], compiled_line=ran[1])])
-        line = next((result.line for result in found if isinstance(result, TemplateLine)), 1)
-        return Problem(code=_EXHAUSTED_PROBLEM.code, location=Location(file=self._files.paths[ran[0]], line=line))
+    def _record_loss(self, job: RenderJob, loss: _ProcessLoss) -> Problem:
+        """Return the Problem of an abandoned job, for a page at the line that ran last. It is not tried for a while."""
+        problem = _EXHAUSTED_PROBLEM
+        if isinstance(job, RenderPage):
+            paths = self._files.paths
+            # Python's fault handler writes file names with this escaping.
+            names = {path.encode("ascii", "backslashreplace").decode(): name for name, path in paths.items()}
+            frames = _TRACEBACK_FRAME.findall(loss.trace)
+            ran = next(((names[file], int(line)) for file, line in frames if file in names), None)
+            if ran is not None:
+                found, _loss = self._run_batch([FindLine(page=ran[0], compiled_line=ran[1])])
+                line = next((result.line for result in found if isinstance(result, TemplateLine)), 1)
+                problem = replace(problem, location=Location(file=paths[ran[0]], line=line))
+            self._lost_pages.append((time.monotonic(), job.page))
+        if loss.is_crash:  # a job that only took long may be quick another time
+            self._lost_jobs[_job_digest(job)] = time.monotonic(), problem
+            if len(self._lost_jobs) > MAX_REMEMBERED_JOBS:
+                self._lost_jobs.popitem(last=False)
+        return problem
 
 
 def _job_digest(job: RenderJob) -> bytes:

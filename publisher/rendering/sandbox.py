@@ -107,7 +107,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         self.filters |= {name: _on_text(FILTERS[name]) for name in _TEXT_FILTERS}
         self.filters |= {"join": _join, "moment": format_moment, "day": format_day, "sentence": _on_text(end_sentence)}
         self.filters |= {_PACED_LOOP_FILTER: _pace_loop, _COUNTED_INCLUDE_FILTER: _count_include}
-        self.concat = _concat  # type: ignore[method-assign] # joins the output of macros and blocks, with a limit
+        self.concat = concat_limited  # type: ignore[method-assign] # joins the output of macros and blocks, with a limit
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -193,7 +193,8 @@ def _limited_range(*bounds: int) -> range:
     return numbers
 
 
-def _concat(parts: Iterable[str]) -> str:
+def concat_limited(parts: Iterable[str]) -> str:
+    """Join parts of an output. Raises OutputTooLargeError before they take more memory than a text may."""
     gathered, size = [], 0
     for part in parts:
         size += len(part)

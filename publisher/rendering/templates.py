@@ -14,6 +14,7 @@ from publisher.domain.errors import InputError, Location, Problem
 from publisher.domain.post import RenderedImage
 from publisher.rendering.images import PictureFile, open_without_symlinks, read_picture
 from publisher.rendering.jobs import CompilePage, Renderer, TemplateFiles
+from publisher.tomlfile.positions import to_line_and_column
 from publisher.tomlfile.read import ReadLimits, parse_toml
 
 SHARED_FOLDER: Final = "_shared"
@@ -140,9 +141,9 @@ class Templates:
         places = {name.partition("/"): place for name, place in self._paths.items()}
         return {file: Path(place) for (folder, _, file), place in places.items() if folder == template}
 
-    def location(self, name: str, line: int = 1) -> Location:
+    def location(self, name: str) -> Location:
         """Return the location of a page, for a problem in it."""
-        return Location(file=self._paths.get(name, name), line=line)
+        return Location(file=self._paths.get(name, name), line=1)
 
 
 def shipped_templates() -> Path:
@@ -172,13 +173,11 @@ def load_templates(folders: Sequence[Path], renderer: Renderer) -> Templates:
     files = TemplateFiles(texts=texts, paths=places, faulty=sorted(faults))
     renderer.load(files)
     written = [name for name in texts if name.endswith(_PAGE_SUFFIXES)]
-    results = [renderer.run([CompilePage(page=name)])[0] for name in written]
-    broken = {
-        name: [found]
-        for name, found in zip(written, results, strict=True)
-        if isinstance(found, Problem)
-        and found.code == "template_syntax"  # other errors may be temporary, and each post reports them
-    }
+    broken: ProblemsByFile = {}
+    for name in written:
+        [found] = renderer.run([CompilePage(page=name)])
+        if isinstance(found, Problem) and found.code == "template_syntax":  # each post reports errors that may pass
+            broken[name] = [found]
     if broken:
         faults |= broken
         renderer.load(replace(files, faulty=sorted(faults)))
@@ -205,37 +204,32 @@ def _may_be_file(path: Path) -> bool:
 
 
 def _read_file(name: str, path: Path, faults: ProblemsByFile) -> str | None:
+    """Return the text of a file. One that cannot be used, or has characters that readers would not see, is a fault."""
     try:
         with open_without_symlinks(path, _template_root(path)) as file:
             data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) <= MAX_FILE_BYTES:
-            text = data.decode("utf-8-sig").replace("\r\n", "\n")
-            if invisible := _invisible_characters(name, text, path):
-                faults[name] = invisible
-                return None
-            return text
-        faults[name] = [_problem("template_too_big", path, limit=f"{MAX_FILE_BYTES // 1024}")]
+        text = data.decode("utf-8-sig").replace("\r\n", "\n") if len(data) <= MAX_FILE_BYTES else ""
     except UnicodeDecodeError as error:
         faults[name] = [_problem("template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1)]
+        return None
     except OSError as error:
         code = "file_is_link" if error.errno == errno.ELOOP else "template_unreadable"
         faults[name] = [_problem(code, path, file=path.name, reason=error.strerror or "")]
-    return None
-
-
-def _invisible_characters(name: str, text: str, path: Path) -> list[Problem]:
-    """Return the problems with characters in a file's name and text that readers would not see."""
-    code, file = "template_name_invisible_character", escape_forbidden(name)
-    problems = [
-        _problem(code, path, file=file, character=describe_character(name[position]))
-        for position in find_forbidden_characters(name)
-    ]
+        return None
+    problems = []
+    if len(data) > MAX_FILE_BYTES:
+        problems.append(_problem("template_too_big", path, limit=f"{MAX_FILE_BYTES // 1024}"))
+    for position in find_forbidden_characters(name):
+        code, character = "template_name_invisible_character", describe_character(name[position])
+        problems.append(_problem(code, path, file=escape_forbidden(name), character=character))
     for position in islice(find_forbidden_characters(text), _MAX_ODD_CHARACTERS):
-        line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+        line, column = to_line_and_column(text, position)
         place = Location(file=str(path), line=line, column=column)
-        character = describe_character(text[position])
-        problems.append(Problem(code="invisible_character", location=place, facts={"character": character}))
-    return problems
+        facts = {"character": describe_character(text[position])}
+        problems.append(Problem(code="invisible_character", location=place, facts=facts))
+    if problems:
+        faults[name] = problems
+    return None if problems else text
 
 
 def _read_sample(

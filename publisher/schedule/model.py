@@ -25,10 +25,6 @@ MAX_IMAGES = 20
 """Per post: twice what any platform accepts."""
 
 
-def _parse_at(value: object) -> datetime | str:
-    return ASAP if value == ASAP else parse_datetime(value)
-
-
 def _parse_media_path(value: object) -> str:
     """Validate the path of an image below media/, without reading the file."""
     if not isinstance(value, str):
@@ -40,7 +36,9 @@ def _parse_media_path(value: object) -> str:
 
 
 AtTime: TypeAlias = Annotated[
-    datetime | str, PlainValidator(_parse_at), WithJsonSchema({"anyOf": [*DATETIME_SCHEMA["anyOf"], {"const": ASAP}]})
+    datetime | str,
+    PlainValidator(lambda value: ASAP if value == ASAP else parse_datetime(value)),
+    WithJsonSchema({"anyOf": [*DATETIME_SCHEMA["anyOf"], {"const": ASAP}]}),
 ]
 MediaPath: TypeAlias = Annotated[
     str, PlainValidator(_parse_media_path), WithJsonSchema({"type": "string", "pattern": "^media/"})
