@@ -7,7 +7,7 @@ are in review or hidden.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -29,9 +29,6 @@ from publisher.domain.results import (
 from publisher.domain.verification import is_similar
 
 from .codes import THREAD_GONE_CODES, to_message_key
-
-_TIMESTAMP_TOLERANCE = timedelta(seconds=1)
-"""Threads carry whole seconds; the baseline carries fractions of a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +52,9 @@ class TiebaListedThread:
     title: str
     abstract: str
     is_visible: bool = True
+
+    def is_before(self, baseline: Baseline) -> bool:
+        return baseline.includes(self.tid, self.created_at, are_ids_ascending=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ def covers_baseline(listing: TiebaThreadList, baseline: Baseline) -> bool:
     if not listing.items or len({item.tid for item in listing.items}) < len(listing.items):
         return False
     is_ordered = all(newer.created_at >= older.created_at for newer, older in pairwise(listing.items))
-    return listing.is_complete or (is_ordered and _is_before_baseline(listing.items[-1], baseline))
+    return listing.is_complete or (is_ordered and listing.items[-1].is_before(baseline))
 
 
 def interpret_thread_list(
@@ -147,7 +147,7 @@ def interpret_thread_list(
     """Return what the account's own list shows: our thread, a similar one, its absence, or nothing certain."""
     foreign = [item for item in listing.items if item.fid == fid and item.tid not in criteria.owned_ids]
     marked = [item for item in foreign if any(criteria.marker.is_in(text) for text in (item.title, item.abstract))]
-    ours = [item for item in marked if not _is_before_baseline(item, criteria.baseline)]
+    ours = [item for item in marked if not item.is_before(criteria.baseline)]
     if ours:
         found = replace(criteria, tid=min(ours, key=lambda item: int(item.tid)).tid)
         return Submitted(ticket=encode_ticket(found), check_again_at=now)
@@ -155,7 +155,7 @@ def interpret_thread_list(
         item
         for item in foreign
         if criteria.texts
-        and not _is_before_baseline(item, criteria.baseline)
+        and not item.is_before(criteria.baseline)
         and (
             normalize(item.title) == normalize(criteria.texts[0])
             or is_similar(criteria.texts, (item.title, item.abstract), criteria.marker)
@@ -252,11 +252,3 @@ def is_written_by(post: Mapping[str, Any], identity: str) -> bool:
         return True
     names = {str(author[key]) for key in ("portrait", "name", "name_show") if author.get(key)}
     return not names or identity in {*names, *(name.partition("?")[0] for name in names)}
-
-
-def _is_before_baseline(item: TiebaListedThread, baseline: Baseline) -> bool:
-    """True if a thread existed before the call."""
-    newest = baseline.newest_id or ""
-    if newest.isdigit() and int(item.tid) <= int(newest):
-        return True
-    return item.created_at <= baseline.taken_at - _TIMESTAMP_TOLERANCE

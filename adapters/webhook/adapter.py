@@ -38,8 +38,6 @@ from publisher.domain.results import (
 )
 
 VISIBLE_AFTER = timedelta(seconds=30)
-_TIMESTAMP_TOLERANCE = timedelta(seconds=1)
-"""Receivers may keep whole seconds; the baseline carries fractions of one."""
 HTTP_OK, HTTP_CREATED, HTTP_CONFLICT = 200, 201, 409
 """The statuses of a read, of a new post, and of a key that has its post already."""
 
@@ -54,9 +52,7 @@ def interpret_created(body: Json, request: SendRequest, account: str, now: datet
         return Unknown(reason=post.reason, is_duplicate=is_existing)
     if post.key != request.marker.code:
         return Unknown(reason="webhook_other_key", is_duplicate=is_existing)
-    if is_existing and (
-        is_before_baseline(post, request) or post.id in request.owned_ids or post.state in {"refused", "removed"}
-    ):
+    if is_existing and (_is_foreign(post, request) or post.state in {"refused", "removed"}):
         return Unknown(reason="webhook_key_used", is_duplicate=True)
     match post.state:
         case "live":
@@ -93,7 +89,7 @@ def interpret_found(body: Json, request: SendRequest, account: str, now: datetim
         return post
     if post.key != request.marker.code:
         return Unknown(reason="webhook_other_key")
-    if post.account == account and (is_before_baseline(post, request) or post.id in request.owned_ids):
+    if post.account == account and _is_foreign(post, request):
         return PossibleMatch(remote_id=post.id, url=post.url)
     return interpret_state(post, account, now, has_seen_text=request.marker.is_in(post.text))
 
@@ -118,9 +114,9 @@ def is_not_found(refusal: Refusal, requested_name: str) -> bool:
     return refusal.status == 404 and refusal.code == NO_SUCH_POST and refusal.requested_name == requested_name
 
 
-def is_before_baseline(post: WebhookPost, request: SendRequest) -> bool:
-    """True if a post existed before the call."""
-    return post.id == request.baseline.newest_id or post.created_at <= request.baseline.taken_at - _TIMESTAMP_TOLERANCE
+def _is_foreign(post: WebhookPost, request: SendRequest) -> bool:
+    """True if a post existed before the call, or belongs to another delivery."""
+    return request.baseline.includes(post.id, post.created_at) or post.id in request.owned_ids
 
 
 def make_receipt(post: WebhookPost) -> Receipt:

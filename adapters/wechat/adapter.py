@@ -156,7 +156,7 @@ class WeChatAdapter:
         mass = parse_mass_send_id(pending.name)
         if mass is not None:
             return await self._mass_sender.check_mass_send(mass, pending.delivery, lambda: self._make_submitted(polled))
-        job = await self._auth.fetch(lambda token: api.encode_job(self._base_url, token, pending.name), api.decode_job)
+        job = await self._auth.fetch(partial(api.encode_job, publish_id=pending.name), api.decode_job)
         match job:
             case FailedCall():
                 return _to_unread(job)
@@ -200,13 +200,11 @@ class WeChatAdapter:
         mass = parse_mass_send_id(receipt.remote_id)
         if mass is not None:
             return await self._mass_sender.retract(mass)
-        deleted = await self._auth.fetch(
-            lambda token: api.encode_delete(self._base_url, token, receipt.remote_id), api.decode_success
-        )
+        deleted = await self._auth.fetch(partial(api.encode_delete, article_id=receipt.remote_id), api.decode_success)
         if isinstance(deleted, FailedCall) and deleted.code != NO_SUCH_ARTICLE:
             return deleted.outcome if isinstance(deleted.outcome, Rejected) else _to_unread(deleted)
         articles = await self._auth.fetch(
-            lambda token: api.encode_article(self._base_url, token, receipt.remote_id), api.decode_articles
+            partial(api.encode_article, article_id=receipt.remote_id), api.decode_articles
         )
         if isinstance(articles, FailedCall):
             is_deleted = articles.code == NO_SUCH_ARTICLE and not receipt.is_manually_confirmed
@@ -229,7 +227,7 @@ class WeChatAdapter:
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
         metrics: dict[str, Reach] = {}
         for day in get_days_to_query(receipts, self._context.now()):
-            reach = await self._auth.fetch(partial(encode_reach, self._base_url, day=day), decode_reach)
+            reach = await self._auth.fetch(partial(encode_reach, day=day), decode_reach)
             if isinstance(reach, FailedCall):
                 return _to_unread(reach)
             metrics |= reach
@@ -260,9 +258,7 @@ class WeChatAdapter:
             await state.set(draft_key, created)
             draft = created
         await state.set(_PREVIEW_COUNT_KEY, json.dumps({"day": today, "number": number + 1}))
-        result = await self._auth.fetch(
-            partial(encode_preview, self._base_url, draft=draft, recipient=recipient), api.decode_success
-        )
+        result = await self._auth.fetch(partial(encode_preview, draft=draft, recipient=recipient), api.decode_success)
         return result.outcome if isinstance(result, FailedCall) else PreviewSent()
 
     def _is_mass_sent(self, request: SendRequest) -> bool:
@@ -284,9 +280,7 @@ class WeChatAdapter:
         return Submitted(ticket=api.encode_ticket(pending), check_again_at=self._context.now() + interval)
 
     async def _list_published_from(self, offset: int) -> api.ArticlePage | FailedCall:
-        return await self._auth.fetch(
-            lambda token: api.encode_published(self._base_url, token, offset), api.decode_published
-        )
+        return await self._auth.fetch(partial(api.encode_published, offset=offset), api.decode_published)
 
 
 def _to_unread(failed: FailedCall) -> ReadFailure:

@@ -85,19 +85,22 @@ class WeChatAuth:
     """Fingerprints of the tokens that this process has forced out."""
 
     async def fetch(
-        self, encode: Callable[[str], HttpRequest], decode: Callable[[HttpResponse], T | ErrorResponse]
+        self, encode: Callable[[str, str], HttpRequest], decode: Callable[[HttpResponse], T | ErrorResponse]
     ) -> T | FailedCall:
-        """Make a call that may be repeated; where its token is refused, renew that once and repeat the call once."""
+        """Make a call that may be repeated; where its token is refused, renew that once and repeat the call once.
+
+        `encode` gets the platform's address and the token.
+        """
         token = await self.get_token()
         if isinstance(token, FailedCall):
             return token
-        result = self._decode(await self.context.http.fetch(encode(token)), decode)
+        result = self._decode(await self.context.http.fetch(encode(self.base_url, token)), decode)
         if not (isinstance(result, FailedCall) and isinstance(result.outcome, CredentialExpired)):
             return result
         renewed = await self.renew(token)
         if isinstance(renewed, FailedCall):
             return renewed
-        return self._decode(await self.context.http.fetch(encode(renewed)), decode)
+        return self._decode(await self.context.http.fetch(encode(self.base_url, renewed)), decode)
 
     async def get_token(self) -> str | FailedCall:
         """Return the current token; fetch one where there is none."""

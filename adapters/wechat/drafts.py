@@ -55,9 +55,7 @@ class DraftBox:
 
     async def read(self, draft: str) -> tuple[api.WeChatArticle, ...] | FailedCall:
         """Read a draft; DRAFT_CONSUMED where it is no longer in the box."""
-        articles = await self.auth.fetch(
-            lambda token: api.encode_draft_get(self.auth.base_url, token, draft), api.decode_articles
-        )
+        articles = await self.auth.fetch(partial(api.encode_draft_get, draft=draft), api.decode_articles)
         return DRAFT_CONSUMED if isinstance(articles, FailedCall) and articles.code == NO_SUCH_MEDIA else articles
 
     async def _read_record(self, request: SendRequest) -> tuple[str | None, int]:
@@ -78,9 +76,7 @@ class DraftBox:
         matches: list[api.WeChatArticle] = []
         offset = 0
         for _ in range(MAX_DRAFT_PAGES):
-            page = await self.auth.fetch(
-                partial(api.encode_drafts, self.auth.base_url, offset=offset), api.decode_drafts
-            )
+            page = await self.auth.fetch(partial(api.encode_drafts, offset=offset), api.decode_drafts)
             if isinstance(page, FailedCall):
                 return page
             matches += [
@@ -112,7 +108,7 @@ class DraftBox:
         if isinstance(cover, FailedCall):
             return cover
         return await self.auth.fetch(
-            lambda token: api.encode_draft_add(self.auth.base_url, token, rendered, content, cover, author=author),
+            partial(api.encode_draft_add, rendered=rendered, content=content, cover=cover, author=author),
             api.decode_media_id,
         )
 
@@ -124,7 +120,7 @@ class DraftBox:
             if sha256 not in pictures:
                 return _block_for_missing_image(sha256)
             picture, data = pictures[sha256]
-            encode = partial(api.encode_picture, self.auth.base_url, picture=picture, data=data)
+            encode = partial(api.encode_picture, picture=picture, data=data)
             url = await self._upload_once(f"image:{sha256}", encode, api.decode_picture)
             if isinstance(url, FailedCall):
                 return url
@@ -134,7 +130,7 @@ class DraftBox:
     async def _upload_cover(self, picture: RenderedImage, data: bytes, *, is_fresh: bool) -> str | FailedCall:
         return await self._upload_once(
             f"cover:{picture.sha256}",
-            lambda token: api.encode_cover(self.auth.base_url, token, picture, data),
+            partial(api.encode_cover, picture=picture, data=data),
             api.decode_media_id,
             is_fresh=is_fresh,
         )
@@ -142,7 +138,7 @@ class DraftBox:
     async def _upload_once(
         self,
         key: str,
-        encode: Callable[[str], HttpRequest],
+        encode: Callable[[str, str], HttpRequest],
         decode: Callable[[HttpResponse], str | api.ErrorResponse],
         *,
         is_fresh: bool = False,

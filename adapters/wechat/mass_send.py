@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from adapters.wechat.api import ApiError, ErrorResponse, build_json_request, decode_response, decode_success, get_text
@@ -173,9 +174,7 @@ class MassSender:
 
     async def retract(self, mass_send_id: MassSendId) -> DeletionResult:
         """Delete the page; it counts as deleted once its status says so. The card stays in followers' chats."""
-        deleted = await self.auth.fetch(
-            lambda token: encode_mass_delete(self.auth.base_url, token, mass_send_id), decode_success
-        )
+        deleted = await self.auth.fetch(partial(encode_mass_delete, mass_send_id=mass_send_id), decode_success)
         if isinstance(deleted, FailedCall) and deleted.code != ALREADY_DELETED_CODE:
             outcome = deleted.outcome
             return outcome if isinstance(outcome, Rejected) else to_unread(outcome)
@@ -183,9 +182,7 @@ class MassSender:
         return after if isinstance(after, Deleted | ReadFailure) else Unknown(reason="wechat_deletion_unconfirmed")
 
     async def _read_status(self, mass_send_id: MassSendId, on_working: Callable[[], ReadbackResult]) -> ReadbackResult:
-        status = await self.auth.fetch(
-            lambda token: encode_mass_status(self.auth.base_url, token, mass_send_id), decode_mass_status
-        )
+        status = await self.auth.fetch(partial(encode_mass_status, mass_send_id=mass_send_id), decode_mass_status)
         match status:
             case FailedCall(outcome=outcome):
                 return to_unread(outcome)

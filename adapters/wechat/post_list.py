@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 from adapters.wechat.mass_send import parse_mass_send_id
@@ -19,8 +19,6 @@ from .auth import FailedCall
 _HTML_TAG = re.compile(r"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 MIN_PAGES = 3
 """Pages that are always read, where there are as many: the list's order is documented nowhere."""
-_TIMESTAMP_TOLERANCE = timedelta(seconds=1)
-"""Articles carry whole seconds; the baseline carries fractions of a second."""
 MAX_PAGES = 25
 """A quarter of the day's budget for this call; reading more would starve other checks."""
 
@@ -110,7 +108,7 @@ def match_post(request: SendRequest, articles: Sequence[WeChatArticle]) -> Publi
     """
     free = [article for article in articles if article.id not in request.owned_ids]
     marked = [article for article in free if has_marker(article, request.marker)]
-    ours = [article for article in marked if not is_before_baseline(article, request.baseline)]
+    ours = [article for article in marked if not request.baseline.includes(article.id, article.updated_at)]
     for article in ours:
         if not article.is_deleted:
             receipt = Receipt(remote_id=article.id, url=article.url, published_at=article.updated_at)
@@ -164,8 +162,3 @@ def to_observed_posts(articles: Sequence[WeChatArticle]) -> tuple[ObservedPost, 
 def _normalize_text(text: str) -> str:
     plain = unicodedata.normalize("NFKC", html.unescape(_HTML_TAG.sub(" ", text)))
     return "".join(letter for letter in plain if letter.isalnum())
-
-
-def is_before_baseline(article: WeChatArticle, baseline: Baseline) -> bool:
-    """True if an article existed before the call."""
-    return article.id == baseline.newest_id or article.updated_at <= baseline.taken_at - _TIMESTAMP_TOLERANCE

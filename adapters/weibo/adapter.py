@@ -56,7 +56,7 @@ class WeiboAdapter:
 
     async def publish(self, request: SendRequest) -> Outcome:
         endpoint = self._get_endpoint()
-        if endpoint is None:
+        if not endpoint.token:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
         if self.account.public_ip is None and self.account.base_url is None:
             return Blocked(code="weibo_no_public_ip", reason=self.account.id, hold_reason=HoldReason.PERMISSION)
@@ -96,8 +96,6 @@ class WeiboAdapter:
         if isinstance(criteria, WeiboMatchCriteria):
             return await self._find_in_lists(criteria)
         endpoint = self._get_endpoint()
-        if endpoint is None:
-            return Unknown(reason=_NO_TOKEN_CODE)
         response = await self._fetch(endpoint, post_list.encode_show(endpoint, criteria))
         return post_list.decode_show(response, self.account.identity)
 
@@ -107,9 +105,7 @@ class WeiboAdapter:
         An article behind it stays: Weibo offers no call to delete it, so a person is notified first.
         """
         endpoint = self._get_endpoint()
-        if endpoint is None:
-            return Unknown(reason=_NO_TOKEN_CODE)
-        response = await self._send(post_list.encode_destroy(endpoint, receipt.remote_id))
+        response = await self._send(endpoint, post_list.encode_destroy(endpoint, receipt.remote_id))
         deletion = post_list.decode_destroy(response, receipt.remote_id)
         if deletion == post_list.DELETION_UNCONFIRMED:
             response = await self._fetch(endpoint, post_list.encode_show(endpoint, receipt.remote_id))
@@ -121,7 +117,7 @@ class WeiboAdapter:
 
     async def check_health(self) -> HealthCheckResult:
         endpoint = self._get_endpoint()
-        if endpoint is None:
+        if not endpoint.token:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
         response = await self._fetch(endpoint, post_list.encode_token_info(endpoint), is_optional=True)
         app_key = self.context.secret().get("app_key")
@@ -133,8 +129,6 @@ class WeiboAdapter:
 
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
         endpoint = self._get_endpoint()
-        if endpoint is None:
-            return Unknown(reason=_NO_TOKEN_CODE)
         ids = [receipt.remote_id for receipt in receipts]
         metrics: dict[str, Reach] = {}
         for start in range(0, len(ids), post_list.MAX_COUNTED_POSTS):
@@ -148,8 +142,6 @@ class WeiboAdapter:
 
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
         endpoint = self._get_endpoint()
-        if endpoint is None:
-            return Unknown(reason=_NO_TOKEN_CODE)
         request = post_list.encode_timeline(endpoint, endpoint.profile.list_sizes[-1])
         response = await self._fetch(endpoint, request, is_optional=True)
         timeline = post_list.decode_timeline(response, self.account.identity)
@@ -159,8 +151,6 @@ class WeiboAdapter:
 
     async def _find_in_lists(self, criteria: WeiboMatchCriteria) -> ReadbackResult:
         endpoint = self._get_endpoint()
-        if endpoint is None:
-            return Unknown(reason=_NO_TOKEN_CODE)
         result: ReadbackResult = LIST_TOO_SHORT
         possible_match: PossibleMatch | None = None
         for count in endpoint.profile.list_sizes:
@@ -186,17 +176,19 @@ class WeiboAdapter:
         never do. Reads that wait together and share one response count each.
         """
         limit = endpoint.profile.max_optional_reads
-        if limit is not None:
+        if limit is not None and endpoint.token:
             today = self.context.now().astimezone(BEIJING).date().isoformat()
             day, _, count = (await self.context.state.get(_READS_KEY) or "").partition(" ")
             reads = int(count) if day == today else 0
             if is_optional and reads >= limit:
                 return Unknown(reason="weibo_reads_reserved")
             await self.context.state.set(_READS_KEY, f"{today} {reads + 1}")
-        return await self._send(request)
+        return await self._send(endpoint, request)
 
-    async def _send(self, request: HttpRequest) -> api.ReadResponse:
+    async def _send(self, endpoint: WeiboEndpoint, request: HttpRequest) -> api.ReadResponse:
         """Make a call that creates nothing; return RateLimited where the platform limits the login."""
+        if not endpoint.token:
+            return Unknown(reason=_NO_TOKEN_CODE)
         response = await self.context.http.fetch(request)
         limit = api.parse_rate_limit(response, self.context.now()) if isinstance(response, HttpResponse) else None
         return limit or response
@@ -249,9 +241,7 @@ class WeiboAdapter:
             picture_ids.append(picture_id)
         return api.encode_multi_picture_post(endpoint, form, picture_ids)
 
-    def _get_endpoint(self) -> WeiboEndpoint | None:
-        """Return where calls go; None where there is no token to sign them."""
-        token = self.context.secret().get("access_token")
-        if not token:
-            return None
+    def _get_endpoint(self) -> WeiboEndpoint:
+        """Return where calls go; its token is empty where there is none to sign them."""
+        token = self.context.secret().get("access_token", "")
         return WeiboEndpoint(profile=get_profile(self.account), base_url=self.account.base_url, token=token)

@@ -51,8 +51,6 @@ _FINAL_ERROR_CLASSES = frozenset({
     WeiboErrorClass.REJECTED, WeiboErrorClass.CREDENTIAL, WeiboErrorClass.ACCOUNT, WeiboErrorClass.PERMISSION,
     WeiboErrorClass.CAPTCHA,
 })  # fmt: skip
-_TIMESTAMP_TOLERANCE = timedelta(seconds=1)
-"""Posts carry whole seconds; the baseline carries fractions of a second."""
 LIST_TOO_SHORT = Unknown(reason="weibo_list_too_short")
 """The result for a post that is missing from a list that does not reach back to the baseline."""
 BEYOND_LIST = Unknown(reason="weibo_list_too_short", is_beyond_list=True)
@@ -70,6 +68,9 @@ class WeiboListedPost:
     created_at: datetime
     texts: tuple[str, ...] = field(repr=False)
     normalized_texts: tuple[str, ...] = field(repr=False)
+
+    def is_before(self, baseline: Baseline) -> bool:
+        return baseline.includes(self.id, self.created_at, are_ids_ascending=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +275,7 @@ def interpret_timeline(
     foreign = [item for item in timeline.items if item.id not in criteria.owned_ids]
     code = criteria.marker.normalized
     marked = [item for item in foreign if any(code in text for text in item.normalized_texts)]
-    ours = [item for item in marked if not _is_before_baseline(item, criteria.baseline)]
+    ours = [item for item in marked if not item.is_before(criteria.baseline)]
     if ours:
         first = min(ours, key=lambda item: int(item.id))
         make = api.make_article_receipt if criteria.is_article else api.make_receipt
@@ -285,7 +286,7 @@ def interpret_timeline(
         item
         for item in foreign
         if criteria.text is not None
-        and not _is_before_baseline(item, criteria.baseline)
+        and not item.is_before(criteria.baseline)
         and is_similar((criteria.text,), (item.texts[0],), criteria.marker)
     ]
     for item in marked or similar:
@@ -294,14 +295,6 @@ def interpret_timeline(
         return NotFound(covered_since=criteria.baseline.taken_at)
     is_full = len(timeline.items) >= max_readable and _is_newest_first(timeline.items[1:])
     return BEYOND_LIST if is_full else LIST_TOO_SHORT
-
-
-def _is_before_baseline(item: WeiboListedPost, baseline: Baseline) -> bool:
-    """True if a post existed before the call."""
-    newest = baseline.newest_id or ""
-    if newest.isdigit() and int(item.id) <= int(newest):
-        return True
-    return item.created_at <= baseline.taken_at - _TIMESTAMP_TOLERANCE
 
 
 def covers_baseline(timeline: WeiboPostList, baseline: Baseline, max_readable: int) -> bool:
@@ -316,7 +309,7 @@ def covers_baseline(timeline: WeiboPostList, baseline: Baseline, max_readable: i
     if not items or not _is_newest_first(items[1:]):
         return False
     is_whole = len(items) < max_readable and timeline.total == len({item.id for item in items})
-    return is_whole or _is_before_baseline(items[-1], baseline)
+    return is_whole or items[-1].is_before(baseline)
 
 
 def _is_newest_first(items: Sequence[WeiboListedPost]) -> bool:

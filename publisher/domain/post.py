@@ -235,6 +235,16 @@ class Baseline:
     newest_id: str | None
     taken_at: datetime
 
+    def includes(self, remote_id: str, created_at: datetime, *, are_ids_ascending: bool = False) -> bool:
+        """True if a post with this id existed before the call.
+
+        Platforms may keep whole seconds while the baseline carries fractions of one: a second is tolerated.
+        """
+        newest = self.newest_id or ""
+        if are_ids_ascending and newest.isdigit() and int(remote_id) <= int(newest):
+            return True
+        return remote_id == self.newest_id or created_at <= self.taken_at - timedelta(seconds=1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRequest:

@@ -8,22 +8,17 @@ from collections.abc import Sequence
 
 from adapters.wechat import adapter as wechat
 from adapters.wechat.api import WeChatArticle
-from adapters.wechat.post_list import is_before_baseline as is_old_article
 from adapters.wechat.post_list import match_post
 from adapters.weibo import adapter as weibo
 from adapters.weibo.api import WeiboMatchCriteria, make_receipt
-from adapters.weibo.post_list import WeiboPostList, _is_before_baseline, interpret_timeline
+from adapters.weibo.post_list import WeiboPostList, interpret_timeline
 from publisher.domain.post import SendRequest
 from publisher.domain.results import Deleted, PossibleMatch, Published, ReadbackResult, Receipt
 
 
 def _newest_post(timeline: WeiboPostList, trace: WeiboMatchCriteria, uid: str, readable: int) -> ReadbackResult:
     found = interpret_timeline(timeline, trace, uid, readable)
-    fresh = [
-        item
-        for item in timeline.items
-        if item.id not in trace.owned_ids and not _is_before_baseline(item, trace.baseline)
-    ]
+    fresh = [item for item in timeline.items if item.id not in trace.owned_ids and not item.is_before(trace.baseline)]
     if isinstance(found, Published) or not fresh:
         return found
     newest = max(fresh, key=lambda item: int(item.id))
@@ -35,7 +30,7 @@ def _newest_article(
 ) -> Published | Deleted | PossibleMatch | None:
     found = match_post(parcel, articles)
     free = [article for article in articles if article.id not in parcel.owned_ids and not article.is_deleted]
-    fresh = [article for article in free if not is_old_article(article, parcel.baseline)]
+    fresh = [article for article in free if not parcel.baseline.includes(article.id, article.updated_at)]
     if isinstance(found, Published | Deleted) or not fresh:
         return found
     newest = max(fresh, key=lambda article: article.updated_at)
