@@ -1,15 +1,18 @@
 """The command line. It calls the engine and reads the store; nothing is decided here."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from publisher.cli.errors import report_error, report_usage_error
-from publisher.cli.framework import LocalizedGroup, shared_options
+from publisher.cli.framework import LocalizedHelp, LocalizedUsageError, get_messages, shared_options
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.errors import PublisherError
 from publisher.i18n import LANGUAGES, Lang, Messages
@@ -104,7 +107,45 @@ def detect_language(arguments: Sequence[str]) -> Lang:
     return next((lang for lang in LANGUAGES if lang == wanted), LANGUAGES[0])
 
 
-def build_program() -> LocalizedGroup:
+class Program(LocalizedHelp, click.Group):
+    """The command `publisher`. It loads a subcommand when that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 # click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 # same
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        gc.disable()  # loaded modules stay; collecting garbage among them costs each command a tenth of its time
+        try:
+            command: click.Command = getattr(import_module(f"publisher.cli.commands.{name}"), name)
+        finally:
+            gc.freeze()
+            gc.enable()
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = get_close_matches(args[0], COMMANDS)
+            code = "unknown_command_close" if close else "unknown_command"
+            raise LocalizedUsageError(code, ctx, name=args[0], close=", ".join(close))
+        return super().resolve_command(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        messages = get_messages(ctx)
+        return [messages.translate("options_blank"), messages.translate("command_blank")]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        messages = get_messages(ctx)
+        with formatter.section(messages.translate("commands")):
+            formatter.write_dl([(name, messages.translate(f"cmd_{name}")) for name in COMMANDS])
+
+
+def build_program() -> Program:
     def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 # click's own
         if value:
             echo(version("agency-publisher"))
@@ -113,11 +154,4 @@ def build_program() -> LocalizedGroup:
     version_option = click.Option(
         ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="opt_version"
     )
-    return LocalizedGroup(
-        "publisher",
-        names=COMMANDS,
-        package="publisher.cli.commands",
-        help="program",
-        params=[*shared_options(), version_option],
-        no_args_is_help=True,
-    )
+    return Program("publisher", help="program", params=[*shared_options(), version_option], no_args_is_help=True)

@@ -1,12 +1,9 @@
-"""Click commands and groups whose texts all come from the message catalogue; help texts are given as codes."""
+"""Click commands whose texts all come from the message catalogue; help texts are given as codes."""
 
 import functools
-import gc
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +29,14 @@ def get_messages(ctx: click.Context) -> Messages:
     return terminal.messages
 
 
-class _LocalizedHelp(click.Command):
+class HelpContext(click.Context):
+    formatter_class = ColumnHelp
+
+
+class LocalizedHelp(click.Command):
     """Help in the chosen language, for commands and groups."""
 
-    class context_class(click.Context):  # noqa: N801 # click's own name for it
-        formatter_class = ColumnHelp
+    context_class = HelpContext
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         pieces = self.collect_usage_pieces(ctx)
@@ -68,7 +68,7 @@ class _LocalizedHelp(click.Command):
         return self.help or ""
 
 
-class LocalizedCommand(_LocalizedHelp):
+class LocalizedCommand(LocalizedHelp):
     allow_extra_args = True
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
@@ -79,49 +79,6 @@ class LocalizedCommand(_LocalizedHelp):
         if ctx.args and not ctx.resilient_parsing:
             raise LocalizedUsageError("extra_arguments", ctx, arguments=" ".join(map(str, ctx.args)))
         return rest
-
-
-class LocalizedGroup(_LocalizedHelp, click.Group):
-    """Loads a command when it is called, from a module of its name in `package`."""
-
-    def __init__(self, *args: Any, names: Sequence[str], package: str, **kwargs: Any) -> None:  # noqa: ANN401 # click's own
-        super().__init__(*args, **kwargs)
-        self.names = names
-        self.package = package
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 # click's signature
-        return list(self.names)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 # same
-        if cmd_name not in self.names:
-            return None
-        name = cmd_name.replace("-", "_")
-        gc.disable()  # loaded modules stay; collecting garbage among them costs each command a tenth of its time
-        try:
-            command: click.Command = getattr(import_module(f"{self.package}.{name}"), name)
-        finally:
-            gc.freeze()
-            gc.enable()
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if not ctx.resilient_parsing and args[0] not in self.names and not args[0].startswith("-"):
-            close = get_close_matches(args[0], self.names)
-            code = "unknown_command_close" if close else "unknown_command"
-            raise LocalizedUsageError(code, ctx, name=args[0], close=", ".join(close))
-        return super().resolve_command(ctx, args)
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        messages = get_messages(ctx)
-        return [messages.translate("options_blank"), messages.translate("command_blank")]
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_options(ctx, formatter)
-        messages = get_messages(ctx)
-        with formatter.section(messages.translate("commands")):
-            formatter.write_dl([(name, messages.translate(f"cmd_{name}")) for name in self.names])
 
 
 def int_range(minimum: int, maximum: int) -> Callable[[str], int]:

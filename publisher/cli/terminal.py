@@ -103,7 +103,7 @@ def align_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def wrap_text(text: str, width: int) -> Iterator[str]:
     """Yield lines of at most `width` columns, broken between words or between Chinese characters."""
-    starts = [0, *(place for place in range(1, len(text)) if _can_break(text[place - 1], text[place]))]
+    starts = [0, *(place for place in range(1, len(text)) if can_break(text[place - 1], text[place]))]
     line = ""
     for start, end in pairwise([*starts, len(text)]):
         piece = text[start:end]
@@ -115,7 +115,7 @@ def wrap_text(text: str, width: int) -> Iterator[str]:
         yield line.rstrip()
 
 
-def _can_break(before: str, after: str) -> bool:
+def can_break(before: str, after: str) -> bool:
     """True if a line may break here: not before closing punctuation, not after opening."""
     if unicodedata.category(after) in {"Pe", "Pf", "Po"} or unicodedata.category(before) in {"Ps", "Pi"}:
         return False

@@ -109,7 +109,7 @@ class CallbackHandler:
         self.recent_checks.add(account, event.job_id, now)
         try:
             checked = await self.check_now(endpoint, event)
-        except BaseException:
+        except BaseException:  # a cancellation too: the message counts as unseen, and the platform sends it again
             self.nonces.discard(account, nonce)
             self.recent_checks.discard(account, event.job_id)
             raise

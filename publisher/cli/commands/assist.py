@@ -115,7 +115,7 @@ async def _list_tasks(terminal: Terminal, *, as_json: bool) -> None:
                 pictures = await ManualTasks(store).read_pictures(task.rendered)
                 policy = store.policies.get(task.delivery.account)
                 is_article = policy is not None and policy.capabilities.is_article
-                listed.append(await asyncio.to_thread(_write_task_files, settings, task, pictures, is_article))
+                listed.append(await asyncio.to_thread(write_task_files, settings, task, pictures, is_article))
             pauses, now = await Queries(store).pauses(), store.runtime.now()
     if as_json:
         terminal.print_json({"tasks": [item.as_json(pauses, formatter, now) for item in listed]})
@@ -127,7 +127,7 @@ async def _list_tasks(terminal: Terminal, *, as_json: bool) -> None:
             echo(formatter.pause("assist_paused", pause))
 
 
-def _write_task_files(
+def write_task_files(
     settings: Settings,
     task: OpenManualTask,
     pictures: Mapping[str, bytes],

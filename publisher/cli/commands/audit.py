@@ -98,7 +98,7 @@ async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
 ) -> int:
     options: dict[str, object] = {"anchors": anchors, "keys": keys, "file": file, "since": since, "until": until}
     options |= {"by": by, "reason": reason, "target": target, "json": as_json}
-    _require_valid_options(subcommand, {name for name, value in options.items() if value})
+    require_valid_options(subcommand, {name for name, value in options.items() if value})
     paths = [Path(name) for name in anchors]
     match subcommand:
         case "export":
@@ -113,15 +113,15 @@ async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
             return await _accept_loss(terminal, paths, keys, by or "", reason or "")
     zone: tzinfo | None = None
     if file:
-        verification, checked = _verify_export(terminal, Path(file), paths, keys)
+        verification, checked = verify_exported(terminal, Path(file), paths, keys)
     else:
-        verification, checked, settings = await _verify_database(terminal, paths, keys)
+        verification, checked, settings = await verify_database(terminal, paths, keys)
         zone = settings.timezone
     _print_verification(terminal, verification, checked, zone, as_json=as_json)
     return 0 if verification.is_sound else EXIT_FAILED
 
 
-def _require_valid_options(subcommand: str, given: Collection[str]) -> None:
+def require_valid_options(subcommand: str, given: Collection[str]) -> None:
     """Raise LocalizedUsageError for options of another subcommand, or where one is missing."""
     allowed = {
         "export": {"target", "since", "until"},
@@ -135,7 +135,7 @@ def _require_valid_options(subcommand: str, given: Collection[str]) -> None:
         raise LocalizedUsageError(codes.get(subcommand, "audit_verify_usage"))
 
 
-async def _verify_database(
+async def verify_database(
     terminal: Terminal, named: Sequence[Path], publics: Sequence[str]
 ) -> tuple[ChainVerifier, CheckedCheckpoints, Settings]:
     """Verify the workspace's database against its own checkpoints and the given ones."""
@@ -150,7 +150,7 @@ async def _verify_database(
             known.insert(0, key.public)
     except SecretError as error:
         report_error(error, terminal)
-    checked = await asyncio.to_thread(_check_signatures, terminal, files, known)
+    checked = await asyncio.to_thread(check_signatures, terminal, files, known)
     is_own_signature = own_signature_check(None, known)
     if not has_database(settings):
         verification = ChainVerifier(
@@ -165,11 +165,11 @@ async def _verify_database(
     return verification, checked, settings
 
 
-def _verify_export(
+def verify_exported(
     terminal: Terminal, file: Path, named: Sequence[Path], publics: Sequence[str]
 ) -> tuple[ChainVerifier, CheckedCheckpoints]:
     """Verify an export, without workspace or database. Raise CommandFailedError, OSError."""
-    checked = _check_signatures(terminal, named, publics)
+    checked = check_signatures(terminal, named, publics)
     with file.open("r", encoding="utf-8", errors="surrogateescape", newline="\n") as opened:
         lines = iter(lambda: opened.readline(MAX_LINE_CHARACTERS), "")
         verification = verify_export(lines, checked.checkpoints, own_signature_check(None, publics))
@@ -180,7 +180,7 @@ def _verify_export(
     return verification, checked
 
 
-def _check_signatures(terminal: Terminal, files: Sequence[Path], publics: Sequence[str]) -> CheckedCheckpoints:
+def check_signatures(terminal: Terminal, files: Sequence[Path], publics: Sequence[str]) -> CheckedCheckpoints:
     """Read the checkpoints of the files and check their signatures, with a note for a file without any.
 
     A checkpoint without a signature is accepted, unless it comes after a signed one in its file. Raise OSError.
@@ -211,7 +211,7 @@ def _check_signatures(terminal: Terminal, files: Sequence[Path], publics: Sequen
 
 async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Sequence[str], by: str, reason: str) -> int:
     """Record as a signed audit entry that a named holder of checkpoints accepts what was lost."""
-    verification, _checked, settings = await _verify_database(terminal, named, publics)
+    verification, _checked, settings = await verify_database(terminal, named, publics)
     targets = build_checkpoint_targets(settings)
     own = [file for file in (targets.file, targets.newest_file) if file is not None and file.exists()]
     if not any(next(read_checkpoints(file), None) for file in named if not any(map(file.samefile, own))):
@@ -231,7 +231,7 @@ async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Seque
             replace(acceptance, signature=signature), named_person(by), is_everything_accepted=is_all
         )
     for item in lost:
-        echo(f"- {_format_break(terminal, item, settings.timezone)}")
+        echo(f"- {format_break(terminal, item, settings.timezone)}")
     terminal.print_message("audit_accepted", number=len(lost), name=by)
     if not is_all:
         terminal.print_message("audit_next_steps")
@@ -257,7 +257,7 @@ def _print_verification(
                 "until": item.until,
                 "other": item.other,
                 **_localize_times(item.facts, zone),
-                "message": _format_break(terminal, item, zone),
+                "message": format_break(terminal, item, zone),
             }
             for item in broken
         ]
@@ -272,7 +272,7 @@ def _print_verification(
         return
     terminal.print_message("audit_broken_head", number=len(broken) + verification.unlisted_breaks, **facts)
     for item in broken:
-        echo(f"- {_format_break(terminal, item, zone)}")
+        echo(f"- {format_break(terminal, item, zone)}")
     if verification.unlisted_breaks:
         terminal.print_message("audit_not_listed", number=verification.unlisted_breaks)
     terminal.print_message("audit_next_steps")
@@ -280,7 +280,7 @@ def _print_verification(
         terminal.print_message("audit_accept_how")
 
 
-def _format_break(terminal: Terminal, item: ChainBreak, zone: tzinfo | None) -> str:
+def format_break(terminal: Terminal, item: ChainBreak, zone: tzinfo | None) -> str:
     code = f"damage_{item.defect.value}{'_many' if item.until > item.sequence else ''}"
     facts = _with_system_user(_localize_times(item.facts, zone))
     words = terminal.translate(code, sequence=item.sequence, until=item.until, other=item.other, **facts)

@@ -43,7 +43,7 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
         else:
             new = await load_post(application, named)
         await require_post(application.queries, post)
-        _require_correction(new, post, terminal)
+        require_correction(new, post, terminal)
         with with_locations(toml) if toml else contextlib.nullcontext():
             plan = await send_correction(application.planner, new, named_person(by), is_new=toml is not None)
         await application.maintenance.promote_requested([new.id])
@@ -60,7 +60,7 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
     return 0 if plan.targets or plan.corrected else EXIT_FAILED
 
 
-def _require_correction(correction: Post, original: PostId, terminal: Terminal) -> None:
+def require_correction(correction: Post, original: PostId, terminal: Terminal) -> None:
     """Raise CommandFailedError unless the post is a one-time correction of the original."""
     if correction.kind is not PostKind.CORRECTION:
         kind = terminal.translate(f"kind_{correction.kind}")

@@ -68,7 +68,7 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
             reading = await OperatorActions(store).confirm_clock(named_person(by))
         terminal.print_message("clock_confirmed_done", by=by, at=formatter.time(reading.at))
         return 0
-    diagnoses = await _diagnose_logins(settings, runtime)
+    diagnoses = await diagnose_logins(settings, runtime)
     now = datetime.now(settings.timezone)
     file_problems = find_unsafe_permissions(settings)
     is_clock_right, clock_offset = runtime.is_clock_confirmed(), runtime.server_clock_offset
@@ -82,7 +82,7 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
                 "message": formatter.health(diagnosis.health),
                 "days_left": credential_days_left(diagnosis.health, now),
                 "quota_left": diagnosis.login_health.quota_left,
-                "to_do": list(_required_steps(diagnosis, formatter, now)),
+                "to_do": list(required_steps(diagnosis, formatter, now)),
             }
             for diagnosis in diagnoses
         ]
@@ -103,7 +103,7 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
     return int(not (are_files_safe and is_clock_right and all(diagnosis.is_healthy for diagnosis in diagnoses)))
 
 
-async def _diagnose_logins(settings: Settings, runtime: Runtime) -> Sequence[LoginDiagnosis]:
+async def diagnose_logins(settings: Settings, runtime: Runtime) -> Sequence[LoginDiagnosis]:
     """Check every login without a cooldown, MAX_HEALTH_CHECKS at a time, and record the results.
 
     The replies confirm the clock.
@@ -147,7 +147,7 @@ def _print_diagnoses(
     if rows:
         terminal.print_table(("account", "platform", "health", "days_left", "quota_left"), rows)
     for one in diagnoses:
-        if steps := list(_required_steps(one, formatter, now)):
+        if steps := list(required_steps(one, formatter, now)):
             platform = formatter.platform(one.account.platform)
             terminal.print_message("doctor_line", account=one.account.id, platform=platform)
         for step in steps:
@@ -156,7 +156,7 @@ def _print_diagnoses(
         terminal.print_message("doctor_all_healthy", number=len(diagnoses))
 
 
-def _required_steps(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetime) -> Iterator[str]:
+def required_steps(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetime) -> Iterator[str]:
     """Yield what a person has to do about a login, and where."""
     translate, account = formatter.messages.translate, diagnosis.account
     platform_message = diagnosis.health.reason if isinstance(diagnosis.health, Blocked) else ""

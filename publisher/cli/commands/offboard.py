@@ -46,7 +46,7 @@ async def offboard(terminal: Terminal, account: AccountId, *, by: str, reason: s
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_store(settings) as store:
         queries, offboarding, overrides = Queries(store), Offboarding(store), ModeOverrides(store)
-        leaving = await _find_account(queries, settings, account)
+        leaving = await find_account(queries, settings, account)
         modes = {override.account: override.mode for override in await overrides.list_overrides()}
         if modes.get(account) is not Mode.OFF:
             await overrides.set_override(account, Mode.OFF, person, reason)
@@ -76,7 +76,7 @@ async def offboard(terminal: Terminal, account: AccountId, *, by: str, reason: s
     return int(not is_done)
 
 
-async def _find_account(queries: Queries, settings: Settings, account: AccountId) -> OffboardingAccount:
+async def find_account(queries: Queries, settings: Settings, account: AccountId) -> OffboardingAccount:
     """Find the login of an account, in the settings or, once it has left them, in the store. Raise NoSuchItemError."""
     if (known := settings.accounts.get(account)) is not None:
         login = known.login

@@ -22,7 +22,8 @@ from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId, Capabilities
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
-from publisher.domain.post import Occurrence, Post, PostId
+from publisher.domain.post import Post, PostId
+from publisher.i18n import Messages
 from publisher.rendering.renderer import RenderResult
 from publisher.schedule.cron import find_next_occurrence
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_schedule_context, parse_schedule
@@ -38,14 +39,10 @@ class PostPreview:
 
     settings: Settings
     post: Post
-    occurrence: Occurrence
+    due: datetime
     result: RenderResult
     problems: Sequence[Problem]
     capabilities: Mapping[AccountId, Capabilities]
-
-    @property
-    def due(self) -> datetime:
-        return self.occurrence.due_at.astimezone(self.settings.timezone)
 
     def as_json(self) -> dict[str, Any]:
         def text_as_json(account: AccountId, text: str) -> dict[str, Any]:
@@ -73,6 +70,26 @@ class PostPreview:
             ],
         }
 
+    def as_html(self, messages: Messages) -> str:
+        """Return a page. All text is escaped; articles are in frames without any permission."""
+
+        def data_url(sha256: str) -> str:
+            media_type, data = self.result.media.get(sha256, ("image/png", b""))
+            return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        source = (files("publisher.cli") / "preview.html").read_text("utf-8")
+        return environment.from_string(source).render(
+            post=self.post,
+            due=f"{self.due:%Y-%m-%d %H:%M}",
+            rendered_posts=self.result.rendered_posts,
+            capabilities=self.capabilities,
+            image_url=lambda picture: data_url(picture.sha256),
+            article_html=lambda text: MEDIA_REFERENCE.sub(lambda found: data_url(found[1]), text),
+            translate=messages.translate,
+            lang=messages.lang.replace("_", "-"),
+        )
+
 
 @command("preview")
 @click.argument("post", metavar="POST", type=one_line)
@@ -95,7 +112,7 @@ def preview(  # noqa: PLR0913 # one argument an option
 ) -> int:
     if to and not (account and by):
         raise LocalizedUsageError("preview_needs_account_and_by")
-    rendered = _render_preview(terminal, post, account)
+    rendered = render_preview(terminal, post, account)
     if rendered.problems:
         echo(format_problems(rendered.problems, terminal.messages), err=True)
     document = rendered.as_json()
@@ -107,7 +124,7 @@ def preview(  # noqa: PLR0913 # one argument an option
     if html or opens:
         file = (html or rendered.settings.workspace / "var" / f"preview-{post}.html").absolute()
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(_preview_page(terminal, rendered), "utf-8")
+        file.write_text(rendered.as_html(terminal.messages), "utf-8")
         terminal.print_note("page_written", file=display_path(file))
         if opens:
             webbrowser.open(file.as_uri())
@@ -119,7 +136,7 @@ def preview(  # noqa: PLR0913 # one argument an option
     return int(any(problem.is_error for problem in rendered.problems))
 
 
-def _render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId | None) -> PostPreview:
+def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId | None) -> PostPreview:
     """Render a post's next occurrence. Raise NoSuchItemError, InputError."""
     settings = asyncio.run(load_settings(terminal.workspace))
     offline_app = build_offline_app(settings)
@@ -138,31 +155,10 @@ def _render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId
     return PostPreview(
         settings=settings,
         post=post,
-        occurrence=occurrence,
+        due=occurrence.due_at.astimezone(settings.timezone),
         result=result,
         problems=locate_problems(result.problems, text=toml.text, file=toml.file),
         capabilities={account: offline_app.policies[account].capabilities for account in post.accounts},
-    )
-
-
-def _preview_page(terminal: Terminal, preview: PostPreview) -> str:
-    """Return the HTML page. All text is escaped; articles are in frames without any permission."""
-
-    def data_url(sha256: str) -> str:
-        media_type, data = preview.result.media.get(sha256, ("image/png", b""))
-        return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = (files("publisher.cli") / "preview.html").read_text("utf-8")
-    return environment.from_string(source).render(
-        post=preview.post,
-        due=f"{preview.due:%Y-%m-%d %H:%M}",
-        rendered_posts=preview.result.rendered_posts,
-        capabilities=preview.capabilities,
-        image_url=lambda picture: data_url(picture.sha256),
-        article_html=lambda text: MEDIA_REFERENCE.sub(lambda found: data_url(found[1]), text),
-        translate=terminal.translate,
-        lang=terminal.messages.lang.replace("_", "-"),
     )
 
 

@@ -36,7 +36,7 @@ async def reach(terminal: Terminal, post: PostId | None, *, as_json: bool) -> No
     all_series = [list(points) for _id, points in groupby(readings, key=lambda point: point.delivery.id)]
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
-        terminal.print_json({"reach": [_series_as_json(series, formatter) for series in all_series], "pruned": pruned})
+        terminal.print_json({"reach": [series_as_json(series, formatter) for series in all_series], "pruned": pruned})
         return
     if all_series:
         rows = []
@@ -52,7 +52,7 @@ async def reach(terminal: Terminal, post: PostId | None, *, as_json: bool) -> No
         terminal.print_message("reach_pruned", number=pruned)
 
 
-def _series_as_json(series: Sequence[MetricsPoint], formatter: Formatter) -> dict[str, object]:
+def series_as_json(series: Sequence[MetricsPoint], formatter: Formatter) -> dict[str, object]:
     delivery, receipt = series[0].delivery, series[0].delivery.receipt
     return {
         **formatter.key_as_json(delivery),

@@ -70,13 +70,13 @@ async def report(terminal: Terminal, first: date, last: date, *, file: Path | No
             {
                 "from": first.isoformat(),
                 "to": last.isoformat(),
-                "total": _totals_as_json(delivery_report.total),
+                "total": totals_as_json(delivery_report.total),
                 "platforms": [
-                    {"platform": platform, **_totals_as_json(totals)}
+                    {"platform": platform, **totals_as_json(totals)}
                     for _all, platform, totals in delivery_report.platforms
                 ],
                 "accounts": [
-                    {"account": account, "platform": platform, **_totals_as_json(totals)}
+                    {"account": account, "platform": platform, **totals_as_json(totals)}
                     for account, platform, totals in delivery_report.accounts
                 ],
             }
@@ -104,7 +104,7 @@ def build_report(first: date, last: date, rows: Sequence[ReportRow]) -> Delivery
     )
 
 
-def _totals_as_json(totals: ReportTotals) -> dict[str, Any]:
+def totals_as_json(totals: ReportTotals) -> dict[str, Any]:
     """Return the totals for machines, lateness in seconds."""
     return {
         **{name: getattr(totals, name) for name in (*COUNT_COLUMNS, *FOLLOW_UP_COLUMNS)},
@@ -162,7 +162,7 @@ def write_csv(file: Path, delivery_report: DeliveryReport, formatter: Formatter)
         table = csv.writer(stream)
         table.writerow(formatter.messages.translate(f"column_{name}") for name in (*KEY_COLUMNS, *names))
         for account, platform, totals in delivery_report.accounts:
-            values = _totals_as_json(totals)
+            values = totals_as_json(totals)
             values |= values["reach"]
             figures = ("" if values[name] is None else values[name] for name in names)
             table.writerow([_escape_cell(account), _escape_cell(platform), *figures])

@@ -49,7 +49,7 @@ async def resolve(  # noqa: PLR0913 # one argument an option
         after = await resolve_delivery(
             Outbox(store), held, resolution, by=by, reason=reason, url=url, second_person=second
         )
-        code = _result_code(resolution, after, is_manually_confirmed=bool(second))
+        code = resolution_message(resolution, after, is_manually_confirmed=bool(second))
         terminal.print_message(code, subject=formatter.subject(after), by=by, reason=reason, url=url, second=second)
         if resolution is Resolution.RESEND:
             for pause in pauses_covering(await queries.pauses(), after):
@@ -58,7 +58,7 @@ async def resolve(  # noqa: PLR0913 # one argument an option
             await warn_if_no_daemon(terminal, queries)
 
 
-def _result_code(resolution: Resolution, after: Delivery, *, is_manually_confirmed: bool) -> str:
+def resolution_message(resolution: Resolution, after: Delivery, *, is_manually_confirmed: bool) -> str:
     """Return the message for the result: a retraction that was asked for earlier goes before the decision."""
     match after.state:
         case State.HELD if after.reason == HoldReason.EDITED:

@@ -42,12 +42,12 @@ async def status(terminal: Terminal, post: PostId | None, *, shows_all: bool, as
         snapshot = StatusSnapshot(now=datetime.now(settings.timezone))
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
-        terminal.print_json(_snapshot_as_json(snapshot, formatter))
+        terminal.print_json(snapshot_as_json(snapshot, formatter))
     else:
         _print_status(terminal, snapshot, formatter)
 
 
-def _snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
+def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
     def worker_as_json(worker: WorkerStatus) -> dict[str, Any]:
         started, beat = formatter.iso(worker.started_at), formatter.iso(worker.heartbeat_at)
         is_alive = snapshot.is_alive(worker)
@@ -60,7 +60,7 @@ def _snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[st
     daemon: dict[str, Any] = worker_as_json(latest) if latest else {"running": False}
     if others := [worker_as_json(worker) for worker in snapshot.workers if worker is not latest]:
         daemon["others"] = others
-    rows = [_delivery_as_json(delivery, snapshot.pauses, formatter) for delivery in snapshot.deliveries]
+    rows = [delivery_as_json(delivery, snapshot.pauses, formatter) for delivery in snapshot.deliveries]
     return {
         "daemon": daemon,
         "paused": [{"scope": pause.scope, **action_as_json(pause)} for pause in snapshot.pauses],
@@ -83,7 +83,7 @@ def _snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[st
     }
 
 
-def _delivery_as_json(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> dict[str, Any]:
+def delivery_as_json(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> dict[str, Any]:
     receipt = delivery.receipt
     return {
         **formatter.key_as_json(delivery),
@@ -97,12 +97,12 @@ def _delivery_as_json(delivery: Delivery, pauses: Sequence[Pause], formatter: Fo
         "next_try": formatter.iso(delivery.next_action_at),
         "verified_at": formatter.iso(delivery.verified_at),
         "gone_at": formatter.iso(delivery.updated_at) if delivery.state is State.RETRACTED else None,
-        "is_still_live": _is_still_published(delivery),
+        "is_still_live": is_still_published(delivery),
         "floors": {"live": delivery.parts_done, "total": delivery.extra_parts + 1} if delivery.extra_parts else None,
     }
 
 
-def _is_still_published(delivery: Delivery) -> bool:
+def is_still_published(delivery: Delivery) -> bool:
     """True if a retraction was requested and is not confirmed."""
     is_held = delivery.state is State.HELD and delivery.is_retraction_requested
     return delivery.receipt is not None and (is_held or delivery.state is State.RETRACTING)
@@ -129,7 +129,7 @@ def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Forma
                 formatter.status(delivery),
                 formatter.time(delivery.due_at),
                 str(delivery.attempts or ""),
-                _format_details(delivery, snapshot.pauses, formatter),
+                format_details(delivery, snapshot.pauses, formatter),
             )
             for delivery in snapshot.deliveries
         ]
@@ -147,13 +147,13 @@ def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Forma
         echo(f"  {formatter.time(alert.at)}  {formatter.alert(alert)}")
 
 
-def _format_details(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> str:
+def format_details(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> str:
     translate, receipt, parts = formatter.messages.translate, delivery.receipt, formatter.parts_progress(delivery)
     if delivery.state is State.PUBLISHED and receipt:
         code = "manually_confirmed" if receipt.is_manually_confirmed else "is_verified" if delivery.verified_at else ""
         return " ".join(filter(None, [receipt.url, translate(code) if code else "", parts]))
     details = []
-    if _is_still_published(delivery) and receipt:
+    if is_still_published(delivery) and receipt:
         details.append(translate("still_published", url=receipt.url))
     if delivery.state is State.RETRACTED:
         details.append(translate("deleted_at", at=formatter.time(delivery.updated_at)))

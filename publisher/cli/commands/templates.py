@@ -32,10 +32,10 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
                 "name": each,
                 "about": found.samples[each].about,
                 "files": {file: str(path) for file, path in found.file_paths(each).items()},
-                "own": _own_files(each, found, own_folder),
+                "own": own_files(each, found, own_folder),
                 "needs": dict(found.samples[each].needs),
                 "offers": dict(found.samples[each].offers),
-                "sample": _sample_entry(each, found.samples[each]),
+                "sample": sample_entry(each, found.samples[each]),
             }
             for each in names
         ]
@@ -55,13 +55,13 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
     return int(bool(problems))
 
 
-def _own_files(name: str, found: Templates, own_folder: Path) -> list[str]:
+def own_files(name: str, found: Templates, own_folder: Path) -> list[str]:
     """Return the files of a template that are the workspace's own."""
     return sorted(file for file, path in found.file_paths(name).items() if path.is_relative_to(own_folder))
 
 
 def _origin(terminal: Terminal, name: str, found: Templates, own_folder: Path) -> str:
-    files = _own_files(name, found, own_folder)
+    files = own_files(name, found, own_folder)
     if not files:
         return terminal.translate("template_shipped")
     is_whole = len(files) == len(found.file_paths(name))
@@ -78,10 +78,10 @@ def _print_template(terminal: Terminal, name: str, found: Templates, own_folder:
             terminal.print_message(code)
             echo("\n".join(align_columns([(f"    data.{key}", use) for key, use in keys.items()])))
     terminal.print_message("template_sample")
-    echo(f"\n{_sample_entry(name, sample)}", nl=False)
+    echo(f"\n{sample_entry(name, sample)}", nl=False)
 
 
-def _sample_entry(name: str, sample: TemplateSample) -> str:
+def sample_entry(name: str, sample: TemplateSample) -> str:
     """Return a sample post for the template, to be pasted into schedule.toml and changed."""
     kind = PostKind(name) if name in frozenset(PostKind) else PostKind.BULLETIN
     entry: Mapping[str, str | None] = {

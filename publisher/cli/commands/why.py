@@ -60,10 +60,10 @@ async def why(terminal: Terminal, target: DeliveryTarget) -> None:
         actions = [entry for entry in await queries.audit_history(target.post) if entry.event in POST_EVENTS]
         snapshot = await take_snapshot(queries, target.post)
         histories = [await queries.delivery_history(delivery) for delivery in deliveries]
-    echo("\n\n".join("\n".join(_history_lines(history, actions, snapshot, formatter)) for history in histories))
+    echo("\n\n".join("\n".join(format_history(history, actions, snapshot, formatter)) for history in histories))
 
 
-def _history_lines(
+def format_history(
     history: DeliveryHistory, actions: Sequence[AuditLine], snapshot: StatusSnapshot, formatter: Formatter
 ) -> Iterator[str]:
     """Yield the lines about one delivery."""
@@ -75,7 +75,7 @@ def _history_lines(
         yield translate("why_reason", reason=formatter.reason(delivery.reason))
     if delivery.receipt:
         yield translate("why_url" if delivery.receipt.url else "why_url_unknown", url=delivery.receipt.url)
-    yield from _retraction_lines(history, formatter)
+    yield from format_retraction(history, formatter)
     if parts := formatter.parts_progress(delivery):
         yield translate("why_parts", parts=parts)
     if delivery.verified_at:
@@ -101,10 +101,10 @@ def _history_lines(
     if delivery.is_pruned:
         yield translate("why_pruned")
     yield translate("why_action" if delivery.state is State.HELD else "why_next")
-    yield from (f"    {line}" for line in _next_lines(delivery, snapshot, formatter))
+    yield from (f"    {line}" for line in format_next_steps(delivery, snapshot, formatter))
 
 
-def _retraction_lines(history: DeliveryHistory, formatter: Formatter) -> Iterator[str]:
+def format_retraction(history: DeliveryHistory, formatter: Formatter) -> Iterator[str]:
     """Yield the proof that a retraction is done, else that the post is still published and what a person can do."""
     delivery, translate = history.delivery, formatter.messages.translate
     newest = history.readbacks[-1].result if history.readbacks else None
@@ -132,7 +132,7 @@ def format_event(entry: AuditLine, formatter: Formatter) -> str:
     return messages.translate("event_by", words=text, name=entry.name) if entry.role == "person" else text
 
 
-def _next_lines(  # noqa: C901 # a flat list of what may be said
+def format_next_steps(  # noqa: C901 # a flat list of what may be said
     delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter
 ) -> Iterator[str]:
     """Yield what comes next, and what a person has to do."""
