@@ -1,4 +1,4 @@
-"""What every adapter's tests need: a kit over a mocked transport, parcels, and golden files."""
+"""Fixtures of the adapters' tests: a context over a mocked transport, send requests, and golden files."""
 
 import re
 from collections.abc import Mapping
@@ -46,15 +46,15 @@ class Notes:
 
 
 @dataclass
-class Bench:
-    """A kit whose transport is respx's router, and what passed through it."""
+class MockServer:
+    """An adapter context whose transport is respx's router, and the failpoints that were passed."""
 
     router: respx.Router
     secret: dict[str, str]
     now: datetime = NOON
     failpoints: list[str] = field(default_factory=list)
 
-    def kit(self) -> AdapterContext:
+    def context(self) -> AdapterContext:
         async def pass_by(name: str) -> None:
             self.failpoints.append(name)
 
@@ -84,18 +84,18 @@ class Bench:
 
 
 @pytest.fixture
-def bench():
-    def make(secret: Mapping[str, str]) -> Bench:
-        return Bench(router=respx.Router(assert_all_called=False, assert_all_mocked=True), secret=dict(secret))
+def make_server():
+    def make(secret: Mapping[str, str]) -> MockServer:
+        return MockServer(router=respx.Router(assert_all_called=False, assert_all_mocked=True), secret=dict(secret))
 
     return make
 
 
 @pytest.fixture
-def parcel_of():
+def make_request():
     def make(platform: str, *, text: str, title: str = "警惕“退款客服”诈骗", link: str | None = None, **changes):
         pictures = changes.pop("pictures", ())
-        rendition = RenderedPost(
+        rendered = RenderedPost(
             account=AccountId(f"beijing-{platform}"),
             platform=Platform(platform),
             marker=Marker(code=MARKER),
@@ -104,17 +104,17 @@ def parcel_of():
             link=link,
             images=pictures,
         )
-        parcel = SendRequest(
+        send_request = SendRequest(
             delivery=DeliveryId(1),
             attempt=1,
-            account=rendition.account,
-            rendered=rendition,
+            account=rendered.account,
+            rendered=rendered,
             images=tuple(PNG for _ in pictures),
             baseline=Baseline(newest_id=None, taken_at=NOON - timedelta(minutes=2)),
             intended_at=NOON,
             start_by=200.0,
         )
-        return replace(parcel, **changes)
+        return replace(send_request, **changes)
 
     return make
 
@@ -126,7 +126,7 @@ def picture():
 
 @pytest.fixture
 def golden():
-    """Compare a request with the file that holds its bytes, the random boundary of a form put aside."""
+    """Compare a request with the golden file of its bytes, with the random boundary of a form replaced."""
 
     def compare(name: str, request: httpx.Request) -> None:
         expected = (GOLDEN / f"{name}.request").read_bytes()
@@ -149,7 +149,7 @@ _LEFT_OUT = {"host", "accept", "accept-encoding", "connection", "user-agent", "c
 
 
 def spell(request: httpx.Request) -> bytes:
-    """Write a request down: line, telling headers in order of their names, body."""
+    """Format a request as text: request line, significant headers sorted by name, body."""
     boundary = re.search(r"boundary=([0-9a-f]+)", request.headers.get("content-type", ""))
     headers = sorted(f"{name}: {value}" for name, value in request.headers.items() if name not in _LEFT_OUT)
     head = "\n".join([f"{request.method} {request.url}", *headers]).encode()

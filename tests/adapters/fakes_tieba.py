@@ -1,4 +1,4 @@
-"""What the tests of the Tieba adapter share: an account, its desk, and answers as the platform spells them."""
+"""Shared by the tests of the Tieba adapter: an account, a mocked platform, and answers in the platform's format."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from adapters.tieba import TIEBA
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.results import Receipt
-from tests.adapters.conftest import Bench
+from tests.adapters.conftest import MockServer
 
 PORTRAIT = "tb.1.abcdef.example"
 TITLE = "警惕“退款客服”诈骗"
@@ -43,16 +43,16 @@ def account(**changes) -> Account:
     )
 
 
-def desk_for(bench, **changes) -> tuple[Adapter, Bench]:
-    """Give an adapter, and a desk on which session, standing and forum are in order."""
-    desk = bench({"BDUSS": "B" * 192, "STOKEN": "S" * 64})
-    desk.router.get(TBS).respond(200, json={"tbs": "17634e03cbe25e6e1674526199", "is_login": 1})
-    desk.router.get(STANDING).mock(return_value=standing())
-    desk.router.get(FORUM).respond(200, json={"no": 0, "error": "success", "data": {"fid": FID}})
-    return TIEBA.create(account(**changes), desk.kit()), desk
+def server_for(make_server, **changes) -> tuple[Adapter, MockServer]:
+    """Return an adapter, and a mocked platform on which session, account status and forum are in order."""
+    server = make_server({"BDUSS": "B" * 192, "STOKEN": "S" * 64})
+    server.router.get(TBS).respond(200, json={"tbs": "17634e03cbe25e6e1674526199", "is_login": 1})
+    server.router.get(STANDING).mock(return_value=account_status())
+    server.router.get(FORUM).respond(200, json={"no": 0, "error": "success", "data": {"fid": FID}})
+    return TIEBA.create(account(**changes), server.context()), server
 
 
-def standing(user: dict | None = None, **anti) -> httpx.Response:
+def account_status(user: dict | None = None, **anti) -> httpx.Response:
     body = {"error_code": 0, "user": {"is_login": 1, **(user or {})}, "anti": {"tbs": "t", **anti}}
     return httpx.Response(200, json=body)
 

@@ -1,4 +1,4 @@
-"""A WeChat that answers from a script, and an adapter that speaks with it through the real way to platforms."""
+"""A scripted WeChat, and an adapter that calls it through the real HTTP client."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ def article(**changes: object) -> RenderedPost:
     return RenderedPost(**(facts | changes))
 
 
-def parcel(**changes: object) -> SendRequest:
+def send_request(**changes: object) -> SendRequest:
     facts = {
         "delivery": DeliveryId(7),
         "attempt": 1,
@@ -60,7 +60,7 @@ def parcel(**changes: object) -> SendRequest:
 
 
 def item(name: str, *, at: datetime = NOW, key: str = "article_id", **changes: object) -> dict[str, object]:
-    """One item of a list, ours by default."""
+    """Return one item of a list, ours by default."""
     news = {
         "title": "警惕“退款客服”诈骗",
         "digest": "冒充客服退款的骗局近期多发",
@@ -77,7 +77,7 @@ def item(name: str, *, at: datetime = NOW, key: str = "article_id", **changes: o
 
 
 def other(name: str, *, at: datetime = NOW) -> dict[str, object]:
-    """One published article that has nothing to do with ours."""
+    """Return one published article that has nothing to do with ours."""
     return item(name, at=at, title=f"反诈周报 {name}", digest="一周要闻", content_source_url="")
 
 
@@ -107,7 +107,7 @@ class Tokens:
 
 @dataclass
 class Notebook:
-    """Notes in memory."""
+    """Adapter state in memory."""
 
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -124,12 +124,12 @@ class Notebook:
 
 
 def drafted(draft: str, *, ordered_after: int = 0) -> str:
-    """The note of a delivery's draft, meant for the attempts after that order of a person."""
+    """Return the stored record of a delivery's draft, for the attempts after a person's order."""
     return json.dumps({"draft": draft, "ordered_after": ordered_after})
 
 
 class DeathError(Exception):
-    """The process died at a failpoint."""
+    """The process was killed at a failpoint."""
 
 
 def _full(path: str) -> str:
@@ -142,7 +142,7 @@ async def _at_once(_seconds: float) -> None:
 
 @dataclass
 class Scene:
-    """An account, a scripted platform, and all that survives a crash of the process."""
+    """An account, a scripted platform, and everything that survives a crash of the process."""
 
     tokens: Tokens = field(default_factory=lambda: Tokens("T1"))
     notebook: Notebook = field(default_factory=Notebook)
@@ -168,7 +168,7 @@ class Scene:
         return WECHAT.create(account, self._kit())
 
     def answers(self, path: str, *bodies: Mapping[str, object] | httpx.Response | Exception) -> None:
-        """Let a call be answered so, one after the other; the last answer stays."""
+        """Script the answers of a path, one after the other; the last answer is repeated."""
         script = [body if not isinstance(body, Mapping) else httpx.Response(200, json=body) for body in bodies]
 
         def reply(_request: httpx.Request) -> httpx.Response:
@@ -180,7 +180,7 @@ class Scene:
         self.router.post(url__startswith=f"{BASE}/{_full(path)}").mock(side_effect=reply)
 
     def works(self) -> None:
-        """Let all calls of a publishing succeed."""
+        """Let all calls of a publication succeed."""
         self.answers("stable_token", {"access_token": "T1", "expires_in": 7200})
         self.answers("material/add_material", {"media_id": "COVER", "url": "http://mmbiz.qpic.cn/c", "item": []})
         self.answers("media/uploadimg", {"url": "http://mmbiz.qpic.cn/x?a=1&b=2"})
@@ -192,7 +192,7 @@ class Scene:
         self.answers("message/mass/sendall", {"errcode": 0, "msg_id": 3147400001, "msg_data_id": 2455800001})
 
     def asked(self, path: str) -> list[httpx.Request]:
-        """Give the requests that a path received."""
+        """Return the requests that a path received."""
         return [call.request for call in self.router.calls if call.request.url.path == f"/{_full(path)}"]
 
     def bodies(self, path: str) -> list[dict[str, object]]:
@@ -217,7 +217,7 @@ class Scene:
         )
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
-        """Answer from the script; an error is raised afresh, as the router chains its own to it in a circle."""
+        """Answer from the script; each error is a new copy, as the router would chain the same one to itself."""
         try:
             return await self.router.async_handler(request)
         except httpx.TransportError as error:

@@ -1,4 +1,4 @@
-"""A receiver of webhook posts on a raw socket, and all the ways in which it can go wrong."""
+"""A receiver of webhook posts on a raw socket, with all its faults."""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ from publisher.testing.conformance import FaultTarget, PlatformPost
 ACCOUNT, KEY = "police-site", "a-key-that-nobody-else-knows"
 REFUSALS = {"captcha": (403, "person_needed"), "expire_token": (401, "bad_signature")}
 UNKNOWN_KINDS = {("list", "reorder"), ("list", "rewrite")}
-"""A read by name is no list."""
+"""Faults of lists that a read by name does not have."""
 STALE = timedelta(minutes=5)
 
 
@@ -44,7 +44,7 @@ class Asked:
 
 @dataclass
 class Receiver:
-    """Keeps posts by id, and answers as docs/adapters.md asks of a receiver. It is its own conformance double."""
+    """Keeps posts by id, and answers as docs/adapters.md asks of a receiver. It is its own test server for the kit."""
 
     base_url: str = ""
     posts_by_id: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Receiver:
     shift: timedelta = timedelta(0)
     calls: list[Asked] = field(default_factory=list)
 
-    # --- the double ---
+    # --- the kit's test server ---
 
     async def posts(self) -> list[PlatformPost]:
         self._tick()
@@ -158,9 +158,9 @@ class Receiver:
             if at is not None and datetime.fromisoformat(at) <= self.now() and post["state"] == "pending":
                 post["state"] = verdict
 
-    # --- the wire ---
+    # --- the connection ---
 
-    async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             asked = await _read(reader)
             self._tick()
@@ -169,7 +169,7 @@ class Receiver:
             fault = next((one for at, one in self.faults if at in {spot, FaultTarget.ANY}), {"kind": ""})
             await self._answer(asked, fault, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a client that speaks TLS, or has left
+            pass  # a client that speaks TLS, or has closed
         finally:
             writer.transport.abort() if not writer.is_closing() else None
 
@@ -240,14 +240,14 @@ async def receiving() -> AsyncIterator[tuple[Receiver, dict[str, str]]]:
     receiver = Receiver()
     running: set[asyncio.Task[None]] = set()
 
-    async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
             running.add(task)
-        await receiver.attend(reader, writer)
+        await receiver.handle(reader, writer)
         running.discard(task)
 
-    server = await asyncio.start_server(attend, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
     receiver.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield receiver, {"key": KEY}

@@ -1,4 +1,4 @@
-"""The simulator as the conformance kit's double: a real server, steered by its control endpoints."""
+"""The simulator as the conformance kit's test server: a real server, controlled by its control endpoints."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -47,7 +47,7 @@ StandIns = Mapping[tuple[FaultTarget, str], dict[str, Any] | None]
 class Simulated:
     """One account of one platform in the simulator.
 
-    `stand_ins` are faults that mean the same to this platform; None where it knows nothing of the sort.
+    `stand_ins` maps a fault to the one with the same meaning on this platform, or to None where there is none.
     """
 
     base_url: str
@@ -59,7 +59,7 @@ class Simulated:
 
     @property
     def endpoints(self) -> Mapping[FaultTarget, str]:
-        """Give the platform's calls, those of its other way of publishing where one is meant."""
+        """Return the platform's endpoints, those of its second way of publishing where that is meant."""
         return ENDPOINTS[self.platform] | ENDPOINTS.get(f"{self.platform} {self.way}", {})
 
     async def posts(self) -> list[PlatformPost]:
@@ -116,7 +116,7 @@ async def simulated(
             await control.post("/_sim/settings", json=dict(settings or {}))
             yield Simulated(base_url, platform, identity, control, stand_ins or {}, way), secret
     finally:
-        for _ in range(2):  # the second ends the server's wait for those who are still being answered
+        for _ in range(2):  # the second signal ends the server's wait for open requests
             server.cancel()
             await asyncio.sleep(0)
         with suppress(asyncio.CancelledError):

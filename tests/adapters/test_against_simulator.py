@@ -1,4 +1,4 @@
-"""The adapters over the simulated platforms: both sides were written apart from each other."""
+"""The adapters against the simulated platforms; the two were written independently."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,14 +18,14 @@ HOST = "http://127.0.0.1:8710"
 
 
 @pytest.fixture
-def world(bench):
+def world(make_server):
     app = create_app()
     transport = httpx.ASGITransport(app=app)
 
     async def no_wait(_seconds: float) -> None:
         return
 
-    def kit(secret) -> AdapterContext:
+    def context(secret) -> AdapterContext:
         http = LoginHttp(
             transport=transport,
             request_timeout=timedelta(seconds=5),
@@ -34,7 +34,7 @@ def world(bench):
             is_host_allowed=lambda host: host == "127.0.0.1",
             sleep=no_wait,
         )
-        spare = bench(secret).kit()
+        spare = make_server(secret).context()
         return AdapterContext(
             http=http,
             secret=lambda: secret,
@@ -44,12 +44,12 @@ def world(bench):
             failpoint=spare.failpoint,
         )
 
-    return kit, httpx.AsyncClient(transport=transport, base_url=HOST)
+    return context, httpx.AsyncClient(transport=transport, base_url=HOST)
 
 
 @pytest.fixture
 async def weibo(world):
-    kit, control = world
+    context, control = world
     given = await control.post("/_sim/accounts", json={"platform": "weibo", "account": "1404376560", "name": "x"})
     account = Account(
         id=AccountId("beijing-weibo"),
@@ -59,13 +59,13 @@ async def weibo(world):
         base_url=HOST,
         public_ip="203.0.113.7",
     )
-    yield WEIBO.create(account, kit(given.json())), control
+    yield WEIBO.create(account, context(given.json())), control
     await control.aclose()
 
 
 @pytest.fixture
 async def tieba(world):
-    kit, control = world
+    context, control = world
     wanted = {"platform": "tieba", "account": "tb.1.beijing", "name": "平安发布", "forums": ["天气"]}
     given = await control.post("/_sim/accounts", json=wanted)
     account = Account(
@@ -77,11 +77,11 @@ async def tieba(world):
         forum="天气",
         has_accepted_risk=True,
     )
-    yield TIEBA.create(account, kit(given.json())), control
+    yield TIEBA.create(account, context(given.json())), control
     await control.aclose()
 
 
-def now_parcel(make, platform, **words):
+def current_request(make, platform, **words):
     since = datetime.now(UTC) - timedelta(minutes=2)
     return make(platform, baseline=Baseline(newest_id=None, taken_at=since), **words)
 
@@ -97,14 +97,14 @@ SHARE = "/2/statuses/share.json"
 ADD = "/c/c/thread/add_pc"
 
 
-async def test_weibo_from_probe_to_retraction(weibo, parcel_of, picture):
-    """A login is probed, a post published with its picture, found again by the marker, and taken down."""
+async def test_weibo_from_probe_to_retraction(weibo, make_request, picture):
+    """A login is probed, a post published with its picture, found by its marker, and deleted."""
     adapter, _ = weibo
-    parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK, pictures=(picture,))
+    send_request = current_request(make_request, "weibo", text=WEIBO_TEXT, link=LINK, pictures=(picture,))
     assert isinstance(await adapter.check_health(), Healthy)
-    outcome = await adapter.publish(parcel)
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Published)
-    assert (await adapter.find_post(parcel)) == Published(receipt=outcome.receipt, is_text_confirmed=True)
+    assert (await adapter.find_post(send_request)) == Published(receipt=outcome.receipt, is_text_confirmed=True)
     assert await adapter.retract(outcome.receipt) == Deleted()
     assert await adapter.retract(outcome.receipt) == Deleted()
 
@@ -122,47 +122,47 @@ async def test_weibo_from_probe_to_retraction(weibo, parcel_of, picture):
         pytest.param({"kind": "api_error", "code": 20032}, Submitted, id="F39"),
     ],
 )
-async def test_weibo_faults(weibo, parcel_of, fault, expected):
-    """Each fault of the simulated Weibo is named as the failure model demands."""
+async def test_weibo_faults(weibo, make_request, fault, expected):
+    """Each fault of the simulated Weibo gets the outcome that the failure model demands."""
     adapter, control = weibo
     await inject_fault(control, endpoint=SHARE, fault=fault)
-    parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK)
-    outcome = await adapter.publish(parcel)
+    send_request = current_request(make_request, "weibo", text=WEIBO_TEXT, link=LINK)
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, expected)
     if isinstance(outcome, Submitted):
         assert isinstance(await adapter.check_ticket(outcome.ticket), Published)
 
 
-async def test_weibo_lost_reply_f24(weibo, parcel_of):
-    """F24: a reply lost after the platform acted leaves a doubt that one look ends."""
+async def test_weibo_lost_reply_f24(weibo, make_request):
+    """F24: a reply lost after the platform acted leaves an unknown outcome that one read resolves."""
     adapter, control = weibo
     await inject_fault(control, endpoint=SHARE, fault={"kind": "status", "code": 504, "acts": True})
-    parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK)
-    assert await adapter.publish(parcel) == Unknown(reason="server_error")
-    assert isinstance(await adapter.find_post(parcel), Published)
+    send_request = current_request(make_request, "weibo", text=WEIBO_TEXT, link=LINK)
+    assert await adapter.publish(send_request) == Unknown(reason="server_error")
+    assert isinstance(await adapter.find_post(send_request), Published)
 
 
 @pytest.mark.parametrize("kind", ["empty_list", "html", "bad_json", "wrong_account"])
-async def test_weibo_unreadable_list_f52(weibo, parcel_of, kind):
-    """F52: a list that is empty, broken or foreign is never absence."""
+async def test_weibo_unreadable_list_f52(weibo, make_request, kind):
+    """F52: a list that is empty, broken or of another account is never absence."""
     adapter, control = weibo
     await control.post("/_sim/posts", json={"platform": "weibo", "account": "1404376560", "text": "别的"})
-    parcel = now_parcel(parcel_of, "weibo", text=WEIBO_TEXT, link=LINK)
-    assert isinstance(await adapter.find_post(parcel), NotFound)
+    send_request = current_request(make_request, "weibo", text=WEIBO_TEXT, link=LINK)
+    assert isinstance(await adapter.find_post(send_request), NotFound)
     await inject_fault(control, endpoint="/2/statuses/user_timeline.json", fault={"kind": kind})
-    assert isinstance(await adapter.find_post(parcel), Unknown)
+    assert isinstance(await adapter.find_post(send_request), Unknown)
 
 
-async def test_tieba_from_probe_to_retraction(tieba, parcel_of, picture):
-    """A session is probed, a thread opened with its picture, seen without a session, found, and taken down."""
+async def test_tieba_from_probe_to_retraction(tieba, make_request, picture):
+    """A session is probed, a thread opened with its picture, seen without a session, found, and deleted."""
     adapter, _ = tieba
-    parcel = now_parcel(parcel_of, "tieba", text="〔K7QM-4R2T〕\r\n不转账。", pictures=(picture,))
+    send_request = current_request(make_request, "tieba", text="〔K7QM-4R2T〕\r\n不转账。", pictures=(picture,))
     assert isinstance(await adapter.check_health(), Healthy)
-    outcome = await adapter.publish(parcel)
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)
     finding = await adapter.check_ticket(outcome.ticket)
     assert isinstance(finding, Published)
-    found = await adapter.find_post(parcel)
+    found = await adapter.find_post(send_request)
     assert isinstance(found, Submitted)
     assert await adapter.check_ticket(found.ticket) == finding
     assert await adapter.retract(finding.receipt) == Deleted()
@@ -180,22 +180,22 @@ async def test_tieba_from_probe_to_retraction(tieba, parcel_of, picture):
         pytest.param({"kind": "api_error", "code": "230008"}, Submitted, id="F46"),
     ],
 )
-async def test_tieba_faults(tieba, parcel_of, fault, expected):
-    """Each fault of the simulated Tieba is named as the failure model demands."""
+async def test_tieba_faults(tieba, make_request, fault, expected):
+    """Each fault of the simulated Tieba gets the outcome that the failure model demands."""
     adapter, control = tieba
     await inject_fault(control, endpoint=ADD, fault=fault)
-    parcel = now_parcel(parcel_of, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
-    outcome = await adapter.publish(parcel)
+    send_request = current_request(make_request, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, expected)
     if isinstance(outcome, Submitted):
         assert isinstance(await adapter.check_ticket(outcome.ticket), Published)
 
 
-async def test_tieba_review_that_never_ends_f47(tieba, parcel_of):
+async def test_tieba_review_that_never_ends_f47(tieba, make_request):
     """F47: a thread in review is seen by its author only, and so is not published."""
     adapter, control = tieba
     await inject_fault(control, endpoint=ADD, fault={"kind": "review", "verdict": "hold", "seconds": 3600})
-    parcel = now_parcel(parcel_of, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
-    outcome = await adapter.publish(parcel)
+    send_request = current_request(make_request, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)
     assert isinstance(await adapter.check_ticket(outcome.ticket), NotFound)

@@ -1,4 +1,4 @@
-"""Whatever a platform answers, an adapter's decoders give a value: an exception there would hide the answer."""
+"""An adapter's decoders return a value for every answer: an exception would hide the answer."""
 
 import json
 from datetime import UTC, datetime
@@ -99,7 +99,7 @@ REPLY_CRITERIA = replies.ReplyMatchCriteria(tid="1", marker=MARKER, since=NOW, p
 
 @given(REPLIES)
 def test_weibo_decoders_never_raise(reply):
-    """No JSON, well-meant or not, makes a Weibo decoder raise, and none without id and owner counts as published."""
+    """No JSON, valid or not, makes a Weibo decoder raise, and none without id and owner counts as published."""
     outcome = weibo_wire.decode_created(reply, "1404376560", Ticket(payload="x"), NOW)
     assert not isinstance(outcome, Published) or b"1404376560" in reply.body
     assert not isinstance(weibo_wire.decode_article(reply, Ticket(payload="x"), NOW), Published)
@@ -118,7 +118,7 @@ def test_weibo_decoders_never_raise(reply):
 
 @given(REPLIES)
 def test_tieba_decoders_never_raise(reply):
-    """No JSON, well-meant or not, makes a Tieba decoder raise, and an empty list is never absence."""
+    """No JSON, valid or not, makes a Tieba decoder raise, and an empty list is never absence."""
     tieba.decode_session(reply)
     tieba.decode_forum(reply)
     tieba.decode_upload(reply, NOW)

@@ -1,4 +1,4 @@
-"""Every adapter keeps the rules that can be shown by running it against its platform's double."""
+"""Every adapter passes the conformance kit against its platform's test server."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ class TestWeibo(AdapterConformance):
 
 
 class TestWeiboUpdate(TestWeibo):
-    """Weibo by the calls that need a permission: a picture goes along with the words."""
+    """Weibo by the calls that need a permission: the picture is sent with the text."""
 
     account = replace(TestWeibo.account, profile="update")
 
@@ -53,7 +53,7 @@ class TestWeiboUpdate(TestWeibo):
 
 
 class TestWeiboBiz(TestWeibo):
-    """Weibo by the business calls: pictures are stored before the post."""
+    """Weibo by the business calls: pictures are uploaded before the post."""
 
     account = replace(TestWeibo.account, profile="biz")
     later_post_count = 120
@@ -104,7 +104,7 @@ class TestTieba(AdapterConformance):
         )  # fmt: skip
 
     def open_platform(self):
-        none = {(FaultTarget.CREATE, "duplicate"): None}  # no code of Tieba's is known to mean that
+        none = {(FaultTarget.CREATE, "duplicate"): None}  # Tieba has no code with that meaning
         return simulated("tieba", "tb.1.beijing", none, name="平安发布", forums=["天气"])
 
 

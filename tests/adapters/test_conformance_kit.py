@@ -1,4 +1,4 @@
-"""The conformance kit itself: what is bad must fail it, by the right name."""
+"""The conformance kit itself: bad adapters must fail it, with the right rule."""
 
 import os
 import re
@@ -24,7 +24,7 @@ BROKEN = re.compile(r"^FAILED .*::Test(\w+)::(\w+)(?:\[(.*)\])? - .*BrokenRuleEr
 
 @pytest.fixture(scope="module")
 def broken():
-    """Run the kit over the bad adapters, and give the rules each broke, with the tests that found it."""
+    """Run the kit over the bad adapters, and return the rules that each broke, with the tests that found it."""
     command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"]
     run = subprocess.run(
         [*command, "tests/adapters/bad_adapters/conform.py"],
@@ -44,7 +44,7 @@ def broken():
 
 
 def test_the_kit_catches_a_lie_about_a_lost_reply_f21_f22_f24(broken):
-    """NotSent after a timeout or a lost reply breaks the honest outcome, and nothing else."""
+    """NotSent after a timeout or a lost reply breaks the rule of honest outcomes, and nothing else."""
     assert set(broken["Hasty"]) == {"honest_outcome"}
     found = broken["Hasty"]["honest_outcome"]
     assert "test_unknown_outcome_stays_unknown drop_after" in found
@@ -53,14 +53,14 @@ def test_the_kit_catches_a_lie_about_a_lost_reply_f21_f22_f24(broken):
 
 
 def test_the_kit_catches_a_stolen_post_f53_f55(broken):
-    """Adopting the newest post of page one breaks both rules of looking."""
+    """Adopting the newest post of page one breaks both rules of reading."""
     rules = broken["Greedy"]
     assert set(rules) == {"matches_own_posts_only", "find_past_baseline"}
     assert "test_ignores_external_posts" in rules["matches_own_posts_only"]
     assert "test_finds_its_post_behind_many" in rules["find_past_baseline"]
 
 
-def test_the_kit_asks_for_every_fault_of_the_simulator():
+def test_the_kit_uses_every_fault_of_the_simulator():
     """Each kind of fault is tried on some call, so that none is forgotten when one is added."""
     tried = {
         fault.kind
@@ -72,5 +72,5 @@ def test_the_kit_asks_for_every_fault_of_the_simulator():
             *FAILED_READ_FAULTS,
         )
     }
-    tried |= {"rewrite", "gone"}  # an adapter can only pass it on: a post counts as removed after two reads
+    tried |= {"rewrite", "gone"}  # an adapter only passes it on: a post counts as removed after two reads
     assert tried >= set(FAULT_KINDS)

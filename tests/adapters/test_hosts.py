@@ -1,4 +1,4 @@
-"""In live use, calls go to the hosts that an adapter names, or to the account's own address, and nowhere else."""
+"""In live use, calls go only to the hosts that an adapter names or to the account's own address."""
 
 import ast
 from pathlib import Path
@@ -17,7 +17,7 @@ from publisher.testing.fakes import FakeAdapter, FakeRuntime
 
 ADAPTERS = Path(__file__).parents[2] / "adapters"
 PAGES = {"https://api.weibo.com/oauth2/default.html"}
-"""What only a person's browser opens."""
+"""Addresses that only a person's browser opens."""
 LIVE = """
 environment = "live"
 [region.110000]
@@ -50,7 +50,7 @@ def factory_of(platform):
 
 
 def named_in(platform):
-    """Give the hosts of every address that stands in an adapter's code as a constant of its own."""
+    """Return the hosts of every address in an adapter's code."""
     trees = [ast.parse(path.read_text("utf-8")) for path in sorted((ADAPTERS / platform).glob("*.py"))]
     values = [node.value.value for tree in trees for node in tree.body if is_text(node)]
     return {urlsplit(value).hostname for value in values if value.startswith("https://") and value not in PAGES}
@@ -62,7 +62,7 @@ def is_text(node):
 
 @pytest.mark.parametrize("platform", sorted(set(BUILT_IN_ADAPTERS) - {"webhook"}))
 def test_each_platform_is_called_at_its_own_hosts_only(tmp_path, platform):
-    """Whatever address stands in the adapter may be called, and no other."""
+    """Every address in the adapter's code may be called, and no other."""
     is_host_allowed = build_host_filter([account(platform)], settings(tmp_path), factory_of(platform))
     assert named_in(platform)
     assert all(map(is_host_allowed, named_in(platform)))
@@ -79,7 +79,7 @@ def test_each_platform_is_called_at_its_own_hosts_only(tmp_path, platform):
     ],
 )
 def test_an_address_of_an_accounts_own_is_the_only_one(tmp_path, address, host):
-    """In `base_url` of any platform, or in a receiver's options; however its host is spelt."""
+    """The address in `base_url` of any platform, or in a receiver's options, however its host is written."""
     for one in (account("weibo", base_url=address), account("webhook", options={"url": address})):
         is_host_allowed = build_host_filter([one], settings(tmp_path), factory_of(one.platform))
         assert is_host_allowed(host)
@@ -87,21 +87,21 @@ def test_an_address_of_an_accounts_own_is_the_only_one(tmp_path, address, host):
 
 
 @pytest.mark.parametrize("address", [None, "https://[", "ftp", ""])
-def test_a_receiver_without_a_sound_address_is_called_nowhere(tmp_path, address):
-    """Its settings are at fault, which `check` says; no call leaves, and nothing else stops."""
+def test_a_receiver_without_a_valid_address_is_never_called(tmp_path, address):
+    """`check` reports the settings; no call is made, and nothing else stops."""
     one = account("webhook", options={"url": address} if address is not None else {})
     assert not any(map(build_host_filter([one], settings(tmp_path), factory_of("webhook")), ELSEWHERE))
 
 
-def test_accounts_that_share_a_login_reach_each_its_own_host(tmp_path):
-    """They share one way out, which leads to all of their addresses."""
+def test_accounts_that_share_a_login_each_reach_their_own_host(tmp_path):
+    """They share one HTTP client, which may call all of their addresses."""
     accounts = [account("webhook", options={"url": f"https://{name}.example"}) for name in ("a", "b")]
     is_host_allowed = build_host_filter(accounts, settings(tmp_path), factory_of("webhook"))
     assert [is_host_allowed(host) for host in ("a.example", "b.example", "c.example")] == [True, True, False]
 
 
 async def test_a_live_account_calls_no_other_host(tmp_path):
-    """In the whole as it runs: a call to a host that the platform does not have is not even looked up."""
+    """In the running application, the name of a host that the platform does not have is not even looked up."""
     (tmp_path / "publisher.toml").write_text(LIVE, "utf-8")
     async with open_application(await load_settings(tmp_path), FakeRuntime(), can_send=True) as application:
         http = application.adapters[AccountId("a")].context.http
@@ -112,12 +112,12 @@ async def test_a_live_account_calls_no_other_host(tmp_path):
 class Silent:
     """The factory of a package that names no address."""
 
-    def create(self, _account, kit):
-        return FakeAdapter(now=kit.now)
+    def create(self, _account, context):
+        return FakeAdapter(now=context.now)
 
 
 def test_an_adapter_that_names_no_address_may_call_any(tmp_path):
-    """Packages from before are not cut off; a drill reaches this machine only, all the same."""
+    """Packages of older versions keep working; a drill still reaches this machine only."""
     assert build_host_filter([account("citysite")], settings(tmp_path), Silent())("city.example")
     is_host_allowed = build_host_filter([account("weibo")], settings(tmp_path, "drill"), factory_of("weibo"))
     assert [is_host_allowed(host) for host in ("127.0.0.1", "api.weibo.com")] == [True, False]

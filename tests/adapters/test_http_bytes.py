@@ -1,4 +1,4 @@
-"""The transport in use, against a raw socket: what may be called unsent, and what never."""
+"""The HTTP client in use, against a raw socket: what may be called not sent, and what never."""
 
 import asyncio
 import errno
@@ -27,8 +27,8 @@ Deed = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
-class Wire:
-    """A platform at its barest: it does `deed` on each connection and keeps what it received."""
+class RawServer:
+    """A minimal server: it runs `deed` on each connection and keeps what it received."""
 
     url: str
     connections: int = 0
@@ -37,12 +37,12 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(deed: Deed) -> AsyncIterator[Wire]:
-    seen = Wire(url="")
+async def raw_server(deed: Deed) -> AsyncIterator[RawServer]:
+    seen = RawServer(url="")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.connections += 1
-        keep = _Keeping(reader)
+        keep = _RecordingReader(reader)
         try:
             await deed(keep, writer)
         except ConnectionError:
@@ -58,8 +58,8 @@ async def wire(deed: Deed) -> AsyncIterator[Wire]:
         yield seen
 
 
-class _Keeping:
-    """A reader that remembers all it read."""
+class _RecordingReader:
+    """A reader that keeps all that it read."""
 
     def __init__(self, reader):
         self.reader = reader
@@ -184,9 +184,9 @@ def post(url: str, **changes) -> HttpRequest:
         ),
     ],
 )
-async def test_once_sending_began_trouble_is_a_doubt(deed, expected):
-    """Whatever goes wrong after the first byte is Unknown, under its reason."""
-    async with wire(deed) as platform:
+async def test_an_error_after_the_first_byte_is_unknown(deed, expected):
+    """Every error after the first byte is Unknown, under its reason."""
+    async with raw_server(deed) as platform:
         answer = await http_for().create(post(platform.url), PARCEL)
     assert isinstance(answer, Unknown)
     assert answer.reason in expected
@@ -195,8 +195,8 @@ async def test_once_sending_began_trouble_is_a_doubt(deed, expected):
 
 @pytest.mark.parametrize("deed", [pytest.param(silence, id="F21-silence"), pytest.param(drip, id="F23-drip")])
 async def test_one_deadline_bounds_the_whole_call(deed):
-    """F21, F23: no reply, or one dripped slower than the deadline, is Unknown at the deadline."""
-    async with wire(deed) as platform:
+    """F21, F23: no reply, or one sent slower than the deadline, is Unknown at the deadline."""
+    async with raw_server(deed) as platform:
         started = time.monotonic()
         answer = await http_for(request_timeout=timedelta(seconds=0.2)).create(post(platform.url), PARCEL)
         assert answer == Unknown(reason="timeout")
@@ -205,14 +205,14 @@ async def test_one_deadline_bounds_the_whole_call(deed):
 
 
 async def test_refused_connection_f19():
-    """F19: a refused connection is proof that nothing was sent."""
-    async with wire(answering(OK)) as platform:
+    """F19: a refused connection proves that nothing was sent."""
+    async with raw_server(answering(OK)) as platform:
         closed = platform.url
     assert await http_for().create(post(closed), PARCEL) == NotSent(reason="connect_failed")
 
 
 async def test_unknown_host_f18(monkeypatch):
-    """F18: a host that does not resolve is proof that nothing was sent."""
+    """F18: a host that does not resolve proves that nothing was sent."""
 
     def unknown(*_args, **_kwargs):
         raise socket.gaierror(socket.EAI_NONAME, "not known")
@@ -223,14 +223,14 @@ async def test_unknown_host_f18(monkeypatch):
 
 
 async def test_tls_failure_f20():
-    """F20: a host that does not speak TLS gets not one byte of the request."""
+    """F20: a host that does not speak TLS gets no byte of the request."""
 
     async def hello(reader, writer):
         await reader.read(100)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await writer.drain()
 
-    async with wire(hello) as platform:
+    async with raw_server(hello) as platform:
         answer = await http_for().create(post(platform.url.replace("http:", "https:")), PARCEL)
         await platform.ended.wait()
     assert answer == NotSent(reason="tls_failed")
@@ -238,7 +238,7 @@ async def test_tls_failure_f20():
 
 
 async def test_lease_over_writes_no_byte_f15():
-    """F15: a worker that wakes after its lease, with the connection already made, writes nothing."""
+    """F15: a worker that wakes after its lease, with an open connection, writes nothing."""
     clock = [100.0]
 
     def sleep_through_the_lease(name: str) -> None:
@@ -248,7 +248,7 @@ async def test_lease_over_writes_no_byte_f15():
     async def listen(reader, _writer):
         await reader.read()
 
-    async with wire(listen) as platform:
+    async with raw_server(listen) as platform:
         http = http_for(monotonic=lambda: clock[0], failpoint=sleep_through_the_lease)
         answer = await http.create(post(platform.url), PARCEL)
         await platform.ended.wait()
@@ -257,7 +257,7 @@ async def test_lease_over_writes_no_byte_f15():
 
 
 class SlowNetwork(_NetworkBackend):
-    """A network whose way to the host takes until it is let through."""
+    """A network whose connection to the host takes until it is released."""
 
     def __init__(self):
         self.wanted, self.open = asyncio.Event(), asyncio.Event()
@@ -270,18 +270,18 @@ class SlowNetwork(_NetworkBackend):
 
 @pytest.mark.parametrize("slow", ["turn", "connection"])
 async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connection(slow):
-    """I14, I16: what people stop before the first byte does not leave, however long the way there takes."""
+    """I14, I16: a post that people stop before the first byte is not sent, however long connecting takes."""
     allowed, network, begun = [True], SlowNetwork(), []
     asked = asyncio.Event()
 
-    async def may_send(_parcel):
+    async def may_send(_send_request):
         asked.set()
         return allowed[0]
 
     async def listen(reader, _writer):
         await reader.read()
 
-    async with wire(listen) as platform:
+    async with raw_server(listen) as platform:
         http = http_for(
             may_send=may_send, record_start=lambda *call: begun.append(call), transport=FreshConnections(network)
         )
@@ -304,14 +304,14 @@ async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connecti
 
 
 async def test_f02_a_call_is_recorded_as_begun_right_before_its_first_byte():
-    """The record comes after every question and before every byte."""
+    """The record is made after every check and before every byte."""
     seen = []
 
-    async def may_send(_parcel):
+    async def may_send(_send_request):
         seen.append("asked")
         return True
 
-    async with wire(answering(OK)) as platform:
+    async with raw_server(answering(OK)) as platform:
         http = http_for(
             may_send=may_send, record_start=lambda *call: seen.append(("begun", call, platform.received[:]))
         )
@@ -320,7 +320,7 @@ async def test_f02_a_call_is_recorded_as_begun_right_before_its_first_byte():
 
 
 async def test_f82_a_call_that_cannot_be_recorded_does_not_begin():
-    """A full disk keeps the call's line from being written: no byte leaves, and nothing is in doubt."""
+    """A full disk keeps the call's line from being written: no byte is sent, and the outcome is known."""
 
     def refuse(_delivery, _fencing_token):
         raise OSError(errno.ENOSPC, "no space left on device")
@@ -328,7 +328,7 @@ async def test_f82_a_call_that_cannot_be_recorded_does_not_begin():
     async def listen(reader, _writer):
         await reader.read()
 
-    async with wire(listen) as platform:
+    async with raw_server(listen) as platform:
         answer = await http_for(record_start=refuse).create(post(platform.url), PARCEL)
         await platform.ended.wait()
     assert answer == NotSent(reason="not_recorded")
@@ -336,7 +336,7 @@ async def test_f82_a_call_that_cannot_be_recorded_does_not_begin():
 
 
 async def test_clock_set_while_connecting_writes_no_byte_f61():
-    """F60, F61: a clock that is set, with the connection already made, lets no creating call begin."""
+    """F60, F61: a clock that is set, with an open connection, lets no creating call begin."""
     confirmed = [True]
 
     def set_the_clock(name: str) -> None:
@@ -346,7 +346,7 @@ async def test_clock_set_while_connecting_writes_no_byte_f61():
     async def listen(reader, _writer):
         await reader.read()
 
-    async with wire(listen) as platform:
+    async with raw_server(listen) as platform:
         http = http_for(is_clock_confirmed=lambda: confirmed[0], failpoint=set_the_clock)
         answer = await http.create(post(platform.url), PARCEL)
         await platform.ended.wait()
@@ -363,27 +363,27 @@ async def test_clock_set_while_connecting_writes_no_byte_f61():
     ],
     ids=["dated", "from-a-cache", "undated"],
 )
-async def test_the_date_of_a_whole_reply_is_heard(headers, heard):
-    """A read goes on while the clock is in doubt, and its reply says what time it is there; a cache's does not."""
+async def test_the_date_of_a_whole_reply_is_used(headers, heard):
+    """A read is made although the clock is unconfirmed, and its reply's date is used; a cache's is not."""
     reported = []
-    async with wire(answering(OK.replace(b"\r\n", b"\r\n" + headers, 1))) as platform:
+    async with raw_server(answering(OK.replace(b"\r\n", b"\r\n" + headers, 1))) as platform:
         http = http_for(is_clock_confirmed=lambda: False, on_date_header=lambda *facts: reported.append(facts))
         assert isinstance(await http.fetch(post(platform.url)), HttpResponse)
     assert reported == heard
 
 
-async def test_the_date_of_a_cut_reply_is_not_heard():
-    """What was cut short proves nothing, its head included."""
+async def test_the_date_of_a_cut_reply_is_not_used():
+    """A reply that was cut proves nothing, its head included."""
     reported = []
     cut = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 01:00:00 GMT\r\nContent-Length: 10\r\n\r\nhalf"
-    async with wire(answering(cut)) as platform:
+    async with raw_server(answering(cut)) as platform:
         await http_for(on_date_header=lambda *facts: reported.append(facts)).fetch(post(platform.url))
     assert reported == []
 
 
 async def test_host_guard_f95():
-    """F95: a host that is not allowed is not even connected to."""
-    async with wire(answering(OK)) as platform:
+    """F95: no connection is made to a host that is not allowed."""
+    async with raw_server(answering(OK)) as platform:
         http = http_for(is_host_allowed=lambda _host: False)
         assert await http.create(post(platform.url), PARCEL) == NotSent(reason="host_not_allowed")
         assert await http.fetch(post(platform.url)) == NotSent(reason="host_not_allowed")
@@ -391,9 +391,9 @@ async def test_host_guard_f95():
 
 
 async def test_reply_comes_back_whole():
-    """A complete reply is handed over with status, lower-case headers and body, even an HTML page."""
+    """A complete reply is returned with status, lower-case headers and body, even an HTML page."""
     page = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
-    async with wire(answering(page)) as platform:
+    async with raw_server(answering(page)) as platform:
         answer = await http_for().create(post(platform.url), PARCEL)
     assert isinstance(answer, HttpResponse)
     assert (answer.status, answer.headers["content-type"], answer.body) == (502, "text/html", b"<html>")
@@ -402,7 +402,7 @@ async def test_reply_comes_back_whole():
 async def test_each_create_has_its_own_connection_and_no_memory():
     """Two creates use two connections, and a cookie set by the first is not sent by the second."""
     reply = b"HTTP/1.1 200 OK\r\nSet-Cookie: BDUSS=other\r\nContent-Length: 2\r\n\r\n{}"
-    async with wire(answering(reply)) as platform:
+    async with raw_server(answering(reply)) as platform:
         http = http_for()
         for _ in range(2):
             await http.create(post(platform.url, cookies={"BDUSS": "mine", "STOKEN": "too"}), PARCEL)
@@ -414,7 +414,7 @@ async def test_each_create_has_its_own_connection_and_no_memory():
 
 async def test_multipart_carries_names_and_length():
     """A file part carries its file name and type, and the request its length."""
-    async with wire(answering(OK)) as platform:
+    async with raw_server(answering(OK)) as platform:
         upload = Upload(name="pic", filename="1.png", media_type="image/png", data=b"\x89PNG")
         await http_for().create(post(platform.url, uploads=(upload,)), PARCEL)
     head, _, body = platform.received[0].partition(b"\r\n\r\n")
@@ -423,10 +423,10 @@ async def test_multipart_carries_names_and_length():
     assert "警惕 诈骗".encode() in body
 
 
-async def test_failpoints_stand_where_they_are_named():
+async def test_failpoints_are_passed_in_order():
     """A creating call passes the four failpoints in order; a read passes none."""
     passed: list[str] = []
-    async with wire(answering(OK)) as platform:
+    async with raw_server(answering(OK)) as platform:
         http = http_for(failpoint=passed.append)
         await http.create(post(platform.url), PARCEL)
         assert passed == ["http.after_connect", "http.mid_body", "http.after_body", "http.after_reply"]
@@ -471,8 +471,8 @@ def numbers(replies):
     return [int(reply.body) for reply in replies]
 
 
-async def test_reads_that_wait_together_and_ask_the_same_are_asked_once():
-    """Each gets a reply to a call that began after it was wanted: never that of the call which was under way."""
+async def test_equal_reads_that_wait_together_are_made_once():
+    """Each gets a reply to a call that began after it was requested, never that of the call in flight."""
     platform = Counting()
     http = http_for(transport=httpx.MockTransport(platform))
     read = post("http://localhost/x")
@@ -484,8 +484,8 @@ async def test_reads_that_wait_together_and_ask_the_same_are_asked_once():
     "change",
     [{"is_idempotent": False}, {"query": {"page": "2"}}, {"headers": {"token": "2"}}, {"form": {"x": "2"}}],
 )
-async def test_what_asks_anything_else_or_leaves_something_behind_is_asked_by_itself(change):
-    """A reply is shared only where every part of the call is the same, and a repeat would do nothing."""
+async def test_other_reads_and_calls_with_effects_are_made_separately(change):
+    """A reply is shared only where every part of the call is the same, and a repeat has no effect."""
     platform = Counting()
     http = http_for(transport=httpx.MockTransport(platform))
     first, other = post("http://localhost/x"), replace(post("http://localhost/x"), **change)
@@ -495,7 +495,7 @@ async def test_what_asks_anything_else_or_leaves_something_behind_is_asked_by_it
 
 
 def too_many(calls, *headers):
-    """Answer the first calls with 429 and these headers, and the others well; note each."""
+    """Answer the first calls with 429 and these headers, and the others well; record each."""
     waiting = list(headers)
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -511,7 +511,7 @@ def too_many(calls, *headers):
     [("90", 90), ("Tue, 24 Nov 2026 04:01:00 GMT", 60), ("31536000", 86400), ("", 30)],
 )
 async def test_after_a_limited_read_no_call_in_the_queue_begins_before_its_end_f26_i15(header, rest):
-    """F26, I15: what waits for its turn behind a 429 is not sent, post or read; a day at most, 30 s by default."""
+    """F26, I15: a call that waits behind a 429 is not sent, post or read; a day at most, 30 s by default."""
     calls, clock = [], [100.0]
     transport = too_many(calls, {"retry-after": header})
     http = http_for(transport=transport, monotonic=lambda: clock[0], now=lambda: NOON)
@@ -528,7 +528,7 @@ async def test_after_a_limited_read_no_call_in_the_queue_begins_before_its_end_f
     assert calls == ["/1", "/5"]
 
 
-async def test_asking_for_the_time_begins_no_rest_of_the_login_f26():
+async def test_asking_for_the_time_causes_no_cooldown_of_the_login_f26():
     """F26: a 429 to a call without credentials says nothing about the login: its posts and reads go on."""
     calls = []
     http = http_for(transport=too_many(calls, {"retry-after": "90"}))
@@ -537,8 +537,8 @@ async def test_asking_for_the_time_begins_no_rest_of_the_login_f26():
     assert calls == ["/robots.txt", "/1"]
 
 
-async def test_the_time_is_asked_for_while_the_login_rests_f26_i15():
-    """F26, I15: a rest keeps back the calls of the login, not one without credentials; and lasts on after that one."""
+async def test_the_time_is_asked_for_during_a_cooldown_of_the_login_f26_i15():
+    """F26, I15: a cooldown stops the calls of the login, not one without credentials, and lasts on after that one."""
     calls = []
     http = http_for(transport=too_many(calls, {"retry-after": "90"}))
     await http.fetch(post("http://localhost/1"))
@@ -548,13 +548,13 @@ async def test_the_time_is_asked_for_while_the_login_rests_f26_i15():
 
 
 async def test_the_time_is_asked_for_at_allowed_hosts_only():
-    """A call for the time goes nowhere but to the hosts of the account."""
+    """A call for the time goes only to the hosts of the account."""
     http = http_for(transport=too_many([]), is_host_allowed=lambda _host: False)
     assert await http.fetch_date("http://localhost") == NotSent(reason="host_not_allowed")
 
 
 async def test_a_limit_on_a_creating_call_stops_no_read_f27():
-    """F26, F27: reads go on after it, as they end the doubts of the login; the core keeps back the posts."""
+    """F26, F27: reads go on, as they resolve the unknown outcomes of the login; the core delays the posts."""
     calls = []
     http = http_for(transport=too_many(calls, {"retry-after": "90"}))
     assert (await http.create(post("http://localhost/1"), PARCEL)).status == 429
@@ -562,14 +562,14 @@ async def test_a_limit_on_a_creating_call_stops_no_read_f27():
 
 
 async def test_creating_calls_never_share_a_reply():
-    """Two attempts with the same words are two calls."""
+    """Two attempts with the same text are two calls."""
     platform = Counting()
     http = http_for(transport=httpx.MockTransport(platform))
     calls = (http.create(post("http://localhost/x"), PARCEL) for _ in range(3))
     assert numbers(await asyncio.gather(*calls)) == [1, 2, 3]
 
 
-async def test_a_read_that_is_given_up_leaves_the_others_to_ask():
+async def test_a_cancelled_read_is_made_by_the_next_caller():
     """A caller that waited behind a cancelled call makes the next one."""
     platform = Counting()
     http = http_for(transport=httpx.MockTransport(platform))
@@ -579,7 +579,7 @@ async def test_a_read_that_is_given_up_leaves_the_others_to_ask():
     assert numbers(await asyncio.gather(*others)) == [2, 2]
 
 
-async def test_trouble_on_the_way_is_shared_with_nobody():
+async def test_a_failed_read_is_not_shared():
     """A caller that waited behind a failed call makes its own."""
     platform = Counting(1, 2)
     http = http_for(transport=httpx.MockTransport(platform))
@@ -600,7 +600,7 @@ async def test_trouble_on_the_way_is_shared_with_nobody():
     ],
 )
 async def test_transport_without_trace_is_judged_by_its_error(error, expected):
-    """A transport that reports no progress proves non-sending only by failing to connect."""
+    """A transport that reports no progress proves that nothing was sent only by failing to connect."""
 
     async def fail(_request: httpx.Request) -> httpx.Response:
         raise error
@@ -610,7 +610,7 @@ async def test_transport_without_trace_is_judged_by_its_error(error, expected):
 
 
 async def test_create_is_never_repeated_f28():
-    """F28: a server error on a creating call is handed over after one try."""
+    """F28: a server error on a creating call is returned after one try."""
     calls: list[httpx.Request] = []
 
     async def fail(request: httpx.Request) -> httpx.Response:
@@ -624,7 +624,7 @@ async def test_create_is_never_repeated_f28():
 
 
 async def test_ask_is_repeated_three_times_at_most():
-    """A read is repeated on a server error and on a broken line, three tries in all, and gives its last answer."""
+    """A read is repeated on a server error or a broken connection, three times at most, and returns the last answer."""
     answers = [httpx.Response(500), httpx.ReadError("x"), httpx.Response(200, json={"a": 1}), httpx.Response(500)]
     calls: list[httpx.Request] = []
 
@@ -642,7 +642,7 @@ async def test_ask_is_repeated_three_times_at_most():
 
 
 async def test_ask_gives_up_with_the_last_answer():
-    """A read that fails three times gives the last failure; one that cannot get better is not repeated."""
+    """A read that fails three times returns the last failure; a permanent one is not repeated."""
     count = 0
 
     async def fail(_request: httpx.Request) -> httpx.Response:
@@ -656,7 +656,7 @@ async def test_ask_gives_up_with_the_last_answer():
 
 
 async def test_ask_reads_more_than_create_but_not_without_end():
-    """A read may bring more bytes than a creating call, up to its own cap."""
+    """A read may return more bytes than a creating call, up to its own limit."""
 
     async def serve(request: httpx.Request) -> httpx.Response:
         size = MAX_CREATE_BODY_BYTES + 1 if request.url.path == "/big" else MAX_READ_BODY_BYTES + 1
@@ -668,9 +668,9 @@ async def test_ask_reads_more_than_create_but_not_without_end():
 
 
 async def test_nothing_of_a_call_is_logged(caplog):
-    """I19: even at the most talkative level no address, token or text of a call reaches the log."""
+    """I19: even at the lowest log level no address, token or text of a call reaches the log."""
     caplog.set_level(logging.DEBUG)
-    async with wire(answering(OK)) as platform:
+    async with raw_server(answering(OK)) as platform:
         await http_for().create(post(platform.url, query={"access_token": "CANARY"}), PARCEL)
     assert "CANARY" not in caplog.text
     assert "SECRET" not in caplog.text

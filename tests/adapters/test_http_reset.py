@@ -1,4 +1,4 @@
-"""The attempt is over when its call is given up: nothing that is still on this machine goes out any more."""
+"""When a call is given up, its attempt is over: nothing that is still on this machine is sent afterwards."""
 
 import asyncio
 import signal
@@ -18,19 +18,19 @@ from adapters import _http
 from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.results import Unknown
 from publisher.simulator.certificate import make_certificate
-from tests.adapters.test_http_bytes import OK, PARCEL, http_for, post, take, wire
+from tests.adapters.test_http_bytes import OK, PARCEL, http_for, post, raw_server, take
 
 ROOT = Path(__file__).parents[2]
 BODY = bytes(96_000)
-"""Larger than what a server takes that does not read, and small enough for this machine's own buffers."""
+"""Larger than the receive buffer of a server that does not read, and small enough for this machine's own buffers."""
 NARROW = 2048
-"""Bytes of a server's receive buffer, as it asks for them."""
+"""Size in bytes of the server's receive buffer."""
 PATIENCE = 20
 
 
 @dataclass
 class BusyServer:
-    """Accepts one connection, reads nothing until it is `free`, then all that comes."""
+    """Accepts one connection, reads nothing until it is `free`, then everything."""
 
     listener: socket.socket
     context: ssl.SSLContext | None = None
@@ -62,7 +62,7 @@ class BusyServer:
 
 @pytest.fixture(params=["tcp", "tls"])
 def server(request, tmp_path, monkeypatch):
-    """Run a server that is too busy to read, over TCP alone or with TLS."""
+    """Run a server that does not read, over plain TCP or with TLS."""
     context = None
     if request.param == "tls":
         chain, key = make_certificate(tmp_path, "127.0.0.1")
@@ -81,8 +81,8 @@ def server(request, tmp_path, monkeypatch):
             busy.free.set()
 
 
-async def hear_out(server: BusyServer, served: Future[None]) -> None:
-    """Let the server read now, until the connection ends."""
+async def read_to_end(server: BusyServer, served: Future[None]) -> None:
+    """Let the server read until the connection ends."""
     server.free.set()
     async with asyncio.timeout(PATIENCE):
         await asyncio.wrap_future(served)
@@ -119,7 +119,7 @@ asyncio.run(http_for(failpoint=die).create(call, PARCEL))
 """
 
 
-async def by_death(server: BusyServer) -> None:
+async def by_kill(server: BusyServer) -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, server.url, str(len(BODY)), cwd=ROOT)
     async with asyncio.timeout(PATIENCE):
         assert await process.wait() == -signal.SIGKILL
@@ -130,7 +130,7 @@ async def test_what_a_given_up_call_left_unsent_never_arrives_f21_f25(server, gi
     """F21, F25: a server that begins to read after the call was given up does not get the whole request."""
     busy, served = server
     await give_up(busy)
-    await hear_out(busy, served)
+    await read_to_end(busy, served)
     assert busy.end is not None
     assert len(busy.received) < len(BODY)
 
@@ -139,14 +139,14 @@ async def test_what_a_given_up_call_left_unsent_never_arrives_f21_f25(server, gi
 async def test_what_a_killed_process_left_unsent_never_arrives_f03(server):
     """F03: the kernel drops what the killed process had handed over and the server has not received."""
     busy, served = server
-    await by_death(busy)
-    await hear_out(busy, served)
+    await by_kill(busy)
+    await read_to_end(busy, served)
     assert busy.end is ConnectionResetError
     assert len(busy.received) < len(BODY)
 
 
 async def test_a_call_that_was_answered_ends_without_a_reset():
-    """A server that sees the connection end after its answer has no error to report."""
+    """A server that sees the connection end after its answer gets no error."""
     ends: list[bytes] = []
 
     async def answer_and_wait(reader, writer):
@@ -154,7 +154,7 @@ async def test_a_call_that_was_answered_ends_without_a_reset():
         writer.write(OK)
         ends.append(await reader.read())
 
-    async with wire(answer_and_wait) as platform:
+    async with raw_server(answer_and_wait) as platform:
         answer = await http_for().create(post(platform.url), PARCEL)
         await platform.ended.wait()
     assert isinstance(answer, HttpResponse)
@@ -162,7 +162,7 @@ async def test_a_call_that_was_answered_ends_without_a_reset():
 
 
 async def test_a_connection_that_is_closed_already_is_finished_without_an_error(server):
-    """A server that closes right after its reply may be faster than we are: the reply stands all the same."""
+    """A server that closes right after its reply may be faster than the client: the reply counts."""
     busy, served = server
     busy.free.set()
     secure = {"ssl": _http._tls_context()} if busy.context else {}
@@ -171,5 +171,5 @@ async def test_a_connection_that_is_closed_already_is_finished_without_an_error(
     await stream.aclose()
     await asyncio.sleep(0)
     stream.finish()
-    await hear_out(busy, served)
+    await read_to_end(busy, served)
     assert busy.end is not None

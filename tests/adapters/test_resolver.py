@@ -1,4 +1,4 @@
-"""How names become addresses: a name server that hangs for one name concerns no other."""
+"""Name resolution: a name server that hangs for one name affects no other."""
 
 import asyncio
 import socket
@@ -13,14 +13,14 @@ import adapters._http
 from adapters._http import MAX_LOOKUPS_PER_HOST, LookupTimeoutError, resolve
 from publisher.contract import HttpRequest
 from publisher.domain.results import NotSent
-from tests.adapters.test_http_bytes import OK, PARCEL, answering, http_for, post, wire
+from tests.adapters.test_http_bytes import OK, PARCEL, answering, http_for, post, raw_server
 
 HUNG = "no-such-host.invalid"
 SHORT = 0.05
 
 
 class NameServer:
-    """Stands in for the system's resolver: of one name it says nothing before it is let go."""
+    """Stands in for the system's resolver: it does not answer for one name until it is released."""
 
     def __init__(self):
         self.asked = []
@@ -47,18 +47,18 @@ def impatient(monkeypatch):
     monkeypatch.setattr(adapters._http, "LOOKUP_TIMEOUT_SECONDS", SHORT)
 
 
-async def test_f18_a_name_that_takes_too_long_is_proof_that_nothing_was_sent(name_server, impatient):
-    """F18: a creating call ends as not sent, a read as not made, each after one wait."""
+async def test_f18_a_lookup_that_times_out_proves_that_nothing_was_sent(name_server, impatient):
+    """F18: a creating call ends as not sent, a read as not made, each after one timeout."""
     http = http_for()
     assert await http.create(post(f"http://{HUNG}/x"), PARCEL) == NotSent(reason="dns_timeout")
     assert await http.fetch(HttpRequest(method="GET", url=f"http://{HUNG}/x")) == NotSent(reason="dns_timeout")
 
 
-async def test_f18_a_hanging_name_concerns_no_other(name_server):
+async def test_f18_a_hanging_name_affects_no_other(name_server):
     """I20: while more calls than any pool has threads wait for one name, calls to another host are made."""
     hung = [asyncio.create_task(http_for().create(post(f"http://{HUNG}/x"), PARCEL)) for _ in range(100)]
     await asyncio.sleep(0)
-    async with wire(answering(OK)) as platform, asyncio.timeout(20):
+    async with raw_server(answering(OK)) as platform, asyncio.timeout(20):
         named = platform.url.replace("127.0.0.1", "localhost")
         for url in (named, platform.url):
             assert (await http_for().create(post(url), PARCEL)).status == 200
@@ -69,7 +69,7 @@ async def test_f18_a_hanging_name_concerns_no_other(name_server):
 
 
 async def test_f18_the_threads_that_hang_on_a_name_are_few(name_server, impatient):
-    """I24: however long it goes on, a name holds no more threads; once it can be resolved it is."""
+    """I24: however long it hangs, a name uses only a few threads; once it can be resolved it is."""
     for _ in range(3 * MAX_LOOKUPS_PER_HOST):
         with pytest.raises(LookupTimeoutError):
             await resolve(HUNG)
@@ -85,7 +85,7 @@ async def _resolved(host):
 
 
 async def test_calls_that_need_the_same_name_share_a_lookup(name_server):
-    """One question is enough for all; who gives up takes nothing from the others."""
+    """One lookup serves all; a caller that gives up does not end it for the others."""
     calls = [asyncio.create_task(resolve(HUNG)) for _ in range(10)]
     await asyncio.sleep(0)
     calls[0].cancel()
@@ -102,7 +102,7 @@ async def test_f19_the_next_address_is_tried_where_one_refuses(monkeypatch):
     found = [(socket.AF_UNSPEC, socket.SOCK_STREAM, 6, "", address) for address in addresses]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     assert await resolve("localhost") == ["::1", "127.0.0.1"]
-    async with wire(answering(OK)) as platform:
+    async with raw_server(answering(OK)) as platform:
         answer = await http_for().create(post(platform.url.replace("127.0.0.1", "localhost")), PARCEL)
     assert answer.status == 200
 
@@ -122,6 +122,6 @@ asyncio.run(main())
 
 
 def test_f18_a_process_ends_while_a_name_hangs():
-    """F14, F18: nobody waits for a lookup at the end of the process."""
+    """F14, F18: the end of the process waits for no lookup."""
     ended = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (0, "gave up\n")

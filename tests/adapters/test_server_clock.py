@@ -1,4 +1,4 @@
-"""Every platform says what time it is to a call that costs a login nothing."""
+"""Every platform gives its time in a call that costs a login nothing."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,8 +18,8 @@ HOST = "http://127.0.0.1:8710"
 FACTORIES = {"weibo": WEIBO, "wechat": WECHAT, "tieba": TIEBA}
 
 
-def adapter_over(transport, bench, platform, heard):
-    spare = bench({}).kit()
+def adapter_over(transport, make_server, platform, heard):
+    spare = make_server({}).context()
     http = LoginHttp(
         transport=transport,
         request_timeout=timedelta(seconds=5),
@@ -29,7 +29,7 @@ def adapter_over(transport, bench, platform, heard):
         is_clock_confirmed=lambda: False,
         on_date_header=heard,
     )
-    kit = AdapterContext(
+    context = AdapterContext(
         http=http,
         secret=dict,
         tokens=spare.tokens,
@@ -38,16 +38,16 @@ def adapter_over(transport, bench, platform, heard):
         failpoint=spare.failpoint,
     )
     account = Account(id=AccountId("a"), platform=Platform(platform), identity="1", secret="s", base_url=f"{HOST}/")
-    return FACTORIES[platform].create(account, kit)
+    return FACTORIES[platform].create(account, context)
 
 
 @pytest.mark.parametrize("shift", [0, -900])
 @pytest.mark.parametrize("platform", FACTORIES)
-async def test_its_reply_is_dated_by_the_platforms_own_clock(bench, platform, shift):
+async def test_its_reply_is_dated_by_the_platforms_own_clock(make_server, platform, shift):
     """F60, F61: without credentials, and without a call that the platform counts; the right time confirms the clock."""
     transport, world = httpx.ASGITransport(app=create_app()), Runtime()
     adapter = adapter_over(
-        transport, bench, platform, lambda date, _started_at: world.check_server_date(date, world.monotonic())
+        transport, make_server, platform, lambda date, _started_at: world.check_server_date(date, world.monotonic())
     )
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
         await control.post("/_sim/clock", json={"shift": shift})

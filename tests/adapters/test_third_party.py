@@ -1,4 +1,4 @@
-"""An adapter from another package, from its installation to a live post: the core knows nothing of its platform."""
+"""An adapter from another package, from installation to a published post: the core knows nothing of its platform."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ base_url = "{base_url}"
 
 
 def install(folder) -> None:
-    """Put a package there, as an installer would."""
+    """Write a package into the folder, as an installer would."""
     (folder / "city_site.py").write_text(PACKAGE)
     facts = folder / "city_site-1.0.dist-info"
     facts.mkdir()
@@ -88,8 +88,8 @@ def install(folder) -> None:
     (facts / "entry_points.txt").write_text("[publisher.adapters]\ncitysite = city_site:CITY\n")
 
 
-async def test_a_post_goes_out_through_an_adapter_of_another_package(tmp_path, monkeypatch):
-    """Installed, named in publisher.toml, addressed as a platform: its words go out, as text and as an article."""
+async def test_a_post_is_sent_through_an_adapter_of_another_package(tmp_path, monkeypatch):
+    """Installed, named in publisher.toml, addressed as a platform: its posts are sent, as text and as an article."""
     packages, workspace = tmp_path / "site-packages", tmp_path / "workspace"
     (workspace / "secrets").mkdir(parents=True)
     packages.mkdir()
@@ -114,7 +114,7 @@ async def test_a_post_goes_out_through_an_adapter_of_another_package(tmp_path, m
                 (AccountId(name), "published") for name in ("text", "article", "hook")
             }
         posts = sys.modules.pop("city_site").POSTS.values()
-        words = {parcel.account: parcel.rendered.text for parcel in posts}
+        words = {send_request.account: send_request.rendered.text for send_request in posts}
         assert words["text"].startswith("预警提示｜通报编号 ")
         assert "\n\n本市居民请注意。" in words["text"]
         assert words["article"].startswith('<p style="')

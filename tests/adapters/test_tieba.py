@@ -1,4 +1,4 @@
-"""The Tieba adapter: its calls byte by byte, and what its creating call may answer."""
+"""The Tieba adapter: its calls byte by byte, and the possible answers to its creating call."""
 
 import json
 from datetime import timedelta
@@ -36,19 +36,19 @@ from tests.adapters.fakes_tieba import (
     TITLE,
     UPLOAD,
     account,
-    desk_for,
     opened,
+    server_for,
 )
 
 
 @pytest.fixture
-def tieba(bench):
-    return desk_for(bench)
+def tieba(make_server):
+    return server_for(make_server)
 
 
 @pytest.fixture
-def parcel(parcel_of):
-    return parcel_of("tieba", text=TEXT, title=TITLE)
+def send_request(make_request):
+    return make_request("tieba", text=TEXT, title=TITLE)
 
 
 @pytest.mark.parametrize(
@@ -76,75 +76,75 @@ def parcel(parcel_of):
     ],
 )
 def test_signature(fields, salt, expected):
-    """Both dialects are signed over their fields in order of name, empty ones included, before any encoding."""
+    """Both kinds of client are signed over their fields sorted by name, empty ones included, before any encoding."""
     assert sign(fields, salt) == expected
     assert sign({**fields, "sign": "x"}, salt) == expected
 
 
-async def test_thread_golden(tieba, parcel, golden):
-    """A thread is opened by one signed form, after a fresh token, the account's standing and the forum's number."""
-    adapter, desk = tieba
-    desk.router.post(ADD).respond(200, json=opened())
-    outcome = await adapter.publish(parcel)
-    for number, name_ in enumerate(["session", "standing", "forum", "thread"]):
-        golden(f"tieba/{name_}", desk.requests[number])
+async def test_thread_golden(tieba, send_request, golden):
+    """A thread is opened by one signed form, after a new token, the account's status and the forum's number."""
+    adapter, server = tieba
+    server.router.post(ADD).respond(200, json=opened())
+    outcome = await adapter.publish(send_request)
+    for number, name_ in enumerate(["session", "account_status", "forum", "thread"]):
+        golden(f"tieba/{name_}", server.requests[number])
     assert isinstance(outcome, Submitted)
-    assert outcome.check_again_at == desk.now + timedelta(seconds=5)
+    assert outcome.check_again_at == server.now + timedelta(seconds=5)
     assert json.loads(outcome.ticket.payload)["tid"] == TID
-    assert len(desk.requests) == 4
+    assert len(server.requests) == 4
 
 
-async def test_thread_with_pictures_golden(tieba, parcel_of, picture, golden, answer):
-    """Pictures are uploaded first, then comes a fresh token; each leaves a mark on a line of its own below the text."""
-    adapter, desk = tieba
-    desk.router.post(UPLOAD).mock(return_value=answer("tieba/upload"))
-    desk.router.post(ADD).respond(200, json=opened())
-    outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture, picture)))
-    golden("tieba/upload", desk.requests[3])
-    golden("tieba/session", desk.requests[5])
-    golden("tieba/thread_pictures", desk.requests[6])
+async def test_thread_with_pictures_golden(tieba, make_request, picture, golden, answer):
+    """Pictures are uploaded first, then a new token is fetched; each has its markup on its own line below the text."""
+    adapter, server = tieba
+    server.router.post(UPLOAD).mock(return_value=answer("tieba/upload"))
+    server.router.post(ADD).respond(200, json=opened())
+    outcome = await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture, picture)))
+    golden("tieba/upload", server.requests[3])
+    golden("tieba/session", server.requests[5])
+    golden("tieba/thread_pictures", server.requests[6])
     assert isinstance(outcome, Submitted)
-    assert desk.failpoints == ["media.after_upload", "media.after_upload"]
+    assert server.failpoints == ["media.after_upload", "media.after_upload"]
 
 
 async def test_page_golden(tieba, golden, answer):
-    """Publication is read without any cookie, and what anybody sees counts as published."""
-    adapter, desk = tieba
-    desk.router.post(PAGE).mock(return_value=answer("tieba/page"))
+    """The thread is read without any cookie, and what anybody sees counts as published."""
+    adapter, server = tieba
+    server.router.post(PAGE).mock(return_value=answer("tieba/page"))
     finding = await adapter.check_ticket(Ticket(payload=TID))
-    golden("tieba/page", desk.requests[0])
-    assert "cookie" not in desk.requests[0].headers
+    golden("tieba/page", server.requests[0])
+    assert "cookie" not in server.requests[0].headers
     assert finding == Published(receipt=RECEIPT)
 
 
-async def test_list_golden(tieba, parcel, golden, answer):
-    """A look lists the account's own threads as the account; what it finds still has to be seen by others."""
-    adapter, desk = tieba
-    desk.router.get(LIST).mock(return_value=answer("tieba/list"))
-    finding = await adapter.find_post(parcel)
-    golden("tieba/list", desk.requests[1])
+async def test_list_golden(tieba, send_request, golden, answer):
+    """A search lists the account's own threads as the account; a thread that is found must be visible to others."""
+    adapter, server = tieba
+    server.router.get(LIST).mock(return_value=answer("tieba/list"))
+    finding = await adapter.find_post(send_request)
+    golden("tieba/list", server.requests[1])
     assert isinstance(finding, Submitted)
     assert json.loads(finding.ticket.payload)["tid"] == TID
-    assert finding.check_again_at == desk.now
+    assert finding.check_again_at == server.now
 
 
 async def test_delete_golden(tieba, golden):
-    """Taking down is the app's signed form with the session inside, and one read as anybody sees the thread."""
-    adapter, desk = tieba
-    desk.router.post(DELETE).respond(200, json={"error_code": "0"})
-    desk.router.post(PAGE).mock(return_value=NOT_THERE)
+    """A deletion is the app's signed form with the session inside, and one read as anybody sees the thread."""
+    adapter, server = tieba
+    server.router.post(DELETE).respond(200, json={"error_code": "0"})
+    server.router.post(PAGE).mock(return_value=NOT_THERE)
     assert await adapter.retract(RECEIPT) == Deleted()
-    golden("tieba/delete", desk.requests[2])
-    golden("tieba/page", desk.requests[3])
+    golden("tieba/delete", server.requests[2])
+    golden("tieba/page", server.requests[3])
 
 
 async def test_a_removal_counts_when_it_was_read_f78(tieba, answer):
-    """F78: the answer to a removal is no proof: while anybody sees the thread, it is not gone."""
-    adapter, desk = tieba
-    desk.router.post(DELETE).respond(200, json={"error_code": "0"})
-    desk.router.post(PAGE).mock(return_value=answer("tieba/page"))
+    """F78: the answer to a deletion is no proof: while anybody sees the thread, it is not deleted."""
+    adapter, server = tieba
+    server.router.post(DELETE).respond(200, json={"error_code": "0"})
+    server.router.post(PAGE).mock(return_value=answer("tieba/page"))
     assert await adapter.retract(RECEIPT) == Unknown(reason="tieba_deletion_unconfirmed")
-    desk.router.post(PAGE).mock(return_value=httpx.Response(502))
+    server.router.post(PAGE).mock(return_value=httpx.Response(502))
     assert await adapter.retract(RECEIPT) == Unknown(reason="server_error")
 
 
@@ -166,12 +166,12 @@ async def test_a_removal_counts_when_it_was_read_f78(tieba, answer):
         pytest.param(httpx.Response(200, json={"error_code": "110001"}), "tieba_110001", id="F34-unknown-error"),
     ],
 )
-async def test_anything_but_a_clear_answer_is_a_doubt(tieba, parcel, reply, reason):
+async def test_an_unclear_answer_is_unknown(tieba, send_request, reply, reason):
     """F28 to F35: an unclear answer to the creating call is Unknown, after one creating call and no more."""
-    adapter, desk = tieba
-    desk.router.post(ADD).mock(return_value=reply)
-    assert await adapter.publish(parcel) == Unknown(reason=reason)
-    assert [request.url.path for request in desk.requests].count("/c/c/thread/add_pc") == 1
+    adapter, server = tieba
+    server.router.post(ADD).mock(return_value=reply)
+    assert await adapter.publish(send_request) == Unknown(reason=reason)
+    assert [request.url.path for request in server.requests].count("/c/c/thread/add_pc") == 1
 
 
 @pytest.mark.parametrize(
@@ -182,11 +182,11 @@ async def test_anything_but_a_clear_answer_is_a_doubt(tieba, parcel, reply, reas
         {"no": 4011, "err_code": 224011, "data": {"tid": 0, "vcode": {"need_vcode": 1}}},
     ],
 )
-async def test_captcha_f49(tieba, parcel, body):
-    """F49: a wanted captcha, whatever number comes with it, is held for a person."""
-    adapter, desk = tieba
-    desk.router.post(ADD).respond(200, json=body)
-    outcome = await adapter.publish(parcel)
+async def test_captcha_f49(tieba, send_request, body):
+    """F49: a demand for a captcha, whatever number comes with it, is held for a person."""
+    adapter, server = tieba
+    server.router.post(ADD).respond(200, json=body)
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Blocked)
     assert outcome.hold_reason is HoldReason.CAPTCHA
 
@@ -200,19 +200,19 @@ async def test_captcha_f49(tieba, parcel, body):
         {"no": 12, "err_code": 220012, "data": {"tid": int(TID), "is_thread_visible": 0}},
     ],
 )
-async def test_a_refusal_that_names_a_thread_is_a_doubt(tieba, parcel, body):
-    """A refusal that names a thread is believed neither way: the thread may stand, and a second one would be double."""
-    adapter, desk = tieba
-    desk.router.post(ADD).respond(200, json=body)
-    assert await adapter.publish(parcel) == Unknown(reason="tieba_refused_with_id")
+async def test_a_rejection_that_names_a_thread_is_unknown(tieba, send_request, body):
+    """A rejection that names a thread is not believed: the thread may exist, and a second one would double it."""
+    adapter, server = tieba
+    server.router.post(ADD).respond(200, json=body)
+    assert await adapter.publish(send_request) == Unknown(reason="tieba_refused_with_id")
     assert "tieba_refused_with_id" in load_catalogue()
 
 
-async def test_review_under_a_number_f46(tieba, parcel):
+async def test_review_under_a_number_f46(tieba, send_request):
     """F46: a thread in review whose number is in the response keeps it from the start."""
-    adapter, desk = tieba
-    desk.router.post(ADD).respond(200, json={"error_code": "230008", "tid": TID})
-    outcome = await adapter.publish(parcel)
+    adapter, server = tieba
+    server.router.post(ADD).respond(200, json={"error_code": "230008", "tid": TID})
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)
     assert json.loads(outcome.ticket.payload)["tid"] == TID
 
@@ -277,25 +277,25 @@ REFERENCE = {
 
 
 @pytest.mark.parametrize("case", REFERENCE)
-async def test_answers_as_clients_have_seen_them(tieba, parcel, case):
-    """Each answer that clients have written down is read as what it was."""
-    adapter, desk = tieba
+async def test_answers_as_clients_have_seen_them(tieba, send_request, case):
+    """Each answer that other clients have recorded gets the outcome it had."""
+    adapter, server = tieba
     body, expected = REFERENCE[case]
-    desk.router.post(ADD).respond(200, json=body)
-    outcome = await adapter.publish(parcel)
+    server.router.post(ADD).respond(200, json=body)
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, expected) if isinstance(expected, type) else outcome == expected
 
 
-async def test_captcha_fields_alone_mean_nothing(tieba, parcel):
-    """An ordinary refusal that carries captcha fields without wanting one stays what its number says."""
-    adapter, desk = tieba
+async def test_captcha_fields_alone_mean_nothing(tieba, send_request):
+    """An ordinary rejection with captcha fields that demand none keeps the meaning of its number."""
+    adapter, server = tieba
     body = {
         "error_code": "220015",
         "error_msg": "含有敏感词",
         "info": {"need_vcode": "0", "vcode_md5": "ab", "confilter_hitwords": ["词A", "词B"]},
     }
-    desk.router.post(ADD).respond(200, json=body)
-    assert await adapter.publish(parcel) == Rejected(code="tieba_220015", reason="含有敏感词：词A、词B")
+    server.router.post(ADD).respond(200, json=body)
+    assert await adapter.publish(send_request) == Rejected(code="tieba_220015", reason="含有敏感词：词A、词B")
 
 
 @pytest.mark.parametrize(
@@ -307,11 +307,11 @@ async def test_captcha_fields_alone_mean_nothing(tieba, parcel):
         opened(data=None, info=[]),
     ],
 )
-async def test_taken_in_all_its_spellings(tieba, parcel, body):
+async def test_taken_in_all_its_spellings(tieba, send_request, body):
     """A number is accepted at the top or under data, visible or not; only a read proves that it is published."""
-    adapter, desk = tieba
-    desk.router.post(ADD).respond(200, json=body)
-    outcome = await adapter.publish(parcel)
+    adapter, server = tieba
+    server.router.post(ADD).respond(200, json=body)
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)
     assert json.loads(outcome.ticket.payload)["tid"] == TID
 
@@ -323,33 +323,33 @@ async def test_taken_in_all_its_spellings(tieba, parcel, body):
         {"error_code": 0, "data": {"tid": int(TID), "anti_stat": {"hide_stat": 1}}},
     ],
 )
-async def test_taken_and_hidden_f47(tieba, parcel, body):
+async def test_taken_and_hidden_f47(tieba, send_request, body):
     """F47: an account whose threads nobody sees is reported immediately: no review would end that."""
-    adapter, desk = tieba
-    desk.router.post(ADD).respond(200, json=body)
+    adapter, server = tieba
+    server.router.post(ADD).respond(200, json=body)
     url = f"https://tieba.baidu.com/p/{TID}"
     expected = Blocked(code="tieba_sent_hidden", reason=url, hold_reason=HoldReason.HIDDEN)
-    assert await adapter.publish(parcel) == expected
+    assert await adapter.publish(send_request) == expected
 
 
-async def test_body_is_utf8_under_a_gbk_header(tieba, parcel):
+async def test_body_is_utf8_under_a_gbk_header(tieba, send_request):
     """An answer is read as UTF-8 whatever its header claims."""
-    adapter, desk = tieba
+    adapter, server = tieba
     content = json.dumps(opened(), ensure_ascii=False).encode()
-    desk.router.post(ADD).respond(200, headers={"content-type": "text/html; charset=GBK"}, content=content)
-    assert isinstance(await adapter.publish(parcel), Submitted)
+    server.router.post(ADD).respond(200, headers={"content-type": "text/html; charset=GBK"}, content=content)
+    assert isinstance(await adapter.publish(send_request), Submitted)
 
 
 @pytest.mark.parametrize(("code", "wait"), [("220034", 10), ("230871", 10), ("230705", 60)])
-async def test_too_fast_f26_f27(tieba, parcel, code, wait):
-    """F26, F27: too fast rests ten minutes, a read-only forum an hour, a 429 as long as it says or ten minutes."""
-    adapter, desk = tieba
-    desk.router.post(ADD).respond(200, json={"error_code": code})
-    assert (await adapter.publish(parcel)).until == desk.now + timedelta(minutes=wait)
-    desk.router.post(ADD).respond(429)
-    assert (await adapter.publish(parcel)).until == desk.now + timedelta(minutes=10)
-    desk.router.post(ADD).respond(429, headers={"Retry-After": "3"})
-    assert (await adapter.publish(parcel)).until == desk.now + timedelta(seconds=3)
+async def test_too_fast_f26_f27(tieba, send_request, code, wait):
+    """F26, F27: too fast waits ten minutes, a read-only forum an hour, a 429 as long as it says or ten minutes."""
+    adapter, server = tieba
+    server.router.post(ADD).respond(200, json={"error_code": code})
+    assert (await adapter.publish(send_request)).until == server.now + timedelta(minutes=wait)
+    server.router.post(ADD).respond(429)
+    assert (await adapter.publish(send_request)).until == server.now + timedelta(minutes=10)
+    server.router.post(ADD).respond(429, headers={"Retry-After": "3"})
+    assert (await adapter.publish(send_request)).until == server.now + timedelta(seconds=3)
 
 
 # --- before the creating call ---
@@ -376,12 +376,12 @@ async def test_too_fast_f26_f27(tieba, parcel, code, wait):
         ),
     ],
 )
-async def test_nothing_is_created_when_preparing_fails(tieba, parcel, url, reply, expected):
-    """Without session or forum there is no creating call, and so no doubt."""
-    adapter, desk = tieba
-    desk.router.get(url).mock(return_value=reply)
-    assert await adapter.publish(parcel) == expected
-    assert all(request.method == "GET" for request in desk.requests)
+async def test_nothing_is_created_when_preparing_fails(tieba, send_request, url, reply, expected):
+    """Without session or forum there is no creating call, and so no unknown outcome."""
+    adapter, server = tieba
+    server.router.get(url).mock(return_value=reply)
+    assert await adapter.publish(send_request) == expected
+    assert all(request.method == "GET" for request in server.requests)
 
 
 @pytest.mark.parametrize(
@@ -392,11 +392,11 @@ async def test_nothing_is_created_when_preparing_fails(tieba, parcel, url, reply
         (httpx.ReadTimeout("late"), "tieba_not_prepared"),
     ],
 )
-async def test_why_there_was_no_connection_is_told_f18_f19_f20(tieba, parcel, error, reason):
+async def test_why_there_was_no_connection_is_reported_f18_f19_f20(tieba, send_request, error, reason):
     """F18, F19, F20: where even the first step found no connection, the reason is the transport's own."""
-    adapter, desk = tieba
-    desk.router.get(TBS).mock(side_effect=error)
-    assert await adapter.publish(parcel) == NotSent(reason=reason)
+    adapter, server = tieba
+    server.router.get(TBS).mock(side_effect=error)
+    assert await adapter.publish(send_request) == NotSent(reason=reason)
 
 
 @pytest.mark.parametrize(
@@ -407,56 +407,58 @@ async def test_why_there_was_no_connection_is_told_f18_f19_f20(tieba, parcel, er
         ({"error_code": "0"}, NotSent(reason="tieba_not_prepared")),
     ],
 )
-async def test_upload_that_fails_creates_nothing_f75(tieba, parcel_of, picture, reply, expected):
-    """F75: a picture that cannot be uploaded keeps the thread from being opened; it is never sent without."""
-    adapter, desk = tieba
-    desk.router.post(UPLOAD).respond(200, json=reply)
-    assert await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture,))) == expected
-    assert len(desk.requests) == 4
+async def test_upload_that_fails_creates_nothing_f75(tieba, make_request, picture, reply, expected):
+    """F75: without all its pictures uploaded no thread is opened."""
+    adapter, server = tieba
+    server.router.post(UPLOAD).respond(200, json=reply)
+    assert await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,))) == expected
+    assert len(server.requests) == 4
 
 
-async def test_a_captcha_wanted_for_a_picture_f49(tieba, parcel_of, picture):
-    """F49: a captcha that is wanted for an upload is for a person too, whatever number comes with it."""
-    adapter, desk = tieba
-    desk.router.post(UPLOAD).respond(200, json={"error_code": "999999", "info": {"need_vcode": "1"}})
-    outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
+async def test_a_captcha_wanted_for_a_picture_f49(tieba, make_request, picture):
+    """F49: a captcha demanded for an upload is held for a person too, whatever number comes with it."""
+    adapter, server = tieba
+    server.router.post(UPLOAD).respond(200, json={"error_code": "999999", "info": {"need_vcode": "1"}})
+    outcome = await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
     assert outcome == Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
 
 
-async def test_a_session_that_ends_while_pictures_are_uploaded(tieba, parcel_of, picture, answer):
-    """A session that is over after the uploads keeps the thread from being opened."""
-    adapter, desk = tieba
+async def test_a_session_that_ends_while_pictures_are_uploaded(tieba, make_request, picture, answer):
+    """A session that has ended after the uploads keeps the thread from being opened."""
+    adapter, server = tieba
     live, over = {"tbs": "x", "is_login": 1}, {"tbs": "x", "is_login": 0}
-    desk.router.get(TBS).mock(side_effect=[httpx.Response(200, json=live), httpx.Response(200, json=over)])
-    desk.router.post(UPLOAD).mock(return_value=answer("tieba/upload"))
-    outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
+    server.router.get(TBS).mock(side_effect=[httpx.Response(200, json=live), httpx.Response(200, json=over)])
+    server.router.post(UPLOAD).mock(return_value=answer("tieba/upload"))
+    outcome = await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
     assert outcome == CredentialExpired(reason="tieba_not_signed_in")
-    assert ADD not in [str(request.url) for request in desk.requests]
+    assert ADD not in [str(request.url) for request in server.requests]
 
 
-async def test_risk_not_accepted_and_no_session(bench, parcel):
-    """Without an accepted risk, or without a session, not one call is made."""
-    desk = bench({})
-    outcome = await TIEBA.create(account(has_accepted_risk=False), desk.kit()).publish(parcel)
+async def test_risk_not_accepted_and_no_session(make_server, send_request):
+    """Without an accepted risk, or without a session, no call is made."""
+    server = make_server({})
+    outcome = await TIEBA.create(account(has_accepted_risk=False), server.context()).publish(send_request)
     assert isinstance(outcome, Blocked)
-    assert await TIEBA.create(account(), desk.kit()).publish(parcel) == CredentialExpired(reason="tieba_no_session")
-    assert desk.requests == []
+    assert await TIEBA.create(account(), server.context()).publish(send_request) == CredentialExpired(
+        reason="tieba_no_session"
+    )
+    assert server.requests == []
 
 
-async def test_not_sent_passes_through_f19(tieba, parcel):
-    """F19: proof that the creating call was not sent reaches the core as it is; a timeout is a doubt."""
-    adapter, desk = tieba
-    desk.router.post(ADD).mock(side_effect=[httpx.ConnectError("x"), httpx.ReadTimeout("x")])
-    assert await adapter.publish(parcel) == NotSent(reason="connect_failed")
-    assert await adapter.publish(parcel) == Unknown(reason="timeout")
+async def test_not_sent_passes_through_f19(tieba, send_request):
+    """F19: proof that the creating call was not sent reaches the core unchanged; a timeout is Unknown."""
+    adapter, server = tieba
+    server.router.post(ADD).mock(side_effect=[httpx.ConnectError("x"), httpx.ReadTimeout("x")])
+    assert await adapter.publish(send_request) == NotSent(reason="connect_failed")
+    assert await adapter.publish(send_request) == Unknown(reason="timeout")
 
 
-async def test_nothing_of_a_device_is_invented(tieba, parcel):
-    """No device id, behaviour token or client id leaves; the one field that asks for one is empty."""
-    adapter, desk = tieba
-    desk.router.post(ADD).respond(200, json=opened())
-    await adapter.publish(parcel)
-    form = dict(httpx.QueryParams(desk.requests[-1].content.decode()))
+async def test_nothing_of_a_device_is_invented(tieba, send_request):
+    """No device id, behaviour token or client id is sent; the one field that asks for one is empty."""
+    adapter, server = tieba
+    server.router.post(ADD).respond(200, json=opened())
+    await adapter.publish(send_request)
+    form = dict(httpx.QueryParams(server.requests[-1].content.decode()))
     assert form["jt"] == ""
     assert not {"cuid", "_client_id", "z_id", "_phone_imei", "android_id"} & set(form)
-    assert "acs-token" not in desk.requests[-1].headers
+    assert "acs-token" not in server.requests[-1].headers

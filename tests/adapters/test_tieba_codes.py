@@ -1,4 +1,4 @@
-"""Every line of Tieba's table of numbers, against a second table that was written apart from the first."""
+"""Every line of Tieba's code table, against a second table that was written independently."""
 
 import re
 from datetime import date, timedelta
@@ -18,7 +18,7 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.i18n import load_catalogue
-from tests.adapters.fakes_tieba import ADD, DELETE, NOT_THERE, PAGE, RECEIPT, TEXT, TITLE, UPLOAD, desk_for
+from tests.adapters.fakes_tieba import ADD, DELETE, NOT_THERE, PAGE, RECEIPT, TEXT, TITLE, UPLOAD, server_for
 
 DOUBT, REFUSED, BUSY, SIGN_IN, REVIEW = "unknown", "rejected", "busy", "credential", "review"
 ACCOUNT, PERMISSION, CAPTCHA = HoldReason.ACCOUNT, HoldReason.PERMISSION, HoldReason.CAPTCHA
@@ -61,30 +61,30 @@ def expected_outcome(code, now):
 
 
 def test_both_tables_name_the_same_numbers():
-    """A number that has no line in the second table is tested by nobody, and so fails here."""
+    """A number without a line in the second table would have no test, and so fails here."""
     assert set(CODES) == set(EXPECTED)
     assert set(CODES) >= THREAD_GONE_CODES
 
 
 @pytest.mark.parametrize("spell", [int, str])
 @pytest.mark.parametrize("code", sorted(CODES))
-async def test_each_number_of_the_table_f34(bench, parcel_of, code, spell):
-    """F34: a listed number, as number or text, gives the outcome of its line after one creating call, and has words."""
-    adapter, desk = desk_for(bench)
-    desk.router.post(ADD).respond(200, json={"error_code": spell(code), "error_msg": "words", "info": []})
-    outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE))
-    expected = expected_outcome(code, desk.now)
+async def test_each_number_of_the_table_f34(make_server, make_request, code, spell):
+    """F34: a listed number, as number or text, gives its line's outcome after one creating call, and has a text."""
+    adapter, server = server_for(make_server)
+    server.router.post(ADD).respond(200, json={"error_code": spell(code), "error_msg": "words", "info": []})
+    outcome = await adapter.publish(make_request("tieba", text=TEXT, title=TITLE))
+    expected = expected_outcome(code, server.now)
     if expected is None:
         assert isinstance(outcome, Submitted)
-        assert outcome.check_again_at == desk.now + timedelta(minutes=5)
+        assert outcome.check_again_at == server.now + timedelta(minutes=5)
     else:
         assert outcome == expected
-    assert [request.url.path for request in desk.requests].count("/c/c/thread/add_pc") == 1
+    assert [request.url.path for request in server.requests].count("/c/c/thread/add_pc") == 1
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
-def test_each_line_says_who_says_so_and_what_to_do(code):
-    """Each line has a source, the day it was read, and words with a hint in both languages."""
+def test_each_line_has_a_source_and_a_remedy(code):
+    """Each line has a source, the day it was read, and a text with a hint in both languages."""
     assert CODES[code].source
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", CODES[code].read_on)
     assert date.fromisoformat(CODES[code].read_on)
@@ -94,19 +94,19 @@ def test_each_line_says_who_says_so_and_what_to_do(code):
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
-async def test_a_picture_that_is_not_stored_leaves_no_doubt_f19_f75(bench, parcel_of, picture, code):
-    """F19, F75: whatever a number means, before the creating call it is never a doubt: nothing was made."""
-    adapter, desk = desk_for(bench)
-    desk.router.post(UPLOAD).respond(200, json={"error_code": code})
-    outcome = await adapter.publish(parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
+async def test_a_failed_upload_is_never_unknown_f19_f75(make_server, make_request, picture, code):
+    """F19, F75: whatever a number means, before the creating call the outcome is never unknown: nothing was made."""
+    adapter, server = server_for(make_server)
+    server.router.post(UPLOAD).respond(200, json={"error_code": code})
+    outcome = await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
     assert not isinstance(outcome, Unknown | Submitted)
-    assert "/c/c/thread/add_pc" not in [request.url.path for request in desk.requests]
+    assert "/c/c/thread/add_pc" not in [request.url.path for request in server.requests]
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
-async def test_a_removal_is_claimed_by_no_other_number_f78(bench, code):
-    """F78: of all numbers, only those of a thread that is not there say that it is gone."""
-    adapter, desk = desk_for(bench)
-    desk.router.post(DELETE).respond(200, json={"error_code": code})
-    desk.router.post(PAGE).mock(return_value=NOT_THERE)
+async def test_only_numbers_of_a_missing_thread_report_a_deletion_f78(make_server, code):
+    """F78: of all numbers, only those of a missing thread say that it is deleted."""
+    adapter, server = server_for(make_server)
+    server.router.post(DELETE).respond(200, json={"error_code": code})
+    server.router.post(PAGE).mock(return_value=NOT_THERE)
     assert isinstance(await adapter.retract(RECEIPT), Deleted) == (code in THREAD_GONE_CODES)

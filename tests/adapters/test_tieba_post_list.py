@@ -1,4 +1,4 @@
-"""How the Tieba adapter finds its threads, watches them, and takes them down."""
+"""How the Tieba adapter finds, monitors and deletes its threads."""
 
 import json
 from dataclasses import replace
@@ -40,48 +40,48 @@ from tests.adapters.fakes_tieba import (
     TITLE,
     WEB,
     account,
-    desk_for,
     entry,
     opened,
     page,
+    server_for,
     threads,
 )
 
 
 @pytest.fixture
-def tieba(bench):
-    return desk_for(bench)
+def tieba(make_server):
+    return server_for(make_server)
 
 
 @pytest.fixture
-def parcel(parcel_of):
-    return parcel_of("tieba", text=TEXT, title=TITLE)
+def send_request(make_request):
+    return make_request("tieba", text=TEXT, title=TITLE)
 
 
-async def ticket_of(adapter, desk, parcel, body) -> Ticket:
-    desk.router.post(ADD).respond(200, json=body)
-    outcome = await adapter.publish(parcel)
+async def ticket_of(adapter, server, send_request, body) -> Ticket:
+    server.router.post(ADD).respond(200, json=body)
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)
     return outcome.ticket
 
 
-async def test_taken_but_seen_by_nobody_f39_f46(tieba, parcel):
-    """F39, F46: while nobody sees a taken thread it is missing, and published once anybody does."""
-    adapter, desk = tieba
-    ticket = await ticket_of(adapter, desk, parcel, opened())
-    desk.router.post(PAGE).mock(side_effect=[NOT_THERE, page()])
-    assert await adapter.check_ticket(ticket) == NotFound(covered_since=parcel.baseline.taken_at)
+async def test_taken_but_seen_by_nobody_f39_f46(tieba, send_request):
+    """F39, F46: while nobody sees an accepted thread it is missing, and published once anybody does."""
+    adapter, server = tieba
+    ticket = await ticket_of(adapter, server, send_request, opened())
+    server.router.post(PAGE).mock(side_effect=[NOT_THERE, page()])
+    assert await adapter.check_ticket(ticket) == NotFound(covered_since=send_request.baseline.taken_at)
     assert await adapter.check_ticket(ticket) == Published(receipt=RECEIPT, is_text_confirmed=True)
-    assert desk.failpoints == []
+    assert server.failpoints == []
 
 
-async def test_review_without_a_number_f47(tieba, parcel):
-    """F47: a thread in review under no number is found by its marker, keeps its number, and is published when seen."""
-    adapter, desk = tieba
-    ticket = await ticket_of(adapter, desk, parcel, {"error_code": "230008", "error_msg": "审核"})
-    desk.router.get(LIST).mock(side_effect=[threads(OLD), threads(entry(TID, TITLE, TEXT), OLD)])
-    assert await adapter.check_ticket(ticket) == NotFound(covered_since=parcel.baseline.taken_at)
-    desk.router.post(PAGE).mock(side_effect=[NOT_THERE, page()])
+async def test_review_without_a_number_f47(tieba, send_request):
+    """F47: a thread in review without a number is found by its marker, keeps its number, and is published when seen."""
+    adapter, server = tieba
+    ticket = await ticket_of(adapter, server, send_request, {"error_code": "230008", "error_msg": "审核"})
+    server.router.get(LIST).mock(side_effect=[threads(OLD), threads(entry(TID, TITLE, TEXT), OLD)])
+    assert await adapter.check_ticket(ticket) == NotFound(covered_since=send_request.baseline.taken_at)
+    server.router.post(PAGE).mock(side_effect=[NOT_THERE, page()])
     numbered = await adapter.check_ticket(ticket)
     assert isinstance(numbered, Submitted)
     assert isinstance(await adapter.check_ticket(numbered.ticket), Published)
@@ -100,51 +100,51 @@ async def test_review_without_a_number_f47(tieba, parcel):
         (httpx.Response(503), Unknown(reason="server_error")),
     ],
 )
-async def test_live_thread_is_watched_f48(tieba, reply, expected):
-    """F48: only the platform's own word makes a live thread gone; a page of another thread or account is no proof."""
-    adapter, desk = tieba
-    desk.router.post(PAGE).mock(return_value=reply)
+async def test_published_thread_is_monitored_f48(tieba, reply, expected):
+    """F48: only the platform's own answer makes a published thread deleted; a page of another thread proves nothing."""
+    adapter, server = tieba
+    server.router.post(PAGE).mock(return_value=reply)
     assert await adapter.check_ticket(Ticket(payload=TID)) == expected
 
 
-async def test_page_without_numbers_is_known_by_its_marker(tieba, parcel):
+async def test_page_without_numbers_is_known_by_its_marker(tieba, send_request):
     """A page that names no number counts when it carries our marker."""
-    adapter, desk = tieba
-    ticket = await ticket_of(adapter, desk, parcel, opened())
+    adapter, server = tieba
+    ticket = await ticket_of(adapter, server, send_request, opened())
     first_post = {"time": int(MADE.timestamp()), "content": [{"type": 0, "text": TEXT}]}
-    desk.router.post(PAGE).respond(200, json={"error_code": 0, "first_floor": first_post})
+    server.router.post(PAGE).respond(200, json={"error_code": 0, "first_floor": first_post})
     assert await adapter.check_ticket(ticket) == Published(receipt=RECEIPT, is_text_confirmed=True)
 
 
-async def test_a_thread_without_our_words_is_live_but_not_verified_f54(tieba, parcel):
-    """F54: a thread under our number whose words were changed is published; that its text was seen is not claimed."""
-    adapter, desk = tieba
-    ticket = await ticket_of(adapter, desk, parcel, opened())
+async def test_a_thread_without_our_text_is_published_but_not_verified_f54(tieba, send_request):
+    """F54: a thread under our number whose text was changed is published, but its text does not count as verified."""
+    adapter, server = tieba
+    ticket = await ticket_of(adapter, server, send_request, opened())
     changed = page(title="内容已被调整").json() | {"first_floor": {"content": [{"type": 0, "text": "……"}]}}
-    desk.router.post(PAGE).respond(200, json=changed)
+    server.router.post(PAGE).respond(200, json=changed)
     assert await adapter.check_ticket(ticket) == Published(receipt=RECEIPT, is_text_confirmed=False)
 
 
-# --- looks ---
+# --- reading ---
 
 
-async def test_lost_reply_is_found_f24(tieba, parcel):
-    """F24: the thread of a lost reply is found by its marker, in the forum it was meant for and nowhere else."""
-    adapter, desk = tieba
+async def test_lost_reply_is_found_f24(tieba, send_request):
+    """F24: the thread of a lost reply is found by its marker, only in the forum it was meant for."""
+    adapter, server = tieba
     ours, elsewhere = entry(TID, TITLE, "[ k7qm4r2t ] 不转账"), entry("10990000002", TITLE, TEXT, fid=99)
-    desk.router.get(LIST).mock(return_value=threads(elsewhere, ours, OLD))
-    finding = await adapter.find_post(parcel)
+    server.router.get(LIST).mock(return_value=threads(elsewhere, ours, OLD))
+    finding = await adapter.find_post(send_request)
     assert isinstance(finding, Submitted)
     assert json.loads(finding.ticket.payload)["tid"] == TID
 
 
-async def test_pages_are_read_back_past_the_baseline_f53(tieba, parcel):
-    """F53: a look reads page after page until a thread older than the baseline, then no further."""
-    adapter, desk = tieba
+async def test_pages_are_read_back_past_the_baseline_f53(tieba, send_request):
+    """F53: a search reads page after page until a thread older than the baseline, then no further."""
+    adapter, server = tieba
     first = threads(*(entry(str(10990000100 - n)) for n in range(20)), has_more=1)
-    desk.router.get(LIST).mock(side_effect=[first, threads(entry("10990000050"), OLD, has_more=1)])
-    assert await adapter.find_post(parcel) == NotFound(covered_since=parcel.baseline.taken_at)
-    assert [request.url.params["pn"] for request in desk.requests[1:]] == ["1", "2"]
+    server.router.get(LIST).mock(side_effect=[first, threads(entry("10990000050"), OLD, has_more=1)])
+    assert await adapter.find_post(send_request) == NotFound(covered_since=send_request.baseline.taken_at)
+    assert [request.url.params["pn"] for request in server.requests[1:]] == ["1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -155,67 +155,67 @@ async def test_pages_are_read_back_past_the_baseline_f53(tieba, parcel):
         pytest.param([threads(OLD, entry("10990000003"), has_more=1), threads(has_more=0)], id="reversed-then-empty"),
     ],
 )
-async def test_lists_that_prove_nothing_f51(tieba, parcel, replies):
+async def test_lists_that_prove_nothing_f51(tieba, send_request, replies):
     """F51: an empty, cut or reversed list is no absence."""
-    adapter, desk = tieba
-    desk.router.get(LIST).mock(side_effect=replies)
-    finding = await adapter.find_post(parcel)
+    adapter, server = tieba
+    server.router.get(LIST).mock(side_effect=replies)
+    finding = await adapter.find_post(send_request)
     assert finding == Unknown(reason="tieba_list_incomplete")
 
 
-async def test_endless_list_is_given_up(tieba, parcel):
-    """A list without end is read for ten pages and proves nothing."""
-    adapter, desk = tieba
-    desk.router.get(LIST).mock(return_value=threads(entry("10990000003"), has_more=1))
-    assert await adapter.find_post(parcel) == Unknown(reason="tieba_list_incomplete")
-    assert len(desk.requests) == 11
+async def test_endless_list_is_given_up(tieba, send_request):
+    """An endless list is read for ten pages and proves nothing."""
+    adapter, server = tieba
+    server.router.get(LIST).mock(return_value=threads(entry("10990000003"), has_more=1))
+    assert await adapter.find_post(send_request) == Unknown(reason="tieba_list_incomplete")
+    assert len(server.requests) == 11
 
 
-async def test_same_words_without_marker_f54_f56(tieba, parcel):
-    """F54, F56: the same title without our marker is a likeness for a person to judge."""
-    adapter, desk = tieba
-    desk.router.get(LIST).mock(return_value=threads(entry(TID, TITLE, "别的内容"), OLD))
-    assert await adapter.find_post(parcel) == PossibleMatch(remote_id=TID, url=f"{WEB}/p/{TID}")
+async def test_same_text_without_marker_f54_f56(tieba, send_request):
+    """F54, F56: the same title without our marker is a possible match for a person to judge."""
+    adapter, server = tieba
+    server.router.get(LIST).mock(return_value=threads(entry(TID, TITLE, "别的内容"), OLD))
+    assert await adapter.find_post(send_request) == PossibleMatch(remote_id=TID, url=f"{WEB}/p/{TID}")
 
 
 @pytest.mark.parametrize(
     ("title", "text"),
     [("警惕“退款…", ""), ("警惕“退款…", "不转…"), ("警惕“退款客服”诈骗", "不转"), ("", "不转账、不透露验…")],
 )
-async def test_a_shortened_thread_goes_to_a_person_f54(tieba, parcel, title, text):
+async def test_a_shortened_thread_goes_to_a_person_f54(tieba, send_request, title, text):
     """F54: a list that cuts title or abstract, the marker with it, shows no absence."""
-    adapter, desk = tieba
-    desk.router.get(LIST).mock(return_value=threads(entry(TID, title, text), OLD))
-    assert await adapter.find_post(parcel) == PossibleMatch(remote_id=TID, url=f"{WEB}/p/{TID}")
+    adapter, server = tieba
+    server.router.get(LIST).mock(return_value=threads(entry(TID, title, text), OLD))
+    assert await adapter.find_post(send_request) == PossibleMatch(remote_id=TID, url=f"{WEB}/p/{TID}")
 
 
 @pytest.mark.parametrize(("title", "text"), [("警惕“退款…", "别的内容"), (f"{TITLE}第二期", ""), ("警惕", "")])
-async def test_a_common_beginning_is_no_likeness_f55(tieba, parcel, title, text):
+async def test_a_common_beginning_is_no_match_f55(tieba, send_request, title, text):
     """F55: a thread whose title begins like ours and goes on differently, or says too little, is no match."""
-    adapter, desk = tieba
-    desk.router.get(LIST).mock(return_value=threads(entry(TID, title, text), OLD))
-    assert await adapter.find_post(parcel) == NotFound(covered_since=parcel.baseline.taken_at)
+    adapter, server = tieba
+    server.router.get(LIST).mock(return_value=threads(entry(TID, title, text), OLD))
+    assert await adapter.find_post(send_request) == NotFound(covered_since=send_request.baseline.taken_at)
 
 
-async def test_a_list_that_shows_threads_twice_f53(tieba, parcel):
+async def test_a_list_that_shows_threads_twice_f53(tieba, send_request):
     """F53: ours shown twice is found once; pages that repeat each other never end, and prove nothing."""
-    adapter, desk = tieba
+    adapter, server = tieba
     ours, other = entry(TID, TITLE, TEXT), entry("10990000003")
-    desk.router.get(LIST).mock(side_effect=[threads(ours, ours, OLD)])
-    finding = await adapter.find_post(parcel)
+    server.router.get(LIST).mock(side_effect=[threads(ours, ours, OLD)])
+    finding = await adapter.find_post(send_request)
     assert isinstance(finding, Submitted)
     for replies in ([threads(other, other, OLD)], [threads(other, has_more=1), threads(other, OLD)]):
-        desk.router.get(LIST).mock(side_effect=replies)
-        assert await adapter.find_post(parcel) == Unknown(reason="tieba_list_incomplete")
+        server.router.get(LIST).mock(side_effect=replies)
+        assert await adapter.find_post(send_request) == Unknown(reason="tieba_list_incomplete")
 
 
-async def test_what_belongs_to_others_is_not_ours_f55(tieba, parcel):
-    """F55: the same words of an earlier time, or of another delivery, are no match."""
-    adapter, desk = tieba
+async def test_what_belongs_to_others_is_not_ours_f55(tieba, send_request):
+    """F55: the same text of an earlier time, or of another delivery, is no match."""
+    adapter, server = tieba
     early = entry("10980000001", TITLE, "不转账", at=MADE - timedelta(hours=3))
-    desk.router.get(LIST).mock(return_value=threads(entry(TID, TITLE, TEXT), early))
-    owned = replace(parcel, owned_ids=frozenset({TID}))
-    assert await adapter.find_post(owned) == NotFound(covered_since=parcel.baseline.taken_at)
+    server.router.get(LIST).mock(return_value=threads(entry(TID, TITLE, TEXT), early))
+    owned = replace(send_request, owned_ids=frozenset({TID}))
+    assert await adapter.find_post(owned) == NotFound(covered_since=send_request.baseline.taken_at)
 
 
 @pytest.mark.parametrize(
@@ -230,11 +230,11 @@ async def test_what_belongs_to_others_is_not_ours_f55(tieba, parcel):
         (httpx.Response(502), "server_error"),
     ],
 )
-async def test_list_that_cannot_be_read_f52(tieba, parcel, reply, reason):
-    """F52: an unreadable list, or somebody else's, is never absence."""
-    adapter, desk = tieba
-    desk.router.get(LIST).mock(return_value=reply)
-    assert await adapter.find_post(parcel) == Unknown(reason=reason)
+async def test_list_that_cannot_be_read_f52(tieba, send_request, reply, reason):
+    """F52: an unreadable list, or another account's, is never absence."""
+    adapter, server = tieba
+    server.router.get(LIST).mock(return_value=reply)
+    assert await adapter.find_post(send_request) == Unknown(reason=reason)
 
 
 @pytest.mark.parametrize(
@@ -249,54 +249,54 @@ async def test_list_that_cannot_be_read_f52(tieba, parcel, reply, reason):
 )
 async def test_retract_f78(tieba, reply, expected):
     """F78: a response that deletes nothing leaves the thread as it was, and is reported as such."""
-    adapter, desk = tieba
-    desk.router.post(DELETE).respond(200, json=reply)
+    adapter, server = tieba
+    server.router.post(DELETE).respond(200, json=reply)
     assert await adapter.retract(RECEIPT) == expected
 
 
 @pytest.mark.parametrize("code", ["230273", 273])
 @pytest.mark.parametrize("is_live", [True, False])
 async def test_a_removal_that_finds_no_thread_counts_when_it_was_read_f48_f78(tieba, code, is_live):
-    """F48, F78: "no such thread", once, ends no retraction: it counts when the page read after it says so as well."""
-    adapter, desk = tieba
-    desk.router.post(DELETE).respond(200, json={"error_code": code})
-    desk.router.post(PAGE).mock(return_value=page() if is_live else NOT_THERE)
+    """F48, F78: "no such thread" alone ends no retraction: it counts when the page read afterwards confirms it."""
+    adapter, server = tieba
+    server.router.post(DELETE).respond(200, json={"error_code": code})
+    server.router.post(PAGE).mock(return_value=page() if is_live else NOT_THERE)
     assert await adapter.retract(RECEIPT) == (Unknown(reason="tieba_deletion_unconfirmed") if is_live else Deleted())
 
 
 async def test_probe_f43(tieba):
     """F43: the health check distinguishes a valid session, an expired one, and a forum that does not exist."""
-    adapter, desk = tieba
+    adapter, server = tieba
     assert await adapter.check_health() == Healthy()
-    desk.router.get(FORUM).respond(200, json={"no": 0, "data": {"fid": 0}})
+    server.router.get(FORUM).respond(200, json={"no": 0, "data": {"fid": 0}})
     assert isinstance(await adapter.check_health(), Blocked)
-    desk.router.get(TBS).respond(200, json={"tbs": "x", "is_login": 0})
+    server.router.get(TBS).respond(200, json={"tbs": "x", "is_login": 0})
     assert isinstance(await adapter.check_health(), CredentialExpired)
 
 
 @pytest.mark.parametrize("spot", [TBS, STANDING, FORUM, LIST])
-async def test_a_limit_before_the_thread_keeps_it_back_f26(tieba, parcel, spot):
-    """F26: a 429 on the way to the creating call is its answer, with the time to come back; no call follows it."""
-    adapter, desk = tieba
-    desk.router.get(spot).respond(429, headers={"retry-after": "90"})
-    limit = RateLimited(code="tieba_429", until=desk.now + timedelta(seconds=90))
-    answer = await (adapter.find_post(parcel) if spot == LIST else adapter.publish(parcel))
+async def test_a_limit_before_the_thread_delays_it_f26(tieba, send_request, spot):
+    """F26: a 429 before the creating call is its outcome, with its end; no call follows it."""
+    adapter, server = tieba
+    server.router.get(spot).respond(429, headers={"retry-after": "90"})
+    limit = RateLimited(code="tieba_429", until=server.now + timedelta(seconds=90))
+    answer = await (adapter.find_post(send_request) if spot == LIST else adapter.publish(send_request))
     assert answer == limit
-    assert str(desk.requests[-1].url).startswith(spot)
+    assert str(server.requests[-1].url).startswith(spot)
 
 
 async def test_a_limit_on_a_removal_is_reported_f26(tieba):
-    """F26: a deletion that is answered with 429 is asked for again at that time."""
-    adapter, desk = tieba
-    desk.router.post(DELETE).respond(429, headers={"retry-after": "90"})
-    assert await adapter.retract(RECEIPT) == RateLimited(code="tieba_429", until=desk.now + timedelta(seconds=90))
+    """F26: a deletion that is answered with 429 is repeated at its end."""
+    adapter, server = tieba
+    server.router.post(DELETE).respond(429, headers={"retry-after": "90"})
+    assert await adapter.retract(RECEIPT) == RateLimited(code="tieba_429", until=server.now + timedelta(seconds=90))
 
 
-async def test_user_name_as_identity(bench, parcel):
-    """An identity that is a user name is asked for, and recognised, as such."""
-    desk = bench({"BDUSS": "B" * 192})
-    desk.router.get(FORUM).respond(200, json={"no": 0, "data": {"fid": FID}})
-    desk.router.get(LIST).mock(return_value=threads(entry(TID, TITLE, TEXT, author={"name": "平安发布"})))
-    finding = await TIEBA.create(account(identity="平安发布"), desk.kit()).find_post(parcel)
+async def test_user_name_as_identity(make_server, send_request):
+    """An identity that is a user name is requested, and recognised, as such."""
+    server = make_server({"BDUSS": "B" * 192})
+    server.router.get(FORUM).respond(200, json={"no": 0, "data": {"fid": FID}})
+    server.router.get(LIST).mock(return_value=threads(entry(TID, TITLE, TEXT, author={"name": "平安发布"})))
+    finding = await TIEBA.create(account(identity="平安发布"), server.context()).find_post(send_request)
     assert isinstance(finding, Submitted)
-    assert desk.requests[1].url.params["un"] == "平安发布"
+    assert server.requests[1].url.params["un"] == "平安发布"

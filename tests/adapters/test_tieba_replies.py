@@ -23,7 +23,7 @@ from publisher.domain.results import (
 )
 from publisher.i18n import load_catalogue
 from tests.adapters.conftest import NOON
-from tests.adapters.fakes_tieba import MADE, NOT_THERE, PAGE, PORTRAIT, RECEIPT, TEXT, TID, TITLE, WEB, desk_for
+from tests.adapters.fakes_tieba import MADE, NOT_THERE, PAGE, PORTRAIT, RECEIPT, TEXT, TID, TITLE, WEB, server_for
 
 REPLY = f"{WEB}/c/c/post/add_pc"
 PID = "150000000002"
@@ -32,13 +32,13 @@ SEEN_URL = f"{WEB}/p/{TID}?pid={PID}#{PID}"
 
 
 @pytest.fixture
-def tieba(bench):
-    return desk_for(bench)
+def tieba(make_server):
+    return server_for(make_server)
 
 
 @pytest.fixture
-def parcel(parcel_of, picture):
-    whole = parcel_of("tieba", text=TEXT, title=TITLE, pictures=(picture,))
+def send_request(make_request, picture):
+    whole = make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,))
     return replace(
         whole,
         rendered=replace(whole.rendered, extra_parts=(SECOND,)),
@@ -71,26 +71,26 @@ def thread(*replies: dict, has_more: int = 0, people: tuple = ()) -> httpx.Respo
     return httpx.Response(200, json=body)
 
 
-async def test_reply_golden(tieba, parcel, golden):
+async def test_reply_golden(tieba, send_request, golden):
     """A reply is one signed form with the thread's number; nothing is uploaded, and accepted is not yet visible."""
-    adapter, desk = tieba
-    desk.router.post(REPLY).respond(200, json=taken())
-    outcome = await adapter.publish(parcel)
-    golden("tieba/reply", desk.requests[3])
-    assert len(desk.requests) == 4
+    adapter, server = tieba
+    server.router.post(REPLY).respond(200, json=taken())
+    outcome = await adapter.publish(send_request)
+    golden("tieba/reply", server.requests[3])
+    assert len(server.requests) == 4
     assert isinstance(outcome, Submitted)
-    assert outcome.check_again_at == desk.now + timedelta(seconds=5)
-    facts = {"floor_of": TID, "pid": PID, "marker": parcel.marker.code, "since": "2026-11-24T03:58:30+00:00"}
+    assert outcome.check_again_at == server.now + timedelta(seconds=5)
+    facts = {"floor_of": TID, "pid": PID, "marker": send_request.marker.code, "since": "2026-11-24T03:58:30+00:00"}
     assert json.loads(outcome.ticket.payload) == facts
 
 
-async def test_replies_golden(tieba, parcel, golden, answer):
+async def test_replies_golden(tieba, send_request, golden, answer):
     """A reply is searched without any cookie, among the thread author's replies; what anybody sees is published."""
-    adapter, desk = tieba
-    desk.router.post(PAGE).mock(return_value=answer("tieba/replies"))
-    finding = await adapter.find_post(parcel)
-    golden("tieba/replies", desk.requests[0])
-    assert "cookie" not in desk.requests[0].headers
+    adapter, server = tieba
+    server.router.post(PAGE).mock(return_value=answer("tieba/replies"))
+    finding = await adapter.find_post(send_request)
+    golden("tieba/replies", server.requests[0])
+    assert "cookie" not in server.requests[0].headers
     receipt = Receipt(remote_id=PID, url=SEEN_URL, published_at=MADE + timedelta(seconds=130))
     assert finding == Published(receipt=receipt, is_text_confirmed=True)
 
@@ -111,39 +111,39 @@ async def test_replies_golden(tieba, parcel, golden, answer):
         ({"error_code": "400013"}, Blocked(code="tieba_400013", reason="", hold_reason=HoldReason.PERMISSION)),
     ],
 )
-async def test_what_a_reply_may_be_answered(tieba, parcel, body, expected):
+async def test_each_response_to_a_reply(tieba, send_request, body, expected):
     """F33, F34, F45, F49: a reply's number proves its acceptance; a thread's number in a refusal proves nothing."""
-    adapter, desk = tieba
-    desk.router.post(REPLY).respond(200, json=body)
-    assert await adapter.publish(parcel) == expected
-    assert [request.url.path for request in desk.requests].count("/c/c/post/add_pc") == 1
+    adapter, server = tieba
+    server.router.post(REPLY).respond(200, json=body)
+    assert await adapter.publish(send_request) == expected
+    assert [request.url.path for request in server.requests].count("/c/c/post/add_pc") == 1
 
 
 @pytest.mark.parametrize("code", [271, 273, 706, 230273, 230277, 230278, 230901])
-async def test_what_stands_against_the_thread_stops_no_account(tieba, parcel, code):
-    """A thread that is deleted, closed or full refuses this reply; the account goes on elsewhere."""
-    adapter, desk = tieba
-    desk.router.post(REPLY).respond(200, json={"error_code": str(code), "error_msg": "…"})
-    assert await adapter.publish(parcel) == Rejected(code=f"tieba_{code}", reason="…")
+async def test_a_restriction_of_the_thread_stops_no_account(tieba, send_request, code):
+    """A thread that is deleted, closed or full rejects this reply; the account goes on elsewhere."""
+    adapter, server = tieba
+    server.router.post(REPLY).respond(200, json={"error_code": str(code), "error_msg": "…"})
+    assert await adapter.publish(send_request) == Rejected(code=f"tieba_{code}", reason="…")
 
 
-async def test_in_review_under_no_number_yet(tieba, parcel):
+async def test_in_review_under_no_number_yet(tieba, send_request):
     """F46: a reply in review is searched by its prefix."""
-    adapter, desk = tieba
-    desk.router.post(REPLY).respond(200, json={"error_code": "230008"})
-    outcome = await adapter.publish(parcel)
+    adapter, server = tieba
+    server.router.post(REPLY).respond(200, json={"error_code": "230008"})
+    outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)
-    desk.router.post(PAGE).mock(return_value=thread())
+    server.router.post(PAGE).mock(return_value=thread())
     assert isinstance(await adapter.check_ticket(outcome.ticket), NotFound)
-    desk.router.post(PAGE).mock(return_value=thread(said(PID, SECOND)))
+    server.router.post(PAGE).mock(return_value=thread(said(PID, SECOND)))
     assert (await adapter.check_ticket(outcome.ticket)).receipt.remote_id == PID
 
 
-async def test_only_our_own_reply_is_ours(tieba, parcel):
+async def test_only_our_own_reply_is_ours(tieba, send_request):
     """F54, F56: no quote by others and no other reply of ours counts; our text without prefix is a possible match."""
-    adapter, desk = tieba
+    adapter, server = tieba
     other = {"portrait": "tb.1.someone", "name": "路人"}
-    third = format_part_prefix(parcel.rendered.marker, 3, 3) + "\r\n别的"
+    third = format_part_prefix(send_request.rendered.marker, 3, 3) + "\r\n别的"
     people = ({"id": 77, "portrait": f"{PORTRAIT}?t=1"}, {"id": 78, "portrait": "tb.1.other"})
     for page in (
         thread(said(PID, SECOND, author=other)),
@@ -151,29 +151,29 @@ async def test_only_our_own_reply_is_ours(tieba, parcel):
         thread(said(PID, third)),
         thread(said(PID, "〔K7QM-4R2T〕 谢谢")),
     ):
-        desk.router.post(PAGE).mock(return_value=page)
-        assert await adapter.find_post(parcel) == NotFound(covered_since=parcel.baseline.taken_at)
-    desk.router.post(PAGE).mock(return_value=thread(said(PID, SECOND), people=people))
-    assert isinstance(await adapter.find_post(parcel), Published)
-    desk.router.post(PAGE).mock(return_value=thread(said(PID, "遇到可疑电话，请拨打96110。")))
-    assert await adapter.find_post(parcel) == PossibleMatch(remote_id=PID, url=SEEN_URL)
+        server.router.post(PAGE).mock(return_value=page)
+        assert await adapter.find_post(send_request) == NotFound(covered_since=send_request.baseline.taken_at)
+    server.router.post(PAGE).mock(return_value=thread(said(PID, SECOND), people=people))
+    assert isinstance(await adapter.find_post(send_request), Published)
+    server.router.post(PAGE).mock(return_value=thread(said(PID, "遇到可疑电话，请拨打96110。")))
+    assert await adapter.find_post(send_request) == PossibleMatch(remote_id=PID, url=SEEN_URL)
     for cut in (SECOND[:12] + "…", "遇到可疑电话，请拨…", "遇到可疑电话，请拨打96"):
-        desk.router.post(PAGE).mock(return_value=thread(said(PID, cut)))
-        assert await adapter.find_post(parcel) == PossibleMatch(remote_id=PID, url=SEEN_URL)
+        server.router.post(PAGE).mock(return_value=thread(said(PID, cut)))
+        assert await adapter.find_post(send_request) == PossibleMatch(remote_id=PID, url=SEEN_URL)
 
 
-async def test_a_thread_of_many_pages_is_read_to_its_end(tieba, parcel):
+async def test_a_thread_of_many_pages_is_read_to_its_end(tieba, send_request):
     """F53: absence needs the last page; a thread that does not end proves nothing."""
-    adapter, desk = tieba
+    adapter, server = tieba
     other, later = said("150000000009", "别的楼层", 3), said("150000000010", "别的楼层", 4)
-    desk.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(later)])
-    assert await adapter.find_post(parcel) == NotFound(covered_since=parcel.baseline.taken_at)
-    desk.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(other)])
-    assert await adapter.find_post(parcel) == Unknown(reason="tieba_list_incomplete")
-    desk.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(said(PID, SECOND))])
-    assert isinstance(await adapter.find_post(parcel), Published)
-    desk.router.post(PAGE).mock(side_effect=lambda _request: thread(other, has_more=1))
-    assert await adapter.find_post(parcel) == Unknown(reason="tieba_list_incomplete")
+    server.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(later)])
+    assert await adapter.find_post(send_request) == NotFound(covered_since=send_request.baseline.taken_at)
+    server.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(other)])
+    assert await adapter.find_post(send_request) == Unknown(reason="tieba_list_incomplete")
+    server.router.post(PAGE).mock(side_effect=[thread(other, has_more=1), thread(said(PID, SECOND))])
+    assert isinstance(await adapter.find_post(send_request), Published)
+    server.router.post(PAGE).mock(side_effect=lambda _request: thread(other, has_more=1))
+    assert await adapter.find_post(send_request) == Unknown(reason="tieba_list_incomplete")
 
 
 @pytest.mark.parametrize(
@@ -189,27 +189,27 @@ async def test_a_thread_of_many_pages_is_read_to_its_end(tieba, parcel):
         (httpx.Response(200, json={"error_code": 0, "thread": {"id": int(TID)}, "post_list": []}), "bad_response"),
     ],
 )
-async def test_what_cannot_be_read_is_no_absence(tieba, parcel, reply, reason):
+async def test_what_cannot_be_read_is_no_absence(tieba, send_request, reply, reason):
     """F52: a thread that is not shown, or not in full, proves nothing about its replies."""
-    adapter, desk = tieba
-    desk.router.post(PAGE).mock(return_value=reply)
-    assert await adapter.find_post(parcel) == Unknown(reason=reason)
+    adapter, server = tieba
+    server.router.post(PAGE).mock(return_value=reply)
+    assert await adapter.find_post(send_request) == Unknown(reason=reason)
 
 
-async def test_a_thread_without_a_number(tieba, parcel):
-    """Live by people's word: its number is read from the address; without one, no call is made."""
-    adapter, desk = tieba
+async def test_a_thread_without_a_number(tieba, send_request):
+    """Confirmed as published by a person: its number is read from the address; without one, no call is made."""
+    adapter, server = tieba
     by_word = replace(RECEIPT, remote_id="by-word-1", is_manually_confirmed=True)
-    desk.router.post(REPLY).respond(200, json=taken())
-    assert isinstance(await adapter.publish(replace(parcel, parent=by_word)), Submitted)
-    nowhere = replace(parcel, parent=replace(by_word, url="https://example.gov.cn/"))
+    server.router.post(REPLY).respond(200, json=taken())
+    assert isinstance(await adapter.publish(replace(send_request, parent=by_word)), Submitted)
+    nowhere = replace(send_request, parent=replace(by_word, url="https://example.gov.cn/"))
     assert await adapter.publish(nowhere) == Rejected(code="tieba_thread_id_unknown", reason="https://example.gov.cn/")
     assert await adapter.find_post(nowhere) == Unknown(reason="tieba_thread_id_unknown")
     assert {"tieba_thread_id_unknown", "tieba_thread_not_visible"} <= set(load_catalogue())
-    assert len(desk.requests) == 4
+    assert len(server.requests) == 4
 
 
-async def test_check_reads_every_reply_f76(tieba, parcel):
+async def test_check_reads_every_reply_f76(tieba, send_request):
     """F76: a problem in a reply is found before anything is sent."""
     adapter, _ = tieba
     for code, parts in {
@@ -219,9 +219,11 @@ async def test_check_reads_every_reply_f76(tieba, parcel):
         "tieba_text_empty": (SECOND, " "),
     }.items():
         assert [
-            problem.code for problem in TIEBA.validate(adapter.account, replace(parcel.rendered, extra_parts=parts))
+            problem.code
+            for problem in TIEBA.validate(adapter.account, replace(send_request.rendered, extra_parts=parts))
         ] == [code]
     assert [
-        problem.code for problem in TIEBA.validate(adapter.account, replace(parcel.rendered, extra_parts=(SECOND,) * 5))
+        problem.code
+        for problem in TIEBA.validate(adapter.account, replace(send_request.rendered, extra_parts=(SECOND,) * 5))
     ] == ["tieba_text_too_long"]
-    assert TIEBA.validate(adapter.account, parcel.rendered) == ()
+    assert TIEBA.validate(adapter.account, send_request.rendered) == ()

@@ -1,4 +1,4 @@
-"""The adapter over the simulated Tieba: both sides were written apart from each other."""
+"""The adapter against the simulated Tieba; the two were written independently."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ SYNC = "/c/s/pc/sync"
 
 
 @dataclass
-class Stage:
+class SimulatedTieba:
     """One account on a simulated Tieba."""
 
     control: httpx.AsyncClient
@@ -66,7 +66,7 @@ class Stage:
             is_host_allowed=lambda host: host == "127.0.0.1",
             sleep=nothing,
         )
-        kit = AdapterContext(
+        context = AdapterContext(
             http=http,
             secret=lambda: self.secret,
             tokens=NoTokens(),
@@ -74,7 +74,7 @@ class Stage:
             now=lambda: datetime.now(UTC),
             failpoint=nothing,
         )
-        return TIEBA.create(self.account, kit)
+        return TIEBA.create(self.account, context)
 
     async def inject_fault(self, endpoint, times=1, **fault):
         rule = {"platform": "tieba", "account": "*", "endpoint": endpoint, "times": times, "fault": fault}
@@ -93,13 +93,13 @@ async def stage():
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
         wanted = {"platform": "tieba", "account": ME, "name": "平安发布", "forums": ["天气"]}
         secret = (await control.post("/_sim/accounts", json=wanted)).json()
-        yield Stage(control, transport, secret)
+        yield SimulatedTieba(control, transport, secret)
 
 
 @pytest.fixture
-def parcel(parcel_of, picture):
+def send_request(make_request, picture):
     since = datetime.now(UTC) - timedelta(minutes=2)
-    return parcel_of(
+    return make_request(
         "tieba",
         text="〔K7QM-4R2T〕\r\n不转账，不透露验证码。",
         pictures=(picture,),
@@ -107,11 +107,11 @@ def parcel(parcel_of, picture):
     )
 
 
-async def test_from_probe_to_reach_and_retraction(stage, parcel):
-    """A thread with its picture is seen by anybody, listed, measured, and taken down, twice without harm."""
+async def test_from_probe_to_reach_and_retraction(stage, send_request):
+    """A thread with its picture is seen by anybody, listed, measured, and deleted, twice without harm."""
     adapter = stage.adapter
     assert await adapter.check_health() == Healthy()
-    taken = await adapter.publish(parcel)
+    taken = await adapter.publish(send_request)
     assert isinstance(taken, Submitted)
     seen = await adapter.check_ticket(taken.ticket)
     assert isinstance(seen, Published)
@@ -130,62 +130,62 @@ async def test_from_probe_to_reach_and_retraction(stage, parcel):
 @pytest.mark.parametrize("types", ["own", "text", "numbers"])
 @pytest.mark.parametrize("ids_in", ["top", "data"])
 @pytest.mark.parametrize("charset", ["utf-8", "gbk"])
-async def test_answers_in_all_their_shapes(stage, parcel, types, ids_in, charset):
-    """Numbers as text, ids under data, a header that says GBK: all is read as what it means."""
+async def test_answers_in_all_variants(stage, send_request, types, ids_in, charset):
+    """Numbers as text, ids under data, a header that says GBK: each is read correctly."""
     await stage.settings(tieba_types=types, tieba_ids_in=ids_in, tieba_charset=charset)
     adapter = stage.adapter
-    taken = await adapter.publish(parcel)
+    taken = await adapter.publish(send_request)
     assert isinstance(taken, Submitted)
     seen = await adapter.check_ticket(taken.ticket)
     assert isinstance(seen, Published)
-    assert isinstance(await adapter.find_post(parcel), Submitted)
+    assert isinstance(await adapter.find_post(send_request), Submitted)
     assert [sighting.remote_id for sighting in await adapter.list_recent()] == [seen.receipt.remote_id]
     assert seen.receipt.remote_id in await adapter.read_metrics([seen.receipt])
 
 
 @pytest.mark.parametrize(
-    ("standing", "expected"),
+    ("account_status", "expected"),
     [
         ({"block_stat": 2}, ("tieba_220012", HoldReason.ACCOUNT)),
         ({"block_stat": 3, "forum": "天气"}, ("tieba_3250004", HoldReason.ACCOUNT)),
         ({"vcode_stat": 1}, ("tieba_captcha", HoldReason.CAPTCHA)),
     ],
 )
-async def test_banned_or_under_captcha_f49(stage, parcel, standing, expected):
-    """F49: a banned account, and one that owes a captcha, is held for a person, and nothing is made."""
-    await stage.settings(tieba_standing={ME: standing})
+async def test_banned_or_under_captcha_f49(stage, send_request, account_status, expected):
+    """F49: a banned account, and one with an open captcha, is held for a person, and nothing is made."""
+    await stage.settings(tieba_standing={ME: account_status})
     await stage.inject_fault(SYNC, kind="html")  # only the write itself shows it
-    outcome = await stage.adapter.publish(parcel)
+    outcome = await stage.adapter.publish(send_request)
     assert isinstance(outcome, Blocked)
     assert (outcome.code, outcome.hold_reason) == expected
     assert await stage.posts() == []
 
 
 @pytest.mark.parametrize(
-    ("standing", "expected"),
+    ("account_status", "expected"),
     [
         ({"block_stat": 2}, Blocked(code="tieba_banned", reason="")),
         ({"hide_stat": 1}, Blocked(code="tieba_hidden", reason="")),
         ({"vcode_stat": 1}, Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)),
     ],
 )
-async def test_what_stands_against_the_account_is_known_before_f47_f49(stage, parcel, standing, expected):
+async def test_restrictions_of_the_account_are_known_before_f47_f49(stage, send_request, account_status, expected):
     """F47 F49: the health check reports a ban, hidden posts and captchas, before anything is sent."""
-    await stage.settings(tieba_standing={ME: standing})
+    await stage.settings(tieba_standing={ME: account_status})
     assert await stage.adapter.check_health() == expected
-    assert await stage.adapter.publish(parcel) == expected
+    assert await stage.adapter.publish(send_request) == expected
     assert await stage.posts() == []
 
 
-async def test_hidden_from_everybody_f47(stage, parcel):
+async def test_hidden_from_everybody_f47(stage, send_request):
     """F47: where only the write shows that the thread is hidden, a person decides, with its URL."""
     await stage.settings(tieba_standing={ME: {"hide_stat": 1}})
     await stage.inject_fault(SYNC, kind="html")
-    outcome = await stage.adapter.publish(parcel)
+    outcome = await stage.adapter.publish(send_request)
     [made] = await stage.posts()
     url = f"https://tieba.baidu.com/p/{made['id']}"
     assert outcome == Blocked(code="tieba_sent_hidden", reason=url, hold_reason=HoldReason.HIDDEN)
-    found = await stage.adapter.find_post(parcel)
+    found = await stage.adapter.find_post(send_request)
     assert isinstance(found, Submitted)
     assert isinstance(await stage.adapter.check_ticket(found.ticket), NotFound)
     assert await stage.adapter.list_recent() == []
@@ -199,23 +199,23 @@ async def test_hidden_from_everybody_f47(stage, parcel):
         ({"followers_only": True}, "tieba_340012"),
     ],
 )
-async def test_a_forum_that_does_not_take_it(stage, parcel, forum, code):
-    """A forum that is closed, or closed to this account, is for a person to see to."""
+async def test_a_forum_that_is_closed(stage, send_request, forum, code):
+    """A forum that is closed, or closed to this account, is held for a person."""
     await stage.settings(tieba_forums={"天气": forum})
-    outcome = await stage.adapter.publish(parcel)
+    outcome = await stage.adapter.publish(send_request)
     assert (type(outcome), outcome.code, outcome.hold_reason) == (Blocked, code, HoldReason.PERMISSION)
 
 
-async def test_a_forum_that_may_only_be_read(stage, parcel):
+async def test_a_forum_that_may_only_be_read(stage, send_request):
     """A forum that is read-only for now is tried again later."""
     await stage.settings(tieba_forums={"天气": {"read_only": True}})
-    assert isinstance(await stage.adapter.publish(parcel), RateLimited)
+    assert isinstance(await stage.adapter.publish(send_request), RateLimited)
 
 
-async def test_words_that_are_not_liked(stage, parcel):
-    """Refused words are named."""
+async def test_rejected_words(stage, send_request):
+    """Rejected words are named."""
     await stage.settings(tieba_words=["验证码"])
-    outcome = await stage.adapter.publish(parcel)
+    outcome = await stage.adapter.publish(send_request)
     assert isinstance(outcome, Rejected)
     assert outcome.code == "tieba_220015"
     assert "验证码" in outcome.reason
@@ -229,21 +229,21 @@ async def test_words_that_are_not_liked(stage, parcel):
         {"kind": "no_id"},
     ],
 )
-async def test_lost_reply_is_settled_by_reading_f24(stage, parcel, fault):
-    """F24: after a reply that says nothing, the account's list and anybody's view end the doubt."""
+async def test_lost_reply_is_resolved_by_reading_f24(stage, send_request, fault):
+    """F24: after a reply that says nothing, the account's list and the public view resolve the outcome."""
     await stage.inject_fault(ADD, **fault)
-    assert isinstance(await stage.adapter.publish(parcel), Unknown)
-    found = await stage.adapter.find_post(parcel)
+    assert isinstance(await stage.adapter.publish(send_request), Unknown)
+    found = await stage.adapter.find_post(send_request)
     assert isinstance(found, Submitted)
     seen = await stage.adapter.check_ticket(found.ticket)
     assert isinstance(seen, Published)
     assert [post["id"] for post in await stage.posts()] == [seen.receipt.remote_id]
 
 
-async def test_review_then_shown_f46(stage, parcel):
-    """F46: what is in review is seen by nobody, and published once the review lets it pass."""
+async def test_review_then_shown_f46(stage, send_request):
+    """F46: a thread in review is seen by nobody, and published once the review lets it pass."""
     await stage.inject_fault(ADD, kind="review", verdict="hold", seconds=3600)
-    taken = await stage.adapter.publish(parcel)
+    taken = await stage.adapter.publish(send_request)
     assert isinstance(taken, Submitted)
     assert isinstance(await stage.adapter.check_ticket(taken.ticket), NotFound)
     [made] = await stage.posts()
@@ -252,13 +252,13 @@ async def test_review_then_shown_f46(stage, parcel):
     assert isinstance(await stage.adapter.check_ticket(taken.ticket), Published)
 
 
-async def test_a_forum_that_cannot_be_looked_up(stage, parcel):
-    """With the forum's number set, a thread goes out though the look-up fails; without, nothing is sent."""
+async def test_a_forum_that_cannot_be_looked_up(stage, send_request):
+    """With the forum's number configured, a thread is sent although the lookup fails; without, nothing is sent."""
     found = await stage.control.get(FORUM, params={"fname": "天气", "ie": "utf-8"})
     await stage.inject_fault(FORUM, times=9, kind="html")
-    assert isinstance(await stage.adapter.publish(parcel), NotSent)
+    assert isinstance(await stage.adapter.publish(send_request), NotSent)
     assert await stage.posts() == []
     number = str(found.json()["data"]["fid"])
     stage.account = replace(stage.account, options={"forum_id": number})
-    assert isinstance(await stage.adapter.publish(parcel), Submitted)
+    assert isinstance(await stage.adapter.publish(send_request), Submitted)
     assert len(await stage.posts()) == 1

@@ -1,4 +1,4 @@
-"""What the Tieba adapter refuses before anything is sent, and what it promises."""
+"""What the Tieba adapter rejects before anything is sent, and its capabilities."""
 
 from dataclasses import replace
 
@@ -7,23 +7,23 @@ import pytest
 from adapters.tieba import TIEBA
 from publisher.domain.account import Mode
 from publisher.i18n import load_catalogue
-from tests.adapters.fakes_tieba import TEXT, TITLE, account, desk_for
+from tests.adapters.fakes_tieba import TEXT, TITLE, account, server_for
 
 
 @pytest.fixture
-def tieba(bench):
-    return desk_for(bench)
+def tieba(make_server):
+    return server_for(make_server)
 
 
 @pytest.fixture
-def parcel(parcel_of):
-    return parcel_of("tieba", text=TEXT, title=TITLE)
+def send_request(make_request):
+    return make_request("tieba", text=TEXT, title=TITLE)
 
 
-async def test_check_names_what_tieba_refuses_f76(tieba, parcel, picture):
+async def test_check_names_what_tieba_rejects_f76(tieba, send_request, picture):
     """F76: lengths, half-width brackets and pictures are found before anything is sent."""
     adapter, _ = tieba
-    good = parcel.rendered
+    good = send_request.rendered
     assert TIEBA.validate(adapter.account, good) == ()
     bad = {
         "tieba_title_length": replace(good, title="四个字儿"),
@@ -35,8 +35,8 @@ async def test_check_names_what_tieba_refuses_f76(tieba, parcel, picture):
         "tieba_image_type": replace(good, images=(replace(picture, media_type="image/bmp"),)),
         "tieba_image_size": replace(good, images=(replace(picture, size=11 * 1024 * 1024),)),
     }
-    for code, rendition in bad.items():
-        assert {problem.code for problem in TIEBA.validate(adapter.account, rendition)} == {code}
+    for code, rendered in bad.items():
+        assert {problem.code for problem in TIEBA.validate(adapter.account, rendered)} == {code}
         assert code in load_catalogue()
     owing = account(has_accepted_risk=False, forum=None, options={"forum_id": "天气"})
     owed = {"tieba_risk_not_accepted", "tieba_no_forum_set", "tieba_forum_id"}
@@ -47,11 +47,11 @@ async def test_check_names_what_tieba_refuses_f76(tieba, parcel, picture):
 
 
 @pytest.mark.parametrize("given", ["0", "-5", "12a", "１２", "²", ""])
-def test_a_forums_number_is_a_number(parcel, given):
-    """What is no positive number in plain digits is refused as a forum's number."""
-    assert [problem.code for problem in TIEBA.validate(account(options={"forum_id": given}), parcel.rendered)] == [
-        "tieba_forum_id"
-    ]
+def test_a_forums_number_is_a_number(send_request, given):
+    """A forum's number must be positive and in plain digits."""
+    assert [
+        problem.code for problem in TIEBA.validate(account(options={"forum_id": given}), send_request.rendered)
+    ] == ["tieba_forum_id"]
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_a_forums_number_is_a_number(parcel, given):
         ("😀" * 16, False),
     ],
 )
-def test_title_length(tieba, parcel, title, is_right):
-    """A title has 5 to 31 characters, by the less favourable count: a picture sign is one at least and two at most."""
+def test_title_length(tieba, send_request, title, is_right):
+    """A title has 5 to 31 characters, by the less favourable count: an emoji counts at least one and at most two."""
     adapter, _ = tieba
-    codes = [problem.code for problem in TIEBA.validate(adapter.account, replace(parcel.rendered, title=title))]
+    codes = [problem.code for problem in TIEBA.validate(adapter.account, replace(send_request.rendered, title=title))]
     assert codes == ([] if is_right else ["tieba_title_length"])
 
 
@@ -86,17 +86,17 @@ def test_title_length(tieba, parcel, title, is_right):
         ("😀" * 1000 + "雨", 2001),
     ],
 )
-def test_text_length(tieba, parcel, text, length):
-    """A text has up to 2000 characters, line breaks counted as they are sent; a longer one is refused, never cut."""
+def test_text_length(tieba, send_request, text, length):
+    """A text has up to 2000 characters, line breaks counted as they are sent; a longer one is rejected, never cut."""
     adapter, _ = tieba
     assert TIEBA.capabilities(adapter.account).count_text(text) == length
-    problems = TIEBA.validate(adapter.account, replace(parcel.rendered, text=text))
+    problems = TIEBA.validate(adapter.account, replace(send_request.rendered, text=text))
     assert [problem.code for problem in problems] == (["tieba_text_too_long"] if length > 2000 else [])
     assert all(problem.facts == {"length": str(length), "limit": "2000", "more": "4"} for problem in problems)
 
 
-def test_declared_patience_covers_the_platforms_delays():
-    """The settle time outlasts the longest late act plus the longest listing lag; a second call is never allowed."""
+def test_declared_timing_covers_the_platforms_delays():
+    """The visibility window covers the longest late effect plus the longest list delay; no second call is allowed."""
     traits = TIEBA.capabilities(account())
     timing = TIEBA.defaults.timing
     assert timing.has_valid_order

@@ -1,4 +1,4 @@
-"""WeChat's wire: golden pairs, odd answers, addresses of pictures."""
+"""WeChat's calls: golden pairs, malformed answers, addresses of pictures."""
 
 import base64
 import json
@@ -91,7 +91,7 @@ def _as_data(call):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_golden_pair(name):
-    """Each call is written, and its answer read, exactly as its golden pair says."""
+    """Each call is written, and its answer read, exactly as in its golden pair."""
     golden = json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))
     call, decode = CALLS[name]
     assert _as_data(call) == golden["call"]
@@ -101,12 +101,12 @@ def test_golden_pair(name):
 
 
 def test_every_golden_pair_is_used():
-    """No golden pair lies about a call that is not made."""
+    """Every golden pair belongs to a call that is made."""
     assert {path.stem for path in GOLDEN.iterdir()} == set(CALLS)
 
 
 def test_text_is_sent_as_raw_utf8():
-    """Chinese text leaves as it is: escaped characters would be shown to readers."""
+    """Chinese text is sent unescaped: escaped characters would be shown to readers."""
     call, _ = CALLS["draft_add"]
     assert "警惕“退款客服”诈骗".encode() in call.content
     assert b"\\u" not in call.content
@@ -138,7 +138,7 @@ def test_secrets_stay_out_of_representations():
     ],
 )
 def test_no_answer_of_this_api(body, status, reason):
-    """F28 F29 F30 F31 F33: whatever is not a complete answer with an id is unreadable, never a success."""
+    """F28 F29 F30 F31 F33: anything but a complete answer with an id is unreadable, never a success."""
     assert api.decode_submit(_reply(body, status)) == api.UnreadableResponse(reason=reason)
 
 
@@ -151,7 +151,7 @@ def test_numbers_may_be_text():
 
 @given(REPLIES)
 def test_no_answer_makes_a_decoder_raise(reply):
-    """F31: whatever comes, decoders of mass sends and figures give what they promise, and never raise."""
+    """F31: decoders of mass sends and metrics return what they promise for every answer, and never raise."""
     trouble = api.ApiError | api.TooManyRequests | api.UnreadableResponse
     assert isinstance(mass_api.decode_mass_send(reply), str | trouble)
     assert isinstance(mass_api.decode_mass_status(reply), str | trouble)
@@ -159,7 +159,7 @@ def test_no_answer_makes_a_decoder_raise(reply):
 
 
 def test_only_the_addresses_change():
-    """A picture's address takes the place of its hash, escaped; every other byte stays, look-alikes included."""
+    """A picture's address replaces its hash, escaped; every other byte stays, look-alikes included."""
     sha256 = "a" * 64
     other = f"media:{sha256}"
     before = f'<p title="{other}">{other}\u00a0&nbsp;</p>\r\n<img  alt="a > b" src="media:{sha256}" data-w="9"/><IMG>'

@@ -1,4 +1,4 @@
-"""WeChat's messages: what is read out of them, and what is refused because it proves nothing."""
+"""WeChat's messages: what is read from them, and what is refused because it proves nothing."""
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
@@ -41,13 +41,13 @@ def stamp(at=NOW, nonce="n0nce"):
 
 
 def plain(body, *, at=NOW, nonce="n0nce", token=TOKEN):
-    """Give a message of the plain mode, as WeChat signs it."""
+    """Return a message of the plain mode, as WeChat signs it."""
     query = stamp(at, nonce)
     return CallbackRequest(query=query | {"signature": compute_signature(token, *query.values())}, body=body.encode())
 
 
-def sealed(text, *, app_id=APP_ID, key=AES_KEY, token=TOKEN, at=NOW):
-    """Give a message of the sealed mode, made by the simulator's own hand."""
+def encrypted(text, *, app_id=APP_ID, key=AES_KEY, token=TOKEN, at=NOW):
+    """Return a message of the encrypted mode, made by the simulator's code."""
     query, inside = stamp(at), encrypt(text, key, app_id)
     signed = compute_signature(token, *query.values(), inside)
     body = f"<xml><ToUserName>gh_x</ToUserName><Encrypt><![CDATA[{inside}]]></Encrypt></xml>"
@@ -64,8 +64,8 @@ def code(answer):
     return answer.code
 
 
-def test_signature_and_seal_are_those_of_another_client():
-    """A published pair of words and seal opens to the very words and AppID."""
+def test_signature_and_encryption_match_another_client():
+    """A published pair of message and signature decrypts to its text and AppID."""
     assert compute_signature(TOKEN, "1700000000", "n0nce") == "2913e9e6ba69b4cc869b3cf12031f795d85e7fda"
     assert compute_signature(TOKEN, "1700000000", "n0nce", VECTOR) == "5c5eb66ec7bff666c4133aafa9f6c4ec2b60f6d4"
     text = b"<xml><Event><![CDATA[PUBLISHJOBFINISH]]></Event></xml>"
@@ -73,7 +73,7 @@ def test_signature_and_seal_are_those_of_another_client():
 
 
 def test_the_address_is_proved_by_its_echo():
-    """Only a request signed with the token, and of this moment, hears its own word again."""
+    """Only a current request signed with the token gets its echo back."""
     greeting = plain("")
     asked = dataclasses.replace(greeting, query=greeting.query | {"echostr": "8412"})
     assert callbacks.verify_endpoint(ACCOUNT, PLAIN, asked, NOW) == "8412"
@@ -89,17 +89,17 @@ def test_the_address_is_proved_by_its_echo():
     ("status", "said"),
     [("err(20008)", "20008"), ("err(20431)", ""), ("send fail", ""), ("err(20008) or so", ""), ("send success", "")],
 )
-def test_why_a_mass_send_failed_is_handed_on(status, said):
-    """Only the numbers that WeChat lists are passed on; a word that anybody made up is not."""
-    answer = read(SEALED, sealed(SENT.replace("send success", status)))
+def test_why_a_mass_send_failed_is_passed_on(status, said):
+    """Only the numbers that WeChat lists are passed on; a made-up word is not."""
+    answer = read(SEALED, encrypted(SENT.replace("send success", status)))
     assert isinstance(answer, CallbackEvent)
     assert (answer.job_id, answer.reason) == ("mass-3147400001", said)
 
 
 @pytest.mark.parametrize(("body", "number"), [(FINISHED, "2247500001"), (SENT, "mass-3147400001")])
-def test_both_modes_tell_what_has_ended(body, number):
-    """The hint names the job as tickets do, in plain and in sealed messages."""
-    for answer in (read(PLAIN, plain(body)), read(SEALED, sealed(body))):
+def test_both_modes_report_what_has_ended(body, number):
+    """The hint names the job as tickets do, in plain and in encrypted messages."""
+    for answer in (read(PLAIN, plain(body)), read(SEALED, encrypted(body))):
         assert isinstance(answer, CallbackEvent)
         assert answer.job_id == number
 
@@ -113,13 +113,13 @@ def test_both_modes_tell_what_has_ended(body, number):
         "<xml><Event>MASSSENDJOBFINISH</Event></xml>",
     ],
 )
-def test_what_is_no_end_of_a_job_is_of_no_concern(body):
-    """Followers' messages and events without a number are taken, and mean nothing."""
+def test_other_messages_are_ignored(body):
+    """Followers' messages and events without a number are accepted, and ignored."""
     assert read(PLAIN, plain(body)) is None
 
 
 def test_a_message_must_be_signed_with_our_token():
-    """Another token, a changed time, a missing or odd signature: each is a forgery."""
+    """Another token, a changed time, a missing or malformed signature: each is a forgery."""
     good = plain(FINISHED)
     forged = [
         plain(FINISHED, token="guessed"),
@@ -131,43 +131,43 @@ def test_a_message_must_be_signed_with_our_token():
     assert {code(read(PLAIN, message)) for message in forged} == {"callback_unsigned"}
 
 
-@pytest.mark.parametrize("secret", [PLAIN, SEALED], ids=["plain", "sealed"])
+@pytest.mark.parametrize("secret", [PLAIN, SEALED], ids=["plain", "encrypted"])
 def test_f90_no_body_is_parsed_before_the_query_is_verified(secret, monkeypatch):
-    """F90: in both modes a forged or stale query is refused without a look at the words under it."""
+    """F90: in both modes a forged or stale query is refused without reading the body."""
     monkeypatch.setattr("adapters.wechat.callback.parse_xml", None)
-    good = sealed(FINISHED)
+    good = encrypted(FINISHED)
     forged = dataclasses.replace(good, query=good.query | {"signature": "0" * 40})
     unsigned = dataclasses.replace(good, query={name: good.query[name] for name in good.query if name != "signature"})
     assert code(read(secret, forged)) == code(read(secret, unsigned)) == "callback_unsigned"
-    assert code(read(secret, sealed(FINISHED, at=NOW - timedelta(minutes=6)))) == "callback_stale"
+    assert code(read(secret, encrypted(FINISHED, at=NOW - timedelta(minutes=6)))) == "callback_stale"
 
 
 def test_a_query_that_is_verified_gives_its_nonce():
-    """Time and nonce name a message, whatever is under its signature."""
-    first, second = (callbacks.verify(ACCOUNT, SEALED, sealed(body).query, NOW) for body in (FINISHED, SENT))
+    """Time and nonce identify a message, whatever is under its signature."""
+    first, second = (callbacks.verify(ACCOUNT, SEALED, encrypted(body).query, NOW) for body in (FINISHED, SENT))
     assert first == second == f"{int(NOW.timestamp())}/n0nce"
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
 def test_a_message_of_another_time_is_stale(minutes):
-    """Rightly signed, but minutes off: it may have been kept for a replay."""
+    """Correctly signed, but minutes old: it may be a replay."""
     assert code(read(PLAIN, plain(FINISHED, at=NOW + timedelta(minutes=minutes)))) == "callback_stale"
-    assert code(read(SEALED, sealed(FINISHED, at=NOW + timedelta(minutes=minutes)))) == "callback_stale"
+    assert code(read(SEALED, encrypted(FINISHED, at=NOW + timedelta(minutes=minutes)))) == "callback_stale"
 
 
-def test_with_a_key_nothing_plain_is_believed():
-    """With a key configured only encrypted messages count: a plain one with an overheard signature is refused."""
+def test_with_a_key_plain_messages_are_refused():
+    """With a key configured only encrypted messages count: a plain one with an intercepted signature is refused."""
     assert code(read(SEALED, plain(FINISHED))) == "callback_unsigned"
 
 
-def test_a_seal_must_be_signed_ours_and_whole():
-    """A seal under another token, key or AppID, or one that was changed, opens to nothing."""
-    good = sealed(FINISHED)
+def test_an_encrypted_message_must_be_signed_ours_and_whole():
+    """A message under another token, key or AppID, or one that was changed, cannot be decrypted."""
+    good = encrypted(FINISHED)
     changed = dataclasses.replace(good, body=good.body.replace(b"[CDATA[", b"[CDATA[AAAA"))
-    assert code(read(SEALED, sealed(FINISHED, token="guessed"))) == "callback_unsigned"
+    assert code(read(SEALED, encrypted(FINISHED, token="guessed"))) == "callback_unsigned"
     assert code(read(SEALED, changed)) == "callback_unsigned"
-    assert code(read(SEALED, sealed(FINISHED, app_id="wx0000000000000002"))) == "callback_wrong_account"
-    assert code(read(SEALED, sealed(FINISHED, key="b" + AES_KEY[1:]))) == "callback_unreadable"
+    assert code(read(SEALED, encrypted(FINISHED, app_id="wx0000000000000002"))) == "callback_wrong_account"
+    assert code(read(SEALED, encrypted(FINISHED, key="b" + AES_KEY[1:]))) == "callback_unreadable"
     assert code(read(SEALED | {"encoding_aes_key": "short"}, good)) == "callback_unreadable"
 
 
@@ -184,14 +184,14 @@ def test_a_seal_must_be_signed_ours_and_whole():
         b"<a>" + b"<b/>" * 3000 + b"</a>",
     ],
 )
-def test_unsound_xml_is_refused(body):
-    """Broken, deep, crowded, or with declarations that could expand: none of it is read."""
+def test_invalid_xml_is_refused(body):
+    """Broken, deep, huge, or with declarations that could expand: none of it is read."""
     assert parse_xml(body) is None
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_answered(body):
-    """Whatever arrives, the answer is a value, never an exception."""
+    """For any bytes the answer is a value, never an exception."""
     query = plain("").query | {"msg_signature": "x"}
     for secret in (PLAIN, SEALED):
         assert not isinstance(
@@ -200,15 +200,15 @@ def test_any_bytes_are_answered(body):
 
 
 @given(st.text(max_size=200))
-def test_any_seal_is_answered(text):
-    """A seal that is rightly signed may still hold anything."""
+def test_any_encrypted_message_is_answered(text):
+    """A correctly signed message may still contain anything."""
     assert decrypt_message(text, AES_KEY) is None
-    inside = callbacks.parse(ACCOUNT, SEALED, sealed(text), NOW)
+    inside = callbacks.parse(ACCOUNT, SEALED, encrypted(text), NOW)
     assert inside is None or isinstance(inside, Problem)
 
 
 def test_a_hint_means_only_its_own_ticket():
-    """Publications by their number, mass sends by theirs, whether or not the ticket knows the statistics' number."""
+    """Publications match by their id, mass sends by theirs, whether or not the ticket has the statistics' id."""
 
     def ticket(name):
         return encode_ticket(PendingJob(name=name, delivery=DeliveryId(7), looks=2))
@@ -223,6 +223,6 @@ def test_a_hint_means_only_its_own_ticket():
 
 
 def test_without_a_token_nothing_is_expected():
-    """An account whose secret names no token has no address."""
+    """An account whose secret has no token has no callback address."""
     assert callbacks.is_configured(PLAIN)
     assert not callbacks.is_configured({"app_id": APP_ID, "app_secret": "s"})

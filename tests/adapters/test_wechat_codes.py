@@ -1,4 +1,4 @@
-"""WeChat's codes, each with what it must mean for the one creating call."""
+"""WeChat's codes, each with its meaning for the one creating call."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,7 @@ import pytest
 
 from adapters.wechat.codes import CODES
 from publisher.domain.results import Blocked, Busy, CredentialExpired, HoldReason, RateLimited, Rejected, Unknown
-from tests.adapters.fakes_wechat import NOW, Scene, error, parcel
+from tests.adapters.fakes_wechat import NOW, Scene, error, send_request
 
 MIDNIGHT = datetime(2026, 11, 25, 16, 0, tzinfo=UTC)
 _SAID = "said the platform"
@@ -61,15 +61,15 @@ def scene():
 
 
 def test_no_code_is_without_a_test():
-    """Each line of the table is expected to mean something here, and nothing else is."""
+    """Each line of the table has an expected meaning here, and nothing else has one."""
     assert set(EXPECTED) == set(CODES)
 
 
 @pytest.mark.parametrize("code", EXPECTED)
 async def test_each_code_on_the_submission_f34(scene, code):
-    """F34: each listed code means what is expected, and the submission is made exactly once."""
+    """F34: each listed code has its expected outcome, and the submission is made exactly once."""
     scene.answers("freepublish/submit", error(code))
-    assert await scene.adapter.publish(parcel()) == EXPECTED[code]
+    assert await scene.adapter.publish(send_request()) == EXPECTED[code]
     assert len(scene.asked("freepublish/submit")) == 1
 
 
@@ -78,6 +78,6 @@ async def test_each_code_on_the_mass_send_f34(scene, code):
     """F34: each listed code means the same for a mass send, which is made exactly once and never becomes another."""
     scene.profile = "mass"
     scene.answers("message/mass/sendall", error(code))
-    assert await scene.adapter.publish(parcel(is_urgent=True)) == EXPECTED[code]
+    assert await scene.adapter.publish(send_request(is_urgent=True)) == EXPECTED[code]
     assert len(scene.asked("message/mass/sendall")) == 1
     assert not scene.asked("freepublish/submit")

@@ -1,4 +1,4 @@
-"""Mass sends on WeChat: one key, one call, read by its number, its page taken down."""
+"""Mass sends on WeChat: one key, one call, read by its id, its page deleted."""
 
 import json
 from datetime import timedelta
@@ -23,7 +23,7 @@ from publisher.domain.results import (
     Ticket,
     Unknown,
 )
-from tests.adapters.fakes_wechat import NOW, SINCE, Scene, article, drafted, error, other, page, parcel
+from tests.adapters.fakes_wechat import NOW, SINCE, Scene, article, drafted, error, other, page, send_request
 
 SEND, STATUS, DELETE = "message/mass/sendall", "message/mass/get", "message/mass/delete"
 NAME = "mass-3147400001-2455800001"
@@ -43,11 +43,11 @@ def _status(word):
 
 
 def _urgent(**changes):
-    return parcel(is_urgent=True, **changes)
+    return send_request(is_urgent=True, **changes)
 
 
 async def test_an_urgent_post_is_a_mass_send(scene):
-    """The draft goes to all followers in one call under a key, and is followed by the number that came back."""
+    """The draft is sent to all followers in one call under a key, and is followed up by the returned id."""
     outcome = await scene.adapter.publish(_urgent())
     assert isinstance(outcome, Submitted)
     assert json.loads(outcome.ticket.payload) == {"name": NAME, "delivery": 7, "looks": 0}
@@ -67,10 +67,10 @@ async def test_a_tag_narrows_the_mass_send(scene):
 
 
 @pytest.mark.parametrize(("profile", "is_urgent"), [("mass", False), ("publish", True), (None, True)])
-async def test_nobody_is_notified_unasked(scene, profile, is_urgent):
-    """What is not urgent, or an account without the right to mass-send, is published without a notification."""
+async def test_followers_are_notified_only_of_urgent_posts(scene, profile, is_urgent):
+    """A post that is not urgent, or an account without mass sends, is published without a notification."""
     scene.profile = profile
-    assert isinstance(await scene.adapter.publish(parcel(is_urgent=is_urgent)), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request(is_urgent=is_urgent)), Submitted)
     assert len(scene.asked("freepublish/submit")) == 1
     assert not scene.asked(SEND)
 
@@ -91,7 +91,7 @@ def test_an_account_says_whether_it_notifies(scene, profile, notifies):
         ("mass", {"tag_id": ""}, "wechat_tag_invalid"),
     ],
 )
-async def test_a_wrong_setting_is_told_and_stops_the_account(scene, profile, options, code):
+async def test_a_wrong_setting_is_reported_and_stops_the_account(scene, profile, options, code):
     """The check reports an invalid profile or tag, and nothing is sent with it."""
     scene.profile, scene.options = profile, options
     assert [problem.code for problem in WECHAT.validate(scene.adapter.account, article())] == [code]
@@ -101,7 +101,7 @@ async def test_a_wrong_setting_is_told_and_stops_the_account(scene, profile, opt
 
 
 async def test_the_key_is_noted_before_the_call(scene):
-    """A repeat within WeChat's memory goes under the first attempt's key, whatever became of it."""
+    """A repeat within WeChat's memory uses the first attempt's key, whatever its outcome."""
     scene.answers(SEND, httpx.ReadTimeout("late"))
     assert await scene.adapter.publish(_urgent()) == Unknown(reason="timeout")
     scene.now = NOW + timedelta(hours=22)
@@ -112,7 +112,7 @@ async def test_the_key_is_noted_before_the_call(scene):
 
 
 async def test_a_key_that_wechat_forgets_is_not_used_again(scene):
-    """After 23 hours a new key is made: what protects from a second mass send then is the draft that still stands."""
+    """After 23 hours a new key is made; the draft that still exists then protects from a second mass send."""
     scene.answers(SEND, error(45028))
     await scene.adapter.publish(_urgent())
     scene.now = NOW + timedelta(hours=23)
@@ -129,7 +129,7 @@ async def test_deliveries_have_different_keys(scene):
 
 
 async def test_a_known_key_leads_to_the_first_mass_send_f37(scene):
-    """F37: where WeChat knows the key and names the first mass send, that one is followed."""
+    """F37: where WeChat knows the key and names the first mass send, that one is followed up."""
     scene.answers(SEND, error(45065) | {"msg_id": 3147400002})
     outcome = await scene.adapter.publish(_urgent())
     assert isinstance(outcome, Submitted)
@@ -137,24 +137,24 @@ async def test_a_known_key_leads_to_the_first_mass_send_f37(scene):
 
 
 @pytest.mark.parametrize("more", [{}, {"msg_id": 0}, {"msg_id": "soon"}, {"msg_id": "²"}, {"msg_id": None}])
-async def test_a_known_key_without_a_number_is_a_doubt_f37(scene, more):
-    """F37: where WeChat knows the key but names no mass send, a copy may be live, and nothing is sent again."""
+async def test_a_known_key_without_a_number_is_unknown_f37(scene, more):
+    """F37: where WeChat knows the key but names no mass send, a copy may be published, and nothing is sent again."""
     scene.answers(SEND, error(45065) | more)
     assert await scene.adapter.publish(_urgent()) == Unknown(reason="wechat_45065", is_duplicate=True)
 
 
 async def test_a_quota_that_is_used_up(scene):
-    """Without mass sends left a person is alerted; nothing is sent silently, and routine posts go on."""
+    """Without mass sends left a person is alerted; nothing is published silently, and routine posts go on."""
     scene.answers(SEND, error(45028))
     outcome = await scene.adapter.publish(_urgent())
     assert isinstance(outcome, Rejected)
     assert outcome.code == "wechat_45028"
     assert not scene.asked("freepublish/submit")
-    assert isinstance(await scene.adapter.publish(parcel(delivery=8)), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request(delivery=8)), Submitted)
 
 
-async def test_a_refusal_of_a_second_mass_send_is_a_doubt_f25(scene):
-    """F25: refused on a second attempt, the first one may be live after all."""
+async def test_a_refused_second_mass_send_is_unknown_f25(scene):
+    """F25: refused on a second attempt, the first one may have been published."""
     scene.answers(SEND, error(45159))
     assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(reason="wechat_45159")
 
@@ -188,8 +188,8 @@ async def test_a_token_refused_on_the_mass_send_f40(scene):
         (error(99999), Unknown(reason="wechat_99999")),
     ],
 )
-async def test_no_guess_after_the_mass_send(scene, answer, outcome):
-    """F24 F28 F30 F31 F33: without a complete answer a mass send is a doubt, and is made exactly once."""
+async def test_an_unclear_answer_to_a_mass_send_is_unknown(scene, answer, outcome):
+    """F24 F28 F30 F31 F33: without a complete answer a mass send is unknown, and is made exactly once."""
     scene.answers(SEND, answer)
     assert await scene.adapter.publish(_urgent()) == outcome
     assert len(scene.asked(SEND)) == 1
@@ -204,8 +204,8 @@ async def test_no_guess_after_the_mass_send(scene, answer, outcome):
         ("SEND_LATER", Unknown(reason="wechat_unknown_status")),
     ],
 )
-async def test_what_became_of_a_mass_send(scene, word, finding):
-    """F45 F46 F48: each status of a mass send says what it says, and an unknown one nothing."""
+async def test_each_status_of_a_mass_send(scene, word, finding):
+    """F45 F46 F48: each status of a mass send has its outcome, and an unknown one proves nothing."""
     scene.answers(STATUS, _status(word))
     assert await scene.adapter.check_ticket(TICKET) == finding
     assert scene.bodies(STATUS) == [{"msg_id": "3147400001"}]
@@ -216,7 +216,7 @@ async def test_what_became_of_a_mass_send(scene, word, finding):
     [("20008", "wechat_mass_20008"), ("40002", "wechat_mass_40002"), ("20431", "wechat_mass_failed")],
 )
 async def test_why_a_mass_send_failed_f46(scene, said, code):
-    """F46: a failure that was read has the cause in the event at its end; an event alone decides nothing."""
+    """F46: a failure that was read has the cause from the callback; a callback alone decides nothing."""
     scene.notebook.notes["said:mass-3147400001"] = said
     scene.answers(STATUS, _status("SEND_FAIL"))
     assert await scene.adapter.check_ticket(TICKET) == Rejected(code=code, reason="3147400001")
@@ -224,8 +224,8 @@ async def test_why_a_mass_send_failed_f46(scene, said, code):
     assert await scene.adapter.check_ticket(TICKET) == Published(receipt=RECEIPT)
 
 
-async def test_a_mass_send_at_work_is_read_less_and_less_f47(scene):
-    """F47: a mass send that still goes out, or waits for the administrator, stays submitted, with growing pauses."""
+async def test_a_mass_send_in_progress_is_read_with_growing_pauses_f47(scene):
+    """F47: a mass send in progress, or waiting for the administrator, stays submitted, with growing pauses."""
     scene.answers(STATUS, _status("SENDING"))
     first = await scene.adapter.check_ticket(TICKET)
     assert isinstance(first, Submitted)
@@ -241,8 +241,8 @@ async def test_a_status_that_cannot_be_read_f52(scene, answer):
     assert isinstance(await scene.adapter.check_ticket(TICKET), Unknown)
 
 
-async def test_a_live_mass_send_is_found_by_its_number(scene):
-    """No list shows a mass send: a look for one that was live asks for its status, and never calls it missing."""
+async def test_a_published_mass_send_is_found_by_its_number(scene):
+    """No list shows a mass send: a search for a published one reads its status, and never calls it missing."""
     scene.answers(STATUS, _status("SEND_SUCCESS"), _status("SEND_SUCCESS"), _status("DELETE"))
     await scene.adapter.check_ticket(TICKET)
     assert await scene.adapter.find_post(_urgent()) == Published(receipt=RECEIPT)
@@ -254,28 +254,28 @@ async def test_a_lost_answer_of_a_mass_send_f24(scene):
     """F24: with the draft gone from the box the mass send may be published, which no list shows; it stays unknown."""
     scene.answers(SEND, httpx.ReadTimeout("late"))
     await scene.adapter.publish(_urgent())
-    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE)  # the draft still stands
+    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE)  # the draft still exists
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.find_post(_urgent()) == Unknown(reason="wechat_draft_consumed", is_beyond_list=True)
 
 
 async def test_a_mass_send_is_no_baseline_of_the_list(scene):
-    """F52: that the newest post is a mass send, which no list shows, makes the list of articles no less complete."""
+    """F52: a newest post that is a mass send, which no list shows, makes the list of articles no less complete."""
     scene.answers("freepublish/batchget", page(other("A2")))
-    looked_for = parcel(baseline=Baseline(newest_id=NAME, taken_at=SINCE))
+    looked_for = send_request(baseline=Baseline(newest_id=NAME, taken_at=SINCE))
     assert await scene.adapter.find_post(looked_for) == NotFound(covered_since=SINCE, can_resend=False)
 
 
-async def test_a_mass_send_is_taken_down(scene):
-    """A mass send is deleted whole, and counts as gone when its status says so."""
+async def test_a_mass_send_is_deleted(scene):
+    """A mass send is deleted as a whole, and counts as deleted when its status says so."""
     scene.answers(STATUS, _status("DELETE"))
     scene.answers(DELETE, {"errcode": 0, "errmsg": "ok"})
     assert await scene.adapter.retract(RECEIPT) == Deleted()
     assert scene.bodies(DELETE) == [{"msg_id": 3147400001, "article_idx": 0}]
 
 
-async def test_a_stray_gone_keeps_no_live_mass_send_from_its_deletion_f48_f78(scene):
-    """F48, F78: a status that calls a live mass send deleted, once, neither ends the retraction nor spares the call."""
+async def test_a_stray_status_skips_no_deletion_of_a_mass_send_f48_f78(scene):
+    """F48, F78: one status that calls a published mass send deleted neither ends the retraction nor skips the call."""
     scene.answers(STATUS, _status("DELETE"), _status("SEND_SUCCESS"))
     scene.answers(DELETE, error(45009))
     assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_45009")
@@ -294,8 +294,8 @@ async def test_a_stray_gone_keeps_no_live_mass_send_from_its_deletion_f48_f78(sc
         ({"errcode": 0}, "STRANGE", Unknown(reason="wechat_unknown_status")),
     ],
 )
-async def test_a_removal_is_told_as_it_is(scene, answer, after, removal):
-    """What counts is the status after the deletion, not the answer to it."""
+async def test_a_deletion_is_reported_by_its_status(scene, answer, after, removal):
+    """The status after the deletion counts, not the answer to it."""
     scene.answers(STATUS, _status(after))
     scene.answers(DELETE, answer)
     assert await scene.adapter.retract(RECEIPT) == removal

@@ -1,4 +1,4 @@
-"""WeChat's figures of reach, and what its list shows."""
+"""WeChat's metrics, and what its list shows."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -29,8 +29,8 @@ def _figures(**reads):
     return {"list": lines, "is_delay": False}
 
 
-async def test_reach_is_read_by_the_day_of_publishing(scene):
-    """Each day is asked for once, and an article or mass send is known by its message's number."""
+async def test_metrics_are_read_by_the_day_of_publishing(scene):
+    """Each day is requested once, and an article or mass send is found by its message's id."""
     scene.answers(STATISTICS, _figures(m265_1=40, m999_1=7), _figures(m245_1=3000))
     other_one = Receipt(remote_id="A2", url="http://mp.weixin.qq.com/s?mid=266&idx=1", published_at=MORNING)
     reach = await scene.adapter.read_metrics([ARTICLE, other_one, MASS])
@@ -38,8 +38,8 @@ async def test_reach_is_read_by_the_day_of_publishing(scene):
     assert [body["begin_date"] for body in scene.bodies(STATISTICS)] == ["2026-11-23", "2026-11-24"]
 
 
-async def test_statistics_tell_the_address_of_a_mass_send(scene):
-    """No other call does; an empty one is none."""
+async def test_statistics_contain_the_address_of_a_mass_send(scene):
+    """No other call has its address; an empty one is none."""
     figures = _figures(m245_1=3000, m265_1=1)
     figures["list"][0]["content_url"] = "http://mp.weixin.qq.com/s?mid=245&idx=1"
     figures["list"][1]["content_url"] = ""
@@ -60,7 +60,7 @@ async def test_statistics_tell_the_address_of_a_mass_send(scene):
     ],
 )
 async def test_the_days_are_those_of_beijing(scene, live_at, days):
-    """Days are Beijing's; today has no figures yet; what was noticed after midnight may be yesterday's."""
+    """Days are Beijing's; today has no figures yet; a post found after midnight may be yesterday's."""
     scene.answers(STATISTICS, _figures())
     receipt = Receipt(remote_id="A1", url=ARTICLE.url, published_at=live_at)
     assert await scene.adapter.read_metrics([receipt]) == {}
@@ -75,7 +75,7 @@ async def test_the_days_are_those_of_beijing(scene, live_at, days):
     ],
 )
 async def test_a_post_without_a_known_number_is_left_out(scene, receipt):
-    """Where the message's number is not known, no figures are claimed."""
+    """Where the message's id is not known, no metrics are returned."""
     scene.answers(STATISTICS, _figures(m265_1=40))
     assert await scene.adapter.read_metrics([receipt]) == {}
 
@@ -94,13 +94,13 @@ async def test_a_post_without_a_known_number_is_left_out(scene, receipt):
     ],
 )
 async def test_figures_that_cannot_be_read(scene, answer, reason):
-    """Where the statistics cannot be read, nothing is claimed."""
+    """Where the statistics cannot be read, no metrics are returned."""
     scene.answers(STATISTICS, answer)
     assert await scene.adapter.read_metrics([ARTICLE]) == Unknown(reason=reason)
 
 
-async def test_recent_shows_what_stands(scene):
-    """The list's first page is given newest first, each id once, without what is deleted."""
+async def test_recent_shows_what_is_published(scene):
+    """The list's first page is returned newest first, each id once, without what is deleted."""
     old = NOW - timedelta(days=1)
     twice = item("A3", at=old)
     twice["content"]["news_item"] *= 2
@@ -118,7 +118,7 @@ async def test_recent_shows_what_stands(scene):
 
 
 async def test_an_account_without_articles(scene):
-    """An empty list is an account on which nothing stands."""
+    """An empty list is an account without articles."""
     assert await scene.adapter.list_recent() == ()
 
 

@@ -1,4 +1,4 @@
-"""Reading WeChat back: follow a submission, find a post, take it down, probe the login."""
+"""Reading WeChat back: follow up a submission, find a post, delete it, probe the login."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ from tests.adapters.fakes_wechat import (
     item,
     other,
     page,
-    parcel,
+    send_request,
 )
 
 TICKET = Ticket(payload=json.dumps({"name": "9", "delivery": 7, "looks": 1}))
@@ -50,11 +50,11 @@ def scene():
     return made
 
 
-def _standing(**changes):
+def _article_state(**changes):
     return {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1764000000}
 
 
-async def test_a_submission_that_went_live(scene):
+async def test_a_submission_that_is_published(scene):
     """Status 0 is a receipt with the article's id and address."""
     scene.answers(
         "freepublish/get",
@@ -69,7 +69,7 @@ async def test_a_submission_that_went_live(scene):
     assert scene.bodies("freepublish/get") == [{"publish_id": "9"}]
 
 
-async def test_a_submission_still_at_work_is_read_less_and_less(scene):
+async def test_a_submission_in_progress_is_read_with_growing_pauses(scene):
     """F47: status 1 stays submitted, and the pauses grow: the platform allows few such reads."""
     scene.answers("freepublish/get", {"publish_id": "9", "publish_status": 1, "fail_idx": []})
     ticket, pauses = TICKET, []
@@ -84,15 +84,15 @@ async def test_a_submission_still_at_work_is_read_less_and_less(scene):
 
 
 @pytest.mark.parametrize("status", [2, 3, 4])
-async def test_a_submission_that_was_refused(scene, status):
-    """F46: a failed check or review is a refusal."""
+async def test_a_submission_that_was_rejected(scene, status):
+    """F46: a failed check or review is a rejection."""
     scene.answers("freepublish/get", {"publish_id": "9", "publish_status": status, "fail_idx": [1]})
     assert await scene.adapter.check_ticket(TICKET) == Rejected(code=f"wechat_refused_{status}", reason="9")
 
 
 @pytest.mark.parametrize("status", [5, 6])
-async def test_a_submission_that_was_taken_down(scene, status):
-    """F48: what was live and is deleted or banned is gone."""
+async def test_a_submission_that_was_deleted(scene, status):
+    """F48: a published article that is deleted or banned is gone."""
     scene.answers("freepublish/get", {"publish_id": "9", "publish_status": status})
     assert await scene.adapter.check_ticket(TICKET) == Deleted()
 
@@ -115,7 +115,7 @@ async def test_a_submission_that_cannot_be_read(scene, answer, reason):
 
 
 async def test_a_ticket_of_an_earlier_version(scene):
-    """A submission whose ticket was written before an upgrade is followed all the same."""
+    """A submission whose ticket was written before an upgrade is followed up."""
     scene.answers("freepublish/get", {"publish_id": "9", "publish_status": 3})
     ticket = Ticket(payload='{"publish_id":"9","draft":"D","looks":1}')
     assert await scene.adapter.check_ticket(ticket) == Rejected(code="wechat_refused_3", reason="9")
@@ -123,7 +123,7 @@ async def test_a_ticket_of_an_earlier_version(scene):
 
 @pytest.mark.parametrize("number", ["", "[]", "{}", '{"name":"9","delivery":7,"looks":"x"}'])
 async def test_a_ticket_that_is_not_ours(scene, number):
-    """A ticket that cannot be read is a doubt, not an error, and no call is made."""
+    """A ticket that cannot be read is Unknown, not an error, and no call is made."""
     assert await scene.adapter.check_ticket(Ticket(payload=number)) == Unknown(reason="wechat_bad_ticket")
     assert not scene.router.calls
 
@@ -139,45 +139,45 @@ async def test_a_ticket_that_is_not_ours(scene, number):
 async def test_our_post_is_known_by_its_marker(scene, changes):
     """F24 F54: the marker in link, digest or title is enough, however the rest was rewritten."""
     scene.answers("freepublish/batchget", page(other("A2"), item("A1", **changes)))
-    assert await scene.adapter.find_post(parcel()) == Published(receipt=RECEIPT)
+    assert await scene.adapter.find_post(send_request()) == Published(receipt=RECEIPT)
 
 
 async def test_our_post_on_a_later_page(scene):
     """F53: a post pushed off the first page is found behind it."""
     first = [other(f"B{number}") for number in range(20)]
     scene.answers("freepublish/batchget", page(*first, total=21), page(item("A1"), total=21))
-    assert await scene.adapter.find_post(parcel()) == Published(receipt=RECEIPT)
+    assert await scene.adapter.find_post(send_request()) == Published(receipt=RECEIPT)
     assert [body["offset"] for body in scene.bodies("freepublish/batchget")] == [0, 20]
 
 
 async def test_what_others_own_is_not_adopted(scene):
-    """F55: an id that belongs to another delivery is no match, neither by marker nor by likeness."""
+    """F55: an id that belongs to another delivery is no match, neither by marker nor by similarity."""
     scene.answers("freepublish/batchget", page(item("A1")))
-    assert await scene.adapter.find_post(parcel(owned_ids=frozenset({"A1"}))) == NotFound(
+    assert await scene.adapter.find_post(send_request(owned_ids=frozenset({"A1"}))) == NotFound(
         covered_since=SINCE, can_resend=False
     )
 
 
 @pytest.mark.parametrize("changes", [{}, {"is_deleted": True}])
 async def test_the_marker_on_an_older_article_goes_to_a_person(scene, changes):
-    """F55: an article from before the attempt cannot be this attempt's, though it carries the marker."""
+    """F55: an article from before the attempt cannot be this attempt's, although it carries the marker."""
     scene.answers("freepublish/batchget", page(item("A1", at=OLD, **changes)))
-    assert await scene.adapter.find_post(parcel()) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
+    assert await scene.adapter.find_post(send_request()) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
 
 
 async def test_our_post_was_deleted(scene):
-    """F48: a deleted article that carries the marker is gone; a live one beside it counts more."""
+    """F48: a deleted article that carries the marker is gone; a published one beside it takes precedence."""
     scene.answers(
         "freepublish/batchget", page(item("A0", is_deleted=True)), page(item("A0", is_deleted=True), item("A1"))
     )
-    assert await scene.adapter.find_post(parcel()) == Deleted()
-    assert await scene.adapter.find_post(parcel()) == Published(receipt=RECEIPT)
+    assert await scene.adapter.find_post(send_request()) == Deleted()
+    assert await scene.adapter.find_post(send_request()) == Published(receipt=RECEIPT)
 
 
-async def test_the_same_words_without_marker(scene):
-    """F56: what says the same and is newer than the attempt leads to a person, never to adoption."""
+async def test_the_same_text_without_marker(scene):
+    """F56: the same text newer than the attempt leads to a person, never to adoption."""
     scene.answers("freepublish/batchget", page(item("A1", content_source_url="")))
-    assert await scene.adapter.find_post(parcel()) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
+    assert await scene.adapter.find_post(send_request()) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
 
 
 @pytest.mark.parametrize(
@@ -192,48 +192,48 @@ async def test_the_same_words_without_marker(scene):
 async def test_a_shortened_article_goes_to_a_person_f54(scene, changes):
     """F54: a list that cuts title or digest and has lost the link shows no absence."""
     scene.answers("freepublish/batchget", page(item("A1", **{"content_source_url": "", **changes})))
-    assert await scene.adapter.find_post(parcel()) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
+    assert await scene.adapter.find_post(send_request()) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
 
 
 async def test_a_digest_that_wechat_made_itself_is_compared_with_the_text_f54(scene):
     """F54: without a summary of ours WeChat shows the first words of the content."""
     scene.answers("freepublish/batchget", page(item("A1", content_source_url="", digest="客服请勿转账给任何…")))
     bare = article(summary="", text="<section>客服：请勿转账给任何人，不透露验证码。</section>")
-    assert await scene.adapter.find_post(parcel(rendered=bare)) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
+    assert await scene.adapter.find_post(send_request(rendered=bare)) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
 
 
 @pytest.mark.parametrize("changes", [{"title": "警惕“退款…", "digest": "一周要闻"}, {"title": "警惕", "digest": ""}])
-async def test_a_common_beginning_is_no_likeness_f55(scene, changes):
+async def test_a_common_beginning_is_no_match_f55(scene, changes):
     """F55: an article that goes on differently, or says too little, is no match."""
     scene.answers("freepublish/batchget", page(item("A1", **{"content_source_url": "", **changes})))
-    assert await scene.adapter.find_post(parcel()) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
 
 
 async def test_a_list_that_shows_articles_twice_f53(scene):
     """F53: ours is found once in a list that repeats its items, which by itself proves no absence nor a deletion."""
     scene.answers("freepublish/batchget", page(item("A1"), item("A1"), total=2))
-    assert await scene.adapter.find_post(parcel()) == Published(receipt=RECEIPT)
+    assert await scene.adapter.find_post(send_request()) == Published(receipt=RECEIPT)
     scene.answers("freepublish/batchget", page(*[item("A1", is_deleted=True)] * 2, total=2))
-    assert await scene.adapter.find_post(parcel()) == Unknown(reason="wechat_list_incomplete")
+    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_list_incomplete")
 
 
-async def test_the_same_words_earlier(scene):
-    """F55: the same words from before the attempt are no match."""
+async def test_the_same_text_earlier(scene):
+    """F55: the same text from before the attempt is no match."""
     scene.answers("freepublish/batchget", page(item("A1", at=OLD, content_source_url="")))
-    assert await scene.adapter.find_post(parcel()) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
 
 
-async def test_a_draft_that_still_stands_was_not_submitted(scene):
+async def test_a_draft_that_still_exists_was_not_submitted(scene):
     """F25: list read whole, draft still in the box: an absence that reaches back to the baseline."""
     scene.notebook.notes["draft:7"] = drafted("DRAFT")
-    assert await scene.adapter.find_post(parcel()) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
     assert scene.bodies("draft/get") == [{"media_id": "DRAFT"}]
 
 
-async def test_a_draft_of_an_earlier_order_says_nothing_of_the_present_one_f24(scene):
-    """F24: before an order has a draft of its own nothing was submitted for it; afterwards that draft is asked for."""
+async def test_a_draft_of_an_earlier_order_proves_nothing_for_the_present_one_f24(scene):
+    """F24: before an order has its own draft nothing was submitted for it; afterwards that draft is checked."""
     scene.notebook.notes["draft:7"] = drafted("OLD")
-    ordered = parcel(attempt=3, resend_after_attempt=2)
+    ordered = send_request(attempt=3, resend_after_attempt=2)
     assert await scene.adapter.find_post(ordered) == NotFound(covered_since=SINCE, can_resend=False)
     assert not scene.asked("draft/get")
     scene.notebook.notes["draft:7"] = drafted("NEW", ordered_after=2)
@@ -243,22 +243,22 @@ async def test_a_draft_of_an_earlier_order_says_nothing_of_the_present_one_f24(s
 
 
 async def test_a_draft_that_is_gone_is_no_absence(scene):
-    """F24 F51: a consumed draft that is not in the list yet stays a doubt, whatever the list shows."""
+    """F24 F51: a consumed draft that is not in the list yet stays unknown, whatever the list shows."""
     scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
-    assert await scene.adapter.find_post(parcel()) == Unknown(reason="wechat_draft_consumed")
+    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_draft_consumed")
 
 
 async def test_an_unreadable_draft_is_no_absence(scene):
-    """F52: where the draft cannot be read, nothing is shown."""
+    """F52: where the draft cannot be read, nothing is proven."""
     scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", httpx.Response(502))
-    assert await scene.adapter.find_post(parcel()) == Unknown(reason="wechat_http_error")
+    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_http_error")
 
 
 async def test_without_a_draft_nothing_was_submitted(scene):
-    """F02: a draft is noted before it is submitted; none noted and none published is an absence."""
-    assert await scene.adapter.find_post(parcel()) == NotFound(covered_since=SINCE, can_resend=False)
+    """F02: a draft is recorded before it is submitted; none recorded and none published is an absence."""
+    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
     assert not scene.asked("draft/get")
 
 
@@ -278,15 +278,15 @@ async def test_without_a_draft_nothing_was_submitted(scene):
 async def test_a_list_that_proves_nothing(scene, answers, reason):
     """F52 F53: an error, a cut list, or one that moved between its pages is never an absence."""
     scene.answers("freepublish/batchget", *answers)
-    assert await scene.adapter.find_post(parcel()) == Unknown(reason=reason)
+    assert await scene.adapter.find_post(send_request()) == Unknown(reason=reason)
 
 
 @pytest.mark.parametrize(
     ("path", "read"),
     [
-        ("freepublish/batchget", lambda adapter: adapter.find_post(parcel())),
+        ("freepublish/batchget", lambda adapter: adapter.find_post(send_request())),
         ("freepublish/batchget", lambda adapter: adapter.list_recent()),
-        ("draft/get", lambda adapter: adapter.find_post(parcel())),
+        ("draft/get", lambda adapter: adapter.find_post(send_request())),
         ("freepublish/get", lambda adapter: adapter.check_ticket(TICKET)),
         ("freepublish/delete", lambda adapter: adapter.retract(RECEIPT)),
         ("freepublish/getarticle", lambda adapter: adapter.retract(RECEIPT)),
@@ -294,7 +294,7 @@ async def test_a_list_that_proves_nothing(scene, answers, reason):
     ],
 )
 async def test_a_limit_that_a_read_meets_is_reported_f26(scene, path, read):
-    """F26: a 429 stands against every call of the login and is reported with its end; one call met it."""
+    """F26: a 429 applies to every call of the login and is reported with its end; one call met it."""
     scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("freepublish/delete", error(0))
     scene.answers(path, httpx.Response(429, headers={"retry-after": "90"}))
@@ -304,7 +304,7 @@ async def test_a_limit_that_a_read_meets_is_reported_f26(scene, path, read):
 
 async def test_an_empty_list_where_there_should_be_one(scene):
     """F52: an account known to have published has no empty list."""
-    known = parcel(baseline=Baseline(newest_id="A0", taken_at=SINCE))
+    known = send_request(baseline=Baseline(newest_id="A0", taken_at=SINCE))
     assert await scene.adapter.find_post(known) == Unknown(reason="wechat_list_incomplete")
     scene.answers("freepublish/batchget", page(other("A0", at=OLD)))
     assert await scene.adapter.find_post(known) == NotFound(covered_since=SINCE, can_resend=False)
@@ -319,7 +319,7 @@ async def test_a_long_list_is_read_back_past_the_baseline(scene):
     """F53: in falling order, three pages and one wholly before the baseline suffice; its oldest item says how far."""
     stamps = [OLD - timedelta(hours=number) for number in range(200)]
     scene.answers("freepublish/batchget", *_pages(stamps))
-    assert await scene.adapter.find_post(parcel()) == NotFound(covered_since=stamps[59], can_resend=False)
+    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=stamps[59], can_resend=False)
     assert len(scene.asked("freepublish/batchget")) == 3
 
 
@@ -328,22 +328,22 @@ async def test_a_long_list_that_moves_proves_nothing(scene):
     stamps = [OLD - timedelta(hours=number) for number in range(100)]
     first, *rest = _pages(stamps)
     scene.answers("freepublish/batchget", {**first, "total_count": 101}, *rest)
-    assert await scene.adapter.find_post(parcel()) == Unknown(reason="wechat_list_incomplete")
+    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_list_incomplete")
 
 
 async def test_a_list_out_of_order_is_read_whole(scene):
-    """F53: where the order is not the falling one, only the whole list proves an absence."""
+    """F53: if the order is not falling, only the whole list proves an absence."""
     stamps = [OLD + timedelta(minutes=number) for number in range(100)]
     scene.answers("freepublish/batchget", *_pages(stamps))
-    assert await scene.adapter.find_post(parcel()) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
     assert len(scene.asked("freepublish/batchget")) == 5
 
 
 async def test_a_list_without_end(scene):
-    """F36: a list that goes on and on is given up, and proves nothing."""
+    """F36: an endless list is given up, and proves nothing."""
     stamps = [OLD + timedelta(minutes=number) for number in range(600)]
     scene.answers("freepublish/batchget", *_pages(stamps))
-    assert await scene.adapter.find_post(parcel()) == Unknown(reason="wechat_list_too_long")
+    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_list_too_long")
     assert len(scene.asked("freepublish/batchget")) == 25
 
 
@@ -356,17 +356,17 @@ async def test_a_deletion_is_confirmed(scene):
 
 
 async def test_a_deletion_that_is_marked(scene):
-    """An article whose every part is marked as deleted is gone once a deletion was asked for, and not before."""
-    scene.answers("freepublish/getarticle", _standing(is_deleted=True))
+    """An article whose every part is marked as deleted is gone once a deletion was requested, and not before."""
+    scene.answers("freepublish/getarticle", _article_state(is_deleted=True))
     scene.answers("freepublish/delete", error(53600))
     assert await scene.adapter.retract(RECEIPT) == Deleted()
     assert len(scene.asked("freepublish/delete")) == 1
 
 
-@pytest.mark.parametrize("stray", [_standing(is_deleted=True), error(53600)])
-async def test_a_stray_gone_keeps_no_live_article_from_its_deletion_f48_f78(scene, stray):
-    """F48, F78: a read that calls a live article gone, once, neither ends the retraction nor spares the deletion."""
-    scene.answers("freepublish/getarticle", stray, _standing())
+@pytest.mark.parametrize("stray", [_article_state(is_deleted=True), error(53600)])
+async def test_a_stray_read_skips_no_deletion_of_an_article_f48_f78(scene, stray):
+    """F48, F78: one read that calls a published article gone neither ends the retraction nor skips the deletion."""
+    scene.answers("freepublish/getarticle", stray, _article_state())
     scene.answers("freepublish/delete", error(45009))
     assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_45009")
     assert len(scene.asked("freepublish/delete")) == 1
@@ -374,14 +374,14 @@ async def test_a_stray_gone_keeps_no_live_article_from_its_deletion_f48_f78(scen
 
 async def test_a_deletion_that_finds_no_article_is_read_after_f78(scene):
     """F78: "no such article" as the answer to a deletion ends nothing while the article can be read."""
-    scene.answers("freepublish/getarticle", _standing())
+    scene.answers("freepublish/getarticle", _article_state())
     scene.answers("freepublish/delete", error(53600))
     assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_deletion_unconfirmed")
 
 
 async def test_a_deletion_without_effect(scene):
     """F78: an article that can still be read after the deletion is not gone."""
-    scene.answers("freepublish/getarticle", _standing())
+    scene.answers("freepublish/getarticle", _article_state())
     scene.answers("freepublish/delete", error(0))
     assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_deletion_unconfirmed")
 
@@ -397,13 +397,13 @@ async def test_a_deletion_without_effect(scene):
 )
 async def test_a_deletion_that_fails(scene, answer, removal):
     """F78: a refused or lost deletion is reported as such, and may be repeated."""
-    scene.answers("freepublish/getarticle", _standing())
+    scene.answers("freepublish/getarticle", _article_state())
     scene.answers("freepublish/delete", answer)
     assert await scene.adapter.retract(RECEIPT) == removal
 
 
-async def test_an_id_by_word_proves_nothing(scene):
-    """An id that only a person gave us, unknown to WeChat, does not show that the article is gone."""
+async def test_an_id_from_a_person_proves_nothing(scene):
+    """An id that only a person gave, unknown to WeChat, does not prove that the article is gone."""
     scene.answers("freepublish/getarticle", error(53600))
     scene.answers("freepublish/delete", error(53600))
     by_word = Receipt(remote_id="A1", url=LINK, published_at=NOW, is_manually_confirmed=True)
@@ -427,7 +427,7 @@ async def test_an_id_by_word_proves_nothing(scene):
     ],
 )
 async def test_probe(scene, answer, health):
-    """F43 F50: a probe asks WeChat itself, even while a token is in force, and leaves that token alone."""
+    """F43 F50: a probe asks WeChat itself, even while a token is valid, and does not replace that token."""
     scene.answers("stable_token", answer)
     assert await scene.adapter.check_health() == health
     assert scene.tokens == Tokens("T1")
@@ -441,10 +441,10 @@ async def test_probe_of_another_app(scene):
     assert health.hold_reason is HoldReason.WRONG_ACCOUNT
 
 
-async def test_times_are_the_platforms(scene):
-    """A found post is live since the time that its item in the list states."""
+async def test_publication_times_are_the_platforms(scene):
+    """The publication time of a found post is that of its item in the list."""
     at = datetime(2026, 11, 25, 0, 59, tzinfo=UTC)
     scene.answers("freepublish/batchget", page(item("A1", at=at)))
-    finding = await scene.adapter.find_post(parcel())
+    finding = await scene.adapter.find_post(send_request())
     assert isinstance(finding, Published)
     assert finding.receipt.published_at == at

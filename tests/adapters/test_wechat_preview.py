@@ -1,4 +1,4 @@
-"""Showing a post to one person: what is asked of WeChat, and that it never leads to a post."""
+"""Previewing a post to one person: the calls to WeChat, and that none of them publishes."""
 
 import json
 from datetime import timedelta
@@ -8,7 +8,7 @@ import pytest
 
 from publisher.contract import PostPreviewer
 from publisher.domain.results import Blocked, NotSent, PreviewSent, RateLimited, Rejected, Submitted
-from tests.adapters.fakes_wechat import COVER, INSIDE, NOW, Scene, article, error, item, page, parcel
+from tests.adapters.fakes_wechat import COVER, INSIDE, NOW, Scene, article, error, item, page, send_request
 
 MAKES_PUBLIC = ("freepublish/submit", "message/mass/sendall", "message/mass/send")
 
@@ -29,13 +29,13 @@ def public_calls(scene):
     return [path for path in MAKES_PUBLIC if scene.asked(path)]
 
 
-async def test_one_person_is_shown_the_very_words(scene):
-    """The draft holds title, summary, link and content as they would go out; one name gets it, nothing is public."""
+async def test_one_person_is_shown_the_exact_text(scene):
+    """The draft holds title, summary, link and content of the final post; one name gets it, nothing is public."""
     assert isinstance(scene.adapter, PostPreviewer)
     assert await show(scene) == PreviewSent()
     [preview] = scene.bodies("message/mass/preview")
     assert preview == {"towxname": "zhangsan", "msgtype": "mpnews", "mpnews": {"media_id": "DRAFT"}}
-    assert await scene.adapter.publish(parcel()) == await _submitted(scene)
+    assert await scene.adapter.publish(send_request()) == await _submitted(scene)
     shown, published = (body["articles"][0] for body in scene.bodies("draft/add"))
     assert shown.pop("author") == "预览"
     assert published.pop("author") == ""
@@ -43,19 +43,19 @@ async def test_one_person_is_shown_the_very_words(scene):
 
 
 async def _submitted(scene):
-    answer = await Scene(router=scene.router, notebook=scene.notebook).adapter.publish(parcel())
+    answer = await Scene(router=scene.router, notebook=scene.notebook).adapter.publish(send_request())
     assert isinstance(answer, Submitted)
     return answer
 
 
-async def test_nothing_is_made_public_by_it(scene):
-    """No call of it publishes or sends to more than the one person."""
+async def test_a_preview_publishes_nothing(scene):
+    """No call of a preview publishes or sends to more than the one person."""
     await show(scene)
     assert public_calls(scene) == []
 
 
-async def test_the_same_words_share_a_draft(scene):
-    """A second person costs no second draft; other words, or a draft that is gone, do."""
+async def test_the_same_text_shares_a_draft(scene):
+    """A second person costs no second draft; another text, or a deleted draft, does."""
     await show(scene)
     await show(scene, to="lisi")
     assert len(scene.asked("draft/add")) == 1
@@ -68,7 +68,7 @@ async def test_the_same_words_share_a_draft(scene):
 
 
 async def test_a_draft_that_cannot_be_read_is_not_made_again(scene):
-    """A failed read is reported; nothing piles up in the draft box."""
+    """A failed read is reported; no drafts pile up in the draft box."""
     await show(scene)
     scene.answers("draft/get", error(-1))
     assert not isinstance(await show(scene), PreviewSent)
@@ -76,7 +76,7 @@ async def test_a_draft_that_cannot_be_read_is_not_made_again(scene):
 
 
 async def test_a_days_previews_are_counted(scene):
-    """After as many as WeChat allows none is asked for any more, until the next day in Beijing."""
+    """After as many as WeChat allows none is made, until the next day in Beijing."""
     scene.notebook.notes["previews"] = json.dumps({"day": "2026-11-25", "number": 99})
     assert await show(scene) == PreviewSent()
     answer = await show(scene)
@@ -89,22 +89,22 @@ async def test_a_days_previews_are_counted(scene):
 @pytest.mark.parametrize(
     ("code", "kind"), [(48001, Blocked), (45009, RateLimited), (45166, Rejected), (40132, NotSent)]
 )
-async def test_a_refusal_is_told_as_what_it_is(scene, code, kind):
-    """Missing permission, used-up quota, refused words, and a code that nobody lists."""
+async def test_a_refusal_is_reported_as_what_it_is(scene, code, kind):
+    """Missing permission, used-up quota, rejected text, and an unlisted code."""
     scene.answers("message/mass/preview", error(code))
     assert isinstance(await show(scene), kind)
 
 
-async def test_a_lost_answer_is_not_asked_again(scene):
-    """A person who was shown it once is not written to twice."""
+async def test_a_preview_with_a_lost_answer_is_not_repeated(scene):
+    """A preview is not repeated, so that nobody gets it twice."""
     scene.answers("message/mass/preview", httpx.ReadTimeout("lost"))
     assert not isinstance(await show(scene), PreviewSent)
     assert len(scene.asked("message/mass/preview")) == 1
 
 
 async def test_a_previews_draft_is_never_a_deliverys_own(scene):
-    """A second attempt that has lost its draft's id looks for it, and passes over drafts that were only shown."""
+    """A second attempt that has lost its draft's id searches for it, and skips drafts of previews."""
     shown = item("PREVIEW", key="media_id", author="预览")
     scene.answers("draft/batchget", page(shown))
-    await scene.adapter.publish(parcel(attempt=2))
+    await scene.adapter.publish(send_request(attempt=2))
     assert [body["media_id"] for body in scene.bodies("freepublish/submit")] == ["DRAFT"]

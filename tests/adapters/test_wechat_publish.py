@@ -1,4 +1,4 @@
-"""Publishing on WeChat: what may be repeated, then one submission, then no guess."""
+"""Publishing on WeChat: the repeatable steps, then one submission, then no guess."""
 
 import json
 import urllib.parse
@@ -32,8 +32,8 @@ from tests.adapters.fakes_wechat import (
     error,
     item,
     page,
-    parcel,
     picture,
+    send_request,
 )
 from tests.adapters.test_wechat_codes import EXPECTED, MIDNIGHT
 
@@ -49,7 +49,7 @@ def scene():
 
 
 def _expected_before(code):
-    """Before the submission nothing can be in doubt, and a busy system is only busy."""
+    """Before the submission nothing can be unknown, and a busy system is only busy."""
     if code == -1:
         return Busy(code="wechat_-1", reason="said the platform")
     expected = EXPECTED.get(code, Unknown(reason=f"wechat_{code}"))
@@ -57,8 +57,8 @@ def _expected_before(code):
 
 
 async def test_an_article_is_submitted(scene):
-    """Pictures, draft and one submission lead to a ticket that names both and is looked at soon."""
-    outcome = await scene.adapter.publish(parcel())
+    """Pictures, draft and one submission lead to a ticket that names both and is read soon."""
+    outcome = await scene.adapter.publish(send_request())
     assert isinstance(outcome, Submitted)
     assert json.loads(outcome.ticket.payload) == {"name": "2650100001", "delivery": 7, "looks": 0}
     assert outcome.check_again_at == NOW + timedelta(seconds=15)
@@ -68,8 +68,8 @@ async def test_an_article_is_submitted(scene):
 
 
 async def test_the_draft_holds_what_was_approved(scene):
-    """The draft's text is the approved one, byte for byte, but for the address of each picture."""
-    await scene.adapter.publish(parcel())
+    """The draft's text is the approved one, byte for byte, except the address of each picture."""
+    await scene.adapter.publish(send_request())
     [draft] = scene.bodies("draft/add")[0]["articles"]
     approved = article()
     assert draft["content"] == approved.text.replace(f"media:{picture(INSIDE).sha256}", ADDRESS)
@@ -81,8 +81,8 @@ async def test_the_draft_holds_what_was_approved(scene):
 
 
 async def test_uploads_carry_a_filename_and_a_length(scene):
-    """Each picture goes as one named file with a declared length, the cover for good."""
-    await scene.adapter.publish(parcel())
+    """Each picture is sent as one named file with a declared length, the cover permanently."""
+    await scene.adapter.publish(send_request())
     [cover], [inside] = scene.asked("material/add_material"), scene.asked("media/uploadimg")
     assert urllib.parse.parse_qs(cover.url.query.decode())["type"] == ["image"]
     for request, data in ((cover, COVER), (inside, INSIDE)):
@@ -93,17 +93,17 @@ async def test_uploads_carry_a_filename_and_a_length(scene):
 
 async def test_a_picture_is_uploaded_once_per_login(scene):
     """A second delivery with the same pictures uses what is stored already."""
-    await scene.adapter.publish(parcel())
-    await scene.adapter.publish(parcel(delivery=8))
+    await scene.adapter.publish(send_request())
+    await scene.adapter.publish(send_request(delivery=8))
     assert len(scene.asked("material/add_material")) == len(scene.asked("media/uploadimg")) == 1
     assert len(scene.asked("draft/add")) == 2
 
 
 async def test_a_cover_that_was_deleted_is_stored_again(scene):
-    """Where WeChat no longer knows the noted cover, it is uploaded once more and the draft made with it."""
+    """Where WeChat no longer knows the recorded cover, it is uploaded once more and the draft made with it."""
     scene.notebook.notes[f"cover:{picture(COVER).sha256}"] = "OLD"
     scene.answers("draft/add", error(40007), {"media_id": "DRAFT"})
-    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request()), Submitted)
     assert [body["articles"][0]["thumb_media_id"] for body in scene.bodies("draft/add")] == ["OLD", "COVER"]
 
 
@@ -117,37 +117,37 @@ async def test_a_cover_that_was_deleted_is_stored_again(scene):
 )
 async def test_nothing_is_published_without_its_pictures(scene, changes, named):
     """F75: a missing picture holds the delivery; no draft is made without it."""
-    outcome = await scene.adapter.publish(parcel(**changes))
+    outcome = await scene.adapter.publish(send_request(**changes))
     assert outcome == Blocked(code="wechat_image_missing", reason=named, hold_reason=HoldReason.IMAGE_MISSING)
     assert not scene.asked("draft/add")
 
 
 @pytest.mark.parametrize("code", [code for code in (*EXPECTED, 99999) if code not in CREDENTIALS])
 async def test_each_code_on_the_draft(scene, code):
-    """A refused draft means the same, but there is never a doubt: nothing was submitted."""
+    """A rejected draft means the same, but is never unknown: nothing was submitted."""
     scene.answers("draft/add", error(code))
-    assert await scene.adapter.publish(parcel()) == _expected_before(code)
+    assert await scene.adapter.publish(send_request()) == _expected_before(code)
     assert not scene.asked("freepublish/submit")
 
 
-async def test_a_refusal_of_a_second_submission_is_a_doubt(scene):
-    """F25: refused on a second attempt, a draft may have been taken by the first one after all."""
+async def test_a_refused_second_submission_is_unknown(scene):
+    """F25: refused on a second attempt, the draft may have been submitted by the first one."""
     scene.answers("freepublish/submit", error(53503))
-    assert await scene.adapter.publish(parcel(attempt=2)) == Unknown(reason="wechat_53503")
+    assert await scene.adapter.publish(send_request(attempt=2)) == Unknown(reason="wechat_53503")
 
 
 async def test_a_demand_for_a_person_holds_the_delivery(scene):
     """F49: an article that WeChat wants published by hand waits for a person."""
     scene.answers("freepublish/submit", error(53504))
-    outcome = await scene.adapter.publish(parcel())
+    outcome = await scene.adapter.publish(send_request())
     assert isinstance(outcome, Blocked)
     assert outcome.hold_reason is HoldReason.CAPTCHA
 
 
-async def test_an_unlisted_code_is_a_doubt(scene):
+async def test_an_unlisted_code_is_unknown(scene):
     """F34 F58: a code that the table does not know proves nothing."""
     scene.answers("freepublish/submit", error(99999))
-    assert await scene.adapter.publish(parcel()) == Unknown(reason="wechat_99999")
+    assert await scene.adapter.publish(send_request()) == Unknown(reason="wechat_99999")
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ async def test_an_unlisted_code_is_a_doubt(scene):
         (httpx.ConnectError("refused"), NotSent(reason="connect_failed")),
     ],
 )
-async def test_trouble_on_the_submission(scene, answer, outcome):
-    """F19 F21 F26 F27 F28 F29 F30 F31 F33 F35: only a proof that nothing left or was done is more than a doubt."""
+async def test_errors_on_the_submission(scene, answer, outcome):
+    """F19 F21 F26 F27 F28 F29 F30 F31 F33 F35: only proof that nothing was sent or done is more than Unknown."""
     scene.answers("freepublish/submit", answer)
-    assert await scene.adapter.publish(parcel()) == outcome
+    assert await scene.adapter.publish(send_request()) == outcome
     assert len(scene.asked("freepublish/submit")) == 1
 
 
@@ -183,36 +183,36 @@ async def test_trouble_on_the_submission(scene, answer, outcome):
         (httpx.Response(200, html="<h1>Login</h1>"), "wechat_unreadable"),
     ],
 )
-async def test_trouble_before_the_submission(scene, path, answer, reason):
+async def test_errors_before_the_submission(scene, path, answer, reason):
     """Whatever happens to an upload or draft, the submission was not sent, and the attempt may be repeated."""
     scene.answers(path, answer)
-    assert await scene.adapter.publish(parcel()) == NotSent(reason=reason)
+    assert await scene.adapter.publish(send_request()) == NotSent(reason=reason)
     assert not scene.asked("freepublish/submit")
 
 
 async def test_a_text_answer_is_read_as_json(scene):
-    """An answer counts by its body, whatever its content type says."""
+    """An answer is parsed by its body, whatever its content type says."""
     scene.answers("freepublish/submit", httpx.Response(200, text='{"errcode":0,"publish_id":"9"}'))
-    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request()), Submitted)
 
 
 @pytest.mark.parametrize("place", ["media.after_upload", "step.after_commit"])
-async def test_death_between_the_steps(scene, place):
-    """F06 F07: a death after an upload or the draft resumes from what is noted, with one draft and one submission."""
+async def test_kill_between_the_steps(scene, place):
+    """F06 F07: a kill after an upload or the draft resumes from the stored state, with one draft and submission."""
     scene.dies_at = place
     with pytest.raises(DeathError):
-        await scene.adapter.publish(parcel())
+        await scene.adapter.publish(send_request())
     scene.dies_at = None
-    assert isinstance(await scene.adapter.publish(parcel(attempt=2)), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request(attempt=2)), Submitted)
     assert len(scene.asked("draft/add")) == len(scene.asked("freepublish/submit")) == 1
 
 
 async def test_a_draft_whose_id_was_lost_is_found_in_the_box(scene):
-    """F07: a draft made without our noting it is found by its marker on any page; the newest of several is used."""
+    """F07: a draft whose id was not recorded is found by its marker on any page; the newest of several is used."""
     others = [item(f"D{n}", key="media_id", title="别的", content_source_url="") for n in range(20)]
     older = item("OLDER", at=NOW - timedelta(minutes=1), key="media_id")
     scene.answers("draft/batchget", page(*others, total=22), page(older, item("LOST", key="media_id"), total=22))
-    assert isinstance(await scene.adapter.publish(parcel(attempt=2)), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request(attempt=2)), Submitted)
     assert not scene.asked("draft/add")
     assert scene.bodies("draft/batchget")[1]["offset"] == 20
     assert scene.bodies("freepublish/submit") == [{"media_id": "LOST"}]
@@ -222,27 +222,29 @@ async def test_a_draft_whose_id_was_lost_is_found_in_the_box(scene):
 async def test_no_draft_is_made_while_the_box_cannot_be_read(scene):
     """F07: on a second attempt an unreadable draft box stops the attempt before anything is made."""
     scene.answers("draft/batchget", httpx.Response(502))
-    assert await scene.adapter.publish(parcel(attempt=2)) == NotSent(reason="wechat_http_error")
+    assert await scene.adapter.publish(send_request(attempt=2)) == NotSent(reason="wechat_http_error")
     assert not scene.asked("draft/add")
 
 
 async def test_a_second_attempt_makes_a_draft_where_there_is_none(scene):
-    """Where nothing is noted and the box holds nothing of ours, the draft is made."""
-    assert isinstance(await scene.adapter.publish(parcel(attempt=2)), Submitted)
+    """Where nothing is recorded and the box holds nothing of ours, the draft is made."""
+    assert isinstance(await scene.adapter.publish(send_request(attempt=2)), Submitted)
     assert len(scene.asked("draft/add")) == 1
 
 
 async def test_a_consumed_draft_is_never_made_again(scene):
-    """F07 F24: a noted draft that left the box was submitted; neither a draft nor a submission follows."""
+    """F07 F24: a recorded draft that left the box was submitted; neither a draft nor a submission follows."""
     scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
-    assert await scene.adapter.publish(parcel(attempt=2)) == Unknown(reason="wechat_draft_consumed", is_duplicate=True)
+    assert await scene.adapter.publish(send_request(attempt=2)) == Unknown(
+        reason="wechat_draft_consumed", is_duplicate=True
+    )
     assert not scene.asked("draft/add")
     assert not scene.asked("freepublish/submit")
 
 
 class LosingScene(Scene):
-    """A WeChat that takes drafts out of the box as they are submitted, and whose answers to that are lost."""
+    """A WeChat that removes drafts from the box as they are submitted, and whose answers to that are lost."""
 
     def works(self):
         super().works()
@@ -253,20 +255,20 @@ class LosingScene(Scene):
         self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/batchget").mock(side_effect=self._list)
         self.router.post(url__startswith=f"{BASE}/cgi-bin/freepublish/submit").mock(side_effect=self._submit)
 
-    async def publish(self, parcel, *, dies=None, loses_note=False):
-        """Publish once; die at a place, before the note of a draft is kept if `loses_note`."""
+    async def publish(self, send_request, *, dies=None, loses_note=False):
+        """Publish once; die at a failpoint, before the draft's id is stored if `loses_note`."""
         self.dies_at, kept = dies, dict(self.notebook.notes)
         if dies is None:
-            return await self.adapter.publish(parcel)
+            return await self.adapter.publish(send_request)
         with pytest.raises(DeathError):
-            await self.adapter.publish(parcel)
+            await self.adapter.publish(send_request)
         self.dies_at = None
         if loses_note:
             self.notebook.notes = kept
         return None
 
     @property
-    def standing(self):
+    def drafts(self):
         return [draft for draft in self.made if draft not in self.submitted]
 
     def _add(self, _request):
@@ -274,11 +276,11 @@ class LosingScene(Scene):
         return httpx.Response(200, json={"media_id": self.made[-1]})
 
     def _get(self, request):
-        known = json.loads(request.content)["media_id"] in self.standing
+        known = json.loads(request.content)["media_id"] in self.drafts
         return httpx.Response(200, json=DRAFTED if known else error(40007))
 
     def _list(self, _request):
-        return httpx.Response(200, json=page(*(item(draft, key="media_id") for draft in self.standing)))
+        return httpx.Response(200, json=page(*(item(draft, key="media_id") for draft in self.drafts)))
 
     def _submit(self, request):
         self.submitted.append(json.loads(request.content)["media_id"])
@@ -298,10 +300,10 @@ def losing():
 
 
 @pytest.mark.parametrize("loses_note", [False, True])
-async def test_an_order_is_submitted_from_the_draft_that_still_stands_f07(losing, loses_note):
+async def test_an_order_is_submitted_from_the_draft_that_still_exists_f07(losing, loses_note):
     """F07: a resend order uses the draft that a crash left behind, recorded or not."""
-    await losing.publish(parcel(), dies="step.after_commit", loses_note=loses_note)
-    assert await losing.publish(parcel(attempt=2, resend_after_attempt=1)) == LOST
+    await losing.publish(send_request(), dies="step.after_commit", loses_note=loses_note)
+    assert await losing.publish(send_request(attempt=2, resend_after_attempt=1)) == LOST
     assert losing.made == losing.submitted == ["DRAFT1"]
 
 
@@ -309,26 +311,26 @@ async def test_an_order_is_submitted_from_the_draft_that_still_stands_f07(losing
     "death", [{}, {"dies": "step.after_commit"}, {"dies": "step.after_commit", "loses_note": True}]
 )
 @pytest.mark.parametrize("is_consumed", [False, True])
-async def test_one_submission_for_each_order_whenever_it_dies_f07_f24(losing, is_consumed, death):
-    """F07, F24: between making, noting and submitting a death changes nothing: an order leads to one submission."""
+async def test_one_submission_for_each_order_at_every_kill_f07_f24(losing, is_consumed, death):
+    """F07, F24: between making, recording and submitting a kill changes nothing: an order leads to one submission."""
     first = {} if is_consumed else {"dies": "step.after_commit"}
-    await losing.publish(parcel(), **first)
+    await losing.publish(send_request(), **first)
     before = len(losing.submitted)
-    await losing.publish(parcel(attempt=2, resend_after_attempt=1), **death)
+    await losing.publish(send_request(attempt=2, resend_after_attempt=1), **death)
     for attempt in (3, 4):
-        await losing.publish(parcel(attempt=attempt, resend_after_attempt=1))
-    assert await losing.publish(parcel(attempt=5, resend_after_attempt=1)) == TAKEN
+        await losing.publish(send_request(attempt=attempt, resend_after_attempt=1))
+    assert await losing.publish(send_request(attempt=5, resend_after_attempt=1)) == TAKEN
     assert len(losing.submitted) - before == 1
     assert len(losing.made) == len(losing.submitted)
-    assert await losing.publish(parcel(attempt=6, resend_after_attempt=5)) == LOST
+    assert await losing.publish(send_request(attempt=6, resend_after_attempt=5)) == LOST
     assert len(losing.made) == len(losing.submitted) == before + 2
 
 
 async def test_a_draft_changed_before_the_order_waits_for_a_person(scene):
-    """A draft that somebody changed is not submitted by an order either, and no other is made beside it."""
+    """An order does not submit a draft that somebody changed either, and no other draft is made."""
     scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", {"news_item": item("", title="改过")["content"]["news_item"], "update_time": 1})
-    outcome = await scene.adapter.publish(parcel(attempt=2, resend_after_attempt=1))
+    outcome = await scene.adapter.publish(send_request(attempt=2, resend_after_attempt=1))
     assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold_reason=HoldReason.EDITED)
     assert not scene.asked("draft/add")
 
@@ -344,12 +346,12 @@ async def test_a_draft_changed_before_the_order_waits_for_a_person(scene):
 )
 @pytest.mark.parametrize("is_noted", [True, False])
 async def test_a_draft_that_somebody_changed_is_not_submitted(scene, changes, is_noted):
-    """A draft that says anything else than what was approved waits for a person, whichever way it is found again."""
+    """A draft that differs from the approved text waits for a person, however it is found."""
     if is_noted:
         scene.notebook.notes["draft:7"] = drafted("DRAFT")
     scene.answers("draft/batchget", page(item("DRAFT", key="media_id"), total=1))
     scene.answers("draft/get", {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1})
-    outcome = await scene.adapter.publish(parcel(attempt=2))
+    outcome = await scene.adapter.publish(send_request(attempt=2))
     assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold_reason=HoldReason.EDITED)
     assert not scene.asked("freepublish/submit")
 
@@ -359,9 +361,9 @@ async def test_a_token_refused_on_the_submission_is_renewed_for_the_next_attempt
     """F40: the attempt ends, the token is renewed once without force, and the next attempt submits the same draft."""
     scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
     scene.answers("freepublish/submit", error(code), {"errcode": 0, "publish_id": 1})
-    assert await scene.adapter.publish(parcel()) == CredentialExpired(reason=f"wechat_{code}")
+    assert await scene.adapter.publish(send_request()) == CredentialExpired(reason=f"wechat_{code}")
     assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False]
-    assert isinstance(await scene.adapter.publish(parcel(attempt=2)), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request(attempt=2)), Submitted)
     assert [request.url.params["access_token"] for request in scene.asked("freepublish/submit")] == ["T1", "T2"]
     assert len(scene.asked("draft/add")) == 1
 
@@ -370,25 +372,25 @@ async def test_a_token_refused_before_the_submission_is_renewed_at_once(scene):
     """F40 F41: a refused upload or draft call is repeated once with the new token."""
     scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
     scene.answers("draft/add", error(42001), {"media_id": "DRAFT"})
-    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request()), Submitted)
     assert len(scene.asked("draft/add")) == 2
     assert scene.asked("freepublish/submit")[0].url.params["access_token"] == "T2"
 
 
 async def test_force_only_where_the_refused_token_comes_back(scene):
-    """F42: the token is forced once, and only because WeChat still hands out the refused one."""
+    """F42: the token is forced once, and only because WeChat still returns the refused one."""
     scene.answers(
         "stable_token", {"access_token": "T1", "expires_in": 7200}, {"access_token": "T2", "expires_in": 7200}
     )
     scene.answers("draft/add", error(40001), {"media_id": "DRAFT"})
-    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request()), Submitted)
     assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False, True]
 
 
 async def test_a_token_that_stays_refused_ends_the_attempt(scene):
-    """F43: where even a forced token is the refused one, the sign-in counts as refused and no call is repeated."""
+    """F43: where even a forced token is the refused one, the login counts as refused and no call is repeated."""
     scene.answers("draft/add", error(40001))
-    assert await scene.adapter.publish(parcel()) == CredentialExpired(reason="wechat_no_token")
+    assert await scene.adapter.publish(send_request()) == CredentialExpired(reason="wechat_no_token")
     assert len(scene.asked("draft/add")) == 1
 
 
@@ -396,18 +398,18 @@ async def test_a_contested_token_is_not_renewed_for_ever(scene):
     """F42: after two renewals within five minutes the third is refused, and allowed again later."""
     scene.answers("stable_token", *({"access_token": f"T{number}", "expires_in": 7200} for number in range(2, 6)))
     scene.answers("freepublish/submit", error(40001))
-    outcomes = [await scene.adapter.publish(parcel(attempt=number)) for number in (1, 2)]
+    outcomes = [await scene.adapter.publish(send_request(attempt=number)) for number in (1, 2)]
     assert outcomes == [CredentialExpired(reason="wechat_40001")] * 2
     scene.answers("draft/get", error(40001))
-    assert await scene.adapter.publish(parcel(attempt=3)) == CredentialExpired(reason="wechat_token_contested")
+    assert await scene.adapter.publish(send_request(attempt=3)) == CredentialExpired(reason="wechat_token_contested")
     assert len(scene.asked("stable_token")) == 2
     scene.now = NOW + timedelta(minutes=6)
-    await scene.adapter.publish(parcel(attempt=4))
+    await scene.adapter.publish(send_request(attempt=4))
     assert len(scene.asked("stable_token")) == 4, "one instead of the token that was given up, one for its renewal"
 
 
-async def test_three_processes_that_are_refused_one_token_count_as_one(scene):
-    """F42: hosts that share a login are refused the same ended token; none of them takes that for a contest."""
+async def test_three_processes_with_one_refused_token_count_as_one(scene):
+    """F42: hosts that share a login are refused the same expired token; none of them takes that for a contest."""
     scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
     scene.answers("freepublish/batchget", *[error(40001), page()] * 3)
     for _host in range(3):
@@ -423,47 +425,47 @@ async def test_a_renewal_that_another_process_forces_is_waited_for(scene):
     scene.answers("stable_token", first, second, first, first, second)
     scene.dies_at = "token.after_refresh"
     with pytest.raises(DeathError):
-        await scene.adapter.publish(parcel())
+        await scene.adapter.publish(send_request())
     scene.dies_at, scene.tokens = None, Tokens("T1")
-    outcome = await scene.adapter.publish(parcel(attempt=2))
+    outcome = await scene.adapter.publish(send_request(attempt=2))
     assert outcome == Busy(code="wechat_token_renewed_elsewhere", reason="beijing-wechat")
     scene.now, scene.tokens = NOW + timedelta(seconds=31), Tokens("T1")
-    assert isinstance(await scene.adapter.publish(parcel(attempt=3)), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request(attempt=3)), Submitted)
     assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False, True, False, False, True]
 
 
 async def test_no_third_renewal_is_forced_within_five_minutes(scene):
-    """F42: however many processes ask, WeChat is made to end its token twice at most; then it is a person's matter."""
+    """F42: however many processes ask, at most two renewals are forced; then a person must act."""
     scene.answers("stable_token", {"access_token": "T1", "expires_in": 7200})
     scene.answers("draft/add", error(40001))
     outcomes = []
     for number in range(6):
         scene.now, scene.tokens = NOW + timedelta(seconds=40 * number), Tokens("T1")
-        outcomes.append(await scene.adapter.publish(parcel(attempt=number + 1)))
+        outcomes.append(await scene.adapter.publish(send_request(attempt=number + 1)))
     assert [body["force_refresh"] for body in scene.bodies("stable_token")].count(True) == 2
     assert outcomes[2:] == [CredentialExpired(reason="wechat_token_contested")] * 4
 
 
 async def test_a_token_refused_on_the_submission_while_another_process_renews_it(scene):
-    """F42: the attempt did nothing and is tried again in a while, not at once with the same token."""
+    """F42: the attempt did nothing and is tried again later, not at once with the same token."""
     scene.answers("freepublish/submit", error(40001))
     scene.notebook.notes["token:forced"] = json.dumps([NOW.timestamp()])
-    outcome = await scene.adapter.publish(parcel())
+    outcome = await scene.adapter.publish(send_request())
     assert outcome == Busy(code="wechat_token_renewed_elsewhere", reason="beijing-wechat")
 
 
 @pytest.mark.parametrize("times", range(8))
 async def test_credentials_that_vanish_during_an_attempt(scene, times):
-    """F43: a secret that is removed in the middle ends the attempt as a refused sign-in, never as a doubt."""
+    """F43: a secret that is removed during an attempt ends it as a refused login, never as Unknown."""
     whole, scene.tokens = scene.secret, Tokens()
     secrets = iter([whole] * times)
     scene.reads_secret = lambda: next(secrets, {})
     scene.answers("freepublish/submit", error(40001))
-    assert isinstance(await scene.adapter.publish(parcel()), CredentialExpired)
+    assert isinstance(await scene.adapter.publish(send_request()), CredentialExpired)
 
 
 async def test_another_worker_renewed_the_token_already(scene):
-    """F42: a token that the token store has replaced meanwhile is used; WeChat is not asked again."""
+    """F42: a token that another worker has replaced meanwhile is used; WeChat is not asked again."""
     taken = iter(["T1"])
 
     class Slow(Tokens):
@@ -473,34 +475,34 @@ async def test_another_worker_renewed_the_token_already(scene):
     scene.tokens = Slow("T2")
     scene.answers("draft/add", error(42001), {"media_id": "DRAFT"})
     scene.notebook.notes |= {f"cover:{picture(COVER).sha256}": "C", f"image:{picture(INSIDE).sha256}": "http://m"}
-    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request()), Submitted)
     assert not scene.asked("stable_token")
 
 
-async def test_death_after_a_token_came(scene):
+async def test_kill_after_a_token_came(scene):
     """F11: a token that was never saved is fetched again; nothing else was done."""
     scene.tokens, scene.dies_at = Tokens(), "token.after_refresh"
     with pytest.raises(DeathError):
-        await scene.adapter.publish(parcel())
+        await scene.adapter.publish(send_request())
     scene.dies_at = None
-    assert isinstance(await scene.adapter.publish(parcel()), Submitted)
+    assert isinstance(await scene.adapter.publish(send_request()), Submitted)
     assert len(scene.asked("stable_token")) == 2
 
 
 @pytest.mark.parametrize("code", EXPECTED)
 async def test_each_code_on_the_sign_in(scene, code):
-    """F43 F50: a refused sign-in means what the table says, and nothing is drafted."""
+    """F43 F50: a refused token call means what the table says, and no draft is made."""
     scene.tokens = Tokens()
     scene.answers("stable_token", error(code))
-    assert await scene.adapter.publish(parcel()) == _expected_before(code)
+    assert await scene.adapter.publish(send_request()) == _expected_before(code)
     assert not scene.asked("draft/add")
 
 
-async def test_the_address_to_allow_is_told(scene):
-    """F50: WeChat's own words, which name the address to add, are kept for the people who must add it."""
+async def test_the_address_to_allow_is_reported(scene):
+    """F50: WeChat's message, which names the address to add, is kept for people."""
     scene.tokens = Tokens()
     scene.answers("stable_token", error(40164, "invalid ip 203.0.113.9, not in whitelist rid: 6655aa01-1-2"))
-    outcome = await scene.adapter.publish(parcel())
+    outcome = await scene.adapter.publish(send_request())
     assert isinstance(outcome, Blocked)
     assert "203.0.113.9" in outcome.reason
 
@@ -508,7 +510,7 @@ async def test_the_address_to_allow_is_told(scene):
 async def test_credentials_of_another_account_are_not_used(scene):
     """F38: a secret with another AppID than the account's holds the delivery before any call."""
     scene.secret = {"app_id": f"{APP_ID}9", "app_secret": "x"}
-    outcome = await scene.adapter.publish(parcel())
+    outcome = await scene.adapter.publish(send_request())
     assert isinstance(outcome, Blocked)
     assert outcome.hold_reason is HoldReason.WRONG_ACCOUNT
     assert not scene.router.calls
@@ -519,17 +521,17 @@ async def test_a_secret_that_lacks_a_part(scene, missing):
     """F43: an incomplete secret is a login that does not work, reported before any call."""
     del scene.secret[missing]
     scene.tokens = Tokens(None)
-    assert await scene.adapter.publish(parcel()) == CredentialExpired(reason="wechat_no_token")
+    assert await scene.adapter.publish(send_request()) == CredentialExpired(reason="wechat_no_token")
     assert await scene.adapter.check_health() == CredentialExpired(reason="wechat_no_token")
     assert not scene.router.calls
 
 
 async def test_no_call_after_the_lease(scene):
-    """F15: a parcel whose lease is over is not submitted."""
-    assert await scene.adapter.publish(parcel(start_by=-1.0)) == NotSent(reason="lease_used_up")
+    """F15: a request whose lease has expired is not submitted."""
+    assert await scene.adapter.publish(send_request(start_by=-1.0)) == NotSent(reason="lease_used_up")
 
 
 def test_the_day_ends_in_beijing():
-    """The next midnight is the one of Beijing, whatever the zone of the instant."""
+    """The next midnight is Beijing's, in any time zone."""
     assert get_next_midnight(datetime(2026, 11, 25, 15, 59, 59, tzinfo=UTC)) == MIDNIGHT
     assert get_next_midnight(MIDNIGHT) == MIDNIGHT + timedelta(days=1)

@@ -1,4 +1,4 @@
-"""The adapter over the simulated WeChat: both sides were written apart from each other."""
+"""The adapter against the simulated WeChat; the two were written independently."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.simulator import create_app
-from tests.adapters.fakes_wechat import APP_ID, Notebook, Tokens, article, parcel
+from tests.adapters.fakes_wechat import APP_ID, Notebook, Tokens, article, send_request
 
 HOST = "http://127.0.0.1:8710"
 SUBMIT = "/cgi-bin/freepublish/submit"
@@ -33,8 +33,8 @@ SEND = "/cgi-bin/message/mass/sendall"
 
 
 @dataclass
-class Stage:
-    """One account on a simulated WeChat, and all that survives a crash of ours."""
+class SimulatedWeChat:
+    """One account on a simulated WeChat, and everything that survives a crash."""
 
     control: httpx.AsyncClient
     transport: httpx.ASGITransport
@@ -57,7 +57,7 @@ class Stage:
             is_host_allowed=lambda host: host == "127.0.0.1",
             sleep=nothing,
         )
-        kit = AdapterContext(
+        context = AdapterContext(
             http=http,
             secret=lambda: self.secret,
             tokens=self.tokens,
@@ -73,7 +73,7 @@ class Stage:
             base_url=HOST,
             profile=self.profile,
         )
-        return WECHAT.create(account, kit)
+        return WECHAT.create(account, context)
 
     async def inject_fault(self, endpoint, times=1, **fault):
         rule = {"platform": "wechat", "account": "*", "endpoint": endpoint, "times": times, "fault": fault}
@@ -93,24 +93,24 @@ async def stage():
         wanted = {"platform": "wechat", "account": APP_ID, "name": "平安发布"}
         secret = (await control.post("/_sim/accounts", json=wanted)).json()
         await control.post("/_sim/settings", json={"wechat_review_seconds": 60})
-        yield Stage(control=control, transport=transport, secret=secret)
+        yield SimulatedWeChat(control=control, transport=transport, secret=secret)
 
 
-def now_parcel(**changes):
+def current_request(**changes):
     since = datetime.now(UTC) - timedelta(minutes=2)
-    return parcel(baseline=Baseline(newest_id=None, taken_at=since), **changes)
+    return send_request(baseline=Baseline(newest_id=None, taken_at=since), **changes)
 
 
 async def test_from_probe_to_retraction(stage):
-    """A login is probed, an article published with its pictures, reviewed, found by its marker, and taken down."""
+    """A login is probed, an article published with its pictures, reviewed, found by its marker, and deleted."""
     assert WECHAT.validate(stage.adapter.account, article()) == ()
     assert await stage.adapter.check_health() == Healthy()
-    outcome = await stage.adapter.publish(now_parcel())
+    outcome = await stage.adapter.publish(current_request())
     assert isinstance(outcome, Submitted)
     assert isinstance(await stage.adapter.check_ticket(outcome.ticket), Submitted)
     await stage.pass_time(61)
     live = await stage.adapter.check_ticket(outcome.ticket)
-    found = await stage.adapter.find_post(now_parcel())
+    found = await stage.adapter.find_post(current_request())
     assert isinstance(live, Published)
     assert isinstance(found, Published)
     assert found.receipt.remote_id == live.receipt.remote_id
@@ -121,29 +121,29 @@ async def test_from_probe_to_retraction(stage):
     assert await stage.adapter.retract(live.receipt) == Deleted()
     assert await stage.adapter.retract(live.receipt) == Deleted()
     assert await stage.adapter.check_ticket(outcome.ticket) == Deleted()
-    assert await stage.adapter.find_post(now_parcel()) == Deleted()
+    assert await stage.adapter.find_post(current_request()) == Deleted()
 
 
 @pytest.mark.parametrize("when", ["accept", "finish"])
 async def test_a_lost_reply_f24(stage, when):
-    """F24: a submission whose reply was lost is found when it is live; at no time a second one is made."""
+    """F24: a submission whose reply was lost is found when it is published; no second one is made."""
     await stage.control.post("/_sim/settings", json={"wechat_consume": when})
     await stage.inject_fault(SUBMIT, kind="status", code=504, acts=True)
-    assert await stage.adapter.publish(now_parcel()) == Unknown(reason="wechat_http_error")
-    second = await stage.adapter.publish(now_parcel(attempt=2))
+    assert await stage.adapter.publish(current_request()) == Unknown(reason="wechat_http_error")
+    second = await stage.adapter.publish(current_request(attempt=2))
     is_gone = when == "accept"
     assert second == Unknown(reason="wechat_draft_consumed" if is_gone else "wechat_53503", is_duplicate=is_gone)
     await stage.pass_time(61)
-    assert isinstance(await stage.adapter.find_post(now_parcel()), Published)
+    assert isinstance(await stage.adapter.find_post(current_request()), Published)
     assert len(await stage.posts()) == 1
 
 
 async def test_a_lost_request(stage):
-    """A submission that never arrived leaves its draft standing; a second attempt submits the same draft."""
+    """A submission that never arrived leaves its draft in the box; a second attempt submits the same draft."""
     await stage.inject_fault(SUBMIT, kind="status", code=504)
-    assert isinstance(await stage.adapter.publish(now_parcel()), Unknown)
-    assert isinstance(await stage.adapter.find_post(now_parcel()), NotFound)
-    assert isinstance(await stage.adapter.publish(now_parcel(attempt=2)), Submitted)
+    assert isinstance(await stage.adapter.publish(current_request()), Unknown)
+    assert isinstance(await stage.adapter.find_post(current_request()), NotFound)
+    assert isinstance(await stage.adapter.publish(current_request(attempt=2)), Submitted)
     assert len(await stage.posts()) == 1
 
 
@@ -161,61 +161,61 @@ async def test_a_lost_request(stage):
     ],
 )
 async def test_faults_of_the_submission(stage, fault, expected):
-    """Each fault of the simulated WeChat is named as the failure model demands."""
+    """Each fault of the simulated WeChat gets the outcome that the failure model demands."""
     await stage.inject_fault(SUBMIT, **fault)
-    assert isinstance(await stage.adapter.publish(now_parcel()), expected)
+    assert isinstance(await stage.adapter.publish(current_request()), expected)
 
 
 async def test_an_expired_token_f40(stage):
-    """F40: after one refresh the next attempt submits the draft that stands."""
+    """F40: after one refresh the next attempt submits the existing draft."""
     await stage.inject_fault(SUBMIT, kind="expire_token")
-    assert isinstance(await stage.adapter.publish(now_parcel()), CredentialExpired)
-    assert isinstance(await stage.adapter.publish(now_parcel(attempt=2)), Submitted)
+    assert isinstance(await stage.adapter.publish(current_request()), CredentialExpired)
+    assert isinstance(await stage.adapter.publish(current_request(attempt=2)), Submitted)
     assert len(await stage.posts()) == 1
 
 
 @pytest.mark.parametrize("endpoint", ["/cgi-bin/media/uploadimg", "/cgi-bin/draft/add"])
-async def test_a_token_that_dies_on_the_way_f41(stage, endpoint):
-    """F41: a token that dies before the submission is renewed within the same attempt."""
+async def test_a_token_that_expires_during_an_attempt_f41(stage, endpoint):
+    """F41: a token that expires before the submission is renewed within the same attempt."""
     await stage.inject_fault(endpoint, kind="expire_token")
-    assert isinstance(await stage.adapter.publish(now_parcel()), Submitted)
+    assert isinstance(await stage.adapter.publish(current_request()), Submitted)
 
 
-async def test_a_refusal_in_review_f46(stage):
-    """F46: an article that review refuses is rejected, and is in no list."""
+async def test_a_rejection_in_review_f46(stage):
+    """F46: an article that review rejects is rejected, and is in no list."""
     await stage.inject_fault(SUBMIT, kind="review", seconds=1, verdict="refuse")
-    outcome = await stage.adapter.publish(now_parcel())
+    outcome = await stage.adapter.publish(current_request())
     assert isinstance(outcome, Submitted)
     await stage.pass_time(2)
     assert isinstance(await stage.adapter.check_ticket(outcome.ticket), Rejected)
-    assert await stage.adapter.find_post(now_parcel()) == Unknown(reason="wechat_draft_consumed")
+    assert await stage.adapter.find_post(current_request()) == Unknown(reason="wechat_draft_consumed")
 
 
 async def test_removed_by_the_platform_f48(stage):
-    """F48: an article that the platform took down is gone."""
-    outcome = await stage.adapter.publish(now_parcel())
+    """F48: an article that the platform deleted is gone."""
+    outcome = await stage.adapter.publish(current_request())
     assert isinstance(outcome, Submitted)
     await stage.pass_time(61)
     [post] = await stage.posts()
     await stage.control.delete(f"/_sim/posts/{post['id']}")
     assert await stage.adapter.check_ticket(outcome.ticket) == Deleted()
-    assert await stage.adapter.find_post(now_parcel()) == Deleted()
+    assert await stage.adapter.find_post(current_request()) == Deleted()
 
 
 async def test_posted_by_hand_f56(stage):
-    """F56: the same words posted by hand lead to a person."""
+    """F56: the same text posted by hand leads to a person."""
     by_hand = {"platform": "wechat", "account": APP_ID, "title": article().title, "text": article().summary}
     await stage.control.post("/_sim/posts", json=by_hand)
-    assert isinstance(await stage.adapter.find_post(now_parcel()), PossibleMatch)
+    assert isinstance(await stage.adapter.find_post(current_request()), PossibleMatch)
 
 
 @pytest.mark.parametrize("kind", ["html", "bad_json", "empty_list"])
 async def test_an_unreadable_list_f52(stage, kind):
-    """F52: a broken list, or an empty one where something was known to stand, is never absence."""
+    """F52: a broken list, or an empty one of an account with articles, is never absence."""
     old = {"platform": "wechat", "account": APP_ID, "title": "旧文", "text": "别的"}
     known = (await stage.control.post("/_sim/posts", json=old)).json()["id"]
     since = datetime.now(UTC) + timedelta(minutes=2)
-    looked_for = parcel(baseline=Baseline(newest_id=known, taken_at=since))
+    looked_for = send_request(baseline=Baseline(newest_id=known, taken_at=since))
     assert await stage.adapter.find_post(looked_for) == NotFound(covered_since=since, can_resend=False)
     await stage.inject_fault(LIST, times=9, kind=kind)
     assert isinstance(await stage.adapter.find_post(looked_for), Unknown)
@@ -223,27 +223,27 @@ async def test_an_unreadable_list_f52(stage, kind):
 
 async def test_a_list_in_another_order_f53(stage):
     """F53: the order of the list does not matter."""
-    outcome = await stage.adapter.publish(now_parcel())
+    outcome = await stage.adapter.publish(current_request())
     assert isinstance(outcome, Submitted)
     await stage.pass_time(61)
     for number in range(70):
         other = {"platform": "wechat", "account": APP_ID, "title": f"旧文{number}", "text": "别的"}
         await stage.control.post("/_sim/posts", json=other)
-    assert isinstance(await stage.adapter.find_post(now_parcel()), Published)
+    assert isinstance(await stage.adapter.find_post(current_request()), Published)
     await stage.inject_fault(LIST, times=9, kind="reorder")
-    assert isinstance(await stage.adapter.find_post(now_parcel()), Published)
+    assert isinstance(await stage.adapter.find_post(current_request()), Published)
 
 
 async def test_from_mass_send_to_retraction(stage):
-    """An urgent post goes out to all followers, is known by its number, and its page is taken down."""
+    """An urgent post is sent to all followers, is known by its id, and its page is deleted."""
     stage.profile = "mass"
-    outcome = await stage.adapter.publish(now_parcel(is_urgent=True))
+    outcome = await stage.adapter.publish(current_request(is_urgent=True))
     assert isinstance(outcome, Submitted)
     assert isinstance(await stage.adapter.check_ticket(outcome.ticket), Submitted)
     await stage.pass_time(61)
     live = await stage.adapter.check_ticket(outcome.ticket)
     assert isinstance(live, Published)
-    assert isinstance(await stage.adapter.find_post(now_parcel(is_urgent=True)), Published)
+    assert isinstance(await stage.adapter.find_post(current_request(is_urgent=True)), Published)
     [post] = await stage.posts()
     assert live.receipt.remote_id == f"mass-{post['id']}-{post['extra']['publish_id']}"
     assert post["extra"]["mass"]["sent"] == 1000
@@ -253,16 +253,16 @@ async def test_from_mass_send_to_retraction(stage):
 
 
 async def test_a_lost_reply_of_a_mass_send_f24(stage):
-    """F24: where the draft still exists, a repeat with the same key gets the first number; nobody is notified twice."""
+    """F24: where the draft still exists, a repeat with the same key gets the first id; nobody is notified twice."""
     stage.profile = "mass"
     await stage.control.post("/_sim/settings", json={"wechat_consume": "finish", "wechat_review_seconds": 600})
     await stage.inject_fault(SEND, kind="status", code=504, acts=True)
-    assert isinstance(await stage.adapter.publish(now_parcel(is_urgent=True)), Unknown)
+    assert isinstance(await stage.adapter.publish(current_request(is_urgent=True)), Unknown)
     await stage.control.post("/_sim/settings", json={"wechat_consume": "accept"})
-    second = await stage.adapter.publish(now_parcel(is_urgent=True, attempt=2))
+    second = await stage.adapter.publish(current_request(is_urgent=True, attempt=2))
     assert not isinstance(second, Submitted)
     await stage.pass_time(61)
-    third = await stage.adapter.publish(now_parcel(is_urgent=True, attempt=2))
+    third = await stage.adapter.publish(current_request(is_urgent=True, attempt=2))
     assert isinstance(third, Submitted)
     [post] = await stage.posts()
     assert f"mass-{post['id']}" in third.ticket.payload
@@ -276,11 +276,11 @@ async def test_a_lost_reply_of_a_mass_send_f24(stage):
     ],
 )
 async def test_a_mass_send_too_many_f44(stage, settings, expected):
-    """F44: a second mass send of the day, and one of an account without the right, is for a person to see to."""
+    """F44: a second mass send of the day, and one of an account without the right, is held for a person."""
     stage.profile = "mass"
-    assert isinstance(await stage.adapter.publish(now_parcel(is_urgent=True)), Submitted)
+    assert isinstance(await stage.adapter.publish(current_request(is_urgent=True)), Submitted)
     await stage.control.post("/_sim/settings", json=settings)
-    other = now_parcel(is_urgent=True, delivery=DeliveryId(8))
+    other = current_request(is_urgent=True, delivery=DeliveryId(8))
     assert isinstance(await stage.adapter.publish(other), expected)
     assert len(await stage.posts()) == 1
 
@@ -289,15 +289,15 @@ async def test_an_unlisted_address_f50(stage):
     """F50: where the account's IP list lacks our address, a person is alerted, and nothing is created."""
     await stage.control.post("/_sim/settings", json={"wechat_addresses": ["192.0.2.7"]})
     assert isinstance(await stage.adapter.check_health(), Blocked)
-    assert isinstance(await stage.adapter.publish(now_parcel()), Blocked)
+    assert isinstance(await stage.adapter.publish(current_request()), Blocked)
     assert await stage.posts() == []
 
 
-async def test_how_far_articles_came(stage):
-    """Reach of a publication and of a mass send is read in the days after."""
+async def test_metrics_of_articles(stage):
+    """Metrics of a publication and of a mass send are read in the days after."""
     stage.profile = "mass"
-    outcomes = [await stage.adapter.publish(now_parcel())]
-    outcomes.append(await stage.adapter.publish(now_parcel(is_urgent=True, delivery=DeliveryId(8))))
+    outcomes = [await stage.adapter.publish(current_request())]
+    outcomes.append(await stage.adapter.publish(current_request(is_urgent=True, delivery=DeliveryId(8))))
     await stage.pass_time(61)
     receipts = [(await stage.adapter.check_ticket(outcome.ticket)).receipt for outcome in outcomes]
     assert await stage.adapter.read_metrics(receipts) == {}

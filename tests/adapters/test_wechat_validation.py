@@ -1,4 +1,4 @@
-"""What is refused before approval, the words for it all, and what the platform is said to allow."""
+"""What is rejected before approval, its texts, and the platform's declared limits."""
 
 from datetime import date, timedelta
 
@@ -39,11 +39,11 @@ OWN_WORDS = [
 ]
 
 
-def _codes(rendition):
-    return [problem.code for problem in WECHAT.validate(Scene().adapter.account, rendition)]
+def _codes(rendered):
+    return [problem.code for problem in WECHAT.validate(Scene().adapter.account, rendered)]
 
 
-def test_a_sound_article_passes():
+def test_a_valid_article_passes():
     """An article within all limits has no problem."""
     assert _codes(article()) == []
 
@@ -77,7 +77,7 @@ def test_a_sound_article_passes():
     ],
 )
 def test_each_limit(changes, code):
-    """F76: what WeChat would refuse or drop is reported by exactly one problem, with a text."""
+    """F76: what WeChat would reject or drop is reported by exactly one problem, with a text."""
     [problem] = WECHAT.validate(Scene().adapter.account, article(**changes))
     assert problem.code == code
     assert problem.is_error
@@ -97,7 +97,7 @@ def test_each_limit(changes, code):
     ],
 )
 def test_what_wechat_drops_is_a_warning(text, names):
-    """What would silently be lost from an article's layout is reported before anyone approves it, each thing once."""
+    """Layout that WeChat would silently drop is reported before anyone approves it, each thing once."""
     problems = WECHAT.validate(Scene().adapter.account, article(text=text))
     assert [problem.facts["name"] for problem in problems] == names
     assert all(problem.code == "wechat_style_lost" and not problem.is_error for problem in problems)
@@ -111,12 +111,12 @@ def test_what_wechat_drops_is_a_warning(text, names):
     ],
 )
 def test_what_wechat_itself_holds_may_be_shown(text):
-    """Links to articles and pictures that WeChat already holds are fine."""
+    """Links to articles and pictures that WeChat already holds are accepted."""
     assert _codes(article(text=text)) == []
 
 
 def test_a_title_between_the_two_limits_is_a_warning():
-    """The sources disagree on 32 or 64: between them an article is doubtful, not wrong."""
+    """The sources disagree on 32 or 64: between them an article has a warning, not an error."""
     for length, codes in ((32, []), (33, ["wechat_title_long"]), (64, ["wechat_title_long"])):
         problems = WECHAT.validate(Scene().adapter.account, article(title="题" * length))
         assert [problem.code for problem in problems] == codes
@@ -124,7 +124,7 @@ def test_a_title_between_the_two_limits_is_a_warning():
 
 
 def test_the_addresses_count():
-    """Room is kept for the addresses that will take the pictures' places."""
+    """Room is kept for the addresses that will replace the pictures' hashes."""
     image = f'<img src="media:{picture(INSIDE).sha256}">'
     assert _codes(article(text="字" * (19_999 - len(image)) + image)) == ["wechat_content_too_long"]
 
@@ -143,8 +143,8 @@ def test_characters_bound_the_bytes():
         *OWN_WORDS,
     ],
 )
-def test_each_code_has_words(code):
-    """Whatever the adapter may say is in the catalogue, in both languages, with a hint."""
+def test_each_code_has_a_text(code):
+    """Every code of the adapter is in the catalogue, in both languages, with a hint."""
     entry = load_catalogue()[code]
     assert entry["zh_CN"]
     assert entry["en"]
@@ -153,14 +153,14 @@ def test_each_code_has_words(code):
 
 
 def test_each_code_has_a_source():
-    """Each line of the table names who says so, and a day on which that was read."""
+    """Each line of the table names its source, and the day on which it was read."""
     for meaning in CODES.values():
         assert meaning.source
         assert date.fromisoformat(meaning.read_on)
 
 
 def test_the_defaults_fit_together():
-    """A call ends before its lease, the lease before the settle time, and that covers all lateness."""
+    """A call ends before its lease, the lease before the visibility window, and that covers all delays."""
     patience, quota = WECHAT.defaults.timing, WECHAT.defaults.rate_limit
     assert patience.has_valid_order
     assert patience.visibility_window == CAPABILITIES.server_delay + CAPABILITIES.listing_lag + timedelta(minutes=2)

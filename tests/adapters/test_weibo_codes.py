@@ -1,4 +1,4 @@
-"""Every line of Weibo's table of codes, against a second table that was written apart from the first."""
+"""Every line of Weibo's code table, against a second table that was written independently."""
 
 import re
 from dataclasses import replace
@@ -131,7 +131,7 @@ ACCOUNT_USED = Account(
 
 
 def expected_outcome(code: int, now: datetime):
-    """Spell the outcome that the second table demands."""
+    """Return the outcome that the second table demands."""
     match EXPECTED[code]:
         case "unknown":
             return Unknown(reason=f"weibo_{code}")
@@ -154,37 +154,37 @@ def expected_outcome(code: int, now: datetime):
 
 
 def test_no_line_of_the_table_is_without_a_test():
-    """A code that is added to the table must be added here, with what it should mean; none here is without a line."""
+    """A code that is added to the table must be added here, with its meaning; none here is without a line."""
     assert set(CODES) == set(EXPECTED)
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
 @pytest.mark.parametrize("spelling", [int, str])
-async def test_each_code_of_the_table_f34(bench, parcel_of, code, spelling):
-    """F34: a listed code, as number or text, gives its outcome after one call, and has source, date and words."""
-    desk = bench({"access_token": "t"})
-    adapter = WEIBO.create(ACCOUNT_USED, desk.kit())
-    desk.router.post(SHARE).respond(400, json={"error_code": spelling(code), "error": "words", "request": "/2/x"})
-    outcome = await adapter.publish(parcel_of("weibo", text="编号K7QM-4R2T"))
-    expected = expected_outcome(code, desk.now)
+async def test_each_code_of_the_table_f34(make_server, make_request, code, spelling):
+    """F34: a listed code, as number or text, gives its outcome after one call, and has source, date and text."""
+    server = make_server({"access_token": "t"})
+    adapter = WEIBO.create(ACCOUNT_USED, server.context())
+    server.router.post(SHARE).respond(400, json={"error_code": spelling(code), "error": "words", "request": "/2/x"})
+    outcome = await adapter.publish(make_request("weibo", text="编号K7QM-4R2T"))
+    expected = expected_outcome(code, server.now)
     if expected is None:
         assert isinstance(outcome, Submitted)
-        assert outcome.check_again_at == desk.now + timedelta(minutes=2)
+        assert outcome.check_again_at == server.now + timedelta(minutes=2)
     else:
         assert outcome == expected
     assert set(load_catalogue()[to_message_key(code)]) >= {"zh_CN", "en"}
     assert CODES[code].source
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", CODES[code].read_on)
     assert date.fromisoformat(CODES[code].read_on)
-    assert len(desk.requests) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
-async def test_a_picture_that_is_not_stored_leaves_no_doubt_f19(bench, parcel_of, picture, code):
-    """F19: whatever a code means, before the creating call it is never a doubt: nothing was made."""
-    desk = bench({"access_token": "t"})
-    adapter = WEIBO.create(replace(ACCOUNT_USED, profile="biz"), desk.kit())
-    desk.router.post("https://c.api.weibo.com/2/statuses/upload_pic/biz.json").respond(403, json={"error_code": code})
-    outcome = await adapter.publish(parcel_of("weibo", text="编号K7QM-4R2T", pictures=(picture,)))
+async def test_a_failed_upload_is_never_unknown_f19(make_server, make_request, picture, code):
+    """F19: whatever a code means, before the creating call it is never unknown: nothing was made."""
+    server = make_server({"access_token": "t"})
+    adapter = WEIBO.create(replace(ACCOUNT_USED, profile="biz"), server.context())
+    server.router.post("https://c.api.weibo.com/2/statuses/upload_pic/biz.json").respond(403, json={"error_code": code})
+    outcome = await adapter.publish(make_request("weibo", text="编号K7QM-4R2T", pictures=(picture,)))
     assert not isinstance(outcome, Unknown | Submitted)
-    assert len(desk.requests) == 1
+    assert len(server.requests) == 1

@@ -68,7 +68,7 @@ VECTORS = [
 
 @pytest.mark.parametrize(("number", "text", "both", "only_http", "ascii_only"), VECTORS)
 def test_counting_agrees_with_the_published_counters(number, text, both, only_http, ascii_only):
-    """Each generation of the counter gives its published value, and ours is never smaller than any of them."""
+    """Each version of the counter gives its published value, and ours is never smaller than any of them."""
     assert count_characters(text, HTTP_OR_HTTPS_LINK, MAX_LATIN_1_CODE) == both, number
     assert count_characters(text, HTTP_LINK, MAX_LATIN_1_CODE) == only_http, number
     assert count_characters(text, HTTP_OR_HTTPS_LINK, MAX_ASCII_CODE) == ascii_only, number

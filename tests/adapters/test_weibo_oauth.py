@@ -1,4 +1,4 @@
-"""Signing in at Weibo: the page to consent on, and the token that comes of it."""
+"""Login at Weibo: the consent page, and the token that results."""
 
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
@@ -30,12 +30,12 @@ ACCOUNT = Account(
 
 
 @pytest.fixture
-def desk(bench):
-    return bench({})
+def server(make_server):
+    return make_server({})
 
 
 def test_address_names_app_page_and_state():
-    """The page to consent on is the platform's, with the app's key, the page to come back to, and the state."""
+    """The consent page is the platform's, with the app's key, the redirect address and the state."""
     address = urlsplit(WEIBO.sign_in.build_authorization_url(ACCOUNT, SECRET, "n0nce"))
     assert f"{address.scheme}://{address.netloc}{address.path}" == "https://api.weibo.com/oauth2/authorize"
     assert parse_qs(address.query) == {
@@ -47,34 +47,36 @@ def test_address_names_app_page_and_state():
     assert "s3cret" not in address.query
 
 
-def test_address_without_a_page_of_ones_own():
-    """Without a page of its own, an app comes back to the platform's; a simulator's address replaces the host."""
+def test_address_without_a_redirect_page():
+    """Without its own redirect address an app uses the platform's; a simulator's address replaces the host."""
     account = replace(ACCOUNT, options={}, base_url="http://127.0.0.1:8710/")
     address = WEIBO.sign_in.build_authorization_url(account, SECRET, "x")
     assert address.startswith("http://127.0.0.1:8710/oauth2/authorize?")
     assert "api.weibo.com%2Foauth2%2Fdefault.html" in address
 
 
-async def test_exchange_golden(desk, golden):
-    """The code is changed once, the token is proven to be ours, and the secret keeps what it had besides."""
-    desk.router.post(TOKEN_URL).respond(200, json=GRANT)
-    desk.router.post(INFO_URL).respond(200, json=INFO)
-    kept = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, f" {PAGE}?state=n0nce&code={CODE}\n", desk.kit().http)
-    golden("weibo/access_token", desk.requests[0])
+async def test_exchange_golden(server, golden):
+    """The code is exchanged once, the token is proven to be ours, and the secret keeps its other parts."""
+    server.router.post(TOKEN_URL).respond(200, json=GRANT)
+    server.router.post(INFO_URL).respond(200, json=INFO)
+    kept = await WEIBO.sign_in.exchange_code(
+        ACCOUNT, SECRET, f" {PAGE}?state=n0nce&code={CODE}\n", server.context().http
+    )
+    golden("weibo/access_token", server.requests[0])
     assert kept == {
         "app_key": "1352222456",
         "app_secret": "s3cret",
         "access_token": "2.00NEW",
         "access_token_ends_at": "2031-07-01T00:30:04+00:00",
     }
-    assert len(desk.requests) == 2
+    assert len(server.requests) == 2
 
 
-async def test_no_end_is_kept_where_none_is_known(desk):
-    """Where the platform does not say when a token was made, an older token's end does not stay."""
-    desk.router.post(TOKEN_URL).respond(200, json={**GRANT, "expires_in": "86400"})
-    desk.router.post(INFO_URL).respond(200, json={**INFO, "create_at": None})
-    kept = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, CODE, desk.kit().http)
+async def test_no_expiry_is_kept_where_none_is_known(server):
+    """Where the platform does not say when a token was made, an older token's expiry is dropped."""
+    server.router.post(TOKEN_URL).respond(200, json={**GRANT, "expires_in": "86400"})
+    server.router.post(INFO_URL).respond(200, json={**INFO, "create_at": None})
+    kept = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, CODE, server.context().http)
     assert kept == {"app_key": "1352222456", "app_secret": "s3cret", "access_token": "2.00NEW"}
 
 
@@ -92,32 +94,32 @@ async def test_no_end_is_kept_where_none_is_known(desk):
         (GRANT, {}, "bad_response"),
     ],
 )
-async def test_a_token_that_is_not_ours_is_not_kept_f38(desk, grant, info, code):
-    """F38: a refused code, or a token of another account or app, gives a problem with words, and no secret."""
-    desk.router.post(TOKEN_URL).respond(400 if "error" in grant else 200, json=grant)
-    desk.router.post(INFO_URL).respond(200, json=info)
-    problem = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, CODE, desk.kit().http)
+async def test_a_token_that_is_not_ours_is_not_kept_f38(server, grant, info, code):
+    """F38: a refused code, or a token of another account or app, gives a problem with a text, and no secret."""
+    server.router.post(TOKEN_URL).respond(400 if "error" in grant else 200, json=grant)
+    server.router.post(INFO_URL).respond(200, json=info)
+    problem = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, CODE, server.context().http)
     assert isinstance(problem, Problem)
     assert problem.code == code
     assert code in load_catalogue()
 
 
-async def test_a_code_is_used_once(desk):
-    """A code is good for one call, so a lost answer is not asked for again."""
-    desk.router.post(TOKEN_URL).mock(side_effect=httpx.ReadTimeout("x"))
-    problem = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, CODE, desk.kit().http)
+async def test_a_code_is_used_once(server):
+    """A code is good for one call, so a lost answer is not repeated."""
+    server.router.post(TOKEN_URL).mock(side_effect=httpx.ReadTimeout("x"))
+    problem = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, CODE, server.context().http)
     assert problem == Problem(code="timeout")
-    assert len(desk.requests) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("missing", ["app_key", "app_secret"])
-async def test_without_an_app_nothing_is_asked(desk, missing):
-    """A secret without the app's key or its secret cannot sign in."""
+async def test_without_an_app_no_call_is_made(server, missing):
+    """A secret without the app's key or its secret cannot log in."""
     lacking = {key: value for key, value in SECRET.items() if key != missing}
-    problem = await WEIBO.sign_in.exchange_code(ACCOUNT, lacking, CODE, desk.kit().http)
+    problem = await WEIBO.sign_in.exchange_code(ACCOUNT, lacking, CODE, server.context().http)
     assert isinstance(problem, Problem)
     assert problem.code == "weibo_no_app"
-    assert desk.requests == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ async def test_without_an_app_nothing_is_asked(desk, missing):
     ],
 )
 def test_what_people_paste(answer, found):
-    """The code alone or the whole address will do; a refusal is named, and anything else is no code."""
+    """The code alone or the whole address is accepted; a refusal is named, and anything else is no code."""
     got = parse_authorization_code(answer)
     assert (got.code if isinstance(got, Problem) else got) == found
     assert found == CODE or found in load_catalogue()

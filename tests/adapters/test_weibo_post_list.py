@@ -1,4 +1,4 @@
-"""Reach, the newest posts, and how few of a day's reads are spent on them."""
+"""Metrics, the newest posts, and how few of a day's reads are spent on them."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,9 +26,9 @@ def account(profile: str | None = None) -> Account:
 
 
 @pytest.fixture
-def weibo(bench):
-    desk = bench({"access_token": "2.00TOKEN"})
-    return WEIBO.create(account(), desk.kit()), desk
+def weibo(make_server):
+    server = make_server({"access_token": "2.00TOKEN"})
+    return WEIBO.create(account(), server.context()), server
 
 
 def receipts(*numbers: int) -> list[Receipt]:
@@ -42,28 +42,28 @@ def post(number: int, text: str) -> dict:
 
 async def test_counts_golden(weibo, golden, answer):
     """One call counts many posts; what the platform leaves out, or was not asked for, is missing."""
-    adapter, desk = weibo
-    desk.router.get(COUNT).mock(return_value=answer("weibo/count"))
+    adapter, server = weibo
+    server.router.get(COUNT).mock(return_value=answer("weibo/count"))
     figures = await adapter.read_metrics(receipts(5316149214569024, 5316149214569025))
-    golden("weibo/count", desk.requests[0])
+    golden("weibo/count", server.requests[0])
     assert figures == {"5316149214569024": Reach(reposts=2, comments=1, likes=3)}
 
 
 async def test_a_hundred_posts_are_one_call(weibo):
-    """Counting is done by the hundred, and nothing is asked where there is nothing to count."""
-    adapter, desk = weibo
-    desk.router.get(COUNT).respond(200, json=[])
+    """Metrics are read for a hundred posts per call, and no call is made for none."""
+    adapter, server = weibo
+    server.router.get(COUNT).respond(200, json=[])
     assert await adapter.read_metrics([]) == {}
     assert await adapter.read_metrics(receipts(*range(150))) == {}
-    assert [len(request.url.params["ids"].split(",")) for request in desk.requests] == [100, 50]
+    assert [len(request.url.params["ids"].split(",")) for request in server.requests] == [100, 50]
 
 
-async def test_business_counts_have_other_words(bench):
-    """The business call gives texts, and calls likes by their name."""
-    desk = bench({"access_token": "t"})
-    adapter = WEIBO.create(account("biz"), desk.kit())
+async def test_business_counts_have_other_names(make_server):
+    """The business call gives texts, and names likes differently."""
+    server = make_server({"access_token": "t"})
+    adapter = WEIBO.create(account("biz"), server.context())
     body = [{"id": "7", "comments": "1", "reposts": "20", "likes": "300"}]
-    desk.router.get("https://c.api.weibo.com/2/statuses/count/biz.json").respond(200, json=body)
+    server.router.get("https://c.api.weibo.com/2/statuses/count/biz.json").respond(200, json=body)
     assert await adapter.read_metrics(receipts(7)) == {"7": Reach(reposts=20, comments=1, likes=300)}
 
 
@@ -79,16 +79,16 @@ async def test_business_counts_have_other_words(bench):
 )
 async def test_counts_that_cannot_be_read(weibo, reply, reason):
     """A response that is no list of counts proves nothing about any post."""
-    adapter, desk = weibo
-    desk.router.get(COUNT).mock(return_value=reply)
+    adapter, server = weibo
+    server.router.get(COUNT).mock(return_value=reply)
     assert await adapter.read_metrics(receipts(1)) == Unknown(reason=reason)
 
 
 async def test_recent_posts_come_newest_first(weibo):
-    """The account's own list is given newest first, a pinned post in its place."""
-    adapter, desk = weibo
+    """The account's own list is returned newest first, a pinned post in its place."""
+    adapter, server = weibo
     listed = [post(5000000000000001, "置顶"), post(5316149214569024, "新"), post(5316149214569020, "旧")]
-    desk.router.get(TIMELINE).respond(200, json={"statuses": listed, "total_number": 3})
+    server.router.get(TIMELINE).respond(200, json={"statuses": listed, "total_number": 3})
     sightings = await adapter.list_recent()
     assert not isinstance(sightings, Unknown)
     assert [item.text for item in sightings] == ["新", "旧", "置顶"]
@@ -98,52 +98,52 @@ async def test_recent_posts_come_newest_first(weibo):
 
 
 async def test_recent_posts_that_cannot_be_read(weibo):
-    """A list of somebody else is no list."""
-    adapter, desk = weibo
+    """A list of another account is no list."""
+    adapter, server = weibo
     foreign = {**post(1, "x"), "user": {"idstr": "1"}}
-    desk.router.get(TIMELINE).respond(200, json={"statuses": [foreign]})
+    server.router.get(TIMELINE).respond(200, json={"statuses": [foreign]})
     assert await adapter.list_recent() == Unknown(reason="weibo_wrong_account")
 
 
 async def test_without_token_nothing_is_read(weibo):
-    """A login without token asks nothing."""
-    adapter, desk = weibo
-    desk.secret.clear()
+    """A login without token makes no call."""
+    adapter, server = weibo
+    server.secret.clear()
     assert await adapter.list_recent() == Unknown(reason="weibo_no_token")
     assert await adapter.read_metrics(receipts(1)) == Unknown(reason="weibo_no_token")
-    assert desk.requests == []
+    assert server.requests == []
 
 
-async def test_spare_reads_end_before_the_day_f44(weibo, parcel_of):
-    """F44: watching and measuring stop after a share of the day's reads; doubts are ended all the same."""
-    adapter, desk = weibo
-    desk.router.get(TIMELINE).respond(200, json={"statuses": [post(1, "x")], "total_number": 1})
+async def test_spare_reads_end_before_the_day_f44(weibo, make_request):
+    """F44: monitoring and metrics stop after a share of the day's reads; unknown outcomes are still read."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).respond(200, json={"statuses": [post(1, "x")], "total_number": 1})
     for _ in range(25):
         assert not isinstance(await adapter.list_recent(), Unknown)
     assert await adapter.list_recent() == Unknown(reason="weibo_reads_reserved")
     assert await adapter.read_metrics(receipts(1)) == Unknown(reason="weibo_reads_reserved")
     assert await adapter.check_health() == Unknown(reason="weibo_reads_reserved")
-    assert not isinstance(await adapter.find_post(parcel_of("weibo", text="x")), Unknown)
-    assert len(desk.requests) == 26
-    desk.now += timedelta(hours=12)
+    assert not isinstance(await adapter.find_post(make_request("weibo", text="x")), Unknown)
+    assert len(server.requests) == 26
+    server.now += timedelta(hours=12)
     assert not isinstance(await adapter.list_recent(), Unknown)
 
 
-async def test_looks_count_as_reads_f44(weibo, parcel_of):
-    """F44: on a day of doubts, the reads that ended them are not spent a second time on watching."""
-    adapter, desk = weibo
-    desk.router.get(TIMELINE).respond(200, json={"statuses": [post(1, "x")], "total_number": 1})
+async def test_readbacks_count_as_reads_f44(weibo, make_request):
+    """F44: on a day of unknown outcomes, the reads that resolved them are not spent a second time on monitoring."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).respond(200, json={"statuses": [post(1, "x")], "total_number": 1})
     for _ in range(25):
-        await adapter.find_post(parcel_of("weibo", text="x"))
+        await adapter.find_post(make_request("weibo", text="x"))
     assert await adapter.list_recent() == Unknown(reason="weibo_reads_reserved")
 
 
-async def test_business_reads_are_not_counted(bench):
+async def test_business_reads_are_not_counted(make_server):
     """A business login has calls in plenty."""
-    desk = bench({"access_token": "t"})
-    adapter = WEIBO.create(account("biz"), desk.kit())
+    server = make_server({"access_token": "t"})
+    adapter = WEIBO.create(account("biz"), server.context())
     url = "https://c.api.weibo.com/2/statuses/user_timeline/biz.json"
-    desk.router.get(url).respond(200, json={"statuses": []})
+    server.router.get(url).respond(200, json={"statuses": []})
     for _ in range(40):
         assert await adapter.list_recent() == []
 
@@ -163,17 +163,17 @@ async def test_business_reads_are_not_counted(bench):
 @pytest.mark.parametrize(
     "meeting",
     [
-        (TIMELINE, lambda adapter, parcel: adapter.find_post(parcel)),
-        (TIMELINE, lambda adapter, _parcel: adapter.list_recent()),
-        (SHOW, lambda adapter, _parcel: adapter.check_ticket(Ticket(payload=str(NUMBER)))),
-        (COUNT, lambda adapter, _parcel: adapter.read_metrics([receipts(NUMBER)[0]])),
-        (DESTROY, lambda adapter, _parcel: adapter.retract(receipts(NUMBER)[0])),
-        (TOKEN_INFO, lambda adapter, _parcel: adapter.check_health()),
+        (TIMELINE, lambda adapter, send_request: adapter.find_post(send_request)),
+        (TIMELINE, lambda adapter, _send_request: adapter.list_recent()),
+        (SHOW, lambda adapter, _send_request: adapter.check_ticket(Ticket(payload=str(NUMBER)))),
+        (COUNT, lambda adapter, _send_request: adapter.read_metrics([receipts(NUMBER)[0]])),
+        (DESTROY, lambda adapter, _send_request: adapter.retract(receipts(NUMBER)[0])),
+        (TOKEN_INFO, lambda adapter, _send_request: adapter.check_health()),
     ],
 )
-async def test_a_limit_that_a_read_meets_is_reported_f26_f27(weibo, parcel_of, meeting, reply, limit):
-    """F26, F27: what stands against all calls of the address or the user is reported, whichever read met it."""
-    (adapter, desk), (address, read) = weibo, meeting
-    desk.router.route(url__startswith=address).mock(return_value=reply)
-    assert await read(adapter, parcel_of("weibo", text="不转账。")) == limit
-    assert len(desk.requests) == 1
+async def test_a_limit_that_a_read_meets_is_reported_f26_f27(weibo, make_request, meeting, reply, limit):
+    """F26, F27: a limit on all calls of the address or the user is reported, whichever read met it."""
+    (adapter, server), (address, read) = weibo, meeting
+    server.router.route(url__startswith=address).mock(return_value=reply)
+    assert await read(adapter, make_request("weibo", text="不转账。")) == limit
+    assert len(server.requests) == 1

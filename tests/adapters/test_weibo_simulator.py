@@ -1,4 +1,4 @@
-"""The Weibo adapter over the simulated platform, beyond what every adapter is put through there."""
+"""The Weibo adapter against the simulated platform, beyond the conformance kit."""
 
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -22,8 +22,8 @@ TEXT = f"【警惕“退款客服”诈骗】编号K7QM-4R2T {LINK}"
 
 
 @pytest.fixture
-async def platform(bench):
-    """Give a simulated platform with one account: how to speak there, and how to steer it."""
+async def platform(make_server):
+    """Return a function that builds an adapter of a simulated account, and one for the control endpoints."""
     transport = httpx.ASGITransport(app=create_app())
 
     async def no_wait(_seconds: float) -> None:
@@ -34,7 +34,7 @@ async def platform(bench):
         secret = (await control.post("/_sim/accounts", json=wanted)).json()
 
         def speak(profile: str | None = None, **options: str):
-            spare = bench(secret).kit()
+            spare = make_server(secret).context()
             http = LoginHttp(
                 transport=transport,
                 request_timeout=timedelta(seconds=5),
@@ -43,7 +43,7 @@ async def platform(bench):
                 is_host_allowed=lambda host: host == "127.0.0.1",
                 sleep=no_wait,
             )
-            kit = AdapterContext(
+            context = AdapterContext(
                 http=http,
                 secret=lambda: secret,
                 tokens=spare.tokens,
@@ -61,7 +61,7 @@ async def platform(bench):
                 profile=profile,
                 options=options,
             )
-            return WEIBO.create(account, kit)
+            return WEIBO.create(account, context)
 
         yield speak, control
 
@@ -71,11 +71,11 @@ def fresh(make, **words):
     return make("weibo", baseline=Baseline(newest_id=None, taken_at=since), **words)
 
 
-async def test_reach_of_what_is_live_only(platform, parcel_of):
-    """A live post is counted, one that was taken down is left out."""
+async def test_metrics_of_published_posts_only(platform, make_request):
+    """A published post is counted, a deleted one is left out."""
     speak, _ = platform
     adapter = speak()
-    published = await adapter.publish(fresh(parcel_of, text=TEXT, link=LINK))
+    published = await adapter.publish(fresh(make_request, text=TEXT, link=LINK))
     assert isinstance(published, Published)
     figures = await adapter.read_metrics([published.receipt])
     assert not isinstance(figures, Unknown)
@@ -86,11 +86,11 @@ async def test_reach_of_what_is_live_only(platform, parcel_of):
     assert await adapter.read_metrics([published.receipt]) == {}
 
 
-async def test_recent_shows_ours_and_what_is_posted_by_hand(platform, parcel_of):
+async def test_recent_shows_ours_and_what_is_posted_by_hand(platform, make_request):
     """The account's newest posts are listed, whatever their origin, with the URLs that a reader would use."""
     speak, control = platform
     adapter = speak()
-    published = await adapter.publish(fresh(parcel_of, text=TEXT, link=LINK))
+    published = await adapter.publish(fresh(make_request, text=TEXT, link=LINK))
     assert isinstance(published, Published)
     await control.post("/_sim/posts", json={"platform": "weibo", "account": UID, "text": "人工发布"})
     sightings = await adapter.list_recent()
@@ -100,15 +100,15 @@ async def test_recent_shows_ours_and_what_is_posted_by_hand(platform, parcel_of)
 
 
 @pytest.mark.parametrize(("profile", "pictures"), [("update", 0), ("update", 1), ("biz", 0), ("biz", 9)])
-async def test_granted_profiles_publish_and_find(platform, parcel_of, picture, profile, pictures):
-    """With its grant a profile publishes, finds its own post again, counts it, and takes it down."""
+async def test_granted_profiles_publish_and_find(platform, make_request, picture, profile, pictures):
+    """With its permission a profile publishes, finds its own post again, counts it, and deletes it."""
     speak, control = platform
     await control.post("/_sim/settings", json={"weibo_grants": {UID: ["update", "biz"]}})
     adapter = speak(profile)
-    parcel = fresh(parcel_of, text="#防汛#不转账。编号K7QM-4R2T", pictures=(picture,) * pictures)
-    published = await adapter.publish(parcel)
+    send_request = fresh(make_request, text="#防汛#不转账。编号K7QM-4R2T", pictures=(picture,) * pictures)
+    published = await adapter.publish(send_request)
     assert isinstance(published, Published)
-    found = await adapter.find_post(parcel)
+    found = await adapter.find_post(send_request)
     assert isinstance(found, Published)
     assert found.receipt == published.receipt
     (post,) = (await control.get("/_sim/posts")).json()
@@ -119,22 +119,22 @@ async def test_granted_profiles_publish_and_find(platform, parcel_of, picture, p
     assert await adapter.retract(published.receipt) == Deleted()
 
 
-async def test_an_ordinary_app_is_blocked(platform, parcel_of):
-    """Without its grant a profile's call is a matter of permission, and nothing is made."""
+async def test_an_ordinary_app_is_blocked(platform, make_request):
+    """Without its permission a profile's call is refused, and nothing is made."""
     speak, control = platform
-    blocked = await speak("update").publish(fresh(parcel_of, text="编号K7QM-4R2T"))
+    blocked = await speak("update").publish(fresh(make_request, text="编号K7QM-4R2T"))
     assert isinstance(blocked, Blocked)
     assert (blocked.code, blocked.hold_reason) == ("weibo_10014", HoldReason.PERMISSION)
     assert (await control.get("/_sim/posts")).json() == []
 
 
-async def test_an_article_is_found_by_the_post_that_leads_to_it(platform, parcel_of):
-    """Long words go out as an article, which is live once its post is seen."""
+async def test_an_article_is_found_by_the_post_that_leads_to_it(platform, make_request):
+    """A long text is sent as an article, which is published once its post is seen."""
     speak, control = platform
     await control.post("/_sim/settings", json={"weibo_grants": {UID: ["article"]}})
     adapter = speak(None, article_cover="https://example.gov.cn/cover.png")
-    parcel = fresh(parcel_of, text=f"{TEXT}\n" + "正规退款原路退回。" * 40, link=LINK)
-    submitted = await adapter.publish(parcel)
+    send_request = fresh(make_request, text=f"{TEXT}\n" + "正规退款原路退回。" * 40, link=LINK)
+    submitted = await adapter.publish(send_request)
     assert isinstance(submitted, Submitted)
     found = await adapter.check_ticket(submitted.ticket)
     assert isinstance(found, Published)
@@ -163,11 +163,11 @@ async def test_a_person_signs_the_account_in(platform):
     assert problem == Problem(code="weibo_21330")
 
 
-async def test_reach_grows(platform, parcel_of):
-    """An hour later more have seen the post than when it was new."""
+async def test_metrics_grow(platform, make_request):
+    """An hour later more people have seen the post."""
     speak, control = platform
     adapter = speak()
-    published = await adapter.publish(fresh(parcel_of, text=TEXT, link=LINK))
+    published = await adapter.publish(fresh(make_request, text=TEXT, link=LINK))
     assert isinstance(published, Published)
     await control.post("/_sim/clock", json={"shift": 3600})
     figures = await adapter.read_metrics([published.receipt])

@@ -44,7 +44,7 @@ def test_accounts_before_anything_ran_shows_them_all_and_makes_no_database(run, 
     assert "还没有检查过" in run("-C", drill, "accounts").out
 
 
-def test_accounts_tells_what_the_last_probe_said(run, drill, books):
+def test_accounts_shows_the_last_probe(run, drill, books):
     """Health, days left, and the reason in words."""
 
     async def probe(application):

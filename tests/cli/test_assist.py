@@ -58,7 +58,7 @@ def handed(handed_once, tmp_path):
     return Path(shutil.copytree(handed_once, tmp_path / "drill"))
 
 
-def test_a_single_run_hands_over_and_leaves(run, handed):
+def test_a_single_run_assigns_tasks_and_ends(run, handed):
     """No secret is needed, nothing is called, and a task that waits keeps no single run from ending."""
     shown = run("-C", handed, "status", "--json").json
     assert {row["state"] for row in shown["deliveries"]} == {"submitted"}
@@ -67,7 +67,7 @@ def test_a_single_run_hands_over_and_leaves(run, handed):
     assert run("-C", handed, "status").out.count("等待人工发布") >= 3
 
 
-def test_the_list_has_what_a_person_needs(run, handed):
+def test_the_list_contains_what_a_person_needs(run, handed):
     """The very text, the pictures as files, an article as a page, the deadline, and the wait so far."""
     tasks = {row["platform"]: row for row in run("-C", handed, "assist", "--json").json["tasks"]}
     with sqlite3.connect(handed / "var" / "publisher.db") as connection:
@@ -96,7 +96,7 @@ def test_the_list_warns_of_what_can_never_be_verified(run, handed):
     assert said.count("群发通知") == sum(row["platform"] == "wechat" for row in tasks) > 0
 
 
-def test_the_list_speaks_to_people(run, handed):
+def test_the_list_is_readable_for_people(run, handed):
     """Each task says where to post, what to copy, by when, and how to report."""
     reported = run("-C", handed, "assist").out
     text = next(
@@ -109,14 +109,14 @@ def test_the_list_speaks_to_people(run, handed):
     assert "Copy the text between the lines" in english
 
 
-def test_nothing_open_is_said(run, drill):
+def test_an_empty_list_is_reported(run, drill):
     """Without databases, or without tasks, the list is empty and makes no database."""
     assert "没有等待人工发布" in run("-C", drill, "assist").out
     assert run("-C", drill, "assist", "--json").json == {"tasks": []}
     assert list((drill / "var").iterdir()) == []
 
 
-def test_a_report_is_noted_and_shown(run, handed):
+def test_a_report_is_recorded_and_shown(run, handed):
     """The report is named until it is verified; the task stays open and the delivery submitted."""
     reported = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
     assert (reported.code, "没有运行" in reported.err) == (0, True)
@@ -144,7 +144,7 @@ def test_a_report_is_noted_and_shown(run, handed):
         (("done", "refund@no-one", URL, "--by", "王"), 4),
     ],
 )
-def test_a_report_that_cannot_be_is_refused(run, handed, arguments, code):
+def test_an_impossible_report_is_refused(run, handed, arguments, code):
     """Wrong usage ends with 2, what does not exist with 4; nothing is noted."""
     assert run("-C", handed, "assist", *arguments).code == code
     assert all(row["reported"] is None for row in run("-C", handed, "assist", "--json").json["tasks"])
@@ -160,7 +160,7 @@ def test_two_people_end_a_task_that_cannot_be_read(run, handed):
     assert (again.code, "已经记为已发布" in again.out) == (0, True)
 
 
-def test_a_task_is_taken_back_by_a_ruling(run, handed):
+def test_a_task_is_taken_back_by_a_resolution(run, handed):
     """`cancel` ends it, `resend` makes it due again in the account's present mode; neither can be reported then."""
     assert run("-C", handed, "resolve", REFUND, "cancel", *BY).code == 0
     late = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
@@ -176,7 +176,7 @@ def test_a_paused_task_says_so(run, handed):
     assert "请先不要发布" in run("-C", handed, "assist").out
 
 
-def test_a_mode_is_ordered_shown_and_lifted(run, drill):
+def test_a_mode_override_is_set_shown_and_lifted(run, drill):
     """The order stands in `status` and `why` with who gave it and why, and ends with `settings`."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0

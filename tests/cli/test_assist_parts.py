@@ -41,7 +41,7 @@ def change(folder, changes):
     database.close()
 
 
-def test_a_person_is_handed_the_floor_and_told_where_it_goes(run, begun):
+def test_a_person_gets_the_part_and_its_address(run, begun):
     """Its own words without the post's title and pictures, and the address to reply under, in both languages."""
     folder, account = begun
     [row] = [row for row in run("-C", folder, "assist", "--json").json["tasks"] if row["account"] == account]
@@ -52,7 +52,7 @@ def test_a_person_is_handed_the_floor_and_told_where_it_goes(run, begun):
     assert f"part 2 of 2: reply under {THREAD}" in run("-C", folder, "--lang", "en", "assist").out
 
 
-def test_status_and_why_say_how_far_it_has_come(run, begun):
+def test_status_and_why_show_the_progress(run, begun):
     """Which part is next while it waits, what to decide when it is held, and what became of it in the end."""
     folder, account = begun
     target = f"refund@{account}"

@@ -60,7 +60,7 @@ def tamper(folder, script):
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-def test_a_whole_audit_is_said_to_be_whole(run, acted, lang):
+def test_a_complete_audit_log_is_reported_as_complete(run, acted, lang):
     """Exit code 0, how many entries, and up to which one the anchors agree."""
     said = run("-C", acted, "--lang", lang, "audit", "verify")
     entries = run("-C", acted, "audit", "verify", "--json").json
@@ -70,7 +70,7 @@ def test_a_whole_audit_is_said_to_be_whole(run, acted, lang):
     assert str(entries["last"]) in said.out
 
 
-def test_tampering_ends_in_1_and_names_the_place(run, acted):
+def test_tampering_ends_in_1_and_names_the_entry(run, acted):
     """The words say what was done, to which entry, and what that entry says."""
     tamper(acted, "UPDATE audit SET name = '张' WHERE id = 5")
     said = run("-C", acted, "--lang", "en", "audit", "verify")
@@ -84,7 +84,7 @@ def test_tampering_ends_in_1_and_names_the_place(run, acted):
     assert found["at"].startswith("20")
 
 
-def test_a_cut_end_is_seen_by_the_workspaces_own_anchors_or_others(run, acted, tmp_path):
+def test_a_cut_end_is_detected_by_any_checkpoint(run, acted, tmp_path):
     """Without any anchor, the newest one kept beside included, the command says that it cannot report."""
     tamper(acted, "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)")
     assert "结尾被截掉" in run("-C", acted, "audit", "verify").out
@@ -97,7 +97,7 @@ def test_a_cut_end_is_seen_by_the_workspaces_own_anchors_or_others(run, acted, t
     assert run("-C", acted, "audit", "verify", "--anchors", kept).code == 1
 
 
-def test_an_anchor_kept_elsewhere_betrays_a_chain_made_anew(run, acted, tmp_path):
+def test_a_checkpoint_kept_elsewhere_detects_a_recomputed_chain(run, acted, tmp_path):
     """Even where the anchor file was made to fit; several files may be given, and one without anchors is named."""
     kept, other = tmp_path / "kept.log", tmp_path / "other.log"
     kept.write_bytes((acted / "var" / "audit-anchors.log").read_bytes())
@@ -116,7 +116,7 @@ def test_an_anchor_kept_elsewhere_betrays_a_chain_made_anew(run, acted, tmp_path
     assert (found.code, [item["damage"] for item in found.json["breaks"]]) == (1, ["rewritten"])
 
 
-def test_an_export_is_verified_without_the_database(run, acted, tmp_path):
+def test_an_export_is_verified_without_a_database(run, acted, tmp_path):
     """The file stands for itself, agrees with the anchors, and shows what is done to it."""
     file = tmp_path / "audit.jsonl"
     assert run("-C", acted, "audit", "export", file).code == 0
@@ -174,7 +174,7 @@ def test_verifying_before_anything_makes_no_database(run, drill):
     assert list((drill / "var").iterdir()) == []
 
 
-def test_every_act_of_a_person_has_its_entry(run, acted, monkeypatch):
+def test_every_action_of_a_person_has_its_entry(run, acted, monkeypatch):
     """Orders, and secrets kept outside the database, are in the audit under the person's name."""
     secret = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
     monkeypatch.setattr("sys.stdin", io.StringIO(secret))

@@ -33,7 +33,7 @@ def digest(file):
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-def test_a_backup_says_what_it_made_and_what_else_to_keep(run, drill, backed_up, tmp_path, lang):
+def test_a_backup_names_its_file_and_what_else_to_keep(run, drill, backed_up, tmp_path, lang):
     """One file; what is not in it is printed with the result; a name that is taken ends in 1, nothing touched."""
     said = run("-C", drill, "--lang", lang, "backup", tmp_path / "second.db")
     assert (said.code, "second.db" in said.out, "vault.json" in said.err) == (0, True, True)
@@ -73,7 +73,7 @@ def test_a_restore_pauses_everything_and_says_what_to_do_next(run, drill, backed
     assert run("-C", drill, "restore", tmp_path / "kept.db", *BY).code == 0
 
 
-def test_f84_a_damaged_database_is_refused_with_the_command_that_mends_it(run, drill, backed_up, tmp_path):
+def test_f84_a_damaged_database_is_refused_with_the_command_that_repairs_it(run, drill, backed_up, tmp_path):
     """It stays as it is, byte by byte, until the backup takes its place; then it is kept aside, as it is."""
     for suffix in ("-wal", "-shm"):
         store(drill).with_name(f"publisher.db{suffix}").unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def spoil(file):
         lambda kept, _own, file: (shutil.copy(kept, file), spoil(file)),
     ],
 )
-def test_what_is_no_backup_or_a_damaged_one_is_refused(run, drill, backed_up, tmp_path, make):
+def test_a_damaged_backup_or_another_file_is_refused(run, drill, backed_up, tmp_path, make):
     """Exit code 3; neither the database nor the file is changed, and nothing comes to stand beside them."""
     file = tmp_path / "bad.db"
     make(tmp_path / "kept.db", store(drill), file)

@@ -30,7 +30,7 @@ def narrow(drill):
     return drill
 
 
-def test_too_many_posts_on_a_day_are_told_at_the_last(run, narrow):
+def test_too_many_posts_on_a_day_are_reported_at_the_last(run, narrow):
     """A warning, not an error: the accounts, the day, the numbers, the posts, and the line of the last post."""
     urgent = "urgent = true"
     posts = [warning(f"p{hour}", at(hour, urgent), '["platform:weibo"]') for hour in (8, 9, 10)]
@@ -55,7 +55,7 @@ def test_repeating_posts_count_too(run, narrow):
     assert crowded(run, narrow) == []
 
 
-def test_a_second_mass_send_on_a_day_is_told(run, narrow):
+def test_a_second_mass_send_on_a_day_is_reported(run, narrow):
     """Two urgent posts on a WeChat account that may notify once a day; an option says otherwise."""
     posts = [warning(f"p{hour}", at(hour, "urgent = true"), '["platform:wechat"]') for hour in (8, 9)]
     write_schedule(narrow, *posts)
@@ -75,7 +75,7 @@ def test_a_second_mass_send_on_a_day_is_told(run, narrow):
     assert "wechat_mass_quota_invalid" in {problem["code"] for problem in found}
 
 
-def test_what_was_sent_is_not_counted_again(run, narrow):
+def test_past_posts_are_not_counted(run, narrow):
     """Past instants want nothing any more."""
     past = (TOMORROW - timedelta(days=2)).isoformat()
     write_schedule(narrow, *(warning(f"p{number}", f"at = {past}", '["platform:weibo"]') for number in range(3)))

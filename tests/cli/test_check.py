@@ -73,7 +73,7 @@ def test_a_fresh_workspace_passes_with_a_warning(run, tmp_path):
     assert (checked.code, checked.json["ok"], reported["public_ip_missing"]) == (0, True, "warning")
 
 
-def test_check_tells_settings_and_syntax_errors_together(run, workspace):
+def test_check_reports_settings_and_syntax_errors_together(run, workspace):
     """A broken publisher.toml does not hide a broken schedule.toml."""
     (workspace / "publisher.toml").write_text('environment = "drll"\n', "utf-8")
     write_schedule(workspace, "[[post]\n")
@@ -92,7 +92,7 @@ def test_check_judges_the_final_text(run, workspace):
     assert all(problem["message"] and problem["severity"] == "error" for problem in problems)
 
 
-def test_check_names_mistakes_of_every_sort_in_one_go(run, workspace):
+def test_check_reports_problems_of_every_kind_in_one_run(run, workspace):
     """What is wrong with the file does not hide what is wrong with the final texts, in the same post or another."""
     first = warning("one", to='["all", "nobody"]').replace('level = "orange"', 'levle = "orange"')
     first = first.replace("正规退款原路退回", "正规退款原路退回" * 30)
@@ -124,7 +124,7 @@ def test_f75_check_names_the_line_and_the_file_of_a_picture_that_is_refused(run,
         assert words in run("-C", workspace, "--lang", lang, "check").out
 
 
-def test_check_goes_on_behind_a_broken_template(run, workspace):
+def test_check_goes_on_after_a_broken_template(run, workspace):
     """A template that does not compile is reported together with what is wrong in the schedule."""
     folder = workspace / "templates" / "own"
     folder.mkdir()
@@ -134,7 +134,7 @@ def test_check_goes_on_behind_a_broken_template(run, workspace):
     assert codes == {"template_syntax", "unknown_recipient"}
 
 
-def test_a_past_time_is_an_error_only_for_a_post_that_the_books_do_not_know(run, workspace):
+def test_a_past_time_is_an_error_only_for_a_post_that_the_database_does_not_know(run, workspace):
     """Without a database a past time is a warning; with one it is an error, unless the post is known."""
     write_schedule(workspace, warning("old", "at = 2026-01-05T09:00:00"))
     checked = run("-C", workspace, "check", "--json")
@@ -156,7 +156,7 @@ def test_json_is_alone_on_standard_output(run, workspace):
     assert "Passed" in checked.err
 
 
-def test_a_missing_workspace_is_told_in_words(run, tmp_path):
+def test_a_missing_workspace_is_reported(run, tmp_path):
     """Where there is no publisher.toml the file is named, and the exit code is 1."""
     reported = run("-C", tmp_path, "status")
     assert reported.code == 1
@@ -170,7 +170,7 @@ def test_commands_load_only_what_they_need(workspace):
     assert loaded("-C", workspace, "check") == set()
 
 
-def test_preview_shows_the_very_bytes(run, workspace):
+def test_preview_shows_the_exact_bytes(run, workspace):
     """The hash that preview names is the hash of the text between its rules."""
     shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-weibo").out
     text = shown.split("─" * 60 + "\n")[1].removesuffix("\n")
@@ -202,7 +202,7 @@ def test_preview_page_is_safe_and_whole(run, workspace, tmp_path):
     ("arguments", "code"),
     [(["nothing"], 4), (["refund-scam-2027-01", "--account", "no-one"], 4), (["open-day-2027-01"], 0)],
 )
-def test_preview_of_what_is_not_there(run, workspace, arguments, code):
+def test_preview_of_an_unknown_post(run, workspace, arguments, code):
     """An unknown post or account exits 4."""
     assert run("-C", workspace, "preview", *arguments).code == code
 

@@ -95,7 +95,7 @@ def states(run, drill, post):
     return {row["account"]: row["state"] for row in rows}
 
 
-def test_a_correction_goes_where_the_original_is_live_and_waits_where_it_may_be(run, sent, deliver, store):
+def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is_unknown(run, sent, deliver, store):
     """It goes at once where the original is live, waits for the doubt, and skips the account that refused it."""
     deliver(weibo="published", wechat=DOUBT, tieba=REFUSED)
     reported = run("-C", sent, "correct", "refund", "fix", *BY)
@@ -123,7 +123,7 @@ def test_a_correction_goes_where_the_original_is_live_and_waits_where_it_may_be(
     assert "要求更正，用“fix”" in run("-C", sent, "why", "refund@beijing-weibo").out
 
 
-def test_a_correction_is_told_from_a_doubt_that_ends_badly(run, sent, deliver, store):
+def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, deliver, store):
     """Where the doubt ends as not live, the correction is dropped, with an alert."""
     deliver(wechat=DOUBT)
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
@@ -142,7 +142,7 @@ def test_a_correction_is_told_from_a_doubt_that_ends_badly(run, sent, deliver, s
     assert "cancelled.original_not_published" in {alert["code"] for alert in alerts}
 
 
-def test_a_correction_is_urgent_and_waits_as_long_as_it_holds(run, sent, deliver, store):
+def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(run, sent, deliver, store):
     """It overtakes, is due now whatever its entry says, and is not too late because a doubt took long."""
     deliver(wechat=DOUBT)
     run("-C", sent, "correct", "refund", "fix", *BY)
@@ -183,7 +183,7 @@ def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver, tmp_path):
     assert run("-C", sent, "correct", "refund", tmp_path / "none.toml", *BY).code == 1
 
 
-def test_nothing_is_live_so_nothing_is_corrected(run, sent, deliver):
+def test_without_a_published_original_nothing_is_corrected(run, sent, deliver):
     """Where the original is live nowhere the command says why, account by account, files nothing, and exits 1."""
     deliver(weibo=REFUSED, wechat=REFUSED, tieba=REFUSED)
     reported = run("-C", sent, "correct", "refund", "fix", *BY)
@@ -203,7 +203,7 @@ def test_nothing_is_live_so_nothing_is_corrected(run, sent, deliver):
         (("nothing", "fix"), 4, "nothing"),
     ],
 )
-def test_what_is_no_correction_of_it_is_refused(run, drill, names, code, words):
+def test_another_post_than_a_correction_of_it_is_refused(run, drill, names, code, words):
     """A wrong kind, another original, a repeating entry and an unknown post are distinguished; nothing is planned."""
     weekly = correction("weekly", when='cron = "0 9 * * mon"')
     write_schedule(drill, warning("refund", when='at = "asap"'), warning("other"), correction(), weekly)
@@ -213,7 +213,7 @@ def test_what_is_no_correction_of_it_is_refused(run, drill, names, code, words):
     assert words in refused.err
 
 
-def test_what_keeps_a_correction_back_is_told(run, sent, deliver):
+def test_what_delays_a_correction_is_reported(run, sent, deliver):
     """A pause that covers it and an account that is off are named with the way to lift them; others are not."""
     deliver(weibo="published", tieba="published")
     run("-C", sent, "pause", "beijing-weibo", *BY)
@@ -226,7 +226,7 @@ def test_what_keeps_a_correction_back_is_told(run, sent, deliver):
     assert "beijing-tieba" in reported.err
 
 
-def test_a_withdrawn_correction_is_refused(run, sent, deliver):
+def test_a_cancelled_correction_is_refused(run, sent, deliver):
     """What was withdrawn is not sent by another command."""
     deliver(weibo="published")
     run("-C", sent, "cancel", "fix", *WHY)
@@ -264,7 +264,7 @@ def test_a_retraction_shows_its_proof(run, sent, deliver, answered):
     assert "确认删除" in run("-C", sent, "status").out
 
 
-def test_a_refused_retraction_says_still_live_and_what_a_person_can_do(run, sent, deliver, answered):
+def test_a_refused_retraction_says_still_published_and_what_a_person_can_do(run, sent, deliver, answered):
     """F78: a refusal is reported with the address, the console and the way; a correction goes there after all."""
     deliver(weibo="published")
     run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)

@@ -50,7 +50,7 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
 
 
 @pytest.mark.long
-def test_the_simulated_wechat_is_heard():
+def test_messages_of_the_simulated_wechat_are_accepted():
     """The demonstration's daemon is alerted to the end of a review, and takes the message."""
     with demo("--regions", "1") as process:
         address = next(found[0] for line in process.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
@@ -99,7 +99,7 @@ def test_many_regions_show_one_warning():
 
 
 @pytest.mark.parametrize("key", ["code", "slug", "forum", "agency"])
-def test_regions_are_told_apart(key):
+def test_regions_are_distinct(key):
     """No two regions share a code, a name in ids, a forum or a name in public; Beijing comes first."""
     regions = read_regions()
     assert len({getattr(region, key) for region in regions}) == len(regions) == 50

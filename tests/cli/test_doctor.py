@@ -69,7 +69,7 @@ def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, sim):
     assert "mp.weixin.qq.com" in reported.out
 
 
-def test_a_spent_quota_and_a_pause_are_told(run, drill):
+def test_a_spent_quota_and_a_pause_are_shown(run, drill):
     """A login that may send nothing more today, or is stopped by people, is not called fine."""
     text = (drill / "publisher.toml").read_text("utf-8")
     assert "per_day" in text
@@ -94,7 +94,7 @@ def test_a_spent_quota_and_a_pause_are_told(run, drill):
     assert any("publisher resume beijing-wechat" in step for step in logins["wechat"]["to_do"])
 
 
-def test_a_missing_secret_is_told_with_the_commands_that_renew_it(run, drill):
+def test_a_missing_secret_is_shown_with_the_commands_that_add_it(run, drill):
     """Without credentials nobody can sign in: the commands for it are named, filled in."""
     settings = asyncio.run(load_settings(drill))
     (settings.secrets_dir / settings.accounts["beijing-weibo"].secret).unlink()
@@ -135,7 +135,7 @@ def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
     assert run("-C", drill, "doctor").code == 0
 
 
-def test_f26_a_login_that_must_rest_is_not_asked(run, drill, sim, simulator):
+def test_f26_a_login_in_cooldown_is_not_probed(run, drill, sim, simulator):
     """F26, I15: a 429 on the check is shown with its end; until then nothing is asked, and the others are well."""
     limit = {"kind": "status", "code": 429, "headers": {"Retry-After": "600"}}
     sim("faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})

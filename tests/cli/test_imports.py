@@ -39,7 +39,7 @@ def test_i19_no_command_imports_from_the_working_directory(planted, program):
     assert not (planted / "ran").exists()
 
 
-async def test_i19_the_demonstrations_children_do_not_either(planted):
+async def test_i19_the_demonstrations_children_import_nothing_from_there(planted):
     """I19: the demo's simulator starts in a folder with a json.py, and does not run it."""
     process, address = await start_simulator(0)
     await stop_process(process, 5)
@@ -47,7 +47,7 @@ async def test_i19_the_demonstrations_children_do_not_either(planted):
     assert not (planted / "ran").exists()
 
 
-def test_i19_what_publisher_starts_inherits_it(planted):
+def test_i19_processes_of_publisher_inherit_it(planted):
     """I19: any Python that a process of publisher starts has the working directory out of its path."""
     code = "from publisher.cli import harden_process as h; h(); import subprocess, sys; "
     code += "subprocess.run([sys.executable, '-c', 'import json'], check=True)"

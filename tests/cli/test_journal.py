@@ -72,7 +72,7 @@ def misfit(request, sent):
     return sent
 
 
-def test_f85_who_looks_or_stops_is_not_kept_from_it_by_the_journal(run, misfit):
+def test_f85_reading_and_stopping_work_with_a_journal_that_does_not_match(run, misfit):
     """A daemon may be running: it is paused, withdrawn from and looked at; beside the answer the trouble is named."""
     file = journal_of(misfit)
     before = file.read_bytes() if file.exists() else None
@@ -96,7 +96,7 @@ def test_f85_who_looks_or_stops_is_not_kept_from_it_by_the_journal(run, misfit):
     assert (file.read_bytes() if file.exists() else None) == before
 
 
-def test_f85_what_sets_posts_going_is_refused_while_the_journal_does_not_fit(run, misfit):
+def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(run, misfit):
     """Exit code 3, and the pause stands: the database may have forgotten that something is out already."""
     assert run("-C", misfit, "pause", *BY).code == 0
     orders = [
@@ -131,7 +131,7 @@ def test_f85_a_decided_restore_is_finished_with_its_journal(run, sent, monkeypat
     assert run("-C", sent, "resume", *BY).code == 0
 
 
-def test_f85_a_restore_that_dies_before_it_is_decided_leaves_the_journal_as_it_was(run, sent, monkeypatch):
+def test_f85_a_restore_killed_before_its_decision_leaves_the_journal_as_it_was(run, sent, monkeypatch):
     """The older databases must not come to stand beside a journal that looks whole."""
     damage(journal_of(sent))
     before = journal_of(sent).read_bytes()

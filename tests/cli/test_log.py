@@ -39,7 +39,7 @@ class Stuck:
         pass
 
 
-def test_f91_a_stuck_log_makes_nobody_wait_and_what_does_not_fit_is_counted():
+def test_f91_a_stuck_log_makes_nobody_wait_and_dropped_lines_are_counted():
     """F91: lines beyond the room are dropped and counted; the others come out in order when the reader goes on."""
     stream, before = Stuck(), dropped_line_count()
     sink = LogSink(stream, max_lines=10)
@@ -69,7 +69,7 @@ def test_f91_a_log_that_cannot_be_written_is_counted():
         os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
 
 
-async def test_f91_dropped_lines_are_told(open_desk, world):
+async def test_f91_dropped_lines_are_alerted(open_desk, world):
     """F91: people learn how many lines are missing, once."""
     desk = await open_desk()
     system_alerts = SystemAlerts(desk.store)
@@ -80,7 +80,7 @@ async def test_f91_dropped_lines_are_told(open_desk, world):
     assert (alert.code, alert.facts) == ("log_lines_dropped", {"number": "7"})
 
 
-def test_a_line_beside_an_answer_goes_to_the_standard_error_of_its_moment(log_as_before, monkeypatch):
+def test_a_line_beside_an_answer_goes_to_the_present_standard_error(log_as_before, monkeypatch):
     """A stream that took an earlier line may be closed by now; the next line does not go there."""
     configure_logging(io.StringIO())
     configure_command_logging()
@@ -100,7 +100,7 @@ def said(script):
     return done.stdout, done.stderr
 
 
-def test_what_a_library_says_is_a_line_of_the_log_without_secrets():
+def test_messages_of_libraries_are_log_lines_without_secrets():
     """An error that only a library knows of, such as of a task that nobody waited for, reports no secret."""
     _out, reported = said(
         "import logging; from publisher.runtime.logs import configure_logging; configure_logging();"
@@ -113,7 +113,7 @@ def test_what_a_library_says_is_a_line_of_the_log_without_secrets():
     assert SECRET not in reported
 
 
-def test_what_a_library_logs_in_a_wrong_way_does_not_stop_it():
+def test_a_malformed_log_call_does_not_stop_a_library():
     """Of a message that cannot be spelled a line is missing, and counted; anyone who logged it goes on."""
     out, _told = said(
         "import logging; from publisher.runtime.logs import dropped_line_count, configure_logging; configure_logging();"
@@ -122,7 +122,7 @@ def test_what_a_library_logs_in_a_wrong_way_does_not_stop_it():
     assert out == "1\n"
 
 
-def test_i19_what_goes_wrong_in_a_command_is_told_beside_its_answer_without_secrets():
+def test_i19_a_failure_in_a_command_is_reported_beside_its_answer_without_secrets():
     """I19: a command that sets up no log reports a failure on standard error, and no variable of it."""
     out, reported = said(
         "from publisher.runtime.logs import log\n"

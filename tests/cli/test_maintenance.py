@@ -76,7 +76,7 @@ def test_migrate_says_from_where_to_where(run, drill):
     assert run("-C", drill, "migrate").code == 3
 
 
-def test_migrate_brings_an_older_database_up(run, drill, tmp_path, monkeypatch):
+def test_migrate_upgrades_an_older_database(run, drill, tmp_path, monkeypatch):
     """The database of an earlier version is brought to this one's, and both are named."""
     run("-C", drill, "migrate")
     be_later(tmp_path / "migrations", monkeypatch)

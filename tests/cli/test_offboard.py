@@ -72,7 +72,7 @@ def states(run, drill):
     return [row["state"] for row in run("-C", drill, "status", "--json").json["deliveries"]]
 
 
-def test_an_idle_account_leaves_at_once(run, drill, sent, secret, store):
+def test_an_idle_account_is_offboarded_at_once(run, drill, sent, secret, store):
     """It is off, its secret is gone, what is live stays, and the rest is reported: its entry, and the console."""
     vault, name = secret
     sent("refund", LIVE)
@@ -96,7 +96,7 @@ def test_an_idle_account_leaves_at_once(run, drill, sent, secret, store):
     assert states(run, drill) == ["published"]
 
 
-def test_what_is_in_doubt_comes_first_and_keeps_its_secret(run, drill, sent, secret, store):
+def test_an_unknown_outcome_comes_first_and_keeps_the_secret(run, drill, sent, secret, store):
     """A doubt is named and the secret kept, for it must be read; once settled the same command ends the matter."""
     vault, name = secret
     sent("refund", DOUBT)
@@ -118,7 +118,7 @@ def test_what_is_in_doubt_comes_first_and_keeps_its_secret(run, drill, sent, sec
     assert vault.list_names() == []
 
 
-def test_what_waits_is_listed_and_cancelled_on_demand(run, drill, sent, secret):
+def test_waiting_posts_are_listed_and_cancelled_on_demand(run, drill, sent, secret):
     """Neither a waiting post nor one held before any call keeps an account for ever: `--cancel` ends them."""
     vault, _name = secret
     sent("held", CAPTCHA)

@@ -90,7 +90,7 @@ def test_status_as_a_table_speaks_chinese(run, sent, deliver):
 
 
 @pytest.mark.parametrize("scope", ["all", "platform:weibo", "beijing-weibo", "refund"])
-def test_status_says_of_what_is_due_that_a_pause_keeps_it_back(run, sent, scope):
+def test_status_says_that_a_pause_delays_what_is_due(run, sent, scope):
     """Whatever the pause covers: a code for machines, and for people the words and the command, in both languages."""
     assert run("-C", sent, "status", "--json").json["deliveries"][0]["reason"] is None
     assert run("-C", sent, "pause", scope, "--by", "王").code == 0
@@ -136,7 +136,7 @@ def test_what_does_not_exist_exits_4(run, sent, arguments):
     assert re.search("没有", reported.err)
 
 
-def test_a_captcha_is_explained_and_ruled(run, sent, deliver):
+def test_a_captcha_is_explained_and_resolved(run, sent, deliver):
     """A held delivery says who must do what with the very commands; following them queues it again."""
     deliver(CAPTCHA)
     reported = run("-C", sent, "why", "refund@beijing-weibo").out
@@ -155,7 +155,7 @@ def test_a_captcha_is_explained_and_ruled(run, sent, deliver):
     assert state_of(run, sent) == "published"
 
 
-def test_rulings_end_where_they_say(run, sent, deliver):
+def test_each_resolution_ends_in_its_state(run, sent, deliver):
     """not-published fails it; a second ruling finds nothing held and exits 1."""
     deliver(CAPTCHA)
     assert run("-C", sent, "resolve", "refund@beijing-weibo", "not-published", *BY).code == 0
@@ -163,7 +163,7 @@ def test_rulings_end_where_they_say(run, sent, deliver):
     assert run("-C", sent, "resolve", "refund@beijing-weibo", "cancel", *BY).code == 1
 
 
-def test_live_by_word_takes_two_people(run, sent, deliver):
+def test_published_without_proof_takes_two_people(run, sent, deliver):
     """The first person cannot be the second; two make it published, by word."""
     deliver(CAPTCHA)
     live = ("resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY, "--second")
@@ -184,7 +184,7 @@ def test_another_spelling_is_no_second_person(run, sent, deliver, second):
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-def test_a_name_has_nothing_that_cannot_be_seen(run, sent, lang):
+def test_a_name_has_no_invisible_characters(run, sent, lang):
     """An invisible or control character is refused as wrong usage, with its place and its number."""
     for letter, number in (("\u200b", "U+200B"), ("\u3164", "U+3164"), ("\u202e", "U+202E"), ("\x1b", "U+001B")):
         reported = run("-C", sent, "--lang", lang, "pause", "--by", f"王{letter}力")
@@ -194,7 +194,7 @@ def test_a_name_has_nothing_that_cannot_be_seen(run, sent, lang):
     assert run("-C", sent, "status", "--json").json["paused"] == []
 
 
-def test_live_by_one_person_is_looked_at(run, sent, deliver):
+def test_published_by_one_person_is_checked_by_reading(run, sent, deliver):
     """One person's word only makes publisher look."""
     deliver(CAPTCHA)
     assert run("-C", sent, "resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY).code == 0
@@ -216,7 +216,7 @@ def test_resend_files_a_new_occurrence(run, sent, deliver):
     assert subject in run("-C", sent, "why", subject).out
 
 
-def test_withdraw_cancels_and_retract_takes_down(run, sent, deliver):
+def test_cancel_stops_and_retract_deletes(run, sent, deliver):
     """Withdrawing touches nothing that is live; retracting orders it down."""
     deliver(PUBLISHED)
     assert run("-C", sent, "cancel", "refund", *BY).code == 0
@@ -226,7 +226,7 @@ def test_withdraw_cancels_and_retract_takes_down(run, sent, deliver):
     assert "正在删帖" in run("-C", sent, "why", "refund").out
 
 
-def test_a_withdrawn_post_is_not_sent(run, drill):
+def test_a_cancelled_post_is_not_sent(run, drill):
     """After a withdrawal the post cannot be sent by name any more."""
     write_schedule(drill, warning("refund", to=TO_WEIBO))
     assert run("-C", drill, "reload").code == 0
@@ -245,7 +245,7 @@ def test_a_withdrawn_post_is_not_sent(run, drill):
         (("post:refund",), "post:refund"),
     ],
 )
-def test_pause_finds_out_what_is_meant(run, sent, deliver, name, scope):
+def test_pause_finds_its_scope(run, sent, deliver, name, scope):
     """The scope is found from what is typed, keeps calls from starting, and is lifted by the same words."""
     assert run("-C", sent, "pause", *name, "--by", "王").code == 0
     assert [pause["scope"] for pause in run("-C", sent, "status", "--json").json["paused"]] == [scope]
@@ -266,7 +266,7 @@ def test_the_kill_switch_works_with_broken_templates(run, sent):
         assert run("-C", sent, *order).code == 0
 
 
-def test_an_unknown_outcome_tells_its_story(run, sent, deliver):
+def test_why_shows_the_history_of_an_unknown_outcome(run, sent, deliver):
     """The story names the attempt, why the outcome is unknown, and when the account is read next."""
     deliver(Unknown(reason="timeout"))
     reported = run("-C", sent, "why", "refund").out
@@ -287,7 +287,7 @@ def test_a_file_is_sent_at_once_and_only_once(run, drill, tmp_path):
     assert "night" in again.err
 
 
-def test_a_bad_file_is_refused_with_its_places(run, drill, tmp_path):
+def test_a_bad_file_is_refused_with_its_lines(run, drill, tmp_path):
     """What is wrong in a file to be sent is reported by line, and nothing is filed."""
     file = tmp_path / "night.toml"
     file.write_text(warning("night", to=TO_WEIBO).replace("正规退款原路退回", "正规退款原路退回" * 30), "utf-8")
@@ -323,7 +323,7 @@ def test_a_post_sent_before_its_time_carries_the_minute_of_the_order(run, drill,
     assert run("-C", drill, "reload").out.strip() == "计划没有变化。"
 
 
-def test_a_large_removal_wants_its_number(run, drill):
+def test_a_large_removal_needs_its_number(run, drill):
     """Dropping many open posts is refused with the command that confirms it; with the number it is done."""
     soon = f"at = {NOW + timedelta(days=3650):%Y-%m-%dT%H:%M:%S}"
     write_schedule(drill, *(warning(f"p{number}", soon, TO_WEIBO) for number in range(6)))
@@ -350,7 +350,7 @@ def test_a_foreign_database_is_refused(run, sent):
     assert run("-C", sent, "status").code == 3
 
 
-def test_a_silent_database_is_told_in_words(run, drill):
+def test_a_silent_database_is_reported(run, drill):
     """A database server that does not answer ends in words and exit code 1."""
     settings = (drill / "publisher.toml").read_text("utf-8")
     (drill / "publisher.toml").write_text(f'database = "postgresql://nobody@127.0.0.1:9/x"\n{settings}', "utf-8")
@@ -389,7 +389,7 @@ def test_a_follow_up_is_not_sent_before_its_original(run, drill):
     assert run("-C", drill, "send", "news", "--by", "王").code == 0
 
 
-def test_what_is_sent_early_expires_early(run, sent):
+def test_a_post_sent_early_expires_early(run, sent):
     """A post sent now holds true for a day from now, not until long after its old time."""
     deliveries = run("-C", sent, "status", "--json").json["deliveries"]
     assert deliveries
@@ -408,7 +408,7 @@ def test_the_audit_gives_the_reason_that_a_person_gave(run, sent, deliver):
     assert not any("captcha" in text for text in reasons)
 
 
-def test_i24_what_ended_long_ago_is_left_out_until_it_is_asked_for(run, drill, sent, deliver):
+def test_i24_old_ended_deliveries_are_shown_only_on_request(run, drill, sent, deliver):
     """What is open stays in `status` however old it is; of the rest only the last days, with a word about it."""
     deliver(PUBLISHED)
     with sqlite3.connect(drill / "var" / "publisher.db") as database:

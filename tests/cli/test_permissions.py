@@ -55,7 +55,7 @@ def findings(reported, key):
         ("var", 0o703, "go-w"),
     ],
 )
-def test_i19_a_live_daemon_does_not_start_on_files_that_others_have(run, live, name, mode, change):
+def test_i19_a_live_daemon_does_not_start_on_files_that_others_can_read(run, live, name, mode, change):
     """I19: the file and the command that ends it are named by run and check; nothing is made or sent before that."""
     (live / name).chmod(mode)
     target = live / (name.split("/")[0] if change.startswith("-R") else name)
@@ -101,7 +101,7 @@ def test_a_drill_is_warned_and_runs(run, drill):
     assert f"chmod go-w {drill / 'publisher.toml'}" in run("-C", drill, "doctor").out
 
 
-def test_i19_what_publisher_writes_is_its_users_alone(tmp_path, simulator):
+def test_i19_files_of_publisher_are_private_to_its_user(tmp_path, simulator):
     """I19: whatever the shell's umask, no file of a workspace, database, journal, store or backup is open to others."""
     folder = make_drill(tmp_path / "drill", simulator)
     write_schedule(folder, warning("refund", when='at = "asap"'))

@@ -77,7 +77,7 @@ def alerts(run, folder):
     return [alert["code"] for alert in run("-C", folder, "status", "--all", "--json").json["alerts"]]
 
 
-def test_i24_what_is_no_longer_kept_is_said_in_words(run, aged):
+def test_i24_pruned_texts_are_explained(run, aged):
     """Once pruned, `why`, `reach` and `report` say so, and `status` shows what became of it."""
     day = (datetime.now(UTC) - AGO).date()
     days = ("--from", str(day - timedelta(days=1)), "--to", str(day + timedelta(days=1)))
@@ -99,7 +99,7 @@ def test_i24_what_is_no_longer_kept_is_said_in_words(run, aged):
     assert run("-C", aged, "audit", "verify").code == 0
 
 
-def test_i1_after_pruning_a_restart_or_a_restore_files_calls_and_tells_nothing(run, aged, tmp_path):
+def test_i1_after_pruning_a_restart_or_a_restore_files_calls_and_reports_nothing(run, aged, tmp_path):
     """The post stays in the schedule all the time; the backups are from before and from after."""
     before = held(aged)
     assert run("-C", aged, "backup", tmp_path / "before.db").code == 0

@@ -59,7 +59,7 @@ def wait_for(run, drill, wanted):
     return found
 
 
-def test_once_does_all_that_is_due(run, drill):
+def test_once_publishes_all_that_is_due(run, drill):
     """`run --once` publishes what is due on every platform, settles it, and exits 0."""
     write_schedule(drill, warning(when='at = "asap"'))
     done = subprocess.run(publisher("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
@@ -72,7 +72,7 @@ def test_once_does_all_that_is_due(run, drill):
     }
 
 
-def test_a_daemon_is_seen_obeys_and_stops_in_order(run, drill):
+def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
     """A running daemon shows in the status, sends what a command orders, and ends with 0 on SIGTERM."""
     write_schedule(drill)
     with daemon(drill) as process:
@@ -129,7 +129,7 @@ def run_once(drill):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_f74_a_template_with_a_fault_keeps_no_frozen_post_back(run, drill, fault):
+def test_f74_a_template_with_a_fault_delays_no_frozen_post(run, drill, fault):
     """F74, I9: the daemon starts, sends what is filed, and plans what does not need the template; it alerts people."""
     own = own_template(drill)
     write_schedule(drill, with_own("frozen"))
@@ -173,7 +173,7 @@ def test_f74_a_schedule_that_needs_a_template_with_a_fault_is_refused(run, drill
 
 
 @pytest.mark.parametrize("how", ["gone", "fault"])
-def test_f74_a_template_that_nothing_needs_is_nobodys_trouble(run, drill, how):
+def test_f74_an_unused_template_stops_nothing(run, drill, how):
     """F74: one that is taken away, or was never used, stops neither the start nor any post."""
     own = own_template(drill)
     if how == "gone":
@@ -185,7 +185,7 @@ def test_f74_a_template_that_nothing_needs_is_nobodys_trouble(run, drill, how):
     assert states_of(run("-C", drill, "status", "--json").json) == {"fine": "published"}
 
 
-def test_f74_a_template_that_is_gone_keeps_no_other_post_from_being_planned(run, drill):
+def test_f74_a_deleted_template_stops_no_other_post(run, drill):
     """F74: what was accepted with it goes out, and posts that do not need it are planned on."""
     own = own_template(drill)
     write_schedule(drill, with_own("frozen"), with_own("never", 'cron = "0 9 * * *"'), daily("fine"))
@@ -217,7 +217,7 @@ def test_broken_settings_keep_the_daemon_from_starting(run, drill):
 
 
 @pytest.mark.parametrize(("value", "code"), [("intent.after_commit:kill", 3), ("nowhere:kill", 1)])
-def test_failpoints_are_refused_where_they_do_not_belong(run, workspace, monkeypatch, value, code):
+def test_failpoints_are_refused_in_live_operation(run, workspace, monkeypatch, value, code):
     """In live operation failpoints keep the daemon from starting; unknown ones always do."""
     monkeypatch.setenv("PUBLISHER_FAILPOINTS", value)
     refused = run("-C", workspace, "run", "--once")
@@ -233,7 +233,7 @@ def prevented():
 
 
 @pytest.mark.parametrize(("code", "is_left_down"), [("clock_skew", False), ("second_daemon", True)])
-def test_what_ends_by_itself_does_not_leave_the_daemon_down(capsys, code, is_left_down):
+def test_a_temporary_problem_does_not_leave_the_daemon_down(capsys, code, is_left_down):
     """A clock that comes right after the start is waited for by starting again; what needs a person is not."""
     terminal = Terminal(messages=Messages("en"), workspace=ROOT)
     facts = {"host": "h", "pid": "1", "file": "f", "seconds": "+60"}
@@ -241,7 +241,7 @@ def test_what_ends_by_itself_does_not_leave_the_daemon_down(capsys, code, is_lef
     assert "h" in capsys.readouterr().err
 
 
-def test_a_taken_port_is_told_in_words(run, simulator):
+def test_a_taken_port_is_reported(run, simulator):
     """A simulator whose port is taken says so and exits 1."""
     reported = run("simulate", "--listen", simulator.removeprefix("http://"))
     assert reported.code == 1

@@ -22,7 +22,7 @@ ATTACK = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\u200b\rx"
 SPELLED = "\\u001b[2J\\u001b]0;owned\\u0007\\u009b31m\\u202e\\u200b\\rx"
 
 
-def test_f66_what_is_shown_gives_a_terminal_no_orders(capsys):
+def test_f66_shown_text_cannot_control_a_terminal(capsys):
     """Escapes, C1 controls, bidi marks and a lone carriage return are spelled out, on both streams."""
     echo(f"微博说：{ATTACK}\n第二行")
     echo(ATTACK, err=True)
@@ -31,7 +31,7 @@ def test_f66_what_is_shown_gives_a_terminal_no_orders(capsys):
     assert shown.err == f"{SPELLED}\n"
 
 
-def test_f66_json_says_the_same_without_giving_orders(capsys):
+def test_f66_json_has_the_same_text_and_cannot_control_a_terminal(capsys):
     """Anyone who parses the document gets the very characters; anyone who looks at it gets none."""
     Terminal(messages=Messages(), workspace=Path()).print_json({"reason": ATTACK})
     shown = capsys.readouterr().out
@@ -49,7 +49,7 @@ def test_f66_check_names_what_it_found_and_never_shows_it(run, workspace):
     assert "\u202e" not in found.out + found.err
 
 
-def test_f66_facts_of_a_region_are_judged_like_words(run, workspace):
+def test_f66_facts_of_a_region_are_checked_like_texts(run, workspace):
     """The name of the police, a tip line, a link: they stand in every text."""
     file = workspace / "publisher.toml"
     file.write_text(file.read_text("utf-8") + '\n[region.x]\nname = "北\\u200b京"\ntip_line = "123\u200b77"\n', "utf-8")
@@ -60,14 +60,14 @@ def test_f66_facts_of_a_region_are_judged_like_words(run, workspace):
     assert "U+200B ZERO WIDTH SPACE" in problem["message"]
 
 
-def test_f66_words_of_the_command_line_are_not_obeyed_either(run, workspace):
+def test_f66_arguments_cannot_control_a_terminal(run, workspace):
     """A wrong argument is repeated in the error, spelled out."""
     refused = run("-C", workspace, "why", ATTACK)
     assert refused.code
     assert not set(refused.out + refused.err) & set("\x1b\x07\x9b\u202e\u200b\r")
 
 
-def test_f66_a_log_line_on_a_terminal_gives_no_orders(capsys):
+def test_f66_a_log_line_cannot_control_a_terminal(capsys):
     """Names and fields of an event, however deep."""
     kept = structlog.get_config()
     configure_command_logging()
@@ -79,7 +79,7 @@ def test_f66_a_log_line_on_a_terminal_gives_no_orders(capsys):
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
-def test_a_spreadsheet_computes_nothing_of_a_report(tmp_path, start):
+def test_a_report_has_no_formula_for_a_spreadsheet(tmp_path, start):
     """What would be a formula is text: there is a mark before it."""
     drawn = build_report(date(2027, 1, 1), date(2027, 1, 2), ())
     account = f"{start}HYPERLINK(1)\x1b"

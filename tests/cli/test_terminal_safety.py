@@ -101,7 +101,7 @@ class Place:
         connection.close()
 
 
-def test_a_restore_does_not_launder_the_audit(place):
+def test_a_restore_does_not_hide_a_loss_of_audit_entries(place):
     """I18: what went with it is named by numbers and times; the alert outlives the resume, until it is accepted."""
     assert place.report("restore", place.kept, "--by", "李").code == 0
     reported = place.verify("--anchors", place.held)
@@ -126,7 +126,7 @@ def test_a_restore_does_not_launder_the_audit(place):
     assert "陈" in place.report("audit", "verify").out
 
 
-def test_what_no_anchor_knew_yet_is_anchored_by_the_restore_itself(place):
+def test_a_restore_writes_checkpoints_before_and_after(place):
     """Acts since the last anchor are written down before the older database takes over; the new head right after."""
     assert place.report("pause", "--by", "李").code == 0
     assert place.report("restore", place.kept, "--by", "李").code == 0
@@ -140,7 +140,7 @@ def test_what_no_anchor_knew_yet_is_anchored_by_the_restore_itself(place):
     assert sorted(place.alerts()) == ["audit_broken", "database_restored"]
 
 
-def test_files_copied_over_do_not_launder_the_audit(place):
+def test_copied_files_do_not_hide_a_loss_of_audit_entries(place):
     """The end is missing at first; grown again, the chain is another one: both are reported, and the alert stands."""
     place.copy_over()
     reported = place.verify("--anchors", place.held)
@@ -165,7 +165,7 @@ def test_files_copied_over_do_not_launder_the_audit(place):
 
 
 @pytest.mark.parametrize("way", ["gone", "shorter"])
-def test_a_local_anchor_file_that_went_with_the_entries_hides_nothing(place, way):
+def test_losing_the_checkpoint_file_with_the_entries_hides_nothing(place, way):
     """Its newest anchor is kept in a second place: the alert comes, comes back, and ends with the acceptance only."""
     place.copy_over()
     lines = place.anchors.read_text("utf-8").splitlines(keepends=True)
@@ -183,7 +183,7 @@ def test_a_local_anchor_file_that_went_with_the_entries_hides_nothing(place, way
     assert (place.alerts(), place.verify("--anchors", place.held).code) == ([], 0)
 
 
-def test_an_anchor_file_that_is_moved_or_begun_again_raises_no_alert(place):
+def test_a_moved_or_restarted_checkpoint_file_raises_no_alert(place):
     """What counts is whether the database knows what was anchored, wherever that stands now."""
     place.anchors.rename(place.anchors.with_suffix(".1"))
     place.moor()
@@ -194,7 +194,7 @@ def test_an_anchor_file_that_is_moved_or_begun_again_raises_no_alert(place):
     assert [file.exists() for file in (place.anchors, place.folder / "elsewhere.log")] == [True, True]
 
 
-def test_another_database_in_place_is_no_fresh_start(place):
+def test_another_database_in_its_place_is_reported(place):
     """One with another start is reported as such, whole as it is in itself, until that is accepted."""
     for file in place.folder.joinpath("var").glob("publisher.db*"):
         file.unlink()
@@ -209,7 +209,7 @@ def test_another_database_in_place_is_no_fresh_start(place):
     assert place.alerts() == []
 
 
-def test_an_acceptance_excuses_nothing_that_is_anchored_after_it(place):
+def test_an_acceptance_covers_no_later_checkpoint(place):
     """Not even where a forged entry named an instant and a number far ahead."""
     place.copy_over()
     place.forge("restored", "database", {"cut": [{"sequence": 10**6, "hash": "f" * 64}]}, at=4 * 10**15)
@@ -233,7 +233,7 @@ def test_an_alert_that_was_deleted_comes_back(place):
     assert place.alerts() == ["audit_broken"]
 
 
-def test_forged_entries_excuse_nothing(place):
+def test_forged_entries_have_no_effect(place):
     """Neither an announced restore nor an acceptance counts by its own word; an acceptance must bear a signature."""
     place.copy_over()
     last = list(read_checkpoints(place.held))[-1]
@@ -249,7 +249,7 @@ def test_forged_entries_excuse_nothing(place):
     assert place.alerts() == ["audit_broken"]
 
 
-def test_an_acceptance_needs_anchors_from_elsewhere_a_name_and_a_loss(place):
+def test_an_acceptance_needs_checkpoints_from_elsewhere_a_name_and_a_loss(place):
     """The workspace's own file does not count, and where nothing was lost there is nothing to accept."""
     assert place.report("audit", "accept", *ACCEPT).code == 2
     assert place.report("audit", "accept", "--anchors", place.held, "--reason", "试验").code == 2
@@ -259,7 +259,7 @@ def test_an_acceptance_needs_anchors_from_elsewhere_a_name_and_a_loss(place):
     assert sorted(place.alerts()) == ["audit_broken", "database_restored"]
 
 
-def test_a_loss_accepted_once_does_not_excuse_the_next(place):
+def test_an_accepted_loss_does_not_cover_the_next(place):
     """A second restore brings the alert back, and takes an acceptance of its own."""
     assert place.report("restore", place.kept, "--by", "李").code == 0
     assert place.report("audit", "accept", "--anchors", place.held, *ACCEPT).code == 0
@@ -269,7 +269,7 @@ def test_a_loss_accepted_once_does_not_excuse_the_next(place):
     assert "audit_broken" in place.alerts()
 
 
-def test_an_anchor_is_signed_and_a_forged_one_is_named(place):
+def test_a_checkpoint_is_signed_and_a_forged_one_is_reported(place):
     """Anyone who can write the file but not the key can neither change a line nor add one, signed or bare."""
     lines = place.held.read_text("utf-8").splitlines()
     assert place.verify("--key", place.key, "--anchors", place.held).json["signed"] == 2 * len(lines)
@@ -288,7 +288,7 @@ def test_an_anchor_is_signed_and_a_forged_one_is_named(place):
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-def test_old_anchors_without_a_signature_are_taken_and_said_to_be_so(place, lang):
+def test_old_checkpoints_without_a_signature_are_accepted_and_reported_as_such(place, lang):
     """They were written before there were keys, and still show what was lost."""
     rows = [json.loads(line) for line in place.held.read_text("utf-8").splitlines()]
     bare = [{name: value for name, value in row.items() if name != "signature"} for row in rows]

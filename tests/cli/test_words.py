@@ -82,7 +82,7 @@ def test_the_lists_are_not_empty():
 
 
 @pytest.mark.parametrize("state", State)
-def test_every_state_says_what_it_is_and_what_comes_next(narrator, state):
+def test_every_state_has_a_name_and_a_next_step(narrator, state):
     """Each state has a word and a sentence about what happens next."""
     assert narrator.state(state) != f"state_{state.value}"
     assert narrator.messages.hint(f"state_{state.value}")
@@ -98,7 +98,7 @@ def test_every_hold_reason_says_what_to_do(narrator, reason):
 
 
 @pytest.mark.parametrize("event", sorted(RECORDED))
-def test_every_event_of_the_audit_has_words(narrator, event):
+def test_every_audit_event_has_a_text(narrator, event):
     """Each kind of audit entry is reported in words, anyone who wrote it."""
     for role in ("sender", "reconciler", "person"):
         entry = AuditLine(
@@ -116,14 +116,14 @@ def test_every_event_of_the_audit_has_words(narrator, event):
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS))
-def test_every_reason_has_words(narrator, reason):
+def test_every_reason_has_a_text(narrator, reason):
     """Each reason code that the core or an adapter can write is reported in words, with no blank left open."""
     assert narrator.reason(reason) != reason
     assert "{" not in narrator.reason(reason)
 
 
 @pytest.mark.parametrize("code", sorted(ALERTS))
-def test_every_alert_has_words(narrator, code):
+def test_every_alert_has_a_text(narrator, code):
     """Each alert is reported in words that name the post or the account."""
     facts = {} if code.startswith("reload") else {"account": "beijing-weibo"}
     if code in {"unauthorized_post", "external_post", "retraction_refused", "occurrences_missed"}:
@@ -151,7 +151,7 @@ def test_every_alert_has_words(narrator, code):
     assert "{" not in reported
 
 
-def test_every_job_has_words(narrator):
+def test_every_job_has_a_text(narrator):
     """An alert about any beat of the daemon, or a job of one account, says in words what it is that fails."""
     beats = re.findall(r"Job\(\"(\w+)\", ", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
     assert len(beats) == 13
@@ -169,7 +169,7 @@ def test_every_job_has_words(narrator):
         assert "2027-01-05 09:00:00" in reported
 
 
-def test_an_unlisted_code_and_a_persons_words_stay_readable(narrator):
+def test_an_unlisted_code_and_a_persons_text_stay_readable(narrator):
     """A platform code without an entry is named as such; what a person wrote is left as it is."""
     assert "weibo_99999" in narrator.reason("weibo_99999")
     assert narrator.reason("weibo_99999") != "weibo_99999"
@@ -178,7 +178,7 @@ def test_an_unlisted_code_and_a_persons_words_stay_readable(narrator):
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_speaks_the_language(capsys, command, lang):
+def test_help_is_in_the_chosen_language(capsys, command, lang):
     """Every help page is in words of its language, without a bare code or a word of the other library."""
     assert run_command(["--lang", lang, *filter(None, [command]), "--help"]) == 0
     page = capsys.readouterr().out
@@ -211,7 +211,7 @@ def test_help_speaks_the_language(capsys, command, lang):
         (["--lang", "fr", "check"], "--lang 只能是"),
     ],
 )
-def test_wrong_usage_is_told_in_chinese(capsys, arguments, words):
+def test_wrong_usage_is_reported_in_chinese(capsys, arguments, words):
     """Wrong usage exits 2 and says in Chinese what is wrong and where the help is."""
     assert run_command(arguments) == 2
     reported = capsys.readouterr()

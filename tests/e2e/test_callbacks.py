@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import pytest
 
 from publisher.web.server import HttpLimits
-from tests.adapters.test_wechat_callback import FINISHED, plain, sealed
+from tests.adapters.test_wechat_callback import FINISHED, encrypted, plain
 from tests.e2e.test_shortened_lists import ACCOUNTS, CREATES
 from tests.e2e.test_shortened_lists import POST as AT_AN_INSTANT
 
@@ -137,7 +137,7 @@ def port_of(listener):
 def report(listener, account, number):
     """Send a signed message about an unknown job, as WeChat does; return the seconds until it was answered."""
     words, now = FINISHED.replace("2247500001", str(number)), datetime.now(UTC)
-    message = {"plain": plain(words, at=now, nonce=str(number)), "aes": sealed(words, app_id=account, at=now)}
+    message = {"plain": plain(words, at=now, nonce=str(number)), "aes": encrypted(words, app_id=account, at=now)}
     query, body = message[MODES[account]].query, message[MODES[account]].body
     began = time.monotonic()
     with contextlib.suppress(OSError):

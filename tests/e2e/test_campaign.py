@@ -34,7 +34,7 @@ def test_a_campaign_knows_every_kind_of_fault_that_the_simulator_has(chaos):
     assert drawn != list(rules(dice(2), 0.05, 1000))
 
 
-def test_what_is_late_in_a_campaign_is_over_before_the_settle_time(chaos):
+def test_delays_of_a_campaign_end_before_the_visibility_window(chaos):
     """An act and a listing that are late together stay within what the drill declares, or doubles were our fault."""
     troubles = chaos("faults")
     assert 'visibility_window = "4s"' in chaos("workspace")["LIMITS"]

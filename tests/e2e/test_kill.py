@@ -34,7 +34,7 @@ def test_every_post_goes_out_once_though_the_daemon_dies_again_and_again(tmp_pat
     assert {name: one["violations"] for name, one in found.items() if one["verdict"] == "violated"} == {}
 
 
-def test_a_campaign_catches_a_daemon_that_announces_its_calls_too_late(tmp_path):
+def test_a_campaign_catches_a_daemon_that_writes_its_intents_too_late(tmp_path):
     """A daemon that writes its intent after the call makes posts twice, and a small campaign sees it (I1, I3)."""
     small = ("--seed", "3", "--deliveries", "40", "--kills", "8", "--at", "http.after_reply")
     found = judged(tmp_path / "run", *small, "--bug", "intent_after_call", "--expect-violation")

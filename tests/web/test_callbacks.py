@@ -28,7 +28,7 @@ from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 from publisher.web.callbacks import CHECK_NOW_INTERVAL, CallbackHandler, SeenNonces, bind_socket
 from publisher.web.server import MAX_BODY_BYTES, HttpServer
-from tests.adapters.test_wechat_callback import AES_KEY, APP_ID, FINISHED, PLAIN, SEALED, SENT, plain, sealed
+from tests.adapters.test_wechat_callback import AES_KEY, APP_ID, FINISHED, PLAIN, SEALED, SENT, encrypted, plain
 
 PATH = "/callback/wechat/a"
 LATER = START_TIME + timedelta(seconds=20)
@@ -110,13 +110,13 @@ async def make_hall(open_desk, world, stack, secret, name=JOB):
     ("secret", "message", "name"),
     [
         (PLAIN, plain(FINISHED), JOB),
-        (SEALED, sealed(FINISHED), JOB),
+        (SEALED, encrypted(FINISHED), JOB),
         (PLAIN, plain(SENT), "mass-3147400001-2455800001"),
-        (SEALED, sealed(SENT), "mass-3147400001"),
+        (SEALED, encrypted(SENT), "mass-3147400001"),
     ],
     ids=["plain", "sealed", "plain mass", "sealed mass"],
 )
-async def test_what_has_ended_is_read_now(open_hall, secret, message, name):
+async def test_a_finished_job_is_read_at_once(open_hall, secret, message, name):
     """The next read falls due at once; state, version and audit stay as they were."""
     hall = await open_hall(secret, name)
     before, entries = await hall.delivery(), await hall.entries()
@@ -135,8 +135,8 @@ async def test_what_has_ended_is_read_now(open_hall, secret, message, name):
         (PLAIN, plain(FINISHED, token="guessed"), {}, 403),
         (PLAIN, plain(FINISHED, at=START_TIME - timedelta(minutes=6)), {}, 403),
         (SEALED, plain(FINISHED), {}, 403),
-        (SEALED, sealed(FINISHED, app_id="wx0000000000000002"), {}, 403),
-        (SEALED, sealed(FINISHED, key="b" + AES_KEY[1:]), {}, 403),
+        (SEALED, encrypted(FINISHED, app_id="wx0000000000000002"), {}, 403),
+        (SEALED, encrypted(FINISHED, key="b" + AES_KEY[1:]), {}, 403),
         (PLAIN, plain(FINISHED), {"body": b"x" * (MAX_BODY_BYTES + 1)}, 413),
         (PLAIN, plain(FINISHED), {"body": b"<!DOCTYPE xml [<!ENTITY a 'aaaa'>]><xml><Event>&a;</Event></xml>"}, 403),
         (PLAIN, plain(FINISHED), {"body": b"<xml>"}, 403),
@@ -147,17 +147,17 @@ async def test_what_has_ended_is_read_now(open_hall, secret, message, name):
         (PLAIN, plain("<xml><Event>subscribe</Event></xml>"), {}, 200),
     ],
 )
-async def test_what_proves_nothing_changes_nothing(open_hall, secret, message, changes, status):
+async def test_an_invalid_message_changes_nothing(open_hall, secret, message, changes, status):
     """Forged, stale, unsealed, foreign, oversized, broken, misdirected or irrelevant: the delivery waits on."""
     hall = await open_hall(secret)
     assert (await hall.push(message, **changes)).status_code == status
     assert (await hall.delivery()).next_action_at == LATER
 
 
-async def test_why_it_failed_is_noted_for_the_read(open_hall):
+async def test_the_reason_of_a_failure_is_stored_for_the_read(open_hall):
     """What WeChat says of a failure decides nothing, and is at hand when the read finds that it failed."""
     hall = await open_hall(SEALED, "mass-3147400001")
-    assert (await hall.push(sealed(SENT.replace("send success", "err(20008)")))).status_code == 200
+    assert (await hall.push(encrypted(SENT.replace("send success", "err(20008)")))).status_code == 200
     notes = StoredAdapterState(database=hall.desk.store.database, login=LoginId("wechat/w"))
     assert await notes.get("said:mass-3147400001") == "20008"
     assert (await hall.delivery()).state is State.SUBMITTED
@@ -174,7 +174,7 @@ async def test_f90_a_repeated_message_has_one_read_at_most(open_hall):
     assert hall.checked == [(JOB, 1)]
 
 
-async def test_f90_one_job_is_hastened_once_in_ten_seconds(open_hall, world):
+async def test_f90_one_job_is_read_sooner_once_in_ten_seconds(open_hall, world):
     """F90: even messages that are rightly signed, each with a nonce of its own, do not make us read on and on."""
     hall = await open_hall(PLAIN)
     for nonce in "abc":
@@ -185,7 +185,7 @@ async def test_f90_one_job_is_hastened_once_in_ten_seconds(open_hall, world):
     assert hall.checked == [(JOB, 1), (JOB, 1)]
 
 
-async def test_what_could_not_be_done_may_be_said_again(open_hall, monkeypatch):
+async def test_a_failed_message_may_be_sent_again(open_hall, monkeypatch):
     """A message that met trouble of ours is answered with 500, and heard when it comes again."""
     hall = await open_hall(PLAIN)
     with monkeypatch.context() as broken:
@@ -198,8 +198,8 @@ async def test_what_could_not_be_done_may_be_said_again(open_hall, monkeypatch):
 async def test_f90_no_body_is_read_before_a_signature(open_hall):
     """F90: what is forged, stale or for nobody is refused by its head, all in the same words, with no redirect."""
     hall = await open_hall(SEALED)
-    forged, good = sealed(FINISHED, token="guessed"), sealed(FINISHED)
-    stale = sealed(FINISHED, at=START_TIME - timedelta(minutes=6))
+    forged, good = encrypted(FINISHED, token="guessed"), encrypted(FINISHED)
+    stale = encrypted(FINISHED, at=START_TIME - timedelta(minutes=6))
     answers = [await hall.begin(message) for message in (forged, stale)]
     answers += [await hall.begin(good, path) for path in ("/callback/wechat/b", "/callback/weibo/a", f"{PATH}/", "/")]
     assert len(set(answers)) == 1
@@ -207,7 +207,7 @@ async def test_f90_no_body_is_read_before_a_signature(open_hall):
     assert b"ear.example" not in answers[0]
 
 
-async def test_the_address_shakes_hands(open_hall):
+async def test_the_address_answers_the_echo(open_hall):
     """A signed question is echoed; an unsigned one is not, and other methods are none."""
     hall = await open_hall(PLAIN)
     query = dict(plain("").query)

@@ -93,7 +93,7 @@ async def read_on(request):
     return 200, ""
 
 
-async def test_f90_who_speaks_is_heard_among_the_silent():
+async def test_f90_a_request_is_answered_among_silent_clients():
     """F90: a full house closes the oldest that says nothing, and a caller that speaks has its answer."""
     async with house(max_connections=4, max_connections_per_peer=4, accept_batch=2) as here:
         silent = [await here.call() for _ in range(20)]
@@ -103,7 +103,7 @@ async def test_f90_who_speaks_is_heard_among_the_silent():
 
 
 @pytest.mark.parametrize("half", [GET[:-2], POST + b"Content-Length: 5\r\n\r\n1234"], ids=["head", "body"])
-async def test_f90_who_has_not_finished_counts_as_silent(half):
+async def test_f90_an_incomplete_request_counts_as_silent(half):
     """F90: half a head, or a body that does not come, keeps no other out."""
     async with house(read_on, max_connections=2, max_connections_per_peer=2, accept_batch=1) as here:
         halves = [await here.begin(half) for _ in range(6)]
@@ -111,7 +111,7 @@ async def test_f90_who_has_not_finished_counts_as_silent(half):
         assert [await status(reader) for reader in halves[:4]] == [None] * 4
 
 
-async def test_f90_who_is_being_answered_is_not_closed():
+async def test_f90_a_connection_that_is_being_answered_is_not_closed():
     """F90: where all that are there have spoken, the newcomer is refused."""
     asked, may_answer = asyncio.Semaphore(0), asyncio.Event()
 
@@ -129,7 +129,7 @@ async def test_f90_who_is_being_answered_is_not_closed():
         assert await asyncio.gather(*first) == [200, 200]
 
 
-async def test_f90_callers_are_accepted_a_few_at_a_time():
+async def test_f90_clients_are_accepted_a_few_at_a_time():
     """F90: of many who call at once, one batch is accepted in a beat; the others wait in the kernel."""
     asked = asyncio.Semaphore(0)
 
@@ -165,7 +165,7 @@ async def test_f90_one_address_takes_no_more_than_its_share():
         ("fe80::1%eth0", "fe80::/64"),
     ],
 )
-def test_f90_a_peer_is_an_address_or_a_customers_network(address, peer):
+def test_f90_a_client_is_an_address_or_a_customers_network(address, peer):
     """F90: the many addresses that one customer has in IPv6 count as one."""
     assert peer_key(address) == peer
 
@@ -185,7 +185,7 @@ async def drip(reader, writer, data):
 
 
 @pytest.mark.parametrize("started", [b"", POST + b"Content-Length: 5000\r\n\r\n"], ids=["head", "body"])
-async def test_f90_the_silent_and_the_dripping_are_cut(started):
+async def test_f90_silent_and_slow_clients_are_closed(started):
     """F90: a head, and a body, must have come as a whole in their time, however steadily they drip in."""
     async with house(read_on, head_timeout_seconds=0.1, body_timeout_seconds=0.1) as here:
         silent, writer = await here.call()
@@ -211,7 +211,7 @@ async def test_f90_the_silent_and_the_dripping_are_cut(started):
     ],
     ids=["head", "lines", "names", "value", "name", "twice", "target", "no HTTP"],
 )
-async def test_f90_a_head_beyond_measure_reaches_nobody(request_, expected):
+async def test_f90_an_oversized_head_is_refused(request_, expected):
     """F90: too long, too many, twice, or none: it is refused before anything of it is acted upon."""
     async with house() as here:
         assert await here.ask(request_) == expected
@@ -226,7 +226,7 @@ async def test_f90_a_head_beyond_measure_reaches_nobody(request_, expected):
     ],
     ids=["long", "in small pieces"],
 )
-async def test_f90_a_body_beyond_measure_is_cut(body):
+async def test_f90_an_oversized_body_is_refused(body):
     """F90: a body is read up to its cap, and so are its pieces."""
     async with house(read_on) as here:
         assert await here.ask(POST + body) == 413
@@ -286,7 +286,7 @@ asyncio.run(serve())
 """
 
 
-async def test_f90_sending_finds_descriptors_however_many_call():
+async def test_f90_sending_has_descriptors_however_many_clients_connect():
     """F90: with few to have, the limit is raised as far as it goes, and half of them stay free of callers."""
     command = [sys.executable, "-c", CHILD]
     child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
@@ -307,7 +307,7 @@ async def test_f90_sending_finds_descriptors_however_many_call():
     assert 64 <= found["left"] < 64 + 40
 
 
-async def test_f90_a_line_a_minute_tells_how_many_were_refused(monkeypatch):
+async def test_f90_a_line_a_minute_reports_how_many_were_refused(monkeypatch):
     """F90: the first is reported at once, the others are counted by reason, and nothing is lost at the end."""
     lines = []
 
@@ -329,7 +329,7 @@ async def test_f90_a_line_a_minute_tells_how_many_were_refused(monkeypatch):
     assert lines[2:] == [("connections_refused", {"reasons": {"too_slow": 1}})]
 
 
-async def test_f90_trouble_of_ours_ends_one_answer_alone():
+async def test_f90_an_internal_error_ends_one_answer_alone():
     """F90: a request that meets a mistake of ours is answered with 500, and the next one is served."""
     troubles = iter([ValueError("x"), OSError("y")])
 

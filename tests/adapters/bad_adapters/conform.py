@@ -1,4 +1,4 @@
-"""The kit over adapters that must not pass it; `test_conformance_kit.py` runs this file and counts what fails."""
+"""The conformance kit over adapters that must fail it; `test_conformance_kit.py` runs this file."""
 
 from tests.adapters.bad_adapters.greedy import GreedyFactory
 from tests.adapters.bad_adapters.hasty import HastyFactory
@@ -13,4 +13,4 @@ class TestGreedy(Sound):
     factory = GreedyFactory()
 
 
-del Sound  # it is run elsewhere
+del Sound  # run by test_conformance_kit.py, not collected here

@@ -1,4 +1,4 @@
-"""An adapter that takes the newest post on the first page for its own, and the page's end for the list's."""
+"""An adapter that takes the newest post for its own, and the end of the first page for the end of the list."""
 
 from adapters.webhook import WebhookFactory
 from adapters.webhook.adapter import WebhookAdapter

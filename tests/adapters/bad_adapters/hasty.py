@@ -1,4 +1,4 @@
-"""An adapter that takes silence for refusal: a lost reply is called unsent, and would be sent again."""
+"""An adapter that reports a lost reply as not sent, so that the post would be sent again."""
 
 from adapters.webhook import WebhookFactory
 from adapters.webhook.adapter import WebhookAdapter
