@@ -1,103 +1,40 @@
-"""The audit hash chain: each entry contains the hash of the one before it, so any later change is detected."""
+"""The audit hash chain as it is written: entries, checkpoints, accepted losses and exports.
+
+Each entry contains the hash of the one before it, so that `audit_verifier` detects any later change.
+"""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from hashlib import sha256
-from itertools import chain, pairwise
-
-LOSS_ACCEPTED_EVENT = "loss_accepted"
-"""The event by which a person accepts a loss of entries."""
-LOSS_SIGNATURE_PREFIX = "publisher audit loss 1\n"
-"""Prefix of the signed text, so that no signature of anything else passes for an acceptance."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainLoss:
-    """The lost entries `sequence` to `until` of a chain, as known from checkpoints up to `at`; `hash` is the last's."""
-
-    chain: str
-    sequence: int
-    until: int
-    hash: str
-    at: str
-
-    def covers(self, chain: str, sequence: int, digest: str, at: str) -> bool:
-        """True if a checkpoint of that entry proves nothing beyond this loss."""
-        is_within = chain == self.chain and self.sequence <= sequence <= self.until
-        return is_within and (at <= self.at or (sequence, digest) == (self.until, self.hash))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptedDataLoss:
-    """Losses that a person has examined and accepted; `signature` covers the person's name, reason and losses."""
-
-    name: str
-    reason: str
-    losses: Sequence[ChainLoss]
-    signature: str = ""
-
-    @property
-    def signing_text(self) -> str:
-        losses = [asdict(loss) for loss in self.losses]
-        return LOSS_SIGNATURE_PREFIX + json.dumps(
-            [self.name, self.reason, losses], ensure_ascii=False, separators=(",", ":")
-        )
-
-    @property
-    def detail(self) -> Mapping[str, object]:
-        """Return the detail field of the audit entry."""
-        losses = [asdict(loss) for loss in self.losses]
-        return {"reason": self.reason, "losses": losses, "signature": self.signature}
-
-
-def parse_accepted_loss(name: object, detail: object) -> AcceptedDataLoss | None:
-    """Parse an acceptance from its entry. Return None if it is malformed."""
-    try:
-        parsed = json.loads(str(detail))
-        losses = [ChainLoss(**loss) for loss in parsed["losses"]]
-        acceptance = AcceptedDataLoss(
-            name=str(name), reason=str(parsed["reason"]), losses=losses, signature=str(parsed["signature"])
-        )
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    texts = (text for loss in losses for text in (loss.chain, loss.hash, loss.at))
-    numbers = (number for loss in losses for number in (loss.sequence, loss.until))
-    is_valid = all(isinstance(text, str) for text in texts) and all(isinstance(number, int) for number in numbers)
-    return acceptance if is_valid else None
-
+from typing import Any, cast
 
 ENTRY_HASH_PREFIX = b"publisher audit 1\n"
 """Prefix of the hashed bytes, so that no hash of anything else passes for an entry's."""
 ENTRY_FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
 """The fields of an entry in hash order; `at` in microseconds since 1970, UTC."""
-MAX_SEARCH_DISTANCE = 1000
-"""How many positions are searched for an entry that does not fit where it stands."""
 SYSTEM_USER_KEY = "system"
 """The key in an entry's detail for the operating system user who ran the command."""
 RESTORED_EVENT = "restored"
 """The event that records the restore of an older database."""
-MAX_LISTED_BREAKS = 100
-"""Number of breaks that are listed, the rest are only counted; also the number of unmatched entries searched for."""
+LOSS_ACCEPTED_EVENT = "loss_accepted"
+"""The event by which a person accepts a loss of entries."""
+LOSS_SIGNATURE_PREFIX = "publisher audit loss 1\n"
+"""Prefix of the signed text, so that no signature of anything else passes for an acceptance."""
+CHECKPOINT_SIGNATURE_PREFIX = "publisher audit anchor 1\n"
+EXPORT_FORMAT = "publisher audit 1"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CHECKPOINT_START = '{"database"'
+"""The first characters of a checkpoint line."""
+
+SignatureCheck = Callable[[str, str], bool]
+"""Called with text and signature; returns True if this workspace signed the text."""
 
 
-class ChainDefect(StrEnum):
-    """The kind of a break."""
-
-    GENESIS = "genesis"
-    EDITED = "edited"
-    MISSING = "missing"
-    INSERTED = "inserted"
-    MOVED = "moved"
-    SWAPPED = "swapped"
-    CUT = "truncated"
-    REBUILT = "rewritten"
-    REPLACED = "replaced"
-    OTHER_CHAIN = "other_chain"
-    FORGED_CHECKPOINT = "forged_checkpoint"
-    UNKNOWN_ATTEMPT = "unknown_attempt"
+def reject_signature(_text: str, _signature: str) -> bool:
+    """Reject every signature, for verifying without a key."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +54,32 @@ class ChainEntry:
         return hash_entry(number, self.fields, self.previous) == self.hash
 
     @property
+    def event(self) -> object:
+        return self.fields[3]
+
+    @property
+    def named(self) -> Mapping[str, object]:
+        """The fields by their names."""
+        return dict(zip(ENTRY_FIELDS, self.fields, strict=True))
+
+    @property
     def facts(self) -> Mapping[str, str]:
-        """Return message arguments that identify this entry, as far as its fields can be trusted."""
-        named = dict(zip(ENTRY_FIELDS, self.fields, strict=False))
-        facts = {name: str(named.get(name, "?")) for name in ("at", "name", "event", "subject")}
-        return {**facts, "system": format_system_user(named.get("detail"))}
+        """Message arguments that identify this entry, as far as its fields can be trusted."""
+        named = self.named
+        facts = {name: str(named[name]) for name in ("at", "name", "event", "subject")}
+        return {**facts, "system": format_system_user(named["detail"])}
+
+
+_encode_hashed = json.JSONEncoder(
+    separators=(",", ":"),
+    # No entry holds such a value; the wrapper keeps it from passing for one that an entry may hold.
+    default=lambda value: {"odd": value.hex() if isinstance(value, bytes) else repr(value)},
+).encode
+
+
+def hash_entry(number: int, fields: Sequence[object], previous: object) -> str:
+    """Return the entry's hash: SHA-256 of the prefix and a JSON array of number, fields and the hash before it."""
+    return sha256(ENTRY_HASH_PREFIX + _encode_hashed([number, *fields, previous]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,341 +98,53 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptedLossEntry:
-    """An accepted loss, and the facts of the entry that records it."""
+class ChainLoss:
+    """The lost entries `sequence` to `until` of a chain, as known from checkpoints up to `at`; `hash` is the last's."""
 
-    accepted_loss: AcceptedDataLoss
-    facts: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainBreak:
-    """A defect of the chain in the entries `sequence` to `until`.
-
-    `other` is the second position of a swap, the position of a moved entry, or the last checkpoint that still matches.
-    `loss` is what checkpoints prove and the chain lacks; a person may accept it.
-    """
-
-    defect: ChainDefect
+    chain: str
     sequence: int
     until: int
-    other: int | None = None
-    facts: Mapping[str, str] = field(default_factory=dict)
-    loss: ChainLoss | None = None
+    hash: str
+    at: str
 
-
-_encode = json.JSONEncoder(
-    separators=(",", ":"),
-    # No entry holds such a value; the wrapper keeps it from passing for one that an entry may hold.
-    default=lambda value: {"odd": value.hex() if isinstance(value, bytes) else repr(value)},
-).encode
-
-
-def hash_entry(number: int, fields: Sequence[object], previous: object) -> str:
-    """Return the entry's hash: SHA-256 of the prefix and a JSON array of number, fields and the hash before it."""
-    return sha256(ENTRY_HASH_PREFIX + _encode([number, *fields, previous]).encode()).hexdigest()
+    def covers(self, checkpoint: Checkpoint) -> bool:
+        """True if a checkpoint proves nothing beyond this loss."""
+        is_within = checkpoint.chain == self.chain and self.sequence <= checkpoint.sequence <= self.until
+        is_last = (checkpoint.sequence, checkpoint.hash) == (self.until, self.hash)
+        return is_within and (checkpoint.at <= self.at or is_last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Contradiction:
-    """A checkpoint that the chain contradicts: the entry that does (None beyond the end), and the last match before."""
+class AcceptedDataLoss:
+    """Losses that a person has examined and accepted; `signature` covers the person's name, reason and losses."""
 
-    checkpoint: Checkpoint
-    entry: ChainEntry | None
-    last_confirmed: int
-    since: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Replacement:
-    """The entry of a restored database: the checkpoints that it says were lost with the earlier database."""
-
-    number: int
-    entry: ChainEntry
-    since: str
-    checkpoints: Sequence[Checkpoint]
-
-
-SignatureCheck = Callable[[str, str], bool]
-"""Called with text and signature; returns True if this workspace signed the text."""
-
-
-def reject_signature(_text: str, _signature: str) -> bool:
-    """Reject every signature, for verifying without a key."""
-    return False
-
-
-@dataclass(slots=True)
-class ChainVerifier:
-    """Verifies a chain in one pass over its entries and collects its breaks.
-
-    `genesis` is the hash before the first entry; `first`, `previous` and `last` are given for a part of a chain. A loss
-    counts as accepted only if `is_own_signature` accepts its signature. Memory is bounded by the checkpoints and by
-    MAX_LISTED_BREAKS, not by the entries.
-    """
-
-    genesis: str | None
-    first: int = 1
-    previous: object = None
-    last: int | None = None
-    checkpoints: Iterable[Checkpoint] = ()
-    is_own_signature: SignatureCheck = reject_signature
-    entry_count: int = 0
-    last_confirmed: int = 0
-    breaks: list[ChainBreak] = field(default_factory=list)
-    unlisted_breaks: int = 0
-    accepted_losses: list[AcceptedLossEntry] = field(default_factory=list)
-    _number: int = 0
-    _head: object = None
-    _newest_entry: ChainEntry | None = None
-    _offset: int = 0
-    _unmatched: list[tuple[int, ChainEntry]] = field(default_factory=list)
-    _mismatches: list[tuple[int, ChainEntry, ChainDefect]] = field(default_factory=list)
-    _searched: int = 0
-    _checkpoints: dict[int, dict[str, Checkpoint]] = field(default_factory=dict)
-    _foreign_checkpoints: dict[str, list[Checkpoint]] = field(default_factory=dict)
-    _contradictions: list[_Contradiction] = field(default_factory=list)
-    _last_confirmed_at: str = ""
-    _replacements: list[_Replacement] = field(default_factory=list)
-
-    def verify(self, entries: Iterable[ChainEntry]) -> "ChainVerifier":
-        self._number = self.first - 1
-        self._head = self.genesis if self.first == 1 else self.previous
-        for checkpoint in self.checkpoints:
-            if checkpoint.chain == self.genesis:
-                self._checkpoints.setdefault(checkpoint.sequence, {}).setdefault(checkpoint.hash, checkpoint)
-            else:
-                self._foreign_checkpoints.setdefault(checkpoint.chain, []).append(checkpoint)
-        if self.genesis is None:
-            self._report(ChainDefect.GENESIS, 0)
-        for entry, following in pairwise(chain(entries, [None])):
-            if entry is not None:
-                self.entry_count += 1
-                self._check_entry(entry, following)
-        self._classify_unmatched(None)
-        self._report_mismatches()
-        if self.last is None:
-            since = self._newest_entry.facts["at"] if self._newest_entry else ""
-            self._contradictions += [
-                _Contradiction(checkpoint=checkpoint, entry=None, last_confirmed=self._number, since=since)
-                for sequence, known in sorted(self._checkpoints.items())
-                if sequence > self._number
-                for checkpoint in known.values()
-            ]
-        elif self.last > self._number:  # the header of an export says that there was more, or less
-            self._report(ChainDefect.CUT, self._number + 1, until=self.last, about=self._newest_entry)
-        elif self._number > self.last:
-            self._report(ChainDefect.INSERTED, self.last + 1, until=self._number)
-        self._report_losses()
-        self.breaks.sort(key=lambda item: item.sequence)
-        return self
+    name: str
+    reason: str
+    losses: Sequence[ChainLoss]
+    signature: str = ""
 
     @property
-    def is_sound(self) -> bool:
-        return not self.breaks and not self.unlisted_breaks
+    def signing_text(self) -> str:
+        return LOSS_SIGNATURE_PREFIX + _to_json([self.name, self.reason, [asdict(loss) for loss in self.losses]])
 
     @property
-    def head(self) -> tuple[int, object]:
-        """The last entry's number and its hash."""
-        return self._number, self._head
-
-    def report_unknown_attempt(self, subject: str, at: str) -> None:
-        """Report an attempt that the journal holds and the audit does not."""
-        self._report(ChainDefect.UNKNOWN_ATTEMPT, self._number, about={"subject": subject, "at": at})
-
-    def report_forged_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Report a checkpoint without a valid signature."""
-        facts = {"at": checkpoint.at, "database": checkpoint.database}
-        self._report(ChainDefect.FORGED_CHECKPOINT, checkpoint.sequence, about=facts)
-
-    def _check_entry(self, entry: ChainEntry, following: ChainEntry | None) -> None:
-        number = self._find_number(entry, following)
-        if number is None:
-            self._unmatched.append((self._number + 1 + len(self._unmatched), entry))
-            if len(self._unmatched) > MAX_LISTED_BREAKS:  # the run is too long to wait for its end: all count as edited
-                self._classify_unmatched(None)
-                self._head = entry.hash
-            return
-        is_next = number == self._number + 1 and not self._unmatched
-        self._classify_unmatched(number)
-        if is_next and entry.previous != self._head:  # the entry before was rehashed; this one holds its old hash
-            defect = ChainDefect.EDITED if self._newest_entry else ChainDefect.GENESIS
-            self._report(defect, self._number, about=self._newest_entry)
-        shift = entry.sequence - number
-        if is_next and shift != self._offset:  # only the stored number is wrong
-            self._report(ChainDefect.EDITED, number, about=entry)
-            goes_on = following is not None and following.sequence - number - 1 == shift
-            shift = shift if goes_on else self._offset
-        if entry.fields[3] == RESTORED_EVENT:
-            self._record_replacement(number, entry)
-        elif entry.fields[3] == LOSS_ACCEPTED_EVENT:
-            accepted = parse_accepted_loss(entry.fields[2], entry.fields[7])
-            if accepted is not None and self.is_own_signature(accepted.signing_text, accepted.signature):
-                self.accepted_losses.append(AcceptedLossEntry(accepted_loss=accepted, facts=entry.facts))
-        self._number, self._head, self._offset, self._newest_entry = number, entry.hash, shift, entry
-        known = self._checkpoints.pop(number, {})
-        self._contradictions += [
-            _Contradiction(
-                checkpoint=checkpoint, entry=entry, last_confirmed=self.last_confirmed, since=self._last_confirmed_at
-            )
-            for checkpoint in known.values()
-            if checkpoint.hash != entry.hash
-        ]
-        if entry.hash in known:
-            self.last_confirmed, self._last_confirmed_at = number, entry.facts["at"]
-
-    def _find_number(self, entry: ChainEntry, following: ChainEntry | None) -> int | None:
-        """Return the number under which this entry was written, None if none nearby fits."""
-        done, slot = self._number, self._number + 1 + len(self._unmatched)
-        if entry.is_written_as(slot):
-            return slot
-        for number in {entry.sequence, entry.sequence - self._offset} - {slot}:
-            if number > done and entry.is_written_as(number):
-                return number
-        if self._unmatched and entry.previous == self._head and entry.is_written_as(done + 1):
-            return done + 1
-        if self._searched >= MAX_LISTED_BREAKS:
-            return None
-        self._searched += 1
-        near = (number for number in range(done + 1, done + 1 + MAX_SEARCH_DISTANCE) if entry.is_written_as(number))
-        found = next(near, None)
-        goes_on = found is not None and (following is None or following.is_written_as(found + 1))
-        return found if goes_on else None
-
-    def _classify_unmatched(self, number: int | None) -> None:
-        """Classify the unmatched entries before entry `number` as edited, inserted or missing."""
-        between = len(self._unmatched) if number is None else number - self._number - 1
-        for position, (slot, entry) in enumerate(self._unmatched):
-            if len(self._mismatches) < MAX_LISTED_BREAKS:
-                defect = ChainDefect.EDITED if position < between else ChainDefect.INSERTED
-                self._mismatches.append((slot, entry, defect))
-            else:
-                self.unlisted_breaks += 1
-        if number is not None and between > len(self._unmatched):
-            self._report(
-                ChainDefect.MISSING, self._number + 1 + len(self._unmatched), until=number - 1, about=self._newest_entry
-            )
-        if number is None:
-            self._number += between
-        self._unmatched.clear()
-
-    def _report_mismatches(self) -> None:
-        """Report mismatches as edited, moved or swapped."""
-        origins = {slot: self._find_origin(slot, entry) for slot, entry, _defect in self._mismatches}
-        reported: set[int] = set()
-        for slot, entry, defect in self._mismatches:
-            origin = origins.get(slot)
-            if slot in reported:
-                continue
-            if origin is None:
-                self._report(defect, slot, about=entry)
-            elif origins.get(origin) == slot:
-                reported.add(origin)
-                self._report(ChainDefect.SWAPPED, min(slot, origin), other=max(slot, origin), about=entry)
-            else:
-                self._report(ChainDefect.MOVED, origin, other=slot, about=entry)
-                # An entry that only stands elsewhere is not missing as well.
-                only_this = (ChainDefect.MISSING, origin, origin)
-                self.breaks = [item for item in self.breaks if (item.defect, item.sequence, item.until) != only_this]
-
-    def _find_origin(self, slot: int, entry: ChainEntry) -> int | None:
-        """Return the missing or mismatched position to which an entry belongs, as a whole row or by its fields."""
-        others = [(other, mismatch) for other, mismatch, _defect in self._mismatches if other != slot]
-        missing = [
-            range(item.sequence, item.until + 1)[:MAX_SEARCH_DISTANCE]
-            for item in self.breaks
-            if item.defect is ChainDefect.MISSING
-        ]
-        beyond = range(self._number + 1, self._number + 1 + MAX_LISTED_BREAKS)
-        candidates = chain((other for other, _mismatch in others), *missing, beyond)
-        whole = next((number for number in candidates if entry.is_written_as(number)), None)
-        if whole is not None:
-            return whole
-        by_fields = (
-            other for other, mismatch in others if hash_entry(other, entry.fields, mismatch.previous) == mismatch.hash
-        )
-        return next(by_fields, None)
-
-    def _record_replacement(self, number: int, entry: ChainEntry) -> None:
-        """Store which entries, from its own number on, a restored database says were cut off."""
-        try:
-            at = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(str(entry.fields[0])))).isoformat()
-        except (ValueError, OverflowError):
-            at = ""
-        cut = [
-            Checkpoint(database="", chain=str(self.genesis), sequence=sequence, hash=digest, at=at)
-            for sequence, digest in parse_cut_checkpoints(entry.fields[7])
-            if sequence >= number
-        ]
-        since = self._newest_entry.facts["at"] if self._newest_entry else ""
-        self._replacements.append(_Replacement(number=number, entry=entry, since=since, checkpoints=cut))
-
-    def _is_accepted(self, checkpoint: Checkpoint) -> bool:
-        return any(_is_covered(loss, checkpoint) for item in self.accepted_losses for loss in item.accepted_loss.losses)
-
-    def _report_losses(self) -> None:
-        """Report what checkpoints prove and the chain lacks, unless a person has accepted it."""
-        remaining = [item for item in self._contradictions if not self._is_accepted(item.checkpoint)]
-        for replaced in self._replacements:
-            cut = [checkpoint for checkpoint in replaced.checkpoints if not self._is_accepted(checkpoint)]
-            if not cut:
-                continue
-            loss = _make_loss(cut, replaced.number)
-            explained = [item for item in remaining if _is_covered(loss, item.checkpoint)]
-            till = max((item.checkpoint.at for item in explained), default=loss.at)
-            facts = {**replaced.entry.facts, "since": replaced.since, "till": till}
-            self._report(ChainDefect.REPLACED, replaced.number, until=loss.until, about=facts, loss=loss)
-            remaining = [item for item in remaining if item not in explained]
-        if rebuilt := [item for item in remaining if item.entry is not None]:
-            first = rebuilt[0]
-            loss = _make_loss([item.checkpoint for item in rebuilt], first.last_confirmed + 1)
-            self._report_loss(
-                ChainDefect.REBUILT, loss, first, until=first.checkpoint.sequence, other=first.last_confirmed
-            )
-        if beyond := [item for item in remaining if item.entry is None]:
-            loss = _make_loss([item.checkpoint for item in beyond], self._number + 1)
-            self._report_loss(ChainDefect.CUT, loss, beyond[0], until=loss.until)
-        for checkpoints in self._foreign_checkpoints.values():
-            if foreign := [checkpoint for checkpoint in checkpoints if not self._is_accepted(checkpoint)]:
-                last = foreign[-1]
-                facts = {"at": last.at, "database": last.database}
-                self._report(ChainDefect.OTHER_CHAIN, last.sequence, about=facts, loss=_make_loss(foreign, 1))
-
-    def _report_loss(
-        self, defect: ChainDefect, loss: ChainLoss, first: _Contradiction, *, until: int, other: int | None = None
-    ) -> None:
-        about = first.entry or self._newest_entry
-        facts = {**(about.facts if about else {}), "since": first.since, "till": loss.at}
-        self._report(defect, loss.sequence, until=until, other=other, about=facts, loss=loss)
-
-    def _report(  # noqa: PLR0913 # what, where, and what it says
-        self,
-        defect: ChainDefect,
-        sequence: int,
-        *,
-        until: int | None = None,
-        other: int | None = None,
-        about: ChainEntry | Mapping[str, str] | None = None,
-        loss: ChainLoss | None = None,
-    ) -> None:
-        if len(self.breaks) >= MAX_LISTED_BREAKS:
-            self.unlisted_breaks += 1
-            return
-        facts = about.facts if isinstance(about, ChainEntry) else about or {}
-        self.breaks.append(
-            ChainBreak(defect=defect, sequence=sequence, until=until or sequence, other=other, facts=facts, loss=loss)
-        )
+    def detail(self) -> Mapping[str, object]:
+        """Return the detail field of the audit entry."""
+        losses = [asdict(loss) for loss in self.losses]
+        return {"reason": self.reason, "losses": losses, "signature": self.signature}
 
 
-def _is_covered(loss: ChainLoss, checkpoint: Checkpoint) -> bool:
-    return loss.covers(checkpoint.chain, checkpoint.sequence, checkpoint.hash, checkpoint.at)
-
-
-def _make_loss(checkpoints: Sequence[Checkpoint], first: int) -> ChainLoss:
-    """Return the loss that these checkpoints of one chain prove, from entry `first` on."""
-    last = max(checkpoints, key=lambda checkpoint: checkpoint.sequence)
-    at = max(checkpoint.at for checkpoint in checkpoints)
-    return ChainLoss(chain=last.chain, sequence=first, until=last.sequence, hash=last.hash, at=at)
+def parse_accepted_loss(name: object, detail: object) -> AcceptedDataLoss | None:
+    """Parse an acceptance from its entry. Return None if it is malformed."""
+    try:
+        parsed = json.loads(str(detail))
+        losses = [ChainLoss(**loss) for loss in parsed["losses"]]
+        reason, signature = str(parsed["reason"]), str(parsed["signature"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    if not all(map(_has_declared_types, losses)):
+        return None
+    return AcceptedDataLoss(name=str(name), reason=reason, losses=losses, signature=signature)
 
 
 def format_system_user(detail: object) -> str:
@@ -492,5 +162,105 @@ def parse_cut_checkpoints(detail: object) -> list[tuple[int, str]]:
     """Return number and hash of the checkpoints that a restored database's entry says were cut off."""
     try:
         return [(int(cut["sequence"]), str(cut["hash"])) for cut in json.loads(str(detail))["cut"]]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return []
+
+
+def format_checkpoint(checkpoint: Checkpoint) -> str:
+    return _to_json({name: value for name, value in asdict(checkpoint).items() if value is not None})
+
+
+def checkpoint_signing_text(checkpoint: Checkpoint) -> str:
+    """Return the signed text: all other fields, after a prefix that no other signed text has."""
+    return CHECKPOINT_SIGNATURE_PREFIX + format_checkpoint(replace(checkpoint, signature=None))
+
+
+def parse_checkpoint(line: str) -> Checkpoint | None:
+    """Parse a checkpoint line, skipping any syslog prefix. Return None if it is incomplete or not a checkpoint."""
+    try:
+        checkpoint = Checkpoint(**json.loads(line[max(0, line.find(_CHECKPOINT_START)) :]))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return checkpoint if _has_declared_types(checkpoint) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportHeader:
+    """The first line of an export: its chain, its first and last entry, and the hash before the first.
+
+    An export is JSON lines that can be verified without the database they came from.
+    """
+
+    format: str
+    database: str
+    chain: str
+    first: int
+    last: int
+    previous: str
+
+
+def format_header(header: ExportHeader) -> str:
+    return _to_json(asdict(header))
+
+
+def parse_header(line: str) -> ExportHeader | None:
+    """Parse the first line. Return None if it is not an export header or was changed."""
+    try:
+        header = ExportHeader(**json.loads(line))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    is_canonical = _has_declared_types(header) and format_header(header) == line.removesuffix("\n")
+    if not is_canonical or header.format != EXPORT_FORMAT:
+        return None
+    is_start = header.first == 1 and header.previous == header.chain
+    return header if header.first > 1 or is_start else None
+
+
+def format_entry(entry: ChainEntry) -> str:
+    """Return the entry as a JSON line. The form is canonical, so any changed byte is detected."""
+    row = {"sequence": entry.sequence, "time": format_time(entry.named["at"]), **entry.named}
+    return _to_json({**row, "previous": entry.previous, "hash": entry.hash})
+
+
+def parse_entries(lines: Iterable[str]) -> Iterator[ChainEntry]:
+    """Yield the entries after the header. A line that is not in canonical form becomes an entry that fits nowhere."""
+    for line in lines:
+        text = line.removesuffix("\n")
+        try:
+            row = json.loads(text)
+            entry = ChainEntry(
+                sequence=row["sequence"],
+                fields=tuple(row[name] for name in ENTRY_FIELDS),
+                previous=row["previous"],
+                hash=row["hash"],
+            )
+            is_valid = isinstance(entry.sequence, int) and format_entry(entry) == text
+        except (ValueError, TypeError, KeyError, RecursionError):
+            is_valid = False
+        if not is_valid:
+            entry = ChainEntry(sequence=0, fields=(None,) * len(ENTRY_FIELDS), previous=None, hash=None)
+        yield entry
+
+
+def parse_time(microseconds: object) -> datetime | None:
+    """Return an entry's time; None for a value that is no time."""
+    try:
+        return EPOCH + timedelta(microseconds=int(str(microseconds)))
+    except (ValueError, OverflowError):
+        return None
+
+
+def format_time(microseconds: object) -> str:
+    """Format an entry's time in ISO 8601. A value that is no time is returned as it is."""
+    time = parse_time(microseconds)
+    return str(microseconds) if time is None else time.isoformat(timespec="microseconds")
+
+
+def _has_declared_types(row: ChainLoss | Checkpoint | ExportHeader) -> bool:
+    """True if each field, read from JSON that anybody may have written, has the type that its class declares."""
+    return all(isinstance(getattr(row, item.name), cast("Any", item.type)) for item in fields(row))
+
+
+def _to_json(value: object) -> str:
+    # The default wraps what no valid entry holds, such as bytes, so that it does not pass for a valid value.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=lambda odd: {"odd": repr(odd)})

@@ -248,13 +248,7 @@ def on_published(delivery: Delivery, event: Published, context: StepContext) -> 
     if not published.is_incomplete or published.is_retraction_requested:
         return published
     next_part = replace(  # counters and reports of the last call do not count for the next part
-        published,
-        readbacks=0,
-        failures=0,
-        unknown_since=None,
-        submitted_at=None,
-        reported_url=None,
-        was_resent=False,
+        published, readbacks=0, failures=0, unknown_since=None, submitted_at=None, reported_url=None, was_resent=False
     )
     return _return_to_waiting(next_part, State.DUE, None, context)
 

@@ -9,8 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from publisher.config import Settings
-from publisher.domain.audit_chain import Checkpoint, SignatureCheck
-from publisher.domain.audit_export import checkpoint_signing_text, format_checkpoint, parse_checkpoint
+from publisher.domain.audit_chain import (
+    Checkpoint,
+    SignatureCheck,
+    checkpoint_signing_text,
+    format_checkpoint,
+    parse_checkpoint,
+)
 from publisher.runtime.logs import log
 from publisher.secrets import AuditKey, SecretError, Vault, is_signed_by, load_audit_key
 from publisher.store.audit.append import AUDIT_BROKEN

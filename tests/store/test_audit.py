@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import DatabaseError
 
-from publisher.domain.audit_chain import ChainDefect, Checkpoint, hash_entry
-from publisher.domain.audit_export import checkpoint_signing_text, format_checkpoint
+from publisher.domain.audit_chain import Checkpoint, checkpoint_signing_text, format_checkpoint, hash_entry
+from publisher.domain.audit_verifier import ChainDefect
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.results import Published, Receipt
 from publisher.engine.checkpoints import CheckpointTargets, last_checkpoint, read_checkpoints, write_checkpoint

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from publisher.domain.account import AccountId
-from publisher.domain.audit_chain import ChainDefect
+from publisher.domain.audit_verifier import ChainDefect
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.domain.results import Blocked, HoldReason, Unknown

@@ -17,14 +17,8 @@ from publisher.cli.errors import EXIT_FAILED, CommandFailedError, report_error
 from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, one_line, person_name
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
-from publisher.domain.audit_chain import (
-    AcceptedDataLoss,
-    ChainBreak,
-    ChainDefect,
-    ChainVerifier,
-    Checkpoint,
-)
-from publisher.domain.audit_export import checkpoint_signing_text, format_time, verify_export
+from publisher.domain.audit_chain import AcceptedDataLoss, Checkpoint, checkpoint_signing_text, format_time
+from publisher.domain.audit_verifier import ChainBreak, ChainDefect, ChainVerifier, verify_export
 from publisher.domain.characters import escape_forbidden
 from publisher.engine.checkpoints import (
     build_checkpoint_targets,

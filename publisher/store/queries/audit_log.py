@@ -10,16 +10,19 @@ from sqlalchemy import BigInteger, Connection, Select, func, select, type_coerce
 
 from publisher.domain.audit_chain import (
     ENTRY_FIELDS,
+    EXPORT_FORMAT,
     LOSS_ACCEPTED_EVENT,
     AcceptedDataLoss,
     ChainEntry,
-    ChainVerifier,
     Checkpoint,
+    ExportHeader,
     SignatureCheck,
+    format_entry,
+    format_header,
     parse_accepted_loss,
     reject_signature,
 )
-from publisher.domain.audit_export import EXPORT_FORMAT, ExportHeader, format_entry, format_header
+from publisher.domain.audit_verifier import ChainVerifier
 from publisher.domain.delivery import Actor
 from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
 from publisher.store.db.database import GENESIS_KEY, Transaction
@@ -85,11 +88,7 @@ class AuditLog:
                 if item is not None and is_ours(item.signing_text, item.signature)
                 for loss in item.losses
             ]
-            return [
-                item
-                for item in lost
-                if not any(loss.covers(item.chain, item.sequence, item.hash, item.at) for loss in losses)
-            ]
+            return [item for item in lost if not any(loss.covers(item) for loss in losses)]
 
         return await self.store.database.read(read)
 

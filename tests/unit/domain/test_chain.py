@@ -10,17 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from publisher.domain.audit_chain import (
+    EXPORT_FORMAT,
     LOSS_ACCEPTED_EVENT,
-    MAX_LISTED_BREAKS,
     RESTORED_EVENT,
     AcceptedDataLoss,
-    ChainDefect,
     ChainEntry,
-    ChainVerifier,
     Checkpoint,
+    ExportHeader,
+    format_entry,
+    format_header,
     hash_entry,
 )
-from publisher.domain.audit_export import EXPORT_FORMAT, ExportHeader, format_entry, format_header, verify_export
+from publisher.domain.audit_verifier import MAX_LISTED_BREAKS, ChainDefect, ChainVerifier, verify_export
 
 GENESIS = "00" * 32
 RESTORED_AT = int(datetime(2026, 11, 25, 2, tzinfo=UTC).timestamp()) * 1_000_000

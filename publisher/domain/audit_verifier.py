@@ -1,0 +1,376 @@
+"""Verify an audit chain: find what was changed, removed, inserted, moved or replaced."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import chain, pairwise
+
+from publisher.domain.audit_chain import (
+    LOSS_ACCEPTED_EVENT,
+    RESTORED_EVENT,
+    AcceptedDataLoss,
+    ChainEntry,
+    ChainLoss,
+    Checkpoint,
+    SignatureCheck,
+    hash_entry,
+    parse_accepted_loss,
+    parse_cut_checkpoints,
+    parse_entries,
+    parse_header,
+    parse_time,
+    reject_signature,
+)
+
+MAX_SEARCH_DISTANCE = 1000
+"""How many positions are searched for an entry that does not fit where it stands."""
+MAX_LISTED_BREAKS = 100
+"""Number of breaks that are listed, the rest are only counted; also the number of unmatched entries searched for."""
+
+
+class ChainDefect(StrEnum):
+    """The kind of a break."""
+
+    GENESIS = "genesis"
+    EDITED = "edited"
+    MISSING = "missing"
+    INSERTED = "inserted"
+    MOVED = "moved"
+    SWAPPED = "swapped"
+    CUT = "truncated"
+    REBUILT = "rewritten"
+    REPLACED = "replaced"
+    OTHER_CHAIN = "other_chain"
+    FORGED_CHECKPOINT = "forged_checkpoint"
+    UNKNOWN_ATTEMPT = "unknown_attempt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedLossEntry:
+    """An accepted loss, and the facts of the entry that records it."""
+
+    accepted_loss: AcceptedDataLoss
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainBreak:
+    """A defect of the chain in the entries `sequence` to `until`.
+
+    `other` is the second position of a swap, the position of a moved entry, or the last checkpoint that still matches.
+    `loss` is what checkpoints prove and the chain lacks; a person may accept it.
+    """
+
+    defect: ChainDefect
+    sequence: int
+    until: int
+    other: int | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    loss: ChainLoss | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Contradiction:
+    """A checkpoint that the chain contradicts: the entry that does (None beyond the end), and the last match before."""
+
+    checkpoint: Checkpoint
+    entry: ChainEntry | None
+    last_confirmed: int
+    since: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Replacement:
+    """The entry of a restored database: the checkpoints that it says were lost with the earlier database."""
+
+    number: int
+    entry: ChainEntry
+    since: str
+    checkpoints: Sequence[Checkpoint]
+
+
+@dataclass(slots=True)
+class ChainVerifier:
+    """Verifies a chain in one pass over its entries and collects its breaks.
+
+    `genesis` is the hash before the first entry; `first`, `previous` and `last` are given for a part of a chain. A loss
+    counts as accepted only if `is_own_signature` accepts its signature. Memory is bounded by the checkpoints and by
+    MAX_LISTED_BREAKS, not by the entries.
+    """
+
+    genesis: str | None
+    first: int = 1
+    previous: object = None
+    last: int | None = None
+    checkpoints: Iterable[Checkpoint] = ()
+    is_own_signature: SignatureCheck = reject_signature
+    entry_count: int = 0
+    last_confirmed: int = 0
+    breaks: list[ChainBreak] = field(default_factory=list)
+    unlisted_breaks: int = 0
+    accepted_losses: list[AcceptedLossEntry] = field(default_factory=list)
+    _number: int = 0
+    _head: object = None
+    _newest_entry: ChainEntry | None = None
+    _offset: int = 0
+    _unmatched: list[tuple[int, ChainEntry]] = field(default_factory=list)
+    _mismatches: list[tuple[int, ChainEntry, ChainDefect]] = field(default_factory=list)
+    _searched: int = 0
+    _checkpoints: dict[int, dict[str, Checkpoint]] = field(default_factory=dict)
+    _foreign_checkpoints: dict[str, list[Checkpoint]] = field(default_factory=dict)
+    _contradictions: list[_Contradiction] = field(default_factory=list)
+    _last_confirmed_at: str = ""
+    _replacements: list[_Replacement] = field(default_factory=list)
+
+    def verify(self, entries: Iterable[ChainEntry]) -> "ChainVerifier":
+        self._number = self.first - 1
+        self._head = self.genesis if self.first == 1 else self.previous
+        for checkpoint in self.checkpoints:
+            if checkpoint.chain == self.genesis:
+                self._checkpoints.setdefault(checkpoint.sequence, {}).setdefault(checkpoint.hash, checkpoint)
+            else:
+                self._foreign_checkpoints.setdefault(checkpoint.chain, []).append(checkpoint)
+        if self.genesis is None:
+            self._report(ChainDefect.GENESIS, 0)
+        for entry, following in pairwise(chain(entries, [None])):
+            if entry is not None:
+                self.entry_count += 1
+                self._check_entry(entry, following)
+        self._classify_unmatched(None)
+        self._report_mismatches()
+        if self.last is None:
+            self._contradictions += [
+                _Contradiction(checkpoint=checkpoint, entry=None, last_confirmed=self._number, since=self._newest_at)
+                for sequence, known in sorted(self._checkpoints.items())
+                if sequence > self._number
+                for checkpoint in known.values()
+            ]
+        elif self.last > self._number:  # the header of an export says that there was more, or less
+            self._report(ChainDefect.CUT, self._number + 1, until=self.last, about=self._newest_entry)
+        elif self._number > self.last:
+            self._report(ChainDefect.INSERTED, self.last + 1, until=self._number)
+        self._report_losses()
+        self.breaks.sort(key=lambda item: item.sequence)
+        return self
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.breaks and not self.unlisted_breaks
+
+    @property
+    def head(self) -> tuple[int, object]:
+        """The last entry's number and its hash."""
+        return self._number, self._head
+
+    @property
+    def _newest_at(self) -> str:
+        return self._newest_entry.facts["at"] if self._newest_entry else ""
+
+    def report_unknown_attempt(self, subject: str, at: str) -> None:
+        """Report an attempt that the journal holds and the audit does not."""
+        self._report(ChainDefect.UNKNOWN_ATTEMPT, self._number, about={"subject": subject, "at": at})
+
+    def report_forged_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Report a checkpoint without a valid signature."""
+        facts = {"at": checkpoint.at, "database": checkpoint.database}
+        self._report(ChainDefect.FORGED_CHECKPOINT, checkpoint.sequence, about=facts)
+
+    def _check_entry(self, entry: ChainEntry, following: ChainEntry | None) -> None:
+        number = self._find_number(entry, following)
+        if number is None:
+            self._unmatched.append((self._number + 1 + len(self._unmatched), entry))
+            if len(self._unmatched) > MAX_LISTED_BREAKS:  # the run is too long to wait for its end: all count as edited
+                self._classify_unmatched(None)
+                self._head = entry.hash
+            return
+        is_next = number == self._number + 1 and not self._unmatched
+        self._classify_unmatched(number)
+        if is_next and entry.previous != self._head:  # the entry before was rehashed; this one holds its old hash
+            defect = ChainDefect.EDITED if self._newest_entry else ChainDefect.GENESIS
+            self._report(defect, self._number, about=self._newest_entry)
+        shift = entry.sequence - number
+        if is_next and shift != self._offset:  # only the stored number is wrong
+            self._report(ChainDefect.EDITED, number, about=entry)
+            goes_on = following is not None and following.sequence - number - 1 == shift
+            shift = shift if goes_on else self._offset
+        if entry.event == RESTORED_EVENT:
+            self._record_replacement(number, entry)
+        elif entry.event == LOSS_ACCEPTED_EVENT:
+            accepted = parse_accepted_loss(entry.named["name"], entry.named["detail"])
+            if accepted is not None and self.is_own_signature(accepted.signing_text, accepted.signature):
+                self.accepted_losses.append(AcceptedLossEntry(accepted_loss=accepted, facts=entry.facts))
+        self._number, self._head, self._offset, self._newest_entry = number, entry.hash, shift, entry
+        known = self._checkpoints.pop(number, {})
+        self._contradictions += [
+            _Contradiction(
+                checkpoint=checkpoint, entry=entry, last_confirmed=self.last_confirmed, since=self._last_confirmed_at
+            )
+            for checkpoint in known.values()
+            if checkpoint.hash != entry.hash
+        ]
+        if entry.hash in known:
+            self.last_confirmed, self._last_confirmed_at = number, entry.facts["at"]
+
+    def _find_number(self, entry: ChainEntry, following: ChainEntry | None) -> int | None:
+        """Return the number under which this entry was written, None if none nearby fits."""
+        done, slot = self._number, self._number + 1 + len(self._unmatched)
+        if entry.is_written_as(slot):
+            return slot
+        for number in {entry.sequence, entry.sequence - self._offset} - {slot}:
+            if number > done and entry.is_written_as(number):
+                return number
+        if self._unmatched and entry.previous == self._head and entry.is_written_as(done + 1):
+            return done + 1
+        if self._searched >= MAX_LISTED_BREAKS:
+            return None
+        self._searched += 1
+        near = (number for number in range(done + 1, done + 1 + MAX_SEARCH_DISTANCE) if entry.is_written_as(number))
+        found = next(near, None)
+        goes_on = found is not None and (following is None or following.is_written_as(found + 1))
+        return found if goes_on else None
+
+    def _classify_unmatched(self, number: int | None) -> None:
+        """Classify the unmatched entries before entry `number` as edited, inserted or missing."""
+        between = len(self._unmatched) if number is None else number - self._number - 1
+        for position, (slot, entry) in enumerate(self._unmatched):
+            if len(self._mismatches) < MAX_LISTED_BREAKS:
+                defect = ChainDefect.EDITED if position < between else ChainDefect.INSERTED
+                self._mismatches.append((slot, entry, defect))
+            else:
+                self.unlisted_breaks += 1
+        if number is not None and between > len(self._unmatched):
+            self._report(
+                ChainDefect.MISSING, self._number + 1 + len(self._unmatched), until=number - 1, about=self._newest_entry
+            )
+        if number is None:
+            self._number += between
+        self._unmatched.clear()
+
+    def _report_mismatches(self) -> None:
+        """Report mismatches as edited, moved or swapped."""
+        origins = {slot: self._find_origin(slot, entry) for slot, entry, _defect in self._mismatches}
+        reported: set[int] = set()
+        for slot, entry, defect in self._mismatches:
+            origin = origins.get(slot)
+            if slot in reported:
+                continue
+            if origin is None:
+                self._report(defect, slot, about=entry)
+            elif origins.get(origin) == slot:
+                reported.add(origin)
+                self._report(ChainDefect.SWAPPED, min(slot, origin), other=max(slot, origin), about=entry)
+            else:
+                self._report(ChainDefect.MOVED, origin, other=slot, about=entry)
+                # An entry that only stands elsewhere is not missing as well.
+                only_this = (ChainDefect.MISSING, origin, origin)
+                self.breaks = [item for item in self.breaks if (item.defect, item.sequence, item.until) != only_this]
+
+    def _find_origin(self, slot: int, entry: ChainEntry) -> int | None:
+        """Return the missing or mismatched position to which an entry belongs, as a whole row or by its fields."""
+        others = [(other, mismatch) for other, mismatch, _defect in self._mismatches if other != slot]
+        missing = [
+            range(item.sequence, item.until + 1)[:MAX_SEARCH_DISTANCE]
+            for item in self.breaks
+            if item.defect is ChainDefect.MISSING
+        ]
+        beyond = range(self._number + 1, self._number + 1 + MAX_LISTED_BREAKS)
+        candidates = chain((other for other, _mismatch in others), *missing, beyond)
+        whole = next((number for number in candidates if entry.is_written_as(number)), None)
+        if whole is not None:
+            return whole
+        by_fields = (
+            other for other, mismatch in others if hash_entry(other, entry.fields, mismatch.previous) == mismatch.hash
+        )
+        return next(by_fields, None)
+
+    def _record_replacement(self, number: int, entry: ChainEntry) -> None:
+        """Store which entries, from its own number on, a restored database says were cut off."""
+        time = parse_time(entry.named["at"])
+        at = time.isoformat() if time else ""
+        cut = [
+            Checkpoint(database="", chain=str(self.genesis), sequence=sequence, hash=digest, at=at)
+            for sequence, digest in parse_cut_checkpoints(entry.named["detail"])
+            if sequence >= number
+        ]
+        self._replacements.append(_Replacement(number=number, entry=entry, since=self._newest_at, checkpoints=cut))
+
+    def _is_accepted(self, checkpoint: Checkpoint) -> bool:
+        return any(loss.covers(checkpoint) for item in self.accepted_losses for loss in item.accepted_loss.losses)
+
+    def _report_losses(self) -> None:
+        """Report what checkpoints prove and the chain lacks, unless a person has accepted it."""
+        remaining = [item for item in self._contradictions if not self._is_accepted(item.checkpoint)]
+        for replaced in self._replacements:
+            cut = [checkpoint for checkpoint in replaced.checkpoints if not self._is_accepted(checkpoint)]
+            if not cut:
+                continue
+            loss = _make_loss(cut, replaced.number)
+            explained = [item for item in remaining if loss.covers(item.checkpoint)]
+            till = max((item.checkpoint.at for item in explained), default=loss.at)
+            facts = {**replaced.entry.facts, "since": replaced.since, "till": till}
+            self._report(ChainDefect.REPLACED, replaced.number, until=loss.until, about=facts, loss=loss)
+            remaining = [item for item in remaining if item not in explained]
+        if rebuilt := [item for item in remaining if item.entry is not None]:
+            first = rebuilt[0]
+            loss = _make_loss([item.checkpoint for item in rebuilt], first.last_confirmed + 1)
+            self._report_loss(
+                ChainDefect.REBUILT, loss, first, until=first.checkpoint.sequence, other=first.last_confirmed
+            )
+        if beyond := [item for item in remaining if item.entry is None]:
+            loss = _make_loss([item.checkpoint for item in beyond], self._number + 1)
+            self._report_loss(ChainDefect.CUT, loss, beyond[0], until=loss.until)
+        for checkpoints in self._foreign_checkpoints.values():
+            if foreign := [checkpoint for checkpoint in checkpoints if not self._is_accepted(checkpoint)]:
+                last = foreign[-1]
+                facts = {"at": last.at, "database": last.database}
+                self._report(ChainDefect.OTHER_CHAIN, last.sequence, about=facts, loss=_make_loss(foreign, 1))
+
+    def _report_loss(
+        self, defect: ChainDefect, loss: ChainLoss, first: _Contradiction, *, until: int, other: int | None = None
+    ) -> None:
+        about = first.entry or self._newest_entry
+        facts = {**(about.facts if about else {}), "since": first.since, "till": loss.at}
+        self._report(defect, loss.sequence, until=until, other=other, about=facts, loss=loss)
+
+    def _report(  # noqa: PLR0913 # what, where, and what it says
+        self,
+        defect: ChainDefect,
+        sequence: int,
+        *,
+        until: int | None = None,
+        other: int | None = None,
+        about: ChainEntry | Mapping[str, str] | None = None,
+        loss: ChainLoss | None = None,
+    ) -> None:
+        if len(self.breaks) >= MAX_LISTED_BREAKS:
+            self.unlisted_breaks += 1
+            return
+        facts = about.facts if isinstance(about, ChainEntry) else about or {}
+        self.breaks.append(
+            ChainBreak(defect=defect, sequence=sequence, until=until or sequence, other=other, facts=facts, loss=loss)
+        )
+
+
+def _make_loss(checkpoints: Sequence[Checkpoint], first: int) -> ChainLoss:
+    """Return the loss that these checkpoints of one chain prove, from entry `first` on."""
+    last = max(checkpoints, key=lambda checkpoint: checkpoint.sequence)
+    at = max(checkpoint.at for checkpoint in checkpoints)
+    return ChainLoss(chain=last.chain, sequence=first, until=last.sequence, hash=last.hash, at=at)
+
+
+def verify_export(
+    lines: Iterator[str], checkpoints: Iterable[Checkpoint] = (), is_ours: SignatureCheck = reject_signature
+) -> ChainVerifier | None:
+    """Verify an export against itself and the checkpoints within it. Return None if its header is invalid."""
+    header = parse_header(next(lines, ""))
+    if header is None:
+        return None
+    verifier = ChainVerifier(
+        genesis=header.chain,
+        first=header.first,
+        previous=header.previous,
+        last=header.last,
+        checkpoints=[item for item in checkpoints if item.chain != header.chain or item.sequence <= header.last],
+        is_own_signature=is_ours,
+    )
+    return verifier.verify(parse_entries(lines))
