@@ -1,4 +1,4 @@
-"""Workspaces for the command line."""
+"""Workspaces for the tests of the command line."""
 
 import json
 import re
@@ -17,8 +17,8 @@ from publisher.rendering.child import RenderWorker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What a command answered."""
+class Result:
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -31,32 +31,32 @@ class Said:
 
 @pytest.fixture(autouse=True)
 def _renders_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Render in this very process: one more for each of a thousand commands would take longer than all else."""
+    """Render in this process: a child process for each of a thousand commands would take too long."""
     monkeypatch.setattr("publisher.app.offline.RenderProcess", RenderWorker)
     monkeypatch.setattr("publisher.cli.commands.templates.RenderProcess", RenderWorker)
 
 
-Run = Callable[..., Said]
+Run = Callable[..., Result]
 PUBLIC_IP = 'public_ip = "211.156.0.1"'
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Give a function that runs a command in this process."""
+    """Return a function that runs a command in this process."""
     monkeypatch.delenv("PUBLISHER_LANG", raising=False)
 
-    def running(*arguments: str | Path) -> Said:
+    def running(*arguments: str | Path) -> Result:
         capsys.readouterr()
         code = run_command([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return Said(code=code, out=captured.out, err=captured.err)
+        return Result(code=code, out=captured.out, err=captured.err)
 
     return running
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """Give a new live workspace as `init` makes it, in which the operator has written the machine's address."""
+    """Return a new live workspace as `init` makes it, with the machine's address filled in."""
     create_workspace(tmp_path / "workspace", new_workspace_files())
     settings = tmp_path / "workspace" / "publisher.toml"
     settings.write_text(settings.read_text("utf-8").replace('# public_ip = "203.0.113.10"', PUBLIC_IP), "utf-8")
@@ -64,7 +64,7 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def make_drill(folder: Path, address: str) -> Path:
-    """Make a drill workspace of one region, with an empty schedule and no pause between two posts."""
+    """Create a drill workspace of one region, with an empty schedule and no pause between two posts."""
     files = {**new_workspace_files(), **demo_files(DemoWorkspace(regions=read_regions()[:1], simulator_url=address))}
     settings = re.sub(rb'min_interval = "\w+"', b'min_interval = "0s"', files["publisher.toml"])
     create_workspace(folder, {**files, "publisher.toml": settings, "schedule.toml": b"post = []\n"})
@@ -73,13 +73,13 @@ def make_drill(folder: Path, address: str) -> Path:
 
 @pytest.fixture
 def drill(tmp_path: Path) -> Path:
-    """Give a drill workspace whose platforms nobody serves."""
+    """Return a drill workspace whose platforms nobody serves."""
     return make_drill(tmp_path / "drill", "http://127.0.0.1:9")
 
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[str]:
-    """Give the address of a simulator that runs for this file's tests."""
+    """Yield the address of a simulator that runs for this file's tests."""
     command = [sys.executable, "-m", "publisher", "--lang", "en", "simulate", "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Posts for the command line's tests."""
+"""Posts for the tests of the command line."""
 
 from pathlib import Path
 
@@ -20,12 +20,12 @@ advice = ["先挂断，再到购物平台内核实"]
 
 
 def warning(name: str = "refund", when: str = "at = 2027-01-05T09:00:00", to: str = '["all"]') -> str:
-    """Give the text of one warning."""
+    """Return the text of one warning."""
     return WARNING.format(id=name, when=when, to=to)
 
 
 def write_schedule(workspace: Path, *posts: str) -> Path:
-    """Put a schedule of these posts into a workspace."""
+    """Write a schedule of these posts into a workspace."""
     file = workspace / "schedule.toml"
     file.write_text("".join(posts) or "post = []\n", "utf-8")
     return file

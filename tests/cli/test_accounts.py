@@ -1,4 +1,4 @@
-"""How accounts are, what is kept secret for them, and how far their posts came, at the command line."""
+"""Accounts, secrets and metrics at the command line."""
 
 import asyncio
 import io
@@ -20,13 +20,13 @@ RECEIPT = Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=datet
 
 @pytest.fixture
 def typed(monkeypatch):
-    """Give a function that puts a text on standard input."""
+    """Return a function that puts a text on standard input."""
     return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
 
 @pytest.fixture
-def books(drill):
-    """Give a function that lets something be done in the drill's databases."""
+def run_on_database(drill):
+    """Return a function that runs an action on the drill's database."""
 
     async def opened(act):
         async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
@@ -36,7 +36,7 @@ def books(drill):
 
 
 def test_accounts_before_anything_ran_shows_them_all_and_makes_no_database(run, drill):
-    """Every account stands there unchecked, with its whole day's quota, and nothing is written."""
+    """Every account is listed unchecked, with its whole day's quota, and nothing is written."""
     shown = run("-C", drill, "accounts", "--json").json["accounts"]
     assert [row["health"] for row in shown] == [None] * len(shown)
     assert all(row["quota_left"] > 0 for row in shown)
@@ -44,7 +44,7 @@ def test_accounts_before_anything_ran_shows_them_all_and_makes_no_database(run, 
     assert "还没有检查过" in run("-C", drill, "accounts").out
 
 
-def test_accounts_shows_the_last_probe(run, drill, books):
+def test_accounts_shows_the_last_probe(run, drill, run_on_database):
     """Health, days left, and the reason in words."""
 
     async def probe(application):
@@ -53,7 +53,7 @@ def test_accounts_shows_the_last_probe(run, drill, books):
         await application.login_health.record_probe(by_platform["weibo"], Healthy(credentials_expire_at=soon))
         await application.login_health.record_probe(by_platform["wechat"], CredentialExpired(reason="wechat_40125"))
 
-    books(probe)
+    run_on_database(probe)
     shown = {row["platform"]: row for row in run("-C", drill, "accounts", "--json").json["accounts"]}
     assert (shown["weibo"]["health"], shown["weibo"]["days_left"]) == ("healthy", 5)
     assert shown["wechat"]["health"] == "credential_expired"
@@ -67,13 +67,13 @@ def test_accounts_shows_the_last_probe(run, drill, books):
 
 
 def test_doctor_names_what_does_not_answer_and_where_to_act(run, drill):
-    """With nobody serving the platforms every login is named, with a place to look, and the exit code is 1."""
+    """With nobody serving the platforms every login is listed, with a place to check, and the exit code is 1."""
     reported = run("-C", drill, "doctor")
     assert reported.code == 1
     assert reported.out.count("无法确认") == reported.out.count("处理：") == 3
 
 
-def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, books):
+def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, run_on_database):
     """The table has the newest reading, JSON all of them; what a platform does not report is not a zero."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
@@ -87,7 +87,7 @@ def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, books):
         for reposts in (5, 812):
             await application.monitoring.record_metrics({lease.delivery: Reach(reposts=reposts, comments=7)})
 
-    books(publish)
+    run_on_database(publish)
     shown = run("-C", drill, "reach", "refund")
     assert "812" in shown.out
     assert "—" in shown.out
@@ -101,7 +101,7 @@ def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, books):
 
 
 def test_a_secret_is_taken_from_standard_input_and_never_shown(run, drill, typed):
-    """I19: set, list, rotate and remove speak of names only, and the stored file holds nothing in clear."""
+    """I19: set, list, rotate and remove show names only, and the stored file is encrypted."""
     typed(json.dumps({"app_key": "1", "access_token": CANARY}))
     answers = [
         run("-C", drill, "secret", "set", "weibo-new"),
@@ -118,7 +118,7 @@ def test_a_secret_is_taken_from_standard_input_and_never_shown(run, drill, typed
 
 @pytest.mark.parametrize("text", ["", CANARY, f'["{CANARY}"]', f'{{"token": ["{CANARY}"]}}'])
 def test_what_is_no_secret_is_refused_without_repeating_it(run, drill, typed, text):
-    """I19: a wrong form is named; the content, which may be a secret, is not."""
+    """I19: a wrong format is reported; the content, which may be a secret, is not."""
     typed(text)
     reported = run("-C", drill, "secret", "set", "weibo-new")
     assert reported.code == 1
@@ -131,7 +131,7 @@ def test_what_is_no_secret_is_refused_without_repeating_it(run, drill, typed, te
     [("nobody", 4, "nobody"), ("beijing-wechat", 1, "不用浏览器授权"), ("beijing-weibo", 1, "移进加密库")],
 )
 def test_login_says_why_it_cannot_begin(run, drill, account, code, words):
-    """An unknown account, a platform without a browser's sign-in, a secret where a new token would not be used."""
+    """An unknown account, a platform without a browser login, a secret where a new token would not be used."""
     reported = run("-C", drill, "login", account)
     assert reported.code == code
     assert words in reported.err

@@ -1,4 +1,4 @@
-"""What people see and say of posts that they post by hand, and how an account's mode is changed."""
+"""Manual tasks at the command line, and changes of an account's mode."""
 
 import json
 import re
@@ -20,8 +20,8 @@ REFUND = "refund@beijing-weibo"
 URL = "https://weibo.com/1/a"
 
 
-def settle(drill, platforms, mode="assisted"):
-    """Let the settings leave these platforms' posting to people, without link or accepted risk, and keep no secret."""
+def set_manual(drill, platforms, mode="assisted"):
+    """Set these platforms to manual posting, without link or accepted risk, and keep no secret."""
     file = drill / "publisher.toml"
     text = file.read_text("utf-8")
     parts = text.split("[[account]]")
@@ -36,16 +36,16 @@ def settle(drill, platforms, mode="assisted"):
 
 
 @pytest.fixture(scope="module")
-def handed_once(tmp_path_factory):
-    """Give a drill in which people post on every platform, with one post handed to them; it is for copying."""
-    folder = make_drill(tmp_path_factory.mktemp("handed") / "drill", "http://127.0.0.1:9")
-    settle(folder, {"weibo", "wechat", "tieba"})
+def assigned_once(tmp_path_factory):
+    """Return a drill with manual posting on every platform and one assigned task, to be copied."""
+    folder = make_drill(tmp_path_factory.mktemp("assigned") / "drill", "http://127.0.0.1:9")
+    set_manual(folder, {"weibo", "wechat", "tieba"})
     write_schedule(folder, warning("refund", to='["all"]'))
     assert run_command(["-C", str(folder), "check"]) == 0
     assert run_command(["-C", str(folder), "send", "refund", "--by", "王"]) == 0
     command = [sys.executable, "-m", "publisher", "-C", str(folder), "run", "--once"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        while running.poll() is None:  # no platform is asked the time: a person says that it is right
+        while running.poll() is None:  # no platform is asked for the time: a person confirms the clock
             run_command(["-C", str(folder), "doctor", "--confirm-clock", "--by", "王"])
         assert running.stderr
         assert running.returncode == 0, running.stderr.read()
@@ -53,24 +53,24 @@ def handed_once(tmp_path_factory):
 
 
 @pytest.fixture
-def handed(handed_once, tmp_path):
-    """Give such a drill of one's own."""
-    return Path(shutil.copytree(handed_once, tmp_path / "drill"))
+def assigned(assigned_once, tmp_path):
+    """Return a copy of such a drill."""
+    return Path(shutil.copytree(assigned_once, tmp_path / "drill"))
 
 
-def test_a_single_run_assigns_tasks_and_ends(run, handed):
-    """No secret is needed, nothing is called, and a task that waits keeps no single run from ending."""
-    shown = run("-C", handed, "status", "--json").json
+def test_a_single_run_assigns_tasks_and_ends(run, assigned):
+    """No secret is needed, nothing is called, and an open task does not keep `run --once` from ending."""
+    shown = run("-C", assigned, "status", "--json").json
     assert {row["state"] for row in shown["deliveries"]} == {"submitted"}
     assert {row["reason"] for row in shown["deliveries"]} == {"manual_task_open"}
     assert ({alert["code"] for alert in shown["alerts"]}, shown["paused"]) == ({"manual_task_waiting"}, [])
-    assert run("-C", handed, "status").out.count("等待人工发布") >= 3
+    assert run("-C", assigned, "status").out.count("等待人工发布") >= 3
 
 
-def test_the_list_contains_what_a_person_needs(run, handed):
-    """The very text, the pictures as files, an article as a page, the deadline, and the wait so far."""
-    tasks = {row["platform"]: row for row in run("-C", handed, "assist", "--json").json["tasks"]}
-    with sqlite3.connect(handed / "var" / "publisher.db") as connection:
+def test_the_list_contains_what_a_person_needs(run, assigned):
+    """The exact text, the pictures as files, an article as a page, the deadline, and the time it has waited."""
+    tasks = {row["platform"]: row for row in run("-C", assigned, "assist", "--json").json["tasks"]}
+    with sqlite3.connect(assigned / "var" / "publisher.db") as connection:
         frozen = [json.loads(body) for (body,) in connection.execute("SELECT body FROM rendered_post")]
     connection.close()
     assert {row["account"]: row["text"] for row in tasks.values()} == {body["account"]: body["text"] for body in frozen}
@@ -78,55 +78,55 @@ def test_the_list_contains_what_a_person_needs(run, handed):
         assert row["marker"] in row["text"]
         assert row["deadline"].endswith("+08:00")
         assert (row["waiting_seconds"] >= 0, row["reported"], row["paused"]) == (True, None, False)
-        assert row["folder"] == str(handed / "var" / "assist" / f"refund@{row['account']}")
+        assert row["folder"] == str(assigned / "var" / "assist" / f"refund@{row['account']}")
     article = tasks["wechat"]
-    page = (handed / "var" / "assist" / f"refund@{article['account']}" / "article.html").read_text("utf-8")
+    page = (assigned / "var" / "assist" / f"refund@{article['account']}" / "article.html").read_text("utf-8")
     assert article["article"].endswith("article.html")
     assert "media:" not in page
     assert article["pictures"]
     for row in tasks.values():
         for picture in row["pictures"]:
-            assert (handed / picture).stat().st_size > 0
+            assert (assigned / picture).stat().st_size > 0
 
 
-def test_the_list_warns_of_what_can_never_be_verified(run, handed):
-    """WeChat shows no mass send to anybody who asks: anyone who posts there by hand is reported so beforehand."""
-    said = run("-C", handed, "assist").out
-    tasks = run("-C", handed, "assist", "--json").json["tasks"]
-    assert said.count("群发通知") == sum(row["platform"] == "wechat" for row in tasks) > 0
+def test_the_list_warns_of_what_can_never_be_verified(run, assigned):
+    """WeChat lists no mass sends, so the person who posts one is warned beforehand."""
+    result = run("-C", assigned, "assist").out
+    tasks = run("-C", assigned, "assist", "--json").json["tasks"]
+    assert result.count("群发通知") == sum(row["platform"] == "wechat" for row in tasks) > 0
 
 
-def test_the_list_is_readable_for_people(run, handed):
+def test_the_list_is_readable_for_people(run, assigned):
     """Each task says where to post, what to copy, by when, and how to report."""
-    reported = run("-C", handed, "assist").out
+    reported = run("-C", assigned, "assist").out
     text = next(
-        row["text"] for row in run("-C", handed, "assist", "--json").json["tasks"] if row["platform"] == "weibo"
+        row["text"] for row in run("-C", assigned, "assist", "--json").json["tasks"] if row["platform"] == "weibo"
     )
     assert text in reported
     assert f"publisher assist done {REFUND} 网址 --by 姓名" in reported
     assert "3 条" in reported
-    english = run("-C", handed, "--lang", "en", "assist").out
+    english = run("-C", assigned, "--lang", "en", "assist").out
     assert "Copy the text between the lines" in english
 
 
 def test_an_empty_list_is_reported(run, drill):
-    """Without databases, or without tasks, the list is empty and makes no database."""
+    """Without database, or without tasks, the list is empty and no database is created."""
     assert "没有等待人工发布" in run("-C", drill, "assist").out
     assert run("-C", drill, "assist", "--json").json == {"tasks": []}
     assert list((drill / "var").iterdir()) == []
 
 
-def test_a_report_is_recorded_and_shown(run, handed):
-    """The report is named until it is verified; the task stays open and the delivery submitted."""
-    reported = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
+def test_a_report_is_recorded_and_shown(run, assigned):
+    """The report is shown until it is verified; the task stays open and the delivery submitted."""
+    reported = run("-C", assigned, "assist", "done", REFUND, URL, "--by", "王")
     assert (reported.code, "没有运行" in reported.err) == (0, True)
-    row = next(row for row in run("-C", handed, "assist", "--json").json["tasks"] if row["platform"] == "weibo")
+    row = next(row for row in run("-C", assigned, "assist", "--json").json["tasks"] if row["platform"] == "weibo")
     assert (row["reported"]["url"], row["reported"]["by"]) == (URL, "王")
     delivery = next(
-        row for row in run("-C", handed, "status", "--json").json["deliveries"] if row["platform"] == "weibo"
+        row for row in run("-C", assigned, "status", "--json").json["deliveries"] if row["platform"] == "weibo"
     )
     assert (delivery["state"], delivery["reason"]) == ("submitted", "manual_task_checking")
-    why = run("-C", handed, "why", REFUND).out
+    why = run("-C", assigned, "why", REFUND).out
     assert "报告已人工发布" in why
     assert "请勿重发" in why
 
@@ -144,40 +144,40 @@ def test_a_report_is_recorded_and_shown(run, handed):
         (("done", "refund@no-one", URL, "--by", "王"), 4),
     ],
 )
-def test_an_impossible_report_is_refused(run, handed, arguments, code):
-    """Wrong usage ends with 2, what does not exist with 4; nothing is noted."""
-    assert run("-C", handed, "assist", *arguments).code == code
-    assert all(row["reported"] is None for row in run("-C", handed, "assist", "--json").json["tasks"])
+def test_an_impossible_report_is_refused(run, assigned, arguments, code):
+    """Wrong usage ends with 2, an unknown delivery with 4; nothing is recorded."""
+    assert run("-C", assigned, "assist", *arguments).code == code
+    assert all(row["reported"] is None for row in run("-C", assigned, "assist", "--json").json["tasks"])
 
 
-def test_two_people_end_a_task_that_cannot_be_read(run, handed):
-    """By word of two it is published and leaves the list; a report that comes late finds it so."""
-    ruled = run("-C", handed, "resolve", REFUND, "published", URL, "--second", "李", *BY)
+def test_two_people_end_a_task_that_cannot_be_read(run, assigned):
+    """Two confirmations publish it and end the task; a report that comes later says so."""
+    ruled = run("-C", assigned, "resolve", REFUND, "published", URL, "--second", "李", *BY)
     assert ruled.code == 0, ruled.err
-    row = next(row for row in run("-C", handed, "status", "--json").json["deliveries"] if row["platform"] == "weibo")
+    row = next(row for row in run("-C", assigned, "status", "--json").json["deliveries"] if row["platform"] == "weibo")
     assert (row["state"], row["url"], row["verified_at"]) == ("published", URL, None)
-    again = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
+    again = run("-C", assigned, "assist", "done", REFUND, URL, "--by", "王")
     assert (again.code, "已经记为已发布" in again.out) == (0, True)
 
 
-def test_a_task_is_taken_back_by_a_resolution(run, handed):
+def test_a_task_is_taken_back_by_a_resolution(run, assigned):
     """`cancel` ends it, `resend` makes it due again in the account's present mode; neither can be reported then."""
-    assert run("-C", handed, "resolve", REFUND, "cancel", *BY).code == 0
-    late = run("-C", handed, "assist", "done", REFUND, URL, "--by", "王")
+    assert run("-C", assigned, "resolve", REFUND, "cancel", *BY).code == 0
+    late = run("-C", assigned, "assist", "done", REFUND, URL, "--by", "王")
     assert (late.code, "不在人工手里" in late.err) == (1, True)
-    assert run("-C", handed, "resolve", "refund@beijing-wechat", "resend", *BY).code == 0
-    states = {row["account"]: row["state"] for row in run("-C", handed, "status", "--json").json["deliveries"]}
+    assert run("-C", assigned, "resolve", "refund@beijing-wechat", "resend", *BY).code == 0
+    states = {row["account"]: row["state"] for row in run("-C", assigned, "status", "--json").json["deliveries"]}
     assert (states["beijing-weibo"], states["beijing-wechat"]) == ("cancelled", "due")
 
 
-def test_a_paused_task_says_so(run, handed):
-    """While a pause covers it, nobody should post it."""
-    assert run("-C", handed, "pause", "beijing-weibo", "--by", "王", "--reason", "核实").code == 0
-    assert "请先不要发布" in run("-C", handed, "assist").out
+def test_a_paused_task_says_so(run, assigned):
+    """During a pause the task says that nobody should post it."""
+    assert run("-C", assigned, "pause", "beijing-weibo", "--by", "王", "--reason", "核实").code == 0
+    assert "请先不要发布" in run("-C", assigned, "assist").out
 
 
 def test_a_mode_override_is_set_shown_and_lifted(run, drill):
-    """The order stands in `status` and `why` with who gave it and why, and ends with `settings`."""
+    """`status` and `why` show the order with person and reason, and `settings` ends it."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
     reported = run("-C", drill, "mode", "beijing-weibo", "off", *BY)
@@ -192,8 +192,8 @@ def test_a_mode_override_is_set_shown_and_lifted(run, drill):
 
 def test_modes_that_cannot_work_are_refused(run, drill):
     """Automatic posting without permission, any mode on an account that is off, and unknown accounts."""
-    settle(drill, {"weibo"})
-    settle(drill, {"wechat"}, "off")
+    set_manual(drill, {"weibo"})
+    set_manual(drill, {"wechat"}, "off")
     assert "link_template" in run("-C", drill, "mode", "beijing-weibo", "api", *BY).err
     refused = [
         run("-C", drill, "mode", *arguments, *BY).code

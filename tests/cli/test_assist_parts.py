@@ -1,22 +1,22 @@
-"""What people see of a text of several parts, one of which they are to post by hand."""
+"""A text of several parts at the command line, with one part as a manual task."""
 
 import json
 import sqlite3
 
 import pytest
 
-from tests.cli.test_assist import handed, handed_once
+from tests.cli.test_assist import assigned, assigned_once
 
-__all__ = ["handed", "handed_once"]
+__all__ = ["assigned", "assigned_once"]
 
 THREAD = "https://tieba.baidu.com/p/10990000001"
 SECOND = "（接上层，2/2）〔K7QM-4R2T〕\r\n余下的话。"
 
 
 @pytest.fixture
-def begun(handed):
-    """Give a drill whose Tieba post is live, with its second part handed to a person."""
-    database = sqlite3.connect(handed / "var" / "publisher.db")
+def begun(assigned):
+    """Return a drill whose Tieba post is published, with its second part assigned to a person."""
+    database = sqlite3.connect(assigned / "var" / "publisher.db")
     [(account, name, body)] = database.execute(
         "SELECT d.account, r.fingerprint, r.body FROM delivery d"
         " JOIN rendered_post r ON r.fingerprint = d.rendered_hash"
@@ -31,7 +31,7 @@ def begun(handed):
     )
     database.commit()
     database.close()
-    return handed, account
+    return assigned, account
 
 
 def change(folder, changes):
@@ -42,7 +42,7 @@ def change(folder, changes):
 
 
 def test_a_person_gets_the_part_and_its_address(run, begun):
-    """Its own words without the post's title and pictures, and the address to reply under, in both languages."""
+    """The part's own text without the post's title and pictures, and the address to reply under, in both languages."""
     folder, account = begun
     [row] = [row for row in run("-C", folder, "assist", "--json").json["tasks"] if row["account"] == account]
     assert (row["text"], row["floor"], row["pictures"]) == (SECOND, {"number": 2, "under": THREAD}, [])
@@ -53,7 +53,7 @@ def test_a_person_gets_the_part_and_its_address(run, begun):
 
 
 def test_status_and_why_show_the_progress(run, begun):
-    """Which part is next while it waits, what to decide when it is held, and what became of it in the end."""
+    """Which part is next while it waits, what to decide when it is held, and how it ended."""
     folder, account = begun
     target = f"refund@{account}"
     rows = {row["account"]: row for row in run("-C", folder, "status", "--json").json["deliveries"]}

@@ -1,4 +1,4 @@
-"""Verifying and exporting the audit from the command line."""
+"""Verification and export of the audit log at the command line."""
 
 import asyncio
 import io
@@ -21,25 +21,25 @@ BY = ("--by", "王", "--reason", "试验")
 
 
 @pytest.fixture
-def acted(run, drill):
-    """Give a drill in which people gave orders, with one anchor of the last."""
+def drill_with_orders(run, drill):
+    """Return a drill in which people gave orders, with one checkpoint of the last."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
     for _ in range(2):
         assert run("-C", drill, "pause", "--by", "王").code == 0
         assert run("-C", drill, "resume", "--by", "李").code == 0
-    asyncio.run(moor(drill))
+    asyncio.run(write_drill_checkpoint(drill))
     return drill
 
 
-async def moor(folder):
+async def write_drill_checkpoint(folder):
     settings = await load_settings(folder)
     async with open_application(settings, Runtime(), can_send=False) as application:
         await write_checkpoint(application.audit, build_checkpoint_targets(settings))
 
 
 def rebuild(folder, first):
-    """Put another name into the entries from the first on, and compute the chain again, whole in itself."""
+    """Replace the person in the entries from the first on, and recompute the chain so that it is consistent."""
     tamper(folder, "DROP TRIGGER audit_no_replace;")
     with sqlite3.connect(folder / "var" / "publisher.db") as connection:
         rows = connection.execute("SELECT * FROM audit WHERE id >= ? ORDER BY id", [first]).fetchall()
@@ -53,77 +53,77 @@ def rebuild(folder, first):
 
 
 def tamper(folder, script):
-    """Write into the database as somebody would who has got hold of it."""
+    """Write into the database as an attacker would."""
     with sqlite3.connect(folder / "var" / "publisher.db") as connection:
         connection.executescript("DROP TRIGGER audit_no_update; DROP TRIGGER audit_no_delete;" + script)
     connection.close()
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-def test_a_complete_audit_log_is_reported_as_complete(run, acted, lang):
-    """Exit code 0, how many entries, and up to which one the anchors agree."""
-    said = run("-C", acted, "--lang", lang, "audit", "verify")
-    entries = run("-C", acted, "audit", "verify", "--json").json
-    assert said.code == 0
+def test_a_complete_audit_log_is_reported_as_complete(run, drill_with_orders, lang):
+    """Exit code 0, the number of entries, and the last one that the checkpoints confirm."""
+    result = run("-C", drill_with_orders, "--lang", lang, "audit", "verify")
+    entries = run("-C", drill_with_orders, "audit", "verify", "--json").json
+    assert result.code == 0
     assert entries["ok"] is True
     assert entries["anchored"] == entries["last"] == entries["entries"]
-    assert str(entries["last"]) in said.out
+    assert str(entries["last"]) in result.out
 
 
-def test_tampering_ends_in_1_and_names_the_entry(run, acted):
-    """The words say what was done, to which entry, and what that entry says."""
-    tamper(acted, "UPDATE audit SET name = '张' WHERE id = 5")
-    said = run("-C", acted, "--lang", "en", "audit", "verify")
-    assert said.code == 1
-    assert "Entry 5 was edited" in said.out
-    assert "张" in said.out
-    shown = run("-C", acted, "audit", "verify", "--json")
+def test_tampering_ends_in_1_and_names_the_entry(run, drill_with_orders):
+    """The text says what was changed, in which entry, and that entry's content."""
+    tamper(drill_with_orders, "UPDATE audit SET name = '张' WHERE id = 5")
+    result = run("-C", drill_with_orders, "--lang", "en", "audit", "verify")
+    assert result.code == 1
+    assert "Entry 5 was edited" in result.out
+    assert "张" in result.out
+    shown = run("-C", drill_with_orders, "audit", "verify", "--json")
     assert shown.code == 1
     [found] = shown.json["breaks"]
     assert (found["damage"], found["sequence"], found["name"]) == ("edited", 5, "张")
     assert found["at"].startswith("20")
 
 
-def test_a_cut_end_is_detected_by_any_checkpoint(run, acted, tmp_path):
-    """Without any anchor, the newest one kept beside included, the command says that it cannot report."""
-    tamper(acted, "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)")
-    assert "结尾被截掉" in run("-C", acted, "audit", "verify").out
-    own = acted / "var" / "audit-anchors.log"
+def test_a_cut_end_is_detected_by_any_checkpoint(run, drill_with_orders, tmp_path):
+    """Without any checkpoint, even the one kept beside the database, the command says that it cannot know."""
+    tamper(drill_with_orders, "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)")
+    assert "结尾被截掉" in run("-C", drill_with_orders, "audit", "verify").out
+    own = drill_with_orders / "var" / "audit-anchors.log"
     kept = own.rename(tmp_path / "kept.log")
-    assert "结尾被截掉" in run("-C", acted, "audit", "verify").out
+    assert "结尾被截掉" in run("-C", drill_with_orders, "audit", "verify").out
     own.with_suffix(".newest").unlink()
-    alone = run("-C", acted, "audit", "verify")
+    alone = run("-C", drill_with_orders, "audit", "verify")
     assert (alone.code, "看不出来" in alone.out, str(own.name) in alone.err) == (0, True, True)
-    assert run("-C", acted, "audit", "verify", "--anchors", kept).code == 1
+    assert run("-C", drill_with_orders, "audit", "verify", "--anchors", kept).code == 1
 
 
-def test_a_checkpoint_kept_elsewhere_detects_a_recomputed_chain(run, acted, tmp_path):
-    """Even where the anchor file was made to fit; several files may be given, and one without anchors is named."""
+def test_a_checkpoint_kept_elsewhere_detects_a_recomputed_chain(run, drill_with_orders, tmp_path):
+    """Even where the checkpoint file was changed to match; of several files, one without checkpoints is named."""
     kept, other = tmp_path / "kept.log", tmp_path / "other.log"
-    kept.write_bytes((acted / "var" / "audit-anchors.log").read_bytes())
+    kept.write_bytes((drill_with_orders / "var" / "audit-anchors.log").read_bytes())
     other.write_text("你好\n", "utf-8")
     both = ("--anchors", other, "--anchors", kept)
-    whole = run("-C", acted, "audit", "verify", *both, "--json")
+    whole = run("-C", drill_with_orders, "audit", "verify", *both, "--json")
     assert (whole.code, whole.json["anchored"]) == (0, whole.json["last"])
     assert (whole.json["signed"], whole.json["unsigned"]) == (2, 0)
     assert "other.log" in whole.err
     assert "kept.log" not in whole.err
-    rebuild(acted, 5)
+    rebuild(drill_with_orders, 5)
     for name in ("log", "newest"):
-        (acted / "var" / f"audit-anchors.{name}").unlink()
-    assert run("-C", acted, "audit", "verify").code == 0
-    found = run("-C", acted, "audit", "verify", *both, "--json")
+        (drill_with_orders / "var" / f"audit-anchors.{name}").unlink()
+    assert run("-C", drill_with_orders, "audit", "verify").code == 0
+    found = run("-C", drill_with_orders, "audit", "verify", *both, "--json")
     assert (found.code, [item["damage"] for item in found.json["breaks"]]) == (1, ["rewritten"])
 
 
-def test_an_export_is_verified_without_a_database(run, acted, tmp_path):
-    """The file stands for itself, agrees with the anchors, and shows what is done to it."""
+def test_an_export_is_verified_without_a_database(run, drill_with_orders, tmp_path):
+    """The file is verified alone, agrees with the checkpoints, and any change to it is detected."""
     file = tmp_path / "audit.jsonl"
-    assert run("-C", acted, "audit", "export", file).code == 0
+    assert run("-C", drill_with_orders, "audit", "export", file).code == 0
     elsewhere = tmp_path / "nowhere"
-    anchors = acted / "var" / "audit-anchors.log"
-    said = run("-C", elsewhere, "audit", "verify", "--file", file, "--anchors", anchors, "--json")
-    assert (said.code, said.json["ok"]) == (0, True)
+    anchors = drill_with_orders / "var" / "audit-anchors.log"
+    result = run("-C", elsewhere, "audit", "verify", "--file", file, "--anchors", anchors, "--json")
+    assert (result.code, result.json["ok"]) == (0, True)
     lines = file.read_text("utf-8").splitlines(keepends=True)
     entry = json.loads(lines[1])
     assert {"sequence", "time", "name", "event", "subject", "previous", "hash"} <= set(entry)
@@ -137,24 +137,24 @@ def test_an_export_is_verified_without_a_database(run, acted, tmp_path):
     assert run("-C", elsewhere, "audit", "verify", "--file", file).code == 1
 
 
-def test_an_export_of_a_span_verifies_from_its_first_entry(run, acted, tmp_path):
-    """Days are meant in the workspace's zone, the last one up to its end; nothing of another day is in it."""
-    tamper(acted, "UPDATE audit SET at = 0 WHERE id <= 3")
+def test_an_export_of_a_span_verifies_from_its_first_entry(run, drill_with_orders, tmp_path):
+    """Days are in the workspace's time zone, the last one included; no other day is in it."""
+    tamper(drill_with_orders, "UPDATE audit SET at = 0 WHERE id <= 3")
     file = tmp_path / "part.jsonl"
-    assert run("-C", acted, "audit", "export", "--from", "2026-01-01", file).code == 0
+    assert run("-C", drill_with_orders, "audit", "export", "--from", "2026-01-01", file).code == 0
     title, first = (json.loads(line) for line in file.read_text("utf-8").splitlines()[:2])
     assert (title["first"], first["sequence"], title["previous"]) == (4, 4, first["previous"])
     assert run("audit", "verify", "--file", file).code == 0
-    assert run("-C", acted, "audit", "export", "--to", "1970-01-01", tmp_path / "old.jsonl").code == 0
+    assert run("-C", drill_with_orders, "audit", "export", "--to", "1970-01-01", tmp_path / "old.jsonl").code == 0
     old = (tmp_path / "old.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["sequence"] for line in old[1:]] == [1, 2, 3]
 
 
-def test_an_export_never_overwrites(run, acted, tmp_path):
-    """A file that is there already stays as it is."""
+def test_an_export_never_overwrites(run, drill_with_orders, tmp_path):
+    """An existing file stays as it is."""
     file = tmp_path / "audit.jsonl"
     file.write_text("mine", "utf-8")
-    assert run("-C", acted, "audit", "export", file).code == 1
+    assert run("-C", drill_with_orders, "audit", "export", file).code == 1
     assert file.read_text("utf-8") == "mine"
 
 
@@ -163,7 +163,7 @@ def test_an_export_never_overwrites(run, acted, tmp_path):
     [("verify", "x"), ("export",), ("export", "-", "--json"), ("export", "x", "--from", "soon"), ("burn",)],
 )
 def test_wrong_usage_ends_in_2(run, drill, arguments):
-    """What makes no sense together is said, and nothing is done."""
+    """Contradictory options are reported, and nothing is done."""
     assert run("-C", drill, "audit", *arguments).code == 2
 
 
@@ -174,19 +174,19 @@ def test_verifying_before_anything_makes_no_database(run, drill):
     assert list((drill / "var").iterdir()) == []
 
 
-def test_every_action_of_a_person_has_its_entry(run, acted, monkeypatch):
-    """Orders, and secrets kept outside the database, are in the audit under the person's name."""
+def test_every_action_of_a_person_has_its_entry(run, drill_with_orders, monkeypatch):
+    """Orders, and changes of secrets outside the database, are in the audit log under the person's name."""
     secret = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
     monkeypatch.setattr("sys.stdin", io.StringIO(secret))
-    assert run("-C", acted, "secret", "set", "weibo-beijing", "--by", "赵").code == 0
-    assert run("-C", acted, "secret", "rotate").code == 0
-    assert run("-C", acted, "secret", "remove", "weibo-beijing", "--by", "赵").code == 0
-    assert run("-C", acted, "cancel", "refund", *BY).code == 0
-    books = sqlite3.connect(acted / "var" / "publisher.db")
+    assert run("-C", drill_with_orders, "secret", "set", "weibo-beijing", "--by", "赵").code == 0
+    assert run("-C", drill_with_orders, "secret", "rotate").code == 0
+    assert run("-C", drill_with_orders, "secret", "remove", "weibo-beijing", "--by", "赵").code == 0
+    assert run("-C", drill_with_orders, "cancel", "refund", *BY).code == 0
+    database = sqlite3.connect(drill_with_orders / "var" / "publisher.db")
     query = "SELECT event, name FROM audit WHERE role = 'person' AND after IS NULL ORDER BY id"
-    found = books.execute(query).fetchall()
-    text = "".join(map(str, books.execute("SELECT * FROM audit").fetchall()))
-    books.close()
+    found = database.execute(query).fetchall()
+    text = "".join(map(str, database.execute("SELECT * FROM audit").fetchall()))
+    database.close()
     assert [event for event, _name in found] == [
         "send_requested", "paused", "resumed", "paused", "resumed", "secret_stored", "secrets_rotated",
         "secret_removed",
@@ -194,12 +194,12 @@ def test_every_action_of_a_person_has_its_entry(run, acted, monkeypatch):
     ]  # fmt: skip
     assert found[5] == ("secret_stored", "赵")
     assert "app_secret" not in text
-    assert run("-C", acted, "audit", "verify").code == 0
+    assert run("-C", drill_with_orders, "audit", "verify").code == 0
 
 
 @pytest.mark.parametrize("login", ["0", "4294967295", None], ids=["root", "no login", "not kept here"])
 def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monkeypatch, login):
-    """A name is only claimed; user, login and sudo stand in every entry of the order, bound into the chain."""
+    """A name is only a claim; user, login and sudo are in every entry of the order, bound into the chain."""
     kept = drill / "loginuid"
     if login is not None:
         kept.write_text(login, "ascii")
@@ -221,10 +221,10 @@ def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monke
     assert run("audit", "verify", "--file", file).code == 0
 
 
-def test_a_changed_system_user_is_found_and_shown(run, acted):
+def test_a_changed_system_user_is_found_and_shown(run, drill_with_orders):
     """It is part of what is hashed; table and JSON show it beside the name."""
-    tamper(acted, "UPDATE audit SET detail = replace(detail, '\"uid\": ', '\"uid\": 77') WHERE id = 5")
-    assert f"王 [uid 77{os.getuid()}" in run("-C", acted, "audit", "verify").out.replace("李", "王")
-    [found] = run("-C", acted, "audit", "verify", "--json").json["breaks"]
+    tamper(drill_with_orders, "UPDATE audit SET detail = replace(detail, '\"uid\": ', '\"uid\": 77') WHERE id = 5")
+    assert f"王 [uid 77{os.getuid()}" in run("-C", drill_with_orders, "audit", "verify").out.replace("李", "王")
+    [found] = run("-C", drill_with_orders, "audit", "verify", "--json").json["breaks"]
     assert (found["damage"], found["sequence"]) == ("edited", 5)
     assert found["system"].startswith(f"uid 77{os.getuid()}")

@@ -1,4 +1,4 @@
-"""`backup` and `restore` as staff meet them: exit codes, words, and what is left untouched."""
+"""`backup` and `restore` for staff: exit codes, messages, and what is left unchanged."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ BY = ("--by", "王")
 
 @pytest.fixture
 def backed_up(run, drill, tmp_path):
-    """Give a drill with something in its databases, and its backup."""
+    """Return a drill with content in its database, and its backup."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", *BY).code == 0
     assert run("-C", drill, "backup", tmp_path / "kept.db").code == 0
@@ -34,9 +34,9 @@ def digest(file):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_a_backup_names_its_file_and_what_else_to_keep(run, drill, backed_up, tmp_path, lang):
-    """One file; what is not in it is printed with the result; a name that is taken ends in 1, nothing touched."""
-    said = run("-C", drill, "--lang", lang, "backup", tmp_path / "second.db")
-    assert (said.code, "second.db" in said.out, "vault.json" in said.err) == (0, True, True)
+    """One file; what is not in it is printed with the result; an existing file ends in 1, unchanged."""
+    result = run("-C", drill, "--lang", lang, "backup", tmp_path / "second.db")
+    assert (result.code, "second.db" in result.out, "vault.json" in result.err) == (0, True, True)
     before = digest(tmp_path / "second.db")
     assert run("-C", drill, "backup", tmp_path / "second.db").code == 1
     assert digest(tmp_path / "second.db") == before
@@ -44,7 +44,7 @@ def test_a_backup_names_its_file_and_what_else_to_keep(run, drill, backed_up, tm
 
 
 def test_before_there_is_a_database_there_is_nothing_to_back_up(run, drill, tmp_path):
-    """Asking makes none, and no file either."""
+    """A backup without a database creates neither database nor file."""
     assert run("-C", drill, "backup", tmp_path / "kept.db").code == 1
     assert not (tmp_path / "kept.db").exists()
     assert run("-C", drill, "restore", "--accept-current", *BY).code == 3
@@ -53,10 +53,10 @@ def test_before_there_is_a_database_there_is_nothing_to_back_up(run, drill, tmp_
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_a_restore_pauses_everything_and_says_what_to_do_next(run, drill, backed_up, tmp_path, lang):
-    """The steps are named, the database before it is kept, the person is in the audit, and resuming ends the alert."""
-    said = run("-C", drill, "--lang", lang, "restore", tmp_path / "kept.db", *BY)
-    assert said.code == 0, said.err
-    assert "publisher resume" in said.out
+    """The steps are named, the former database is kept, the person is in the audit log, and resuming ends the alert."""
+    result = run("-C", drill, "--lang", lang, "restore", tmp_path / "kept.db", *BY)
+    assert result.code == 0, result.err
+    assert "publisher resume" in result.out
     assert len(list((drill / "var").glob("publisher.db.kept-*"))) == 1
     assert list((drill / "var").glob("*incoming*")) == list((drill / "var").glob("*restoring*")) == []
     shown = run("-C", drill, "status", "--json").json
@@ -74,13 +74,13 @@ def test_a_restore_pauses_everything_and_says_what_to_do_next(run, drill, backed
 
 
 def test_f84_a_damaged_database_is_refused_with_the_command_that_repairs_it(run, drill, backed_up, tmp_path):
-    """It stays as it is, byte by byte, until the backup takes its place; then it is kept aside, as it is."""
+    """It stays as it is, byte by byte, until the backup replaces it; then it is kept aside, unchanged."""
     for suffix in ("-wal", "-shm"):
         store(drill).with_name(f"publisher.db{suffix}").unlink(missing_ok=True)
     store(drill).write_bytes(b"no database" * 2000)
     before = digest(store(drill))
-    said = run("-C", drill, "--lang", "en", "status")
-    assert (said.code, "publisher restore FILE" in said.err) == (3, True)
+    result = run("-C", drill, "--lang", "en", "status")
+    assert (result.code, "publisher restore FILE" in result.err) == (3, True)
     assert run("-C", drill, "backup", tmp_path / "second.db").code == 3
     assert run("-C", drill, "restore", "--accept-current", *BY).code == 3
     assert digest(store(drill)) == before
@@ -90,8 +90,8 @@ def test_f84_a_damaged_database_is_refused_with_the_command_that_repairs_it(run,
     assert "refund" in run("-C", drill, "status").out
 
 
-def spoil(file):
-    """Change one letter of a post's words."""
+def corrupt(file):
+    """Change one letter of a post's text."""
     data = file.read_bytes()
     assert "不用转账".encode() in data
     file.write_bytes(data.replace("不用转账".encode(), "必须转账".encode(), 1))
@@ -104,11 +104,11 @@ def spoil(file):
         lambda _kept, _own, file: file.write_text("something else entirely " * 99, "utf-8"),
         lambda _kept, _own, file: file.write_bytes(b""),
         lambda kept, _own, file: file.write_bytes(kept.read_bytes()[:20_000]),
-        lambda kept, _own, file: (shutil.copy(kept, file), spoil(file)),
+        lambda kept, _own, file: (shutil.copy(kept, file), corrupt(file)),
     ],
 )
 def test_a_damaged_backup_or_another_file_is_refused(run, drill, backed_up, tmp_path, make):
-    """Exit code 3; neither the database nor the file is changed, and nothing comes to stand beside them."""
+    """Exit code 3; neither the database nor the file is changed, and no other file is created."""
     file = tmp_path / "bad.db"
     make(tmp_path / "kept.db", store(drill), file)
     before = digest(file), digest(store(drill)), sorted(tmp_path.iterdir())
@@ -119,37 +119,37 @@ def test_a_damaged_backup_or_another_file_is_refused(run, drill, backed_up, tmp_
 
 
 def test_while_a_daemon_runs_nothing_is_restored(run, drill, backed_up, tmp_path):
-    """Exit code 3, the holder named; a backup is made all the same."""
+    """Exit code 3, with the process that holds the lock; a backup is still made."""
     held = lock_process(f"sqlite:///{store(drill)}", drill)
-    said = run("-C", drill, "restore", tmp_path / "kept.db", *BY)
-    assert (said.code, str(os.getpid()) in said.err) == (3, True)
+    result = run("-C", drill, "restore", tmp_path / "kept.db", *BY)
+    assert (result.code, str(os.getpid()) in result.err) == (3, True)
     assert run("-C", drill, "backup", tmp_path / "second.db").code == 0
     held.release()
 
 
 def test_f95_a_drill_is_not_restored_from_a_live_backup(run, drill, backed_up, tmp_path):
-    """The stamp in the file decides."""
+    """The environment stored in the file decides."""
     connection = sqlite3.connect(store(drill))
     connection.execute("UPDATE database_info SET value = 'live' WHERE key = 'environment'")
     connection.commit()
     connection.close()
     assert run("-C", drill, "backup", tmp_path / "live.db").code == 0
-    said = run("-C", drill, "restore", tmp_path / "live.db", *BY)
-    assert (said.code, "live" in said.err) == (3, True)
+    result = run("-C", drill, "restore", tmp_path / "live.db", *BY)
+    assert (result.code, "live" in result.err) == (3, True)
 
 
 @pytest.mark.parametrize(
     "arguments", [(), ("kept.db", "--accept-current", *BY), BY, ("--accept-current",), ("kept.db",)]
 )
 def test_wrong_usage_ends_in_2(run, drill, arguments):
-    """One source, and somebody who answers for it."""
+    """One source, and a named person."""
     assert run("-C", drill, "restore", *arguments).code == 2
 
 
 def test_for_postgresql_the_right_tool_is_named(run, drill, tmp_path):
-    """Nothing is written, and no server is asked."""
+    """Nothing is written, and no server is called."""
     settings = drill / "publisher.toml"
     settings.write_text('database = "postgresql://nobody@127.0.0.1:9/none"\n' + settings.read_text("utf-8"), "utf-8")
     assert "pg_dump" in run("-C", drill, "backup", tmp_path / "kept.db").err
-    said = run("-C", drill, "restore", tmp_path / "kept.db", *BY)
-    assert (said.code, "pg_restore" in said.err) == (1, True)
+    result = run("-C", drill, "restore", tmp_path / "kept.db", *BY)
+    assert (result.code, "pg_restore" in result.err) == (1, True)

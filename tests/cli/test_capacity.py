@@ -1,4 +1,4 @@
-"""`check` says beforehand where the coming days want more than the accounts may send."""
+"""`check` warns beforehand where the coming days need more than the accounts may send."""
 
 import re
 from datetime import datetime, timedelta
@@ -16,14 +16,14 @@ def at(hour, more=""):
     return f"at = {DAY}T{hour:02}:00:00\n{more}"
 
 
-def crowded(run, drill, lang="zh_CN"):
+def check_of(run, drill, lang="zh_CN"):
     found = run("-C", drill, "--lang", lang, "check", "--json").json["problems"]
     return [problem for problem in found if problem["code"].startswith("overloaded_")]
 
 
 @pytest.fixture
 def narrow(drill):
-    """Let every login send two posts a day, and every WeChat account mass-send."""
+    """Limit every login to two posts a day, and make every WeChat account mass-send."""
     file = drill / "publisher.toml"
     text = re.sub(r"per_day = \d+", "per_day = 2", re.sub(r"per_hour = \d+", "per_hour = 2", file.read_text("utf-8")))
     file.write_text(text.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'), "utf-8")
@@ -35,31 +35,31 @@ def test_too_many_posts_on_a_day_are_reported_at_the_last(run, narrow):
     urgent = "urgent = true"
     posts = [warning(f"p{hour}", at(hour, urgent), '["platform:weibo"]') for hour in (8, 9, 10)]
     file = write_schedule(narrow, *posts)
-    [problem] = crowded(run, narrow)
+    [problem] = check_of(run, narrow)
     assert (problem["code"], problem["severity"], problem["path"]) == ("overloaded_day", "warning", "post[2].at")
     assert file.read_text("utf-8").splitlines()[problem["line"] - 1].startswith(f"at = {DAY}T10")
-    for said in (DAY, "3 条", "2 条", "p8, p9, p10", "-weibo"):
-        assert said in problem["message"]
+    for result in (DAY, "3 条", "2 条", "p8, p9, p10", "-weibo"):
+        assert result in problem["message"]
     assert run("-C", narrow, "check").code == 0
-    assert "may send 2 a day" in crowded(run, narrow, "en")[0]["message"]
+    assert "may send 2 a day" in check_of(run, narrow, "en")[0]["message"]
 
 
 def test_repeating_posts_count_too(run, narrow):
-    """Every due instant of the month ahead is counted; days that hold what they may are not reported."""
+    """Every due instant of the month ahead is counted; days within their limits are not reported."""
     often = warning("often", 'cron = "0 */8 * * *"\nurgent = true', '["platform:tieba"]')
     write_schedule(narrow, often)
-    found = crowded(run, narrow)
+    found = check_of(run, narrow)
     assert len(found) >= 30
     assert {(problem["code"], problem["path"]) for problem in found} == {("overloaded_day", "post[0].cron")}
     write_schedule(narrow, warning("seldom", 'cron = "0 8 * * *"', '["platform:tieba"]'))
-    assert crowded(run, narrow) == []
+    assert check_of(run, narrow) == []
 
 
 def test_a_second_mass_send_on_a_day_is_reported(run, narrow):
-    """Two urgent posts on a WeChat account that may notify once a day; an option says otherwise."""
+    """Two urgent posts on a WeChat account that may notify once a day; an option changes that."""
     posts = [warning(f"p{hour}", at(hour, "urgent = true"), '["platform:wechat"]') for hour in (8, 9)]
     write_schedule(narrow, *posts)
-    [problem] = crowded(run, narrow)
+    [problem] = check_of(run, narrow)
     assert problem["code"] == "overloaded_notices_day"
     assert "2 次" in problem["message"]
     assert "1 次" in problem["message"]
@@ -67,7 +67,7 @@ def test_a_second_mass_send_on_a_day_is_reported(run, narrow):
     text = file.read_text("utf-8")
     more = 'profile = "mass"\noptions = { mass_per_day = "2", mass_per_month = "1" }\n'
     file.write_text(text.replace('profile = "mass"\n', more), "utf-8")
-    assert [problem["code"] for problem in crowded(run, narrow)] == ["overloaded_notices_month"]
+    assert [problem["code"] for problem in check_of(run, narrow)] == ["overloaded_notices_month"]
     file.write_text(
         text.replace('profile = "mass"\n', 'profile = "mass"\noptions = { mass_per_day = "一" }\n'), "utf-8"
     )
@@ -76,7 +76,7 @@ def test_a_second_mass_send_on_a_day_is_reported(run, narrow):
 
 
 def test_past_posts_are_not_counted(run, narrow):
-    """Past instants want nothing any more."""
+    """Past instants use no quota any more."""
     past = (TOMORROW - timedelta(days=2)).isoformat()
     write_schedule(narrow, *(warning(f"p{number}", f"at = {past}", '["platform:weibo"]') for number in range(3)))
-    assert crowded(run, narrow) == []
+    assert check_of(run, narrow) == []

@@ -1,4 +1,4 @@
-"""`init`, `check` and `preview`: nothing is sent, everything is said."""
+"""`init`, `check` and `preview`: nothing is sent, everything is reported."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ LINE = re.compile(r"^\S+:\d+:\d+: (\S+: )?\S.*$")
 
 
 def loaded(*arguments):
-    """Give which heavy libraries a command loads."""
+    """Return the heavy libraries that a command loads."""
     command = list(map(str, arguments))
     code = f"import sys; from publisher.cli import run_command; run_command({command!r}); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -24,7 +24,7 @@ def loaded(*arguments):
 
 
 def test_a_new_workspace_passes_its_own_check(run, tmp_path):
-    """What init writes is valid as it stands, and every post of it reaches somebody."""
+    """The files of `init` are valid as they are, and every post of them reaches an account."""
     assert run("init", tmp_path / "w").code == 0
     checked = run("-C", tmp_path / "w", "check", "--json")
     assert checked.code == 0
@@ -33,7 +33,7 @@ def test_a_new_workspace_passes_its_own_check(run, tmp_path):
 
 
 def test_a_new_drill_passes_its_own_check_and_hides_its_secrets(run, tmp_path):
-    """init --demo writes a valid drill, and its secrets can be read by their owner only."""
+    """`init --demo` writes a valid drill, and its secrets can be read by their owner only."""
     assert run("init", "--demo", tmp_path / "w").code == 0
     assert run("check", "-C", tmp_path / "w").code == 0
     secrets = list((tmp_path / "w" / "secrets").iterdir())
@@ -42,7 +42,7 @@ def test_a_new_drill_passes_its_own_check_and_hides_its_secrets(run, tmp_path):
 
 
 def test_init_overwrites_nothing(run, tmp_path):
-    """With anything in the way init names it, exits 1 and writes nothing at all."""
+    """If any of its files exists, `init` names it, exits with 1 and writes nothing at all."""
     (tmp_path / "schedule.toml").write_text("mine", "utf-8")
     refused = run("init", tmp_path)
     assert refused.code == 1
@@ -52,7 +52,7 @@ def test_init_overwrites_nothing(run, tmp_path):
 
 
 def test_check_lists_all_problems_in_order(run, workspace):
-    """Settings, schedule and final texts are judged in one go; each problem has its line, column and key."""
+    """Settings, schedule and final texts are checked in one run; each problem has its line, column and key."""
     broken = warning("two").replace('level = "orange"', 'levle = "orange"')
     write_schedule(workspace, warning("one", to='["nobody"]'), broken)
     found = run("-C", workspace, "check")
@@ -66,7 +66,7 @@ def test_check_lists_all_problems_in_order(run, workspace):
 
 
 def test_a_fresh_workspace_passes_with_a_warning(run, tmp_path):
-    """What `init` makes has no error; that Weibo wants the public address is reported before anything is sent."""
+    """A workspace made by `init` has no error, and a warning that Weibo needs the public address."""
     assert run("init", tmp_path / "new").code == 0
     checked = run("-C", tmp_path / "new", "check", "--json")
     reported = {item["code"]: item["severity"] for item in checked.json["problems"]}
@@ -82,7 +82,7 @@ def test_check_reports_settings_and_syntax_errors_together(run, workspace):
 
 
 def test_check_judges_the_final_text(run, workspace):
-    """A text over a platform's limit is an error at the words that make it too long."""
+    """A text over a platform's limit is an error at the text that makes it too long."""
     write_schedule(workspace, warning().replace("正规退款原路退回", "正规退款原路退回" * 30))
     problems = run("-C", workspace, "check", "--json").json["problems"]
     assert "weibo_text_too_long" in {problem["code"] for problem in problems}
@@ -93,7 +93,7 @@ def test_check_judges_the_final_text(run, workspace):
 
 
 def test_check_reports_problems_of_every_kind_in_one_run(run, workspace):
-    """What is wrong with the file does not hide what is wrong with the final texts, in the same post or another."""
+    """Problems of the file do not hide problems of the final texts, in the same post or another."""
     first = warning("one", to='["all", "nobody"]').replace('level = "orange"', 'levle = "orange"')
     first = first.replace("正规退款原路退回", "正规退款原路退回" * 30)
     pictured = warning("two").replace(
@@ -111,7 +111,7 @@ def test_check_reports_problems_of_every_kind_in_one_run(run, workspace):
 
 
 def test_f75_check_names_the_line_and_the_file_of_a_picture_that_is_refused(run, workspace):
-    """An animated picture is a problem at the key that names it, with its reason and what to do in both languages."""
+    """An animated picture is a problem at the key that names it, with its reason and the remedy in both languages."""
     frames = [Image.new("L", (40, 40), 99)]
     Image.new("L", (40, 40)).save(workspace / "media" / "moving.gif", save_all=True, append_images=frames)
     images = 'images = [{ file = "media/moving.gif", alt = "图" }]\n[post.data]'
@@ -125,7 +125,7 @@ def test_f75_check_names_the_line_and_the_file_of_a_picture_that_is_refused(run,
 
 
 def test_check_goes_on_after_a_broken_template(run, workspace):
-    """A template that does not compile is reported together with what is wrong in the schedule."""
+    """A template that does not compile is reported together with the problems of the schedule."""
     folder = workspace / "templates" / "own"
     folder.mkdir()
     (folder / "weibo.txt").write_text("{% if %}", "utf-8")
@@ -135,7 +135,7 @@ def test_check_goes_on_after_a_broken_template(run, workspace):
 
 
 def test_a_past_time_is_an_error_only_for_a_post_that_the_database_does_not_know(run, workspace):
-    """Without a database a past time is a warning; with one it is an error, unless the post is known."""
+    """Without a database a past time is a warning; with one it is an error, unless the post is filed."""
     write_schedule(workspace, warning("old", "at = 2026-01-05T09:00:00"))
     checked = run("-C", workspace, "check", "--json")
     assert (checked.code, [problem["severity"] for problem in checked.json["problems"]]) == (0, ["warning"])
@@ -164,21 +164,21 @@ def test_a_missing_workspace_is_reported(run, tmp_path):
 
 
 def test_commands_load_only_what_they_need(workspace):
-    """Help loads no library to speak of; check has no database and no network, and renders in another process."""
+    """Help loads no heavy library; check has no database and no network, and renders in another process."""
     assert loaded("--help") == set()
     assert loaded("check", "--help") == set()
     assert loaded("-C", workspace, "check") == set()
 
 
 def test_preview_shows_the_exact_bytes(run, workspace):
-    """The hash that preview names is the hash of the text between its rules."""
+    """The hash that preview shows is the hash of the text between its rules."""
     shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-weibo").out
     text = shown.split("─" * 60 + "\n")[1].removesuffix("\n")
     assert re.search(r"SHA-256：([0-9a-f]{64})", shown)[1] == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_preview_as_json_has_every_account(run, workspace):
-    """The document names for each account its text, length, limit, marker and pictures."""
+    """For each account the document has text, length, limit, marker and pictures."""
     shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--json").json["renditions"]
     assert [item["platform"] for item in shown] == ["weibo", "wechat", "weibo", "wechat"]
     for item in shown:
@@ -203,12 +203,12 @@ def test_preview_page_is_safe_and_whole(run, workspace, tmp_path):
     [(["nothing"], 4), (["refund-scam-2027-01", "--account", "no-one"], 4), (["open-day-2027-01"], 0)],
 )
 def test_preview_of_an_unknown_post(run, workspace, arguments, code):
-    """An unknown post or account exits 4."""
+    """An unknown post or account exits with 4."""
     assert run("-C", workspace, "preview", *arguments).code == code
 
 
 def test_i19_a_link_to_a_secret_is_neither_checked_through_nor_previewed(run, workspace):
-    """I19: a part that is a link to a secret is named with its place, and none of its target is shown or previewed."""
+    """I19: a part that is a link to a secret is reported with its place; none of its target is shown or previewed."""
     secret = workspace.parent / "weibo-beijing"
     secret.write_text('{"app_secret": "canary-of-a-linked-secret"}', "utf-8")
     part = workspace / "templates" / "_shared" / "part.txt"
@@ -225,7 +225,7 @@ def test_i19_a_link_to_a_secret_is_neither_checked_through_nor_previewed(run, wo
 
 
 def test_i19_check_refuses_a_post_with_an_accounts_secret(run, workspace, monkeypatch):
-    """I19: a pasted secret of the workspace is found by check already, at the key that has it, and is not repeated."""
+    """I19: `check` already reports a pasted secret of the workspace, at the key that has it, without repeating it."""
     monkeypatch.setenv("PUBLISHER_SECRET_WEIBO_BEIJING", '{"app_secret": "canary-of-a-pasted-secret"}')
     write_schedule(workspace, warning("one").replace("正规退款", "canary-of-a-pasted-secret 正规退款"))
     found = run("-C", workspace, "check", "--json")

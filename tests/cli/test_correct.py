@@ -1,4 +1,4 @@
-"""Correcting and retracting at the command line, on databases without a daemon."""
+"""Corrections and retractions at the command line, on databases without a daemon."""
 
 import asyncio
 import re
@@ -39,8 +39,8 @@ def correction(name="fix", follows="refund", when='at = "asap"', to='["all"]'):
 
 
 @pytest.fixture
-def store(drill):
-    """Give a function that lets something be done in the drill's databases."""
+def run_on_database(drill):
+    """Return a function that runs an action on the drill's database."""
 
     async def opened(act):
         async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
@@ -50,8 +50,8 @@ def store(drill):
 
 
 @pytest.fixture
-def deliver(store):
-    """Give a function that makes the next call of each login, with outcomes by platform; others are left alone."""
+def deliver(run_on_database):
+    """Return a function that makes the next call of each login, with outcomes by platform; others are left alone."""
 
     def receipt(platform, delivery):
         return Receipt(
@@ -72,7 +72,7 @@ def deliver(store):
                     outcome = Published(receipt=receipt(platform, lease.delivery))
                 await application.outbox.record_outcome(lease, outcome)
 
-        store(act)
+        run_on_database(act)
 
     return delivering
 
@@ -84,7 +84,7 @@ DOUBT = Unknown(reason="timeout")
 
 @pytest.fixture
 def sent(run, drill):
-    """Give the drill with one post due on all three platforms."""
+    """Return the drill with one post due on all three platforms."""
     write_schedule(drill, warning("refund", when='at = "asap"'), correction(when="at = 2030-01-05T09:00:00"))
     assert run("-C", drill, "send", "refund", *BY).code == 0
     return drill
@@ -95,8 +95,10 @@ def states(run, drill, post):
     return {row["account"]: row["state"] for row in rows}
 
 
-def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is_unknown(run, sent, deliver, store):
-    """It goes at once where the original is live, waits for the doubt, and skips the account that refused it."""
+def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is_unknown(
+    run, sent, deliver, run_on_database
+):
+    """It is sent at once where the original is published, waits where unknown, and skips a rejecting account."""
     deliver(weibo="published", wechat=DOUBT, tieba=REFUSED)
     reported = run("-C", sent, "correct", "refund", "fix", *BY)
     assert reported.code == 0
@@ -114,7 +116,7 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
             PendingReadback(delivery=doubt, request=None), Published(receipt=receipt), RECONCILER, Runtime().monotonic()
         )
 
-    store(resolve)
+    run_on_database(resolve)
     deliver(wechat="published")
     assert states(run, sent, "fix")["beijing-wechat"] == "published"
     again = run("-C", sent, "correct", "refund", "fix", *BY)
@@ -123,8 +125,8 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
     assert "要求更正，用“fix”" in run("-C", sent, "why", "refund@beijing-weibo").out
 
 
-def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, deliver, store):
-    """Where the doubt ends as not live, the correction is dropped, with an alert."""
+def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, deliver, run_on_database):
+    """Where the original turns out not to be published, the correction is dropped, with an alert."""
     deliver(wechat=DOUBT)
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
 
@@ -136,28 +138,28 @@ def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, 
         await application.maintenance.promote_due()
         await application.maintenance.cancel_orphans()
 
-    store(resolve)
+    run_on_database(resolve)
     assert states(run, sent, "fix") == {"beijing-wechat": "cancelled"}
     alerts = run("-C", sent, "status", "--json").json["alerts"]
     assert "cancelled.original_not_published" in {alert["code"] for alert in alerts}
 
 
-def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(run, sent, deliver, store):
-    """It overtakes, is due now whatever its entry says, and is not too late because a doubt took long."""
+def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(run, sent, deliver, run_on_database):
+    """It overtakes, is due now whatever its entry says, and does not expire while an unknown outcome is resolved."""
     deliver(wechat=DOUBT)
     run("-C", sent, "correct", "refund", "fix", *BY)
 
     async def read(application):
         return await application.queries.deliveries("fix")
 
-    [delivery] = store(read)
+    [delivery] = run_on_database(read)
     assert delivery.is_urgent
     assert delivery.due_at <= Runtime().now()
     assert delivery.due_at + delivery.max_delay >= delivery.expires_at
 
 
 def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, drill, deliver):
-    """Wherever the original is live means there too; the next planning round lets it stand."""
+    """It goes wherever the original is published; the next planning run keeps it."""
     write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'))
     assert run("-C", drill, "send", "refund", *BY).code == 0
     deliver(weibo="published", tieba="published")
@@ -170,7 +172,7 @@ def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, dri
 
 
 def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver, tmp_path):
-    """At night nobody edits the schedule: a file with the correction alone does, whatever accounts it names."""
+    """A file with the correction alone, outside the schedule, is enough, whatever accounts it names."""
     deliver(weibo="published")
     file = tmp_path / "night.toml"
     file.write_text(correction("night", to='["beijing-tieba"]'), "utf-8")
@@ -184,7 +186,7 @@ def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver, tmp_path):
 
 
 def test_without_a_published_original_nothing_is_corrected(run, sent, deliver):
-    """Where the original is live nowhere the command says why, account by account, files nothing, and exits 1."""
+    """Where the original is published nowhere the command says why, account by account, files nothing, and exits 1."""
     deliver(weibo=REFUSED, wechat=REFUSED, tieba=REFUSED)
     reported = run("-C", sent, "correct", "refund", "fix", *BY)
     assert reported.code == 1
@@ -214,7 +216,7 @@ def test_another_post_than_a_correction_of_it_is_refused(run, drill, names, code
 
 
 def test_what_delays_a_correction_is_reported(run, sent, deliver):
-    """A pause that covers it and an account that is off are named with the way to lift them; others are not."""
+    """A pause that covers it and an account that is off are shown with the command to lift them; others are not."""
     deliver(weibo="published", tieba="published")
     run("-C", sent, "pause", "beijing-weibo", *BY)
     run("-C", sent, "pause", "beijing-wechat", *BY)
@@ -227,15 +229,15 @@ def test_what_delays_a_correction_is_reported(run, sent, deliver):
 
 
 def test_a_cancelled_correction_is_refused(run, sent, deliver):
-    """What was withdrawn is not sent by another command."""
+    """A cancelled post is not sent by another command."""
     deliver(weibo="published")
     run("-C", sent, "cancel", "fix", *WHY)
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 1
 
 
 @pytest.fixture
-def answered(store):
-    """Give a function that lets the platform answer a removal."""
+def answered(run_on_database):
+    """Return a function that lets the platform answer a deletion."""
 
     def answering(removal):
         async def act(application):
@@ -244,13 +246,13 @@ def answered(store):
                 PendingReadback(delivery=delivery, request=None), removal, RETRACTOR, Runtime().monotonic()
             )
 
-        store(act)
+        run_on_database(act)
 
     return answering
 
 
 def test_a_retraction_shows_its_proof(run, sent, deliver, answered):
-    """Gone is reported with the instant of the read that confirmed it, by status and why alike."""
+    """`status` and `why` show the instant of the read that confirmed the deletion."""
     deliver(weibo="published")
     run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)
     reported = run("-C", sent, "why", "refund@beijing-weibo").out
@@ -265,7 +267,7 @@ def test_a_retraction_shows_its_proof(run, sent, deliver, answered):
 
 
 def test_a_refused_retraction_says_still_published_and_what_a_person_can_do(run, sent, deliver, answered):
-    """F78: a refusal is reported with the address, the console and the way; a correction goes there after all."""
+    """F78: a refusal is shown with the address, the console and the next step; a correction can still be sent."""
     deliver(weibo="published")
     run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0

@@ -1,4 +1,4 @@
-"""The demonstration, whole and in parts."""
+"""The demonstration, as a whole and in parts."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def is_alive(pid):
 
 @pytest.mark.long
 def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
-    """With its daemon killed the demonstration still ends with every post live exactly once, and no process is left."""
+    """With its daemon killed the demonstration still publishes every post exactly once, and leaves no process."""
     with demo("--regions", "1", "--exit-when-settled") as process:
         lines, pids = [], []
         for line in process.stdout:
@@ -51,7 +51,7 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
 
 @pytest.mark.long
 def test_messages_of_the_simulated_wechat_are_accepted():
-    """The demonstration's daemon is alerted to the end of a review, and takes the message."""
+    """The demonstration's daemon is notified of the end of a review, and accepts the message."""
     with demo("--regions", "1") as process:
         address = next(found[0] for line in process.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
         reported = []
@@ -100,7 +100,7 @@ def test_many_regions_show_one_warning():
 
 @pytest.mark.parametrize("key", ["code", "slug", "forum", "agency"])
 def test_regions_are_distinct(key):
-    """No two regions share a code, a name in ids, a forum or a name in public; Beijing comes first."""
+    """No two regions share a code, a name in ids, a forum or a public name; Beijing comes first."""
     regions = read_regions()
     assert len({getattr(region, key) for region in regions}) == len(regions) == 50
     assert regions[0].code == "110000"

@@ -1,4 +1,4 @@
-"""Every login examined by a real call to the simulated platforms."""
+"""`doctor` checks every login by a real call to the simulated platforms."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.cli.posts import warning, write_schedule
 
 @pytest.fixture
 def sim(simulator):
-    """Give a function that sends a control call to the simulator, which starts empty."""
+    """Return a function that sends a control call to the simulator, which starts empty."""
 
     def calling(path, body=None):
         data = json.dumps(body or {}).encode()
@@ -32,7 +32,7 @@ def sim(simulator):
 
 @pytest.fixture
 def drill(tmp_path, simulator, sim):
-    """Give a drill workspace whose platforms the simulator serves."""
+    """Return a drill workspace whose platforms the simulator serves."""
     return make_drill(tmp_path / "drill", simulator)
 
 
@@ -42,7 +42,7 @@ def examined(run, drill):
 
 
 def test_all_is_well(run, drill):
-    """Each login is asked; its address is accepted, posts are left today, and nothing is to be done."""
+    """Each login is probed; its address is accepted, posts are left today, and there is nothing to do."""
     code, logins = examined(run, drill)
     assert code == 0
     assert {row["health"] for row in logins.values()} == {"healthy"}
@@ -54,7 +54,7 @@ def test_all_is_well(run, drill):
 
 
 def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, sim):
-    """F50: the platform's own words, which name the address, the list and the console; the others are well."""
+    """F50: the platform's own message with the address, the allowlist and the console; the others are healthy."""
     sim("settings", {"wechat_addresses": ["203.0.113.7"]})
     code, logins = examined(run, drill)
     assert code == 1
@@ -70,7 +70,7 @@ def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, sim):
 
 
 def test_a_spent_quota_and_a_pause_are_shown(run, drill):
-    """A login that may send nothing more today, or is stopped by people, is not called fine."""
+    """A login that may send nothing more today, or is paused by people, is not called healthy."""
     text = (drill / "publisher.toml").read_text("utf-8")
     assert "per_day" in text
     settings = asyncio.run(load_settings(drill))
@@ -95,7 +95,7 @@ def test_a_spent_quota_and_a_pause_are_shown(run, drill):
 
 
 def test_a_missing_secret_is_shown_with_the_commands_that_add_it(run, drill):
-    """Without credentials nobody can sign in: the commands for it are named, filled in."""
+    """Without credentials no login works: the commands to add them are shown, filled in."""
     settings = asyncio.run(load_settings(drill))
     (settings.secrets_dir / settings.accounts["beijing-weibo"].secret).unlink()
     code, logins = examined(run, drill)
@@ -105,12 +105,12 @@ def test_a_missing_secret_is_shown_with_the_commands_that_add_it(run, drill):
 
 @pytest.fixture
 def unsynchronised(monkeypatch):
-    """Let the kernel not know the time, whatever machine this is."""
+    """Make the kernel report an unsynchronised clock, whatever machine this is."""
     monkeypatch.setattr(Runtime, "is_kernel_clock_synchronized", lambda _runtime: False)
 
 
 def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, sim, unsynchronised):
-    """F60, F61: by how much, and what to do; a login's own trouble is another matter."""
+    """F60, F61: by how much, and what to do; a problem of a login is shown separately."""
     reported = run("-C", drill, "doctor", "--json")
     assert (reported.code, reported.json["clock"]) == (0, {"confirmed": True, "apart": None})
     sim("clock", {"shift": -90})
@@ -123,7 +123,7 @@ def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, sim, u
 
 
 def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
-    """It is audited, and counts for this machine as long as nobody sets its clock; half of the order is refused."""
+    """It is audited, and counts for this machine until its clock is set; an incomplete order is refused."""
     sim("clock", {"shift": -90})
     assert run("-C", drill, "doctor", "--confirm-clock").code == 2
     assert run("-C", drill, "doctor", "--by", "王").code == 2
@@ -136,7 +136,7 @@ def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
 
 
 def test_f26_a_login_in_cooldown_is_not_probed(run, drill, sim, simulator):
-    """F26, I15: a 429 on the check is shown with its end; until then nothing is asked, and the others are well."""
+    """F26, I15: a 429 on the probe is shown with its end; until then no call is made, and the others are healthy."""
     limit = {"kind": "status", "code": 429, "headers": {"Retry-After": "600"}}
     sim("faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What lies in the working directory is data, and never run."""
+"""Files in the working directory are data, and never run."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ PLANTED = "import pathlib; pathlib.Path(__file__).with_name('ran').touch(); rais
 
 @pytest.fixture
 def planted(workspace, monkeypatch):
-    """Give a workspace, the working directory, in which somebody has put files called like modules that are used."""
+    """Return a workspace, the working directory, with files named like modules that are used."""
     for name in NAMES:
         (workspace / f"{name}.py").write_text(PLANTED, "utf-8")
     monkeypatch.chdir(workspace)
@@ -33,7 +33,7 @@ def planted(workspace, monkeypatch):
     ids=["module", "safe path", "script"],
 )
 def test_i19_no_command_imports_from_the_working_directory(planted, program):
-    """I19: a json.py in the workspace is not run, by whatever name publisher is called there."""
+    """I19: a json.py in the workspace is not run, by whatever name publisher is started there."""
     asked = subprocess.run([*program, "check"], capture_output=True, text=True, check=False)
     assert asked.returncode == 0, asked.stderr
     assert not (planted / "ran").exists()

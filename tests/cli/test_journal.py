@@ -1,4 +1,4 @@
-"""A journal that does not fit the database stops the daemon's start, never the people who look or stop."""
+"""A journal that does not match the database stops the daemon's start, but not people who read or stop."""
 
 import asyncio
 import sqlite3
@@ -31,7 +31,7 @@ def paused_in(file):
 
 
 async def deliver(folder):
-    """Do a daemon's part for one post."""
+    """Do a daemon's work for one post."""
     async with open_application(await load_settings(folder), make_confirmed_runtime(), can_send=True) as application:
         await application.maintenance.promote_due()
         [lease] = await application.outbox.claim(1)
@@ -41,7 +41,7 @@ async def deliver(folder):
 
 @pytest.fixture
 def sent(run, drill):
-    """Give the drill with one post published by a daemon, and another that waits."""
+    """Return the drill with one post published by a daemon, and another that waits."""
     write_schedule(drill, *(warning(name, to='["platform:weibo"]') for name in ("refund", "loan")))
     assert run("-C", drill, "send", "refund", *BY).code == 0
     asyncio.run(deliver(drill))
@@ -67,13 +67,13 @@ MISFITS = {"journal_missing": lose, "journal_damaged": damage, "database_older":
 
 @pytest.fixture(params=MISFITS)
 def misfit(request, sent):
-    """Give a workspace whose journal does not fit, in each way."""
+    """Return a workspace whose journal does not match, in each way."""
     MISFITS[request.param](journal_of(sent))
     return sent
 
 
 def test_f85_reading_and_stopping_work_with_a_journal_that_does_not_match(run, misfit):
-    """A daemon may be running: it is paused, withdrawn from and looked at; beside the answer the trouble is named."""
+    """A daemon may be running: pausing, cancelling and reading work; the problem is shown beside the answer."""
     file = journal_of(misfit)
     before = file.read_bytes() if file.exists() else None
     orders = [
@@ -97,7 +97,7 @@ def test_f85_reading_and_stopping_work_with_a_journal_that_does_not_match(run, m
 
 
 def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(run, misfit):
-    """Exit code 3, and the pause stands: the database may have forgotten that something is out already."""
+    """Exit code 3, and the pause stays: the database may have lost that something was sent already."""
     assert run("-C", misfit, "pause", *BY).code == 0
     orders = [
         ("resume", *BY),
@@ -117,7 +117,7 @@ def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(run
 @pytest.mark.parametrize("place", ["restore.after_commit", "restore.mid"])
 @pytest.mark.parametrize("spoil", [lose, damage])
 def test_f85_a_decided_restore_is_finished_with_its_journal(run, sent, monkeypatch, place, spoil):
-    """Anyone who comes next, be it only to make a backup, finds the restored databases and a journal that goes on."""
+    """The next command, even a backup, finds the restored database and a journal that continues."""
     kept, later = sent / "kept.db", sent / "later.db"
     assert run("-C", sent, "backup", kept).code == 0
     spoil(journal_of(sent))
@@ -132,7 +132,7 @@ def test_f85_a_decided_restore_is_finished_with_its_journal(run, sent, monkeypat
 
 
 def test_f85_a_restore_killed_before_its_decision_leaves_the_journal_as_it_was(run, sent, monkeypatch):
-    """The older databases must not come to stand beside a journal that looks whole."""
+    """The older database must never be beside a journal that looks complete."""
     damage(journal_of(sent))
     before = journal_of(sent).read_bytes()
     monkeypatch.setenv("PUBLISHER_FAILPOINTS", "restore.before_commit:raise")

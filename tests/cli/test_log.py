@@ -1,4 +1,4 @@
-"""The log: anyone who takes it may be slow, stuck or gone; the daemon does not wait for it."""
+"""The log: its reader may be slow, stuck or gone; the daemon does not wait for it."""
 
 import io
 import json
@@ -18,14 +18,14 @@ from publisher.store.system_alerts import SystemAlerts
 
 @pytest.fixture
 def log_as_before():
-    """The log's settings are the process's own: the next test finds those it knew."""
+    """The log's settings belong to the process: the next test finds those it had."""
     kept = structlog.get_config()
     yield
     structlog.configure(**kept)
 
 
 class Stuck:
-    """A stream whose reader has stopped, until it goes on."""
+    """A stream whose reader has stopped, until it continues."""
 
     def __init__(self):
         self.taken, self.goes_on, self.is_stuck = [], threading.Event(), threading.Event()
@@ -40,7 +40,7 @@ class Stuck:
 
 
 def test_f91_a_stuck_log_makes_nobody_wait_and_dropped_lines_are_counted():
-    """F91: lines beyond the room are dropped and counted; the others come out in order when the reader goes on."""
+    """F91: lines beyond the buffer are dropped and counted; the others are written in order once it is read."""
     stream, before = Stuck(), dropped_line_count()
     sink = LogSink(stream, max_lines=10)
     sink.write("0")
@@ -54,7 +54,7 @@ def test_f91_a_stuck_log_makes_nobody_wait_and_dropped_lines_are_counted():
 
 
 def test_f91_a_log_that_cannot_be_written_is_counted():
-    """F91: a disk without room, or a reader that is gone, costs lines and nothing else."""
+    """F91: a full disk, or a reader that is gone, costs lines and nothing else."""
     before = dropped_line_count()
     reading, writing = os.pipe()
     os.close(reading)
@@ -70,7 +70,7 @@ def test_f91_a_log_that_cannot_be_written_is_counted():
 
 
 async def test_f91_dropped_lines_are_alerted(open_desk, world):
-    """F91: people learn how many lines are missing, once."""
+    """F91: people are alerted how many lines are missing, once."""
     desk = await open_desk()
     system_alerts = SystemAlerts(desk.store)
     system_alerts.reported_lines -= 7
@@ -94,15 +94,15 @@ def test_a_line_beside_an_answer_goes_to_the_present_standard_error(log_as_befor
 SECRET = "2.00secretsecretsecret"
 
 
-def said(script):
-    """Give what a process writes to its standard output and error."""
+def result(script):
+    """Return what a process writes to its standard output and error."""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return done.stdout, done.stderr
 
 
 def test_messages_of_libraries_are_log_lines_without_secrets():
-    """An error that only a library knows of, such as of a task that nobody waited for, reports no secret."""
-    _out, reported = said(
+    """An error that only a library knows of, such as of a task that nobody awaited, shows no secret."""
+    _out, reported = result(
         "import logging; from publisher.runtime.logs import configure_logging; configure_logging();"
         f"logging.getLogger('httpx').error('refused: access_token={SECRET}', exc_info=ValueError('x'))"
     )
@@ -114,8 +114,8 @@ def test_messages_of_libraries_are_log_lines_without_secrets():
 
 
 def test_a_malformed_log_call_does_not_stop_a_library():
-    """Of a message that cannot be spelled a line is missing, and counted; anyone who logged it goes on."""
-    out, _told = said(
+    """A message that cannot be formatted costs one line, and is counted; the library goes on."""
+    out, _reported = result(
         "import logging; from publisher.runtime.logs import dropped_line_count, configure_logging; configure_logging();"
         "logging.getLogger('x').error('%d', 'no number'); print(dropped_line_count())"
     )
@@ -124,7 +124,7 @@ def test_a_malformed_log_call_does_not_stop_a_library():
 
 def test_i19_a_failure_in_a_command_is_reported_beside_its_answer_without_secrets():
     """I19: a command that sets up no log reports a failure on standard error, and no variable of it."""
-    out, reported = said(
+    out, reported = result(
         "from publisher.runtime.logs import log\n"
         f"token = 'access_token={SECRET}'\n"
         "try:\n    raise ValueError(token)\nexcept ValueError:\n    log.exception('adapter_failed', said=token)\n"

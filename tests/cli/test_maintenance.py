@@ -27,7 +27,7 @@ summary = "不转账"
 
 
 def test_templates_are_listed_with_their_origin(run, drill):
-    """Shipped, the workspace's own, and a mixture are distinguished; what must be filled in stands beside each."""
+    """Shipped, the workspace's own, and a mixture are distinguished; required fields are shown beside each."""
     own = drill / "templates" / "notice"
     own.mkdir()
     own.joinpath("default.txt").write_text("{{ post.title }}", "utf-8")
@@ -46,7 +46,7 @@ def test_templates_are_listed_with_their_origin(run, drill):
 
 
 def test_f74_templates_are_listed_although_one_has_a_fault(run, drill):
-    """F74: the others are shown, what is wrong is reported with its file, and the exit code is 1."""
+    """F74: the others are shown, the problem is reported with its file, and the exit code is 1."""
     own = drill / "templates" / "notice"
     own.mkdir()
     own.joinpath("default.txt").write_text("{% if %}", "utf-8")
@@ -58,7 +58,7 @@ def test_f74_templates_are_listed_although_one_has_a_fault(run, drill):
 
 @pytest.mark.parametrize("name", SHIPPED.names)
 def test_a_sample_is_a_post_that_passes_the_check(run, drill, name):
-    """What is offered for copying can be put into the schedule as it is."""
+    """A printed sample can be put into the schedule as it is."""
     shown = run("-C", drill, "--lang", "en", "templates", name)
     sample = shown.out.partition("[[post]]")
     assert sample[1]
@@ -68,7 +68,7 @@ def test_a_sample_is_a_post_that_passes_the_check(run, drill, name):
 
 
 def test_migrate_says_from_where_to_where(run, drill):
-    """A new database, one that is up to date, and an older one; a damaged one is refused, not touched."""
+    """A new database, one that is up to date, and an older one; a damaged one is refused, not changed."""
     assert NEWEST_MIGRATION in run("-C", drill, "migrate").out
     assert "没有变化" in run("-C", drill, "migrate").out
     file = drill / "var" / "publisher.db"
@@ -77,7 +77,7 @@ def test_migrate_says_from_where_to_where(run, drill):
 
 
 def test_migrate_upgrades_an_older_database(run, drill, tmp_path, monkeypatch):
-    """The database of an earlier version is brought to this one's, and both are named."""
+    """The database of an earlier version is migrated to this one's, and both are named."""
     run("-C", drill, "migrate")
     be_later(tmp_path / "migrations", monkeypatch)
     monkeypatch.setattr("publisher.cli.commands.migrate.NEWEST_MIGRATION", NUMBERS[-1])

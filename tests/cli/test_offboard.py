@@ -1,4 +1,4 @@
-"""Handing an account over, or removing it, at the command line."""
+"""Offboarding of an account at the command line."""
 
 import asyncio
 import json
@@ -25,8 +25,8 @@ CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CA
 
 
 @pytest.fixture
-def store(drill):
-    """Give a function that lets something be done in the drill's databases."""
+def run_on_database(drill):
+    """Return a function that runs an action on the drill's database."""
 
     async def opened(act):
         async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
@@ -36,8 +36,8 @@ def store(drill):
 
 
 @pytest.fixture
-def sent(run, drill, store):
-    """Give a function that sends one post on Weibo with an outcome; without one it only waits."""
+def sent(run, drill, run_on_database):
+    """Return a function that sends one post on Weibo with an outcome; without one it only waits."""
 
     def sending(name, outcome=None):
         async def act(application):
@@ -51,14 +51,14 @@ def sent(run, drill, store):
         write_schedule(drill, old, warning(name, to=TO_WEIBO))
         assert run("-C", drill, "send", name, "--by", "王").code == 0
         if outcome is not None:
-            store(act)
+            run_on_database(act)
 
     return sending
 
 
 @pytest.fixture
 def secret(drill):
-    """Move the account's secret from its file into the encrypted store, and give the store and the secret's name."""
+    """Move the account's secret from its file into the encrypted store, and return the store and the secret's name."""
     settings = asyncio.run(load_settings(drill))
     name = settings.accounts[WHO].secret
     vault = Vault(folder=drill / "var")
@@ -72,8 +72,8 @@ def states(run, drill):
     return [row["state"] for row in run("-C", drill, "status", "--json").json["deliveries"]]
 
 
-def test_an_idle_account_is_offboarded_at_once(run, drill, sent, secret, store):
-    """It is off, its secret is gone, what is live stays, and the rest is reported: its entry, and the console."""
+def test_an_idle_account_is_offboarded_at_once(run, drill, sent, secret, run_on_database):
+    """It is off, its secret is deleted, published posts stay, and two steps remain: its entry, and the console."""
     vault, name = secret
     sent("refund", LIVE)
 
@@ -82,7 +82,7 @@ def test_an_idle_account_is_offboarded_at_once(run, drill, sent, secret, store):
             application.settings.accounts[WHO], CredentialExpired(reason="weibo_21327")
         )
 
-    store(expire)
+    run_on_database(expire)
     reported = run("-C", drill, *ORDER)
     assert reported.code == 0
     assert "已发布的 1 条留在平台上" in reported.out
@@ -96,8 +96,8 @@ def test_an_idle_account_is_offboarded_at_once(run, drill, sent, secret, store):
     assert states(run, drill) == ["published"]
 
 
-def test_an_unknown_outcome_comes_first_and_keeps_the_secret(run, drill, sent, secret, store):
-    """A doubt is named and the secret kept, for it must be read; once settled the same command ends the matter."""
+def test_an_unknown_outcome_comes_first_and_keeps_the_secret(run, drill, sent, secret, run_on_database):
+    """An unknown outcome is shown and the secret kept, for it must be read; afterwards the same command succeeds."""
     vault, name = secret
     sent("refund", DOUBT)
     reported = run("-C", drill, *ORDER)
@@ -113,7 +113,7 @@ def test_an_unknown_outcome_comes_first_and_keeps_the_secret(run, drill, sent, s
             PendingReadback(delivery=doubt, request=None), LIVE, RECONCILER, Runtime().monotonic()
         )
 
-    store(resolve)
+    run_on_database(resolve)
     assert run("-C", drill, *ORDER).code == 0
     assert vault.list_names() == []
 
@@ -137,7 +137,7 @@ def test_waiting_posts_are_listed_and_cancelled_on_demand(run, drill, sent, secr
 
 
 def test_a_login_that_others_use_keeps_its_secret(run, drill, secret):
-    """The secret stays while another account speaks by it, and nobody is alerted to revoke it."""
+    """The secret stays while another account uses the login, and nobody is asked to revoke it."""
     vault, name = secret
     file = drill / "publisher.toml"
     entry = re.search(rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[|\Z)', file.read_text("utf-8"), re.DOTALL)[0]
@@ -151,7 +151,7 @@ def test_a_login_that_others_use_keeps_its_secret(run, drill, secret):
 
 
 def test_a_secret_kept_elsewhere_is_named_for_removal(run, drill):
-    """A file or a variable is the operator's own: it is named, and until it is gone the hand-over is not complete."""
+    """A file or a variable belongs to the operator: it is shown, and offboarding is incomplete until it is gone."""
     reported = run("-C", drill, *ORDER)
     assert reported.code == 1
     place = re.search(r"1\. 删除密钥 \S+，它现在放在 (\S+)", reported.out)
@@ -161,7 +161,7 @@ def test_a_secret_kept_elsewhere_is_named_for_removal(run, drill):
 
 
 def test_repeating_it_after_the_entry_is_gone_ends_it(run, drill, sent, secret):
-    """Once the entry has left the settings the database still know the account; only the console is left."""
+    """Once the entry has left the settings the database still knows the account; only the console step is left."""
     sent("refund", LIVE)
     run("-C", drill, *ORDER)
     file = drill / "publisher.toml"

@@ -1,4 +1,4 @@
-"""What people look at and order, on databases without a daemon."""
+"""What people read and order, on databases without a daemon."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ REFUSED = Rejected(code="weibo_20012", reason="too long")
 
 @pytest.fixture
 def deliver(drill):
-    """Give a function that sends what is due as a daemon would, with an outcome of one's choice."""
+    """Return a function that sends due deliveries as a daemon would, with the given outcome."""
 
     async def delivering(outcome):
         settings = await load_settings(drill)
@@ -41,7 +41,7 @@ def deliver(drill):
 
 @pytest.fixture
 def sent(run, drill):
-    """Give the drill with one post filed and due."""
+    """Return the drill with one post filed and due."""
     write_schedule(drill, warning("refund", to=TO_WEIBO))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
     return drill
@@ -52,7 +52,7 @@ def state_of(run, drill, position=-1):
 
 
 def test_status_before_anything_makes_no_database(run, drill):
-    """Looking at a workspace that never ran shows an empty table and leaves no file behind."""
+    """`status` in a workspace that never ran shows an empty table and creates no file."""
     shown = run("-C", drill, "status", "--json").json
     assert shown == {
         "daemon": {"running": False},
@@ -67,7 +67,7 @@ def test_status_before_anything_makes_no_database(run, drill):
 
 
 def test_status_has_the_promised_shape(run, sent, deliver):
-    """Every delivery has the promised keys; times have the workspace's offset; one-offs say `once`."""
+    """Every delivery has the documented keys; times have the workspace's offset; one-offs say `once`."""
     deliver(PUBLISHED)
     shown = run("-C", sent, "status", "refund", "--json").json
     assert list(shown) == ["daemon", "paused", "deliveries", "missed", "alerts", "modes", "has_older"]
@@ -81,7 +81,7 @@ def test_status_has_the_promised_shape(run, sent, deliver):
 
 
 def test_status_as_a_table_speaks_chinese(run, sent, deliver):
-    """The table shows state words, and says that no daemon runs."""
+    """The table shows the states' names, and says that no daemon runs."""
     deliver(PUBLISHED)
     shown = run("-C", sent, "status").out
     assert "已发布" in shown
@@ -91,7 +91,7 @@ def test_status_as_a_table_speaks_chinese(run, sent, deliver):
 
 @pytest.mark.parametrize("scope", ["all", "platform:weibo", "beijing-weibo", "refund"])
 def test_status_says_that_a_pause_delays_what_is_due(run, sent, scope):
-    """Whatever the pause covers: a code for machines, and for people the words and the command, in both languages."""
+    """Whatever the pause covers: a code for machines, and for people a text and the command, in both languages."""
     assert run("-C", sent, "status", "--json").json["deliveries"][0]["reason"] is None
     assert run("-C", sent, "pause", scope, "--by", "王").code == 0
     [row] = run("-C", sent, "status", "--json").json["deliveries"]
@@ -106,7 +106,7 @@ def test_status_says_that_a_pause_delays_what_is_due(run, sent, scope):
 
 
 def test_a_pause_of_something_else_is_no_reason(run, sent):
-    """Another platform's pause keeps nothing back here."""
+    """Another platform's pause delays nothing here."""
     assert run("-C", sent, "pause", "platform:wechat", "--by", "王").code == 0
     assert run("-C", sent, "status", "--json").json["deliveries"][0]["reason"] is None
 
@@ -137,7 +137,7 @@ def test_what_does_not_exist_exits_4(run, sent, arguments):
 
 
 def test_a_captcha_is_explained_and_resolved(run, sent, deliver):
-    """A held delivery says who must do what with the very commands; following them queues it again."""
+    """`why` on a held delivery says who must do what with the exact commands; following them queues it again."""
     deliver(CAPTCHA)
     reported = run("-C", sent, "why", "refund@beijing-weibo").out
     assert "等待人工处理" in reported
@@ -156,7 +156,7 @@ def test_a_captcha_is_explained_and_resolved(run, sent, deliver):
 
 
 def test_each_resolution_ends_in_its_state(run, sent, deliver):
-    """not-published fails it; a second ruling finds nothing held and exits 1."""
+    """`not-published` fails it; a second resolution finds nothing held and exits 1."""
     deliver(CAPTCHA)
     assert run("-C", sent, "resolve", "refund@beijing-weibo", "not-published", *BY).code == 0
     assert state_of(run, sent) == "failed"
@@ -164,7 +164,7 @@ def test_each_resolution_ends_in_its_state(run, sent, deliver):
 
 
 def test_published_without_proof_takes_two_people(run, sent, deliver):
-    """The first person cannot be the second; two make it published, by word."""
+    """The first person cannot be the second; two confirmations make it published, without proof."""
     deliver(CAPTCHA)
     live = ("resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY, "--second")
     assert run("-C", sent, *live, "王").code == 3
@@ -185,7 +185,7 @@ def test_another_spelling_is_no_second_person(run, sent, deliver, second):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_a_name_has_no_invisible_characters(run, sent, lang):
-    """An invisible or control character is refused as wrong usage, with its place and its number."""
+    """An invisible or control character is refused as wrong usage, with its position and code point."""
     for letter, number in (("\u200b", "U+200B"), ("\u3164", "U+3164"), ("\u202e", "U+202E"), ("\x1b", "U+001B")):
         reported = run("-C", sent, "--lang", lang, "pause", "--by", f"王{letter}力")
         assert (reported.code, reported.out) == (2, "")
@@ -195,14 +195,14 @@ def test_a_name_has_no_invisible_characters(run, sent, lang):
 
 
 def test_published_by_one_person_is_checked_by_reading(run, sent, deliver):
-    """One person's word only makes publisher look."""
+    """One person's confirmation only makes publisher read the account."""
     deliver(CAPTCHA)
     assert run("-C", sent, "resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY).code == 0
     assert state_of(run, sent) == "unknown"
 
 
 def test_resend_files_a_new_occurrence(run, sent, deliver):
-    """What failed can be sent again, as an occurrence of its own; what is live cannot."""
+    """A failed post can be sent again, as an occurrence of its own; a published one cannot."""
     deliver(REFUSED)
     assert run("-C", sent, "resend", "refund@beijing-weibo", *BY).code == 0
     rows = run("-C", sent, "status", "--json").json["deliveries"]
@@ -217,7 +217,7 @@ def test_resend_files_a_new_occurrence(run, sent, deliver):
 
 
 def test_cancel_stops_and_retract_deletes(run, sent, deliver):
-    """Withdrawing touches nothing that is live; retracting orders it down."""
+    """Cancelling affects nothing that is published; retracting orders its deletion."""
     deliver(PUBLISHED)
     assert run("-C", sent, "cancel", "refund", *BY).code == 0
     assert state_of(run, sent) == "published"
@@ -227,7 +227,7 @@ def test_cancel_stops_and_retract_deletes(run, sent, deliver):
 
 
 def test_a_cancelled_post_is_not_sent(run, drill):
-    """After a withdrawal the post cannot be sent by name any more."""
+    """A cancelled post cannot be sent by name any more."""
     write_schedule(drill, warning("refund", to=TO_WEIBO))
     assert run("-C", drill, "reload").code == 0
     assert run("-C", drill, "cancel", "refund", *BY).code == 0
@@ -246,7 +246,7 @@ def test_a_cancelled_post_is_not_sent(run, drill):
     ],
 )
 def test_pause_finds_its_scope(run, sent, deliver, name, scope):
-    """The scope is found from what is typed, keeps calls from starting, and is lifted by the same words."""
+    """The scope is found from the argument, keeps calls from starting, and is lifted by the same argument."""
     assert run("-C", sent, "pause", *name, "--by", "王").code == 0
     assert [pause["scope"] for pause in run("-C", sent, "status", "--json").json["paused"]] == [scope]
     deliver(PUBLISHED)
@@ -258,7 +258,7 @@ def test_pause_finds_its_scope(run, sent, deliver, name, scope):
 
 
 def test_the_kill_switch_works_with_broken_templates(run, sent):
-    """Neither a broken template nor a broken schedule keeps a person from looking or pausing."""
+    """Neither a broken template nor a broken schedule keeps a person from reading or pausing."""
     (sent / "templates" / "own").mkdir()
     (sent / "templates" / "own" / "weibo.txt").write_text("{% if %}", "utf-8")
     (sent / "schedule.toml").write_text("[[post]\n", "utf-8")
@@ -267,7 +267,7 @@ def test_the_kill_switch_works_with_broken_templates(run, sent):
 
 
 def test_why_shows_the_history_of_an_unknown_outcome(run, sent, deliver):
-    """The story names the attempt, why the outcome is unknown, and when the account is read next."""
+    """The history names the attempt, why the outcome is unknown, and when the account is read next."""
     deliver(Unknown(reason="timeout"))
     reported = run("-C", sent, "why", "refund").out
     assert "结果不明，正在核实" in reported
@@ -288,7 +288,7 @@ def test_a_file_is_sent_at_once_and_only_once(run, drill, tmp_path):
 
 
 def test_a_bad_file_is_refused_with_its_lines(run, drill, tmp_path):
-    """What is wrong in a file to be sent is reported by line, and nothing is filed."""
+    """Problems of a file to be sent are reported by line, and nothing is filed."""
     file = tmp_path / "night.toml"
     file.write_text(warning("night", to=TO_WEIBO).replace("正规退款原路退回", "正规退款原路退回" * 30), "utf-8")
     refused = run("-C", drill, "send", file, "--by", "王")
@@ -308,7 +308,7 @@ def test_sending_ahead_leaves_the_schedule_acceptable(run, drill):
 
 @pytest.mark.parametrize("days", [1, 365])
 def test_a_post_sent_before_its_time_carries_the_minute_of_the_order(run, drill, days):
-    """An article never names a date that has not come, whether it was filed already or not."""
+    """An article never names a future date, whether it was filed already or not."""
     now = datetime.now(ZoneInfo("Asia/Shanghai"))
     planned = (now + timedelta(days=days)).replace(microsecond=0)
     write_schedule(drill, warning("refund", f"at = {planned.isoformat()}", '["all"]'))
@@ -324,7 +324,7 @@ def test_a_post_sent_before_its_time_carries_the_minute_of_the_order(run, drill,
 
 
 def test_a_large_removal_needs_its_number(run, drill):
-    """Dropping many open posts is refused with the command that confirms it; with the number it is done."""
+    """Removal of many open posts is refused with the command that confirms it; with the number it is done."""
     soon = f"at = {NOW + timedelta(days=3650):%Y-%m-%dT%H:%M:%S}"
     write_schedule(drill, *(warning(f"p{number}", soon, TO_WEIBO) for number in range(6)))
     assert run("-C", drill, "reload").code == 0
@@ -338,7 +338,7 @@ def test_a_large_removal_needs_its_number(run, drill):
 
 
 def test_a_foreign_database_is_refused(run, sent):
-    """A drill's databases are refused in live operation, and damaged databases at all times, with exit code 3."""
+    """A drill's database is refused in live operation, and a damaged one always, with exit code 3."""
     settings = (sent / "publisher.toml").read_text("utf-8")
     (sent / "publisher.toml").write_text(settings.replace('"drill"', '"live"'), "utf-8")
     refused = run("-C", sent, "status")
@@ -351,7 +351,7 @@ def test_a_foreign_database_is_refused(run, sent):
 
 
 def test_a_silent_database_is_reported(run, drill):
-    """A database server that does not answer ends in words and exit code 1."""
+    """A database server that does not answer ends in a message and exit code 1."""
     settings = (drill / "publisher.toml").read_text("utf-8")
     (drill / "publisher.toml").write_text(f'database = "postgresql://nobody@127.0.0.1:9/x"\n{settings}', "utf-8")
     reported = run("-C", drill, "status")
@@ -361,13 +361,13 @@ def test_a_silent_database_is_reported(run, drill):
 
 
 def test_every_order_names_its_person(run, sent, deliver):
-    """The audit holds who ordered what, and why."""
+    """The audit log holds who ordered what, and why."""
     deliver(REFUSED)
     run("-C", sent, "resend", "refund@beijing-weibo", *BY)
     run("-C", sent, "pause", "--by", "李", "--reason", "演练")
-    books = sqlite3.connect(sent / "var" / "publisher.db")
-    entries = books.execute("SELECT event, name, detail FROM audit WHERE role = 'person' ORDER BY id").fetchall()
-    books.close()
+    database = sqlite3.connect(sent / "var" / "publisher.db")
+    entries = database.execute("SELECT event, name, detail FROM audit WHERE role = 'person' ORDER BY id").fetchall()
+    database.close()
     assert [(event, name) for event, name, _ in entries] == [
         ("send_requested", "王"),
         ("resend_requested", "王"),
@@ -378,7 +378,7 @@ def test_every_order_names_its_person(run, sent, deliver):
 
 
 def test_a_follow_up_is_not_sent_before_its_original(run, drill):
-    """Sent while its original is nowhere, it would only be cancelled, so it is refused and can be sent later."""
+    """Sent before its original it would only be cancelled, so it is refused and can be sent later."""
     update = warning("news", "at = 2027-01-08T09:00:00", TO_WEIBO).replace('kind = "warning"', 'kind = "update"')
     update = update.replace('template = "warning"', 'template = "update"\nfollows = "refund"')
     write_schedule(drill, warning(to=TO_WEIBO), update)
@@ -390,26 +390,26 @@ def test_a_follow_up_is_not_sent_before_its_original(run, drill):
 
 
 def test_a_post_sent_early_expires_early(run, sent):
-    """A post sent now holds true for a day from now, not until long after its old time."""
+    """A post sent now expires a day from now, not long after its planned time."""
     deliveries = run("-C", sent, "status", "--json").json["deliveries"]
     assert deliveries
-    with sqlite3.connect(sent / "var" / "publisher.db") as books:
-        lives = {expires - due for due, expires in books.execute("SELECT due_at, expires_at FROM delivery")}
-    assert lives == {timedelta(days=1) // timedelta(microseconds=1)}
+    with sqlite3.connect(sent / "var" / "publisher.db") as database:
+        occurrences = {expires - due for due, expires in database.execute("SELECT due_at, expires_at FROM delivery")}
+    assert occurrences == {timedelta(days=1) // timedelta(microseconds=1)}
 
 
 def test_the_audit_gives_the_reason_that_a_person_gave(run, sent, deliver):
-    """Cancelling what is held is not reported with the reason of the hold, as if a person had said that."""
+    """Cancelling a held delivery is not recorded with the reason of the hold, as if a person had given that."""
     deliver(CAPTCHA)
     assert run("-C", sent, "cancel", "refund", "--by", "李", "--reason", "不发了").code == 0
-    with sqlite3.connect(sent / "var" / "publisher.db") as books:
-        reasons = {text for (text,) in books.execute("SELECT detail FROM audit WHERE event = 'cancelled'")}
+    with sqlite3.connect(sent / "var" / "publisher.db") as database:
+        reasons = {text for (text,) in database.execute("SELECT detail FROM audit WHERE event = 'cancelled'")}
     assert any("不发了" in text for text in reasons)
     assert not any("captcha" in text for text in reasons)
 
 
 def test_i24_old_ended_deliveries_are_shown_only_on_request(run, drill, sent, deliver):
-    """What is open stays in `status` however old it is; of the rest only the last days, with a word about it."""
+    """Open deliveries stay in `status` at any age; of the others only the last days, with a note."""
     deliver(PUBLISHED)
     with sqlite3.connect(drill / "var" / "publisher.db") as database:
         database.execute("UPDATE delivery SET due_at = due_at - 8 * 86400000000 WHERE id = 1")

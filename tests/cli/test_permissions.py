@@ -1,4 +1,4 @@
-"""Who else may read and change the workspace's files."""
+"""Which other users may read and change the workspace's files."""
 
 import json
 import os
@@ -20,7 +20,7 @@ CLOSED = ("publisher.toml", "secrets/beijing-weibo", "var/vault.json", "var/vaul
 
 @pytest.fixture
 def drill(tmp_path, simulator):
-    """Give a drill workspace that the simulator serves, with a file of secrets for each account and one more secret."""
+    """Return a drill workspace that the simulator serves, with a secrets file for each account and one more secret."""
     urlopen(Request(f"{simulator}/_sim/reset", method="POST")).close()  # noqa: S310 # our own process
     folder = make_drill(tmp_path / "drill", simulator)
     Vault(folder=folder / "var").write("spare", {"password": "canary-of-the-vault"})
@@ -29,7 +29,7 @@ def drill(tmp_path, simulator):
 
 @pytest.fixture
 def live(drill):
-    """Give the same workspace in live operation."""
+    """Return the same workspace in live operation."""
     settings = drill / "publisher.toml"
     settings.write_text(settings.read_text("utf-8").replace('"drill"', '"live"'), "utf-8")
     return drill
@@ -56,7 +56,7 @@ def findings(reported, key):
     ],
 )
 def test_i19_a_live_daemon_does_not_start_on_files_that_others_can_read(run, live, name, mode, change):
-    """I19: the file and the command that ends it are named by run and check; nothing is made or sent before that."""
+    """I19: run and check show the file and the command that fixes it; nothing is created or sent before that."""
     (live / name).chmod(mode)
     target = live / (name.split("/")[0] if change.startswith("-R") else name)
     refused = run("-C", live, "--lang", "en", "run", "--once")
@@ -71,7 +71,7 @@ def test_i19_a_live_daemon_does_not_start_on_files_that_others_can_read(run, liv
 
 
 def test_a_group_may_write_what_staff_write(run, live):
-    """Schedule, templates and pictures may be changed by the group, settings be read by all: nothing is found."""
+    """Schedule, templates and pictures may be changed by the group, settings be read by all: no problem is reported."""
     for name in SHARED:
         (live / name).chmod(0o775)
     (live / "publisher.toml").chmod(0o644)
@@ -80,7 +80,7 @@ def test_a_group_may_write_what_staff_write(run, live):
 
 
 def test_i19_settings_with_a_password_are_a_secret(run, live):
-    """I19: a publisher.toml whose database's address carries a password may not be read by others."""
+    """I19: a publisher.toml whose database address contains a password may not be read by others."""
     settings = live / "publisher.toml"
     url = "postgresql://u:canary-of-a-password@127.0.0.1:1/d"
     settings.write_text(f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8")
@@ -91,7 +91,7 @@ def test_i19_settings_with_a_password_are_a_secret(run, live):
 
 
 def test_a_drill_is_warned_and_runs(run, drill):
-    """A drill starts all the same; check and doctor name the file as a warning, and neither fails for it."""
+    """A drill starts nevertheless; check and doctor show the file as a warning, and neither fails because of it."""
     (drill / "publisher.toml").chmod(0o666)
     expected = {("file_changeable", f"run chmod go-w {drill / 'publisher.toml'}", "warning")}
     checked = run("-C", drill, "--lang", "en", "check", "--json")
@@ -125,7 +125,7 @@ def test_i19_files_of_publisher_are_private_to_its_user(tmp_path, simulator):
 
 
 def test_a_system_without_modes_has_no_loose_files(live):
-    """Where modes mean nothing, nothing is found."""
+    """Where modes mean nothing, nothing is reported."""
     (live / "publisher.toml").chmod(0o666)
     settings = parse_settings((live / "publisher.toml").read_text("utf-8"), workspace=live)
     with pytest.MonkeyPatch.context() as patch:

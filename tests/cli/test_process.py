@@ -1,4 +1,4 @@
-"""What a process of publisher leaves behind of its secrets: no core file, no keys, nothing on the screen."""
+"""No process of publisher leaks secrets: no core file, no keys, nothing on the screen."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ def unlimit_cores():
 
 @contextlib.contextmanager
 def begun(*arguments, says, **how):
-    """Run a command; it has said a certain word when the block begins."""
+    """Run a command; it has printed the given text when the block begins."""
     with subprocess.Popen(
         publisher("--lang", "en", *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how
     ) as process:
@@ -57,7 +57,7 @@ def test_i19_a_crash_leaves_no_core_file(tmp_path):
 
 @LINUX
 def test_i19_no_other_process_of_the_user_may_read_its_memory():
-    """I19: the kernel hands no core to a program either, whatever its limit, and lets nobody trace the process."""
+    """I19: the kernel passes no core to a program either, whatever its limit, and lets nobody trace the process."""
     code = "import ctypes; from publisher.cli import harden_process; harden_process(); "
     asked = subprocess.run(
         [sys.executable, "-c", code + "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"], capture_output=True, check=True
@@ -66,7 +66,7 @@ def test_i19_no_other_process_of_the_user_may_read_its_memory():
 
 
 def test_i19_no_keys_of_encrypted_connections_are_written(drill, tmp_path):
-    """I19: SSLKEYLOGFILE has no effect, although doctor makes what encrypts its calls ready."""
+    """I19: SSLKEYLOGFILE has no effect, although doctor sets up encrypted calls."""
     keys = tmp_path / "keys.log"
     asked = subprocess.run(
         publisher("-C", drill, "doctor"),
@@ -88,7 +88,7 @@ def test_i19_no_keys_of_encrypted_connections_are_written(drill, tmp_path):
 )
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_i19_a_password_on_the_command_line_is_refused(run, workspace, url, lang):
-    """I19: migrate-to takes no address with a password, says where to put it, and does not repeat it."""
+    """I19: `move-database` accepts no address with a password, says where to put it, and does not repeat it."""
     refused = run("--lang", lang, "-C", workspace, "move-database", url, "--by", "li")
     assert refused.code == 2
     assert ".pgpass" in refused.err
@@ -111,7 +111,7 @@ def test_an_address_without_a_password_is_none():
 
 
 def test_i19_a_pasted_secret_is_not_shown(workspace):
-    """I19: what is pasted into secret set on a terminal is stored and not shown; echo is back afterwards."""
+    """I19: a secret pasted into `secret set` on a terminal is stored and not shown; echo is on again afterwards."""
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     with begun("-C", workspace, "secret", "set", "weibo-beijing", says="Paste", stdin=theirs) as process:

@@ -1,4 +1,4 @@
-"""The inspection report at the command line."""
+"""The report of a period at the command line."""
 
 import asyncio
 import csv
@@ -17,7 +17,7 @@ DAYS = ("--from", "2026-01-01", "--to", "2099-12-31")
 
 @pytest.fixture
 def reported(run, drill):
-    """Give a drill in which one post is live on Weibo and Tieba, read twice there, and was refused by WeChat."""
+    """Return a drill in which one post is published on Weibo and Tieba, read twice there, and rejected by WeChat."""
 
     async def happen():
         async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
@@ -41,7 +41,7 @@ def reported(run, drill):
 
 
 def test_the_report_counts_account_by_account(run, reported):
-    """Planned, live, read back, failed with its reason, lateness, the last reading of reach, and the tip line."""
+    """Planned, published, read back, failed with its reason, lateness, the last metrics, and the tip line."""
     shown = run("-C", reported, "report", *DAYS, "--json").json
     assert {row["account"]: row["published"] for row in shown["accounts"]} == {
         "beijing-tieba": 1,
@@ -67,7 +67,7 @@ def test_the_report_is_a_table_in_both_languages(run, reported, lang, words):
 
 
 def test_the_report_is_a_spreadsheet_too(run, reported, tmp_path):
-    """One line an account, with a heading; JSON stays alone on standard output."""
+    """One line per account, with a heading; JSON stays alone on standard output."""
     file = tmp_path / "report.csv"
     shown = run("-C", reported, "report", *DAYS, "--csv", file, "--json")
     assert shown.json["total"]["planned"] == 3
@@ -78,13 +78,13 @@ def test_the_report_is_a_spreadsheet_too(run, reported, tmp_path):
 
 
 def test_days_are_the_workspaces_and_both_count(run, reported):
-    """A day without anything due says so; a day that is none, or before the first, is wrong usage."""
+    """A day without anything due says so; an invalid day, or an end before the start, is wrong usage."""
     assert "没有计划发布的内容" in run("-C", reported, "report", "--from", "2020-01-01", "--to", "2020-01-01").out
     assert run("-C", reported, "report", "--from", "2020-01-02", "--to", "2020-01-01").code == 2
     assert run("-C", reported, "report", "--from", "yesterday", "--to", "2020-01-01").code == 2
 
 
 def test_a_workspace_that_never_ran_has_an_empty_report(run, drill):
-    """Reporting makes no database."""
+    """Reporting creates no database."""
     assert run("-C", drill, "report", *DAYS, "--json").json["total"]["planned"] == 0
     assert list((drill / "var").iterdir()) == []

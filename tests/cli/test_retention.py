@@ -1,4 +1,4 @@
-"""What people are alerted to texts that are no longer kept; and a restart or a restore leaves such posts alone."""
+"""Pruned texts: what people see of them, and that a restart or a restore sends no such post."""
 
 import asyncio
 import sqlite3
@@ -45,7 +45,7 @@ async def publish(folder):
 
 
 async def run_for_a_day(folder, *, prunes=False):
-    """Start as a daemon does, and let each beat come that may call, file or report."""
+    """Start as a daemon does, and run each job that may call, file or report."""
     async with daemon_of(folder) as daemon:
         await daemon.load_initial_schedule()
         for job in ("plan", "run_maintenance", "send", "reconcile", "retract", *(["prune"] if prunes else [])):
@@ -54,7 +54,7 @@ async def run_for_a_day(folder, *, prunes=False):
 
 @pytest.fixture
 def aged(run, drill):
-    """Give a drill with one post that was removed years ago and still stands in the schedule."""
+    """Return a drill with one post that was removed years ago and is still in the schedule."""
     write_schedule(drill, warning("refund", when='at = "asap"', to='["platform:weibo"]'))
     asyncio.run(publish(drill))
     with closing(sqlite3.connect(drill / "var" / "publisher.db")) as database, database:
@@ -64,8 +64,8 @@ def aged(run, drill):
     return drill
 
 
-def held(folder):
-    """Give what must never change: the deliveries, their calls, and what is reported."""
+def state_of(folder):
+    """Return what must never change: the deliveries, their calls, and the metrics."""
     with closing(sqlite3.connect(folder / "var" / "publisher.db")) as database:
         deliveries = database.execute(
             "SELECT post, occurrence, account, state, remote_id, attempts FROM delivery"
@@ -78,7 +78,7 @@ def alerts(run, folder):
 
 
 def test_i24_pruned_texts_are_explained(run, aged):
-    """Once pruned, `why`, `reach` and `report` say so, and `status` shows what became of it."""
+    """Once pruned, `why`, `reach` and `report` say so, and `status` shows the final state."""
     day = (datetime.now(UTC) - AGO).date()
     days = ("--from", str(day - timedelta(days=1)), "--to", str(day + timedelta(days=1)))
     assert run("-C", aged, "report", *days, "--json").json["total"]["pruned"] == 0
@@ -101,15 +101,15 @@ def test_i24_pruned_texts_are_explained(run, aged):
 
 def test_i1_after_pruning_a_restart_or_a_restore_files_calls_and_reports_nothing(run, aged, tmp_path):
     """The post stays in the schedule all the time; the backups are from before and from after."""
-    before = held(aged)
+    before = state_of(aged)
     assert run("-C", aged, "backup", tmp_path / "before.db").code == 0
     asyncio.run(run_for_a_day(aged, prunes=True))
     asyncio.run(run_for_a_day(aged))
-    assert (held(aged), alerts(run, aged)) == (before, [])
+    assert (state_of(aged), alerts(run, aged)) == (before, [])
     assert run("-C", aged, "backup", tmp_path / "after.db").code == 0
     for backup in ("after.db", "before.db"):
         assert run("-C", aged, "restore", tmp_path / backup, *BY).code == 0
         assert run("-C", aged, "resume", *BY).code == 0
         asyncio.run(run_for_a_day(aged, prunes=True))
-        assert held(aged) == before
+        assert state_of(aged) == before
         assert set(alerts(run, aged)) <= {"audit_broken"}  # of the entries that a restore loses, and of nothing else

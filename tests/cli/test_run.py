@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def drill(tmp_path, simulator):
-    """Give a drill workspace whose platforms the simulator serves, all empty."""
+    """Return a drill workspace whose platforms the simulator serves, all empty."""
     urlopen(Request(f"{simulator}/_sim/reset", method="POST")).close()  # noqa: S310 # our own process
     return make_drill(tmp_path / "drill", simulator)
 
@@ -39,7 +39,7 @@ def publisher(*arguments):
 
 @contextmanager
 def daemon(drill, **environment):
-    """Run a daemon; it has announced itself when the block begins."""
+    """Run a daemon; it has started when the block begins."""
     command = publisher("-C", drill, "run")
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True
@@ -52,7 +52,7 @@ def daemon(drill, **environment):
 
 
 def wait_for(run, drill, wanted):
-    """Look at the status until it is as wanted."""
+    """Poll the status until it is as wanted."""
     give_up = time.monotonic() + PATIENCE
     while not wanted(found := run("-C", drill, "status", "--json").json):
         assert time.monotonic() < give_up, found["deliveries"]
@@ -60,7 +60,7 @@ def wait_for(run, drill, wanted):
 
 
 def test_once_publishes_all_that_is_due(run, drill):
-    """`run --once` publishes what is due on every platform, settles it, and exits 0."""
+    """`run --once` publishes what is due on every platform, waits for its outcome, and exits 0."""
     write_schedule(drill, warning(when='at = "asap"'))
     done = subprocess.run(publisher("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
@@ -73,7 +73,7 @@ def test_once_publishes_all_that_is_due(run, drill):
 
 
 def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
-    """A running daemon shows in the status, sends what a command orders, and ends with 0 on SIGTERM."""
+    """A running daemon appears in the status, sends what a command orders, and ends with 0 on SIGTERM."""
     write_schedule(drill)
     with daemon(drill) as process:
         shown = wait_for(run, drill, lambda found: found["daemon"]["running"])
@@ -92,7 +92,7 @@ def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
 
 
 def test_a_missing_secret_pauses_its_account_only(run, drill):
-    """An account without its secret is paused with words that name it; the others publish."""
+    """An account without its secret is paused with a message that names it; the others publish."""
     (drill / "secrets" / "beijing-wechat").unlink()
     write_schedule(drill, warning(when='at = "asap"', to='["beijing-wechat", "beijing-weibo"]'))
     with daemon(drill):
@@ -112,7 +112,7 @@ ASAP = 'at = "asap"'
 
 
 def own_template(drill):
-    """Give the folder of a template of the workspace's own, a copy of the warning's."""
+    """Return the folder of the workspace's own template, a copy of the warning's."""
     return Path(shutil.copytree(shipped_templates() / "warning", drill / "templates" / "own"))
 
 
@@ -130,7 +130,7 @@ def run_once(drill):
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_f74_a_template_with_a_fault_delays_no_frozen_post(run, drill, fault):
-    """F74, I9: the daemon starts, sends what is filed, and plans what does not need the template; it alerts people."""
+    """F74, I9: the daemon starts, sends what is filed, plans what does not need the template, and alerts."""
     own = own_template(drill)
     write_schedule(drill, with_own("frozen"))
     assert run("-C", drill, "reload", "--by", "王").code == 0
@@ -174,7 +174,7 @@ def test_f74_a_schedule_that_needs_a_template_with_a_fault_is_refused(run, drill
 
 @pytest.mark.parametrize("how", ["gone", "fault"])
 def test_f74_an_unused_template_stops_nothing(run, drill, how):
-    """F74: one that is taken away, or was never used, stops neither the start nor any post."""
+    """F74: one that is deleted, or was never used, stops neither the start nor any post."""
     own = own_template(drill)
     if how == "gone":
         shutil.rmtree(own)
@@ -186,7 +186,7 @@ def test_f74_an_unused_template_stops_nothing(run, drill, how):
 
 
 def test_f74_a_deleted_template_stops_no_other_post(run, drill):
-    """F74: what was accepted with it goes out, and posts that do not need it are planned on."""
+    """F74: posts that were accepted with it are sent, and posts that do not need it are planned further."""
     own = own_template(drill)
     write_schedule(drill, with_own("frozen"), with_own("never", 'cron = "0 9 * * *"'), daily("fine"))
     assert run("-C", drill, "reload", "--by", "王").code == 0
@@ -207,7 +207,7 @@ def daily(name):
 
 
 def test_broken_settings_keep_the_daemon_from_starting(run, drill):
-    """Nothing goes by settings that cannot be read: exit code 1, with file and line."""
+    """Nothing is sent by settings that cannot be read: exit code 1, with file and line."""
     settings = drill / "publisher.toml"
     settings.write_text(f"{settings.read_text('utf-8')}\nnonsense", "utf-8")
     write_schedule(drill, warning("fine", ASAP, '["beijing-weibo"]'))
@@ -226,7 +226,7 @@ def test_failpoints_are_refused_in_live_operation(run, workspace, monkeypatch, v
 
 
 def prevented():
-    """Give the exit codes after which systemd leaves the daemon down."""
+    """Return the exit codes after which systemd does not restart the daemon."""
     unit = (ROOT / "docs" / "examples" / "publisher.service").read_text("utf-8")
     [codes] = re.findall(r"^RestartPreventExitStatus=(.+)$", unit, re.MULTILINE)
     return {int(code) for code in codes.split()}
@@ -234,7 +234,7 @@ def prevented():
 
 @pytest.mark.parametrize(("code", "is_left_down"), [("clock_skew", False), ("second_daemon", True)])
 def test_a_temporary_problem_does_not_leave_the_daemon_down(capsys, code, is_left_down):
-    """A clock that comes right after the start is waited for by starting again; what needs a person is not."""
+    """A clock that becomes right soon after the start is waited for by restarts; other problems are not."""
     terminal = Terminal(messages=Messages("en"), workspace=ROOT)
     facts = {"host": "h", "pid": "1", "file": "f", "seconds": "+60"}
     assert (report_error(RefusedError(code, **facts), terminal) in prevented()) == is_left_down

@@ -1,4 +1,4 @@
-"""A terminal obeys none of the words that are shown on it."""
+"""No text that is shown can control a terminal."""
 
 import ast
 import csv
@@ -23,7 +23,7 @@ SPELLED = "\\u001b[2J\\u001b]0;owned\\u0007\\u009b31m\\u202e\\u200b\\rx"
 
 
 def test_f66_shown_text_cannot_control_a_terminal(capsys):
-    """Escapes, C1 controls, bidi marks and a lone carriage return are spelled out, on both streams."""
+    """Escapes, C1 controls, bidi marks and a lone carriage return are escaped, on both streams."""
     echo(f"微博说：{ATTACK}\n第二行")
     echo(ATTACK, err=True)
     shown = capsys.readouterr()
@@ -32,7 +32,7 @@ def test_f66_shown_text_cannot_control_a_terminal(capsys):
 
 
 def test_f66_json_has_the_same_text_and_cannot_control_a_terminal(capsys):
-    """Anyone who parses the document gets the very characters; anyone who looks at it gets none."""
+    """A program that parses the document gets the exact characters; a person who reads it gets none of them."""
     Terminal(messages=Messages(), workspace=Path()).print_json({"reason": ATTACK})
     shown = capsys.readouterr().out
     assert json.loads(shown) == {"reason": ATTACK}
@@ -50,7 +50,7 @@ def test_f66_check_names_what_it_found_and_never_shows_it(run, workspace):
 
 
 def test_f66_facts_of_a_region_are_checked_like_texts(run, workspace):
-    """The name of the police, a tip line, a link: they stand in every text."""
+    """The name of the police, a tip line, a link: they are in every text."""
     file = workspace / "publisher.toml"
     file.write_text(file.read_text("utf-8") + '\n[region.x]\nname = "北\\u200b京"\ntip_line = "123\u200b77"\n', "utf-8")
     found = run("-C", workspace, "--lang", "en", "check", "--json")
@@ -61,17 +61,17 @@ def test_f66_facts_of_a_region_are_checked_like_texts(run, workspace):
 
 
 def test_f66_arguments_cannot_control_a_terminal(run, workspace):
-    """A wrong argument is repeated in the error, spelled out."""
+    """A wrong argument is repeated in the error, escaped."""
     refused = run("-C", workspace, "why", ATTACK)
     assert refused.code
     assert not set(refused.out + refused.err) & set("\x1b\x07\x9b\u202e\u200b\r")
 
 
 def test_f66_a_log_line_cannot_control_a_terminal(capsys):
-    """Names and fields of an event, however deep."""
+    """Names and fields of an event, at any depth."""
     kept = structlog.get_config()
     configure_command_logging()
-    log.warning("reply", said=ATTACK, deep={"k\x1b": [ATTACK]}, thing=ValueError(ATTACK))
+    log.warning("reply", result=ATTACK, deep={"k\x1b": [ATTACK]}, thing=ValueError(ATTACK))
     structlog.configure(**kept)
     shown = capsys.readouterr().err
     assert "owned" in shown
@@ -80,7 +80,7 @@ def test_f66_a_log_line_cannot_control_a_terminal(capsys):
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
 def test_a_report_has_no_formula_for_a_spreadsheet(tmp_path, start):
-    """What would be a formula is text: there is a mark before it."""
+    """A cell that would be a formula is text: it has a prefix."""
     drawn = build_report(date(2027, 1, 1), date(2027, 1, 2), ())
     account = f"{start}HYPERLINK(1)\x1b"
     drawn = type(drawn)(
@@ -92,7 +92,7 @@ def test_a_report_has_no_formula_for_a_spreadsheet(tmp_path, start):
 
 
 def test_only_one_place_writes_to_the_terminal():
-    """Anyone who writes past it would let a platform's words through."""
+    """Output that bypasses it would let a platform's text through."""
     folder = Path(publisher.cli.__file__).parent
     calls = [
         f"{path.relative_to(folder)}:{node.lineno}"

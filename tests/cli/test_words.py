@@ -1,4 +1,4 @@
-"""Everything the database can say has words in both languages, and so has every corner of the command line."""
+"""Every code of the database and every message of the command line has a text in both languages."""
 
 import re
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ ABOUT_THE_WHOLE = {
     "clock_skew", *OF_THE_CLOCK,
 }  # fmt: skip
 """Alerts that concern no single post or account."""
-MOMENT = datetime(2027, 1, 5, 1, 0, tzinfo=UTC)
+INSTANT = datetime(2027, 1, 5, 1, 0, tzinfo=UTC)
 
 
 @pytest.fixture(params=LANGUAGES)
@@ -69,7 +69,7 @@ def narrator(request):
 
 
 def test_the_lists_are_not_empty():
-    """The searches above still find what the core writes."""
+    """The searches above still find the codes in the source."""
     assert {"paused", "planned", "cancelled", "late_outcome_recorded"} <= RECORDED
     assert {"cancelled_by_person", "original_not_published", "timeout", "id_owned_by_another"} <= REASONS
     assert {
@@ -83,14 +83,14 @@ def test_the_lists_are_not_empty():
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_has_a_name_and_a_next_step(narrator, state):
-    """Each state has a word and a sentence about what happens next."""
+    """Each state has a name and a sentence about what happens next."""
     assert narrator.state(state) != f"state_{state.value}"
     assert narrator.messages.hint(f"state_{state.value}")
 
 
 @pytest.mark.parametrize("reason", HoldReason)
 def test_every_hold_reason_says_what_to_do(narrator, reason):
-    """Each hold reason says why, and gives orders that can be typed."""
+    """Each hold reason says why, and shows commands that can be typed."""
     assert narrator.reason(reason.value) != reason.value
     hint = narrator.messages.hint(f"hold_{reason.value}", subject="p@a", account="a")
     assert "publisher" in hint
@@ -99,10 +99,10 @@ def test_every_hold_reason_says_what_to_do(narrator, reason):
 
 @pytest.mark.parametrize("event", sorted(RECORDED))
 def test_every_audit_event_has_a_text(narrator, event):
-    """Each kind of audit entry is reported in words, anyone who wrote it."""
+    """Each kind of audit entry has a text, for every kind of actor."""
     for role in ("sender", "reconciler", "person"):
         entry = AuditLine(
-            at=MOMENT,
+            at=INSTANT,
             role=role,
             name="王",
             event=event,
@@ -117,14 +117,14 @@ def test_every_audit_event_has_a_text(narrator, event):
 
 @pytest.mark.parametrize("reason", sorted(REASONS))
 def test_every_reason_has_a_text(narrator, reason):
-    """Each reason code that the core or an adapter can write is reported in words, with no blank left open."""
+    """Each reason code of the core or an adapter has a text, with no placeholder left."""
     assert narrator.reason(reason) != reason
     assert "{" not in narrator.reason(reason)
 
 
 @pytest.mark.parametrize("code", sorted(ALERTS))
 def test_every_alert_has_a_text(narrator, code):
-    """Each alert is reported in words that name the post or the account."""
+    """Each alert has a text that names the post or the account."""
     facts = {} if code.startswith("reload") else {"account": "beijing-weibo"}
     if code in {"unauthorized_post", "external_post", "retraction_refused", "occurrences_missed"}:
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
@@ -144,7 +144,7 @@ def test_every_alert_has_a_text(narrator, code):
         else {}
     )
     reported = narrator.alert(
-        Alert(at=MOMENT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts})
+        Alert(at=INSTANT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts})
     )
     assert code not in reported
     assert "beijing-weibo" in reported or code in ABOUT_THE_WHOLE
@@ -152,7 +152,7 @@ def test_every_alert_has_a_text(narrator, code):
 
 
 def test_every_job_has_a_text(narrator):
-    """An alert about any beat of the daemon, or a job of one account, says in words what it is that fails."""
+    """An alert about any job of the daemon, or a job of one account, names the failing job."""
     beats = re.findall(r"Job\(\"(\w+)\", ", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
     assert len(beats) == 13
     for job in [*beats, "monitor_account", "check_login"]:
@@ -163,14 +163,14 @@ def test_every_job_has_a_text(narrator):
             "number": "3",
             "since": "2027-01-05T01:00:00+00:00",
         }
-        reported = narrator.alert(Alert(at=MOMENT, code="job_failing", subject="job", facts={**facts, "account": "a"}))
+        reported = narrator.alert(Alert(at=INSTANT, code="job_failing", subject="job", facts={**facts, "account": "a"}))
         assert f"job_{job}" not in reported
         assert "{" not in reported
         assert "2027-01-05 09:00:00" in reported
 
 
 def test_an_unlisted_code_and_a_persons_text_stay_readable(narrator):
-    """A platform code without an entry is named as such; what a person wrote is left as it is."""
+    """A platform code without an entry is named as such; a text that a person wrote is left as it is."""
     assert "weibo_99999" in narrator.reason("weibo_99999")
     assert narrator.reason("weibo_99999") != "weibo_99999"
     assert narrator.reason("已电话核实") == "已电话核实"
@@ -179,7 +179,7 @@ def test_an_unlisted_code_and_a_persons_text_stay_readable(narrator):
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_is_in_the_chosen_language(capsys, command, lang):
-    """Every help page is in words of its language, without a bare code or a word of the other library."""
+    """Every help page is in its language, without a bare code or a text of the command-line library."""
     assert run_command(["--lang", lang, *filter(None, [command]), "--help"]) == 0
     page = capsys.readouterr().out
     assert not re.search(r"\b(?:opt|cmd)_\w+|options_blank|command_blank", page)
@@ -237,7 +237,7 @@ def test_the_environment_chooses_the_language(capsys, monkeypatch):
 
 @pytest.mark.parametrize("width", [17, 24, 40])
 def test_wrapping_counts_columns(width):
-    """No line is wider than asked, no letter is lost, and no line begins with a comma."""
+    """No line is wider than requested, no letter is lost, and no line begins with a comma."""
     text = "一次列出所有问题，写明文件、行、列和改法。FILE 默认为工作区的 schedule.toml。"
     lines = list(wrap_text(text, width))
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
@@ -246,7 +246,7 @@ def test_wrapping_counts_columns(width):
 
 
 def test_every_code_of_the_preview_page_has_a_text():
-    """The page of `preview --html` names no code that the catalogue does not have."""
+    """Every code that the page of `preview --html` uses is in the catalogue."""
     page = (files("publisher.cli") / "preview.html").read_text("utf-8")
     codes = re.findall(r'(?:say|translate)\("(\w+)"[,)]', page)
     assert codes

@@ -1,4 +1,4 @@
-"""F90: what external posts may have of the listener is bounded, and who speaks is heard however many others do not."""
+"""F90: clients can use a bounded share of the listener, and requests are answered among many silent clients."""
 
 import asyncio
 import contextlib
@@ -37,8 +37,8 @@ PATIENT = {
 GET, POST = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", b"POST /x HTTP/1.1\r\nHost: a\r\n"
 
 
-class House:
-    """A server on a free port of this machine, and those who call there."""
+class ServerFixture:
+    """A server on a free port of this machine, and its clients."""
 
     def __init__(self, stack, limits, handler, **more):
         self.stack = stack
@@ -53,13 +53,13 @@ class House:
         self.server = HttpServer(listening_socket=self.place, handler=answer, limits=limits, **more)
 
     async def call(self, address="127.0.0.1"):
-        """Connect from an address of this machine, and say nothing."""
+        """Connect from an address of this machine, and send nothing."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0))
         self.stack.callback(writer.close)
         return reader, writer
 
     async def ask(self, request, address="127.0.0.1"):
-        """Say something, and give the status of the answer, or None when the connection was closed without one."""
+        """Send a request, and return the status of the answer, or None when the connection was closed without one."""
         return await status(await self.begin(request, address))
 
     async def begin(self, request, address="127.0.0.1"):
@@ -77,13 +77,13 @@ async def status(reader):
 
 
 @asynccontextmanager
-async def house(handler=None, *, count_free_descriptors=None, **limits):
+async def open_server(handler=None, *, count_free_descriptors=None, **limits):
     async def welcome(request):
         return 200, request.method
 
     more = {"count_free_descriptors": count_free_descriptors} if count_free_descriptors else {}
     async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
-        made = House(stack, HttpLimits(**{**PATIENT, **limits}), handler or welcome, **more)
+        made = ServerFixture(stack, HttpLimits(**{**PATIENT, **limits}), handler or welcome, **more)
         await stack.enter_async_context(made.server.serving())
         yield made
 
@@ -94,8 +94,8 @@ async def read_on(request):
 
 
 async def test_f90_a_request_is_answered_among_silent_clients():
-    """F90: a full house closes the oldest that says nothing, and a caller that speaks has its answer."""
-    async with house(max_connections=4, max_connections_per_peer=4, accept_batch=2) as here:
+    """F90: a full server closes the oldest silent connection, and a client that sends a request gets its answer."""
+    async with open_server(max_connections=4, max_connections_per_peer=4, accept_batch=2) as here:
         silent = [await here.call() for _ in range(20)]
         assert await here.ask(GET) == 200
         assert [await status(reader) for reader, _ in silent[:16]] == [None] * 16
@@ -104,15 +104,15 @@ async def test_f90_a_request_is_answered_among_silent_clients():
 
 @pytest.mark.parametrize("half", [GET[:-2], POST + b"Content-Length: 5\r\n\r\n1234"], ids=["head", "body"])
 async def test_f90_an_incomplete_request_counts_as_silent(half):
-    """F90: half a head, or a body that does not come, keeps no other out."""
-    async with house(read_on, max_connections=2, max_connections_per_peer=2, accept_batch=1) as here:
+    """F90: half a head, or a missing body, keeps no other client out."""
+    async with open_server(read_on, max_connections=2, max_connections_per_peer=2, accept_batch=1) as here:
         halves = [await here.begin(half) for _ in range(6)]
         assert [await here.ask(GET) for _ in range(3)] == [200] * 3
         assert [await status(reader) for reader in halves[:4]] == [None] * 4
 
 
 async def test_f90_a_connection_that_is_being_answered_is_not_closed():
-    """F90: where all that are there have spoken, the newcomer is refused."""
+    """F90: where every connection has sent its request, the newcomer is refused."""
     asked, may_answer = asyncio.Semaphore(0), asyncio.Event()
 
     async def wait(request):
@@ -120,7 +120,7 @@ async def test_f90_a_connection_that_is_being_answered_is_not_closed():
         await may_answer.wait()
         return 200, ""
 
-    async with house(wait, max_connections=2, max_connections_per_peer=2, accept_batch=1) as here:
+    async with open_server(wait, max_connections=2, max_connections_per_peer=2, accept_batch=1) as here:
         first = [asyncio.create_task(here.ask(GET)) for _ in range(2)]
         for _ in first:
             await asked.acquire()
@@ -130,14 +130,14 @@ async def test_f90_a_connection_that_is_being_answered_is_not_closed():
 
 
 async def test_f90_clients_are_accepted_a_few_at_a_time():
-    """F90: of many who call at once, one batch is accepted in a beat; the others wait in the kernel."""
+    """F90: of many clients that connect at once, one batch is accepted per interval; the others wait in the kernel."""
     asked = asyncio.Semaphore(0)
 
     async def wait(request):
         asked.release()
         await asyncio.Event().wait()
 
-    async with house(wait, accept_batch=2, accept_interval_seconds=ENDLESS) as here:
+    async with open_server(wait, accept_batch=2, accept_interval_seconds=ENDLESS) as here:
         for _ in range(5):
             client = here.stack.enter_context(socket.create_connection(("127.0.0.1", here.port)))
             client.sendall(GET)
@@ -147,8 +147,8 @@ async def test_f90_clients_are_accepted_a_few_at_a_time():
 
 
 async def test_f90_one_address_takes_no_more_than_its_share():
-    """F90: anyone who calls again and again only closes its own connections."""
-    async with house(max_connections=10, max_connections_per_peer=2, accept_batch=1) as here:
+    """F90: a client that connects again and again only closes its own connections."""
+    async with open_server(max_connections=10, max_connections_per_peer=2, accept_batch=1) as here:
         other, writer = await here.call("127.0.0.2")
         many = [await here.call() for _ in range(20)]
         assert [await status(reader) for reader, _ in many[:-2]] == [None] * 18
@@ -186,8 +186,8 @@ async def drip(reader, writer, data):
 
 @pytest.mark.parametrize("started", [b"", POST + b"Content-Length: 5000\r\n\r\n"], ids=["head", "body"])
 async def test_f90_silent_and_slow_clients_are_closed(started):
-    """F90: a head, and a body, must have come as a whole in their time, however steadily they drip in."""
-    async with house(read_on, head_timeout_seconds=0.1, body_timeout_seconds=0.1) as here:
+    """F90: a head, and a body, must be complete within their time, however steadily bytes arrive."""
+    async with open_server(read_on, head_timeout_seconds=0.1, body_timeout_seconds=0.1) as here:
         silent, writer = await here.call()
         writer.write(started)
         assert await status(silent) is None
@@ -212,8 +212,8 @@ async def test_f90_silent_and_slow_clients_are_closed(started):
     ids=["head", "lines", "names", "value", "name", "twice", "target", "no HTTP"],
 )
 async def test_f90_an_oversized_head_is_refused(request_, expected):
-    """F90: too long, too many, twice, or none: it is refused before anything of it is acted upon."""
-    async with house() as here:
+    """F90: a head that is too long, too large, repeated or missing is refused before it is used."""
+    async with open_server() as here:
         assert await here.ask(request_) == expected
         assert not here.requests
 
@@ -227,20 +227,22 @@ async def test_f90_an_oversized_head_is_refused(request_, expected):
     ids=["long", "in small pieces"],
 )
 async def test_f90_an_oversized_body_is_refused(body):
-    """F90: a body is read up to its cap, and so are its pieces."""
-    async with house(read_on) as here:
+    """F90: a body is read up to its limit, and so are its chunks."""
+    async with open_server(read_on) as here:
         assert await here.ask(POST + body) == 413
 
 
 async def test_f90_nobody_is_accepted_while_descriptors_are_short():
-    """F90: a caller waits while fewer are free than the sending may want, and is heard once there are."""
+    """F90: a client waits while fewer descriptors are free than sending may need, and is answered once there are."""
     looks, free = asyncio.Semaphore(0), [5 + 2 - 1]
 
     def count_free_descriptors():
         looks.release()
         return free[0]
 
-    async with house(count_free_descriptors=count_free_descriptors, reserved_descriptors=5, accept_batch=2) as here:
+    async with open_server(
+        count_free_descriptors=count_free_descriptors, reserved_descriptors=5, accept_batch=2
+    ) as here:
         waiting = asyncio.create_task(here.ask(GET))
         for _ in range(3):
             await looks.acquire()
@@ -287,7 +289,7 @@ asyncio.run(serve())
 
 
 async def test_f90_sending_has_descriptors_however_many_clients_connect():
-    """F90: with few to have, the limit is raised as far as it goes, and half of them stay free of callers."""
+    """F90: with few descriptors, the limit is raised as far as it goes, and half of them stay reserved."""
     command = [sys.executable, "-c", CHILD]
     child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     try:
@@ -330,7 +332,7 @@ async def test_f90_a_line_a_minute_reports_how_many_were_refused(monkeypatch):
 
 
 async def test_f90_an_internal_error_ends_one_answer_alone():
-    """F90: a request that meets a mistake of ours is answered with 500, and the next one is served."""
+    """F90: a request that meets an internal error is answered with 500, and the next one is served."""
     troubles = iter([ValueError("x"), OSError("y")])
 
     async def fail(request):
@@ -338,5 +340,5 @@ async def test_f90_an_internal_error_ends_one_answer_alone():
             raise trouble
         return 200, ""
 
-    async with house(fail) as here:
+    async with open_server(fail) as here:
         assert [await here.ask(GET) for _ in range(3)] == [500, 500, 200]
