@@ -16,10 +16,10 @@ from publisher.domain.account import AccountId
 from publisher.runtime.clock import SERVER_DATE_TOLERANCE
 from publisher.runtime.logs import dropped_line_count, log
 from publisher.store.audit.append import clear_alerts, raise_alert
+from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction
 from publisher.store.db.postgres import CommitUnknownError, is_connection_lost, write_error_code
 from publisher.store.db.tables import ALERT
-from publisher.store.store import Store
 
 CLOCK_ALERT_DELAY = timedelta(seconds=10)
 """How long a clock may be unconfirmed before people are alerted."""
@@ -39,11 +39,11 @@ ALERT_REFRESH_SECONDS = 600.0
 _OPEN_ALERTS = select(ALERT.c.subject).where(ALERT.c.code == "job_failing", ALERT.c.cleared_at.is_(None))
 
 
-class SystemAlerts:
+class SystemAlerts(StorePart):
     """The alerts of one host. Every method is one transaction."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
         self.jobs = JobRunner(store)
         self.reported_lines = dropped_line_count()
         self._host = store.worker.partition(":")[0]
@@ -55,19 +55,19 @@ class SystemAlerts:
     @property
     def has_unreported_errors(self) -> bool:
         """True if some write has failed since the last alert about it."""
-        return bool(self.store.database.unreported_errors)
+        return bool(self.database.unreported_errors)
 
     async def alert_errors(self) -> None:
         """Raise an alert for each cause of failed writes, now that the database can be written again."""
-        codes = set(self.store.database.unreported_errors)
+        codes = set(self.database.unreported_errors)
 
         def raise_alerts(transaction: Transaction) -> None:
-            now = self.store.runtime.now()
+            now = self.runtime.now()
             for code in sorted(codes):
                 raise_alert_hourly(transaction, now, code, {})
 
-        await self.store.database.write(raise_alerts)
-        self.store.database.unreported_errors -= codes
+        await self.database.write(raise_alerts)
+        self.database.unreported_errors -= codes
 
     async def alert_dropped_lines(self) -> None:
         """Raise an alert with the number of log lines that were dropped since the last one, if any."""
@@ -75,14 +75,14 @@ class SystemAlerts:
         if dropped <= self.reported_lines:
             return
         facts = {"number": str(dropped - self.reported_lines)}
-        await self.store.database.write(
-            lambda transaction: raise_alert_hourly(transaction, self.store.runtime.now(), "log_lines_dropped", facts)
+        await self.database.write(
+            lambda transaction: raise_alert_hourly(transaction, self.runtime.now(), "log_lines_dropped", facts)
         )
         self.reported_lines = dropped
 
     async def measure_clock_skew(self) -> timedelta:
         """Return by how much this machine's clock is certainly ahead of the database server's; negative if behind."""
-        database, now = self.store.database, self.store.runtime.now
+        database, now = self.database, self.runtime.now
         if not database.is_shared:
             return timedelta()
         query = select(func.clock_timestamp(type_=DateTime(timezone=True)))
@@ -93,7 +93,7 @@ class SystemAlerts:
     async def alert_clock_skew(self, skew: timedelta) -> Mapping[str, str]:
         """Keep one alert open, at the server's time, while clock skew keeps this daemon from starting."""
         facts = {"host": self._host, "seconds": f"{skew.total_seconds():+.0f}"}
-        subject, now = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}", self.store.runtime.now() - skew
+        subject, now = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}", self.runtime.now() - skew
 
         def ensure_alert(transaction: Transaction) -> None:
             open_codes = transaction.connection.scalars(_select_open(ALERT.c.code, subject)).all()
@@ -101,18 +101,18 @@ class SystemAlerts:
                 clear_alerts(transaction, subject, now)
                 raise_alert(transaction, now, "clock_skew", subject, facts)
 
-        await self.store.database.write(ensure_alert)
+        await self.database.write(ensure_alert)
         return facts
 
     async def alert_clock_changes(self) -> None:
         """Raise an alert for each jump of the clock, and keep one open as long as the clock is unconfirmed."""
-        runtime = self.store.runtime
+        runtime = self.runtime
         unconfirmed_for = runtime.unconfirmed_for()
         while runtime.clock_jumps:
             jump = runtime.clock_jumps[0]
             code = "clock_jumped_back" if jump < timedelta(0) else "clock_jumped_ahead"
             facts = {"host": self._host, "seconds": f"{abs(jump).total_seconds():.0f}"}
-            await self.store.database.write(
+            await self.database.write(
                 partial(raise_alert, at=runtime.now(), code=code, subject=MACHINE_SUBJECT, facts=facts)
             )
             del runtime.clock_jumps[0]
@@ -128,7 +128,7 @@ class SystemAlerts:
 
     async def set_template_alert(self, reason: str) -> None:
         """Keep at most one alert about the templates that this host has read: with this reason, or none for ""."""
-        subject, now = f"templates:{self.store.worker}", self.store.runtime.now()
+        subject, now = f"templates:{self.store.worker}", self.runtime.now()
 
         def replace_alert(transaction: Transaction) -> None:
             clear_alerts(transaction, subject, now)
@@ -136,9 +136,9 @@ class SystemAlerts:
                 raise_alert(transaction, now, "templates_invalid", subject, {"host": self._host, "reason": reason})
 
         query = _select_open(ALERT.c.facts, subject)
-        alerts = await self.store.database.read(lambda connection: connection.scalars(query).all())
+        alerts = await self.database.read(lambda connection: connection.scalars(query).all())
         if [json.loads(facts)["reason"] for facts in alerts] != ([reason] if reason else []):
-            await self.store.database.write(replace_alert)
+            await self.database.write(replace_alert)
 
     @property
     def has_clock_alert(self) -> bool:
@@ -152,7 +152,7 @@ class SystemAlerts:
         """
         if code == self._clock_alert and abs(skew - self._alerted_skew) <= SERVER_DATE_TOLERANCE:
             return
-        subject, now = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}", self.store.runtime.now()
+        subject, now = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}", self.runtime.now()
 
         def replace_alert(transaction: Transaction) -> None:
             clear_alerts(transaction, subject, now)
@@ -161,8 +161,8 @@ class SystemAlerts:
                 raise_alert(transaction, now, code, subject, {"host": self._host, **seconds})
 
         query = _select_open(ALERT.c.id, subject)
-        if code or await self.store.database.read(lambda connection: connection.scalar(query)) is not None:
-            await self.store.database.write(replace_alert)
+        if code or await self.database.read(lambda connection: connection.scalar(query)) is not None:
+            await self.database.write(replace_alert)
         self._clock_alert, self._alerted_skew = code, skew
 
 
@@ -191,11 +191,11 @@ class FailureStreak:
     last: datetime
 
 
-class JobRunner:
+class JobRunner(StorePart):
     """Runs the jobs of one process. A database that is away, busy or full is not a failure of the job."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
         self._streaks: dict[str, FailureStreak] = {}
         self._open_alerts: set[str] = set()
         self._refresh_at = float("-inf")
@@ -224,7 +224,7 @@ class JobRunner:
             log.warning("alert_not_written", **fields, error=type(error).__name__)
 
     async def _record_failure(self, subject: str, facts: dict[str, str]) -> None:
-        now = self.store.runtime.now()
+        now = self.runtime.now()
         before = self._streaks.get(subject, FailureStreak(failures=0, since=now, last=now))
         streak = self._streaks[subject] = FailureStreak(failures=before.failures + 1, since=before.since, last=now)
         is_lasting = streak.failures > 1 and now - streak.since >= FAILING_TIME_BEFORE_ALERT
@@ -232,18 +232,16 @@ class JobRunner:
             return
         host = self.store.worker.partition(":")[0]
         facts = {**facts, "host": host, "number": str(streak.failures), "since": streak.since.isoformat()}
-        await self.store.database.write(
-            lambda transaction: raise_alert(transaction, now, "job_failing", subject, facts)
-        )
+        await self.database.write(lambda transaction: raise_alert(transaction, now, "job_failing", subject, facts))
         self._open_alerts.add(subject)
 
     async def _record_success(self, subject: str, *, is_idle: bool) -> None:
-        now, streak = self.store.runtime.now(), self._streaks.get(subject)
+        now, streak = self.runtime.now(), self._streaks.get(subject)
         if is_idle and streak is not None and now - streak.last < FAILING_TIME_BEFORE_ALERT:
             return
         self._streaks.pop(subject, None)
         if subject in await self._read_open_alerts():
-            await self.store.database.write(lambda transaction: clear_alerts(transaction, subject, now))
+            await self.database.write(lambda transaction: clear_alerts(transaction, subject, now))
             self._open_alerts.discard(subject)
 
     def clear_other_alerts(self, transaction: Transaction, job: str, accounts: Collection[AccountId]) -> None:
@@ -251,14 +249,14 @@ class JobRunner:
         kept = {subject_of_job(job, account) for account in accounts}
         for subject in transaction.connection.scalars(_OPEN_ALERTS).all():
             if subject.startswith(subject_of_job(job, "")) and subject not in kept:
-                clear_alerts(transaction, subject, self.store.runtime.now())
+                clear_alerts(transaction, subject, self.runtime.now())
                 self._streaks.pop(subject, None)
                 self._open_alerts.discard(subject)
 
     async def _read_open_alerts(self) -> set[str]:
-        now = self.store.runtime.monotonic()
+        now = self.runtime.monotonic()
         if now >= self._refresh_at:
-            subjects = await self.store.database.read(lambda connection: connection.scalars(_OPEN_ALERTS).all())
+            subjects = await self.database.read(lambda connection: connection.scalars(_OPEN_ALERTS).all())
             self._open_alerts = set(subjects)
             self._refresh_at = now + ALERT_REFRESH_SECONDS
         return self._open_alerts

@@ -14,8 +14,8 @@ from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason
 from publisher.schedule.model import schedule_schema
 from publisher.simulator.faults import FAULT_KINDS
+from publisher.store.base import ALERTED_STATES
 from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL
-from publisher.store.store import ALERTED_STATES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

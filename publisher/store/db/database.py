@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
 from sqlalchemy.engine import make_url
@@ -59,6 +60,8 @@ def append_entries(connection: Connection, entries: Sequence[Mapping[str, object
     return number, previous
 
 
+H = TypeVar("H", bound="HasDatabase")
+P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -320,6 +323,28 @@ class Database:
             if transaction_id is None or not is_connection_lost(error) or not did_commit(self.engine, transaction_id):
                 raise
         return results, records
+
+
+class HasDatabase(Protocol):
+    """What `in_transaction` needs of a method's object."""
+
+    @property
+    def database(self) -> Database: ...
+
+
+def in_transaction(
+    method: Callable[Concatenate[H, Transaction, P], T],
+) -> Callable[Concatenate[H, P], Coroutine[Any, Any, T]]:
+    """Run each call of a method as `Database.write` does, in an open transaction that is its first argument.
+
+    The caller awaits the method without that argument.
+    """
+
+    @wraps(method)
+    async def write(part: H, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await part.database.write(lambda transaction: method(part, transaction, *args, **kwargs))
+
+    return write
 
 
 def is_corrupt(error: BaseException) -> bool:

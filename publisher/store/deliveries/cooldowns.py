@@ -17,6 +17,7 @@ from publisher.domain.lifecycle import MIN_EXTENDABLE_DELAY
 from publisher.domain.results import HealthCheckResult, Healthy, NotSent, RateLimited, Submitted, Unknown
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.store.audit.append import clear_alerts, raise_alert, write_audit
+from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import LOGIN_IDLE_AFTER, in_state
 from publisher.store.db.tables import (
@@ -30,7 +31,6 @@ from publisher.store.db.tables import (
     CallResult,
     load_result,
 )
-from publisher.store.store import Store
 
 FAILURE_THRESHOLD = 5
 """How many unreadable responses to sends, in a row, pause a platform."""
@@ -150,7 +150,9 @@ def extend_queue_deadlines(transaction: Transaction, login: LoginId, until: date
     transaction.connection.execute(_EXTEND_QUEUE_DEADLINES, {"its_login": login, "until": until, "now": now})
 
 
-def start_post_cooldown(store: Store, transaction: Transaction, login: LoginId, until: datetime, now: datetime) -> None:
+def start_post_cooldown(
+    store: BaseStore, transaction: Transaction, login: LoginId, until: datetime, now: datetime
+) -> None:
     """Apply a rate limit that a send met: it holds for posts, and says nothing about reads."""
     until = min(until, now + MAX_COOLDOWN)
     if store.runtime.is_clock_confirmed():
@@ -160,7 +162,7 @@ def start_post_cooldown(store: Store, transaction: Transaction, login: LoginId, 
 
 
 def start_login_cooldown(
-    store: Store, transaction: Transaction, login: LoginId, limit: RateLimited, default_duration: timedelta
+    store: BaseStore, transaction: Transaction, login: LoginId, limit: RateLimited, default_duration: timedelta
 ) -> RateLimited:
     """Apply a rate limit that a read met: it holds for every call. Return the limit as applied."""
     now = store.runtime.now()
@@ -183,7 +185,7 @@ def _rate_limit_cooldown(login: LoginId, until: datetime, *, is_for_reads: bool)
     )
 
 
-def redate_cooldowns(store: Store, transaction: Transaction, clocks: ClockReading) -> None:
+def redate_cooldowns(store: BaseStore, transaction: Transaction, clocks: ClockReading) -> None:
     """Correct, once the clock is confirmed, what only a clock that was ahead can have written.
 
     Rate limits that came while the clock was not confirmed are written now.
@@ -230,7 +232,7 @@ def is_unreadable(result: CallResult) -> bool:
     return isinstance(result, Unknown) and not result.is_duplicate and result.reason not in _NO_RESPONSE_REASONS
 
 
-def trip_circuit_breakers(store: Store, transaction: Transaction, platforms: Iterable[Platform], by: Actor) -> None:
+def trip_circuit_breakers(store: BaseStore, transaction: Transaction, platforms: Iterable[Platform], by: Actor) -> None:
     """Pause those platforms whose newest responses were all unreadable, alert staff, and schedule health checks.
 
     Only what the platform itself answered counts: no timeouts, no calls that never left, no manual posts.

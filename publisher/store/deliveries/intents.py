@@ -43,6 +43,7 @@ from publisher.domain.delivery import (
 from publisher.domain.post import Baseline, DeliveryId, SendRequest
 from publisher.domain.results import HoldReason
 from publisher.store.audit.append import SELECT_DELIVERIES, raise_delivery_alert_once
+from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, extend_blocked_deadlines
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import counts_against_quota, in_state, is_late, is_superseded, may_call, mode_override
 from publisher.store.db.intent_journal import JournalRecord
@@ -59,7 +60,6 @@ from publisher.store.db.tables import (
 )
 from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, shorten_cooldowns
 from publisher.store.recovery.recover import is_original_database, recover_lost_attempts
-from publisher.store.store import BLOCKED_BY_UNKNOWN, StateChange, Store, extend_blocked_deadlines
 
 PREPARE_AHEAD = timedelta(seconds=2)
 """How long before its instant a delivery is prepared, so that only the call remains to be made then."""
@@ -134,7 +134,7 @@ _STILL_CLAIMABLE = SELECT_DELIVERIES.where(
 )
 
 
-def choose_claims(store: Store, transaction: Transaction, limit: int) -> list[Delivery]:
+def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> list[Delivery]:
     """Return a due delivery for each of at most `limit` free logins, and lock these logins.
 
     Within a kind, the logins that have been idle longest come first. The logins are locked before their deliveries are
@@ -194,7 +194,9 @@ class PendingReadback:
     request: SendRequest | None
 
 
-def pending_readbacks(store: Store, connection: Connection, deliveries: Sequence[Delivery]) -> list[PendingReadback]:
+def pending_readbacks(
+    store: BaseStore, connection: Connection, deliveries: Sequence[Delivery]
+) -> list[PendingReadback]:
     """Return deliveries with the request of their newest attempt, which has no image bytes; None without attempt.
 
     For a post of several parts it is the request of the current part, or the newest before it if that was not called.
@@ -217,7 +219,7 @@ def pending_readbacks(store: Store, connection: Connection, deliveries: Sequence
 
 
 def build_request(
-    store: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
+    store: BaseStore, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
 ) -> SendRequest | None:
     """Return the request of an attempt about to be made; None if the bytes of an image are gone.
 
@@ -234,7 +236,7 @@ def build_request(
     return replace(request, images=tuple(stored[sha256] for sha256 in hashes))
 
 
-def _build(store: Store, delivery: Delivery, attempt: Attempt, newest_id: str | None, body: str) -> SendRequest:
+def _build(store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: str | None, body: str) -> SendRequest:
     timing, part = store.timing(delivery.account), _current_part(delivery)
     return SendRequest(
         delivery=delivery.id,
@@ -330,7 +332,7 @@ class Declined:
     guard: str
 
 
-def record_intents(store: Store, transaction: Transaction, leases: Sequence[Lease]) -> list[SendRequest | Declined]:
+def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[Lease]) -> list[SendRequest | Declined]:
     """Record an intent for each lease whose guards all agree; release the others, or end the delivery if it is late."""
     if not is_original_database(store.database, transaction.connection):
         return [Declined(guard="database_replaced") for _ in leases]
@@ -366,7 +368,7 @@ def record_intents(store: Store, transaction: Transaction, leases: Sequence[Leas
 
 
 def _attempts_since_unresolved(
-    store: Store, transaction: Transaction, accounts: Sequence[AccountId]
+    store: BaseStore, transaction: Transaction, accounts: Sequence[AccountId]
 ) -> Mapping[AccountId, int]:
     """Count the attempts since the oldest unresolved one, for accounts whose list shows a limited number of posts.
 
@@ -392,7 +394,7 @@ def _attempts_since_unresolved(
 
 
 def _first_failing_guard(
-    store: Store, delivery: Delivery, row: RowMapping, since_unresolved: int
+    store: BaseStore, delivery: Delivery, row: RowMapping, since_unresolved: int
 ) -> tuple[str, Event] | None:
     """Return the first guard that forbids the call, and the event that follows; None if the call may start.
 
@@ -426,7 +428,9 @@ def _first_failing_guard(
     return ("quota", Released(until=allowed_at, extends_deadline=True)) if now < allowed_at else None
 
 
-def _prepare_request(store: Store, transaction: Transaction, delivery: Delivery, row: RowMapping) -> SendRequest | None:
+def _prepare_request(
+    store: BaseStore, transaction: Transaction, delivery: Delivery, row: RowMapping
+) -> SendRequest | None:
     """Return the request of the delivery's next attempt; None if the bytes of an image are gone."""
     now = store.runtime.now()
     attempt = Attempt(
@@ -443,7 +447,7 @@ def _prepare_request(store: Store, transaction: Transaction, delivery: Delivery,
     return request
 
 
-def _write_intents(store: Store, transaction: Transaction, ready: Sequence[tuple[Delivery, SendRequest]]) -> None:
+def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[tuple[Delivery, SendRequest]]) -> None:
     changes = [
         StateChange(
             before=delivery,
@@ -493,14 +497,14 @@ def _write_intents(store: Store, transaction: Transaction, ready: Sequence[tuple
     ]
 
 
-def revert_cooldowns(store: Store, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:
+def revert_cooldowns(store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:
     """Set the cooldowns of logins as if the last calls of these deliveries, which never left, had not been recorded."""
     if deliveries:
         shorten_cooldowns(transaction, _cooldowns_for(store, transaction, deliveries, UNIX_EPOCH))
 
 
 def _cooldowns_for(
-    store: Store, transaction: Transaction, deliveries: Sequence[Delivery], since: datetime
+    store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery], since: datetime
 ) -> list[Cooldown]:
     """Return the cooldowns that the quotas ask of these deliveries' logins, counted from `since`."""
     quotas = {

@@ -30,6 +30,7 @@ from publisher.domain.results import HoldReason, NotSent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockTrust
 from publisher.runtime.logs import log
 from publisher.store.audit.append import raise_alert, raise_delivery_alert, raise_delivery_alert_once, subject_of
+from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
     in_open_state,
@@ -44,7 +45,6 @@ from publisher.store.db.filters import (
 from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, READBACK, to_delivery
 from publisher.store.deliveries.cooldowns import redate_cooldowns
 from publisher.store.deliveries.intents import PREPARE_AHEAD, revert_cooldowns
-from publisher.store.store import SUPERSEDED, StateChange, Store
 
 MAINTENANCE_BATCH_SIZE = 200
 MAX_PROMOTED = 1000
@@ -58,11 +58,11 @@ _TIMED_STATES = CHECKED_STATES | {State.RETRYING}
 """States whose `next_action_at` was counted from the instant at which it was written."""
 
 
-class Maintenance:
+class Maintenance(StorePart):
     """The periodic writes of the maintenance job. Each may be repeated, by any worker, at any time."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
         self._redated_trust: ClockTrust | None = None
 
     async def promote_due(self) -> int:
@@ -70,7 +70,7 @@ class Maintenance:
 
         Return how many. The rest of a long backlog is left for the next run, which again begins with urgent posts.
         """
-        now = self.store.runtime.now_if_confirmed()
+        now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
         is_planned = and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= now + PREPARE_AHEAD)
@@ -84,7 +84,7 @@ class Maintenance:
 
         Return how many.
         """
-        requested = and_(DELIVERY.c.post.in_(list(posts)), DELIVERY.c.next_action_at <= self.store.runtime.now())
+        requested = and_(DELIVERY.c.post.in_(list(posts)), DELIVERY.c.next_action_at <= self.runtime.now())
         return await self._apply_to_matching(and_(in_state(DELIVERY, State.PENDING), requested), BecameDue())
 
     async def expire(self) -> int:
@@ -92,7 +92,7 @@ class Maintenance:
 
         Nothing expires while the clock is not confirmed.
         """
-        now = self.store.runtime.now_if_confirmed()
+        now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
 
@@ -149,7 +149,7 @@ class Maintenance:
 
         Return how many. The process lock proves that the previous process is gone.
         """
-        condition = DELIVERY.c.worker == self.store.worker if self.store.database.is_shared else true()
+        condition = DELIVERY.c.worker == self.store.worker if self.database.is_shared else true()
         number = await self.expire_leases_where(condition, self._own_expiry_event, waits_for_lock=True)
         if not self.store.call_record.reset():
             log.warning("call_record_unwritable")  # a crash then leaves unknown outcomes, as a power cut does
@@ -190,12 +190,12 @@ class Maintenance:
         at once, if it was behind. A delivery may have been written since by a worker with a correct clock; then the
         date of one of its readbacks still shows it.
         """
-        trust, undated_limits = self.store.runtime.clock_trust, self.store.undated_limits
+        trust, undated_limits = self.runtime.clock_trust, self.store.undated_limits
         if not trust.is_confirmed or (trust is self._redated_trust and not undated_limits):
             return 0
 
         def redate(transaction: Transaction) -> int:
-            clocks = self.store.runtime.read_clocks()
+            clocks = self.runtime.read_clocks()
             redate_cooldowns(self.store, transaction, clocks)
             latest_possible = clocks.at + MAX_TIMESTAMP_SKEW
             is_undated = and_(
@@ -236,7 +236,7 @@ class Maintenance:
             return number + len(rows)
 
         limits_before = len(undated_limits)
-        number = await self.store.database.write(redate)
+        number = await self.database.write(redate)
         self._redated_trust = trust
         del undated_limits[:limits_before]
         return number
@@ -265,12 +265,10 @@ class Maintenance:
         Alerts are raised before that, once each. Most runs find neither, and write nothing; each run handles at most
         MAINTENANCE_BATCH_SIZE of both. While the clock is not confirmed, nothing is overdue.
         """
-        now = self.store.runtime.now_if_confirmed()
+        now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
-        rows = await self.store.database.read(
-            lambda connection: connection.execute(_DELIVERIES_UNDER_CHECK).mappings().all()
-        )
+        rows = await self.database.read(lambda connection: connection.execute(_DELIVERIES_UNDER_CHECK).mappings().all())
         deliveries = [to_delivery(row) for row in rows]
         reminders = {
             (code, subject_of(delivery)): delivery.id
@@ -281,7 +279,7 @@ class Maintenance:
             raised = select(ALERT.c.code, ALERT.c.subject).where(
                 ALERT.c.cleared_at.is_(None), ALERT.c.code.in_({code for code, _subject in reminders})
             )
-            for code, subject in await self.store.database.read(lambda connection: connection.execute(raised).all()):
+            for code, subject in await self.database.read(lambda connection: connection.execute(raised).all()):
                 reminders.pop((code, subject), None)
         unreminded = list(reminders.values())[:MAINTENANCE_BATCH_SIZE]
 
@@ -294,7 +292,7 @@ class Maintenance:
                     raise_delivery_alert_once(transaction, now, code, delivery)
 
         if unreminded:
-            await self.store.database.write(raise_reminders)
+            await self.database.write(raise_reminders)
         overdue = [item.id for item in deliveries if self._hold_event_for(item, now)][:MAINTENANCE_BATCH_SIZE]
         if not overdue:
             return 0
@@ -339,7 +337,7 @@ class Maintenance:
         does maintenance, this one does nothing, unless `waits_for_lock`.
         """
         candidates = select(DELIVERY.c.id).where(condition).limit(limit)
-        found = await self.store.database.read(lambda connection: connection.scalars(candidates).all())
+        found = await self.database.read(lambda connection: connection.scalars(candidates).all())
 
         def apply_events(transaction: Transaction, batch: Sequence[int]) -> int:
             if not (waits_for_lock or try_lock(transaction, MAINTENANCE_LOCK)):
@@ -375,7 +373,7 @@ class Maintenance:
         changed = 0
         for start in range(0, len(found), MAINTENANCE_BATCH_SIZE):
             batch = found[start : start + MAINTENANCE_BATCH_SIZE]
-            changed += await self.store.database.write(partial(apply_events, batch=batch))
+            changed += await self.database.write(partial(apply_events, batch=batch))
         return changed
 
 

@@ -60,7 +60,8 @@ from publisher.store.audit.append import (
     write_audit,
     write_readback,
 )
-from publisher.store.db.database import IntentNotJournaledError, Transaction
+from publisher.store.base import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, BaseStore, StateChange, StorePart
+from publisher.store.db.database import IntentNotJournaledError, Transaction, in_transaction
 from publisher.store.db.filters import in_state, may_call, mode_override
 from publisher.store.db.postgres import (
     DATABASE_BUSY,
@@ -100,7 +101,6 @@ from publisher.store.deliveries.intents import (
     revert_cooldowns,
 )
 from publisher.store.recovery.recover import can_claim, recover_lost_attempts
-from publisher.store.store import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, StateChange, Store
 
 MAX_TLS_FAILURES = 3
 _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
@@ -122,19 +122,19 @@ def pending_call_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> 
 PENDING_CALL_QUERY = pending_call_query(may_call)
 
 
-class Outbox:
+class Outbox(StorePart):
     """Claims, intents, outcomes and readbacks. Each method is one transaction; a second caller finds the work done."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
         self.record_intents = partial(record_intents, store)  # one object, so that the writer batches the calls
 
     async def claim(self, limit: int) -> Sequence[Lease]:
         """Claim the most urgent due delivery of each free login, for at most `limit` logins."""
 
         def claim_deliveries(transaction: Transaction) -> list[Lease]:
-            now = self.store.runtime.now_if_confirmed()
-            database = self.store.database
+            now = self.runtime.now_if_confirmed()
+            database = self.database
             if now is None or not can_claim(self.store, transaction):
                 return []
             if database.journal and not database.journal.can_append():
@@ -164,9 +164,9 @@ class Outbox:
                 self.store.start_lease(lease.delivery, lease.fencing_token, lease.until - now)
             return leases
 
-        leases = await self.store.database.write(claim_deliveries)
+        leases = await self.database.write(claim_deliveries)
         if leases:
-            await self.store.runtime.hit_failpoint("claim.after_commit")
+            await self.runtime.hit_failpoint("claim.after_commit")
         return leases
 
     async def next_due_at(self) -> datetime | None:
@@ -183,10 +183,10 @@ class Outbox:
             .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
             .where(is_claimable(DELIVERY))
         )
-        now = self.store.runtime.now()
+        now = self.runtime.now()
         parameters = {"accounts": self.store.active_accounts, "now": now, "due_by": now + PREPARE_AHEAD}
         waits = select(DELIVERY.c.next_action_at).where(in_state(DELIVERY, State.RETRYING, State.RETRACTING))
-        rows = await self.store.database.read(lambda connection: connection.execute(query, parameters).all())
+        rows = await self.database.read(lambda connection: connection.execute(query, parameters).all())
         blocked = sorted(
             (row.next_action_at, row.account) for row in rows if row.reason == BLOCKED_BY_UNKNOWN and row.next_action_at
         )
@@ -194,7 +194,7 @@ class Outbox:
         ready = [
             max(filter(None, (row.next_action_at, row.allowed_at, blocked_until.get(row.account)))) for row in rows
         ]
-        ready += filter(None, await self.store.database.read(lambda connection: connection.scalars(waits).all()))
+        ready += filter(None, await self.database.read(lambda connection: connection.scalars(waits).all()))
         return min(ready, default=None)
 
     async def record_intent(self, lease: Lease) -> SendRequest | Declined:
@@ -203,7 +203,7 @@ class Outbox:
         If the journal refuses its line, the attempt is recorded as not sent, since its call never began.
         """
         try:
-            answer = await self.store.database.write_batched(self.record_intents, lease)
+            answer = await self.database.write_batched(self.record_intents, lease)
         except IntentNotJournaledError as error:
             if isinstance(error.result, SendRequest):
                 await self.record_outcome(lease, NotSent(reason="journal_write_failed"))
@@ -229,7 +229,7 @@ class Outbox:
             if delivery.state is State.CLAIMED and lease.has_current_fencing_token(delivery):
                 self.store.transition(transaction, delivery, Released(), SENDER)
 
-        await self.store.database.write(release_claim)
+        await self.database.write(release_claim)
         self.store.end_lease(lease.delivery, lease.fencing_token)
 
     async def may_still_send(self, request: SendRequest) -> bool:
@@ -240,11 +240,11 @@ class Outbox:
         parameters = {
             "delivery": request.delivery,
             "attempt": request.attempt,
-            "now": self.store.runtime.now(),
+            "now": self.runtime.now(),
             "configured_mode": self.store.policies[request.account].account.mode.value,
         }
         try:
-            found = await self.store.database.read(lambda connection: connection.scalar(PENDING_CALL_QUERY, parameters))
+            found = await self.database.read(lambda connection: connection.scalar(PENDING_CALL_QUERY, parameters))
         except DBAPIError as error:
             log.warning("call_not_confirmed", delivery=request.delivery, error=type(error).__name__)
             return False
@@ -257,7 +257,7 @@ class Outbox:
         """
         while True:
             try:
-                after = await self.store.database.write_batched(self._record_outcomes, (lease, outcome))
+                after = await self.database.write_batched(self._record_outcomes, (lease, outcome))
                 break
             except (DBAPIError, CommitUnknownError) as error:
                 if not (
@@ -270,11 +270,11 @@ class Outbox:
                 log.warning("outcome_delayed", delivery=lease.delivery, account=lease.account)
         self.store.end_lease(lease.delivery, lease.fencing_token)
         self.store.call_record.forget(lease.delivery, lease.fencing_token)
-        await self.store.runtime.hit_failpoint("outcome.after_commit")
+        await self.runtime.hit_failpoint("outcome.after_commit")
         return after
 
     def _record_outcomes(self, transaction: Transaction, outcomes: Sequence[tuple[Lease, Outcome]]) -> list[Delivery]:
-        now = self.store.runtime.now()
+        now = self.runtime.now()
         recover_lost_attempts(self.store, transaction)
         rows = transaction.connection.execute(
             SELECT_DELIVERIES, {"deliveries": [lease.delivery for lease, _outcome in outcomes]}
@@ -295,7 +295,7 @@ class Outbox:
             is_in_time = lease.delivery in changed
             self._apply_side_effects(transaction, afters[lease.delivery], outcome, now, is_in_time=is_in_time)
             if is_in_time:
-                self.store.runtime.hit_failpoint_now("outcome.before_commit")
+                self.runtime.hit_failpoint_now("outcome.before_commit")
             else:
                 self.record_late_outcome(transaction, before[lease.delivery], lease, outcome, now)
         unsent = sorted(
@@ -381,11 +381,11 @@ class Outbox:
             select(DELIVERY)
             .where(
                 DELIVERY.c.state.in_([state.value for state in states]),
-                DELIVERY.c.next_action_at <= self.store.runtime.now(),
+                DELIVERY.c.next_action_at <= self.runtime.now(),
                 DELIVERY.c.account.in_(list(self.store.policies)),
                 DELIVERY.c.id.not_in(list(exclude)),
                 DELIVERY.c.login.not_in(self.store.rate_limited_logins()),
-                may_read(self.store.runtime.now()),
+                may_read(self.runtime.now()),
             )
             .order_by(DELIVERY.c.next_action_at)
             .limit(limit)
@@ -396,7 +396,7 @@ class Outbox:
 
         def postpone(transaction: Transaction) -> list[PendingReadback]:
             rows = transaction.connection.execute(query.with_for_update(skip_locked=True)).mappings()
-            now = self.store.runtime.now()
+            now = self.runtime.now()
             postponed = [
                 replace(item, next_action_at=now + self.store.timing(item.account).lease_timeout)
                 for item in map(to_delivery, rows)
@@ -409,71 +409,59 @@ class Outbox:
                 transaction.connection.execute(UPDATE_DELIVERY, values)
             return pending_readbacks(self.store, transaction.connection, postponed)
 
-        database = self.store.database
+        database = self.database
         if database.is_shared:
             return await database.write(postpone) if await database.read(read) else []
         return await database.read(lambda connection: pending_readbacks(self.store, connection, read(connection)))
 
-    async def record_readback(
-        self, pending: PendingReadback, seen: ReadbackResult, by: Actor, started_ticks: float
+    @in_transaction
+    def record_readback(
+        self, transaction: Transaction, pending: PendingReadback, seen: ReadbackResult, by: Actor, started_ticks: float
     ) -> Delivery:
         """Store the result of a readback that began at `started_ticks`, in monotonic seconds, and apply it.
 
         It is not applied if the delivery has changed since. A list without the post proves nothing while the clock is
         not confirmed, because the instant of the readback would be unknown.
         """
+        clocks = self.runtime.read_clocks()
+        delivery = to_delivery(get_row(transaction, pending.delivery.id))
+        proves_by_date = isinstance(seen, NotFound) or (isinstance(seen, Deleted) and not _is_deleted_by_us(delivery))
+        is_undated = proves_by_date and not self.runtime.is_clock_confirmed()
+        result = applied = Unknown(reason="clock_unconfirmed_at_read") if is_undated else seen
+        write_readback(transaction, delivery.id, pending.delivery.attempts, _wall_time(clocks, started_ticks), result)
+        if isinstance(result, RateLimited):
+            default_duration = self.store.timing(delivery.account).first_check_after
+            applied = start_login_cooldown(self.store, transaction, delivery.login, result, default_duration)
+        if delivery.state not in CHECKED_STATES or delivery.version != pending.delivery.version:
+            return delivery
+        event = self._decide_event(transaction, delivery, applied, started_ticks)
+        if (
+            isinstance(event, Submitted)
+            and delivery.next_action_at
+            and delivery.next_action_at != pending.delivery.next_action_at
+        ):  # check_now() came after this readback had begun
+            event = replace(event, check_again_at=delivery.next_action_at)
+        self.runtime.hit_failpoint_now("reconcile.before_commit")
+        after = self.store.transition(transaction, delivery, event, by)
+        if after.state is State.RETRACTING and isinstance(result, Rejected) and after.reason != delivery.reason:
+            url = after.receipt.url if after.receipt else ""
+            facts = {"reason": result.code, "said": result.reason, "url": url}
+            raise_delivery_alert(transaction, clocks.at, "retraction_refused", after, facts)
+        return after
 
-        def record(transaction: Transaction) -> Delivery:
-            clocks = self.store.runtime.read_clocks()
-            delivery = to_delivery(get_row(transaction, pending.delivery.id))
-            proves_by_date = isinstance(seen, NotFound) or (
-                isinstance(seen, Deleted) and not _is_deleted_by_us(delivery)
-            )
-            is_undated = proves_by_date and not self.store.runtime.is_clock_confirmed()
-            result = applied = Unknown(reason="clock_unconfirmed_at_read") if is_undated else seen
-            write_readback(
-                transaction, delivery.id, pending.delivery.attempts, _wall_time(clocks, started_ticks), result
-            )
-            if isinstance(result, RateLimited):
-                default_duration = self.store.timing(delivery.account).first_check_after
-                applied = start_login_cooldown(self.store, transaction, delivery.login, result, default_duration)
-            if delivery.state not in CHECKED_STATES or delivery.version != pending.delivery.version:
-                return delivery
-            event = self._decide_event(transaction, delivery, applied, started_ticks)
-            if (
-                isinstance(event, Submitted)
-                and delivery.next_action_at
-                and delivery.next_action_at != pending.delivery.next_action_at
-            ):  # check_now() came after this readback had begun
-                event = replace(event, check_again_at=delivery.next_action_at)
-            self.store.runtime.hit_failpoint_now("reconcile.before_commit")
-            after = self.store.transition(transaction, delivery, event, by)
-            if after.state is State.RETRACTING and isinstance(result, Rejected) and after.reason != delivery.reason:
-                url = after.receipt.url if after.receipt else ""
-                facts = {"reason": result.code, "said": result.reason, "url": url}
-                raise_delivery_alert(transaction, clocks.at, "retraction_refused", after, facts)
-            return after
-
-        return await self.store.database.write(record)
-
-    async def check_now(self, account: AccountId, is_match: Callable[[Ticket], bool]) -> int:
+    @in_transaction
+    def check_now(self, transaction: Transaction, account: AccountId, is_match: Callable[[Ticket], bool]) -> int:
         """Make the next readback due now for an account's submitted deliveries with a matching ticket.
 
         Return how many; no state changes.
         """
-
-        def advance_readbacks(transaction: Transaction) -> int:
-            query = select(DELIVERY).where(DELIVERY.c.account == account, in_state(DELIVERY, State.SUBMITTED))
-            submitted = [to_delivery(row) for row in transaction.connection.execute(query).mappings()]
-            matching = [item for item in submitted if item.ticket is not None and is_match(item.ticket)]
-            for item in matching:
-                is_same = (DELIVERY.c.id == item.id, DELIVERY.c.version == item.version)
-                transaction.connection.execute(
-                    update(DELIVERY).where(*is_same).values(next_action_at=self.store.runtime.now())
-                )
-            return len(matching)
-
-        return await self.store.database.write(advance_readbacks)
+        query = select(DELIVERY).where(DELIVERY.c.account == account, in_state(DELIVERY, State.SUBMITTED))
+        submitted = [to_delivery(row) for row in transaction.connection.execute(query).mappings()]
+        matching = [item for item in submitted if item.ticket is not None and is_match(item.ticket)]
+        for item in matching:
+            is_same = (DELIVERY.c.id == item.id, DELIVERY.c.version == item.version)
+            transaction.connection.execute(update(DELIVERY).where(*is_same).values(next_action_at=self.runtime.now()))
+        return len(matching)
 
     def _decide_event(  # noqa: C901 # a list of guards
         self, transaction: Transaction, delivery: Delivery, result: ReadbackResult, started_ticks: float
@@ -524,8 +512,8 @@ class Outbox:
         """Keep a manual task open if its post was not seen; alert once when it should have been seen."""
         if not isinstance(result, NotFound | ReadFailure):
             return result
-        now, timing = self.store.runtime.now(), self.store.timing(delivery.account)
-        if self.store.runtime.is_clock_confirmed() and task.is_report_overdue(timing, now):
+        now, timing = self.runtime.now(), self.store.timing(delivery.account)
+        if self.runtime.is_clock_confirmed() and task.is_report_overdue(timing, now):
             facts = {"url": task.url or "", "by": task.reported_by or ""}
             if isinstance(result, ReadFailure):
                 reason = result.reason if isinstance(result, Unknown) else "rate_limited"
@@ -545,23 +533,20 @@ class Outbox:
         """
         if attempt["ended_at"] is None:
             return False
-        window, clocks = self.store.timing(delivery.account).visibility_window, self.store.runtime.read_clocks()
+        window, clocks = self.store.timing(delivery.account).visibility_window, self.runtime.read_clocks()
         end = self.store.call_ends.get_end(delivery.id, attempt["fencing_token"], clocks.monotonic_seconds)
-        if not self.store.runtime.is_clock_confirmed():
+        if not self.runtime.is_clock_confirmed():
             return False
         is_over_here = started_ticks > end.known_since_ticks + window.total_seconds()
         if is_over_here or end.is_own or not attempt["is_end_confirmed"]:
             return is_over_here
         return bool(_wall_time(clocks, started_ticks) > attempt["ended_at"] + window + MAX_TIMESTAMP_SKEW)
 
-    async def apply_event(self, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
+    @in_transaction
+    def apply_event(self, transaction: Transaction, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
         """Apply a person's event to a delivery. Raises IllegalTransitionError where the table does not allow it."""
-
-        def apply(transaction: Transaction) -> Delivery:
-            before = to_delivery(get_row(transaction, delivery))
-            return self.store.transition(transaction, before, event, by)
-
-        return await self.store.database.write(apply)
+        before = to_delivery(get_row(transaction, delivery))
+        return self.store.transition(transaction, before, event, by)
 
 
 def _wall_time(clocks: ClockReading, ticks: float) -> datetime:

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, State
 from publisher.domain.post import DeliveryId
 from publisher.store.audit.append import lock_planning
+from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_records
@@ -30,7 +31,6 @@ from publisher.store.db.tables import (
     load_rendered_post,
 )
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
-from publisher.store.store import Store
 
 PRUNE_BATCH_SIZE = 100
 """Deliveries examined in one transaction."""
@@ -61,7 +61,7 @@ class PruneCounts:
         )
 
 
-async def prune(store: Store, retention: timedelta) -> PruneCounts:
+async def prune(store: BaseStore, retention: timedelta) -> PruneCounts:
     """Delete the contents of deliveries that ended longer than `retention` ago, in small batches between other writes.
 
     Nothing is deleted while the clock is not confirmed, and nothing that this worker's journal names.
@@ -172,7 +172,7 @@ def _delete_pictures(before: datetime, transaction: Transaction) -> int:
     return transaction.connection.execute(delete(MEDIA).where(MEDIA.c.sha256.in_(hashes))).rowcount
 
 
-async def compact_journal(store: Store) -> int:
+async def compact_journal(store: BaseStore) -> int:
     """Drop old records of ended attempts. Returns how many; a crash at any moment leaves a complete journal."""
     journal = store.database.journal
     if journal is None:

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from publisher.contract import Token
 from publisher.domain.account import LoginId
 from publisher.runtime.redaction import register_secrets
-from publisher.store.db.database import Database, Transaction
+from publisher.store.db.database import Database, Transaction, in_transaction
 from publisher.store.db.tables import ADAPTER_STATE
 
 TOKEN_EXPIRY_MARGIN = timedelta(minutes=2)
@@ -34,21 +34,18 @@ class StoredAdapterState:
         """Store a value; it is on disk when this returns."""
         await self.update(key, lambda _stored: value)
 
-    async def update(self, key: str, change: Callable[[str | None], str]) -> str | None:
+    @in_transaction
+    def update(self, transaction: Transaction, key: str, change: Callable[[str | None], str]) -> str | None:
         """Replace a value by what `change` makes of it, under a row lock, and return the old value."""
         is_row = (ADAPTER_STATE.c.login == self.login, ADAPTER_STATE.c.key == key)
-
-        def replace_value(transaction: Transaction) -> str | None:
-            connection = transaction.connection
-            stored: str | None = connection.scalar(select(ADAPTER_STATE.c.value).where(*is_row).with_for_update())
-            values = {"value": change(stored), "at": self.database.runtime.now()}
-            if stored is None:
-                connection.execute(insert(ADAPTER_STATE).values(login=self.login, key=key, **values))
-            else:
-                connection.execute(update(ADAPTER_STATE).where(*is_row).values(values))
-            return stored
-
-        return await self.database.write(replace_value)
+        connection = transaction.connection
+        stored: str | None = connection.scalar(select(ADAPTER_STATE.c.value).where(*is_row).with_for_update())
+        values = {"value": change(stored), "at": self.database.runtime.now()}
+        if stored is None:
+            connection.execute(insert(ADAPTER_STATE).values(login=self.login, key=key, **values))
+        else:
+            connection.execute(update(ADAPTER_STATE).where(*is_row).values(values))
+        return stored
 
 
 @dataclass(slots=True, kw_only=True)

@@ -20,12 +20,12 @@ from publisher.domain.results import (
     result_code,
 )
 from publisher.store.audit.append import clear_alerts, raise_alert
-from publisher.store.db.database import Transaction, try_lock
+from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
 from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, LOGIN, LOGIN_HEALTH
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown, update_circuit_breaker
 from publisher.store.plan.actions import active_modes
-from publisher.store.store import Store
 from publisher.store.system_alerts import JobRunner
 
 PROBER = Actor(role=Role.RECONCILER, name="login_checker")
@@ -51,40 +51,37 @@ class AccountHealth:
     cooldown_until: datetime | None = None
 
 
-class LoginHealthStore:
+class LoginHealthStore(StorePart):
     """The stored health of the logins. Every method is one transaction."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
         self.jobs = JobRunner(store)
 
-    async def claim_due_probes(self, limit: int) -> Sequence[Account]:
+    @in_transaction
+    def claim_due_probes(self, transaction: Transaction, limit: int) -> Sequence[Account]:
         """Claim the logins whose probe is due, one account for each; they are due again after the probe interval."""
-
-        def claim(transaction: Transaction) -> list[Account]:
-            if not try_lock(transaction, "check_logins"):
-                return []
-            now, connection = self.store.runtime.now(), transaction.connection
-            rows = connection.execute(select(LOGIN_HEALTH.c.login, LOGIN_HEALTH.c.next_action_at))
-            due_at = {row.login: row.next_action_at for row in rows}
-            modes = active_modes(self.store, connection)
-            skipped = logins_in_cooldown(connection, now)
-            accounts = {
-                policy.account.login: policy.account
-                for account, policy in self.store.policies.items()
-                if modes[account] is Mode.API  # where people post by hand, nobody has to be able to log in
-            }
-            self.jobs.clear_other_alerts(transaction, "check_login", [account.id for account in accounts.values()])
-            due = [login for login in accounts if login not in skipped and due_at.get(login, now) <= now][:limit]
-            for login in due:
-                _write_health(connection, login, now, {"next_action_at": now + PROBE_INTERVAL})
-            return [accounts[login] for login in due]
-
-        return await self.store.database.write(claim)
+        if not try_lock(transaction, "check_logins"):
+            return []
+        now, connection = self.runtime.now(), transaction.connection
+        rows = connection.execute(select(LOGIN_HEALTH.c.login, LOGIN_HEALTH.c.next_action_at))
+        due_at = {row.login: row.next_action_at for row in rows}
+        modes = active_modes(self.store, connection)
+        skipped = logins_in_cooldown(connection, now)
+        accounts = {
+            policy.account.login: policy.account
+            for account, policy in self.store.policies.items()
+            if modes[account] is Mode.API  # where people post by hand, nobody has to be able to log in
+        }
+        self.jobs.clear_other_alerts(transaction, "check_login", [account.id for account in accounts.values()])
+        due = [login for login in accounts if login not in skipped and due_at.get(login, now) <= now][:limit]
+        for login in due:
+            _write_health(connection, login, now, {"next_action_at": now + PROBE_INTERVAL})
+        return [accounts[login] for login in due]
 
     async def readable_accounts(self) -> Sequence[Account]:
         """Return one account of each login that may be read, preferably one that publisher itself posts on."""
-        modes = await self.store.database.read(lambda connection: active_modes(self.store, connection))
+        modes = await self.database.read(lambda connection: active_modes(self.store, connection))
         by_login: dict[LoginId, Account] = {}
         for mode in (Mode.API, Mode.ASSISTED):
             for account, policy in self.store.policies.items():
@@ -94,53 +91,48 @@ class LoginHealthStore:
 
     async def logins_in_cooldown(self) -> frozenset[LoginId]:
         """Return the logins that may not be called yet, as far as an unconfirmed clock shows."""
-        now = self.store.runtime.now()
-        stored = await self.store.database.read(
-            lambda connection: logins_in_cooldown(connection, now, now + MAX_COOLDOWN)
-        )
+        now = self.runtime.now()
+        stored = await self.database.read(lambda connection: logins_in_cooldown(connection, now, now + MAX_COOLDOWN))
         return stored | self.store.rate_limited_logins()
 
-    async def record_probe(self, account: Account, health: HealthCheckResult) -> None:
+    @in_transaction
+    def record_probe(self, transaction: Transaction, account: Account, health: HealthCheckResult) -> None:
         """Store the result of a probe. An alert stays open, and is not repeated, until the result changes."""
-
-        def record(transaction: Transaction) -> None:
-            now, connection, result = self.store.runtime.now(), transaction.connection, health
-            if isinstance(result, RateLimited):
-                usual = self.store.timing(account.id).first_check_after
-                result = start_login_cooldown(self.store, transaction, account.login, result, usual)
-            reason, until = None, None
-            match result:
-                case Healthy():
-                    until = result.credentials_expire_at
-                case CredentialExpired() | Unknown():
-                    reason = result.reason
-                case Blocked():
-                    reason = result.code
-                case RateLimited():
-                    reason, until = result.code, result.until
-            values = {"at": now, "kind": result_code(result), "reason": reason, "until": until}
-            _write_health(connection, account.login, now, values)
-            update_circuit_breaker(transaction, account, result, now, PROBER)
-            if isinstance(result, ReadFailure):
-                return  # nothing was learned, so an open alert stays
-            subject, alert = f"login:{account.login}", _alert_for(result, now)
-            facts = {"account": account.id, **alert[1]} if alert else {}
-            row = connection.execute(
-                select(ALERT.c.code, ALERT.c.facts).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
-            ).first()
-            if alert is not None and row is not None and (row.code, json.loads(row.facts)) == (alert[0], facts):
-                return
-            clear_alerts(transaction, subject, now)
-            if alert is not None:
-                raise_alert(transaction, now, alert[0], subject, facts)
-
-        await self.store.database.write(record)
+        now, connection, result = self.runtime.now(), transaction.connection, health
+        if isinstance(result, RateLimited):
+            usual = self.store.timing(account.id).first_check_after
+            result = start_login_cooldown(self.store, transaction, account.login, result, usual)
+        reason, until = None, None
+        match result:
+            case Healthy():
+                until = result.credentials_expire_at
+            case CredentialExpired() | Unknown():
+                reason = result.reason
+            case Blocked():
+                reason = result.code
+            case RateLimited():
+                reason, until = result.code, result.until
+        values = {"at": now, "kind": result_code(result), "reason": reason, "until": until}
+        _write_health(connection, account.login, now, values)
+        update_circuit_breaker(transaction, account, result, now, PROBER)
+        if isinstance(result, ReadFailure):
+            return  # nothing was learned, so an open alert stays
+        subject, alert = f"login:{account.login}", _alert_for(result, now)
+        facts = {"account": account.id, **alert[1]} if alert else {}
+        row = connection.execute(
+            select(ALERT.c.code, ALERT.c.facts).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
+        ).first()
+        if alert is not None and row is not None and (row.code, json.loads(row.facts)) == (alert[0], facts):
+            return
+        clear_alerts(transaction, subject, now)
+        if alert is not None:
+            raise_alert(transaction, now, alert[0], subject, facts)
 
     async def list_accounts(self) -> Sequence[AccountHealth]:
         """Return the health of every account, in the order of the settings."""
 
         def read(connection: Connection) -> list[AccountHealth]:
-            now = self.store.runtime.now()
+            now = self.runtime.now()
             cooldowns = select(LOGIN.c.id, LOGIN.c.reads_cooldown_until).where(LOGIN.c.reads_cooldown_until > now)
             cooldown_until = {row.id: row.reads_cooldown_until for row in connection.execute(cooldowns)}
             probes = {row.login: row for row in connection.execute(select(LOGIN_HEALTH))}
@@ -169,7 +161,7 @@ class LoginHealthStore:
                 for account, probe in [(policy.account, probes.get(policy.account.login))]
             ]
 
-        return await self.store.database.read(read)
+        return await self.database.read(read)
 
 
 def _write_health(connection: Connection, login: LoginId, now: datetime, values: Mapping[str, object]) -> None:

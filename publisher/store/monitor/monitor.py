@@ -12,7 +12,8 @@ from publisher.domain.post import DeliveryId, PostId, derive_marker
 from publisher.domain.results import Deleted, NotFound, ObservedPost, RateLimited, Reach, ReadbackResult
 from publisher.domain.verification import is_confirmed
 from publisher.store.audit.append import clear_alerts, get_row, raise_alert, write_readback
-from publisher.store.db.database import Transaction, try_lock
+from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_state
 from publisher.store.db.tables import (
     ATTEMPT,
@@ -29,7 +30,6 @@ from publisher.store.db.tables import (
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
 from publisher.store.deliveries.intents import PendingReadback, pending_readbacks
 from publisher.store.plan.actions import active_modes
-from publisher.store.store import Store
 from publisher.store.system_alerts import JobRunner
 
 MONITOR = Actor(role=Role.RECONCILER, name="monitor")
@@ -49,62 +49,58 @@ class MetricsPoint:
     reach: Reach
 
 
-class Monitoring:
+class Monitoring(StorePart):
     """The stored state of monitoring. Every method is one transaction."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
         self.jobs = JobRunner(store)
 
-    async def claim_due_accounts(self, limit: int) -> Sequence[AccountId]:
+    @in_transaction
+    def claim_due_accounts(self, transaction: Transaction, limit: int) -> Sequence[AccountId]:
         """Claim the accounts that are due; each is due again after its platform's monitoring interval."""
+        if not try_lock(transaction, "monitor"):
+            return []
+        now, connection = self.runtime.now(), transaction.connection
+        due_at = {row.account: row.next_action_at for row in connection.execute(select(MONITOR_SCHEDULE))}
+        modes = active_modes(self.store, connection)
+        skipped = logins_in_cooldown(connection, now)
+        monitored = [account for account, mode in modes.items() if mode is not Mode.OFF]
+        self.jobs.clear_other_alerts(transaction, "monitor_account", monitored)
+        due = [
+            account
+            for account in monitored
+            if self.store.policies[account].account.login not in skipped and due_at.get(account, now) <= now
+        ][:limit]
+        for account in due:
+            next_action_at = now + self.store.policies[account].capabilities.monitor_interval
+            if account in due_at:
+                row = update(MONITOR_SCHEDULE).where(MONITOR_SCHEDULE.c.account == account)
+                connection.execute(row.values(next_action_at=next_action_at))
+            else:
+                connection.execute(insert(MONITOR_SCHEDULE).values(account=account, next_action_at=next_action_at))
+        return due
 
-        def claim(transaction: Transaction) -> list[AccountId]:
-            if not try_lock(transaction, "monitor"):
-                return []
-            now, connection = self.store.runtime.now(), transaction.connection
-            due_at = {row.account: row.next_action_at for row in connection.execute(select(MONITOR_SCHEDULE))}
-            modes = active_modes(self.store, connection)
-            skipped = logins_in_cooldown(connection, now)
-            monitored = [account for account, mode in modes.items() if mode is not Mode.OFF]
-            self.jobs.clear_other_alerts(transaction, "monitor_account", monitored)
-            due = [
-                account
-                for account in monitored
-                if self.store.policies[account].account.login not in skipped and due_at.get(account, now) <= now
-            ][:limit]
-            for account in due:
-                next_action_at = now + self.store.policies[account].capabilities.monitor_interval
-                if account in due_at:
-                    row = update(MONITOR_SCHEDULE).where(MONITOR_SCHEDULE.c.account == account)
-                    connection.execute(row.values(next_action_at=next_action_at))
-                else:
-                    connection.execute(insert(MONITOR_SCHEDULE).values(account=account, next_action_at=next_action_at))
-            return due
-
-        return await self.store.database.write(claim)
-
-    async def record_rate_limit(self, account: AccountId, limit: RateLimited) -> None:
+    @in_transaction
+    def record_rate_limit(self, transaction: Transaction, account: AccountId, limit: RateLimited) -> None:
         """Start the cooldown of an account's login after a read was rate-limited."""
         login, usual = self.store.policies[account].account.login, self.store.timing(account).first_check_after
-        await self.store.database.write(
-            lambda transaction: start_login_cooldown(self.store, transaction, login, limit, usual)
-        )
+        start_login_cooldown(self.store, transaction, login, limit, usual)
 
     async def deliveries_to_measure(self, account: AccountId) -> Sequence[Delivery]:
         """Return the published posts of an account whose metrics should be read now."""
-        now = self.store.runtime.now()
+        now = self.runtime.now()
         first_after = self.store.policies[account].capabilities.first_metrics_after
         last = select(func.max(REACH.c.at)).where(REACH.c.delivery == DELIVERY.c.id).scalar_subquery()
         query = select(DELIVERY, last.label("read_at")).where(*_published_on(account, now - MAX_METRICS_AGE))
-        rows = await self.store.database.read(lambda connection: connection.execute(query).mappings().all())
+        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
         return [
             to_delivery(row) for row in rows if needs_metrics(row["published_at"], row["read_at"], now, first_after)
         ]
 
     async def record_metrics(self, metrics: Mapping[DeliveryId, Reach]) -> None:
         """Add one point to each series. A published post without a URL gets the one that came with its metrics."""
-        now = self.store.runtime.now()
+        now = self.runtime.now()
         rows = [
             {"delivery": delivery, "at": now, **{name: getattr(reach, name) for name in METRICS}}
             for delivery, reach in metrics.items()
@@ -118,7 +114,7 @@ class Monitoring:
                     transaction.connection.execute(update(DELIVERY).where(*bare).values(url=reach.url))
 
         if rows:
-            await self.store.database.write(insert_metrics)
+            await self.database.write(insert_metrics)
 
     async def metrics_series(self, post: PostId | None = None) -> Sequence[MetricsPoint]:
         """Return all metrics, or those of one post, by delivery and then oldest first."""
@@ -127,7 +123,7 @@ class Monitoring:
         if post is not None:
             query = query.where(DELIVERY.c.post == post)
         query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id, REACH.c.at)
-        rows = await self.store.database.read(lambda connection: connection.execute(query).mappings().all())
+        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
         return [
             MetricsPoint(
                 delivery=to_delivery(row),
@@ -137,46 +133,45 @@ class Monitoring:
             for row in rows
         ]
 
-    async def compare_list(self, account: AccountId, observed: Sequence[ObservedPost]) -> Sequence[PendingReadback]:
+    @in_transaction
+    def compare_list(
+        self, transaction: Transaction, account: AccountId, observed: Sequence[ObservedPost]
+    ) -> Sequence[PendingReadback]:
         """Store what an account's list shows; return a few of our published posts that should be on it and are not.
 
         The first list makes everything that publisher did not send history. Each later external post raises an alert: a
         red one if the account is exclusive. A post that may belong to an unresolved delivery of ours is not judged yet.
         """
-
-        def compare(transaction: Transaction) -> list[PendingReadback]:
-            now, connection = self.store.runtime.now(), transaction.connection
-            posts = {item.remote_id: item for item in observed}  # a list may show a post twice
-            may_be_ours = _ownership_test(transaction, account)
-            external = [item for item in posts.values() if not may_be_ours(item)]
-            self._record_external_posts(transaction, account, external)
-            since = now - MAX_METRICS_AGE
-            if len(posts) >= MIN_LIST_LENGTH:  # the oldest entry may be a pinned one, and proves nothing
-                since = sorted(item.published_at for item in posts.values())[1]
-            rows = connection.execute(select(DELIVERY).where(*_published_on(account, since))).mappings().all()
-            verified, missing = [], []
-            for row in rows:
-                delivery, post = to_delivery(row), posts.get(row["remote_id"])
-                if post is None:
-                    if row["published_at"] > since and not delivery.is_pruned:  # without its text it cannot be checked
-                        missing.append(delivery)
-                elif delivery.receipt and derive_marker(delivery.key, account).is_in(post.text):
-                    verified.append(delivery.id)
-            connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(verified)).values(verified_at=now))
-            checks = select(READBACK.c.delivery, func.max(READBACK.c.at).label("at")).group_by(READBACK.c.delivery)
-            last_checks = connection.execute(checks.where(READBACK.c.delivery.in_([item.id for item in missing])))
-            checked_at = {row.delivery: row.at for row in last_checks}
-            # each check costs a call, so only a few are made, the least recently checked first
-            pending = sorted(missing, key=lambda delivery: checked_at.get(delivery.id, UNIX_EPOCH))[:MAX_CHECKED]
-            return pending_readbacks(self.store, connection, pending)
-
-        return await self.store.database.write(compare)
+        now, connection = self.runtime.now(), transaction.connection
+        posts = {item.remote_id: item for item in observed}  # a list may show a post twice
+        may_be_ours = _ownership_test(transaction, account)
+        external = [item for item in posts.values() if not may_be_ours(item)]
+        self._record_external_posts(transaction, account, external)
+        since = now - MAX_METRICS_AGE
+        if len(posts) >= MIN_LIST_LENGTH:  # the oldest entry may be a pinned one, and proves nothing
+            since = sorted(item.published_at for item in posts.values())[1]
+        rows = connection.execute(select(DELIVERY).where(*_published_on(account, since))).mappings().all()
+        verified, missing = [], []
+        for row in rows:
+            delivery, post = to_delivery(row), posts.get(row["remote_id"])
+            if post is None:
+                if row["published_at"] > since and not delivery.is_pruned:  # without its text it cannot be checked
+                    missing.append(delivery)
+            elif delivery.receipt and derive_marker(delivery.key, account).is_in(post.text):
+                verified.append(delivery.id)
+        connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(verified)).values(verified_at=now))
+        checks = select(READBACK.c.delivery, func.max(READBACK.c.at).label("at")).group_by(READBACK.c.delivery)
+        last_checks = connection.execute(checks.where(READBACK.c.delivery.in_([item.id for item in missing])))
+        checked_at = {row.delivery: row.at for row in last_checks}
+        # each check costs a call, so only a few are made, the least recently checked first
+        pending = sorted(missing, key=lambda delivery: checked_at.get(delivery.id, UNIX_EPOCH))[:MAX_CHECKED]
+        return pending_readbacks(self.store, connection, pending)
 
     def _record_external_posts(
         self, transaction: Transaction, account: AccountId, posts: Sequence[ObservedPost]
     ) -> None:
         """Store external posts not seen before. Those published since monitoring began raise one alert together."""
-        now, connection = self.store.runtime.now(), transaction.connection
+        now, connection = self.runtime.now(), transaction.connection
         is_account = MONITOR_SCHEDULE.c.account == account
         monitored_since = connection.scalar(select(MONITOR_SCHEDULE.c.monitored_since).where(is_account))
         ours = select(DELIVERY.c.remote_id).where(DELIVERY.c.account == account, DELIVERY.c.remote_id.is_not(None))
@@ -211,40 +206,39 @@ class Monitoring:
             clear_alerts(transaction, f"{subject}/by-hand", now)
             raise_alert(transaction, now, "external_post", f"{subject}/by-hand", facts)
 
-    async def record_missing(self, pending: PendingReadback, finding: ReadbackResult, checked_at: datetime) -> Delivery:
+    @in_transaction
+    def record_missing(
+        self, transaction: Transaction, pending: PendingReadback, finding: ReadbackResult, checked_at: datetime
+    ) -> Delivery:
         """Store a readback of a published post that the list lacks, and mark it removed once that is confirmed.
 
         The newest readbacks, far enough apart, must all report a deletion or should have shown the post. They count
         only after a list last showed the post, and after a list had to show it.
         """
-
-        def record(transaction: Transaction) -> Delivery:
-            connection = transaction.connection
-            delivery = to_delivery(get_row(transaction, pending.delivery.id))
-            write_readback(transaction, delivery.id, delivery.attempts, checked_at, finding)
-            if isinstance(finding, RateLimited):
-                usual = self.store.timing(delivery.account).first_check_after
-                start_login_cooldown(self.store, transaction, delivery.login, finding, usual)
-            if delivery.state is not State.PUBLISHED or delivery.version != pending.delivery.version:
-                return delivery
-            last_attempt = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
-            attempt = to_attempt(connection.execute(select(ATTEMPT).where(*last_attempt)).mappings().one())
-            query = select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
-            readbacks = [to_readback(row) for row in connection.execute(query).mappings()]
-            lag = self.store.policies[delivery.account].capabilities.listing_lag
-            published_at = delivery.receipt.published_at if delivery.receipt else attempt.intended_at
-            since = max(published_at + lag, delivery.verified_at or published_at)
-
-            def shows_removal(readback: Readback) -> bool:
-                result = readback.result
-                is_absent = isinstance(result, NotFound) and result.covered_since <= attempt.baseline_at
-                return readback.at > since and (is_absent or isinstance(result, Deleted))
-
-            if is_confirmed(readbacks, shows_removal, lag):
-                return self.store.transition(transaction, delivery, Deleted(), MONITOR)
+        connection = transaction.connection
+        delivery = to_delivery(get_row(transaction, pending.delivery.id))
+        write_readback(transaction, delivery.id, delivery.attempts, checked_at, finding)
+        if isinstance(finding, RateLimited):
+            usual = self.store.timing(delivery.account).first_check_after
+            start_login_cooldown(self.store, transaction, delivery.login, finding, usual)
+        if delivery.state is not State.PUBLISHED or delivery.version != pending.delivery.version:
             return delivery
+        last_attempt = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
+        attempt = to_attempt(connection.execute(select(ATTEMPT).where(*last_attempt)).mappings().one())
+        query = select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
+        readbacks = [to_readback(row) for row in connection.execute(query).mappings()]
+        lag = self.store.policies[delivery.account].capabilities.listing_lag
+        published_at = delivery.receipt.published_at if delivery.receipt else attempt.intended_at
+        since = max(published_at + lag, delivery.verified_at or published_at)
 
-        return await self.store.database.write(record)
+        def shows_removal(readback: Readback) -> bool:
+            result = readback.result
+            is_absent = isinstance(result, NotFound) and result.covered_since <= attempt.baseline_at
+            return readback.at > since and (is_absent or isinstance(result, Deleted))
+
+        if is_confirmed(readbacks, shows_removal, lag):
+            return self.store.transition(transaction, delivery, Deleted(), MONITOR)
+        return delivery
 
 
 def _ownership_test(transaction: Transaction, account: AccountId) -> Callable[[ObservedPost], bool]:

@@ -22,10 +22,10 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.post import DeliveryId, RenderedPost
 from publisher.domain.results import HoldReason, Rejected, Submitted
 from publisher.store.audit.append import clear_alerts, get_row, subject_of, write_audit
-from publisher.store.db.database import Transaction
+from publisher.store.base import StorePart
+from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state
 from publisher.store.db.tables import DELIVERY, MEDIA, RENDERED_POST, load_rendered_post, to_delivery
-from publisher.store.store import Store
 
 _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
 
@@ -48,11 +48,8 @@ class OpenManualTask:
         return self.delivery.parts_done if self.delivery.is_incomplete else 0
 
 
-class ManualTasks:
+class ManualTasks(StorePart):
     """The stored manual tasks. Every method is one transaction."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
 
     async def list_open(self) -> Sequence[OpenManualTask]:
         """Return the tasks that wait for a person, or for their report to be verified; earliest deadline first."""
@@ -71,54 +68,48 @@ class ManualTasks:
                 if (task := parse_manual_task(delivery.ticket))
             ]
 
-        return await self.store.database.read(read)
+        return await self.database.read(read)
 
     async def read_pictures(self, rendered: RenderedPost) -> Mapping[str, bytes]:
         """Return the bytes of a rendered post's images, by hash."""
         hashes = [image.sha256 for image in rendered.images]
         query = select(MEDIA.c.sha256, MEDIA.c.data).where(MEDIA.c.sha256.in_(hashes))
-        rows = await self.store.database.read(lambda connection: connection.execute(query).all())
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
         return {row.sha256: row.data for row in rows}
 
-    async def record_report(self, delivery: DeliveryId, url: str, by: Actor) -> Delivery:
+    @in_transaction
+    def record_report(self, transaction: Transaction, delivery: DeliveryId, url: str, by: Actor) -> Delivery:
         """Record that a person reports the task as done, and schedule a check of it now.
 
         Raises RefusedError `no_open_manual_task` if the delivery is not an open manual task.
         """
+        now, before = self.runtime.now(), to_delivery(get_row(transaction, delivery))
+        task, subject = parse_manual_task(before.ticket), subject_of(before)
+        if task is None or before.state is not State.SUBMITTED:
+            raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
+        clear_alerts(transaction, subject, now)
+        write_audit(transaction, now, by, event="manual_task_done", subject=subject, detail={"reason": url})
+        reported = Submitted(ticket=task.with_report(url, by.name, now).ticket, check_again_at=now)
+        return self.store.transition(transaction, before, reported, RECONCILER)
 
-        def record(transaction: Transaction) -> Delivery:
-            now, before = self.store.runtime.now(), to_delivery(get_row(transaction, delivery))
-            task, subject = parse_manual_task(before.ticket), subject_of(before)
-            if task is None or before.state is not State.SUBMITTED:
-                raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
-            clear_alerts(transaction, subject, now)
-            write_audit(transaction, now, by, event="manual_task_done", subject=subject, detail={"reason": url})
-            reported = Submitted(ticket=task.with_report(url, by.name, now).ticket, check_again_at=now)
-            return self.store.transition(transaction, before, reported, RECONCILER)
-
-        return await self.store.database.write(record)
-
-    async def cancel_task(self, delivery: DeliveryId, resolution: Resolved, by: Actor) -> Delivery:
+    @in_transaction
+    def cancel_task(self, transaction: Transaction, delivery: DeliveryId, resolution: Resolved, by: Actor) -> Delivery:
         """Take a task back from the person by a resolution, so that it is never assigned twice.
 
         A deletion task can only be resolved as not posted. Raises RefusedError `no_open_manual_task` otherwise, and if
         the delivery is not an open manual task.
         """
-
-        def cancel(transaction: Transaction) -> Delivery:
-            before = to_delivery(get_row(transaction, delivery))
-            is_deletion, subject = before.state is State.RETRACTING, subject_of(before)
-            is_open = parse_manual_task(before.ticket) is not None and (is_deletion or before.state is State.SUBMITTED)
-            is_posted = before.receipt is not None or resolution.to not in {State.FAILED, State.CANCELLED}
-            if not is_open or (is_deletion and is_posted):
-                raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
-            if is_deletion:
-                now, detail = self.store.runtime.now(), {"reason": resolution.reason}
-                write_audit(transaction, now, by, event="manual_task_cancelled", subject=subject, detail=detail)
-                not_posted = Rejected(code="manual_task_not_posted", reason=by.name)
-                return self.store.transition(transaction, before, not_posted, RETRACTOR)
-            hold = Held(reason=HoldReason.MANUAL_TASK_CANCELLED)
-            held = self.store.transition(transaction, before, hold, MAINTENANCE)
-            return self.store.transition(transaction, held, resolution, by)
-
-        return await self.store.database.write(cancel)
+        before = to_delivery(get_row(transaction, delivery))
+        is_deletion, subject = before.state is State.RETRACTING, subject_of(before)
+        is_open = parse_manual_task(before.ticket) is not None and (is_deletion or before.state is State.SUBMITTED)
+        is_posted = before.receipt is not None or resolution.to not in {State.FAILED, State.CANCELLED}
+        if not is_open or (is_deletion and is_posted):
+            raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
+        if is_deletion:
+            now, detail = self.runtime.now(), {"reason": resolution.reason}
+            write_audit(transaction, now, by, event="manual_task_cancelled", subject=subject, detail=detail)
+            not_posted = Rejected(code="manual_task_not_posted", reason=by.name)
+            return self.store.transition(transaction, before, not_posted, RETRACTOR)
+        hold = Held(reason=HoldReason.MANUAL_TASK_CANCELLED)
+        held = self.store.transition(transaction, before, hold, MAINTENANCE)
+        return self.store.transition(transaction, held, resolution, by)

@@ -48,7 +48,8 @@ from publisher.store.audit.append import (
     write_audit,
     write_entries,
 )
-from publisher.store.db.database import ConcurrentUpdateError, Transaction
+from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
 from publisher.store.db.tables import (
     ALERT,
     ATTEMPT,
@@ -74,7 +75,6 @@ from publisher.store.recovery.recover import (
     set_worker_state,
     trust_schedule,
 )
-from publisher.store.store import Store
 
 FIRST_BATCH_SIZE = 1000
 """New deliveries committed together with their schedule version: about half a second of work on slow hardware."""
@@ -177,31 +177,28 @@ _STARTED_ATTEMPTS = (
 """Attempts whose creating call has begun, or may have."""
 
 
-class PostStore:
+class PostStore(StorePart):
     """The accepted schedule, its posts, and their deliveries as first planned."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
 
     async def schedule_version(self) -> int:
         """Return the number of the schedule version in force, 0 before the first."""
-        return await self.store.database.read(lambda connection: connection.scalar(NEWEST_VERSION) or 0)
+        return await self.database.read(lambda connection: connection.scalar(NEWEST_VERSION) or 0)
 
     async def config_hash(self) -> str | None:
         """Return the hash of the settings that this worker last planned with; None before the first plan."""
         query = select(WORKER_STATE.c.config_hash).where(WORKER_STATE.c.worker == self.store.worker)
-        return await self.store.database.read(lambda connection: connection.scalar(query))
+        return await self.database.read(lambda connection: connection.scalar(query))
 
     async def set_config_hash(self, config_hash: str) -> None:
         if await self.config_hash() != config_hash:
-            await self.store.database.write(
+            await self.database.write(
                 lambda transaction: set_worker_state(transaction.connection, self.store.worker, config_hash=config_hash)
             )
 
     async def active_schedule_text(self) -> str | None:
         """Return the text of the schedule version in force, or None before the first."""
         query = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
-        text: str | None = await self.store.database.read(lambda connection: connection.scalar(query))
+        text: str | None = await self.database.read(lambda connection: connection.scalar(query))
         return text
 
     async def is_old_schedule(self, text: str) -> bool:
@@ -211,13 +208,13 @@ class PostStore:
         """
         digest = sha256(text.encode()).hexdigest()
         query = select(SCHEDULE.c.id).where(SCHEDULE.c.sha256 == digest).limit(1)
-        database = self.store.database
+        database = self.database
         return database.is_shared and await database.read(lambda connection: connection.scalar(query)) is not None
 
     async def get_post(self, post: PostId) -> Post | None:
         """Return a post as last accepted."""
         query = select(POST.c.body).where(POST.c.id == post)
-        body: str | None = await self.store.database.read(lambda connection: connection.scalar(query))
+        body: str | None = await self.database.read(lambda connection: connection.scalar(query))
         return load_post(body) if body else None
 
     async def resend_blocker(self, post: Post, account: AccountId) -> str | None:
@@ -225,23 +222,23 @@ class PostStore:
 
         That is a cancellation, an open delivery, or a one-off post that is published or may be.
         """
-        now = self.store.runtime.now()
-        return await self.store.database.read(lambda connection: _resend_blocker(connection, post, account, now))
+        now = self.runtime.now()
+        return await self.database.read(lambda connection: _resend_blocker(connection, post, account, now))
 
     async def stored_posts(self, posts: Sequence[Post] = ()) -> StoredPosts:
         """Return the stored state of the scheduled posts and of `posts`, to compare a schedule with."""
-        now = self.store.runtime.now()
-        return await self.store.database.read(lambda connection: read_stored_posts(connection, posts, now))
+        now = self.runtime.now()
+        return await self.database.read(lambda connection: read_stored_posts(connection, posts, now))
 
     async def post_ids(self) -> frozenset[PostId]:
         """Return the ids of all posts ever accepted."""
-        ids = await self.store.database.read(lambda connection: connection.scalars(select(POST.c.id)).all())
+        ids = await self.database.read(lambda connection: connection.scalars(select(POST.c.id)).all())
         return frozenset(map(PostId, ids))
 
     async def is_cancelled(self, post: PostId) -> bool:
         """Return True if a person has cancelled the post."""
         query = select(POST.c.id).where(POST.c.id == post, POST.c.is_cancelled)
-        return await self.store.database.read(lambda connection: connection.scalar(query)) is not None
+        return await self.database.read(lambda connection: connection.scalar(query)) is not None
 
     async def commit_plan(self, commit: PlanCommit, by: Actor = PLANNER) -> int:
         """Write a plan, and return how many deliveries are new. Idempotent.
@@ -253,7 +250,7 @@ class PostStore:
         RefusedError when somebody else has ordered the same new occurrence meanwhile.
         """
         batches = split_into_batches(commit.rendered) if commit.base_version is not None else [commit.rendered]
-        write = self.store.database.write
+        write = self.database.write
         inserted, version, remaining = await write(partial(self._commit_batch, commit, batches, by))
         for rendered in remaining:
             batch = PlanCommit(plan=Plan(), rendered=rendered, media=commit.media, base_version=version)
@@ -270,7 +267,7 @@ class PostStore:
 
         Nothing is deferred while new posts may have been sent already, in a data-loss window.
         """
-        now, connection = self.store.runtime.now(), transaction.connection
+        now, connection = self.runtime.now(), transaction.connection
         lock_planning(transaction)
         if commit.base_version is not None and commit.base_version != connection.scalar(NEWEST_VERSION):
             raise ConcurrentUpdateError(commit.base_version)
@@ -298,7 +295,7 @@ class PostStore:
                 self._revise_deliveries(transaction, item)
         attach_orphans(self.store, transaction)
         mark_new_unresolved(self.store, transaction, new_keys, is_new_version=commit.schedule_text is not None)
-        self.store.runtime.hit_failpoint_now("plan.after_insert")
+        self.runtime.hit_failpoint_now("plan.after_insert")
         for removed in commit.plan.removed_posts:
             cancel_matching(self.store, transaction, {"post": removed}, PLANNER, reason=REMOVAL_REASONS[0])
             connection.execute(update(POST).where(POST.c.id == removed).values(is_scheduled=False))
@@ -306,41 +303,32 @@ class PostStore:
             for account in untargeted.accounts:
                 target = {"post": untargeted.key.post, "occurrence": untargeted.key.occurrence, "account": account}
                 cancel_matching(self.store, transaction, target, PLANNER, reason=REMOVAL_REASONS[1])
-        self.store.runtime.hit_failpoint_now("reload.before_commit")
+        self.runtime.hit_failpoint_now("reload.before_commit")
         return inserted, connection.execute(NEWEST_VERSION).scalar_one(), remaining
 
-    async def record_rejection(self, reason: str) -> None:
+    @in_transaction
+    def record_rejection(self, transaction: Transaction, reason: str) -> None:
         """Raise an alert that a new version of the schedule was rejected, unless one with this reason is open."""
+        query = select(ALERT.c.facts).where(ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None))
+        if reason not in [json.loads(facts)["reason"] for facts in transaction.connection.scalars(query)]:
+            now = self.runtime.now()
+            clear_alerts(transaction, "schedule", now)
+            raise_alert(transaction, now, "reload_refused", "schedule", {"reason": reason})
 
-        def raise_rejection(transaction: Transaction) -> None:
-            query = select(ALERT.c.facts).where(ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None))
-            if reason not in [json.loads(facts)["reason"] for facts in transaction.connection.scalars(query)]:
-                now = self.store.runtime.now()
-                clear_alerts(transaction, "schedule", now)
-                raise_alert(transaction, now, "reload_refused", "schedule", {"reason": reason})
-
-        await self.store.database.write(raise_rejection)
-
-    async def clear_rejection(self) -> None:
+    @in_transaction
+    def clear_rejection(self, transaction: Transaction) -> None:
         """Clear the rejection alert: the schedule file matches the version in force again."""
+        clear_alerts(transaction, "schedule", self.runtime.now())
+        trust_schedule(transaction)
 
-        def clear(transaction: Transaction) -> None:
-            clear_alerts(transaction, "schedule", self.store.runtime.now())
-            trust_schedule(transaction)
-
-        await self.store.database.write(clear)
-
-    async def register_logins(self) -> None:
+    @in_transaction
+    def register_logins(self, transaction: Transaction) -> None:
         """Insert a row for every login of the settings that has none."""
-
-        def insert_logins(transaction: Transaction) -> None:
-            logins = {policy.account.login for policy in self.store.policies.values()}
-            new = sorted(logins - set(transaction.connection.scalars(select(LOGIN.c.id))))
-            rows = [{"id": login, "cooldown_until": UNIX_EPOCH, "routine_cooldown_until": UNIX_EPOCH} for login in new]
-            if rows:
-                transaction.connection.execute(insert(LOGIN), rows)
-
-        await self.store.database.write(insert_logins)
+        logins = {policy.account.login for policy in self.store.policies.values()}
+        new = sorted(logins - set(transaction.connection.scalars(select(LOGIN.c.id))))
+        rows = [{"id": login, "cooldown_until": UNIX_EPOCH, "routine_cooldown_until": UNIX_EPOCH} for login in new]
+        if rows:
+            transaction.connection.execute(insert(LOGIN), rows)
 
     def _write_version(self, transaction: Transaction, commit: PlanCommit, now: datetime, by: Actor) -> None:
         """Write the new schedule version, if any, and those of its posts that are new or have changed."""
@@ -442,7 +430,7 @@ def _resend_blocker(
 
 
 def cancel_matching(
-    store: Store, transaction: Transaction, target: Mapping[str, str], by: Actor, *, reason: str
+    store: BaseStore, transaction: Transaction, target: Mapping[str, str], by: Actor, *, reason: str
 ) -> int:
     """Cancel every matching delivery that may still lead to a call and is not cancelled yet. Returns how many."""
     cancellable = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]

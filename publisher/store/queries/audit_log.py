@@ -25,12 +25,12 @@ from publisher.domain.audit_chain import (
 from publisher.domain.audit_verifier import ChainVerifier
 from publisher.domain.delivery import Actor
 from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
-from publisher.store.db.database import GENESIS_KEY, Transaction
+from publisher.store.base import StorePart
+from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
 from publisher.store.db.filters import subject_column
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.tables import ALERT, AUDIT, DATABASE_INFO, DELIVERY
 from publisher.store.recovery.recover import subject_of_record
-from publisher.store.store import Store
 
 AUDIT_PAGE_SIZE = 2000
 AUDIT_SUBJECT = "audit"
@@ -44,14 +44,11 @@ _GENESIS = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == GENESIS_KE
 _HEAD = select(AUDIT.c.id, AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
 
 
-class AuditLog:
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
+class AuditLog(StorePart):
     @property
     def name(self) -> str:
         """Return the name of the database, without its location or credentials."""
-        return PurePath(self.store.database.engine.url.database or "?").name
+        return PurePath(self.database.engine.url.database or "?").name
 
     async def read_checkpoint(self) -> Checkpoint | None:
         """Return the newest entry, to be kept outside the database; None while there is none."""
@@ -60,10 +57,10 @@ class AuditLog:
             head = connection.execute(_HEAD).first()
             if head is None:
                 return None
-            chain, at = str(connection.scalar(_GENESIS)), self.store.runtime.now().isoformat()
+            chain, at = str(connection.scalar(_GENESIS)), self.runtime.now().isoformat()
             return Checkpoint(database=self.name, chain=chain, sequence=head.id, hash=head.hash, at=at)
 
-        return await self.store.database.read(read)
+        return await self.database.read(read)
 
     async def mismatched_checkpoints(
         self, checkpoints: Sequence[Checkpoint], is_ours: SignatureCheck = reject_signature
@@ -90,20 +87,17 @@ class AuditLog:
             ]
             return [item for item in lost if not any(loss.covers(item) for loss in losses)]
 
-        return await self.store.database.read(read)
+        return await self.database.read(read)
 
-    async def record_acceptance(self, acceptance: AcceptedDataLoss, by: Actor, *, is_everything_accepted: bool) -> None:
+    @in_transaction
+    def record_acceptance(
+        self, transaction: Transaction, acceptance: AcceptedDataLoss, by: Actor, *, is_everything_accepted: bool
+    ) -> None:
         """Record that a person has accepted a loss; the alert is cleared if nothing else is wrong."""
-
-        def write_acceptance(transaction: Transaction) -> None:
-            now = self.store.runtime.now()
-            write_audit(
-                transaction, now, by, event=LOSS_ACCEPTED_EVENT, subject=AUDIT_SUBJECT, detail=acceptance.detail
-            )
-            if is_everything_accepted:
-                clear_alerts(transaction, AUDIT_BROKEN, now)
-
-        await self.store.database.write(write_acceptance)
+        now = self.runtime.now()
+        write_audit(transaction, now, by, event=LOSS_ACCEPTED_EVENT, subject=AUDIT_SUBJECT, detail=acceptance.detail)
+        if is_everything_accepted:
+            clear_alerts(transaction, AUDIT_BROKEN, now)
 
     async def verify(
         self,
@@ -132,7 +126,7 @@ class AuditLog:
                 verifier.report_unknown_attempt(subject, record.at)
             return verifier
 
-        return await self.store.database.read(read)
+        return await self.database.read(read)
 
     async def export(self, write: Callable[[str], object], since: datetime | None, until: datetime | None) -> int:
         """Write a header and the entries of a time span, one per line. Return how many entries.
@@ -166,23 +160,18 @@ class AuditLog:
                     number += 1
             return number
 
-        return await self.store.database.read(read)
+        return await self.database.read(read)
 
-    async def raise_alert_once(self, code: str, reason: str) -> None:
+    @in_transaction
+    def raise_alert_once(self, transaction: Transaction, code: str, reason: str) -> None:
         """Raise an alert about the audit, whose subject is its code, unless it is open already."""
-
-        def raise_unless_open(transaction: Transaction) -> None:
-            if transaction.connection.execute(_open_alert(code)).first() is None:
-                raise_alert(transaction, self.store.runtime.now(), code, code, {"reason": reason})
-
-        await self.store.database.write(raise_unless_open)
+        if transaction.connection.execute(_open_alert(code)).first() is None:
+            raise_alert(transaction, self.runtime.now(), code, code, {"reason": reason})
 
     async def clear_alert(self, code: str) -> None:
         """Clear an alert about the audit, if it is open."""
-        if await self.store.database.read(lambda connection: connection.scalar(_open_alert(code))) is not None:
-            await self.store.database.write(
-                lambda transaction: clear_alerts(transaction, code, self.store.runtime.now())
-            )
+        if await self.database.read(lambda connection: connection.scalar(_open_alert(code))) is not None:
+            await self.database.write(lambda transaction: clear_alerts(transaction, code, self.runtime.now()))
 
 
 def _open_alert(code: str) -> Select[tuple[int]]:

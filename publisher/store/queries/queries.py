@@ -14,6 +14,7 @@ from publisher.domain.post import PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import Reach
 from publisher.store.audit.append import subject_of
+from publisher.store.base import StorePart
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.tables import (
     ALERT,
@@ -32,7 +33,6 @@ from publisher.store.db.tables import (
     to_delivery,
     to_readback,
 )
-from publisher.store.store import Store
 from publisher.store.system_alerts import MACHINE_SUBJECT
 
 MAX_STATUS_AGE = timedelta(days=7)
@@ -84,10 +84,7 @@ class DeliveryHistory:
     audit_lines: Sequence[AuditLine]
 
 
-class Queries:
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
+class Queries(StorePart):
     async def deliveries(
         self, post: PostId | None = None, account: AccountId | None = None, states: Sequence[State] = ()
     ) -> Sequence[Delivery]:
@@ -126,7 +123,7 @@ class Queries:
 
     async def alerts(self) -> Sequence[Alert]:
         """Return the open alerts, newest first; those that nothing clears only for MAX_STATUS_AGE."""
-        is_recent = ALERT.c.at >= self.store.runtime.now() - MAX_STATUS_AGE
+        is_recent = ALERT.c.at >= self.runtime.now() - MAX_STATUS_AGE
         is_never_cleared = or_(
             *(ALERT.c.code.startswith(f"{state}.") for state in FINAL_STATES), ALERT.c.subject == MACHINE_SUBJECT
         )
@@ -145,7 +142,7 @@ class Queries:
 
     async def workers(self) -> Sequence[WorkerStatus]:
         """Return the daemons with a heartbeat within MAX_STATUS_AGE: running ones first, newest heartbeat first."""
-        recent = WORKER.c.heartbeat_at >= self.store.runtime.now() - MAX_STATUS_AGE
+        recent = WORKER.c.heartbeat_at >= self.runtime.now() - MAX_STATUS_AGE
         order = (WORKER.c.stopped_at.is_not(None), WORKER.c.heartbeat_at.desc())
         rows = await self._rows(select(WORKER).where(recent).order_by(*order))
         return [WorkerStatus(**row) for row in rows]
@@ -168,10 +165,10 @@ class Queries:
 
     @property
     def _recent_cutoff(self) -> datetime:
-        return self.store.runtime.now() - MAX_STATUS_AGE
+        return self.runtime.now() - MAX_STATUS_AGE
 
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
-        return await self.store.database.read(lambda connection: connection.execute(query).mappings().all())
+        return await self.database.read(lambda connection: connection.execute(query).mappings().all())
 
 
 def _audit_line(row: RowMapping) -> AuditLine:
@@ -195,10 +192,7 @@ _REPORT_ROWS = (
 )
 
 
-class ReportQueries:
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
+class ReportQueries(StorePart):
     async def report_rows(
         self, since: datetime, until: datetime, tip_lines: Mapping[AccountId, str]
     ) -> Sequence[ReportRow]:
@@ -223,4 +217,4 @@ class ReportQueries:
                 )
             return report
 
-        return await self.store.database.read(read)
+        return await self.database.read(read)

@@ -58,6 +58,7 @@ from publisher.store.audit.append import (
     subject_of,
     write_audit,
 )
+from publisher.store.base import BaseStore
 from publisher.store.db.database import Database, Transaction
 from publisher.store.db.filters import in_state
 from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_journal, read_records
@@ -72,7 +73,6 @@ from publisher.store.db.tables import (
     WORKER_STATE,
     to_delivery,
 )
-from publisher.store.store import Store
 
 RECOVERY_MAINTENANCE = Actor(role=Role.MAINTENANCE, name="recovery")
 RECOVERY_SENDER = Actor(role=Role.SENDER, name="recovery")
@@ -214,7 +214,7 @@ _COMPARISON_STATUS = select(
 )
 
 
-def can_claim(store: Store, transaction: Transaction) -> bool:
+def can_claim(store: BaseStore, transaction: Transaction) -> bool:
     """Return True if this worker may claim work: it and all live ones have compared their journals with this server.
 
     After a dump was restored nobody may claim before a person has accepted the database and all workers have compared.
@@ -245,7 +245,7 @@ def is_comparison_expected(connection: Connection, worker: WorkerId, now: dateti
     return connection.scalar(is_behind) is True and not is_over
 
 
-def recover_lost_attempts(store: Store, transaction: Transaction) -> None:
+def recover_lost_attempts(store: BaseStore, transaction: Transaction) -> None:
     """Recover the attempts that are in this worker's journal and missing from a shared database.
 
     Commits are lost from the end, so while the newest record is known nothing else needs to be read.
@@ -302,13 +302,13 @@ def _identity_of(record: JournalRecord) -> tuple[str, datetime]:
     return record.rendered_hash, datetime.fromisoformat(record.at)
 
 
-def recover(store: Store, transaction: Transaction, records: Sequence[JournalRecord], by: Actor) -> list[Delivery]:
+def recover(store: BaseStore, transaction: Transaction, records: Sequence[JournalRecord], by: Actor) -> list[Delivery]:
     """Recover those of these attempts that the database lacks. Idempotent."""
     return mark_unresolved(store, transaction, missing_from(transaction.connection, records), by)
 
 
 def mark_unresolved(
-    store: Store, transaction: Transaction, records: Sequence[JournalRecord], by: Actor
+    store: BaseStore, transaction: Transaction, records: Sequence[JournalRecord], by: Actor
 ) -> list[Delivery]:
     """Move the deliveries of attempts that were made, or may have been, to `unknown`, to be resolved by readbacks.
 
@@ -337,7 +337,7 @@ def mark_unresolved(
     return unresolved
 
 
-def attach_orphans(store: Store, transaction: Transaction) -> None:
+def attach_orphans(store: BaseStore, transaction: Transaction) -> None:
     """Attach orphaned attempts to deliveries planned since: what may be published already is read, not sent."""
     by_delivery: dict[Delivery, list[JournalRecord]] = defaultdict(list)
     for record in orphaned_attempts(transaction.connection):
@@ -374,7 +374,7 @@ def _delivery_of(connection: Connection, record: JournalRecord) -> Delivery | No
 
 
 def _mark_delivery_unresolved(
-    store: Store, transaction: Transaction, delivery: Delivery, records: Sequence[JournalRecord], by: Actor
+    store: BaseStore, transaction: Transaction, delivery: Delivery, records: Sequence[JournalRecord], by: Actor
 ) -> Delivery:
     """Repeat the steps that were lost, so that the delivery ends as if its worker had crashed during the call."""
     now = store.runtime.now()
@@ -428,7 +428,7 @@ def _lost_steps(state: State, by: Actor) -> list[tuple[Event, Actor]]:
 
 
 def _attempt_rows(
-    store: Store, connection: Connection, delivery: Delivery, records: Sequence[JournalRecord], first_number: int
+    store: BaseStore, connection: Connection, delivery: Delivery, records: Sequence[JournalRecord], first_number: int
 ) -> list[dict[str, object]]:
     """Return recovered attempts as rows.
 
@@ -475,7 +475,7 @@ def subject_of_record(record: JournalRecord) -> str:
 
 
 def mark_waiting_unresolved(
-    store: Store, transaction: Transaction, since: datetime, by: Actor, *, exclude: Collection[DeliveryId]
+    store: BaseStore, transaction: Transaction, since: datetime, by: Actor, *, exclude: Collection[DeliveryId]
 ) -> int:
     """Mark as unknown whatever may have been sent since then, and store that data-loss window. Returns how many."""
     now = store.runtime.now()
@@ -490,7 +490,7 @@ def mark_waiting_unresolved(
 
 
 def mark_new_unresolved(
-    store: Store, transaction: Transaction, created: Iterable[tuple[Post, str]], *, is_new_version: bool
+    store: BaseStore, transaction: Transaction, created: Iterable[tuple[Post, str]], *, is_new_version: bool
 ) -> None:
     """Mark as unknown those new deliveries that may have been sent in the data-loss window.
 

@@ -11,6 +11,7 @@ from publisher.domain.audit_chain import RESTORED_EVENT, Checkpoint, parse_cut_c
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
 from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
+from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction
 from publisher.store.db.intent_journal import JournalRecord, read_journal
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, PAUSE, WORKER
@@ -32,7 +33,6 @@ from publisher.store.recovery.recover import (
     workers_to_compare,
 )
 from publisher.store.recovery.setup import BACKUP_KEY
-from publisher.store.store import Store
 
 RESTORE_PAUSE_REASON = "restored"
 """Reason of the pause of everything."""
@@ -137,7 +137,7 @@ def last_known_at(connection: Connection) -> datetime | None:
 
 
 def finish_restore(  # noqa: PLR0913, PLR0917 # who restored what, from where, and what it cut off
-    store: Store,
+    store: BaseStore,
     transaction: Transaction,
     intents: RecoveredIntents,
     info: BackupInfo | None,

@@ -5,8 +5,8 @@ has no row in the alerts within 60 s, nor ever.
 """
 
 from publisher.domain.delivery import State
-from publisher.store import store
+from publisher.store import base
 
 
 def plant() -> None:
-    store.ALERTED_STATES = store.ALERTED_STATES - {State.HELD}
+    base.ALERTED_STATES = base.ALERTED_STATES - {State.HELD}

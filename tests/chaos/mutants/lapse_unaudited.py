@@ -6,7 +6,7 @@ The audit of such a delivery jumps from `sending` to what follows `unknown`.
 
 from collections.abc import Mapping, Sequence
 
-from publisher.store import store
+from publisher.store import base
 from publisher.store.audit.append import write_entries
 from publisher.store.db.database import Transaction
 
@@ -16,4 +16,4 @@ def _write_what_matters(unit: Transaction, entries: Sequence[Mapping[str, object
 
 
 def plant() -> None:
-    store.write_entries = _write_what_matters
+    base.write_entries = _write_what_matters

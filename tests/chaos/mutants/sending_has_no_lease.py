@@ -6,10 +6,10 @@ speaks again.
 """
 
 from publisher.domain.delivery import LeaseExpired
+from publisher.store.base import StateChange
 from publisher.store.db.tables import DELIVERY
 from publisher.store.deliveries import intents
 from publisher.store.deliveries.maintenance import Maintenance
-from publisher.store.store import StateChange
 
 
 def _leaseless(**facts: object) -> StateChange:

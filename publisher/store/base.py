@@ -1,0 +1,352 @@
+"""What all parts of the store share: the database, the account policies, and how a delivery changes state."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+
+from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode, Timing
+from publisher.domain.delivery import (
+    DESIRED_NO_SEND,
+    Actor,
+    Cancelled,
+    Delivery,
+    DesiredState,
+    Event,
+    RetractionRequested,
+    Role,
+    State,
+    WorkerId,
+    event_code,
+    make_manual_timing,
+    parse_manual_task,
+)
+from publisher.domain.lifecycle import advance
+from publisher.domain.post import DeliveryId
+from publisher.domain.results import Submitted, Unknown
+from publisher.runtime.clock import Runtime
+from publisher.store.audit.append import (
+    audit_entry,
+    clear_alerts,
+    finish_attempts,
+    raise_delivery_alert,
+    subject_of,
+    write_entries,
+)
+from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction
+from publisher.store.db.filters import in_state
+from publisher.store.db.intent_journal import CallKey, CallRecord
+from publisher.store.db.tables import DELIVERY, CallResult, changed_columns
+
+ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
+"""States that raise an alert when a delivery enters them."""
+TEMPORARY_ALERT_STATES = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
+"""States whose alerts are cleared when a delivery leaves them."""
+BLOCKED_BY_UNKNOWN = "blocked_by_unknown"
+"""Why a delivery waits: it could push another one with an unknown outcome beyond its account's list."""
+CANNOT_SEND = "cannot_send"
+"""The alert that a post is later than `max_delay`, because no call of it reaches the platform."""
+_OUTBOUND_STATES = frozenset({State.DUE, State.CLAIMED, State.SENDING, State.RETRYING})
+SUPERSEDED = "superseded"
+"""Why an instant of a recurring post expires when a later one is due; all of them together raise one alert."""
+_DUE_ON_ACCOUNT = (
+    DELIVERY.c.login == bindparam("its_login"),
+    DELIVERY.c.account == bindparam("its_account"),
+    in_state(DELIVERY, State.DUE),
+)
+_BLOCKED_DELIVERIES = select(DELIVERY.c.id).where(*_DUE_ON_ACCOUNT, DELIVERY.c.reason == BLOCKED_BY_UNKNOWN).limit(1)
+_UNBLOCK_ACCOUNT = (
+    update(DELIVERY).where(*_DUE_ON_ACCOUNT, DELIVERY.c.reason == BLOCKED_BY_UNKNOWN).values(next_action_at=None)
+)
+_NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
+_LATEST_DEADLINE = _NOW + DELIVERY.c.max_delay
+_EXTEND_DEADLINES = (
+    update(DELIVERY)
+    .where(
+        *_DUE_ON_ACCOUNT,
+        DELIVERY.c.first_attempt_deadline >= _NOW,
+        DELIVERY.c.first_attempt_deadline < _LATEST_DEADLINE,
+    )
+    .values(first_attempt_deadline=_LATEST_DEADLINE)
+)
+"""A blocked delivery delays the others of its account too; none that was in time becomes late by it."""
+UPDATE_DELIVERY = update(DELIVERY).where(
+    DELIVERY.c.id == bindparam("its_id"), DELIVERY.c.version == bindparam("its_version")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """A delivery as it was read, the event to apply, and until when its lease runs after that, if it has one."""
+
+    before: Delivery
+    event: Event
+    lease_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalLease:
+    """A lease of this process; `until` is in monotonic seconds.
+
+    `has_write_failed`: the database, the journal or the call record could not be written while it ran.
+    """
+
+    fencing_token: int
+    until: float
+    has_write_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndatedRateLimit:
+    """A platform's rate limit that came while the clock was not confirmed; `until` is in monotonic seconds."""
+
+    login: LoginId
+    until: float
+    is_for_reads: bool
+
+
+CALL_END_RETENTION_SECONDS = 86400.0
+"""When the end of a call is dropped from memory: every visibility window is over by then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnd:
+    """The end of a call: since when it is known, in monotonic seconds, and whether this process ended the call."""
+
+    known_since_ticks: float
+    is_own: bool
+
+
+@dataclass(slots=True)
+class CallEnds:
+    """The ends of calls that this process knows."""
+
+    _ends: dict[CallKey, CallEnd] = field(default_factory=dict)
+
+    def record_own(self, delivery: DeliveryId, fencing_token: int, ticks: float) -> None:
+        """Record that this process has just ended a call; a later end of the same call replaces it."""
+        self._record(delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=True))
+
+    def get_end(self, delivery: DeliveryId, fencing_token: int, ticks: float) -> CallEnd:
+        """Return the end of a call that is over; if it is new here, it counts as known since `ticks`."""
+        if (delivery, fencing_token) not in self._ends:
+            self._record(delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=False))
+        return self._ends[delivery, fencing_token]
+
+    def _record(self, delivery: DeliveryId, fencing_token: int, end: CallEnd) -> None:
+        self._ends.pop((delivery, fencing_token), None)
+        while (
+            self._ends
+            and next(iter(self._ends.values())).known_since_ticks < end.known_since_ticks - CALL_END_RETENTION_SECONDS
+        ):
+            del self._ends[next(iter(self._ends))]
+        self._ends[delivery, fencing_token] = end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseStore:
+    """One worker's access to the database, its own leases, and what it knows of its calls."""
+
+    database: Database
+    policies: Mapping[AccountId, AccountPolicy]
+    worker: WorkerId
+    leases: dict[DeliveryId, LocalLease] = field(default_factory=dict)
+    call_record: CallRecord = field(default_factory=CallRecord)
+    call_ends: CallEnds = field(default_factory=CallEnds)
+    undated_limits: list[UndatedRateLimit] = field(default_factory=list)
+    """Written as cooldowns of logins once the clock is confirmed."""
+
+    def record_undated_limit(self, login: LoginId, duration: timedelta, *, is_for_reads: bool) -> None:
+        """Remember a rate limit that cannot be dated, because the clock is not confirmed."""
+        until = self.runtime.monotonic() + duration.total_seconds()
+        self.undated_limits.append(UndatedRateLimit(login=login, until=until, is_for_reads=is_for_reads))
+
+    def rate_limited_logins(self) -> frozenset[LoginId]:
+        """Return the logins whose reads a rate limit blocks that could not be dated yet."""
+        now = self.runtime.monotonic()
+        return frozenset(limit.login for limit in list(self.undated_limits) if limit.is_for_reads and limit.until > now)
+
+    def start_lease(self, delivery: DeliveryId, fencing_token: int, duration: timedelta) -> None:
+        """Start the local lease of a delivery, which runs by the monotonic clock.
+
+        Call it in the transaction that begins the lease: maintenance must not see the row without the local lease.
+        """
+        until = self.runtime.monotonic() + duration.total_seconds()
+        self.leases[delivery] = LocalLease(fencing_token=fencing_token, until=until)
+
+    def end_lease(self, delivery: DeliveryId, fencing_token: int) -> None:
+        """Drop a local lease; a later lease of the same delivery stays."""
+        if delivery in self.leases and self.leases[delivery].fencing_token == fencing_token:
+            del self.leases[delivery]
+
+    def mark_write_failed(self, delivery: DeliveryId, fencing_token: int) -> None:
+        """Mark a lease whose end could not be written, which is not the delivery's fault."""
+        if delivery in self.leases and self.leases[delivery].fencing_token == fencing_token:
+            self.leases[delivery] = replace(self.leases[delivery], has_write_failed=True)
+
+    def holds_lease(self, delivery: Delivery) -> bool:
+        """Return True if the delivery's lease is this process's and has not expired."""
+        lease = self.leases.get(delivery.id)
+        return (
+            lease is not None
+            and lease.fencing_token == delivery.fencing_token
+            and lease.until > self.runtime.monotonic()
+        )
+
+    def leased_ids(self, *, is_expired: bool) -> list[DeliveryId]:
+        """Return the deliveries whose local lease has expired, or has not."""
+        now = self.runtime.monotonic()
+        return [delivery for delivery, lease in list(self.leases.items()) if (lease.until <= now) is is_expired]
+
+    def finish_attempts(
+        self, transaction: Transaction, ended: Sequence[tuple[DeliveryId, int, CallResult | None]]
+    ) -> None:
+        """Record that calls have ended, and start their visibility windows."""
+        clocks = self.runtime.read_clocks()
+        finish_attempts(transaction, clocks.at, ended, is_confirmed=self.runtime.is_clock_confirmed())
+        for delivery, fencing_token, result in ended:
+            if result is None or isinstance(result, Unknown | Submitted):
+                self.call_ends.record_own(delivery, fencing_token, clocks.monotonic_seconds)
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.database.runtime
+
+    @property
+    def active_accounts(self) -> list[AccountId]:
+        """Return the accounts that the settings do not switch off."""
+        return [key for key, policy in self.policies.items() if policy.account.mode is not Mode.OFF]
+
+    def timing(self, account: AccountId) -> Timing:
+        """Return an account's timing; the defaults if the account is not in the settings."""
+        policy = self.policies.get(account)
+        return policy.timing if policy else Timing()
+
+    def _timing_for(self, change: StateChange) -> Timing:
+        timing, event = self.timing(change.before.account), change.event
+        is_task = isinstance(event, Submitted) and parse_manual_task(event.ticket) is not None
+        return make_manual_timing(timing) if is_task else timing
+
+    def transition(self, transaction: Transaction, before: Delivery, event: Event, by: Actor) -> Delivery:
+        """Apply an event to a delivery, as `transition_all` does."""
+        return self.transition_all(transaction, [StateChange(before=before, event=event)], by)[0]
+
+    def transition_all(self, transaction: Transaction, changes: Sequence[StateChange], by: Actor) -> list[Delivery]:
+        """Apply each delivery's event; write what `advance()` returned, the audit entries and the alerts.
+
+        Raises IllegalStepError where the state table has no such step, ConcurrentUpdateError if a row has changed.
+        """
+        now = self.runtime.now()
+        afters = [
+            advance(change.before, change.event, by=by, now=now, timing=self._timing_for(change)) for change in changes
+        ]
+        pairs = list(zip(changes, afters, strict=True))
+        rows_by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        for change, after in sorted(pairs, key=lambda pair: pair[1].id):  # all workers lock rows in this order
+            columns = changed_columns(change.before, after)
+            if after.state is not change.before.state:  # what is only remembered leaves the lease as it is
+                columns["lease_until"] = change.lease_until
+                columns["worker"] = self.worker if change.lease_until is not None else None
+            row = {"its_id": after.id, "its_version": change.before.version, **columns}
+            rows_by_columns[tuple(columns)].append(row)
+        for rows in rows_by_columns.values():  # one statement for all rows in which the same columns change
+            if transaction.connection.execute(UPDATE_DELIVERY, rows).rowcount != len(rows):
+                raise ConcurrentUpdateError(sorted(row["its_id"] for row in rows))
+        write_entries(transaction, [_audit_entry(change, after, by) for change, after in pairs])
+        for change, after in pairs:
+            _write_alerts(transaction, change.before, after, by)
+        resolved = {
+            (after.login, after.account)
+            for change, after in pairs
+            if _is_unresolved(change.before) and not _is_unresolved(after)
+        }
+        for login, account in sorted(resolved):  # what the unknown outcome has blocked may be tried again
+            on_account = {"its_login": login, "its_account": account}
+            if transaction.connection.execute(_BLOCKED_DELIVERIES, on_account).first() is not None:
+                extend_blocked_deadlines(transaction, login, account, now)
+                transaction.connection.execute(_UNBLOCK_ACCOUNT, on_account)
+        return afters
+
+    def transition_through(
+        self, transaction: Transaction, row: Delivery, start: Delivery, steps: Sequence[tuple[Event, Actor]]
+    ) -> Delivery:
+        """Apply several events to a delivery, from `start`: an audit entry for each, but one write of the row.
+
+        Raises what `transition_all` raises.
+        """
+        after, entries = start, []
+        for event, by in steps:
+            change = StateChange(before=after, event=event)
+            after = advance(after, event, by=by, now=self.runtime.now(), timing=self._timing_for(change))
+            entries.append(_audit_entry(change, after, by))
+        key = {"its_id": row.id, "its_version": row.version}
+        columns = {**changed_columns(row, after), "lease_until": None, "worker": None}
+        if transaction.connection.execute(UPDATE_DELIVERY, {**key, **columns}).rowcount != 1:
+            raise ConcurrentUpdateError(row.id)
+        write_entries(transaction, entries)
+        return after
+
+
+class StorePart:
+    """A part of the store, such as its outbox. A method with `@in_transaction` is one transaction, and is awaited."""
+
+    def __init__(self, store: BaseStore) -> None:
+        self.store = store
+        self.database = store.database
+        self.runtime = store.runtime
+
+
+def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, object]:
+    event = change.event  # a person's order has its own reason, not the one that blocked the delivery before
+    reason = event.reason if isinstance(event, Cancelled | RetractionRequested) else after.reason
+    detail = {
+        "version": after.version,
+        "attempt": after.attempts,
+        "fencing_token": after.fencing_token,
+        "reason": reason,
+    }
+    return audit_entry(
+        after.updated_at,
+        by,
+        event=event_code(event),
+        subject=subject_of(after),
+        before=change.before.state,
+        after=after.state,
+        detail=detail,
+    )
+
+
+def _is_unresolved(delivery: Delivery) -> bool:
+    """Return True if a delivery must still be found in its account's list, to learn its outcome or to delete it."""
+    is_unseen = delivery.state is State.RETRACTING and delivery.receipt is None
+    return delivery.state is State.UNKNOWN or is_unseen
+
+
+def extend_blocked_deadlines(transaction: Transaction, login: LoginId, account: AccountId, now: datetime) -> None:
+    """Restart `max_delay` for deliveries that an unknown outcome blocks, if they were in time until now."""
+    transaction.connection.execute(_EXTEND_DEADLINES, {"its_login": login, "its_account": account, "now": now})
+
+
+def _write_alerts(transaction: Transaction, before: Delivery, after: Delivery, by: Actor) -> None:
+    """Clear the alerts that a step ends, and raise the one that it calls for."""
+    if before.state is after.state:
+        return
+    is_unblocked = before.reason == BLOCKED_BY_UNKNOWN and after.state not in {State.DUE, State.CLAIMED}
+    if before.state in TEMPORARY_ALERT_STATES or is_unblocked:
+        clear_alerts(transaction, subject_of(after), after.updated_at)
+    elif before.failures and before.state in _OUTBOUND_STATES and after.state not in _OUTBOUND_STATES:
+        clear_alerts(transaction, subject_of(after), after.updated_at, CANNOT_SEND)
+    code = None
+    if after.state in ALERTED_STATES and by.role is not Role.PERSON:
+        code = None if after.reason == SUPERSEDED else f"{after.state}.{after.reason}"
+    elif after.state is State.RETRACTING:
+        code = "retracting"
+    elif after.state is State.PUBLISHED and after.desired in DESIRED_NO_SEND:
+        code = "published_after_cancellation"
+    elif after.state is State.PUBLISHED and after.desired is DesiredState.EDITED:
+        code = "published_after_edit"
+    if code is not None:
+        raise_delivery_alert(transaction, after.updated_at, code, after, {"reason": after.reason or ""})
