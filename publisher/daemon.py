@@ -108,8 +108,8 @@ class Daemon:
     def __post_init__(self) -> None:
         application = self.application
         self.clock_check = ClockCheck(
-            login_health=application.login_health,
-            operator_actions=application.operator_actions,
+            login_health=application.store.login_health,
+            operator_actions=application.store.actions,
             adapters=application.adapters,
         )
         self.jobs = {job.name: job for job in build_jobs(self)}
@@ -123,14 +123,14 @@ class Daemon:
 
     async def heartbeat(self) -> None:
         """Record that this worker runs; stop if an older database was put in place, which a person must accept."""
-        if not await self.application.operator_actions.heartbeat():
+        if not await self.application.store.actions.heartbeat():
             self.is_database_replaced = True
             self.stop_requested.set()
 
     async def load_initial_schedule(self) -> None:
         """Apply the file and the settings before the first call; what comes due by time alone may wait for its job."""
         await self.read_schedule()
-        if await self.application.post_store.config_hash() != self.application.planner.config_hash:
+        if await self.application.store.posts.config_hash() != self.application.planner.config_hash:
             await self.plan()
 
     async def try_initial_load(self) -> None:
@@ -149,7 +149,7 @@ class Daemon:
         """File the deliveries that have come within the planning window, from the active schedule version."""
         if not await self._can_plan():
             return
-        planner, post_store = self.application.planner, self.application.post_store
+        planner, post_store = self.application.planner, self.application.store.posts
         version = await post_store.schedule_version()
         try:
             if version != self.schedule_version:
@@ -183,7 +183,7 @@ class Daemon:
                 return
         self.has_read_file, self.read_file_version = True, version
         self.first_file_version = self.first_file_version or version
-        post_store = self.application.post_store
+        post_store = self.application.store.posts
         try:
             text = await asyncio.to_thread(read_text, self.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
             if text == await post_store.active_schedule_text():
@@ -226,7 +226,7 @@ class Daemon:
         reason = self._format_problems(self.application.planner.post_renderer.templates.problems)
         if reason:
             log.warning("templates_invalid", reason=reason)
-        await self.application.system_alerts.set_template_alert(reason)
+        await self.application.store.system_alerts.set_template_alert(reason)
 
     def _format_problems(self, problems: Sequence[Problem]) -> str:
         """Format problems as text, one a line; a problem that several occurrences of a post share appears once."""
@@ -238,11 +238,11 @@ class Daemon:
         else:
             reason = self.messages.translate(error.code, **error.facts)
         log.warning("reload_refused", reason=reason)
-        await self.application.post_store.record_rejection(reason)
+        await self.application.store.posts.record_rejection(reason)
 
     async def run_logged(self, name: str, work: Awaitable[int | None]) -> None:
         """Await a job's work. An error is logged and does not end the daemon; repeated ones alert people."""
-        await self.application.system_alerts.jobs.run(name, work, event="job_failed")
+        await self.application.store.system_alerts.jobs.run(name, work, event="job_failed")
 
     async def run_job(self, job: Job) -> None:
         """Run one job in a task of its own, for which a stop waits."""
@@ -255,39 +255,40 @@ class Daemon:
 
 def build_jobs(daemon: Daemon) -> Sequence[Job]:
     """Return the jobs of a daemon; the first times let what becomes due be sent right after."""
-    app, stop = daemon.application, daemon.stop_requested
+    app, store, stop = daemon.application, daemon.application.store, daemon.stop_requested
+    outbox, audit, monitoring = store.outbox, store.audit, store.monitoring  # imported now, not while posts are sent
     checkpoint_targets = build_checkpoint_targets(app.settings)
 
     async def maintain() -> None:
-        await update_system_alerts(app.system_alerts)
-        await run_maintenance(app.maintenance)
+        await update_system_alerts(store.system_alerts)
+        await run_maintenance(store.maintenance)
 
     async def check_logins() -> None:
         if app.runtime.is_clock_confirmed():
-            await check_logins_due(app.login_health, app.adapters, MAX_MONITORED_ACCOUNTS)
+            await check_logins_due(store.login_health, app.adapters, MAX_MONITORED_ACCOUNTS)
 
     async def monitor() -> None:
         if app.runtime.is_clock_confirmed():
-            await monitor_due(app.monitoring, app.adapters, MAX_MONITORED_ACCOUNTS)
+            await monitor_due(monitoring, app.adapters, MAX_MONITORED_ACCOUNTS)
 
     async def prune_old() -> None:
-        pruned = await prune(app.store, timedelta(days=app.settings.days_kept))
+        pruned = await prune(store, timedelta(days=app.settings.days_kept))
         if pruned.deliveries or pruned.pictures:
             log.info("pruned", **asdict(pruned))
 
     return (
         Job("confirm_clock", daemon.confirm_clock, 0.0, 1.0),
         Job("run_maintenance", maintain, 0.0, 1.0),
-        Job("send", lambda: send_due(app.outbox, app.adapters, MAX_SENDS, stop), 0.1, 0.5),
-        Job("reconcile", lambda: reconcile_due(app.outbox, app.adapters, MAX_READBACKS, stop.is_set), 0.2, 1.0),
-        Job("retract", lambda: retract_due(app.outbox, app.adapters, MAX_RETRACTIONS), 0.3, 1.0),
+        Job("send", lambda: send_due(outbox, app.adapters, MAX_SENDS, stop), 0.1, 0.5),
+        Job("reconcile", lambda: reconcile_due(outbox, app.adapters, MAX_READBACKS, stop.is_set), 0.2, 1.0),
+        Job("retract", lambda: retract_due(outbox, app.adapters, MAX_RETRACTIONS), 0.3, 1.0),
         Job("read_schedule", daemon.read_schedule, 20.0, 20.0),
         Job("plan", daemon.plan, 2.0, 60.0),
         Job("heartbeat", daemon.heartbeat, 5.0, 5.0),
         Job("check_logins", check_logins, 5.0, 30.0),
         Job("monitor", monitor, 30.0, 15.0),
-        Job("write_checkpoint", lambda: write_checkpoint(app.audit, checkpoint_targets), 10.0, 300.0),
-        Job("compact_journal", lambda: compact_journal(app.store), 120.0, 86400.0),
+        Job("write_checkpoint", lambda: write_checkpoint(audit, checkpoint_targets), 10.0, 300.0),
+        Job("compact_journal", lambda: compact_journal(store), 120.0, 86400.0),
         Job("prune", prune_old, 180.0, 86400.0),
     )
 
@@ -324,20 +325,20 @@ async def run(
         stack.push_async_callback(daemon.clock_check.stop)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, daemon.stop_requested.set)
-        skew = await application.system_alerts.measure_clock_skew()
+        skew = await application.store.system_alerts.measure_clock_skew()
         if abs(skew) > MAX_CLOCK_SKEW:
-            raise RefusedError("clock_skew", **await application.system_alerts.alert_clock_skew(skew))
+            raise RefusedError("clock_skew", **await application.store.system_alerts.alert_clock_skew(skew))
         await daemon.clock_check.confirm()
         # Leases of this worker's previous process: the process lock proves that it is gone.
-        expired_leases = await application.maintenance.expire_own_leases()
+        expired_leases = await application.store.maintenance.expire_own_leases()
         log.info("own_leases_expired", leases=expired_leases)
-        if not await application.operator_actions.register_worker():
+        if not await application.store.actions.register_worker():
             raise RefusedError("database_replaced")
         manual_accounts = [
-            order.account for order in await application.mode_overrides.list_overrides() if order.mode is not Mode.API
+            order.account for order in await application.store.queries.mode_overrides() if order.mode is not Mode.API
         ]
         for account, error in find_unreadable_secrets(settings, manual_accounts).items():
-            await application.operator_actions.pause_account(account, MAINTENANCE, error.code)
+            await application.store.actions.pause_account(account, MAINTENANCE, error.code)
         await daemon.report_template_problems()
         await daemon.try_initial_load()
         freeze_gc()
@@ -351,7 +352,7 @@ async def run(
         if daemon.is_database_replaced:
             raise RefusedError("database_replaced")
         await daemon.run_logged("write_checkpoint", daemon.jobs["write_checkpoint"].run())
-        await application.operator_actions.deregister_worker()
+        await application.store.actions.deregister_worker()
         return exit_code
 
 
@@ -419,7 +420,7 @@ async def run_once(daemon: Daemon) -> int:
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stop_requested.wait(), timeout=0.5)
-    alerts = await daemon.application.queries.alerts()
+    alerts = await daemon.application.store.queries.alerts()
     return int(any(alert.at >= daemon.started_at and alert.code != "manual_task_waiting" for alert in alerts))
 
 
@@ -429,11 +430,11 @@ async def _is_idle(application: Application) -> bool:
     While the clock is unconfirmed that cannot be known, until people are alerted that it stays so.
     """
     if not application.runtime.is_clock_confirmed():
-        return application.system_alerts.has_clock_alert
-    unsettled = await application.queries.deliveries(states=UNSETTLED_STATES)
+        return application.store.system_alerts.has_clock_alert
+    unsettled = await application.store.queries.deliveries(states=UNSETTLED_STATES)
     if any(not parse_manual_task(item.ticket) for item in unsettled):
         return False
-    next_at = await application.outbox.next_due_at()
+    next_at = await application.store.outbox.next_due_at()
     return next_at is None or next_at > application.runtime.now() + ONCE_MAX_WAIT
 
 

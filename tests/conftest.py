@@ -16,9 +16,6 @@ from publisher.domain.delivery import WorkerId
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
 from publisher.store.db.tables import DATABASE_INFO
-from publisher.store.deliveries.maintenance import Maintenance
-from publisher.store.deliveries.outbox import Outbox
-from publisher.store.plan.posts import PostStore
 from publisher.store.recovery.recover import IDENTITY_KEY, store_identity
 from publisher.store.recovery.setup import migrate, prepare_database
 from publisher.store.store import Store
@@ -169,9 +166,9 @@ class Desk:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.outbox = Outbox(store)
-        self.maintenance = Maintenance(store)
-        self.post_store = PostStore(store)
+        self.outbox = store.outbox
+        self.maintenance = store.maintenance
+        self.post_store = store.posts
 
 
 @pytest.fixture

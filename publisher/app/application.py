@@ -23,17 +23,8 @@ from publisher.runtime.clock import Runtime
 from publisher.runtime.redaction import register_secrets
 from publisher.schedule.load import make_schedule_context
 from publisher.secrets import LoginSecret, SecretError, Vault, find_external_source, list_secret_values, read_secret
-from publisher.store.deliveries.maintenance import Maintenance
-from publisher.store.deliveries.outbox import Outbox
 from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapterState
-from publisher.store.monitor.login_health import LoginHealthStore
-from publisher.store.monitor.monitor import Monitoring
-from publisher.store.plan.actions import ModeOverrides, OperatorActions
-from publisher.store.plan.posts import PostStore
-from publisher.store.queries.audit_log import AuditLog
-from publisher.store.queries.queries import Queries
 from publisher.store.store import Store
-from publisher.store.system_alerts import SystemAlerts
 
 LOGIN_REQUEST_TIMEOUT = timedelta(seconds=20)
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -46,16 +37,6 @@ class Application:
     settings: Settings
     runtime: Runtime
     store: Store
-    outbox: Outbox
-    maintenance: Maintenance
-    post_store: PostStore
-    operator_actions: OperatorActions
-    system_alerts: SystemAlerts
-    queries: Queries
-    audit: AuditLog
-    mode_overrides: ModeOverrides
-    monitoring: Monitoring
-    login_health: LoginHealthStore
     planner: Planner
     adapters: Mapping[AccountId, Adapter]
 
@@ -79,25 +60,15 @@ async def open_application(
                     raise SettingsError(unsafe)
                 await preload()
                 adapters = _build_adapters(offline_app, store)
-            post_store, post_renderer = PostStore(store), offline_app.post_renderer
+            post_renderer = offline_app.post_renderer
             schedule_context = make_schedule_context(settings, templates=post_renderer.templates.names)
-            await post_store.register_logins()
+            await store.posts.register_logins()
             yield Application(
                 settings=settings,
                 runtime=runtime,
                 store=store,
-                outbox=Outbox(store),
-                maintenance=Maintenance(store),
-                post_store=post_store,
-                operator_actions=OperatorActions(store),
-                system_alerts=SystemAlerts(store),
-                queries=Queries(store),
-                audit=AuditLog(store),
-                mode_overrides=ModeOverrides(store),
-                monitoring=Monitoring(store),
-                login_health=LoginHealthStore(store),
                 planner=Planner(
-                    post_store=post_store,
+                    store=store,
                     post_renderer=post_renderer,
                     schedule_context=schedule_context,
                     plan_days=settings.plan_days,
@@ -121,7 +92,7 @@ def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId,
                 monotonic=runtime.monotonic,
                 failpoint=runtime.hit_failpoint_now,
                 is_host_allowed=build_host_filter(sharing_accounts, settings, factory),
-                may_send=partial(may_start_call, Outbox(store)),
+                may_send=partial(may_start_call, store.outbox),
                 record_start=store.call_record.record_start,
                 is_clock_confirmed=runtime.is_clock_confirmed,
                 on_date_header=runtime.check_server_date,

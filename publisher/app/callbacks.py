@@ -78,6 +78,6 @@ def make_endpoint_finder(
 async def check_now(outbox: Outbox, endpoint: CallbackEndpoint, event: CallbackEvent) -> int:
     """Schedule the check of the delivery an event refers to for now, and save the reason that the platform gave."""
     if event.reason:
-        state = StoredAdapterState(database=outbox.store.database, login=endpoint.account.login)
+        state = StoredAdapterState(database=outbox.database, login=endpoint.account.login)
         await state.set(f"said:{event.job_id}", event.reason)
     return await outbox.check_now(endpoint.account.id, partial(endpoint.callbacks.matches, event))

@@ -24,7 +24,6 @@ from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import log
 from publisher.secrets import SecretError
 from publisher.store.db.database import Database, open_engine
-from publisher.store.queries.audit_log import AuditLog
 from publisher.store.recovery.backup import BackupInfo, merge_wal, read_checkpoint
 from publisher.store.recovery.restore import (
     RestoreSummary,
@@ -152,7 +151,7 @@ async def _settle_database(  # noqa: PLR0913, PLR0917 # which database, what is 
         summary = await database.write(
             lambda unit: finish_restore(store, unit, recovered, label, named_checkpoints, by)
         )
-        head = await AuditLog(store).read_checkpoint()
+        head = await store.audit.read_checkpoint()
     finally:
         await database.close()
     if head is None:

@@ -55,9 +55,9 @@ async def read_posts_file(application: Application, file: Path) -> tuple[TomlDoc
     Raise ScheduleError, or CommandFailedError when there is no post in it or one is known already.
     """
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
-    context = replace(application.planner.schedule_context, known_posts=await application.post_store.post_ids())
+    context = replace(application.planner.schedule_context, known_posts=await application.store.posts.post_ids())
     posts = parse_schedule(toml.text, file=toml.file, context=context).posts
-    known = await application.post_store.stored_posts(posts)
+    known = await application.store.posts.stored_posts(posts)
     if not posts:
         raise CommandFailedError("send_nothing_in_file", file=file)
     for post in posts:
@@ -80,13 +80,13 @@ async def load_post(application: Application, post_id: PostId) -> Post:
 
     Raise NoSuchItemError, or CommandFailedError when the post was cancelled.
     """
-    post = await application.post_store.get_post(post_id)
+    post = await application.store.posts.get_post(post_id)
     if post is None:
         await activate_schedule(application)
-        post = await application.post_store.get_post(post_id)
+        post = await application.store.posts.get_post(post_id)
     if post is None:
         raise NoSuchItemError("post", post_id)
-    if await application.post_store.is_cancelled(post_id):
+    if await application.store.posts.is_cancelled(post_id):
         raise CommandFailedError("send_cancelled", post=post_id)
     active = application.planner.post_renderer.accounts
     return replace(post, accounts=tuple(account for account in post.accounts if account in active))
@@ -98,7 +98,7 @@ async def activate_schedule(
     """Read the schedule and apply it; return the number of new deliveries, or None when nothing has changed."""
     file = application.settings.workspace / "schedule.toml"
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
-    if toml.text == await application.post_store.active_schedule_text():
+    if toml.text == await application.store.posts.active_schedule_text():
         return None
     actions = []
     if confirmed_removals is not None and by is not None:
@@ -126,7 +126,7 @@ async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
             if not isinstance(previewer, PostPreviewer):
                 raise CommandFailedError("preview_not_supported", account=account)
             detail = {"to": to, "rendition": rendered.fingerprint}
-            await application.operator_actions.record_action(
+            await application.store.actions.record_action(
                 "preview_requested", f"{post}@{account}", named_person(by), detail
             )
             answer = await call_adapter(previewer.send_preview(rendered, images, to), PREVIEW_TIMEOUT)

@@ -21,8 +21,7 @@ from publisher.i18n import Messages
 from publisher.runtime.clock import Runtime
 from publisher.runtime.failpoints import FailpointSyntaxError, parse_failpoints
 from publisher.store.db.database import sqlite_file
-from publisher.store.plan.actions import ModeOverride, ModeOverrides, OperatorActions
-from publisher.store.queries.queries import Alert, Pause, Queries, WorkerStatus
+from publisher.store.queries.queries import Alert, ModeOverride, Pause, Queries, WorkerStatus
 from publisher.store.recovery.setup import check_against_journal, pending_swaps
 from publisher.store.store import Store
 
@@ -109,20 +108,20 @@ async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_a
     """Read the store, or what concerns one post; without a post, what ended long ago only with `shows_all`."""
     alerts, is_whole = await queries.alerts(), shows_all or post is not None
     return StatusSnapshot(
-        now=queries.store.runtime.now(),
+        now=queries.runtime.now(),
         workers=await queries.workers(),
         pauses=await queries.pauses(),
         deliveries=await (queries.deliveries(post) if is_whole else queries.current_deliveries()),
         has_older=not is_whole and await queries.has_older_deliveries(),
         alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
         pause_alerts=[alert for alert in alerts if alert.code == "account_paused"],
-        mode_overrides=await ModeOverrides(queries.store).list_overrides(),
+        mode_overrides=await queries.mode_overrides(),
     )
 
 
 async def warn_if_no_daemon(terminal: Terminal, queries: Queries) -> None:
     """Print a note unless a daemon runs: what was asked for happens only once one does."""
-    if not StatusSnapshot(now=queries.store.runtime.now(), workers=await queries.workers()).is_running:
+    if not StatusSnapshot(now=queries.runtime.now(), workers=await queries.workers()).is_running:
         terminal.print_note("no_daemon_hint")
 
 
@@ -139,7 +138,7 @@ async def record_action(terminal: Terminal, event: str, subject: str, by: str | 
         if has_database(settings):
             person = named_person(by or user.user or f"uid {user.uid}")
             async with open_command_store(settings) as store:
-                await OperatorActions(store).record_action(event, subject, person, {})
+                await store.actions.record_action(event, subject, person, {})
     except (InputError, CommandFailedError, RefusedError):
         terminal.print_note("audit_not_written")
         return False

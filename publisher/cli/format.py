@@ -22,8 +22,7 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.i18n import Messages
-from publisher.store.plan.actions import ModeOverride
-from publisher.store.queries.queries import Alert, Pause
+from publisher.store.queries.queries import Alert, ModeOverride, Pause
 
 NO_VALUE = "—"
 """Shown where nothing is known."""

@@ -71,7 +71,7 @@ async def find_deliveries(
     by_account: dict[AccountId, list[Delivery]] = {}
     for delivery in found:
         by_account.setdefault(delivery.account, []).append(delivery)
-    now = queries.store.runtime.now()
+    now = queries.runtime.now()
     chosen = []
     for group in by_account.values():  # oldest first
         wanted = [delivery for delivery in group if is_wanted(delivery)]
@@ -85,7 +85,7 @@ async def resolve_scope(name: str, settings: Settings, store: Store) -> str:
 
     Raise NoSuchItemError, or LocalizedUsageError for a name that is an account and a post.
     """
-    queries = Queries(store)
+    queries = store.queries
     kind, _, rest = name.partition(":")
     is_account = (rest if kind == "account" else name) in settings.accounts
     is_post = await queries.has_post(PostId(rest if kind == "post" else name))

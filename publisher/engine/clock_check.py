@@ -40,7 +40,7 @@ class ClockCheck:
 
     async def confirm(self) -> bool:
         """Return True if the clock is confirmed; if not, ask the kernel, platforms and the store, and wait briefly."""
-        runtime = self.operator_actions.store.runtime
+        runtime = self.operator_actions.runtime
         if runtime.is_clock_confirmed():
             return True
         runtime.confirm_from_kernel()
@@ -67,7 +67,7 @@ class ClockCheck:
 
     async def _poll_platforms(self) -> None:
         """Start to read some accounts if it is time; a login in cooldown only if its adapter has a clock."""
-        runtime = self.operator_actions.store.runtime
+        runtime = self.operator_actions.runtime
         if runtime.clock_trust is not self._polled_trust:
             self._polled_trust, self._poll_count, self._next_poll_at = runtime.clock_trust, 0, runtime.monotonic()
             by_site = defaultdict(list)

@@ -20,8 +20,7 @@ from publisher.domain.delivery import (
 )
 from publisher.domain.errors import RefusedError
 from publisher.domain.results import Receipt
-from publisher.store.deliveries.outbox import Outbox
-from publisher.store.plan.manual_tasks import ManualTasks
+from publisher.store.store import Store
 
 LOGINUID_FILE = Path("/proc/self/loginuid")
 """The login user, which the kernel keeps through `su` and `sudo`. Not every system has it."""
@@ -83,7 +82,7 @@ def can_be_resolved(delivery: Delivery) -> bool:
 
 
 async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second person
-    outbox: Outbox,
+    store: Store,
     delivery: Delivery,
     resolution: Resolution,
     *,
@@ -118,10 +117,10 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
         receipt = Receipt(
             remote_id=f"by-word-{delivery.id}",
             url=url or "",
-            published_at=outbox.store.runtime.now(),
+            published_at=store.runtime.now(),
             is_manually_confirmed=True,
         )
         event = Resolved(to=State.PUBLISHED, reason=f"{reason} ({second_person})", url=url, receipt=receipt)
     if is_task:
-        return await ManualTasks(outbox.store).cancel_task(delivery.id, event, named_person(by))
-    return await outbox.apply_event(delivery.id, event, named_person(by))
+        return await store.manual_tasks.cancel_task(delivery.id, event, named_person(by))
+    return await store.actions.apply_event(delivery.id, event, named_person(by))

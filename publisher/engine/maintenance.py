@@ -19,7 +19,7 @@ async def run_maintenance(maintenance: Maintenance) -> None:
     if number := await maintenance.correct_timestamps():
         log.warning("times_corrected", deliveries=number)
     await maintenance.expire_leases()
-    if await can_plan(maintenance.store.database):
+    if await can_plan(maintenance.database):
         await maintenance.expire()
         await maintenance.cancel_orphans()
     await maintenance.promote_due()

@@ -25,10 +25,9 @@ from publisher.schedule.cron import find_next_occurrence, list_cron_times
 from publisher.schedule.load import ScheduleContext, locate_problems, parse_schedule
 from publisher.schedule.warnings import find_overdue_posts
 from publisher.store.db.database import ConcurrentUpdateError
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.plan.posts import AuditAction, PlanCommit, PostStore, RenderedOccurrence
+from publisher.store.plan.posts import AuditAction, PlanCommit, RenderedOccurrence
 from publisher.store.plan.stored_posts import CRON_LOOKBACK
-from publisher.store.queries.queries import Queries
+from publisher.store.store import Store
 
 RenderedBatch = tuple[list[RenderedOccurrence], dict[str, tuple[str, bytes]], list[Problem]]
 """Deliveries with their final texts, the media type and bytes of their pictures by hash, and the errors of the rest."""
@@ -43,7 +42,7 @@ FREE_REMOVAL_SHARE = 0.2
 class Planner:
     """What planning needs: the store, the renderer, and for how many days ahead occurrences are filed."""
 
-    post_store: PostStore
+    store: Store
     post_renderer: PostRenderer
     schedule_context: ScheduleContext
     plan_days: int
@@ -52,7 +51,7 @@ class Planner:
 
     @property
     def now(self) -> datetime:
-        return self.post_store.store.runtime.now()
+        return self.store.runtime.now()
 
     @property
     def config_hash(self) -> str:
@@ -82,7 +81,7 @@ async def apply_schedule(
 async def _apply_schedule(
     planner: Planner, text: str, file: str, confirmed_removals: int | None, actions: Sequence[AuditAction]
 ) -> int:
-    post_store = planner.post_store
+    post_store = planner.store.posts
     base_version = await post_store.schedule_version()
     context = await _schedule_context(planner)
     schedule = await asyncio.to_thread(parse_schedule, text, file=file, context=context)
@@ -91,7 +90,7 @@ async def _apply_schedule(
     problems = await asyncio.to_thread(_schedule_problems, planner, schedule, posts, known)
     if any(problem.is_error for problem in problems):
         raise ScheduleError(locate_problems(problems, text=text, file=file))
-    await post_store.store.runtime.hit_failpoint("reload.after_read")
+    await planner.store.runtime.hit_failpoint("reload.after_read")
     changes = await asyncio.to_thread(diff_schedule, planner, schedule, known)
     if changes.problems:
         raise ScheduleError(locate_problems(changes.problems, text=text, file=file))
@@ -120,7 +119,7 @@ async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int
     posts whose text cannot be sent any more.
     """
     async with planner.lock:
-        known = await planner.post_store.stored_posts(schedule.posts)
+        known = await planner.store.posts.stored_posts(schedule.posts)
         found = await asyncio.to_thread(diff_schedule, planner, schedule, known)
         accounts = set(planner.schedule_context.accounts)
         removable = tuple(item for item in found.removed_targets if set(item.accounts) <= accounts)
@@ -128,7 +127,7 @@ async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int
         if not (changes.planned or changes.removed_targets):
             return 0
         rendered, media, problems = await _render_all(planner, changes.planned, schedule.posts)
-        filed = await planner.post_store.commit_plan(
+        filed = await planner.store.posts.commit_plan(
             PlanCommit(plan=changes, rendered=rendered, media=media, base_version=version)
         )
         if problems:
@@ -141,7 +140,7 @@ async def active_schedule(planner: Planner, file: str) -> Schedule | None:
 
     Raises ScheduleError if it is invalid under the present settings. A missing template concerns only its posts.
     """
-    text = await planner.post_store.active_schedule_text()
+    text = await planner.store.posts.active_schedule_text()
     if text is None:
         return None
     context = replace(await _schedule_context(planner), templates=None)
@@ -150,14 +149,14 @@ async def active_schedule(planner: Planner, file: str) -> Schedule | None:
 
 async def _schedule_context(planner: Planner) -> ScheduleContext:
     """Return the context with all stored ids: a post may follow one that has left the schedule."""
-    return replace(planner.schedule_context, known_posts=await planner.post_store.post_ids())
+    return replace(planner.schedule_context, known_posts=await planner.store.posts.post_ids())
 
 
 async def _with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[Post]:
     """Return these posts with those they follow, even if these have left the schedule."""
     ids = {post.id for post in posts}
     missing = sorted({post.follows for post in posts if post.follows is not None} - ids)
-    found = [await planner.post_store.get_post(post_id) for post_id in missing]
+    found = [await planner.store.posts.get_post(post_id) for post_id in missing]
     return [*posts, *(post for post in found if post is not None)]
 
 
@@ -258,10 +257,9 @@ async def send_scheduled_now(planner: Planner, post: Post, action: AuditAction) 
     Its text carries this minute, not the scheduled one; but if a call may have started for one account, the others get
     the same text as that one. Raises ScheduleError if the text cannot be sent.
     """
-    store = planner.post_store.store
-    once = [item for item in await Queries(store).deliveries(post.id) if item.key.occurrence == ONCE_OCCURRENCE]
+    once = [item for item in await planner.store.queries.deliveries(post.id) if item.key.occurrence == ONCE_OCCURRENCE]
     if any(map(_may_have_started, once)):
-        return await OperatorActions(store).send_now(post.id, action.by)
+        return await planner.store.actions.send_now(post.id, action.by)
     pending = {item.account for item in once if item.state is State.PENDING}
     accounts = tuple(account for account in post.accounts if not once or account in pending)
     planned = _plan_due_now(planner, post, accounts, is_new=not once)
@@ -291,7 +289,7 @@ async def resend_post(
     """
     now = planner.now
     for account in accounts:
-        if blocker := await planner.post_store.resend_blocker(post, account):
+        if blocker := await planner.store.posts.resend_blocker(post, account):
             raise RefusedError(blocker, post=post.id, account=account)
     if post.expires_at is not None and post.expires_at <= now:
         raise ScheduleError([Problem(code="resend_expired", facts={"post": post.id})])
@@ -306,10 +304,10 @@ async def send_correction(planner: Planner, correction: Post, by: Actor, *, is_n
     While the outcome of the original is open, the correction waits for it. `is_new`: the correction is not stored yet.
     Raises ScheduleError if its text cannot be sent, or it has expired.
     """
-    store, now = planner.post_store.store, planner.now
+    now = planner.now
     if correction.expires_at is not None and correction.expires_at <= now:
         raise ScheduleError([Problem(code="resend_expired", facts={"post": correction.id})])
-    queries, original = Queries(store), str(correction.follows)
+    queries, original = planner.store.queries, str(correction.follows)
     filed = await queries.deliveries(correction.id)
     correction_plan = plan_correction(
         await queries.deliveries(correction.follows),
@@ -324,7 +322,7 @@ async def send_correction(planner: Planner, correction: Post, by: Actor, *, is_n
         await _enqueue(planner, planned, [planned[0].post] if is_new else (), [sent], is_resend=True)
     targets = [item.id for item in await queries.deliveries(correction.id) if item.account in correction_plan.targets]
     if targets:
-        await OperatorActions(store).prioritize(targets, correction, [ordered] if planned else [sent, ordered])
+        await planner.store.actions.prioritize(targets, correction, [ordered] if planned else [sent, ordered])
     return correction_plan
 
 
@@ -373,7 +371,7 @@ async def _enqueue(
     rendered, media, problems = await _render_all(planner, planned, [item.post for item in planned])
     if problems:
         raise ScheduleError(problems)
-    return await planner.post_store.commit_plan(
+    return await planner.store.posts.commit_plan(
         PlanCommit(
             plan=Plan(planned=tuple(planned)),
             rendered=rendered,

@@ -42,7 +42,7 @@ async def reconcile_due(
 
 async def reconcile(unknown: PendingReadback, outbox: Outbox, adapter: Adapter) -> None:
     """Read one delivery's account and record the result."""
-    runtime, timing = outbox.store.runtime, outbox.store.timing(unknown.delivery.account)
+    runtime, timing = outbox.runtime, outbox.store.timing(unknown.delivery.account)
     await runtime.hit_failpoint("reconcile.before_read")
     began = runtime.monotonic()
     result = await call_adapter(read_back(unknown, adapter), timing.lease_timeout)
@@ -80,7 +80,7 @@ async def retract_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], lim
 
 async def retract_delivery(unknown: PendingReadback, outbox: Outbox, adapter: Adapter) -> None:
     """Make one call for one retraction, and record its result."""
-    runtime, timing = outbox.store.runtime, outbox.store.timing(unknown.delivery.account)
+    runtime, timing = outbox.runtime, outbox.store.timing(unknown.delivery.account)
     await runtime.hit_failpoint("retract.before_call")
     began = runtime.monotonic()
     result = await call_adapter(delete_or_find_post(unknown, adapter), timing.lease_timeout)

@@ -75,5 +75,5 @@ async def may_start_call(outbox: Outbox, request: SendRequest) -> bool:
 
     After the clock was set back the age is not known, so this checks then too.
     """
-    age = outbox.store.runtime.now() - request.intended_at
+    age = outbox.runtime.now() - request.intended_at
     return timedelta(0) <= age < INTENT_RECHECK_AFTER or await outbox.may_still_send(request)

@@ -1,7 +1,78 @@
-"""The store as its users see it."""
+"""The store as its users see it: an attribute for each part, such as `store.outbox` or `store.queries`."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from publisher.store.base import BaseStore
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.plan.posts import PostStore
+from publisher.store.queries.queries import Queries
+from publisher.store.system_alerts import SystemAlerts
+
+if TYPE_CHECKING:
+    from publisher.store.deliveries.maintenance import Maintenance
+    from publisher.store.deliveries.outbox import Outbox
+    from publisher.store.monitor.login_health import LoginHealthStore
+    from publisher.store.monitor.monitor import Monitoring
+    from publisher.store.plan.manual_tasks import ManualTasks
+    from publisher.store.queries.audit_log import AuditLog
 
 
 class Store(BaseStore):
-    """One worker's access to the database."""
+    """One worker's access to the database, and all parts of the store.
+
+    A part that only the daemon and a few commands use is imported with its first use: all of them together would make
+    every command 0.03 s slower.
+    """
+
+    @cached_property
+    def posts(self) -> PostStore:
+        return PostStore(self)
+
+    @cached_property
+    def actions(self) -> OperatorActions:
+        return OperatorActions(self)
+
+    @cached_property
+    def queries(self) -> Queries:
+        return Queries(self)
+
+    @cached_property
+    def system_alerts(self) -> SystemAlerts:
+        return SystemAlerts(self)
+
+    @cached_property
+    def outbox(self) -> "Outbox":
+        from publisher.store.deliveries.outbox import Outbox  # noqa: PLC0415 # see the class
+
+        return Outbox(self)
+
+    @cached_property
+    def maintenance(self) -> "Maintenance":
+        from publisher.store.deliveries.maintenance import Maintenance  # noqa: PLC0415 # see the class
+
+        return Maintenance(self)
+
+    @cached_property
+    def manual_tasks(self) -> "ManualTasks":
+        from publisher.store.plan.manual_tasks import ManualTasks  # noqa: PLC0415 # see the class
+
+        return ManualTasks(self)
+
+    @cached_property
+    def monitoring(self) -> "Monitoring":
+        from publisher.store.monitor.monitor import Monitoring  # noqa: PLC0415 # see the class
+
+        return Monitoring(self)
+
+    @cached_property
+    def login_health(self) -> "LoginHealthStore":
+        from publisher.store.monitor.login_health import LoginHealthStore  # noqa: PLC0415 # see the class
+
+        return LoginHealthStore(self)
+
+    @cached_property
+    def audit(self) -> "AuditLog":
+        from publisher.store.queries.audit_log import AuditLog  # noqa: PLC0415 # see the class
+
+        return AuditLog(self)

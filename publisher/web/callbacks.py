@@ -145,7 +145,7 @@ async def serve_callbacks(application: Application, report: Callable[..., None])
     report("callbacks_listening", address=listen)
     handler = CallbackHandler(
         find_endpoint=make_endpoint_finder(application.settings),
-        check_now=partial(check_now, application.outbox),
+        check_now=partial(check_now, application.store.outbox),
         now=application.runtime.now,
     )
     async with HttpServer(listening_socket=listening_socket, handler=handler.handle).serving():

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +27,6 @@ from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import configure_logging
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
-from publisher.store.deliveries.maintenance import Maintenance
-from publisher.store.deliveries.outbox import Outbox
-from publisher.store.plan.posts import PostStore
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
@@ -50,12 +47,12 @@ async def fill(url: str, folder: Path) -> None:
     """File the posts, all due."""
     await prepare_database(url, "drill", folder / "none.jsonl", Runtime())
     store = books_of(url, folder, "filler")
-    await PostStore(store).register_logins()
+    await store.posts.register_logins()
     now = datetime.now(UTC)
     names = list(store.policies)
     for number in range(POSTS):
-        await enqueue_posts(PostStore(store), make_post(f"post-{number}", names, now))
-    await ripen_all(Maintenance(store))
+        await enqueue_posts(store.posts, make_post(f"post-{number}", names, now))
+    await ripen_all(store.maintenance)
     await store.database.close()
 
 
@@ -74,8 +71,8 @@ async def work(url: str, folder: Path, name: str) -> None:
     adapters = dict.fromkeys(store.policies, Echo(now=store.runtime.now))
     click.echo("ready")
     await asyncio.to_thread(sys.stdin.readline)
-    while await Outbox(store).next_due_at() is not None:
-        await send_due(Outbox(store), adapters, AT_ONCE, asyncio.Event())
+    while await store.outbox.next_due_at() is not None:
+        await send_due(store.outbox, adapters, AT_ONCE, asyncio.Event())
     await store.database.close()
 
 
@@ -107,7 +104,7 @@ def measure(url: str, folder: Path, workers: int) -> float:
 
 async def counted(url: str, folder: Path) -> Mapping[State, int]:
     store = books_of(url, folder, "counter")
-    counts = await Queries(store).count_by_state()
+    counts = Counter(item.state for item in await store.queries.deliveries())
     await store.database.close()
     return counts
 

@@ -75,11 +75,11 @@ async def _start(folder: Path) -> tuple[float, float]:
     """Open the whole as a daemon does, end what a death left, and plan; give what that costs, and planning again."""
     began = time.process_time()
     async with application(folder, can_send=True) as opened:
-        await opened.maintenance.expire_own_leases()
+        await opened.store.maintenance.expire_own_leases()
         schedule = await active_schedule(opened.planner, "schedule.toml")
         if schedule is None:
             raise AssertionError(schedule)
-        version = await opened.post_store.schedule_version()
+        version = await opened.store.posts.schedule_version()
         await plan_window(opened.planner, schedule, version)
         started = time.process_time() - began
         began = time.process_time()

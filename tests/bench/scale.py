@@ -60,11 +60,11 @@ async def announce(rows: int) -> float:
         fill(folder, rows)
         seconds = []
         async with application(folder, can_send=True) as opened:
-            await ripen_all(opened.maintenance)
+            await ripen_all(opened.store.maintenance)
             for _ in range(ROUNDS):
                 began = time.perf_counter()
-                leases = await opened.outbox.claim(ACCOUNTS)
-                answers = await asyncio.gather(*(opened.outbox.record_intent(lease) for lease in leases))
+                leases = await opened.store.outbox.claim(ACCOUNTS)
+                answers = await asyncio.gather(*(opened.store.outbox.record_intent(lease) for lease in leases))
                 seconds.append((time.perf_counter() - began) / ACCOUNTS)
                 if [type(answer) for answer in answers] != [SendRequest] * ACCOUNTS:
                     raise AssertionError(answers)

@@ -61,11 +61,11 @@ def _counted(folder: Path) -> tuple[int, str]:
 
 async def _lone_intent(folder: Path) -> float:
     async with application(folder, can_send=True) as opened:
-        await ripen_all(opened.maintenance)
+        await ripen_all(opened.store.maintenance)
         seconds = []
-        for lease in await opened.outbox.claim(ACCOUNTS):
+        for lease in await opened.store.outbox.claim(ACCOUNTS):
             began = time.perf_counter()
-            answer = await opened.outbox.record_intent(lease)
+            answer = await opened.store.outbox.record_intent(lease)
             seconds.append(time.perf_counter() - began)
             assert isinstance(answer, SendRequest)
         return median(seconds)

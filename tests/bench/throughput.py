@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,12 +52,12 @@ def measure(contest: Callable[[Path], Coroutine[Any, Any, float]], posts: int, b
 async def deliver_all(folder: Path) -> float:
     """Deliver all that is filed. Returns seconds from the first claim to the last receipt."""
     async with application(folder, can_send=True) as opened:
-        await ripen_all(opened.maintenance)
+        await ripen_all(opened.store.maintenance)
         began = time.perf_counter()
-        taken = await send_due(opened.outbox, opened.adapters, AT_ONCE, asyncio.Event())
+        taken = await send_due(opened.store.outbox, opened.adapters, AT_ONCE, asyncio.Event())
         seconds = time.perf_counter() - began
-        if await opened.queries.count_by_state() != {State.PUBLISHED: taken}:
-            raise AssertionError(await opened.queries.count_by_state())
+        if Counter(item.state for item in await opened.store.queries.deliveries()) != {State.PUBLISHED: taken}:
+            raise AssertionError(Counter(item.state for item in await opened.store.queries.deliveries()))
         return seconds
 
 

@@ -48,10 +48,14 @@ def test_accounts_shows_the_last_probe(run, drill, run_on_database):
     """Health, days left, and the reason in words."""
 
     async def probe(application):
-        by_platform = {policy.account.platform: policy.account for policy in application.outbox.store.policies.values()}
+        by_platform = {
+            policy.account.platform: policy.account for policy in application.store.outbox.store.policies.values()
+        }
         soon = datetime.fromtimestamp(Runtime().now().timestamp() + 5.5 * 86400, UTC)
-        await application.login_health.record_probe(by_platform["weibo"], Healthy(credentials_expire_at=soon))
-        await application.login_health.record_probe(by_platform["wechat"], CredentialExpired(reason="wechat_40125"))
+        await application.store.login_health.record_probe(by_platform["weibo"], Healthy(credentials_expire_at=soon))
+        await application.store.login_health.record_probe(
+            by_platform["wechat"], CredentialExpired(reason="wechat_40125")
+        )
 
     run_on_database(probe)
     shown = {row["platform"]: row for row in run("-C", drill, "accounts", "--json").json["accounts"]}
@@ -80,12 +84,12 @@ def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, run_on_
     assert "还没有传播数据" in run("-C", drill, "reach").out
 
     async def publish(application):
-        await application.maintenance.promote_due()
-        [lease] = await application.outbox.claim(10)
-        await application.outbox.record_intent(lease)
-        await application.outbox.record_outcome(lease, Published(receipt=RECEIPT))
+        await application.store.maintenance.promote_due()
+        [lease] = await application.store.outbox.claim(10)
+        await application.store.outbox.record_intent(lease)
+        await application.store.outbox.record_outcome(lease, Published(receipt=RECEIPT))
         for reposts in (5, 812):
-            await application.monitoring.record_metrics({lease.delivery: Reach(reposts=reposts, comments=7)})
+            await application.store.monitoring.record_metrics({lease.delivery: Reach(reposts=reposts, comments=7)})
 
     run_on_database(publish)
     shown = run("-C", drill, "reach", "refund")

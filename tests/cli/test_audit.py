@@ -35,7 +35,7 @@ def drill_with_orders(run, drill):
 async def write_drill_checkpoint(folder):
     settings = await load_settings(folder)
     async with open_application(settings, Runtime(), can_send=False) as application:
-        await write_checkpoint(application.audit, build_checkpoint_targets(settings))
+        await write_checkpoint(application.store.audit, build_checkpoint_targets(settings))
 
 
 def rebuild(folder, first):

@@ -60,17 +60,17 @@ def deliver(run_on_database):
 
     def delivering(**outcomes):
         async def act(application):
-            await application.maintenance.promote_due()
-            for lease in await application.outbox.claim(10):
+            await application.store.maintenance.promote_due()
+            for lease in await application.store.outbox.claim(10):
                 platform = application.settings.accounts[lease.account].platform
                 outcome = outcomes.get(platform)
                 if outcome is None:
-                    await application.outbox.release(lease)
+                    await application.store.outbox.release(lease)
                     continue
-                await application.outbox.record_intent(lease)
+                await application.store.outbox.record_intent(lease)
                 if outcome == "published":
                     outcome = Published(receipt=receipt(platform, lease.delivery))
-                await application.outbox.record_outcome(lease, outcome)
+                await application.store.outbox.record_outcome(lease, outcome)
 
         run_on_database(act)
 
@@ -110,9 +110,9 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
     assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "published"}
 
     async def resolve(application):
-        [doubt] = await application.queries.deliveries("refund", states=[State.UNKNOWN])
+        [doubt] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
         receipt = Receipt(remote_id="w1", url="https://wechat.example/1", published_at=NOW)
-        await application.outbox.record_readback(
+        await application.store.outbox.record_readback(
             PendingReadback(delivery=doubt, request=None), Published(receipt=receipt), RECONCILER, Runtime().monotonic()
         )
 
@@ -131,12 +131,12 @@ def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, 
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
 
     async def resolve(application):
-        [doubt] = await application.queries.deliveries("refund", states=[State.UNKNOWN])
-        await application.outbox.record_readback(
+        [doubt] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
+        await application.store.outbox.record_readback(
             PendingReadback(delivery=doubt, request=None), REFUSED, RECONCILER, Runtime().monotonic()
         )
-        await application.maintenance.promote_due()
-        await application.maintenance.cancel_orphans()
+        await application.store.maintenance.promote_due()
+        await application.store.maintenance.cancel_orphans()
 
     run_on_database(resolve)
     assert states(run, sent, "fix") == {"beijing-wechat": "cancelled"}
@@ -150,7 +150,7 @@ def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(run, sent, de
     run("-C", sent, "correct", "refund", "fix", *BY)
 
     async def read(application):
-        return await application.queries.deliveries("fix")
+        return await application.store.queries.deliveries("fix")
 
     [delivery] = run_on_database(read)
     assert delivery.is_urgent
@@ -241,8 +241,8 @@ def answered(run_on_database):
 
     def answering(removal):
         async def act(application):
-            [delivery] = await application.queries.deliveries("refund", states=[State.RETRACTING])
-            await application.outbox.record_readback(
+            [delivery] = await application.store.queries.deliveries("refund", states=[State.RETRACTING])
+            await application.store.outbox.record_readback(
                 PendingReadback(delivery=delivery, request=None), removal, RETRACTOR, Runtime().monotonic()
             )
 

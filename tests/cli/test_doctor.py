@@ -78,9 +78,9 @@ def test_a_spent_quota_and_a_pause_are_shown(run, drill):
 
     async def spend():
         async with open_application(settings, make_confirmed_runtime(), can_send=True) as application:
-            await application.maintenance.promote_due()
-            [lease] = await application.outbox.claim(1)
-            await application.outbox.record_intent(lease)
+            await application.store.maintenance.promote_due()
+            [lease] = await application.store.outbox.claim(1)
+            await application.store.outbox.record_intent(lease)
 
     run("-C", drill, "send", "p0", "--by", "王")
     asyncio.run(spend())

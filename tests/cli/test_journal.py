@@ -33,10 +33,10 @@ def paused_in(file):
 async def deliver(folder):
     """Do a daemon's work for one post."""
     async with open_application(await load_settings(folder), make_confirmed_runtime(), can_send=True) as application:
-        await application.maintenance.promote_due()
-        [lease] = await application.outbox.claim(1)
-        await application.outbox.record_intent(lease)
-        await application.outbox.record_outcome(lease, PUBLISHED)
+        await application.store.maintenance.promote_due()
+        [lease] = await application.store.outbox.claim(1)
+        await application.store.outbox.record_intent(lease)
+        await application.store.outbox.record_outcome(lease, PUBLISHED)
 
 
 @pytest.fixture

@@ -41,10 +41,10 @@ def sent(run, drill, run_on_database):
 
     def sending(name, outcome=None):
         async def act(application):
-            await application.maintenance.promote_due()
-            for lease in await application.outbox.claim(10):
-                await application.outbox.record_intent(lease)
-                await application.outbox.record_outcome(lease, outcome)
+            await application.store.maintenance.promote_due()
+            for lease in await application.store.outbox.claim(10):
+                await application.store.outbox.record_intent(lease)
+                await application.store.outbox.record_outcome(lease, outcome)
 
         file = drill / "schedule.toml"
         old = file.read_text("utf-8").replace("post = []\n", "")
@@ -78,7 +78,7 @@ def test_an_idle_account_is_offboarded_at_once(run, drill, sent, secret, run_on_
     sent("refund", LIVE)
 
     async def expire(application):
-        await application.login_health.record_probe(
+        await application.store.login_health.record_probe(
             application.settings.accounts[WHO], CredentialExpired(reason="weibo_21327")
         )
 
@@ -108,8 +108,8 @@ def test_an_unknown_outcome_comes_first_and_keeps_the_secret(run, drill, sent, s
     assert vault.list_names() == [name]
 
     async def resolve(application):
-        [doubt] = await application.queries.deliveries("refund", states=[State.UNKNOWN])
-        await application.outbox.record_readback(
+        [doubt] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
+        await application.store.outbox.record_readback(
             PendingReadback(delivery=doubt, request=None), LIVE, RECONCILER, Runtime().monotonic()
         )
 

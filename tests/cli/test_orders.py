@@ -31,10 +31,10 @@ def deliver(drill):
     async def delivering(outcome):
         settings = await load_settings(drill)
         async with open_application(settings, make_confirmed_runtime(), can_send=True) as application:
-            await application.maintenance.promote_due()
-            for lease in await application.outbox.claim(10):
-                await application.outbox.record_intent(lease)
-                await application.outbox.record_outcome(lease, outcome)
+            await application.store.maintenance.promote_due()
+            for lease in await application.store.outbox.claim(10):
+                await application.store.outbox.record_intent(lease)
+                await application.store.outbox.record_outcome(lease, outcome)
 
     return lambda outcome: asyncio.run(delivering(outcome))
 

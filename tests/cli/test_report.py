@@ -21,18 +21,18 @@ def reported(run, drill):
 
     async def happen():
         async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
-            await application.maintenance.promote_due()
-            for lease in await application.outbox.claim(10):
-                await application.outbox.record_intent(lease)
+            await application.store.maintenance.promote_due()
+            for lease in await application.store.outbox.claim(10):
+                await application.store.outbox.record_intent(lease)
                 platform = application.settings.accounts[lease.account].platform
                 live_at = lease.due_at + timedelta(seconds=3)
                 receipt = Receipt(remote_id=f"{lease.delivery}", url="https://x.example/1", published_at=live_at)
                 live = Published(receipt=receipt, is_text_confirmed=platform == "tieba")
                 refused = Rejected(code="wechat_45166", reason="bad content")
-                await application.outbox.record_outcome(lease, refused if platform == "wechat" else live)
+                await application.store.outbox.record_outcome(lease, refused if platform == "wechat" else live)
                 if platform == "weibo":
                     for reposts in (5, 812):
-                        await application.monitoring.record_metrics({lease.delivery: Reach(reposts=reposts)})
+                        await application.store.monitoring.record_metrics({lease.delivery: Reach(reposts=reposts)})
 
     write_schedule(drill, warning("refund"))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0

@@ -37,11 +37,11 @@ async def publish(folder):
     async with daemon_of(folder) as daemon:
         await daemon.read_schedule()
         application = daemon.application
-        await application.maintenance.promote_due()
-        for lease in await application.outbox.claim(10):
-            await application.outbox.record_intent(lease)
+        await application.store.maintenance.promote_due()
+        for lease in await application.store.outbox.claim(10):
+            await application.store.outbox.record_intent(lease)
             receipt = Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=datetime.now(UTC))
-            await application.outbox.record_outcome(lease, Published(receipt=receipt))
+            await application.store.outbox.record_outcome(lease, Published(receipt=receipt))
 
 
 async def run_for_a_day(folder, *, prunes=False):

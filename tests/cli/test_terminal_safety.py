@@ -69,7 +69,7 @@ class AuditedDrill:
     async def _write_checkpoint(self):
         settings = await load_settings(self.folder)
         async with open_application(settings, Runtime(), can_send=False) as application:
-            await write_checkpoint(application.audit, build_checkpoint_targets(settings))
+            await write_checkpoint(application.store.audit, build_checkpoint_targets(settings))
 
     def copy_over(self):
         """Replace the database with the backup's contents by hand, as if it had always been there."""

@@ -92,16 +92,16 @@ class Day:
     async def resolve_holds(self, name: str, reason: str) -> None:
         """Follow the hold's advice: resume the account, and resolve what is held with `resend`."""
         for account in self.troubles[name]:
-            await self.app.operator_actions.resume(f"account:{account.id}", named_person("王"))
-            for row in await self.app.queries.deliveries(account=account.id, states=[State.HELD]):
-                await resolve_delivery(self.app.outbox, row, Resolution.RESEND, by="王", reason=reason)
+            await self.app.store.actions.resume(f"account:{account.id}", named_person("王"))
+            for row in await self.app.store.queries.deliveries(account=account.id, states=[State.HELD]):
+                await resolve_delivery(self.app.store, row, Resolution.RESEND, by="王", reason=reason)
 
     async def delete_some(self) -> frozenset[int]:
         """Make each platform delete four published posts."""
         found = await asyncio.to_thread(self.days.simulator.get, "/_sim/posts")
         ids = {post["url"]: post["id"] for post in found}
         others = {account.id for account in self.troubles.others}
-        published = await self.app.queries.deliveries(PostId("refund"), states=[State.PUBLISHED])
+        published = await self.app.store.queries.deliveries(PostId("refund"), states=[State.PUBLISHED])
         decks = [[row for row in published if row.platform == name and row.account in others] for name in PLATFORMS]
         chosen = [row for deck in decks for row in self.dice.sample(deck, 4)]
         for row in chosen:
@@ -124,7 +124,7 @@ class Day:
         for account in (*self.troubles["shared"], *self.troubles["exclusive"]):
             await asyncio.to_thread(post_by_hand, self.days.simulator, account, "民警今天走进社区")
         await self.until(16)
-        await self.app.operator_actions.retract(PostId("wrong"), None, named_person("王"), "内容有误")
+        await self.app.store.actions.retract(PostId("wrong"), None, named_person("王"), "内容有误")
         await self.until(END)
         return removed
 
@@ -204,8 +204,8 @@ async def run_day(folder: Path, seed: int) -> DayResult:
                 removed = await day.run()
             return DayResult(
                 troubles=troubles,
-                rows=await app.queries.deliveries(),
-                alerts=await app.queries.alerts(),
+                rows=await app.store.queries.deliveries(),
+                alerts=await app.store.queries.alerts(),
                 posts=simulator.get("/_sim/posts"),
                 log=simulator.get("/_sim/log"),
                 removed=removed,

@@ -69,13 +69,13 @@ class Days:
     async def run_jobs(self) -> None:
         """Run all jobs of the daemon until none of them finds more to do."""
         app = self.daemon.application
-        await run_maintenance(app.maintenance)
-        await send_due(app.outbox, app.adapters, AT_ONCE, self.daemon.stop_requested)
+        await run_maintenance(app.store.maintenance)
+        await send_due(app.store.outbox, app.adapters, AT_ONCE, self.daemon.stop_requested)
         for verb, store in (
-            (reconcile_due, app.outbox),
-            (retract_due, app.outbox),
-            (monitor_due, app.monitoring),
-            (check_logins_due, app.login_health),
+            (reconcile_due, app.store.outbox),
+            (retract_due, app.store.outbox),
+            (monitor_due, app.store.monitoring),
+            (check_logins_due, app.store.login_health),
         ):
             while await verb(store, app.adapters, AT_ONCE) == AT_ONCE:
                 pass
@@ -83,10 +83,10 @@ class Days:
     async def _next_due_at(self) -> datetime:
         """Return the next instant at which a delivery or a login in cooldown is due."""
         app = self.daemon.application
-        found = await app.queries.deliveries(states=sorted(OPEN_STATES - {State.HELD}))
+        found = await app.store.queries.deliveries(states=sorted(OPEN_STATES - {State.HELD}))
         needs = [item.next_action_at for item in found if item.next_action_at is not None]
         needs += [item.expires_at for item in found if item.state in WAITING_STATES]
-        needs += filter(None, [await app.outbox.next_due_at()])
+        needs += filter(None, [await app.store.outbox.next_due_at()])
         return min(needs, default=self.world.now() + MOST)
 
     async def _advance(self, by: timedelta) -> None:

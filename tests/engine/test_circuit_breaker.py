@@ -11,9 +11,6 @@ from publisher.engine.maintenance import run_maintenance
 from publisher.engine.monitor import check_logins_due
 from publisher.engine.sender import send_delivery
 from publisher.store.deliveries.cooldowns import FAILURE_THRESHOLD, OPEN_DURATION
-from publisher.store.monitor.login_health import LoginHealthStore
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.engine.test_sender import run_jobs, stage
@@ -32,11 +29,11 @@ async def unknown_responses(open_desk, *names, reason="bad_response"):
 
 
 async def reported(desk):
-    return [alert.code for alert in await Queries(desk.store).alerts()]
+    return [alert.code for alert in await desk.store.queries.alerts()]
 
 
 async def scopes(desk):
-    return [pause.scope for pause in await Queries(desk.store).pauses()]
+    return [pause.scope for pause in await desk.store.queries.pauses()]
 
 
 async def test_f58_responses_of_an_unknown_shape_stop_the_platform(open_desk):
@@ -78,7 +75,7 @@ class Probed(FakeAdapter):
 async def test_f58_a_good_probe_ends_the_stop_and_not_before_its_time(open_desk, world):
     """F58: a probe is made after the cooldown; a bad one is repeated, a good one closes the breaker."""
     desk, _fake, adapters = await unknown_responses(open_desk)
-    checkups, probed = LoginHealthStore(desk.store), Probed(now=world.now)
+    checkups, probed = desk.store.login_health, Probed(now=world.now)
     probes = dict.fromkeys(adapters, probed)
     assert await check_logins_due(checkups, probes, 10) == 0
     probed.health = Unknown(reason="bad_response")
@@ -93,7 +90,7 @@ async def test_f58_a_good_probe_ends_the_stop_and_not_before_its_time(open_desk,
 async def test_f58_the_next_unknown_response_stops_it_again(open_desk, world):
     """F58: after a good probe, one further response of that shape opens the breaker again."""
     desk, fake, adapters = await unknown_responses(open_desk)
-    await OperatorActions(desk.store).resume(SCOPE, named_person("li"))
+    await desk.store.actions.resume(SCOPE, named_person("li"))
     fake.script.append(Unknown(reason="bad_response"))
     await enqueue_posts(desk.post_store, make_post("q", [NAMES[0]], START_TIME))
     await run_maintenance(desk.maintenance)
@@ -105,9 +102,9 @@ async def test_f58_the_next_unknown_response_stops_it_again(open_desk, world):
 async def test_f58_what_a_person_has_paused_no_probe_resumes(open_desk, world):
     """F58: a probe ends only the pause that the breaker made itself."""
     desk, _fake, adapters = await unknown_responses(open_desk, "a")
-    await OperatorActions(desk.store).pause(SCOPE, named_person("li"), "a drill")
+    await desk.store.actions.pause(SCOPE, named_person("li"), "a drill")
     world.advance_time(2 * OPEN_DURATION)
-    await check_logins_due(LoginHealthStore(desk.store), adapters, 10)
+    await check_logins_due(desk.store.login_health, adapters, 10)
     assert await scopes(desk) == [SCOPE]
 
 

@@ -22,8 +22,6 @@ from publisher.store.db.tables import LOGIN, LOGIN_HEALTH, MONITOR_SCHEDULE, PAU
 from publisher.store.deliveries.cooldowns import RESPONSES_UNREADABLE
 from publisher.store.deliveries.intents import Declined
 from publisher.store.deliveries.maintenance import PREPARE_AHEAD
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.queries import Queries
 from publisher.store.system_alerts import CLOCK_ALERT_DELAY, SystemAlerts, raise_alert_hourly
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
@@ -35,7 +33,7 @@ MINUTE = timedelta(minutes=1)
 
 
 async def reported(store):
-    return [(alert.code, *alert.facts.values()) for alert in await Queries(store).alerts()]
+    return [(alert.code, *alert.facts.values()) for alert in await store.queries.alerts()]
 
 
 def confirm(world):
@@ -132,7 +130,7 @@ async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_go
     parcel = await desk.outbox.record_intent(lease)
     world.jump_clock(-HOUR)
     assert await may_start_call(desk.outbox, parcel)
-    await OperatorActions(desk.store).pause("all", named_person("li"), "drill")
+    await desk.store.actions.pause("all", named_person("li"), "drill")
     assert not await may_start_call(desk.outbox, parcel)
 
 
@@ -209,7 +207,7 @@ async def daemon(tmp_path, world):
 
 
 async def posts_of(daemon):
-    return {item.key.post for item in await daemon.application.queries.deliveries()}
+    return {item.key.post for item in await daemon.application.store.queries.deliveries()}
 
 
 def write(daemon, *entries):
@@ -311,7 +309,7 @@ async def test_f61_an_unknown_outcome_cancelled_after_a_clock_was_ahead_is_read_
     await run_on(desk, adapters, world, minutes=12)
     world.jump_clock(-8 * HOUR)
     confirm(world)
-    await OperatorActions(desk.store).cancel_post("p", named_person("li"), "test")
+    await desk.store.actions.cancel_post("p", named_person("li"), "test")
     await run_on(desk, adapters, world, minutes=3)
     assert (await state_of(desk)).state is State.CANCELLED
 
@@ -415,7 +413,7 @@ async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(open_desk, wor
     if not is_noticed:
         world.mark_clock_unconfirmed()
     await run_on(desk, adapters, world, minutes=2)
-    states = {delivery.state for delivery in await Queries(desk.store).deliveries()}
+    states = {delivery.state for delivery in await desk.store.queries.deliveries()}
     assert (fake.calls, states) == ([], {State.PENDING})
     world.jump_clock(-jump)
     confirm(world)
@@ -457,7 +455,7 @@ async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
     await run_maintenance(desk.maintenance)
     await send_due(desk.outbox, adapters, 10, asyncio.Event())
     await run_maintenance(desk.maintenance)
-    [delivery] = await Queries(desk.store).deliveries(PostId("p"))
+    [delivery] = await desk.store.queries.deliveries(PostId("p"))
     assert (delivery.state, fake.calls) == (State.EXPIRED, [])
 
 

@@ -12,8 +12,6 @@ from publisher.engine.clock_check import FAST_POLL_SECONDS, SLOW_POLL_SECONDS, C
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE, Runtime
 from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns
-from publisher.store.monitor.login_health import LoginHealthStore
-from publisher.store.plan.actions import ModeOverrides, OperatorActions
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -144,7 +142,7 @@ async def check_of(open_desk, world, *names, **adapters):
     """Return a clock check over these accounts; accounts without an adapter of their own report no date."""
     desk = await open_desk(*(make_policy(name) for name in names))
     every = {AccountId(name): adapters.get(name) or TimeAdapter(world) for name in names}
-    orders, checkups = OperatorActions(desk.store), LoginHealthStore(desk.store)
+    orders, checkups = desk.store.actions, desk.store.login_health
     return ClockCheck(login_health=checkups, operator_actions=orders, adapters=every), desk
 
 
@@ -204,7 +202,7 @@ async def test_a_person_confirms_the_clock(open_desk, unconfirmed_world):
     check, desk = await check_of(open_desk, unconfirmed_world, "a")
     assert not await check.confirm()
     unconfirmed_world.advance_time(SECOND)
-    assert await OperatorActions(desk.store).confirm_clock(named_person("li")) == unconfirmed_world.read_clocks()
+    assert await desk.store.actions.confirm_clock(named_person("li")) == unconfirmed_world.read_clocks()
     assert await check.confirm()
     unconfirmed_world.jump_clock(60 * SECOND)
     assert not await check.confirm()
@@ -214,12 +212,12 @@ async def test_a_confirmation_from_before_the_jump_does_not_count(open_desk, wor
     """It was given for the clock as it was then; one of an earlier boot does not count either."""
     check, desk = await check_of(open_desk, world, "a")
     world.advance_time(60 * SECOND)
-    await OperatorActions(desk.store).confirm_clock(named_person("li"))
+    await desk.store.actions.confirm_clock(named_person("li"))
     world.advance_time(SECOND)
     world.mark_clock_unconfirmed()
     assert not await check.confirm()
     world.clock += 60 * SECOND
-    await OperatorActions(desk.store).confirm_clock(named_person("li"))
+    await desk.store.actions.confirm_clock(named_person("li"))
     world.clock -= 120 * SECOND  # as after a reboot: the monotonic clock starts again
     world.mark_clock_unconfirmed()
     assert not await check.confirm()
@@ -236,7 +234,7 @@ async def test_accounts_that_nobody_posts_on_are_not_asked(open_desk, unconfirme
         b=TimeAdapter(unconfirmed_world, timedelta(0)),
     )
     for account, mode in (("a", Mode.OFF), ("b", Mode.ASSISTED)):
-        await ModeOverrides(desk.store).set_override(AccountId(account), mode, named_person("li"), "quiet")
+        await desk.store.actions.set_mode(AccountId(account), mode, named_person("li"), "quiet")
     assert await check.confirm()
     assert (check.adapters["a"].probes, check.adapters["b"].probes) == (0, 1)
 

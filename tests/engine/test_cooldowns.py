@@ -18,10 +18,7 @@ from publisher.engine.sender import send_due
 from publisher.store.db.tables import LOGIN
 from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, start_post_cooldown
 from publisher.store.deliveries.intents import PendingReadback
-from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore
-from publisher.store.monitor.monitor import Monitoring
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.queries import Queries
+from publisher.store.monitor.login_health import PROBE_INTERVAL
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -72,9 +69,9 @@ class Day:
         self.desk, self.platforms = desk, platforms
         self.adapters = {"a": platforms["one"], "b": platforms["one"], "c": platforms["two"]}
         self.monitoring, self.checkups, self.orders = (
-            Monitoring(desk.store),
-            LoginHealthStore(desk.store),
-            OperatorActions(desk.store),
+            desk.store.monitoring,
+            desk.store.login_health,
+            desk.store.actions,
         )
 
     async def file(self, post, *accounts):
@@ -90,7 +87,7 @@ class Day:
 
     async def state(self, post, account):
         [found] = [
-            item for item in await Queries(self.desk.store).deliveries(post=PostId(post)) if item.account == account
+            item for item in await self.desk.store.queries.deliveries(post=PostId(post)) if item.account == account
         ]
         return found
 
@@ -159,7 +156,7 @@ async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, 
         "rate_limited",
         world.now() + REST,
     )
-    story = await Queries(day.desk.store).delivery_history(doubted)
+    story = await day.desk.store.queries.delivery_history(doubted)
     assert [type(look.result) for look in story.readbacks] == [RateLimited]
 
 

@@ -27,10 +27,7 @@ from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.planner import apply_schedule
 from publisher.i18n import Messages
 from publisher.store.db.database import ConcurrentUpdateError
-from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore
-from publisher.store.monitor.monitor import Monitoring
-from publisher.store.plan.actions import ModeOverrides, Offboarding
-from publisher.store.queries.queries import Queries
+from publisher.store.monitor.login_health import PROBE_INTERVAL
 from publisher.store.system_alerts import FAILURES_BEFORE_ALERT, JobRunner
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeAdapter
@@ -69,7 +66,7 @@ def failing_job(times):
 async def test_i10_a_job_that_fails_every_time_is_an_alert_until_it_works(tmp_path, world):
     """I10: after three failures in a row, one alert for any number; it says since when, and ends by itself."""
     async with daemon_of(tmp_path, world) as daemon:
-        board, plan, reported = daemon.application.queries, failing_job(5), []
+        board, plan, reported = daemon.application.store.queries, failing_job(5), []
         since = world.now().isoformat()
         for _ in range(6):
             await daemon.run_job(plan_job(plan))
@@ -90,10 +87,10 @@ async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world,
         monkeypatch.setattr(publisher.daemon, "active_schedule", stumble)
         for _ in range(FAILURES_BEFORE_ALERT):
             await daemon.run_job(daemon.jobs["plan"])
-        assert await alerts(daemon.application.queries) == [("job_failing", "plan", "3")]
+        assert await alerts(daemon.application.store.queries) == [("job_failing", "plan", "3")]
         monkeypatch.undo()
         await daemon.run_job(daemon.jobs["plan"])
-        assert await alerts(daemon.application.queries) == []
+        assert await alerts(daemon.application.store.queries) == []
 
 
 async def test_i9_a_bug_in_planning_keeps_no_daemon_from_starting(tmp_path, world, monkeypatch):
@@ -118,9 +115,9 @@ async def test_a_file_that_could_not_be_read_at_the_start_is_read_later(tmp_path
     monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(KeyError("p")))
     async with daemon_of(tmp_path, world) as daemon:
         await daemon.try_initial_load()
-        assert await daemon.application.post_store.active_schedule_text() is None
+        assert await daemon.application.store.posts.active_schedule_text() is None
         await daemon.run_job(daemon.jobs["read_schedule"])
-        assert await daemon.application.post_store.active_schedule_text() == entry("p")
+        assert await daemon.application.store.posts.active_schedule_text() == entry("p")
 
 
 def save(folder, world):
@@ -159,7 +156,7 @@ async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_run
     async with daemon_of(tmp_path, world) as daemon:
         for _ in range(2):
             await daemon.run_job(daemon.jobs["read_schedule"])
-        assert await daemon.application.post_store.active_schedule_text() == entry("p")
+        assert await daemon.application.store.posts.active_schedule_text() == entry("p")
 
 
 async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, world, monkeypatch):
@@ -173,7 +170,7 @@ async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, world, m
     async with daemon_of(tmp_path, world) as daemon:
         for _ in range(FAILURES_BEFORE_ALERT):
             await daemon.run_job(daemon.jobs["read_schedule"])
-        assert await alerts(daemon.application.queries) == [("job_failing", "read_schedule", "3")]
+        assert await alerts(daemon.application.store.queries) == [("job_failing", "read_schedule", "3")]
 
 
 async def test_single_failures_of_a_job_are_no_alert(tmp_path, world):
@@ -184,7 +181,7 @@ async def test_single_failures_of_a_job_are_no_alert(tmp_path, world):
             for _ in range(3):
                 await daemon.run_job(plan_job(plan))
             world.advance_time(HOUR)
-        assert await alerts(daemon.application.queries) == []
+        assert await alerts(daemon.application.store.queries) == []
 
 
 async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path, world):
@@ -204,13 +201,13 @@ async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path,
             await daemon.run_job(plan_job(away))
         for verb in (failing, failing, away, failing):
             await daemon.run_job(plan_job(verb))
-        assert await alerts(daemon.application.queries) == [("job_failing", "plan", "3")]
+        assert await alerts(daemon.application.store.queries) == [("job_failing", "plan", "3")]
 
 
 async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_desk, world):
     """A daemon that was restarted with the bug fixed closes the alert that its predecessor left."""
     desk = await open_desk(make_policy("a"))
-    first, second, queries = JobRunner(desk.store), JobRunner(desk.store), Queries(desk.store)
+    first, second, queries = JobRunner(desk.store), JobRunner(desk.store), desk.store.queries
     plan = failing_job(3)
     for _ in range(3):
         await first.run("plan", plan(), event="job_failed")
@@ -222,7 +219,7 @@ async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_desk
 async def test_an_alert_that_cannot_be_written_is_written_later(open_desk, world):
     """Writing it may fail as well: the daemon goes on, and the next failure tries again."""
     desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), failing_job(4)
+    jobs, board, plan = JobRunner(desk.store), desk.store.queries, failing_job(4)
 
     def refuse(_connection, _cursor, statement, *_facts):
         if "INTO alert" in statement:
@@ -257,8 +254,8 @@ class Odd(FakeAdapter):
 async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account(open_desk, world, job, failure):
     """I10, I20: if monitoring or probing of one account always fails, it has an alert; the other account's goes on."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
-    odd, fake, queries = Odd(now=world.now), FakeAdapter(now=world.now), Queries(desk.store)
-    adapters, monitoring, checkups = {"a": odd, "b": fake}, Monitoring(desk.store), LoginHealthStore(desk.store)
+    odd, fake, queries = Odd(now=world.now), FakeAdapter(now=world.now), desk.store.queries
+    adapters, monitoring, checkups = {"a": odd, "b": fake}, desk.store.monitoring, desk.store.login_health
 
     async def take_turns(times):
         for _ in range(times):
@@ -282,12 +279,12 @@ async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account
 async def test_the_alerts_of_an_account_end_when_it_is_offboarded(open_desk, world):
     """Nobody monitors an account that has left: its alerts end."""
     desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), failing_job(6)
+    jobs, board, plan = JobRunner(desk.store), desk.store.queries, failing_job(6)
     for job in ("monitor_account", "check_login"):
         for _ in range(3):
             await jobs.run(job, plan(), event="monitor_failed", account=AccountId("a"))
     assert len(await board.alerts()) == 2
-    await Offboarding(desk.store).finish(AccountId("a"), LoginId("one"), named_person("王"), is_shared=False)
+    await desk.store.actions.finish_offboarding(AccountId("a"), LoginId("one"), named_person("王"), is_shared=False)
     assert await board.alerts() == []
 
 
@@ -317,7 +314,7 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
         pass
 
     async with daemon_of(tmp_path, world) as daemon:
-        board, outbox = daemon.application.queries, daemon.application.outbox
+        board, outbox = daemon.application.store.queries, daemon.application.store.outbox
         monkeypatch.setattr(outbox, "claim" if verb == "send" else "due_readbacks", take)
         found = SimpleNamespace(delivery=SimpleNamespace(id=1, account="a", state=state))
         monkeypatch.setattr(module, inner, stumble)
@@ -355,7 +352,7 @@ async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, wo
 async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_desk, world):
     """I10: nothing to do proves nothing, but the alert does not stay for ever when no more work comes."""
     desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.store), Queries(desk.store), failing_job(3)
+    jobs, board, plan = JobRunner(desk.store), desk.store.queries, failing_job(3)
 
     async def idle():
         return 0
@@ -373,7 +370,7 @@ async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_desk,
 async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_desk, world, job):
     """I10: nobody monitors or probes an account that is off; an alert about another account stays."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
-    board, monitoring, checkups = Queries(desk.store), Monitoring(desk.store), LoginHealthStore(desk.store)
+    board, monitoring, checkups = desk.store.queries, desk.store.monitoring, desk.store.login_health
     odd = Odd(now=world.now)
 
     async def take_turn():
@@ -386,10 +383,10 @@ async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_des
     for _ in range(FAILURES_BEFORE_ALERT):
         await take_turn()
     assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
-    await ModeOverrides(desk.store).set_override(AccountId("a"), Mode.OFF, named_person("王"), "closed")
+    await desk.store.actions.set_mode(AccountId("a"), Mode.OFF, named_person("王"), "closed")
     await take_turn()
     assert {alert.facts["account"] for alert in await board.alerts()} == {"b"}
-    await ModeOverrides(desk.store).set_override(AccountId("a"), None, named_person("王"), "open again")
+    await desk.store.actions.set_mode(AccountId("a"), None, named_person("王"), "open again")
     for _ in range(FAILURES_BEFORE_ALERT):
         await take_turn()
     assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
@@ -401,7 +398,7 @@ async def test_i10_file_watching_is_restarted_and_its_alert_ends(tmp_path, world
     async with daemon_of(tmp_path, world) as daemon:
 
         async def watch(*paths, **options):
-            reported.append(await alerts(daemon.application.queries))
+            reported.append(await alerts(daemon.application.store.queries))
             if len(reported) <= FAILURES_BEFORE_ALERT:
                 raise FileNotFoundError
             if len(reported) == FAILURES_BEFORE_ALERT + 2:

@@ -15,7 +15,6 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.engine.sender import send_due
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -77,7 +76,7 @@ async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(op
     adapters = {AccountId(name): Named(now=world.now) for name in HANGING} | {AccountId("a"): good}
     await enqueue_posts(desk.post_store, make_post("brief", HANGING, START_TIME))
     await desk.maintenance.promote_due()
-    queries, stopping = Queries(desk.store), asyncio.Event()
+    queries, stopping = desk.store.queries, asyncio.Event()
     delivering = asyncio.create_task(send_due(desk.outbox, adapters, 300, stopping))
     async with asyncio.timeout(30):
         await asyncio.gather(*(adapters[AccountId(name)].called.wait() for name in HANGING))

@@ -10,10 +10,7 @@ from publisher.domain.account import AccountId, Mode
 from publisher.domain.results import Blocked, CredentialExpired, Healthy, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.monitor import check_logins_due
-from publisher.store.monitor.login_health import PROBE_INTERVAL, LoginHealthStore
-from publisher.store.monitor.monitor import Monitoring
-from publisher.store.plan.actions import ModeOverrides
-from publisher.store.queries.queries import Queries
+from publisher.store.monitor.login_health import PROBE_INTERVAL
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -31,7 +28,7 @@ async def health_checks(open_desk, *answers, accounts=("a",), login="one"):
     desk = await open_desk(*(make_policy(name, login=login) for name in accounts))
     scripted = ScriptedHealth(now=desk.store.runtime.now)
     scripted.answers = deque(answers)
-    return LoginHealthStore(desk.store), dict.fromkeys(desk.store.policies, scripted), Queries(desk.store)
+    return desk.store.login_health, dict.fromkeys(desk.store.policies, scripted), desk.store.queries
 
 
 async def reported(queries):
@@ -103,10 +100,10 @@ async def test_the_mode_in_force_decides_which_accounts_are_probed(open_desk, se
     """Modes set at run time count, not those of the settings."""
     terms = make_policy("a")
     desk = await open_desk(replace(terms, account=replace(terms.account, mode=settled)))
-    await ModeOverrides(desk.store).set_override(AccountId("a"), ordered, named_person("li"), "test")
-    checkups = LoginHealthStore(desk.store)
+    await desk.store.actions.set_mode(AccountId("a"), ordered, named_person("li"), "test")
+    checkups = desk.store.login_health
     assert [account.id for account in await checkups.claim_due_probes(10)] == (["a"] if is_asked else [])
     [checkup] = await checkups.list_accounts()
     assert checkup.mode is ordered
-    watched = await Monitoring(desk.store).claim_due_accounts(10)
+    watched = await desk.store.monitoring.claim_due_accounts(10)
     assert list(watched) == ([] if ordered is Mode.OFF else ["a"])

@@ -17,10 +17,6 @@ from publisher.engine.maintenance import run_maintenance
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.store.deliveries.intents import pending_readbacks
-from publisher.store.monitor.login_health import LoginHealthStore
-from publisher.store.plan.actions import ModeOverrides, OperatorActions
-from publisher.store.plan.manual_tasks import ManualTasks
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -43,8 +39,8 @@ class Scene:
         self.desk, self.world = desk, world
         self.fake = FakeAdapter(now=world.now)
         self.adapters = {A: self.fake}
-        self.queries, self.tasks = Queries(desk.store), ManualTasks(desk.store)
-        self.modes, self.orders = ModeOverrides(desk.store), OperatorActions(desk.store)
+        self.queries, self.tasks = desk.store.queries, desk.store.manual_tasks
+        self.orders = desk.store.actions
 
     async def run_jobs(self):
         """Run every job once."""
@@ -59,7 +55,7 @@ class Scene:
             await self.run_jobs()
 
     async def switch(self, mode):
-        await self.modes.set_override(A, mode, LI, "试验")
+        await self.orders.set_mode(A, mode, LI, "试验")
 
     async def now(self):
         [delivery] = await self.queries.deliveries(post=PostId("p"))
@@ -157,7 +153,7 @@ async def test_what_cannot_be_read_waits_for_two_people(scene):
     await scene.run_on(minutes=150, step=timedelta(minutes=5))
     assert ((await scene.now()).state, await scene.alerts()) == (State.SUBMITTED, {"manual_task_uncheckable"})
     ruled = await resolve_delivery(
-        scene.desk.outbox,
+        scene.desk.store,
         await scene.now(),
         Resolution.PUBLISHED,
         by="li",
@@ -201,9 +197,7 @@ async def test_a_cancelled_task_is_not_listed(scene):
     await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
     await scene.run_jobs()
     assert (await scene.tasks.list_open(), (await scene.now()).reason) == ([], "manual_task_revoked")
-    ruled = await resolve_delivery(
-        scene.desk.outbox, await scene.now(), Resolution.CANCEL, by="li", reason="not posted"
-    )
+    ruled = await resolve_delivery(scene.desk.store, await scene.now(), Resolution.CANCEL, by="li", reason="not posted")
     assert ruled.state is State.CANCELLED
 
 
@@ -230,9 +224,9 @@ async def test_a_task_to_be_retracted_ends_by_a_persons_confirmation_only(scene)
     await scene.run_on(minutes=60)
     assert (await scene.now()).state is State.RETRACTING
     with pytest.raises(RefusedError):
-        await resolve_delivery(scene.desk.outbox, await scene.now(), Resolution.RESEND, by="li", reason="no")
+        await resolve_delivery(scene.desk.store, await scene.now(), Resolution.RESEND, by="li", reason="no")
     ruled = await resolve_delivery(
-        scene.desk.outbox, await scene.now(), Resolution.CANCEL, by="li", reason="never posted"
+        scene.desk.store, await scene.now(), Resolution.CANCEL, by="li", reason="never posted"
     )
     assert ruled.state is State.RETRACTED
 
@@ -252,7 +246,7 @@ async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
     await scene.switch(Mode.API)
     await scene.run_on(minutes=120, step=timedelta(minutes=10))
     assert (scene.fake.calls, len(await scene.tasks.list_open())) == ([], 1)
-    await resolve_delivery(scene.desk.outbox, await scene.now(), Resolution.RESEND, by="li", reason="not posted")
+    await resolve_delivery(scene.desk.store, await scene.now(), Resolution.RESEND, by="li", reason="not posted")
     await scene.run_jobs()
     assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (State.PUBLISHED, 1, [])
 
@@ -335,7 +329,7 @@ async def test_f44_what_people_posted_spends_no_quota(open_desk, world):
     await scene.switch(Mode.API)
     await enqueue_posts(scene.desk.post_store, make_post("q", ["a"], START_TIME, expires_at=DAY))
     await scene.run_on(minutes=2)
-    [checkup] = await LoginHealthStore(scene.desk.store).list_accounts()
+    [checkup] = await scene.desk.store.login_health.list_accounts()
     assert (len(scene.fake.calls), checkup.quota_left) == (1, 0)
 
 

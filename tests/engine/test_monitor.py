@@ -12,8 +12,6 @@ from publisher.domain.results import Deleted, ObservedPost, Published, Reach, Re
 from publisher.engine.maintenance import run_maintenance
 from publisher.engine.monitor import monitor_due
 from publisher.engine.sender import send_due
-from publisher.store.monitor.monitor import Monitoring
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -50,7 +48,7 @@ async def publish_one(open_desk, *, is_exclusive=False):
     fake = FakeAdapter(now=desk.store.runtime.now)
     adapters = dict.fromkeys(desk.store.policies, fake)
     await publish(desk, adapters, "p")
-    return desk, fake, adapters, Monitoring(desk.store)
+    return desk, fake, adapters, desk.store.monitoring
 
 
 async def publish(desk, adapters, post):
@@ -64,11 +62,11 @@ def external_post(number, at):
 
 
 async def codes(desk):
-    return [alert.code for alert in await Queries(desk.store).alerts()]
+    return [alert.code for alert in await desk.store.queries.alerts()]
 
 
 async def state(desk, post="p"):
-    [delivery] = await Queries(desk.store).deliveries(post=PostId(post))
+    [delivery] = await desk.store.queries.deliveries(post=PostId(post))
     return delivery.state
 
 
@@ -79,7 +77,7 @@ async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_desk, world):
         world.advance_time(HOUR)
         fake.reads = hour
         await monitor_due(monitoring, adapters, 10)
-    series = await monitoring.metrics_series(PostId("p"))
+    series = await monitoring.store.queries.metrics_series(PostId("p"))
     ages = [(reading.at - START_TIME) // HOUR for reading in series]
     assert ages[:9] == [1, 4, 7, 10, 13, 16, 19, 22, 46]
     assert ages[-1] <= 30 * 24
@@ -172,7 +170,7 @@ async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_miss
     terms = make_policy("a")
     desk = await open_desk(replace(terms, capabilities=replace(terms.capabilities, has_deletions_in_metrics=reports)))
     brief = Brief(now=desk.store.runtime.now)
-    adapters, monitoring = dict.fromkeys(desk.store.policies, brief), Monitoring(desk.store)
+    adapters, monitoring = dict.fromkeys(desk.store.policies, brief), desk.store.monitoring
     await publish(desk, adapters, "p")
     await publish(desk, adapters, "q")
     brief.external_posts += [
@@ -188,10 +186,10 @@ async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_miss
 async def test_a_published_post_read_with_its_marker_counts_as_verified(open_desk, world):
     """The time since verification restarts when a read shows our own text, not when the platform reports success."""
     desk, _fake, adapters, monitoring = await publish_one(open_desk)
-    assert [item.verified_at for item in await Queries(desk.store).deliveries()] == [None]
+    assert [item.verified_at for item in await desk.store.queries.deliveries()] == [None]
     world.advance_time(HOUR)
     await monitor_due(monitoring, adapters, 10)
-    assert [item.verified_at for item in await Queries(desk.store).deliveries()] == [START_TIME + HOUR]
+    assert [item.verified_at for item in await desk.store.queries.deliveries()] == [START_TIME + HOUR]
 
 
 async def test_a_post_that_a_readback_still_finds_stays_published(open_desk, world):
@@ -226,7 +224,7 @@ async def test_f57_an_external_post_is_reported_once(open_desk, world, is_exclus
     for _ in range(3):
         world.advance_time(HOUR)
         await monitor_due(monitoring, adapters, 10)
-    [alert] = await Queries(desk.store).alerts()
+    [alert] = await desk.store.queries.alerts()
     assert (alert.code, alert.facts["number"], alert.facts["url"]) == (code, "2", "https://fake.example/s1")
     assert len(fake.external_posts) == 2
 
@@ -239,7 +237,7 @@ async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_des
     fake.external_posts += [external_post(1, START_TIME + HOUR / 2)] * 2
     world.advance_time(HOUR)
     assert await monitor_due(monitoring, adapters, 10) == 1
-    [alert] = await Queries(desk.store).alerts()
+    [alert] = await desk.store.queries.alerts()
     assert (alert.code, alert.facts["number"]) == ("unauthorized_post", "1")
     assert await state(desk) is State.PUBLISHED
 
@@ -292,10 +290,10 @@ async def test_an_address_that_comes_late_is_kept(open_desk):
     without = Published(receipt=Receipt(remote_id="mass-1", url="", published_at=START_TIME))
     adapters["a"].script.append(without)
     await publish(desk, adapters, "q")
-    found = {item.key.post: item for item in await Queries(desk.store).deliveries()}
+    found = {item.key.post: item for item in await desk.store.queries.deliveries()}
     reported = {item.id: Reach(reads=1, url="https://fake.example/late") for item in found.values()}
     await monitoring.record_metrics(reported)
-    after = {item.key.post: item for item in await Queries(desk.store).deliveries()}
+    after = {item.key.post: item for item in await desk.store.queries.deliveries()}
     assert after["p"] == found["p"]
     assert (after["q"].receipt.url, after["q"].version) == ("https://fake.example/late", found["q"].version)
-    assert [reading.reach.reads for reading in await monitoring.metrics_series()] == [1, 1]
+    assert [reading.reach.reads for reading in await monitoring.store.queries.metrics_series()] == [1, 1]

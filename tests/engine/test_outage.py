@@ -19,7 +19,6 @@ from publisher.domain.post import PostId
 from publisher.domain.results import NotSent, Unknown
 from publisher.engine.sender import send_due
 from publisher.store.db.database import READER_THREADS
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.engine.test_sender import run_jobs, run_on, stage
@@ -55,7 +54,7 @@ async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(ope
     await enqueue_posts(desk.post_store, brief, *posts)
     await run_jobs(desk, adapters)
     await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=1))
-    queries = Queries(desk.store)
+    queries = desk.store.queries
     assert {item.state for item in await queries.deliveries(account="a")} == {State.PUBLISHED}
     assert [parcel.intended_at - START_TIME for parcel in up.calls[1:]] == [
         number * timedelta(minutes=20) for number in range(6)
@@ -104,7 +103,7 @@ async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_desk
     assert len(leases) == 10
     assert peak < 2_000_000
     posts = {lease.delivery: lease.account for lease in leases}
-    taken = [item for item in await Queries(desk.store).deliveries() if item.id in posts]
+    taken = [item for item in await desk.store.queries.deliveries() if item.id in posts]
     assert Counter(item.key.post for item in taken)["red"] == 3
     assert fake.calls == []
 
@@ -119,7 +118,7 @@ async def test_f88_a_backlog_drains_to_its_end(open_desk, world):
     await pile_up(desk, 60)
     await send_due(desk.outbox, adapters, 50, asyncio.Event())
     assert Counter(parcel.account for parcel in fake.calls) == {"a": 61, "b": 61, "c": 61}
-    assert set(await Queries(desk.store).count_by_state()) == {State.PUBLISHED}
+    assert set(Counter(item.state for item in await desk.store.queries.deliveries())) == {State.PUBLISHED}
 
 
 def memory():
@@ -180,5 +179,5 @@ async def test_f17_a_call_that_runs_out_of_memory_is_unknown(open_desk, world):
     exhausted = Exhausted(now=world.now)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await run_on(desk, {"a": exhausted}, world, minutes=5)
-    [delivery] = await Queries(desk.store).deliveries(PostId("p"))
+    [delivery] = await desk.store.queries.deliveries(PostId("p"))
     assert (delivery.state, len(exhausted.posts)) == (State.PUBLISHED, 1)

@@ -19,9 +19,6 @@ from publisher.engine.decisions import Resolution, named_person, resolve_deliver
 from publisher.engine.reconciler import reconcile_due
 from publisher.simulator import create_app
 from publisher.store.deliveries.intents import pending_readbacks
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.plan.manual_tasks import ManualTasks
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import TEST_RATE_LIMIT, TEST_TIMING, enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES, FakeAdapter
 from tests.adapters.conftest import Notes, NoTokens
@@ -98,7 +95,7 @@ async def held_part(open_desk, world):
 async def test_a_person_resends_the_part(open_desk, world):
     """`resend` applies to the part: the post is not sent again, and the next parts follow."""
     desk, fake, adapters, held = await held_part(open_desk, world)
-    await resolve_delivery(desk.outbox, held, Resolution.RESEND, by="li", reason="not there")
+    await resolve_delivery(desk.store, held, Resolution.RESEND, by="li", reason="not there")
     await run_on(desk, adapters, world, minutes=3)
     assert ((await state_of(desk)).state, texts(fake)) == (State.PUBLISHED, wanted())
 
@@ -107,7 +104,7 @@ async def test_a_person_confirms_that_the_part_is_published(open_desk, world):
     """`published` reads first; what is found counts, and the next part is sent. A second person's word counts alone."""
     desk, fake, adapters, held = await held_part(open_desk, world)
     after = await resolve_delivery(
-        desk.outbox, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
+        desk.store, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
     )
     assert (after.state, after.parts_done, after.receipt.remote_id) == (State.DUE, 2, "1")
     await run_on(desk, adapters, world, minutes=3)
@@ -117,13 +114,13 @@ async def test_a_person_confirms_that_the_part_is_published(open_desk, world):
 async def test_a_person_leaves_the_incomplete_text_or_retracts_it(open_desk, world):
     """`not-published` keeps the hold, `cancel` keeps what is published, and a retraction nothing (F77)."""
     desk, fake, adapters, held = await held_part(open_desk, world)
-    asked = await resolve_delivery(desk.outbox, held, Resolution.NOT_PUBLISHED, by="li", reason="not there")
+    asked = await resolve_delivery(desk.store, held, Resolution.NOT_PUBLISHED, by="li", reason="not there")
     assert (asked.state, asked.reason) == (State.HELD, HoldReason.INCOMPLETE)
-    left = await resolve_delivery(desk.outbox, asked, Resolution.CANCEL, by="li", reason="enough")
+    left = await resolve_delivery(desk.store, asked, Resolution.CANCEL, by="li", reason="enough")
     assert (left.state, left.is_incomplete) == (State.PUBLISHED, True)
     await run_on(desk, adapters, world, minutes=3)
     assert (len(fake.calls), len(fake.posts)) == (2, 1)
-    await OperatorActions(desk.store).retract("p", None, named_person("li"), "wrong")
+    await desk.store.actions.retract("p", None, named_person("li"), "wrong")
     await run_on(desk, adapters, world, minutes=1)
     assert ((await state_of(desk)).state, fake.posts) == (State.RETRACTED, {})
 
@@ -135,7 +132,7 @@ async def test_f45_a_rejected_part_is_alerted(open_desk, world):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
     await run_on(desk, adapters, world, minutes=3)
     assert ((await state_of(desk)).reason, len(fake.calls)) == (HoldReason.INCOMPLETE, 2)
-    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["held.incomplete"]
+    assert [alert.code for alert in await desk.store.queries.alerts()] == ["held.incomplete"]
 
 
 async def test_parts_by_hand_are_a_task_each(open_desk, world):
@@ -143,7 +140,7 @@ async def test_parts_by_hand_are_a_task_each(open_desk, world):
     desk, fake, _adapters = await stage(open_desk, mode=Mode.ASSISTED)
     adapters = {A: fake}
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=1)
-    tasks = ManualTasks(desk.store)
+    tasks = desk.store.manual_tasks
     for number, text in enumerate(wanted(2)):
         await run_on(desk, adapters, world, minutes=1)
         [task] = await tasks.list_open()
@@ -249,7 +246,7 @@ async def test_a_deleted_thread_accepts_no_part(simulated, world):
     await run_on(desk, adapters, world, minutes=2)
     held = await state_of(desk)
     assert (held.state, held.reason) == (State.HELD, HoldReason.INCOMPLETE)
-    assert await Queries(desk.store).pauses() == []
-    await OperatorActions(desk.store).retract("p", None, named_person("li"), "gone anyway")
+    assert await desk.store.queries.pauses() == []
+    await desk.store.actions.retract("p", None, named_person("li"), "gone anyway")
     await run_on(desk, adapters, world, minutes=1)
     assert (await state_of(desk)).state is State.RETRACTED

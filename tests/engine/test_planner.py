@@ -30,11 +30,7 @@ from publisher.engine.planner import (
 from publisher.schedule.load import make_schedule_context, parse_schedule
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.deliveries.maintenance import Maintenance
-from publisher.store.deliveries.outbox import Outbox
-from publisher.store.plan.actions import OperatorActions
 from publisher.store.plan.posts import PlanCommit, RenderedOccurrence
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, orphaned_attempts, recover
 from publisher.testing.fakes import START_TIME
 
@@ -86,18 +82,16 @@ async def planner(open_desk, tmp_path):
     offline_app = build_offline_app(parse_settings(SETTINGS, workspace=tmp_path))
     desk = await open_desk(*offline_app.policies.values())
     reading = make_schedule_context(offline_app.settings, templates=offline_app.post_renderer.templates.names)
-    return Planner(
-        post_store=desk.post_store, post_renderer=offline_app.post_renderer, schedule_context=reading, plan_days=2
-    )
+    return Planner(store=desk.store, post_renderer=offline_app.post_renderer, schedule_context=reading, plan_days=2)
 
 
 def stores(planner):
     """Return maintenance and outbox over the planner's database."""
-    return Maintenance(planner.post_store.store), Outbox(planner.post_store.store)
+    return planner.store.maintenance, planner.store.outbox
 
 
 async def deliveries(planner, **where):
-    return await Queries(planner.post_store.store).deliveries(**where)
+    return await planner.store.queries.deliveries(**where)
 
 
 async def publish(planner, account):
@@ -120,7 +114,7 @@ async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
         ("a", State.PENDING, START_TIME),
         ("b", State.PENDING, START_TIME),
     ]
-    assert await planner.post_store.active_schedule_text() == text
+    assert await planner.store.posts.active_schedule_text() == text
 
 
 async def test_i17_reading_the_same_schedule_again_files_nothing(planner):
@@ -129,7 +123,7 @@ async def test_i17_reading_the_same_schedule_again_files_nothing(planner):
     filed = await apply_schedule(planner, text, "schedule.toml")
     assert await apply_schedule(planner, text, "schedule.toml") == 0
     schedule = await active_schedule(planner, "schedule.toml")
-    assert await plan_window(planner, schedule, await planner.post_store.schedule_version()) == 0
+    assert await plan_window(planner, schedule, await planner.store.posts.schedule_version()) == 0
     assert len(await deliveries(planner)) == filed == 2 + 6
 
 
@@ -144,7 +138,7 @@ async def test_f66_a_wrong_file_changes_nothing(planner):
     with pytest.raises(ScheduleError) as refused:
         await apply_schedule(planner, too_long, "schedule.toml")
     assert all(problem.location and problem.location.line > good.count("\n") for problem in refused.value.problems)
-    assert await planner.post_store.active_schedule_text() == good
+    assert await planner.store.posts.active_schedule_text() == good
     assert len(await deliveries(planner)) == 2
 
 
@@ -238,7 +232,7 @@ async def test_f63_of_missed_repeating_posts_only_the_newest_is_made_up_for(plan
     await apply_schedule(planner, text, "schedule.toml")
     world.advance_time(timedelta(days=4, minutes=10))
     schedule = await active_schedule(planner, "schedule.toml")
-    await plan_window(planner, schedule, await planner.post_store.schedule_version())
+    await plan_window(planner, schedule, await planner.store.posts.schedule_version())
     labels = sorted({item.key.occurrence[:10] for item in await deliveries(planner)})
     assert labels == [f"2026-{day}" for day in ("11-25", "11-26", "11-27", "11-29", "11-30", "12-01")]
 
@@ -259,7 +253,7 @@ async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, wo
     maintenance, _outbox = stores(planner)
     await maintenance.promote_due()
     await maintenance.expire()
-    post = await planner.post_store.get_post(PostId("p"))
+    post = await planner.store.posts.get_post(PostId("p"))
     assert await resend_post(planner, post, [AccountId("a")]) == 1
     old, new = await deliveries(planner, account=AccountId("a"))
     assert (old.state, new.state, old.rendered_hash != new.rendered_hash) == (State.EXPIRED, State.PENDING, True)
@@ -270,7 +264,7 @@ async def test_a_cancelled_post_is_not_filed_again(planner):
 
     text = entry("p", at="2026-11-26T09:00:00") + cron("daily", "0 12 * * *")
     await apply_schedule(planner, text, "schedule.toml")
-    orders = OperatorActions(planner.post_store.store)
+    orders = planner.store.actions
     for post in ("p", "daily"):
         await orders.cancel_post(PostId(post), named_person("li"), "mistake")
     await apply_schedule(planner, text + "\n", "schedule.toml")
@@ -291,30 +285,32 @@ async def test_filing_never_overtakes_a_cancellation(planner):
     """Planning that began before a post was cancelled files nothing of it."""
     await apply_schedule(planner, cron("daily", "0 12 * * *"), "schedule.toml")
     schedule = await active_schedule(planner, "schedule.toml")
-    known = await planner.post_store.stored_posts()
+    known = await planner.store.posts.stored_posts()
     later = replace(planner, plan_days=4)
     changes = diff_schedule(later, schedule, known)
     proof = planner.post_renderer.render(schedule.posts[0], changes.planned[0].occurrence, ["a", "b"], {})
     revision = RenderedRevision(content_hash="x", rendered_posts=proof.rendered_posts)
-    await OperatorActions(planner.post_store.store).cancel_post(PostId("daily"), named_person("li"), "mistake")
+    await planner.store.actions.cancel_post(PostId("daily"), named_person("li"), "mistake")
     drafts = [RenderedOccurrence(planned=changes.planned[0], revision=revision)]
-    assert await planner.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=drafts)) == 0
+    assert await planner.store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=drafts)) == 0
 
 
 async def test_a_plan_of_an_older_version_is_not_written(planner):
     """When another schedule has come into force meanwhile, nothing of the older plan is written."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
-    based_on = await planner.post_store.schedule_version()
+    based_on = await planner.store.posts.schedule_version()
     await apply_schedule(planner, entry("p") + entry("q"), "schedule.toml")
     with pytest.raises(ConcurrentUpdateError):
-        await planner.post_store.commit_plan(PlanCommit(plan=Plan(removed_posts=(PostId("p"),)), base_version=based_on))
+        await planner.store.posts.commit_plan(
+            PlanCommit(plan=Plan(removed_posts=(PostId("p"),)), base_version=based_on)
+        )
     assert {item.state for item in await deliveries(planner, post=PostId("p"))} == {State.PENDING}
 
 
 async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
     """Only a reload removes posts; a planning run with an older schedule cancels nothing."""
     await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
-    older, version = await active_schedule(planner, "schedule.toml"), await planner.post_store.schedule_version()
+    older, version = await active_schedule(planner, "schedule.toml"), await planner.store.posts.schedule_version()
     both = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
     await apply_schedule(planner, both, "schedule.toml")
     await plan_window(planner, older, version)
@@ -324,7 +320,7 @@ async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
 async def test_planning_ahead_files_nothing_of_a_post_that_a_newer_file_has_left_out(planner, world):
     """Between reading a version and filing from it another host may have applied a newer one."""
     await apply_schedule(planner, cron("daily", "0 12 * * *") + entry("p"), "schedule.toml")
-    older, version = await active_schedule(planner, "schedule.toml"), await planner.post_store.schedule_version()
+    older, version = await active_schedule(planner, "schedule.toml"), await planner.store.posts.schedule_version()
     await apply_schedule(planner, entry("p"), "schedule.toml")
     world.advance_time(timedelta(days=1))
     with pytest.raises(ConcurrentUpdateError):
@@ -342,7 +338,7 @@ async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_f
     (tmp_path / "media" / "x.png").unlink()
     schedule = await active_schedule(planner, "schedule.toml")
     with pytest.raises(ScheduleError):
-        await plan_window(replace(planner, plan_days=3), schedule, await planner.post_store.schedule_version())
+        await plan_window(replace(planner, plan_days=3), schedule, await planner.store.posts.schedule_version())
     filed = {name: len(await deliveries(planner, post=PostId(name))) for name in ("daily", "other")}
     assert filed == {"daily": 4, "other": 6}
 
@@ -401,10 +397,10 @@ async def test_a_delivery_held_for_an_edit_and_resent_is_not_held_again(planner)
     await publish(planner, AccountId("a"))
     await apply_schedule(planner, entry("p", title="新的标题"), "schedule.toml")
     [held] = await deliveries(planner, account=AccountId("b"))
-    _rounds, outbox = stores(planner)
-    await resolve_delivery(outbox, held, Resolution.RESEND, by="li", reason="old words are fine")
+    _rounds, _outbox = stores(planner)
+    await resolve_delivery(planner.store, held, Resolution.RESEND, by="li", reason="old words are fine")
     await plan_window(
-        planner, await active_schedule(planner, "schedule.toml"), await planner.post_store.schedule_version()
+        planner, await active_schedule(planner, "schedule.toml"), await planner.store.posts.schedule_version()
     )
     [after] = await deliveries(planner, account=AccountId("b"))
     assert after.state is State.DUE
@@ -423,7 +419,7 @@ async def test_f85_an_order_given_again_is_refused_while_its_lost_call_fits_no_d
     """Its new occurrence has a marker of its own, by which nothing would be found. Other accounts are free."""
     await apply_schedule(planner, cron("c", "0 12 * * *"), "schedule.toml")
     await lose_call(planner, "c", "2026-11-25T08:30:00+00:00")
-    post = await planner.post_store.get_post(PostId("c"))
+    post = await planner.store.posts.get_post(PostId("c"))
     with pytest.raises(RefusedError) as refused:
         await resend_post(planner, post, post.accounts)
     assert (refused.value.code, refused.value.facts["account"]) == ("resend_attempt_orphaned", "a")
@@ -434,7 +430,7 @@ async def test_f85_a_correction_ordered_again_is_refused_or_takes_its_lost_call_
     """Under the same occurrence as the call it is found by its marker, so it is read first; under another it is not."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     await publish(planner, AccountId("a"))
-    post = await planner.post_store.get_post(PostId("p"))
+    post = await planner.store.posts.get_post(PostId("p"))
     for name, label in (("x", "2026-11-25T08:30:00+00:00"), ("y", ONCE_OCCURRENCE)):
         await lose_call(planner, name, label)
     x, y = (replace(post, id=PostId(name), kind=PostKind.CORRECTION, follows=post.id) for name in ("x", "y"))
@@ -452,7 +448,7 @@ async def test_i1_a_second_resend_is_refused(planner, world):
     maintenance, _outbox = stores(planner)
     await maintenance.promote_due()
     await maintenance.expire()
-    post = await planner.post_store.get_post(PostId("p"))
+    post = await planner.store.posts.get_post(PostId("p"))
     assert await resend_post(planner, post, [AccountId("a")]) == 1
     for _ in ("open", "live"):
         with pytest.raises(RefusedError) as refused:
@@ -464,7 +460,7 @@ async def test_i1_a_second_resend_is_refused(planner, world):
 async def test_a_repeating_post_may_be_sent_now_beside_its_later_instants(planner):
     """Later instants do not prevent it; all accounts get the one new occurrence together."""
     await apply_schedule(planner, cron("daily", "0 12 * * *"), "schedule.toml")
-    post = await planner.post_store.get_post(PostId("daily"))
+    post = await planner.store.posts.get_post(PostId("daily"))
     assert await resend_post(planner, post, post.accounts) == 2
     with pytest.raises(RefusedError):
         await resend_post(planner, post, post.accounts)
@@ -473,7 +469,7 @@ async def test_a_repeating_post_may_be_sent_now_beside_its_later_instants(planne
 async def test_i1_of_two_simultaneous_orders_for_a_new_occurrence_one_is_refused(planner, world):
     """Two people who order the same repeating post at the same moment send it once."""
     await apply_schedule(planner, cron("weekly", "0 9 * * mon"), "schedule.toml")
-    post = await planner.post_store.get_post(PostId("weekly"))
+    post = await planner.store.posts.get_post(PostId("weekly"))
 
     async def order():
         world.advance_time(timedelta(microseconds=1))
@@ -489,7 +485,7 @@ async def lose_call(planner, post, label):
     call = JournalRecord(
         delivery=9, attempt=1, fencing_token=1, rendered_hash=post, at=at, post=post, occurrence=label, account="a"
     )
-    books = planner.post_store.store
+    books = planner.store
     await books.database.write(lambda unit: recover(books, unit, [call], RECOVERY_MAINTENANCE))
 
 
@@ -510,11 +506,11 @@ async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_a
         )
         for post, label in names
     ]
-    database = planner.post_store.store.database
-    await database.write(lambda unit: recover(planner.post_store.store, unit, calls, RECOVERY_MAINTENANCE))
+    database = planner.store.database
+    await database.write(lambda unit: recover(planner.store, unit, calls, RECOVERY_MAINTENANCE))
     text = entry("p", at="2026-11-25T09:00:00") + cron("c", "0 9 * * *")
     assert await apply_schedule(planner, text, "schedule.toml") == 2 + 2 + 2 * 2
     found = {(item.key.post, item.key.occurrence, item.account): item.state for item in await deliveries(planner)}
     assert {key for key, state in found.items() if state is State.UNKNOWN} == {(*name, "a") for name in names}
-    assert (await planner.post_store.stored_posts())[PostId("p")].attempted_occurrences == frozenset()
+    assert (await planner.store.posts.stored_posts())[PostId("p")].attempted_occurrences == frozenset()
     assert await database.read(orphaned_attempts) == []

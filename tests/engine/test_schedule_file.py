@@ -54,7 +54,7 @@ async def daemon(tmp_path, world):
 
 
 async def posts_of(daemon):
-    return {item.key.post for item in await daemon.application.queries.deliveries()}
+    return {item.key.post for item in await daemon.application.store.queries.deliveries()}
 
 
 def gone(file):
@@ -84,7 +84,7 @@ async def test_recipients_are_updated_before_the_first_call(tmp_path, world):
     for members in ('["a", "b"]', '["a"]'):
         async with daemon_of(f"{SETTINGS}\n[groups]\ng = {members}\n", tmp_path, world) as daemon:
             await daemon.load_initial_schedule()
-            states.append({item.account: item.state for item in await daemon.application.queries.deliveries()})
+            states.append({item.account: item.state for item in await daemon.application.store.queries.deliveries()})
     assert states == [
         {"a": State.PENDING, "b": State.PENDING},
         {"a": State.PENDING, "b": State.CANCELLED},
@@ -97,7 +97,7 @@ async def test_instants_that_come_within_range_are_filed_after_the_first_calls(d
     filed = []
     for step in (daemon.load_initial_schedule, daemon.load_initial_schedule, daemon.plan):
         await step()
-        filed.append(len(await daemon.application.queries.deliveries()))
+        filed.append(len(await daemon.application.store.queries.deliveries()))
         world.advance_time(timedelta(hours=12))
     assert filed[0] == filed[1] < filed[2]
 
@@ -119,9 +119,9 @@ async def test_f68_a_missing_file_cancels_nothing(daemon, spoil):
     await daemon.read_schedule()
     spoil(daemon.schedule_file)
     await daemon.read_schedule()
-    assert await daemon.application.post_store.active_schedule_text() == WHOLE
-    assert {item.state for item in await daemon.application.queries.deliveries()} == {State.PENDING}
-    assert [alert.code for alert in await daemon.application.queries.alerts()] == ["reload_refused"]
+    assert await daemon.application.store.posts.active_schedule_text() == WHOLE
+    assert {item.state for item in await daemon.application.store.queries.deliveries()} == {State.PENDING}
+    assert [alert.code for alert in await daemon.application.store.queries.alerts()] == ["reload_refused"]
 
 
 async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon):
@@ -130,8 +130,8 @@ async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon)
     await daemon.read_schedule()
     daemon.schedule_file.write_text(WHOLE[: len(WHOLE) - 20], "utf-8")
     await daemon.read_schedule()
-    assert await daemon.application.post_store.active_schedule_text() == WHOLE
-    assert [alert.code for alert in await daemon.application.queries.alerts()] == ["reload_refused"]
+    assert await daemon.application.store.posts.active_schedule_text() == WHOLE
+    assert [alert.code for alert in await daemon.application.store.queries.alerts()] == ["reload_refused"]
 
 
 @pytest.mark.parametrize("how", ["fault", "gone"])
@@ -152,11 +152,11 @@ async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, worl
         await daemon.load_initial_schedule()
         for _ in range(4 * 24):
             await daemon.plan()
-            await run_maintenance(application.maintenance)
-            await send_due(application.outbox, dict.fromkeys("ab", fake), 50, daemon.stop_requested)
+            await run_maintenance(application.store.maintenance)
+            await send_due(application.store.outbox, dict.fromkeys("ab", fake), 50, daemon.stop_requested)
             world.advance_time(timedelta(hours=1))
-        states = Counter((item.key.post, item.state) for item in await application.queries.deliveries())
-        alerts = await application.queries.alerts()
+        states = Counter((item.key.post, item.state) for item in await application.store.queries.deliveries())
+        alerts = await application.store.queries.alerts()
     assert states["daily", State.PUBLISHED] == 4
     assert states["fine", State.PUBLISHED] == 8
     assert [alert.code for alert in alerts if alert.code == "reload_refused"] == ["reload_refused"]

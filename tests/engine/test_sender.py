@@ -10,8 +10,6 @@ from publisher.engine.decisions import Resolution, named_person, resolve_deliver
 from publisher.engine.maintenance import run_maintenance
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -39,7 +37,7 @@ async def run_on(desk, adapters, world, minutes, step=timedelta(seconds=30)):
 
 
 async def state_of(desk, post="p"):
-    [delivery] = await Queries(desk.store).deliveries(post=PostId(post))
+    [delivery] = await desk.store.queries.deliveries(post=PostId(post))
     return delivery
 
 
@@ -50,7 +48,7 @@ async def test_what_is_due_is_published_once(open_desk, world):
     await run_jobs(desk, adapters)
     await run_on(desk, adapters, world, minutes=5)
     assert sorted(parcel.account for parcel in fake.posts.values()) == ["a", "b", "c"]
-    assert {item.state for item in await Queries(desk.store).deliveries()} == {State.PUBLISHED}
+    assert {item.state for item in await desk.store.queries.deliveries()} == {State.PUBLISHED}
 
 
 async def test_f24_a_post_with_a_lost_reply_is_found_and_never_repeated(open_desk, world):
@@ -127,7 +125,7 @@ async def test_f47_a_review_without_end_is_alerted_then_held(open_desk, world):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await run_jobs(desk, adapters)
     await run_on(desk, adapters, world, minutes=32, step=timedelta(minutes=4))
-    assert "review_overdue" in [alert.code for alert in await Queries(desk.store).alerts()]
+    assert "review_overdue" in [alert.code for alert in await desk.store.queries.alerts()]
     await run_on(desk, adapters, world, minutes=95, step=timedelta(minutes=5))
     delivery = await state_of(desk)
     assert (delivery.state, delivery.reason, len(fake.calls)) == (State.HELD, "review_timeout", 1)
@@ -158,7 +156,7 @@ async def test_f77_a_retraction_of_an_unknown_outcome_first_finds_then_deletes(o
     fake.script.append(fake.lose_reply)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await run_jobs(desk, adapters)
-    await OperatorActions(desk.store).retract(PostId("p"), None, named_person("li"), "wrong text")
+    await desk.store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
     await run_on(desk, adapters, world, minutes=2)
     assert (await state_of(desk)).state is State.RETRACTED
     assert (fake.posts, len(fake.calls)) == ({}, 1)
@@ -168,11 +166,11 @@ async def test_f77_a_post_confirmed_by_people_is_not_taken_for_deleted(open_desk
     """F77: no call was ever made that could be searched for; two people saw it, so a person must delete it."""
     desk, _fake, adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + timedelta(hours=1)))
-    held = await desk.outbox.apply_event((await state_of(desk)).id, Held(reason=HoldReason.POISON), SENDER)
+    held = await desk.store.actions.apply_event((await state_of(desk)).id, Held(reason=HoldReason.POISON), SENDER)
     await resolve_delivery(
-        desk.outbox, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
+        desk.store, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
     )
-    await OperatorActions(desk.store).retract(PostId("p"), None, named_person("li"), "wrong text")
+    await desk.store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
     await run_on(desk, adapters, world, minutes=2)
     after = await state_of(desk)
     assert (after.state, after.reason) == (State.HELD, "undeletable")
@@ -184,7 +182,7 @@ async def test_a_retraction_of_what_was_never_published_ends_too(open_desk, worl
     fake.script.append(Unknown(reason="timeout"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await run_jobs(desk, adapters)
-    await OperatorActions(desk.store).retract(PostId("p"), None, named_person("li"), "wrong text")
+    await desk.store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
     await run_on(desk, adapters, world, minutes=15)
     assert ((await state_of(desk)).state, len(fake.calls)) == (State.RETRACTED, 1)
 
@@ -200,7 +198,7 @@ async def test_a_persons_confirmation_is_checked_by_reading_first(open_desk, wor
     for expected in (State.HELD, State.PUBLISHED):
         held = await state_of(desk)
         await resolve_delivery(
-            desk.outbox, held, Resolution.PUBLISHED, by="li", reason="seen", url="https://fake.example/1"
+            desk.store, held, Resolution.PUBLISHED, by="li", reason="seen", url="https://fake.example/1"
         )
         await run_jobs(desk, adapters)
         after = await state_of(desk)
@@ -231,7 +229,7 @@ async def test_a_slow_read_delays_no_other(open_desk, world):
     await send_due(desk.outbox, dict.fromkeys("abc", slow), 50, asyncio.Event())
     world.advance_time(timedelta(minutes=5))
     assert await reconcile_due(desk.outbox, dict.fromkeys("abc", slow), 2) == 3
-    assert {item.state for item in await Queries(desk.store).deliveries()} == {State.PUBLISHED}
+    assert {item.state for item in await desk.store.queries.deliveries()} == {State.PUBLISHED}
 
 
 async def test_f14_a_stopping_daemon_begins_no_read(open_desk, world):
@@ -267,5 +265,5 @@ async def test_f02_what_a_killed_process_left_in_sending_is_resolved_by_reading(
     await desk.outbox.record_intent(first)
     assert await desk.maintenance.expire_own_leases() == 2
     await run_on(desk, adapters, world, minutes=15)
-    assert {item.state for item in await Queries(desk.store).deliveries()} == {State.PUBLISHED}
+    assert {item.state for item in await desk.store.queries.deliveries()} == {State.PUBLISHED}
     assert len(fake.posts) == 2

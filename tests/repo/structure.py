@@ -233,12 +233,12 @@ def files_of_one_delivery() -> list[str]:
     async def send_one(folder: Path) -> None:
         await file_schedule(folder)
         async with application(folder, can_send=True) as opened:
-            await ripen_all(opened.maintenance)
+            await ripen_all(opened.store.maintenance)
             is_recording.set()
-            [lease] = await opened.outbox.claim(1)
-            await send_delivery(lease, opened.outbox, opened.adapters, asyncio.Event())
+            [lease] = await opened.store.outbox.claim(1)
+            await send_delivery(lease, opened.store.outbox, opened.adapters, asyncio.Event())
             is_recording.clear()
-            assert (await opened.queries.count_by_state())["published"] == 1
+            assert Counter(item.state for item in await opened.store.queries.deliveries())["published"] == 1
 
     with double() as platform, workspace(1, platform.base_url) as folder:
         (folder / "schedule.toml").write_text(schedule_of(1, None), "utf-8")

@@ -159,7 +159,7 @@ def an_unjournalled_call_lapses() -> Iterator[None]:
     """What the journal has refused is left to itself, and its lease ends as if the daemon had died over it."""
 
     async def record_intent(outbox: books.Outbox, lease: Lease) -> SendRequest | intents.Declined:
-        return await outbox.store.database.write_batched(outbox.record_intents, lease)
+        return await outbox.database.write_batched(outbox.record_intents, lease)
 
     kept = maintenance.Maintenance.lease_expiry_event
 

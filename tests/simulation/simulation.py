@@ -27,10 +27,7 @@ from publisher.engine.decisions import Resolution, named_person, resolve_deliver
 from publisher.engine.planner import apply_schedule, resend_post, send_scheduled_now
 from publisher.runtime.clock import Runtime
 from publisher.runtime.failpoints import FAILPOINT_NAMES
-from publisher.store.deliveries.outbox import Outbox
-from publisher.store.plan.actions import OperatorActions
 from publisher.store.plan.posts import AuditAction
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.setup import prepare_database
 from tests.simulation.loop import Life, VirtualLoop, dice_for
 from tests.simulation.network import Network
@@ -354,22 +351,22 @@ class Simulation:
     async def pause(self, scope: str) -> None:
         with self._written_down("pause", "li", scope=scope):
             async with open_store(self.settings, self.new_world()) as store:
-                await OperatorActions(store).pause(scope, named_person("li"), "drill")
+                await store.actions.pause(scope, named_person("li"), "drill")
 
     async def resume(self, scope: str) -> None:
         with self._written_down("resume", "li", scope=scope):
             async with open_store(self.settings, self.new_world()) as store:
-                await OperatorActions(store).resume(scope, named_person("li"))
+                await store.actions.resume(scope, named_person("li"))
 
     async def withdraw(self, post: str) -> None:
         with self._written_down("cancel", "li", post=post):
             async with open_store(self.settings, self.new_world()) as store:
-                await OperatorActions(store).cancel_post(PostId(post), named_person("li"), "not wanted")
+                await store.actions.cancel_post(PostId(post), named_person("li"), "not wanted")
 
     async def retract(self, post: str, account: str | None = None) -> None:
         with self._written_down("retract", "li", post=post, account=account):
             async with open_store(self.settings, self.new_world()) as store:
-                await OperatorActions(store).retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
+                await store.actions.retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
 
     @contextlib.contextmanager
     def _written_down(self, kind: str, by: str, **target: str | None) -> Iterator[None]:
@@ -389,19 +386,19 @@ class Simulation:
     async def send(self, post: str) -> None:
         """Have a post of the schedule sent now, as `publisher send` does."""
         async with open_application(self.settings, self.new_world(), can_send=False) as application:
-            filed = await application.post_store.get_post(PostId(post))
+            filed = await application.store.posts.get_post(PostId(post))
             if filed is None:
                 return
             act = AuditAction(event="send_requested", subject=post, by=named_person("li"))
             with self._written_down("send", "li", post=post):
                 await send_scheduled_now(application.planner, filed, act)
-                await application.maintenance.promote_requested([filed.id])
+                await application.store.maintenance.promote_requested([filed.id])
 
     async def resend(self, number: int) -> None:
         """Order a new occurrence for one that ended badly, as `publisher resend` does."""
         async with open_application(self.settings, self.new_world(), can_send=False) as application:
-            [old] = [item for item in await application.queries.deliveries() if item.id == number]
-            post = await application.post_store.get_post(old.key.post)
+            [old] = [item for item in await application.store.queries.deliveries() if item.id == number]
+            post = await application.store.posts.get_post(old.key.post)
             if post is None or old.state not in {State.FAILED, State.EXPIRED, State.REMOVED}:
                 return
             act = AuditAction(
@@ -424,10 +421,10 @@ class Simulation:
                 self.platforms.world.remove_post(post, "owner")
             copies = []
         async with open_store(self.settings, self.new_world()) as store:
-            [held] = [item for item in await Queries(store).deliveries() if item.id == number]
+            [held] = [item for item in await store.queries.deliveries() if item.id == number]
             ruling, more = self._choose(held, copies)
             with self._written_down("resolve", "zhao", post=row["post"], account=row["account"]):
-                await resolve_delivery(Outbox(store), held, ruling, by="zhao", reason="looked", **more)
+                await resolve_delivery(store, held, ruling, by="zhao", reason="looked", **more)
 
     def _choose(self, held: Delivery, copies: Sequence[Any]) -> tuple[Resolution, dict[str, str]]:
         if copies:

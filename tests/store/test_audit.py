@@ -5,6 +5,7 @@ import shutil
 import socket
 import sqlite3
 import sys
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -25,9 +26,6 @@ from publisher.secrets import Vault, is_signed_by, load_audit_key
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal, read_records
 from publisher.store.db.tables import AUDIT
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.audit_log import AuditLog
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
@@ -45,7 +43,7 @@ async def work(desk, posts=2):
     for lease in await desk.outbox.claim(10):
         await desk.outbox.record_intent(lease)
         await desk.outbox.record_outcome(lease, LIVE)
-    await OperatorActions(desk.store).pause("all", named_person("王"), "演练")
+    await desk.store.actions.pause("all", named_person("王"), "演练")
 
 
 async def open_worked(open_desk):
@@ -57,9 +55,9 @@ async def open_worked(open_desk):
 async def test_every_entry_is_bound_to_the_one_before(open_desk):
     """What the store writes verifies, from the database's own start to the head, numbered without a gap."""
     desk = await open_worked(open_desk)
-    verification = await AuditLog(desk.store).verify(())
+    verification = await desk.store.audit.verify(())
     assert verification.is_sound
-    head = await AuditLog(desk.store).read_checkpoint()
+    head = await desk.store.audit.read_checkpoint()
     assert verification.head == (head.sequence, head.hash)
     assert verification.entry_count == head.sequence > 20
     assert len(head.chain) == 64
@@ -83,21 +81,21 @@ async def test_the_database_itself_refuses_changes(open_desk, statement):
         pytest.skip("not a statement of this database")
     with pytest.raises(DatabaseError, match="the audit is only ever added to"):
         await desk.store.database.write(lambda unit: unit.connection.execute(text(statement)))
-    assert (await AuditLog(desk.store).verify(())).is_sound
+    assert (await desk.store.audit.verify(())).is_sound
 
 
 async def test_a_change_and_its_entry_come_together_or_not_at_all(open_desk, world):
     """A death right before the entry leaves neither the change nor a gap in the chain."""
     desk = await open_worked(open_desk)
-    head = await AuditLog(desk.store).read_checkpoint()
+    head = await desk.store.audit.read_checkpoint()
     world.failpoints = {"audit.before_append": ("raise", 1)}
     world._hit_counts.clear()  # the failpoint counts from here
     with pytest.raises(FailpointRaisedError):
-        await OperatorActions(desk.store).resume("all", named_person("王"))
-    assert [pause.scope for pause in await Queries(desk.store).pauses()] == ["all"]
-    assert (await AuditLog(desk.store).read_checkpoint()).sequence == head.sequence
-    await OperatorActions(desk.store).resume("all", named_person("王"))
-    assert (await AuditLog(desk.store).verify(())).head[0] == head.sequence + 1
+        await desk.store.actions.resume("all", named_person("王"))
+    assert [pause.scope for pause in await desk.store.queries.pauses()] == ["all"]
+    assert (await desk.store.audit.read_checkpoint()).sequence == head.sequence
+    await desk.store.actions.resume("all", named_person("王"))
+    assert (await desk.store.audit.verify(())).head[0] == head.sequence + 1
 
 
 async def test_f83_a_full_disk_at_the_outcome_leaves_a_doubt_and_stops_claiming(tmp_path):
@@ -120,13 +118,13 @@ async def test_f83_a_full_disk_at_the_outcome_leaves_a_doubt_and_stops_claiming(
         await desk.outbox.record_outcome(leases[0], LIVE)
     with pytest.raises(DatabaseError, match="full"):
         await desk.outbox.claim(10)
-    queries = Queries(desk.store)
-    assert await queries.count_by_state() == {State.DUE: 4, State.SENDING: 2}
+    queries = desk.store.queries
+    assert Counter(item.state for item in await queries.deliveries()) == {State.DUE: 4, State.SENDING: 2}
     disk.pages = disk.PLENTY
     world.advance_time(timedelta(hours=1))
     assert await desk.maintenance.expire_leases() == 2
-    assert await queries.count_by_state() == {State.DUE: 4, State.UNKNOWN: 2}
-    assert (await AuditLog(desk.store).verify(())).is_sound
+    assert Counter(item.state for item in await queries.deliveries()) == {State.DUE: 4, State.UNKNOWN: 2}
+    assert (await desk.store.audit.verify(())).is_sound
     await database.close()
 
 
@@ -149,7 +147,7 @@ class SmallDisk:
         for size in (1000, 100, 10, 0):
             with suppress(DatabaseError):
                 while True:
-                    await OperatorActions(store).record_action(
+                    await store.actions.record_action(
                         "Filled", "disk", named_person("x"), {"x": "x" * size} if size else {}
                     )
 
@@ -164,11 +162,11 @@ from publisher.runtime.clock import Runtime
 
 async def main(url, name):
     books = Store(database=Database(open_engine(url), Runtime()), policies={}, worker=name)
-    await OperatorActions(books).record_action("Said", name, named_person(name), {})
+    await books.actions.record_action("Said", name, named_person(name), {})
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(30):
-        orders, by = OperatorActions(books), named_person(name)
+        orders, by = books.actions, named_person(name)
         await asyncio.gather(*(orders.record_action("Said", f"{name}/{number}", by, {}) for _ in range(3)))
     await books.database.close()
 
@@ -188,7 +186,7 @@ async def test_several_processes_write_one_chain(database_url, tmp_path):
         writer.stdin.write(b"go\n")
     assert await asyncio.gather(*(writer.wait() for writer in writers)) == [0] * 4
     store = Store(database=Database(open_engine(database_url), FakeRuntime()), policies={}, worker=WorkerId("w"))
-    verification = await AuditLog(store).verify(())
+    verification = await store.audit.verify(())
     assert (verification.is_sound, verification.entry_count) == (True, 4 * 91)
     changes = select(AUDIT.c.name).order_by(AUDIT.c.id)
     order = await store.database.read(lambda connection: list(connection.scalars(changes)))
@@ -210,11 +208,9 @@ async def copy(tmp_path):
     await desk.post_store.register_logins()
     targets = CheckpointTargets(file=tmp_path / "anchors.log")
     for number in range(3):
-        await work(desk, posts=1) if number == 1 else await OperatorActions(desk.store).pause(
-            "all", named_person("王"), "演练"
-        )
-        await OperatorActions(desk.store).resume("all", named_person("王"))
-        await write_checkpoint(AuditLog(desk.store), targets)
+        await work(desk, posts=1) if number == 1 else await desk.store.actions.pause("all", named_person("王"), "演练")
+        await desk.store.actions.resume("all", named_person("王"))
+        await write_checkpoint(desk.store.audit, targets)
     await desk.store.database.close()
     shutil.copy(tmp_path / "true.db", tmp_path / "publisher.db")
     with sqlite3.connect(tmp_path / "publisher.db") as connection:
@@ -242,7 +238,7 @@ class Copy:
         self.connection.commit()
 
     async def find(self, anchors=(), intents=()):
-        verification = await AuditLog(self.store).verify(anchors, intents)
+        verification = await self.store.audit.verify(anchors, intents)
         return [(item.defect, item.sequence, item.until) for item in verification.breaks]
 
 
@@ -336,13 +332,13 @@ async def test_a_replaced_database_shows_by_anchors(copy):
 async def test_an_anchor_is_written_when_the_head_has_moved(open_desk, tmp_path):
     """One line for each new head, none for an old one, in the file and in the system log."""
     desk = await open_worked(open_desk)
-    audit, log = AuditLog(desk.store), tmp_path / "log"
+    audit, log = desk.store.audit, tmp_path / "log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(log))
         targets = CheckpointTargets(file=tmp_path / "elsewhere" / "anchors.log", syslog_socket=log)
         await write_checkpoint(audit, targets)
         await write_checkpoint(audit, targets)
-        await OperatorActions(desk.store).resume("all", named_person("王"))
+        await desk.store.actions.resume("all", named_person("王"))
         await write_checkpoint(audit, targets)
         listener.settimeout(5)
         heard = [listener.recv(4096).decode() for _ in range(2)]
@@ -362,10 +358,8 @@ async def test_a_torn_anchor_line_is_passed_over(open_desk, tmp_path):
     desk = await open_worked(open_desk)
     file = tmp_path / "anchors.log"
     file.write_text('{"database":"d","cha', encoding="utf-8")
-    await write_checkpoint(AuditLog(desk.store), CheckpointTargets(file=file))
-    assert [item.sequence for item in read_checkpoints(file)] == [
-        (await AuditLog(desk.store).read_checkpoint()).sequence
-    ]
+    await write_checkpoint(desk.store.audit, CheckpointTargets(file=file))
+    assert [item.sequence for item in read_checkpoints(file)] == [(await desk.store.audit.read_checkpoint()).sequence]
     assert last_checkpoint(file) == next(read_checkpoints(file))
 
 
@@ -389,14 +383,14 @@ async def test_trouble_with_one_copy_of_an_anchor_keeps_nothing_from_the_other(o
     desk = await open_worked(open_desk)
     file, newest = tmp_path / "anchors.log", tmp_path / "newest"
     await write_checkpoint(
-        AuditLog(desk.store), CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none")
+        desk.store.audit, CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none")
     )
     assert len(list(read_checkpoints(file))) == len(list(read_checkpoints(newest))) == 1
     assert await alerts(desk) == ["audit_checkpoint_failed"]
 
 
 async def alerts(desk):
-    return [alert.code for alert in await Queries(desk.store).alerts()]
+    return [alert.code for alert in await desk.store.queries.alerts()]
 
 
 async def test_an_anchor_that_cannot_be_written_is_told_until_it_can(open_desk, tmp_path):
@@ -404,10 +398,10 @@ async def test_an_anchor_that_cannot_be_written_is_told_until_it_can(open_desk, 
     desk = await open_worked(open_desk)
     (tmp_path / "file").write_text("")
     blocked = CheckpointTargets(file=tmp_path / "file" / "anchors.log")
-    await write_checkpoint(AuditLog(desk.store), blocked)
-    await write_checkpoint(AuditLog(desk.store), blocked)
+    await write_checkpoint(desk.store.audit, blocked)
+    await write_checkpoint(desk.store.audit, blocked)
     assert (await alerts(desk)).count("audit_checkpoint_failed") == 1
-    await write_checkpoint(AuditLog(desk.store), CheckpointTargets(file=tmp_path / "anchors.log"))
+    await write_checkpoint(desk.store.audit, CheckpointTargets(file=tmp_path / "anchors.log"))
     assert "audit_checkpoint_failed" not in await alerts(desk)
 
 
@@ -417,10 +411,10 @@ async def test_no_anchor_goes_out_unsigned_while_the_key_is_not_to_be_had(open_d
     vault = Vault(folder=tmp_path, environment={})
     targets = CheckpointTargets(file=tmp_path / "anchors.log", load_key=partial(load_audit_key, vault))
     vault.write("audit-key", {"private": "no key"})
-    await write_checkpoint(AuditLog(desk.store), targets)
+    await write_checkpoint(desk.store.audit, targets)
     assert (await alerts(desk), targets.file.exists()) == (["audit_checkpoint_failed"], False)
     vault.remove("audit-key")
-    await write_checkpoint(AuditLog(desk.store), targets)
+    await write_checkpoint(desk.store.audit, targets)
     [line] = read_checkpoints(targets.file)
     assert await alerts(desk) == []
     assert is_signed_by(checkpoint_signing_text(line), line.signature, [load_audit_key(vault).public])
@@ -431,17 +425,17 @@ async def test_no_anchor_goes_out_unsigned_while_the_key_is_not_to_be_had(open_d
 async def test_the_daemon_itself_notices_an_audit_that_its_anchor_contradicts(copy, tmp_path):
     """Nobody has to ask: the next anchor reports that the last one is not in the audit any more."""
     targets = CheckpointTargets(file=tmp_path / "anchors.log")
-    await write_checkpoint(AuditLog(copy.store), targets)
-    assert [alert.code for alert in await Queries(copy.store).alerts()].count("audit_broken") == 0
+    await write_checkpoint(copy.store.audit, targets)
+    assert [alert.code for alert in await copy.store.queries.alerts()].count("audit_broken") == 0
     copy.cut(copy.anchors[-1].sequence - 2)
-    await write_checkpoint(AuditLog(copy.store), targets)
-    assert [alert.code for alert in await Queries(copy.store).alerts()].count("audit_broken") == 1
+    await write_checkpoint(copy.store.audit, targets)
+    assert [alert.code for alert in await copy.store.queries.alerts()].count("audit_broken") == 1
 
 
 async def test_a_head_that_the_system_log_did_not_take_is_told_until_it_does(open_desk, tmp_path):
     """The file has it already; the alert stands, and the same head is sent again, until the system log listens."""
     desk = await open_worked(open_desk)
-    audit, log = AuditLog(desk.store), tmp_path / "log"
+    audit, log = desk.store.audit, tmp_path / "log"
     targets = CheckpointTargets(file=tmp_path / "anchors.log", syslog_socket=log)
     for _ in range(2):
         await write_checkpoint(audit, targets)

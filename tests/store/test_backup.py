@@ -33,13 +33,7 @@ from publisher.store.db.intent_journal import (
     write_journal,
 )
 from publisher.store.db.tables import ATTEMPT
-from publisher.store.deliveries.maintenance import Maintenance
-from publisher.store.deliveries.outbox import Outbox
 from publisher.store.deliveries.retention import compact_journal
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.plan.posts import PostStore
-from publisher.store.queries.audit_log import AuditLog
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.backup import BackupInfo, _checksum_of, copy_database, make_backup, read_backup_info
 from publisher.store.recovery.restore import checkpoints_to_compare, finish_restore, read_intents, stage_copy
 from publisher.store.recovery.setup import check_integrity, commit_swap, finish_swaps, migrate, prepare_database
@@ -74,7 +68,7 @@ class Place:
 
     def use(self, database):
         self.store = Store(database=database, policies={A: make_policy("a")}, worker=WorkerId("w"))
-        self.outbox, self.post_store, self.queries = Outbox(self.store), PostStore(self.store), Queries(self.store)
+        self.outbox, self.post_store, self.queries = self.store.outbox, self.store.posts, self.store.queries
 
     async def enqueue_posts(self, *names, at=START_TIME):
         await enqueue_posts(self.post_store, *(make_post(name, ["a"], at) for name in names))
@@ -82,12 +76,12 @@ class Place:
     async def send(self):
         """Let one after the other go out, whatever is due."""
         for _ in range(9):
-            await Maintenance(self.store).promote_due()
+            await self.store.maintenance.promote_due()
             await send_due(self.outbox, {A: self.fake}, 5, asyncio.Event())
 
     async def read(self):
         """Let the platform be read until nothing is in doubt any more."""
-        await Maintenance(self.store).expire_own_leases()
+        await self.store.maintenance.expire_own_leases()
         for _ in range(6):
             self.world.advance_time(SETTLE)
             await reconcile_due(self.outbox, {A: self.fake}, 9)
@@ -134,7 +128,7 @@ async def test_a_backup_is_made_while_others_write_and_names_itself(place):
     await place.enqueue_posts("p")
     await place.send()
     label = place.copy()
-    await OperatorActions(place.store).pause("all", LI, "later")
+    await place.store.actions.pause("all", LI, "later")
     assert read_backup_info(place.backup) == label
     assert (label.environment, label.newest_record) == ("drill", read_records(place.journal)[-1])
     assert [path.name for path in place.backup.parent.glob("backup*")] == ["backup.db"]
@@ -248,7 +242,7 @@ async def test_f85_what_went_out_after_the_backup_is_read_and_not_sent_again(pla
     await place.send()
     assert len(place.made()) == 3
     await place.read()
-    await OperatorActions(place.store).resume("all", LI)
+    await place.store.actions.resume("all", LI)
     await place.enqueue_posts("newer", at=place.world.now())
     await place.send()
     states = await place.states()
@@ -316,10 +310,10 @@ async def test_f85_without_a_journal_what_was_held_may_have_been_ruled_since_and
     for name in ("ruled", "left"):
         await place.enqueue_posts(name)
         await place.send()
-        await OperatorActions(place.store).resume("account:a", LI)
+        await place.store.actions.resume("account:a", LI)
     place.copy()
     [ruled] = await place.queries.deliveries("ruled")
-    await resolve_delivery(place.outbox, ruled, Resolution.RESEND, by="li", reason="solved")
+    await resolve_delivery(place.store, ruled, Resolution.RESEND, by="li", reason="solved")
     await place.send()
     assert await place.states() == {"ruled": "published", "left": "held"}
     await place.close()
@@ -331,10 +325,10 @@ async def test_f85_without_a_journal_what_was_held_may_have_been_ruled_since_and
     await place.open()
     [ruled] = await place.queries.deliveries("ruled")
     with pytest.raises(RefusedError) as refused:
-        await resolve_delivery(place.outbox, ruled, Resolution.RESEND, by="li", reason="given again")
+        await resolve_delivery(place.store, ruled, Resolution.RESEND, by="li", reason="given again")
     assert refused.value.code == "not_read_yet"
     await place.read()
-    await OperatorActions(place.store).resume("all", LI)
+    await place.store.actions.resume("all", LI)
     await place.send()
     assert await place.states() == {"ruled": "published", "left": "held"}
     assert place.made().total() == 1
@@ -416,7 +410,7 @@ async def test_an_exchange_that_a_death_interrupts_is_finished_by_the_next_start
     """Between the decision and its end nobody finds anything but the new database; the old one is kept whole."""
     await place.open()
     place.copy()
-    await OperatorActions(place.store).pause("all", LI, "newer than the backup")
+    await place.store.actions.pause("all", LI, "newer than the backup")
     shutil.copy(place.file, place.file.with_name("publisher.db.incoming"))
     wal = place.file.with_name("publisher.db-wal").read_bytes()
     incoming, _label = stage_copy(place.backup, place.file, "drill", None)
@@ -440,29 +434,29 @@ async def test_an_announced_restore_is_told_from_a_silent_cut(place):
     await place.open()
     await place.enqueue_posts("p")
     place.copy()
-    await OperatorActions(place.store).pause("all", LI, "cut off")
-    await write_checkpoint(AuditLog(place.store), place.targets)
+    await place.store.actions.pause("all", LI, "cut off")
+    await write_checkpoint(place.store.audit, place.targets)
     await place.close()
     shutil.copy(place.backup, place.file.with_name("silent.db"))
     await place.put_back(place.backup)
     await place.open()
-    await write_checkpoint(AuditLog(place.store), place.targets)
+    await write_checkpoint(place.store.audit, place.targets)
     anchors = list(read_checkpoints(place.targets.file))
-    found = await AuditLog(place.store).verify(anchors, read_records(place.journal))
+    found = await place.store.audit.verify(anchors, read_records(place.journal))
     assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
     assert [item.code for item in await place.queries.alerts()].count("audit_broken") == 1
     beyond = replace(anchors[0], sequence=99, hash="f" * 64)
-    found = await AuditLog(place.store).verify([beyond, *anchors])
+    found = await place.store.audit.verify([beyond, *anchors])
     assert [item.defect for item in found.breaks] == [ChainDefect.REPLACED, ChainDefect.CUT]
     await place.close()
     await place.put_back(place.backup)
     await place.open()
-    found = await AuditLog(place.store).verify(anchors)
+    found = await place.store.audit.verify(anchors)
     assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
     await place.close()
     silent = Database(open_engine(f"sqlite:///{place.file.with_name('silent.db')}"), place.world)
     place.use(silent)
-    found = await AuditLog(place.store).verify(anchors)
+    found = await place.store.audit.verify(anchors)
     assert ChainDefect.CUT in {item.defect for item in found.breaks}
     await place.close()
 

@@ -11,7 +11,6 @@ from publisher.domain.plan import Plan, PlanWindow, RemovedTargets, plan
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, OneTimeTrigger, PostId, Schedule
 from publisher.runtime.failpoints import FailpointRaisedError
 from publisher.store.plan.posts import FIRST_BATCH_SIZE, NEXT_BATCH_SIZE, PlanCommit, split_into_batches
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, mark_waiting_unresolved
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
@@ -61,7 +60,7 @@ async def complete(desk, *posts):
 
 
 async def states(desk):
-    return {(item.key.post, item.account): item.state for item in await Queries(desk.store).deliveries()}
+    return {(item.key.post, item.account): item.state for item in await desk.store.queries.deliveries()}
 
 
 def die(desk, portion):

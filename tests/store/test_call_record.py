@@ -10,7 +10,6 @@ from publisher.domain.post import DeliveryId
 from publisher.domain.results import NotSent, Unknown
 from publisher.store.db.intent_journal import MAX_CALL_RECORD_BYTES, CallRecord
 from publisher.store.db.tables import ATTEMPT, load_result
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 
@@ -98,7 +97,7 @@ async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_doubt(open_de
     desk.store.call_record.record_start(requests[0].delivery, requests[0].fencing_token)
     again = await open_desk(make_policy("a"), make_policy("b"), calls=record_of(path))
     assert await again.maintenance.expire_own_leases() == 2
-    found = {item.id: item for item in await Queries(again.store).deliveries()}
+    found = {item.id: item for item in await again.store.queries.deliveries()}
     assert found[requests[0].delivery].state is State.UNKNOWN
     assert found[requests[1].delivery].state is State.DUE
     ended = select(ATTEMPT.c.outcome).where(ATTEMPT.c.delivery == requests[1].delivery)
@@ -124,7 +123,7 @@ async def outlasted(open_desk, path, world):
 async def test_f82_a_lease_that_ends_without_a_call_leaves_no_doubt_in_the_same_process(open_desk, path, world):
     """A call that could not be written to the journal did not begin: when its lease is over, it is tried again."""
     desk, _lease = await outlasted(open_desk, path, world)
-    [delivery] = await Queries(desk.store).deliveries()
+    [delivery] = await desk.store.queries.deliveries()
     assert delivery.state is State.DUE
 
 
@@ -169,5 +168,5 @@ async def test_f15_a_host_says_nothing_of_another_hosts_call(open_desk, path, wo
     one.store.call_record.record_pending([(parcel.delivery, parcel.fencing_token)])
     world.advance_time(timedelta(minutes=2))
     assert await one.maintenance.expire_leases() == 1
-    [delivery] = await Queries(one.store).deliveries()
+    [delivery] = await one.store.queries.deliveries()
     assert delivery.state is State.UNKNOWN

@@ -7,7 +7,6 @@ import pytest
 from publisher.domain.delivery import RECONCILER, RETRACTOR, RetractionRequested, State
 from publisher.domain.results import Deleted, NotFound, Published, Receipt, Submitted, Ticket, Unknown
 from publisher.engine.decisions import named_person
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 
@@ -29,12 +28,14 @@ async def asked(open_desk, world):
         await desk.outbox.record_intent(lease)
         await desk.outbox.record_outcome(lease, answer)
         if is_retraction_requested:
-            await desk.outbox.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+            await desk.store.actions.apply_event(
+                lease.delivery, RetractionRequested(reason="wrong"), named_person("li")
+            )
 
     async def read(*findings, pause=LAG * 1.1):
         for finding in findings:
             world.advance_time(pause)
-            [delivery] = await Queries(desk.store).deliveries()
+            [delivery] = await desk.store.queries.deliveries()
             [doubt] = await desk.outbox.due_readbacks([delivery.state], 10)
             by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
             after = await desk.outbox.record_readback(doubt, finding, by, world.monotonic())

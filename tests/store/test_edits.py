@@ -14,7 +14,6 @@ from publisher.domain.post import SendRequest
 from publisher.domain.results import NotFound, NotSent, Published, Receipt, Unknown
 from publisher.engine.decisions import Resolution, resolve_delivery
 from publisher.store.plan.posts import PlanCommit
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
 
@@ -51,7 +50,7 @@ async def show_absent(desk):
 
 
 async def standing(desk):
-    return {item.account: item for item in await Queries(desk.store).deliveries()}
+    return {item.account: item for item in await desk.store.queries.deliveries()}
 
 
 async def test_f70_an_edit_accepted_in_a_doubt_lets_no_old_words_go(open_desk):
@@ -61,10 +60,10 @@ async def test_f70_an_edit_accepted_in_a_doubt_lets_no_old_words_go(open_desk):
     await show_absent(desk)
     found = await standing(desk)
     assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")] * 2
-    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["held.edited"] * 2
+    assert [alert.code for alert in await desk.store.queries.alerts()] == ["held.edited"] * 2
     assert await desk.outbox.claim(10) == []
     chosen = await resolve_delivery(
-        desk.outbox, found[AccountId("a")], Resolution.RESEND, by="li", reason="the old words will do"
+        desk.store, found[AccountId("a")], Resolution.RESEND, by="li", reason="the old words will do"
     )
     assert chosen.state is State.DUE
 
@@ -131,7 +130,7 @@ async def test_f70_what_goes_live_with_the_old_words_is_reported(open_desk):
     assert (
         await desk.outbox.record_readback(doubt, seen, RECONCILER, desk.store.runtime.monotonic())
     ).state is State.PUBLISHED
-    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["published_after_edit"]
+    assert [alert.code for alert in await desk.store.queries.alerts()] == ["published_after_edit"]
 
 
 async def test_planning_after_an_edit_in_a_doubt_finds_nothing_more_to_do(open_desk):
@@ -173,6 +172,6 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_desk, monkeypatch
     may_commit.set()
     assert isinstance(await intending, SendRequest)
     await editing
-    found = {item.id: item for item in await Queries(one.store).deliveries()}
+    found = {item.id: item for item in await one.store.queries.deliveries()}
     assert found.pop(lease.delivery).state is State.SENDING
     assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")]

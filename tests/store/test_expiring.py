@@ -9,8 +9,6 @@ from publisher.domain.account import RateLimit
 from publisher.domain.delivery import State
 from publisher.domain.results import NotSent, RateLimited, Unknown
 from publisher.engine.decisions import named_person
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 
@@ -22,8 +20,8 @@ async def expired(desk):
     """Let two hours pass, and give the reasons with which deliveries ended, each of which must be an alert too."""
     desk.store.runtime.advance_time(2 * HOUR)
     await desk.maintenance.expire()
-    ended = await Queries(desk.store).deliveries(states=[State.EXPIRED])
-    codes = [alert.code for alert in await Queries(desk.store).alerts() if alert.code.startswith("expired.")]
+    ended = await desk.store.queries.deliveries(states=[State.EXPIRED])
+    codes = [alert.code for alert in await desk.store.queries.alerts() if alert.code.startswith("expired.")]
     assert sorted(codes) == sorted(f"expired.{row.reason}" for row in ended)
     return {row.key.post: row.reason for row in ended}
 
@@ -47,7 +45,7 @@ async def test_what_a_pause_kept_back_says_so(open_desk, scope):
     desk = await open_desk()
     await enqueue_posts(desk.post_store, due("p"))
     await desk.maintenance.promote_due()
-    await OperatorActions(desk.store).pause(scope, named_person("li"), "drill")
+    await desk.store.actions.pause(scope, named_person("li"), "drill")
     assert await expired(desk) == {"p": "expired_paused"}
 
 

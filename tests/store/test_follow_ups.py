@@ -8,8 +8,6 @@ from publisher.domain.account import AccountId, LoginId
 from publisher.domain.delivery import RETRACTOR, Actor, DesiredState, RetractionRequested, Role, State
 from publisher.domain.results import Published, Receipt, Rejected, Unknown
 from publisher.store.deliveries.intents import PendingReadback
-from publisher.store.plan.actions import Offboarding
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 
@@ -33,7 +31,7 @@ async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(open
     follow_up = make_post("two", ["a"], START_TIME, title="更正", follows="one")
     await enqueue_posts(desk.post_store, make_post("one", ["a"], START_TIME), follow_up)
     live = await send(desk, LIVE)
-    ordered = await desk.outbox.apply_event(live.id, RetractionRequested(reason="wrong"), WANG)
+    ordered = await desk.store.actions.apply_event(live.id, RetractionRequested(reason="wrong"), WANG)
     assert await desk.outbox.claim(1) == []
     await desk.outbox.record_readback(
         PendingReadback(delivery=ordered, request=None), answer, RETRACTOR, desk.store.runtime.monotonic()
@@ -50,10 +48,10 @@ async def test_an_account_that_leaves_cancels_what_waits_and_nothing_else(open_d
     desk.store.runtime.advance_time(timedelta(seconds=2))
     await send(desk, LIVE)
     await send(desk, Unknown(reason="timeout"))
-    orders = Offboarding(desk.store)
+    orders = desk.store.actions
     assert await orders.cancel_waiting(AccountId("a"), WANG, "leaves") == 2
     assert await orders.cancel_waiting(AccountId("a"), WANG, "leaves") == 0
-    found = {delivery.key.post: delivery for delivery in await Queries(desk.store).deliveries()}
+    found = {delivery.key.post: delivery for delivery in await desk.store.queries.deliveries()}
     assert {name: found[name].state for name in (*names, "other")} == {
         "live": State.PUBLISHED,
         "doubt": State.UNKNOWN,
@@ -67,11 +65,11 @@ async def test_an_account_that_leaves_cancels_what_waits_and_nothing_else(open_d
 async def test_leaving_is_written_down_once(open_desk):
     """Repeating the order adds nothing to the audit; what was alerted to the account is over at the end."""
     desk = await open_desk()
-    orders, account, login = Offboarding(desk.store), AccountId("a"), LoginId("fake/a")
+    orders, account, login = desk.store.actions, AccountId("a"), LoginId("fake/a")
     for _ in range(2):
-        await orders.begin(account, login, WANG, "leaves")
-        await orders.finish(account, login, WANG, is_shared=False)
-    history = await Queries(desk.store).audit_history("account:a")
+        await orders.request_offboarding(account, login, WANG, "leaves")
+        await orders.finish_offboarding(account, login, WANG, is_shared=False)
+    history = await desk.store.queries.audit_history("account:a")
     assert [(entry.event, entry.detail["login"]) for entry in history] == [
         ("offboarding_requested", "fake/a"),
         ("offboarded", "fake/a"),

@@ -1,6 +1,7 @@
 """Another version was here: what it wrote and this one does not know is left to a person."""
 
 import asyncio
+from collections import Counter
 
 from sqlalchemy import update
 
@@ -11,7 +12,6 @@ from publisher.engine.maintenance import run_maintenance
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.sender import send_due
 from publisher.store.db.tables import DELIVERY
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME
 from tests.engine.test_sender import run_on, stage
@@ -24,9 +24,9 @@ async def test_f93_a_state_that_is_not_known_is_held_until_a_person_rules(open_d
     strange = update(DELIVERY).values(state="translating", next_action_at=START_TIME)
     await desk.store.database.write(lambda unit: unit.connection.execute(strange))
     await run_on(desk, adapters, world, minutes=5)
-    [delivery] = await Queries(desk.store).deliveries()
+    [delivery] = await desk.store.queries.deliveries()
     assert (delivery.state, delivery.reason, fake.calls) == (State.HELD, HoldReason.UNKNOWN_STATE, [])
-    after = await resolve_delivery(desk.outbox, delivery, Resolution.CANCEL, by="li", reason="nobody knows it")
+    after = await resolve_delivery(desk.store, delivery, Resolution.CANCEL, by="li", reason="nobody knows it")
     assert after.state is State.CANCELLED
 
 
@@ -44,5 +44,5 @@ async def test_f93_work_in_flight_is_taken_up_by_the_next_version(open_desk, wor
         await send_due(later.outbox, adapters, 10, asyncio.Event())
         await reconcile_due(later.outbox, adapters, 10)
     await run_on(later, adapters, world, minutes=15)
-    assert set(await Queries(later.store).count_by_state()) == {State.PUBLISHED}
+    assert set(Counter(item.state for item in await later.store.queries.deliveries())) == {State.PUBLISHED}
     assert len(fake.posts) == 3

@@ -12,8 +12,6 @@ from publisher.engine.decisions import named_person
 from publisher.engine.maintenance import run_maintenance
 from publisher.store.db.tables import DATABASE_INFO, WORKER_STATE
 from publisher.store.deliveries.intents import Declined
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.recover import (
     IDENTITY_KEY,
     accept_restored,
@@ -49,9 +47,9 @@ async def accept(store, *, awaits_others=True):
 async def sign(*shared):
     """Let these workers give a sign of life, do something and stop in order."""
     for store in shared:
-        await OperatorActions(store).register_worker()
-        await OperatorActions(store).pause(f"post:{store.worker}", named_person("li"), "")
-        await OperatorActions(store).deregister_worker()
+        await store.actions.register_worker()
+        await store.actions.pause(f"post:{store.worker}", named_person("li"), "")
+        await store.actions.deregister_worker()
 
 
 async def at_home(store):
@@ -59,7 +57,7 @@ async def at_home(store):
 
 
 async def alerts(store):
-    return [(alert.code, alert.facts.get("worker")) for alert in await Queries(store).alerts()]
+    return [(alert.code, alert.facts.get("worker")) for alert in await store.queries.alerts()]
 
 
 async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_calls(database_url, open_desk, tmp_path):
@@ -84,12 +82,12 @@ async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_calls(d
 async def test_f85_who_has_outlived_it_leaves_its_signs_of_life_as_they_were(open_books, world, order):
     """Up to when the dump knew what was sent is reported by them."""
     store = open_books()
-    orders = OperatorActions(store)
+    orders = store.actions
     await orders.register_worker()
     put_back(store)
     world.advance_time(timedelta(hours=1))
     await getattr(orders, order)()
-    assert [worker.heartbeat_at for worker in await Queries(store).workers()] == [START_TIME]
+    assert [worker.heartbeat_at for worker in await store.queries.workers()] == [START_TIME]
 
 
 async def test_f85_a_database_that_does_not_say_where_it_lives_is_not_at_home(open_books):
@@ -105,7 +103,7 @@ async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, w
     mine, other, stopped = open_books(), open_books(worker="other"), open_books(worker="stopped")
     await sign(stopped)
     for store in (mine, other):
-        await OperatorActions(store).register_worker()
+        await store.actions.register_worker()
     put_back(mine)
     with pytest.raises(RefusedError) as refused:
         await accept(mine)
@@ -150,7 +148,7 @@ async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_desk, wo
     assert await mine.store.database.read(last_known_at) == START_TIME
     await accept(mine.store)
     assert await mine.store.database.read(accepted_until) == START_TIME
-    await OperatorActions(mine.store).resume("all", named_person("li"))
+    await mine.store.actions.resume("all", named_person("li"))
     assert await mine.store.database.read(last_known_at) == START_TIME + timedelta(hours=2)
 
 
@@ -174,11 +172,11 @@ async def test_f85_nothing_is_ended_while_a_host_may_come_with_its_calls(open_de
     await accept(mine.store)
     world.advance_time(timedelta(days=30))
     await run_maintenance(mine.maintenance)
-    [delivery] = await Queries(mine.store).deliveries()
+    [delivery] = await mine.store.queries.deliveries()
     assert (delivery.state, await mine.outbox.claim(1)) == (State.DUE, [])
     await other.outbox.claim(1)
     await run_maintenance(mine.maintenance)
-    [delivery] = await Queries(mine.store).deliveries()
+    [delivery] = await mine.store.queries.deliveries()
     assert delivery.state is State.EXPIRED
 
 

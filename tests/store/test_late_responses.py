@@ -10,9 +10,7 @@ from publisher.domain.post import CronTrigger, SendRequest
 from publisher.domain.results import NotSent, Published, RateLimited, Receipt, Unknown
 from publisher.engine.decisions import named_person
 from publisher.store.deliveries.intents import Declined
-from publisher.store.plan.actions import OperatorActions
 from publisher.store.plan.posts import PlanCommit, cancel_matching
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
 
@@ -29,7 +27,7 @@ async def claim(desk):
 
 
 async def states(desk):
-    return {item.key.post: (item.state, item.reason) for item in await Queries(desk.store).deliveries()}
+    return {item.key.post: (item.state, item.reason) for item in await desk.store.queries.deliveries()}
 
 
 async def file_repeating(desk, minutes, accounts=("a",)):
@@ -119,7 +117,7 @@ async def test_f18_people_are_alerted_once_to_what_cannot_leave_in_time(open_des
         for lease in await claim(desk):
             await desk.outbox.record_intent(lease)
             await desk.outbox.record_outcome(lease, NotSent(reason="connect_failed") if minute < 60 else LIVE)
-        codes = [alert.code for alert in await Queries(desk.store).alerts()]
+        codes = [alert.code for alert in await desk.store.queries.alerts()]
         seen += [codes] if codes != (seen[-1] if seen else []) else []
         world.advance_time(MINUTE)
     assert seen == [["cannot_send"], []]
@@ -191,14 +189,14 @@ async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_nam
     world.advance_time(3 * MINUTE)
     leases = await claim(desk)
     newest = (START_TIME + 3 * MINUTE).isoformat()
-    found = {item.id: item for item in await Queries(desk.store).deliveries()}
+    found = {item.id: item for item in await desk.store.queries.deliveries()}
     assert [(found[lease.delivery].account, found[lease.delivery].key.occurrence) for lease in leases] == [
         ("a", newest),
         ("b", newest),
     ]
     others = [item for item in found.values() if item.key.occurrence != newest]
     assert {(item.state, item.reason) for item in others} == {(State.EXPIRED, "superseded")}
-    [alert] = await Queries(desk.store).alerts()
+    [alert] = await desk.store.queries.alerts()
     assert (alert.code, alert.subject, alert.facts["number"]) == ("occurrences_missed", "daily", "4")
 
 
@@ -209,7 +207,7 @@ async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_desk, 
     world.advance_time(40 * MINUTE)
     assert await claim(desk) == []
     assert await claim(desk) == []
-    assert {item.state for item in await Queries(desk.store).deliveries()} == {State.EXPIRED}
+    assert {item.state for item in await desk.store.queries.deliveries()} == {State.EXPIRED}
 
 
 async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_desk, world):
@@ -264,7 +262,7 @@ async def test_f63_an_instant_that_the_login_was_busy_at_is_overtaken_all_the_sa
     await desk.outbox.record_outcome(lease, LIVE)
     world.advance_time(121 * MINUTE)
     [lease] = await claim(desk)
-    found = {item.id: item.key.occurrence for item in await Queries(desk.store).deliveries()}
+    found = {item.id: item.key.occurrence for item in await desk.store.queries.deliveries()}
     assert found[lease.delivery] == (START_TIME + 121 * MINUTE).isoformat()
 
 
@@ -297,14 +295,14 @@ async def test_f94_a_long_pause_makes_late_however_busy_the_login(open_desk, wor
     """What a pause alone kept back for longer than allowed expires when it is lifted; the others go on."""
     desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=MINUTE, per_hour=1000, per_day=1000)))
     await enqueue_posts(desk.post_store, make_post("kept", ["a"], START_TIME))
-    await OperatorActions(desk.store).pause("post:kept", named_person("li"), "drill")
+    await desk.store.actions.pause("post:kept", named_person("li"), "drill")
     for number in range(40):
         await enqueue_posts(desk.post_store, make_post(f"p{number}", ["a"], world.now()))
         [lease] = await claim(desk)
         await desk.outbox.record_intent(lease)
         await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
         world.advance_time(MINUTE)
-    await OperatorActions(desk.store).resume("post:kept", named_person("li"))
+    await desk.store.actions.resume("post:kept", named_person("li"))
     assert (await states(desk))["kept"] == (State.EXPIRED, "too_late")
 
 

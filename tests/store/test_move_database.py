@@ -11,11 +11,6 @@ from publisher.runtime.failpoints import FailpointRaisedError
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.db.tables import DELIVERY, MEDIA
-from publisher.store.deliveries.maintenance import Maintenance
-from publisher.store.deliveries.outbox import Outbox
-from publisher.store.plan.posts import PostStore
-from publisher.store.queries.audit_log import AuditLog
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.move_database import copy_to_postgres
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
@@ -41,12 +36,12 @@ class Moving:
 
     async def fill(self):
         store = await self.open(self.source)
-        post_store, outbox = PostStore(store), Outbox(store)
+        post_store, outbox = store.posts, store.outbox
         await post_store.register_logins()
         await enqueue_posts(post_store, make_post("p", ["a", "b"], START_TIME, title="警惕“退款”诈骗"), text="schedule")
         picture = {"sha256": "0" * 64, "media_type": "image/png", "data": bytes(range(256))}
         await store.database.write(lambda unit: unit.connection.execute(insert(MEDIA).values(picture)))
-        await Maintenance(store).promote_due()
+        await store.maintenance.promote_due()
         [lease, _other] = await outbox.claim(2)
         await outbox.record_intent(lease)
         receipt = Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
@@ -60,7 +55,7 @@ class Moving:
 
     async def deliveries(self, url):
         store = await self.open(url)
-        found = await Queries(store).deliveries()
+        found = await store.queries.deliveries()
         await store.database.close()
         return found
 
@@ -89,7 +84,7 @@ async def test_an_order_that_has_waited_for_the_move_is_refused(moving):
     store = await moving.open(moving.source)
     await moving.go()
     with pytest.raises(RefusedError) as refused:
-        await enqueue_posts(PostStore(store), make_post("late", ["a"], START_TIME))
+        await enqueue_posts(store.posts, make_post("late", ["a"], START_TIME))
     await store.database.close()
     assert refused.value.code == "database_moved"
 
@@ -107,8 +102,8 @@ async def test_the_audit_goes_on_as_one_chain_and_says_who_moved_it(moving):
     """What was bound on SQLite verifies on PostgreSQL, with the move as its newest entry."""
     await moving.go()
     store = await moving.open(moving.target)
-    entries = await Queries(store).audit_history("database")
-    verification = await AuditLog(store).verify(())
+    entries = await store.queries.audit_history("database")
+    verification = await store.audit.verify(())
     await store.database.close()
     assert [(entry.name, entry.event) for entry in entries] == [("li", "database_moved")]
     assert verification.breaks == []
@@ -118,9 +113,9 @@ async def test_work_goes_on_in_the_new_database(moving):
     """New rows are numbered behind those that came, and what was leased is settled by the next daemon."""
     await moving.go()
     store = await moving.open(moving.target)
-    await enqueue_posts(PostStore(store), make_post("q", ["a"], START_TIME))
-    assert await Maintenance(store).expire_own_leases() == 1
-    states = {item.key.post: item.state for item in await Queries(store).deliveries() if item.account == "a"}
+    await enqueue_posts(store.posts, make_post("q", ["a"], START_TIME))
+    assert await store.maintenance.expire_own_leases() == 1
+    states = {item.key.post: item.state for item in await store.queries.deliveries() if item.account == "a"}
     highest = await store.database.read(lambda connection: connection.scalar(select(func.max(DELIVERY.c.id))))
     await store.database.close()
     assert states["q"] is State.PENDING
@@ -144,7 +139,7 @@ async def test_a_move_that_dies_before_the_old_books_are_closed_is_done_again(mo
 async def test_a_target_that_holds_something_is_refused_and_nothing_changes(moving):
     """Databases are never mixed: the old ones stay open, the others as they were."""
     store = await moving.open(moving.target)
-    await enqueue_posts(PostStore(store), make_post("theirs", ["a"], START_TIME))
+    await enqueue_posts(store.posts, make_post("theirs", ["a"], START_TIME))
     await store.database.close()
     with pytest.raises(RefusedError) as refused:
         await moving.go()

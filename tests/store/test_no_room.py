@@ -20,7 +20,6 @@ from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL, JOURNAL_UNWRITABLE
 from publisher.store.db.tables import ATTEMPT, RENDERED_POST
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
 from publisher.store.system_alerts import ALERT_REPEAT_INTERVAL, SystemAlerts
@@ -40,8 +39,8 @@ async def desk(tmp_path, world, monkeypatch):
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", world)
     database = Database(open_engine(url), world, IntentJournal(tmp_path / "intents.jsonl"))
     opened = Desk(Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w")))
-    await opened.post_store.register_logins()
-    await enqueue_posts(opened.post_store, make_post("p", ["a"], START_TIME))
+    await opened.store.posts.register_logins()
+    await enqueue_posts(opened.store.posts, make_post("p", ["a"], START_TIME))
     await opened.maintenance.promote_due()
     yield opened
     await database.close()
@@ -60,11 +59,11 @@ async def attempts(desk):
 
 
 async def reported(desk):
-    return [alert.code for alert in await Queries(desk.store).alerts()]
+    return [alert.code for alert in await desk.store.queries.alerts()]
 
 
 async def state_of(desk):
-    [delivery] = await Queries(desk.store).deliveries()
+    [delivery] = await desk.store.queries.deliveries()
     return delivery.state
 
 
@@ -166,7 +165,7 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(des
     write_to(journal, journal.path)
     for _ in range(10):
         await beat()
-    states = [delivery.state for delivery in await Queries(desk.store).deliveries()]
+    states = [delivery.state for delivery in await desk.store.queries.deliveries()]
     assert (states, len(fake.calls), await attempts(desk)) == ([State.PUBLISHED] * 6, 6, 7)
 
 
@@ -196,7 +195,7 @@ async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobo
         with suppress(ExceptionGroup):
             await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
         world.advance_time(timedelta(minutes=1))
-    found = {delivery.key.post: delivery for delivery in await Queries(desk.store).deliveries()}
+    found = {delivery.key.post: delivery for delivery in await desk.store.queries.deliveries()}
     assert (found["p"].state, found["p"].reason) == (State.HELD, "poison")
     assert found["good"].state is State.PUBLISHED
 

@@ -30,8 +30,6 @@ from publisher.engine.decisions import Resolution, named_person, resolve_deliver
 from publisher.store.db.intent_journal import read_records
 from publisher.store.db.tables import ATTEMPT, AUDIT
 from publisher.store.deliveries.intents import BLOCKED_RETRY_DELAY, Declined, PendingReadback
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 
@@ -46,7 +44,7 @@ async def intended(desk, *, index=0):
 
 
 async def only(desk, **where):
-    deliveries = await Queries(desk.store).deliveries(**where)
+    deliveries = await desk.store.queries.deliveries(**where)
     assert len(deliveries) == 1
     return deliveries[0]
 
@@ -171,7 +169,7 @@ async def test_f63_what_comes_too_late_for_its_first_call_expires_with_an_alert(
     assert await desk.maintenance.expire() == 1
     delivery = await only(desk)
     assert (delivery.state, delivery.reason) == (State.EXPIRED, "too_late")
-    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["expired.too_late"]
+    assert [alert.code for alert in await desk.store.queries.alerts()] == ["expired.too_late"]
 
 
 async def test_f73_what_waits_past_its_expiry_expires(open_desk, world):
@@ -188,7 +186,7 @@ async def test_f73_what_waits_past_its_expiry_expires(open_desk, world):
 async def test_f94_nothing_starts_in_a_paused_scope(open_desk):
     """A pause of all, a platform, an account or a post stops claims and intents, after a restart too, until resumed."""
     desk = await open_desk()
-    orders = OperatorActions(desk.store)
+    orders = desk.store.actions
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
     for scope in ("all", "platform:fake", "account:a", "post:p"):
@@ -208,7 +206,7 @@ async def test_f72_a_withdrawal_beats_a_claim(open_desk):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
     [lease] = await desk.outbox.claim(10)
-    await OperatorActions(desk.store).cancel_post(PostId("p"), named_person("li"), "mistake")
+    await desk.store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
     assert await desk.outbox.record_intent(lease) == Declined(guard="lease_lost")
     assert (await only(desk)).state is State.CANCELLED
 
@@ -249,7 +247,7 @@ async def test_f15_a_result_with_an_old_epoch_is_kept_but_sets_nothing(open_desk
     assert await desk.maintenance.expire_leases() == 1
     after = await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert after.state is State.UNKNOWN
-    story = await Queries(desk.store).delivery_history(after)
+    story = await desk.store.queries.delivery_history(after)
     assert "late_outcome_recorded" in [entry.event for entry in story.audit_lines]
 
 
@@ -298,7 +296,7 @@ async def test_f15_a_late_answer_that_it_is_live_keeps_what_was_shown_absent_fro
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     held = await only(desk)
     assert (held.state, held.reason) == (State.HELD, "late_response")
-    [alert] = await Queries(desk.store).alerts()
+    [alert] = await desk.store.queries.alerts()
     assert alert.code == "held.late_response"
 
 
@@ -311,7 +309,7 @@ async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk,
     await desk.outbox.record_intent(first)
     world.advance_time(timedelta(minutes=2))
     await desk.maintenance.expire_leases()
-    states = {item.id: item.state for item in await Queries(desk.store).deliveries()}
+    states = {item.id: item.state for item in await desk.store.queries.deliveries()}
     assert states == {first.delivery: State.UNKNOWN, second.delivery: State.DUE}
 
 
@@ -337,7 +335,7 @@ async def test_f89_of_what_died_together_only_the_killer_is_held(open_desk, worl
             else:
                 await desk.outbox.record_intent(lease)
                 await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(lease.delivery))))
-    found = {item.id: (item.state, item.reason) for item in await Queries(desk.store).deliveries()}
+    found = {item.id: (item.state, item.reason) for item in await desk.store.queries.deliveries()}
     assert found.pop(killer) == (State.HELD, "poison")
     assert list(found.values()) == [(State.PUBLISHED, None)] * 3
 
@@ -362,7 +360,7 @@ async def test_f88_what_is_urgent_ripens_before_a_backlog(open_desk, monkeypatch
     routine = [make_post(f"p{number}", ["a"], START_TIME) for number in range(250)]
     await enqueue_posts(desk.post_store, *routine, replace(make_post("red", ["a"], START_TIME), is_urgent=True))
     assert await desk.maintenance.promote_due() == 201
-    states = {item.key.post: item.state for item in await Queries(desk.store).deliveries()}
+    states = {item.key.post: item.state for item in await desk.store.queries.deliveries()}
     assert states["red"] is State.DUE
     assert Counter(states.values()) == {State.DUE: 201, State.PENDING: 50}
     assert await desk.maintenance.promote_due() == 50
@@ -414,7 +412,7 @@ async def test_f15_a_late_answer_is_told_where_a_person_might_send_again(open_de
     after = await shown_absent(desk, world)
     assert (after.state, after.reason) == (State.HELD, "not_published_twice")
     assert (await desk.outbox.record_outcome(first, Published(receipt=receipt()))).state is State.HELD
-    reported = {alert.code: alert.facts for alert in await Queries(desk.store).alerts()}
+    reported = {alert.code: alert.facts for alert in await desk.store.queries.alerts()}
     assert reported["response_late"]["url"] == receipt().url
 
 
@@ -427,7 +425,7 @@ async def test_f53_what_a_person_saw_and_no_list_can_show_takes_two_people(open_
     [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
     held = await desk.outbox.record_readback(doubt, out_of_sight, RECONCILER, world.monotonic())
     seen = Resolved(to=State.UNKNOWN, reason="seen", url="https://fake.example/1")
-    await desk.outbox.apply_event(held.id, seen, named_person("li"))
+    await desk.store.actions.apply_event(held.id, seen, named_person("li"))
     [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
     again = await desk.outbox.record_readback(doubt, out_of_sight, RECONCILER, world.monotonic())
     assert (again.state, again.reason) == (State.HELD, "report_not_confirmed")
@@ -459,13 +457,13 @@ async def test_f77_what_is_to_be_taken_down_and_is_out_of_sight_goes_to_a_person
     desk = await open_desk()
     await doubtful(desk)
     delivery = await only(desk)
-    await desk.outbox.apply_event(delivery.id, RetractionRequested(reason="wrong"), named_person("li"))
+    await desk.store.actions.apply_event(delivery.id, RetractionRequested(reason="wrong"), named_person("li"))
     states, after = await looked_in_vain(desk, world, State.RETRACTING, RETRACTOR)
     assert states == [State.RETRACTING, State.HELD]
     assert after.reason == "undeletable"
-    [alert] = await Queries(desk.store).alerts()
+    [alert] = await desk.store.queries.alerts()
     assert alert.code == "held.undeletable"
-    ended = await resolve_delivery(desk.outbox, after, Resolution.NOT_PUBLISHED, by="li", reason="deleted by hand")
+    ended = await resolve_delivery(desk.store, after, Resolution.NOT_PUBLISHED, by="li", reason="deleted by hand")
     assert ended.state is State.RETRACTED
 
 
@@ -475,7 +473,7 @@ async def test_f77_what_is_to_be_taken_down_from_a_review_is_looked_for_on_and_o
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
     await desk.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
-    await desk.outbox.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    await desk.store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     world.advance_time(timedelta(hours=1))
     [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
     after = await desk.outbox.record_readback(
@@ -531,7 +529,7 @@ async def test_f50_a_blocked_account_is_paused_with_an_alert(open_desk):
     lease, _parcel = await intended(desk)
     after = await desk.outbox.record_outcome(lease, Blocked(code="20015", reason="frozen"))
     assert after.state is State.HELD
-    queries = Queries(desk.store)
+    queries = desk.store.queries
     assert [pause.scope for pause in await queries.pauses()] == ["account:a"]
     assert "account_paused" in [alert.code for alert in await queries.alerts()]
 
@@ -544,7 +542,7 @@ async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(op
         lease, _parcel = await intended(desk)
         after = await desk.outbox.record_outcome(lease, CredentialExpired(reason="21327"))
         assert after.state is expected
-    assert sorted(pause.scope for pause in await Queries(desk.store).pauses()) == ["account:a", "account:b"]
+    assert sorted(pause.scope for pause in await desk.store.queries.pauses()) == ["account:a", "account:b"]
 
 
 async def test_f20_three_tls_failures_pause_the_account(open_desk, world):
@@ -555,7 +553,7 @@ async def test_f20_three_tls_failures_pause_the_account(open_desk, world):
         lease, _parcel = await intended(desk)
         await desk.outbox.record_outcome(lease, NotSent(reason="tls_failed"))
         world.advance_time(timedelta(minutes=5))
-    assert [pause.scope for pause in await Queries(desk.store).pauses()] == ["account:a"]
+    assert [pause.scope for pause in await desk.store.queries.pauses()] == ["account:a"]
 
 
 async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_desk):
@@ -580,7 +578,7 @@ async def test_i16_a_retraction_ordered_during_a_call_is_remembered(open_desk):
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await desk.outbox.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    await desk.store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     after = await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert after.state is State.RETRACTING
 
@@ -600,7 +598,7 @@ async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
         sent += 1
         await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(sent))))
     assert (sent, answer.guard) == (3, "blocked_by_unknown")
-    assert [alert.code for alert in await Queries(desk.store).alerts() if alert.subject == "p4@a"] == [
+    assert [alert.code for alert in await desk.store.queries.alerts() if alert.subject == "p4@a"] == [
         "blocked_by_unknown"
     ]
 
@@ -614,7 +612,7 @@ async def kept_back(desk, order=None):
         lease, _parcel = await intended(desk)
         await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
     if order:
-        await desk.outbox.apply_event(doubtful.delivery, order, named_person("li"))
+        await desk.store.actions.apply_event(doubtful.delivery, order, named_person("li"))
     _lease, answer = await intended(desk)
     assert isinstance(answer, Declined)
     assert await desk.outbox.claim(1) == []
@@ -667,9 +665,9 @@ async def test_f52_a_person_rules_on_a_doubt_that_no_read_ends(open_desk, world,
     doubt = await kept_back(desk)
     if ruling is Resolution.RESEND:
         with pytest.raises(RefusedError, match="not_read_yet"):
-            await resolve_delivery(desk.outbox, doubt.delivery, ruling, by="li", reason="looked at the account")
+            await resolve_delivery(desk.store, doubt.delivery, ruling, by="li", reason="looked at the account")
     unread = await desk.outbox.record_readback(doubt, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
-    after = await resolve_delivery(desk.outbox, unread, ruling, by="li", reason="looked at the account")
+    after = await resolve_delivery(desk.store, unread, ruling, by="li", reason="looked at the account")
     assert after.state in {State.FAILED, State.DUE, State.CANCELLED}
     _lease, answer = await intended(desk)
     assert isinstance(answer, SendRequest)
@@ -689,7 +687,9 @@ async def test_what_is_to_be_taken_down_and_is_out_of_sight_keeps_no_other_post_
     for number in range(1, 7):
         lease, _parcel = await intended(desk)
         await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
-    after = await desk.outbox.apply_event(first.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    after = await desk.store.actions.apply_event(
+        first.delivery, RetractionRequested(reason="wrong"), named_person("li")
+    )
     assert (after.state, after.receipt) == (State.RETRACTING, None)
     _lease, answer = await intended(desk)
     assert isinstance(answer, SendRequest)
@@ -701,7 +701,7 @@ async def test_i9_a_removal_that_is_refused_keeps_no_other_post_back(open_desk):
     await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
     lease, _parcel = await intended(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt("0")))
-    await desk.outbox.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    await desk.store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     for number in range(1, 8):
         lease, answer = await intended(desk)
         assert not isinstance(answer, Declined)
@@ -717,7 +717,9 @@ async def test_only_a_person_orders_a_retraction(open_desk, role):
     lease, _parcel = await intended(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     with pytest.raises(IllegalTransitionError):
-        await desk.outbox.apply_event(lease.delivery, RetractionRequested(reason="x"), Actor(role=role, name="x"))
+        await desk.store.actions.apply_event(
+            lease.delivery, RetractionRequested(reason="x"), Actor(role=role, name="x")
+        )
 
 
 async def test_a_remembered_withdrawal_keeps_the_lease_of_the_call(open_desk, world):
@@ -725,7 +727,7 @@ async def test_a_remembered_withdrawal_keeps_the_lease_of_the_call(open_desk, wo
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await intended(desk)
-    await OperatorActions(desk.store).cancel_post(PostId("p"), named_person("li"), "mistake")
+    await desk.store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
     world.advance_time(timedelta(minutes=2))
     assert await desk.maintenance.expire_leases() == 1
     assert (await only(desk)).state is State.UNKNOWN
@@ -752,7 +754,7 @@ async def test_i14_a_stop_between_intent_and_call_is_seen(open_desk, world):
     await desk.maintenance.promote_due()
     requests = [await desk.outbox.record_intent(lease) for lease in await desk.outbox.claim(10)]
     assert [await desk.outbox.may_still_send(parcel) for parcel in requests] == [True, True, True]
-    orders = OperatorActions(desk.store)
+    orders = desk.store.actions
     await orders.pause("account:a", named_person("li"), "drill")
     await orders.retract(PostId("pb"), None, named_person("li"), "wrong")
     world.advance_time(timedelta(seconds=21))
@@ -764,9 +766,9 @@ async def test_what_is_live_though_withdrawn_is_told(open_desk):
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
-    await OperatorActions(desk.store).cancel_post(PostId("p"), named_person("li"), "mistake")
+    await desk.store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
-    assert "published_after_cancellation" in [alert.code for alert in await Queries(desk.store).alerts()]
+    assert "published_after_cancellation" in [alert.code for alert in await desk.store.queries.alerts()]
 
 
 async def test_f78_a_retraction_is_told_until_it_is_done(open_desk):
@@ -775,11 +777,11 @@ async def test_f78_a_retraction_is_told_until_it_is_done(open_desk):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     lease, _parcel = await intended(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
-    await OperatorActions(desk.store).retract(PostId("p"), None, named_person("li"), "wrong")
-    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["retracting"]
+    await desk.store.actions.retract(PostId("p"), None, named_person("li"), "wrong")
+    assert [alert.code for alert in await desk.store.queries.alerts()] == ["retracting"]
     [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
     await desk.outbox.record_readback(doubt, Deleted(), RETRACTOR, desk.store.runtime.monotonic())
-    assert await Queries(desk.store).alerts() == []
+    assert await desk.store.queries.alerts() == []
 
 
 async def test_a_lease_given_back_counts_no_death(open_desk):

@@ -13,9 +13,6 @@ from publisher.engine.decisions import named_person
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.tables import ATTEMPT
 from publisher.store.deliveries.intents import Declined
-from publisher.store.monitor.monitor import Monitoring
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, recover
 from publisher.testing.builders import TEST_RATE_LIMIT, enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES
@@ -129,18 +126,18 @@ async def test_f73_half_a_text_that_expires_is_told_and_held(open_desk, world):
     assert await desk.maintenance.expire() == 1
     held = await only(desk)
     assert (held.state, held.reason) == (State.HELD, "incomplete")
-    assert [alert.code for alert in await Queries(desk.store).alerts()] == ["held.incomplete"]
+    assert [alert.code for alert in await desk.store.queries.alerts()] == ["held.incomplete"]
 
 
 async def test_f72_f77_half_a_text_is_withdrawn_or_taken_down(open_desk, world):
     """A withdrawal holds it, a claimed worker is reported no, and an order takes the post down from where it waits."""
     desk = await half_done(open_desk)
     [lease] = await desk.outbox.claim(10)
-    await OperatorActions(desk.store).cancel_post("p", named_person("li"), "no")
+    await desk.store.actions.cancel_post("p", named_person("li"), "no")
     assert await desk.outbox.record_intent(lease) == Declined(guard="lease_lost")
     assert (await only(desk)).reason == "incomplete"
     other = await half_done_too(desk)
-    [ordered] = await OperatorActions(desk.store).retract("q", None, named_person("li"), "wrong")
+    [ordered] = await desk.store.actions.retract("q", None, named_person("li"), "wrong")
     assert (ordered.id, ordered.state, ordered.receipt) == (other.id, State.RETRACTING, receipt("2"))
     world.advance_time(SECOND)
     [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
@@ -160,7 +157,7 @@ async def test_an_order_cancels_what_waits_with_nothing_live(open_desk):
     desk = await open_desk(floored())
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
     await desk.maintenance.promote_due()
-    assert await OperatorActions(desk.store).retract("p", None, named_person("li"), "wrong") == []
+    assert await desk.store.actions.retract("p", None, named_person("li"), "wrong") == []
     assert (await only(desk)).state is State.CANCELLED
 
 
@@ -186,7 +183,7 @@ async def test_a_live_post_is_watched_as_a_post(open_desk, world):
         doubt, Published(receipt=receipt("f1")), RECONCILER, world.monotonic()
     )
     assert published.state is State.PUBLISHED
-    monitoring = Monitoring(desk.store)
+    monitoring = desk.store.monitoring
     [missed] = await monitoring.compare_list("a", [ELSE])
     assert (missed.request.part, missed.request.attempt) == (0, 1)
     assert missed.request.baseline.taken_at < START_TIME

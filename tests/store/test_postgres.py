@@ -24,13 +24,6 @@ from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal, read_records
 from publisher.store.db.tables import ATTEMPT, AUDIT, DATABASE_INFO, DELIVERY, LOGIN, SERVER_TIMELINE, WORKER_STATE
 from publisher.store.deliveries.intents import Declined
-from publisher.store.deliveries.maintenance import Maintenance
-from publisher.store.deliveries.outbox import Outbox
-from publisher.store.monitor.login_health import LoginHealthStore
-from publisher.store.monitor.monitor import Monitoring
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.plan.posts import PostStore
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.setup import NEWEST_MIGRATION, lock_process, migration_of, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
@@ -50,11 +43,11 @@ class Host:
         self.store = Store(
             database=self.database, policies={item.account.id: item for item in terms}, worker=WorkerId(name)
         )
-        self.outbox, self.maintenance = Outbox(self.store), Maintenance(self.store)
+        self.outbox, self.maintenance = self.store.outbox, self.store.maintenance
         self.post_store, self.orders, self.queries = (
-            PostStore(self.store),
-            OperatorActions(self.store),
-            Queries(self.store),
+            self.store.posts,
+            self.store.actions,
+            self.store.queries,
         )
 
 
@@ -94,7 +87,7 @@ async def test_f60_f61_a_host_starts_by_itself_once_its_clock_is_the_servers(dat
         with pytest.raises(RefusedError):
             await run(settings, world)
     database = Database(open_engine(database_url), world)
-    queries = Queries(Store(database=database, policies={}, worker=WorkerId("one")))
+    queries = Store(database=database, policies={}, worker=WorkerId("one")).queries
     [alert] = await queries.alerts()
     await run(settings, make_confirmed_runtime(), once=True)
     assert alert.code == "clock_skew"
@@ -220,8 +213,8 @@ async def test_hosts_share_the_watching_and_the_probing(open_host):
     """Of accounts whose turn has come, each goes to one host."""
     terms = [make_policy(name) for name in "abc"]
     hosts = [await open_host(f"host-{number}", *terms) for number in range(3)]
-    watched = await asyncio.gather(*(Monitoring(host.store).claim_due_accounts(9) for host in hosts))
-    probed = await asyncio.gather(*(LoginHealthStore(host.store).claim_due_probes(9) for host in hosts))
+    watched = await asyncio.gather(*(host.store.monitoring.claim_due_accounts(9) for host in hosts))
+    probed = await asyncio.gather(*(host.store.login_health.claim_due_probes(9) for host in hosts))
     assert sorted(account for accounts in watched for account in accounts) == ["a", "b", "c"]
     assert sorted(account.id for accounts in probed for account in accounts) == ["a", "b", "c"]
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,6 @@ from publisher.domain.delivery import State, WorkerId
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import read_records
 from publisher.store.db.tables import ATTEMPT
-from publisher.store.deliveries.maintenance import Maintenance
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy
@@ -40,10 +39,10 @@ async def main(folder, point):
     await prepare_database(url, "drill", journal, world)
     database = Database(open_engine(url), world, IntentJournal(journal))
     books = Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w"))
-    outbox = Outbox(books)
-    await PostStore(books).register_logins()
-    await enqueue_posts(PostStore(books), make_post("p", ["a"], START_TIME))
-    await Maintenance(books).promote_due()
+    outbox = books.outbox
+    await books.posts.register_logins()
+    await enqueue_posts(books.posts, make_post("p", ["a"], START_TIME))
+    await books.maintenance.promote_due()
     [lease] = await outbox.claim(1)
     await outbox.record_intent(lease)
     print("parcel", flush=True)
@@ -83,16 +82,16 @@ async def test_f16_what_the_disk_holds_when_the_power_fails_after_the_intent(tmp
     attempts = await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().all())
     assert [(row["number"], row["ended_at"]) for row in attempts] == [(1, None)]
     assert len(read_records(tmp_path / "after" / "intents.jsonl")) == lines
-    assert await Maintenance(store).expire_own_leases() == 1
-    assert set(await Queries(store).count_by_state()) == {State.UNKNOWN}
+    assert await store.maintenance.expire_own_leases() == 1
+    assert set(Counter(item.state for item in await store.queries.deliveries())) == {State.UNKNOWN}
     await store.database.close()
 
 
 async def test_f16_before_the_intent_is_committed_the_disk_knows_of_no_call(tmp_path):
     """F16: power lost a moment sooner leaves a claim, which is due again."""
     store = await books_after_a_cut(tmp_path, "intent.before_commit")
-    assert await Maintenance(store).expire_own_leases() == 1
-    assert set(await Queries(store).count_by_state()) == {State.DUE}
+    assert await store.maintenance.expire_own_leases() == 1
+    assert set(Counter(item.state for item in await store.queries.deliveries())) == {State.DUE}
     await store.database.close()
 
 

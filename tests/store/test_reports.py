@@ -5,8 +5,6 @@ from datetime import timedelta
 from publisher.domain.account import AccountId
 from publisher.domain.post import PostKind
 from publisher.domain.results import Published, Reach, Receipt
-from publisher.store.monitor.monitor import Monitoring
-from publisher.store.queries.queries import ReportQueries
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME
 
@@ -27,10 +25,8 @@ async def test_cases_have_their_kind_their_last_reach_and_their_tip_line(open_de
     receipt = Receipt(remote_id="1", url="x", published_at=START_TIME)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt))
     for reads in (1, 2):
-        await Monitoring(desk.store).record_metrics({lease.delivery: Reach(reads=reads)})
-    found = await ReportQueries(desk.store).report_rows(
-        START_TIME, START_TIME + timedelta(days=1), {AccountId("a"): "12377"}
-    )
+        await desk.store.monitoring.record_metrics({lease.delivery: Reach(reads=reads)})
+    found = await desk.store.queries.report_rows(START_TIME, START_TIME + timedelta(days=1), {AccountId("a"): "12377"})
     assert [(case.delivery.key.post, case.kind) for case in found] == [
         ("one", PostKind.WARNING),
         ("two", PostKind.UPDATE),

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from publisher.engine.decisions import named_person
-from publisher.store.plan.actions import OperatorActions
 from publisher.store.recovery.restore import last_known_at
 from publisher.testing.fakes import START_TIME
 
@@ -16,7 +15,7 @@ LI = named_person("li")
 async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger(open_books, world):
     """What may have been sent is looked for since the daemon's last sign of life in it, not since the pause."""
     store = open_books()
-    orders = OperatorActions(store)
+    orders = store.actions
     await orders.register_worker()
     await orders.pause("all", LI, "an hour before the copy")
     world.advance_time(timedelta(hours=1))
@@ -31,7 +30,7 @@ async def test_f85_a_database_that_knows_no_daemon_knows_nothing_of_what_was_sen
     """It was copied before the first start: all since its beginning may be out."""
     store = open_books()
     assert await store.database.read(last_known_at) is None
-    await OperatorActions(store).pause("all", LI, "first")
+    await store.actions.pause("all", LI, "first")
     world.advance_time(timedelta(hours=1))
-    await OperatorActions(store).pause("all", LI, "last")
+    await store.actions.pause("all", LI, "last")
     assert await store.database.read(last_known_at) == START_TIME

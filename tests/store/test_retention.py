@@ -17,10 +17,7 @@ from publisher.store.audit.append import write_readback
 from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, REACH, READBACK, RENDERED_POST, SCHEDULE
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
 from publisher.store.deliveries.retention import PRUNE_BATCH_SIZE, PruneCounts, compact_journal, prune
-from publisher.store.monitor.monitor import Monitoring
-from publisher.store.plan.actions import OperatorActions
 from publisher.store.plan.posts import PlanCommit
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -76,7 +73,7 @@ async def row_of(desk):
 
 
 async def is_pruned(desk, post="p"):
-    [found] = await Queries(desk.store).deliveries(post)
+    [found] = await desk.store.queries.deliveries(post)
     return found.is_pruned
 
 
@@ -84,10 +81,10 @@ async def live_for_long(desk):
     """Give one post that has been live for so long that its texts may go, with reads and figures."""
     await enqueue_posts(desk.post_store, POST)
     await go_live(desk)
-    [live] = await Queries(desk.store).deliveries(POST.id)
+    [live] = await desk.store.queries.deliveries(POST.id)
     read = NotFound(covered_since=START_TIME)
     await desk.store.database.write(lambda unit: write_readback(unit, live.id, 1, START_TIME, read))
-    await Monitoring(desk.store).record_metrics({live.id: Reach(reads=7)})
+    await desk.store.monitoring.record_metrics({live.id: Reach(reads=7)})
     desk.store.runtime.advance_time(LONG)
     await push_down(desk)
     await shorten(desk)
@@ -103,11 +100,11 @@ async def shorten(desk):
 async def test_i24_texts_reads_and_figures_go_and_what_happened_stays(desk):
     """Its key, its state, its number on the platform, its attempts and its audit are what they were."""
     await live_for_long(desk)
-    [before, *_] = await Queries(desk.store).deliveries(POST.id)
+    [before, *_] = await desk.store.queries.deliveries(POST.id)
     kept = await count(desk, ATTEMPT, AUDIT)
     assert await prune(desk.store, KEPT_FOR) == PruneCounts(deliveries=1, texts=1, readbacks=1, metrics=1)
     assert await count(desk, RENDERED_POST, READBACK, REACH) == (1, 0, 0)
-    [after, *_] = await Queries(desk.store).deliveries(POST.id)
+    [after, *_] = await desk.store.queries.deliveries(POST.id)
     assert after == replace(before, is_pruned=True)
     assert await count(desk, ATTEMPT, AUDIT) == kept
     assert await prune(desk.store, KEPT_FOR) == PruneCounts()
@@ -135,7 +132,7 @@ async def test_i1_what_is_pruned_is_neither_filed_nor_called_again(desk, open_de
         await step()
     assert await again.outbox.claim(10) == []
     assert await count(again, DELIVERY) == rows
-    assert await Queries(again.store).alerts() == []
+    assert await again.store.queries.alerts() == []
 
 
 async def test_what_is_pruned_can_still_be_taken_down(desk):
@@ -143,9 +140,9 @@ async def test_what_is_pruned_can_still_be_taken_down(desk):
     await live_for_long(desk)
     assert (await prune(desk.store, KEPT_FOR)).deliveries == 1
     adapter = FakeAdapter(now=desk.store.runtime.now)
-    await OperatorActions(desk.store).retract(POST.id, None, named_person("li"), "old")
+    await desk.store.actions.retract(POST.id, None, named_person("li"), "old")
     assert await retract_due(desk.outbox, {"a": adapter}, 10) == 1
-    [gone] = await Queries(desk.store).deliveries(POST.id)
+    [gone] = await desk.store.queries.deliveries(POST.id)
     assert (gone.state, gone.is_pruned) == (State.RETRACTED, True)
 
 

@@ -13,7 +13,6 @@ from publisher.domain.post import ONCE_OCCURRENCE, CronTrigger, OneTimeTrigger, 
 from publisher.domain.results import Published, Receipt
 from publisher.store.db.tables import DELIVERY
 from publisher.store.plan.posts import PlanCommit
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
 
@@ -120,7 +119,7 @@ async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(desk, is_
 
 async def test_i24_f92_what_is_shown_unasked_costs_no_more_however_long_the_past_is(desk):
     """`status` lists what is open, of late or to come, and knows that there is more."""
-    queries = Queries(desk.store)
+    queries = desk.store.queries
     with Cost(desk.store.database.engine) as short:
         assert [item.key.post for item in await queries.current_deliveries()] == [AHEAD.id, AHEAD.id]
     await add_past(desk, 3000, post="gone")

@@ -18,8 +18,6 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
-from publisher.store.queries.audit_log import AuditLog
-from publisher.store.queries.queries import Queries
 from publisher.store.recovery.setup import MIGRATIONS_FOLDER, NEWEST_MIGRATION, migration_of, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy
@@ -97,9 +95,9 @@ class Old:
         await prepare_database(self.url, "drill", self.journal, FakeRuntime())
         database = Database(open_engine(self.url), FakeRuntime(), IntentJournal(self.journal))
         store = Store(database=database, policies={"a": make_policy("a")}, worker="w")
-        [delivery] = await Queries(store).deliveries()
+        [delivery] = await store.queries.deliveries()
         is_kept = (delivery.state, delivery.receipt.remote_id, delivery.attempts) == (State.PUBLISHED, "77", 1)
-        is_sound = (await AuditLog(store).verify(())).is_sound
+        is_sound = (await store.audit.verify(())).is_sound
         await database.close()
         return migration_of(self.url) == NUMBERS[-1] and is_kept and is_sound
 

@@ -22,7 +22,6 @@ from publisher.domain.post import DeliveryId
 from publisher.domain.results import Submitted
 from publisher.store.db.tables import AUDIT
 from publisher.store.monitor.adapter_state import StoredAdapterState
-from publisher.store.queries.queries import Queries
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 from publisher.web.callbacks import CHECK_NOW_INTERVAL, CallbackHandler, SeenNonces, bind_socket
@@ -76,7 +75,7 @@ class CallbackFixture:
         return answer
 
     async def delivery(self):
-        [found] = await Queries(self.desk.store).deliveries()
+        [found] = await self.desk.store.queries.deliveries()
         return found
 
     async def entries(self):

@@ -10,7 +10,7 @@ from publisher.cli.format import NO_VALUE, Formatter, credential_days_left
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.domain.results import result_code
-from publisher.store.monitor.login_health import AccountHealth, LoginHealthStore
+from publisher.store.monitor.login_health import AccountHealth
 
 COLUMNS = ("account", "platform", "health", "days_left", "quota_left", "last_verified")
 
@@ -22,7 +22,7 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
     logins: Sequence[AccountHealth]
     if has_database(settings):
         async with open_command_store(settings) as store:
-            logins = await LoginHealthStore(store).list_accounts()
+            logins = await store.login_health.list_accounts()
     else:
         policies = await asyncio.to_thread(build_policies, settings)
         logins = [

@@ -20,8 +20,8 @@ from publisher.domain.account import Account
 from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.post import format_delivery_name
 from publisher.engine.decisions import named_person
-from publisher.store.plan.manual_tasks import ManualTasks, OpenManualTask
-from publisher.store.queries.queries import Pause, Queries
+from publisher.store.plan.manual_tasks import OpenManualTask
+from publisher.store.queries.queries import Pause
 
 SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/bmp": "bmp", "image/webp": "webp"}
 PAGE_TEMPLATE = (
@@ -90,7 +90,7 @@ async def assist(  # noqa: PLR0913 # one argument an option
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_store(settings) as store:
-        queries = Queries(store)
+        queries = store.queries
         [delivery] = await find_deliveries(
             queries, target, settings.timezone, lambda item: parse_manual_task(item.ticket) is not None
         )
@@ -98,7 +98,7 @@ async def assist(  # noqa: PLR0913 # one argument an option
         if delivery.state is State.PUBLISHED and receipt is not None:  # it was found before a person reported it
             terminal.print_message("assist_done_already", subject=subject, url=receipt.url)
             return
-        await ManualTasks(store).record_report(delivery.id, url, named_person(by))
+        await store.manual_tasks.record_report(delivery.id, url, named_person(by))
         terminal.print_message("assist_done_recorded", subject=subject)
         await warn_if_no_daemon(terminal, queries)
 
@@ -111,12 +111,12 @@ async def _list_tasks(terminal: Terminal, *, as_json: bool) -> None:
     now = datetime.now(settings.timezone)
     if has_database(settings):
         async with open_command_store(settings) as store:
-            for task in await ManualTasks(store).list_open():
-                pictures = await ManualTasks(store).read_pictures(task.rendered)
+            for task in await store.manual_tasks.list_open():
+                pictures = await store.manual_tasks.read_pictures(task.rendered)
                 policy = store.policies.get(task.delivery.account)
                 is_article = policy is not None and policy.capabilities.is_article
                 listed.append(await asyncio.to_thread(write_task_files, settings, task, pictures, is_article))
-            pauses, now = await Queries(store).pauses(), store.runtime.now()
+            pauses, now = await store.queries.pauses(), store.runtime.now()
     if as_json:
         terminal.print_json({"tasks": [item.as_json(pauses, formatter, now) for item in listed]})
         return

@@ -30,7 +30,6 @@ from publisher.engine.checkpoints import (
 from publisher.engine.decisions import named_person
 from publisher.secrets import SecretError, is_public_key, is_signed_by
 from publisher.store.db.intent_journal import read_records
-from publisher.store.queries.audit_log import AuditLog
 
 SUBCOMMANDS = ("verify", "export", "accept", "key")
 STDOUT_NAME = "-"
@@ -153,7 +152,7 @@ async def verify_database(
     else:
         intents = await asyncio.to_thread(read_records, journal_path(settings))
         async with open_command_store(settings) as store:
-            verification = await AuditLog(store).verify(checked.checkpoints, intents, is_own_signature)
+            verification = await store.audit.verify(checked.checkpoints, intents, is_own_signature)
     for checkpoint in checked.forged:
         verification.report_forged_checkpoint(checkpoint)
     return verification, checked, settings
@@ -221,7 +220,7 @@ async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Seque
     signature = key.sign(acceptance.signing_text) if key else ""
     is_all = len(lost) == len(verification.breaks) + verification.unlisted_breaks
     async with open_command_store(settings) as store:
-        await AuditLog(store).record_acceptance(
+        await store.audit.record_acceptance(
             replace(acceptance, signature=signature), named_person(by), is_everything_accepted=is_all
         )
     for item in lost:
@@ -323,6 +322,6 @@ async def _export(
         if target != STDOUT_NAME:
             stream = stack.enter_context(await asyncio.to_thread(Path(target).open, "xb"))
         async with open_command_store(settings) as store:
-            number = await AuditLog(store).export(write_line, start, end)
+            number = await store.audit.export(write_line, start, end)
         stream.flush()
     terminal.print_note("audit_exported", number=number, file=target)

@@ -8,8 +8,6 @@ from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal
 from publisher.domain.post import PostId
 from publisher.engine.decisions import named_person
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.queries import Queries
 
 
 @command("cancel")
@@ -18,6 +16,6 @@ from publisher.store.queries.queries import Queries
 @reason_option
 async def cancel(terminal: Terminal, post: PostId, by: str, reason: str) -> None:
     async with open_command_store(await load_workspace_settings(terminal)) as store:
-        await require_post(Queries(store), post)
-        number = await OperatorActions(store).cancel_post(post, named_person(by), reason)
+        await require_post(store.queries, post)
+        number = await store.actions.cancel_post(post, named_person(by), reason)
     terminal.print_message("cancel_done", post=post, number=number)

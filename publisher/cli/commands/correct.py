@@ -42,12 +42,12 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
             new = posts[0]
         else:
             new = await load_post(application, named)
-        await require_post(application.queries, post)
+        await require_post(application.store.queries, post)
         require_correction(new, post, terminal)
         with with_locations(toml) if toml else contextlib.nullcontext():
             plan = await send_correction(application.planner, new, named_person(by), is_new=toml is not None)
-        await application.maintenance.promote_requested([new.id])
-        snapshot = await take_snapshot(application.queries, new.id)
+        await application.store.maintenance.promote_requested([new.id])
+        snapshot = await take_snapshot(application.store.queries, new.id)
     _print_result(terminal, new, plan)
     waiting = [delivery for delivery in snapshot.deliveries if delivery.account in plan.targets]
     for pause in dict.fromkeys(pause for delivery in waiting for pause in pauses_covering(snapshot.pauses, delivery)):

@@ -29,7 +29,6 @@ from publisher.engine.calls import call_adapter
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import Runtime
 from publisher.store.monitor.login_health import EXPIRY_WARNING_DAYS, AccountHealth
-from publisher.store.plan.actions import OperatorActions
 from publisher.store.queries.queries import Pause
 
 HEALTH_CHECK_TIMEOUT = timedelta(seconds=30)
@@ -65,7 +64,7 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if by is not None:
         async with open_command_store(settings) as store:
-            reading = await OperatorActions(store).confirm_clock(named_person(by))
+            reading = await store.actions.confirm_clock(named_person(by))
         terminal.print_message("clock_confirmed_done", by=by, at=formatter.time(reading.at))
         return 0
     diagnoses = await diagnose_logins(settings, runtime)
@@ -111,11 +110,11 @@ async def diagnose_logins(settings: Settings, runtime: Runtime) -> Sequence[Logi
     with report_database_errors():
         async with open_application(settings, runtime, can_send=False, can_read=True) as application:
             runtime.confirm_from_kernel()
-            if (reading := await application.operator_actions.confirmed_clock_reading()) is not None:
+            if (reading := await application.store.actions.confirmed_clock_reading()) is not None:
                 runtime.confirm_clock(reading)
-            accounts = [one for one in await application.login_health.list_accounts() if one.mode is Mode.API]
+            accounts = [one for one in await application.store.login_health.list_accounts() if one.mode is Mode.API]
             one_by_login = {account_health.account.login: account_health for account_health in accounts}
-            pauses = await application.queries.pauses()
+            pauses = await application.store.queries.pauses()
             gate = asyncio.Semaphore(MAX_HEALTH_CHECKS)
 
             async def diagnose(login: AccountHealth) -> LoginDiagnosis:
@@ -126,7 +125,7 @@ async def diagnose_logins(settings: Settings, runtime: Runtime) -> Sequence[Logi
                         health = await call_adapter(
                             application.adapters[login.account.id].check_health(), HEALTH_CHECK_TIMEOUT
                         )
-                        await application.login_health.record_probe(login.account, health)
+                        await application.store.login_health.record_probe(login.account, health)
                 own_pauses = [pause for pause in pauses if pause.scope in scopes]
                 return LoginDiagnosis(login_health=login, health=health, pauses=own_pauses)
 

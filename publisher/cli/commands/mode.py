@@ -11,8 +11,6 @@ from publisher.config import find_api_blocker
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.errors import NoSuchItemError
 from publisher.engine.decisions import named_person
-from publisher.store.plan.actions import ModeOverrides
-from publisher.store.queries.queries import Queries
 
 SETTINGS_MODE = "settings"
 
@@ -27,16 +25,15 @@ async def mode(terminal: Terminal, account: AccountId, mode: str, *, by: str, re
     settings = await load_workspace_settings(terminal)
     known = settings.accounts.get(account)
     async with open_command_store(settings, AccessMode.READ if wanted is Mode.OFF else AccessMode.COMMAND) as store:
-        overrides = ModeOverrides(store)
-        is_overridden = account in {override.account for override in await overrides.list_overrides()}
+        is_overridden = account in {override.account for override in await store.queries.mode_overrides()}
         if known is None and (wanted is not None or not is_overridden):  # an override outlives its account's settings
             raise NoSuchItemError("account", account)
         if known is not None and known.mode is Mode.OFF and wanted is not None:
             raise CommandFailedError("mode_off_in_settings", account=account)
         if known is not None and wanted is Mode.API and (code := find_api_blocker(known)):
             raise CommandFailedError("mode_not_api", account=account, reason=terminal.translate(code, account=account))
-        await overrides.set_override(account, wanted, named_person(by), reason)
+        await store.actions.set_mode(account, wanted, named_person(by), reason)
         now = wanted or (known.mode if known else Mode.OFF)
         code = "mode_override_set" if wanted else "mode_override_cleared"
         terminal.print_message(code, account=account, mode=terminal.translate(f"mode_{now}"))
-        await warn_if_no_daemon(terminal, Queries(store))
+        await warn_if_no_daemon(terminal, store.queries)

@@ -18,7 +18,6 @@ from publisher.domain.errors import NoSuchItemError
 from publisher.domain.reports import OpenWork, collect_open_work
 from publisher.engine.decisions import named_person
 from publisher.secrets import find_external_source
-from publisher.store.plan.actions import ModeOverrides, Offboarding
 from publisher.store.queries.queries import Queries
 
 
@@ -45,13 +44,13 @@ async def offboard(terminal: Terminal, account: AccountId, *, by: str, reason: s
     person, settings = named_person(by), await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_store(settings) as store:
-        queries, offboarding, overrides = Queries(store), Offboarding(store), ModeOverrides(store)
+        queries, actions = store.queries, store.actions
         leaving = await find_account(queries, settings, account)
-        modes = {override.account: override.mode for override in await overrides.list_overrides()}
+        modes = {override.account: override.mode for override in await queries.mode_overrides()}
         if modes.get(account) is not Mode.OFF:
-            await overrides.set_override(account, Mode.OFF, person, reason)
-        await offboarding.begin(account, leaving.login, person, reason)
-        cancelled = await offboarding.cancel_waiting(account, person, reason) if cancels else 0
+            await actions.set_mode(account, Mode.OFF, person, reason)
+        await actions.request_offboarding(account, leaving.login, person, reason)
+        cancelled = await actions.cancel_waiting(account, person, reason) if cancels else 0
         open_work = collect_open_work(await queries.deliveries(account=account))
         is_settled = not (open_work.unresolved or open_work.waiting)
         is_secret_removed, secret_location = False, None
@@ -63,7 +62,7 @@ async def offboard(terminal: Terminal, account: AccountId, *, by: str, reason: s
             secret_location = find_external_source(leaving.secret, secrets_dir=settings.secrets_dir)
         is_done = is_settled and not secret_location
         if is_done:
-            await offboarding.finish(account, leaving.login, person, is_shared=bool(leaving.shared_with))
+            await actions.finish_offboarding(account, leaving.login, person, is_shared=bool(leaving.shared_with))
         _print_work(terminal, formatter, account, open_work, cancelled)
         if is_secret_removed:
             terminal.print_message("offboard_secret_removed", name=leaving.secret)

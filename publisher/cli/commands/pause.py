@@ -8,7 +8,7 @@ from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal
 from publisher.engine.decisions import named_person
-from publisher.store.plan.actions import SCOPE_ALL, OperatorActions
+from publisher.store.plan.actions import SCOPE_ALL
 
 
 @command("pause")
@@ -19,6 +19,6 @@ async def pause(terminal: Terminal, scope: str, by: str, reason: str) -> None:
     settings = await load_workspace_settings(terminal)
     async with open_command_store(settings) as store:
         resolved = await resolve_scope(scope, settings, store)
-        await OperatorActions(store).pause(resolved, named_person(by), reason)
+        await store.actions.pause(resolved, named_person(by), reason)
     text = Formatter(messages=terminal.messages, timezone=settings.timezone).scope(resolved)
     terminal.print_message("paused_done", scope=text, argument=scope_argument(resolved))

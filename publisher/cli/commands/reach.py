@@ -13,8 +13,7 @@ from publisher.cli.terminal import Terminal
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.domain.reports import METRIC_NAMES
-from publisher.store.monitor.monitor import MetricsPoint, Monitoring
-from publisher.store.queries.queries import Queries
+from publisher.store.queries.queries import MetricsPoint
 
 
 @command("reach")
@@ -26,11 +25,11 @@ async def reach(terminal: Terminal, post: PostId | None, *, as_json: bool) -> No
     pruned = 0  # deliveries of the post whose readings are no longer kept
     if has_database(settings):
         async with open_command_store(settings) as store:
-            queries = Queries(store)
+            queries = store.queries
             if post is not None:
                 await require_post(queries, post)
                 pruned = sum(delivery.is_pruned for delivery in await queries.deliveries(post))
-            readings = await Monitoring(store).metrics_series(post)
+            readings = await store.queries.metrics_series(post)
     elif post is not None:
         raise NoSuchItemError("post", post)
     all_series = [list(points) for _id, points in groupby(readings, key=lambda point: point.delivery.id)]

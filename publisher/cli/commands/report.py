@@ -15,7 +15,6 @@ from publisher.cli.framework import LocalizedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.reports import METRIC_NAMES, ReportRow, ReportTotals, summarize
-from publisher.store.queries.queries import ReportQueries
 
 KEY_COLUMNS = ("account", "platform")
 COUNT_COLUMNS = ("planned", "published", "verified", "waiting", "held", "failed", "expired", "cancelled")
@@ -59,7 +58,7 @@ async def report(terminal: Terminal, first: date, last: date, *, file: Path | No
         regions = {key: settings.regions.get(account.region or "", {}) for key, account in settings.accounts.items()}
         tip_lines = {key: region["tip_line"] for key, region in regions.items() if region.get("tip_line")}
         async with open_command_store(settings) as store:
-            rows = await ReportQueries(store).report_rows(since, until, tip_lines)
+            rows = await store.queries.report_rows(since, until, tip_lines)
     delivery_report = build_report(first, last, rows)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if file is not None:

@@ -28,17 +28,17 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_application(settings) as application:
         [old] = await find_deliveries(
-            application.queries, target, settings.timezone, lambda delivery: delivery.state in RESENDABLE_STATES
+            application.store.queries, target, settings.timezone, lambda delivery: delivery.state in RESENDABLE_STATES
         )
         subject = formatter.subject(old)
         if old.state not in RESENDABLE_STATES:
             raise CommandFailedError("resend_not_ended", subject=subject, state=formatter.state(old.state))
         if old.account not in application.planner.post_renderer.accounts:
             raise NoSuchItemError("account", old.account)
-        post = await application.post_store.get_post(old.key.post)
+        post = await application.store.posts.get_post(old.key.post)
         if post is None:
             raise NoSuchItemError("post", old.key.post)
         action = AuditAction(event="resend_requested", subject=subject, by=named_person(by), detail={"reason": reason})
         await resend_post(application.planner, post, [old.account], [action])
         terminal.print_message("resend_done", post=old.key.post, account=old.account)
-        await warn_if_no_daemon(terminal, application.queries)
+        await warn_if_no_daemon(terminal, application.store.queries)

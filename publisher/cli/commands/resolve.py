@@ -11,8 +11,6 @@ from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.results import HoldReason
 from publisher.engine.decisions import Resolution, can_be_resolved, resolve_delivery
-from publisher.store.deliveries.outbox import Outbox
-from publisher.store.queries.queries import Queries
 
 
 @command("resolve")
@@ -44,11 +42,9 @@ async def resolve(  # noqa: PLR0913 # one argument an option
     # `cancel` can lead to no post, whatever the database has lost: it must always work
     access = AccessMode.READ if resolution is Resolution.CANCEL else AccessMode.COMMAND
     async with open_command_store(settings, access) as store:
-        queries = Queries(store)
+        queries = store.queries
         [held] = await find_deliveries(queries, target, settings.timezone, can_be_resolved)
-        after = await resolve_delivery(
-            Outbox(store), held, resolution, by=by, reason=reason, url=url, second_person=second
-        )
+        after = await resolve_delivery(store, held, resolution, by=by, reason=reason, url=url, second_person=second)
         code = resolution_message(resolution, after, is_manually_confirmed=bool(second))
         terminal.print_message(code, subject=formatter.subject(after), by=by, reason=reason, url=url, second=second)
         if resolution is Resolution.RESEND:

@@ -9,8 +9,7 @@ from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal, echo
 from publisher.engine.decisions import named_person
-from publisher.store.plan.actions import SCOPE_ALL, OperatorActions
-from publisher.store.queries.queries import Queries
+from publisher.store.plan.actions import SCOPE_ALL
 
 
 @command("resume")
@@ -22,8 +21,8 @@ async def resume(terminal: Terminal, scope: str, by: str) -> None:
     # refused where the database does not know all that was sent: the pause may be all that prevents a second post
     async with open_command_store(settings, AccessMode.COMMAND) as store:
         resolved = await resolve_scope(scope, settings, store)
-        was_paused = await OperatorActions(store).resume(resolved, named_person(by))
-        left = await Queries(store).pauses()
+        was_paused = await store.actions.resume(resolved, named_person(by))
+        left = await store.queries.pauses()
     terminal.print_message("resumed_done" if was_paused else "resumed_nothing", scope=formatter.scope(resolved))
     for pause in left:
         echo(formatter.pause("still_paused", pause), err=True)

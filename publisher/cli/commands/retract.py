@@ -10,8 +10,6 @@ from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.engine.decisions import named_person
-from publisher.store.plan.actions import OperatorActions
-from publisher.store.queries.queries import Queries
 
 
 @command("retract")
@@ -21,11 +19,11 @@ from publisher.store.queries.queries import Queries
 @reason_option
 async def retract(terminal: Terminal, post: PostId, account: AccountId | None, by: str, reason: str) -> None:
     async with open_command_store(await load_workspace_settings(terminal)) as store:
-        queries = Queries(store)
+        queries = store.queries
         await require_post(queries, post)
         if account is not None and not await queries.deliveries(post, account):
             raise NoSuchItemError("delivery", f"{post}@{account}")
-        number = len(await OperatorActions(store).retract(post, account, named_person(by), reason))
+        number = len(await store.actions.retract(post, account, named_person(by), reason))
         terminal.print_message("retract_done" if number else "retract_nothing", post=post, number=number)
         if number:
             await warn_if_no_daemon(terminal, queries)

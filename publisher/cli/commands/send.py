@@ -33,10 +33,10 @@ async def send(terminal: Terminal, what: str, by: str) -> None:
             sent = await _send_file(application, named, by)
         else:
             sent = {named: await _send_post(application, named, by)}
-        await application.maintenance.promote_requested(list(sent))  # no need to wait for the daemon's next check
+        await application.store.maintenance.promote_requested(list(sent))  # no need to wait for the daemon's next check
         for post, number in sent.items():
             terminal.print_message("send_done", post=post, number=number)
-        await warn_if_no_daemon(terminal, application.queries)
+        await warn_if_no_daemon(terminal, application.store.queries)
 
 
 async def _send_file(application: Application, file: Path, by: str) -> dict[PostId, int]:
@@ -75,6 +75,6 @@ async def _require_original(application: Application, post: Post) -> None:
     """Raise CommandFailedError if the original is neither published nor under way: the post would be cancelled."""
     if post.follows is None:
         return
-    originals = await application.queries.deliveries(post.follows)
+    originals = await application.store.queries.deliveries(post.follows)
     if not any(item.state in OPEN_STATES | {State.PUBLISHED} for item in originals if item.account in post.accounts):
         raise CommandFailedError("send_original_missing", post=post.id, original=post.follows)

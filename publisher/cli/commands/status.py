@@ -20,8 +20,7 @@ from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
-from publisher.store.plan.actions import ModeOverride
-from publisher.store.queries.queries import MAX_STATUS_AGE, Pause, Queries, WorkerStatus
+from publisher.store.queries.queries import MAX_STATUS_AGE, ModeOverride, Pause, WorkerStatus
 
 
 @command("status")
@@ -32,7 +31,7 @@ async def status(terminal: Terminal, post: PostId | None, *, shows_all: bool, as
     settings = await load_workspace_settings(terminal)
     if has_database(settings):
         async with open_command_store(settings) as store:
-            queries = Queries(store)
+            queries = store.queries
             if post is not None:
                 await require_post(queries, post)
             snapshot = await take_snapshot(queries, post, shows_all=shows_all)

@@ -21,7 +21,7 @@ from publisher.domain.delivery import DESIRED_NO_SEND, OPEN_STATES, WAITING_STAT
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import derive_marker, format_part_prefix
 from publisher.domain.results import Deleted, HoldReason, NotFound, Rejected
-from publisher.store.queries.queries import AuditLine, DeliveryHistory, Queries
+from publisher.store.queries.queries import AuditLine, DeliveryHistory
 
 READBACK_ROLES = frozenset({"reconciler", "retractor"})
 """Roles whose audit entries report what was read back, not the response to a call."""
@@ -52,7 +52,7 @@ async def why(terminal: Terminal, target: DeliveryTarget) -> None:
         raise NoSuchItemError("post", target.post)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_store(settings) as store:
-        queries = Queries(store)
+        queries = store.queries
         deliveries = await find_deliveries(queries, target, settings.timezone, lambda _: False)
         if not deliveries:
             terminal.print_message("why_not_planned", post=target.post, days=settings.plan_days)

@@ -542,12 +542,6 @@ class Outbox(StorePart):
             return is_over_here
         return bool(_wall_time(clocks, started_ticks) > attempt["ended_at"] + window + MAX_TIMESTAMP_SKEW)
 
-    @in_transaction
-    def apply_event(self, transaction: Transaction, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
-        """Apply a person's event to a delivery. Raises IllegalTransitionError where the table does not allow it."""
-        before = to_delivery(get_row(transaction, delivery))
-        return self.store.transition(transaction, before, event, by)
-
 
 def _wall_time(clocks: ClockReading, ticks: float) -> datetime:
     """Return the instant of a monotonic reading, by the wall clock as it stands now."""

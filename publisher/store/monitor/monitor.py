@@ -1,14 +1,14 @@
 """Monitoring of what is published: which account is due, what its list shows, and how its metrics develop."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, func, insert, select, update
 
 from publisher.domain.account import MAX_METRICS_AGE, AccountId, Mode, needs_metrics
 from publisher.domain.delivery import Actor, Delivery, Readback, Role, State
-from publisher.domain.post import DeliveryId, PostId, derive_marker
+from publisher.domain.post import DeliveryId, derive_marker
+from publisher.domain.reports import METRIC_NAMES
 from publisher.domain.results import Deleted, NotFound, ObservedPost, RateLimited, Reach, ReadbackResult
 from publisher.domain.verification import is_confirmed
 from publisher.store.audit.append import clear_alerts, get_row, raise_alert, write_readback
@@ -33,20 +33,10 @@ from publisher.store.plan.actions import active_modes
 from publisher.store.system_alerts import JobRunner
 
 MONITOR = Actor(role=Role.RECONCILER, name="monitor")
-METRICS = ("reads", "reposts", "comments", "likes")
 MIN_LIST_LENGTH = 5
 """Every platform lists at least this many of an account's newest posts; a shorter list is complete."""
 MAX_CHECKED = 3
 """How many missing posts of an account are checked in one run."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsPoint:
-    """The metrics of one delivery at one instant."""
-
-    delivery: Delivery
-    at: datetime
-    reach: Reach
 
 
 class Monitoring(StorePart):
@@ -102,7 +92,7 @@ class Monitoring(StorePart):
         """Add one point to each series. A published post without a URL gets the one that came with its metrics."""
         now = self.runtime.now()
         rows = [
-            {"delivery": delivery, "at": now, **{name: getattr(reach, name) for name in METRICS}}
+            {"delivery": delivery, "at": now, **{name: getattr(reach, name) for name in METRIC_NAMES}}
             for delivery, reach in metrics.items()
         ]
 
@@ -115,23 +105,6 @@ class Monitoring(StorePart):
 
         if rows:
             await self.database.write(insert_metrics)
-
-    async def metrics_series(self, post: PostId | None = None) -> Sequence[MetricsPoint]:
-        """Return all metrics, or those of one post, by delivery and then oldest first."""
-        columns = (REACH.c[name].label(f"metrics_{name}") for name in ("at", *METRICS))
-        query = select(DELIVERY, *columns).join(REACH, REACH.c.delivery == DELIVERY.c.id)
-        if post is not None:
-            query = query.where(DELIVERY.c.post == post)
-        query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id, REACH.c.at)
-        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
-        return [
-            MetricsPoint(
-                delivery=to_delivery(row),
-                at=row["metrics_at"],
-                reach=Reach(**{name: row[f"metrics_{name}"] for name in METRICS}),
-            )
-            for row in rows
-        ]
 
     @in_transaction
     def compare_list(

@@ -3,8 +3,6 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection, and_, case, delete, insert, literal, or_, select, update
 
@@ -14,6 +12,7 @@ from publisher.domain.delivery import (
     WAITING_STATES,
     Actor,
     Delivery,
+    Event,
     Expired,
     Resolved,
     RetractionRequested,
@@ -22,7 +21,7 @@ from publisher.domain.delivery import (
 from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, Post, PostId, make_occurrence
 from publisher.domain.reports import is_not_started
 from publisher.runtime.clock import ClockReading
-from publisher.store.audit.append import clear_alerts, lock_planning, pause_account, write_audit
+from publisher.store.audit.append import clear_alerts, get_row, lock_planning, pause_account, write_audit
 from publisher.store.base import BaseStore, StateChange, StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state, is_in_scope
@@ -53,6 +52,12 @@ MAYBE_PUBLISHED_STATES = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State
 
 class OperatorActions(StorePart):
     """The actions of named people, each with its audit entry in the same transaction."""
+
+    @in_transaction
+    def apply_event(self, transaction: Transaction, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
+        """Apply a person's event to a delivery. Raises IllegalStepError where the state table does not allow it."""
+        before = to_delivery(get_row(transaction, delivery))
+        return self.store.transition(transaction, before, event, by)
 
     @in_transaction
     def pause(self, transaction: Transaction, scope: str, by: Actor, reason: str) -> None:
@@ -235,32 +240,8 @@ class OperatorActions(StorePart):
         stopped = update(WORKER).where(WORKER.c.id == self.store.worker).values(stopped_at=now, heartbeat_at=now)
         transaction.connection.execute(stopped)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModeOverride:
-    """A mode that replaces the one of the settings, who set it, and why."""
-
-    account: AccountId
-    mode: Mode
-    at: datetime
-    by: str
-    reason: str
-
-
-def active_modes(store: BaseStore, connection: Connection) -> Mapping[AccountId, Mode]:
-    """Return each account's mode: the override if there is one, else the mode of the settings."""
-    rows = connection.execute(select(MODE_OVERRIDE.c.account, MODE_OVERRIDE.c.mode))
-    overrides = {row.account: Mode(row.mode) for row in rows}
-    return {account: overrides.get(account, policy.account.mode) for account, policy in store.policies.items()}
-
-
-class ModeOverrides(StorePart):
-    """The modes set at run time. Every intent reads them, so an override takes effect with the next call."""
-
     @in_transaction
-    def set_override(
-        self, transaction: Transaction, account: AccountId, mode: Mode | None, by: Actor, reason: str
-    ) -> None:
+    def set_mode(self, transaction: Transaction, account: AccountId, mode: Mode | None, by: Actor, reason: str) -> None:
         """Set an account's mode from now on; None returns it to the mode of the settings."""
         now = self.runtime.now()
         transaction.connection.execute(delete(MODE_OVERRIDE).where(MODE_OVERRIDE.c.account == account))
@@ -269,18 +250,6 @@ class ModeOverrides(StorePart):
             transaction.connection.execute(insert(MODE_OVERRIDE).values(row))
         detail = {"mode": mode.value if mode else "settings", "reason": reason}
         write_audit(transaction, now, by, event="mode_changed", subject=f"account:{account}", detail=detail)
-
-    async def list_overrides(self) -> Sequence[ModeOverride]:
-        """Return the overrides in force, oldest first."""
-        query = select(MODE_OVERRIDE).order_by(MODE_OVERRIDE.c.at)
-        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
-        return [
-            ModeOverride(**{**row, "account": AccountId(row["account"]), "mode": Mode(row["mode"])}) for row in rows
-        ]
-
-
-class Offboarding(StorePart):
-    """The steps of offboarding an account. Every method is one transaction and idempotent."""
 
     @in_transaction
     def cancel_waiting(self, transaction: Transaction, account: AccountId, by: Actor, reason: str) -> int:
@@ -295,13 +264,15 @@ class Offboarding(StorePart):
         return len(waiting)
 
     @in_transaction
-    def begin(self, transaction: Transaction, account: AccountId, login: LoginId, by: Actor, reason: str) -> None:
+    def request_offboarding(
+        self, transaction: Transaction, account: AccountId, login: LoginId, by: Actor, reason: str
+    ) -> None:
         """Record that an account's offboarding was requested, and which login it had."""
         detail = {"login": login, "reason": reason}
-        self._record(transaction, account, "offboarding_requested", by, detail)
+        self._record_offboarding(transaction, account, "offboarding_requested", by, detail)
 
     @in_transaction
-    def finish(
+    def finish_offboarding(
         self, transaction: Transaction, account: AccountId, login: LoginId, by: Actor, *, is_shared: bool
     ) -> None:
         """Record that nothing is left to do for an account, and clear its alerts; those of a shared login stay."""
@@ -309,9 +280,9 @@ class Offboarding(StorePart):
         subjects += (subject_of_job(job, account) for job in ACCOUNT_JOBS)
         for subject in subjects:
             clear_alerts(transaction, subject, self.runtime.now())
-        self._record(transaction, account, "offboarded", by, {"login": login})
+        self._record_offboarding(transaction, account, "offboarded", by, {"login": login})
 
-    def _record(
+    def _record_offboarding(
         self, transaction: Transaction, account: AccountId, event: str, by: Actor, detail: Mapping[str, str]
     ) -> None:
         """Write an audit entry, unless the newest one about the account already has this event or `offboarded`."""
@@ -319,3 +290,10 @@ class Offboarding(StorePart):
         newest = select(AUDIT.c.event).where(AUDIT.c.subject == subject).order_by(AUDIT.c.id.desc()).limit(1)
         if transaction.connection.scalar(newest) not in {event, "offboarded"}:
             write_audit(transaction, self.runtime.now(), by, event=event, subject=subject, detail=detail)
+
+
+def active_modes(store: BaseStore, connection: Connection) -> Mapping[AccountId, Mode]:
+    """Return each account's mode: the override if there is one, else the mode of the settings."""
+    rows = connection.execute(select(MODE_OVERRIDE.c.account, MODE_OVERRIDE.c.mode))
+    overrides = {row.account: Mode(row.mode) for row in rows}
+    return {account: overrides.get(account, policy.account.mode) for account, policy in store.policies.items()}

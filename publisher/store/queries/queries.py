@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, or_, select
 
-from publisher.domain.account import AccountId
+from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
 from publisher.domain.post import PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
@@ -21,6 +21,7 @@ from publisher.store.db.tables import (
     ATTEMPT,
     AUDIT,
     DELIVERY,
+    MODE_OVERRIDE,
     PAUSE,
     POST,
     REACH,
@@ -37,6 +38,15 @@ from publisher.store.system_alerts import MACHINE_SUBJECT
 
 MAX_STATUS_AGE = timedelta(days=7)
 """How long ended deliveries, and alerts that nothing clears, are shown by default."""
+
+
+_NEWEST_METRICS = select(func.max(REACH.c.id).label("id")).group_by(REACH.c.delivery).subquery()
+_REPORT_ROWS = (
+    select(DELIVERY, RENDERED_POST.c.body, *(REACH.c[name].label(f"its_{name}") for name in ("id", *METRIC_NAMES)))
+    .outerjoin(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
+    .outerjoin(REACH, (REACH.c.delivery == DELIVERY.c.id) & REACH.c.id.in_(select(_NEWEST_METRICS.c.id)))
+    .order_by(DELIVERY.c.due_at, DELIVERY.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +94,26 @@ class DeliveryHistory:
     audit_lines: Sequence[AuditLine]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeOverride:
+    """A mode that replaces the one of the settings, who set it, and why."""
+
+    account: AccountId
+    mode: Mode
+    at: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsPoint:
+    """The metrics of one delivery at one instant."""
+
+    delivery: Delivery
+    at: datetime
+    reach: Reach
+
+
 class Queries(StorePart):
     async def deliveries(
         self, post: PostId | None = None, account: AccountId | None = None, states: Sequence[State] = ()
@@ -112,10 +142,6 @@ class Queries(StorePart):
         query, is_open = select(DELIVERY.c.id).limit(1), in_open_state(DELIVERY, *OPEN_STATES)
         older = query.where(~DELIVERY.c.is_pruned, DELIVERY.c.due_at < self._recent_cutoff, ~is_open)
         return bool(await self._rows(older) or await self._rows(query.where(DELIVERY.c.is_pruned)))
-
-    async def count_by_state(self) -> Mapping[State, int]:
-        query = select(DELIVERY.c.state, func.count().label("number")).group_by(DELIVERY.c.state)
-        return {State(row["state"]): row["number"] for row in await self._rows(query)}
 
     async def has_post(self, post: PostId) -> bool:
         """Return True if a post was ever accepted."""
@@ -163,36 +189,31 @@ class Queries(StorePart):
             audit_lines=[_audit_line(row) for row in entries],
         )
 
-    @property
-    def _recent_cutoff(self) -> datetime:
-        return self.runtime.now() - MAX_STATUS_AGE
+    async def mode_overrides(self) -> Sequence[ModeOverride]:
+        """Return the overrides in force, oldest first."""
+        query = select(MODE_OVERRIDE).order_by(MODE_OVERRIDE.c.at)
+        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        return [
+            ModeOverride(**{**row, "account": AccountId(row["account"]), "mode": Mode(row["mode"])}) for row in rows
+        ]
 
-    async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
-        return await self.database.read(lambda connection: connection.execute(query).mappings().all())
+    async def metrics_series(self, post: PostId | None = None) -> Sequence[MetricsPoint]:
+        """Return all metrics, or those of one post, by delivery and then oldest first."""
+        columns = (REACH.c[name].label(f"metrics_{name}") for name in ("at", *METRIC_NAMES))
+        query = select(DELIVERY, *columns).join(REACH, REACH.c.delivery == DELIVERY.c.id)
+        if post is not None:
+            query = query.where(DELIVERY.c.post == post)
+        query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id, REACH.c.at)
+        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        return [
+            MetricsPoint(
+                delivery=to_delivery(row),
+                at=row["metrics_at"],
+                reach=Reach(**{name: row[f"metrics_{name}"] for name in METRIC_NAMES}),
+            )
+            for row in rows
+        ]
 
-
-def _audit_line(row: RowMapping) -> AuditLine:
-    return AuditLine(
-        at=row["at"],
-        role=row["role"],
-        name=row["name"],
-        event=row["event"],
-        before=row["before"],
-        after=row["after"],
-        detail=json.loads(row["detail"]),
-    )
-
-
-_NEWEST_METRICS = select(func.max(REACH.c.id).label("id")).group_by(REACH.c.delivery).subquery()
-_REPORT_ROWS = (
-    select(DELIVERY, RENDERED_POST.c.body, *(REACH.c[name].label(f"its_{name}") for name in ("id", *METRIC_NAMES)))
-    .outerjoin(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
-    .outerjoin(REACH, (REACH.c.delivery == DELIVERY.c.id) & REACH.c.id.in_(select(_NEWEST_METRICS.c.id)))
-    .order_by(DELIVERY.c.due_at, DELIVERY.c.id)
-)
-
-
-class ReportQueries(StorePart):
     async def report_rows(
         self, since: datetime, until: datetime, tip_lines: Mapping[AccountId, str]
     ) -> Sequence[ReportRow]:
@@ -218,3 +239,22 @@ class ReportQueries(StorePart):
             return report
 
         return await self.database.read(read)
+
+    @property
+    def _recent_cutoff(self) -> datetime:
+        return self.runtime.now() - MAX_STATUS_AGE
+
+    async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
+        return await self.database.read(lambda connection: connection.execute(query).mappings().all())
+
+
+def _audit_line(row: RowMapping) -> AuditLine:
+    return AuditLine(
+        at=row["at"],
+        role=row["role"],
+        name=row["name"],
+        event=row["event"],
+        before=row["before"],
+        after=row["after"],
+        detail=json.loads(row["detail"]),
+    )

@@ -26,7 +26,7 @@ async def _peek(outbox: Outbox, lease: Lease) -> SendRequest | Declined:
         raise _TakenBackError(outbox.record_intents(unit, [lease])[0])
 
     try:
-        await outbox.store.database.write(operation)
+        await outbox.database.write(operation)
     except _TakenBackError as taken_back:
         answer: SendRequest | Declined = taken_back.args[0]
         return answer
@@ -36,7 +36,7 @@ async def _peek(outbox: Outbox, lease: Lease) -> SendRequest | Declined:
 async def _deliver(
     lease: Lease, outbox: Outbox, adapters: Mapping[AccountId, Adapter], stopping: asyncio.Event
 ) -> None:
-    await outbox.store.runtime.sleep_until(lease.due_at)
+    await outbox.runtime.sleep_until(lease.due_at)
     if stopping.is_set():
         return
     parcel = await _peek(outbox, lease)

@@ -31,7 +31,7 @@ async def _intend_later(outbox: Outbox, lease: Lease) -> SendRequest | Declined:
         return await _intend(outbox, lease)
 
     try:
-        await outbox.store.database.write(operation)
+        await outbox.database.write(operation)
     except _TakenBackError as taken_back:
         answer: SendRequest | Declined = taken_back.args[0]
         if isinstance(answer, SendRequest):

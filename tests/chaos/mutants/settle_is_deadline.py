@@ -13,7 +13,7 @@ from publisher.store.deliveries.outbox import Outbox
 
 
 def _has_settled_soon(outbox: Outbox, delivery: Delivery, attempt: RowMapping, began: float) -> bool:
-    world, deadline = outbox.store.runtime, outbox.store.timing(delivery.account).request_timeout
+    world, deadline = outbox.runtime, outbox.store.timing(delivery.account).request_timeout
     began_at = world.now() - timedelta(seconds=world.monotonic() - began)
     return attempt["ended_at"] is not None and began_at > attempt["ended_at"] + deadline
 
