@@ -17,8 +17,8 @@ from publisher.domain.account import (
     RateLimit,
     Timing,
 )
-from publisher.domain.capacity import LimitKind, PlannedSend, find_overloads
 from publisher.domain.post import PostId
+from publisher.schedule.warnings import LimitKind, PlannedSend, find_overloads
 
 ZONE = ZoneInfo("Asia/Shanghai")
 NOON = datetime(2026, 11, 25, 4, 0, tzinfo=UTC)
