@@ -491,9 +491,6 @@ def _return_to_waiting(delivery: Delivery, state: State, until: datetime | None,
     return replace(delivery, state=state, next_action_at=wait)
 
 
-TransitionRow = tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Role], Step]
-"""Source states, event, target states, roles that may bring it, step."""
-
 _S = State
 _PLANNER, _MAINTENANCE, _SENDER = {Role.PLANNER}, {Role.MAINTENANCE}, {Role.SENDER}
 _RECONCILER, _RETRACTOR, _PERSON = {Role.RECONCILER}, {Role.RETRACTOR}, {Role.PERSON}
@@ -506,7 +503,7 @@ _AFTER_FAILURE = {_S.RETRYING, _S.CANCELLED} | _PARTLY_PUBLISHED
 _AFTER_PART = {_S.PUBLISHED, _S.DUE, _S.HELD}
 """Targets after one more published part: complete, next part due, or held for a decision about the rest."""
 
-_ROWS: tuple[TransitionRow, ...] = (
+_ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Role], Step], ...] = (
     ({_S.PENDING, _S.RETRYING}, BecameDue, {_S.DUE}, _MAINTENANCE, on_became_due),
     *(
         ({state}, Revised, {state, _S.PENDING, _S.HELD}, _PLANNER, on_revised)
@@ -578,6 +575,7 @@ _ROWS: tuple[TransitionRow, ...] = (
     ({_S.RETRACTING}, PossibleMatch, {_S.HELD}, _RETRACTOR, on_possible_match),
     ({_S.RETRACTING}, Held, {_S.HELD}, _RETRACTOR, on_held),
 )
+"""Source states, event, target states, roles that may bring it, step."""
 
 TRANSITIONS: Mapping[tuple[State, type], Transition] = {
     (state, event): Transition(targets=frozenset(to), roles=frozenset(who), step=step)
