@@ -74,6 +74,15 @@ class FileVersion:
     size: int
     inode: int
 
+    @classmethod
+    def read(cls, file: Path) -> "FileVersion | None":
+        """Return the present version of a file; None while it cannot be read."""
+        try:
+            found = file.stat()
+        except OSError:
+            return None
+        return cls(modified_at=datetime.fromtimestamp(found.st_mtime, UTC), size=found.st_size, inode=found.st_ino)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -173,13 +182,13 @@ class Daemon:
 
     async def read_schedule(self) -> None:
         """Activate a changed schedule file; if it is invalid, alert people and keep the last good version."""
-        version = await asyncio.to_thread(_file_version, self.schedule_file)
+        version = await asyncio.to_thread(FileVersion.read, self.schedule_file)
         if (self.has_read_file and version == self.read_file_version) or not await self._can_plan():
             return
         if version is not None:
             runtime = self.application.runtime
             await runtime.sleep_until(min(version.modified_at, runtime.now()) + FILE_QUIET_PERIOD)
-            if await asyncio.to_thread(_file_version, self.schedule_file) != version or not await self._can_plan():
+            if await asyncio.to_thread(FileVersion.read, self.schedule_file) != version or not await self._can_plan():
                 return
         self.has_read_file, self.read_file_version = True, version
         self.first_file_version = self.first_file_version or version
@@ -293,17 +302,6 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
     )
 
 
-class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no types
-    """Fires at an interval after the last run; after a forward clock jump no missed run is made up for."""
-
-    def __init__(self, first_seconds: float, seconds: float) -> None:
-        self.interval = timedelta(seconds=seconds)
-        self.max_wait = timedelta(seconds=max(first_seconds, seconds))
-
-    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        return now + self.interval
-
-
 async def run(
     settings: Settings,
     runtime: Runtime,
@@ -356,59 +354,6 @@ async def run(
         return exit_code
 
 
-def freeze_gc() -> None:
-    """Exclude start-up objects from garbage collection: a full collection would pause a burst of calls for 0.1 s."""
-    gc.collect()
-    gc.freeze()
-
-
-async def run_until_stopped(daemon: Daemon) -> None:
-    """Run all jobs at their intervals until a stop is requested, then wait for those that have begun."""
-    scheduler = AsyncIOScheduler(timezone="UTC")
-    now = datetime.now(UTC)
-    for job in daemon.jobs.values():
-        scheduler.add_job(
-            daemon.run_job,
-            MonotonicTrigger(job.first_after_seconds, job.interval_seconds),
-            args=(job,),
-            next_run_time=now + timedelta(seconds=job.first_after_seconds),
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=None,
-        )
-    scheduler.start()
-    clock_task = asyncio.create_task(correct_job_times(scheduler))
-    watch_task = asyncio.create_task(watch_file_until_stopped(daemon))
-    await daemon.stop_requested.wait()
-    log.info("stopping")
-    clock_task.cancel()
-    scheduler.pause()  # a shutdown would cancel jobs, even one that has only been submitted
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SHUTDOWN_TIMEOUT_SECONDS):
-            await asyncio.wait([watch_task])
-            await asyncio.wait(daemon.running_jobs or [watch_task])
-
-
-async def correct_job_times(scheduler: AsyncIOScheduler) -> None:
-    """Run at once the jobs that a clock set back has moved far into the future."""
-    while True:
-        await asyncio.sleep(JOB_TIME_CHECK_SECONDS)
-        now = datetime.now(UTC)
-        for job in scheduler.get_jobs():
-            if job.next_run_time > now + job.trigger.max_wait:
-                job.modify(next_run_time=now)
-
-
-async def watch_file_until_stopped(daemon: Daemon) -> None:
-    """Watch the schedule file until the daemon stops; a watch that has ended or failed is restarted."""
-    while not daemon.stop_requested.is_set():
-        again_at = asyncio.get_running_loop().time() + FILE_WATCH_RETRY_SECONDS
-        await daemon.run_logged("watch_schedule_file", daemon.watch_schedule_file())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(again_at):
-                await daemon.stop_requested.wait()
-
-
 async def run_once(daemon: Daemon) -> int:
     """Do all that is due now until no outcome is unknown. Return 1 if something needs a person, else 0."""
     await daemon.plan()
@@ -438,10 +383,65 @@ async def _is_idle(application: Application) -> bool:
     return next_at is None or next_at > application.runtime.now() + ONCE_MAX_WAIT
 
 
-def _file_version(file: Path) -> FileVersion | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    changed_at = datetime.fromtimestamp(found.st_mtime, UTC)
-    return FileVersion(modified_at=changed_at, size=found.st_size, inode=found.st_ino)
+async def run_until_stopped(daemon: Daemon) -> None:
+    """Run all jobs at their intervals until a stop is requested, then wait for those that have begun."""
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    now = datetime.now(UTC)
+    for job in daemon.jobs.values():
+        scheduler.add_job(
+            daemon.run_job,
+            MonotonicTrigger(job.first_after_seconds, job.interval_seconds),
+            args=(job,),
+            next_run_time=now + timedelta(seconds=job.first_after_seconds),
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+    scheduler.start()
+    clock_task = asyncio.create_task(correct_job_times(scheduler))
+    watch_task = asyncio.create_task(watch_file_until_stopped(daemon))
+    await daemon.stop_requested.wait()
+    log.info("stopping")
+    clock_task.cancel()
+    scheduler.pause()  # a shutdown would cancel jobs, even one that has only been submitted
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SHUTDOWN_TIMEOUT_SECONDS):
+            await asyncio.wait([watch_task])
+            await asyncio.wait(daemon.running_jobs or [watch_task])
+
+
+class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no types
+    """Fires at an interval after the last run; after a forward clock jump no missed run is made up for."""
+
+    def __init__(self, first_seconds: float, seconds: float) -> None:
+        self.interval = timedelta(seconds=seconds)
+        self.max_wait = timedelta(seconds=max(first_seconds, seconds))
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        return now + self.interval
+
+
+async def correct_job_times(scheduler: AsyncIOScheduler) -> None:
+    """Run at once the jobs that a clock set back has moved far into the future."""
+    while True:
+        await asyncio.sleep(JOB_TIME_CHECK_SECONDS)
+        now = datetime.now(UTC)
+        for job in scheduler.get_jobs():
+            if job.next_run_time > now + job.trigger.max_wait:
+                job.modify(next_run_time=now)
+
+
+async def watch_file_until_stopped(daemon: Daemon) -> None:
+    """Watch the schedule file until the daemon stops; a watch that has ended or failed is restarted."""
+    while not daemon.stop_requested.is_set():
+        again_at = asyncio.get_running_loop().time() + FILE_WATCH_RETRY_SECONDS
+        await daemon.run_logged("watch_schedule_file", daemon.watch_schedule_file())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(again_at):
+                await daemon.stop_requested.wait()
+
+
+def freeze_gc() -> None:
+    """Exclude start-up objects from garbage collection: a full collection would pause a burst of calls for 0.1 s."""
+    gc.collect()
+    gc.freeze()
