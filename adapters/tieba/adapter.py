@@ -55,7 +55,6 @@ _DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
 _NOT_CONNECTED_REASONS = frozenset({
     "dns_failed", "dns_timeout", "connect_failed", "connect_timeout", "tls_failed", "host_not_allowed",
 })  # fmt: skip
-_FILE_SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif"}
 
 
 def decode_reach(response: HttpResponse | api.RequestFailure, query: ThreadQuery) -> Reach | Deleted | ReadFailure:
@@ -145,8 +144,8 @@ class TiebaAdapter:
         """Upload the pictures and create the thread; an upload that leads to no thread is harmless."""
         lines = [request.text]
         for picture, data in zip(request.rendered.images, request.images, strict=True):
-            suffix = _FILE_SUFFIXES.get(picture.media_type, "bin")
-            file = Upload(name="chunk", filename=f"picture.{suffix}", media_type=picture.media_type, data=data)
+            name = f"picture.{picture.file_suffix}"
+            file = Upload(name="chunk", filename=name, media_type=picture.media_type, data=data)
             upload = api.encode_upload(self._web_url, self._cookies(), tbs, file, (picture.width, picture.height))
             number = api.decode_upload(await self._fetch(upload), self.context.now())
             if not isinstance(number, str):

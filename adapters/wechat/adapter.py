@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from adapters.wechat import api
 from adapters.wechat.auth import FailedCall, WeChatAuth
 from adapters.wechat.capabilities import can_mass_send, find_setting_problems, get_tag_id
-from adapters.wechat.codes import NO_SUCH_ARTICLE, get_next_midnight, get_reason, interpret_create_error, to_unread
+from adapters.wechat.codes import NO_SUCH_ARTICLE, get_next_midnight, get_reason, interpret_create_error
 from adapters.wechat.drafts import DRAFT_CONSUMED, PREVIEW_AUTHOR, DraftBox
 from adapters.wechat.mass_send import MassSender, decode_mass_send, encode_mass_send, encode_preview, parse_mass_send_id
 from adapters.wechat.post_list import match_post, read_pages, to_observed_posts
@@ -159,7 +159,7 @@ class WeChatAdapter:
         job = await self._auth.fetch(partial(api.encode_job, publish_id=pending.name), api.decode_job)
         match job:
             case FailedCall():
-                return _to_unread(job)
+                return job.unread
             case api.JobStatus(status=0, article_id=str() as article_id, url=str() as url):
                 return Published(receipt=Receipt(remote_id=article_id, url=url, published_at=self._context.now()))
             case api.JobStatus(status=1):
@@ -177,7 +177,7 @@ class WeChatAdapter:
             return await self._mass_sender.check_published(mass)
         article_list = await read_pages(self._list_published_from, request.baseline)
         if isinstance(article_list, FailedCall):
-            return _to_unread(article_list)
+            return article_list.unread
         matched = match_post(request, article_list.articles)
         if matched is not None and (article_list.covered_since or not isinstance(matched, Deleted)):
             return matched
@@ -189,7 +189,7 @@ class WeChatAdapter:
         if content == DRAFT_CONSUMED:
             return Unknown(reason=get_reason(DRAFT_CONSUMED.outcome), is_beyond_list=is_mass_sent)
         if isinstance(content, FailedCall):
-            return _to_unread(content)
+            return content.unread
         return NotFound(covered_since=article_list.covered_since, can_resend=is_mass_sent)
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
@@ -202,13 +202,13 @@ class WeChatAdapter:
             return await self._mass_sender.retract(mass)
         deleted = await self._auth.fetch(partial(api.encode_delete, article_id=receipt.remote_id), api.decode_success)
         if isinstance(deleted, FailedCall) and deleted.code != NO_SUCH_ARTICLE:
-            return deleted.outcome if isinstance(deleted.outcome, Rejected) else _to_unread(deleted)
+            return deleted.outcome if isinstance(deleted.outcome, Rejected) else deleted.unread
         articles = await self._auth.fetch(
             partial(api.encode_article, article_id=receipt.remote_id), api.decode_articles
         )
         if isinstance(articles, FailedCall):
             is_deleted = articles.code == NO_SUCH_ARTICLE and not receipt.is_manually_confirmed
-            return Deleted() if is_deleted else _to_unread(articles)
+            return Deleted() if is_deleted else articles.unread
         if all(article.is_deleted for article in articles):
             return Deleted()
         return Unknown(reason="wechat_deletion_unconfirmed")
@@ -219,7 +219,7 @@ class WeChatAdapter:
         if not isinstance(fetched, FailedCall):
             return Healthy()
         outcome = fetched.outcome
-        return outcome if isinstance(outcome, CredentialExpired | Blocked) else _to_unread(fetched)
+        return outcome if isinstance(outcome, CredentialExpired | Blocked) else fetched.unread
 
     async def fetch_time(self) -> object:
         return await self._context.http.fetch_date(self._base_url)
@@ -229,14 +229,14 @@ class WeChatAdapter:
         for day in get_days_to_query(receipts, self._context.now()):
             reach = await self._auth.fetch(partial(encode_reach, day=day), decode_reach)
             if isinstance(reach, FailedCall):
-                return _to_unread(reach)
+                return reach.unread
             metrics |= reach
         ids = {receipt.remote_id: get_statistics_id(receipt) for receipt in receipts}
         return {remote_id: metrics[name] for remote_id, name in ids.items() if name in metrics}
 
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
         page = await self._list_published_from(0)
-        return _to_unread(page) if isinstance(page, FailedCall) else to_observed_posts(page.articles)
+        return page.unread if isinstance(page, FailedCall) else to_observed_posts(page.articles)
 
     async def send_preview(self, rendered: RenderedPost, images: Sequence[bytes], recipient: str) -> PreviewResult:
         """Send one preview; previews of the same post share one draft. No call makes anything public."""
@@ -281,7 +281,3 @@ class WeChatAdapter:
 
     async def _list_published_from(self, offset: int) -> api.ArticlePage | FailedCall:
         return await self._auth.fetch(partial(api.encode_published, offset=offset), api.decode_published)
-
-
-def _to_unread(failed: FailedCall) -> ReadFailure:
-    return to_unread(failed.outcome)

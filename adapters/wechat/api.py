@@ -24,7 +24,6 @@ MAX_MESSAGE_LENGTH = 200
 
 _PICTURE_PLACEHOLDER = re.compile(r'(<img\b(?:[^>"]|"[^"]*")*?\ssrc=")media:([0-9a-f]{64})(?=")')
 _JSON_HEADERS = {"content-type": "application/json; charset=utf-8"}
-_FILE_SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/bmp": "bmp"}
 
 T = TypeVar("T")
 
@@ -255,8 +254,8 @@ def _encode_json(body: Mapping[str, object]) -> bytes:
 
 
 def _to_upload(picture: RenderedImage, data: bytes) -> Upload:
-    suffix = _FILE_SUFFIXES.get(picture.media_type, "jpg")
-    return Upload(name="media", filename=f"{picture.sha256[:16]}.{suffix}", media_type=picture.media_type, data=data)
+    name = f"{picture.sha256[:16]}.{picture.file_suffix}"
+    return Upload(name="media", filename=name, media_type=picture.media_type, data=data)
 
 
 def decode_response(response: HttpResponse, extract: Callable[[Mapping[str, Any]], T]) -> T | ErrorResponse:

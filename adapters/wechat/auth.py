@@ -13,10 +13,19 @@ from functools import partial
 from typing import TypeVar
 
 from adapters.wechat.api import ApiError, ErrorResponse, TooManyRequests, UnreadableResponse, decode_token, encode_token
-from adapters.wechat.codes import FailureOutcome, interpret_fetch_error
+from adapters.wechat.codes import HTTP_RATE_LIMIT_CODE, FailureOutcome, get_reason, interpret_fetch_error
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Token
 from publisher.domain.account import Account
-from publisher.domain.results import Blocked, Busy, CredentialExpired, HoldReason, NotSent, Unknown
+from publisher.domain.results import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    HoldReason,
+    NotSent,
+    RateLimited,
+    ReadFailure,
+    Unknown,
+)
 
 MAX_RENEWALS = 2
 RENEWAL_WINDOW = timedelta(minutes=5)
@@ -72,6 +81,13 @@ class FailedCall:
 
     outcome: FailureOutcome
     code: int | None = None
+
+    @property
+    def unread(self) -> ReadFailure:
+        """The result of the read. HTTP 429 limits all calls of the login, an error code limits one endpoint."""
+        if isinstance(self.outcome, RateLimited) and self.outcome.code == HTTP_RATE_LIMIT_CODE:
+            return self.outcome
+        return Unknown(reason=get_reason(self.outcome))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ lags is stated nowhere: five minutes each is our margin over what users report. 
 longer than both: it begins at our timeout, when a request that WeChat's hosts have received may still be queued.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -197,31 +198,24 @@ def find_problems(account: Account, rendered: RenderedPost) -> tuple[Problem, ..
     for sha256 in shown:
         if sha256 not in known:
             report("wechat_image_unknown", sha256=sha256)
-    return (*problems, *_check_pictures(rendered, shown))
+    return (*problems, *_find_picture_problems(rendered, shown))
 
 
-def _check_pictures(rendered: RenderedPost, shown: tuple[str, ...]) -> list[Problem]:
+def _find_picture_problems(rendered: RenderedPost, shown: tuple[str, ...]) -> Iterator[Problem]:
+    """Yield what is wrong with the cover, which is the first picture, and with those that the text shows."""
     if not rendered.images:
-        return [Problem(code="wechat_cover_missing")]
-    cover = rendered.images[0]
-    problems = _check_picture("wechat_cover", cover.media_type, COVER_MEDIA_TYPES, cover.size, MAX_COVER_BYTES)
-    for picture in rendered.images:
-        if picture.sha256 in shown:
-            problems += _check_picture(
-                "wechat_image", picture.media_type, PICTURE_MEDIA_TYPES, picture.size, MAX_PICTURE_BYTES
-            )
-    return problems
-
-
-def _check_picture(
-    code_prefix: str, media_type: str, types: frozenset[str], size: int, max_bytes: int
-) -> list[Problem]:
-    problems = []
-    if media_type not in types:
-        problems.append(Problem(code=f"{code_prefix}_type", facts={"type": media_type}))
-    if size > max_bytes:
-        problems.append(Problem(code=f"{code_prefix}_too_large", facts={"size": str(size), "limit": str(max_bytes)}))
-    return problems
+        yield Problem(code="wechat_cover_missing")
+    inside = [picture for picture in rendered.images if picture.sha256 in shown]
+    for prefix, pictures, types, limit in (
+        ("wechat_cover", rendered.images[:1], COVER_MEDIA_TYPES, MAX_COVER_BYTES),
+        ("wechat_image", inside, PICTURE_MEDIA_TYPES, MAX_PICTURE_BYTES),
+    ):
+        for picture in pictures:
+            if picture.media_type not in types:
+                yield Problem(code=f"{prefix}_type", facts={"type": picture.media_type})
+            if picture.size > limit:
+                facts = {"size": str(picture.size), "limit": str(limit)}
+                yield Problem(code=f"{prefix}_too_large", facts=facts)
 
 
 def _get_host(link: str) -> str | None:

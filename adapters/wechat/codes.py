@@ -13,7 +13,6 @@ from publisher.domain.results import (
     HoldReason,
     NotSent,
     RateLimited,
-    ReadFailure,
     Rejected,
     Unknown,
 )
@@ -151,12 +150,6 @@ def interpret_fetch_error(error: ErrorResponse, now: datetime) -> FailureOutcome
         return Busy(code=to_message_key(error.code), reason=error.message)
     outcome = interpret_create_error(error, now)
     return NotSent(reason=outcome.reason) if isinstance(outcome, Unknown) else outcome
-
-
-def to_unread(outcome: FailureOutcome) -> ReadFailure:
-    """Return the result of a failed read. HTTP 429 limits all calls of the login, an error code limits one endpoint."""
-    is_limit = isinstance(outcome, RateLimited) and outcome.code == HTTP_RATE_LIMIT_CODE
-    return outcome if isinstance(outcome, RateLimited) and is_limit else Unknown(reason=get_reason(outcome))
 
 
 def get_reason(outcome: FailureOutcome) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 
 from adapters.wechat.api import ApiError, ErrorResponse, build_json_request, decode_response, decode_success, get_text
 from adapters.wechat.auth import FailedCall, WeChatAuth
-from adapters.wechat.codes import to_unread
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.post import DeliveryId, SendRequest
 from publisher.domain.results import (
@@ -176,16 +175,15 @@ class MassSender:
         """Delete the page; it counts as deleted once its status says so. The card stays in followers' chats."""
         deleted = await self.auth.fetch(partial(encode_mass_delete, mass_send_id=mass_send_id), decode_success)
         if isinstance(deleted, FailedCall) and deleted.code != ALREADY_DELETED_CODE:
-            outcome = deleted.outcome
-            return outcome if isinstance(outcome, Rejected) else to_unread(outcome)
+            return deleted.outcome if isinstance(deleted.outcome, Rejected) else deleted.unread
         after = await self.check_published(mass_send_id)
         return after if isinstance(after, Deleted | ReadFailure) else Unknown(reason="wechat_deletion_unconfirmed")
 
     async def _read_status(self, mass_send_id: MassSendId, on_working: Callable[[], ReadbackResult]) -> ReadbackResult:
         status = await self.auth.fetch(partial(encode_mass_status, mass_send_id=mass_send_id), decode_mass_status)
         match status:
-            case FailedCall(outcome=outcome):
-                return to_unread(outcome)
+            case FailedCall():
+                return status.unread
             case "SEND_SUCCESS":
                 receipt = Receipt(remote_id=mass_send_id.remote_id, url="", published_at=self.context.now())
                 return Published(receipt=receipt)

@@ -6,15 +6,7 @@ from datetime import datetime, timedelta
 
 from adapters.weibo import api, post_list
 from adapters.weibo.api import WeiboEndpoint, WeiboMatchCriteria, decode_ticket, encode_ticket, is_article_receipt
-from adapters.weibo.capabilities import (
-    BIZ,
-    MAX_PLAIN_CHARACTERS,
-    SHARE,
-    get_profile,
-    is_article,
-    measure,
-    render_lead,
-)
+from adapters.weibo.capabilities import BIZ, MAX_PLAIN_CHARACTERS, SHARE, get_profile, is_article, measure, render_lead
 from adapters.weibo.post_list import LIST_TOO_SHORT, interpret_timeline
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import BEIJING, Account
@@ -46,7 +38,6 @@ _READS_KEY = "reads"
 NOTICE_PERIOD = timedelta(minutes=10)
 """How long the deletion of a post is refused because its article stays."""
 _NO_TOKEN_CODE = "weibo_no_token"  # noqa: S105 - the name of a message
-_FILE_SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +208,7 @@ class WeiboAdapter:
         uploads = [
             Upload(
                 name="pic",
-                filename=f"picture.{_FILE_SUFFIXES.get(picture.media_type, 'bin')}",
+                filename=f"picture.{picture.file_suffix}",
                 media_type=picture.media_type,
                 data=data,
             )

@@ -17,14 +17,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from adapters.weibo.capabilities import (
-    API_URL,
-    UPDATE,
-    UPLOAD_URL,
-    WeiboProfile,
-    get_article_cover_url,
-    render_lead,
-)
+from adapters.weibo.capabilities import API_URL, UPDATE, UPLOAD_URL, WeiboProfile, get_article_cover_url, render_lead
 from adapters.weibo.codes import BAD_PARAMETER, CODES, LOGIN_LIMIT_CODES, WeiboErrorClass, to_message_key
 from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.account import Account
@@ -208,6 +201,13 @@ class WeiboEndpoint:
     def headers(self) -> dict[str, str]:
         return {"authorization": f"OAuth2 {self.token}"}
 
+    def build_get(self, url: str, **query: str) -> HttpRequest:
+        return HttpRequest(method="GET", url=url, query=query, headers=self.headers)
+
+    def build_post(self, url: str, form: Mapping[str, str], picture: Upload | None = None) -> HttpRequest:
+        uploads = (picture,) if picture else ()
+        return HttpRequest(method="POST", url=url, form=form, uploads=uploads, headers=self.headers)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostForm:
@@ -264,15 +264,14 @@ def decode_ticket(ticket: Ticket) -> WeiboMatchCriteria | str:
 
 def encode_share(endpoint: WeiboEndpoint, post_form: PostForm, picture: Upload | None) -> HttpRequest:
     """Build the one creating call of an ordinary app, with or without a picture."""
-    return _build_request(endpoint, endpoint.statuses_url("share"), post_form.form, picture)
+    return endpoint.build_post(endpoint.statuses_url("share"), post_form.form, picture)
 
 
 def encode_update(endpoint: WeiboEndpoint, post_form: PostForm, picture: Upload | None) -> HttpRequest:
     """Build the creating call of an app that was granted `update`; a picture makes it `upload`, at another host."""
     if picture is None:
-        return _build_request(endpoint, endpoint.statuses_url("update"), post_form.extended_form)
-    return _build_request(
-        endpoint,
+        return endpoint.build_post(endpoint.statuses_url("update"), post_form.extended_form)
+    return endpoint.build_post(
         endpoint.build_url(UPLOAD_URL, f"2/statuses/upload{UPDATE.path_suffix}"),
         post_form.extended_form,
         picture,
@@ -282,15 +281,15 @@ def encode_update(endpoint: WeiboEndpoint, post_form: PostForm, picture: Upload 
 def encode_multi_picture_post(endpoint: WeiboEndpoint, post_form: PostForm, pictures: Sequence[str]) -> HttpRequest:
     """Build the creating call of the business profile; `pictures` are up to nine ids of uploaded pictures."""
     if not pictures:
-        return _build_request(endpoint, endpoint.statuses_url("update"), post_form.extended_form)
-    return _build_request(
-        endpoint, endpoint.statuses_url("upload_url_text"), {**post_form.extended_form, "pic_id": ",".join(pictures)}
+        return endpoint.build_post(endpoint.statuses_url("update"), post_form.extended_form)
+    return endpoint.build_post(
+        endpoint.statuses_url("upload_url_text"), {**post_form.extended_form, "pic_id": ",".join(pictures)}
     )
 
 
 def encode_picture(endpoint: WeiboEndpoint, picture: Upload) -> HttpRequest:
     """Upload a picture for a later post; nothing shows it before."""
-    return _build_request(endpoint, endpoint.statuses_url("upload_pic"), {}, picture)
+    return endpoint.build_post(endpoint.statuses_url("upload_pic"), {}, picture)
 
 
 def encode_article(endpoint: WeiboEndpoint, account: Account, rendered: RenderedPost) -> HttpRequest:
@@ -383,14 +382,6 @@ def parse_rate_limit(response: HttpResponse, now: datetime) -> RateLimited | Non
 def get_next_full_hour(now: datetime) -> datetime:
     """Return the end of the current window; Beijing's hours begin when those of UTC do."""
     return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-
-
-def _build_request(
-    endpoint: WeiboEndpoint, url: str, form: dict[str, str], picture: Upload | None = None
-) -> HttpRequest:
-    return HttpRequest(
-        method="POST", url=url, form=form, uploads=(picture,) if picture else (), headers=endpoint.headers
-    )
 
 
 def _client_ip_field(address: str | None) -> dict[str, str]:

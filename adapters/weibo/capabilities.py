@@ -92,11 +92,6 @@ def get_profile(account: Account) -> WeiboProfile:
     return PROFILES[account.profile or SHARE.name]
 
 
-def can_send_long_text(account: Account) -> bool:
-    """True if the account may send texts over the usual length; the platform grants that to single users."""
-    return get_profile(account) is BIZ and account.options.get("long_text") == "true"
-
-
 def get_article_cover_url(account: Account) -> str | None:
     """Return the URL of the cover of headline articles; an account without one sends no articles."""
     return account.options.get("article_cover")
@@ -146,8 +141,9 @@ def count_characters(text: str, links: re.Pattern[str], max_narrow_code: int) ->
 
 
 def get_post_limit(account: Account) -> int:
-    """Return the longest text of a post that is not an article."""
-    return MAX_LONG_CHARACTERS if can_send_long_text(account) else MAX_PLAIN_CHARACTERS
+    """Return the longest text of a post that is not an article; the platform grants longer ones to single users."""
+    may_be_long = get_profile(account) is BIZ and account.options.get("long_text") == "true"
+    return MAX_LONG_CHARACTERS if may_be_long else MAX_PLAIN_CHARACTERS
 
 
 def get_capabilities(account: Account) -> Capabilities:

@@ -93,27 +93,21 @@ class WeiboTokenInfo:
 
 def encode_timeline(endpoint: api.WeiboEndpoint, count: int) -> HttpRequest:
     """List the newest own posts, including manual ones. Without `since_id`: the list must reach back."""
-    query = {"count": str(count), "page": "1"}
-    return HttpRequest(method="GET", url=endpoint.statuses_url("user_timeline"), query=query, headers=endpoint.headers)
+    return endpoint.build_get(endpoint.statuses_url("user_timeline"), count=str(count), page="1")
 
 
 def encode_show(endpoint: api.WeiboEndpoint, remote_id: str) -> HttpRequest:
     """Read one post; the business profile has no twin of this call."""
-    url = endpoint.build_url(API_URL, "2/statuses/show.json")
-    return HttpRequest(method="GET", url=url, query={"id": remote_id}, headers=endpoint.headers)
+    return endpoint.build_get(endpoint.build_url(API_URL, "2/statuses/show.json"), id=remote_id)
 
 
 def encode_counts(endpoint: api.WeiboEndpoint, ids: Sequence[str]) -> HttpRequest:
     """Read the counts of up to MAX_COUNTED_POSTS posts."""
-    return HttpRequest(
-        method="GET", url=endpoint.statuses_url("count"), query={"ids": ",".join(ids)}, headers=endpoint.headers
-    )
+    return endpoint.build_get(endpoint.statuses_url("count"), ids=",".join(ids))
 
 
 def encode_destroy(endpoint: api.WeiboEndpoint, remote_id: str) -> HttpRequest:
-    return HttpRequest(
-        method="POST", url=endpoint.statuses_url("destroy"), form={"id": remote_id}, headers=endpoint.headers
-    )
+    return endpoint.build_post(endpoint.statuses_url("destroy"), {"id": remote_id})
 
 
 def encode_token_info(endpoint: api.WeiboEndpoint) -> HttpRequest:

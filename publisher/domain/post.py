@@ -183,6 +183,10 @@ class RenderedImage:
     height: int
     alt: str
 
+    @property
+    def file_suffix(self) -> str:
+        return self.media_type.removeprefix("image/").replace("jpeg", "jpg")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedPost:
