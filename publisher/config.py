@@ -46,7 +46,7 @@ _POSTGRES_URL = re.compile(r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?(
 """Strict, because host and port appear in errors and must not contain a part of the password."""
 
 
-def _read_secret_name(value: object) -> str:
+def parse_secret_name(value: object) -> str:
     """Validate the name of a secret. The error omits the value, which may be the secret itself."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", value):
         raise PydanticCustomError("not_a_secret_name", "")
@@ -54,7 +54,7 @@ def _read_secret_name(value: object) -> str:
 
 
 SecretName = Annotated[
-    str, PlainValidator(_read_secret_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,80}$"})
+    str, PlainValidator(parse_secret_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,80}$"})
 ]
 
 

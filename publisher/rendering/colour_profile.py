@@ -44,9 +44,18 @@ def rebuild_profile(profile: bytes) -> bytes:
     or would exceed MAX_REBUILT_BYTES.
     """
     try:
-        head, tags = _build_header(profile), _rewrite_tags(profile)
+        version, kind, space, connection = profile[8:10], profile[12:16], profile[16:20], profile[20:24]
+        (size, intent) = struct.unpack_from(">I60xI", profile)
+        is_whole = profile[36:40] == b"acsp" and 0 <= len(profile) - size < 4
+        is_known = kind in _DEVICE_CLASSES and space in _COLOUR_SPACES and connection in _CONNECTION_SPACES
+        if not is_whole or not is_known or version[0] not in _TEXTS or intent > 3:
+            return b""
+        tags = _rewrite_tags(profile)
     except (_InvalidProfileError, IndexError, struct.error):
         return b""
+    # The header without programs, makers, models and hashes, which become zeros.
+    head = bytes(4) + version + bytes(2) + kind + space + connection + _DATE + b"acsp"
+    head += bytes(24) + struct.pack(">I", intent) + _D50 + bytes(48)
     at = HEADER_BYTES + 4 + 12 * len(tags)
     places: dict[bytes, int] = {}  # equal tags share their data, as red, green and blue curves often do
     table = struct.pack(">I", len(tags))
@@ -57,18 +66,6 @@ def rebuild_profile(profile: bytes) -> bytes:
         table += name + struct.pack(">II", places[value], len(value))
     rebuilt = struct.pack(">I", at) + head + table + b"".join(map(_padded, places))
     return rebuilt if at <= MAX_REBUILT_BYTES else b""
-
-
-def _build_header(profile: bytes) -> bytes:
-    """Return the header without its first field; programs, makers, models and hashes become zeros."""
-    version, kind, space, connection = profile[8:10], profile[12:16], profile[16:20], profile[20:24]
-    (size, intent) = struct.unpack_from(">I60xI", profile)
-    is_whole = profile[36:40] == b"acsp" and 0 <= len(profile) - size < 4
-    is_known = kind in _DEVICE_CLASSES and space in _COLOUR_SPACES and connection in _CONNECTION_SPACES
-    if not is_whole or not is_known or version[0] not in _TEXTS or intent > 3:
-        raise _InvalidProfileError
-    identity = version + bytes(2) + kind + space + connection + _DATE + b"acsp"
-    return bytes(4) + identity + bytes(24) + struct.pack(">I", intent) + _D50 + bytes(48)
 
 
 def _rewrite_tags(profile: bytes) -> Mapping[bytes, bytes]:

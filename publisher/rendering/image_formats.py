@@ -228,7 +228,7 @@ def _strip_png(data: bytes) -> StrippedPicture:
         height=height,
         data=b"".join((_PNG_START, *kept, _png_chunk(b"IEND", b""))),
         orientation=_exif_orientation(exif),
-        is_padded=_has_spare_bytes(pixels, _raw_byte_count(header)),
+        is_padded=_has_spare_bytes(header, pixels),
     )
 
 
@@ -270,23 +270,17 @@ def _png_profile(body: bytes) -> bytes:
     return rebuilt if profile and is_readable and is_readable_again else b""
 
 
-def _raw_byte_count(header: bytes) -> int:
-    """Return the decompressed size of a PNG's pixels: each row of each pass has one byte more than its samples."""
+def _has_spare_bytes(header: bytes, pixels: list[bytes]) -> bool:
+    """Return True if a PNG's data is longer than its pixels need. Raises InputError if it is shorter."""
     width, height, depth, colour, packing, filtering, interlace = struct.unpack(">IIBBBBB", header)
     if colour not in _SAMPLES_BY_COLOUR_TYPE or depth not in {1, 2, 4, 8, 16} or packing or filtering or interlace > 1:
         raise picture_error("image_broken")
-    total = 0
+    wanted = total = 0
     for left, top, across, down in _ADAM7 if interlace else ((0, 0, 1, 1),):
         columns, rows = (width - left + across - 1) // across, (height - top + down - 1) // down
-        if columns > 0 and rows > 0:
-            total += rows * (1 + (columns * depth * _SAMPLES_BY_COLOUR_TYPE[colour] + 7) // 8)
-    return total
-
-
-def _has_spare_bytes(pixels: list[bytes], wanted: int) -> bool:
-    """Return True if there are more bytes than `wanted`, or bytes after the data. Raises InputError if fewer."""
+        if columns > 0 and rows > 0:  # each row of each pass has one byte more than its samples
+            wanted += rows * (1 + (columns * depth * _SAMPLES_BY_COLOUR_TYPE[colour] + 7) // 8)
     inflate = zlib.decompressobj()
-    total = 0
     for body in pixels:
         for at in range(0, len(body), 16_384):  # one piece decompresses to 17 MB at most
             if inflate.eof or total > wanted:
@@ -393,38 +387,28 @@ def clean_picture(data: bytes) -> StrippedPicture:
     or GIF, is truncated, damaged or animated, contains a file of another type, or exceeds 5 MB or a limit of
     strip_metadata().
     """
+    too_big = picture_error("image_too_big", limit=f"{MAX_PICTURE_BYTES // 1024 // 1024}")
     if len(data) > MAX_PICTURE_BYTES:
-        raise _too_big_error()
+        raise too_big
     picture = strip_metadata(data)
-    if encoded := _decode(picture):
-        picture = strip_metadata(encoded)
+    try:
+        with Image.open(BytesIO(picture.data), formats=(picture.format,)) as image:
+            image.load()
+            turn = _UPRIGHT_TRANSFORMS.get(picture.orientation)
+            if turn is not None or picture.is_padded:
+                options = {"icc_profile": image.info.get("icc_profile")}
+                if isinstance(image, JpegImageFile):  # as finely as the original
+                    options |= {"qtables": image.quantization, "subsampling": get_sampling(image)}
+                buffer = BytesIO()
+                upright = image.transpose(turn) if turn is not None else image
+                upright.save(buffer, picture.format, **options)
+                picture = strip_metadata(buffer.getvalue())
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error):
+        raise picture_error("image_broken") from None
     if len(picture.data) > MAX_PICTURE_BYTES:
-        raise _too_big_error()
+        raise too_big
     lowered = picture.data.lower()
     for kind, marks in _FOREIGN_FILE_SIGNATURES:
         if all(mark in lowered for mark in marks):
             raise picture_error("image_holds_file", kind=kind)
     return picture
-
-
-def _decode(picture: StrippedPicture) -> bytes | None:
-    """Decode a picture completely; return it re-encoded if it is not upright or has spare bytes, else None."""
-    try:
-        with Image.open(BytesIO(picture.data), formats=(picture.format,)) as image:
-            image.load()
-            if picture.orientation not in _UPRIGHT_TRANSFORMS and not picture.is_padded:
-                return None
-            turn = _UPRIGHT_TRANSFORMS.get(picture.orientation)
-            options = {"icc_profile": image.info.get("icc_profile")}
-            if isinstance(image, JpegImageFile):  # as finely as the original
-                options |= {"qtables": image.quantization, "subsampling": get_sampling(image)}
-            buffer = BytesIO()
-            upright = image.transpose(turn) if turn is not None else image
-            upright.save(buffer, picture.format, **options)
-            return buffer.getvalue()
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error):
-        raise picture_error("image_broken") from None
-
-
-def _too_big_error() -> InputError:
-    return picture_error("image_too_big", limit=f"{MAX_PICTURE_BYTES // 1024 // 1024}")

@@ -108,7 +108,7 @@ def find_rule_problems(
     """Return the problems of one post by itself."""
     path: KeyPath = ("post", index)
     problems = [
-        *_find_time_problems(entry, path, context.timezone),
+        *find_time_problems(entry, path, context.timezone),
         *resolver.find_problems(tuple(entry.to), (*path, "to")),
     ]
     if entry.id in RESERVED_IDS:
@@ -179,7 +179,7 @@ def _find_cycles(origins: Mapping[str, str]) -> set[str]:
     return cyclic
 
 
-def _find_time_problems(entry: PostEntry, base_path: KeyPath, tz: ZoneInfo) -> Iterator[UnlocatedProblem]:
+def find_time_problems(entry: PostEntry, base_path: KeyPath, tz: ZoneInfo) -> Iterator[UnlocatedProblem]:
     if entry.at is None and entry.cron is None:
         yield UnlocatedProblem(path=(*base_path, "at"), code="no_time")
     if entry.at is not None and entry.cron is not None:

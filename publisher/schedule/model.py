@@ -25,7 +25,7 @@ MAX_IMAGES = 20
 """Per post: twice what any platform accepts."""
 
 
-def _parse_media_path(value: object) -> str:
+def parse_media_path(value: object) -> str:
     """Validate the path of an image below media/, without reading the file."""
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "")
@@ -41,7 +41,7 @@ AtTime: TypeAlias = Annotated[
     WithJsonSchema({"anyOf": [*DATETIME_SCHEMA["anyOf"], {"const": ASAP}]}),
 ]
 MediaPath: TypeAlias = Annotated[
-    str, PlainValidator(_parse_media_path), WithJsonSchema({"type": "string", "pattern": "^media/"})
+    str, PlainValidator(parse_media_path), WithJsonSchema({"type": "string", "pattern": "^media/"})
 ]
 
 

@@ -20,6 +20,13 @@ from publisher.tomlfile.validate import KeyPath, UnlocatedProblem
 
 MAX_PROBLEMS = 200
 """The number of problems that are listed; a longer list helps nobody."""
+_CODES_BY_ERRNO = {
+    errno.ENOENT: "file_missing",
+    errno.ENOTDIR: "file_missing",
+    errno.ELOOP: "file_is_link",
+    errno.EISDIR: "file_not_regular",
+    errno.ENXIO: "file_not_regular",
+}
 _LETTER = "[A-Za-z0-9_+-]"
 
 
@@ -81,7 +88,22 @@ def read_toml(path: Path, limits: ReadLimits, error_type: type[InputError] = Inp
 def read_text(path: Path, limits: ReadLimits, error_type: type[InputError] = InputError) -> str:
     """Read the text of a file without parsing it. Raises `error_type` if it is no regular UTF-8 file."""
     file = str(path)
-    raw = _read_bytes(path, limits, error_type)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as stream:
+            before = os.fstat(descriptor)
+            raw = stream.read(limits.max_bytes + 1) if stat.S_ISREG(before.st_mode) else b""
+            after = os.fstat(descriptor)
+    except OSError as error:
+        code = _CODES_BY_ERRNO.get(error.errno or 0, "file_unreadable")
+        facts = {"reason": errno.errorcode.get(error.errno or 0, "?")} if code == "file_unreadable" else {}
+        raise error_type([_file_problem(file, code, **facts)]) from None
+    if not stat.S_ISREG(before.st_mode):
+        raise error_type([_file_problem(file, "file_not_regular")])
+    if len(raw) > limits.max_bytes:
+        raise error_type([_file_problem(file, "file_too_big", most=_megabytes(limits.max_bytes))])
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(raw) != after.st_size:
+        raise error_type([_file_problem(file, "file_changing")])
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise error_type([_file_problem(file, "file_utf16")])
     try:
@@ -151,36 +173,6 @@ def find_excess(text: str, limits: ReadLimits) -> tuple[str, int] | None:
 def _strip_editor_marks(text: str) -> str:
     """Remove the byte-order mark and CRLF that editors add."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n")
-
-
-def _read_bytes(path: Path, limits: ReadLimits, error_type: type[InputError]) -> bytes:
-    file = str(path)
-    try:
-        if path.is_symlink():
-            raise error_type([_file_problem(file, "file_is_link")])
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as stream:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise error_type([_file_problem(file, "file_not_regular")])
-            raw = stream.read(limits.max_bytes + 1)
-            after = os.fstat(descriptor)
-    except OSError as error:
-        match error.errno:
-            case errno.ENOENT | errno.ENOTDIR:
-                problem = _file_problem(file, "file_missing")
-            case errno.ELOOP:
-                problem = _file_problem(file, "file_is_link")
-            case errno.EISDIR | errno.ENXIO:
-                problem = _file_problem(file, "file_not_regular")
-            case number:
-                problem = _file_problem(file, "file_unreadable", reason=errno.errorcode.get(number or 0, "?"))
-        raise error_type([problem]) from None
-    if len(raw) > limits.max_bytes:
-        raise error_type([_file_problem(file, "file_too_big", most=_megabytes(limits.max_bytes))])
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(raw) != after.st_size:
-        raise error_type([_file_problem(file, "file_changing")])
-    return raw
 
 
 def _file_problem(file: str, code: str, **facts: str) -> Problem:

@@ -167,16 +167,16 @@ def parse_datetime(value: object) -> datetime:
     raise PydanticCustomError("bad_time", "")
 
 
-def _require_text(value: str) -> str:
+def require_text(value: str) -> str:
     if not value or value.isspace():
         raise PydanticCustomError("blank", "")
     return value
 
 
-def _require_one_line(value: str) -> str:
+def require_one_line(value: str) -> str:
     if _CONTROL.search(value):
         raise PydanticCustomError("not_one_line", "")
-    return _require_text(value)
+    return require_text(value)
 
 
 DATETIME_SCHEMA = {"anyOf": [{"type": "string", "format": form} for form in ("date-time-local", "date-time")]}
@@ -190,5 +190,5 @@ DurationValue: TypeAlias = Annotated[
     ),
 ]
 Identifier: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
-NonBlankText: TypeAlias = Annotated[str, AfterValidator(_require_text)]
-SingleLine: TypeAlias = Annotated[str, AfterValidator(_require_one_line)]
+NonBlankText: TypeAlias = Annotated[str, AfterValidator(require_text)]
+SingleLine: TypeAlias = Annotated[str, AfterValidator(require_one_line)]
