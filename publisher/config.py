@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from importlib.metadata import entry_points
@@ -85,6 +85,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 
 
 class LimitEntry(StrictModel):
+    # None keeps the adapter's default.
     min_interval: DurationValue | None = Field(default=None, description="同一登录两次发布的最短间隔")
     per_hour: PositiveInt | None = Field(default=None, description="任意一小时内最多发布几条")
     per_day: PositiveInt | None = Field(default=None, description="任意一天内最多发布几条")
@@ -151,21 +152,6 @@ class Environment(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LimitSettings:
-    """The operator's limits for a platform; None keeps the adapter's default."""
-
-    min_interval: timedelta | None = None
-    per_hour: int | None = None
-    per_day: int | None = None
-    request_timeout: timedelta | None = None
-    lease_timeout: timedelta | None = None
-    visibility_window: timedelta | None = None
-    first_check_after: timedelta | None = None
-    retry_first: timedelta | None = None
-    platform_clock_tolerance: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """An accepted publisher.toml. `database` is an absolute URL; it may contain a password, so the repr omits it."""
 
@@ -178,7 +164,7 @@ class Settings:
     accounts: Mapping[AccountId, Account] = field(default_factory=dict)
     regions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
-    limits: Mapping[Platform, LimitSettings] = field(default_factory=dict)
+    limits: Mapping[Platform, LimitEntry] = field(default_factory=dict)
     secrets_dir: Path | None = None
     callbacks: CallbacksEntry = field(default_factory=CallbacksEntry)
     audit: AuditEntry = field(default_factory=AuditEntry)
@@ -350,13 +336,13 @@ def parse_settings(
     return _make_settings(parse_toml(text, file, SETTINGS_READ_LIMITS, SettingsError), workspace, platforms)
 
 
-def apply_overrides(rate_limit: RateLimit, timing: Timing, limits: LimitSettings) -> tuple[RateLimit, Timing]:
+def apply_overrides(rate_limit: RateLimit, timing: Timing, limits: LimitEntry) -> tuple[RateLimit, Timing]:
     """Apply the operator's limits to an adapter's defaults.
 
     A lease timeout that is not set keeps its ratio to the request timeout, up to halfway between request timeout and
     visibility window. So if the request timeout is below the window, the order of the three stays valid.
     """
-    given: dict[str, Any] = {name: value for name, value in asdict(limits).items() if value is not None}
+    given = limits.model_dump(exclude_none=True)
     rate_names = {"min_interval", "per_hour", "per_day"}
     rate_limit = replace(rate_limit, **{name: value for name, value in given.items() if name in rate_names})
     result = replace(timing, **{name: value for name, value in given.items() if name not in rate_names})
@@ -406,7 +392,7 @@ def _make_settings(document: TomlDocument, workspace: Path, platforms: Collectio
         accounts={account.id: account for account in accounts},
         regions=entry.region,
         groups={name: tuple(AccountId(member) for member in members) for name, members in entry.groups.items()},
-        limits={Platform(name): LimitSettings(**item.model_dump()) for name, item in entry.limits.items()},
+        limits={Platform(name): item for name, item in entry.limits.items()},
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
         callbacks=entry.callbacks,
         audit=entry.audit,

@@ -5,7 +5,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from adapters import BUILT_IN_ADAPTERS
-from publisher.config import Environment, LimitSettings, Settings, apply_overrides
+from publisher.config import Environment, LimitEntry, Settings, apply_overrides
 from publisher.contract import AdapterFactory
 from publisher.domain.account import Account, AccountId, AccountPolicy, Mode, Platform
 from publisher.domain.errors import Problem, SettingsError, Severity
@@ -51,7 +51,7 @@ def build_policies(
     policies: dict[AccountId, AccountPolicy] = {}
     for key, account in settings.accounts.items():
         factory = factories[account.platform]
-        limits = settings.limits.get(account.platform, LimitSettings())
+        limits = settings.limits.get(account.platform, LimitEntry())
         rate_limit, timing = apply_overrides(factory.defaults.rate_limit, factory.defaults.timing, limits)
         policies[key] = AccountPolicy(
             account=account, capabilities=factory.capabilities(account), rate_limit=rate_limit, timing=timing

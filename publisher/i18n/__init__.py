@@ -10,19 +10,15 @@ Each `*.toml` beside this file holds one area. An entry is a code with its text 
 """
 
 import tomllib
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from threading import Lock
 from typing import Any, Literal
 
 from publisher.domain.errors import Problem
 
 Lang = Literal["zh_CN", "en"]
-COMMON_AREAS = ("states.toml", "cli.toml")
-"""The areas that nearly every command needs."""
 LANGUAGES: tuple[Lang, ...] = ("zh_CN", "en")
 
 
@@ -71,35 +67,11 @@ class _Facts(dict[str, object]):
         return f"{{{key}}}"
 
 
-class _Catalogue(Mapping[str, Mapping[str, Any]]):
-    """All entries. An area is read when a code is not found in those before it, as no command needs them all."""
-
-    def __init__(self) -> None:
-        areas = [path for path in files(__package__).iterdir() if path.name.endswith(".toml")]
-        self._pending_files = deque(sorted(areas, key=lambda path: (path.name not in COMMON_AREAS, path.name)))
-        self._loaded: dict[str, Mapping[str, Any]] = {}
-        self._lock = Lock()
-
-    def __getitem__(self, code: str) -> Mapping[str, Any]:
-        with self._lock:
-            while code not in self._loaded and self._pending_files:
-                self._read_next()
-        return self._loaded[code]
-
-    def __iter__(self) -> Iterator[str]:
-        with self._lock:
-            while self._pending_files:
-                self._read_next()
-        return iter(self._loaded)
-
-    def _read_next(self) -> None:
-        self._loaded |= tomllib.loads(self._pending_files[0].read_text("utf-8"))
-        self._pending_files.popleft()  # only now, so that a file that could not be read is tried again
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
 @cache
 def load_catalogue() -> Mapping[str, Mapping[str, Any]]:
-    return _Catalogue()
+    """Return the entries of all areas."""
+    entries: dict[str, Mapping[str, Any]] = {}
+    for path in files(__package__).iterdir():
+        if path.name.endswith(".toml"):
+            entries |= tomllib.loads(path.read_text("utf-8"))
+    return entries

@@ -66,10 +66,6 @@ class TomlDocument:
             result.append(Problem(code="more_problems", location=Location(file=self.file), facts=rest))
         return tuple(result)
 
-    def locate(self, path: KeyPath) -> Location:
-        """Return the location of a value."""
-        return self.locate_all([path])[0]
-
     def locate_all(self, paths: Iterable[KeyPath]) -> list[Location]:
         """Return the locations of values."""
         paths = list(paths)

@@ -145,7 +145,9 @@ _YEARS = range(2000, 2200)
 
 
 def parse_duration(value: object) -> timedelta:
-    """Parse "30s", "10m", "2h", "1d" or a number of seconds."""
+    """Parse "30s", "10m", "2h", "1d" or a number of seconds; accept a duration from code."""
+    if isinstance(value, timedelta):
+        return value
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_DURATION.total_seconds():
         return timedelta(seconds=value)
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from publisher.app.adapters import build_policies, find_missing_public_ips, find_unsafe_timings
 from publisher.config import (
     Environment,
-    LimitSettings,
+    LimitEntry,
     Settings,
     apply_overrides,
     find_api_blocker,
@@ -112,7 +112,7 @@ def test_every_key_arrives() -> None:
     assert (found.audit.checkpoint_file, found.audit.syslog) == ("anchors.log", True)
     assert found.regions == {"110000": {"name": "北京", "hotline": "110"}}
     assert found.groups == {"north": ("beijing-weibo", "beijing-tieba")}
-    assert found.limits["weibo"] == LimitSettings(
+    assert found.limits["weibo"] == LimitEntry(
         min_interval=timedelta(seconds=30),
         per_hour=30,
         per_day=100,
@@ -357,12 +357,12 @@ SECONDS = st.none() | st.integers(1, 4000).map(lambda seconds: timedelta(seconds
 
 def test_without_limits_the_defaults_stay() -> None:
     """An operator who says nothing changes nothing."""
-    assert apply_overrides(QUOTA, Timing(), LimitSettings()) == (QUOTA, Timing())
+    assert apply_overrides(QUOTA, Timing(), LimitEntry()) == (QUOTA, Timing())
 
 
 def test_limits_replace_defaults_one_by_one() -> None:
     """Only what the operator says replaces a default."""
-    quota, timing = apply_overrides(QUOTA, Timing(), LimitSettings(per_hour=5, first_check_after=timedelta(seconds=1)))
+    quota, timing = apply_overrides(QUOTA, Timing(), LimitEntry(per_hour=5, first_check_after=timedelta(seconds=1)))
     assert quota == RateLimit(min_interval=timedelta(seconds=30), per_hour=5, per_day=100)
     assert timing == Timing(first_check_after=timedelta(seconds=1))
 
@@ -370,7 +370,7 @@ def test_limits_replace_defaults_one_by_one() -> None:
 @given(SECONDS, SECONDS)
 def test_a_lease_is_derived_in_order(deadline: timedelta | None, settle: timedelta | None) -> None:
     """Whatever deadline and settle time are given, a lease fits between them when they leave room for one."""
-    _, timing = apply_overrides(QUOTA, Timing(), LimitSettings(request_timeout=deadline, visibility_window=settle))
+    _, timing = apply_overrides(QUOTA, Timing(), LimitEntry(request_timeout=deadline, visibility_window=settle))
     assert timing.has_valid_order is (timing.request_timeout < timing.visibility_window)
 
 

@@ -239,7 +239,7 @@ def test_values_are_found_wherever_they_stand() -> None:
         ("post",): (4, 1),
         (): (1, 1),
     }
-    found = {loc: toml.locate(loc) for loc in expected}
+    found = dict(zip(expected, toml.locate_all(expected), strict=True))
     assert {loc: (place.line, place.column) for loc, place in found.items()} == expected
     assert found["post", 1, "to", 1].path == "post[1].to[1]"
 
