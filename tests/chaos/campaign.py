@@ -24,7 +24,6 @@ import click
 
 from tests.chaos.artefacts import RESENDS, save
 from tests.chaos.checker.history import WrongClock
-from tests.chaos.db_peek import CALLED_SINCE, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
 from tests.chaos.expectations import Duty, Expectations, Task
 from tests.chaos.faults import blanks, crowds, excerpts, rules
 from tests.chaos.findings import Finding, check, write
@@ -45,7 +44,8 @@ from tests.chaos.metrics import figures_of, record, report
 from tests.chaos.operators import People
 from tests.chaos.options import Options, options_of
 from tests.chaos.platforms import Platforms, start_platforms
-from tests.chaos.publisher_process import DaemonError, Publisher, broken
+from tests.chaos.publisher_process import DaemonError, Publisher
+from tests.chaos.store_reader import CALLED_SINCE, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
 from tests.chaos.workspace import MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
 
 LARGE = 40
@@ -492,8 +492,7 @@ def _run_on(options: Options, folder: Path, database: str | None) -> list[Findin
         platforms.furnish(workspace.accounts.values(), troubles, accepts_repeats=accepts_repeats)
         workspace.prepare(platforms.base_url, database)
         patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)
-        way = broken(options.bug)
-        publishers = [Publisher(worker, database, way, patience) for worker in workspace.folders]
+        publishers = [Publisher(worker, database, options.bug, patience) for worker in workspace.folders]
         campaign = Campaign(
             workspace=workspace, publishers=publishers, platforms=platforms, dice=dice, options=options, waves=waves
         )

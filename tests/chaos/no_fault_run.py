@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from urllib.request import Request, urlopen
 
 from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
-from tests.chaos.mutants import BUGS
+from tests.chaos.mutants import MODULES
 
 SOUND = ""
 POSTS = ("refund", "parcel")
@@ -73,7 +73,7 @@ def day(name: str, address: str, folder: Path) -> tuple[Words, list[str]]:
 
 
 def publisher(name: str, folder: Path, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    module = ["tests.chaos.run_mutant", name] if name else ["publisher"]
+    module = ["tests.chaos.faulty_host", f"--mutant={name}", "--"] if name else ["publisher"]
     command = [sys.executable, "-m", *module, "-C", str(folder), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
@@ -85,7 +85,7 @@ def main(names: Sequence[str]) -> int:
         if amiss:
             sys.stdout.write(f"a sound program: {amiss}\n")
             return 1
-        for name in names or BUGS:
+        for name in names or MODULES:
             began = time.monotonic()
             words, amiss = day(name, address, Path(folder) / name)
             if words != expected:

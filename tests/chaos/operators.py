@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from tests.chaos.db_peek import BEGUN, FINISHED, HELD_EDITED, IN_DOUBT, IN_HAND, LIVE, ON_THE_WAY, OPEN_OUTCOME, PAUSED
+from tests.chaos.store_reader import (
+    BEGUN,
+    FINISHED,
+    HELD_EDITED,
+    IN_DOUBT,
+    IN_HAND,
+    LIVE,
+    ON_THE_WAY,
+    OPEN_OUTCOME,
+    PAUSED,
+)
 from tests.chaos.workspace import HOTLINES, Entry
 
 if TYPE_CHECKING:

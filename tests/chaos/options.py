@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.kill_plan import COMMON_POINTS
-from tests.chaos.mutant_names import BUGS
+from tests.chaos.mutants import MODULES
 
 FEWEST = 40
 MOST_WORKERS = 8
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plain", action="store_true", help="only deaths and lost replies")
     parser.add_argument("--missed", action="store_true", help="let instants of a repeating post be missed at the end")
     parser.add_argument("--brief", action="store_true", help="a campaign of a few minutes")
-    parser.add_argument("--bug", choices=sorted(BUGS), help="run a daemon with this planted bug")
+    parser.add_argument("--bug", choices=sorted(MODULES), help="run a daemon with this planted bug")
     parser.add_argument("--artefacts", type=Path, help="leave what scripts/check-run judges in this folder")
     parser.add_argument("--json", type=Path, help="write what was violated into this file")
     parser.add_argument("--record", type=Path, help="write a good run, or what a sweep caught, into this page")

@@ -20,8 +20,8 @@ from typing import Any
 
 from tests.chaos.artefacts import order
 from tests.chaos.checker.history import WrongClock
-from tests.chaos.db_peek import IN_SENDING, StoreReader
 from tests.chaos.kill_plan import Kill
+from tests.chaos.store_reader import IN_SENDING, StoreReader
 from tests.chaos.workspace import NAME
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,18 +50,13 @@ def module_command(name: str, *arguments: str) -> Sequence[str]:
     return (sys.executable, "-m", f"tests.chaos.{name}", *arguments)
 
 
-def broken(bug: str | None) -> Sequence[str]:
-    """Give the way to begin a daemon with a planted bug; nothing for a sound one."""
-    return module_command("run_mutant", bug) if bug else ()
-
-
 @dataclass(slots=True)
 class Publisher:
-    """One workspace's publisher; `database` is the URL of one it shares, `broken` how it is begun otherwise."""
+    """One workspace's publisher; `database` is the URL of one it shares, `mutant` the mistake that is planted in it."""
 
     folder: Path
     database: str | None = None
-    broken: Sequence[str] = ()
+    mutant: str | None = None
     patience: float = 4.0
     starts: int = 0
     mark: int = 0
@@ -178,19 +173,21 @@ class Publisher:
     def start(self, failpoints: str = "", ahead: float = 0.0, *, hangs: bool = False) -> subprocess.Popen[bytes]:
         """Start a daemon, on a host whose clock is so much ahead, or whose name server hangs for one platform."""
         self.starts += 1
-        way = self.broken
-        if ahead:
-            way = module_command("with_clock", str(ahead), *self.broken[-1:])
-        elif hangs:
-            way = module_command("with_names", NAME, *self.broken[-1:])
         self.mark = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as reported:
             return subprocess.Popen(
-                [*(way or PUBLISHER), "-C", str(self.folder), "run"],
+                [*self._program(ahead, hangs=hangs), "-C", str(self.folder), "run"],
                 stdout=reported,
                 stderr=reported,
                 env={**os.environ, "PUBLISHER_FAILPOINTS": failpoints},
             )
+
+    def _program(self, ahead: float = 0.0, *, hangs: bool = False) -> Sequence[str]:
+        """Give the command that starts this publisher's program, with its mistake and on such a host."""
+        options = [f"--mutant={self.mutant}"] if self.mutant else []
+        options += [f"--ahead={ahead}"] if ahead else []
+        options += [f"--hang={NAME}"] if hangs else []
+        return module_command("faulty_host", *options, "--") if options else PUBLISHER
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -208,7 +205,7 @@ class Publisher:
             daemon.kill()
 
     def status(self) -> Sequence[dict[str, Any]]:
-        rows: list[dict[str, Any]] = json.loads(self._say("status", "--all", "--json"))["deliveries"]
+        rows: list[dict[str, Any]] = json.loads(self._say("status", "--all", "--json", program=PUBLISHER))["deliveries"]
         return rows
 
     def withdraw(self, post: str) -> None:
@@ -226,12 +223,12 @@ class Publisher:
 
     def rule(self, post: str, account: str, ruling: str) -> None:
         asked = time.time()
-        self._say("resolve", f"{post}@{account}", ruling, "--by", "wang", "--reason", "drill", way=self.broken)
+        self._say("resolve", f"{post}@{account}", ruling, "--by", "wang", "--reason", "drill")
         self.orders.append(order("resolve", asked, post=post, account=account))
 
     def _order(self, kind: str, *more: str, **target: str) -> None:
         asked = time.time()
-        self._say(kind, target.get("post") or target["scope"], *more, "--by", "wang", way=self.broken)
+        self._say(kind, target.get("post") or target["scope"], *more, "--by", "wang")
         self.orders.append(order(kind, asked, **target))
 
     def measure(self, daemon: subprocess.Popen[bytes]) -> None:
@@ -269,10 +266,9 @@ class Publisher:
             reported.seek(self.mark)
             return reported.read()
 
-    def _say(self, *arguments: str, way: Sequence[str] = ()) -> str:
-        done = subprocess.run(
-            [*(way or PUBLISHER), "-C", str(self.folder), *arguments], capture_output=True, text=True, check=False
-        )
+    def _say(self, *arguments: str, program: Sequence[str] = ()) -> str:
+        command = [*(program or self._program()), "-C", str(self.folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise DaemonError(f"{arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
         return done.stdout

@@ -17,7 +17,7 @@ import click
 
 from tests.chaos.findings import Finding, read
 from tests.chaos.metrics import row, write_between
-from tests.chaos.mutant_names import BUGS, SOUND, broken_by
+from tests.chaos.mutants import MODULES, NONE, broken_by
 from tests.chaos.options import Options
 from tests.chaos.publisher_process import module_command
 
@@ -65,7 +65,7 @@ class Catch:
 
 def sweep(options: Options) -> int:
     """Go through all bugs; 0 when each was caught, and nothing was found in a sound daemon."""
-    chosen = options.bugs or [SOUND, *sorted(BUGS)]
+    chosen = options.bugs or [NONE, *sorted(MODULES)]
     seeds = range(options.seed, options.seed + options.seeds)
     catches = []
     with ThreadPoolExecutor(options.at_once) as pool:
@@ -73,8 +73,8 @@ def sweep(options: Options) -> int:
             catches.append(catch)
             if options.record is not None:
                 _record(options.record, catch)
-    hunted = [catch for catch in catches if catch.name != SOUND]
-    alarms = [finding for catch in catches if catch.name == SOUND for finding in catch.found]
+    hunted = [catch for catch in catches if catch.name != NONE]
+    alarms = [finding for catch in catches if catch.name == NONE for finding in catch.found]
     caught = sum(bool(catch.found) for catch in hunted)
     for finding in alarms:
         click.echo(f"FALSE ALARM  {finding}")
@@ -87,7 +87,7 @@ def _hunt(name: str, seeds: range) -> Catch:
     began, found, tried = time.monotonic(), list[Finding](), seeds[:1]
     for number, seed in enumerate(seeds):
         tried, all_found = seeds[: number + 1], _campaign(name, seed)
-        found = [one for one in all_found if name == SOUND or one.invariant in broken_by(name)]
+        found = [one for one in all_found if name == NONE or one.invariant in broken_by(name)]
         for other in (one for one in all_found if one not in found):
             click.echo(f"{name} seed {seed}, beside what it breaks: {other}", err=True)
         if found:
@@ -128,5 +128,5 @@ def _words(name: str, seed: int) -> Iterator[str]:
         yield from SHARED
     if seed % 3 == 2:
         yield from MISSED
-    if name != SOUND:
+    if name != NONE:
         yield from ("--bug", name)

@@ -24,6 +24,8 @@ INTERRUPTIONS = {"died": "killed", "down": "down", "frozen": "frozen", "clock": 
 """What happens to a daemon, by the simulation's word for it."""
 UNITS = {"s": 1, "m": 60, "h": 3600}
 USUAL_DELAY = "6h"
+PLANNED_AHEAD = 2 * 86400.0
+"""Seconds from its file on within which a post is filed at once."""
 Row = Mapping[str, Any]
 
 
@@ -82,8 +84,11 @@ def _posts_of(text: str) -> Sequence[Row]:
 
 
 def _version(text: str, posts: Sequence[Row]) -> Row:
-    duties = [[post["id"], "once", account] for post in posts if "at" in post for account in post["to"]]
-    return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "duties": duties}
+    duties, later = list[list[str]](), list[list[str]]()
+    for post in (post for post in posts if "at" in post):
+        is_far = post["at"].timestamp() > EPOCH + PLANNED_AHEAD
+        (later if is_far else duties).extend([post["id"], "once", account] for account in post["to"])
+    return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "duties": duties, "later": later}
 
 
 def _settings(simulation: Simulation) -> Row:

@@ -8,7 +8,7 @@ import pytest
 HERE = Path(__file__).parent
 EVERY_RUN = 2
 """So many cases of each test, the first ones, are part of every run; scripts/test-long runs all the others."""
-TAKES_LONG = "test_a_broken_rule_is_found[lapsed_is_due]"
+TAKES_LONG = "test_a_broken_rule_is_found[expired_lease_is_due]"
 """Its daemon works on for hours."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants import MUTANTS, plant
 from tests.simulation.run import report
 from tests.simulation.scenarios import run_seed
 from tests.simulation.special_scenarios import STORMS, run_storm
@@ -37,7 +37,7 @@ def test_a_broken_rule_is_found(name):
     """With one rule broken, one of the first seeds breaks a promise that the rule keeps, and names its replay."""
     mutant = MUTANTS[name]
     for seed in range(1, MOST_FOR_A_MUTANT + 1):
-        with mutant.plant():
+        with plant(name):
             verdict = run_storm(mutant.storm, seed) if mutant.storm else run_seed(str(seed))
         if mutant.promises & {found.partition(":")[0] for found in verdict.violations}:
             kind = f"--storm {mutant.storm} " if mutant.storm else ""

@@ -305,7 +305,11 @@ def _plan(value: Table) -> Plan:
         for one in value.get("clocks", ())
     ]
     issues = [
-        Issue(sha256=one["sha256"], duties=frozenset((post, label, account) for post, label, account in one["duties"]))
+        Issue(
+            sha256=one["sha256"],
+            duties=frozenset(map(tuple, one["duties"])),
+            later=frozenset(map(tuple, one.get("later", ()))),
+        )
         for one in value.get("versions", ())
     ]
     return Plan(

@@ -51,7 +51,7 @@ STOPS = frozenset({"cancel", "retract"})
 
 def nothing_ends_silently(history: History) -> Iterator[Violation]:
     """I2: what was planned stands in the database, ends with a reason, or waits for a person who is alerted."""
-    for duty in (duty for duty in history.plan.duties if not duty.every):
+    for duty in (duty for duty in history.plan.duties if not duty.every and duty.key not in history.past):
         if duty.key not in history.by_key and not _was_stopped(history, duty, None):
             yield Violation(subject=f"{duty.post}@{duty.account}", what="planned, and in no book", evidence=("plan",))
     for delivery in history.deliveries.values():

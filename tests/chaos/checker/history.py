@@ -1,6 +1,7 @@
 """What a run left behind, in plain words. Instants are seconds since 1970, of UTC."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -308,10 +309,11 @@ class Stamps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """A version of the schedule that was handed out, and the duties that it must have filed once accepted."""
+    """A version of the schedule that was handed out, and what it must have filed once accepted, or may file `later`."""
 
     sha256: str
     duties: frozenset[tuple[str, str, str]]
+    later: frozenset[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,8 +359,8 @@ class Earlier:
     after: Mapping[str, Any]
 
     @property
-    def subject(self) -> str:
-        return subject_of(self.before["post"], self.before["occurrence"], self.before["account"])
+    def key(self) -> tuple[str, str, str]:
+        return self.before["post"], self.before["occurrence"], self.before["account"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -453,6 +455,11 @@ class History:
         return {(one.post, one.label, one.account): one for one in self.deliveries.values()}
 
     @cached_property
+    def past(self) -> AbstractSet[tuple[str, str, str]]:
+        """What had ended before the run, of which nothing is demanded in it."""
+        return {one.key for one in self.earlier}
+
+    @cached_property
     def attempts_of(self) -> Mapping[int, Sequence[Attempt]]:
         """Attempts by delivery, in the order of their numbers; those of deliveries that nobody knows left out."""
         known = [one for one in self.attempts if one.delivery in self.deliveries]
@@ -465,7 +472,7 @@ class History:
     @cached_property
     def acts_on(self) -> Mapping[str, Sequence[Act]]:
         """The audit by subject, in its order; what had ended before is left out."""
-        past = {one.subject for one in self.earlier}
+        past = {subject_of(*key) for key in self.past}
         return _grouped([act for act in self.audit if act.subject not in past], "subject")
 
     @cached_property

@@ -319,11 +319,13 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
         if not is_whole or version.sha256 not in issues:
             yield Violation(subject="schedule", what="in force is what nobody handed out", evidence=evidence)
             return
-        is_large = len(issues[version.sha256] - asked) > history.settings.together
-        asked |= issues[version.sha256]
+        filed_before = {key for key, at in filed.items() if at < version.at}
+        is_large = len(issues[version.sha256] - filed_before) > history.settings.together
+        asked |= issues[version.sha256] - history.past
         then = {*filed, *(asked - latest)} if is_large else {key for key, at in filed.items() if at <= version.at}
         for key in sorted(key for key in asked - then if not _was_stopped(history, key, version.at)):
             yield Violation(subject="@".join((key[0], key[2])), what="left out of its version", evidence=evidence)
+    asked |= {key for one in history.plan.issues for key in one.later}
     for key in sorted(filed.keys() - asked):
         duty = history.duty_of(history.by_key[key])
         if not (duty and duty.every) and not _ordered_again(history, history.by_key[key]):

@@ -1,0 +1,218 @@
+"""Mistakes in the adapters, in the HTTP layer, and in what a process knows of its clock."""
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from adapters import _http
+from adapters.wechat import adapter as wechat
+from adapters.wechat import codes
+from adapters.wechat import post_list as articles
+from adapters.wechat.api import ArticlePage, WeChatArticle
+from adapters.wechat.auth import FailedCall
+from adapters.wechat.drafts import DraftBox
+from adapters.wechat.post_list import ArticleList
+from adapters.weibo import adapter as weibo
+from adapters.weibo import api
+from adapters.weibo import post_list as timeline
+from adapters.weibo.api import WeiboMatchCriteria, make_receipt
+from publisher import contract
+from publisher.contract import HttpRequest, HttpResponse
+from publisher.domain.post import Baseline, Marker, SendRequest
+from publisher.domain.results import (
+    Deleted,
+    NotSent,
+    Outcome,
+    PossibleMatch,
+    Published,
+    ReadbackResult,
+    Receipt,
+    Rejected,
+    Unknown,
+)
+from publisher.domain.verification import DISTINCTIVE_PREFIX_CHARS
+from publisher.engine import sender
+from publisher.runtime.clock import Runtime
+
+from .patch import Patch
+
+
+def clock_always_confirmed(patch: Patch) -> None:
+    """The wall clock is taken as it is, at the start and after it was set.
+
+    Breaks I1, I6 (F61), I7 (F08, F25) and I9: a daemon that starts with a clock hours ahead sends what is due in hours,
+    ends what is too late by that clock, and takes the settle time of an unknown outcome for over.
+    """
+    patch.put(Runtime, "is_clock_confirmed", lambda _runtime: True)
+
+
+def draft_not_remembered(patch: Patch) -> None:
+    """A WeChat draft is not remembered: every attempt makes its own, unless one of it still stands in the box.
+
+    Breaks I1 and I7 (F07): after a submission whose outcome is unknown, `find` no longer asks whether the draft was
+    taken, so that a list which shows late proves absence; the next attempt submits a second draft.
+    """
+
+    async def read_nothing(_box: DraftBox, _request: SendRequest) -> tuple[str | None, int]:
+        return None, 0
+
+    patch.put(DraftBox, "_read_record", read_nothing)
+
+
+def duplicate_is_rejected(patch: Patch) -> None:
+    """A platform's word that it has these words already is taken for a refusal of them.
+
+    Breaks I9, I8 and I11 (F37): after `duplicate` the delivery ends `failed` although a copy of it is live; nobody
+    reads the account, and the live post belongs to a delivery that is said never to have appeared.
+    """
+
+    async def call_adapter(call: Awaitable[Outcome], time_limit: timedelta) -> Outcome:
+        outcome = await kept(call, time_limit)
+        if isinstance(outcome, Unknown) and outcome.is_duplicate:
+            return Rejected(code=outcome.reason, reason="duplicate")
+        return outcome
+
+    kept = patch.put(sender, "call_adapter", call_adapter)
+
+
+def first_page_is_whole_list(patch: Patch) -> None:
+    """One page of the account's list counts as the whole list, however short, cut or empty it is.
+
+    Breaks I7 (F52, F53): `NotFound` is found in a list that does not reach back past the intent. With `empty_list`,
+    `reorder`, or a few posts made by hand after a lost reply, absence is proven and the post goes out twice (I1).
+    """
+
+    async def read_pages(
+        page_from: Callable[[int], Awaitable[ArticlePage | FailedCall]], baseline: Baseline
+    ) -> ArticleList | FailedCall:
+        page = await page_from(0)
+        if isinstance(page, FailedCall):
+            return page
+        return ArticleList(articles=page.articles, covered_since=baseline.taken_at)
+
+    patch.put(timeline, "covers_baseline", lambda *_facts: True)
+    patch.put(wechat, "read_pages", read_pages)
+
+
+def headers_in_output(patch: Patch) -> None:
+    """A call that failed is printed for whoever looks after the server, with all that helps to understand it.
+
+    Breaks I19: after any trouble on the way (reset, timeout, no connection) the daemon's output holds a Weibo account's
+    access token, as its headers are printed past the log, which would have redacted it.
+    """
+
+    async def call_and_print(
+        http: Any, call: HttpRequest, progress: Any, cap: int, **options: bool
+    ) -> HttpResponse | NotSent | Unknown:
+        answer = await kept(http, call, progress, cap, **options)
+        if not isinstance(answer, HttpResponse):
+            sys.stderr.write(f"{call.url} {answer.reason} {dict(call.headers)}\n")
+        return answer
+
+    kept = patch.put(_http.LoginHttp, "_call", call_and_print)
+
+
+def newest_post_is_ours(patch: Patch) -> None:
+    """A readback that does not find the marker takes the newest post since the call for ours.
+
+    Breaks I8, I4 and I9 (F55, F56): a lost call is `published` under the id of another delivery's post, or of one that
+    a person made by hand; the text under that id does not carry the delivery's marker, and its own never appear.
+    """
+
+    def interpret_timeline(
+        items: timeline.WeiboPostList, criteria: WeiboMatchCriteria, uid: str, readable: int
+    ) -> ReadbackResult:
+        found = kept_timeline(items, criteria, uid, readable)
+        free = [item for item in items.items if item.id not in criteria.owned_ids]
+        fresh = [item for item in free if not item.is_before(criteria.baseline)]
+        if isinstance(found, Published) or not fresh:
+            return found
+        newest = max(fresh, key=lambda item: int(item.id))
+        return Published(receipt=make_receipt(newest.id, uid, newest.created_at))
+
+    def match_post(request: SendRequest, listed: Sequence[WeChatArticle]) -> Published | Deleted | PossibleMatch | None:
+        found = kept_match(request, listed)
+        free = [article for article in listed if article.id not in request.owned_ids and not article.is_deleted]
+        fresh = [article for article in free if not request.baseline.includes(article.id, article.updated_at)]
+        if isinstance(found, Published | Deleted) or not fresh:
+            return found
+        newest = max(fresh, key=lambda article: article.updated_at)
+        return Published(receipt=Receipt(remote_id=newest.id, url=newest.url, published_at=newest.updated_at))
+
+    kept_timeline = patch.put(weibo, "interpret_timeline", interpret_timeline)
+    kept_match = patch.put(wechat, "match_post", match_post)
+
+
+def owner_not_checked(patch: Patch) -> None:
+    """Whose post a creating call's answer names is not checked: an id is an id.
+
+    Breaks I8 (F38): after `wrong_account` on a Weibo call the delivery is `published` with an id that was made on
+    another account; it is not held, and the account goes on.
+    """
+
+    def interpret_created(body: api.Json, uid: str) -> Outcome:
+        remote_id = api.get_post_id(body)
+        if remote_id is None:
+            return Unknown(reason="weibo_no_id")
+        created_at = api.parse_time(body.get("created_at")) or api.decode_created_at(remote_id)
+        return Published(receipt=make_receipt(remote_id, uid, created_at))
+
+    patch.put(api, "interpret_created", interpret_created)
+
+
+def retry_after_ignored(patch: Patch) -> None:
+    """A Retry-After is not read: every 429 waits as long as our own settings say, and no longer.
+
+    Breaks I15 (F26): after `status` 429 with `Retry-After: 60` the next creating call of that login reaches the
+    platform within seconds.
+    """
+
+    def parse_retry_after(_header: str | None, _now: datetime) -> datetime | None:
+        return None
+
+    patch.put(contract, "parse_retry_after", parse_retry_after)
+    patch.put(codes, "parse_retry_after", parse_retry_after)
+
+
+def retry_on_timeout(patch: Patch) -> None:
+    """A reply that did not come in time is taken for a call that was not sent, and tried again.
+
+    Breaks I7 and I1 (F21, F23, F24): after `delay`, `drip` or `act_late` on a creating call the delivery goes to
+    `retrying` instead of `unknown`, a second call starts with no readback stored, and the platform shows it twice.
+    """
+
+    def classify_error(progress: Any, error: Exception) -> NotSent | Unknown:
+        trouble = kept(progress, error)
+        return NotSent(reason="timeout") if trouble.reason == "timeout" else trouble
+
+    kept = patch.put(_http._RequestProgress, "classify_error", classify_error)
+
+
+def server_error_is_not_sent(patch: Patch) -> None:
+    """An answer of the 5xx class to a creating call counts as nothing done, and the call is made again.
+
+    Breaks I7 and I1 (F28, F29): `status` 502 with `acts` true leaves a live post behind; the delivery goes to
+    `retrying` with the reason `server_error`, and the next attempt makes a second one without a readback between them.
+    """
+
+    async def create(http: Any, call: HttpRequest, request: SendRequest) -> HttpResponse | NotSent | Unknown:
+        answer = await kept(http, call, request)
+        is_error = isinstance(answer, HttpResponse) and answer.status >= 500
+        return NotSent(reason="server_error") if is_error else answer
+
+    kept = patch.put(_http.LoginHttp, "create", create)
+
+
+def short_text_never_matches(patch: Patch) -> None:
+    """What a list has cut short is taken for another's words: only a text of some length can be like ours.
+
+    Breaks I1 (F54), I8 and I16: where a call's reply is lost and lists show no more than twenty-odd characters, without
+    the marker, two reads count as absence. A second copy goes out; or what is to be deleted counts as gone.
+    """
+
+    def is_similar(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:
+        return len(" ".join(theirs)) >= DISTINCTIVE_PREFIX_CHARS and kept(ours, theirs, marker)
+
+    kept = patch.put(timeline, "is_similar", is_similar)
+    patch.put(articles, "is_similar", is_similar)

@@ -1,0 +1,170 @@
+"""Mistakes in the rules of the domain: states, plans and absence."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from publisher.domain import lifecycle, plan, verification
+from publisher.domain.account import Timing
+from publisher.domain.delivery import WAITING_STATES, Cancelled, Delivery, LeaseExpired, Revised, Role, State
+from publisher.domain.post import ONCE_OCCURRENCE, Occurrence, OccurrenceKey, OneTimeTrigger, Post
+from publisher.domain.results import CredentialExpired, NotSent
+
+from .patch import Patch
+
+TRANSITIONS: Any = lifecycle.TRANSITIONS
+BEIJING = timezone(timedelta(hours=8))
+
+
+def expired_lease_is_due(patch: Patch) -> None:
+    """A call whose worker is dead is made again: what may have been sent goes back among what is due.
+
+    Breaks I7 (F09, F10, F13) and I12: a second attempt follows the first without any readback, so a post that came to
+    be stands there twice (I1).
+    """
+
+    def due_again(delivery: Delivery, event: LeaseExpired, context: lifecycle.StepContext) -> Delivery:
+        return lifecycle.on_lease_expired_before_call(delivery, replace(event, has_worker_crashed=False), context)
+
+    patch.put_step(TRANSITIONS, (State.SENDING, LeaseExpired), due_again)
+
+
+def first_crash_ignored(patch: Patch) -> None:
+    """A worker that is lost in a call for the first time is thought to have done nothing; only the next is a doubt.
+
+    Breaks I7, I1 and I12 (F02, F03, F04, F15): after a kill in `sending` the delivery goes to `retrying` with the
+    reason `worker_lost`, which the table does not know, and is sent again without a readback.
+    """
+
+    def try_again(delivery: Delivery, event: LeaseExpired, context: lifecycle.StepContext) -> Delivery:
+        if delivery.worker_crashes:
+            return lifecycle.on_lease_expired_during_call(delivery, event, context)
+        return lifecycle.on_not_sent(replace(delivery, worker_crashes=1), NotSent(reason="worker_lost"), context)
+
+    patch.put_step(TRANSITIONS, (State.SENDING, LeaseExpired), try_again, State.RETRYING, State.CANCELLED)
+
+
+def expired_token_is_final(patch: Patch) -> None:
+    """A refused login ends the delivery like a refusal of its words.
+
+    Breaks I9 and I12 (F40, F41, F42): one `expire_token` on a creating call, and the delivery is `failed` with the
+    code of the token. It should be tried again at once; instead the account keeps working and the post is never there.
+    """
+
+    def fail(delivery: Delivery, event: CredentialExpired, _context: object) -> Delivery:
+        return replace(delivery, state=State.FAILED, reason=event.reason, next_action_at=None)
+
+    patch.put_step(TRANSITIONS, (State.SENDING, CredentialExpired), fail, State.FAILED)
+
+
+def edit_of_unknown_ignored(patch: Patch) -> None:
+    """An edit concerns what waits only: what is unknown, on its way or held is left as it is, and later sent as it was.
+
+    Breaks I4 (F70): a title is corrected, or an account removed from the post, while the outcome of a call is unknown;
+    once its absence is proven the old words go out by themselves, or to the account that was removed.
+    """
+
+    def ignore(delivery: Delivery, _event: object, _context: object) -> Delivery:
+        return delivery
+
+    def ignore_the_schedule(delivery: Delivery, event: Cancelled, context: lifecycle.StepContext) -> Delivery:
+        is_planned = context.by.role is Role.PLANNER
+        return delivery if is_planned else lifecycle.record_cancellation(delivery, event, context)
+
+    for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD):
+        patch.put_step(TRANSITIONS, (state, Revised), ignore)
+        patch.put_step(TRANSITIONS, (state, Cancelled), ignore_the_schedule)
+
+
+def edit_reaches_started(patch: Patch) -> None:
+    """An edit reaches every delivery that waits, also when its occurrence has been sent elsewhere or was tried before.
+
+    Breaks I21 (F70): where one account has the old words and another is `due` or in `retrying`, the edited file makes
+    the second publish the new words instead of being `held` (edited). Two wordings of one occurrence are live.
+    """
+
+    def take_new_words(delivery: Delivery, event: Revised, context: lifecycle.StepContext) -> Delivery:
+        untried = replace(delivery, attempts=0)
+        after = lifecycle.on_revised(untried, replace(event, has_started=False), context)
+        if delivery.state is State.RETRYING:
+            after = replace(after, state=State.RETRYING, next_action_at=delivery.next_action_at)
+        return replace(after, attempts=delivery.attempts)
+
+    for state in WAITING_STATES:
+        patch.put_step(TRANSITIONS, (state, Revised), take_new_words)
+
+
+def retry_extends_expiry(patch: Patch) -> None:
+    """A post that had to wait for reasons not its own gets as much longer to hold true.
+
+    Breaks I6 (F26, F44, F73): every retry moves `expires_at` behind the next try. Calls reach the platform after the
+    `expires` that staff wrote, and what should end `expired` is published late; the row itself looks consistent.
+    """
+
+    def with_more_time(step: Any) -> Any:
+        def longer(delivery: Delivery, event: object, context: lifecycle.StepContext) -> Delivery:
+            after: Delivery = step(delivery, event, context)
+            if after.state is not State.RETRYING or after.next_action_at is None:
+                return after
+            return replace(after, expires_at=max(after.expires_at, after.next_action_at + after.max_delay))
+
+        return longer
+
+    for key, rule in list(TRANSITIONS.items()):
+        if State.RETRYING in rule.targets and key[0] is State.SENDING:
+            patch.put_step(TRANSITIONS, key, with_more_time(rule.step))
+
+
+def edited_cron_filed_twice(patch: Patch) -> None:
+    """The instants of an edited repeating post are named in Beijing's time, those of an untouched one in UTC.
+
+    Breaks I17 (F62, F69): after an edit of a repeating post whose next instants are filed, each of them is filed a
+    second time under another name (`…+08:00` beside `…+00:00`), and both go out.
+    """
+
+    def list_occurrences(
+        post: Post, store: plan.StoredPost | None, window: plan.PlanWindow, moments: Sequence[datetime]
+    ) -> list[Occurrence]:
+        found = kept(post, store, window, moments)
+        if store is None or store.content_hash == post.content_hash or isinstance(post.trigger, OneTimeTrigger):
+            return found
+        labels = [one.due_at.astimezone(BEIJING).isoformat() for one in found]
+        return [replace(one, key=replace(one.key, occurrence=label)) for one, label in zip(found, labels, strict=True)]
+
+    def find_removed_times(
+        post: Post, store: plan.StoredPost, window: plan.PlanWindow, moments: Sequence[datetime]
+    ) -> list[plan.RemovedTargets]:
+        def is_kept(label: str) -> bool:
+            if isinstance(post.trigger, OneTimeTrigger) or label == ONCE_OCCURRENCE:
+                return isinstance(post.trigger, OneTimeTrigger) and label == ONCE_OCCURRENCE
+            return datetime.fromisoformat(label) in moments
+
+        return [
+            plan.RemovedTargets(
+                key=OccurrenceKey(post=post.id, occurrence=label), accounts=tuple(sorted(held.open_accounts))
+            )
+            for label, held in store.occurrences.items()
+            if held.open_accounts and window.now < held.due_at <= window.until
+            if not is_kept(label)
+        ]
+
+    kept = patch.put(plan, "list_occurrences", list_occurrences)
+    patch.put(plan, "find_removed_times", find_removed_times)
+
+
+def one_late_readback_proves_absence(patch: Patch) -> None:
+    """To spare the platform's daily reads, an unknown outcome is read once, after its window, and that is believed.
+
+    Breaks I7 (section on absence: at least two complete reads): a second attempt follows an `unknown` one after a
+    single stored readback. A list that is late once, cut or served from an old copy doubles the post.
+    """
+
+    def next_check_at(
+        timing: Timing, _readbacks: int, unknown_since: datetime, now: datetime, *, was_read: bool = False
+    ) -> datetime:
+        visible_at = unknown_since + timing.visibility_window + timedelta(milliseconds=1)
+        return visible_at if now < visible_at else now + timing.first_check_after
+
+    patch.put(lifecycle, "next_check_at", next_check_at)
+    patch.put(verification, "MIN_READBACKS", 1)

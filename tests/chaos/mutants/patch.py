@@ -1,0 +1,46 @@
+"""Replaces parts of the running program for a while."""
+
+import inspect
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+
+class Patch:
+    """Puts other things into places of the program, and what stood there back again.
+
+    A place that is gone raises AttributeError or KeyError: a mutant that no longer applies must not look harmless.
+    """
+
+    def __init__(self) -> None:
+        self.replaced: list[tuple[Any, Any, object, object]] = []
+        """Owner, name, what stood there, and what stands there now."""
+
+    def put(self, owner: Any, name: Any, value: object) -> Any:
+        """Replace an attribute of a module or class, or an entry of a table; return what stood there."""
+        kept = owner[name] if isinstance(owner, dict) else inspect.getattr_static(owner, name)
+        self.replaced.append((owner, name, kept, value))
+        _set(owner, name, value)
+        return kept
+
+    def put_step(self, table: dict[Any, Any], key: object, step: Callable[..., Any], *targets: object) -> None:
+        """Replace the step of a transition, which may lead to these states too."""
+        rule = table[key]
+        self.put(table, key, type(rule)(step=step, roles=rule.roles, targets=rule.targets | {*targets}))
+
+    def undo(self) -> None:
+        for owner, name, kept, _value in reversed(self.replaced):
+            _set(owner, name, kept)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+        self.undo()
+
+
+def _set(owner: Any, name: Any, value: object) -> None:
+    if isinstance(owner, dict):
+        owner[name] = value
+    else:
+        setattr(owner, name, value)
