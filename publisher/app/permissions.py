@@ -3,8 +3,8 @@
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 from publisher.config import SETTINGS_FILE, Environment, Settings, has_password
@@ -56,18 +56,12 @@ def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:  # noqa: C
     if _file_mode(workspace / "schedule.toml") & stat.S_IWOTH:
         add("file_changeable", workspace / "schedule.toml", "o-w", workspace / "schedule.toml")
     for folder in (workspace / "templates", workspace / "media"):
-        loose = (file for file in _all_below(folder) if _file_mode(file) & stat.S_IWOTH)
+        below = (Path(parent) / name for parent, folders, files in os.walk(folder) for name in (*folders, *files))
+        own = (path for path in below if not path.is_symlink())  # links are never followed
+        loose = (path for path in chain([folder], own) if _file_mode(path) & stat.S_IWOTH)
         for file in islice(loose, MAX_LISTED_FILES):
             add("file_changeable", file, "-R o-w", folder)
     return problems
-
-
-def _all_below(folder: Path) -> Iterable[Path]:
-    """Yield a folder and all below it but symbolic links, which are never followed."""
-    yield folder
-    for parent, folders, files in os.walk(folder):
-        paths = (Path(parent) / name for name in (*folders, *files))
-        yield from (path for path in paths if not path.is_symlink())
 
 
 def _file_mode(path: Path) -> int:

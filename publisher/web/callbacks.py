@@ -3,18 +3,23 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
-from publisher.app.application import Application
-from publisher.app.callbacks import CallbackEndpoint, check_now, make_endpoint_finder
-from publisher.config import split_host_port
-from publisher.contract import CallbackEvent, CallbackRequest
+from publisher.app.adapters import load_factories
+from publisher.app.application import Application, open_vault
+from publisher.config import Settings, split_host_port
+from publisher.contract import CallbackEvent, CallbackRequest, PlatformCallbacks
+from publisher.domain.account import Account, AccountId, Mode
 from publisher.domain.errors import Problem
 from publisher.runtime.logs import log
+from publisher.secrets import SecretError, read_secret
+from publisher.store.deliveries.outbox import Outbox
+from publisher.store.monitor.adapter_state import StoredAdapterState
 from publisher.web.server import HttpServer, ServerRequest, ServerResponse, ThrottledLog
 
 MAX_NONCES = 10_000
@@ -29,10 +34,71 @@ FORBIDDEN_RESPONSE = (403, "")
 """The one reply to all that is not authenticated, so that it does not reveal which accounts exist."""
 LOG_INTERVAL_SECONDS = 60.0
 """Interval of log lines about refused messages."""
+SECRET_CACHE_SECONDS = 1.0
+"""How long a secret is cached, so that forged messages do not make us read it every time."""
 
-FindEndpoint = Callable[[str, str], CallbackEndpoint | None]
-CheckNow = Callable[[CallbackEndpoint, CallbackEvent], Awaitable[int]]
-"""Schedules the check of what an event refers to for now; returns the number of deliveries."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackEndpoint:
+    """One account, its platform's callbacks and its secret."""
+
+    account: Account
+    callbacks: PlatformCallbacks
+    secret: Mapping[str, str] = field(repr=False)
+
+    def verify(self, query: Mapping[str, str], now: datetime) -> str | Problem:
+        return self.callbacks.verify(self.account, self.secret, query, now)
+
+    def verify_endpoint(self, callback: CallbackRequest, now: datetime) -> str | Problem:
+        return self.callbacks.verify_endpoint(self.account, self.secret, callback, now)
+
+    def parse(self, callback: CallbackRequest, now: datetime) -> CallbackEvent | Problem | None:
+        return self.callbacks.parse(self.account, self.secret, callback, now)
+
+
+def make_endpoint_finder(
+    settings: Settings, clock: Callable[[], float] = time.monotonic
+) -> Callable[[str, str], CallbackEndpoint | None]:
+    """Return a function that finds the endpoint of an account by platform and name, which anybody may send.
+
+    It returns None for an account that does not exist or is off, whose platform sends no callbacks, or whose secret
+    has nothing to verify them with. The secret is read again after SECRET_CACHE_SECONDS, measured by `clock`.
+    """
+    accounts = {key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
+    factories = load_factories(accounts.values())
+    endpoints: dict[AccountId, tuple[float, CallbackEndpoint | None]] = {}
+
+    def find(platform: str, name: str) -> CallbackEndpoint | None:
+        account = accounts.get(AccountId(name))
+        if account is None or account.platform != platform:
+            return None
+        callbacks: PlatformCallbacks | None = getattr(factories[account.platform], "callbacks", None)
+        if callbacks is None:
+            return None
+        read_at, endpoint = endpoints.get(account.id, (-SECRET_CACHE_SECONDS, None))
+        if clock() - read_at >= SECRET_CACHE_SECONDS:
+            endpoint = read_endpoint(account, callbacks)
+            endpoints[account.id] = clock(), endpoint
+        return endpoint
+
+    def read_endpoint(account: Account, callbacks: PlatformCallbacks) -> CallbackEndpoint | None:
+        try:
+            secret = read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings))
+        except SecretError:
+            return None
+        if not callbacks.is_configured(secret):
+            return None
+        return CallbackEndpoint(account=account, callbacks=callbacks, secret=secret)
+
+    return find
+
+
+async def check_now(outbox: Outbox, endpoint: CallbackEndpoint, event: CallbackEvent) -> int:
+    """Schedule the check of the delivery an event refers to for now, and save the reason that the platform gave."""
+    if event.reason:
+        state = StoredAdapterState(database=outbox.database, login=endpoint.account.login)
+        await state.set(f"said:{event.job_id}", event.reason)
+    return await outbox.check_now(endpoint.account.id, partial(endpoint.callbacks.matches, event))
 
 
 @dataclass(slots=True)
@@ -56,10 +122,13 @@ class SeenNonces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackHandler:
-    """Handles messages. Unauthenticated and repeated ones change nothing."""
+    """Handles messages. Unauthenticated and repeated ones change nothing.
 
-    find_endpoint: FindEndpoint
-    check_now: CheckNow
+    `check_now` schedules the check of what an event refers to for now, and returns the number of deliveries.
+    """
+
+    find_endpoint: Callable[[str, str], CallbackEndpoint | None]
+    check_now: Callable[[CallbackEndpoint, CallbackEvent], Awaitable[int]]
     now: Callable[[], datetime]
     nonces: SeenNonces = field(default_factory=SeenNonces)
     recent_checks: SeenNonces = field(default_factory=SeenNonces)

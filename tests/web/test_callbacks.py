@@ -14,7 +14,6 @@ from sqlalchemy import select
 
 from adapters.wechat.api import PendingJob, encode_ticket
 from adapters.wechat.callback import WeChatCallbacks
-from publisher.app.callbacks import CallbackEndpoint, check_now, make_endpoint_finder
 from publisher.config import Settings
 from publisher.domain.account import Account, AccountId, LoginId, Mode, Platform
 from publisher.domain.delivery import State
@@ -24,7 +23,15 @@ from publisher.store.db.tables import AUDIT
 from publisher.store.monitor.adapter_state import StoredAdapterState
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
-from publisher.web.callbacks import CHECK_NOW_INTERVAL, CallbackHandler, SeenNonces, bind_socket
+from publisher.web.callbacks import (
+    CHECK_NOW_INTERVAL,
+    CallbackEndpoint,
+    CallbackHandler,
+    SeenNonces,
+    bind_socket,
+    check_now,
+    make_endpoint_finder,
+)
 from publisher.web.server import MAX_BODY_BYTES, HttpServer
 from tests.adapters.test_wechat_callback import AES_KEY, APP_ID, FINISHED, PLAIN, SEALED, SENT, encrypted, plain
 
