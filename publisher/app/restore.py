@@ -24,12 +24,14 @@ from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import log
 from publisher.secrets import SecretError
 from publisher.store.db.database import Database, open_engine
-from publisher.store.recovery.backup import BackupInfo, merge_wal, read_checkpoint
-from publisher.store.recovery.restore import (
+from publisher.store.recovery.backup import (
+    BackupInfo,
     RestoreSummary,
     checkpoints_to_compare,
     finish_restore,
     last_known_at,
+    merge_wal,
+    read_checkpoint,
     read_intents,
     remove_staging,
     stage_copy,

@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from publisher.store.base import BaseStore
-from publisher.store.plan.actions import OperatorActions
+from publisher.store.plan.actions import ManualTasks, OperatorActions
 from publisher.store.plan.posts import PostStore
 from publisher.store.queries.queries import Queries
 from publisher.store.system_alerts import SystemAlerts
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.monitor.login_health import LoginHealthStore
     from publisher.store.monitor.monitor import Monitoring
-    from publisher.store.plan.manual_tasks import ManualTasks
     from publisher.store.queries.audit_log import AuditLog
 
 
@@ -32,6 +31,10 @@ class Store(BaseStore):
     @cached_property
     def actions(self) -> OperatorActions:
         return OperatorActions(self)
+
+    @cached_property
+    def manual_tasks(self) -> ManualTasks:
+        return ManualTasks(self)
 
     @cached_property
     def queries(self) -> Queries:
@@ -52,12 +55,6 @@ class Store(BaseStore):
         from publisher.store.deliveries.maintenance import Maintenance  # noqa: PLC0415 # see the class
 
         return Maintenance(self)
-
-    @cached_property
-    def manual_tasks(self) -> "ManualTasks":
-        from publisher.store.plan.manual_tasks import ManualTasks  # noqa: PLC0415 # see the class
-
-        return ManualTasks(self)
 
     @cached_property
     def monitoring(self) -> "Monitoring":

@@ -34,8 +34,17 @@ from publisher.store.db.intent_journal import (
 )
 from publisher.store.db.tables import ATTEMPT
 from publisher.store.deliveries.retention import compact_journal
-from publisher.store.recovery.backup import BackupInfo, _checksum_of, copy_database, make_backup, read_backup_info
-from publisher.store.recovery.restore import checkpoints_to_compare, finish_restore, read_intents, stage_copy
+from publisher.store.recovery.backup import (
+    BackupInfo,
+    _checksum_of,
+    checkpoints_to_compare,
+    copy_database,
+    finish_restore,
+    make_backup,
+    read_backup_info,
+    read_intents,
+    stage_copy,
+)
 from publisher.store.recovery.setup import check_integrity, commit_swap, finish_swaps, migrate, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post

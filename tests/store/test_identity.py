@@ -12,6 +12,7 @@ from publisher.engine.decisions import named_person
 from publisher.engine.maintenance import run_maintenance
 from publisher.store.db.tables import DATABASE_INFO, WORKER_STATE
 from publisher.store.deliveries.intents import Declined
+from publisher.store.recovery.backup import last_known_at
 from publisher.store.recovery.recover import (
     IDENTITY_KEY,
     accept_restored,
@@ -20,7 +21,6 @@ from publisher.store.recovery.recover import (
     is_original_database,
     workers_to_compare,
 )
-from publisher.store.recovery.restore import last_known_at
 from publisher.store.recovery.setup import check_against_journal, check_awaited_journal, check_journals_compared
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME

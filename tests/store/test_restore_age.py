@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from publisher.engine.decisions import named_person
-from publisher.store.recovery.restore import last_known_at
+from publisher.store.recovery.backup import last_known_at
 from publisher.testing.fakes import START_TIME
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -20,7 +20,7 @@ from publisher.domain.account import Account
 from publisher.domain.delivery import State, parse_manual_task
 from publisher.domain.post import format_delivery_name
 from publisher.engine.decisions import named_person
-from publisher.store.plan.manual_tasks import OpenManualTask
+from publisher.store.plan.actions import OpenManualTask
 from publisher.store.queries.queries import Pause
 
 SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/bmp": "bmp", "image/webp": "webp"}
