@@ -3,19 +3,17 @@
 They are raised once the database can be written, and cleared when the problem is over.
 """
 
-import json
 from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Select, func, select
+from sqlalchemy import DateTime, func, select
 
 from publisher.domain.account import AccountId
 from publisher.runtime.clock import SERVER_DATE_TOLERANCE
 from publisher.runtime.logs import dropped_line_count, log
-from publisher.store.audit.append import clear_alerts, raise_alert
+from publisher.store.audit.append import clear_alerts, open_alerts, raise_alert, replace_alerts
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction
 from publisher.store.db.postgres import CommitUnknownError, is_connection_lost, write_error_code
@@ -96,10 +94,8 @@ class SystemAlerts(StorePart):
         subject, now = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}", self.runtime.now() - skew
 
         def ensure_alert(transaction: Transaction) -> None:
-            open_codes = transaction.connection.scalars(_select_open(ALERT.c.code, subject)).all()
-            if open_codes != ["clock_skew"]:
-                clear_alerts(transaction, subject, now)
-                raise_alert(transaction, now, "clock_skew", subject, facts)
+            if [code for code, _facts in open_alerts(transaction.connection, subject)] != ["clock_skew"]:
+                replace_alerts(transaction, now, "clock_skew", subject, facts)
 
         await self.database.write(ensure_alert)
         return facts
@@ -129,16 +125,10 @@ class SystemAlerts(StorePart):
     async def set_template_alert(self, reason: str) -> None:
         """Keep at most one alert about the templates that this host has read: with this reason, or none for ""."""
         subject, now = f"templates:{self.store.worker}", self.runtime.now()
-
-        def replace_alert(transaction: Transaction) -> None:
-            clear_alerts(transaction, subject, now)
-            if reason:
-                raise_alert(transaction, now, "templates_invalid", subject, {"host": self._host, "reason": reason})
-
-        query = _select_open(ALERT.c.facts, subject)
-        alerts = await self.database.read(lambda connection: connection.scalars(query).all())
-        if [json.loads(facts)["reason"] for facts in alerts] != ([reason] if reason else []):
-            await self.database.write(replace_alert)
+        alerts = await self.database.read(lambda connection: open_alerts(connection, subject))
+        if [facts["reason"] for _code, facts in alerts] != ([reason] if reason else []):
+            code, new_facts = "templates_invalid" if reason else None, {"host": self._host, "reason": reason}
+            await self.database.write(lambda transaction: replace_alerts(transaction, now, code, subject, new_facts))
 
     @property
     def has_clock_alert(self) -> bool:
@@ -153,21 +143,11 @@ class SystemAlerts(StorePart):
         if code == self._clock_alert and abs(skew - self._alerted_skew) <= SERVER_DATE_TOLERANCE:
             return
         subject, now = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}", self.runtime.now()
-
-        def replace_alert(transaction: Transaction) -> None:
-            clear_alerts(transaction, subject, now)
-            if code:
-                seconds = {"seconds": f"{skew.total_seconds():+.0f}"} if skew else {}
-                raise_alert(transaction, now, code, subject, {"host": self._host, **seconds})
-
-        query = _select_open(ALERT.c.id, subject)
-        if code or await self.database.read(lambda connection: connection.scalar(query)) is not None:
-            await self.database.write(replace_alert)
+        facts = {"host": self._host, **({"seconds": f"{skew.total_seconds():+.0f}"} if skew else {})}
+        opened = await self.database.read(lambda connection: open_alerts(connection, subject))
+        if code or opened:
+            await self.database.write(lambda transaction: replace_alerts(transaction, now, code, subject, facts))
         self._clock_alert, self._alerted_skew = code, skew
-
-
-def _select_open(column: ColumnElement[Any], subject: str) -> Select[Any]:
-    return select(column).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
 
 
 def raise_alert_hourly(transaction: Transaction, now: datetime, code: str, facts: Mapping[str, str]) -> None:

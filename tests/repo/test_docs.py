@@ -61,7 +61,7 @@ def alert_codes() -> set[str]:
     """Give the codes of all alerts that the store writes."""
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "publisher" / "store").rglob("*.py"))
     literal = re.findall(
-        r'(?:raise_delivery_alert|raise_alert|raise_alert_hourly)\(\s*transaction,\s+[\w.()]+,\s+"(\w+)"|alert="(\w+)"',
+        r'(?:raise_delivery_alert(?:_once)?|raise_alert(?:_hourly)?|replace_alerts)\(\s*transaction,\s+[\w.()]+,\s+"(\w+)"|alert="(\w+)"',
         text,
     )
     return (

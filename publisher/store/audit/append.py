@@ -6,15 +6,26 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import RowMapping, and_, bindparam, case, func, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, case, func, insert, select, tuple_, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SYSTEM_USER_KEY
-from publisher.domain.delivery import Actor, Delivery
+from publisher.domain.delivery import Actor, Delivery, Readback
 from publisher.domain.post import DeliveryId, format_delivery_name
 from publisher.domain.results import RESULT_CODES, Outcome, Published, ReadbackResult, Unknown
 from publisher.store.db.database import Transaction
-from publisher.store.db.tables import ALERT, ATTEMPT, DATABASE_INFO, DELIVERY, PAUSE, READBACK, CallResult, dump_result
+from publisher.store.db.tables import (
+    ALERT,
+    ATTEMPT,
+    DATABASE_INFO,
+    DELIVERY,
+    PAUSE,
+    READBACK,
+    CallResult,
+    dump_result,
+    read_deliveries,
+    to_readback,
+)
 
 AUDIT_BROKEN = "audit_broken"
 """Code and subject of the alert that external checkpoints know entries the audit lacks. A person has to clear it."""
@@ -42,9 +53,22 @@ _END_WITH_OUTCOME = _END_ATTEMPT.values(
 )
 
 
-def get_row(transaction: Transaction, delivery: DeliveryId) -> RowMapping:
-    """Return a delivery's row as the transaction sees it."""
-    return transaction.connection.execute(SELECT_DELIVERIES, {"deliveries": [delivery]}).mappings().one()
+def get_delivery(transaction: Transaction, delivery: DeliveryId) -> Delivery:
+    """Return a delivery as the transaction sees it."""
+    [found] = read_deliveries(transaction.connection, SELECT_DELIVERIES, {"deliveries": [delivery]})
+    return found
+
+
+def last_attempt_row(transaction: Transaction, delivery: Delivery) -> RowMapping:
+    """Return the row of a delivery's newest attempt."""
+    is_last = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
+    return transaction.connection.execute(select(ATTEMPT).where(*is_last)).mappings().one()
+
+
+def readbacks_of(transaction: Transaction, delivery: Delivery) -> list[Readback]:
+    """Return the stored readbacks of a delivery, oldest first."""
+    query = select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
+    return [to_readback(row) for row in transaction.connection.execute(query).mappings()]
 
 
 def subject_of(delivery: Delivery) -> str:
@@ -104,8 +128,7 @@ def raise_delivery_alert_once(
     transaction: Transaction, at: datetime, code: str, delivery: Delivery, facts: Mapping[str, str] | None = None
 ) -> None:
     """Raise an alert unless the same one about this delivery is open."""
-    is_open = (ALERT.c.code == code, ALERT.c.subject == subject_of(delivery), ALERT.c.cleared_at.is_(None))
-    if transaction.connection.execute(select(ALERT.c.id).where(*is_open)).first() is None:
+    if code not in dict(open_alerts(transaction.connection, subject_of(delivery))):
         raise_delivery_alert(transaction, at, code, delivery, facts)
 
 
@@ -113,6 +136,21 @@ def raise_alert(transaction: Transaction, at: datetime, code: str, subject: str,
     transaction.connection.execute(
         insert(ALERT).values(at=at, code=code, subject=subject, facts=json.dumps(facts, ensure_ascii=False))
     )
+
+
+def open_alerts(connection: Connection, subject: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the codes of the open alerts about a subject, with their facts, oldest first."""
+    query = select(ALERT.c.code, ALERT.c.facts).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
+    return [(row.code, json.loads(row.facts)) for row in connection.execute(query.order_by(ALERT.c.id))]
+
+
+def replace_alerts(
+    transaction: Transaction, at: datetime, code: str | None, subject: str, facts: Mapping[str, str]
+) -> None:
+    """Clear the open alerts about a subject, and raise this one instead, if any."""
+    clear_alerts(transaction, subject, at)
+    if code:
+        raise_alert(transaction, at, code, subject, facts)
 
 
 def lock_planning(transaction: Transaction) -> None:

@@ -10,7 +10,22 @@ from functools import cache
 from typing import Any, ClassVar, Final, cast
 
 from pydantic import TypeAdapter
-from sqlalchemy import BigInteger, Dialect, Index, LargeBinary, RowMapping, Table, Text, UniqueConstraint, false, text
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Dialect,
+    Index,
+    LargeBinary,
+    RowMapping,
+    Select,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    insert,
+    text,
+    update,
+)
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -427,6 +442,13 @@ class LoginHealthRow(SQLModel, table=True):
 CallResult = Outcome | ReadbackResult | DeletionResult
 
 
+def write_row(connection: Connection, table: Table, key: Mapping[str, object], values: Mapping[str, object]) -> None:
+    """Update the row with this key, or insert it if there is none."""
+    is_row = [table.c[name] == value for name, value in key.items()]
+    if not connection.execute(update(table).where(*is_row).values(values)).rowcount:
+        connection.execute(insert(table).values({**key, **values}))
+
+
 def table_of(row: type[SQLModel]) -> Table:
     """Return the core table behind a row class."""
     return SQLModel.metadata.tables[str(row.__tablename__)]
@@ -486,6 +508,13 @@ def to_delivery(row: RowMapping) -> Delivery:
         receipt=receipt,
         ticket=Ticket(payload=row["ticket"]) if row["ticket"] else None,
     )
+
+
+def read_deliveries(
+    connection: Connection, query: Select[Any], parameters: Mapping[str, object] | None = None
+) -> list[Delivery]:
+    """Return the deliveries that a query selects."""
+    return [to_delivery(row) for row in connection.execute(query, parameters).mappings()]
 
 
 def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:

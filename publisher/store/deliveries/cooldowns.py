@@ -30,6 +30,7 @@ from publisher.store.db.tables import (
     UNIX_EPOCH,
     CallResult,
     load_result,
+    write_row,
 )
 
 FAILURE_THRESHOLD = 5
@@ -261,9 +262,7 @@ def trip_circuit_breakers(store: BaseStore, transaction: Transaction, platforms:
         raise_alert(transaction, now, "circuit_breaker_open", scope, facts)
         next_check = {"next_action_at": now + OPEN_DURATION}
         for login in {policy.account.login for policy in policies.values()}:
-            postpone = update(LOGIN_HEALTH).where(LOGIN_HEALTH.c.login == login).values(next_check)
-            if not transaction.connection.execute(postpone).rowcount:
-                transaction.connection.execute(insert(LOGIN_HEALTH).values(login=login, **next_check))
+            write_row(transaction.connection, LOGIN_HEALTH, {"login": login}, next_check)
 
 
 def update_circuit_breaker(

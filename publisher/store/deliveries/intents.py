@@ -55,6 +55,7 @@ from publisher.store.db.tables import (
     RENDERED_POST,
     UNIX_EPOCH,
     load_rendered_post,
+    read_deliveries,
     to_attempt,
     to_delivery,
 )
@@ -167,8 +168,7 @@ def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> lis
     find(ROUTINE_CLAIMS, unblocked, blocked_logins)
     if not found:
         return []
-    rows = transaction.connection.execute(_STILL_CLAIMABLE, {"deliveries": list(found.values())}).mappings()
-    return [to_delivery(row) for row in rows]
+    return read_deliveries(transaction.connection, _STILL_CLAIMABLE, {"deliveries": list(found.values())})
 
 
 _OWNED_IDS = (

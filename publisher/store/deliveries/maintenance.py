@@ -42,7 +42,7 @@ from publisher.store.db.filters import (
     is_switched_off,
     original_is_published,
 )
-from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, READBACK, to_delivery
+from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, READBACK, read_deliveries
 from publisher.store.deliveries.cooldowns import redate_cooldowns
 from publisher.store.deliveries.intents import PREPARE_AHEAD, revert_cooldowns
 
@@ -268,8 +268,7 @@ class Maintenance(StorePart):
         now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
-        rows = await self.database.read(lambda connection: connection.execute(_DELIVERIES_UNDER_CHECK).mappings().all())
-        deliveries = [to_delivery(row) for row in rows]
+        deliveries = await self.database.read(lambda connection: read_deliveries(connection, _DELIVERIES_UNDER_CHECK))
         reminders = {
             (code, subject_of(delivery)): delivery.id
             for delivery in deliveries
@@ -287,7 +286,7 @@ class Maintenance(StorePart):
             if not try_lock(transaction, MAINTENANCE_LOCK):
                 return
             query = _DELIVERIES_UNDER_CHECK.where(DELIVERY.c.id.in_(unreminded))
-            for delivery in map(to_delivery, transaction.connection.execute(query).mappings()):
+            for delivery in read_deliveries(transaction.connection, query):
                 if code := self._reminder_for(delivery, now):
                     raise_delivery_alert_once(transaction, now, code, delivery)
 
@@ -343,10 +342,9 @@ class Maintenance(StorePart):
             if not (waits_for_lock or try_lock(transaction, MAINTENANCE_LOCK)):
                 return 0
             query = select(DELIVERY).where(DELIVERY.c.id.in_(batch), condition).order_by(DELIVERY.c.id)
-            matching = [to_delivery(row) for row in transaction.connection.execute(query).mappings()]
             changes = [
                 StateChange(before=delivery, event=event)
-                for delivery in matching
+                for delivery in read_deliveries(transaction.connection, query)
                 if (event := event_for(delivery) if callable(event_for) else event_for) is not None
             ]
             unsent = [

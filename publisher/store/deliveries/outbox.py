@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, case, exists, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, case, exists, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.account import AccountId, Mode
@@ -51,10 +51,12 @@ from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.runtime.logs import log
 from publisher.store.audit.append import (
     SELECT_DELIVERIES,
-    get_row,
+    get_delivery,
+    last_attempt_row,
     pause_account,
     raise_delivery_alert,
     raise_delivery_alert_once,
+    readbacks_of,
     reject_foreign_ids,
     subject_of,
     write_audit,
@@ -74,12 +76,10 @@ from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
     LOGIN,
-    READBACK,
     dump_result,
     load_result,
+    read_deliveries,
     to_attempt,
-    to_delivery,
-    to_readback,
 )
 from publisher.store.deliveries.cooldowns import (
     extend_queue_deadlines,
@@ -225,7 +225,7 @@ class Outbox(StorePart):
         """Release an unused lease; does nothing if the lease is no longer ours."""
 
         def release_claim(transaction: Transaction) -> None:
-            delivery = to_delivery(get_row(transaction, lease.delivery))
+            delivery = get_delivery(transaction, lease.delivery)
             if delivery.state is State.CLAIMED and lease.has_current_fencing_token(delivery):
                 self.store.transition(transaction, delivery, Released(), SENDER)
 
@@ -276,10 +276,8 @@ class Outbox(StorePart):
     def _record_outcomes(self, transaction: Transaction, outcomes: Sequence[tuple[Lease, Outcome]]) -> list[Delivery]:
         now = self.runtime.now()
         recover_lost_attempts(self.store, transaction)
-        rows = transaction.connection.execute(
-            SELECT_DELIVERIES, {"deliveries": [lease.delivery for lease, _outcome in outcomes]}
-        ).mappings()
-        before = {row["id"]: to_delivery(row) for row in rows}
+        ids = {"deliveries": [lease.delivery for lease, _outcome in outcomes]}
+        before = {item.id: item for item in read_deliveries(transaction.connection, SELECT_DELIVERIES, ids)}
         self.store.finish_attempts(
             transaction, [(lease.delivery, lease.fencing_token, outcome) for lease, outcome in outcomes]
         )
@@ -391,15 +389,11 @@ class Outbox(StorePart):
             .limit(limit)
         )
 
-        def read(connection: Connection) -> list[Delivery]:
-            return [to_delivery(row) for row in connection.execute(query).mappings()]
-
         def postpone(transaction: Transaction) -> list[PendingReadback]:
-            rows = transaction.connection.execute(query.with_for_update(skip_locked=True)).mappings()
             now = self.runtime.now()
             postponed = [
                 replace(item, next_action_at=now + self.store.timing(item.account).lease_timeout)
-                for item in map(to_delivery, rows)
+                for item in read_deliveries(transaction.connection, query.with_for_update(skip_locked=True))
             ]
             if postponed:
                 values = [
@@ -409,10 +403,12 @@ class Outbox(StorePart):
                 transaction.connection.execute(UPDATE_DELIVERY, values)
             return pending_readbacks(self.store, transaction.connection, postponed)
 
-        database = self.database
-        if database.is_shared:
-            return await database.write(postpone) if await database.read(read) else []
-        return await database.read(lambda connection: pending_readbacks(self.store, connection, read(connection)))
+        if self.database.is_shared:
+            found = await self.database.read(lambda connection: connection.execute(query).first())
+            return await self.database.write(postpone) if found else []
+        return await self.database.read(
+            lambda connection: pending_readbacks(self.store, connection, read_deliveries(connection, query))
+        )
 
     @in_transaction
     def record_readback(
@@ -424,7 +420,7 @@ class Outbox(StorePart):
         not confirmed, because the instant of the readback would be unknown.
         """
         clocks = self.runtime.read_clocks()
-        delivery = to_delivery(get_row(transaction, pending.delivery.id))
+        delivery = get_delivery(transaction, pending.delivery.id)
         proves_by_date = isinstance(seen, NotFound) or (isinstance(seen, Deleted) and not _is_deleted_by_us(delivery))
         is_undated = proves_by_date and not self.runtime.is_clock_confirmed()
         result = applied = Unknown(reason="clock_unconfirmed_at_read") if is_undated else seen
@@ -456,7 +452,7 @@ class Outbox(StorePart):
         Return how many; no state changes.
         """
         query = select(DELIVERY).where(DELIVERY.c.account == account, in_state(DELIVERY, State.SUBMITTED))
-        submitted = [to_delivery(row) for row in transaction.connection.execute(query).mappings()]
+        submitted = read_deliveries(transaction.connection, query)
         matching = [item for item in submitted if item.ticket is not None and is_match(item.ticket)]
         for item in matching:
             is_same = (DELIVERY.c.id == item.id, DELIVERY.c.version == item.version)
@@ -479,7 +475,7 @@ class Outbox(StorePart):
             def shows_deletion(readback: Readback) -> bool:
                 return readback.attempt == delivery.attempts and isinstance(readback.result, Deleted)
 
-            if not is_confirmed(_readbacks_of(transaction, delivery), shows_deletion, lag):
+            if not is_confirmed(readbacks_of(transaction, delivery), shows_deletion, lag):
                 retraction_reason = delivery.reason if delivery.is_retraction_requested else None
                 result = Unknown(reason=retraction_reason or "deletion_unconfirmed")
         is_searched = delivery.state is State.UNKNOWN or (delivery.state is State.RETRACTING and not delivery.receipt)
@@ -489,7 +485,7 @@ class Outbox(StorePart):
             return self._check_manual_task(transaction, delivery, task, result)
         if delivery.state is not State.SUBMITTED and isinstance(result, Unknown) and result.is_beyond_list:
             if delivery.attempts and not self.is_visibility_window_over(
-                delivery, _last_attempt(transaction, delivery), started_ticks
+                delivery, last_attempt_row(transaction, delivery), started_ticks
             ):
                 return result
             if delivery.state is State.RETRACTING:  # with a ticket it may still be published: keep looking
@@ -497,9 +493,9 @@ class Outbox(StorePart):
             return Held(reason=HoldReason.REPORT_NOT_CONFIRMED if delivery.reported_url else HoldReason.UNCHECKABLE)
         if not isinstance(result, NotFound):
             return result
-        attempt = _last_attempt(transaction, delivery)
+        attempt = last_attempt_row(transaction, delivery)
         is_window_over = self.is_visibility_window_over(delivery, attempt, started_ticks)
-        if not proves_absent(_readbacks_of(transaction, delivery), to_attempt(attempt), is_window_over=is_window_over):
+        if not proves_absent(readbacks_of(transaction, delivery), to_attempt(attempt), is_window_over=is_window_over):
             return result
         outcome = load_result(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
         is_duplicate = isinstance(outcome, Unknown) and outcome.is_duplicate
@@ -546,18 +542,6 @@ class Outbox(StorePart):
 def _wall_time(clocks: ClockReading, ticks: float) -> datetime:
     """Return the instant of a monotonic reading, by the wall clock as it stands now."""
     return clocks.at - timedelta(seconds=clocks.monotonic_seconds - ticks)
-
-
-def _readbacks_of(transaction: Transaction, delivery: Delivery) -> list[Readback]:
-    readbacks = transaction.connection.execute(
-        select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
-    )
-    return [to_readback(row) for row in readbacks.mappings()]
-
-
-def _last_attempt(transaction: Transaction, delivery: Delivery) -> RowMapping:
-    is_last = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
-    return transaction.connection.execute(select(ATTEMPT).where(*is_last)).mappings().one()
 
 
 def is_lease_current(delivery: Delivery, lease: Lease) -> bool:

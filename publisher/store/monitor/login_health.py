@@ -1,6 +1,5 @@
 """Health of the logins: the result of the last probe, the remaining quota, and the alerts about them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,11 +18,11 @@ from publisher.domain.results import (
     Unknown,
     result_code,
 )
-from publisher.store.audit.append import clear_alerts, raise_alert
+from publisher.store.audit.append import open_alerts, replace_alerts
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
-from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, LOGIN, LOGIN_HEALTH
+from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, LOGIN_HEALTH
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown, update_circuit_breaker
 from publisher.store.plan.actions import active_modes
 from publisher.store.system_alerts import JobRunner
@@ -119,14 +118,9 @@ class LoginHealthStore(StorePart):
             return  # nothing was learned, so an open alert stays
         subject, alert = f"login:{account.login}", _alert_for(result, now)
         facts = {"account": account.id, **alert[1]} if alert else {}
-        row = connection.execute(
-            select(ALERT.c.code, ALERT.c.facts).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
-        ).first()
-        if alert is not None and row is not None and (row.code, json.loads(row.facts)) == (alert[0], facts):
+        if alert is not None and (alert[0], facts) in open_alerts(connection, subject)[:1]:
             return
-        clear_alerts(transaction, subject, now)
-        if alert is not None:
-            raise_alert(transaction, now, alert[0], subject, facts)
+        replace_alerts(transaction, now, alert[0] if alert else None, subject, facts)
 
     async def list_accounts(self) -> Sequence[AccountHealth]:
         """Return the health of every account, in the order of the settings."""

@@ -11,7 +11,14 @@ from publisher.domain.post import DeliveryId, derive_marker
 from publisher.domain.reports import METRIC_NAMES
 from publisher.domain.results import Deleted, NotFound, ObservedPost, RateLimited, Reach, ReadbackResult
 from publisher.domain.verification import is_confirmed
-from publisher.store.audit.append import clear_alerts, get_row, raise_alert, write_readback
+from publisher.store.audit.append import (
+    get_delivery,
+    last_attempt_row,
+    raise_alert,
+    readbacks_of,
+    replace_alerts,
+    write_readback,
+)
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_state
@@ -25,7 +32,7 @@ from publisher.store.db.tables import (
     UNIX_EPOCH,
     to_attempt,
     to_delivery,
-    to_readback,
+    write_row,
 )
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
 from publisher.store.deliveries.intents import PendingReadback, pending_readbacks
@@ -64,11 +71,7 @@ class Monitoring(StorePart):
         ][:limit]
         for account in due:
             next_action_at = now + self.store.policies[account].capabilities.monitor_interval
-            if account in due_at:
-                row = update(MONITOR_SCHEDULE).where(MONITOR_SCHEDULE.c.account == account)
-                connection.execute(row.values(next_action_at=next_action_at))
-            else:
-                connection.execute(insert(MONITOR_SCHEDULE).values(account=account, next_action_at=next_action_at))
+            write_row(connection, MONITOR_SCHEDULE, {"account": account}, {"next_action_at": next_action_at})
         return due
 
     @in_transaction
@@ -176,8 +179,7 @@ class Monitoring(StorePart):
         if self.store.policies[account].account.is_exclusive:
             raise_alert(transaction, now, "unauthorized_post", subject, facts)
         else:  # people post here too, so the latest such notice is enough
-            clear_alerts(transaction, f"{subject}/by-hand", now)
-            raise_alert(transaction, now, "external_post", f"{subject}/by-hand", facts)
+            replace_alerts(transaction, now, "external_post", f"{subject}/by-hand", facts)
 
     @in_transaction
     def record_missing(
@@ -188,18 +190,14 @@ class Monitoring(StorePart):
         The newest readbacks, far enough apart, must all report a deletion or should have shown the post. They count
         only after a list last showed the post, and after a list had to show it.
         """
-        connection = transaction.connection
-        delivery = to_delivery(get_row(transaction, pending.delivery.id))
+        delivery = get_delivery(transaction, pending.delivery.id)
         write_readback(transaction, delivery.id, delivery.attempts, checked_at, finding)
         if isinstance(finding, RateLimited):
             usual = self.store.timing(delivery.account).first_check_after
             start_login_cooldown(self.store, transaction, delivery.login, finding, usual)
         if delivery.state is not State.PUBLISHED or delivery.version != pending.delivery.version:
             return delivery
-        last_attempt = (ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.number == delivery.attempts)
-        attempt = to_attempt(connection.execute(select(ATTEMPT).where(*last_attempt)).mappings().one())
-        query = select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
-        readbacks = [to_readback(row) for row in connection.execute(query).mappings()]
+        attempt = to_attempt(last_attempt_row(transaction, delivery))
         lag = self.store.policies[delivery.account].capabilities.listing_lag
         published_at = delivery.receipt.published_at if delivery.receipt else attempt.intended_at
         since = max(published_at + lag, delivery.verified_at or published_at)
@@ -209,7 +207,7 @@ class Monitoring(StorePart):
             is_absent = isinstance(result, NotFound) and result.covered_since <= attempt.baseline_at
             return readback.at > since and (is_absent or isinstance(result, Deleted))
 
-        if is_confirmed(readbacks, shows_removal, lag):
+        if is_confirmed(readbacks_of(transaction, delivery), shows_removal, lag):
             return self.store.transition(transaction, delivery, Deleted(), MONITOR)
         return delivery
 

@@ -30,7 +30,14 @@ from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, Post, PostId, Ren
 from publisher.domain.reports import is_not_started
 from publisher.domain.results import HoldReason, Rejected, Submitted
 from publisher.runtime.clock import ClockReading
-from publisher.store.audit.append import clear_alerts, get_row, lock_planning, pause_account, subject_of, write_audit
+from publisher.store.audit.append import (
+    clear_alerts,
+    get_delivery,
+    lock_planning,
+    pause_account,
+    subject_of,
+    write_audit,
+)
 from publisher.store.base import BaseStore, StateChange, StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state, is_in_scope
@@ -46,6 +53,7 @@ from publisher.store.db.tables import (
     WORKER_STATE,
     load_post,
     load_rendered_post,
+    read_deliveries,
     to_delivery,
 )
 from publisher.store.plan.posts import AuditAction, cancel_matching
@@ -69,7 +77,7 @@ class OperatorActions(StorePart):
     @in_transaction
     def apply_event(self, transaction: Transaction, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
         """Apply a person's event to a delivery. Raises IllegalStepError where the state table does not allow it."""
-        before = to_delivery(get_row(transaction, delivery))
+        before = get_delivery(transaction, delivery)
         return self.store.transition(transaction, before, event, by)
 
     @in_transaction
@@ -103,8 +111,9 @@ class OperatorActions(StorePart):
                 DELIVERY.c.first_attempt_deadline.is_not(None),
                 delayed_since + DELIVERY.c.max_delay < literal(now, DELIVERY.c.due_at.type),
             )
-            rows = connection.execute(late.with_for_update()).mappings()
-            changes = [StateChange(before=to_delivery(row), event=Expired(reason="too_late")) for row in rows.all()]
+            expired = Expired(reason="too_late")
+            found = read_deliveries(connection, late.with_for_update())
+            changes = [StateChange(before=delivery, event=expired) for delivery in found]
             self.store.transition_all(transaction, changes, MAINTENANCE)
         result = connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
         if scope == SCOPE_ALL:
@@ -141,9 +150,9 @@ class OperatorActions(StorePart):
             DELIVERY.c.state.in_([state.value for state in MAYBE_PUBLISHED_STATES]),
             and_(in_state(DELIVERY, *WAITING_STATES), DELIVERY.c.parts_done > 0),
         )
-        rows = connection.execute(select(DELIVERY).where(*conditions, may_be_published)).mappings().all()
+        deliveries = read_deliveries(connection, select(DELIVERY).where(*conditions, may_be_published))
         request = RetractionRequested(reason=reason)
-        retracted = [self.store.transition(transaction, to_delivery(row), request, by) for row in rows]
+        retracted = [self.store.transition(transaction, delivery, request, by) for delivery in deliveries]
         cancel_matching(self.store, transaction, target, by, reason="cancelled_by_person")
         return retracted
 
@@ -268,8 +277,8 @@ class OperatorActions(StorePart):
     def cancel_waiting(self, transaction: Transaction, account: AccountId, by: Actor, reason: str) -> int:
         """Cancel what waits on an account; no unknown delivery will return to waiting. Returns how many end."""
         lock_planning(transaction)
-        rows = transaction.connection.execute(select(DELIVERY).where(DELIVERY.c.account == account)).mappings()
-        waiting = [delivery for delivery in map(to_delivery, rows) if is_not_started(delivery)]
+        deliveries = read_deliveries(transaction.connection, select(DELIVERY).where(DELIVERY.c.account == account))
+        waiting = [delivery for delivery in deliveries if is_not_started(delivery)]
         resolution = Resolved(to=State.CANCELLED, reason=reason)
         changes = [StateChange(before=one, event=resolution) for one in waiting if one.state is State.HELD]
         self.store.transition_all(transaction, changes, by)
@@ -365,7 +374,7 @@ class ManualTasks(StorePart):
 
         Raises RefusedError `no_open_manual_task` if the delivery is not an open manual task.
         """
-        now, before = self.runtime.now(), to_delivery(get_row(transaction, delivery))
+        now, before = self.runtime.now(), get_delivery(transaction, delivery)
         task, subject = parse_manual_task(before.ticket), subject_of(before)
         if task is None or before.state is not State.SUBMITTED:
             raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
@@ -381,7 +390,7 @@ class ManualTasks(StorePart):
         A deletion task can only be resolved as not posted. Raises RefusedError `no_open_manual_task` otherwise, and if
         the delivery is not an open manual task.
         """
-        before = to_delivery(get_row(transaction, delivery))
+        before = get_delivery(transaction, delivery)
         is_deletion, subject = before.state is State.RETRACTING, subject_of(before)
         is_open = parse_manual_task(before.ticket) is not None and (is_deletion or before.state is State.SUBMITTED)
         is_posted = before.receipt is not None or resolution.to not in {State.FAILED, State.CANCELLED}

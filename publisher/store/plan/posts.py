@@ -44,7 +44,7 @@ from publisher.store.audit.append import (
     audit_entry,
     clear_alerts,
     lock_planning,
-    raise_alert,
+    replace_alerts,
     write_audit,
     write_entries,
 )
@@ -64,6 +64,7 @@ from publisher.store.db.tables import (
     dump_post,
     dump_rendered_post,
     load_post,
+    read_deliveries,
     to_delivery,
 )
 from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_stored_posts
@@ -311,9 +312,7 @@ class PostStore(StorePart):
         """Raise an alert that a new version of the schedule was rejected, unless one with this reason is open."""
         query = select(ALERT.c.facts).where(ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None))
         if reason not in [json.loads(facts)["reason"] for facts in transaction.connection.scalars(query)]:
-            now = self.runtime.now()
-            clear_alerts(transaction, "schedule", now)
-            raise_alert(transaction, now, "reload_refused", "schedule", {"reason": reason})
+            replace_alerts(transaction, self.runtime.now(), "reload_refused", "schedule", {"reason": reason})
 
     @in_transaction
     def clear_rejection(self, transaction: Transaction) -> None:
@@ -436,14 +435,12 @@ def cancel_matching(
     cancellable = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
     if by.role is not Role.PLANNER:
         cancellable.append(DesiredState.NOT_TARGETED.value)
-    rows = transaction.connection.execute(
-        select(DELIVERY).where(
-            *(DELIVERY.c[column] == value for column, value in target.items()),
-            DELIVERY.c.state.in_([state.value for state in REVISABLE_STATES]),
-            DELIVERY.c.desired.in_(cancellable),
-        )
+    query = select(DELIVERY).where(
+        *(DELIVERY.c[column] == value for column, value in target.items()),
+        DELIVERY.c.state.in_([state.value for state in REVISABLE_STATES]),
+        DELIVERY.c.desired.in_(cancellable),
     )
-    deliveries = [to_delivery(row) for row in rows.mappings()]
+    deliveries = read_deliveries(transaction.connection, query)
     for delivery in deliveries:
         store.transition(transaction, delivery, Cancelled(reason=reason), by)
     return len(deliveries)

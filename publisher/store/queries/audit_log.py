@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import PurePath
 
-from sqlalchemy import BigInteger, Connection, Select, func, select, type_coerce
+from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
 from publisher.domain.audit_chain import (
     ENTRY_FIELDS,
@@ -24,12 +24,12 @@ from publisher.domain.audit_chain import (
 )
 from publisher.domain.audit_verifier import ChainVerifier
 from publisher.domain.delivery import Actor
-from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
+from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, open_alerts, raise_alert, write_audit
 from publisher.store.base import StorePart
 from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
 from publisher.store.db.filters import subject_column
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.db.tables import ALERT, AUDIT, DATABASE_INFO, DELIVERY
+from publisher.store.db.tables import AUDIT, DATABASE_INFO, DELIVERY
 from publisher.store.recovery.recover import subject_of_record
 
 AUDIT_PAGE_SIZE = 2000
@@ -165,17 +165,13 @@ class AuditLog(StorePart):
     @in_transaction
     def raise_alert_once(self, transaction: Transaction, code: str, reason: str) -> None:
         """Raise an alert about the audit, whose subject is its code, unless it is open already."""
-        if transaction.connection.execute(_open_alert(code)).first() is None:
+        if not open_alerts(transaction.connection, code):
             raise_alert(transaction, self.runtime.now(), code, code, {"reason": reason})
 
     async def clear_alert(self, code: str) -> None:
         """Clear an alert about the audit, if it is open."""
-        if await self.database.read(lambda connection: connection.scalar(_open_alert(code))) is not None:
+        if await self.database.read(lambda connection: open_alerts(connection, code)):
             await self.database.write(lambda transaction: clear_alerts(transaction, code, self.runtime.now()))
-
-
-def _open_alert(code: str) -> Select[tuple[int]]:
-    return select(ALERT.c.id).where(ALERT.c.subject == code, ALERT.c.cleared_at.is_(None))
 
 
 def _chain_entries(connection: Connection, first: int = 1, last: int | None = None) -> Iterator[ChainEntry]:

@@ -72,6 +72,7 @@ from publisher.store.db.tables import (
     WORKER,
     WORKER_STATE,
     to_delivery,
+    write_row,
 )
 
 RECOVERY_MAINTENANCE = Actor(role=Role.MAINTENANCE, name="recovery")
@@ -177,9 +178,7 @@ def mark_compared(transaction: Transaction, worker: WorkerId, now: datetime) -> 
 
 def set_worker_state(connection: Connection, worker: WorkerId, **values: object) -> None:
     """Update columns of a worker's state, or insert them."""
-    written = connection.execute(update(WORKER_STATE).where(WORKER_STATE.c.worker == worker).values(values))
-    if not written.rowcount:
-        connection.execute(insert(WORKER_STATE).values(worker=worker, **values))
+    write_row(connection, WORKER_STATE, {"worker": worker}, values)
 
 
 def clear_acceptance(connection: Connection) -> None:
