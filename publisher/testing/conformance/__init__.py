@@ -22,11 +22,10 @@ from publisher.contract import AdapterFactory
 from publisher.domain.account import Account
 from publisher.domain.post import Marker, RenderedPost
 from publisher.testing.conformance.general_checks import GeneralChecks
-from publisher.testing.conformance.harness import Harness
+from publisher.testing.conformance.harness import FaultTarget, Harness, PlatformDouble, PlatformPost
 from publisher.testing.conformance.publish_checks import PublishChecks
 from publisher.testing.conformance.readback_checks import ReadChecks
-from publisher.testing.conformance.rules import BrokenRuleError, ConformanceRule
-from publisher.testing.conformance.test_server import FaultTarget, PlatformDouble, PlatformPost
+from publisher.testing.conformance.verdicts import BrokenRuleError, ConformanceRule
 
 __all__ = ["AdapterConformance", "BrokenRuleError", "ConformanceRule", "FaultTarget", "PlatformDouble", "PlatformPost"]
 

@@ -10,10 +10,8 @@ import pytest
 from publisher.domain.errors import Problem
 from publisher.domain.post import RenderedPost
 from publisher.domain.results import Published, ReadFailure, Submitted, Ticket
-from publisher.testing.conformance.harness import Harness
-from publisher.testing.conformance.rules import ConformanceRule
-from publisher.testing.conformance.test_server import FaultTarget
-from publisher.testing.conformance.verdicts import publish_once
+from publisher.testing.conformance.harness import FaultTarget, Harness
+from publisher.testing.conformance.verdicts import ConformanceRule, publish_once
 
 MIN_SECRET_CHARACTERS = 8
 """Shorter fields of a secret are not searched for."""

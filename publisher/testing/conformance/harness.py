@@ -1,10 +1,12 @@
-"""One account on one test server, and the context that its adapters receive and are counted by."""
+"""The interface of a test server, one account on it, and the context that its adapters receive and are counted by."""
 
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,7 +27,6 @@ from publisher.domain.post import (
 )
 from publisher.domain.results import NotSent, ReadbackResult, Submitted, Unknown
 from publisher.store.monitor.adapter_state import MemoryTokenStore
-from publisher.testing.conformance.test_server import FaultTarget, PlatformDouble, PlatformPost
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 """The timeout of a call in checks that are not about it; long, as the machine may be slow."""
@@ -33,6 +34,54 @@ SHORT_TIMEOUT = timedelta(seconds=1)
 MAX_FOLLOW_UPS = 8
 LEASE_SECONDS = 3600.0
 """Time until the lease of a send request ends."""
+
+
+class FaultTarget(StrEnum):
+    """The calls that a fault applies to."""
+
+    CREATE = "create"  # the creating call
+    LIST = "list"  # the calls of `find_post`
+    RETRACT = "retract"  # the call that deletes a post
+    PROBE = "probe"  # the calls of `check_health`
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformPost:
+    """One post ever created on the account, as the platform itself knows it."""
+
+    remote_id: str
+    is_published: bool
+    text: str = field(repr=False)
+
+
+class PlatformDouble(Protocol):
+    """A platform with one account on it, listening on this machine.
+
+    Kinds of faults and their fields are those of the simulator (docs/simulator.md). A test server without such a fault
+    returns False, and the check is skipped.
+    """
+
+    @property
+    def base_url(self) -> str: ...
+
+    async def posts(self) -> Sequence[PlatformPost]:
+        """Return every post ever created on the account, deleted ones included."""
+
+    async def inject_fault(self, target: FaultTarget, kind: str, **facts: object) -> bool:
+        """Inject a fault into every such call until `clear_faults`; return False if this server cannot."""
+
+    async def clear_faults(self) -> None:
+        """Remove all faults."""
+
+    async def remove(self, remote_id: str) -> None:
+        """Delete a post as the platform does, not its author."""
+
+    async def post_manually(self, title: str, text: str) -> str:
+        """Create a post as a person would, and return its id."""
+
+    async def advance_time(self, duration: timedelta) -> None:
+        """Advance the platform's clock, and run what has become due."""
 
 
 @dataclass(slots=True)

@@ -13,10 +13,8 @@ from publisher.testing.conformance.faults import (
     UNKNOWN_OUTCOME_FAULTS,
     AdapterFault,
 )
-from publisher.testing.conformance.harness import SHORT_TIMEOUT, Harness
-from publisher.testing.conformance.rules import ConformanceRule
-from publisher.testing.conformance.test_server import FaultTarget
-from publisher.testing.conformance.verdicts import publish_once, verify_outcome
+from publisher.testing.conformance.harness import SHORT_TIMEOUT, FaultTarget, Harness
+from publisher.testing.conformance.verdicts import ConformanceRule, publish_once, verify_outcome
 
 
 class PublishChecks:

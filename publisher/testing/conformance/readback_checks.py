@@ -29,10 +29,14 @@ from publisher.testing.conformance.faults import (
     UNREADABLE_LIST_FAULTS,
     AdapterFault,
 )
-from publisher.testing.conformance.harness import Harness
-from publisher.testing.conformance.rules import BrokenRuleError, ConformanceRule
-from publisher.testing.conformance.test_server import FaultTarget
-from publisher.testing.conformance.verdicts import is_found_as, publish_once, verify_readback
+from publisher.testing.conformance.harness import FaultTarget, Harness
+from publisher.testing.conformance.verdicts import (
+    BrokenRuleError,
+    ConformanceRule,
+    is_found_as,
+    publish_once,
+    verify_readback,
+)
 
 RATE_LIMIT_PERIOD = timedelta(minutes=2)
 """The time for which the platform refuses calls."""

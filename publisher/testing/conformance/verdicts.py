@@ -1,4 +1,6 @@
-"""Checks of an outcome against the posts that exist on the platform."""
+"""The rules that the kit checks, and checks of an outcome against the posts that exist on the platform."""
+
+from enum import StrEnum
 
 from publisher.contract import Adapter
 from publisher.domain.post import SendRequest
@@ -17,7 +19,38 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.testing.conformance.harness import Harness
-from publisher.testing.conformance.rules import ConformanceRule
+
+
+class ConformanceRule(StrEnum):
+    """The rules of an adapter, whatever its platform does."""
+
+    ONE_CREATE = "one_create"
+    HONEST_OUTCOME = "honest_outcome"
+    NOT_SENT_IS_PROVEN = "not_sent_is_proven"
+    CLIENT_GIVEN = "client_given"
+    ONE_REFRESH = "one_refresh"
+    LENGTH_MEASURED = "length_measured"
+    FIND_PAST_BASELINE = "find_past_baseline"
+    ADOPTS_ITS_OWN_ONLY = "matches_own_posts_only"
+    MARKER_SURVIVES = "marker_survives"
+    RETRACTION_CONFIRMED = "retraction_confirmed"
+    PROBE_TELLS = "probe_reports_failure"
+    READS_OR_SAYS_SO = "unreadable_is_reported"
+    SECRETS_STAY = "no_secret_leaks"
+
+    def require(self, claim: object, what: str) -> None:
+        """Raise BrokenRuleError unless the claim holds; `what` describes the breach."""
+        if not claim:
+            raise BrokenRuleError(self, what)
+
+
+class BrokenRuleError(AssertionError):
+    """An adapter broke a rule; the message begins with the rule's name."""
+
+    def __init__(self, rule: ConformanceRule, what: str) -> None:
+        super().__init__(f"{rule.value}: {what}")
+        self.rule = rule
+
 
 DENIAL_TYPES = (Rejected, RateLimited, Busy, NotSent, CredentialExpired)
 """Outcomes that state that nothing was created."""
