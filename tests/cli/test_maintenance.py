@@ -9,7 +9,7 @@ import pytest
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.templates import load_templates, shipped_templates
 from publisher.store.recovery.setup import NEWEST_MIGRATION
-from tests.store.later_release import NUMBERS, be_later
+from tests.store.later_release import NUMBERS, add_migrations
 
 SHIPPED = load_templates([shipped_templates()], RenderWorker())
 ORIGINAL = """
@@ -79,7 +79,7 @@ def test_migrate_says_from_where_to_where(run, drill):
 def test_migrate_upgrades_an_older_database(run, drill, tmp_path, monkeypatch):
     """The database of an earlier version is migrated to this one's, and both are named."""
     run("-C", drill, "migrate")
-    be_later(tmp_path / "migrations", monkeypatch)
+    add_migrations(tmp_path / "migrations", monkeypatch)
     monkeypatch.setattr("publisher.cli.commands.migrate.NEWEST_MIGRATION", NUMBERS[-1])
     reported = run("-C", drill, "migrate").out
     assert NEWEST_MIGRATION in reported

@@ -1,4 +1,4 @@
-"""A later release, with migrations of its own: there is one only as yet."""
+"""A fake later release with more migrations: today there is only one."""
 
 import shutil
 from pathlib import Path
@@ -18,8 +18,8 @@ NUMBERS = ("0002", "0003")
 """The migrations of a later release."""
 
 
-def be_later(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let this release have more migrations, in a folder of their own, which is returned."""
+def add_migrations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give this release more migrations, in a folder of their own; return the folder."""
     shutil.copytree(setup.MIGRATIONS_FOLDER, folder)
     for before, number in zip(("0001", *NUMBERS), NUMBERS, strict=False):
         text = LATER.format(number=number, before=before)

@@ -1,4 +1,4 @@
-"""What adapters note of a login, when several processes note it at once."""
+"""State that adapters store for a login, when several processes write it at once."""
 
 import asyncio
 
@@ -8,8 +8,8 @@ from publisher.store.monitor.adapter_state import StoredAdapterState
 from publisher.store.recovery.setup import prepare_database
 
 
-async def test_no_change_of_a_note_is_lost(database_url, tmp_path, world):
-    """F42: three workers that count in one value count right, and each gets what was there before its own turn."""
+async def test_no_change_of_adapter_state_is_lost(database_url, tmp_path, world):
+    """F42: three workers that count in one value count right, and each gets the value from before its own write."""
     await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", world)
     workers = [Database(open_engine(database_url), world) for _ in range(3)]
     notes = [StoredAdapterState(database=worker, login=LoginId("wechat/a")) for worker in workers]

@@ -1,4 +1,4 @@
-"""The audit is one chain: written with what it reports, only ever added to, and anchored outside."""
+"""The audit log is one chain: written with the change it records, append-only, with checkpoints outside."""
 
 import asyncio
 import shutil
@@ -46,15 +46,15 @@ async def work(desk, posts=2):
     await desk.store.actions.pause("all", named_person("王"), "演练")
 
 
-async def open_worked(open_desk):
+async def open_with_entries(open_desk):
     desk = await open_desk(*map(make_policy, ACCOUNTS))
     await work(desk)
     return desk
 
 
-async def test_every_entry_is_bound_to_the_one_before(open_desk):
-    """What the store writes verifies, from the database's own start to the head, numbered without a gap."""
-    desk = await open_worked(open_desk)
+async def test_every_entry_is_chained_to_the_one_before(open_desk):
+    """Everything the store writes verifies, from the database's first entry to the head, numbered without a gap."""
+    desk = await open_with_entries(open_desk)
     verification = await desk.store.audit.verify(())
     assert verification.is_sound
     head = await desk.store.audit.read_checkpoint()
@@ -75,7 +75,7 @@ async def test_every_entry_is_bound_to_the_one_before(open_desk):
 )
 async def test_the_database_itself_refuses_changes(open_desk, statement):
     """Entries cannot be changed, replaced or deleted by plain SQL, and the error says why."""
-    desk = await open_worked(open_desk)
+    desk = await open_with_entries(open_desk)
     is_sqlite = desk.store.database.engine.dialect.name == "sqlite"
     if ("TRUNCATE" in statement) is is_sqlite or ("REPLACE" in statement and not is_sqlite):
         pytest.skip("not a statement of this database")
@@ -85,8 +85,8 @@ async def test_the_database_itself_refuses_changes(open_desk, statement):
 
 
 async def test_a_change_and_its_entry_come_together_or_not_at_all(open_desk, world):
-    """A death right before the entry leaves neither the change nor a gap in the chain."""
-    desk = await open_worked(open_desk)
+    """A kill right before the entry leaves neither the change nor a gap in the chain."""
+    desk = await open_with_entries(open_desk)
     head = await desk.store.audit.read_checkpoint()
     world.failpoints = {"audit.before_append": ("raise", 1)}
     world._hit_counts.clear()  # the failpoint counts from here
@@ -98,8 +98,8 @@ async def test_a_change_and_its_entry_come_together_or_not_at_all(open_desk, wor
     assert (await desk.store.audit.verify(())).head[0] == head.sequence + 1
 
 
-async def test_f83_a_full_disk_at_the_outcome_leaves_a_doubt_and_stops_claiming(tmp_path):
-    """Without room for the entry the delivery stays in sending and nothing more is claimed; later it is a doubt."""
+async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claiming(tmp_path):
+    """Without room for the entry the delivery stays in sending and nothing more is claimed; later it is unknown."""
     world, disk = FakeRuntime(), SmallDisk()
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", world)
@@ -129,7 +129,7 @@ async def test_f83_a_full_disk_at_the_outcome_leaves_a_doubt_and_stops_claiming(
 
 
 class SmallDisk:
-    """A disk on which the database may have so many pages."""
+    """A disk on which the database is limited to a number of pages."""
 
     PLENTY = 2**30
 
@@ -140,7 +140,7 @@ class SmallDisk:
         connection.exec_driver_sql(f"PRAGMA max_page_count = {self.pages}")
 
     async def fill(self, store):
-        """Leave no room for one more entry of the audit."""
+        """Leave no room for one more audit entry."""
         self.pages = await store.database.read(
             lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         )
@@ -196,7 +196,7 @@ async def test_several_processes_write_one_chain(database_url, tmp_path):
 
 @pytest.fixture
 async def copy(tmp_path):
-    """Give an open copy of a worked SQLite database without its triggers, its audit and the anchors of its way."""
+    """Return an open copy of a used SQLite database without triggers, its audit log, checkpoints and intents."""
     world = FakeRuntime()
     url = f"sqlite:///{tmp_path / 'true.db'}"
     journal = tmp_path / "intents.jsonl"
@@ -225,7 +225,7 @@ async def copy(tmp_path):
 
 
 class Copy:
-    """A database in the hands of somebody who may write what he likes."""
+    """A database that an attacker may change at will."""
 
     def __init__(self, store, anchors, intents, connection):
         self.store, self.anchors, self.intents, self.connection = store, anchors, intents, connection
@@ -242,8 +242,8 @@ class Copy:
         return [(item.defect, item.sequence, item.until) for item in verification.breaks]
 
 
-async def test_a_copy_is_whole(copy):
-    """Anchors and journal agree with what nobody touched."""
+async def test_an_unchanged_copy_is_complete(copy):
+    """Checkpoints and journal agree with an unchanged database."""
     assert [item.sequence for item in copy.anchors] == sorted({item.sequence for item in copy.anchors})
     assert len(copy.anchors) == len(copy.intents) == 3
     assert await copy.find(copy.anchors, copy.intents) == []
@@ -285,13 +285,13 @@ PUT_IN = """
     ],
 )
 async def test_each_kind_of_tampering_is_named_with_its_place(copy, script, found):
-    """Whatever is done by plain SQL shows without anything from outside."""
+    """Every change by plain SQL is detected from the database alone."""
     copy.tamper(script)
     assert await copy.find() == [found]
 
 
-async def test_a_cut_end_shows_by_anchors_and_by_the_journal(copy):
-    """The rest is whole in itself; what was written down outside proves that there was more."""
+async def test_a_cut_end_is_detected_by_checkpoints_and_by_the_journal(copy):
+    """The rest is consistent; the records outside prove that there was more."""
     last = copy.anchors[-1].sequence
     copy.cut(copy.anchors[0].sequence)
     assert await copy.find() == []
@@ -299,8 +299,8 @@ async def test_a_cut_end_shows_by_anchors_and_by_the_journal(copy):
     assert [damage for damage, _from, _to in await copy.find((), copy.intents)] == [ChainDefect.UNKNOWN_ATTEMPT] * 3
 
 
-async def test_a_chain_made_anew_shows_by_anchors(copy):
-    """Anyone who computes everything again from an entry on is betrayed by the first anchor behind it."""
+async def test_a_recomputed_chain_is_detected_by_checkpoints(copy):
+    """A chain recomputed from some entry on contradicts the first checkpoint after it."""
     first, second, _third = (item.sequence for item in copy.anchors)
     rows = copy.connection.execute("SELECT * FROM audit ORDER BY id").fetchall()
     previous = copy.anchors[0].hash
@@ -315,8 +315,8 @@ async def test_a_chain_made_anew_shows_by_anchors(copy):
     assert await copy.find(copy.anchors) == [(ChainDefect.REBUILT, first + 1, second)]
 
 
-async def test_a_replaced_database_shows_by_anchors(copy):
-    """A chain with another start is none that was anchored here."""
+async def test_a_replaced_database_is_detected_by_checkpoints(copy):
+    """A chain with another beginning contradicts every checkpoint."""
     genesis, previous = "11" * 32, "11" * 32
     for number, *fields, _previous, _hash in copy.connection.execute("SELECT * FROM audit ORDER BY id").fetchall():
         digest = hash_entry(number, fields, previous)
@@ -329,9 +329,9 @@ async def test_a_replaced_database_shows_by_anchors(copy):
     assert {damage for damage, _from, _to in await copy.find(copy.anchors)} == {ChainDefect.OTHER_CHAIN}
 
 
-async def test_an_anchor_is_written_when_the_head_has_moved(open_desk, tmp_path):
+async def test_a_checkpoint_is_written_when_the_head_has_moved(open_desk, tmp_path):
     """One line for each new head, none for an old one, in the file and in the system log."""
-    desk = await open_worked(open_desk)
+    desk = await open_with_entries(open_desk)
     audit, log = desk.store.audit, tmp_path / "log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(log))
@@ -353,9 +353,9 @@ async def test_an_anchor_is_written_when_the_head_has_moved(open_desk, tmp_path)
     assert (await audit.verify(lines)).last_confirmed == lines[1].sequence
 
 
-async def test_a_torn_anchor_line_is_passed_over(open_desk, tmp_path):
-    """A death in the middle of a line costs that line alone."""
-    desk = await open_worked(open_desk)
+async def test_a_torn_checkpoint_line_is_skipped(open_desk, tmp_path):
+    """A kill in the middle of a line costs only that line."""
+    desk = await open_with_entries(open_desk)
     file = tmp_path / "anchors.log"
     file.write_text('{"database":"d","cha', encoding="utf-8")
     await write_checkpoint(desk.store.audit, CheckpointTargets(file=file))
@@ -363,8 +363,8 @@ async def test_a_torn_anchor_line_is_passed_over(open_desk, tmp_path):
     assert last_checkpoint(file) == next(read_checkpoints(file))
 
 
-def test_an_anchors_line_alone_is_read_whatever_an_editor_put_around_it(tmp_path):
-    """A file with a mark at its start, with other words before the line, or with none that is an anchor."""
+def test_only_checkpoint_lines_are_read_whatever_an_editor_put_around_them(tmp_path):
+    """A file with a byte order mark, with other text before the line, or without any checkpoint is read."""
     head = Checkpoint(database="公安.db", chain="c" * 64, sequence=7, hash="d" * 64, at="2026-11-25T01:00:00+00:00")
     line, file = format_checkpoint(head), tmp_path / "saved.txt"
     for words, found in (
@@ -378,9 +378,9 @@ def test_an_anchors_line_alone_is_read_whatever_an_editor_put_around_it(tmp_path
         assert list(read_checkpoints(file)) == found
 
 
-async def test_trouble_with_one_copy_of_an_anchor_keeps_nothing_from_the_other(open_desk, tmp_path):
-    """Without a system log the file beside is written all the same, and without that file the first is."""
-    desk = await open_worked(open_desk)
+async def test_a_failure_of_one_checkpoint_target_does_not_affect_the_other(open_desk, tmp_path):
+    """Without a system log the file is still written, and without the file the system log."""
+    desk = await open_with_entries(open_desk)
     file, newest = tmp_path / "anchors.log", tmp_path / "newest"
     await write_checkpoint(
         desk.store.audit, CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none")
@@ -393,9 +393,9 @@ async def alerts(desk):
     return [alert.code for alert in await desk.store.queries.alerts()]
 
 
-async def test_an_anchor_that_cannot_be_written_is_told_until_it_can(open_desk, tmp_path):
+async def test_a_checkpoint_that_cannot_be_written_is_alerted_until_it_can(open_desk, tmp_path):
     """The alert comes once, and ends by itself."""
-    desk = await open_worked(open_desk)
+    desk = await open_with_entries(open_desk)
     (tmp_path / "file").write_text("")
     blocked = CheckpointTargets(file=tmp_path / "file" / "anchors.log")
     await write_checkpoint(desk.store.audit, blocked)
@@ -405,9 +405,9 @@ async def test_an_anchor_that_cannot_be_written_is_told_until_it_can(open_desk, 
     assert "audit_checkpoint_failed" not in await alerts(desk)
 
 
-async def test_no_anchor_goes_out_unsigned_while_the_key_is_not_to_be_had(open_desk, tmp_path):
-    """It is reported until the key is there; nothing is written meanwhile: an unsigned line would look forged."""
-    desk = await open_worked(open_desk)
+async def test_no_checkpoint_is_written_unsigned_while_the_key_is_missing(open_desk, tmp_path):
+    """An alert stands until the key is there; nothing is written meanwhile: an unsigned line would look forged."""
+    desk = await open_with_entries(open_desk)
     vault = Vault(folder=tmp_path, environment={})
     targets = CheckpointTargets(file=tmp_path / "anchors.log", load_key=partial(load_audit_key, vault))
     vault.write("audit-key", {"private": "no key"})
@@ -422,8 +422,8 @@ async def test_no_anchor_goes_out_unsigned_while_the_key_is_not_to_be_had(open_d
     assert not is_signed_by(checkpoint_signing_text(line), line.signature, [other.public])
 
 
-async def test_the_daemon_itself_notices_an_audit_that_its_anchor_contradicts(copy, tmp_path):
-    """Nobody has to ask: the next anchor reports that the last one is not in the audit any more."""
+async def test_the_daemon_detects_an_audit_log_that_contradicts_its_checkpoint(copy, tmp_path):
+    """The next checkpoint reports that the last one is not in the audit log any more, without a command."""
     targets = CheckpointTargets(file=tmp_path / "anchors.log")
     await write_checkpoint(copy.store.audit, targets)
     assert [alert.code for alert in await copy.store.queries.alerts()].count("audit_broken") == 0
@@ -432,9 +432,9 @@ async def test_the_daemon_itself_notices_an_audit_that_its_anchor_contradicts(co
     assert [alert.code for alert in await copy.store.queries.alerts()].count("audit_broken") == 1
 
 
-async def test_a_head_that_the_system_log_did_not_take_is_told_until_it_does(open_desk, tmp_path):
-    """The file has it already; the alert stands, and the same head is sent again, until the system log listens."""
-    desk = await open_worked(open_desk)
+async def test_a_head_that_the_system_log_did_not_accept_is_alerted_until_it_does(open_desk, tmp_path):
+    """The file has it already; the alert stands, and the same head is sent again, until the system log accepts it."""
+    desk = await open_with_entries(open_desk)
     audit, log = desk.store.audit, tmp_path / "log"
     targets = CheckpointTargets(file=tmp_path / "anchors.log", syslog_socket=log)
     for _ in range(2):

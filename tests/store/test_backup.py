@@ -1,4 +1,4 @@
-"""Backups, and older databases that take over: nothing that may be live is sent again, nothing is forgotten."""
+"""Backups, and restored older databases: nothing that may be published is sent again, nothing is lost."""
 
 import asyncio
 import os
@@ -55,8 +55,8 @@ A = AccountId("a")
 SETTLE = timedelta(minutes=11)
 
 
-class Place:
-    """A workspace's database, journal and anchors, and the platform of its one account."""
+class BackupWorkspace:
+    """A workspace's database, journal and checkpoints, and the platform of its one account."""
 
     def __init__(self, folder):
         self.file, self.journal = folder / "publisher.db", folder / "intents.jsonl"
@@ -83,13 +83,13 @@ class Place:
         await enqueue_posts(self.post_store, *(make_post(name, ["a"], at) for name in names))
 
     async def send(self):
-        """Let one after the other go out, whatever is due."""
+        """Send everything that is due, one after the other."""
         for _ in range(9):
             await self.store.maintenance.promote_due()
             await send_due(self.outbox, {A: self.fake}, 5, asyncio.Event())
 
     async def read(self):
-        """Let the platform be read until nothing is in doubt any more."""
+        """Read the platform until no outcome is unknown any more."""
         await self.store.maintenance.expire_own_leases()
         for _ in range(6):
             self.world.advance_time(SETTLE)
@@ -104,7 +104,7 @@ class Place:
     def copy(self):
         return make_backup(self.file, self.backup, self.journal, self.world)
 
-    async def put_back(self, source, *, is_incomplete_fine=False):
+    async def restore_backup(self, source, *, is_incomplete_fine=False):
         """Restore as the command does."""
         cut = last_checkpoint(self.targets.file)
         incoming, label = stage_copy(source, self.file, "drill", cut.chain if cut else None)
@@ -121,86 +121,86 @@ class Place:
         finish_swaps(self.file, self.journal, self.world)
         return settled
 
-    def made(self):
+    def posts_on_platform(self):
         """Count the posts on the platform by their marker."""
         return Counter(parcel.marker.code for parcel in self.fake.posts.values())
 
 
 @pytest.fixture
-def place(tmp_path):
-    return Place(tmp_path)
+def workspace(tmp_path):
+    return BackupWorkspace(tmp_path)
 
 
-async def test_a_backup_is_made_while_others_write_and_names_itself(place):
-    """It holds what was committed, passes its own check, stands alone, and is nobody else's to read."""
-    await place.open()
-    await place.enqueue_posts("p")
-    await place.send()
-    label = place.copy()
-    await place.store.actions.pause("all", LI, "later")
-    assert read_backup_info(place.backup) == label
-    assert (label.environment, label.newest_record) == ("drill", read_records(place.journal)[-1])
-    assert [path.name for path in place.backup.parent.glob("backup*")] == ["backup.db"]
-    assert place.backup.stat().st_mode & 0o077 == 0
-    await place.close()
+async def test_a_backup_is_made_while_others_write_and_names_itself(workspace):
+    """It holds what was committed, passes its own check, needs no other file, and is private to its owner."""
+    await workspace.open()
+    await workspace.enqueue_posts("p")
+    await workspace.send()
+    label = workspace.copy()
+    await workspace.store.actions.pause("all", LI, "later")
+    assert read_backup_info(workspace.backup) == label
+    assert (label.environment, label.newest_record) == ("drill", read_records(workspace.journal)[-1])
+    assert [path.name for path in workspace.backup.parent.glob("backup*")] == ["backup.db"]
+    assert workspace.backup.stat().st_mode & 0o077 == 0
+    await workspace.close()
 
 
-async def test_a_backup_is_of_the_instant_at_which_its_making_began(place, monkeypatch):
-    """What is called while a slow copy is being made may be missing in it."""
-    await place.open()
+async def test_a_backup_is_dated_to_the_beginning_of_its_creation(workspace, monkeypatch):
+    """Changes during a slow backup may be missing in it."""
+    await workspace.open()
 
     def copy_slowly(source, target):
         copy_database(source, target)
-        place.world.advance_time(timedelta(minutes=10))
+        workspace.world.advance_time(timedelta(minutes=10))
 
     monkeypatch.setattr("publisher.store.recovery.backup.copy_database", copy_slowly)
-    began_at = place.world.now()
-    assert place.copy().at == began_at.isoformat()
-    await place.close()
+    began_at = workspace.world.now()
+    assert workspace.copy().at == began_at.isoformat()
+    await workspace.close()
 
 
-async def test_a_restored_database_is_its_owners_alone_to_read(place):
-    """Whatever was allowed to others for the one before."""
-    await place.open()
-    place.copy()
-    await place.close()
-    await place.put_back(place.backup)
-    assert place.file.stat().st_mode & 0o077 == 0
+async def test_a_restored_database_is_readable_only_by_its_owner(workspace):
+    """Whatever the permissions of the replaced file."""
+    await workspace.open()
+    workspace.copy()
+    await workspace.close()
+    await workspace.restore_backup(workspace.backup)
+    assert workspace.file.stat().st_mode & 0o077 == 0
 
 
-async def test_a_backup_never_overwrites(place):
-    """A file that has the name already stays as it is, and a death leaves nothing under that name."""
-    await place.open()
+async def test_a_backup_never_overwrites(workspace):
+    """An existing file stays as it is, and a kill leaves nothing under that name."""
+    await workspace.open()
     dying = FakeRuntime(failpoints={"backup.before_rename": ("raise", 1)})
     with pytest.raises(FailpointRaisedError):
-        make_backup(place.file, place.backup, place.journal, dying)
-    assert not place.backup.exists()
-    place.copy()
-    before = place.backup.read_bytes()
+        make_backup(workspace.file, workspace.backup, workspace.journal, dying)
+    assert not workspace.backup.exists()
+    workspace.copy()
+    before = workspace.backup.read_bytes()
     with pytest.raises(FileExistsError):
-        place.copy()
-    assert place.backup.read_bytes() == before
-    await place.close()
+        workspace.copy()
+    assert workspace.backup.read_bytes() == before
+    await workspace.close()
 
 
 @pytest.mark.parametrize("position", [40, 5000, -3000])
-async def test_f84_a_damaged_backup_is_known_by_any_byte(place, position):
-    """Damage in a header, in a page, or within the words of a post: it is never put in place."""
-    await place.open()
-    await place.enqueue_posts("p")
-    place.copy()
-    await place.close()
-    data = bytearray(place.backup.read_bytes())
+async def test_f84_a_damaged_backup_is_detected_by_any_byte(workspace, position):
+    """Damage in a header, in a page, or within a post's text: the backup is never restored."""
+    await workspace.open()
+    await workspace.enqueue_posts("p")
+    workspace.copy()
+    await workspace.close()
+    data = bytearray(workspace.backup.read_bytes())
     data[position] ^= 0xFF
     data[data.rindex("警惕诈骗".encode())] ^= 0x01
-    place.backup.write_bytes(data)
+    workspace.backup.write_bytes(data)
     with pytest.raises(RefusedError) as refused:
-        read_backup_info(place.backup)
+        read_backup_info(workspace.backup)
     assert refused.value.code in {"backup_damaged", "not_a_backup"}
 
 
 def test_a_table_with_a_name_that_is_half_a_statement_is_read_as_a_table(tmp_path):
-    """A file from elsewhere may hold anything: what such a table holds is sealed too, and no other is read for it."""
+    """A file from elsewhere may contain anything: such a table is sealed too, and no other is read in its workspace."""
     file = tmp_path / "hostile.db"
     seals = set()
     label = BackupInfo(at="", database="", environment="", chain="", entries=0, newest_record=None, checksum="")
@@ -214,356 +214,356 @@ def test_a_table_with_a_name_that_is_half_a_statement_is_read_as_a_table(tmp_pat
     assert len(seals) == 2
 
 
-async def test_a_database_that_was_only_copied_is_no_backup(place):
-    """Nothing reports from when it is."""
-    await place.open()
-    await place.close()
-    shutil.copy(place.file, place.backup)
+async def test_a_database_that_was_only_copied_is_no_backup(workspace):
+    """A copy without metadata does not say when it was made."""
+    await workspace.open()
+    await workspace.close()
+    shutil.copy(workspace.file, workspace.backup)
     with pytest.raises(RefusedError) as refused:
-        read_backup_info(place.backup)
+        read_backup_info(workspace.backup)
     assert refused.value.code == "not_a_backup"
 
 
-async def test_f85_what_went_out_after_the_backup_is_read_and_not_sent_again(place):
-    """Known then and sent since; filed and sent since; never sent: each ends once on the platform, and is explained."""
-    await place.open()
-    await place.enqueue_posts("before")
-    await place.send()
-    await place.enqueue_posts("waiting", at=START_TIME + timedelta(minutes=1))
-    place.copy()
-    place.world.advance_time(timedelta(minutes=1))
-    await place.send()
-    await place.enqueue_posts("since", at=place.world.now())
-    place.fake.script.append(place.fake.lose_reply)
-    await place.send()
-    await place.close()
-    assert len(place.made()) == 3
+async def test_f85_posts_sent_after_the_backup_are_read_and_not_sent_again(workspace):
+    """Known then and sent since; filed and sent since; never sent: each is published once in the end, and explained."""
+    await workspace.open()
+    await workspace.enqueue_posts("before")
+    await workspace.send()
+    await workspace.enqueue_posts("waiting", at=START_TIME + timedelta(minutes=1))
+    workspace.copy()
+    workspace.world.advance_time(timedelta(minutes=1))
+    await workspace.send()
+    await workspace.enqueue_posts("since", at=workspace.world.now())
+    workspace.fake.script.append(workspace.fake.lose_reply)
+    await workspace.send()
+    await workspace.close()
+    assert len(workspace.posts_on_platform()) == 3
 
-    settled = await place.put_back(place.backup)
+    settled = await workspace.restore_backup(workspace.backup)
     assert (settled.recovered, settled.orphaned) == (2, 1)
-    await place.open()
-    assert await place.states() == {"before": "published", "waiting": "unknown"}
-    assert sorted(item.code for item in await place.queries.alerts()) == [
+    await workspace.open()
+    assert await workspace.states() == {"before": "published", "waiting": "unknown"}
+    assert sorted(item.code for item in await workspace.queries.alerts()) == [
         "attempt_orphaned", "attempt_recovered", "database_restored",
     ]  # fmt: skip
-    await place.enqueue_posts("since", "new", at=place.world.now())
-    assert (await place.states())["since"] == "unknown"
-    await place.send()
-    assert len(place.made()) == 3
-    await place.read()
-    await place.store.actions.resume("all", LI)
-    await place.enqueue_posts("newer", at=place.world.now())
-    await place.send()
-    states = await place.states()
+    await workspace.enqueue_posts("since", "new", at=workspace.world.now())
+    assert (await workspace.states())["since"] == "unknown"
+    await workspace.send()
+    assert len(workspace.posts_on_platform()) == 3
+    await workspace.read()
+    await workspace.store.actions.resume("all", LI)
+    await workspace.enqueue_posts("newer", at=workspace.world.now())
+    await workspace.send()
+    states = await workspace.states()
     assert {states[name] for name in ("before", "waiting", "since", "newer")} == {"published"}
-    assert set(place.made().values()) == {1}
-    assert "attempt_orphaned" not in [item.code for item in await place.queries.alerts()]
-    await place.close()
+    assert set(workspace.posts_on_platform().values()) == {1}
+    assert "attempt_orphaned" not in [item.code for item in await workspace.queries.alerts()]
+    await workspace.close()
 
 
-async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_one_in_doubt(place):
-    """A doubt of before the backup, answered since by a second call, waits for that call's own time."""
-    await place.open()
-    await place.enqueue_posts("p")
-    place.fake.script.append(Unknown(reason="reset"))
-    await place.send()
-    assert await place.states() == {"p": "unknown"}
-    place.copy()
-    await place.read()
-    place.fake.script.append(place.fake.lose_reply)
-    await place.send()
-    await place.close()
-    await place.put_back(place.backup)
-    await place.open()
-    [delivery] = await place.queries.deliveries()
+async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_unknown_one(workspace):
+    """An unknown outcome before the backup, resolved since by a second call, waits for that call's own time."""
+    await workspace.open()
+    await workspace.enqueue_posts("p")
+    workspace.fake.script.append(Unknown(reason="reset"))
+    await workspace.send()
+    assert await workspace.states() == {"p": "unknown"}
+    workspace.copy()
+    await workspace.read()
+    workspace.fake.script.append(workspace.fake.lose_reply)
+    await workspace.send()
+    await workspace.close()
+    await workspace.restore_backup(workspace.backup)
+    await workspace.open()
+    [delivery] = await workspace.queries.deliveries()
     assert (delivery.state, delivery.attempts, delivery.was_resent) == (State.UNKNOWN, 2, True)
-    await place.read()
-    assert await place.states() == {"p": "published"}
-    assert place.made().total() == 1
-    await place.close()
+    await workspace.read()
+    assert await workspace.states() == {"p": "published"}
+    assert workspace.posts_on_platform().total() == 1
+    await workspace.close()
 
 
-async def test_f85_without_a_journal_whatever_may_be_live_is_looked_for_first(place):
-    """Refused unless asked for; then what was due starts as a doubt, and what comes later does not."""
-    await place.open()
-    await place.enqueue_posts("p", "later", at=START_TIME + timedelta(minutes=1))
-    place.copy()
-    place.world.advance_time(timedelta(minutes=1))
-    await place.enqueue_posts("since", at=place.world.now())
-    await place.send()
-    await place.close()
-    place.journal.unlink()
+async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(workspace):
+    """Refused without the option; then what was due starts as unknown, and what comes later does not."""
+    await workspace.open()
+    await workspace.enqueue_posts("p", "later", at=START_TIME + timedelta(minutes=1))
+    workspace.copy()
+    workspace.world.advance_time(timedelta(minutes=1))
+    await workspace.enqueue_posts("since", at=workspace.world.now())
+    await workspace.send()
+    await workspace.close()
+    workspace.journal.unlink()
     with pytest.raises(RefusedError) as refused:
-        await place.put_back(place.backup)
+        await workspace.restore_backup(workspace.backup)
     assert refused.value.code == "journal_missing"
-    await place.close()
-    place.world.advance_time(timedelta(minutes=5))
-    settled = await place.put_back(place.backup, is_incomplete_fine=True)
+    await workspace.close()
+    workspace.world.advance_time(timedelta(minutes=5))
+    settled = await workspace.restore_backup(workspace.backup, is_incomplete_fine=True)
     assert settled.unresolved == 2
-    place.journal.touch()
-    await place.open()
-    await place.enqueue_posts("since", at=START_TIME + timedelta(minutes=1))
-    assert set((await place.states()).values()) == {"unknown"}
-    await place.read()
-    assert set((await place.states()).values()) == {"published"}
-    assert set(place.made().values()) == {1}
-    await place.enqueue_posts("fresh", at=place.world.now() + timedelta(minutes=1))
-    assert (await place.states())["fresh"] == "pending"
-    await place.close()
+    workspace.journal.touch()
+    await workspace.open()
+    await workspace.enqueue_posts("since", at=START_TIME + timedelta(minutes=1))
+    assert set((await workspace.states()).values()) == {"unknown"}
+    await workspace.read()
+    assert set((await workspace.states()).values()) == {"published"}
+    assert set(workspace.posts_on_platform().values()) == {1}
+    await workspace.enqueue_posts("fresh", at=workspace.world.now() + timedelta(minutes=1))
+    assert (await workspace.states())["fresh"] == "pending"
+    await workspace.close()
 
 
-async def test_f85_without_a_journal_what_was_held_may_have_been_ruled_since_and_is_looked_for_first(place):
-    """A ruling given again finds nothing that waits for it; what the account does not show waits for a person again."""
-    await place.open()
-    place.fake.script.extend(Blocked(code="x", reason="x", hold_reason=HoldReason.CAPTCHA) for _ in range(2))
+async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_since_and_are_read_first(workspace):
+    """A repeated resolution finds nothing held; what the account does not show waits for a person again."""
+    await workspace.open()
+    workspace.fake.script.extend(Blocked(code="x", reason="x", hold_reason=HoldReason.CAPTCHA) for _ in range(2))
     for name in ("ruled", "left"):
-        await place.enqueue_posts(name)
-        await place.send()
-        await place.store.actions.resume("account:a", LI)
-    place.copy()
-    [ruled] = await place.queries.deliveries("ruled")
-    await resolve_delivery(place.store, ruled, Resolution.RESEND, by="li", reason="solved")
-    await place.send()
-    assert await place.states() == {"ruled": "published", "left": "held"}
-    await place.close()
-    place.journal.unlink()
-    place.world.advance_time(timedelta(minutes=5))
-    settled = await place.put_back(place.backup, is_incomplete_fine=True)
+        await workspace.enqueue_posts(name)
+        await workspace.send()
+        await workspace.store.actions.resume("account:a", LI)
+    workspace.copy()
+    [ruled] = await workspace.queries.deliveries("ruled")
+    await resolve_delivery(workspace.store, ruled, Resolution.RESEND, by="li", reason="solved")
+    await workspace.send()
+    assert await workspace.states() == {"ruled": "published", "left": "held"}
+    await workspace.close()
+    workspace.journal.unlink()
+    workspace.world.advance_time(timedelta(minutes=5))
+    settled = await workspace.restore_backup(workspace.backup, is_incomplete_fine=True)
     assert settled.unresolved == 2
-    place.journal.touch()
-    await place.open()
-    [ruled] = await place.queries.deliveries("ruled")
+    workspace.journal.touch()
+    await workspace.open()
+    [ruled] = await workspace.queries.deliveries("ruled")
     with pytest.raises(RefusedError) as refused:
-        await resolve_delivery(place.store, ruled, Resolution.RESEND, by="li", reason="given again")
+        await resolve_delivery(workspace.store, ruled, Resolution.RESEND, by="li", reason="given again")
     assert refused.value.code == "not_read_yet"
-    await place.read()
-    await place.store.actions.resume("all", LI)
-    await place.send()
-    assert await place.states() == {"ruled": "published", "left": "held"}
-    assert place.made().total() == 1
-    await place.close()
+    await workspace.read()
+    await workspace.store.actions.resume("all", LI)
+    await workspace.send()
+    assert await workspace.states() == {"ruled": "published", "left": "held"}
+    assert workspace.posts_on_platform().total() == 1
+    await workspace.close()
 
 
-async def test_f85_without_a_journal_a_call_that_is_known_to_be_in_doubt_keeps_its_own_baseline(place):
-    """Its post is older than the lost time, and is still distinguished from what stood there before."""
-    await place.open()
-    await place.enqueue_posts("first")
-    await place.send()
-    await place.enqueue_posts("p")
-    place.fake.script.append(place.fake.lose_reply)
-    await place.send()
-    place.world.advance_time(SETTLE)
-    place.copy()
-    await place.close()
-    place.journal.unlink()
-    await place.put_back(place.backup, is_incomplete_fine=True)
-    place.journal.touch()
-    await place.open()
+async def test_f85_without_a_journal_a_known_unknown_outcome_keeps_its_own_baseline(workspace):
+    """Its post is older than the data-loss window, and is still distinguished from older posts."""
+    await workspace.open()
+    await workspace.enqueue_posts("first")
+    await workspace.send()
+    await workspace.enqueue_posts("p")
+    workspace.fake.script.append(workspace.fake.lose_reply)
+    await workspace.send()
+    workspace.world.advance_time(SETTLE)
+    workspace.copy()
+    await workspace.close()
+    workspace.journal.unlink()
+    await workspace.restore_backup(workspace.backup, is_incomplete_fine=True)
+    workspace.journal.touch()
+    await workspace.open()
     query = select(ATTEMPT.c.newest_id, ATTEMPT.c.baseline_at).where(ATTEMPT.c.delivery == 2).order_by(ATTEMPT.c.number)
-    known, doubted = await place.store.database.read(lambda connection: connection.execute(query).all())
+    known, doubted = await workspace.store.database.read(lambda connection: connection.execute(query).all())
     assert known.newest_id == "1"
-    assert known.baseline_at < place.world.now() - SETTLE
+    assert known.baseline_at < workspace.world.now() - SETTLE
     assert doubted == known
-    await place.close()
+    await workspace.close()
 
 
-async def test_f85_another_journal_is_no_journal(place):
-    """One that does not hold the newest line of the backup's time cannot report what came after."""
-    await place.open()
-    await place.enqueue_posts("p")
-    await place.send()
-    place.copy()
-    await place.close()
-    place.journal.write_bytes(b"")
+async def test_f85_another_journal_is_no_journal(workspace):
+    """A journal without the newest line of the backup's time cannot show what came after."""
+    await workspace.open()
+    await workspace.enqueue_posts("p")
+    await workspace.send()
+    workspace.copy()
+    await workspace.close()
+    workspace.journal.write_bytes(b"")
     with pytest.raises(RefusedError) as refused:
-        await place.put_back(place.backup)
+        await workspace.restore_backup(workspace.backup)
     assert refused.value.code == "journal_mismatch"
-    await place.close()
+    await workspace.close()
 
 
-async def test_f85_a_backup_put_in_place_by_hand_is_known_even_if_nothing_was_sent_since(place):
-    """Its own label says so at the next start, and it can be accepted as it is."""
-    await place.open()
-    place.copy()
-    await place.close()
-    shutil.copy(place.backup, place.file)
+async def test_f85_a_backup_restored_by_hand_is_recognised_even_if_nothing_was_sent_since(workspace):
+    """Its metadata says so at the next start, and it can be accepted as it is."""
+    await workspace.open()
+    workspace.copy()
+    await workspace.close()
+    shutil.copy(workspace.backup, workspace.file)
     with pytest.raises(RefusedError) as refused:
-        await place.open()
+        await workspace.open()
     assert refused.value.code == "database_is_copy"
-    await place.put_back(None)
-    await place.open()
-    assert [pause.reason for pause in await place.queries.pauses()] == ["restored"]
-    await place.close()
+    await workspace.restore_backup(None)
+    await workspace.open()
+    assert [pause.reason for pause in await workspace.queries.pauses()] == ["restored"]
+    await workspace.close()
 
 
-async def test_f95_a_drill_backup_is_not_restored_live_nor_another_workspaces(place, tmp_path):
-    """The stamp and the audit's chain say whose it is."""
-    await place.open()
-    place.copy()
-    await place.close()
+async def test_f95_a_drill_backup_is_not_restored_live_nor_another_workspaces(workspace, tmp_path):
+    """The environment and the audit chain in the file say whose it is."""
+    await workspace.open()
+    workspace.copy()
+    await workspace.close()
     with pytest.raises(RefusedError) as refused:
-        stage_copy(place.backup, place.file, "live", None)
+        stage_copy(workspace.backup, workspace.file, "live", None)
     assert refused.value.code == "other_environment"
     (tmp_path / "other").mkdir()
-    other = await Place(tmp_path / "other").open()
+    other = await BackupWorkspace(tmp_path / "other").open()
     await other.close()
     before = other.file.read_bytes()
     with pytest.raises(RefusedError) as refused:
-        stage_copy(place.backup, other.file, "drill", None)
+        stage_copy(workspace.backup, other.file, "drill", None)
     assert refused.value.code == "backup_of_another"
     assert other.file.read_bytes() == before
 
 
 @pytest.mark.parametrize("passing", [1, 2])
-async def test_an_exchange_that_a_death_interrupts_is_finished_by_the_next_start(place, passing):
-    """Between the decision and its end nobody finds anything but the new database; the old one is kept whole."""
-    await place.open()
-    place.copy()
-    await place.store.actions.pause("all", LI, "newer than the backup")
-    shutil.copy(place.file, place.file.with_name("publisher.db.incoming"))
-    wal = place.file.with_name("publisher.db-wal").read_bytes()
-    incoming, _label = stage_copy(place.backup, place.file, "drill", None)
-    await place.close()
-    place.file.with_name("publisher.db-wal").write_bytes(wal)
-    kept = commit_swap(incoming, place.file, place.world.now())
+async def test_a_killed_restore_is_finished_by_the_next_start(workspace, passing):
+    """Between the decision and its end only the new database is found; the old one is kept complete."""
+    await workspace.open()
+    workspace.copy()
+    await workspace.store.actions.pause("all", LI, "newer than the backup")
+    shutil.copy(workspace.file, workspace.file.with_name("publisher.db.incoming"))
+    wal = workspace.file.with_name("publisher.db-wal").read_bytes()
+    incoming, _label = stage_copy(workspace.backup, workspace.file, "drill", None)
+    await workspace.close()
+    workspace.file.with_name("publisher.db-wal").write_bytes(wal)
+    kept = commit_swap(incoming, workspace.file, workspace.world.now())
     if passing == 2:
         with pytest.raises(FailpointRaisedError):
-            finish_swaps(place.file, place.journal, Runtime(failpoints={"restore.mid": ("raise", 1)}))
-        assert not place.file.exists()
+            finish_swaps(workspace.file, workspace.journal, Runtime(failpoints={"restore.mid": ("raise", 1)}))
+        assert not workspace.file.exists()
     with pytest.raises(RefusedError) as refused:
-        await place.open()
+        await workspace.open()
     assert refused.value.code == "database_is_copy"
     with sqlite3.connect(kept) as connection:
         assert connection.execute("SELECT count(*) FROM pause").fetchone() == (1,)
     connection.close()
 
 
-async def test_an_announced_restore_is_told_from_a_silent_cut(place):
-    """`restored` names the anchor that it cut off, so the loss bears a name; both are losses that nobody accepted."""
-    await place.open()
-    await place.enqueue_posts("p")
-    place.copy()
-    await place.store.actions.pause("all", LI, "cut off")
-    await write_checkpoint(place.store.audit, place.targets)
-    await place.close()
-    shutil.copy(place.backup, place.file.with_name("silent.db"))
-    await place.put_back(place.backup)
-    await place.open()
-    await write_checkpoint(place.store.audit, place.targets)
-    anchors = list(read_checkpoints(place.targets.file))
-    found = await place.store.audit.verify(anchors, read_records(place.journal))
+async def test_a_recorded_restore_is_distinguished_from_a_silent_cut(workspace):
+    """`restored` names the checkpoint that it cut off, so the loss has a name; both are losses that nobody accepted."""
+    await workspace.open()
+    await workspace.enqueue_posts("p")
+    workspace.copy()
+    await workspace.store.actions.pause("all", LI, "cut off")
+    await write_checkpoint(workspace.store.audit, workspace.targets)
+    await workspace.close()
+    shutil.copy(workspace.backup, workspace.file.with_name("silent.db"))
+    await workspace.restore_backup(workspace.backup)
+    await workspace.open()
+    await write_checkpoint(workspace.store.audit, workspace.targets)
+    anchors = list(read_checkpoints(workspace.targets.file))
+    found = await workspace.store.audit.verify(anchors, read_records(workspace.journal))
     assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
-    assert [item.code for item in await place.queries.alerts()].count("audit_broken") == 1
+    assert [item.code for item in await workspace.queries.alerts()].count("audit_broken") == 1
     beyond = replace(anchors[0], sequence=99, hash="f" * 64)
-    found = await place.store.audit.verify([beyond, *anchors])
+    found = await workspace.store.audit.verify([beyond, *anchors])
     assert [item.defect for item in found.breaks] == [ChainDefect.REPLACED, ChainDefect.CUT]
-    await place.close()
-    await place.put_back(place.backup)
-    await place.open()
-    found = await place.store.audit.verify(anchors)
+    await workspace.close()
+    await workspace.restore_backup(workspace.backup)
+    await workspace.open()
+    found = await workspace.store.audit.verify(anchors)
     assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
-    await place.close()
-    silent = Database(open_engine(f"sqlite:///{place.file.with_name('silent.db')}"), place.world)
-    place.use(silent)
-    found = await place.store.audit.verify(anchors)
+    await workspace.close()
+    silent = Database(open_engine(f"sqlite:///{workspace.file.with_name('silent.db')}"), workspace.world)
+    workspace.use(silent)
+    found = await workspace.store.audit.verify(anchors)
     assert ChainDefect.CUT in {item.defect for item in found.breaks}
-    await place.close()
+    await workspace.close()
 
 
-async def test_f84_damage_in_the_middle_of_a_database_is_found_at_the_start(place):
+async def test_f84_damage_in_the_middle_of_a_database_is_found_at_the_start(workspace):
     """A page that nobody has read yet stops the daemon's start, and the file stays as it is."""
-    await place.open()
-    await place.enqueue_posts(*(f"p{number}" for number in range(60)))
-    await place.close()
-    data = bytearray(place.file.read_bytes())
+    await workspace.open()
+    await workspace.enqueue_posts(*(f"p{number}" for number in range(60)))
+    await workspace.close()
+    data = bytearray(workspace.file.read_bytes())
     middle = len(data) // 2 // 4096 * 4096
     data[middle : middle + 4096] = os.urandom(4096)
-    place.file.write_bytes(data)
+    workspace.file.write_bytes(data)
     with pytest.raises(RefusedError) as refused:
-        check_integrity(place.url)
+        check_integrity(workspace.url)
     assert refused.value.code == "database_corrupt"
-    assert place.file.read_bytes() == data
+    assert workspace.file.read_bytes() == data
 
 
-async def test_f84_a_damaged_database_keeps_what_a_death_has_left_beside_it(place):
-    """A daemon that died left its newest commits in a file of their own: neither file changes by the refusal."""
-    await place.open()
-    await place.enqueue_posts(*(f"p{number}" for number in range(60)))
-    await place.close()
-    dead = place.file.with_name("dead")
+async def test_f84_a_damaged_database_keeps_the_log_that_a_kill_left_beside_it(workspace):
+    """A killed daemon left its newest commits in a file of their own: the refusal changes neither file."""
+    await workspace.open()
+    await workspace.enqueue_posts(*(f"p{number}" for number in range(60)))
+    await workspace.close()
+    dead = workspace.file.with_name("dead")
     dead.mkdir()
-    with closing(sqlite3.connect(place.file)) as connection:
+    with closing(sqlite3.connect(workspace.file)) as connection:
         connection.execute("INSERT INTO database_info VALUES ('left', 'by a death')")
         connection.commit()
-        for left in place.file.parent.glob("publisher.db*"):
+        for left in workspace.file.parent.glob("publisher.db*"):
             shutil.copy(left, dead)
         [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'delivery'")
-    data = bytearray((dead / place.file.name).read_bytes())
+    data = bytearray((dead / workspace.file.name).read_bytes())
     data[(page - 1) * 4096 : page * 4096] = os.urandom(4096)
-    (dead / place.file.name).write_bytes(data)
+    (dead / workspace.file.name).write_bytes(data)
     before = {left.name: left.read_bytes() for left in dead.glob("*.db*") if left.suffix != ".db-shm"}
     assert len(before) > 1
-    url = f"sqlite:///{dead / place.file.name}"
+    url = f"sqlite:///{dead / workspace.file.name}"
     with pytest.raises(RefusedError) as refused:
-        await prepare_database(url, "drill", place.journal, place.world, checks_integrity=True)
+        await prepare_database(url, "drill", workspace.journal, workspace.world, checks_integrity=True)
     assert refused.value.code == "database_corrupt"
     assert {name: (dead / name).read_bytes() for name in before} == before
 
 
-async def test_a_damaged_line_in_the_journal_is_refused_and_a_torn_end_is_not(place):
-    """Only at its very end a death leaves half a line; in the middle a call may be forgotten."""
-    await place.open()
-    await place.enqueue_posts("p", "q", "r")
-    await place.send()
-    await place.close()
-    whole = place.journal.read_bytes()
-    place.journal.write_bytes(whole + b'{"delivery":9,"att')
-    await place.open()
-    await place.close()
+async def test_a_damaged_line_in_the_journal_is_refused_and_a_torn_end_is_not(workspace):
+    """A kill leaves half a line only at the very end; in the middle an intent may be lost."""
+    await workspace.open()
+    await workspace.enqueue_posts("p", "q", "r")
+    await workspace.send()
+    await workspace.close()
+    whole = workspace.journal.read_bytes()
+    workspace.journal.write_bytes(whole + b'{"delivery":9,"att')
+    await workspace.open()
+    await workspace.close()
     lines = whole.splitlines(keepends=True)
-    place.journal.write_bytes(lines[0] + b"\x00" * 40 + b"\n" + lines[2])
+    workspace.journal.write_bytes(lines[0] + b"\x00" * 40 + b"\n" + lines[2])
     with pytest.raises(RefusedError) as refused:
-        await place.open()
+        await workspace.open()
     assert (refused.value.code, refused.value.facts["line"]) == ("journal_damaged", "2")
 
 
-async def test_a_journal_that_is_gone_is_missed(place):
-    """Where calls were made there must be one."""
-    await place.open()
-    await place.enqueue_posts("p")
-    await place.send()
-    await place.close()
-    place.journal.unlink()
+async def test_a_missing_journal_is_refused(workspace):
+    """Where calls were made there must be a journal."""
+    await workspace.open()
+    await workspace.enqueue_posts("p")
+    await workspace.send()
+    await workspace.close()
+    workspace.journal.unlink()
     with pytest.raises(RefusedError) as refused:
-        await place.open()
+        await workspace.open()
     assert refused.value.code == "journal_missing"
 
 
-async def test_old_lines_leave_the_journal_once_their_calls_are_over(place):
-    """A call in doubt, a young one, and the newest stay; what is appended meanwhile is not lost; twice is as once."""
-    await place.open()
-    await place.enqueue_posts("over", "doubt")
-    place.fake.script.extend([place.fake.lose_reply, place.fake.lose_reply])
-    await place.send()
-    await place.store.database.write(
+async def test_old_lines_leave_the_journal_once_their_calls_are_over(workspace):
+    """The lines of unknown outcomes, young calls and the newest stay; lines appended meanwhile are not lost."""
+    await workspace.open()
+    await workspace.enqueue_posts("over", "doubt")
+    workspace.fake.script.extend([workspace.fake.lose_reply, workspace.fake.lose_reply])
+    await workspace.send()
+    await workspace.store.database.write(
         lambda unit: unit.connection.execute(ATTEMPT.update().where(ATTEMPT.c.delivery == 2).values(ended_at=None))
     )
-    place.world.advance_time(JOURNAL_RETENTION + timedelta(days=1))
-    await place.read()
-    await place.enqueue_posts("young", at=place.world.now())
-    await place.send()
-    assert await compact_journal(place.store) == 1
-    assert await compact_journal(place.store) == 0
-    await place.enqueue_posts("next", at=place.world.now())
-    await place.send()
-    posts = [line.post for line in read_records(place.journal)]
+    workspace.world.advance_time(JOURNAL_RETENTION + timedelta(days=1))
+    await workspace.read()
+    await workspace.enqueue_posts("young", at=workspace.world.now())
+    await workspace.send()
+    assert await compact_journal(workspace.store) == 1
+    assert await compact_journal(workspace.store) == 0
+    await workspace.enqueue_posts("next", at=workspace.world.now())
+    await workspace.send()
+    posts = [line.post for line in read_records(workspace.journal)]
     assert posts == ["doubt", "young", "next"]
-    assert read_journal(place.journal).complete_since == START_TIME
-    await place.close()
-    await place.open()
-    attempts = await place.store.database.read(lambda connection: len(connection.execute(select(ATTEMPT)).all()))
+    assert read_journal(workspace.journal).complete_since == START_TIME
+    await workspace.close()
+    await workspace.open()
+    attempts = await workspace.store.database.read(lambda connection: len(connection.execute(select(ATTEMPT)).all()))
     assert attempts == 4
-    await place.close()
+    await workspace.close()
 
 
 @pytest.mark.parametrize(
@@ -577,8 +577,10 @@ async def test_old_lines_leave_the_journal_once_their_calls_are_over(place):
         (None, None, None),
     ],
 )
-async def test_a_shortened_journal_serves_as_long_as_it_reaches_back_to_the_backup(place, kept_since, newest, wanted):
-    """Lines left out must be of before the backup, or a call since then would be forgotten."""
+async def test_a_shortened_journal_is_accepted_as_long_as_it_reaches_back_to_the_backup(
+    workspace, kept_since, newest, wanted
+):
+    """Removed lines must be older than the backup, or a call since then would be lost."""
     line = JournalRecord(
         delivery=1, attempt=1, fencing_token=1, rendered_hash="f", at=START_TIME.isoformat(), post="p", account="a"
     )
@@ -592,9 +594,9 @@ async def test_a_shortened_journal_serves_as_long_as_it_reaches_back_to_the_back
         checksum="",
     )
     held = [line] if newest == "in it" else []
-    write_journal(place.journal, [*held, replace(line, attempt=2)], kept_since)
+    write_journal(workspace.journal, [*held, replace(line, attempt=2)], kept_since)
     try:
-        read_intents(place.journal, label, START_TIME, allows_incomplete=False)
+        read_intents(workspace.journal, label, START_TIME, allows_incomplete=False)
         found = None
     except RefusedError as refused:
         found = refused.code

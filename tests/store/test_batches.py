@@ -1,4 +1,4 @@
-"""A large acceptance leaves others their turn, and a death in the middle of it loses and doubles nothing."""
+"""A large acceptance in batches: other work goes on in between, and a kill in the middle loses and doubles nothing."""
 
 import asyncio
 from dataclasses import replace
@@ -25,12 +25,12 @@ URGENT = make_post("urgent", ["a0"], START_TIME, is_urgent=True)
 
 @pytest.fixture(autouse=True)
 def _few_come_together(monkeypatch):
-    """Let a version come into force with no more that is new than a portion."""
+    """Limit what is applied with a version to one batch of new posts."""
     monkeypatch.setattr("publisher.store.plan.posts.FIRST_BATCH_SIZE", NEXT_BATCH_SIZE)
 
 
-async def test_i22_what_a_version_asks_for_comes_into_force_with_it(open_desk, monkeypatch):
-    """Up to a bound the plan is that of the old version or that of the new one, and never anything between."""
+async def test_i22_a_small_change_is_applied_with_its_version(open_desk, monkeypatch):
+    """Up to a limit the plan is that of the old version or that of the new one, and never anything between."""
     monkeypatch.setattr("publisher.store.plan.posts.FIRST_BATCH_SIZE", FIRST_BATCH_SIZE)
     desk = await open_desk(*map(make_policy, NAMES))
     die(desk, 2)
@@ -51,7 +51,7 @@ async def accept(desk, posts, *, changes=NOTHING, drafts=(), text="new", based_o
 
 
 async def complete(desk, *posts):
-    """Plan again from the version in force, as every round does. Returns how many deliveries are new."""
+    """Plan again from the version in force, as every planning run does; return the number of new deliveries."""
     now, known = desk.store.runtime.now(), await desk.post_store.stored_posts(posts)
     found = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 48 * HOUR), {})
     drafts = [make_rendered_delivery(filing.post, filing.occurrence.due_at) for filing in found.planned]
@@ -67,8 +67,8 @@ def die(desk, portion):
     desk.store.runtime.failpoints = {"plan.after_insert": ("raise", portion)}
 
 
-async def test_i20_a_claim_is_served_between_the_portions_of_an_acceptance(desk):
-    """An urgent post is claimed and announced while most of what has been accepted is still to be filed."""
+async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(desk):
+    """An urgent post is claimed and its intent written while most of what was accepted is still to be filed."""
     await enqueue_posts(desk.post_store, URGENT)
     await desk.maintenance.promote_due()
     filing = asyncio.create_task(accept(desk, MANY))
@@ -82,8 +82,8 @@ async def test_i20_a_claim_is_served_between_the_portions_of_an_acceptance(desk)
 
 
 @pytest.mark.parametrize("portion", range(1, 6))
-async def test_i22_a_death_in_any_portion_is_made_good_by_the_next_round(desk, portion):
-    """In the first one nothing has happened; later the version is in force, and what is missing is filed once."""
+async def test_i22_a_kill_in_any_batch_is_repaired_by_the_next_run(desk, portion):
+    """In the first batch nothing has happened; later the version is in force, and what is missing is filed once."""
     die(desk, portion)
     with pytest.raises(FailpointRaisedError):
         await accept(desk, MANY)
@@ -97,8 +97,8 @@ async def test_i22_a_death_in_any_portion_is_made_good_by_the_next_round(desk, p
         assert await complete(desk, *MANY) == 0
 
 
-async def test_i21_what_stops_or_changes_something_comes_into_force_with_the_version(desk):
-    """A death among the new posts leaves no old words that could go, none to whom it should not, and no account out."""
+async def test_i21_cancellations_and_edits_are_applied_with_the_version(desk):
+    """A kill among the new posts leaves no old text that could be sent, no wrong recipient, and no account missing."""
     edited, gone, spared, joined = (
         make_post(name, ["a0", "a1"], START_TIME) for name in ("edited", "gone", "spared", "joined")
     )
@@ -128,7 +128,7 @@ async def test_i21_what_stops_or_changes_something_comes_into_force_with_the_ver
 
 
 async def test_a_newer_version_ends_the_filing_of_an_older_one(desk):
-    """What the older one named alone is not filed any more; the newer one's posts are."""
+    """Posts of the older version alone are not filed any more; the newer one's posts are."""
     older = asyncio.create_task(accept(desk, MANY, text="older"))
     await asyncio.sleep(0)
     changes = Plan(removed_posts=tuple(post.id for post in MANY))
@@ -138,8 +138,8 @@ async def test_a_newer_version_ends_the_filing_of_an_older_one(desk):
     assert await complete(desk, URGENT) == 0
 
 
-async def test_what_may_have_been_sent_in_a_lost_time_is_filed_and_doubted_as_a_whole(desk):
-    """A death among portions would leave posts that go at once to a round that has no doubt about them any more."""
+async def test_posts_of_a_data_loss_window_are_filed_as_unknown_in_one_transaction(desk):
+    """A kill between batches would leave posts that a later run sends at once, as if they were not unknown."""
     at_once = [replace(post, trigger=OneTimeTrigger(at=None)) for post in MANY]
     store = desk.store
     await store.database.write(
@@ -152,8 +152,8 @@ async def test_what_may_have_been_sent_in_a_lost_time_is_filed_and_doubted_as_a_
     assert set((await states(desk)).values()) == {State.UNKNOWN}
 
 
-def test_no_post_comes_before_the_one_it_follows():
-    """A follow-up whose original is not there is cancelled: originals come first, however late and calm they are."""
+def test_no_follow_up_is_filed_before_its_original():
+    """A follow-up without its original is cancelled: originals come first, however late and routine they are."""
     original = make_post("original", NAMES, START_TIME + HOUR)
     update = make_post("update", NAMES, START_TIME + HOUR, follows="original")
     correction = make_post("correction", NAMES, START_TIME + HOUR, follows="update", is_urgent=True)
@@ -168,8 +168,8 @@ def test_no_post_comes_before_the_one_it_follows():
     assert [draft.planned.post.id for draft in portions[0]][:2] == ["original", "edited"]
 
 
-def test_what_is_urgent_is_filed_first_and_no_occurrence_is_parted():
-    """The first portion holds the urgent post; each portion is as long as it may be, or one occurrence."""
+def test_urgent_posts_are_filed_first_and_no_occurrence_is_split():
+    """The first batch holds the urgent post; each batch has its full size, or one occurrence."""
     wide = make_post("wide", [f"b{number}" for number in range(3 * NEXT_BATCH_SIZE)], START_TIME)
     urgent = make_post("late-but-urgent", NAMES, START_TIME + 9 * HOUR, is_urgent=True)
     portions = split_into_batches([make_rendered_delivery(post, post.trigger.at) for post in (*MANY, wide, urgent)])

@@ -1,4 +1,4 @@
-"""The call record: what proves that an announced call never began, and what proves nothing."""
+"""The call record: what proves that a call with an intent never began, and what proves nothing."""
 
 from datetime import timedelta
 
@@ -22,12 +22,12 @@ def path(tmp_path):
 
 
 def record_of(path, boot="boot-1"):
-    """Open the record as a daemon does that starts: it knows what the one before wrote."""
+    """Open the record as a daemon does at its start: it knows what the one before wrote."""
     return CallRecord(path, boot)
 
 
 def written(path, boot="boot-1"):
-    """Let a process announce two calls, begin one of them, and die."""
+    """Let a process write two intents, begin one of the calls, and die."""
     record = record_of(path, boot)
     record.reset()
     record.record_pending([(ONE, 1), (OTHER, 1)])
@@ -35,8 +35,8 @@ def written(path, boot="boot-1"):
     record.close()
 
 
-def test_f02_after_a_kill_an_announced_call_without_a_second_line_never_began(path):
-    """Of two announced calls the one that began is known from the one that did not."""
+def test_f02_after_a_kill_a_call_without_a_second_line_never_began(path):
+    """Of two calls with an intent, the one that began is distinguished from the one that did not."""
     written(path)
     found = record_of(path)
     assert found.may_have_started(ONE, 1)
@@ -50,30 +50,30 @@ def test_f16_after_another_boot_nothing_is_proven(path):
     assert CallRecord(path, None).may_have_started(OTHER, 1)
 
 
-def test_what_was_never_announced_here_is_not_proven(path):
-    """Another attempt, another worker's call, or one from before a restore: it may have begun."""
+def test_a_call_without_an_intent_here_is_not_proven(path):
+    """Another attempt, another worker's call, or one from before a restore may have begun."""
     written(path)
     assert record_of(path).may_have_started(OTHER, 2)
     assert record_of(path).may_have_started(DeliveryId(3), 1)
 
 
 @pytest.mark.parametrize(("old", "new"), [("boot", "b00t"), ("intended 2", "inten"), ("started", "began")])
-def test_a_record_that_does_not_read_proves_nothing(path, old, new):
+def test_an_unreadable_record_proves_nothing(path, old, new):
     """A foreign head, a line torn by a full disk, an unknown word: every call may have begun."""
     written(path)
     path.write_text(path.read_text("ascii").replace(old, new, 1), "ascii")
     assert record_of(path).may_have_started(OTHER, 1)
 
 
-def test_a_last_line_that_a_death_has_torn_is_of_a_call_that_did_not_begin(path):
-    """The first byte leaves only after its line is written whole."""
+def test_a_torn_last_line_is_of_a_call_that_did_not_begin(path):
+    """The first byte is sent only after its line is written completely."""
     written(path)
     path.write_text(path.read_text("ascii") + "started 2 ", "ascii")
     assert not record_of(path).may_have_started(OTHER, 1)
 
 
 def test_i24_the_record_stays_small(path):
-    """What is over is left out once the file has grown; what is open stays proven."""
+    """Ended calls are left out once the file has grown; open ones stay proven."""
     record = record_of(path)
     record.reset()
     record.record_pending([(ONE, 1)])
@@ -87,7 +87,7 @@ def test_i24_the_record_stays_small(path):
     assert not record_of(path).may_have_started(ONE, 1)
 
 
-async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_doubt(open_desk, path, world):
+async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_unknown_outcome(open_desk, path, world):
     """The next start finds that the call never began: the delivery is due again, and its attempt counts for nothing."""
     desk = await open_desk(make_policy("a"), make_policy("b"), calls=record_of(path))
     await desk.maintenance.expire_own_leases()
@@ -107,8 +107,8 @@ async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_doubt(open_de
     assert (await again.outbox.record_intent(lease)).attempt == 2
 
 
-async def outlasted(open_desk, path, world):
-    """Announce a call that never begins, and let its lease end in the same process."""
+async def expire_before_call(open_desk, path, world):
+    """Write the intent of a call that never begins, and let its lease expire in the same process."""
     desk = await open_desk(calls=record_of(path))
     await desk.maintenance.expire_own_leases()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
@@ -120,16 +120,18 @@ async def outlasted(open_desk, path, world):
     return desk, lease
 
 
-async def test_f82_a_lease_that_ends_without_a_call_leaves_no_doubt_in_the_same_process(open_desk, path, world):
-    """A call that could not be written to the journal did not begin: when its lease is over, it is tried again."""
-    desk, _lease = await outlasted(open_desk, path, world)
+async def test_f82_a_lease_that_ends_without_a_call_leaves_no_unknown_outcome_in_the_same_process(
+    open_desk, path, world
+):
+    """A call that could not be written to the journal did not begin: after its lease, it is tried again."""
+    desk, _lease = await expire_before_call(open_desk, path, world)
     [delivery] = await desk.store.queries.deliveries()
     assert delivery.state is State.DUE
 
 
-async def test_f15_a_late_answer_that_knows_nothing_leaves_the_proof_standing(open_desk, path, world):
-    """Who gives such a call up afterwards knows less than the record: it never began, so nothing is unknown."""
-    desk, lease = await outlasted(open_desk, path, world)
+async def test_f15_a_late_unknown_does_not_overrule_the_proof(open_desk, path, world):
+    """A late Unknown has less information than the record: the call never began, so nothing is unknown."""
+    desk, lease = await expire_before_call(open_desk, path, world)
     assert (await desk.outbox.record_outcome(lease, Unknown(reason="timeout"))).state is State.DUE
     ended = select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
     [(outcome, detail)] = await desk.store.database.read(lambda connection: connection.execute(ended).all())
@@ -137,7 +139,7 @@ async def test_f15_a_late_answer_that_knows_nothing_leaves_the_proof_standing(op
 
 
 def test_f82_a_record_that_cannot_be_written_leaves_no_older_one_behind(path):
-    """What another process proved must not be taken for this one's silence."""
+    """What another process proved must not be taken for the missing line of this one."""
     written(path)
     path.with_name("calls.log.new").mkdir()
     assert not record_of(path).reset()
@@ -156,8 +158,8 @@ def test_a_call_does_not_begin_once_its_record_is_closed(path):
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-async def test_f15_a_host_says_nothing_of_another_hosts_call(open_desk, path, world):
-    """A call announced in vain here, and made elsewhere, is a doubt when the other host dies."""
+async def test_f15_a_record_proves_nothing_about_another_hosts_call(open_desk, path, world):
+    """A call with an intent that failed here, and made elsewhere, is unknown when the other host dies."""
     one = await open_desk(make_policy("a"), calls=record_of(path))
     await one.maintenance.expire_own_leases()
     other = await open_desk(make_policy("a"), worker="w2")

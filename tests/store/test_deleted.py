@@ -1,4 +1,4 @@
-"""A read that says once that a post is gone: asked again before anything ends by it."""
+"""A read that reports once that a post is deleted: it is repeated before anything ends by it."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ IN_REVIEW = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME)
 
 @pytest.fixture
 async def asked(open_desk, world):
-    """Give a function that files a post whose call is answered so, and one that reads it again after a while."""
+    """Return a function that files a post whose call is answered so, and one that reads it after a pause."""
     desk = await open_desk()
 
     async def sent(answer, *, is_retraction_requested=False):
@@ -48,8 +48,8 @@ async def asked(open_desk, world):
 
 
 @pytest.mark.parametrize("answer", [UNREADABLE, IN_REVIEW])
-async def test_f48_what_is_not_known_yet_is_gone_only_by_the_second_word(asked, answer):
-    """F48: one read that says so leaves it open, and says why; a read that brought nothing does no harm."""
+async def test_f48_an_unknown_post_is_deleted_only_by_the_second_read(asked, answer):
+    """F48: one such read leaves it open, and says why; a failed read does no harm."""
     sent, read = asked
     await sent(answer)
     after = await read(Deleted())
@@ -59,31 +59,31 @@ async def test_f48_what_is_not_known_yet_is_gone_only_by_the_second_word(asked, 
 
 
 @pytest.mark.parametrize("answer", [UNREADABLE, IN_REVIEW])
-async def test_f48_what_was_called_gone_once_and_then_found_is_live(asked, answer):
-    """F48: what the next read shows holds."""
+async def test_f48_a_post_reported_deleted_once_and_then_found_is_published(asked, answer):
+    """F48: what the next read shows counts."""
     sent, read = asked
     await sent(answer)
     assert (await read(Deleted(), LIVE)).state is State.PUBLISHED
 
 
 async def test_f48_a_read_between_starts_the_count_again(asked):
-    """F48: gone, not listed, gone: the last word is a first one again, and leads to no second call either."""
+    """F48: deleted, not listed, deleted: the last answer is a first one again, and leads to no second call either."""
     sent, read = asked
     await sent(UNREADABLE)
     after = await read(Deleted(), NotFound(covered_since=START_TIME - timedelta(days=1)), Deleted())
     assert after.state is State.UNKNOWN
 
 
-async def test_f48_reads_right_after_one_another_are_one_word(asked):
-    """F48: a platform's copies agree with one another only after a while, so the two lie further apart than that."""
+async def test_f48_reads_right_after_one_another_count_once(asked):
+    """F48: a platform's replicas agree only after a while, so the two reads must be further apart than that."""
     sent, read = asked
     await sent(UNREADABLE)
     await read(Deleted())
     assert (await read(Deleted(), pause=timedelta())).state is State.UNKNOWN
 
 
-async def test_f77_what_was_never_seen_is_taken_down_by_the_second_word(asked):
-    """F77: no deletion was answered here, so one stray word must not leave a live post standing."""
+async def test_f77_a_post_that_was_never_seen_is_retracted_by_the_second_read(asked):
+    """F77: no deletion was answered here, so one stray answer must not leave a published post."""
     sent, read = asked
     await sent(UNREADABLE, is_retraction_requested=True)
     assert (await read(Deleted())).state is State.RETRACTING
@@ -91,7 +91,7 @@ async def test_f77_what_was_never_seen_is_taken_down_by_the_second_word(asked):
 
 
 async def test_f78_a_deletion_that_the_platform_answered_is_done(asked):
-    """F78: of a post that we know to be live, the deletion's own answer is enough."""
+    """F78: for a post that is known to be published, the answer to the deletion is enough."""
     sent, read = asked
     await sent(LIVE, is_retraction_requested=True)
     assert (await read(Deleted())).state is State.RETRACTED

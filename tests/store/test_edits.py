@@ -1,4 +1,4 @@
-"""Edits of the schedule that meet a delivery whose outcome nobody knows yet."""
+"""Edits of the schedule that affect a delivery with an unknown outcome."""
 
 import asyncio
 import threading
@@ -22,8 +22,8 @@ OLD = make_post("p", ["a", "b"], START_TIME)
 NEW = make_post("p", ["a", "b"], START_TIME, title="警惕“退款”诈骗")
 
 
-async def called(open_desk, outcome=None):
-    """File a post for two accounts and let both be called, with this outcome if any."""
+async def call_both(open_desk, outcome=None):
+    """File a post for two accounts and call both, with this outcome if any."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     await enqueue_posts(desk.post_store, OLD)
     await desk.maintenance.promote_due()
@@ -35,7 +35,7 @@ async def called(open_desk, outcome=None):
 
 
 async def edit(desk, post=NEW):
-    """Accept other words for what is filed."""
+    """Accept another text for what is filed."""
     draft = make_rendered_delivery(post, post.trigger.at, is_new=False)
     await desk.post_store.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post]))
 
@@ -53,9 +53,9 @@ async def standing(desk):
     return {item.account: item for item in await desk.store.queries.deliveries()}
 
 
-async def test_f70_an_edit_accepted_in_a_doubt_lets_no_old_words_go(open_desk):
+async def test_f70_after_an_edit_during_an_unknown_outcome_no_old_text_is_sent(open_desk):
     """I4, I21: absence shown afterwards leads to a person, on both accounts, with an alert."""
-    desk = await called(open_desk, Unknown(reason="timeout"))
+    desk = await call_both(open_desk, Unknown(reason="timeout"))
     await edit(desk)
     await show_absent(desk)
     found = await standing(desk)
@@ -68,9 +68,9 @@ async def test_f70_an_edit_accepted_in_a_doubt_lets_no_old_words_go(open_desk):
     assert chosen.state is State.DUE
 
 
-async def test_f70_an_account_taken_out_in_a_doubt_is_cancelled(open_desk):
-    """Out of `to` while nobody knew: no second call there, a second one where it is still wanted."""
-    desk = await called(open_desk, Unknown(reason="timeout"))
+async def test_f70_an_account_removed_during_an_unknown_outcome_is_cancelled(open_desk):
+    """Removed from `to` while the outcome was unknown: no second call there, one where it is still wanted."""
+    desk = await call_both(open_desk, Unknown(reason="timeout"))
     gone = RemovedTargets(
         key=make_rendered_delivery(OLD, START_TIME).planned.occurrence.key, accounts=(AccountId("b"),)
     )
@@ -82,9 +82,9 @@ async def test_f70_an_account_taken_out_in_a_doubt_is_cancelled(open_desk):
     assert (found[AccountId("a")].state, found[AccountId("b")].state) == (State.DUE, State.CANCELLED)
 
 
-async def test_f70_an_account_named_again_in_a_doubt_is_wanted_again(open_desk):
-    """What the schedule takes back before the doubt ends is as if it had never been."""
-    desk = await called(open_desk, Unknown(reason="timeout"))
+async def test_f70_an_account_added_again_during_an_unknown_outcome_is_wanted_again(open_desk):
+    """An edit that is undone before the outcome is known has no effect."""
+    desk = await call_both(open_desk, Unknown(reason="timeout"))
     gone = RemovedTargets(
         key=make_rendered_delivery(OLD, START_TIME).planned.occurrence.key, accounts=(AccountId("b"),)
     )
@@ -95,8 +95,8 @@ async def test_f70_an_account_named_again_in_a_doubt_is_wanted_again(open_desk):
     assert {item.state for item in (await standing(desk)).values()} == {State.DUE}
 
 
-async def test_f70_an_edit_during_a_call_that_never_left_lets_no_old_words_go(open_desk, world):
-    """The other account may have been called with the old words: this one is not sent again by itself."""
+async def test_f70_after_an_edit_during_a_call_that_was_not_sent_no_old_text_is_sent(open_desk, world):
+    """The other account may have been call_both with the old text: this one is not sent again automatically."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     await enqueue_posts(desk.post_store, OLD)
     await desk.maintenance.promote_due()
@@ -108,9 +108,9 @@ async def test_f70_an_edit_during_a_call_that_never_left_lets_no_old_words_go(op
     assert (after.state, after.reason) == (State.HELD, "edited")
 
 
-async def test_an_edit_after_calls_that_all_failed_to_leave_replaces_the_words(open_desk, world):
-    """F18, F69: where no byte has left for any account nothing is started, and the new words go."""
-    desk = await called(open_desk, NotSent(reason="dns_failed"))
+async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(open_desk, world):
+    """F18, F69: where no byte was sent for any account nothing is started, and the new text is sent."""
+    desk = await call_both(open_desk, NotSent(reason="dns_failed"))
     await edit(desk)
     found = await standing(desk)
     assert {item.state for item in found.values()} == {State.PENDING}
@@ -120,9 +120,9 @@ async def test_an_edit_after_calls_that_all_failed_to_leave_replaces_the_words(o
     assert [NEW.title in parcel.rendered.text for parcel in requests] == [True, True]
 
 
-async def test_f70_what_goes_live_with_the_old_words_is_reported(open_desk):
-    """The call made before the edit succeeded: people learn that the account shows the earlier words."""
-    desk = await called(open_desk, Unknown(reason="timeout"))
+async def test_f70_a_post_published_with_the_old_text_is_reported(open_desk):
+    """The call made before the edit succeeded: people learn that the account shows the earlier text."""
+    desk = await call_both(open_desk, Unknown(reason="timeout"))
     await edit(desk)
     desk.store.runtime.advance_time(MINUTE)
     [doubt, _other] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
@@ -133,9 +133,9 @@ async def test_f70_what_goes_live_with_the_old_words_is_reported(open_desk):
     assert [alert.code for alert in await desk.store.queries.alerts()] == ["published_after_edit"]
 
 
-async def test_planning_after_an_edit_in_a_doubt_finds_nothing_more_to_do(open_desk):
-    """The edit is remembered once: the plan made from the same schedule is empty."""
-    desk = await called(open_desk, Unknown(reason="timeout"))
+async def test_planning_after_an_edit_during_an_unknown_outcome_finds_nothing_more_to_do(open_desk):
+    """The edit is stored once: the plan made from the same schedule is empty."""
+    desk = await call_both(open_desk, Unknown(reason="timeout"))
     await edit(desk)
     known = (await desk.post_store.stored_posts())[OLD.id].occurrences["once"]
     assert (known.content_hash, known.has_started) == (NEW.content_hash, True)
@@ -143,9 +143,9 @@ async def test_planning_after_an_edit_in_a_doubt_finds_nothing_more_to_do(open_d
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_i21_an_edit_waits_for_another_hosts_intent(open_desk, monkeypatch):
-    """One occurrence goes out in one text: what another host announces while an edit is accepted counts as started.
+    """One occurrence is sent in one text: an intent of another host during the edit counts as started.
 
-    The other host's transaction is open, with the intent written, while the edit asks whether anything has started.
+    The other host's transaction is open, with the intent written, while the edit checks whether anything has started.
     """
     one, other = (
         await open_desk(make_policy("a"), make_policy("b")),

@@ -1,4 +1,4 @@
-"""What waited past its expiry ends, and says what kept it back."""
+"""A post that waited past its expiry ends, with the reason that delayed it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -17,7 +17,7 @@ NARROW = RateLimit(min_interval=timedelta(0), per_hour=5, per_day=2, urgent_shar
 
 
 async def expired(desk):
-    """Let two hours pass, and give the reasons with which deliveries ended, each of which must be an alert too."""
+    """Let two hours pass, and return the reasons with which deliveries ended, each of which must be an alert too."""
     desk.store.runtime.advance_time(2 * HOUR)
     await desk.maintenance.expire()
     ended = await desk.store.queries.deliveries(states=[State.EXPIRED])
@@ -40,7 +40,7 @@ def due(name, *, minutes=0, is_urgent=False):
 
 
 @pytest.mark.parametrize("scope", ["all", "account:a", "post:p"])
-async def test_what_a_pause_kept_back_says_so(open_desk, scope):
+async def test_a_post_delayed_by_a_pause_says_so(open_desk, scope):
     """A person reads that the pause must be lifted before sending again can help."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, due("p"))
@@ -49,8 +49,8 @@ async def test_what_a_pause_kept_back_says_so(open_desk, scope):
     assert await expired(desk) == {"p": "expired_paused"}
 
 
-async def test_f44_what_the_quota_kept_back_says_so(open_desk):
-    """F44: a routine post that its login had no call left for is distinguished from one that was merely late."""
+async def test_f44_a_post_delayed_by_the_quota_says_so(open_desk):
+    """F44: a routine post that its login had no quota for is distinguished from one that was merely late."""
     desk = await open_desk(make_policy("a", rate_limit=NARROW))
     await enqueue_posts(
         desk.post_store, due("first"), due("second", minutes=1), due("urgent", minutes=1, is_urgent=True)
@@ -63,7 +63,7 @@ async def test_f44_what_the_quota_kept_back_says_so(open_desk):
     assert found["urgent"] == "expired"
 
 
-async def test_f44_what_the_platform_kept_back_says_so(open_desk):
+async def test_f44_a_post_delayed_by_the_platform_says_so(open_desk):
     """F44: a rate limit that outlasts the post is named."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, due("p"))
@@ -71,8 +71,8 @@ async def test_f44_what_the_platform_kept_back_says_so(open_desk):
     assert await expired(desk) == {"p": "expired_rate_limited"}
 
 
-async def test_what_had_nothing_to_follow_says_so(open_desk):
-    """A follow-up whose original stayed in doubt is distinguished from one that its own account kept back."""
+async def test_a_follow_up_without_original_says_so(open_desk):
+    """A follow-up whose original stayed unknown is distinguished from one that its own account delayed."""
     desk = await open_desk()
     update = make_post("update", ["a"], START_TIME, follows="p", expires_at=START_TIME + 2 * HOUR)
     await enqueue_posts(desk.post_store, due("p"), update)
@@ -80,7 +80,7 @@ async def test_what_had_nothing_to_follow_says_so(open_desk):
     assert await expired(desk) == {"update": "expired_original"}
 
 
-async def test_what_was_tried_in_vain_says_so(open_desk):
+async def test_a_post_that_could_not_be_sent_says_so(open_desk):
     """A network that never came back is distinguished from a queue that was too long."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, due("p"))

@@ -1,4 +1,4 @@
-"""When what follows a post may go, and what becomes of it when an account leaves: on both databases."""
+"""When follow-ups may be sent, and the effects of offboarding an account: on both databases."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ REFUSED = Rejected(code="fake_2", reason="not allowed")
 
 
 async def send(desk, outcome):
-    """Let one due delivery have its call."""
+    """Make the call of one due delivery."""
     await desk.maintenance.promote_due()
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.record_intent(lease)
@@ -26,7 +26,7 @@ async def send(desk, outcome):
 
 @pytest.mark.parametrize(("answer", "number"), [(Unknown(reason="timeout"), 0), (REFUSED, 1)])
 async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(open_desk, answer, number):
-    """While a removal is open nothing follows the post; once the platform has refused it, the post counts as live."""
+    """While a deletion is open no follow-up is sent; once the platform has refused it, the post counts as published."""
     desk = await open_desk()
     follow_up = make_post("two", ["a"], START_TIME, title="更正", follows="one")
     await enqueue_posts(desk.post_store, make_post("one", ["a"], START_TIME), follow_up)
@@ -39,8 +39,8 @@ async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(open
     assert len(await desk.outbox.claim(1)) == number
 
 
-async def test_an_account_that_leaves_cancels_what_waits_and_nothing_else(open_desk):
-    """What waits is cancelled; what is live or in doubt stays as it is, and no other account is touched."""
+async def test_offboarding_cancels_waiting_deliveries_and_nothing_else(open_desk):
+    """Waiting deliveries are cancelled; published and unknown ones stay, and no other account is affected."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     names = ("live", "doubt", "waits", "later")
     posts = [make_post(name, ["a"], START_TIME + timedelta(seconds=place)) for place, name in enumerate(names)]
@@ -62,8 +62,8 @@ async def test_an_account_that_leaves_cancels_what_waits_and_nothing_else(open_d
     assert found["doubt"].desired is DesiredState.CANCELLED
 
 
-async def test_leaving_is_written_down_once(open_desk):
-    """Repeating the order adds nothing to the audit; what was alerted to the account is over at the end."""
+async def test_offboarding_is_recorded_once(open_desk):
+    """Repeating the order adds nothing to the audit log; alerts about the account end with it."""
     desk = await open_desk()
     orders, account, login = desk.store.actions, AccountId("a"), LoginId("fake/a")
     for _ in range(2):

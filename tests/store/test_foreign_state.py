@@ -1,4 +1,4 @@
-"""Another version was here: what it wrote and this one does not know is left to a person."""
+"""States written by another version that this one does not know are left to a person."""
 
 import asyncio
 from collections import Counter
@@ -17,8 +17,8 @@ from publisher.testing.fakes import START_TIME
 from tests.engine.test_sender import run_on, stage
 
 
-async def test_f93_a_state_that_is_not_known_is_held_until_a_person_rules(open_desk, world):
-    """F93: no stage touches it, staff see it held and why, and a person's word leads on."""
+async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(open_desk, world):
+    """F93: no job changes it, staff see it held and why, and a person's resolution leads on."""
     desk, fake, adapters = await stage(open_desk, "a")
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     strange = update(DELIVERY).values(state="translating", next_action_at=START_TIME)
@@ -30,8 +30,8 @@ async def test_f93_a_state_that_is_not_known_is_held_until_a_person_rules(open_d
     assert after.state is State.CANCELLED
 
 
-async def test_f93_work_in_flight_is_taken_up_by_the_next_version(open_desk, world):
-    """F93: what an older one left claimed, in doubt or waiting is read as what it is, and ends as ever."""
+async def test_f93_work_in_progress_is_continued_by_the_next_version(open_desk, world):
+    """F93: deliveries that an older version left claimed, unknown or waiting are read as such, and end as usual."""
     desk, fake, adapters = await stage(open_desk, "a", "b", "c")
     await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c"], START_TIME))
     await desk.maintenance.promote_due()

@@ -1,4 +1,4 @@
-"""A shared database that a dump was put back into: who notices it, and who is waited for once it is accepted."""
+"""A shared database that was restored from a dump: how it is noticed, and which hosts are waited for afterwards."""
 
 from datetime import timedelta
 from functools import partial
@@ -28,8 +28,8 @@ from publisher.testing.fakes import START_TIME
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
 
-def put_back(store):
-    """Leave the database as pg_restore does: the stamp names other tables."""
+def restore_dump(store):
+    """Leave the database as pg_restore does: the stored identity names other tables."""
     with store.database.engine.begin() as connection:
         connection.execute(update(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY).values(value="1/2/3"))
 
@@ -44,15 +44,15 @@ async def accept(store, *, awaits_others=True):
     await store.database.write(operation)
 
 
-async def sign(*shared):
-    """Let these workers give a sign of life, do something and stop in order."""
+async def send_heartbeats(*shared):
+    """Let these workers send a heartbeat, do something and stop in order."""
     for store in shared:
         await store.actions.register_worker()
         await store.actions.pause(f"post:{store.worker}", named_person("li"), "")
         await store.actions.deregister_worker()
 
 
-async def at_home(store):
+async def has_own_identity(store):
     return await store.database.read(partial(is_original_database, store.database))
 
 
@@ -60,14 +60,14 @@ async def alerts(store):
     return [(alert.code, alert.facts.get("worker")) for alert in await store.queries.alerts()]
 
 
-async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_calls(database_url, open_desk, tmp_path):
-    """A daemon that has outlived the putting back neither claims nor calls; accepted by a person, it goes on."""
+async def test_f85_on_a_restored_dump_nobody_starts_and_nobody_calls(database_url, open_desk, tmp_path):
+    """A daemon that was running during the restore neither claims nor calls; accepted by a person, it goes on."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
     await desk.maintenance.promote_due()
     check_against_journal(database_url, tmp_path / "none.jsonl")
     [lease] = await desk.outbox.claim(1)
-    put_back(desk.store)
+    restore_dump(desk.store)
     with pytest.raises(RefusedError) as refused:
         check_against_journal(database_url, tmp_path / "none.jsonl")
     assert refused.value.code == "database_replaced"
@@ -79,47 +79,47 @@ async def test_f85_on_tables_that_were_put_back_nobody_starts_and_nobody_calls(d
 
 
 @pytest.mark.parametrize("order", ["register_worker", "heartbeat", "deregister_worker"])
-async def test_f85_who_has_outlived_it_leaves_its_signs_of_life_as_they_were(open_books, world, order):
-    """Up to when the dump knew what was sent is reported by them."""
+async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_they_were(open_books, world, order):
+    """Their heartbeats show up to when the dump knew what was sent."""
     store = open_books()
     orders = store.actions
     await orders.register_worker()
-    put_back(store)
+    restore_dump(store)
     world.advance_time(timedelta(hours=1))
     await getattr(orders, order)()
     assert [worker.heartbeat_at for worker in await store.queries.workers()] == [START_TIME]
 
 
-async def test_f85_a_database_that_does_not_say_where_it_lives_is_not_at_home(open_books):
+async def test_f85_a_database_without_identity_is_refused(open_books):
     """As in the middle of a pg_restore, which fills one table after the other."""
     store = open_books()
     with store.database.engine.begin() as connection:
         connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY))
-    assert not await at_home(store)
+    assert not await has_own_identity(store)
 
 
 async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, world):
-    """It goes by what was there before; the one who accepts, and who has stopped or been silent, is no hindrance."""
+    """It uses the data from before; the accepting host, and stopped or silent hosts, do not prevent it."""
     mine, other, stopped = open_books(), open_books(worker="other"), open_books(worker="stopped")
-    await sign(stopped)
+    await send_heartbeats(stopped)
     for store in (mine, other):
         await store.actions.register_worker()
-    put_back(mine)
+    restore_dump(mine)
     with pytest.raises(RefusedError) as refused:
         await accept(mine)
     assert (refused.value.code, refused.value.facts["workers"]) == ("workers_running", "other")
-    assert not await at_home(mine)
+    assert not await has_own_identity(mine)
     world.advance_time(timedelta(minutes=2))
     await accept(mine)
-    assert await at_home(mine)
+    assert await has_own_identity(mine)
 
 
-async def test_f85_what_sends_waits_until_every_host_has_compared_its_journal(database_url, open_desk, world):
-    """Who was silent for longer than a journal reaches back is not waited for, nor anybody once a journal is lost."""
+async def test_f85_sending_waits_until_every_host_has_compared_its_journal(database_url, open_desk, world):
+    """A host silent for longer than a journal reaches back is not waited for, nor any host once a journal is lost."""
     mine, other = await open_desk(), await open_desk(worker="other")
-    await sign((await open_desk(worker="retired")).store)
+    await send_heartbeats((await open_desk(worker="retired")).store)
     world.advance_time(timedelta(days=91))
-    await sign(mine.store, other.store)
+    await send_heartbeats(mine.store, other.store)
     await accept(mine.store)
     assert await alerts(mine.store) == [("waiting_for_journal", "other")]
     with pytest.raises(RefusedError) as refused:
@@ -137,13 +137,13 @@ async def test_f85_what_sends_waits_until_every_host_has_compared_its_journal(da
 
 
 async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_desk, world):
-    """Anyone who worked in between, paused, does not make it younger; once a person has let it go on, it is."""
+    """Paused work in between does not make it younger; once a person has resumed it, it is."""
     mine, other = await open_desk(), await open_desk(worker="other")
-    await sign(mine.store, other.store)
+    await send_heartbeats(mine.store, other.store)
     world.advance_time(timedelta(hours=1))
     await accept(mine.store)
     world.advance_time(timedelta(hours=1))
-    await sign(mine.store)
+    await send_heartbeats(mine.store)
     await other.outbox.claim(1)
     assert await mine.store.database.read(last_known_at) == START_TIME
     await accept(mine.store)
@@ -152,21 +152,21 @@ async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_desk, wo
     assert await mine.store.database.read(last_known_at) == START_TIME + timedelta(hours=2)
 
 
-async def test_f85_a_process_that_has_outlived_the_putting_back_is_never_at_home_again(open_books):
-    """What it has in mind is of the tables before, anyone who has accepted these since."""
+async def test_f85_a_process_from_before_the_restore_never_works_on_it(open_books):
+    """Its memory is of the tables before, whoever has accepted these since."""
     outlived, mine = open_books(worker="outlived"), open_books()
     outlived.database.expected_identity = await outlived.database.read(current_identity)
-    assert await at_home(outlived)
+    assert await has_own_identity(outlived)
     outlived.database.expected_identity = "1/2/3"
     await accept(mine)
-    assert await at_home(mine)
-    assert not await at_home(outlived)
+    assert await has_own_identity(mine)
+    assert not await has_own_identity(outlived)
 
 
-async def test_f85_nothing_is_ended_while_a_host_may_come_with_its_calls(open_desk, world):
-    """A post that ran out in the meantime may be live: its host reports, and then it is read."""
+async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_desk, world):
+    """A post that expired in the meantime may be published: its host reports, and then it is read."""
     mine, other = await open_desk(), await open_desk(worker="other")
-    await sign(mine.store, other.store)
+    await send_heartbeats(mine.store, other.store)
     await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
     await accept(mine.store)
@@ -186,13 +186,13 @@ async def test_f85_nothing_is_ended_while_a_host_may_come_with_its_calls(open_de
 async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
     database_url, open_desk, tmp_path, left, code
 ):
-    """It is refused at its start while it is waited for, unless it has the journal in which it announced its calls."""
+    """It is refused at its start while it is waited for, unless it has the journal with its intents."""
     mine, other = await open_desk(), await open_desk(worker="other")
     await enqueue_posts(other.post_store, make_post("p", ["a"], START_TIME))
     await other.maintenance.promote_due()
     [lease] = await other.outbox.claim(1)
     await other.outbox.record_intent(lease)
-    await sign(mine.store, other.store)
+    await send_heartbeats(mine.store, other.store)
     journal = tmp_path / "other.jsonl"
     check_awaited_journal(database_url, other.store.worker, journal, START_TIME)
     await accept(mine.store)
@@ -208,7 +208,7 @@ async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
 async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_server_has_taken_over(
     database_url, open_desk, tmp_path
 ):
-    """Nobody could report what it had sent of which the new server does not know, as long as others wait for that.
+    """Nobody could report what it had sent that the new server does not know, as long as others wait for that.
 
     Without a takeover nothing is lost.
     """
@@ -228,8 +228,8 @@ async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_serv
     check_awaited_journal(database_url, desk.store.worker, kept, START_TIME)
 
 
-async def test_an_ordinary_role_can_see_where_the_database_lives(open_books):
-    """publisher's own role need not be the server's master."""
+async def test_an_ordinary_role_can_read_the_identity_of_the_database(open_books):
+    """publisher's own role need not be a superuser."""
     store = open_books()
     with store.database.engine.connect() as connection:
         connection.execute(text("CREATE ROLE plain_reader"))

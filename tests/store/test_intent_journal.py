@@ -1,4 +1,4 @@
-"""The intent journal as a file: a disk that fills in the middle of a line, and lines that come while old ones go."""
+"""The intent journal as a file: a disk that fills in the middle of a line, and lines written while it is shortened."""
 
 import json
 import resource
@@ -12,7 +12,7 @@ from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read
 from publisher.testing.fakes import START_TIME
 
 ROOM = 50
-"""Bytes: less than a line."""
+"""Bytes, less than a line."""
 
 
 def line(number):
@@ -22,7 +22,7 @@ def line(number):
 
 @contextmanager
 def room_for(size):
-    """Let no file of this process grow beyond so many bytes."""
+    """Limit the size of every file of this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -44,15 +44,15 @@ def numbers(journal):
 
 
 def test_f82_a_disk_that_fills_within_a_line_leaves_no_damage(journal):
-    """F82: what was refused half written is cut off before the next line, and never comes out later."""
+    """F82: a half-written line is cut off before the next one, and never appears later."""
     with room_for(journal.path.stat().st_size + ROOM), pytest.raises(OSError, match="large"):
         journal.append([line(2)])
     journal.append([line(3)])
     assert (numbers(journal), read_journal(journal.path).damaged_lines) == ([1, 3], [])
 
 
-def test_f82_after_a_refusal_the_journal_says_when_lines_can_be_written_again(journal):
-    """F82: that is tried by a line's worth of nothing, which leaves no trace."""
+def test_f82_after_a_refusal_the_journal_reports_when_lines_can_be_written_again(journal):
+    """F82: it is probed by writing a line's worth of nothing, which leaves no trace."""
     with room_for(journal.path.stat().st_size + ROOM):
         with pytest.raises(OSError, match="large"):
             journal.append([line(2)])
@@ -63,18 +63,18 @@ def test_f82_after_a_refusal_the_journal_says_when_lines_can_be_written_again(jo
     assert (numbers(journal), read_journal(journal.path).damaged_lines) == ([1, 3], [])
 
 
-def sealed(row):
-    """Write a line as a later release may: with keys of its own, under the same checksum."""
+def later_line(row):
+    """Write a line as a later release may: with additional keys, under the same checksum."""
     body = json.dumps(row, separators=(",", ":"))[:-1]
     return f'{body},"crc32":"{zlib.crc32(body.encode()):08x}"}}\n'
 
 
 def test_a_key_of_a_later_release_is_no_damage(journal):
-    """Who goes back a release has still all that was announced: the line, and what was left out before it."""
+    """After a downgrade every intent is still known: the line, and those removed before it."""
     journal.path.write_text(
-        sealed({"kept_since": START_TIME.isoformat(), "kept_by": "later"})
-        + sealed({**asdict(line(2)), "shard": 3})
-        + sealed({"shard": {"at": 1}, **asdict(line(3))})
+        later_line({"kept_since": START_TIME.isoformat(), "kept_by": "later"})
+        + later_line({**asdict(line(2)), "shard": 3})
+        + later_line({"shard": {"at": 1}, **asdict(line(3))})
     )
     contents = read_journal(journal.path)
     assert (contents.records, contents.damaged_lines, contents.complete_since) == ([line(2), line(3)], [], START_TIME)
@@ -82,15 +82,15 @@ def test_a_key_of_a_later_release_is_no_damage(journal):
 
 @pytest.mark.parametrize("name", ["delivery", "attempt", "fencing_token", "rendered_hash", "at"])
 def test_a_line_that_lacks_a_key_is_damage(journal, name):
-    """Without it nobody knows which call was announced, whatever the checksum says."""
+    """Without it nobody knows which call was meant, whatever the checksum says."""
     row = asdict(line(2))
     del row[name]
-    journal.path.write_text(sealed(row))
+    journal.path.write_text(later_line(row))
     assert read_journal(journal.path).damaged_lines == [1]
 
 
 def test_a_line_that_was_changed_anywhere_is_damage(journal):
-    """The checksum is over the line's own bytes: no single changed one is passed over, in a key or in the checksum."""
+    """The checksum is over the line's own bytes: no changed byte is accepted, in a key or in the checksum."""
     written = journal.path.read_bytes()
     for position in range(len(written) - 1):
         changed = bytearray(written)
@@ -99,16 +99,16 @@ def test_a_line_that_was_changed_anywhere_is_damage(journal):
         assert read_journal(journal.path).damaged_lines, changed
 
 
-def test_a_line_without_a_checksum_has_no_key_that_nobody_knows(journal):
-    """Lines of earlier releases count; what else is in them can only be damage."""
+def test_a_line_without_a_checksum_has_no_unknown_key(journal):
+    """Lines of earlier releases count; an unknown key in them can only be damage."""
     plain = asdict(line(2))
     journal.path.write_text(json.dumps(plain) + "\n" + json.dumps({**plain, "deliverz": 1}) + "\n")
     contents = read_journal(journal.path)
     assert (contents.records, contents.damaged_lines) == ([line(2)], [2])
 
 
-def test_f82_a_journal_that_is_gone_refuses_until_it_can_be_made(tmp_path):
-    """F82: what keeps its end from being repaired keeps lines from it as well."""
+def test_f82_a_deleted_journal_refuses_until_it_can_be_created(tmp_path):
+    """F82: without a repaired end no line is accepted."""
     opened = IntentJournal(tmp_path / "intents.jsonl")
     opened.path.unlink()
     with pytest.raises(FileNotFoundError):
@@ -117,8 +117,8 @@ def test_f82_a_journal_that_is_gone_refuses_until_it_can_be_made(tmp_path):
     opened.close()
 
 
-class Meanwhile(frozenset):
-    """Lines to be left out; a call is announced as soon as somebody asks which."""
+class AppendingContainer(frozenset):
+    """Attempts to be removed; an intent is written as soon as somebody asks which."""
 
     journal = None
 
@@ -129,18 +129,18 @@ class Meanwhile(frozenset):
         return super().__contains__(one)
 
 
-def test_a_call_announced_while_the_journal_is_shortened_stays_in_it(journal):
-    """Whatever comes in while old lines are left out is taken along, and later lines follow it."""
+def test_an_intent_written_while_the_journal_is_shortened_stays_in_it(journal):
+    """Lines that arrive while old ones are removed are kept, and later lines follow them."""
     journal.append([line(2), line(3)])
-    gone = Meanwhile([line(1), line(2)])
+    gone = AppendingContainer([line(1), line(2)])
     gone.journal = journal
     assert journal.compact(gone) == 2
     journal.append([line(5)])
     assert (numbers(journal), read_journal(journal.path).damaged_lines) == ([3, 4, 5], [])
 
 
-def test_a_shortened_journal_that_is_not_sure_to_last_takes_no_line_until_it_is(journal, monkeypatch):
-    """A folder that cannot be synced costs no line: calls are refused until it can, and announced from then on."""
+def test_a_shortened_journal_that_is_not_synced_accepts_no_line_until_it_is(journal, monkeypatch):
+    """A folder that cannot be synced costs no line: intents are refused until it can, and accepted from then on."""
     journal.append([line(2)])
     refusals = [OSError("too many open files"), OSError("too many open files")]
 
@@ -159,7 +159,7 @@ def test_a_shortened_journal_that_is_not_sure_to_last_takes_no_line_until_it_is(
 
 
 def test_a_shortening_for_which_there_is_no_room_changes_nothing(journal):
-    """The old journal stays in use, whole, when the disk has no room for the new one."""
+    """The old journal stays in use, complete, when the disk has no room for the new one."""
     journal.append([line(2), line(3)])
     with room_for(ROOM), pytest.raises(OSError, match="large"):
         journal.compact([line(1)])

@@ -1,4 +1,4 @@
-"""What is too late, what is not, and which of the missed instants of a repeating post still goes."""
+"""Which posts are too late, which are not, and which missed instant of a repeating post is still sent."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +19,7 @@ LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", pu
 
 
 async def claim(desk):
-    """Let a second of the keeper and the deliverer pass."""
+    """Let a second of maintenance and sending pass."""
     await desk.maintenance.expire_leases()
     await desk.maintenance.expire()
     await desk.maintenance.promote_due()
@@ -54,7 +54,7 @@ async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_desk, 
 
 
 async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_desk, world):
-    """The post that got the answer and the one behind it both go when the hour is over."""
+    """The post that got the answer and the one behind it are both sent when the hour is over."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME))
     [lease] = await claim(desk)
@@ -69,7 +69,7 @@ async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_desk, world)
 
 
 async def test_f18_an_hour_without_network_makes_nobody_late(open_desk, world):
-    """What was tried in time goes when the network is back; what nobody tried meanwhile is late as ever."""
+    """A post tried in time is sent when the network is back; one that nobody tried meanwhile is late as usual."""
     desk = await open_desk()
     late = timedelta(minutes=30)
     await enqueue_posts(
@@ -90,8 +90,8 @@ async def test_f18_an_hour_without_network_makes_nobody_late(open_desk, world):
     assert await states(desk) == {"p": (State.PUBLISHED, None), "q": (State.PUBLISHED, None)}
 
 
-async def test_f18_what_queues_behind_a_post_that_finds_no_way_is_not_late(open_desk, world):
-    """One login, thirty posts due together, and each try takes half a minute: after an hour all go."""
+async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_desk, world):
+    """One login, thirty posts due together, and each try takes half a minute: after an hour all are sent."""
     desk = await open_desk(
         make_policy("a", rate_limit=RateLimit(min_interval=timedelta(0), per_hour=1000, per_day=1000))
     )
@@ -108,8 +108,8 @@ async def test_f18_what_queues_behind_a_post_that_finds_no_way_is_not_late(open_
     assert set((await states(desk)).values()) == {(State.PUBLISHED, None)}
 
 
-async def test_f18_people_are_alerted_once_to_what_cannot_leave_in_time(open_desk, world):
-    """It goes on being tried, so nothing else would report them before it expires; the alert ends with that."""
+async def test_f18_people_are_alerted_once_to_posts_that_cannot_be_sent_in_time(open_desk, world):
+    """It is still tried, so nothing else would report it before it expires; the alert ends with that."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     seen = []
@@ -125,7 +125,7 @@ async def test_f18_people_are_alerted_once_to_what_cannot_leave_in_time(open_des
 
 
 async def test_f44_a_queue_behind_a_quota_is_not_late(open_desk, world):
-    """With twenty minutes between two calls the fourth post goes an hour after its instant, with 30 minutes allowed."""
+    """With twenty minutes between two calls the fourth post is sent an hour late, though 30 minutes are allowed."""
     desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100)))
     await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)))
     for number in range(4):
@@ -137,7 +137,7 @@ async def test_f44_a_queue_behind_a_quota_is_not_late(open_desk, world):
 
 
 async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_late(open_desk, world):
-    """A rest that ended long ago excuses nothing."""
+    """A cooldown that ended long ago excuses nothing."""
     desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100)))
     await enqueue_posts(desk.post_store, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME))
     [lease] = await claim(desk)
@@ -149,7 +149,7 @@ async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_l
 
 
 async def test_f18_without_a_network_the_time_runs(open_desk, world):
-    """Tries of which no byte left are no first call: beyond the allowed time nothing goes any more."""
+    """Tries of which no byte was sent are no first call: beyond the allowed time nothing is sent any more."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     [lease] = await claim(desk)
@@ -160,8 +160,8 @@ async def test_f18_without_a_network_the_time_runs(open_desk, world):
     assert await states(desk) == {"p": (State.EXPIRED, "too_late")}
 
 
-async def test_f53_what_a_doubt_kept_back_is_not_late(open_desk, world):
-    """Posts behind a doubt that they would hide have their whole time from its end on."""
+async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_desk, world):
+    """Posts behind an unknown outcome that they would hide have their whole time from its end on."""
     traits = replace(make_policy("a").capabilities, list_size=3)
     desk = await open_desk(make_policy("a", capabilities=traits))
     await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)))
@@ -183,7 +183,7 @@ async def test_f53_what_a_doubt_kept_back_is_not_late(open_desk, world):
 
 
 async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_names_the_rest(open_desk, world):
-    """Filed ahead, then three minutes down: one notice for each account, the others expire."""
+    """Filed ahead, then three minutes down: one post for each account, the others expire."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     await file_repeating(desk, range(1, 4), ["a", "b"])
     world.advance_time(3 * MINUTE)
@@ -201,7 +201,7 @@ async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_nam
 
 
 async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_desk, world):
-    """Down for longer than the allowed time, nothing goes."""
+    """Down for longer than the allowed time, nothing is sent."""
     desk = await open_desk()
     await file_repeating(desk, (1, 2))
     world.advance_time(40 * MINUTE)
@@ -211,7 +211,7 @@ async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_desk, 
 
 
 async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_desk, world):
-    """Before the keeper has ended it, too: the condition for a call says the same."""
+    """The condition for a call says the same even before maintenance has ended it."""
     desk = await open_desk()
     await file_repeating(desk, (0,))
     await desk.maintenance.promote_due()
@@ -220,8 +220,8 @@ async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_desk, 
     assert await desk.outbox.claim(10) == []
 
 
-async def test_f18_a_call_that_never_left_costs_no_quota_and_no_gap(open_desk, world):
-    """Without a network the login's quota stays whole: the next try waits for its own pause alone."""
+async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_desk, world):
+    """Without a network the login's quota stays whole: the next try waits only for its own pause."""
     desk = await open_desk(
         make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=1, per_day=2, urgent_share=0))
     )
@@ -235,8 +235,8 @@ async def test_f18_a_call_that_never_left_costs_no_quota_and_no_gap(open_desk, w
     assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
 
 
-async def test_f63_instants_that_a_quota_kept_back_were_not_missed(open_desk, world):
-    """Behind another post of its login a repeating post loses no instant, and they go in their order."""
+async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_desk, world):
+    """Behind another post of its login a repeating post loses no instant, and they are sent in order."""
     desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=5 * MINUTE, per_hour=100, per_day=100)))
     await enqueue_posts(desk.post_store, make_post("other", ["a"], START_TIME))
     await file_repeating(desk, (1, 2))
@@ -252,8 +252,8 @@ async def test_f63_instants_that_a_quota_kept_back_were_not_missed(open_desk, wo
     assert went == ["once", (START_TIME + MINUTE).isoformat(), (START_TIME + 2 * MINUTE).isoformat()]
 
 
-async def test_f63_an_instant_that_the_login_was_busy_at_is_overtaken_all_the_same_after_an_outage(open_desk, world):
-    """A moment's gap at the old instant does not bring it back hours later."""
+async def test_f63_an_instant_at_which_the_login_was_busy_is_still_overtaken_after_an_outage(open_desk, world):
+    """A moment's interval at the old instant does not bring it back hours later."""
     desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=10 * MINUTE, per_hour=100, per_day=100)))
     await enqueue_posts(desk.post_store, make_post("other", ["a"], START_TIME))
     await file_repeating(desk, (1, 61, 121))
@@ -267,7 +267,7 @@ async def test_f63_an_instant_that_the_login_was_busy_at_is_overtaken_all_the_sa
 
 
 async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_desk, world):
-    """Taken out of the schedule, it leaves the one before it to go out."""
+    """Removed from the schedule, it does not stop the one before it."""
     desk = await open_desk()
     await file_repeating(desk, (1, 2))
     later = {"post": "daily", "occurrence": (START_TIME + 2 * MINUTE).isoformat()}
@@ -279,7 +279,7 @@ async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_desk, world)
 
 
 async def test_f63_what_a_person_orders_again_is_not_overtaken(open_desk, world):
-    """A resend of a repeating post goes out although the next instant comes before it."""
+    """A resend of a repeating post is sent although the next instant comes before it."""
     desk = await open_desk()
     await file_repeating(desk, (1,))
     order = START_TIME + timedelta(seconds=30, microseconds=5)
@@ -291,8 +291,8 @@ async def test_f63_what_a_person_orders_again_is_not_overtaken(open_desk, world)
     assert lease.due_at == order
 
 
-async def test_f94_a_long_pause_makes_late_however_busy_the_login(open_desk, world):
-    """What a pause alone kept back for longer than allowed expires when it is lifted; the others go on."""
+async def test_f94_a_long_pause_makes_posts_late_however_busy_the_login(open_desk, world):
+    """A post that only a pause delayed for longer than allowed expires when it is lifted; the others are sent."""
     desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=MINUTE, per_hour=1000, per_day=1000)))
     await enqueue_posts(desk.post_store, make_post("kept", ["a"], START_TIME))
     await desk.store.actions.pause("post:kept", named_person("li"), "drill")

@@ -1,4 +1,4 @@
-"""From SQLite to PostgreSQL: all or nothing, compared, and safe to do again."""
+"""From SQLite to PostgreSQL: all or nothing, compared, and safe to repeat."""
 
 import pytest
 from sqlalchemy import func, insert, select
@@ -22,7 +22,7 @@ LI = named_person("li")
 
 
 class Moving:
-    """Old databases with something in them, and the way to both."""
+    """An old database with content, and the steps that the tests share."""
 
     def __init__(self, folder, target):
         self.source, self.target = f"sqlite:///{folder / 'publisher.db'}", target
@@ -67,7 +67,7 @@ async def moving(tmp_path, database_url):
     return made
 
 
-async def test_everything_moves_and_the_old_books_are_closed(moving):
+async def test_everything_moves_and_the_old_database_is_closed(moving):
     """The new database holds the same deliveries under the same ids; the old one refuses, and names the new one."""
     before = await moving.deliveries(moving.source)
     counts = await moving.go()
@@ -79,8 +79,8 @@ async def test_everything_moves_and_the_old_books_are_closed(moving):
     assert moving.target.rsplit("/", 1)[1].split("?")[0] in refused.value.facts["to"]
 
 
-async def test_an_order_that_has_waited_for_the_move_is_refused(moving):
-    """What was opened before the move and written after it would be read by nobody: it is not taken for done."""
+async def test_an_order_that_waited_for_the_move_is_refused(moving):
+    """A write of a process that opened it before the move would be read by nobody: it fails."""
     store = await moving.open(moving.source)
     await moving.go()
     with pytest.raises(RefusedError) as refused:
@@ -90,7 +90,7 @@ async def test_an_order_that_has_waited_for_the_move_is_refused(moving):
 
 
 async def test_no_password_in_the_new_address_is_written_down(moving):
-    """Wherever it stands in the address, the old databases name the new ones without it."""
+    """Wherever it is in the address, the old database names the new one without it."""
     moving.target += f"{'&' if '?' in moving.target else '?'}password=geheim"
     await moving.go()
     with pytest.raises(RefusedError) as refused:
@@ -99,7 +99,7 @@ async def test_no_password_in_the_new_address_is_written_down(moving):
 
 
 async def test_the_audit_goes_on_as_one_chain_and_says_who_moved_it(moving):
-    """What was bound on SQLite verifies on PostgreSQL, with the move as its newest entry."""
+    """Entries chained on SQLite verify on PostgreSQL, with the move as the newest entry."""
     await moving.go()
     store = await moving.open(moving.target)
     entries = await store.queries.audit_history("database")
@@ -110,7 +110,7 @@ async def test_the_audit_goes_on_as_one_chain_and_says_who_moved_it(moving):
 
 
 async def test_work_goes_on_in_the_new_database(moving):
-    """New rows are numbered behind those that came, and what was leased is settled by the next daemon."""
+    """New rows are numbered after the moved ones, and leases are expired by the next daemon."""
     await moving.go()
     store = await moving.open(moving.target)
     await enqueue_posts(store.posts, make_post("q", ["a"], START_TIME))
@@ -122,7 +122,7 @@ async def test_work_goes_on_in_the_new_database(moving):
     assert highest == 3
 
 
-async def test_a_move_that_dies_before_the_old_books_are_closed_is_done_again(moving):
+async def test_a_move_killed_before_the_old_database_is_closed_is_repeated(moving):
     """Killed between the two commits, the same command finds its own copy, compares it, and closes the old database."""
     moving.world.failpoints = {"migrate.mid": ("raise", 1)}
     for url in (moving.source, moving.target):
@@ -137,7 +137,7 @@ async def test_a_move_that_dies_before_the_old_books_are_closed_is_done_again(mo
 
 
 async def test_a_target_that_holds_something_is_refused_and_nothing_changes(moving):
-    """Databases are never mixed: the old ones stay open, the others as they were."""
+    """Databases are never mixed: the old one stays open, the target as it was."""
     store = await moving.open(moving.target)
     await enqueue_posts(store.posts, make_post("theirs", ["a"], START_TIME))
     await store.database.close()

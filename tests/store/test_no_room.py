@@ -1,4 +1,4 @@
-"""A database that another program holds, and a disk without room: no intent, no call, and people are alerted after."""
+"""A locked database, and a full disk: no intent, no call, and people are alerted afterwards."""
 
 import asyncio
 import sqlite3
@@ -33,7 +33,7 @@ LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", pu
 
 @pytest.fixture
 async def desk(tmp_path, world, monkeypatch):
-    """Give databases on SQLite that wait for others for a moment only, with one post due."""
+    """Return a worker on SQLite with a short lock timeout, with one post due."""
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.2)
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", world)
@@ -48,7 +48,7 @@ async def desk(tmp_path, world, monkeypatch):
 
 @pytest.fixture
 def holder(tmp_path, desk):
-    """Give another program's connection, which holds the database for writing from now on."""
+    """Yield another program's connection, which locks the database for writing from now on."""
     with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
@@ -68,7 +68,7 @@ async def state_of(desk):
 
 
 async def test_f81_while_another_program_holds_the_database_nothing_is_called(desk, holder, world):
-    """F81: after a bounded wait there is no intent and no call; later it goes out, and people learn why it was late."""
+    """F81: after a bounded wait there is no intent and no call; later it is sent, and an alert says why it was late."""
     fake = FakeAdapter(now=world.now)
     with pytest.raises(OperationalError, match="locked"):
         await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
@@ -88,7 +88,7 @@ async def test_f81_those_who_wait_together_are_refused_together(desk, holder):
 
 
 async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
-    """F81: what a call has reported is not lost because another program holds the database."""
+    """F81: the outcome of a call is not lost because another program locks the database."""
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.record_intent(lease)
     with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as holder:
@@ -104,8 +104,8 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
     assert (await settling).state is State.PUBLISHED
 
 
-async def test_f81_a_trouble_that_comes_and_goes_is_told_once_an_hour(desk, world):
-    """F81: a program that takes the database again and again makes one alert, not hundreds."""
+async def test_f81_a_recurring_lock_is_alerted_once_an_hour(desk, world):
+    """F81: a program that locks the database again and again causes one alert, not hundreds."""
     system_alerts = SystemAlerts(desk.store)
     for expected in (1, 1, 2):
         desk.store.database.unreported_errors.add(DATABASE_BUSY)
@@ -116,7 +116,7 @@ async def test_f81_a_trouble_that_comes_and_goes_is_told_once_an_hour(desk, worl
 
 @pytest.fixture
 def disk(desk):
-    """Give the disk of these databases, which has room until it is filled."""
+    """Return the disk of this database, which has room until it is filled."""
     small = SmallDisk()
     event.listen(desk.store.database.engine, "begin", small.limit)
     return small
@@ -140,36 +140,36 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, worl
 
 
 def write_to(journal, path):
-    """Let a journal's lines go to another file."""
+    """Redirect a journal's lines to another file."""
     journal._file.close()
     journal._file = path.open("ab", buffering=0)
 
 
 async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(desk, world):
-    """F82: after half an hour all that was due goes out, once; meanwhile no more is claimed than was at the first."""
+    """F82: after half an hour all that was due is sent, once; meanwhile no more is claimed than at the first try."""
     posts = [make_post(f"p{number}", ["a"], START_TIME) for number in range(5)]
     await enqueue_posts(desk.post_store, *posts)
     fake, journal = FakeAdapter(now=world.now), desk.store.database.journal
     write_to(journal, Path("/dev/full"))
     system_alerts = SystemAlerts(desk.store)
 
-    async def beat():
+    async def run_jobs():
         await run_maintenance(desk.maintenance)
         await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
         await update_system_alerts(system_alerts)
         world.advance_time(timedelta(minutes=1))
 
     for _ in range(30):
-        await beat()
+        await run_jobs()
     assert (await attempts(desk), fake.calls, await reported(desk)) == (1, [], [JOURNAL_UNWRITABLE])
     write_to(journal, journal.path)
     for _ in range(10):
-        await beat()
+        await run_jobs()
     states = [delivery.state for delivery in await desk.store.queries.deliveries()]
     assert (states, len(fake.calls), await attempts(desk)) == ([State.PUBLISHED] * 6, 6, 7)
 
 
-async def test_f81_what_a_living_process_could_not_write_is_no_death(desk, disk, world):
+async def test_f81_failed_writes_of_a_running_process_are_no_crash(desk, disk, world):
     """F81, F82: claims whose intent the database refuses again and again are not held as if they killed the daemon."""
     fake = FakeAdapter(now=world.now)
     for _ in range(3):
@@ -185,7 +185,7 @@ async def test_f81_what_a_living_process_could_not_write_is_no_death(desk, disk,
 
 
 async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobody(desk, world):
-    """F89: a fault of its own, in a process that lives on, ends like one that kills it."""
+    """F89: a delivery's own bug, in a process that goes on, ends like one that kills it."""
     await enqueue_posts(desk.post_store, make_post("good", ["a"], START_TIME + timedelta(seconds=5)))
     bad = update(RENDERED_POST).where(RENDERED_POST.c.post == "p").values(body="{}")
     await desk.store.database.write(lambda unit: unit.connection.execute(bad))
@@ -200,8 +200,8 @@ async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobo
     assert found["good"].state is State.PUBLISHED
 
 
-async def test_f83_a_full_disk_is_told_once_there_is_room(desk, disk, world):
-    """F83: an outcome that could not be written leaves a doubt, and people learn why."""
+async def test_f83_a_full_disk_is_alerted_once_there_is_room(desk, disk, world):
+    """F83: an outcome that could not be written becomes unknown, and people are alerted why."""
     [lease] = await desk.outbox.claim(1)
     await desk.outbox.record_intent(lease)
     await disk.fill(desk.store)

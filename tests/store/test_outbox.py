@@ -1,4 +1,4 @@
-"""The way of a delivery through the database, on SQLite and on PostgreSQL."""
+"""The life of a delivery in the database, on SQLite and on PostgreSQL."""
 
 import asyncio
 from collections import Counter
@@ -36,8 +36,8 @@ from publisher.testing.fakes import START_TIME
 SECOND = timedelta(seconds=1)
 
 
-async def intended(desk, *, index=0):
-    """Claim what is due and announce one call."""
+async def claim_and_intend(desk, *, index=0):
+    """Claim what is due and write the intent of one call."""
     await desk.maintenance.promote_due()
     lease = (await desk.outbox.claim(10))[index]
     return lease, await desk.outbox.record_intent(lease)
@@ -54,7 +54,7 @@ def receipt(remote_id="1"):
 
 
 def listing_five():
-    """Give an account of which the platform shows its five newest posts."""
+    """Return an account whose platform shows its five newest posts."""
     return make_policy("a", capabilities=replace(make_policy("a").capabilities, list_size=5))
 
 
@@ -66,11 +66,11 @@ async def test_filing_twice_changes_nothing(open_desk):
     assert await enqueue_posts(desk.post_store, post) == 0
 
 
-async def test_an_intent_is_committed_and_journalled_before_its_parcel_is_handed_out(open_desk, tmp_path):
-    """Anyone who holds a parcel finds its attempt in the database and its line in the journal."""
+async def test_an_intent_is_committed_and_journalled_before_its_request_is_returned(open_desk, tmp_path):
+    """A worker that gets a send request finds its attempt in the database and its line in the journal."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, parcel = await intended(desk)
+    lease, parcel = await claim_and_intend(desk)
     assert isinstance(parcel, SendRequest)
     attempt = await desk.store.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().one())
     assert (attempt["delivery"], attempt["number"], attempt["fencing_token"]) == (
@@ -84,10 +84,10 @@ async def test_an_intent_is_committed_and_journalled_before_its_parcel_is_handed
 
 
 async def test_every_change_of_state_has_one_audit_entry(open_desk):
-    """From filing to receipt each step stands in the audit, once, in order."""
+    """From filing to receipt each step is in the audit log, once, in order."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     entries = select(AUDIT).where(AUDIT.c.subject == "p@a").order_by(AUDIT.c.id)
     rows = await desk.store.database.read(lambda connection: connection.execute(entries).mappings().all())
@@ -100,8 +100,8 @@ async def test_every_change_of_state_has_one_audit_entry(open_desk):
     ]
 
 
-async def test_a_login_has_one_delivery_in_hand_at_a_time(open_desk):
-    """Accounts that share a login take turns, and a second claim finds nothing while the first is held."""
+async def test_a_login_has_one_claimed_delivery_at_a_time(open_desk):
+    """Accounts that share a login take turns, and a second claim finds nothing while the first is open."""
     desk = await open_desk(make_policy("a", login="shared"), make_policy("b", login="shared"))
     await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
     await desk.maintenance.promote_due()
@@ -123,7 +123,7 @@ async def test_f80_two_workers_never_take_the_same_delivery(open_desk):
 
 
 async def test_urgent_posts_overtake(open_desk):
-    """The urgent one of a login's due posts goes first, though it is due later."""
+    """The urgent one of a login's due posts is sent first, although it is due later."""
     desk = await open_desk()
     await enqueue_posts(
         desk.post_store,
@@ -136,11 +136,11 @@ async def test_urgent_posts_overtake(open_desk):
 
 
 @pytest.mark.parametrize("is_urgent", [True, False])
-async def test_a_parcel_says_whether_it_is_urgent(open_desk, is_urgent):
-    """An adapter learns from its parcel which of two ways to take, when it sends and when it looks again."""
+async def test_a_request_says_whether_it_is_urgent(open_desk, is_urgent):
+    """The request says which of an adapter's two ways to take, for sending and for reading."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME, is_urgent=is_urgent))
-    lease, parcel = await intended(desk)
+    lease, parcel = await claim_and_intend(desk)
     assert parcel.is_urgent is is_urgent
     await desk.outbox.record_outcome(lease, Unknown(reason="timeout"))
     desk.store.runtime.advance_time(timedelta(hours=1))
@@ -148,18 +148,18 @@ async def test_a_parcel_says_whether_it_is_urgent(open_desk, is_urgent):
     assert doubt.request.is_urgent is is_urgent
 
 
-async def test_nothing_is_announced_before_its_instant(open_desk, world):
-    """A delivery made ready early is given back when its worker does not wait for the instant."""
+async def test_no_intent_is_written_before_its_instant(open_desk, world):
+    """A delivery promoted early is released when its worker does not wait for the instant."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + SECOND))
-    _lease, declined = await intended(desk)
+    _lease, declined = await claim_and_intend(desk)
     assert declined == Declined(guard="not_due")
     world.advance_time(SECOND)
-    _lease, parcel = await intended(desk)
+    _lease, parcel = await claim_and_intend(desk)
     assert isinstance(parcel, SendRequest)
 
 
-async def test_f63_what_comes_too_late_for_its_first_call_expires_with_an_alert(open_desk, world):
+async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(open_desk, world):
     """Beyond `max_delay` a post is not sent, and people are alerted."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
@@ -172,7 +172,7 @@ async def test_f63_what_comes_too_late_for_its_first_call_expires_with_an_alert(
     assert [alert.code for alert in await desk.store.queries.alerts()] == ["expired.too_late"]
 
 
-async def test_f73_what_waits_past_its_expiry_expires(open_desk, world):
+async def test_f73_a_post_that_waits_past_its_expiry_expires(open_desk, world):
     """An expired delivery ends with an alert and is never sent."""
     desk = await open_desk()
     await enqueue_posts(
@@ -200,8 +200,8 @@ async def test_f94_nothing_starts_in_a_paused_scope(open_desk):
     assert await desk.outbox.record_intent(lease) == Declined(guard="paused")
 
 
-async def test_f72_a_withdrawal_beats_a_claim(open_desk):
-    """A delivery withdrawn while it is claimed starts no call."""
+async def test_f72_a_cancellation_takes_precedence_over_a_claim(open_desk):
+    """A delivery cancelled while it is claimed starts no call."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
@@ -211,23 +211,23 @@ async def test_f72_a_withdrawal_beats_a_claim(open_desk):
     assert (await only(desk)).state is State.CANCELLED
 
 
-async def test_a_quota_rests_the_login_in_the_intents_transaction(open_desk, world):
-    """After one post the login waits out its gap."""
+async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(open_desk, world):
+    """After one post the login waits for its minimum interval."""
     quota = RateLimit(min_interval=timedelta(seconds=30), per_hour=10, per_day=10)
     desk = await open_desk(make_policy("a", rate_limit=quota))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert await desk.outbox.claim(10) == []
     world.advance_time(timedelta(seconds=30))
     assert len(await desk.outbox.claim(10)) == 1
 
 
-async def test_f26_a_rate_limit_rests_the_login_until_it_ends(open_desk, world):
-    """No call of the login starts before the instant the platform named."""
+async def test_f26_a_rate_limit_sets_the_cooldown_until_it_ends(open_desk, world):
+    """No call of the login starts before the instant that the platform named."""
     desk = await open_desk(make_policy("a", login="shared"), make_policy("b", login="shared"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME + SECOND))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     after = await desk.outbox.record_outcome(lease, RateLimited(code="429", until=START_TIME + timedelta(minutes=10)))
     assert after.state is State.RETRYING
     world.advance_time(timedelta(minutes=9))
@@ -238,11 +238,11 @@ async def test_f26_a_rate_limit_rests_the_login_until_it_ends(open_desk, world):
     assert len(await desk.outbox.claim(10)) == 1
 
 
-async def test_f15_a_result_with_an_old_epoch_is_kept_but_sets_nothing(open_desk, world):
-    """What a worker reports after its lease was lost is evidence; the delivery stays in doubt."""
+async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothing(open_desk, world):
+    """A result after the lease was lost is kept as evidence; the delivery stays unknown."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     world.advance_time(timedelta(minutes=2))
     assert await desk.maintenance.expire_leases() == 1
     after = await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
@@ -259,11 +259,11 @@ async def test_f15_a_result_with_an_old_epoch_is_kept_but_sets_nothing(open_desk
         Blocked(code="21332", reason="blocked"),
     ],
 )
-async def test_f15_what_a_late_result_says_of_the_login_holds(open_desk, world, outcome):
-    """F15: a platform that asks for a rest, or blocks the account, is applied though the answer came too late."""
+async def test_f15_a_late_result_still_applies_to_the_login(open_desk, world, outcome):
+    """F15: a rate limit or a blocked account in the answer counts although the answer came too late."""
     desk = await open_desk(make_policy("a"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME + SECOND))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     world.advance_time(timedelta(minutes=2))
     await desk.maintenance.expire_leases()
     assert (await desk.outbox.record_outcome(lease, outcome)).state is State.UNKNOWN
@@ -271,28 +271,28 @@ async def test_f15_what_a_late_result_says_of_the_login_holds(open_desk, world, 
     assert await desk.outbox.claim(10) == []
 
 
-async def outlived(desk, world):
-    """Announce a call, and let its lease end before anybody has heard of it."""
+async def intend_and_expire(desk, world):
+    """Write an intent, and let the lease expire before there is an outcome."""
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     world.advance_time(timedelta(minutes=2))
     await desk.maintenance.expire_leases()
     return lease
 
 
-async def shown_absent(desk, world):
-    """Look twice in vain, the second time after the settle time."""
+async def prove_absent(desk, world):
+    """Read twice without finding it, the second time after the visibility window."""
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
         world.advance_time(wait)
         after = await learn_missing(desk)
     return after
 
 
-async def test_f15_a_late_answer_that_it_is_live_keeps_what_was_shown_absent_from_being_sent_again(open_desk, world):
-    """F15: the answer contradicts the lists; a person looks before there could be two."""
+async def test_f15_after_a_late_published_a_delivery_shown_absent_is_not_sent_again(open_desk, world):
+    """F15: the answer contradicts the lists; a person decides before there could be two."""
     desk = await open_desk()
-    lease = await outlived(desk, world)
-    assert (await shown_absent(desk, world)).state is State.DUE
+    lease = await intend_and_expire(desk, world)
+    assert (await prove_absent(desk, world)).state is State.DUE
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     held = await only(desk)
     assert (held.state, held.reason) == (State.HELD, "late_response")
@@ -300,8 +300,8 @@ async def test_f15_a_late_answer_that_it_is_live_keeps_what_was_shown_absent_fro
     assert alert.code == "held.late_response"
 
 
-async def test_f02_a_lapsed_call_is_a_doubt_and_a_lapsed_claim_is_not(open_desk, world):
-    """The end of a lease leads from `sending` to `unknown`, from `claimed` back to `due`."""
+async def test_f02_an_expired_call_is_unknown_and_an_expired_claim_is_due(open_desk, world):
+    """An expired lease leads from `sending` to `unknown`, from `claimed` back to `due`."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
     await desk.maintenance.promote_due()
@@ -320,8 +320,8 @@ async def die(desk, world):
     await desk.maintenance.expire_leases()
 
 
-async def test_f89_of_what_died_together_only_the_killer_is_held(open_desk, world):
-    """What one death ended comes back one by one: the killer dies a second time alone, the others go out."""
+async def test_f89_of_deliveries_that_crashed_together_only_the_one_at_fault_is_held(open_desk, world):
+    """Deliveries of one crash come back one by one: the one at fault crashes alone next time, the others are sent."""
     desk = await open_desk(*map(make_policy, "abcd"))
     await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c", "d"], START_TIME))
     await desk.maintenance.promote_due()
@@ -340,8 +340,8 @@ async def test_f89_of_what_died_together_only_the_killer_is_held(open_desk, worl
     assert list(found.values()) == [(State.PUBLISHED, None)] * 3
 
 
-async def test_f89_what_a_death_put_off_holds_up_no_other_post_of_its_login(open_desk, world):
-    """While a delivery waits after a death, its account's next one goes out."""
+async def test_f89_a_delivery_delayed_by_a_crash_delays_no_other_post_of_its_login(open_desk, world):
+    """While a delivery waits after a crash, its account's next one is sent."""
     desk = await open_desk(make_policy("a"))
     await enqueue_posts(
         desk.post_store, make_post("first", ["a"], START_TIME - SECOND), make_post("second", ["a"], START_TIME)
@@ -353,8 +353,8 @@ async def test_f89_what_a_death_put_off_holds_up_no_other_post_of_its_login(open
     assert other.delivery != lease.delivery
 
 
-async def test_f88_what_is_urgent_ripens_before_a_backlog(open_desk, monkeypatch):
-    """A round makes due what is urgent first, and leaves some of a long backlog to the next."""
+async def test_f88_urgent_posts_are_promoted_before_a_backlog(open_desk, monkeypatch):
+    """A maintenance run promotes urgent posts first, and leaves some of a long backlog to the next."""
     monkeypatch.setattr("publisher.store.deliveries.maintenance.MAX_PROMOTED", 200)
     desk = await open_desk(make_policy("a"))
     routine = [make_post(f"p{number}", ["a"], START_TIME) for number in range(250)]
@@ -366,10 +366,10 @@ async def test_f88_what_is_urgent_ripens_before_a_backlog(open_desk, monkeypatch
     assert await desk.maintenance.promote_due() == 50
 
 
-async def doubtful(desk):
-    """Leave one delivery in doubt."""
+async def leave_unknown(desk):
+    """Leave one delivery unknown."""
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, parcel = await intended(desk)
+    lease, parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
     return parcel
 
@@ -380,46 +380,46 @@ async def learn_missing(desk, *, can_resend=True):
     return await desk.outbox.record_readback(doubt, missing, RECONCILER, desk.store.runtime.monotonic())
 
 
-async def test_absence_takes_two_looks_the_last_after_the_settle_time(open_desk, world):
+async def test_absence_takes_two_reads_the_last_after_the_visibility_window(open_desk, world):
     """Only then a second call may come, and it is the same delivery's attempt number two."""
     desk = await open_desk()
-    await doubtful(desk)
+    await leave_unknown(desk)
     world.advance_time(timedelta(seconds=31))
     assert (await learn_missing(desk)).state is State.UNKNOWN
     world.advance_time(timedelta(minutes=10))
     assert (await learn_missing(desk)).state is State.DUE
-    _lease, parcel = await intended(desk)
+    _lease, parcel = await claim_and_intend(desk)
     assert parcel.attempt == 2
 
 
-async def test_f24_absence_of_what_may_not_be_sent_again_goes_to_a_person(open_desk, world):
-    """F24: where a repeated call might publish once more, a list that proves absence says so of this one post."""
+async def test_f24_absence_without_a_safe_resend_goes_to_a_person(open_desk, world):
+    """F24: where a repeated call might publish once more, a list that proves absence leads to a person."""
     desk = await open_desk()
-    await doubtful(desk)
+    await leave_unknown(desk)
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
         world.advance_time(wait)
         after = await learn_missing(desk, can_resend=False)
     assert (after.state, after.reason) == (State.HELD, "not_published")
 
 
-async def test_f15_a_late_answer_is_told_where_a_person_might_send_again(open_desk, world):
-    """F15: what is held as absent is live after all, says the first call; nobody is to rule it without knowing."""
+async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(open_desk, world):
+    """F15: a delivery held as absent was published, by its first call; nobody should resolve it without knowing."""
     desk = await open_desk()
-    first = await outlived(desk, world)
-    assert (await shown_absent(desk, world)).state is State.DUE
-    second, _parcel = await intended(desk)
+    first = await intend_and_expire(desk, world)
+    assert (await prove_absent(desk, world)).state is State.DUE
+    second, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(second, Unknown(reason="reset"))
-    after = await shown_absent(desk, world)
+    after = await prove_absent(desk, world)
     assert (after.state, after.reason) == (State.HELD, "not_published_twice")
     assert (await desk.outbox.record_outcome(first, Published(receipt=receipt()))).state is State.HELD
     reported = {alert.code: alert.facts for alert in await desk.store.queries.alerts()}
     assert reported["response_late"]["url"] == receipt().url
 
 
-async def test_f53_what_a_person_saw_and_no_list_can_show_takes_two_people(open_desk, world):
-    """F53: the address that one person gives cannot be checked by a list any more; the hold says who else is needed."""
+async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(open_desk, world):
+    """F53: no list can check the address that one person gives any more; the hold asks for a second person."""
     desk = await open_desk()
-    await doubtful(desk)
+    await leave_unknown(desk)
     world.advance_time(timedelta(minutes=11))
     out_of_sight = Unknown(reason="list_too_short", is_beyond_list=True)
     [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
@@ -431,8 +431,8 @@ async def test_f53_what_a_person_saw_and_no_list_can_show_takes_two_people(open_
     assert (again.state, again.reason) == (State.HELD, "report_not_confirmed")
 
 
-async def looked_in_vain(desk, world, state, by):
-    """Let a look before the settle time and one after it show nothing; give the state after each, and the delivery."""
+async def read_without_finding(desk, world, state, by):
+    """Read before and after the visibility window without finding it; return the state after each, and the delivery."""
     states = []
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
         world.advance_time(wait)
@@ -443,22 +443,22 @@ async def looked_in_vain(desk, world, state, by):
     return states, after
 
 
-async def test_f53_what_is_out_of_sight_goes_to_a_person_once_it_cannot_come_to_light_any_more(open_desk, world):
-    """F53: others have posted so much since that no list can show it; its account is not kept silent for hours."""
+async def test_f53_an_unlistable_post_goes_to_a_person_once_it_cannot_appear_any_more(open_desk, world):
+    """F53: others have posted so much since that no list can show it; its account is not blocked for hours."""
     desk = await open_desk()
-    await doubtful(desk)
-    states, after = await looked_in_vain(desk, world, State.UNKNOWN, RECONCILER)
+    await leave_unknown(desk)
+    states, after = await read_without_finding(desk, world, State.UNKNOWN, RECONCILER)
     assert states == [State.UNKNOWN, State.HELD]
     assert after.reason == "uncheckable"
 
 
-async def test_f77_what_is_to_be_taken_down_and_is_out_of_sight_goes_to_a_person(open_desk, world):
-    """F77: no look will ever show what to take down; once its call can lead to nothing more, a person must do it."""
+async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_desk, world):
+    """F77: no read will ever show what to delete; once its call can have no more effect, a person must do it."""
     desk = await open_desk()
-    await doubtful(desk)
+    await leave_unknown(desk)
     delivery = await only(desk)
     await desk.store.actions.apply_event(delivery.id, RetractionRequested(reason="wrong"), named_person("li"))
-    states, after = await looked_in_vain(desk, world, State.RETRACTING, RETRACTOR)
+    states, after = await read_without_finding(desk, world, State.RETRACTING, RETRACTOR)
     assert states == [State.RETRACTING, State.HELD]
     assert after.reason == "undeletable"
     [alert] = await desk.store.queries.alerts()
@@ -467,11 +467,11 @@ async def test_f77_what_is_to_be_taken_down_and_is_out_of_sight_goes_to_a_person
     assert ended.state is State.RETRACTED
 
 
-async def test_f77_what_is_to_be_taken_down_from_a_review_is_looked_for_on_and_on(open_desk, world):
-    """F77: as long as the platform works on it, it may still go live, though no list shows it yet."""
+async def test_f77_a_post_to_be_retracted_from_a_review_is_read_until_the_review_ends(open_desk, world):
+    """F77: as long as the platform works on it, it may still be published, although no list shows it yet."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
     await desk.store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     world.advance_time(timedelta(hours=1))
@@ -482,10 +482,10 @@ async def test_f77_what_is_to_be_taken_down_from_a_review_is_looked_for_on_and_o
     assert after.state is State.RETRACTING
 
 
-async def test_f08_the_settle_clock_outlives_restarts(open_desk, world):
-    """Another process that goes on with the doubt neither restarts nor shortens the clock."""
+async def test_f08_the_visibility_window_outlives_restarts(open_desk, world):
+    """Another process that continues with the unknown outcome neither restarts nor shortens the window."""
     desk = await open_desk()
-    await doubtful(desk)
+    await leave_unknown(desk)
     world.advance_time(timedelta(seconds=31))
     before = await learn_missing(desk)
     other = await open_desk(worker="worker-2")
@@ -498,35 +498,35 @@ async def test_f08_the_settle_clock_outlives_restarts(open_desk, world):
 async def test_a_second_absence_is_held(open_desk, world):
     """Nothing is sent a third time without a person."""
     desk = await open_desk()
-    await doubtful(desk)
+    await leave_unknown(desk)
     for _ in range(2):
         world.advance_time(timedelta(seconds=31))
         await learn_missing(desk)
         world.advance_time(timedelta(minutes=10))
         after = await learn_missing(desk)
         if after.state is State.DUE:
-            lease, _parcel = await intended(desk)
+            lease, _parcel = await claim_and_intend(desk)
             await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
     assert (after.state, after.reason) == (State.HELD, "not_published_twice")
 
 
 async def test_no_id_belongs_to_two_deliveries(open_desk):
-    """A receipt with another delivery's id proves nothing and leaves a doubt."""
+    """A receipt with another delivery's id proves nothing, and the outcome stays unknown."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
     for expected in (State.PUBLISHED, State.UNKNOWN):
-        lease, _parcel = await intended(desk)
+        lease, _parcel = await claim_and_intend(desk)
         after = await desk.outbox.record_outcome(lease, Published(receipt=receipt("same")))
         assert after.state is expected
 
 
 async def test_f50_a_blocked_account_is_paused_with_an_alert(open_desk):
-    """The delivery is held, the account rests until a person resumes it, others go on."""
+    """The delivery is held, the account is paused until a person resumes it, others go on."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     await enqueue_posts(
         desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a", "b"], START_TIME + SECOND)
     )
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     after = await desk.outbox.record_outcome(lease, Blocked(code="20015", reason="frozen"))
     assert after.state is State.HELD
     queries = desk.store.queries
@@ -539,25 +539,25 @@ async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(op
     desk = await open_desk(make_policy("a", login="shared"), make_policy("b", login="shared"))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     for expected in (State.RETRYING, State.HELD):
-        lease, _parcel = await intended(desk)
+        lease, _parcel = await claim_and_intend(desk)
         after = await desk.outbox.record_outcome(lease, CredentialExpired(reason="21327"))
         assert after.state is expected
     assert sorted(pause.scope for pause in await desk.store.queries.pauses()) == ["account:a", "account:b"]
 
 
 async def test_f20_three_tls_failures_pause_the_account(open_desk, world):
-    """Someone may be in between: no more calls until a person has looked."""
+    """It may be an attack: no more calls until a person has checked."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     for _ in range(3):
-        lease, _parcel = await intended(desk)
+        lease, _parcel = await claim_and_intend(desk)
         await desk.outbox.record_outcome(lease, NotSent(reason="tls_failed"))
         world.advance_time(timedelta(minutes=5))
     assert [pause.scope for pause in await desk.store.queries.pauses()] == ["account:a"]
 
 
 async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_desk):
-    """An update goes out only where the original is live, and is cancelled where it never will be."""
+    """An update is sent only where the original is published, and is cancelled where it never will be."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     await enqueue_posts(
         desk.post_store, make_post("p", ["a"], START_TIME), make_post("u", ["a", "b"], START_TIME, follows="p")
@@ -574,25 +574,25 @@ async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_desk):
 
 
 async def test_i16_a_retraction_ordered_during_a_call_is_remembered(open_desk):
-    """What turns out to be live after the order goes on to be taken down."""
+    """A post found published after the order is deleted."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     after = await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert after.state is State.RETRACTING
 
 
-async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
-    """While a post is in doubt, no more posts follow than leave it readable in the platform's short list."""
+async def test_an_unknown_post_is_not_pushed_off_the_list(open_desk):
+    """While a post is unknown, no more posts follow than keep it readable in the platform's short list."""
     desk = await open_desk(listing_five())
     posts = [make_post(f"p{number}", ["a"], START_TIME) for number in range(6)]
     await enqueue_posts(desk.post_store, *posts)
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
     sent = 0
     while True:
-        lease, answer = await intended(desk)
+        lease, answer = await claim_and_intend(desk)
         if isinstance(answer, Declined):
             break
         sent += 1
@@ -603,81 +603,83 @@ async def test_a_doubt_does_not_let_itself_be_pushed_out_of_sight(open_desk):
     ]
 
 
-async def kept_back(desk, order=None):
-    """Leave a doubt that keeps back what is due after it; gives the doubt."""
+async def delay_by_unknown(desk, order=None):
+    """Leave an unknown outcome that delays what is due after it; return its delivery."""
     await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
-    doubtful, _parcel = await intended(desk)
-    await desk.outbox.record_outcome(doubtful, Unknown(reason="reset"))
+    unknown, _parcel = await claim_and_intend(desk)
+    await desk.outbox.record_outcome(unknown, Unknown(reason="reset"))
     for number in (1, 2, 3):
-        lease, _parcel = await intended(desk)
+        lease, _parcel = await claim_and_intend(desk)
         await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
     if order:
-        await desk.store.actions.apply_event(doubtful.delivery, order, named_person("li"))
-    _lease, answer = await intended(desk)
+        await desk.store.actions.apply_event(unknown.delivery, order, named_person("li"))
+    _lease, answer = await claim_and_intend(desk)
     assert isinstance(answer, Declined)
     assert await desk.outbox.claim(1) == []
     return PendingReadback(delivery=await only(desk, post=PostId("p0")), request=None)
 
 
-async def test_what_a_doubt_keeps_back_is_tried_once_and_goes_on_with_its_end(open_desk, world):
-    """The others that are due there are not even tried, and wait no longer than the doubt lasts."""
+async def test_posts_delayed_by_an_unknown_one_are_tried_once_and_sent_when_it_ends(open_desk, world):
+    """The others that are due there are not even tried, and wait no longer than the outcome is unknown."""
     desk = await open_desk(listing_five())
-    doubt = await kept_back(desk)
+    doubt = await delay_by_unknown(desk)
     assert await desk.outbox.next_due_at() == world.now() + BLOCKED_RETRY_DELAY
     await desk.outbox.record_readback(doubt, Published(receipt=receipt("0")), RECONCILER, world.monotonic())
-    _lease, answer = await intended(desk)
+    _lease, answer = await claim_and_intend(desk)
     assert isinstance(answer, SendRequest)
 
 
-async def test_what_is_to_be_taken_down_keeps_others_back_until_it_is_found(open_desk, world):
-    """Once it has its id no list is needed to take it down, so the others go on at once."""
+async def test_a_post_to_be_retracted_delays_others_until_it_is_found(open_desk, world):
+    """Once it has its id no list is needed to delete it, so the others are sent at once."""
     desk = await open_desk(listing_five())
-    doubt = await kept_back(desk, RetractionRequested(reason="wrong"))
+    doubt = await delay_by_unknown(desk, RetractionRequested(reason="wrong"))
     found = await desk.outbox.record_readback(doubt, Published(receipt=receipt("0")), RETRACTOR, world.monotonic())
     assert (found.state, found.receipt) == (State.RETRACTING, receipt("0"))
-    _lease, answer = await intended(desk)
+    _lease, answer = await claim_and_intend(desk)
     assert isinstance(answer, SendRequest)
 
 
-async def test_i20_an_urgent_post_is_not_kept_back_by_a_doubt(open_desk):
-    """A warning goes out although a routine doubt cannot be read; the doubt, once hidden, is for a person."""
+async def test_i20_an_urgent_post_is_not_delayed_by_an_unknown_one(open_desk):
+    """A warning is sent although a routine outcome is unknown; the unknown post, once hidden, is for a person."""
     desk = await open_desk(listing_five())
-    await kept_back(desk)
+    await delay_by_unknown(desk)
     await enqueue_posts(desk.post_store, make_post("red", ["a"], START_TIME, is_urgent=True))
-    lease, answer = await intended(desk)
+    lease, answer = await claim_and_intend(desk)
     assert isinstance(answer, SendRequest)
     assert (await only(desk, post=PostId("red"))).id == lease.delivery
 
 
-async def test_f77_a_retraction_of_what_never_appeared_keeps_others_back_for_the_settle_time_only(open_desk, world):
-    """A post in review that was ordered down and never comes out does not silence its account for ever."""
+async def test_f77_a_retraction_of_a_post_that_never_appeared_delays_others_for_the_visibility_window_only(
+    open_desk, world
+):
+    """A post in review that is to be retracted and never appears does not block its account for ever."""
     desk = await open_desk(listing_five())
-    await kept_back(desk, RetractionRequested(reason="wrong"))
+    await delay_by_unknown(desk, RetractionRequested(reason="wrong"))
     world.advance_time(desk.store.timing(AccountId("a")).visibility_window + SECOND)
-    _lease, answer = await intended(desk)
+    _lease, answer = await claim_and_intend(desk)
     assert isinstance(answer, SendRequest)
 
 
 @pytest.mark.parametrize("ruling", [Resolution.NOT_PUBLISHED, Resolution.RESEND, Resolution.CANCEL])
-async def test_f52_a_person_rules_on_a_doubt_that_no_read_ends(open_desk, world, ruling):
-    """The list cannot be read: a named person decides at once, and what waited behind it goes on."""
+async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(open_desk, world, ruling):
+    """The list cannot be read: a named person decides at once, and what waited behind it is sent."""
     desk = await open_desk(listing_five())
-    doubt = await kept_back(desk)
+    doubt = await delay_by_unknown(desk)
     if ruling is Resolution.RESEND:
         with pytest.raises(RefusedError, match="not_read_yet"):
             await resolve_delivery(desk.store, doubt.delivery, ruling, by="li", reason="looked at the account")
     unread = await desk.outbox.record_readback(doubt, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
     after = await resolve_delivery(desk.store, unread, ruling, by="li", reason="looked at the account")
     assert after.state in {State.FAILED, State.DUE, State.CANCELLED}
-    _lease, answer = await intended(desk)
+    _lease, answer = await claim_and_intend(desk)
     assert isinstance(answer, SendRequest)
 
 
-async def test_what_is_to_be_taken_down_and_is_out_of_sight_keeps_no_other_post_back(open_desk, world):
-    """Posts went out after a person was to judge it; looking for it now cannot bring it back into the list."""
+async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_desk, world):
+    """Posts were sent after a person was to judge it; reading cannot bring it back into the list."""
     desk = await open_desk(listing_five())
     await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(9)))
-    first, _parcel = await intended(desk)
+    first, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(first, Unknown(reason="reset"))
     world.advance_time(desk.store.timing(AccountId("a")).first_check_after)
     [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 1)
@@ -685,36 +687,36 @@ async def test_what_is_to_be_taken_down_and_is_out_of_sight_keeps_no_other_post_
         doubt, PossibleMatch(remote_id="0", url="https://fake.example/0"), RECONCILER, world.monotonic()
     )
     for number in range(1, 7):
-        lease, _parcel = await intended(desk)
+        lease, _parcel = await claim_and_intend(desk)
         await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
     after = await desk.store.actions.apply_event(
         first.delivery, RetractionRequested(reason="wrong"), named_person("li")
     )
     assert (after.state, after.receipt) == (State.RETRACTING, None)
-    _lease, answer = await intended(desk)
+    _lease, answer = await claim_and_intend(desk)
     assert isinstance(answer, SendRequest)
 
 
-async def test_i9_a_removal_that_is_refused_keeps_no_other_post_back(open_desk):
-    """What is to be taken down and has its id needs no list to be found in, so the account goes on speaking."""
+async def test_i9_a_refused_deletion_delays_no_other_post(open_desk):
+    """A post to be deleted with a known id needs no list to be found in, so the account goes on."""
     desk = await open_desk(listing_five())
     await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt("0")))
     await desk.store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     for number in range(1, 8):
-        lease, answer = await intended(desk)
+        lease, answer = await claim_and_intend(desk)
         assert not isinstance(answer, Declined)
         await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
 
 
 @pytest.mark.parametrize("role", [Role.MAINTENANCE, Role.PLANNER])
 async def test_only_a_person_orders_a_retraction(open_desk, role):
-    """No stage of ours takes down a live post by itself."""
+    """No job deletes a published post by itself."""
 
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     with pytest.raises(IllegalTransitionError):
         await desk.store.actions.apply_event(
@@ -722,23 +724,23 @@ async def test_only_a_person_orders_a_retraction(open_desk, role):
         )
 
 
-async def test_a_remembered_withdrawal_keeps_the_lease_of_the_call(open_desk, world):
-    """A worker that dies after a withdrawal was noted leaves a doubt, not a login blocked for ever."""
+async def test_a_recorded_cancellation_keeps_the_lease_of_the_call(open_desk, world):
+    """A worker that dies after a cancellation was recorded leaves an unknown outcome, not a login blocked for ever."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await intended(desk)
+    await claim_and_intend(desk)
     await desk.store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
     world.advance_time(timedelta(minutes=2))
     assert await desk.maintenance.expire_leases() == 1
     assert (await only(desk)).state is State.UNKNOWN
 
 
-async def test_a_rate_limit_never_shortens_a_rest(open_desk, world):
-    """A login that rests for its quota rests on when the platform names a sooner time, or none."""
+async def test_a_rate_limit_never_shortens_a_cooldown(open_desk, world):
+    """A cooldown for the quota goes on when the platform names a sooner time, or none."""
     quota = RateLimit(min_interval=timedelta(hours=1), per_hour=10, per_day=10)
     desk = await open_desk(make_policy("a", rate_limit=quota))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, RateLimited(code="429", until=None))
     world.advance_time(timedelta(minutes=30))
     await desk.maintenance.promote_due()
@@ -761,21 +763,21 @@ async def test_i14_a_stop_between_intent_and_call_is_seen(open_desk, world):
     assert [await desk.outbox.may_still_send(parcel) for parcel in requests] == [False, False, False]
 
 
-async def test_what_is_live_though_withdrawn_is_told(open_desk):
-    """People are asked whether to take it down."""
+async def test_a_post_published_after_its_cancellation_is_alerted(open_desk):
+    """People are asked whether to delete it."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert "published_after_cancellation" in [alert.code for alert in await desk.store.queries.alerts()]
 
 
-async def test_f78_a_retraction_is_told_until_it_is_done(open_desk):
+async def test_f78_a_retraction_is_alerted_until_it_is_done(open_desk):
     """The alert stands from the order to the confirmation."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     await desk.store.actions.retract(PostId("p"), None, named_person("li"), "wrong")
     assert [alert.code for alert in await desk.store.queries.alerts()] == ["retracting"]
@@ -784,8 +786,8 @@ async def test_f78_a_retraction_is_told_until_it_is_done(open_desk):
     assert await desk.store.queries.alerts() == []
 
 
-async def test_a_lease_given_back_counts_no_death(open_desk):
-    """An orderly stop leaves the delivery due, whole."""
+async def test_a_released_lease_counts_no_crash(open_desk):
+    """An orderly stop leaves the delivery due, unchanged."""
     desk = await open_desk()
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
     await desk.maintenance.promote_due()
@@ -805,8 +807,8 @@ async def submitted(desk, *names):
         await desk.outbox.record_outcome(lease, answer)
 
 
-async def test_only_the_meant_submission_is_hastened(open_desk):
-    """The read of one account's ticket falls due; others, and other tickets of that account, wait on."""
+async def test_only_the_named_submission_is_read_sooner(open_desk):
+    """The read of one account's ticket is due; others, and other tickets of that account, wait on."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     await submitted(desk, "a", "b")
     assert await desk.outbox.check_now(AccountId("a"), lambda ticket: ticket.payload == "b") == 0
@@ -815,8 +817,8 @@ async def test_only_the_meant_submission_is_hastened(open_desk):
     assert doubt.delivery.account == "a"
 
 
-async def test_a_read_begun_before_does_not_undo_the_hastening(open_desk, world):
-    """What a slow read says is kept, but the next read stays as near as it was brought."""
+async def test_a_read_begun_before_does_not_delay_the_next_one(open_desk, world):
+    """The result of a slow read is kept, but the next read stays as early as it was set."""
     desk = await open_desk(make_policy("a"))
     await submitted(desk, "a")
     world.advance_time(60 * SECOND)
@@ -828,8 +830,8 @@ async def test_a_read_begun_before_does_not_undo_the_hastening(open_desk, world)
     assert (after.state, after.next_action_at) == (State.SUBMITTED, world.now())
 
 
-async def test_what_has_ended_is_not_hastened(open_desk):
-    """A late message about a post that is live already touches nothing."""
+async def test_an_ended_delivery_is_not_read_sooner(open_desk):
+    """A late message about a post that is already published changes nothing."""
     desk = await open_desk(make_policy("a"))
     await submitted(desk, "a")
     await desk.outbox.check_now(AccountId("a"), lambda _ticket: True)

@@ -16,38 +16,38 @@ from publisher.store.deliveries.intents import Declined
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, recover
 from publisher.testing.builders import TEST_RATE_LIMIT, enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES
-from tests.store.test_outbox import SECOND, intended, only, receipt
+from tests.store.test_outbox import SECOND, claim_and_intend, only, receipt
 
 FLOORED = replace(TEST_CAPABILITIES, max_extra_parts=4)
 MINUTE = 60 * SECOND
 ELSE = ObservedPost(remote_id="9", url="https://fake.example/9", published_at=START_TIME - MINUTE, text="别的")
 PACED = RateLimit(min_interval=10 * MINUTE, per_hour=3, per_day=5, part_interval=2 * MINUTE)
-"""Of three in an hour, one is kept for urgent posts."""
+"""Of three in an hour, one is reserved for urgent posts."""
 
 
-def floored(name="a", *, quota=TEST_RATE_LIMIT, **rest):
+def with_parts(name="a", *, quota=TEST_RATE_LIMIT, **rest):
     return make_policy(name, capabilities=FLOORED, rate_limit=quota, **rest)
 
 
-async def half_done(open_desk, *terms, floors=2):
-    """Give a desk, and a delivery of which only the post itself is live."""
-    desk = await open_desk(*(terms or (floored(),)))
+async def half_published(open_desk, *terms, floors=2):
+    """Return a worker, and a delivery of which only the post itself is published."""
+    desk = await open_desk(*(terms or (with_parts(),)))
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=floors)
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     return desk
 
 
-async def next_floor(desk):
+async def claim_next_part(desk):
     [lease] = await desk.outbox.claim(10)
     return lease, await desk.outbox.record_intent(lease)
 
 
-async def test_each_floor_is_an_attempt_with_a_parcel_that_says_where_it_goes(open_desk):
-    """Part by part: the next number, its own text, no pictures, the post's receipt to go under (I3, I13)."""
-    desk = await half_done(open_desk)
+async def test_each_part_is_an_attempt_with_a_request_that_says_where_it_goes(open_desk):
+    """Part by part: the next number, its own text, no pictures, the post's receipt to reply to (I3, I13)."""
+    desk = await half_published(open_desk)
     for floor in (1, 2):
-        lease, parcel = await next_floor(desk)
+        lease, parcel = await claim_next_part(desk)
         assert (parcel.attempt, parcel.part, parcel.parent, parcel.images) == (floor + 1, floor, receipt(), ())
         assert parcel.text == f"{format_part_prefix(parcel.rendered.marker, floor + 1, 3)}其{floor + 1}"
         assert parcel.marker.is_in(parcel.text)
@@ -59,11 +59,11 @@ async def test_each_floor_is_an_attempt_with_a_parcel_that_says_where_it_goes(op
     assert [tuple(row) for row in rows] == [(1, 0), (2, 1), (3, 2)]
 
 
-async def test_a_doubt_is_about_its_floor(open_desk, world):
-    """F02: a call for a part that nobody heard out of is looked for as that part, with its own attempt's clock."""
-    desk = await half_done(open_desk)
+async def test_an_unknown_outcome_is_about_its_part(open_desk, world):
+    """F02: an unanswered call for a part is searched as that part, with its own attempt's visibility window."""
+    desk = await half_published(open_desk)
     world.advance_time(MINUTE)
-    lease, _parcel = await next_floor(desk)
+    lease, _parcel = await claim_next_part(desk)
     await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
     world.advance_time(MINUTE)
     [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
@@ -74,11 +74,11 @@ async def test_a_doubt_is_about_its_floor(open_desk, world):
     assert (after.state, after.parts_done, after.receipt) == (State.DUE, 2, receipt())
 
 
-async def test_f15_a_late_answer_for_a_floor_that_was_found_live_stops_nothing(open_desk, world):
-    """F15: it only confirms what a look has shown; the part after it goes out."""
-    desk = await half_done(open_desk)
+async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_desk, world):
+    """F15: it only confirms what a read has shown; the next part is sent."""
+    desk = await half_published(open_desk)
     world.advance_time(MINUTE)
-    lease, _parcel = await next_floor(desk)
+    lease, _parcel = await claim_next_part(desk)
     world.advance_time(2 * MINUTE)
     await desk.maintenance.expire_leases()
     world.advance_time(MINUTE)
@@ -91,26 +91,26 @@ async def test_f15_a_late_answer_for_a_floor_that_was_found_live_stops_nothing(o
     assert (after.state, after.parts_done) == (State.DUE, 2)
 
 
-async def test_a_floor_keeps_to_its_own_gap_and_counts_in_no_window(open_desk, world):
-    """I15: posts keep the quota; a part follows after the part gap, before other posts, and uses up none of them."""
-    desk = await half_done(open_desk, floored(quota=PACED), floors=1)
+async def test_a_part_has_its_own_interval_and_uses_no_quota(open_desk, world):
+    """I15: posts keep the quota; a part follows after its own interval, before other posts, and uses no quota."""
+    desk = await half_published(open_desk, with_parts(quota=PACED), floors=1)
     await enqueue_posts(desk.post_store, make_post("q", ["a"], START_TIME))
     await desk.maintenance.promote_due()
     assert await desk.outbox.claim(10) == []
     assert await desk.outbox.next_due_at() == START_TIME + 2 * MINUTE
     world.advance_time(2 * MINUTE)
-    lease, _parcel = await next_floor(desk)
+    lease, _parcel = await claim_next_part(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
     assert await desk.outbox.claim(10) == []
     world.advance_time(8 * MINUTE)
     assert len(await desk.outbox.claim(10)) == 1
 
 
-async def test_f26_a_rate_limit_rests_floors_as_well(open_desk, world):
-    """Whatever the platform refused, no part of another post goes out before its rest is over."""
-    desk = await half_done(open_desk, floored(login="shared"), floored("b", login="shared"))
+async def test_f26_a_rate_limit_delays_parts_as_well(open_desk, world):
+    """Whatever the platform refused, no part of another post is sent before the cooldown is over."""
+    desk = await half_published(open_desk, with_parts(login="shared"), with_parts("b", login="shared"))
     await enqueue_posts(desk.post_store, make_post("q", ["b"], START_TIME, is_urgent=True))
-    lease, parcel = await intended(desk)
+    lease, parcel = await claim_and_intend(desk)
     assert parcel.account == "b"
     await desk.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + 30 * MINUTE))
     assert await desk.outbox.claim(10) == []
@@ -119,9 +119,9 @@ async def test_f26_a_rate_limit_rests_floors_as_well(open_desk, world):
     assert again.account == "a"
 
 
-async def test_f73_half_a_text_that_expires_is_told_and_held(open_desk, world):
-    """What waits past its expiry with some of it live goes to a person, with an alert (I2, I10)."""
-    desk = await half_done(open_desk)
+async def test_f73_an_incomplete_text_that_expires_is_alerted_and_held(open_desk, world):
+    """An incomplete text past its expiry goes to a person, with an alert (I2, I10)."""
+    desk = await half_published(open_desk)
     world.advance_time(timedelta(hours=25))
     assert await desk.maintenance.expire() == 1
     held = await only(desk)
@@ -129,14 +129,14 @@ async def test_f73_half_a_text_that_expires_is_told_and_held(open_desk, world):
     assert [alert.code for alert in await desk.store.queries.alerts()] == ["held.incomplete"]
 
 
-async def test_f72_f77_half_a_text_is_withdrawn_or_taken_down(open_desk, world):
-    """A withdrawal holds it, a claimed worker is reported no, and an order takes the post down from where it waits."""
-    desk = await half_done(open_desk)
+async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_desk, world):
+    """A cancellation holds it, a claimed worker is refused, and an order retracts the post from where it waits."""
+    desk = await half_published(open_desk)
     [lease] = await desk.outbox.claim(10)
     await desk.store.actions.cancel_post("p", named_person("li"), "no")
     assert await desk.outbox.record_intent(lease) == Declined(guard="lease_lost")
     assert (await only(desk)).reason == "incomplete"
-    other = await half_done_too(desk)
+    other = await half_published_too(desk)
     [ordered] = await desk.store.actions.retract("q", None, named_person("li"), "wrong")
     assert (ordered.id, ordered.state, ordered.receipt) == (other.id, State.RETRACTING, receipt("2"))
     world.advance_time(SECOND)
@@ -145,37 +145,37 @@ async def test_f72_f77_half_a_text_is_withdrawn_or_taken_down(open_desk, world):
     assert (await desk.outbox.record_readback(doubt, Deleted(), RETRACTOR, world.monotonic())).state is State.RETRACTED
 
 
-async def half_done_too(desk):
+async def half_published_too(desk):
     await enqueue_posts(desk.post_store, make_post("q", ["a"], START_TIME, is_urgent=True), parts=1)
-    lease, _parcel = await intended(desk)
+    lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt("2")))
     return await only(desk, post="q")
 
 
-async def test_an_order_cancels_what_waits_with_nothing_live(open_desk):
-    """A post of several parts of which none went out just ends."""
-    desk = await open_desk(floored())
+async def test_an_order_cancels_what_waits_with_nothing_published(open_desk):
+    """A post of several parts of which none was sent just ends."""
+    desk = await open_desk(with_parts())
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
     await desk.maintenance.promote_due()
     assert await desk.store.actions.retract("p", None, named_person("li"), "wrong") == []
     assert (await only(desk)).state is State.CANCELLED
 
 
-async def test_a_floors_number_is_no_posts_number(open_desk):
-    """I8: a part may have the number of another delivery's post; it is kept as evidence, never as the receipt."""
-    desk = await half_done(open_desk, floored(), floored("b"))
-    await half_done_too(desk)
-    lease, parcel = await next_floor(desk)
+async def test_a_parts_id_is_no_posts_id(open_desk):
+    """I8: a part may have the id of another delivery's post; it is kept as evidence, never as the receipt."""
+    desk = await half_published(open_desk, with_parts(), with_parts("b"))
+    await half_published_too(desk)
+    lease, parcel = await claim_next_part(desk)
     assert parcel.parent == receipt()
     after = await desk.outbox.record_outcome(lease, Published(receipt=receipt("2")))
     assert (after.state, after.parts_done, after.receipt) == (State.DUE, 2, receipt())
 
 
-async def test_a_live_post_is_watched_as_a_post(open_desk, world):
-    """F48: when all parts are live, the account's list is compared with the post, and with the time it was made."""
-    desk = await half_done(open_desk, floors=1)
+async def test_a_published_post_is_monitored_as_a_post(open_desk, world):
+    """F48: when all parts are published, the account's list is compared with the post and its publication time."""
+    desk = await half_published(open_desk, floors=1)
     world.advance_time(MINUTE)
-    lease, _parcel = await next_floor(desk)
+    lease, _parcel = await claim_next_part(desk)
     await desk.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
     world.advance_time(SECOND)
     [doubt] = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
@@ -195,9 +195,9 @@ async def test_a_live_post_is_watched_as_a_post(open_desk, world):
     assert after.state is State.REMOVED
 
 
-async def test_f85_calls_for_several_floors_that_the_books_have_lost_go_to_a_person(open_desk):
-    """What the journal reports two parts may stand up to the second: looking for the first would send it again."""
-    desk = await open_desk(floored())
+async def test_f85_calls_for_several_parts_that_the_database_has_lost_go_to_a_person(open_desk):
+    """The journal shows two parts, which may be up to the second: searching for the first would send it again."""
+    desk = await open_desk(with_parts())
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
     lost = await only(desk)
     calls = [

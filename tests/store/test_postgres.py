@@ -1,4 +1,4 @@
-"""Several hosts on one PostgreSQL: who claims what, what becomes of dead processes, and lost connections."""
+"""Several hosts on one PostgreSQL: claims, dead processes, and lost connections."""
 
 import asyncio
 from concurrent.futures import wait
@@ -35,7 +35,7 @@ LEASE = timedelta(seconds=41)
 
 
 class Host:
-    """One machine's part in the work: its own connections, its own journal."""
+    """One host: its own connections, its own journal."""
 
     def __init__(self, url, folder, world, terms, name):
         self.journal = folder / name / "intents.jsonl"
@@ -53,7 +53,7 @@ class Host:
 
 @pytest.fixture
 async def open_host(database_url, tmp_path, world):
-    """Give a function that starts one more host."""
+    """Return a function that starts one more host."""
     await prepare_database(database_url, "drill", tmp_path / "none.jsonl", world)
     async with AsyncExitStack() as stack:
 
@@ -69,7 +69,7 @@ async def open_host(database_url, tmp_path, world):
 
 @pytest.mark.parametrize("seconds", [-60, 60])
 async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(database_url, tmp_path, world, seconds):
-    """F60, F61: a clock that was never right jumps nowhere; the server's shows it, before anything is touched."""
+    """F60, F61: a clock wrong from the start does not jump; the server's shows it, before anything is changed."""
     settings = parse_settings(f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path)
     world.clock = datetime.now(UTC) + timedelta(seconds=seconds)
     with pytest.raises(RefusedError) as refused:
@@ -96,7 +96,7 @@ async def test_f60_f61_a_host_starts_by_itself_once_its_clock_is_the_servers(dat
     await database.close()
 
 
-async def intended(host):
+async def claim_and_intend(host):
     await host.maintenance.promote_due()
     [lease] = await host.outbox.claim(1)
     return lease, await host.outbox.record_intent(lease)
@@ -119,7 +119,7 @@ async def test_hosts_that_start_together_make_one_database(database_url, tmp_pat
 
 
 async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
-    """Of many due deliveries of one login, one is leased at a time, anyone who asks; nobody's claim fails."""
+    """Of many due deliveries of one login, one is leased at a time, whichever host claims; no claim fails."""
     terms = [make_policy(f"a{number}", login=f"login-{number % 3}") for number in range(9)]
     hosts = [await open_host(f"host-{number}", *terms) for number in range(4)]
     names = [f"a{number}" for number in range(9)]
@@ -133,8 +133,8 @@ async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
     assert len(logins) + len(await hosts[0].outbox.claim(9)) == 3
 
 
-async def test_a_host_that_starts_takes_up_what_it_left_itself_and_nothing_else(open_host):
-    """Its own claim is due again and its own call a doubt at once; those of a living host stay leased."""
+async def test_a_host_that_starts_expires_its_own_leases_and_no_others(open_host):
+    """Its own claim is due again and its own call unknown at once; those of a living host stay leased."""
     terms = [make_policy(name) for name in "abcd"]
     first, second = await open_host("first", *terms), await open_host("second", *terms)
     await enqueue_posts(first.post_store, make_post("p", list("abcd"), START_TIME))
@@ -148,8 +148,8 @@ async def test_a_host_that_starts_takes_up_what_it_left_itself_and_nothing_else(
     assert [states[lease.delivery] for lease in theirs] == [State.SENDING, State.CLAIMED]
 
 
-async def test_f15_what_a_dead_or_frozen_host_held_is_taken_over_after_its_lease(open_host, world):
-    """Another host ends the leases; what the sleeper brings later is evidence, and no second call is made."""
+async def test_f15_leases_of_a_dead_or_frozen_host_are_taken_over_after_they_expire(open_host, world):
+    """Another host ends the leases; a later result of the frozen host is evidence, and no second call is made."""
     terms = [make_policy("a"), make_policy("b")]
     sleeper, other = await open_host("sleeper", *terms), await open_host("other", *terms)
     await enqueue_posts(sleeper.post_store, make_post("p", ["a", "b"], START_TIME))
@@ -166,12 +166,12 @@ async def test_f15_what_a_dead_or_frozen_host_held_is_taken_over_after_its_lease
     assert not isinstance(await sleeper.outbox.record_intent(claimed), SendRequest)
 
 
-async def test_f26_a_rest_is_not_shortened_by_another_hosts_intent(open_host, world):
-    """F26, I15: a 429 is heard while the other host announces by what it read before; its Retry-After stays."""
+async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host, world):
+    """F26, I15: a 429 arrives while the other host writes an intent by older data; its Retry-After stays."""
     terms = [make_policy(name, login="shared") for name in "ab"]
     first, second = await open_host("first", *terms), await open_host("second", *terms)
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME))
-    slow, _parcel = await intended(first)
+    slow, _parcel = await claim_and_intend(first)
     world.advance_time(LEASE)
     assert await second.maintenance.expire_leases() == 1
     [lease] = await second.outbox.claim(1)
@@ -191,11 +191,11 @@ async def test_f26_a_rest_is_not_shortened_by_another_hosts_intent(open_host, wo
     assert (rest.cooldown_until, rest.routine_cooldown_until, rest.parts_cooldown_until) == (until, until, until)
 
 
-async def test_a_doubt_is_read_by_one_host_at_a_time(open_host, world):
-    """What one host reads, no other is given until that read has had its time."""
+async def test_an_unknown_outcome_is_read_by_one_host_at_a_time(open_host, world):
+    """A delivery that one host reads is given to no other until that read has had its time."""
     hosts = [await open_host("first"), await open_host("second")]
     await enqueue_posts(hosts[0].post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await intended(hosts[0])
+    lease, _parcel = await claim_and_intend(hosts[0])
     await hosts[0].outbox.record_outcome(lease, Unknown(reason="reset"))
     world.advance_time(LEASE)
     taken = await asyncio.gather(*(host.outbox.due_readbacks([State.UNKNOWN], 5) for host in hosts))
@@ -209,8 +209,8 @@ async def test_a_doubt_is_read_by_one_host_at_a_time(open_host, world):
     assert len(await hosts[1].outbox.due_readbacks([State.UNKNOWN], 5)) == 1
 
 
-async def test_hosts_share_the_watching_and_the_probing(open_host):
-    """Of accounts whose turn has come, each goes to one host."""
+async def test_hosts_share_monitoring_and_probing(open_host):
+    """Each account that is due goes to one host."""
     terms = [make_policy(name) for name in "abc"]
     hosts = [await open_host(f"host-{number}", *terms) for number in range(3)]
     watched = await asyncio.gather(*(host.store.monitoring.claim_due_accounts(9) for host in hosts))
@@ -219,8 +219,8 @@ async def test_hosts_share_the_watching_and_the_probing(open_host):
     assert sorted(account.id for accounts in probed for account in accounts) == ["a", "b", "c"]
 
 
-async def test_while_one_host_keeps_another_leaves_it_to_that_one(open_host):
-    """A second keeper neither waits nor does the same again; at the next round it has its turn."""
+async def test_maintenance_runs_on_one_host_at_a_time(open_host):
+    """A second host neither waits nor repeats the work; it maintains in a later run."""
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     with host.database.engine.begin() as rival:
@@ -239,8 +239,8 @@ async def test_a_second_daemon_in_the_same_workspace_is_refused(database_url, tm
     lock_process(database_url, tmp_path).release()
 
 
-async def test_an_old_copy_of_the_schedule_is_known_as_such(open_host):
-    """What was in force once and is not any more counts as superseded; a new text does not."""
+async def test_an_old_copy_of_the_schedule_is_recognised(open_host):
+    """A version that was in force once and is not any more counts as superseded; a new text does not."""
     host = await open_host("first")
     for body in ("one", "two"):
         await enqueue_posts(host.post_store, text=body)
@@ -249,7 +249,7 @@ async def test_an_old_copy_of_the_schedule_is_known_as_such(open_host):
 
 
 async def test_every_session_commits_to_disk_whatever_the_server_says(database_url):
-    """A server that would acknowledge commits early is reported otherwise, and waits for others are bounded."""
+    """A server that would acknowledge commits early is overruled, and lock waits are bounded."""
     engine = open_engine(database_url)
     with engine.connect() as admin:
         admin.execute(text(f'ALTER DATABASE "{engine.url.database}" SET synchronous_commit = off'))
@@ -277,7 +277,7 @@ def cut(engine, *, before):
 
 @pytest.mark.parametrize("before", [True, False])
 async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before):
-    """Whether it was committed or not, there is one attempt, one line in the journal, and one parcel."""
+    """Whether it was committed or not, there is one attempt, one line in the journal, and one request."""
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     await host.maintenance.promote_due()
@@ -292,8 +292,8 @@ async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before
     assert await host.database.read(lambda connection: connection.scalar(count)) == 1
 
 
-async def test_f87_an_order_is_not_taken_for_done_by_a_number_that_another_commit_has_got(open_host):
-    """A server that takes another one's place gives numbers again: what was written must be there as well."""
+async def test_f87_an_order_is_not_taken_for_done_by_the_number_of_another_commit(open_host):
+    """A server after a takeover gives the same numbers again: what was written must be there as well."""
     host = await open_host("first")
     await host.orders.pause("all", named_person("li"), "drill")
     engine = host.database.engine
@@ -306,8 +306,8 @@ async def test_f87_an_order_is_not_taken_for_done_by_a_number_that_another_commi
 
 
 @pytest.fixture
-def away(database_url):
-    """Give a function that takes the database away, or gives it back."""
+def outage(database_url):
+    """Return a function that makes the database unavailable, or available again."""
     admin = open_engine(database_url).execution_options(isolation_level="AUTOCOMMIT")
     name = admin.url.database
     elsewhere = open_engine(admin.url.set(database="postgres", drivername="postgresql").render_as_string())
@@ -325,7 +325,7 @@ def away(database_url):
     elsewhere.dispose()
 
 
-async def test_f86_no_call_starts_while_the_database_is_away(open_host, away, monkeypatch):
+async def test_f86_no_call_starts_while_the_database_is_away(open_host, outage, monkeypatch):
     """An intent that cannot be committed gives an error and no line in the journal; later it goes on as before."""
     monkeypatch.setattr(link, "OUTAGE_SECONDS", 0.2)
     monkeypatch.setattr(link, "RETRY_SECONDS", 0.05)
@@ -333,22 +333,22 @@ async def test_f86_no_call_starts_while_the_database_is_away(open_host, away, mo
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     await host.maintenance.promote_due()
     [lease] = await host.outbox.claim(1)
-    away(is_away=True)
+    outage(is_away=True)
     with pytest.raises(Exception) as failed:  # noqa: PT011 # whatever the driver calls it
         await host.outbox.record_intent(lease)
     assert link.is_connection_lost(failed.value)
     assert read_records(host.journal) == []
-    away(is_away=False)
+    outage(is_away=False)
     assert isinstance(await host.outbox.record_intent(lease), SendRequest)
 
 
-async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(open_host, away, monkeypatch):
-    """What a call reported us outlives an outage that is longer than any retry."""
+async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(open_host, outage, monkeypatch):
+    """The outcome of a call outlives an outage that is longer than any retry."""
     monkeypatch.setattr(link, "OUTAGE_SECONDS", 0.1)
     monkeypatch.setattr(link, "RETRY_SECONDS", 0.05)
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await intended(host)
+    lease, _parcel = await claim_and_intend(host)
     tried, tries, loop = asyncio.Event(), [], asyncio.get_running_loop()
 
     def count(*_connecting):
@@ -357,16 +357,16 @@ async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(open_ho
             loop.call_soon_threadsafe(tried.set)
 
     event.listen(host.database.engine, "do_connect", count)
-    away(is_away=True)
+    outage(is_away=True)
     waiting = asyncio.create_task(host.outbox.record_outcome(lease, published()))
     await tried.wait()
     assert not waiting.done()
-    away(is_away=False)
+    outage(is_away=False)
     assert (await waiting).state is State.PUBLISHED
 
 
 async def lose_commits(host, *, since):
-    """Take the newest commits about the only delivery back, as a server does that lacked them when it took over."""
+    """Undo the newest commits about the only delivery, as a server does that lacked them at a takeover."""
     with host.database.engine.begin() as connection:
         connection.execute(delete(ATTEMPT))
         connection.execute(update(DELIVERY).values(since) if since else delete(DELIVERY))
@@ -376,8 +376,8 @@ async def row_of(host):
     return dict(await host.database.read(lambda connection: connection.execute(select(DELIVERY)).mappings().one()))
 
 
-async def test_i16_what_another_host_announces_while_a_post_is_retracted_is_not_left_live(open_host):
-    """A call is either refused, as its delivery is cancelled already, or what it makes is to be taken down."""
+async def test_i16_a_call_of_another_host_during_a_retraction_is_not_left_published(open_host):
+    """A call is either refused, as its delivery is cancelled already, or its post is deleted."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     await first.maintenance.promote_due()
@@ -396,13 +396,13 @@ async def test_i16_what_another_host_announces_while_a_post_is_retracted_is_not_
     assert isinstance(answer, Declined) if delivery.state is State.CANCELLED else delivery.is_retraction_requested
 
 
-async def test_f87_a_call_that_the_database_has_lost_is_brought_back_as_a_doubt(open_host, world):
-    """The host whose journal knows it claims nothing in its stead, and reading ends the doubt: one receipt."""
+async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(open_host, world):
+    """The host whose journal knows it claims nothing in its place, and reading resolves it: one receipt."""
     host = await open_host("first")
     fake = FakeAdapter(now=world.now)
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(host)
-    _lease, parcel = await intended(host)
+    _lease, parcel = await claim_and_intend(host)
     fake.add_post(parcel)
     await lose_commits(host, since=before)
     assert (await only(host)).state is State.PENDING
@@ -420,12 +420,12 @@ async def test_f87_a_call_that_the_database_has_lost_is_brought_back_as_a_doubt(
     assert events[-5:] == ["claimed", "attempt_started", "lease_expired", "attempts_recovered", "published"]
 
 
-async def test_f87_an_outcome_of_a_lost_call_brings_it_back_and_is_kept_as_evidence(open_host, world):
-    """The outcome comes while nobody has noticed yet: nothing is sent again, absence cannot be shown any more."""
+async def test_f87_an_outcome_of_a_lost_call_recovers_it_and_is_kept_as_evidence(open_host, world):
+    """The outcome comes before anybody has noticed: nothing is sent again, absence cannot be shown any more."""
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(host)
-    lease, _parcel = await intended(host)
+    lease, _parcel = await claim_and_intend(host)
     await lose_commits(host, since=before)
     after = await host.outbox.record_outcome(lease, published())
     assert after.state is State.UNKNOWN
@@ -435,7 +435,7 @@ async def test_f87_an_outcome_of_a_lost_call_brings_it_back_and_is_kept_as_evide
 
 
 async def test_f87_nothing_is_claimed_before_every_living_host_has_compared_its_journal(open_host, world):
-    """After another server has taken over, a host waits for the others' journals, for a minute at most."""
+    """After a takeover, a host waits for the others' journals, for a minute at most."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     await first.maintenance.promote_due()
@@ -448,7 +448,7 @@ async def test_f87_nothing_is_claimed_before_every_living_host_has_compared_its_
 
 
 async def take_over(host):
-    """Leave the database as another server finds it that has taken the place of the one before."""
+    """Leave the database as after a takeover by another server."""
     with host.database.engine.begin() as connection:
         connection.execute(update(WORKER_STATE).values(compared_timeline="00000000"))
         connection.execute(delete(SERVER_TIMELINE))
@@ -466,12 +466,12 @@ async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, wor
     assert len(await first.outbox.claim(1)) == 1
 
 
-async def test_f87_a_host_that_stops_in_order_leaves_nothing_untold(open_host, world):
-    """Nobody waits for it any more, so it compares its journal before it goes."""
+async def test_f87_a_host_that_stops_in_order_leaves_nothing_unreported(open_host, world):
+    """Nobody waits for it any more, so it compares its journal before it stops."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(first)
-    await intended(second)
+    await claim_and_intend(second)
     await lose_commits(second, since=before)
     await take_over(first)
     await first.maintenance.promote_due()
@@ -480,12 +480,12 @@ async def test_f87_a_host_that_stops_in_order_leaves_nothing_untold(open_host, w
     assert (await only(first)).state is State.UNKNOWN
 
 
-async def test_f87_hosts_that_could_not_give_a_sign_of_life_are_waited_for(open_host, world):
-    """However long there was no server: who comes back first waits for the journals of the others."""
+async def test_f87_hosts_that_could_not_send_a_heartbeat_are_waited_for(open_host, world):
+    """However long there was no server: the first host that comes back waits for the journals of the others."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(first)
-    await intended(second)
+    await claim_and_intend(second)
     await lose_commits(second, since=before)
     await take_over(first)
     world.advance_time(timedelta(minutes=10))
@@ -497,11 +497,11 @@ async def test_f87_hosts_that_could_not_give_a_sign_of_life_are_waited_for(open_
 
 
 async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_anothers_journal_knows(open_host):
-    """An older dump was put back: nothing is sent until every host has compared, as everything is paused."""
+    """An older dump was restored: nothing is sent until every host has compared, as everything is paused."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(first)
-    await intended(second)
+    await claim_and_intend(second)
     await lose_commits(second, since=before)
     await first.orders.pause("all", named_person("li"), "an older dump")
     await first.maintenance.promote_due()
@@ -513,11 +513,11 @@ async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_another
     assert (await only(first)).state is State.UNKNOWN
 
 
-async def test_f87_a_call_without_a_delivery_is_told_of_once_and_stops_nobody(open_host, world):
-    """Where the delivery itself was lost, a person is asked; other posts go out."""
+async def test_f87_a_call_without_a_delivery_is_alerted_once_and_stops_nothing(open_host, world):
+    """Where the delivery itself was lost, a person decides; other posts are sent."""
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
-    await intended(host)
+    await claim_and_intend(host)
     await lose_commits(host, since=None)
     await enqueue_posts(host.post_store, make_post("q", ["a"], START_TIME))
     await host.maintenance.promote_due()
@@ -526,11 +526,11 @@ async def test_f87_a_call_without_a_delivery_is_told_of_once_and_stops_nobody(op
     assert [alert.code for alert in await host.queries.alerts()] == ["attempt_orphaned"]
 
 
-async def test_a_session_that_was_lost_between_two_beats_is_replaced(open_host, away):
-    """After a restart of the database the next read and the next write find it again."""
+async def test_a_session_that_was_lost_between_two_runs_is_replaced(open_host, outage):
+    """After a restart of the database the next read and the next write reconnect."""
     host = await open_host("first")
     await host.queries.deliveries()
-    away(is_away=True)
-    away(is_away=False)
+    outage(is_away=True)
+    outage(is_away=False)
     assert await host.queries.deliveries() == []
     await host.database.write(lambda unit: unit.connection.execute(insert(DATABASE_INFO).values(key="k", value="v")))

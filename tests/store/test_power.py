@@ -1,4 +1,4 @@
-"""The power fails: what was announced is on the disk before the first byte of a call leaves."""
+"""A power failure: the intent is on the disk before the first byte of a call is sent."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 
 
 def cut_power(folder: Path, copy: Path, point: str) -> None:
-    """Let a worker stop dead at a failpoint, and copy the files as they are then, without what is only in memory."""
+    """Kill a worker at a failpoint, and copy the files as they are on disk then, without unsynced data."""
     folder.mkdir()
     copy.mkdir()
     with subprocess.Popen([sys.executable, "-c", WORKER, str(folder), point], stdout=subprocess.PIPE) as worker:
@@ -66,8 +66,8 @@ def cut_power(folder: Path, copy: Path, point: str) -> None:
     assert os.WIFSTOPPED(status), status
 
 
-async def books_after_a_cut(tmp_path: Path, point: str) -> Store:
-    """Open what is left after a power cut at a failpoint."""
+async def store_after_power_cut(tmp_path: Path, point: str) -> Store:
+    """Open the database that a power cut at a failpoint leaves."""
     folder = tmp_path / "after"
     cut_power(tmp_path / "before", folder, point)
     url, world = f"sqlite:///{folder / 'publisher.db'}", FakeRuntime()
@@ -77,8 +77,8 @@ async def books_after_a_cut(tmp_path: Path, point: str) -> Store:
 
 @pytest.mark.parametrize(("point", "lines"), [("intent.after_commit", 0), ("journal.after_append", 1)])
 async def test_f16_what_the_disk_holds_when_the_power_fails_after_the_intent(tmp_path, point, lines):
-    """F16: the files as they lie there know the attempt, and the call that may have followed is a doubt."""
-    store = await books_after_a_cut(tmp_path, point)
+    """F16: the files on disk know the attempt, and the call that may have followed is unknown."""
+    store = await store_after_power_cut(tmp_path, point)
     attempts = await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().all())
     assert [(row["number"], row["ended_at"]) for row in attempts] == [(1, None)]
     assert len(read_records(tmp_path / "after" / "intents.jsonl")) == lines
@@ -88,8 +88,8 @@ async def test_f16_what_the_disk_holds_when_the_power_fails_after_the_intent(tmp
 
 
 async def test_f16_before_the_intent_is_committed_the_disk_knows_of_no_call(tmp_path):
-    """F16: power lost a moment sooner leaves a claim, which is due again."""
-    store = await books_after_a_cut(tmp_path, "intent.before_commit")
+    """F16: after an earlier power cut there is a claim, which is due again."""
+    store = await store_after_power_cut(tmp_path, "intent.before_commit")
     assert await store.maintenance.expire_own_leases() == 1
     assert set(Counter(item.state for item in await store.queries.deliveries())) == {State.DUE}
     await store.database.close()
@@ -106,8 +106,8 @@ async def test_f16_sqlite_waits_for_the_disk_on_every_connection(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="NO STRACE: the system's own calls are not watched")
-def test_f16_both_files_are_synced_before_the_parcel_is_handed_out(tmp_path):
-    """F16: the kernel is asked to sync the database's log, then the journal, and only then a call may begin."""
+def test_f16_both_files_are_synced_before_the_request_is_returned(tmp_path):
+    """F16: the database's log is synced, then the journal, and only then a call may begin."""
     trace = tmp_path / "trace"
     folder = tmp_path / "books"
     folder.mkdir()
@@ -121,7 +121,7 @@ def test_f16_both_files_are_synced_before_the_parcel_is_handed_out(tmp_path):
 
 
 def order_of(trace: str) -> list[str]:
-    """Name the last sync of the database's log before the journal's line, the journal's own, and what came after."""
+    """Return the last sync of the database's log before the journal's line, the journal's own, and what came after."""
     happened = []
     for line in trace.splitlines():
         if "sync(" in line and "publisher.db-wal" in line:

@@ -1,4 +1,4 @@
-"""Reading the database for the inspection report, on both databases."""
+"""The data of the report, on both databases."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from publisher.testing.fakes import START_TIME
 
 
 async def test_cases_have_their_kind_their_last_reach_and_their_tip_line(open_desk):
-    """Only what is due inside the days is given, with the newest reading and whether the frozen text names the line."""
+    """Only deliveries due in the period, with the newest metrics and whether the frozen text contains the tip line."""
     desk = await open_desk()
     update = make_post("two", ["a"], START_TIME + timedelta(hours=1), title="拨打12377", follows="one")
     await enqueue_posts(

@@ -1,4 +1,4 @@
-"""How far a database knows what was sent that bears no label."""
+"""How far a database without backup metadata knows what was sent."""
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ LI = named_person("li")
 
 
 async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger(open_books, world):
-    """What may have been sent is looked for since the daemon's last sign of life in it, not since the pause."""
+    """The data-loss window begins at the last heartbeat of the daemon, not at the pause."""
     store = open_books()
     orders = store.actions
     await orders.register_worker()
@@ -27,7 +27,7 @@ async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger
 
 
 async def test_f85_a_database_that_knows_no_daemon_knows_nothing_of_what_was_sent(open_books, world):
-    """It was copied before the first start: all since its beginning may be out."""
+    """It was copied before the first start: every post since its beginning may be published."""
     store = open_books()
     assert await store.database.read(last_known_at) is None
     await store.actions.pause("all", LI, "first")

@@ -1,4 +1,4 @@
-"""What ended long ago loses its texts, pictures, reads and figures, and nothing that could be sent or asked again."""
+"""Deliveries that ended long ago lose texts, pictures, readbacks and metrics, and nothing that is still needed."""
 
 import asyncio
 from dataclasses import replace
@@ -33,7 +33,7 @@ async def desk(open_desk):
 
 
 async def go_live(desk, outcome=None):
-    """Let all that is due be called, with an outcome of one's choice; each goes live otherwise."""
+    """Make the calls of all that is due, published or with the given outcome."""
     await desk.maintenance.promote_due()
     while leases := await desk.outbox.claim(10):
         for lease in leases:
@@ -50,13 +50,13 @@ async def count(desk, *tables):
 
 
 async def change(desk, post, **values):
-    """Put a delivery into a state as if it had got there by itself."""
+    """Set a delivery's state directly."""
     row = update(DELIVERY).where(DELIVERY.c.post == post).values(**values)
     await desk.store.database.write(lambda unit: unit.connection.execute(row))
 
 
 async def push_down(desk, account="a"):
-    """Let so many newer posts go live on an account that no list shows the older ones any more."""
+    """Publish so many newer posts on an account that no list shows the older ones any more."""
     rows = [
         {**(await row_of(desk)), "post": f"newer-{number}", "remote_id": f"n-{number}", "account": account}
         for number in range(MAX_OWNED_IDS)
@@ -77,8 +77,8 @@ async def is_pruned(desk, post="p"):
     return found.is_pruned
 
 
-async def live_for_long(desk):
-    """Give one post that has been live for so long that its texts may go, with reads and figures."""
+async def publish_long_ago(desk):
+    """Return one post that has been published for so long that its texts may be pruned, with readbacks and metrics."""
     await enqueue_posts(desk.post_store, POST)
     await go_live(desk)
     [live] = await desk.store.queries.deliveries(POST.id)
@@ -91,15 +91,15 @@ async def live_for_long(desk):
 
 
 async def shorten(desk):
-    """Let the journal lose its old lines; the newest one always stays."""
+    """Let the journal remove its old lines; the newest one always stays."""
     await enqueue_posts(desk.post_store, make_post("fresh", ["b"], desk.store.runtime.now()))
     await go_live(desk)
     await compact_journal(desk.store)
 
 
-async def test_i24_texts_reads_and_figures_go_and_what_happened_stays(desk):
-    """Its key, its state, its number on the platform, its attempts and its audit are what they were."""
-    await live_for_long(desk)
+async def test_i24_texts_readbacks_and_metrics_are_pruned_and_the_history_stays(desk):
+    """Its key, its state, its id on the platform, its attempts and its audit entries stay."""
+    await publish_long_ago(desk)
     [before, *_] = await desk.store.queries.deliveries(POST.id)
     kept = await count(desk, ATTEMPT, AUDIT)
     assert await prune(desk.store, KEPT_FOR) == PruneCounts(deliveries=1, texts=1, readbacks=1, metrics=1)
@@ -110,9 +110,9 @@ async def test_i24_texts_reads_and_figures_go_and_what_happened_stays(desk):
     assert await prune(desk.store, KEPT_FOR) == PruneCounts()
 
 
-async def test_i1_what_is_pruned_is_neither_filed_nor_called_again(desk, open_desk):
+async def test_i1_a_pruned_delivery_is_neither_filed_nor_called_again(desk, open_desk):
     """Its post stays in the schedule, the daemon starts again: no call, no alert, no new delivery."""
-    await live_for_long(desk)
+    await publish_long_ago(desk)
     assert (await prune(desk.store, KEPT_FOR)).deliveries == 1
     again = await open_desk(make_policy("a"), make_policy("b"))
     rows = await count(again, DELIVERY)
@@ -135,9 +135,9 @@ async def test_i1_what_is_pruned_is_neither_filed_nor_called_again(desk, open_de
     assert await again.store.queries.alerts() == []
 
 
-async def test_what_is_pruned_can_still_be_taken_down(desk):
-    """Its number on the platform is all that this needs."""
-    await live_for_long(desk)
+async def test_a_pruned_delivery_can_still_be_retracted(desk):
+    """Its id on the platform is all that this needs."""
+    await publish_long_ago(desk)
     assert (await prune(desk.store, KEPT_FOR)).deliveries == 1
     adapter = FakeAdapter(now=desk.store.runtime.now)
     await desk.store.actions.retract(POST.id, None, named_person("li"), "old")
@@ -154,8 +154,8 @@ async def test_what_is_pruned_can_still_be_taken_down(desk):
         if state != "published"
     ],
 )
-async def test_only_what_has_ended_is_pruned(desk, state, goes):
-    """Whatever may still lead to a call or a read keeps its words, however old it is."""
+async def test_only_ended_deliveries_are_pruned(desk, state, goes):
+    """A delivery that may still lead to a call or a read keeps its text, however old it is."""
     await enqueue_posts(desk.post_store, POST)
     desk.store.runtime.advance_time(LONG)
     await change(desk, POST.id, state=state.value, next_action_at=None)
@@ -164,9 +164,9 @@ async def test_only_what_has_ended_is_pruned(desk, state, goes):
 
 
 @pytest.mark.parametrize("what", ["in the list", "by word", "ended of late"])
-async def test_a_live_post_that_is_known_by_its_text_alone_keeps_it(desk, what):
-    """It may still stand in its account's list, or nothing but people's word says that it is live."""
-    await live_for_long(desk)
+async def test_a_published_post_that_is_known_only_by_its_text_keeps_it(desk, what):
+    """It may still be in its account's list, or only a person's confirmation says that it is published."""
+    await publish_long_ago(desk)
     if what == "in the list":
         await change(desk, "newer-0", published_at=START_TIME - timedelta(days=1))
     elif what == "by word":
@@ -178,16 +178,16 @@ async def test_a_live_post_that_is_known_by_its_text_alone_keeps_it(desk, what):
     assert await count(desk, RENDERED_POST, READBACK, REACH) == (2, 1, 1)
 
 
-async def test_nothing_is_pruned_by_a_clock_in_doubt(desk):
-    """A clock that is years ahead would take everything for old."""
-    await live_for_long(desk)
+async def test_nothing_is_pruned_by_an_unconfirmed_clock(desk):
+    """A clock that is years ahead would call everything old."""
+    await publish_long_ago(desk)
     desk.store.runtime.jump_clock(timedelta(days=1))
     assert await prune(desk.store, KEPT_FOR) == PruneCounts()
     assert not await is_pruned(desk)
 
 
-async def test_what_a_line_of_the_journal_names_is_kept(desk):
-    """The call of another delivery is not over, so its line stands, and so do its words."""
+async def test_a_delivery_named_in_the_journal_is_kept(desk):
+    """The call of another delivery is not over, so its line stays, and so does its text."""
     await enqueue_posts(desk.post_store, POST)
     await go_live(desk, Unknown(reason="timeout"))
     desk.store.runtime.advance_time(LONG)
@@ -209,8 +209,8 @@ async def file_with_picture(desk, post, at):
     await desk.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=[draft], posts=[post], media=media))
 
 
-async def test_a_picture_goes_when_nothing_shows_it_any_more(desk):
-    """What was shown again of late, or is to be shown by something old that is open, is kept."""
+async def test_a_picture_is_pruned_when_no_post_uses_it_any_more(desk):
+    """A picture that was used again recently, or is used by an old open delivery, is kept."""
     await file_with_picture(desk, POST, START_TIME)
     desk.store.runtime.advance_time(LONG)
     await prune(desk.store, KEPT_FOR)
@@ -227,7 +227,7 @@ async def test_a_picture_goes_when_nothing_shows_it_any_more(desk):
     assert await count(desk, MEDIA) == (1,)
 
 
-async def test_f75_whatever_says_until_when_a_picture_is_shown_what_is_to_come_keeps_it(desk):
+async def test_f75_a_picture_of_a_coming_post_is_kept_whatever_its_expiry_says(desk):
     """F75: an earlier release that still runs on another host files posts without saying so."""
     desk.store.runtime.advance_time(LONG)
     await file_with_picture(desk, POST, desk.store.runtime.now() + timedelta(hours=3))
@@ -236,16 +236,16 @@ async def test_f75_whatever_says_until_when_a_picture_is_shown_what_is_to_come_k
     assert await prune(desk.store, KEPT_FOR) == PruneCounts()
 
 
-async def test_what_a_call_that_has_not_ended_said_is_kept(desk):
-    """Another host's journal may still name it: only a call that is known to be over has left all journals."""
-    await live_for_long(desk)
+async def test_the_text_of_an_open_call_is_kept(desk):
+    """Another host's journal may still name it: only an ended call has left all journals."""
+    await publish_long_ago(desk)
     open_again = update(ATTEMPT).where(ATTEMPT.c.delivery == 1).values(ended_at=None)
     await desk.store.database.write(lambda unit: unit.connection.execute(open_again))
     assert await prune(desk.store, KEPT_FOR) == PruneCounts()
 
 
 async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_does_not(desk):
-    """That they were accepted, and their hashes, stay."""
+    """Their acceptance and their hashes stay."""
     for text in ("first", "second", "third"):
         await desk.post_store.commit_plan(
             PlanCommit(plan=Plan(), schedule_text=text, base_version=await desk.post_store.schedule_version())
@@ -257,8 +257,8 @@ async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_
     assert rows == [("", True), ("", True), ("third", True)]
 
 
-async def test_an_edited_post_loses_its_earlier_words_as_well(desk):
-    """Every text that was filed for a delivery goes with it."""
+async def test_an_edited_post_loses_its_earlier_texts_as_well(desk):
+    """Every text that was filed for a delivery is pruned with it."""
     await enqueue_posts(desk.post_store, POST)
     edited = replace(POST, title="改", content_hash="p/new")
     await desk.post_store.commit_plan(
@@ -270,8 +270,8 @@ async def test_an_edited_post_loses_its_earlier_words_as_well(desk):
     assert (await prune(desk.store, KEPT_FOR)).texts == 2
 
 
-async def test_i20_others_get_their_turn_while_much_is_pruned(desk):
-    """An urgent post is claimed while most of what is old is still there; in the end all of it is gone."""
+async def test_i20_other_work_goes_on_during_a_long_pruning(desk):
+    """An urgent post is claimed while most of the old ones are still there; in the end all of them are pruned."""
     posts = [make_post(f"p{number}", ["a", "b"], START_TIME) for number in range(3 * PRUNE_BATCH_SIZE)]
     await enqueue_posts(desk.post_store, *posts)
     old = update(DELIVERY).values(state=State.CANCELLED.value, updated_at=START_TIME)

@@ -1,4 +1,4 @@
-"""Bringing a database up, and refusing what must not be used."""
+"""Creating and migrating a database, and refusing one that must not be used."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def _indexes(connection):
 
 
 async def test_f85_a_database_older_than_its_journal_is_refused(tmp_path):
-    """A journal line that a SQLite file does not know stops the start; a shared database is given it back instead."""
+    """A journal line that a SQLite file does not know stops the start; a shared database recovers it instead."""
     journal, database_url = tmp_path / "intents.jsonl", f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(database_url, "drill", journal, FakeRuntime())
     writer = IntentJournal(journal)
@@ -60,8 +60,8 @@ async def test_f85_a_database_older_than_its_journal_is_refused(tmp_path):
     assert refused.value.code == "database_older"
 
 
-async def test_a_torn_journal_line_announces_nothing(tmp_path):
-    """A line cut by a death is passed over, and the next intent stands on a line of its own."""
+async def test_a_torn_journal_line_is_no_intent(tmp_path):
+    """A line cut by a kill is skipped, and the next intent is on a line of its own."""
     journal = tmp_path / "intents.jsonl"
     journal.write_text('{"delivery":1,"att', encoding="utf-8")
     writer = IntentJournal(journal)
@@ -71,7 +71,7 @@ async def test_a_torn_journal_line_announces_nothing(tmp_path):
 
 
 async def test_f95_a_drill_database_is_not_used_live(database_url, tmp_path):
-    """Each database is stamped with its environment at birth."""
+    """The environment is stored in each database when it is created."""
     await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     with pytest.raises(RefusedError) as refused:
         await prepare_database(database_url, "live", tmp_path / "intents.jsonl", FakeRuntime())
@@ -79,7 +79,7 @@ async def test_f95_a_drill_database_is_not_used_live(database_url, tmp_path):
 
 
 async def test_f84_a_corrupt_file_is_refused_and_left_alone(tmp_path):
-    """What is no database any more is named, and not a byte of it changes."""
+    """A file that is no database any more is named, and not a byte of it changes."""
     file = tmp_path / "publisher.db"
     file.write_bytes(b"not a database at all" * 300)
     before = file.read_bytes()
@@ -102,7 +102,7 @@ async def test_f93_a_database_of_a_newer_version_is_refused(tmp_path):
 
 
 async def test_sqlite_is_set_to_survive_a_power_cut(tmp_path):
-    """WAL and full synchronisation are in force on every connection."""
+    """WAL and full synchronisation are set on every connection."""
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     engine = open_engine(url)
@@ -181,7 +181,7 @@ def test_f79_one_file_under_two_names_has_one_daemon(tmp_path: Path, spell, exis
 @pytest.mark.parametrize("exists", [True, False], ids=["a file", "no file yet"])
 @pytest.mark.parametrize("spell", [link_file, link_folder])
 def test_f84_the_journal_is_not_on_the_disk_of_the_database(tmp_path: Path, spell, exists):
-    """Where that disk is not mounted, the journal reports calls that an empty database knows nothing of."""
+    """Where that disk is not mounted, the journal shows calls that an empty database knows nothing of."""
     disk, workspace = tmp_path / "disk", tmp_path / "workspace"
     (disk / "var").mkdir(parents=True)
     workspace.mkdir()
@@ -192,7 +192,7 @@ def test_f84_the_journal_is_not_on_the_disk_of_the_database(tmp_path: Path, spel
 
 
 def test_f79_a_database_with_a_second_hard_link_is_refused(tmp_path: Path):
-    """SQLite keeps a log of its own for each name, so two names would damage the file; with one again it starts."""
+    """SQLite keeps a separate log for each name, so two names would damage the file; with one again it starts."""
     file, other = tmp_path / "publisher.db", tmp_path / "other.db"
     file.touch()
     other.hardlink_to(file)
@@ -231,7 +231,7 @@ async def test_writes_that_gather_share_one_commit(tmp_path):
     await database.close()
 
 
-async def test_one_failed_write_does_not_take_its_neighbours_along(tmp_path):
+async def test_one_failed_write_does_not_fail_its_group(tmp_path):
     """In a group, the one that fails gets its error, the others are committed."""
 
     database = await open_database(tmp_path)
@@ -252,7 +252,7 @@ class FullDisk(IntentJournal):
 
 
 async def test_f82_no_call_starts_when_the_journal_cannot_be_written(tmp_path):
-    """The caller gets the error instead of a parcel; writes without an intent are not concerned."""
+    """The caller gets the error instead of a request; writes without an intent are not affected."""
 
     database = await open_database(tmp_path)
     database.journal.close()

@@ -1,4 +1,4 @@
-"""What planning reads: all that a plan can depend on, and no more for a past of years."""
+"""What planning reads: everything a plan can depend on, and no more for a history of years."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -26,7 +26,7 @@ AHEAD = make_post("ahead", ["a", "b"], START_TIME + LONG + DAY)
 
 @pytest.fixture
 async def desk(open_desk):
-    """Give the store with what went live long ago: of a one-off post, and one instant of a repeating one."""
+    """Return a worker with old published deliveries: of a one-off post, and of one instant of a repeating one."""
     desk = await open_desk(make_policy("a"), make_policy("b"))
     await enqueue_posts(desk.post_store, POST)
     await desk.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=[instant(START_TIME)], posts=[DAILY]))
@@ -37,7 +37,7 @@ async def desk(open_desk):
 
 
 async def publish_all(desk):
-    """Let all that is due go live."""
+    """Publish everything that is due."""
     await desk.maintenance.promote_due()
     while leases := await desk.outbox.claim(10):
         for lease in leases:
@@ -51,7 +51,7 @@ def instant(at):
 
 
 async def planned(desk, *posts, moments=()):
-    """Plan a schedule of these posts; give what it files, by post and label, and the codes of its problems."""
+    """Plan a schedule of these posts; return what it files, by post and occurrence, and the codes of its problems."""
     now = desk.store.runtime.now()
     known = await desk.post_store.stored_posts(posts)
     reported = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 2 * DAY), {DAILY.id: moments})
@@ -61,7 +61,7 @@ async def planned(desk, *posts, moments=()):
 
 
 async def add_past(desk, number, **changes):
-    """Add so many more deliveries like one that has gone live."""
+    """Add so many more deliveries like one that was published."""
     with desk.store.database.engine.begin() as connection:
         [row, *_] = connection.execute(select(DELIVERY).where(DELIVERY.c.state == State.PUBLISHED)).mappings()
         plain = {name: value for name, value in row.items() if name != "id"}
@@ -73,7 +73,7 @@ async def add_past(desk, number, **changes):
 
 
 class Cost:
-    """What reading costs a database: on SQLite the steps of its machine, on PostgreSQL the rows that it gives."""
+    """The cost of reading: on SQLite the steps of its virtual machine, on PostgreSQL the returned rows."""
 
     def __init__(self, engine):
         self.engine, self.spent = engine, 0
@@ -107,7 +107,7 @@ async def cost_of(desk, *posts):
 
 @pytest.mark.parametrize("is_kept", [False, True], ids=["it has left the schedule", "it is still in the schedule"])
 async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(desk, is_kept):
-    """Fifty times as many deliveries that have ended cost a planning round nothing, wherever their post stands."""
+    """Fifty times as many ended deliveries cost a planning run nothing, wherever their post is."""
     await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_posts=() if is_kept else (POST.id, DAILY.id))))
     posts = (POST, DAILY, AHEAD) if is_kept else (AHEAD,)
     await add_past(desk, 60, post=DAILY.id)
@@ -118,7 +118,7 @@ async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(desk, is_
 
 
 async def test_i24_f92_what_is_shown_unasked_costs_no_more_however_long_the_past_is(desk):
-    """`status` lists what is open, of late or to come, and knows that there is more."""
+    """`status` lists what is open, recent or to come, and knows that there is more."""
     queries = desk.store.queries
     with Cost(desk.store.database.engine) as short:
         assert [item.key.post for item in await queries.current_deliveries()] == [AHEAD.id, AHEAD.id]
@@ -129,21 +129,21 @@ async def test_i24_f92_what_is_shown_unasked_costs_no_more_however_long_the_past
     assert 0 < long.spent <= 1.5 * short.spent
 
 
-async def test_a_schedule_that_names_what_is_long_over_files_nothing_of_it(desk):
-    """Neither the posts as they went out, nor another account, nor other words."""
+async def test_a_schedule_that_names_old_posts_files_nothing_of_them(desk):
+    """Neither the posts as they were sent, nor another account, nor another text."""
     later = replace(POST, accounts=JOINED, content_hash="other", max_delay=timedelta(hours=1))
     for post in (POST, later):
         assert await planned(desk, post, DAILY, AHEAD) == ({}, [], ())
 
 
-async def test_what_is_over_cannot_be_moved(desk):
-    """F70: a new time for a post that went out is a mistake, however long ago that was."""
+async def test_a_post_that_was_sent_cannot_be_moved(desk):
+    """F70: a new time for a post that was sent is an error, however long ago that was."""
     moved = replace(POST, trigger=OneTimeTrigger(at=START_TIME + LONG + DAY))
     assert await planned(desk, moved, DAILY, AHEAD) == ({}, ["moved_after_start"], ())
 
 
 async def test_f63_an_instant_that_was_filed_is_known_for_weeks(desk):
-    """The newest one that passed is made up for if it was never filed, and only then."""
+    """The newest instant that passed is made up for only if it was never filed."""
     missed = START_TIME + LONG - 30 * DAY
     key = (DAILY.id, missed.isoformat())
     assert await planned(desk, POST, DAILY, AHEAD, moments=[missed]) == ({key: (DAILY.accounts, True)}, [], ())
@@ -153,14 +153,14 @@ async def test_f63_an_instant_that_was_filed_is_known_for_weeks(desk):
         assert await planned(desk, POST, daily, AHEAD, moments=[missed]) == ({}, [], ())
 
 
-async def test_what_may_still_be_sent_late_is_known_whole(desk):
-    """A post that may be late by days can gain an account for as long: what it has is not filed again."""
+async def test_a_post_that_may_still_be_sent_late_is_known_completely(desk):
+    """A post that may be late by days can gain an account for as long: its present accounts are not filed again."""
     patient = replace(POST, accounts=JOINED, max_delay=LONG + DAY)
     filed, problems, _dropped = await planned(desk, patient, DAILY, AHEAD)
     assert (filed[POST.id, ONCE_OCCURRENCE], problems) == ((("c",), True), [])
 
 
-async def test_one_open_delivery_keeps_its_occurrence_whole(desk):
+async def test_one_open_delivery_keeps_its_whole_occurrence_known(desk):
     """Where one account is still held, an edit must know that others have been called."""
     held = DELIVERY.c.account == "b"
     with desk.store.database.engine.begin() as connection:
@@ -178,7 +178,7 @@ async def test_a_post_that_was_dropped_and_comes_back_is_known(desk):
 
 
 async def test_a_post_that_leaves_the_schedule_is_dropped_once(desk):
-    """What was in force and is not named any more is reported, until that is done."""
+    """A post that was in force and is not named any more is reported, until it is removed."""
     assert await planned(desk, DAILY, AHEAD) == ({}, [], (POST.id,))
     await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_posts=(POST.id,))))
     assert await planned(desk, DAILY, AHEAD) == ({}, [], ())

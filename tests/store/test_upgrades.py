@@ -1,6 +1,6 @@
-"""An older database comes up with all that it holds, and a death in the middle leaves it as it was.
+"""An older database is migrated with all its data, and a kill in the middle leaves it as it was.
 
-There is one migration as yet: what a later release would bring, the tests bring.
+There is one migration today: the tests add those of a later release.
 """
 
 import signal
@@ -22,7 +22,7 @@ from publisher.store.recovery.setup import MIGRATIONS_FOLDER, NEWEST_MIGRATION, 
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeRuntime
-from tests.store.later_release import NUMBERS, be_later
+from tests.store.later_release import NUMBERS, add_migrations
 
 START = """
 import asyncio, sys
@@ -64,8 +64,8 @@ def config(connection=None):
 
 @pytest.fixture
 def later(tmp_path, monkeypatch):
-    """Let this release be a later one: give its folder of migrations."""
-    return be_later(tmp_path / "migrations", monkeypatch)
+    """Make this release a later one; return its folder of migrations."""
+    return add_migrations(tmp_path / "migrations", monkeypatch)
 
 
 class Old:
@@ -90,8 +90,8 @@ class Old:
         line = [sys.executable, "-c", START, self.url, str(self.journal), failpoints, str(migrations), NUMBERS[-1]]
         return subprocess.run(line, check=False, timeout=60).returncode
 
-    async def is_whole(self) -> bool:
-        """Bring it up, and say whether it holds what it held."""
+    async def is_complete(self) -> bool:
+        """Migrate it, and return True if it holds its former data."""
         await prepare_database(self.url, "drill", self.journal, FakeRuntime())
         database = Database(open_engine(self.url), FakeRuntime(), IntentJournal(self.journal))
         store = Store(database=database, policies={"a": make_policy("a")}, worker="w")
@@ -102,15 +102,15 @@ class Old:
         return migration_of(self.url) == NUMBERS[-1] and is_kept and is_sound
 
 
-async def test_a_database_of_an_earlier_version_comes_up_with_its_data(tmp_path, later):
-    """What was published is published, and the audit is a whole chain."""
+async def test_a_database_of_an_earlier_version_is_migrated_with_its_data(tmp_path, later):
+    """What was published is published, and the audit chain is complete."""
     assert later.is_dir()
-    assert await Old(tmp_path).is_whole()
+    assert await Old(tmp_path).is_complete()
 
 
 @pytest.mark.parametrize("step", range(1, len(NUMBERS) + 1))
-async def test_f12_a_death_after_any_step_of_an_upgrade_leaves_the_database_as_it_was(tmp_path, later, step):
-    """Killed in the middle, it stands at the version from before; the next start brings it up as a whole."""
+async def test_f12_a_kill_after_any_step_of_a_migration_leaves_the_database_as_it_was(tmp_path, later, step):
+    """Killed in the middle, it keeps the former version; the next start migrates it completely."""
     old = Old(tmp_path)
     assert old.start(f"migrate.mid:kill@{step}", later) == -signal.SIGKILL
     with sqlite3.connect(old.file) as connection:
@@ -118,11 +118,11 @@ async def test_f12_a_death_after_any_step_of_an_upgrade_leaves_the_database_as_i
         names = {column for (_id, column, *_rest) in connection.execute("PRAGMA table_info(delivery)")}
     connection.close()
     assert not {name for name in names if name.startswith("new_")}
-    assert await old.is_whole()
+    assert await old.is_complete()
 
 
 async def test_f84_a_damaged_database_of_an_earlier_version_is_refused_before_it_is_changed(tmp_path, later):
-    """What an upgrade would write into a damaged file could not be undone: it stays as it is, to the byte."""
+    """What a migration would write into a damaged file could not be undone: it stays as it is, to the byte."""
     assert later.is_dir()
     old = Old(tmp_path)
     data = bytearray(old.file.read_bytes())
@@ -138,8 +138,8 @@ async def test_f84_a_damaged_database_of_an_earlier_version_is_refused_before_it
     assert old.file.read_bytes() == data
 
 
-def test_f12_a_death_while_a_new_database_is_made_leaves_none(tmp_path):
-    """The first start of all, killed in the middle, is simply done again."""
+def test_f12_a_kill_while_a_new_database_is_created_leaves_none(tmp_path):
+    """The first start of all, killed in the middle, is simply repeated."""
     journal = tmp_path / "intents.jsonl"
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     line = [sys.executable, "-c", START, url, str(journal)]

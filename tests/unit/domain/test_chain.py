@@ -158,7 +158,7 @@ def test_a_cut_end_shows_by_an_anchor():
     assert found([], [anchor(links[27])]) == [(ChainDefect.CUT, 1, 28, None)]
 
 
-def test_a_chain_made_anew_shows_by_anchors():
+def test_a_recomputed_chain_is_detected_by_checkpoints():
     """What changed lies between the last anchor that agrees and the first that does not."""
     links = chain_of(30)
     anchors = [anchor(links[number - 1]) for number in (5, 10, 20, 30)]
