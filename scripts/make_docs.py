@@ -29,7 +29,7 @@ from publisher.i18n import LANGUAGES, Lang, Messages
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.sandbox import TemplateSandbox
 from publisher.rendering.templates import TemplateSample, load_templates, shipped_templates
-from publisher.runtime.failpoints import FAILPOINT_NAMES
+from publisher.runtime.clock import FAILPOINT_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -18,8 +18,7 @@ from publisher.domain.errors import InputError, RefusedError
 from publisher.domain.post import PostId
 from publisher.engine.decisions import named_person, read_system_user
 from publisher.i18n import Messages
-from publisher.runtime.clock import Runtime
-from publisher.runtime.failpoints import FailpointSyntaxError, parse_failpoints
+from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
 from publisher.store.db.database import sqlite_file
 from publisher.store.queries.queries import Alert, ModeOverride, Pause, Queries, WorkerStatus
 from publisher.store.recovery.setup import check_against_journal, pending_swaps

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
+from itertools import chain
 from typing import Final
 
 import css_inline
@@ -117,30 +118,26 @@ def _tokens(markdown: str) -> Sequence[Token]:
     """Flatten Markdown into tokens: links written out, list items with bullet and unwrapped first paragraph."""
     flat: list[Token] = []
     is_tight: list[bool] = []
-    for token in _MARKDOWN.parse(markdown):
-        if token.type == "paragraph_open":
-            is_tight.append(bool(flat) and flat[-1].type == "mark")
-            token.hidden = token.hidden or is_tight[-1]
-        elif token.type == "paragraph_close":
-            token.hidden = token.hidden or is_tight.pop()
-        flat.extend(_inline(token.children or []) if token.type == "inline" else [token])
+    links: list[tuple[str, int]] = []
+    parsed = _MARKDOWN.parse(markdown)
+    for token in chain.from_iterable(token.children or [] if token.type == "inline" else [token] for token in parsed):
+        match token.type:
+            case "paragraph_open":
+                is_tight.append(bool(flat) and flat[-1].type == "mark")
+                token.hidden = token.hidden or is_tight[-1]
+            case "paragraph_close":
+                token.hidden = token.hidden or is_tight.pop()
+            case "link_open":
+                links.append((str(token.attrGet("href") or ""), len(flat)))
+                continue
+            case "link_close":
+                target, start = links.pop()
+                words = "".join(each.content for each in flat[start:])
+                flat.append(_text("" if words in target else f"（{target}）"))
+                continue
+        flat.append(token)
         if token.type == "list_item_open":
             flat.append(_text(f"{token.info}. " if token.info else _BULLET, kind="mark"))
-    return flat
-
-
-def _inline(children: Sequence[Token]) -> list[Token]:
-    flat: list[Token] = []
-    targets: list[tuple[str, int]] = []
-    for token in children:
-        if token.type == "link_open":
-            targets.append((str(token.attrGet("href") or ""), len(flat)))
-        elif token.type == "link_close":
-            target, start = targets.pop()
-            words = "".join(each.content for each in flat[start:])
-            flat.append(_text("" if words in target else f"（{target}）"))
-        else:
-            flat.append(token)
     return flat
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import ctypes
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import Lock
 
-from publisher.runtime.failpoints import trigger_failpoint
+from publisher.domain.errors import PublisherError
 
 CLOCK_JUMP_THRESHOLD = timedelta(seconds=2)
 """A step of the wall clock up to this size, either way, does not count as a jump."""
@@ -25,6 +27,26 @@ ADJTIMEX_TIME_ERROR = 5
 """TIME_ERROR of adjtimex(2): the clock is not synchronized, or was set manually since."""
 TIMEX_BYTES = 1024
 """Larger than `struct timex` on any platform. All zeros only query the state."""
+
+FAILPOINT_NAMES = frozenset({
+    "reload.after_read", "reload.before_commit", "plan.after_insert",
+    "claim.after_commit", "token.after_refresh", "media.after_upload", "step.after_commit",
+    "intent.before_commit", "intent.after_commit", "journal.after_append",
+    "http.after_connect", "http.mid_body", "http.after_body", "http.after_reply",
+    "outcome.before_commit", "outcome.after_commit", "submitted.after_poll",
+    "reconcile.before_read", "reconcile.after_read", "reconcile.before_commit",
+    "retract.before_call", "retract.after_call", "audit.before_append",
+    "migrate.mid", "backup.before_rename", "restore.before_commit", "restore.after_commit", "restore.mid",
+})  # fmt: skip
+"""Every failpoint, at which a test may kill, freeze or fail the process."""
+
+
+class FailpointRaisedError(PublisherError):
+    """A failpoint with the action `raise` was hit."""
+
+
+class FailpointSyntaxError(PublisherError):
+    """PUBLISHER_FAILPOINTS is not `NAME:kill|freeze|raise@N,…` with known names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,5 +208,27 @@ class Runtime:
             return
         self._hit_counts[name] += 1
         action, at = self.failpoints[name]
-        if self._hit_counts[name] == at:
-            trigger_failpoint(action, name)
+        if self._hit_counts[name] != at:
+            return
+        match action:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "freeze":
+                signal.raise_signal(signal.SIGSTOP)  # to this very thread, which must not get any further
+            case _:
+                raise FailpointRaisedError(name)
+
+
+def parse_failpoints(text: str) -> Mapping[str, tuple[str, int]]:
+    """Parse `intent.after_commit:kill@3,http.mid_body:freeze@1` to name, action and count of the hit that acts.
+
+    Raises FailpointSyntaxError if a name or an action is unknown.
+    """
+    points = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, _, rest = item.partition(":")
+        action, _, count = rest.partition("@")
+        if name not in FAILPOINT_NAMES or action not in {"kill", "freeze", "raise"} or not (count or "1").isdigit():
+            raise FailpointSyntaxError(item)
+        points[name] = (action, int(count or "1"))
+    return points

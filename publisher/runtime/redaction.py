@@ -191,7 +191,13 @@ def _secret_spans(data: bytes, depth: int) -> Iterator[Span]:
     """Yield the spans of secrets in any decoding of the data."""
     trail: list[_DecodedView] = []
     for _ in range(_MAX_ESCAPE_LAYERS):
-        for span in _layer_spans(data, depth):
+        spans = [
+            *_known_spans(_with_plus_as_space(data)),
+            *(one.span(1) for one in _SECRET_PATTERN.finditer(data.lower())),
+        ]
+        for decoded in (*_decode_base64(data), *_decode_hex(data)) if depth else ():
+            spans += map(decoded.source_span, _secret_spans(decoded.data, depth - 1))
+        for span in spans:
             for view in reversed(trail):
                 span = view.source_span(span)  # noqa: PLW2901 # layer by layer back to the original text
             yield span
@@ -200,15 +206,6 @@ def _secret_spans(data: bytes, depth: int) -> Iterator[Span]:
             return
         trail.append(unescaped)
         data = unescaped.data
-
-
-def _layer_spans(data: bytes, depth: int) -> Iterator[Span]:
-    """Yield the spans of secrets in one layer, without undoing escapes."""
-    yield from _known_spans(_with_plus_as_space(data))
-    yield from (found.span(1) for found in _SECRET_PATTERN.finditer(data.lower()))
-    if depth:
-        for view in (*_decode_base64(data), *_decode_hex(data)):
-            yield from map(view.source_span, _secret_spans(view.data, depth - 1))
 
 
 def _known_spans(data: bytes) -> Iterator[Span]:

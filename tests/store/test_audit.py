@@ -21,7 +21,7 @@ from publisher.domain.delivery import State, WorkerId
 from publisher.domain.results import Published, Receipt
 from publisher.engine.checkpoints import CheckpointTargets, last_checkpoint, read_checkpoints, write_checkpoint
 from publisher.engine.decisions import named_person
-from publisher.runtime.failpoints import FailpointRaisedError
+from publisher.runtime.clock import FailpointRaisedError
 from publisher.secrets import Vault, is_signed_by, load_audit_key
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal, read_records

@@ -21,8 +21,7 @@ from publisher.engine.checkpoints import CheckpointTargets, last_checkpoint, rea
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.sender import send_due
-from publisher.runtime.clock import Runtime
-from publisher.runtime.failpoints import FailpointRaisedError
+from publisher.runtime.clock import FailpointRaisedError, Runtime
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import (
     JOURNAL_RETENTION,

@@ -9,7 +9,7 @@ import pytest
 from publisher.domain.delivery import State
 from publisher.domain.plan import Plan, PlanWindow, RemovedTargets, plan
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, OneTimeTrigger, PostId, Schedule
-from publisher.runtime.failpoints import FailpointRaisedError
+from publisher.runtime.clock import FailpointRaisedError
 from publisher.store.plan.posts import FIRST_BATCH_SIZE, NEXT_BATCH_SIZE, PlanCommit, split_into_batches
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, mark_waiting_unresolved
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery

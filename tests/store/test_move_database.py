@@ -7,7 +7,7 @@ from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.domain.results import Published, Receipt
 from publisher.engine.decisions import named_person
-from publisher.runtime.failpoints import FailpointRaisedError
+from publisher.runtime.clock import FailpointRaisedError
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.db.tables import DELIVERY, MEDIA

@@ -29,7 +29,7 @@ import asyncio, sys
 from pathlib import Path
 from publisher.store.recovery import setup
 from publisher.runtime.clock import Runtime
-from publisher.runtime.failpoints import parse_failpoints
+from publisher.runtime.clock import parse_failpoints
 if len(sys.argv) > 4:
     setup.MIGRATIONS_FOLDER, setup.NEWEST_MIGRATION = Path(sys.argv[4]), sys.argv[5]
 world = Runtime(failpoints=parse_failpoints(sys.argv[3]))
