@@ -1,19 +1,27 @@
-"""Workspaces for the tests of the command line."""
+"""What tests of commands share: a way to run one, workspaces, a simulator, and a daemon's part of the work."""
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
+from publisher.app.application import Application, open_application
 from publisher.cli import run_command
 from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
+from publisher.config import load_settings
+from publisher.domain.results import Outcome
+from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.rendering.child import RenderWorker
+from publisher.runtime.clock import Runtime
+from publisher.testing.fakes import make_confirmed_runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +53,18 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """Return a function that runs a command in this process."""
     monkeypatch.delenv("PUBLISHER_LANG", raising=False)
 
-    def running(*arguments: str | Path) -> Result:
+    def run_here(*arguments: str | Path) -> Result:
         capsys.readouterr()
         code = run_command([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return Result(code=code, out=captured.out, err=captured.err)
 
-    return running
+    return run_here
+
+
+def publisher_command(*arguments: str | Path) -> list[str]:
+    """Return the command line that runs publisher in a process of its own."""
+    return [sys.executable, "-m", "publisher", *map(str, arguments)]
 
 
 @pytest.fixture
@@ -80,9 +93,63 @@ def drill(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[str]:
     """Yield the address of a simulator that runs for this file's tests."""
-    command = [sys.executable, "-m", "publisher", "--lang", "en", "simulate", "--listen", "127.0.0.1:0"]
+    command = publisher_command("--lang", "en", "simulate", "--listen", "127.0.0.1:0")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield next(word for word in process.stdout.readline().split() if word.startswith("http://"))
         process.terminate()
         assert process.wait(10) == 0
+
+
+@pytest.fixture
+def control_simulator(simulator: str) -> Callable[..., Any]:
+    """Return a function that sends a control call to the simulator, which starts empty."""
+
+    def call(path: str, body: object = None) -> Any:
+        data = json.dumps(body or {}).encode()
+        request = Request(f"{simulator}/_sim/{path}", data=data, method="POST")  # noqa: S310 # our own process
+        with urlopen(request) as reply:  # noqa: S310 # same
+            return json.loads(reply.read() or "null")
+
+    call("reset")
+    return call
+
+
+@pytest.fixture
+def simulated_drill(tmp_path: Path, simulator: str, control_simulator: object) -> Path:
+    """Return a drill workspace whose platforms the simulator serves, all empty."""
+    return make_drill(tmp_path / "drill", simulator)
+
+
+@pytest.fixture
+def run_on_database(drill: Path) -> Callable[..., Any]:
+    """Return a function that runs an action on the drill's database, opened as a daemon opens it."""
+
+    async def run_action(action: Callable[[Application], Awaitable[Any]]) -> Any:
+        async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
+            return await action(application)
+
+    return lambda action: asyncio.run(run_action(action))
+
+
+@pytest.fixture
+def deliver(run_on_database: Callable[..., Any]) -> Callable[[Outcome], None]:
+    """Return a function that sends due deliveries as a daemon would, with the given outcome."""
+
+    def send_all(outcome: Outcome) -> None:
+        async def send(application: Application) -> None:
+            await application.store.maintenance.promote_due()
+            for lease in await application.store.outbox.claim(10):
+                await application.store.outbox.record_intent(lease)
+                await application.store.outbox.record_outcome(lease, outcome)
+
+        run_on_database(send)
+
+    return send_all
+
+
+async def write_drill_checkpoint(folder: Path) -> None:
+    """Write the checkpoint of a workspace's audit, as a daemon does."""
+    settings = await load_settings(folder)
+    async with open_application(settings, Runtime(), can_send=False) as application:
+        await write_checkpoint(application.store.audit, build_checkpoint_targets(settings))

@@ -1,17 +1,13 @@
 """Accounts, secrets and metrics at the command line."""
 
-import asyncio
 import io
 import json
 from datetime import UTC, datetime
 
 import pytest
 
-from publisher.app.application import open_application
-from publisher.config import load_settings
 from publisher.domain.results import CredentialExpired, Healthy, Published, Reach, Receipt
 from publisher.runtime.clock import Runtime
-from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import warning, write_schedule
 
 CANARY = "2.00canaryTOKEN"
@@ -22,17 +18,6 @@ RECEIPT = Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=datet
 def typed(monkeypatch):
     """Return a function that puts a text on standard input."""
     return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
-
-
-@pytest.fixture
-def run_on_database(drill):
-    """Return a function that runs an action on the drill's database."""
-
-    async def opened(act):
-        async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
-            return await act(application)
-
-    return lambda act: asyncio.run(opened(act))
 
 
 def test_accounts_before_anything_ran_shows_them_all_and_makes_no_database(run, drill):

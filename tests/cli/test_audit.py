@@ -9,12 +9,9 @@ import sqlite3
 
 import pytest
 
-from publisher.app.application import open_application
-from publisher.config import load_settings
 from publisher.domain.audit_chain import hash_entry
 from publisher.engine import decisions
-from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
-from publisher.runtime.clock import Runtime
+from tests.cli.conftest import write_drill_checkpoint
 from tests.cli.posts import warning, write_schedule
 
 BY = ("--by", "王", "--reason", "试验")
@@ -30,12 +27,6 @@ def drill_with_orders(run, drill):
         assert run("-C", drill, "resume", "--by", "李").code == 0
     asyncio.run(write_drill_checkpoint(drill))
     return drill
-
-
-async def write_drill_checkpoint(folder):
-    settings = await load_settings(folder)
-    async with open_application(settings, Runtime(), can_send=False) as application:
-        await write_checkpoint(application.store.audit, build_checkpoint_targets(settings))
 
 
 def rebuild(folder, first):

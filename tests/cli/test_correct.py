@@ -1,17 +1,13 @@
 """Corrections and retractions at the command line, on databases without a daemon."""
 
-import asyncio
 import re
 
 import pytest
 
-from publisher.app.application import open_application
-from publisher.config import load_settings
 from publisher.domain.delivery import RECONCILER, RETRACTOR, State
 from publisher.domain.results import Deleted, Published, Receipt, Rejected, Unknown
 from publisher.runtime.clock import Runtime
 from publisher.store.deliveries.intents import PendingReadback
-from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import warning, write_schedule
 
 BY = ("--by", "王")
@@ -39,18 +35,7 @@ def correction(name="fix", follows="refund", when='at = "asap"', to='["all"]'):
 
 
 @pytest.fixture
-def run_on_database(drill):
-    """Return a function that runs an action on the drill's database."""
-
-    async def opened(act):
-        async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
-            return await act(application)
-
-    return lambda act: asyncio.run(opened(act))
-
-
-@pytest.fixture
-def deliver(run_on_database):
+def deliver_by_platform(run_on_database):
     """Return a function that makes the next call of each login, with outcomes by platform; others are left alone."""
 
     def receipt(platform, delivery):
@@ -96,17 +81,17 @@ def states(run, drill, post):
 
 
 def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is_unknown(
-    run, sent, deliver, run_on_database
+    run, sent, deliver_by_platform, run_on_database
 ):
     """It is sent at once where the original is published, waits where unknown, and skips a rejecting account."""
-    deliver(weibo="published", wechat=DOUBT, tieba=REFUSED)
+    deliver_by_platform(weibo="published", wechat=DOUBT, tieba=REFUSED)
     reported = run("-C", sent, "correct", "refund", "fix", *BY)
     assert reported.code == 0
     assert re.search(r"马上发到 1 个账号，原稿在那里已发布：beijing-weibo", reported.out)
     assert re.search(r"还有 1 个账号上原稿的结果还不明.*beijing-wechat", reported.out)
     assert re.search(r"不发 1 个账号（原稿没有在那里发布过）：beijing-tieba", reported.out)
     assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "due"}
-    deliver(weibo="published", wechat="published")
+    deliver_by_platform(weibo="published", wechat="published")
     assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "published"}
 
     async def resolve(application):
@@ -117,7 +102,7 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
         )
 
     run_on_database(resolve)
-    deliver(wechat="published")
+    deliver_by_platform(wechat="published")
     assert states(run, sent, "fix")["beijing-wechat"] == "published"
     again = run("-C", sent, "correct", "refund", "fix", *BY)
     assert again.code == 0
@@ -125,9 +110,9 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
     assert "要求更正，用“fix”" in run("-C", sent, "why", "refund@beijing-weibo").out
 
 
-def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, deliver, run_on_database):
+def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, deliver_by_platform, run_on_database):
     """Where the original turns out not to be published, the correction is dropped, with an alert."""
-    deliver(wechat=DOUBT)
+    deliver_by_platform(wechat=DOUBT)
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
 
     async def resolve(application):
@@ -144,9 +129,9 @@ def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, 
     assert "cancelled.original_not_published" in {alert["code"] for alert in alerts}
 
 
-def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(run, sent, deliver, run_on_database):
+def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(run, sent, deliver_by_platform, run_on_database):
     """It overtakes, is due now whatever its entry says, and does not expire while an unknown outcome is resolved."""
-    deliver(wechat=DOUBT)
+    deliver_by_platform(wechat=DOUBT)
     run("-C", sent, "correct", "refund", "fix", *BY)
 
     async def read(application):
@@ -158,22 +143,22 @@ def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(run, sent, de
     assert delivery.due_at + delivery.max_delay >= delivery.expires_at
 
 
-def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, drill, deliver):
+def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, drill, deliver_by_platform):
     """It goes wherever the original is published; the next planning run keeps it."""
     write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'))
     assert run("-C", drill, "send", "refund", *BY).code == 0
-    deliver(weibo="published", tieba="published")
+    deliver_by_platform(weibo="published", tieba="published")
     assert run("-C", drill, "correct", "refund", "fix", *BY).code == 0
     assert states(run, drill, "fix") == {"beijing-tieba": "due", "beijing-weibo": "due"}
     write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'), warning("other"))
     assert run("-C", drill, "reload").code == 0
-    deliver(weibo="published", tieba="published")
+    deliver_by_platform(weibo="published", tieba="published")
     assert states(run, drill, "fix") == {"beijing-tieba": "published", "beijing-weibo": "published"}
 
 
-def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver, tmp_path):
+def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver_by_platform, tmp_path):
     """A file with the correction alone, outside the schedule, is enough, whatever accounts it names."""
-    deliver(weibo="published")
+    deliver_by_platform(weibo="published")
     file = tmp_path / "night.toml"
     file.write_text(correction("night", to='["beijing-tieba"]'), "utf-8")
     reported = run("-C", sent, "correct", "refund", file, *BY)
@@ -185,9 +170,9 @@ def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver, tmp_path):
     assert run("-C", sent, "correct", "refund", tmp_path / "none.toml", *BY).code == 1
 
 
-def test_without_a_published_original_nothing_is_corrected(run, sent, deliver):
+def test_without_a_published_original_nothing_is_corrected(run, sent, deliver_by_platform):
     """Where the original is published nowhere the command says why, account by account, files nothing, and exits 1."""
-    deliver(weibo=REFUSED, wechat=REFUSED, tieba=REFUSED)
+    deliver_by_platform(weibo=REFUSED, wechat=REFUSED, tieba=REFUSED)
     reported = run("-C", sent, "correct", "refund", "fix", *BY)
     assert reported.code == 1
     assert "没有可发的地方" in reported.out
@@ -215,9 +200,9 @@ def test_another_post_than_a_correction_of_it_is_refused(run, drill, names, code
     assert words in refused.err
 
 
-def test_what_delays_a_correction_is_reported(run, sent, deliver):
+def test_what_delays_a_correction_is_reported(run, sent, deliver_by_platform):
     """A pause that covers it and an account that is off are shown with the command to lift them; others are not."""
-    deliver(weibo="published", tieba="published")
+    deliver_by_platform(weibo="published", tieba="published")
     run("-C", sent, "pause", "beijing-weibo", *BY)
     run("-C", sent, "pause", "beijing-wechat", *BY)
     run("-C", sent, "mode", "beijing-tieba", "off", *WHY)
@@ -228,9 +213,9 @@ def test_what_delays_a_correction_is_reported(run, sent, deliver):
     assert "beijing-tieba" in reported.err
 
 
-def test_a_cancelled_correction_is_refused(run, sent, deliver):
+def test_a_cancelled_correction_is_refused(run, sent, deliver_by_platform):
     """A cancelled post is not sent by another command."""
-    deliver(weibo="published")
+    deliver_by_platform(weibo="published")
     run("-C", sent, "cancel", "fix", *WHY)
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 1
 
@@ -251,9 +236,9 @@ def answered(run_on_database):
     return answering
 
 
-def test_a_retraction_shows_its_proof(run, sent, deliver, answered):
+def test_a_retraction_shows_its_proof(run, sent, deliver_by_platform, answered):
     """`status` and `why` show the instant of the read that confirmed the deletion."""
-    deliver(weibo="published")
+    deliver_by_platform(weibo="published")
     run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)
     reported = run("-C", sent, "why", "refund@beijing-weibo").out
     assert "还没有确认删除，请当作仍然在线：https://weibo.example/" in reported
@@ -266,12 +251,12 @@ def test_a_retraction_shows_its_proof(run, sent, deliver, answered):
     assert "确认删除" in run("-C", sent, "status").out
 
 
-def test_a_refused_retraction_says_still_published_and_what_a_person_can_do(run, sent, deliver, answered):
+def test_a_refused_retraction_says_still_published_and_what_a_person_can_do(run, sent, deliver_by_platform, answered):
     """F78: a refusal is shown with the address, the console and the next step; a correction can still be sent."""
-    deliver(weibo="published")
+    deliver_by_platform(weibo="published")
     run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
-    deliver(weibo="published")
+    deliver_by_platform(weibo="published")
     assert states(run, sent, "fix")["beijing-weibo"] == "due"
     answered(Rejected(code="weibo_10014", reason="Insufficient app permissions!"))
     reported = run("-C", sent, "why", "refund@beijing-weibo").out
@@ -282,5 +267,5 @@ def test_a_refused_retraction_says_still_published_and_what_a_person_can_do(run,
     alert = next(alert for alert in shown["alerts"] if alert["code"] == "retraction_refused")
     assert "https://weibo.example/" in alert["message"]
     assert "仍然在线 https://weibo.example/" in run("-C", sent, "status").out
-    deliver(weibo="published")
+    deliver_by_platform(weibo="published")
     assert states(run, sent, "fix")["beijing-weibo"] == "published"

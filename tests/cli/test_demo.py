@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tomllib
 import urllib.request
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from publisher.cli.workspace import find_shipped_schedule, read_regions, shift_schedule
+from tests.cli.conftest import publisher_command
 
 START = datetime(2026, 11, 25, 9, 0, 0)  # noqa: DTZ001 # a TOML time without offset
 PATIENCE = 60
@@ -20,7 +20,7 @@ DAEMON = re.compile(r"进程号是 (\d+)")
 
 
 def demo(*arguments):
-    command = [sys.executable, "-m", "publisher", "demo", "--no-open", "--port", "0", "--fast", *arguments]
+    command = publisher_command("demo", "--no-open", "--port", "0", "--fast", *arguments)
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import pytest
 
@@ -12,28 +12,13 @@ from publisher.app.application import open_application
 from publisher.config import load_settings
 from publisher.runtime.clock import Runtime
 from publisher.testing.fakes import make_confirmed_runtime
-from tests.cli.conftest import make_drill
 from tests.cli.posts import warning, write_schedule
 
 
 @pytest.fixture
-def sim(simulator):
-    """Return a function that sends a control call to the simulator, which starts empty."""
-
-    def calling(path, body=None):
-        data = json.dumps(body or {}).encode()
-        request = Request(f"{simulator}/_sim/{path}", data=data, method="POST")  # noqa: S310 # our own process
-        with urlopen(request) as reply:  # noqa: S310 # same
-            return json.loads(reply.read() or "null")
-
-    calling("reset")
-    return calling
-
-
-@pytest.fixture
-def drill(tmp_path, simulator, sim):
+def drill(simulated_drill):
     """Return a drill workspace whose platforms the simulator serves."""
-    return make_drill(tmp_path / "drill", simulator)
+    return simulated_drill
 
 
 def examined(run, drill):
@@ -53,9 +38,9 @@ def test_all_is_well(run, drill):
     assert "3 个登录都正常" in shown.out
 
 
-def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, sim):
+def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, control_simulator):
     """F50: the platform's own message with the address, the allowlist and the console; the others are healthy."""
-    sim("settings", {"wechat_addresses": ["203.0.113.7"]})
+    control_simulator("settings", {"wechat_addresses": ["203.0.113.7"]})
     code, logins = examined(run, drill)
     assert code == 1
     assert logins["wechat"]["health"] == "blocked"
@@ -109,11 +94,11 @@ def unsynchronised(monkeypatch):
     monkeypatch.setattr(Runtime, "is_kernel_clock_synchronized", lambda _runtime: False)
 
 
-def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, sim, unsynchronised):
+def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, control_simulator, unsynchronised):
     """F60, F61: by how much, and what to do; a problem of a login is shown separately."""
     reported = run("-C", drill, "doctor", "--json")
     assert (reported.code, reported.json["clock"]) == (0, {"confirmed": True, "apart": None})
-    sim("clock", {"shift": -90})
+    control_simulator("clock", {"shift": -90})
     reported = run("-C", drill, "doctor", "--json")
     assert (reported.code, reported.json["clock"]["confirmed"]) == (1, False)
     assert 89 <= reported.json["clock"]["apart"] <= 92
@@ -122,9 +107,9 @@ def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, sim, u
     assert "doctor --confirm-clock --by NAME" in shown.out
 
 
-def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
+def test_a_person_confirms_the_clock(run, drill, control_simulator, unsynchronised):
     """It is audited, and counts for this machine until its clock is set; an incomplete order is refused."""
-    sim("clock", {"shift": -90})
+    control_simulator("clock", {"shift": -90})
     assert run("-C", drill, "doctor", "--confirm-clock").code == 2
     assert run("-C", drill, "doctor", "--by", "王").code == 2
     reported = run("-C", drill, "doctor", "--confirm-clock", "--by", "王")
@@ -135,10 +120,10 @@ def test_a_person_confirms_the_clock(run, drill, sim, unsynchronised):
     assert run("-C", drill, "doctor").code == 0
 
 
-def test_f26_a_login_in_cooldown_is_not_probed(run, drill, sim, simulator):
+def test_f26_a_login_in_cooldown_is_not_probed(run, drill, control_simulator, simulator):
     """F26, I15: a 429 on the probe is shown with its end; until then no call is made, and the others are healthy."""
     limit = {"kind": "status", "code": 429, "headers": {"Retry-After": "600"}}
-    sim("faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
+    control_simulator("faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
     for _ in range(2):
         code, logins = examined(run, drill)
         assert (code, logins["tieba"]["health"], logins["wechat"]["health"]) == (1, "rate_limited", "healthy")

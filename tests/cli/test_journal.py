@@ -1,16 +1,13 @@
 """A journal that does not match the database stops the daemon's start, but not people who read or stop."""
 
-import asyncio
 import sqlite3
 
 import pytest
 
-from publisher.app.application import open_application
-from publisher.config import load_settings
 from publisher.domain.errors import RefusedError
 from publisher.domain.results import Published, Receipt
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord
-from publisher.testing.fakes import START_TIME, make_confirmed_runtime
+from publisher.testing.fakes import START_TIME
 from tests.cli.posts import warning, write_schedule
 
 BY = ("--by", "王")
@@ -30,21 +27,12 @@ def paused_in(file):
     return reasons
 
 
-async def deliver(folder):
-    """Do a daemon's work for one post."""
-    async with open_application(await load_settings(folder), make_confirmed_runtime(), can_send=True) as application:
-        await application.store.maintenance.promote_due()
-        [lease] = await application.store.outbox.claim(1)
-        await application.store.outbox.record_intent(lease)
-        await application.store.outbox.record_outcome(lease, PUBLISHED)
-
-
 @pytest.fixture
-def sent(run, drill):
+def sent(run, drill, deliver):
     """Return the drill with one post published by a daemon, and another that waits."""
     write_schedule(drill, *(warning(name, to='["platform:weibo"]') for name in ("refund", "loan")))
     assert run("-C", drill, "send", "refund", *BY).code == 0
-    asyncio.run(deliver(drill))
+    deliver(PUBLISHED)
     return drill
 
 
@@ -96,7 +84,7 @@ def test_f85_reading_and_stopping_work_with_a_journal_that_does_not_match(run, m
     assert (file.read_bytes() if file.exists() else None) == before
 
 
-def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(run, misfit):
+def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(run, misfit, deliver):
     """Exit code 3, and the pause stays: the database may have lost that something was sent already."""
     assert run("-C", misfit, "pause", *BY).code == 0
     orders = [
@@ -110,7 +98,7 @@ def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(run
     for order in orders:
         assert run("-C", misfit, *order).code == 3, order
     with pytest.raises(RefusedError):
-        asyncio.run(deliver(misfit))
+        deliver(PUBLISHED)
     assert [pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]] == ["all"]
 
 

@@ -6,14 +6,12 @@ import re
 
 import pytest
 
-from publisher.app.application import open_application
 from publisher.config import load_settings
 from publisher.domain.delivery import RECONCILER, State
 from publisher.domain.results import Blocked, CredentialExpired, HoldReason, Published, Receipt, Unknown
 from publisher.runtime.clock import Runtime
 from publisher.secrets import Vault
 from publisher.store.deliveries.intents import PendingReadback
-from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import warning, write_schedule
 
 WHO = "beijing-weibo"
@@ -25,35 +23,18 @@ CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CA
 
 
 @pytest.fixture
-def run_on_database(drill):
-    """Return a function that runs an action on the drill's database."""
-
-    async def opened(act):
-        async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
-            return await act(application)
-
-    return lambda act: asyncio.run(opened(act))
-
-
-@pytest.fixture
-def sent(run, drill, run_on_database):
+def sent(run, drill, deliver):
     """Return a function that sends one post on Weibo with an outcome; without one it only waits."""
 
-    def sending(name, outcome=None):
-        async def act(application):
-            await application.store.maintenance.promote_due()
-            for lease in await application.store.outbox.claim(10):
-                await application.store.outbox.record_intent(lease)
-                await application.store.outbox.record_outcome(lease, outcome)
-
+    def send(name, outcome=None):
         file = drill / "schedule.toml"
         old = file.read_text("utf-8").replace("post = []\n", "")
         write_schedule(drill, old, warning(name, to=TO_WEIBO))
         assert run("-C", drill, "send", name, "--by", "王").code == 0
         if outcome is not None:
-            run_on_database(act)
+            deliver(outcome)
 
-    return sending
+    return send
 
 
 @pytest.fixture

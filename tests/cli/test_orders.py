@@ -1,6 +1,5 @@
 """What people read and order, on databases without a daemon."""
 
-import asyncio
 import re
 import sqlite3
 from datetime import datetime, timedelta
@@ -8,10 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from publisher.app.application import open_application
-from publisher.config import load_settings
 from publisher.domain.results import Blocked, HoldReason, Published, Receipt, Rejected, Unknown
-from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import warning, write_schedule
 
 BY = ("--by", "王", "--reason", "试验")
@@ -22,21 +18,6 @@ PUBLISHED = Published(
 )
 CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CAPTCHA)
 REFUSED = Rejected(code="weibo_20012", reason="too long")
-
-
-@pytest.fixture
-def deliver(drill):
-    """Return a function that sends due deliveries as a daemon would, with the given outcome."""
-
-    async def delivering(outcome):
-        settings = await load_settings(drill)
-        async with open_application(settings, make_confirmed_runtime(), can_send=True) as application:
-            await application.store.maintenance.promote_due()
-            for lease in await application.store.outbox.claim(10):
-                await application.store.outbox.record_intent(lease)
-                await application.store.outbox.record_outcome(lease, outcome)
-
-    return lambda outcome: asyncio.run(delivering(outcome))
 
 
 @pytest.fixture

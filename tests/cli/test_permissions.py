@@ -3,15 +3,13 @@
 import json
 import os
 import subprocess
-import sys
-from urllib.request import Request, urlopen
 
 import pytest
 
 from publisher.app.permissions import find_unsafe_permissions
 from publisher.config import parse_settings
 from publisher.secrets import Vault
-from tests.cli.conftest import make_drill
+from tests.cli.conftest import make_drill, publisher_command
 from tests.cli.posts import warning, write_schedule
 
 SHARED = ("schedule.toml", "templates", "templates/README.md", "media", "media/refund.png")
@@ -19,12 +17,10 @@ CLOSED = ("publisher.toml", "secrets/beijing-weibo", "var/vault.json", "var/vaul
 
 
 @pytest.fixture
-def drill(tmp_path, simulator):
+def drill(simulated_drill):
     """Return a drill workspace that the simulator serves, with a secrets file for each account and one more secret."""
-    urlopen(Request(f"{simulator}/_sim/reset", method="POST")).close()  # noqa: S310 # our own process
-    folder = make_drill(tmp_path / "drill", simulator)
-    Vault(folder=folder / "var").write("spare", {"password": "canary-of-the-vault"})
-    return folder
+    Vault(folder=simulated_drill / "var").write("spare", {"password": "canary-of-the-vault"})
+    return simulated_drill
 
 
 @pytest.fixture
@@ -108,7 +104,7 @@ def test_i19_files_of_publisher_are_private_to_its_user(tmp_path, simulator):
     (folder / "var").rmdir()
 
     def publisher(*arguments, **how):
-        command = [sys.executable, "-m", "publisher", "-C", str(folder), *arguments]
+        command = publisher_command("-C", folder, *arguments)
         done = subprocess.run(command, capture_output=True, text=True, check=False, umask=0, **how)
         assert done.returncode == 0, done.stderr
 

@@ -14,13 +14,10 @@ import pytest
 
 from publisher.config import has_password
 from publisher.secrets import Vault
+from tests.cli.conftest import publisher_command
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
 SECRET = {"app_key": "1", "app_secret": "canary-of-the-terminal"}
-
-
-def publisher(*arguments):
-    return [sys.executable, "-m", "publisher", *map(str, arguments)]
 
 
 def unlimit_cores():
@@ -31,7 +28,11 @@ def unlimit_cores():
 def begun(*arguments, says, **how):
     """Run a command; it has printed the given text when the block begins."""
     with subprocess.Popen(
-        publisher("--lang", "en", *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how
+        publisher_command("--lang", "en", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **how,
     ) as process:
         try:
             assert any(says in line for line in iter(process.stdout.readline, ""))
@@ -69,7 +70,7 @@ def test_i19_no_keys_of_encrypted_connections_are_written(drill, tmp_path):
     """I19: SSLKEYLOGFILE has no effect, although doctor sets up encrypted calls."""
     keys = tmp_path / "keys.log"
     asked = subprocess.run(
-        publisher("-C", drill, "doctor"),
+        publisher_command("-C", drill, "doctor"),
         env={**os.environ, "SSLKEYLOGFILE": str(keys)},
         capture_output=True,
         check=False,

@@ -5,12 +5,10 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pytest
 
@@ -19,7 +17,7 @@ from publisher.cli.terminal import Terminal
 from publisher.domain.errors import RefusedError
 from publisher.i18n import Messages
 from publisher.rendering.templates import shipped_templates
-from tests.cli.conftest import make_drill
+from tests.cli.conftest import publisher_command
 from tests.cli.posts import warning, write_schedule
 
 PATIENCE = 20
@@ -27,20 +25,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def drill(tmp_path, simulator):
-    """Return a drill workspace whose platforms the simulator serves, all empty."""
-    urlopen(Request(f"{simulator}/_sim/reset", method="POST")).close()  # noqa: S310 # our own process
-    return make_drill(tmp_path / "drill", simulator)
-
-
-def publisher(*arguments):
-    return [sys.executable, "-m", "publisher", *map(str, arguments)]
+def drill(simulated_drill):
+    """Return a drill workspace whose platforms the simulator serves."""
+    return simulated_drill
 
 
 @contextmanager
 def daemon(drill, **environment):
     """Run a daemon; it has started when the block begins."""
-    command = publisher("-C", drill, "run")
+    command = publisher_command("-C", drill, "run")
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True
     ) as process:
@@ -62,7 +55,7 @@ def wait_for(run, drill, wanted):
 def test_once_publishes_all_that_is_due(run, drill):
     """`run --once` publishes what is due on every platform, waits for its outcome, and exits 0."""
     write_schedule(drill, warning(when='at = "asap"'))
-    done = subprocess.run(publisher("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
+    done = subprocess.run(publisher_command("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     rows = run("-C", drill, "status", "--json").json["deliveries"]
     assert {(row["platform"], row["state"]) for row in rows} == {
@@ -82,7 +75,7 @@ def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
         sent = run("-C", drill, "send", "refund", "--by", "王")
         assert (sent.code, sent.err) == (0, "")
         wait_for(run, drill, lambda found: [row["state"] for row in found["deliveries"]] == ["published"])
-        second = subprocess.run(publisher("-C", drill, "run"), capture_output=True, text=True, check=False)
+        second = subprocess.run(publisher_command("-C", drill, "run"), capture_output=True, text=True, check=False)
         assert second.returncode == 3
         assert str(process.pid) in second.stderr
         assert "Traceback" not in second.stderr
@@ -125,7 +118,7 @@ def states_of(found):
 
 
 def run_once(drill):
-    return subprocess.run(publisher("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
+    return subprocess.run(publisher_command("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

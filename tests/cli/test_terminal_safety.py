@@ -7,11 +7,9 @@ import sqlite3
 
 import pytest
 
-from publisher.app.application import open_application
-from publisher.config import load_settings
 from publisher.domain.audit_chain import hash_entry
-from publisher.engine.checkpoints import build_checkpoint_targets, read_checkpoints, write_checkpoint
-from publisher.runtime.clock import Runtime
+from publisher.engine.checkpoints import read_checkpoints
+from tests.cli.conftest import write_drill_checkpoint
 from tests.cli.posts import warning, write_schedule
 
 ACCEPT = ("--by", "陈", "--reason", "旧库是演练时换的")
@@ -63,13 +61,7 @@ class AuditedDrill:
         return [alert["code"] for alert in self.report("status", "--json").json["alerts"]]
 
     def write_checkpoint(self):
-        """Let the daemon write its checkpoint."""
-        asyncio.run(self._write_checkpoint())
-
-    async def _write_checkpoint(self):
-        settings = await load_settings(self.folder)
-        async with open_application(settings, Runtime(), can_send=False) as application:
-            await write_checkpoint(application.store.audit, build_checkpoint_targets(settings))
+        asyncio.run(write_drill_checkpoint(self.folder))
 
     def copy_over(self):
         """Replace the database with the backup's contents by hand, as if it had always been there."""
