@@ -1,7 +1,6 @@
 """The three platforms in one process, faults included; the simulator shares no code with the rest of publisher."""
 
 from .app import create_app
-from .certificate import CertificateError
-from .server import TlsListener, serve, serve_app
+from .server import CertificateError, TlsListener, serve, serve_app
 
 __all__ = ["CertificateError", "TlsListener", "create_app", "serve", "serve_app"]

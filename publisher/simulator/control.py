@@ -81,7 +81,7 @@ class ControlApi:
         if fields.get("platform") not in self.platforms or not fields.get("account"):
             return _error_response("platform and account are needed")
         self.state.ensure_account(fields["platform"], str(fields["account"]))
-        post = self.state.create_post(None, self.platforms[fields["platform"]].make_external_post(fields))
+        post = self.state.create_post(None, self.platforms[fields["platform"]].make_external_post(self.state, fields))
         return await self._respond_synced(self._describe_post(post))
 
     async def remove_post(self, request: Request) -> Response:
@@ -148,7 +148,7 @@ class ControlApi:
         platform = self.platforms.get(str(fields.get("platform") or "wechat"))
         if platform is None or platform.register_callback is None:
             return _error_response("this platform sends no events")
-        return await self._respond_synced(await platform.register_callback(fields))
+        return await self._respond_synced(await platform.register_callback(self.state, fields))
 
     async def reset(self, _request: Request) -> Response:
         self.state.reset()

@@ -7,7 +7,7 @@ delay                       seconds (1); acts at once and responds late, with `w
 act_late                    seconds (5); resets now, acts later
 drip                        bytes_per_second (1), complete (false: the last byte never comes)
 truncate                    bytes (half of the body)
-html, status                code (200 for html, 503 for status), headers, body, type, acts (false)
+html, status                code (200 for html, 503 for status), headers, body, acts (false)
 api_error                   code, message, acts (false, true for codes that mean done)
 captcha, duplicate          code, message, acts (false)
 expire_token                none; on WeChat the token is invalid from then on, elsewhere only this call is refused
@@ -19,17 +19,17 @@ review                      seconds (60), verdict (pass, refuse, hold), status (
 rewrite                     how (spaces), characters (30) and ending (…) of an excerpt; on a list: only the shown text
 empty_list                  none; on lists
 gone                        none; on reads that name a post, and on WeChat's lists: a live post is reported as deleted
-reorder                     how (reverse, twice, again); on lists; see text_changes.py for both
+reorder                     how (reverse, twice, again); on lists
 """
 
 import hashlib
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any
-
-from .text_changes import REORDERINGS, REWRITES
 
 Fault = Mapping[str, Any]
 """`{"kind": …}` and the fields of that kind."""
@@ -40,6 +40,44 @@ POST_KINDS = ("list_late", "review", "rewrite")
 REFUSAL_KINDS = ("status", "html", "api_error", "captcha", "duplicate", "expire_token")
 """Faults that replace the platform's own response."""
 FAULT_KINDS = frozenset((*TRANSPORT_KINDS, *READING_KINDS, *POST_KINDS, *REFUSAL_KINDS))
+LINK_TAIL = " 网页链接 "
+EXCERPT_CHARACTERS, EXCERPT_ENDING = 30, "…"
+FIELDS_BESIDE_TEXT = frozenset({"url_objects", "annotations"})
+"""Fields that an excerpt omits."""
+
+
+def cut_excerpt(text: str, characters: int = EXCERPT_CHARACTERS, ending: str = EXCERPT_ENDING) -> str:
+    """Return the first characters of a text, and the ending if something was cut off."""
+    return text if len(text) <= characters else text[:characters] + ending
+
+
+REWRITES: dict[str, Callable[[str], str]] = {
+    "spaces": lambda text: re.sub(r"\s+", " ", text).strip(),
+    "emoji": lambda text: "".join(each for each in text if ord(each) < 0x1F000 and each not in "\ufe0f\u200d"),
+    "tail": lambda text: text and text + LINK_TAIL,
+    "punctuation": lambda text: text.translate(str.maketrans(",!?：，", "，！？:,")),
+    "width": lambda text: unicodedata.normalize("NFKC", text),
+    "short": lambda text: text[: max(len(text) // 2, 1)],
+    "garble": lambda text: text[::-1],
+    "excerpt": cut_excerpt,
+}
+
+
+def rewrite(fault: Mapping[str, Any], text: str) -> str:
+    """Return the text as the platform changes it; raises KeyError for an unknown `how`."""
+    how = str(fault.get("how", "spaces"))
+    if how != "excerpt":
+        return REWRITES[how](text)
+    characters, ending = fault.get("characters", EXCERPT_CHARACTERS), fault.get("ending", EXCERPT_ENDING)
+    return cut_excerpt(text, int(characters), str(ending))
+
+
+REORDERINGS: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
+    "reverse": lambda items: list(items[::-1]),
+    "twice": lambda items: [item for item in items for _ in range(2)],
+    "again": lambda items: [*items, *items],
+}
+"""The order of a list: oldest first, each item twice in a row, or the whole list a second time after its end."""
 
 
 @dataclass(slots=True)

@@ -13,10 +13,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from .faults import Fault, FaultRules
+from .faults import FIELDS_BESIDE_TEXT, REORDERINGS, Fault, FaultRules, rewrite
 from .log import AppendOnlyFiles, EventLog, to_json
 from .request import ApiRequest
-from .text_changes import FIELDS_BESIDE_TEXT, REORDERINGS, rewrite
 
 PostState = Literal["review", "live", "refused", "removed"]
 
@@ -117,7 +116,7 @@ class SimulatorState:
         self.files = AppendOnlyFiles(state_dir)
         self.event_log = EventLog(self.files)
         self.fault_rules = FaultRules()
-        self.review_listeners: list[Callable[[SimulatedPost], None]] = []
+        self.on_review_end: Callable[[SimulatedPost], None] = lambda _post: None
         self._numbers: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._media_dir = state_dir / "media" if state_dir else None
@@ -281,8 +280,7 @@ class SimulatorState:
         if post.state == "refused":
             self.record_event("removed", post)
         self._schedule_listing(post)
-        for listener in self.review_listeners:
-            listener(post)
+        self.on_review_end(post)
 
     def remove_post(self, post: SimulatedPost, by: str, request: ApiRequest | None = None) -> None:
         post.state, post.removed_by = "removed", by

@@ -17,7 +17,7 @@ import pytest
 from adapters import _http
 from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.results import Unknown
-from publisher.simulator.certificate import make_certificate
+from publisher.simulator.server import make_certificate
 from tests.adapters.test_http_bytes import OK, PARCEL, http_for, post, raw_server, take
 
 ROOT = Path(__file__).parents[2]

@@ -8,10 +8,9 @@ from typing import Any
 
 from starlette.types import Message
 
-from publisher.simulator.app import Simulator
-from publisher.simulator.faults import Fault
+from publisher.simulator.app import PLATFORMS, Simulator
+from publisher.simulator.faults import REWRITES, Fault
 from publisher.simulator.state import SimulatorState
-from publisher.simulator.text_changes import REWRITES
 from tests.simulation.loop import VirtualLoop, context_of
 
 EPOCH = 1795568400.0
@@ -192,10 +191,9 @@ class Platforms:
 
     def post_by_hand(self, platform: str, identity: str, title: str, text: str) -> str:
         """Let somebody post without us."""
-        side = self.application._gateway.platforms[platform]
         self.world.ensure_account(platform, identity)
         wanted = {"platform": platform, "account": identity, "title": title, "text": text, "forum": "演练"}
-        return self.world.create_post(None, side.make_external_post(wanted)).id
+        return self.world.create_post(None, PLATFORMS[platform].make_external_post(self.world, wanted)).id
 
     def furnish(self, platform: str, identity: str) -> None:
         """Give an account an old post, as an empty list never proves absence."""

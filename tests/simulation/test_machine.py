@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from publisher.simulator.text_changes import REWRITES
+from publisher.simulator.faults import REWRITES
 from tests.simulation.artefacts import violations
 from tests.simulation.platforms import LAG, LATE
 from tests.simulation.scenarios import TITLES, remove_something

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from publisher.simulator import CertificateError, TlsListener, serve
-from publisher.simulator.certificate import make_certificate
+from publisher.simulator.server import make_certificate
 
 PATIENCE = 20
 

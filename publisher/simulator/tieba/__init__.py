@@ -2,20 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-from publisher.simulator.platform import Platform
-from publisher.simulator.request import JSON_CONTENT_TYPE, ApiRequest, ApiResponse
-from publisher.simulator.state import Behaviour, SimulatedPost, SimulatorState
+from publisher.simulator.platform import Handler, Platform
+from publisher.simulator.request import JSON_CONTENT_TYPE, ApiResponse
+from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from . import account, lists, page, write
 from .responses import CAPTCHA_CODE, refuse
 from .sign_in import identify_caller
 from .threads import FIRST_THREAD_ID, get_forum_id, is_thread, reserve_reply_id
 
-Handler = Callable[[SimulatorState, ApiRequest], ApiResponse]
 VARIANT_ID_KEYS = ("tid", "pid")
 ENDPOINTS: Mapping[str, Handler] = {
     "/c/c/thread/add_pc": write.add_thread,
@@ -40,54 +38,36 @@ ENDPOINTS: Mapping[str, Handler] = {
 }
 
 
-def create_platform(state: SimulatorState) -> Platform:
-    def make_external_post(fields: Mapping[str, Any]) -> SimulatedPost:
-        """Return a thread, or with the id of a `thread` a reply in it; raises ValueError for an unknown thread."""
-        account = state.ensure_account("tieba", str(fields["account"]))
-        text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
-        if fields.get("thread"):
-            thread = state.posts.get(str(fields["thread"]))
-            if thread is None or not is_thread(thread):
-                raise ValueError("no such thread")
-            pid, extra = reserve_reply_id(state, thread, "")
-            return SimulatedPost(pid, "tieba", account.identity, state.now(), text, extra={"by_hand": True, **extra})
-        forum = str(fields.get("forum") or (account.forums[0] if account.forums else account.display_name))
-        extra = {"by_hand": True, "forum": forum, "fid": get_forum_id(forum), "floor": 1}
-        tid = str(state.take_number("tieba/thread", FIRST_THREAD_ID))
-        return SimulatedPost(tid, "tieba", account.identity, state.now(), text, title, extra=extra)
-
-    def get_public_url(post: SimulatedPost) -> str:
-        path = post.id if is_thread(post) else f"{post.extra['thread']}?pid={post.id}"
-        return f"https://tieba.baidu.com/p/{path}"
-
-    return Platform(
-        name="tieba",
-        endpoints={path: partial(_serve, state, handler) for path, handler in ENDPOINTS.items()},
-        identify_caller=partial(identify_caller, state),
-        refuse=lambda request, code, message: _apply_variant(state.behaviour, refuse(request, code, message)),
-        refuse_unknown=lambda request: refuse(request, "110001"),
-        expire_token=lambda request: refuse(request, "230265"),
-        fault_codes={"duplicate": "220034", "captcha": CAPTCHA_CODE},
-        id_keys=frozenset({"tid", "pid", "picId", "fid"}),
-        make_external_post=make_external_post,
-        get_public_url=get_public_url,
-        make_secret=make_secret,
-        delayed_success_codes=frozenset({"230008"}),
-    )
-
-
-def make_secret(identity: str) -> dict[str, str]:
+def _make_secret(identity: str) -> dict[str, str]:
     """Return a BDUSS of 192 characters and a STOKEN of 64, as long as the real ones."""
     digest = hashlib.sha512(f"tieba/{identity}".encode()).hexdigest()
     return {"BDUSS": (digest * 2)[:192], "STOKEN": digest[-64:]}
 
 
-def _serve(state: SimulatorState, handler: Handler, request: ApiRequest) -> ApiResponse:
-    return _apply_variant(state.behaviour, handler(state, request))
+def _make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
+    """Return a thread, or with the id of a `thread` a reply in it; raises ValueError for an unknown thread."""
+    account = state.ensure_account("tieba", str(fields["account"]))
+    text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
+    if fields.get("thread"):
+        thread = state.posts.get(str(fields["thread"]))
+        if thread is None or not is_thread(thread):
+            raise ValueError("no such thread")
+        pid, extra = reserve_reply_id(state, thread, "")
+        return SimulatedPost(pid, "tieba", account.identity, state.now(), text, extra={"by_hand": True, **extra})
+    forum = str(fields.get("forum") or (account.forums[0] if account.forums else account.display_name))
+    extra = {"by_hand": True, "forum": forum, "fid": get_forum_id(forum), "floor": 1}
+    tid = str(state.take_number("tieba/thread", FIRST_THREAD_ID))
+    return SimulatedPost(tid, "tieba", account.identity, state.now(), text, title, extra=extra)
 
 
-def _apply_variant(behaviour: Behaviour, response: ApiResponse) -> ApiResponse:
+def _get_public_url(post: SimulatedPost) -> str:
+    path = post.id if is_thread(post) else f"{post.extra['thread']}?pid={post.id}"
+    return f"https://tieba.baidu.com/p/{path}"
+
+
+def _vary_response(state: SimulatorState, response: ApiResponse) -> ApiResponse:
     """Apply the settings to a JSON response: variants of ids and numbers that clients have seen, a wrong charset."""
+    behaviour = state.behaviour
     if response.content_type != JSON_CONTENT_TYPE:
         return response
     if behaviour.tieba_types != "own" or behaviour.tieba_ids_in != "top":
@@ -111,3 +91,20 @@ def _convert_types(value: object, types: str) -> object:
     if types == "numbers" and isinstance(value, str) and value.isdecimal():
         return int(value)
     return value
+
+
+PLATFORM = Platform(
+    name="tieba",
+    endpoints=ENDPOINTS,
+    identify_caller=identify_caller,
+    refuse=refuse,
+    unknown_endpoint_code="110001",
+    expire_token=lambda _state, request: refuse(request, "230265"),
+    fault_codes={"duplicate": "220034", "captcha": CAPTCHA_CODE},
+    id_keys=frozenset({"tid", "pid", "picId", "fid"}),
+    make_external_post=_make_external_post,
+    get_public_url=_get_public_url,
+    make_secret=_make_secret,
+    delayed_success_codes=frozenset({"230008"}),
+    vary_response=_vary_response,
+)

@@ -3,16 +3,15 @@
 import hashlib
 import secrets
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
-from publisher.simulator.platform import Platform
+from publisher.simulator.platform import Handler, Platform
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from . import callbacks, drafts, followers, mass_messages, media, publish, statistics, tokens
 from .responses import build_article_url, make_media_id, refuse
-from .tokens import Handler, require_token
+from .tokens import require_token
 
 DUPLICATE_KEY_CODE = "45065"
 POST_ENDPOINTS: Mapping[str, Handler] = {
@@ -57,44 +56,44 @@ ENDPOINTS: Mapping[str, Handler] = {
 }
 
 
-def create_platform(state: SimulatorState) -> Platform:
-    def finish_review(post: SimulatedPost) -> None:
-        if post.platform == "wechat":
-            drafts.remove_submitted(state, post)
-            callbacks.schedule_event(state, post)
-
-    state.review_listeners.append(finish_review)
-
-    def refuse_by_fault(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
-        """Refuse; a duplicate key names the mass send that was created under it, even if by this very call."""
-        created = request.post_id or ""
-        more = {"msg_id": int(created)} if code == DUPLICATE_KEY_CODE and created.isdecimal() else {}
-        return refuse(request, int(code), message, **more)
-
-    def make_external_post(fields: Mapping[str, Any]) -> SimulatedPost:
-        text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
-        html = str(fields.get("html") or f"<p>{text}</p>")
-        article = {"title": title, "digest": text, "content": html, "author": "", "content_source_url": ""}
-        extra = {"by_hand": True, "articles": [article], "publish_id": publish.make_job_id(state)}
-        account, name = str(fields["account"]), make_media_id(secrets.token_hex(8))
-        return SimulatedPost(name, "wechat", account, state.now(), text, title, html, extra=extra)
-
-    return Platform(
-        name="wechat",
-        endpoints={path: partial(handler, state) for path, handler in ENDPOINTS.items()},
-        identify_caller=partial(tokens.identify_caller, state),
-        refuse=refuse_by_fault,
-        refuse_unknown=lambda request: refuse(request, 40066),
-        expire_token=partial(tokens.expire_all, state),
-        fault_codes={"duplicate": DUPLICATE_KEY_CODE, "captcha": "53504"},
-        id_keys=frozenset({"publish_id", "msg_id", "msg_data_id", "media_id", "article_id", "url", "access_token"}),
-        make_external_post=make_external_post,
-        get_public_url=lambda post: build_article_url(post.account, post.extra["publish_id"], 1),
-        make_secret=make_secret,
-        register_callback=partial(callbacks.register_callback, state),
-    )
-
-
-def make_secret(identity: str) -> dict[str, str]:
+def _make_secret(identity: str) -> dict[str, str]:
     digest = hashlib.sha512(f"wechat/{identity}".encode()).hexdigest()
     return {"app_id": identity, "app_secret": digest[:32]}
+
+
+def _make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
+    text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
+    html = str(fields.get("html") or f"<p>{text}</p>")
+    article = {"title": title, "digest": text, "content": html, "author": "", "content_source_url": ""}
+    extra = {"by_hand": True, "articles": [article], "publish_id": publish.make_job_id(state)}
+    account, name = str(fields["account"]), make_media_id(secrets.token_hex(8))
+    return SimulatedPost(name, "wechat", account, state.now(), text, title, html, extra=extra)
+
+
+def _refuse(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
+    """Refuse; a duplicate key names the mass send that was created under it, even if by this very call."""
+    created = request.post_id or ""
+    more = {"msg_id": int(created)} if code == DUPLICATE_KEY_CODE and created.isdecimal() else {}
+    return refuse(request, int(code), message, **more)
+
+
+def _finish_review(state: SimulatorState, post: SimulatedPost) -> None:
+    drafts.remove_submitted(state, post)
+    callbacks.schedule_event(state, post)
+
+
+PLATFORM = Platform(
+    name="wechat",
+    endpoints=ENDPOINTS,
+    identify_caller=tokens.identify_caller,
+    refuse=_refuse,
+    unknown_endpoint_code="40066",
+    expire_token=tokens.expire_all,
+    fault_codes={"duplicate": DUPLICATE_KEY_CODE, "captcha": "53504"},
+    id_keys=frozenset({"publish_id", "msg_id", "msg_data_id", "media_id", "article_id", "url", "access_token"}),
+    make_external_post=_make_external_post,
+    get_public_url=lambda post: build_article_url(post.account, post.extra["publish_id"], 1),
+    make_secret=_make_secret,
+    finish_review=_finish_review,
+    register_callback=callbacks.register_callback,
+)

@@ -4,10 +4,11 @@
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from publisher.simulator.platform import Handler
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatorState
 
@@ -19,7 +20,6 @@ OVERLAP_SECONDS = 300
 FORCED_RENEWAL_SECONDS = 30
 MAX_FORCED_RENEWALS_PER_DAY = 20
 VERIFIED_ONLY_PREFIXES = ("/cgi-bin/freepublish/", "/cgi-bin/message/mass/", "/datacube/")
-Handler = Callable[[SimulatorState, ApiRequest], ApiResponse]
 DAILY_LIMITS: Mapping[str, int] = {
     "/cgi-bin/token": 2000,
     "/cgi-bin/stable_token": 500_000,

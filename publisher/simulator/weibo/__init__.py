@@ -1,23 +1,21 @@
 """Sina Weibo's open platform: the calls of an ordinary app, and those that need a grant."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from publisher.simulator.platform import Platform
+from publisher.simulator.platform import Handler, Platform
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from . import oauth, post, timeline
-from .auth import get_resource_name, identify_caller, show_rate_limit
+from .auth import TOKEN_EXPIRED, get_resource_name, identify_caller, show_rate_limit
 from .responses import ARTICLE_PATH, encode_bid, make_post_id, refuse
 from .text import shorten_links
 
-ID_KEYS = frozenset({"id", "idstr", "mid", "pic_id", "object_id", "url", "access_token"})
-ERROR_DETAILS = {10007: "json", 10016: "status", 10017: "status"}
+ERROR_DETAILS = {"10007": "json", "10016": "status", "10017": "status"}
 """The detail in the text of an error that a fault causes; for other codes it is the name of the call."""
-Handler = Callable[[SimulatorState, ApiRequest], ApiResponse]
 ENDPOINTS: Mapping[str, Handler] = {
     "/oauth2/authorize": oauth.authorize,
     "/oauth2/default.html": oauth.show_code_page,
@@ -38,37 +36,38 @@ ENDPOINTS: Mapping[str, Handler] = {
 }
 
 
-def create_platform(state: SimulatorState) -> Platform:
-    def refuse_call(request: ApiRequest, code: int, message: str | None = None) -> ApiResponse:
-        return refuse(request, code, ERROR_DETAILS.get(code, "") or get_resource_name(request), message)
-
-    def make_external_post(fields: Mapping[str, Any]) -> SimulatedPost:
-        now = state.now()
-        sent = str(fields.get("text") or "")
-        text, links = shorten_links(sent)
-        extra = {"by_hand": True, "sent": sent, "url_objects": links}
-        return SimulatedPost(make_post_id(state, now), "weibo", str(fields["account"]), now, text, extra=extra)
-
-    return Platform(
-        name="weibo",
-        endpoints={path: partial(handler, state) for path, handler in ENDPOINTS.items()},
-        identify_caller=partial(identify_caller, state),
-        refuse=lambda request, code, message: refuse_call(request, int(code), message),
-        refuse_unknown=lambda request: refuse_call(request, 10020),
-        expire_token=lambda request: refuse_call(request, 21327),
-        fault_codes={"duplicate": "20019", "captcha": "20031"},
-        id_keys=ID_KEYS,
-        make_external_post=make_external_post,
-        get_public_url=lambda post: f"https://weibo.com/{post.account}/{encode_bid(post.id)}",
-        make_secret=make_secret,
-        delayed_success_codes=frozenset({"20032"}),
-    )
-
-
-def make_secret(identity: str) -> dict[str, str]:
+def _make_secret(identity: str) -> dict[str, str]:
     digest = hashlib.sha512(f"weibo/{identity}".encode()).hexdigest()
     return {
         "app_key": str(1_000_000_000 + int(digest[:7], 16)),
         "app_secret": digest[8:40],
         "access_token": f"2.00{digest[40:68]}",
     }
+
+
+def _make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
+    now = state.now()
+    sent = str(fields.get("text") or "")
+    text, links = shorten_links(sent)
+    extra = {"by_hand": True, "sent": sent, "url_objects": links}
+    return SimulatedPost(make_post_id(state, now), "weibo", str(fields["account"]), now, text, extra=extra)
+
+
+def _refuse(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
+    return refuse(request, int(code), ERROR_DETAILS.get(code, "") or get_resource_name(request), message)
+
+
+PLATFORM = Platform(
+    name="weibo",
+    endpoints=ENDPOINTS,
+    identify_caller=identify_caller,
+    refuse=_refuse,
+    unknown_endpoint_code="10020",
+    expire_token=lambda _state, request: refuse(request, TOKEN_EXPIRED),
+    fault_codes={"duplicate": "20019", "captcha": "20031"},
+    id_keys=frozenset({"id", "idstr", "mid", "pic_id", "object_id", "url", "access_token"}),
+    make_external_post=_make_external_post,
+    get_public_url=lambda post: f"https://weibo.com/{post.account}/{encode_bid(post.id)}",
+    make_secret=_make_secret,
+    delayed_success_codes=frozenset({"20032"}),
+)

@@ -85,11 +85,9 @@ def create_post(state: SimulatorState, request: ApiRequest, endpoint: CreateEndp
     now = state.now()
     post = SimulatedPost(make_post_id(state, now), "weibo", request.account, now, text, images=images, extra=extra)
     _publish(state, request, post)
-    return (
-        refuse(request, DELAYED_SUCCESS)
-        if post.state == "review"
-        else ApiResponse.from_json(format_status(state, post))
-    )
+    if post.state == "review":
+        return refuse(request, DELAYED_SUCCESS)
+    return ApiResponse.from_json(format_status(state, post))
 
 
 def _publish(state: SimulatorState, request: ApiRequest, post: SimulatedPost) -> None:
