@@ -115,12 +115,7 @@ class Daemon:
     clock_check: ClockCheck = field(init=False)
 
     def __post_init__(self) -> None:
-        application = self.application
-        self.clock_check = ClockCheck(
-            login_health=application.store.login_health,
-            operator_actions=application.store.actions,
-            adapters=application.adapters,
-        )
+        self.clock_check = ClockCheck(store=self.application.store, adapters=self.application.adapters)
         self.jobs = {job.name: job for job in build_jobs(self)}
 
     async def confirm_clock(self) -> None:
@@ -265,20 +260,20 @@ class Daemon:
 def build_jobs(daemon: Daemon) -> Sequence[Job]:
     """Return the jobs of a daemon; the first times let what becomes due be sent right after."""
     app, store, stop = daemon.application, daemon.application.store, daemon.stop_requested
-    outbox, audit, monitoring = store.outbox, store.audit, store.monitoring  # imported now, not while posts are sent
+    _ = store.outbox, store.audit, store.monitoring  # imports them now, not while posts are sent
     checkpoint_targets = build_checkpoint_targets(app.settings)
 
     async def maintain() -> None:
         await update_system_alerts(store.system_alerts)
-        await run_maintenance(store.maintenance)
+        await run_maintenance(store)
 
     async def check_logins() -> None:
         if app.runtime.is_clock_confirmed():
-            await check_logins_due(store.login_health, app.adapters, MAX_MONITORED_ACCOUNTS)
+            await check_logins_due(store, app.adapters, MAX_MONITORED_ACCOUNTS)
 
     async def monitor() -> None:
         if app.runtime.is_clock_confirmed():
-            await monitor_due(monitoring, app.adapters, MAX_MONITORED_ACCOUNTS)
+            await monitor_due(store, app.adapters, MAX_MONITORED_ACCOUNTS)
 
     async def prune_old() -> None:
         pruned = await prune(store, timedelta(days=app.settings.days_kept))
@@ -288,15 +283,15 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
     return (
         Job("confirm_clock", daemon.confirm_clock, 0.0, 1.0),
         Job("run_maintenance", maintain, 0.0, 1.0),
-        Job("send", lambda: send_due(outbox, app.adapters, MAX_SENDS, stop), 0.1, 0.5),
-        Job("reconcile", lambda: reconcile_due(outbox, app.adapters, MAX_READBACKS, stop.is_set), 0.2, 1.0),
-        Job("retract", lambda: retract_due(outbox, app.adapters, MAX_RETRACTIONS), 0.3, 1.0),
+        Job("send", lambda: send_due(store, app.adapters, MAX_SENDS, stop), 0.1, 0.5),
+        Job("reconcile", lambda: reconcile_due(store, app.adapters, MAX_READBACKS, stop.is_set), 0.2, 1.0),
+        Job("retract", lambda: retract_due(store, app.adapters, MAX_RETRACTIONS), 0.3, 1.0),
         Job("read_schedule", daemon.read_schedule, 20.0, 20.0),
         Job("plan", daemon.plan, 2.0, 60.0),
         Job("heartbeat", daemon.heartbeat, 5.0, 5.0),
         Job("check_logins", check_logins, 5.0, 30.0),
         Job("monitor", monitor, 30.0, 15.0),
-        Job("write_checkpoint", lambda: write_checkpoint(audit, checkpoint_targets), 10.0, 300.0),
+        Job("write_checkpoint", lambda: write_checkpoint(store.audit, checkpoint_targets), 10.0, 300.0),
         Job("compact_journal", lambda: compact_journal(store), 120.0, 86400.0),
         Job("prune", prune_old, 180.0, 86400.0),
     )

@@ -13,8 +13,7 @@ from publisher.domain.results import RateLimited
 from publisher.engine.calls import call_adapter
 from publisher.runtime.clock import ClockTrust
 from publisher.runtime.logs import log
-from publisher.store.monitor.login_health import LoginHealthStore
-from publisher.store.plan.actions import OperatorActions
+from publisher.store.store import Store
 
 ACCOUNTS_PER_POLL = 5
 """Accounts that are read at once; the date of a reply says what time it is there."""
@@ -29,8 +28,7 @@ FAST_POLL_COUNT = 10
 class ClockCheck:
     """Asks for the time until this process's wall clock is confirmed."""
 
-    login_health: LoginHealthStore
-    operator_actions: OperatorActions
+    store: Store
     adapters: Mapping[AccountId, Adapter]
     _running_polls: set[asyncio.Task[None]] = field(default_factory=set)
     _accounts: list[Account] = field(default_factory=list)
@@ -40,14 +38,14 @@ class ClockCheck:
 
     async def confirm(self) -> bool:
         """Return True if the clock is confirmed; if not, ask the kernel, platforms and the store, and wait briefly."""
-        runtime = self.operator_actions.runtime
+        runtime = self.store.runtime
         if runtime.is_clock_confirmed():
             return True
         runtime.confirm_from_kernel()
         if runtime.is_clock_confirmed():
             return True
         await self._poll_platforms()
-        reading = await self.operator_actions.confirmed_clock_reading()
+        reading = await self.store.actions.confirmed_clock_reading()
         since = runtime.clock_trust.changed_at_seconds  # a person's confirmation from before the jump does not count
         if reading is not None and since <= reading.monotonic_seconds <= runtime.monotonic():
             runtime.confirm_clock(reading)
@@ -67,11 +65,11 @@ class ClockCheck:
 
     async def _poll_platforms(self) -> None:
         """Start to read some accounts if it is time; a login in cooldown only if its adapter has a clock."""
-        runtime = self.operator_actions.runtime
+        runtime = self.store.runtime
         if runtime.clock_trust is not self._polled_trust:
             self._polled_trust, self._poll_count, self._next_poll_at = runtime.clock_trust, 0, runtime.monotonic()
             by_site = defaultdict(list)
-            for account in await self.login_health.readable_accounts():
+            for account in await self.store.login_health.readable_accounts():
                 by_site[account.base_url or account.platform].append(account)
             # One account of each site before the second ones: one reply is enough.
             self._accounts = [account for turn in zip_longest(*by_site.values()) for account in turn if account]
@@ -80,7 +78,7 @@ class ClockCheck:
         self._poll_count += 1
         interval = FAST_POLL_SECONDS if self._poll_count < FAST_POLL_COUNT else SLOW_POLL_SECONDS
         self._next_poll_at = runtime.monotonic() + interval
-        rate_limited = await self.login_health.logins_in_cooldown()
+        rate_limited = await self.store.login_health.logins_in_cooldown()
         asked = [
             account
             for account in self._accounts
@@ -94,7 +92,7 @@ class ClockCheck:
 
     async def _poll_account(self, account: Account) -> None:
         """Make one read on an account's platform; the transport takes the date from whatever it replies."""
-        store, timing = self.login_health.store, self.login_health.store.timing(account.id)
+        store, timing = self.store, self.store.timing(account.id)
         adapter = self.adapters[account.id]
         call: Awaitable[object] = adapter.fetch_time() if isinstance(adapter, TimeSource) else adapter.check_health()
         result = await call_adapter(call, timing.lease_timeout)

@@ -1,8 +1,8 @@
 """Regular maintenance: expire leases and late deliveries, promote due ones, hold stuck ones, update alerts."""
 
 from publisher.runtime.logs import log
-from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.recovery.recover import can_plan
+from publisher.store.store import Store
 from publisher.store.system_alerts import SystemAlerts
 
 
@@ -14,12 +14,13 @@ async def update_system_alerts(system_alerts: SystemAlerts) -> None:
     await system_alerts.alert_dropped_lines()
 
 
-async def run_maintenance(maintenance: Maintenance) -> None:
+async def run_maintenance(store: Store) -> None:
     """Run maintenance once. While the clock is not confirmed, only this process's own leases are handled."""
+    maintenance = store.maintenance
     if number := await maintenance.correct_timestamps():
         log.warning("times_corrected", deliveries=number)
     await maintenance.expire_leases()
-    if await can_plan(maintenance.database):
+    if await can_plan(store.database):
         await maintenance.expire()
         await maintenance.cancel_orphans()
     await maintenance.promote_due()

@@ -10,14 +10,14 @@ from publisher.domain.results import Deleted, DeletionResult, ReadbackResult, Re
 from publisher.engine.calls import call_adapter, find_post, gather_logged, run_bounded
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PendingReadback
-from publisher.store.deliveries.outbox import Outbox
+from publisher.store.store import Store
 
 READBACK_BATCH = 50
 """How many unknown outcomes are prepared together: thousands would delay the first read by a second."""
 
 
 async def reconcile_due(
-    outbox: Outbox, adapters: Mapping[AccountId, Adapter], limit: int, is_stopping: Callable[[], bool] = bool
+    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, is_stopping: Callable[[], bool] = bool
 ) -> int:
     """Make the reads that are due, at most `limit` at once, and record the results, until none is left or it stops.
 
@@ -29,27 +29,27 @@ async def reconcile_due(
     async def take(room: int) -> Sequence[PendingReadback]:
         if is_stopping():
             return ()
-        unknowns = await outbox.due_readbacks([State.UNKNOWN, State.SUBMITTED], room, exclude=running)
+        unknowns = await store.outbox.due_readbacks([State.UNKNOWN, State.SUBMITTED], room, exclude=running)
         running.update(unknown.delivery.id for unknown in unknowns)
         return unknowns
 
     async def work(unknown: PendingReadback) -> None:
-        await reconcile(unknown, outbox, adapters[unknown.delivery.account])
+        await reconcile(unknown, store, adapters[unknown.delivery.account])
         running.discard(unknown.delivery.id)
 
     return await run_bounded(take, work, limit, "readback_failed", READBACK_BATCH)
 
 
-async def reconcile(unknown: PendingReadback, outbox: Outbox, adapter: Adapter) -> None:
+async def reconcile(unknown: PendingReadback, store: Store, adapter: Adapter) -> None:
     """Read one delivery's account and record the result."""
-    runtime, timing = outbox.runtime, outbox.store.timing(unknown.delivery.account)
+    runtime, timing = store.runtime, store.timing(unknown.delivery.account)
     await runtime.hit_failpoint("reconcile.before_read")
     began = runtime.monotonic()
     result = await call_adapter(read_back(unknown, adapter), timing.lease_timeout)
     await runtime.hit_failpoint("reconcile.after_read")
     if unknown.delivery.state is State.SUBMITTED:
         await runtime.hit_failpoint("submitted.after_poll")
-    after = await outbox.record_readback(unknown, result, RECONCILER, began)
+    after = await store.outbox.record_readback(unknown, result, RECONCILER, began)
     log.info(
         "readback_done",
         post=after.key.post,
@@ -68,24 +68,24 @@ async def read_back(unknown: PendingReadback, adapter: Adapter) -> ReadbackResul
     return await find_post(adapter, unknown.request) if unknown.request else Unknown(reason="nothing_sent")
 
 
-async def retract_due(outbox: Outbox, adapters: Mapping[AccountId, Adapter], limit: int) -> int:
+async def retract_due(store: Store, adapters: Mapping[AccountId, Adapter], limit: int) -> int:
     """Continue the retractions that are due. Return how many.
 
     Raises ExceptionGroup of the last failure once all have ended.
     """
-    unknowns = await outbox.due_readbacks([State.RETRACTING], limit)
-    retractions = (retract_delivery(unknown, outbox, adapters[unknown.delivery.account]) for unknown in unknowns)
+    unknowns = await store.outbox.due_readbacks([State.RETRACTING], limit)
+    retractions = (retract_delivery(unknown, store, adapters[unknown.delivery.account]) for unknown in unknowns)
     return await gather_logged(retractions, "retraction_failed")
 
 
-async def retract_delivery(unknown: PendingReadback, outbox: Outbox, adapter: Adapter) -> None:
+async def retract_delivery(unknown: PendingReadback, store: Store, adapter: Adapter) -> None:
     """Make one call for one retraction, and record its result."""
-    runtime, timing = outbox.runtime, outbox.store.timing(unknown.delivery.account)
+    runtime, timing = store.runtime, store.timing(unknown.delivery.account)
     await runtime.hit_failpoint("retract.before_call")
     began = runtime.monotonic()
     result = await call_adapter(delete_or_find_post(unknown, adapter), timing.lease_timeout)
     await runtime.hit_failpoint("retract.after_call")
-    after = await outbox.record_readback(unknown, result, RETRACTOR, began)
+    after = await store.outbox.record_readback(unknown, result, RETRACTOR, began)
     log.info(
         "retraction_attempted",
         post=after.key.post,

@@ -13,13 +13,14 @@ from publisher.engine.calls import call_adapter, run_bounded
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
 from publisher.store.deliveries.outbox import Outbox
+from publisher.store.store import Store
 
 INTENT_RECHECK_AFTER = timedelta(milliseconds=500)
 """How long after its intent a call may start without another check: no stop takes effect sooner."""
 
 
 async def send_due(
-    outbox: Outbox, adapters: Mapping[AccountId, Adapter], limit: int, stop_requested: asyncio.Event
+    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, stop_requested: asyncio.Event
 ) -> int:
     """Send what is due, at most `limit` at once, until nothing is left or a stop is requested. Return how many.
 
@@ -29,25 +30,24 @@ async def send_due(
     """
 
     async def take(room: int) -> Sequence[Lease]:
-        return () if stop_requested.is_set() else await outbox.claim(room)
+        return () if stop_requested.is_set() else await store.outbox.claim(room)
 
     async def work(lease: Lease) -> None:
-        await send_delivery(lease, outbox, adapters, stop_requested)
+        await send_delivery(lease, store, adapters, stop_requested)
 
     return await run_bounded(take, work, limit, "send_failed")
 
 
 async def send_delivery(
-    lease: Lease, outbox: Outbox, adapters: Mapping[AccountId, Adapter], stop_requested: asyncio.Event
+    lease: Lease, store: Store, adapters: Mapping[AccountId, Adapter], stop_requested: asyncio.Event
 ) -> None:
     """Send one claimed delivery: wait until it is due, record the intent, call once, record the outcome."""
-    store = outbox.store
     # The clock may have been set back since the claim: never wait longer than claims are made ahead.
     await store.runtime.sleep_until(min(lease.due_at, store.runtime.now() + PREPARE_AHEAD))
     if stop_requested.is_set():
-        await outbox.release(lease)
+        await store.outbox.release(lease)
         return
-    match await outbox.record_intent(lease):
+    match await store.outbox.record_intent(lease):
         case Declined(guard=guard):
             log.info("attempt_declined", delivery=lease.delivery, account=lease.account, guard=guard)
         case SendRequest() as request:
@@ -58,7 +58,7 @@ async def send_delivery(
             else:
                 timeout = store.timing(lease.account).lease_timeout
                 outcome = await call_adapter(adapters[lease.account].publish(request), timeout)
-            after = await outbox.record_outcome(lease, outcome)
+            after = await store.outbox.record_outcome(lease, outcome)
             log.info(
                 "attempt_finished",
                 post=after.key.post,

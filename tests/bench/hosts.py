@@ -72,7 +72,7 @@ async def work(url: str, folder: Path, name: str) -> None:
     click.echo("ready")
     await asyncio.to_thread(sys.stdin.readline)
     while await store.outbox.next_due_at() is not None:
-        await send_due(store.outbox, adapters, AT_ONCE, asyncio.Event())
+        await send_due(store, adapters, AT_ONCE, asyncio.Event())
     await store.database.close()
 
 

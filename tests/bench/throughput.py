@@ -54,7 +54,7 @@ async def deliver_all(folder: Path) -> float:
     async with application(folder, can_send=True) as opened:
         await ripen_all(opened.store.maintenance)
         began = time.perf_counter()
-        taken = await send_due(opened.store.outbox, opened.adapters, AT_ONCE, asyncio.Event())
+        taken = await send_due(opened.store, opened.adapters, AT_ONCE, asyncio.Event())
         seconds = time.perf_counter() - began
         if Counter(item.state for item in await opened.store.queries.deliveries()) != {State.PUBLISHED: taken}:
             raise AssertionError(Counter(item.state for item in await opened.store.queries.deliveries()))

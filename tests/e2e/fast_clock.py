@@ -69,8 +69,8 @@ class Days:
     async def run_jobs(self) -> None:
         """Run all jobs of the daemon until none of them finds more to do."""
         app = self.daemon.application
-        await run_maintenance(app.store.maintenance)
-        await send_due(app.store.outbox, app.adapters, AT_ONCE, self.daemon.stop_requested)
+        await run_maintenance(app.store)
+        await send_due(app.store, app.adapters, AT_ONCE, self.daemon.stop_requested)
         for verb, store in (
             (reconcile_due, app.store.outbox),
             (retract_due, app.store.outbox),

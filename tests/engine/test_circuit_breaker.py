@@ -77,11 +77,11 @@ async def test_f58_a_good_probe_ends_the_stop_and_not_before_its_time(open_desk,
     desk, _fake, adapters = await unknown_responses(open_desk)
     checkups, probed = desk.store.login_health, Probed(now=world.now)
     probes = dict.fromkeys(adapters, probed)
-    assert await check_logins_due(checkups, probes, 10) == 0
+    assert await check_logins_due(checkups.store, probes, 10) == 0
     probed.health = Unknown(reason="bad_response")
     for expected in ([SCOPE], []):
         world.advance_time(OPEN_DURATION)
-        assert await check_logins_due(checkups, probes, 10) == FAILURE_THRESHOLD
+        assert await check_logins_due(checkups.store, probes, 10) == FAILURE_THRESHOLD
         assert await scopes(desk) == expected
         probed.health = Healthy()
     assert "circuit_breaker_open" not in await reported(desk)
@@ -93,9 +93,9 @@ async def test_f58_the_next_unknown_response_stops_it_again(open_desk, world):
     await desk.store.actions.resume(SCOPE, named_person("li"))
     fake.script.append(Unknown(reason="bad_response"))
     await enqueue_posts(desk.post_store, make_post("q", [NAMES[0]], START_TIME))
-    await run_maintenance(desk.maintenance)
+    await run_maintenance(desk.store)
     [lease] = await desk.outbox.claim(1)
-    await send_delivery(lease, desk.outbox, adapters, asyncio.Event())
+    await send_delivery(lease, desk.store, adapters, asyncio.Event())
     assert await scopes(desk) == [SCOPE]
 
 
@@ -104,7 +104,7 @@ async def test_f58_what_a_person_has_paused_no_probe_resumes(open_desk, world):
     desk, _fake, adapters = await unknown_responses(open_desk, "a")
     await desk.store.actions.pause(SCOPE, named_person("li"), "a drill")
     world.advance_time(2 * OPEN_DURATION)
-    await check_logins_due(desk.store.login_health, adapters, 10)
+    await check_logins_due(desk.store, adapters, 10)
     assert await scopes(desk) == [SCOPE]
 
 

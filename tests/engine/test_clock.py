@@ -111,7 +111,7 @@ async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(o
     [lease] = await desk.outbox.claim(1)
     world.jump_clock(-HOUR)
     confirm(world)
-    delivering = asyncio.create_task(send_delivery(lease, desk.outbox, adapters, asyncio.Event()))
+    delivering = asyncio.create_task(send_delivery(lease, desk.store, adapters, asyncio.Event()))
     await asyncio.sleep(0)
     world.advance_time(PREPARE_AHEAD)
     async with asyncio.timeout(20):
@@ -452,9 +452,9 @@ async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + HOUR))
     world.jump_clock(6 * HOUR)
     confirm(world)
-    await run_maintenance(desk.maintenance)
-    await send_due(desk.outbox, adapters, 10, asyncio.Event())
-    await run_maintenance(desk.maintenance)
+    await run_maintenance(desk.store)
+    await send_due(desk.store, adapters, 10, asyncio.Event())
+    await run_maintenance(desk.store)
     [delivery] = await desk.store.queries.deliveries(PostId("p"))
     assert (delivery.state, fake.calls) == (State.EXPIRED, [])
 

@@ -142,8 +142,7 @@ async def check_of(open_desk, world, *names, **adapters):
     """Return a clock check over these accounts; accounts without an adapter of their own report no date."""
     desk = await open_desk(*(make_policy(name) for name in names))
     every = {AccountId(name): adapters.get(name) or TimeAdapter(world) for name in names}
-    orders, checkups = desk.store.actions, desk.store.login_health
-    return ClockCheck(login_health=checkups, operator_actions=orders, adapters=every), desk
+    return ClockCheck(store=desk.store, adapters=every), desk
 
 
 async def test_the_kernel_confirms_without_any_read(open_desk, unconfirmed_world):

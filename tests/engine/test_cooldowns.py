@@ -78,12 +78,12 @@ class Day:
         await enqueue_posts(self.desk.post_store, make_post(post, accounts, self.desk.store.runtime.now()))
 
     async def work(self):
-        await run_maintenance(self.desk.maintenance)
-        await send_due(self.desk.outbox, self.adapters, 10, asyncio.Event())
-        await reconcile_due(self.desk.outbox, self.adapters, 10)
-        await retract_due(self.desk.outbox, self.adapters, 10)
-        await monitor_due(self.monitoring, self.adapters, 10)
-        await check_logins_due(self.checkups, self.adapters, 10)
+        await run_maintenance(self.desk.store)
+        await send_due(self.desk.store, self.adapters, 10, asyncio.Event())
+        await reconcile_due(self.desk.store, self.adapters, 10)
+        await retract_due(self.desk.store, self.adapters, 10)
+        await monitor_due(self.monitoring.store, self.adapters, 10)
+        await check_logins_due(self.checkups.store, self.adapters, 10)
 
     async def state(self, post, account):
         [found] = [
@@ -106,8 +106,8 @@ async def day(open_desk):
     desk.store.runtime.advance_time(PROBE_INTERVAL)  # monitoring of every published post has become due
     platforms["one"].script.append(platforms["one"].lose_reply)
     await made.file("doubted", "a")
-    await run_maintenance(desk.maintenance)
-    await send_due(desk.outbox, made.adapters, 10, asyncio.Event())
+    await run_maintenance(desk.store)
+    await send_due(desk.store, made.adapters, 10, asyncio.Event())
     desk.store.runtime.advance_time(MINUTE)
     return made
 
@@ -120,11 +120,11 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
         await day.orders.retract(PostId("live"), AccountId("b"), named_person("li"), "wrong")
     one.limited = kind
     step = {
-        "find": lambda: reconcile_due(day.desk.outbox, day.adapters, 10),
-        "recent": lambda: monitor_due(day.monitoring, day.adapters, 10),
-        "measure_reach": lambda: monitor_due(day.monitoring, day.adapters, 10),
-        "probe": lambda: check_logins_due(day.checkups, day.adapters, 10),
-        "retract": lambda: retract_due(day.desk.outbox, day.adapters, 10),
+        "find": lambda: reconcile_due(day.desk.store, day.adapters, 10),
+        "recent": lambda: monitor_due(day.monitoring.store, day.adapters, 10),
+        "measure_reach": lambda: monitor_due(day.monitoring.store, day.adapters, 10),
+        "probe": lambda: check_logins_due(day.checkups.store, day.adapters, 10),
+        "retract": lambda: retract_due(day.desk.store, day.adapters, 10),
     }[kind]
     one.asked.clear()
     await step()
@@ -149,7 +149,7 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
 async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, world):
     """F26, I7: the readback is stored, the outcome stays unknown and is read again at the end of the limit."""
     day.platforms["one"].limited = "find"
-    await reconcile_due(day.desk.outbox, day.adapters, 10)
+    await reconcile_due(day.desk.store, day.adapters, 10)
     doubted = await day.state("doubted", "a")
     assert (doubted.state, doubted.reason, doubted.next_action_at) == (
         State.UNKNOWN,

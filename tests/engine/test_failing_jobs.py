@@ -261,9 +261,9 @@ async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account
         for _ in range(times):
             world.advance_time(PROBE_INTERVAL)
             if job == "monitor_account":
-                assert await monitor_due(monitoring, adapters, 10) == 2
+                assert await monitor_due(monitoring.store, adapters, 10) == 2
             else:
-                assert await check_logins_due(checkups, adapters, 10) == 2
+                assert await check_logins_due(checkups.store, adapters, 10) == 2
 
     await take_turns(1)
     assert await queries.alerts() == []
@@ -315,6 +315,7 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
 
     async with daemon_of(tmp_path, world) as daemon:
         board, outbox = daemon.application.store.queries, daemon.application.store.outbox
+        daemon.application.adapters["a"] = object()
         monkeypatch.setattr(outbox, "claim" if verb == "send" else "due_readbacks", take)
         found = SimpleNamespace(delivery=SimpleNamespace(id=1, account="a", state=state))
         monkeypatch.setattr(module, inner, stumble)
@@ -376,9 +377,9 @@ async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_des
     async def take_turn():
         world.advance_time(PROBE_INTERVAL)
         if job == "monitor_account":
-            await monitor_due(monitoring, {"a": odd, "b": odd}, 10)
+            await monitor_due(monitoring.store, {"a": odd, "b": odd}, 10)
         else:
-            await check_logins_due(checkups, {"a": odd, "b": odd}, 10)
+            await check_logins_due(checkups.store, {"a": odd, "b": odd}, 10)
 
     for _ in range(FAILURES_BEFORE_ALERT):
         await take_turn()

@@ -77,7 +77,7 @@ async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(op
     await enqueue_posts(desk.post_store, make_post("brief", HANGING, START_TIME))
     await desk.maintenance.promote_due()
     queries, stopping = desk.store.queries, asyncio.Event()
-    delivering = asyncio.create_task(send_due(desk.outbox, adapters, 300, stopping))
+    delivering = asyncio.create_task(send_due(desk.store, adapters, 300, stopping))
     async with asyncio.timeout(30):
         await asyncio.gather(*(adapters[AccountId(name)].called.wait() for name in HANGING))
         await enqueue_posts(desk.post_store, make_post("red", ["a"], START_TIME, is_urgent=True))

@@ -38,9 +38,9 @@ async def reported(queries):
 async def test_each_login_is_probed_once_however_many_accounts_share_it(open_desk, world):
     """One probe for two accounts of one login, and the next after six hours."""
     checkups, adapters, _queries = await health_checks(open_desk, Healthy(), accounts=("a", "b"))
-    assert [await check_logins_due(checkups, adapters, 10) for _ in range(2)] == [1, 0]
+    assert [await check_logins_due(checkups.store, adapters, 10) for _ in range(2)] == [1, 0]
     world.advance_time(PROBE_INTERVAL)
-    assert await check_logins_due(checkups, adapters, 10) == 1
+    assert await check_logins_due(checkups.store, adapters, 10) == 1
     assert {type(item.health) for item in await checkups.list_accounts()} == {Healthy}
 
 
@@ -54,7 +54,7 @@ async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_
         Healthy(),
     )
     for expected in (1, 1, 1, 0):
-        await check_logins_due(checkups, adapters, 10)
+        await check_logins_due(checkups.store, adapters, 10)
         assert len(await queries.alerts()) == expected
         world.advance_time(PROBE_INTERVAL)
 
@@ -64,7 +64,7 @@ async def test_the_alert_of_a_blocked_account_quotes_the_platform(open_desk):
     checkups, adapters, queries = await health_checks(
         open_desk, Blocked(code="wechat_40164", reason="1.2.3.4 not in whitelist")
     )
-    await check_logins_due(checkups, adapters, 10)
+    await check_logins_due(checkups.store, adapters, 10)
     [alert] = await queries.alerts()
     assert (alert.code, alert.facts["said"]) == ("account_blocked", "1.2.3.4 not in whitelist")
 
@@ -76,7 +76,7 @@ async def test_expiring_credentials_are_alerted_at_14_7_3_and_1_days(open_desk, 
     )
     seen = []
     for _ in range(20 * 4):
-        await check_logins_due(checkups, adapters, 10)
+        await check_logins_due(checkups.store, adapters, 10)
         alerts = await reported(queries)
         assert len(alerts) <= 1
         if alerts and alerts != seen[-1:]:

@@ -44,10 +44,10 @@ class Scene:
 
     async def run_jobs(self):
         """Run every job once."""
-        await run_maintenance(self.desk.maintenance)
-        await send_due(self.desk.outbox, self.adapters, 50, asyncio.Event())
-        await reconcile_due(self.desk.outbox, self.adapters, 50)
-        await retract_due(self.desk.outbox, self.adapters, 50)
+        await run_maintenance(self.desk.store)
+        await send_due(self.desk.store, self.adapters, 50, asyncio.Event())
+        await reconcile_due(self.desk.store, self.adapters, 50)
+        await retract_due(self.desk.store, self.adapters, 50)
 
     async def run_on(self, minutes, step=timedelta(minutes=1)):
         for _ in range(timedelta(minutes=minutes) // step):

@@ -53,8 +53,8 @@ async def publish_one(open_desk, *, is_exclusive=False):
 
 async def publish(desk, adapters, post):
     await enqueue_posts(desk.post_store, make_post(post, ["a"], desk.store.runtime.now()))
-    await run_maintenance(desk.maintenance)
-    await send_due(desk.outbox, adapters, 50, asyncio.Event())
+    await run_maintenance(desk.store)
+    await send_due(desk.store, adapters, 50, asyncio.Event())
 
 
 def external_post(number, at):
@@ -76,7 +76,7 @@ async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_desk, world):
     for hour in range(24 * 40):
         world.advance_time(HOUR)
         fake.reads = hour
-        await monitor_due(monitoring, adapters, 10)
+        await monitor_due(monitoring.store, adapters, 10)
     series = await monitoring.store.queries.metrics_series(PostId("p"))
     ages = [(reading.at - START_TIME) // HOUR for reading in series]
     assert ages[:9] == [1, 4, 7, 10, 13, 16, 19, 22, 46]
@@ -98,14 +98,14 @@ async def test_f48_a_post_deleted_by_others_is_reported_after_two_readbacks(open
     world.advance_time(HOUR)
     await publish(desk, adapters, "later")
     world.advance_time(HOUR)
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     del fake.posts["1"]
     fake.external_posts.append(external_post(0, START_TIME - HOUR))
     world.advance_time(HOUR)
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     assert await state(desk) is State.PUBLISHED
     world.advance_time(HOUR)
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     assert await state(desk) is State.REMOVED
     assert await state(desk, "later") is State.PUBLISHED
     assert len(fake.calls) == 2
@@ -118,7 +118,7 @@ async def test_f48_the_only_post_of_an_account_is_missed_too(open_desk, world):
     del fake.posts["1"]
     for expected in (State.PUBLISHED, State.REMOVED):
         world.advance_time(HOUR)
-        await monitor_due(monitoring, adapters, 10)
+        await monitor_due(monitoring.store, adapters, 10)
         assert await state(desk) is expected
 
 
@@ -130,7 +130,7 @@ async def monitor_hourly(world, monitoring, adapters, *findings):
     for finding in findings:
         world.advance_time(HOUR)
         adapters["a"].findings.append(finding)
-        await monitor_due(monitoring, adapters, 10)
+        await monitor_due(monitoring.store, adapters, 10)
 
 
 async def test_f48_one_read_that_says_deleted_changes_nothing(open_desk, world):
@@ -142,7 +142,7 @@ async def test_f48_one_read_that_says_deleted_changes_nothing(open_desk, world):
     await monitor_hourly(world, monitoring, adapters, GONE)
     fake.posts["1"] = held  # the list itself shows it
     world.advance_time(HOUR)
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     del fake.posts["1"]
     await monitor_hourly(world, monitoring, adapters, GONE)
     assert (await state(desk), await codes(desk)) == (State.PUBLISHED, [])
@@ -178,7 +178,7 @@ async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_miss
     ]
     for _ in range(3):
         world.advance_time(HOUR)
-        await monitor_due(monitoring, adapters, 10)
+        await monitor_due(monitoring.store, adapters, 10)
     assert await state(desk) is (State.REMOVED if reports else State.PUBLISHED)
     assert await state(desk, "q") is State.PUBLISHED
 
@@ -188,7 +188,7 @@ async def test_a_published_post_read_with_its_marker_counts_as_verified(open_des
     desk, _fake, adapters, monitoring = await publish_one(open_desk)
     assert [item.verified_at for item in await desk.store.queries.deliveries()] == [None]
     world.advance_time(HOUR)
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     assert [item.verified_at for item in await desk.store.queries.deliveries()] == [START_TIME + HOUR]
 
 
@@ -200,7 +200,7 @@ async def test_a_post_that_a_readback_still_finds_stays_published(open_desk, wor
     for _ in range(3):
         world.advance_time(HOUR)
         fake.findings.append(Unknown(reason="timeout"))
-        await monitor_due(monitoring, adapters, 10)
+        await monitor_due(monitoring.store, adapters, 10)
     fake.posts["1"] = held
     assert await state(desk) is State.PUBLISHED
 
@@ -211,7 +211,7 @@ async def test_older_posts_are_not_reported(open_desk, world):
     fake.external_posts += [external_post(number, START_TIME - number * HOUR) for number in range(20)]
     for _ in range(3):
         world.advance_time(HOUR)
-        await monitor_due(monitoring, adapters, 10)
+        await monitor_due(monitoring.store, adapters, 10)
     assert await codes(desk) == []
 
 
@@ -219,11 +219,11 @@ async def test_older_posts_are_not_reported(open_desk, world):
 async def test_f57_an_external_post_is_reported_once(open_desk, world, is_exclusive, code):
     """F57, I11: one alert for all that one read shows, red on an exclusive account; nothing is deleted."""
     desk, fake, adapters, monitoring = await publish_one(open_desk, is_exclusive=is_exclusive)
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     fake.external_posts += [external_post(1, START_TIME + HOUR / 2), external_post(2, START_TIME + HOUR / 3)]
     for _ in range(3):
         world.advance_time(HOUR)
-        await monitor_due(monitoring, adapters, 10)
+        await monitor_due(monitoring.store, adapters, 10)
     [alert] = await desk.store.queries.alerts()
     assert (alert.code, alert.facts["number"], alert.facts["url"]) == (code, "2", "https://fake.example/s1")
     assert len(fake.external_posts) == 2
@@ -233,10 +233,10 @@ async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_des
     """F53, F57: a repeated entry is one external post, one older post and one post of ours; the read does not fail."""
     desk, fake, adapters, monitoring = await publish_one(open_desk, is_exclusive=True)
     fake.external_posts += [external_post(0, START_TIME - HOUR)] * 2
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     fake.external_posts += [external_post(1, START_TIME + HOUR / 2)] * 2
     world.advance_time(HOUR)
-    assert await monitor_due(monitoring, adapters, 10) == 1
+    assert await monitor_due(monitoring.store, adapters, 10) == 1
     [alert] = await desk.store.queries.alerts()
     assert (alert.code, alert.facts["number"]) == ("unauthorized_post", "1")
     assert await state(desk) is State.PUBLISHED
@@ -245,10 +245,10 @@ async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_des
 async def test_an_old_post_that_appears_later_is_not_reported(open_desk, world):
     """When a newer post is deleted, or an old one pinned, what was there before us is no intrusion."""
     desk, fake, adapters, monitoring = await publish_one(open_desk, is_exclusive=True)
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     fake.external_posts.append(external_post(1, START_TIME - 60 * 24 * HOUR))
     world.advance_time(HOUR)
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     assert await codes(desk) == []
 
 
@@ -263,24 +263,24 @@ async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_tha
     watched = Watched(now=fake.now, posts=newest, published_at=fake.published_at, external_posts=[pinned])
     watched.asked = []
     world.advance_time(HOUR)
-    await monitor_due(monitoring, {"a": watched}, 10)
+    await monitor_due(monitoring.store, {"a": watched}, 10)
     assert watched.asked == []
     watched.posts = {}
     for _ in range(3):
         world.advance_time(HOUR)
-        await monitor_due(monitoring, {"a": watched}, 10)
+        await monitor_due(monitoring.store, {"a": watched}, 10)
     assert len(watched.asked) == len(set(watched.asked)) == 9
 
 
 async def test_a_post_with_an_unknown_outcome_is_not_called_external(open_desk, world):
     """A post that may be our own, with a lost reply, is judged only once its outcome is known."""
     desk, fake, adapters, monitoring = await publish_one(open_desk, is_exclusive=True)
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     world.advance_time(HOUR)
     fake.script.append(fake.lose_reply)
     await publish(desk, adapters, "doubtful")
     assert await state(desk, "doubtful") is State.UNKNOWN
-    await monitor_due(monitoring, adapters, 10)
+    await monitor_due(monitoring.store, adapters, 10)
     assert await codes(desk) == []
 
 

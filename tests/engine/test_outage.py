@@ -116,7 +116,7 @@ async def test_f88_a_backlog_drains_to_its_end(open_desk, world):
     )
     await desk.maintenance.promote_due()
     await pile_up(desk, 60)
-    await send_due(desk.outbox, adapters, 50, asyncio.Event())
+    await send_due(desk.store, adapters, 50, asyncio.Event())
     assert Counter(parcel.account for parcel in fake.calls) == {"a": 61, "b": 61, "c": 61}
     assert set(Counter(item.state for item in await desk.store.queries.deliveries())) == {State.PUBLISHED}
 

@@ -239,7 +239,7 @@ async def test_a_deleted_thread_accepts_no_part(simulated, world):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=1)
     await run_jobs(desk, adapters)
     world.advance_time(timedelta(seconds=10))
-    await reconcile_due(desk.outbox, adapters, 10)
+    await reconcile_due(desk.store, adapters, 10)
     assert (await state_of(desk)).state is State.DUE
     [thread] = (await control.get("/_sim/posts")).json()
     await control.delete(f"/_sim/posts/{thread['id']}")

@@ -152,8 +152,8 @@ async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, worl
         await daemon.load_initial_schedule()
         for _ in range(4 * 24):
             await daemon.plan()
-            await run_maintenance(application.store.maintenance)
-            await send_due(application.store.outbox, dict.fromkeys("ab", fake), 50, daemon.stop_requested)
+            await run_maintenance(application.store)
+            await send_due(application.store, dict.fromkeys("ab", fake), 50, daemon.stop_requested)
             world.advance_time(timedelta(hours=1))
         states = Counter((item.key.post, item.state) for item in await application.store.queries.deliveries())
         alerts = await application.store.queries.alerts()

@@ -23,10 +23,10 @@ async def stage(open_desk, *names):
 
 async def run_jobs(desk, adapters, stopping=None):
     """Run every job once."""
-    await run_maintenance(desk.maintenance)
-    await send_due(desk.outbox, adapters, 50, stopping or asyncio.Event())
-    await reconcile_due(desk.outbox, adapters, 50)
-    await retract_due(desk.outbox, adapters, 50)
+    await run_maintenance(desk.store)
+    await send_due(desk.store, adapters, 50, stopping or asyncio.Event())
+    await reconcile_due(desk.store, adapters, 50)
+    await retract_due(desk.store, adapters, 50)
 
 
 async def run_on(desk, adapters, world, minutes, step=timedelta(seconds=30)):
@@ -225,10 +225,10 @@ async def test_a_slow_read_delays_no_other(open_desk, world):
     slow.shown = asyncio.Event()
     slow.script.extend([slow.lose_reply] * 3)
     await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c"], START_TIME))
-    await run_maintenance(desk.maintenance)
-    await send_due(desk.outbox, dict.fromkeys("abc", slow), 50, asyncio.Event())
+    await run_maintenance(desk.store)
+    await send_due(desk.store, dict.fromkeys("abc", slow), 50, asyncio.Event())
     world.advance_time(timedelta(minutes=5))
-    assert await reconcile_due(desk.outbox, dict.fromkeys("abc", slow), 2) == 3
+    assert await reconcile_due(desk.store, dict.fromkeys("abc", slow), 2) == 3
     assert {item.state for item in await desk.store.queries.deliveries()} == {State.PUBLISHED}
 
 
@@ -237,12 +237,12 @@ async def test_f14_a_stopping_daemon_begins_no_read(open_desk, world):
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.append(fake.lose_reply)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_maintenance(desk.maintenance)
-    await send_due(desk.outbox, adapters, 50, asyncio.Event())
+    await run_maintenance(desk.store)
+    await send_due(desk.store, adapters, 50, asyncio.Event())
     world.advance_time(timedelta(minutes=5))
     stopping = asyncio.Event()
     stopping.set()
-    assert await reconcile_due(desk.outbox, adapters, 50, stopping.is_set) == 0
+    assert await reconcile_due(desk.store, adapters, 50, stopping.is_set) == 0
     assert (await state_of(desk)).state is State.UNKNOWN
 
 

@@ -236,7 +236,7 @@ def files_of_one_delivery() -> list[str]:
             await ripen_all(opened.store.maintenance)
             is_recording.set()
             [lease] = await opened.store.outbox.claim(1)
-            await send_delivery(lease, opened.store.outbox, opened.adapters, asyncio.Event())
+            await send_delivery(lease, opened.store, opened.adapters, asyncio.Event())
             is_recording.clear()
             assert Counter(item.state for item in await opened.store.queries.deliveries())["published"] == 1
 

@@ -85,14 +85,14 @@ class BackupWorkspace:
         """Send everything that is due, one after the other."""
         for _ in range(9):
             await self.store.maintenance.promote_due()
-            await send_due(self.outbox, {A: self.fake}, 5, asyncio.Event())
+            await send_due(self.store, {A: self.fake}, 5, asyncio.Event())
 
     async def read(self):
         """Read the platform until no outcome is unknown any more."""
         await self.store.maintenance.expire_own_leases()
         for _ in range(6):
             self.world.advance_time(SETTLE)
-            await reconcile_due(self.outbox, {A: self.fake}, 9)
+            await reconcile_due(self.store, {A: self.fake}, 9)
 
     async def states(self):
         return {item.key.post: item.state.value for item in await self.queries.deliveries()}

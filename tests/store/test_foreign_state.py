@@ -40,9 +40,9 @@ async def test_f93_work_in_progress_is_continued_by_the_next_version(open_desk, 
     later = await open_desk(*desk.store.policies.values())
     await later.maintenance.expire_own_leases()
     for _ in range(3):
-        await run_maintenance(later.maintenance)
-        await send_due(later.outbox, adapters, 10, asyncio.Event())
-        await reconcile_due(later.outbox, adapters, 10)
+        await run_maintenance(later.store)
+        await send_due(later.store, adapters, 10, asyncio.Event())
+        await reconcile_due(later.store, adapters, 10)
     await run_on(later, adapters, world, minutes=15)
     assert set(Counter(item.state for item in await later.store.queries.deliveries())) == {State.PUBLISHED}
     assert len(fake.posts) == 3

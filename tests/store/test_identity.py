@@ -171,11 +171,11 @@ async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_desk, 
     await mine.maintenance.promote_due()
     await accept(mine.store)
     world.advance_time(timedelta(days=30))
-    await run_maintenance(mine.maintenance)
+    await run_maintenance(mine.store)
     [delivery] = await mine.store.queries.deliveries()
     assert (delivery.state, await mine.outbox.claim(1)) == (State.DUE, [])
     await other.outbox.claim(1)
-    await run_maintenance(mine.maintenance)
+    await run_maintenance(mine.store)
     [delivery] = await mine.store.queries.deliveries()
     assert delivery.state is State.EXPIRED
 

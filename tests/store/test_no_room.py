@@ -71,11 +71,11 @@ async def test_f81_while_another_program_holds_the_database_nothing_is_called(de
     """F81: after a bounded wait there is no intent and no call; later it is sent, and an alert says why it was late."""
     fake = FakeAdapter(now=world.now)
     with pytest.raises(OperationalError, match="locked"):
-        await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+        await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
     assert (await attempts(desk), fake.calls) == (0, [])
     holder.execute("ROLLBACK")
     await update_system_alerts(SystemAlerts(desk.store))
-    await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+    await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), await reported(desk)) == (State.PUBLISHED, [DATABASE_BUSY])
 
 
@@ -132,10 +132,10 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, worl
     assert (await attempts(desk), fake.calls) == (0, [])
     disk.pages = disk.PLENTY
     world.advance_time(desk.store.timing("a").lease_timeout)
-    await run_maintenance(desk.maintenance)
+    await run_maintenance(desk.store)
     await update_system_alerts(SystemAlerts(desk.store))
     world.advance_time(CRASH_RETRY_SPREAD)
-    await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+    await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls), await reported(desk)) == (State.PUBLISHED, 1, [DISK_FULL])
 
 
@@ -154,8 +154,8 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(des
     system_alerts = SystemAlerts(desk.store)
 
     async def run_jobs():
-        await run_maintenance(desk.maintenance)
-        await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+        await run_maintenance(desk.store)
+        await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
         await update_system_alerts(system_alerts)
         world.advance_time(timedelta(minutes=1))
 
@@ -179,8 +179,8 @@ async def test_f81_failed_writes_of_a_running_process_are_no_crash(desk, disk, w
             await desk.outbox.record_intent(lease)
         disk.pages = disk.PLENTY
         world.advance_time(desk.store.timing("a").lease_timeout)
-        await run_maintenance(desk.maintenance)
-    await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+        await run_maintenance(desk.store)
+    await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls)) == (State.PUBLISHED, 1)
 
 
@@ -191,9 +191,9 @@ async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobo
     await desk.store.database.write(lambda unit: unit.connection.execute(bad))
     fake = FakeAdapter(now=world.now)
     for _ in range(6):
-        await run_maintenance(desk.maintenance)
+        await run_maintenance(desk.store)
         with suppress(ExceptionGroup):
-            await send_due(desk.outbox, {"a": fake}, 10, asyncio.Event())
+            await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
         world.advance_time(timedelta(minutes=1))
     found = {delivery.key.post: delivery for delivery in await desk.store.queries.deliveries()}
     assert (found["p"].state, found["p"].reason) == (State.HELD, "poison")
@@ -210,5 +210,5 @@ async def test_f83_a_full_disk_is_alerted_once_there_is_room(desk, disk, world):
     disk.pages = disk.PLENTY
     world.advance_time(desk.store.timing("a").lease_timeout)
     await update_system_alerts(SystemAlerts(desk.store))
-    await run_maintenance(desk.maintenance)
+    await run_maintenance(desk.store)
     assert (await state_of(desk), await reported(desk)) == (State.UNKNOWN, [DISK_FULL])

@@ -412,7 +412,7 @@ async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(ope
     assert (delivery.state, delivery.attempts, delivery.reason) == (State.UNKNOWN, 1, "worker_lost")
     assert "attempt_recovered" in [alert.code for alert in await host.queries.alerts()]
     world.advance_time(LEASE)
-    await reconcile_due(host.outbox, {AccountId("a"): fake}, 5)
+    await reconcile_due(host.store, {AccountId("a"): fake}, 5)
     assert (await only(host)).state is State.PUBLISHED
     assert await host.queries.alerts() == []
     story = await host.queries.delivery_history(await only(host))

@@ -141,7 +141,7 @@ async def test_a_pruned_delivery_can_still_be_retracted(desk):
     assert (await prune(desk.store, KEPT_FOR)).deliveries == 1
     adapter = FakeAdapter(now=desk.store.runtime.now)
     await desk.store.actions.retract(POST.id, None, named_person("li"), "old")
-    assert await retract_due(desk.outbox, {"a": adapter}, 10) == 1
+    assert await retract_due(desk.store, {"a": adapter}, 10) == 1
     [gone] = await desk.store.queries.deliveries(POST.id)
     assert (gone.state, gone.is_pruned) == (State.RETRACTED, True)
 

@@ -65,14 +65,15 @@ def intent_after_call(patch: Patch) -> None:
     """
 
     async def send_delivery(
-        lease: Lease, box: Outbox, adapters: Mapping[AccountId, Adapter], stopping: asyncio.Event
+        lease: Lease, store: Store, adapters: Mapping[AccountId, Adapter], stopping: asyncio.Event
     ) -> None:
-        await box.runtime.sleep_until(lease.due_at)
+        box = store.outbox
+        await store.runtime.sleep_until(lease.due_at)
         if stopping.is_set():
             return
         request = await _peek(box, lease)
         if isinstance(request, SendRequest):
-            time_limit = box.store.timing(lease.account).lease_timeout
+            time_limit = store.timing(lease.account).lease_timeout
             outcome = await sender.call_adapter(adapters[lease.account].publish(request), time_limit)
             if isinstance(await box.record_intent(lease), SendRequest):
                 await box.record_outcome(lease, outcome)
