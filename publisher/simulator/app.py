@@ -16,7 +16,7 @@ from .faults import REFUSAL_KINDS, Fault
 from .feed_pages import make_feed_routes
 from .log import to_json
 from .platform import Platform
-from .request import JSON_CONTENT_TYPE, ApiRequest, ApiResponse, parse_form
+from .request import JSON_CONTENT_TYPE, ApiRequest, ApiResponse, parse_query
 from .state import SimulatedPost, SimulatorState
 from .transport import Transport, read_body
 
@@ -79,7 +79,7 @@ async def _serve_platform_call(state: SimulatorState, scope: Scope, receive: Rec
     body = await read_body(receive)
     if body is None:
         return
-    query = parse_form(scope["query_string"].decode("latin-1")) if scope["query_string"] else {}
+    query = parse_query(scope["query_string"].decode("latin-1")) if scope["query_string"] else {}
     request = ApiRequest(
         platform.name,
         path,

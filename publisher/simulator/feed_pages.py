@@ -4,19 +4,16 @@ import re
 import zlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .metrics import compute_metrics
-from .page_texts import get_page_texts
-from .state import SimulatedAccount, SimulatedPost, SimulatorState
+from .page_texts import SECURITY_HEADERS, get_page_texts, render_page
+from .state import SimulatedAccount, SimulatedPost, SimulatorState, compute_metrics
 from .tieba.threads import PICTURE_MARKUP, get_first_post_id, get_replies
 from .wechat.html import sanitise
 from .wechat.responses import PICTURE_URL
@@ -26,13 +23,10 @@ AVATAR_COLOURS = ("#e4572e", "#2f6fed", "#0f9d78", "#8e5bd0", "#d9822b", "#1b8fb
 POSTS_PER_PAGE = 30
 REFRESH_SECONDS = 5
 """Lists reload themselves at this interval, so that a demo needs no operator."""
-SECURITY_HEADERS = {
+HEADERS = SECURITY_HEADERS | {
     "Content-Security-Policy": (
         "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
+    )
 }
 MEDIA_TYPES = {
     b"\x89PNG": "image/png",
@@ -50,7 +44,6 @@ class PageContext:
         self.language = "en" if request.query_params.get("lang") == "en" else "zh"
         self.texts = get_page_texts(self.language)
         self.now = datetime.fromtimestamp(now, BEIJING)
-        self.query_suffix = "?lang=en" if self.language == "en" else ""
         others = [(key, value) for key, value in request.query_params.multi_items() if key != "lang"]
         self.language_query = urlencode([*others, ("lang", "zh" if self.language == "en" else "en")])
 
@@ -74,19 +67,10 @@ class PageContext:
 class FeedPages:
     def __init__(self, state: SimulatorState) -> None:
         self.state = state
-        self._templates = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True, trim_blocks=True
-        )
 
     def _render(self, name: str, context: PageContext, **facts: object) -> Response:
-        common = {
-            "words": context.texts,
-            "lang": context.language,
-            "tail": context.query_suffix,
-            "switch": context.language_query,
-        }
-        html = self._templates.get_template(name).render(**common, **facts)
-        return Response(html, media_type="text/html", headers=SECURITY_HEADERS)
+        html = render_page(name, context.language, context.language_query, **facts)
+        return Response(html, media_type="text/html", headers=HEADERS)
 
     async def index(self, request: Request) -> Response:
         self.state.run_due()
@@ -221,7 +205,7 @@ class FeedPages:
         if data is None:
             return Response("404 Not Found", 404, media_type="text/plain")
         kind = next((kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)), "application/octet-stream")
-        headers = SECURITY_HEADERS | {"Cache-Control": "max-age=31536000, immutable"}
+        headers = HEADERS | {"Cache-Control": "max-age=31536000, immutable"}
         return Response(data, media_type=kind, headers=headers)
 
 

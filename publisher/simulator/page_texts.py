@@ -1,5 +1,15 @@
-"""The texts on the pages, in Chinese and English."""
+"""The texts on the pages, in Chinese and English, and how a page is rendered with them."""
 
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+
+TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True, trim_blocks=True)
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 PAGE_TEXTS = {
     "title": ("模拟平台", "Simulated platforms"),
     "ribbon": ("模拟环境 · 非真实平台", "Simulation, not the real platforms"),
@@ -60,3 +70,10 @@ PAGE_TEXTS = {
 
 def get_page_texts(language: str) -> dict[str, str]:
     return {name: texts[language == "en"] for name, texts in PAGE_TEXTS.items()}
+
+
+def render_page(name: str, language: str, switch: str, **facts: object) -> str:
+    """Render a page; `switch` is the query that leads to the same page in the other language."""
+    tail = "?lang=en" if language == "en" else ""
+    words = get_page_texts(language)
+    return TEMPLATES.get_template(name).render(words=words, lang=language, tail=tail, switch=switch, **facts)

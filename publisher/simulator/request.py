@@ -1,6 +1,7 @@
 """One call of a client, and the response to it."""
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import Field, File, parse_form
 
 from .faults import Fault
 from .log import to_json
@@ -59,7 +60,7 @@ class ApiRequest:
         if kind.lower().startswith("multipart/form-data"):
             self.form, self.files = parse_multipart(kind, self.body)
         elif kind.lower().startswith("application/x-www-form-urlencoded"):
-            self.form = parse_form(self.body.decode("utf-8", "replace"))
+            self.form = parse_query(self.body.decode("utf-8", "replace"))
 
     def get_parameter(self, name: str) -> str | None:
         """Return a parameter from the body, else from the query."""
@@ -106,60 +107,29 @@ class ApiRequest:
         return "+".join(fault["kind"] for fault in self.faults) or None
 
 
-def parse_form(text: str) -> dict[str, str]:
+def parse_query(text: str) -> dict[str, str]:
     return dict(parse_qsl(text, keep_blank_values=True))
-
-
-class _MultipartCollector:
-    """Collects fields and files; the methods are the callbacks of `MultipartParser`, by name."""
-
-    CALLBACKS = ("part_begin", "header_field", "header_value", "header_end", "part_data", "part_end")
-
-    def __init__(self) -> None:
-        self.form: dict[str, str] = {}
-        self.files: dict[str, UploadedFile] = {}
-        self._key = b""
-        self._value = b""
-        self._disposition = b""
-        self._data = bytearray()
-
-    def part_begin(self) -> None:
-        self._disposition, self._data = b"", bytearray()
-
-    def header_field(self, data: bytes, start: int, end: int) -> None:
-        self._key += data[start:end]
-
-    def header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def header_end(self) -> None:
-        if self._key.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._key = self._value = b""
-
-    def part_data(self, data: bytes, start: int, end: int) -> None:
-        self._data += data[start:end]
-
-    def part_end(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        name = options.get(b"name", b"").decode("utf-8", "replace")
-        filename = options.get(b"filename")
-        if filename is None:
-            self.form[name] = self._data.decode("utf-8", "replace")
-        else:
-            self.files[name] = UploadedFile(filename.decode("utf-8", "replace"), bytes(self._data))
 
 
 def parse_multipart(content_type: str, body: bytes) -> tuple[dict[str, str], dict[str, UploadedFile]]:
     """Return the fields and files of a multipart body; a part without a file name is a field."""
-    _, options = parse_options_header(content_type)
-    parts = _MultipartCollector()
+    form: dict[str, str] = {}
+    files: dict[str, UploadedFile] = {}
+
+    def add_field(field: Field) -> None:
+        form[_decode(field.field_name)] = _decode(field.value)
+
+    def add_file(file: File) -> None:
+        file.file_object.seek(0)
+        files[_decode(file.field_name)] = UploadedFile(_decode(file.file_name), file.file_object.read())
+        file.close()
+
     try:
-        parser = MultipartParser(options.get(b"boundary", b""))
-        for name in parts.CALLBACKS:
-            parser.set_callback(name, getattr(parts, name))  # type: ignore[arg-type] # a Literal
-        parser.write(body)
-        parser.finalize()
+        parse_form({"Content-Type": content_type.encode()}, io.BytesIO(body), add_field, add_file)
     except (FormParserError, ValueError):
         return {}, {}
-    return parts.form, parts.files
+    return form, files
+
+
+def _decode(data: bytes | None) -> str:
+    return (data or b"").decode("utf-8", "replace")

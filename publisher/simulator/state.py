@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import heapq
 import json
+import math
 import time
+import zlib
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
@@ -18,6 +20,8 @@ from .log import AppendOnlyFiles, EventLog, to_json
 from .request import ApiRequest
 
 PostState = Literal["review", "live", "refused", "removed"]
+HALF_REACH_SECONDS = 6 * 3600.0
+"""Time constant after which 63 % of a post's readers have seen it: our choice."""
 
 
 @dataclass
@@ -49,6 +53,27 @@ class SimulatedPost:
     """While in review: `due` (None for never) and `verdict`."""
     removed_by: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedMetrics:
+    reads: int
+    reposts: int
+    comments: int
+    likes: int
+
+
+def compute_metrics(post: SimulatedPost, now: float) -> SimulatedMetrics:
+    """Compute metrics that never fall: the id determines the final figures, the age the share reached so far."""
+    age = max(now - post.created, 0.0)
+    share = 1 - math.exp(-age / HALF_REACH_SECONDS)
+    likes = zlib.crc32(post.id.encode()) % 900 + 100
+    return SimulatedMetrics(
+        reads=int(likes * 90 * share),
+        reposts=int(likes * 0.4 * share),
+        comments=int(likes * 0.15 * share),
+        likes=int(likes * share),
+    )
 
 
 @dataclass

@@ -38,13 +38,13 @@ ENDPOINTS: Mapping[str, Handler] = {
 }
 
 
-def _make_secret(identity: str) -> dict[str, str]:
+def make_secret(identity: str) -> dict[str, str]:
     """Return a BDUSS of 192 characters and a STOKEN of 64, as long as the real ones."""
     digest = hashlib.sha512(f"tieba/{identity}".encode()).hexdigest()
     return {"BDUSS": (digest * 2)[:192], "STOKEN": digest[-64:]}
 
 
-def _make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
+def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
     """Return a thread, or with the id of a `thread` a reply in it; raises ValueError for an unknown thread."""
     account = state.ensure_account("tieba", str(fields["account"]))
     text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
@@ -60,12 +60,12 @@ def _make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> Sim
     return SimulatedPost(tid, "tieba", account.identity, state.now(), text, title, extra=extra)
 
 
-def _get_public_url(post: SimulatedPost) -> str:
+def get_public_url(post: SimulatedPost) -> str:
     path = post.id if is_thread(post) else f"{post.extra['thread']}?pid={post.id}"
     return f"https://tieba.baidu.com/p/{path}"
 
 
-def _vary_response(state: SimulatorState, response: ApiResponse) -> ApiResponse:
+def vary_response(state: SimulatorState, response: ApiResponse) -> ApiResponse:
     """Apply the settings to a JSON response: variants of ids and numbers that clients have seen, a wrong charset."""
     behaviour = state.behaviour
     if response.content_type != JSON_CONTENT_TYPE:
@@ -102,9 +102,9 @@ PLATFORM = Platform(
     expire_token=lambda _state, request: refuse(request, "230265"),
     fault_codes={"duplicate": "220034", "captcha": CAPTCHA_CODE},
     id_keys=frozenset({"tid", "pid", "picId", "fid"}),
-    make_external_post=_make_external_post,
-    get_public_url=_get_public_url,
-    make_secret=_make_secret,
+    make_external_post=make_external_post,
+    get_public_url=get_public_url,
+    make_secret=make_secret,
     delayed_success_codes=frozenset({"230008"}),
-    vary_response=_vary_response,
+    vary_response=vary_response,
 )

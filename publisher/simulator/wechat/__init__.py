@@ -56,12 +56,12 @@ ENDPOINTS: Mapping[str, Handler] = {
 }
 
 
-def _make_secret(identity: str) -> dict[str, str]:
+def make_secret(identity: str) -> dict[str, str]:
     digest = hashlib.sha512(f"wechat/{identity}".encode()).hexdigest()
     return {"app_id": identity, "app_secret": digest[:32]}
 
 
-def _make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
+def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
     text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
     html = str(fields.get("html") or f"<p>{text}</p>")
     article = {"title": title, "digest": text, "content": html, "author": "", "content_source_url": ""}
@@ -70,14 +70,14 @@ def _make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> Sim
     return SimulatedPost(name, "wechat", account, state.now(), text, title, html, extra=extra)
 
 
-def _refuse(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
+def refuse_by_fault(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
     """Refuse; a duplicate key names the mass send that was created under it, even if by this very call."""
     created = request.post_id or ""
     more = {"msg_id": int(created)} if code == DUPLICATE_KEY_CODE and created.isdecimal() else {}
     return refuse(request, int(code), message, **more)
 
 
-def _finish_review(state: SimulatorState, post: SimulatedPost) -> None:
+def finish_review(state: SimulatorState, post: SimulatedPost) -> None:
     drafts.remove_submitted(state, post)
     callbacks.schedule_event(state, post)
 
@@ -86,14 +86,14 @@ PLATFORM = Platform(
     name="wechat",
     endpoints=ENDPOINTS,
     identify_caller=tokens.identify_caller,
-    refuse=_refuse,
+    refuse=refuse_by_fault,
     unknown_endpoint_code="40066",
     expire_token=tokens.expire_all,
     fault_codes={"duplicate": DUPLICATE_KEY_CODE, "captcha": "53504"},
     id_keys=frozenset({"publish_id", "msg_id", "msg_data_id", "media_id", "article_id", "url", "access_token"}),
-    make_external_post=_make_external_post,
+    make_external_post=make_external_post,
     get_public_url=lambda post: build_article_url(post.account, post.extra["publish_id"], 1),
-    make_secret=_make_secret,
-    finish_review=_finish_review,
+    make_secret=make_secret,
+    finish_review=finish_review,
     register_callback=callbacks.register_callback,
 )

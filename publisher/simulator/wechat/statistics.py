@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from publisher.simulator.metrics import SimulatedMetrics, compute_metrics
 from publisher.simulator.request import ApiRequest, ApiResponse
-from publisher.simulator.state import SimulatedPost, SimulatorState
+from publisher.simulator.state import SimulatedMetrics, SimulatedPost, SimulatorState, compute_metrics
 
 from .responses import BEIJING, build_article_url, refuse
 

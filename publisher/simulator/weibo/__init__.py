@@ -36,7 +36,7 @@ ENDPOINTS: Mapping[str, Handler] = {
 }
 
 
-def _make_secret(identity: str) -> dict[str, str]:
+def make_secret(identity: str) -> dict[str, str]:
     digest = hashlib.sha512(f"weibo/{identity}".encode()).hexdigest()
     return {
         "app_key": str(1_000_000_000 + int(digest[:7], 16)),
@@ -45,7 +45,7 @@ def _make_secret(identity: str) -> dict[str, str]:
     }
 
 
-def _make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
+def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
     now = state.now()
     sent = str(fields.get("text") or "")
     text, links = shorten_links(sent)
@@ -53,7 +53,7 @@ def _make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> Sim
     return SimulatedPost(make_post_id(state, now), "weibo", str(fields["account"]), now, text, extra=extra)
 
 
-def _refuse(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
+def refuse_by_fault(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
     return refuse(request, int(code), ERROR_DETAILS.get(code, "") or get_resource_name(request), message)
 
 
@@ -61,13 +61,13 @@ PLATFORM = Platform(
     name="weibo",
     endpoints=ENDPOINTS,
     identify_caller=identify_caller,
-    refuse=_refuse,
+    refuse=refuse_by_fault,
     unknown_endpoint_code="10020",
     expire_token=lambda _state, request: refuse(request, TOKEN_EXPIRED),
     fault_codes={"duplicate": "20019", "captcha": "20031"},
     id_keys=frozenset({"id", "idstr", "mid", "pic_id", "object_id", "url", "access_token"}),
-    make_external_post=_make_external_post,
+    make_external_post=make_external_post,
     get_public_url=lambda post: f"https://weibo.com/{post.account}/{encode_bid(post.id)}",
-    make_secret=_make_secret,
+    make_secret=make_secret,
     delayed_success_codes=frozenset({"20032"}),
 )

@@ -5,13 +5,10 @@ Each registered account has an app of its own; all others share the app of the o
 
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from jinja2 import Environment, FileSystemLoader
-
-from publisher.simulator.page_texts import get_page_texts
+from publisher.simulator.page_texts import SECURITY_HEADERS, render_page
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatorState
 
@@ -33,16 +30,10 @@ ACCESS_DENIED_PARAMETERS = {
     "error_uri": "/oauth2/authorize",
 }
 KEPT_PARAMETERS = ("client_id", "redirect_uri", "state", "response_type", "language")
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
+HEADERS = SECURITY_HEADERS | {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 }
 """Without form-action: submitting the form redirects to the app's page."""
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent.parent / "pages"), autoescape=True, trim_blocks=True
-)
 
 
 def authorize(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -202,7 +193,5 @@ def _render(name: str, request: ApiRequest, facts: dict[str, object]) -> ApiResp
     language = "en" if "en" in (request.get_parameter("language"), request.get_parameter("lang")) else "zh"
     other = {name: value for name, value in request.query.items() if name not in ("language", "lang")}
     switch = urlencode({**other, "language": "zh" if language == "en" else "en"})
-    tail = "?lang=en" if language == "en" else ""
-    common = {"words": get_page_texts(language), "lang": language, "switch": switch, "tail": tail}
-    html = TEMPLATES.get_template(name).render(**common, **facts)
-    return ApiResponse(html.encode(), 200, HTML_CONTENT_TYPE, SECURITY_HEADERS)
+    html = render_page(name, language, switch, **facts)
+    return ApiResponse(html.encode(), 200, HTML_CONTENT_TYPE, HEADERS)

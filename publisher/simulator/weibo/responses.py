@@ -6,9 +6,8 @@ Sources: open.weibo.com wiki Error_code and Toutiao/api, read 2026-11-25; 2/stat
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from publisher.simulator.metrics import compute_metrics
 from publisher.simulator.request import ApiRequest, ApiResponse
-from publisher.simulator.state import SimulatedPost, SimulatorState
+from publisher.simulator.state import SimulatedPost, SimulatorState, compute_metrics
 
 from .text import to_base62
 

@@ -3,9 +3,8 @@
 Sources: open.weibo.com wiki 2/statuses/user_timeline, show, count, destroy; C/2/statuses/…/biz.
 """
 
-from publisher.simulator.metrics import compute_metrics
 from publisher.simulator.request import ApiRequest, ApiResponse
-from publisher.simulator.state import SimulatedPost, SimulatorState
+from publisher.simulator.state import SimulatedPost, SimulatorState, compute_metrics
 
 from .auth import check_access, is_business
 from .responses import format_status, refuse
