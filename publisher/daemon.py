@@ -19,7 +19,7 @@ from publisher.app.application import Application, find_unreadable_secrets, open
 from publisher.app.permissions import require_safe_permissions
 from publisher.config import Settings
 from publisher.domain.account import Mode
-from publisher.domain.delivery import MAINTENANCE, State, parse_manual_task
+from publisher.domain.delivery import MAINTENANCE, State
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
 from publisher.domain.post import Schedule
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
@@ -372,7 +372,7 @@ async def _is_idle(application: Application) -> bool:
     if not application.runtime.is_clock_confirmed():
         return application.store.system_alerts.has_clock_alert
     unsettled = await application.store.queries.deliveries(states=UNSETTLED_STATES)
-    if any(not parse_manual_task(item.ticket) for item in unsettled):
+    if any(not item.manual_task for item in unsettled):
         return False
     next_at = await application.store.outbox.next_due_at()
     return next_at is None or next_at > application.runtime.now() + ONCE_MAX_WAIT

@@ -10,7 +10,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from publisher.config import BUILT_IN_PLATFORMS
-from publisher.domain.delivery import FINAL_STATES, Delivery, Role, State, parse_manual_task
+from publisher.domain.delivery import FINAL_STATES, Delivery, Role, State
 from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.results import (
     Blocked,
@@ -184,7 +184,7 @@ class Formatter:
 
 def manual_task_code(delivery: Delivery) -> str | None:
     """Return the message code for a delivery's manual task, or None when it has none or has ended."""
-    task = parse_manual_task(delivery.ticket)
+    task = delivery.manual_task
     if task is None or delivery.state is not State.SUBMITTED:
         return None
     return "manual_task_checking" if task.done_at else "manual_task_open"

@@ -1,6 +1,5 @@
 """A delivery: one occurrence for one account, with its attempts, readbacks and events; and manual posts."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,7 +8,17 @@ from typing import Final, NewType
 
 from publisher.domain.account import AccountId, LoginId, Platform, Timing
 from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId
-from publisher.domain.results import RESULT_CODES, Healthy, HoldReason, Outcome, ReadbackResult, Receipt, Ticket
+from publisher.domain.results import (
+    MANUAL_CHECK_INTERVAL,
+    RESULT_CODES,
+    Healthy,
+    HoldReason,
+    ManualTask,
+    Outcome,
+    ReadbackResult,
+    Receipt,
+    Ticket,
+)
 
 WorkerId = NewType("WorkerId", str)
 
@@ -117,6 +126,11 @@ class Delivery:
     parts_done: int = 0
     resend_after_attempt: int = 0
     is_pruned: bool = False
+
+    @property
+    def manual_task(self) -> ManualTask | None:
+        """The manual task that the delivery waits for; None where a platform works on it, or nobody does."""
+        return self.ticket.manual_task if self.ticket else None
 
     @property
     def is_incomplete(self) -> bool:
@@ -349,11 +363,8 @@ def event_code(event: Event) -> str:
     return EVENT_CODES[type(event)]
 
 
-MANUAL_CHECK_INTERVAL = timedelta(hours=1)
-"""How often the account is read for a task that nobody has reported done: it may be done nevertheless."""
 MAX_LAST_REMINDER_LEAD = timedelta(minutes=30)
 """How long before expiry the last reminder of a task is sent; a sixth of the task's time if that is less."""
-_TICKET_PREFIX = "task:"
 
 
 class ReminderKind(StrEnum):
@@ -361,54 +372,6 @@ class ReminderKind(StrEnum):
 
     HALF_TIME = "manual_task_half_time"
     LAST_CALL = "manual_task_expiring"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManualTask:
-    """A manual post. `url`, `reported_by` and `done_at` are a person's report, which is no proof by itself."""
-
-    assigned_at: datetime
-    url: str | None = None
-    reported_by: str | None = None
-    done_at: datetime | None = None
-
-    @property
-    def ticket(self) -> Ticket:
-        facts = {
-            "handed_at": self.assigned_at.isoformat(),
-            "url": self.url,
-            "by": self.reported_by,
-            "done_at": self.done_at.isoformat() if self.done_at else None,
-        }
-        return Ticket(payload=_TICKET_PREFIX + json.dumps(facts, ensure_ascii=False, separators=(",", ":")))
-
-    def with_report(self, url: str, by: str, at: datetime) -> "ManualTask":
-        return replace(self, url=url, reported_by=by, done_at=at)
-
-    def is_report_overdue(self, timing: Timing, now: datetime) -> bool:
-        """True if it was reported done so long ago that a readback should have found it."""
-        return self.done_at is not None and now > self.done_at + timing.visibility_window
-
-    def next_check_at(self, timing: Timing, now: datetime) -> datetime:
-        """Return the time of the next readback: at a fixed interval while open, with doubling waits once reported."""
-        if self.done_at is None:
-            return now + MANUAL_CHECK_INTERVAL
-        wait = max(timing.first_check_after, min(now - self.done_at, timing.max_check_delay))
-        visible_at = self.done_at + timing.visibility_window + timedelta(milliseconds=1)
-        return min(now + wait, visible_at) if now < visible_at else now + wait
-
-
-def parse_manual_task(ticket: Ticket | None) -> ManualTask | None:
-    """Parse the ticket of a manual task. Return None for a platform's ticket."""
-    if ticket is None or not ticket.payload.startswith(_TICKET_PREFIX):
-        return None
-    facts = json.loads(ticket.payload.removeprefix(_TICKET_PREFIX))
-    return ManualTask(
-        assigned_at=datetime.fromisoformat(facts["handed_at"]),
-        url=facts["url"],
-        reported_by=facts["by"],
-        done_at=datetime.fromisoformat(facts["done_at"]) if facts["done_at"] else None,
-    )
 
 
 def make_manual_timing(timing: Timing) -> Timing:

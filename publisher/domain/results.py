@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+from publisher.domain.account import Timing
+
+MANUAL_CHECK_INTERVAL = timedelta(hours=1)
+"""How often the account is read for a task that nobody has reported done: it may be done nevertheless."""
 
 
 class HoldReason(StrEnum):
@@ -44,10 +49,33 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
-    """The reference to a post that the platform is still processing."""
+class ManualTask:
+    """A manual post. `url`, `reported_by` and `done_at` are a person's report, which is no proof by itself."""
 
-    payload: str
+    assigned_at: datetime
+    url: str | None = None
+    reported_by: str | None = None
+    done_at: datetime | None = None
+
+    def is_report_overdue(self, timing: Timing, now: datetime) -> bool:
+        """True if it was reported done so long ago that a readback should have found it."""
+        return self.done_at is not None and now > self.done_at + timing.visibility_window
+
+    def next_check_at(self, timing: Timing, now: datetime) -> datetime:
+        """Return the time of the next readback: at a fixed interval while open, with doubling waits once reported."""
+        if self.done_at is None:
+            return now + MANUAL_CHECK_INTERVAL
+        wait = max(timing.first_check_after, min(now - self.done_at, timing.max_check_delay))
+        visible_at = self.done_at + timing.visibility_window + timedelta(milliseconds=1)
+        return min(now + wait, visible_at) if now < visible_at else now + wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """What a submitted post waits for: the platform, by its own reference to the post, or a person's manual task."""
+
+    payload: str = ""
+    manual_task: ManualTask | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

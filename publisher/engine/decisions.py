@@ -16,7 +16,6 @@ from publisher.domain.delivery import (
     Role,
     State,
     SystemUser,
-    parse_manual_task,
 )
 from publisher.domain.errors import RefusedError
 from publisher.domain.results import Receipt
@@ -99,7 +98,7 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
     """
     if not can_be_resolved(delivery):
         raise RefusedError("nothing_to_resolve", state=delivery.state.value)
-    is_task = parse_manual_task(delivery.ticket) is not None and delivery.state in {State.SUBMITTED, State.RETRACTING}
+    is_task = delivery.manual_task is not None and delivery.state in {State.SUBMITTED, State.RETRACTING}
     if resolution is Resolution.RESEND and delivery.state in CHECKED_STATES and not delivery.readbacks and not is_task:
         raise RefusedError("not_read_yet", state=delivery.state.value)
     is_published = delivery.receipt is not None and not delivery.receipt.is_manually_confirmed

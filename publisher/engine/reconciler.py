@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import RECONCILER, RETRACTOR, State, parse_manual_task
+from publisher.domain.delivery import RECONCILER, RETRACTOR, State
 from publisher.domain.post import DeliveryId
 from publisher.domain.results import Deleted, DeletionResult, ReadbackResult, Rejected, Unknown, result_code
 from publisher.engine.calls import call_adapter, find_post, gather_logged, run_bounded
@@ -63,7 +63,7 @@ async def reconcile(unknown: PendingReadback, store: Store, adapter: Adapter) ->
 async def read_back(unknown: PendingReadback, adapter: Adapter) -> ReadbackResult:
     """Check a submitted delivery by its ticket if the platform gave one; else look for its post on the account."""
     delivery = unknown.delivery
-    if delivery.ticket is not None and delivery.state is State.SUBMITTED and parse_manual_task(delivery.ticket) is None:
+    if delivery.ticket is not None and delivery.state is State.SUBMITTED and delivery.manual_task is None:
         return await adapter.check_ticket(delivery.ticket)
     return await find_post(adapter, unknown.request) if unknown.request else Unknown(reason="nothing_sent")
 
@@ -100,7 +100,7 @@ async def delete_or_find_post(unknown: PendingReadback, adapter: Adapter) -> Rea
     receipt = unknown.delivery.receipt
     if receipt is not None and not receipt.is_manually_confirmed:
         return await adapter.retract(receipt)
-    if unknown.delivery.ticket is not None and parse_manual_task(unknown.delivery.ticket) is None:
+    if unknown.delivery.ticket is not None and unknown.delivery.manual_task is None:
         found = await adapter.check_ticket(unknown.delivery.ticket)
     elif unknown.request is not None:
         found = await find_post(adapter, unknown.request)

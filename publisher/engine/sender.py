@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import MANUAL_CHECK_INTERVAL, Lease, ManualTask
+from publisher.domain.delivery import Lease
 from publisher.domain.post import SendRequest
-from publisher.domain.results import Outcome, Submitted, result_code
+from publisher.domain.results import MANUAL_CHECK_INTERVAL, ManualTask, Outcome, Submitted, Ticket, result_code
 from publisher.engine.calls import call_adapter, run_bounded
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
@@ -53,7 +53,7 @@ async def send_delivery(
         case SendRequest() as request:
             if request.is_manual:  # a person posts it: no call is made
                 now = store.runtime.now()
-                ticket = ManualTask(assigned_at=now).ticket
+                ticket = Ticket(manual_task=ManualTask(assigned_at=now))
                 outcome: Outcome = Submitted(ticket=ticket, check_again_at=now + MANUAL_CHECK_INTERVAL)
             else:
                 timeout = store.timing(lease.account).lease_timeout

@@ -22,7 +22,6 @@ from publisher.domain.delivery import (
     WorkerId,
     event_code,
     make_manual_timing,
-    parse_manual_task,
 )
 from publisher.domain.lifecycle import advance
 from publisher.domain.post import DeliveryId
@@ -227,7 +226,7 @@ class BaseStore:
 
     def _timing_for(self, change: StateChange) -> Timing:
         timing, event = self.timing(change.before.account), change.event
-        is_task = isinstance(event, Submitted) and parse_manual_task(event.ticket) is not None
+        is_task = isinstance(event, Submitted) and event.ticket.manual_task is not None
         return make_manual_timing(timing) if is_task else timing
 
     def transition(self, transaction: Transaction, before: Delivery, event: Event, by: Actor) -> Delivery:

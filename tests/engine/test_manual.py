@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 
 from publisher.domain.account import AccountId, Mode, RateLimit
-from publisher.domain.delivery import State, parse_manual_task
+from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import PostId
 from publisher.domain.results import ObservedPost, RateLimited, Submitted, Ticket, Unknown
@@ -401,7 +401,7 @@ async def test_what_only_the_account_sees_stays_a_task(scene):
     await scene.report()
     await scene.run_on(minutes=5)
     delivery = await scene.now()
-    assert (delivery.state, parse_manual_task(delivery.ticket).reported_by) == (State.SUBMITTED, "li")
+    assert (delivery.state, delivery.manual_task.reported_by) == (State.SUBMITTED, "li")
     scene.fake = reviewing
     await scene.post_by_hand()
     await scene.run_on(minutes=10)

@@ -17,7 +17,7 @@ from publisher.cli.target import DeliveryTarget, delivery_target, find_deliverie
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
 from publisher.domain.account import Account
-from publisher.domain.delivery import State, parse_manual_task
+from publisher.domain.delivery import State
 from publisher.domain.post import format_delivery_name
 from publisher.engine.decisions import named_person
 from publisher.store.plan.actions import OpenManualTask
@@ -92,7 +92,7 @@ async def assist(  # noqa: PLR0913 # one argument an option
     async with open_command_store(settings) as store:
         queries = store.queries
         [delivery] = await find_deliveries(
-            queries, target, settings.timezone, lambda item: parse_manual_task(item.ticket) is not None
+            queries, target, settings.timezone, lambda item: item.manual_task is not None
         )
         subject, receipt = formatter.subject(delivery), delivery.receipt
         if delivery.state is State.PUBLISHED and receipt is not None:  # it was found before a person reported it

@@ -506,7 +506,7 @@ def to_delivery(row: RowMapping) -> Delivery:
         rendered_hash=Fingerprint(row["rendered_hash"]),
         follows=PostId(row["follows"]) if row["follows"] else None,
         receipt=receipt,
-        ticket=Ticket(payload=row["ticket"]) if row["ticket"] else None,
+        ticket=_type_adapter("ticket").validate_json(row["ticket"]) if row["ticket"] else None,
     )
 
 
@@ -533,7 +533,7 @@ def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
         changed |= {name: getattr(receipt, name) if receipt else None for name in _RECEIPT_COLUMNS}
         changed["is_manually_confirmed"] = receipt is not None and receipt.is_manually_confirmed
     if after.ticket != before.ticket:
-        changed["ticket"] = after.ticket.payload if after.ticket else None
+        changed["ticket"] = _type_adapter("ticket").dump_json(after.ticket).decode() if after.ticket else None
     return changed
 
 
@@ -556,6 +556,7 @@ def to_readback(row: RowMapping) -> Readback:
 _TYPE_BY_CODE: Final = {code: kind for kind, code in RESULT_CODES.items()} | {
     "post": Post,
     "rendered_post": RenderedPost,
+    "ticket": Ticket,
 }
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, insert, select, update
 
 from publisher.domain.account import MAX_COOLDOWN, Account, LoginId, Platform
-from publisher.domain.delivery import Actor, State, parse_manual_task
+from publisher.domain.delivery import Actor, State
 from publisher.domain.lifecycle import MIN_EXTENDABLE_DELAY
 from publisher.domain.results import HealthCheckResult, Healthy, NotSent, RateLimited, Submitted, Unknown
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
@@ -247,7 +247,7 @@ def trip_circuit_breakers(store: BaseStore, transaction: Transaction, platforms:
             has_no_response = isinstance(result, NotSent) or (
                 isinstance(result, Unknown) and result.reason in _NO_RESPONSE_REASONS
             )
-            is_manual = isinstance(result, Submitted) and parse_manual_task(result.ticket) is not None
+            is_manual = isinstance(result, Submitted) and result.ticket.manual_task is not None
             if not (has_no_response or is_manual):
                 responses.append(result)
         newest, scope = responses[:FAILURE_THRESHOLD], f"platform:{platform}"

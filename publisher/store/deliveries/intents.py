@@ -38,7 +38,6 @@ from publisher.domain.delivery import (
     Lease,
     Released,
     State,
-    parse_manual_task,
 )
 from publisher.domain.post import Baseline, DeliveryId, SendRequest
 from publisher.domain.results import HoldReason
@@ -213,7 +212,7 @@ def pending_readbacks(
             owned[delivery.account] = frozenset(connection.scalars(_OWNED_IDS, {"account": delivery.account}))
         others = owned[delivery.account] - {delivery.receipt.remote_id if delivery.receipt else ""}
         request = _build(store, delivery, to_attempt(row), row["newest_id"], row["body"])
-        request = replace(request, owned_ids=others, is_manual=parse_manual_task(delivery.ticket) is not None)
+        request = replace(request, owned_ids=others, is_manual=delivery.manual_task is not None)
         pending.append(PendingReadback(delivery=delivery, request=request))
     return pending
 

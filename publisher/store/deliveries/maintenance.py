@@ -23,7 +23,6 @@ from publisher.domain.delivery import (
     State,
     due_reminder,
     find_hold_reason,
-    parse_manual_task,
 )
 from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason, NotSent
@@ -301,7 +300,7 @@ class Maintenance(StorePart):
 
     def _hold_event_for(self, delivery: Delivery, now: datetime) -> Event | None:
         timing = self.store.timing(delivery.account)
-        if delivery.state is State.SUBMITTED and (task := parse_manual_task(delivery.ticket)):
+        if delivery.state is State.SUBMITTED and (task := delivery.manual_task):
             reason = find_hold_reason(task, delivery, timing, now)
             return Held(reason=reason) if reason else None
         if delivery.state is State.SUBMITTED:
@@ -314,7 +313,7 @@ class Maintenance(StorePart):
         """Return the code of the alert that is due for a long review, or for a manual task that nobody has done."""
         if delivery.state is not State.SUBMITTED:
             return None
-        if task := parse_manual_task(delivery.ticket):
+        if task := delivery.manual_task:
             reminder = None if delivery.desired in DESIRED_NO_SEND else due_reminder(task, delivery.expires_at, now)
             return reminder.value if reminder else None
         since = delivery.submitted_at or now

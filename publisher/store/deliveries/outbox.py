@@ -21,11 +21,9 @@ from publisher.domain.delivery import (
     Event,
     Held,
     Lease,
-    ManualTask,
     Readback,
     Released,
     State,
-    parse_manual_task,
 )
 from publisher.domain.lifecycle import MAX_AUTH_FAILURES
 from publisher.domain.post import DeliveryId, SendRequest
@@ -34,6 +32,7 @@ from publisher.domain.results import (
     CredentialExpired,
     Deleted,
     HoldReason,
+    ManualTask,
     NotFound,
     NotSent,
     Outcome,
@@ -361,7 +360,7 @@ class Outbox(StorePart):
             case NotSent() if delivery.state is State.RETRYING and now > delivery.due_at + delivery.max_delay:
                 facts = {"reason": outcome.reason, "until": delivery.expires_at.isoformat()}
                 raise_delivery_alert_once(transaction, now, CANNOT_SEND, delivery, facts)
-            case Submitted() if parse_manual_task(outcome.ticket) and delivery.state is State.SUBMITTED:
+            case Submitted() if outcome.ticket.manual_task and delivery.state is State.SUBMITTED:
                 raise_delivery_alert(transaction, now, "manual_task_waiting", delivery)
             case Unknown(reason="redirected"):
                 raise_delivery_alert(transaction, now, "response_redirected", delivery)
@@ -481,7 +480,7 @@ class Outbox(StorePart):
         is_searched = delivery.state is State.UNKNOWN or (delivery.state is State.RETRACTING and not delivery.receipt)
         if is_searched and delivery.reported_url and isinstance(result, NotFound):
             return Held(reason=HoldReason.REPORT_NOT_CONFIRMED)
-        if delivery.state is State.SUBMITTED and (task := parse_manual_task(delivery.ticket)):
+        if delivery.state is State.SUBMITTED and (task := delivery.manual_task):
             return self._check_manual_task(transaction, delivery, task, result)
         if delivery.state is not State.SUBMITTED and isinstance(result, Unknown) and result.is_beyond_list:
             if delivery.attempts and not self.is_visibility_window_over(
@@ -518,7 +517,7 @@ class Outbox(StorePart):
                 )
             else:
                 raise_delivery_alert_once(transaction, now, "manual_task_not_seen", delivery, facts)
-        return Submitted(ticket=task.ticket, check_again_at=task.next_check_at(timing, now))
+        return Submitted(ticket=Ticket(manual_task=task), check_again_at=task.next_check_at(timing, now))
 
     def is_visibility_window_over(self, delivery: Delivery, attempt: RowMapping, started_ticks: float) -> bool:
         """Return True if everything that a call may lead to was visible when a readback began.

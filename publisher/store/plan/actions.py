@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, case, delete, insert, literal, or_, select, update
 
@@ -19,16 +19,14 @@ from publisher.domain.delivery import (
     Event,
     Expired,
     Held,
-    ManualTask,
     Resolved,
     RetractionRequested,
     State,
-    parse_manual_task,
 )
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, Post, PostId, RenderedPost, make_occurrence
 from publisher.domain.reports import is_not_started
-from publisher.domain.results import HoldReason, Rejected, Submitted
+from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted, Ticket
 from publisher.runtime.clock import ClockReading
 from publisher.store.audit.append import (
     clear_alerts,
@@ -356,7 +354,7 @@ class ManualTasks(StorePart):
             return [
                 OpenManualTask(delivery=delivery, task=task, rendered=load_rendered_post(body))
                 for delivery, body in rows
-                if (task := parse_manual_task(delivery.ticket))
+                if (task := delivery.manual_task)
             ]
 
         return await self.database.read(read)
@@ -375,13 +373,14 @@ class ManualTasks(StorePart):
         Raises RefusedError `no_open_manual_task` if the delivery is not an open manual task.
         """
         now, before = self.runtime.now(), get_delivery(transaction, delivery)
-        task, subject = parse_manual_task(before.ticket), subject_of(before)
+        task, subject = before.manual_task, subject_of(before)
         if task is None or before.state is not State.SUBMITTED:
             raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
         clear_alerts(transaction, subject, now)
         write_audit(transaction, now, by, event="manual_task_done", subject=subject, detail={"reason": url})
-        reported = Submitted(ticket=task.with_report(url, by.name, now).ticket, check_again_at=now)
-        return self.store.transition(transaction, before, reported, RECONCILER)
+        ticket = Ticket(manual_task=replace(task, url=url, reported_by=by.name, done_at=now))
+        event = Submitted(ticket=ticket, check_again_at=now)
+        return self.store.transition(transaction, before, event, RECONCILER)
 
     @in_transaction
     def cancel_task(self, transaction: Transaction, delivery: DeliveryId, resolution: Resolved, by: Actor) -> Delivery:
@@ -392,7 +391,7 @@ class ManualTasks(StorePart):
         """
         before = get_delivery(transaction, delivery)
         is_deletion, subject = before.state is State.RETRACTING, subject_of(before)
-        is_open = parse_manual_task(before.ticket) is not None and (is_deletion or before.state is State.SUBMITTED)
+        is_open = before.manual_task is not None and (is_deletion or before.state is State.SUBMITTED)
         is_posted = before.receipt is not None or resolution.to not in {State.FAILED, State.CANCELLED}
         if not is_open or (is_deletion and is_posted):
             raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
