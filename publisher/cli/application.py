@@ -35,12 +35,18 @@ from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse
 from publisher.store.plan.posts import AuditAction
 from publisher.tomlfile.read import TomlDocument, read_toml
 
+PREVIEW_TIMEOUT = timedelta(minutes=2)
+"""For images, draft and message together."""
+
 
 @contextlib.asynccontextmanager
-async def open_command_application(settings: Settings) -> AsyncIterator[Application]:
-    """Open the store with templates and planner. Raise CommandFailedError when the database does not answer."""
+async def open_command_application(settings: Settings, *, can_read: bool = False) -> AsyncIterator[Application]:
+    """Open the store with templates and planner; with `can_read`, platforms may be read.
+
+    Raise CommandFailedError when the database does not answer.
+    """
     with report_database_errors():
-        async with open_application(settings, Runtime(), can_send=False) as application:
+        async with open_application(settings, Runtime(), can_send=False, can_read=can_read) as application:
             yield application
 
 
@@ -107,10 +113,6 @@ async def activate_schedule(
     return await apply_schedule(application.planner, toml.text, str(file), confirmed_removals, actions)
 
 
-PREVIEW_TIMEOUT = timedelta(minutes=2)
-"""For images, draft and message together."""
-
-
 async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
     terminal: Terminal, settings: Settings, post: PostId, result: RenderResult, *, to: str, by: str
 ) -> None:
@@ -120,16 +122,15 @@ async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
     rendered = result.rendered_posts[0]
     account, media = rendered.account, result.media
     images = [media[picture.sha256][1] for picture in rendered.images if picture.sha256 in media]
-    with report_database_errors():
-        async with open_application(settings, Runtime(), can_send=False, can_read=True) as application:
-            previewer = application.adapters[account]
-            if not isinstance(previewer, PostPreviewer):
-                raise CommandFailedError("preview_not_supported", account=account)
-            detail = {"to": to, "rendition": rendered.fingerprint}
-            await application.store.actions.record_action(
-                "preview_requested", f"{post}@{account}", named_person(by), detail
-            )
-            answer = await call_adapter(previewer.send_preview(rendered, images, to), PREVIEW_TIMEOUT)
+    async with open_command_application(settings, can_read=True) as application:
+        previewer = application.adapters[account]
+        if not isinstance(previewer, PostPreviewer):
+            raise CommandFailedError("preview_not_supported", account=account)
+        detail = {"to": to, "rendition": rendered.fingerprint}
+        await application.store.actions.record_action(
+            "preview_requested", f"{post}@{account}", named_person(by), detail
+        )
+        answer = await call_adapter(previewer.send_preview(rendered, images, to), PREVIEW_TIMEOUT)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     match answer:
         case PreviewSent():

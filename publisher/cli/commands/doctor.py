@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 
 import click
 
-from publisher.app.application import open_application
+from publisher.app.application import Application
 from publisher.app.permissions import find_unsafe_permissions
-from publisher.cli.context import load_workspace_settings, open_command_store, report_database_errors
+from publisher.cli.application import open_command_application
+from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.errors import format_problems, problem_as_json
 from publisher.cli.format import NO_VALUE, Formatter, credential_days_left
 from publisher.cli.framework import LocalizedUsageError, command, json_option, person_name
 from publisher.cli.terminal import Terminal, echo
-from publisher.config import Settings
 from publisher.domain.account import Account, Mode
 from publisher.domain.results import (
     Blocked,
@@ -27,7 +27,6 @@ from publisher.domain.results import (
 )
 from publisher.engine.calls import call_adapter
 from publisher.engine.decisions import named_person
-from publisher.runtime.clock import Runtime
 from publisher.store.monitor.login_health import EXPIRY_WARNING_DAYS, AccountHealth
 from publisher.store.queries.queries import Pause
 
@@ -60,14 +59,15 @@ class LoginDiagnosis:
 async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_json: bool) -> int:
     if confirm_clock is not (by is not None):
         raise LocalizedUsageError("confirm_clock_needs_by")
-    settings, runtime = await load_workspace_settings(terminal), Runtime()
+    settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if by is not None:
         async with open_command_store(settings) as store:
             reading = await store.actions.confirm_clock(named_person(by))
         terminal.print_message("clock_confirmed_done", by=by, at=formatter.time(reading.at))
         return 0
-    diagnoses = await diagnose_logins(settings, runtime)
+    async with open_command_application(settings, can_read=True) as application:
+        diagnoses, runtime = await diagnose_logins(application), application.store.runtime
     now = datetime.now(settings.timezone)
     file_problems = find_unsafe_permissions(settings)
     is_clock_right, clock_offset = runtime.is_clock_confirmed(), runtime.server_clock_offset
@@ -102,34 +102,32 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
     return int(not (are_files_safe and is_clock_right and all(diagnosis.is_healthy for diagnosis in diagnoses)))
 
 
-async def diagnose_logins(settings: Settings, runtime: Runtime) -> Sequence[LoginDiagnosis]:
+async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
     """Check every login without a cooldown, MAX_HEALTH_CHECKS at a time, and record the results.
 
     The replies confirm the clock.
     """
-    with report_database_errors():
-        async with open_application(settings, runtime, can_send=False, can_read=True) as application:
-            runtime.confirm_from_kernel()
-            if (reading := await application.store.actions.confirmed_clock_reading()) is not None:
-                runtime.confirm_clock(reading)
-            accounts = [one for one in await application.store.login_health.list_accounts() if one.mode is Mode.API]
-            one_by_login = {account_health.account.login: account_health for account_health in accounts}
-            pauses = await application.store.queries.pauses()
-            gate = asyncio.Semaphore(MAX_HEALTH_CHECKS)
+    store, runtime = application.store, application.store.runtime
+    runtime.confirm_from_kernel()
+    if (reading := await store.actions.confirmed_clock_reading()) is not None:
+        runtime.confirm_clock(reading)
+    accounts = [one for one in await store.login_health.list_accounts() if one.mode is Mode.API]
+    one_by_login = {account_health.account.login: account_health for account_health in accounts}
+    pauses = await store.queries.pauses()
+    gate = asyncio.Semaphore(MAX_HEALTH_CHECKS)
 
-            async def diagnose(login: AccountHealth) -> LoginDiagnosis:
-                scopes = {f"account:{one.account.id}" for one in accounts if one.account.login == login.account.login}
-                health: HealthCheckResult = RateLimited(code="rate_limited", until=login.cooldown_until)
-                if login.cooldown_until is None:
-                    async with gate:
-                        health = await call_adapter(
-                            application.adapters[login.account.id].check_health(), HEALTH_CHECK_TIMEOUT
-                        )
-                        await application.store.login_health.record_probe(login.account, health)
-                own_pauses = [pause for pause in pauses if pause.scope in scopes]
-                return LoginDiagnosis(login_health=login, health=health, pauses=own_pauses)
+    async def diagnose(login: AccountHealth) -> LoginDiagnosis:
+        scopes = {f"account:{one.account.id}" for one in accounts if one.account.login == login.account.login}
+        health: HealthCheckResult = RateLimited(code="rate_limited", until=login.cooldown_until)
+        if login.cooldown_until is None:
+            async with gate:
+                adapter = application.adapters[login.account.id]
+                health = await call_adapter(adapter.check_health(), HEALTH_CHECK_TIMEOUT)
+                await store.login_health.record_probe(login.account, health)
+        own_pauses = [pause for pause in pauses if pause.scope in scopes]
+        return LoginDiagnosis(login_health=login, health=health, pauses=own_pauses)
 
-            return await asyncio.gather(*map(diagnose, one_by_login.values()))
+    return await asyncio.gather(*map(diagnose, one_by_login.values()))
 
 
 def _print_diagnoses(
