@@ -32,8 +32,6 @@ REPLAY_RESPONSE = (200, ACKNOWLEDGEMENT)
 """The reply to a repeated message: a refusal would count as a failure, and WeChat would send it again."""
 FORBIDDEN_RESPONSE = (403, "")
 """The one reply to all that is not authenticated, so that it does not reveal which accounts exist."""
-LOG_INTERVAL_SECONDS = 60.0
-"""Interval of log lines about refused messages."""
 SECRET_CACHE_SECONDS = 1.0
 """How long a secret is cached, so that forged messages do not make us read it every time."""
 
@@ -132,7 +130,7 @@ class CallbackHandler:
     now: Callable[[], datetime]
     nonces: SeenNonces = field(default_factory=SeenNonces)
     recent_checks: SeenNonces = field(default_factory=SeenNonces)
-    rejection_log: ThrottledLog = field(default_factory=lambda: ThrottledLog(LOG_INTERVAL_SECONDS))
+    rejection_log: ThrottledLog = field(default_factory=ThrottledLog)
 
     async def handle(self, request: ServerRequest) -> ServerResponse:
         """Reply to a request. Its body is read only if its query is signed, fresh and not seen before."""

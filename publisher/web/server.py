@@ -19,13 +19,14 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from urllib.parse import parse_qsl, unquote
 
 import h11
 
 from publisher.runtime.logs import log
 
+LOG_INTERVAL_SECONDS = 60.0
+"""Interval of log lines about refused connections and messages."""
 LogKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -36,7 +37,7 @@ class ThrottledLog:
     There must be few different events, facts and reasons: those of the last interval are kept in memory.
     """
 
-    interval_seconds: float
+    interval_seconds: float = LOG_INTERVAL_SECONDS
     _counts: dict[LogKey, Counter[str]] = field(default_factory=dict)
     _timers: dict[LogKey, asyncio.TimerHandle] = field(default_factory=dict)
 
@@ -145,7 +146,6 @@ class HttpLimits:
     """Descriptors reserved for sending; at most half of what the process may have."""
     shortage_pause_seconds: float = 1.0
     """How long to wait if descriptors are short."""
-    log_interval_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,12 +263,9 @@ class HttpServer:
     handler: RequestHandler
     limits: HttpLimits = field(default_factory=HttpLimits)
     count_free_descriptors: Callable[[], int] = free_descriptors
-    rejection_log: ThrottledLog = field(init=False)
+    rejection_log: ThrottledLog = field(default_factory=ThrottledLog)
     connections: dict[_Connection, asyncio.Task[None]] = field(default_factory=dict)
     """In order of arrival."""
-
-    def __post_init__(self) -> None:
-        self.rejection_log = ThrottledLog(self.limits.log_interval_seconds)
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -325,12 +322,13 @@ class HttpServer:
         stream.setblocking(False)  # noqa: FBT003 # the socket's own signature
         connection = _Connection(stream=stream, peer=peer, limits=self.limits)
         task = self.connections[connection] = asyncio.create_task(self._serve(connection))
-        task.add_done_callback(partial(self._remove, connection))
 
-    def _remove(self, connection: _Connection, task: asyncio.Task[None]) -> None:
-        self.connections.pop(connection, None)
-        connection.stream.close()
-        _log_failure(task)
+        def remove(task: asyncio.Task[None]) -> None:
+            self.connections.pop(connection, None)
+            stream.close()
+            _log_failure(task)
+
+        task.add_done_callback(remove)
 
     async def _serve(self, connection: _Connection) -> None:
         try:
