@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -84,20 +84,6 @@ async def stop_process(process: asyncio.subprocess.Process, timeout_seconds: flo
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-
-
-@contextlib.asynccontextmanager
-async def catch_interrupts() -> AsyncIterator[asyncio.Event]:
-    """Yield an event that ^C or SIGTERM sets, so that the demo can stop its children in order."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        yield stopping
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -141,6 +141,11 @@ class Formatter:
         """Return an instant for people."""
         return f"{instant.astimezone(self.timezone):%Y-%m-%d %H:%M:%S}" if instant else NO_VALUE
 
+    def days_left(self, health: HealthCheckResult | None, now: datetime) -> str:
+        """Return the days until the credentials expire, for people."""
+        days = credential_days_left(health, now)
+        return NO_VALUE if days is None else self.messages.translate("days", days=days)
+
     def iso(self, instant: datetime | None) -> str | None:
         """Return an instant for machines, with its offset."""
         return instant.astimezone(self.timezone).isoformat() if instant else None

@@ -6,13 +6,11 @@ from datetime import datetime
 
 from publisher.app.adapters import build_policies
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
-from publisher.cli.format import NO_VALUE, Formatter, credential_days_left
+from publisher.cli.format import Formatter, credential_days_left
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.domain.results import result_code
 from publisher.store.monitor.login_health import AccountHealth
-
-COLUMNS = ("account", "platform", "health", "days_left", "quota_left", "last_verified")
 
 
 @command("accounts")
@@ -47,17 +45,15 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
         ]
         terminal.print_json({"accounts": listed})
         return
-    rows = []
-    for login in logins:
-        days = credential_days_left(login.health, now)
-        rows.append(
-            (
-                login.account.id,
-                formatter.platform(login.account.platform),
-                formatter.health(login.health),
-                NO_VALUE if days is None else terminal.translate("days", days=days),
-                str(login.quota_left),
-                formatter.time(login.verified_at),
-            )
+    rows = [
+        (
+            login.account.id,
+            formatter.platform(login.account.platform),
+            formatter.health(login.health),
+            formatter.days_left(login.health, now),
+            str(login.quota_left),
+            formatter.time(login.verified_at),
         )
-    terminal.print_table(COLUMNS, rows)
+        for login in logins
+    ]
+    terminal.print_table(("account", "platform", "health", "days_left", "quota_left", "last_verified"), rows)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -20,7 +21,6 @@ from publisher.cli.drill import (
     SIMULATOR_STOP_SECONDS,
     Scenario,
     SimulatedPlatforms,
-    catch_interrupts,
     start_simulator,
     stop_process,
 )
@@ -61,8 +61,10 @@ async def demo(  # noqa: PLR0913 # one argument an option
 ) -> int:
     workspace = Path(tempfile.mkdtemp(prefix="publisher-demo-"))
     terminal.print_message("demo_begins", workspace=workspace)
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # so that the children are stopped in order
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        stopping = await stack.enter_async_context(catch_interrupts())
         try:
             simulator, address = await start_simulator(DEFAULT_PORT if port is None else port)
         except CommandFailedError:

@@ -12,7 +12,7 @@ from publisher.app.permissions import find_unsafe_permissions
 from publisher.cli.application import open_command_application
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.errors import format_problems, problem_as_json
-from publisher.cli.format import NO_VALUE, Formatter, credential_days_left
+from publisher.cli.format import Formatter, credential_days_left
 from publisher.cli.framework import LocalizedUsageError, command, json_option, person_name
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import Account, Mode
@@ -135,12 +135,10 @@ def _print_diagnoses(
 ) -> None:
     rows = []
     for one in diagnoses:
-        left = credential_days_left(one.health, now)
         is_healthy = isinstance(one.health, Healthy)
         health = terminal.translate("doctor_ready") if is_healthy else formatter.health(one.health)
-        days = NO_VALUE if left is None else terminal.translate("days", days=left)
         platform, quota = formatter.platform(one.account.platform), str(one.login_health.quota_left)
-        rows.append((one.account.id, platform, health, days, quota))
+        rows.append((one.account.id, platform, health, formatter.days_left(one.health, now), quota))
     if rows:
         terminal.print_table(("account", "platform", "health", "days_left", "quota_left"), rows)
     for one in diagnoses:
