@@ -1,4 +1,4 @@
-"""From the text of publisher.toml to settings, or to every problem at its place."""
+"""From the text of publisher.toml to settings, or to every problem with its place."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -102,8 +102,8 @@ def refusal(text: str) -> SettingsError:
     return caught.value
 
 
-def test_every_key_arrives() -> None:
-    """Settings that use every key mean what they say."""
+def test_every_key_is_parsed() -> None:
+    """Settings that use every key are parsed completely."""
     found = read(FULL)
     assert (found.environment, found.timezone.key, found.plan_days) == (Environment.LIVE, "Asia/Urumqi", 5)
     assert found.database == "postgresql://user@host/db"
@@ -137,8 +137,8 @@ def test_every_key_arrives() -> None:
     )
 
 
-def test_defaults_hold_when_nothing_is_said() -> None:
-    """A file that says nothing gives live, Shanghai, SQLite in the workspace, two days, the local dashboard."""
+def test_defaults_apply_when_nothing_is_set() -> None:
+    """Defaults: live, Shanghai, SQLite in the workspace, two days, the local dashboard."""
     found = read("# nothing yet\n")
     assert found.database == "sqlite:////srv/police/var/publisher.db"
     assert (found.environment, found.timezone.key, found.plan_days) == (Environment.LIVE, "Asia/Shanghai", 2)
@@ -223,12 +223,12 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
     ],
 )
 def test_each_mistake_has_its_code_and_place(text: str, where: tuple[int, int, str, str]) -> None:
-    """One mistake gives one problem, with the line and column of what to repair."""
+    """One mistake gives one problem, with the line and column to change."""
     assert reported(refusal(text)) == [where]
 
 
-def test_addresses_that_will_do() -> None:
-    """This machine needs no https, nor do other platforms, drills or people who post need a public address."""
+def test_accepted_addresses() -> None:
+    """Loopback needs no https; other platforms, drills and manual posting need no public address."""
     addresses = ('base_url = "http://127.0.0.1:8710"', 'base_url = "https://gateway.example.com"')
     assert all(read(WEIBO + address).accounts for address in addresses)
     private = 'public_ip = "10.0.0.5"\n'
@@ -247,8 +247,8 @@ def test_addresses_that_will_do() -> None:
         ('environment = "drill"\n' + WEIBO + 'base_url = "http://127.0.0.1:8710"\n', []),
     ],
 )
-def test_a_weibo_account_without_a_public_address_is_told_of(text: str, named: list[str]) -> None:
-    """Where Weibo itself would refuse every post for want of an address, the check warns, and names the account."""
+def test_a_weibo_account_without_a_public_address_is_reported(text: str, named: list[str]) -> None:
+    """Weibo would reject every post without an address, so the check warns, and names the account."""
     settings = read(text)
     found = find_missing_public_ips(build_policies(settings).values(), settings.environment)
     assert [(problem.code, problem.is_error, problem.facts["account"]) for problem in found] == [
@@ -256,7 +256,7 @@ def test_a_weibo_account_without_a_public_address_is_told_of(text: str, named: l
     ]
 
 
-def test_several_mistakes_are_told_at_once() -> None:
+def test_several_mistakes_are_reported_at_once() -> None:
     """Mistakes in different accounts and tables are reported together, in the file's order."""
     text = 'timezone = "Mars"\n[groups]\nn = ["y"]\n' + TIEBA + WEIBO.replace("{marker}", "")
     assert [code for *_, code in reported(refusal(text))] == [
@@ -269,13 +269,13 @@ def test_several_mistakes_are_told_at_once() -> None:
 
 
 def test_an_account_that_is_off_needs_no_permission() -> None:
-    """A Tieba account without forum and a Weibo account without link are fine while they are off."""
+    """A Tieba account without forum and a Weibo account without link are accepted while they are off."""
     found = read(TIEBA + 'mode = "off"\n' + WEIBO.replace("link_template", "#") + 'mode = "off"\n')
     assert {account.mode for account in found.accounts.values()} == {Mode.OFF}
 
 
-def test_an_account_that_people_post_on_needs_no_permission() -> None:
-    """Neither Tieba's accepted risk nor Weibo's safe link; without them automatic posting is not to be had."""
+def test_an_account_with_manual_posting_needs_no_permission() -> None:
+    """Tieba's accepted risk and Weibo's link are needed only for automatic posting."""
     text = TIEBA + 'forum = "a"\nmode = "assisted"\n' + WEIBO.replace("link_template", "#") + 'mode = "assisted"\n'
     found = read(text)
     assert {account.mode for account in found.accounts.values()} == {Mode.ASSISTED}
@@ -287,7 +287,7 @@ def test_an_account_that_people_post_on_needs_no_permission() -> None:
 
 @pytest.mark.parametrize("profile", ["update", "biz"])
 def test_a_granted_weibo_account_needs_no_link(profile: str) -> None:
-    """Only the call of an ordinary Weibo app demands a link; a profile of another platform is its adapter's matter."""
+    """Only the call of an ordinary Weibo app needs a link; other platforms' profiles are checked by their adapters."""
     found = read(WEIBO.replace("link_template", "#") + f'profile = "{profile}"\n' + WECHAT + 'profile = "any"\n')
     assert [account.profile for account in found.accounts.values()] == [profile, "any"]
 
@@ -304,34 +304,34 @@ def test_a_granted_weibo_account_needs_no_link(profile: str) -> None:
     ],
 )
 def test_f95_a_drill_reaches_this_machine_only(address: str, code: str) -> None:
-    """In a drill every account needs an address, and only loopback will do."""
+    """In a drill every account needs an address, and only loopback is accepted."""
     assert [problem.code for problem in refusal('environment = "drill"\n' + WEIBO + address).problems] == [code]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8710", "localhost:8710", "[::1]:8710", "127.8.9.1"])
 def test_f95_loopback_has_several_names(host: str) -> None:
-    """Every loopback address will do for a drill."""
+    """Every loopback address is accepted in a drill."""
     found = read('environment = "drill"\n' + WECHAT + f'base_url = "http://{host}"')
     assert found.accounts["x"].base_url == f"http://{host}"  # type: ignore[index]  # ids are plain texts at run time
 
 
 @pytest.mark.parametrize("secret", ['"2.00canary"', '"{\\"app_key\\":\\"canary\\"}"', '["canary"]'])
 def test_i19_a_secret_in_the_place_of_its_name_is_not_repeated(secret: str) -> None:
-    """Who writes the secret itself where its name belongs is reported so, without its words."""
+    """A secret written where its name belongs is reported as such, without its text."""
     (problem,) = refusal(WECHAT.replace('secret = "x"', f"secret = {secret}")).problems
     assert problem.code == "not_a_secret_name"
     assert "canary" not in repr(problem)
 
 
 def test_an_installed_adapter_brings_its_platform() -> None:
-    """A platform beyond the built-in ones is allowed where an adapter for it is installed."""
+    """A platform beyond the built-in ones is accepted where an adapter for it is installed."""
     text = WECHAT.replace('"wechat"', '"douyin"')
     found = parse_settings(text, workspace=WORKSPACE, platforms={"douyin"})
     assert [account.platform for account in found.accounts.values()] == ["douyin"]
 
 
 async def test_a_workspace_is_loaded_from_disk(tmp_path: Path) -> None:
-    """Loading a workspace gives absolute paths inside it; without a file it says so."""
+    """Loading a workspace gives absolute paths inside it; a missing file is reported."""
     with pytest.raises(SettingsError) as caught:
         await load_settings(tmp_path)
     assert caught.value.problems[0].code == "file_missing"
@@ -341,10 +341,10 @@ async def test_a_workspace_is_loaded_from_disk(tmp_path: Path) -> None:
     assert found.database == f"sqlite:///{tmp_path}/var/publisher.db"
 
 
-def test_a_desk_is_laid_out_from_settings() -> None:
-    """A schedule is read against the operator's accounts, groups and zone."""
-    desk = make_schedule_context(read(FULL), templates={"warning"})
-    assert (list(desk.accounts), list(desk.groups), desk.timezone.key) == (
+def test_a_schedule_context_is_built_from_settings() -> None:
+    """A schedule is read against the operator's accounts, groups and time zone."""
+    context = make_schedule_context(read(FULL), templates={"warning"})
+    assert (list(context.accounts), list(context.groups), context.timezone.key) == (
         ["beijing-weibo", "beijing-tieba"],
         ["north"],
         "Asia/Urumqi",
@@ -356,12 +356,12 @@ SECONDS = st.none() | st.integers(1, 4000).map(lambda seconds: timedelta(seconds
 
 
 def test_without_limits_the_defaults_stay() -> None:
-    """An operator who says nothing changes nothing."""
+    """An operator who sets nothing changes nothing."""
     assert apply_overrides(QUOTA, Timing(), LimitEntry()) == (QUOTA, Timing())
 
 
 def test_limits_replace_defaults_one_by_one() -> None:
-    """Only what the operator says replaces a default."""
+    """Only what the operator sets replaces a default."""
     quota, timing = apply_overrides(QUOTA, Timing(), LimitEntry(per_hour=5, first_check_after=timedelta(seconds=1)))
     assert quota == RateLimit(min_interval=timedelta(seconds=30), per_hour=5, per_day=100)
     assert timing == Timing(first_check_after=timedelta(seconds=1))
@@ -369,13 +369,13 @@ def test_limits_replace_defaults_one_by_one() -> None:
 
 @given(SECONDS, SECONDS)
 def test_a_lease_is_derived_in_order(deadline: timedelta | None, settle: timedelta | None) -> None:
-    """Whatever deadline and settle time are given, a lease fits between them when they leave room for one."""
+    """For every deadline and visibility window a lease fits between them when they leave room for one."""
     _, timing = apply_overrides(QUOTA, Timing(), LimitEntry(request_timeout=deadline, visibility_window=settle))
     assert timing.has_valid_order is (timing.request_timeout < timing.visibility_window)
 
 
 def test_the_schema_explains_every_key() -> None:
-    """Editors are reported in Chinese what each setting means."""
+    """Editors show in Chinese what each setting means."""
     schema = settings_schema()
     tables = [schema, *(schema["$defs"][name] for name in ("AccountEntry", "LimitEntry", "DashboardEntry"))]
     described = [key for table in tables for key in table["properties"].values()]
@@ -394,8 +394,8 @@ def test_the_schema_explains_every_key() -> None:
         ('platform_clock_tolerance = "1s"', Environment.DRILL, []),
     ],
 )
-def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_told(limits, environment, codes) -> None:
-    """F25, F60, F61: the settle time covers what the platform may take, the margin what a right clock may differ."""
+def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_reported(limits, environment, codes) -> None:
+    """F25, F60, F61: the window covers the platform's delays, the tolerance the error of a right clock."""
     terms = build_policies(read(f"[limits.weibo]\n{limits}\n{WEIBO}"))
     assert [problem.code for problem in find_unsafe_timings(terms.values(), environment)] == codes
 

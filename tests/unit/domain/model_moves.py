@@ -1,4 +1,4 @@
-"""All that may happen next in a scene: time, keeper, planner, people, workers, platform, readers."""
+"""All that may happen next in a snapshot: time, maintenance, planner, people, workers, platform, reads."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -52,7 +52,6 @@ from publisher.domain.results import (
     Unknown,
 )
 from tests.unit.domain.model_state import (
-    A_FLOORS,
     ANOTHERS,
     BEFORE_CALL,
     BORN,
@@ -65,6 +64,7 @@ from tests.unit.domain.model_state import (
     MOST_ATTEMPTS,
     NOW,
     OURS,
+    PART_RECEIPT,
     PATIENCE,
     RECEIPTS,
     SERVER_DELAY,
@@ -72,7 +72,7 @@ from tests.unit.domain.model_state import (
     TICKET,
     Copy,
     Rules,
-    Scene,
+    Snapshot,
     StoreReader,
     Worker,
     can_still_act,
@@ -80,7 +80,7 @@ from tests.unit.domain.model_state import (
     is_live,
 )
 
-Step = tuple[str, Scene]
+Step = tuple[str, Snapshot]
 
 WHOLE, PARTIAL, ALIKE, OTHER, GONE = "whole", "partial", "alike", "other", "gone"
 LAG = timedelta(minutes=1)
@@ -113,7 +113,7 @@ ORDERS: tuple[Event, ...] = (Cancelled(reason="not wanted"), RetractionRequested
 
 
 class Moves:
-    """The steps that lead out of a scene under some rules; what `advance` said once is remembered."""
+    """The steps that lead out of a snapshot under some rules; results of `advance` are cached."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -121,51 +121,51 @@ class Moves:
         self._absent: dict[tuple[bool, tuple[str, ...], str, bool], bool] = {}
         self._may_do_harm = rules.may_start(-1) or rules.settles(is_current=False, state=State.SENDING)
 
-    def of(self, scene: Scene) -> Iterator[Step]:
-        if scene.recorded.state in FINAL_STATES:
+    def of(self, snapshot: Snapshot) -> Iterator[Step]:
+        if snapshot.recorded.state in FINAL_STATES:
             return
-        for label, after in self._all(scene):
+        for label, after in self._all(snapshot):
             yield label, self._plain(after)
 
-    def _all(self, scene: Scene) -> Iterator[Step]:
-        yield "tick", _tick(scene)
-        yield from self._keep(scene)
-        yield from self._order(scene)
-        yield from self._rule(scene)
-        yield from self._work(scene)
-        yield from self._oversleep(scene)
-        yield from _platform(scene)
-        yield from self._reconcile(scene)
-        yield from self._retract(scene)
+    def _all(self, snapshot: Snapshot) -> Iterator[Step]:
+        yield "tick", _tick(snapshot)
+        yield from self._maintain(snapshot)
+        yield from self._order(snapshot)
+        yield from self._resolve(snapshot)
+        yield from self._work(snapshot)
+        yield from self._wake(snapshot)
+        yield from _platform(snapshot)
+        yield from self._reconcile(snapshot)
+        yield from self._retract(snapshot)
 
-    def _plain(self, scene: Scene) -> Scene:
-        """Forget what can matter no more, so that scenes with one future are one scene."""
-        if scene.beneath == "removed":  # nothing that is sent there can come into being any more
-            scene = scene._replace(fuses=())
-        if scene.sleeper and not self._may_do_harm:
-            scene = _forgotten(scene)
-        state = scene.recorded.state
+    def _plain(self, snapshot: Snapshot) -> Snapshot:
+        """Drop what cannot matter any more, so that snapshots with one future are one snapshot."""
+        if snapshot.beneath == "removed":  # no open call can create a post any more
+            snapshot = snapshot._replace(fuses=())
+        if snapshot.sleeper and not self._may_do_harm:
+            snapshot = _forgotten(snapshot)
+        state = snapshot.recorded.state
         if state is not State.SENDING:
-            scene = scene._replace(is_unbegun=False)
-        if state is State.PUBLISHED or scene.recorded.desired in DESIRED_NO_SEND:
-            scene = scene._replace(is_edited=False)
+            snapshot = snapshot._replace(is_unbegun=False)
+        if state is State.PUBLISHED or snapshot.recorded.desired in DESIRED_NO_SEND:
+            snapshot = snapshot._replace(is_edited=False)
         if state in WAITING_STATES or state is State.PUBLISHED:
-            looks = (GONE,) if state is State.PUBLISHED and GONE in scene.looks else ()
-            return scene._replace(looks=looks, ended=SETTLED if scene.recorded.attempts else None)
-        return scene
+            readbacks = (GONE,) if state is State.PUBLISHED and GONE in snapshot.readbacks else ()
+            return snapshot._replace(readbacks=readbacks, ended=SETTLED if snapshot.recorded.attempts else None)
+        return snapshot
 
-    def _bring(self, scene: Scene, event: Event, role: Role, *, is_expired: bool = False) -> Scene | None:
-        """Let the delivery take an event; None where the table does not allow it."""
-        key = (scene.recorded, event, role, is_expired)
+    def _apply(self, snapshot: Snapshot, event: Event, role: Role, *, is_expired: bool = False) -> Snapshot | None:
+        """Apply an event to the delivery; None where the table does not allow it."""
+        key = (snapshot.recorded, event, role, is_expired)
         if key not in self._advanced:
             self._advanced[key] = self._advance(
-                scene.recorded, event, role, BORN.due_at if is_expired else BORN.expires_at
+                snapshot.recorded, event, role, BORN.due_at if is_expired else BORN.expires_at
             )
         recorded = self._advanced[key]
         if recorded is None:
             return None
-        has_published_parts = scene.recorded.parts_done == 0 < recorded.parts_done <= self.rules.parts
-        return (_begun(scene) if has_published_parts else scene)._replace(recorded=recorded)
+        has_published_parts = snapshot.recorded.parts_done == 0 < recorded.parts_done <= self.rules.parts
+        return (_begun(snapshot) if has_published_parts else snapshot)._replace(recorded=recorded)
 
     def _advance(self, recorded: StoreReader, event: Event, role: Role, expires_at: datetime) -> StoreReader | None:
         before = _delivery(recorded, expires_at, self.rules.parts)
@@ -177,212 +177,229 @@ class Moves:
         assert after.version == before.version + 1
         assert after.fencing_token == before.fencing_token + isinstance(event, Claimed)
         assert after.attempts == before.attempts + isinstance(event, AttemptStarted)
-        return _books(after)
+        return _stored_reader(after)
 
-    def _keep(self, scene: Scene) -> Iterator[Step]:
+    def _maintain(self, snapshot: Snapshot) -> Iterator[Step]:
         for event in KEEPER_EVENTS:
-            if after := self._bring(scene, event, Role.MAINTENANCE):
-                yield f"keeper: {type(event).__name__}", _tidy(after)
-        for has_begun in (True, False) if scene.is_unbegun else (True,):
+            if after := self._apply(snapshot, event, Role.MAINTENANCE):
+                yield f"keeper: {type(event).__name__}", _without_void_claim(after)
+        for has_begun in (True, False) if snapshot.is_unbegun else (True,):
             lapsed = LeaseExpired(may_have_started=has_begun)
-            if scene.lease == 0 and (after := self._bring(scene, lapsed, Role.MAINTENANCE)):
-                is_call = scene.recorded.state is State.SENDING
-                yield f"keeper: LeaseExpired, begun {has_begun}", _overtake(after, ended=0 if is_call else scene.ended)
+            if snapshot.lease == 0 and (after := self._apply(snapshot, lapsed, Role.MAINTENANCE)):
+                is_call = snapshot.recorded.state is State.SENDING
+                yield (
+                    f"keeper: LeaseExpired, begun {has_begun}",
+                    _overtake(after, ended=0 if is_call else snapshot.ended),
+                )
 
-    def _order(self, scene: Scene) -> Iterator[Step]:
+    def _order(self, snapshot: Snapshot) -> Iterator[Step]:
         for event in REVISIONS:
-            if after := self._bring(scene, event, Role.PLANNER):
-                keeps_words = event.has_started or scene.recorded.state in {
+            if after := self._apply(snapshot, event, Role.PLANNER):
+                keeps_words = event.has_started or snapshot.recorded.state in {
                     State.SENDING,
                     State.SUBMITTED,
                     State.UNKNOWN,
                 }
-                yield f"planner: Revised, started {event.has_started}", _tidy(after)._replace(is_edited=keeps_words)
+                yield (
+                    f"planner: Revised, started {event.has_started}",
+                    _without_void_claim(after)._replace(is_edited=keeps_words),
+                )
         for order in ORDERS:
-            if after := self._bring(scene, order, Role.PERSON):
-                yield f"person: {type(order).__name__}", _tidy(after)
+            if after := self._apply(snapshot, order, Role.PERSON):
+                yield f"person: {type(order).__name__}", _without_void_claim(after)
 
-    def _rule(self, scene: Scene) -> Iterator[Step]:
-        """Rulings are true to the platform; only the wish to look again needs no knowledge."""
-        if scene.recorded.state not in {State.HELD, *CHECKED_STATES}:
+    def _resolve(self, snapshot: Snapshot) -> Iterator[Step]:
+        """Resolutions are true to the platform; only a request to read again needs no knowledge."""
+        if snapshot.recorded.state not in {State.HELD, *CHECKED_STATES}:
             return
-        acts, live = can_still_act(scene, self.rules), is_live(scene)
-        if scene.recorded.desired is DesiredState.RETRACTED:  # then a person is asked for all of it, not for a part
-            live = is_any_live(scene)
-        wishes = [State.UNKNOWN, State.RETRACTING] + [State.SUBMITTED] * scene.recorded.has_ticket
+        acts, live = can_still_act(snapshot, self.rules), is_live(snapshot)
+        if (
+            snapshot.recorded.desired is DesiredState.RETRACTED
+        ):  # then a person decides on the whole text, not on a part
+            live = is_any_live(snapshot)
+        wishes = [State.UNKNOWN, State.RETRACTING] + [State.SUBMITTED] * snapshot.recorded.has_ticket
         if live:
             wishes.append(State.PUBLISHED)
         if not live and not acts:
             wishes += [State.FAILED, State.CANCELLED, State.DUE]
         for to in wishes:
-            ruling = Resolved(to=to, reason="seen", receipt=_receipt(scene) if to is State.PUBLISHED else None)
-            if after := self._bring(scene, ruling, Role.PERSON):
-                is_chosen = to is State.DUE and scene.recorded.asks_about_edit
-                after = after._replace(is_edited=scene.is_edited and not is_chosen)
+            ruling = Resolved(to=to, reason="seen", receipt=_receipt(snapshot) if to is State.PUBLISHED else None)
+            if after := self._apply(snapshot, ruling, Role.PERSON):
+                is_chosen = to is State.DUE and snapshot.recorded.asks_about_edit
+                after = after._replace(is_edited=snapshot.is_edited and not is_chosen)
                 yield f"person: rules {to}", _resent_by_person(after) if to is State.DUE else after
-        if (live and not acts) and (after := self._bring(scene, Resolved(to=State.DUE, reason="removed"), Role.PERSON)):
-            is_edited = scene.is_edited and not scene.recorded.asks_about_edit
+        if (live and not acts) and (
+            after := self._apply(snapshot, Resolved(to=State.DUE, reason="removed"), Role.PERSON)
+        ):
+            is_edited = snapshot.is_edited and not snapshot.recorded.asks_about_edit
             yield "person: removes by hand, rules due", _resent_by_person(after)._replace(is_edited=is_edited)
 
-    def _work(self, scene: Scene) -> Iterator[Step]:
-        recorded, worker = scene.recorded, scene.worker
-        if recorded.attempts < MOST_ATTEMPTS and (after := self._bring(scene, Claimed(), Role.SENDER)):
+    def _work(self, snapshot: Snapshot) -> Iterator[Step]:
+        recorded, worker = snapshot.recorded, snapshot.worker
+        if recorded.attempts < MOST_ATTEMPTS and (after := self._apply(snapshot, Claimed(), Role.SENDER)):
             yield "claim", after._replace(worker=Worker("claimed"), lease=LEASE)
         if worker is None:
             return
-        yield "worker dies", _without_worker(scene)
+        yield "worker dies", _without_worker(snapshot)
         if worker.step == "claimed":
-            yield from self._intend(scene)
+            yield from self._intend(snapshot)
         elif worker.step == "intended":
-            if self.rules.may_start(scene.lease):
-                yield "call starts", scene._replace(worker=_calling(), is_unbegun=False)
-            yield from self._settle(scene, NotSent(reason="start_by"))
+            if self.rules.may_start(snapshot.lease):
+                yield "call starts", snapshot._replace(worker=_calling(), is_unbegun=False)
+            yield from self._record_outcome(snapshot, NotSent(reason="start_by"))
         else:
-            yield from self._call(scene, worker)
+            yield from self._call(snapshot, worker)
 
-    def _intend(self, scene: Scene) -> Iterator[Step]:
-        if after := self._bring(scene, Released(), Role.SENDER):
-            yield "release", _tidy(after)
-        if after := self._bring(scene, AttemptStarted(), Role.SENDER):
-            copies = tuple(copy for copy in scene.copies if copy.status != "refused")
-            announced = after._replace(worker=Worker("intended"), looks=(), ended=None, copies=copies, is_unbegun=True)
+    def _intend(self, snapshot: Snapshot) -> Iterator[Step]:
+        if after := self._apply(snapshot, Released(), Role.SENDER):
+            yield "release", _without_void_claim(after)
+        if after := self._apply(snapshot, AttemptStarted(), Role.SENDER):
+            copies = tuple(copy for copy in snapshot.copies if copy.status != "refused")
+            announced = after._replace(
+                worker=Worker("intended"), readbacks=(), ended=None, copies=copies, is_unbegun=True
+            )
             yield "intent", announced
 
-    def _call(self, scene: Scene, worker: Worker) -> Iterator[Step]:
+    def _call(self, snapshot: Snapshot, worker: Worker) -> Iterator[Step]:
         if worker.step == "answered":
-            if is_live(scene):
-                yield from self._settle(scene, Published(receipt=_receipt(scene)))
-            yield from self._settle(scene, SUBMITTED)
-            yield from self._settle(scene, LOST)
+            if is_live(snapshot):
+                yield from self._record_outcome(snapshot, Published(receipt=_receipt(snapshot)))
+            yield from self._record_outcome(snapshot, SUBMITTED)
+            yield from self._record_outcome(snapshot, LOST)
             return
-        for made in _acts(scene, worker.fuse):
-            copies = (*scene.copies, made)
-            yield f"platform acts, {made.status}", scene._replace(worker=Worker("answered"), copies=copies)
-        dead = scene._replace(worker=worker._replace(fuse=0))
+        for made in _acts(snapshot, worker.fuse):
+            copies = (*snapshot.copies, made)
+            yield f"platform acts, {made.status}", snapshot._replace(worker=Worker("answered"), copies=copies)
+        dead = snapshot._replace(worker=worker._replace(fuse=0))
         for outcome in (*NOTHING_DONE, LOST):
-            yield from self._settle(dead, outcome)
+            yield from self._record_outcome(dead, outcome)
         if worker.fuse:
-            yield from self._settle(scene, LOST)
+            yield from self._record_outcome(snapshot, LOST)
 
-    def _settle(self, scene: Scene, outcome: Outcome) -> Iterator[Step]:
-        """Book what the worker brings, if it is believed; the connection ends either way."""
-        left = _without_worker(scene)
-        if not self.rules.settles(is_current=True, state=scene.recorded.state):
+    def _record_outcome(self, snapshot: Snapshot, outcome: Outcome) -> Iterator[Step]:
+        """Record the worker's outcome, if it is accepted; the connection ends either way."""
+        left = _without_worker(snapshot)
+        if not self.rules.settles(is_current=True, state=snapshot.recorded.state):
             yield "outcome kept as evidence", left
-        elif after := self._bring(left, outcome, Role.SENDER):
-            heard = _told(after) if isinstance(outcome, Submitted) else after
+        elif after := self._apply(left, outcome, Role.SENDER):
+            heard = _alerted(after) if isinstance(outcome, Submitted) else after
             yield f"settles {type(outcome).__name__}", heard._replace(lease=0, ended=0)
 
-    def _oversleep(self, scene: Scene) -> Iterator[Step]:
-        """A worker that was overtaken wakes: it may not start a call, and what it brings is evidence."""
-        sleeper = scene.sleeper
+    def _wake(self, snapshot: Snapshot) -> Iterator[Step]:
+        """A worker that was overtaken wakes: it may not start a call, and its outcome is only evidence."""
+        sleeper = snapshot.sleeper
         if sleeper is None:
             return
-        yield "sleeper gives up", _without_sleeper(scene)
+        yield "sleeper gives up", _without_sleeper(snapshot)
         if sleeper.step == "intended" and self.rules.may_start(-1):
-            yield "sleeper starts its call", scene._replace(sleeper=_calling(), is_unbegun=False)
+            yield "sleeper starts its call", snapshot._replace(sleeper=_calling(), is_unbegun=False)
         if sleeper.step == "calling":
-            for made in _acts(scene, sleeper.fuse):
-                copies = (*scene.copies, made)
-                yield "platform acts for the sleeper", scene._replace(sleeper=Worker("answered"), copies=copies)
-        if sleeper.step != "intended" and self.rules.settles(is_current=False, state=scene.recorded.state):
+            for made in _acts(snapshot, sleeper.fuse):
+                copies = (*snapshot.copies, made)
+                yield "platform acts for the sleeper", snapshot._replace(sleeper=Worker("answered"), copies=copies)
+        if sleeper.step != "intended" and self.rules.settles(is_current=False, state=snapshot.recorded.state):
             for outcome in (RateLimited(code="often", until=None), LOST):
-                if after := self._bring(_without_sleeper(scene), outcome, Role.SENDER):
+                if after := self._apply(_without_sleeper(snapshot), outcome, Role.SENDER):
                     yield f"late {type(outcome).__name__} believed", _overtake(after, ended=0)
 
-    def _reconcile(self, scene: Scene) -> Iterator[Step]:
-        state = scene.recorded.state
+    def _reconcile(self, snapshot: Snapshot) -> Iterator[Step]:
+        state = snapshot.recorded.state
         if state in {State.UNKNOWN, State.SUBMITTED}:
-            for finding in self._list(scene):
-                yield from self._found(scene, finding, Role.RECONCILER)
-            for finding in _follow_up(scene):
-                yield from self._found(scene, finding, Role.RECONCILER)
+            for finding in self._list(snapshot):
+                yield from self._found(snapshot, finding, Role.RECONCILER)
+            for finding in _follow_up(snapshot):
+                yield from self._found(snapshot, finding, Role.RECONCILER)
         if state is State.PUBLISHED:
-            is_removed = _is_removed(scene) or scene.beneath == "removed"
-            for finding in (Deleted(),) if is_removed else _misread(scene):
-                yield from self._found(scene, finding, Role.RECONCILER)
-            if GONE in scene.looks and not is_removed:
-                yield "list shows it", scene._replace(looks=())
+            is_removed = _is_removed(snapshot) or snapshot.beneath == "removed"
+            for finding in (Deleted(),) if is_removed else _misread(snapshot):
+                yield from self._found(snapshot, finding, Role.RECONCILER)
+            if GONE in snapshot.readbacks and not is_removed:
+                yield "list shows it", snapshot._replace(readbacks=())
 
-    def _retract(self, scene: Scene) -> Iterator[Step]:
-        if scene.recorded.state is not State.RETRACTING:
+    def _retract(self, snapshot: Snapshot) -> Iterator[Step]:
+        if snapshot.recorded.state is not State.RETRACTING:
             return
-        if scene.recorded.receipt == OURS.remote_id:
-            gone = _all_gone(scene)
+        if snapshot.recorded.receipt == OURS.remote_id:
+            gone = _all_gone(snapshot)
             yield from self._found(gone, Deleted(), Role.RETRACTOR)
-            for doubted in (gone, scene):
-                yield from self._found(doubted, LOST, Role.RETRACTOR)
-            yield from self._found(scene, Rejected(code="denied", reason=""), Role.RETRACTOR)
+            for unknown in (gone, snapshot):
+                yield from self._found(unknown, LOST, Role.RETRACTOR)
+            yield from self._found(snapshot, Rejected(code="denied", reason=""), Role.RETRACTOR)
             return
-        for finding in (*self._list(scene), *_follow_up(scene)):
-            yield from self._found(scene, finding, Role.RETRACTOR)
-        lost = Held(reason=HoldReason.UNDELETABLE)  # what has a ticket is not handed over
-        if not scene.recorded.has_ticket and (after := self._bring(scene, lost, Role.RETRACTOR)):
+        for finding in (*self._list(snapshot), *_follow_up(snapshot)):
+            yield from self._found(snapshot, finding, Role.RETRACTOR)
+        lost = Held(reason=HoldReason.UNDELETABLE)  # a delivery with a ticket is not handed over to a person
+        if not snapshot.recorded.has_ticket and (after := self._apply(snapshot, lost, Role.RETRACTOR)):
             yield "out of sight", after
 
-    def _list(self, scene: Scene) -> Iterator[ReadbackResult]:
-        """Whatever one read of the account may show."""
+    def _list(self, snapshot: Snapshot) -> Iterator[ReadbackResult]:
+        """Return whatever one read of the account may show."""
         yield UNREADABLE
         yield LIMITED
-        yield self.rules.incomplete_look()
-        yield self.rules.lookalike()
-        if scene.beneath == "removed":
+        yield self.rules.incomplete_readback()
+        yield self.rules.possible_match()
+        if snapshot.beneath == "removed":
             yield Deleted()
-        yield from _misread(scene)
-        yield from _shown(scene.copies[0], _receipt(scene)) if scene.copies else (NotFound(covered_since=LONG_AGO),)
+        yield from _misread(snapshot)
+        yield from (
+            _shown(snapshot.copies[0], _receipt(snapshot)) if snapshot.copies else (NotFound(covered_since=LONG_AGO),)
+        )
 
-    def _found(self, scene: Scene, finding: ReadbackResult, role: Role) -> Iterator[Step]:
-        """Store the look, then book it; absence is booked in its place once the looks show it."""
-        looked = scene._replace(looks=_stored(scene, finding))
-        if isinstance(finding, NotFound) and self._shows_absence(scene, finding):
+    def _found(self, snapshot: Snapshot, finding: ReadbackResult, role: Role) -> Iterator[Step]:
+        """Store the readback, then record it; absence is recorded in its place once the readbacks show it."""
+        looked = snapshot._replace(readbacks=_stored(snapshot, finding))
+        if isinstance(finding, NotFound) and self._shows_absence(snapshot, finding):
             for may_resend, is_expired in product((True, False), repeat=2):
                 shown = AbsenceProven(can_resend=may_resend)
-                if after := self._bring(looked, shown, role, is_expired=is_expired):
+                if after := self._apply(looked, shown, role, is_expired=is_expired):
                     is_resent = after.recorded.state is State.DUE
-                    yield f"absence shown, may resend {may_resend}", after._replace(resends=scene.resends + is_resent)
-        elif isinstance(finding, Deleted) and not self._is_gone(scene):
-            yield "gone, once", self._bring(looked, GONE_ONCE, role) or looked
-        elif after := self._bring(_told(looked) if isinstance(finding, Submitted) else looked, finding, role):
+                    yield (
+                        f"absence shown, may resend {may_resend}",
+                        after._replace(resends=snapshot.resends + is_resent),
+                    )
+        elif isinstance(finding, Deleted) and not self._is_gone(snapshot):
+            yield "gone, once", self._apply(looked, GONE_ONCE, role) or looked
+        elif after := self._apply(_alerted(looked) if isinstance(finding, Submitted) else looked, finding, role):
             yield f"{role} finds {type(finding).__name__}", after
 
-    def _is_gone(self, scene: Scene) -> bool:
-        """Ask the rule about the word that it is gone, unless that is the answer to our own deletion."""
-        if scene.recorded.state is State.RETRACTING and scene.recorded.receipt:
+    def _is_gone(self, snapshot: Snapshot) -> bool:
+        """Apply the rule for posts reported as deleted, unless that is the answer to our own deletion."""
+        if snapshot.recorded.state is State.RETRACTING and snapshot.recorded.receipt:
             return True
-        said = [NOW - LAG, NOW] if GONE in scene.looks else [NOW]
-        looks = [Readback(attempt=1, at=at, result=Deleted()) for at in said]
-        return self.rules.is_confirmed(looks, lambda look: isinstance(look.result, Deleted), LAG / 2)
+        said = [NOW - LAG, NOW] if GONE in snapshot.readbacks else [NOW]
+        readbacks = [Readback(attempt=1, at=at, result=Deleted()) for at in said]
+        return self.rules.is_confirmed(readbacks, lambda readback: isinstance(readback.result, Deleted), LAG / 2)
 
-    def _shows_absence(self, scene: Scene, finding: NotFound) -> bool:
-        """Ask the rule about the looks so far and the newest one, which is settled by the time since the call's end."""
-        newest, is_settled = _kind_of(finding), scene.ended is not None and scene.ended > self.rules.settle
-        key = (scene.ended is None, scene.looks, newest, is_settled)
+    def _shows_absence(self, snapshot: Snapshot, finding: NotFound) -> bool:
+        """Apply the rule to the readbacks so far and the newest one, settled by the time since the call's end."""
+        newest, is_settled = _kind_of(finding), snapshot.ended is not None and snapshot.ended > self.rules.settle
+        key = (snapshot.ended is None, snapshot.readbacks, newest, is_settled)
         if key not in self._absent:
-            ended_at = None if scene.ended is None else NOW
+            ended_at = None if snapshot.ended is None else NOW
             attempt = Attempt(
                 number=1, fencing_token=1, intended_at=BEFORE_CALL, ended_at=ended_at, baseline_at=BEFORE_CALL
             )
-            looks = [_look(kind) for kind in (*scene.looks, newest)]
-            self._absent[key] = self.rules.shows_absence(looks, attempt, is_window_over=is_settled)
+            readbacks = [_readback(kind) for kind in (*snapshot.readbacks, newest)]
+            self._absent[key] = self.rules.shows_absence(readbacks, attempt, is_window_over=is_settled)
         return self._absent[key]
 
 
-def _begun(scene: Scene) -> Scene:
-    """The post counts as live, and its parts begin; what stands there twice, or may yet, is not forgotten."""
-    status = "removed" if _is_removed(scene) else "live"
-    more = scene.copies[1:]
-    return scene._replace(copies=more, looks=(), resends=0, beneath=status)
+def _begun(snapshot: Snapshot) -> Snapshot:
+    """The post counts as published, and its parts begin; copies that exist twice, or may yet, are kept."""
+    status = "removed" if _is_removed(snapshot) else "live"
+    more = snapshot.copies[1:]
+    return snapshot._replace(copies=more, readbacks=(), resends=0, beneath=status)
 
 
-def _is_removed(scene: Scene) -> bool:
-    return any(copy.status == "removed" for copy in scene.copies)
+def _is_removed(snapshot: Snapshot) -> bool:
+    return any(copy.status == "removed" for copy in snapshot.copies)
 
 
-def _all_gone(scene: Scene) -> Scene:
-    """The post is taken down, and its parts with it."""
-    if scene.beneath:
-        return scene._replace(copies=(), beneath="removed")
-    return scene._replace(copies=tuple(_removed(copy) for copy in scene.copies))
+def _all_gone(snapshot: Snapshot) -> Snapshot:
+    """The post is deleted, and its parts with it."""
+    if snapshot.beneath:
+        return snapshot._replace(copies=(), beneath="removed")
+    return snapshot._replace(copies=tuple(_removed(copy) for copy in snapshot.copies))
 
 
 def _delivery(recorded: StoreReader, expires_at: datetime, parts: int) -> Delivery:
@@ -402,13 +419,13 @@ def _delivery(recorded: StoreReader, expires_at: datetime, parts: int) -> Delive
         reason=HoldReason.EDITED.value if recorded.asks_about_edit else None,
         ticket=TICKET if recorded.has_ticket else None,
         receipt=RECEIPTS[recorded.receipt] if recorded.receipt else None,
-        unknown_since=NOW if recorded.is_doubted else None,
+        unknown_since=NOW if recorded.is_unknown else None,
         extra_parts=parts,
         parts_done=recorded.parts_done,
     )
 
 
-def _books(delivery: Delivery) -> StoreReader:
+def _stored_reader(delivery: Delivery) -> StoreReader:
     return StoreReader(
         state=delivery.state,
         attempts=delivery.attempts,
@@ -418,19 +435,19 @@ def _books(delivery: Delivery) -> StoreReader:
         asks_about_edit=delivery.state is State.HELD and delivery.reason == HoldReason.EDITED,
         has_ticket=delivery.ticket is not None,
         receipt=delivery.receipt.remote_id if delivery.receipt else "",
-        is_doubted=delivery.unknown_since is not None,
+        is_unknown=delivery.unknown_since is not None,
         parts_done=delivery.parts_done,
     )
 
 
-def _tick(scene: Scene) -> Scene:
-    return scene._replace(
-        worker=_older(scene.worker),
-        sleeper=_older(scene.sleeper),
-        lease=max(scene.lease - 1, 0),
-        fuses=tuple(fuse - 1 for fuse in scene.fuses if fuse > 1),
-        copies=tuple(copy._replace(lag=max(copy.lag - 1, 0)) for copy in scene.copies),
-        ended=None if scene.ended is None else min(scene.ended + 1, SETTLED),
+def _tick(snapshot: Snapshot) -> Snapshot:
+    return snapshot._replace(
+        worker=_older(snapshot.worker),
+        sleeper=_older(snapshot.sleeper),
+        lease=max(snapshot.lease - 1, 0),
+        fuses=tuple(fuse - 1 for fuse in snapshot.fuses if fuse > 1),
+        copies=tuple(copy._replace(lag=max(copy.lag - 1, 0)) for copy in snapshot.copies),
+        ended=None if snapshot.ended is None else min(snapshot.ended + 1, SETTLED),
     )
 
 
@@ -443,46 +460,46 @@ def _calling() -> Worker:
 
 
 def _left_alone(worker: Worker | None) -> tuple[int, ...]:
-    """A call that nobody listens to any more may still act for the platform's delay."""
+    """A call that nobody waits for any more may still act for the platform's delay."""
     return (min(worker.fuse, SERVER_DELAY + 1),) if worker and worker.step == "calling" and worker.fuse else ()
 
 
-def _without_worker(scene: Scene) -> Scene:
-    return scene._replace(worker=None, fuses=tuple(sorted((*scene.fuses, *_left_alone(scene.worker)))))
+def _without_worker(snapshot: Snapshot) -> Snapshot:
+    return snapshot._replace(worker=None, fuses=tuple(sorted((*snapshot.fuses, *_left_alone(snapshot.worker)))))
 
 
-def _without_sleeper(scene: Scene) -> Scene:
-    return scene._replace(sleeper=None, fuses=tuple(sorted((*scene.fuses, *_left_alone(scene.sleeper)))))
+def _without_sleeper(snapshot: Snapshot) -> Snapshot:
+    return snapshot._replace(sleeper=None, fuses=tuple(sorted((*snapshot.fuses, *_left_alone(snapshot.sleeper)))))
 
 
-def _forgotten(scene: Scene) -> Scene:
-    """The sleeper is not followed any further, its call is: the platform may still hear it out."""
-    heard = (scene.sleeper.fuse,) if scene.sleeper and scene.sleeper.fuse else ()
-    return scene._replace(sleeper=None, fuses=tuple(sorted((*scene.fuses, *heard))))
+def _forgotten(snapshot: Snapshot) -> Snapshot:
+    """The frozen worker is not followed any further, its call is: the platform may still complete it."""
+    heard = (snapshot.sleeper.fuse,) if snapshot.sleeper and snapshot.sleeper.fuse else ()
+    return snapshot._replace(sleeper=None, fuses=tuple(sorted((*snapshot.fuses, *heard))))
 
 
-def _overtake(scene: Scene, ended: int | None) -> Scene:
-    """The worker may live, but its right is over; of two sleepers the later one is followed."""
-    if scene.worker and scene.worker.step != "claimed":
-        scene = _forgotten(scene)._replace(sleeper=scene.worker)
-    return scene._replace(worker=None, lease=0, ended=ended)
+def _overtake(snapshot: Snapshot, ended: int | None) -> Snapshot:
+    """The worker may live, but its lease is over; of two frozen workers the later one is followed."""
+    if snapshot.worker and snapshot.worker.step != "claimed":
+        snapshot = _forgotten(snapshot)._replace(sleeper=snapshot.worker)
+    return snapshot._replace(worker=None, lease=0, ended=ended)
 
 
-def _tidy(scene: Scene) -> Scene:
-    """A worker whose claim is void finds so when it tries to write its intent: nothing more comes of it."""
-    if scene.worker and scene.worker.step == "claimed" and scene.recorded.state is not State.CLAIMED:
-        return scene._replace(worker=None, lease=0)
-    return scene
+def _without_void_claim(snapshot: Snapshot) -> Snapshot:
+    """A worker whose claim is void finds so when it tries to write its intent: nothing more happens."""
+    if snapshot.worker and snapshot.worker.step == "claimed" and snapshot.recorded.state is not State.CLAIMED:
+        return snapshot._replace(worker=None, lease=0)
+    return snapshot
 
 
-def _resent_by_person(scene: Scene) -> Scene:
-    """The person has seen that nothing is live: copies removed or refused count no more."""
-    return scene._replace(copies=(), resends=0)
+def _resent_by_person(snapshot: Snapshot) -> Snapshot:
+    """The person has seen that nothing is published: deleted or rejected copies do not count any more."""
+    return snapshot._replace(copies=(), resends=0)
 
 
-def _acts(scene: Scene, fuse: int) -> tuple[Copy, ...]:
-    """What a call may make while the platform still hears it; under a post that is removed, nothing."""
-    is_heard = fuse and scene.beneath != "removed"
+def _acts(snapshot: Snapshot, fuse: int) -> tuple[Copy, ...]:
+    """Return what a call may create while the platform still receives it; under a deleted post, nothing."""
+    is_heard = fuse and snapshot.beneath != "removed"
     return (Copy("live", LISTING_LAG + 1), Copy("review", LISTING_LAG + 1)) if is_heard else ()
 
 
@@ -490,33 +507,33 @@ def _removed(copy: Copy) -> Copy:
     return Copy("removed") if copy.status == "live" else copy
 
 
-def _told(scene: Scene) -> Scene:
-    return scene._replace(copies=tuple(copy._replace(is_told=copy.status == "review") for copy in scene.copies))
+def _alerted(snapshot: Snapshot) -> Snapshot:
+    return snapshot._replace(copies=tuple(copy._replace(is_told=copy.status == "review") for copy in snapshot.copies))
 
 
-def _platform(scene: Scene) -> Iterator[Step]:
-    """What the platform does without being asked."""
-    for index, fuse in enumerate(scene.fuses):
-        left = scene.fuses[:index] + scene.fuses[index + 1 :]
-        for made in _acts(scene, fuse):
-            yield f"platform acts late, {made.status}", scene._replace(fuses=left, copies=(*scene.copies, made))
-    for copy in scene.copies[:1]:
+def _platform(snapshot: Snapshot) -> Iterator[Step]:
+    """Return what the platform may do by itself."""
+    for index, fuse in enumerate(snapshot.fuses):
+        left = snapshot.fuses[:index] + snapshot.fuses[index + 1 :]
+        for made in _acts(snapshot, fuse):
+            yield f"platform acts late, {made.status}", snapshot._replace(fuses=left, copies=(*snapshot.copies, made))
+    for copy in snapshot.copies[:1]:
         if copy.status == "review":
             lag = LISTING_LAG + 1 if copy.is_told else copy.lag
-            yield "review passes", scene._replace(copies=(Copy("live", lag),))
-            yield "review refuses", scene._replace(copies=(Copy("refused"),))
-        if copy.status == "live" and scene.recorded.receipt == OURS.remote_id and not scene.beneath:
-            yield "platform removes", scene._replace(copies=(Copy("removed"),))
-    if scene.beneath == "live":
-        yield "platform removes", _all_gone(scene)
+            yield "review passes", snapshot._replace(copies=(Copy("live", lag),))
+            yield "review refuses", snapshot._replace(copies=(Copy("refused"),))
+        if copy.status == "live" and snapshot.recorded.receipt == OURS.remote_id and not snapshot.beneath:
+            yield "platform removes", snapshot._replace(copies=(Copy("removed"),))
+    if snapshot.beneath == "live":
+        yield "platform removes", _all_gone(snapshot)
 
 
-def _receipt(scene: Scene) -> Receipt:
-    return A_FLOORS if scene.beneath else OURS
+def _receipt(snapshot: Snapshot) -> Receipt:
+    return PART_RECEIPT if snapshot.beneath else OURS
 
 
 def _shown(copy: Copy, receipt: Receipt) -> tuple[ReadbackResult, ...]:
-    """What a whole list may show of a copy."""
+    """Return what a complete list may show of a copy."""
     missing = NotFound(covered_since=LONG_AGO)
     match copy.status:
         case "live":
@@ -531,19 +548,19 @@ def _shown(copy: Copy, receipt: Receipt) -> tuple[ReadbackResult, ...]:
     return (seen,) if must_show else (seen, missing)
 
 
-def _misread(scene: Scene) -> tuple[ReadbackResult, ...]:
-    """A read that calls gone what is not, unless the last one did."""
-    is_there = scene.beneath == "live" or any(copy.status in {"live", "review"} for copy in scene.copies)
-    return (Deleted(),) if is_there and scene.beneath != "removed" and GONE not in scene.looks else ()
+def _misread(snapshot: Snapshot) -> tuple[ReadbackResult, ...]:
+    """Return a read that wrongly reports a deletion, unless the last one did."""
+    is_there = snapshot.beneath == "live" or any(copy.status in {"live", "review"} for copy in snapshot.copies)
+    return (Deleted(),) if is_there and snapshot.beneath != "removed" and GONE not in snapshot.readbacks else ()
 
 
-def _follow_up(scene: Scene) -> tuple[ReadbackResult, ...]:
-    """What asking after the ticket may show."""
-    if not scene.recorded.has_ticket or not scene.copies:
+def _follow_up(snapshot: Snapshot) -> tuple[ReadbackResult, ...]:
+    """Return what a read by the ticket may show."""
+    if not snapshot.recorded.has_ticket or not snapshot.copies:
         return ()
-    match scene.copies[0].status:
+    match snapshot.copies[0].status:
         case "live":
-            return Published(receipt=_receipt(scene)), UNREADABLE
+            return Published(receipt=_receipt(snapshot)), UNREADABLE
         case "review":
             return SUBMITTED, UNREADABLE
         case "refused":
@@ -556,24 +573,28 @@ def _kind_of(finding: NotFound) -> str:
     return WHOLE if finding.covered_since <= BEFORE_CALL else PARTIAL
 
 
-def _stored(scene: Scene, finding: ReadbackResult) -> tuple[str, ...]:
-    """Keep of all looks what can matter: whether there were one or two whole ones, a partial one, or a telling one."""
-    telling = {look for look in scene.looks if look in {ALIKE, OTHER}}
+def _stored(snapshot: Snapshot, finding: ReadbackResult) -> tuple[str, ...]:
+    """Keep of all readbacks what can matter: one or two complete ones, a partial one, or one with a finding."""
+    telling = {readback for readback in snapshot.readbacks if readback in {ALIKE, OTHER}}
     if isinstance(finding, Deleted):
         return tuple(sorted({*telling, OTHER, GONE}))
     if not isinstance(finding, NotFound | ReadFailure):
         return tuple(sorted({*telling, ALIKE if isinstance(finding, PossibleMatch) else OTHER}))
-    before = scene.looks if isinstance(finding, ReadFailure) else tuple(look for look in scene.looks if look != GONE)
-    if isinstance(finding, ReadFailure) or scene.ended is None or telling:
+    before = (
+        snapshot.readbacks
+        if isinstance(finding, ReadFailure)
+        else tuple(readback for readback in snapshot.readbacks if readback != GONE)
+    )
+    if isinstance(finding, ReadFailure) or snapshot.ended is None or telling:
         return before
     kind = _kind_of(finding)
-    same = [look for look in before if look == kind]
-    others = [look for look in before if look != kind]
+    same = [readback for readback in before if readback == kind]
+    others = [readback for readback in before if readback != kind]
     kept = [*same, kind][-2 if kind == WHOLE else -1 :]
     return tuple(sorted([*others, *kept]))
 
 
-def _look(kind: str) -> Readback:
+def _readback(kind: str) -> Readback:
     findings: dict[str, ReadbackResult] = {
         WHOLE: NotFound(covered_since=LONG_AGO),
         PARTIAL: NotFound(covered_since=JUST_NOW),

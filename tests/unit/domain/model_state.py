@@ -1,4 +1,4 @@
-"""One instant of the walk: what the database, the workers and the platform hold, and the rules that move them."""
+"""One instant of the walk: the state of database, workers and platform, and the rules that change it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from publisher.domain.verification import is_confirmed, proves_absent
 DEADLINE, LEASE, SERVER_DELAY, LISTING_LAG, SETTLE = 1, 2, 2, 1, 3
 MOST_ATTEMPTS = 3
 SETTLED = SETTLE + 1
-"""Ages of an attempt's end are alike from here on."""
+"""Ages of an attempt's end are equal from here on."""
 
 TICK = timedelta(minutes=1)
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
@@ -25,8 +25,8 @@ PATIENCE = Timing(request_timeout=DEADLINE * TICK, lease_timeout=LEASE * TICK, v
 
 OURS = Receipt(remote_id="ours", url="https://example.gov.cn/ours", published_at=NOW)
 ANOTHERS = Receipt(remote_id="another's", url="https://example.gov.cn/another", published_at=NOW)
-A_FLOORS = Receipt(remote_id="a floor's", url="https://example.gov.cn/ours#2", published_at=NOW)
-RECEIPTS = {receipt.remote_id: receipt for receipt in (OURS, ANOTHERS, A_FLOORS)}
+PART_RECEIPT = Receipt(remote_id="a part's", url="https://example.gov.cn/ours#2", published_at=NOW)
+RECEIPTS = {receipt.remote_id: receipt for receipt in (OURS, ANOTHERS, PART_RECEIPT)}
 TICKET = Ticket(payload="1")
 BORN = Delivery(
     id=DeliveryId(1),
@@ -45,7 +45,7 @@ BORN = Delivery(
 
 
 class StoreReader(NamedTuple):
-    """What of a delivery decides its future; counters that only lengthen waits are left out."""
+    """The part of a delivery that decides its future, without counters that only lengthen waits."""
 
     state: State = State.PENDING
     attempts: int = 0
@@ -55,12 +55,12 @@ class StoreReader(NamedTuple):
     asks_about_edit: bool = False
     has_ticket: bool = False
     receipt: str = ""
-    is_doubted: bool = False
+    is_unknown: bool = False
     parts_done: int = 0
 
 
 class Worker(NamedTuple):
-    """A process with the delivery leased; one that does nothing while time passes is frozen.
+    """A process that has leased the delivery; one that does nothing while time passes is frozen.
 
     `step` is claimed, intended, calling (the platform may still act, for `fuse` ticks) or answered (it has acted).
     """
@@ -70,19 +70,19 @@ class Worker(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """A post that an attempt of ours made: live, review, refused or removed; `lag` ticks until lists must show it."""
+    """A post of one of our attempts: live, review, refused or removed; lists must show it after `lag` ticks."""
 
     status: str
     lag: int = 0
     is_told: bool = False
 
 
-class Scene(NamedTuple):
-    """Everything at one instant. `sleeper` is a worker that was overtaken, `fuses` are calls nobody listens to.
+class Snapshot(NamedTuple):
+    """Everything at one instant. `sleeper` is a worker that was overtaken, `fuses` are calls that nobody waits for.
 
-    `copies` are of the part that is being sent. `beneath` is what became of the post whose part that is: live or
+    `copies` are of the part that is being sent. `beneath` is the state of the post whose part that is: live or
     removed; without it the part is the post itself. `is_unbegun`: the call of the last intent has not started.
-    `is_edited`: the schedule has other words by now, and no person has chosen these.
+    `is_edited`: the schedule has another text by now, and no person has chosen the old one.
     """
 
     recorded: StoreReader = StoreReader()
@@ -92,34 +92,34 @@ class Scene(NamedTuple):
     fuses: tuple[int, ...] = ()
     copies: tuple[Copy, ...] = ()
     ended: int | None = None
-    looks: tuple[str, ...] = ()
+    readbacks: tuple[str, ...] = ()
     resends: int = 0
     beneath: str = ""
     is_unbegun: bool = False
     is_edited: bool = False
 
 
-Step = tuple[str, Scene]
+Step = tuple[str, Snapshot]
 Advance = Callable[..., Delivery]
 
 
 def may_start(lease: int) -> bool:
-    """Whether a call may start, with so much of its lease left: it must be over before the lease is."""
+    """Return True if a call may start with so much of its lease left: it must be over before the lease is."""
     return lease >= DEADLINE
 
 
 def settles(*, is_current: bool, state: State) -> bool:
-    """Whether an outcome is believed: only under the epoch that is sending now; else it is evidence."""
+    """Return True if an outcome is accepted: only under the current fencing token while sending."""
     return is_current and state is State.SENDING
 
 
-def incomplete_look() -> NotFound:
-    """What a read shows that did not reach back past the attempt."""
+def incomplete_readback() -> NotFound:
+    """Return a readback that did not reach back past the attempt."""
     return NotFound(covered_since=JUST_NOW)
 
 
-def lookalike() -> PossibleMatch | Published:
-    """What a read shows that meets the same words without our marker."""
+def possible_match() -> PossibleMatch | Published:
+    """Return a readback that finds the same text without our marker."""
     return PossibleMatch(remote_id=ANOTHERS.remote_id, url=ANOTHERS.url)
 
 
@@ -134,27 +134,27 @@ class Rules:
     settle: int = SETTLE
     may_start: Callable[[int], bool] = may_start
     settles: Callable[..., bool] = settles
-    incomplete_look: Callable[[], NotFound] = incomplete_look
-    lookalike: Callable[[], PossibleMatch | Published] = lookalike
+    incomplete_readback: Callable[[], NotFound] = incomplete_readback
+    possible_match: Callable[[], PossibleMatch | Published] = possible_match
 
 
-def can_still_act(scene: Scene, rules: Rules) -> bool:
-    """Whether some call may yet make a post, or one under review may yet go live; none may under a post removed."""
-    if scene.beneath == "removed":
+def can_still_act(snapshot: Snapshot, rules: Rules) -> bool:
+    """Return True if a call may yet create a post, or a reviewed one may yet be published; not under a deleted post."""
+    if snapshot.beneath == "removed":
         return False
-    leases = ((scene.worker, scene.lease), (scene.sleeper, -1))
+    leases = ((snapshot.worker, snapshot.lease), (snapshot.sleeper, -1))
     return (
-        any(scene.fuses)
-        or any(copy.status == "review" for copy in scene.copies)
+        any(snapshot.fuses)
+        or any(copy.status == "review" for copy in snapshot.copies)
         or any(hand.step == "calling" and hand.fuse for hand, _ in leases if hand)
         or any(hand.step == "intended" and rules.may_start(lease) for hand, lease in leases if hand)
     )
 
 
-def is_live(scene: Scene) -> bool:
-    """Whether what is being sent is live, the post itself or a part of it."""
-    return any(copy.status == "live" for copy in scene.copies)
+def is_live(snapshot: Snapshot) -> bool:
+    """Return True if the part that is being sent is published, or the post itself."""
+    return any(copy.status == "live" for copy in snapshot.copies)
 
 
-def is_any_live(scene: Scene) -> bool:
-    return scene.beneath == "live" or is_live(scene)
+def is_any_live(snapshot: Snapshot) -> bool:
+    return snapshot.beneath == "live" or is_live(snapshot)

@@ -40,8 +40,8 @@ TELLING = [
 ]
 
 
-def test_two_whole_looks_of_which_the_newest_is_settled_show_absence():
-    """An earlier and a settled whole look prove it."""
+def test_two_complete_readbacks_with_the_newest_settled_show_absence():
+    """An earlier readback and a settled one, both complete, prove it."""
     assert proves_absent([LOOK, LOOK], ATTEMPT, is_window_over=True)
 
 
@@ -50,45 +50,45 @@ def test_an_attempt_that_is_not_over_shows_nothing():
     assert not proves_absent([LOOK, LOOK], replace(ATTEMPT, ended_at=None), is_window_over=True)
 
 
-@pytest.mark.parametrize("looks", [[], [LOOK], [UNREADABLE, LOOK], [LIMITED, LOOK]])
-def test_one_look_is_not_enough(looks):
-    """A single whole look, even a settled one, even beside a failed read, proves nothing."""
-    assert not proves_absent(looks, ATTEMPT, is_window_over=True)
+@pytest.mark.parametrize("readbacks", [[], [LOOK], [UNREADABLE, LOOK], [LIMITED, LOOK]])
+def test_one_readback_is_not_enough(readbacks):
+    """A single complete readback, even a settled one, even beside a failed read, proves nothing."""
+    assert not proves_absent(readbacks, ATTEMPT, is_window_over=True)
 
 
 @pytest.mark.parametrize("failed", [UNREADABLE, LIMITED])
-def test_a_read_that_brought_nothing_stands_against_no_absence(failed):
-    """A failed or limited read beside two whole ones neither counts for them nor against them."""
+def test_a_failed_read_prevents_no_absence(failed):
+    """A failed or limited read beside two complete ones neither counts for them nor against them."""
     assert proves_absent([LOOK, failed, LOOK], ATTEMPT, is_window_over=True)
 
 
-def test_looks_of_another_attempt_do_not_count():
-    """What was seen for an earlier attempt says nothing of this one."""
+def test_readbacks_of_another_attempt_do_not_count():
+    """A readback for an earlier attempt proves nothing about this one."""
     assert not proves_absent([replace(LOOK, attempt=1), LOOK], ATTEMPT, is_window_over=True)
 
 
-def test_a_look_that_does_not_reach_back_does_not_count():
-    """A list that ends after the instant before the call is not whole, be it by a second."""
+def test_a_readback_that_does_not_reach_back_does_not_count():
+    """A list that ends after the instant before the call is not complete, be it by a second."""
     assert not proves_absent([LOOK, SHORT], ATTEMPT, is_window_over=True)
     assert not proves_absent([SHORT, LOOK], ATTEMPT, is_window_over=True)
 
 
-def test_the_newest_look_must_be_settled():
-    """F25: a look before the end of the settle time is too early; a short list after it does not help."""
+def test_the_newest_readback_must_be_settled():
+    """F25: a readback before the end of the visibility window is too early; a partial list after it does not help."""
     assert not proves_absent([LOOK, LOOK], ATTEMPT, is_window_over=False)
     assert not proves_absent([LOOK, LOOK, SHORT], ATTEMPT, is_window_over=True)
     assert not proves_absent([LOOK, LOOK, UNREADABLE], ATTEMPT, is_window_over=True)
 
 
 @pytest.mark.parametrize("finding", TELLING, ids=lambda finding: type(finding).__name__)
-def test_any_other_finding_forbids_it(finding):
-    """One look that showed something outweighs all that showed nothing."""
+def test_any_other_finding_prevents_it(finding):
+    """One readback with a finding outweighs all those without."""
     seen = replace(LOOK, result=finding)
     assert not proves_absent([LOOK, seen, LOOK], ATTEMPT, is_window_over=True)
     assert proves_absent([LOOK, replace(seen, attempt=1), LOOK], ATTEMPT, is_window_over=True)
 
 
-looks = st.lists(
+readbacks = st.lists(
     st.builds(
         Readback,
         attempt=st.integers(1, 3),
@@ -99,25 +99,25 @@ looks = st.lists(
 )
 
 
-@given(looks, st.booleans())
-def test_what_the_wall_clock_showed_changes_nothing(some, is_settled):
-    """Instants of looks are evidence for people, not for the rule; looks of other attempts do not count."""
-    own = [replace(look, at=ENDED) for look in some if look.attempt == 2]
+@given(readbacks, st.booleans())
+def test_the_wall_clock_changes_nothing(some, is_settled):
+    """Wall-clock times are evidence for people, not for the rule; readbacks of other attempts do not count."""
+    own = [replace(readback, at=ENDED) for readback in some if readback.attempt == 2]
     assert proves_absent(some, ATTEMPT, is_window_over=is_settled) == proves_absent(
         own, ATTEMPT, is_window_over=is_settled
     )
 
 
-@given(looks)
-def test_failed_looks_before_the_newest_change_nothing(some):
-    """Failed reads never tip the scale."""
-    telling = [look for look in some if not isinstance(look.result, Unknown)]
+@given(readbacks)
+def test_failed_readbacks_before_the_newest_change_nothing(some):
+    """Failed reads never change the result."""
+    telling = [readback for readback in some if not isinstance(readback.result, Unknown)]
     assert proves_absent([*some, LOOK], ATTEMPT, is_window_over=True) == proves_absent(
         [*telling, LOOK], ATTEMPT, is_window_over=True
     )
 
 
-@given(looks)
-def test_more_patience_never_proves_more(some):
-    """What is absent before the settle time is absent after it."""
+@given(readbacks)
+def test_more_time_never_refutes_an_absence(some):
+    """What is absent before the visibility window ends is absent after it."""
     assert not proves_absent(some, ATTEMPT, is_window_over=False)

@@ -1,4 +1,4 @@
-"""Whatever is done to the audit's chain shows, and the place is named."""
+"""Every change of the audit chain is detected, and its place is named."""
 
 import json
 from dataclasses import replace
@@ -28,14 +28,14 @@ RESTORED_AT = int(datetime(2026, 11, 25, 2, tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def forged(number, previous, **changes):
-    """Make an entry with a hash that is right for it."""
+    """Return an entry with a correct hash."""
     named = {"at": 1_700_000_000_000_000 + number, "role": "person", "name": "王", "event": "paused", "subject": "all"}
     fields = tuple({**named, "before": None, "after": None, "detail": f'{{"n": {number}}}', **changes}.values())
     return ChainEntry(sequence=number, fields=fields, previous=previous, hash=hash_entry(number, fields, previous))
 
 
 def chain_of(count, genesis=GENESIS):
-    """Write so many entries."""
+    """Return a chain of so many entries."""
     links, previous = [], genesis
     for number in range(1, count + 1):
         links.append(forged(number, previous))
@@ -52,12 +52,12 @@ def verify(links, anchors=(), **more):
 
 
 def found(links, anchors=()):
-    """Give what is found as (damage, from, to, other)."""
+    """Return the findings as (damage, from, to, other)."""
     return [(item.defect, item.sequence, item.until, item.other) for item in verify(links, anchors).breaks]
 
 
 def renumbered(links):
-    """Close or open up the numbers as they stand, as somebody would who wants no gap to show."""
+    """Renumber the entries without a gap, as an attacker would."""
     return [replace(link, sequence=number) for number, link in enumerate(links, 1)]
 
 
@@ -67,8 +67,8 @@ def edited(link, **changes):
     return replace(link, fields=tuple(fields))
 
 
-def test_a_whole_chain_is_sound():
-    """Nothing is found where nothing was done, and the anchors are counted as agreeing."""
+def test_an_unchanged_chain_is_valid():
+    """Nothing is found in an unchanged chain, and the checkpoints are counted as agreeing."""
     links = chain_of(30)
     verification = verify(links, [anchor(links[9]), anchor(links[29])])
     assert verification.is_sound
@@ -78,15 +78,15 @@ def test_a_whole_chain_is_sound():
 
 @pytest.mark.parametrize("place", [1, 2, 15, 29, 30])
 def test_an_edit_is_named(place):
-    """A changed field shows at its entry and nowhere else."""
+    """A changed field is detected at its entry and nowhere else."""
     links = chain_of(30)
     links[place - 1] = edited(links[place - 1])
     assert found(links) == [(ChainDefect.EDITED, place, place, None)]
 
 
 @pytest.mark.parametrize("place", [1, 15, 29])
-def test_an_edit_with_its_own_hash_made_anew_is_named(place):
-    """The entry after it remembers the hash that was."""
+def test_an_edit_with_a_recomputed_hash_is_named(place):
+    """The entry after it contains the former hash."""
     links = chain_of(30)
     links[place - 1] = forged(place, links[place - 1].previous, name="李")
     assert found(links) == [(ChainDefect.EDITED, place, place, None)]
@@ -126,7 +126,7 @@ def test_a_swap_is_named(one, other, whole):
 
 @pytest.mark.parametrize("place", [1, 7, 30])
 def test_an_insertion_is_named(place):
-    """A row that nobody wrote is named where it stands, and those behind it are not blamed."""
+    """A foreign row is named at its place, and those after it are not blamed."""
     links = chain_of(30)
     external_post = replace(links[place - 1], fields=("x",) * 8, hash="11" * 32)
     assert found(renumbered([*links[: place - 1], external_post, *links[place - 1 :]])) == [
@@ -135,7 +135,7 @@ def test_an_insertion_is_named(place):
 
 
 def test_an_insertion_with_a_hash_of_its_own_is_named():
-    """A forged entry that is bound to the one before it takes the place of the true one."""
+    """A forged entry that is chained to the one before it replaces the true one."""
     links = chain_of(30)
     external_post = forged(7, links[5].hash, name="李")
     places = [item.sequence for item in verify(renumbered([*links[:6], external_post, *links[6:]])).breaks]
@@ -144,14 +144,14 @@ def test_an_insertion_with_a_hash_of_its_own_is_named():
 
 
 def test_an_entry_moved_to_the_end_is_named():
-    """It is one that was moved, not one lost and one put in."""
+    """It is reported as moved, not as one lost and one inserted."""
     links = chain_of(30)
     moved = replace(links[6], sequence=999)
     assert found([*links[:6], *links[7:], moved]) == [(ChainDefect.MOVED, 7, 7, 31)]
 
 
-def test_a_cut_end_shows_by_an_anchor():
-    """Without one the rest is whole in itself; an anchor proves that there was more."""
+def test_a_cut_end_is_detected_by_a_checkpoint():
+    """Without a checkpoint the rest is consistent; a checkpoint proves that there was more."""
     links = chain_of(30)
     assert found(links[:20]) == []
     assert found(links[:20], [anchor(links[9]), anchor(links[27])]) == [(ChainDefect.CUT, 21, 28, None)]
@@ -159,7 +159,7 @@ def test_a_cut_end_shows_by_an_anchor():
 
 
 def test_a_recomputed_chain_is_detected_by_checkpoints():
-    """What changed lies between the last anchor that agrees and the first that does not."""
+    """The change is between the last checkpoint that agrees and the first that does not."""
     links = chain_of(30)
     anchors = [anchor(links[number - 1]) for number in (5, 10, 20, 30)]
     again, previous = links[:12], links[11].hash
@@ -170,14 +170,14 @@ def test_a_recomputed_chain_is_detected_by_checkpoints():
     assert found(again, anchors) == [(ChainDefect.REBUILT, 11, 20, 10)]
 
 
-def test_a_chain_with_another_start_shows_by_an_anchor():
-    """A database that was replaced as a whole is not the one that was anchored."""
+def test_a_chain_with_another_start_is_detected_by_a_checkpoint():
+    """A database that was replaced as a whole contradicts the checkpoint."""
     links = chain_of(30)
     assert found(links, [anchor(chain_of(5, "11" * 32)[4], "11" * 32)]) == [(ChainDefect.OTHER_CHAIN, 5, 5, None)]
 
 
 def restored(links, lost):
-    """Let a database that ends with these entries say that it was put in the place of one that held the lost ones."""
+    """Add the entry of a restore in place of a database with the lost entries."""
     number, cut = len(links) + 1, [{"sequence": link.sequence, "hash": link.hash} for link in lost]
     changes = {"at": RESTORED_AT, "event": RESTORED_EVENT, "subject": "database", "detail": json.dumps({"cut": cut})}
     return forged(number, links[-1].hash, **changes)
@@ -193,8 +193,8 @@ def is_ours(_text, signature):
     return signature == "ours"
 
 
-def test_an_announced_restore_is_a_loss_until_it_is_accepted():
-    """With and without the anchors: from which entry to which; a signature that is not ours accepts nothing."""
+def test_a_recorded_restore_is_a_loss_until_it_is_accepted():
+    """With and without the checkpoints: from which entry to which; a foreign signature accepts nothing."""
     links = chain_of(30)
     anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
     again = [*links[:12], restored(links[:12], links[29:])]
@@ -210,7 +210,7 @@ def test_an_announced_restore_is_a_loss_until_it_is_accepted():
 
 
 def test_an_acceptance_covers_what_was_known_then_and_nothing_later():
-    """A silent cut that was accepted stays accepted as the chain grows; an anchor written later is another loss."""
+    """An accepted silent cut stays accepted as the chain grows; a checkpoint written later is another loss."""
     links = chain_of(30)
     anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
     [lost] = verify(links[:12], anchors).breaks
@@ -225,13 +225,13 @@ def test_an_acceptance_covers_what_was_known_then_and_nothing_later():
 
 
 def test_a_changed_start_is_named():
-    """The first entry is bound to the start that is stored beside the audit."""
+    """The first entry is chained to the start that is stored beside the audit log."""
     assert found(chain_of(5, "11" * 32)) == [(ChainDefect.GENESIS, 0, 0, None)]
     assert not ChainVerifier(genesis=None).verify(chain_of(5)).is_sound
 
 
 def test_much_damage_is_counted_and_not_listed():
-    """Memory and words stay bounded when nearly everything was changed."""
+    """Memory and text stay bounded when nearly everything was changed."""
     verification = verify([edited(link) for link in chain_of(5 * MAX_LISTED_BREAKS)])
     assert len(verification.breaks) == MAX_LISTED_BREAKS
     assert verification.unlisted_breaks == 4 * MAX_LISTED_BREAKS
@@ -243,7 +243,7 @@ VALUES = st.one_of(st.none(), st.integers(0, 2**62), st.text(max_size=6), st.bin
 @settings(deadline=None)  # one example hashes the chain many times, and a busy machine takes longer
 @given(st.integers(0, 11), st.integers(0, 7), VALUES)
 def test_any_changed_field_is_found(place, column, value):
-    """Whatever is put into whichever field, of whichever type, is found."""
+    """Any value in any field, of any type, is detected."""
     links = chain_of(12)
     fields = list(links[place].fields)
     if fields[column] == value and type(fields[column]) is type(value):
@@ -269,13 +269,13 @@ NAME = len(b'{"format":"publisher audit 1","database":"'), len(b'{"format":"publ
 
 @given(st.integers(0, 8 * len(EXPORTED) - 1))
 def test_any_changed_bit_of_an_export_is_found(bit):
-    """A file of lines has no bit that could be turned unseen, but for the database's name, which is for people."""
+    """Any changed bit of an export is detected, except in the database's name, which is for people."""
     data = bytearray(EXPORTED)
     data[bit // 8] ^= 1 << bit % 8
     assert NAME[0] <= bit // 8 < NAME[1] or not is_sound(bytes(data))
 
 
-def test_an_export_as_it_was_written_is_sound():
-    """What was written is what is read."""
+def test_an_unchanged_export_is_valid():
+    """A written export is read back unchanged."""
     assert is_sound(EXPORTED)
     assert not is_sound(EXPORTED.rsplit(b"\n", 2)[0] + b"\n")

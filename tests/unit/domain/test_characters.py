@@ -1,4 +1,4 @@
-"""Which characters no text may contain, how they are named, and how a text is shown that has them."""
+"""Characters that no text may contain, their names, and how a text with them is shown."""
 
 import json
 import unicodedata
@@ -43,7 +43,7 @@ MISPLACED = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=[f"U+{ord(each):04X}" for each in ODD])
-def test_what_is_not_seen_is_found_wherever_it_stands(odd):
+def test_invisible_characters_are_found_at_every_position(odd):
     """Inside a number, at the start and at the end of a text."""
     assert list(find_forbidden_characters(f"请拨 1{odd}10")) == [4]
     assert list(find_forbidden_characters(f"{odd}110")) == [0]
@@ -51,7 +51,7 @@ def test_what_is_not_seen_is_found_wherever_it_stands(odd):
 
 
 @pytest.mark.parametrize("text", LEGITIMATE)
-def test_what_people_write_is_let_through(text):
+def test_ordinary_text_is_accepted(text):
     """Chinese punctuation, line ends, emoji with their joiners and selectors, other scripts."""
     assert list(find_forbidden_characters(text)) == []
     assert escape_forbidden(text) == text
@@ -63,8 +63,8 @@ def test_joiners_and_selectors_stand_by_emoji_only(text):
     assert list(find_forbidden_characters(text))
 
 
-def test_a_name_says_which_character_it_was_without_showing_it():
-    """Code point and name, and what stands in for a name where Unicode gives none."""
+def test_a_character_is_named_without_showing_it():
+    """Code point and name, and a replacement where Unicode gives no name."""
     assert describe_character("\u202e") == "U+202E RIGHT-TO-LEFT OVERRIDE"
     assert describe_character("\x1b") == "U+001B ESCAPE"
     assert describe_character("\x01") == "U+0001 <control>"
@@ -74,7 +74,7 @@ def test_a_name_says_which_character_it_was_without_showing_it():
 
 
 def test_odd_characters_of_a_table_are_found_in_keys_and_values():
-    """However deep; the way leads to the value."""
+    """At any depth; the path leads to the value."""
     table = {"post": [{"title": "ok", "data": {"tips": ["a", "b\u200b"], "k\u202e": 1}}]}
     assert list(find_forbidden_in_value(table)) == [
         (("post", 0, "data", "tips", 1), "\u200b"),
@@ -83,8 +83,8 @@ def test_odd_characters_of_a_table_are_found_in_keys_and_values():
 
 
 @given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from(ODD), st.sampled_from("👨1\n\t"))))
-def test_no_text_is_shown_with_a_character_that_a_terminal_obeys(text):
-    """Whatever it is, and nothing else of it changes."""
+def test_no_text_is_shown_with_a_control_character(text):
+    """Every such character is escaped, and nothing else of the text changes."""
     shown = escape_forbidden(text)
     assert list(find_forbidden_characters(shown)) == []
     assert all(letter in "\r\n\t" or unicodedata.category(letter) != "Cc" for letter in shown)
@@ -93,5 +93,5 @@ def test_no_text_is_shown_with_a_character_that_a_terminal_obeys(text):
 
 @given(st.recursive(st.text(st.one_of(st.characters(), st.sampled_from(ODD))), st.lists))
 def test_json_stays_the_same_json(value):
-    """An escape in place of a character is the same character to anyone who reads the document."""
+    """An escape is the same character to a program that parses the document."""
     assert json.loads(escape_forbidden(json.dumps(value, ensure_ascii=False, indent=2))) == value

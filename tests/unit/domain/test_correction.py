@@ -1,4 +1,4 @@
-"""Where a correction goes."""
+"""The accounts that a correction is sent to."""
 
 from dataclasses import replace
 
@@ -21,8 +21,8 @@ def at(state, account=A, **changes):
 
 
 @pytest.mark.parametrize("state", State)
-def test_every_state_of_the_original_has_its_course(state):
-    """Live: it goes. Maybe live: it waits. Anything else is spared for one reason, and never sent to."""
+def test_every_state_of_the_original_has_its_effect(state):
+    """Published: it is sent. Perhaps published: it waits. Anything else is skipped for one reason."""
     drawn = course(at(state, attempts=1))
     if state is State.PUBLISHED:
         assert drawn.send_now == (A,)
@@ -34,24 +34,24 @@ def test_every_state_of_the_original_has_its_course(state):
 
 
 def test_what_was_held_before_any_call_is_not_sent_yet():
-    """A hold without a call leaves nothing that could be live."""
+    """A hold without a call means that nothing can be published."""
     assert course(at(State.HELD, attempts=0)).skipped == {SkipReason.NOT_SENT_YET: (A,)}
 
 
-def test_one_live_copy_is_enough():
-    """Of several occurrences on an account one that is live counts, then one that may be, then one to come."""
+def test_one_published_copy_is_enough():
+    """Of several occurrences on an account a published one counts, then a possible one, then one to come."""
     assert course(at(State.FAILED), at(State.PUBLISHED)).send_now == (A,)
     assert course(at(State.RETRACTED), at(State.UNKNOWN)).waiting == (A,)
     assert course(at(State.REMOVED), at(State.FAILED)).skipped == {SkipReason.DELETED: (A,)}
 
 
-def test_the_correction_is_sent_to_nobody_twice():
-    """Where it is live already, nothing is sent and nothing is spared."""
+def test_the_correction_is_sent_to_no_account_twice():
+    """Where it is published already, nothing is sent and nothing is skipped."""
     drawn = course(at(State.PUBLISHED), at(State.PUBLISHED, B), corrections=[at(State.PUBLISHED, B)])
     assert (drawn.send_now, drawn.corrected, drawn.skipped) == ((A,), (B,), {})
 
 
-def test_who_is_off_or_was_never_addressed_is_named():
-    """An account that is off must be corrected by hand; one that the original never went to needs nothing."""
+def test_accounts_that_are_off_or_were_never_targeted_are_named():
+    """An account that is off must be corrected by hand; one that the original was never sent to needs nothing."""
     drawn = course(at(State.PUBLISHED), targeted=(A, B), speaking=(B,))
     assert drawn.skipped == {SkipReason.SWITCHED_OFF: (A,), SkipReason.NOT_TARGETED: (B,)}

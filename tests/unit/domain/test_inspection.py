@@ -1,4 +1,4 @@
-"""The figures of the inspection report."""
+"""The figures of the report."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -21,28 +21,28 @@ def case(state, late=None, *, kind=PostKind.WARNING, reach=None, is_manually_con
 
 
 def test_no_delivery_gives_no_figures():
-    """Nothing planned is nothing late and nothing read, not zero seconds and zero reads."""
+    """Without deliveries lateness and readbacks are missing, not zero seconds and zero reads."""
     found = summarize([])
     assert (found.planned, found.median_lateness, found.reach) == (0, None, Reach())
 
 
 def test_every_delivery_is_counted_once():
-    """Whatever its state, a planned delivery stands in exactly one column."""
+    """Whatever its state, a planned delivery is in exactly one column."""
     found = summarize([case(state) for state in State])
     columns = ("published", "waiting", "held", "failed", "expired", "cancelled", "retracted", "retracting", "removed")
     assert sum(getattr(found, name) for name in columns) == found.planned == len(State)
 
 
-def test_lateness_is_from_due_to_live():
-    """Median and longest; a platform's rounded clock is never early, and people's word is no instant."""
+def test_lateness_is_from_due_to_published():
+    """Median and longest; a platform's rounded clock is never early, and a person's confirmation has no instant."""
     found = summarize(
         [case(State.PUBLISHED, late) for late in (-0.4, 2, 9)] + [case(State.PUBLISHED, 99, is_manually_confirmed=True)]
     )
     assert (found.median_lateness, found.longest_lateness) == (timedelta(seconds=2), timedelta(seconds=9))
 
 
-def test_reach_adds_up_what_is_told():
-    """What one platform does not report does not make the others' figures vanish."""
+def test_metrics_add_up_what_is_reported():
+    """Missing metrics of one platform do not make the others' vanish."""
     found = summarize(
         [case(State.PUBLISHED, 0, reach=Reach(reads=5, likes=1)), case(State.REMOVED, 0, reach=Reach(likes=2))]
     )
@@ -50,7 +50,7 @@ def test_reach_adds_up_what_is_told():
 
 
 def test_reasons_and_tip_lines_are_counted():
-    """The most frequent reason stands first; only what went live must have named the tip line."""
+    """The most frequent reason comes first; only published posts must have named the tip line."""
     found = summarize(
         [
             case(State.FAILED, reason="a", tip_line=True),

@@ -1,4 +1,4 @@
-"""The table of states: what it says, that nothing else is possible, and what its steps remember."""
+"""The table of states: its content, that nothing else is possible, and what its steps store."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -69,7 +69,7 @@ REVISED = Revised(
 )
 EDITED = replace(REVISED, has_started=True)
 SUBMITTED = Submitted(ticket=TICKET, check_again_at=NOW + MINUTE)
-LOOKALIKE = PossibleMatch(remote_id="43", url="https://example.gov.cn/43")
+POSSIBLE_MATCH = PossibleMatch(remote_id="43", url="https://example.gov.cn/43")
 EVENTS: tuple[Any, ...] = (
     BecameDue(),
     REVISED,
@@ -93,7 +93,7 @@ EVENTS: tuple[Any, ...] = (
     NotSent(reason="cannot_connect"),
     Unknown(reason="timeout"),
     NotFound(covered_since=NOW),
-    LOOKALIKE,
+    POSSIBLE_MATCH,
     Deleted(),
 )
 PAIRS = [(state, event) for state in State for event in EVENTS]
@@ -124,7 +124,7 @@ def in_state(state: State, **changes: Any) -> Delivery:
 
 
 def after(delivery: Delivery, *events: Any) -> Delivery:
-    """Bring the events one by one, each by the first role that may."""
+    """Apply the events one by one, each by the first role that may."""
     for event in events:
         rule = TRANSITIONS[delivery.state, type(event)]
         role = min(rule.roles)
@@ -136,8 +136,8 @@ def rule_of(state: State, event: Any) -> Any:
     return TRANSITIONS.get((state, type(event)))
 
 
-def test_the_table_reads_as_agreed(snapshot):
-    """Every line of the table, as text: a change of it is seen in review."""
+def test_the_table_matches_its_snapshot(snapshot):
+    """Every line of the table, as text: a change of it appears in review."""
     lines = [
         f"{state:<10}  {event.__name__:<17} -> {_targets(state)[event]:<40}  {', '.join(sorted(rule.roles))}"
         for (state, event), rule in sorted(
@@ -162,29 +162,29 @@ def order(state: State) -> int:
 
 
 def test_the_groups_of_states_fit_together():
-    """Waiting, asking, ended and the rest cover all states and do not overlap."""
+    """Waiting, unknown, ended and the rest cover all states and do not overlap."""
     assert len(WAITING_STATES) + len(CHECKED_STATES) + len(FINAL_STATES) + len(
         {State.SENDING, State.HELD, State.PUBLISHED}
     ) == len(State)
     assert {State.PUBLISHED} | OPEN_STATES | FINAL_STATES == set(State)
 
 
-def test_every_kind_of_event_is_tried_here():
+def test_every_kind_of_event_is_tested_here():
     """The list of this file holds each event of the domain once."""
     assert {type(event) for event in EVENTS} == set(get_args(Event))
 
 
 @pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if not rule_of(*pair)], ids=name_of)
-def test_what_the_table_does_not_list_is_refused(state, event):
-    """An event without a line raises, anyone who brings it; so ended states never change."""
+def test_unlisted_events_are_refused(state, event):
+    """An event without a line raises, for every role; so ended states never change."""
     for role in Role:
         with pytest.raises(IllegalTransitionError):
             advance(in_state(state), event, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE)
 
 
 @pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if rule_of(*pair)], ids=name_of)
-def test_what_the_table_lists_leads_where_it_says_and_only_by_whom_it_says(state, event):
-    """A listed event lands in a listed state, one version on; a wrong role raises."""
+def test_listed_events_lead_to_their_state_and_need_their_role(state, event):
+    """A listed event leads to a listed state, one version on; a wrong role raises."""
     rule = rule_of(state, event)
     for role in Role:
         actor = Actor(role=role, name=role)
@@ -202,12 +202,12 @@ def test_ended_states_have_no_line():
     assert not [state for state, _ in TRANSITIONS if state in FINAL_STATES]
 
 
-def test_a_lapsed_lease_is_due_before_the_intent_and_a_doubt_after_it():
-    """F01, F02: a claim goes back, a call becomes unknown; neither is forgotten."""
+def test_an_expired_lease_is_due_before_the_intent_and_unknown_after_it():
+    """F01, F02: a claim goes back, a call becomes unknown; neither is lost."""
     claimed, sending = in_state(State.CLAIMED), in_state(State.SENDING)
     assert after(claimed, LeaseExpired()).state is State.DUE
-    doubted = after(sending, LeaseExpired())
-    assert (doubted.state, doubted.reason, doubted.unknown_since, doubted.worker_crashes) == (
+    unknown = after(sending, LeaseExpired())
+    assert (unknown.state, unknown.reason, unknown.unknown_since, unknown.worker_crashes) == (
         State.UNKNOWN,
         "worker_lost",
         NOW,
@@ -215,23 +215,23 @@ def test_a_lapsed_lease_is_due_before_the_intent_and_a_doubt_after_it():
     )
 
 
-def test_a_post_that_kills_its_worker_is_held():
-    """F89: after the last death allowed, a person must look; whose word lets it be tried as if nothing had died."""
+def test_a_post_that_crashes_its_worker_is_held():
+    """F89: after the last allowed crash a person decides; a resend starts the count again."""
     poison = after(in_state(State.CLAIMED, worker_crashes=MAX_WORKER_CRASHES - 1), LeaseExpired())
     assert (poison.state, poison.reason) == (State.HELD, HoldReason.POISON)
     assert after(poison, Resolved(to=State.DUE, reason="looked at")).worker_crashes == 0
 
 
-def test_f89_what_died_with_others_that_had_died_before_is_not_held():
-    """With several suspects nobody knows which one kills; they come back further apart, until one is alone."""
+def test_f89_a_delivery_that_crashed_with_other_suspects_is_not_held():
+    """With several suspects nobody knows which one crashes; they come back further apart, until one is alone."""
     claimed = in_state(State.CLAIMED, worker_crashes=1)
     again = after(claimed, LeaseExpired(is_only_suspect=False))
     assert (again.state, again.worker_crashes) == (State.DUE, 2)
     assert after(again, Claimed(), LeaseExpired()).reason == HoldReason.POISON
 
 
-def test_f89_what_a_death_ended_together_is_tried_again_at_different_times():
-    """After a death the deliveries of a worker come back one by one, so that the killer alone dies twice."""
+def test_f89_deliveries_of_one_crash_are_tried_again_at_different_times():
+    """After a crash the deliveries of a worker come back one by one, so that the one at fault crashes alone."""
     waits = {
         after(in_state(State.CLAIMED, fencing_token=fencing_token), LeaseExpired()).next_action_at
         for fencing_token in range(1, 9)
@@ -240,13 +240,13 @@ def test_f89_what_a_death_ended_together_is_tried_again_at_different_times():
     assert all(NOW <= (instant or NOW) <= NOW + CRASH_RETRY_SPREAD for instant in waits)
 
 
-def test_f89_an_answered_call_clears_the_deaths():
-    """Only deaths since the last answer count: a worker that came back from the call was not killed by it."""
+def test_f89_an_answered_call_resets_the_crashes():
+    """Only crashes since the last answer count: a worker that got an answer was not crashed by that call."""
     for outcome in (NotSent(reason="dns"), Busy(code="busy", reason=""), Published(receipt=RECEIPT)):
         assert after(in_state(State.SENDING, worker_crashes=1), outcome).worker_crashes == 0
 
 
-def test_a_person_who_orders_another_call_is_remembered_with_the_attempt_before_it():
+def test_a_resend_order_is_stored_with_the_attempt_before_it():
     """What an adapter had prepared for that attempt may be used up; no step of publisher's own changes it."""
     held = in_state(State.HELD, attempts=3, unknown_since=NOW)
     ordered = after(held, Resolved(to=State.DUE, reason="looked, not there"))
@@ -256,7 +256,7 @@ def test_a_person_who_orders_another_call_is_remembered_with_the_attempt_before_
 
 
 @pytest.mark.parametrize("state", [State.CLAIMED, State.SENDING])
-def test_f82_what_a_living_worker_could_not_write_is_no_death(state):
+def test_f82_failed_writes_of_a_running_worker_are_no_crash(state):
     """It is due again at once, however often that happens."""
     again = after(
         in_state(state, worker_crashes=MAX_WORKER_CRASHES - 1),
@@ -265,8 +265,8 @@ def test_f82_what_a_living_worker_could_not_write_is_no_death(state):
     assert (again.state, again.worker_crashes, again.next_action_at) == (State.DUE, MAX_WORKER_CRASHES - 1, None)
 
 
-def test_f02_a_call_that_provably_never_began_leaves_no_doubt():
-    """The delivery is due again, is not late for it, and has not used up its second call."""
+def test_f02_a_call_that_provably_never_began_is_not_unknown():
+    """The delivery is due again, is not late because of it, and has not used up its second call."""
     announced = in_state(State.SENDING, first_attempt_deadline=NOW + MINUTE)
     again = after(announced, LeaseExpired(may_have_started=False))
     assert (again.state, again.worker_crashes, again.was_resent, again.first_attempt_deadline) == (
@@ -279,7 +279,7 @@ def test_f02_a_call_that_provably_never_began_leaves_no_doubt():
     assert cancelled.state is State.CANCELLED
 
 
-def test_a_sign_in_refused_twice_in_a_row_is_held():
+def test_a_login_refused_twice_in_a_row_is_held():
     """F40, F43: one refusal is tried again at once, the second in a row needs a person."""
     once = after(in_state(State.SENDING), CredentialExpired(reason="token"))
     assert (once.state, once.next_action_at) == (State.RETRYING, NOW)
@@ -290,7 +290,7 @@ def test_a_sign_in_refused_twice_in_a_row_is_held():
 
 
 def test_a_rate_limit_is_waited_out():
-    """F26: the platform's own instant is kept where it is later than ours, and ours where it lies in the past."""
+    """F26: the platform's instant counts where it is later than ours, and ours where it is in the past."""
     limited = after(in_state(State.SENDING), RateLimited(code="often", until=NOW + 30 * MINUTE))
     assert limited.next_action_at == NOW + 30 * MINUTE
     past = after(in_state(State.SENDING), RateLimited(code="often", until=NOW - MINUTE))
@@ -300,7 +300,7 @@ def test_a_rate_limit_is_waited_out():
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.SUBMITTED, State.RETRACTING])
 @pytest.mark.parametrize("receipt", [None, RECEIPT])
 def test_a_rate_limited_read_is_taken_again_no_sooner_than_allowed_f26(state, receipt):
-    """F26: it shows nothing and moves nothing on; the next read waits for the limit, or longer by our own patience."""
+    """F26: it shows nothing and changes nothing; the next read waits for the limit, or longer by our own backoff."""
     asked = in_state(state, unknown_since=NOW, receipt=receipt)
     limited = after(asked, RateLimited(code="often", until=NOW + 30 * MINUTE))
     assert (limited.state, limited.reason, limited.next_action_at) == (state, "rate_limited", NOW + 30 * MINUTE)
@@ -313,27 +313,27 @@ def test_a_rate_limited_read_is_taken_again_no_sooner_than_allowed_f26(state, re
 
 def test_absence_allows_one_second_call_only():
     """Due once; then held; held at once where the platform allows none; expired past the expiry."""
-    doubted = in_state(State.UNKNOWN, unknown_since=NOW - 20 * MINUTE)
-    due = after(doubted, AbsenceProven(can_resend=True))
+    unknown = in_state(State.UNKNOWN, unknown_since=NOW - 20 * MINUTE)
+    due = after(unknown, AbsenceProven(can_resend=True))
     assert (due.state, due.was_resent) == (State.DUE, True)
     again = after(due, Claimed(), AttemptStarted(), Unknown(reason="timeout"), AbsenceProven(can_resend=True))
     assert (again.state, again.reason) == (State.HELD, HoldReason.NOT_PUBLISHED_TWICE)
-    assert after(doubted, AbsenceProven(can_resend=False)).reason == HoldReason.NOT_PUBLISHED
-    assert after(replace(doubted, expires_at=NOW), AbsenceProven(can_resend=True)).state is State.EXPIRED
+    assert after(unknown, AbsenceProven(can_resend=False)).reason == HoldReason.NOT_PUBLISHED
+    assert after(replace(unknown, expires_at=NOW), AbsenceProven(can_resend=True)).state is State.EXPIRED
 
 
-def test_a_persons_resend_out_of_a_doubt_is_the_second_call():
-    """After a person answered a doubt by sending again, no absence sends a third time by itself."""
+def test_a_resend_out_of_an_unknown_outcome_is_the_second_call():
+    """After a person resolved an unknown outcome by resending, no absence sends a third time automatically."""
     resent = after(in_state(State.HELD, unknown_since=NOW), Resolved(to=State.DUE, reason="not live"))
     assert resent.was_resent
-    doubted = after(resent, Claimed(), AttemptStarted(), Unknown(reason="timeout"))
-    assert after(doubted, AbsenceProven(can_resend=True)).reason == HoldReason.NOT_PUBLISHED_TWICE
-    undoubted = after(in_state(State.HELD), Resolved(to=State.DUE, reason="signed in again"))
-    assert not undoubted.was_resent
+    unknown = after(resent, Claimed(), AttemptStarted(), Unknown(reason="timeout"))
+    assert after(unknown, AbsenceProven(can_resend=True)).reason == HoldReason.NOT_PUBLISHED_TWICE
+    resolved = after(in_state(State.HELD), Resolved(to=State.DUE, reason="signed in again"))
+    assert not resolved.was_resent
 
 
-def test_a_ticket_outweighs_absence():
-    """What is under review may go live after any list: it is neither sent again nor called taken down."""
+def test_a_ticket_takes_precedence_over_absence():
+    """A post under review may be published after any list: it is neither sent again nor called deleted."""
     looked_for = in_state(State.UNKNOWN, ticket=TICKET)
     assert after(looked_for, AbsenceProven(can_resend=True)).state is State.HELD
     retracting = in_state(State.RETRACTING, ticket=TICKET)
@@ -342,8 +342,8 @@ def test_a_ticket_outweighs_absence():
     assert after(submitted, AbsenceProven(can_resend=True)).state is State.SUBMITTED
 
 
-def test_a_review_that_refuses_ends_a_retraction():
-    """With nothing live and no receipt, a refusal is the post's; with a receipt it is the removal's, and stays red."""
+def test_a_rejecting_review_ends_a_retraction():
+    """With nothing published and no receipt, a rejection is the post's; with one the deletion's, and stays red."""
     waiting = in_state(State.RETRACTING, ticket=TICKET)
     assert after(waiting, Rejected(code="review", reason="")).state is State.RETRACTED
     live = in_state(State.RETRACTING, receipt=RECEIPT)
@@ -352,20 +352,20 @@ def test_a_review_that_refuses_ends_a_retraction():
     assert stuck.next_action_at > NOW
 
 
-def test_a_withdrawal_is_remembered_while_a_call_is_in_doubt():
-    """F72: no way back to waiting; what is live stays live."""
+def test_a_cancellation_is_stored_while_a_call_is_unknown():
+    """F72: no way back to waiting; what is published stays published."""
     for outcome in (NotSent(reason="dns"), Busy(code="busy", reason=""), RateLimited(code="often", until=None)):
         assert after(in_state(State.SENDING), Cancelled(reason="no"), outcome).state is State.CANCELLED
-    doubted = after(in_state(State.UNKNOWN), Cancelled(reason="no"))
-    assert after(doubted, AbsenceProven(can_resend=True)).state is State.CANCELLED
-    assert after(doubted, REVISED, AbsenceProven(can_resend=True)).state is State.CANCELLED
-    assert after(doubted, Published(receipt=RECEIPT)).state is State.PUBLISHED
+    unknown = after(in_state(State.UNKNOWN), Cancelled(reason="no"))
+    assert after(unknown, AbsenceProven(can_resend=True)).state is State.CANCELLED
+    assert after(unknown, REVISED, AbsenceProven(can_resend=True)).state is State.CANCELLED
+    assert after(unknown, Published(receipt=RECEIPT)).state is State.PUBLISHED
     held = after(in_state(State.HELD), Cancelled(reason="no"))
     assert after(held, Resolved(to=State.DUE, reason="resend")).state is State.CANCELLED
 
 
-def test_a_retraction_is_remembered_while_a_call_is_in_doubt():
-    """F77: whatever the call turns out to be, it leads to retracting or to an end, never to another call."""
+def test_a_retraction_is_stored_while_a_call_is_unknown():
+    """F77: whatever the outcome, it leads to retracting or to an end, never to another call."""
     ordered = after(in_state(State.SENDING), RetractionRequested(reason="wrong"))
     for outcome in (Published(receipt=RECEIPT), SUBMITTED, Unknown(reason="timeout"), LeaseExpired()):
         assert after(ordered, outcome).state is State.RETRACTING
@@ -386,38 +386,38 @@ def test_a_retraction_is_remembered_while_a_call_is_in_doubt():
         (SUBMITTED, AbsenceProven(can_resend=True), SUBMITTED, Deleted()),
     ],
 )
-def test_what_is_retracted_out_of_review_keeps_the_reason_that_a_person_gave(findings):
-    """Whatever the reads show on the way, it is known in the end why it was taken down."""
+def test_a_retraction_from_a_review_keeps_the_persons_reason(findings):
+    """Whatever the reads show on the way, the final reason says why it was deleted."""
     delivery = after(in_state(State.SUBMITTED), RetractionRequested(reason="写错了电话"))
     for finding in findings:
         delivery = after(delivery, finding)
     assert (delivery.state, delivery.reason) == (State.RETRACTED, "写错了电话")
 
 
-def test_what_is_retracted_during_its_call_keeps_the_reason_that_a_person_gave():
-    """The order is remembered with its reason, whatever the call's answer is."""
+def test_a_retraction_during_a_call_keeps_the_persons_reason():
+    """The order is stored with its reason, whatever the call's answer is."""
     ordered = after(in_state(State.SENDING), RetractionRequested(reason="写错了电话"))
     for answer in (SUBMITTED, Published(receipt=RECEIPT)):
         assert after(after(ordered, answer), Deleted()).reason == "写错了电话"
 
 
-def test_what_is_refused_by_its_review_is_retracted_with_the_platforms_reason():
-    """Nothing is left to take down, and the platform says why."""
+def test_a_retracted_post_rejected_by_its_review_has_the_platforms_reason():
+    """Nothing is left to delete, and the platform says why."""
     ordered = after(in_state(State.SUBMITTED), RetractionRequested(reason="写错了电话"))
     refused = after(ordered, Rejected(code="wechat_refused_2", reason=""))
     assert (refused.state, refused.reason) == (State.RETRACTED, "wechat_refused_2")
 
 
-def test_a_ruling_to_retract_lasts():
-    """A held delivery that a person sends to retracting is retracted when it is found live."""
+def test_a_resolution_to_retract_lasts():
+    """A held delivery that a person retracts is deleted when it is found published."""
     ruled = after(in_state(State.HELD), Resolved(to=State.RETRACTING, reason="take down"))
     found = after(ruled, Published(receipt=RECEIPT))
     assert (found.state, found.receipt) == (State.RETRACTING, RECEIPT)
     assert after(found, Deleted()).state is State.RETRACTED
 
 
-def test_retracting_what_was_never_sent_just_ends():
-    """Without an attempt and without a claimed address there is nothing to take down, and nothing to look for."""
+def test_retracting_a_delivery_that_was_never_sent_just_ends():
+    """Without an attempt and without a reported address there is nothing to delete, and nothing to search."""
     held = in_state(State.HELD, attempts=0)
     assert after(held, RetractionRequested(reason="wrong")).state is State.CANCELLED
     assert after(held, Resolved(to=State.RETRACTING, reason="wrong")).state is State.CANCELLED
@@ -425,8 +425,8 @@ def test_retracting_what_was_never_sent_just_ends():
     assert after(held, by_hand).state is State.RETRACTING
 
 
-def test_live_by_word_needs_a_receipt():
-    """A ruling that a post is live without saying which is refused."""
+def test_published_by_a_person_needs_a_receipt():
+    """A resolution `published` without an address or id is refused."""
     with pytest.raises(IllegalTransitionError):
         after(in_state(State.HELD), Resolved(to=State.PUBLISHED, reason="seen"))
     ruled = after(in_state(State.HELD), Resolved(to=State.PUBLISHED, reason="seen", receipt=RECEIPT))
@@ -434,14 +434,14 @@ def test_live_by_word_needs_a_receipt():
 
 
 @pytest.mark.parametrize("to", [State.PENDING, State.CLAIMED, State.SENDING])
-def test_no_person_rules_a_delivery_into_work(to):
+def test_no_person_resolves_a_delivery_into_a_working_state(to):
     """Pending, claimed and sending are reached by their own steps only."""
     with pytest.raises(IllegalTransitionError):
         after(in_state(State.HELD), Resolved(to=to, reason="now"))
 
 
-def test_an_edit_before_any_call_replaces_the_words_and_after_one_stops():
-    """F69, F70: pending with the new words and times, or held(edited) with the old."""
+def test_an_edit_before_any_call_replaces_the_text_and_after_one_holds():
+    """F69, F70: pending with the new text and times, or held(edited) with the old."""
     revised = after(in_state(State.DUE, attempts=0), REVISED)
     assert (revised.state, revised.rendered_hash, revised.next_action_at) == (
         State.PENDING,
@@ -459,8 +459,8 @@ def test_an_edit_before_any_call_replaces_the_words_and_after_one_stops():
 
 
 @pytest.mark.parametrize("state", [State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD])
-def test_f70_an_edit_while_nobody_knows_is_remembered(state):
-    """The old words never go out again by themselves: whatever leads back to waiting leads to a person."""
+def test_f70_an_edit_during_an_unknown_outcome_is_stored(state):
+    """The old text is never sent again automatically: what leads back to waiting leads to a person."""
     edited = after(in_state(state, reason="auth"), EDITED)
     assert (edited.state, edited.rendered_hash, edited.desired) == (state, Fingerprint("old"), DesiredState.EDITED)
     ways_back = {
@@ -480,11 +480,11 @@ def test_f70_an_edit_while_nobody_knows_is_remembered(state):
     assert after(edited, EDITED, replace(EDITED, rendered_hash=Fingerprint("old"))).desired is DesiredState.AS_PLANNED
 
 
-def test_f70_the_schedule_may_take_an_account_out_of_a_doubt_and_name_it_again():
-    """Out of `to` while in doubt: cancelled once absence is shown, unless the schedule names it again before."""
+def test_f70_an_account_may_be_removed_and_added_during_an_unknown_outcome():
+    """Removed from `to` while unknown: cancelled once absence is shown, unless the schedule names it again before."""
     planner = Actor(role=Role.PLANNER, name="planner")
-    doubted = in_state(State.UNKNOWN)
-    gone = advance(doubted, Cancelled(reason="target_removed"), by=planner, now=NOW, timing=PATIENCE)
+    unknown = in_state(State.UNKNOWN)
+    gone = advance(unknown, Cancelled(reason="target_removed"), by=planner, now=NOW, timing=PATIENCE)
     assert (gone.state, gone.desired) == (State.UNKNOWN, DesiredState.NOT_TARGETED)
     ended = after(gone, AbsenceProven(can_resend=True))
     assert (ended.state, ended.reason) == (State.CANCELLED, "target_removed")
@@ -492,16 +492,16 @@ def test_f70_the_schedule_may_take_an_account_out_of_a_doubt_and_name_it_again()
     assert after(back, AbsenceProven(can_resend=True)).state is State.DUE
 
 
-def test_an_edit_of_what_is_held_before_any_call_replaces_the_words():
-    """What waits for a picture, say, gets the new words, and stays with the person who was asked."""
+def test_an_edit_of_a_delivery_held_before_any_call_replaces_the_text():
+    """A delivery that waits for a picture, say, gets the new text, and stays held."""
     held = after(in_state(State.HELD, reason="image_missing", attempts=0), REVISED)
     assert (held.state, held.reason, held.rendered_hash) == (State.HELD, "image_missing", Fingerprint("new"))
     assert after(held, Resolved(to=State.DUE, reason="picture is there")).state is State.DUE
 
 
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.SUBMITTED])
-def test_f52_a_person_may_decide_what_no_read_can_settle(state):
-    """A doubt and a review end by a named person's word, as a hold does."""
+def test_f52_a_person_may_resolve_what_no_read_can(state):
+    """An unknown outcome and a review end by a named person's resolution, as a hold does."""
     asked = in_state(state, ticket=TICKET)
     assert after(asked, Resolved(to=State.FAILED, reason="not there")).state is State.FAILED
     assert after(asked, Resolved(to=State.CANCELLED, reason="not wanted")).state is State.CANCELLED
@@ -511,29 +511,29 @@ def test_f52_a_person_may_decide_what_no_read_can_settle(state):
     assert (seen.state, seen.reported_url) == (State.UNKNOWN, "https://example.gov.cn/1")
 
 
-def test_f77_a_person_may_end_a_retraction_of_what_never_appears():
-    """A retraction of a post in review that never comes out ends by a named person's word."""
+def test_f77_a_person_may_end_a_retraction_of_a_post_that_never_appears():
+    """A retraction of a post in review that never appears ends by a named person's resolution."""
     waiting = in_state(State.RETRACTING, ticket=TICKET)
     assert after(waiting, Resolved(to=State.FAILED, reason="refused by the platform")).state is State.RETRACTED
 
 
-def test_the_settle_clock_neither_restarts_nor_shortens():
-    """F08: looks, a review and a retraction keep the instant from which the doubt is counted; a new call resets it."""
+def test_the_visibility_window_neither_restarts_nor_shortens():
+    """F08: readbacks, a review and a retraction keep the start of the visibility window; a new call resets it."""
     since = NOW - 5 * MINUTE
-    doubted = in_state(State.UNKNOWN, unknown_since=since)
+    unknown = in_state(State.UNKNOWN, unknown_since=since)
     for event in (
         NotFound(covered_since=NOW),
         Unknown(reason="unreadable"),
         SUBMITTED,
         RetractionRequested(reason="wrong"),
     ):
-        assert after(doubted, event).unknown_since == since
-    due = after(doubted, AbsenceProven(can_resend=True))
+        assert after(unknown, event).unknown_since == since
+    due = after(unknown, AbsenceProven(can_resend=True))
     assert after(due, Claimed(), AttemptStarted()).unknown_since is None
 
 
-def test_a_new_attempt_starts_with_clean_clocks():
-    """The number grows by one; looks, ticket and the review's clock of the last attempt are gone."""
+def test_a_new_attempt_starts_with_new_clocks():
+    """The number grows by one; readbacks, ticket and the review's clock of the last attempt are dropped."""
     worked = in_state(State.CLAIMED, readbacks=5, ticket=TICKET, submitted_at=NOW - 90 * MINUTE)
     sending = after(worked, AttemptStarted())
     assert (sending.attempts, sending.readbacks, sending.ticket, sending.submitted_at) == (
@@ -551,21 +551,21 @@ def test_only_a_reading_of_the_text_verifies():
     assert after(in_state(State.UNKNOWN), Published(receipt=RECEIPT, is_text_confirmed=True)).verified_at == NOW
 
 
-def test_a_lookalike_is_never_adopted():
-    """F54, F56: a loose match is held, with the address a person should look at."""
-    held = after(in_state(State.UNKNOWN), LOOKALIKE)
+def test_a_possible_match_is_never_adopted():
+    """F54, F56: a possible match is held, with the address that a person should check."""
+    held = after(in_state(State.UNKNOWN), POSSIBLE_MATCH)
     assert (held.state, held.reason, held.receipt) == (State.HELD, HoldReason.POSSIBLE_MATCH, None)
     assert held.reported_url == "https://example.gov.cn/43"
 
 
-def test_a_claim_given_back_waits_as_told():
+def test_a_released_claim_waits_until_its_instant():
     """Released until an instant, the next claim waits for it; released without one, it is due at once."""
     assert after(in_state(State.CLAIMED), Released(until=NOW + MINUTE)).next_action_at == NOW + MINUTE
     assert after(in_state(State.CLAIMED), Released()).next_action_at is None
 
 
 def test_f63_only_a_first_call_can_be_too_late():
-    """The instant until which it may begin falls away with a call, not with a claim, and not with what never left."""
+    """The instant until which it may begin is dropped by a call, not by a claim or a call that was not sent."""
     latest = NOW + MINUTE
     claimed = after(in_state(State.DUE, first_attempt_deadline=latest), Claimed())
     assert claimed.first_attempt_deadline == latest
@@ -586,8 +586,8 @@ def test_f63_only_a_first_call_can_be_too_late():
     )
 
 
-def test_f18_what_was_tried_in_time_is_not_late_for_what_kept_it_from_beginning():
-    """After a call that never left the time for the first call starts again, with the next try."""
+def test_f18_a_post_tried_in_time_is_not_late_because_of_failed_calls():
+    """After a call that was not sent the time for the first call starts again, with the next try."""
     tried = after(in_state(State.SENDING, first_attempt_deadline=NOW, max_delay=MINUTE), NotSent(reason="dns"))
     assert tried.next_action_at is not None
     assert tried.first_attempt_deadline == tried.next_action_at + MINUTE
@@ -599,7 +599,7 @@ def test_f18_what_was_tried_in_time_is_not_late_for_what_kept_it_from_beginning(
     assert after(now_or_never, NotSent(reason="dns")).first_attempt_deadline == NOW
 
 
-def test_f44_what_a_quota_or_a_doubt_keeps_back_is_not_late():
+def test_f44_a_post_delayed_by_a_quota_or_an_unknown_one_is_not_late():
     """Released until an instant for which it is not to blame, it has its whole time from then on."""
     claimed = in_state(State.CLAIMED, first_attempt_deadline=NOW)
     kept = after(claimed, Released(until=NOW + 60 * MINUTE, extends_deadline=True))
@@ -608,14 +608,14 @@ def test_f44_what_a_quota_or_a_doubt_keeps_back_is_not_late():
 
 
 def test_a_revision_resets_the_time_for_the_first_call():
-    """New words at a new instant have that instant's time."""
+    """A new text at a new instant has that instant's time."""
     late = in_state(State.DUE, attempts=0, first_attempt_deadline=NOW - MINUTE)
     assert after(late, REVISED).first_attempt_deadline == REVISED.due_at + REVISED.max_delay
 
 
 @pytest.mark.parametrize("answer", [Rejected(code="weibo_10014", reason="no permission"), Unknown(reason="timeout")])
-def test_a_removal_that_does_not_succeed_spends_few_calls_a_day(answer):
-    """A platform that will not take a post down is asked some ten times on the first day, then four times a day."""
+def test_a_failing_deletion_uses_few_calls_a_day(answer):
+    """A platform that does not delete a post is asked some ten times on the first day, then four times a day."""
     receipt = Receipt(remote_id="1", url="", published_at=NOW)
     delivery = in_state(State.RETRACTING, receipt=receipt, desired=DesiredState.RETRACTED, attempts=1)
     asked: list[datetime] = []

@@ -1,4 +1,4 @@
-"""What a list shows of our own post is known as possibly ours, however it is cut; what differs is not."""
+"""A listed copy of our own post is a possible match, however it is cut; a different text is not."""
 
 import pytest
 from hypothesis import given
@@ -45,14 +45,14 @@ def full_width(text: str) -> str:
         f"{TITLE}{WORDS}来自平安发布",
     ],
 )
-def test_the_same_words_are_alike_whatever_the_platform_did_f54(theirs):
-    """F54: links shortened, the marker lost, width and spaces changed, a tail: still grounds to ask a person."""
+def test_the_same_text_matches_whatever_the_platform_changed_f54(theirs):
+    """F54: links shortened, the marker lost, width and spaces changed, a tail: still a reason to ask a person."""
     assert is_similar([TEXT], [theirs], MARKER)
 
 
 @pytest.mark.parametrize("spelled", [TEXT, TEXT.replace(MARKER.code, ""), TEXT.replace(LINK, "http://t.cn/A6xyz")])
-def test_every_beginning_of_some_length_is_alike_f54(spelled):
-    """F54: wherever a list cuts, in the marker and in the link as well, a beginning of ours may be ours."""
+def test_every_beginning_of_sufficient_length_matches_f54(spelled):
+    """F54: wherever a list cuts, in the marker and in the link as well, a beginning of our text may be ours."""
     for end in range(len(spelled) + 1):
         if len(normalize(spelled[:end])) >= MIN_PREFIX_CHARS:
             assert is_similar([TEXT], [spelled[:end]], MARKER), spelled[:end]
@@ -60,7 +60,7 @@ def test_every_beginning_of_some_length_is_alike_f54(spelled):
 
 @pytest.mark.parametrize("escaped", ["&quot;A&amp;B&quot; ", "&#34;A&#x26;B&#34; "])
 @pytest.mark.parametrize("is_linked", [True, False])
-def test_a_cut_copy_with_html_entities_is_alike_f54(escaped, is_linked):
+def test_a_cut_copy_with_html_entities_matches_f54(escaped, is_linked):
     """F54: an entity counts as its character, before the cut and in either spelling of links."""
     link = f"{LINK} " if is_linked else ""
     shown = f"{escaped}{'网页链接 ' if is_linked else ''}{WORDS[:12]}"
@@ -69,8 +69,8 @@ def test_a_cut_copy_with_html_entities_is_alike_f54(escaped, is_linked):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_what_says_that_it_was_cut_may_be_of_any_length_f54(ending):
-    """F54: with an ellipsis or an offer of the full text a single word is enough, even none."""
+def test_a_text_marked_as_cut_may_have_any_length_f54(ending):
+    """F54: with an ellipsis or a link to the full text a single word is enough, even none."""
     for end in range(len(TEXT)):
         assert is_similar([TEXT], [TEXT[:end] + ending], MARKER), TEXT[:end] + ending
 
@@ -88,8 +88,8 @@ def test_what_says_that_it_was_cut_may_be_of_any_length_f54(ending):
         (f"{TITLE} 网页链接", f"{WORDS} 网页链接"),
     ],
 )
-def test_each_part_may_be_cut_by_itself_f54(theirs):
-    """F54: a list may show a title alone, or cut title and text each for itself."""
+def test_title_and_text_may_be_cut_separately_f54(theirs):
+    """F54: a list may show a title alone, or cut title and text separately."""
     assert is_similar((TITLE, WORDS), theirs, MARKER)
 
 
@@ -107,8 +107,8 @@ def test_each_part_may_be_cut_by_itself_f54(theirs):
         "全",
     ],
 )
-def test_what_goes_on_differently_or_says_too_little_is_not_alike_f55(theirs):
-    """F55: a common beginning is no likeness where the visible text goes on differently, nor is a word or two."""
+def test_a_different_or_too_short_text_does_not_match_f55(theirs):
+    """F55: a common beginning is no match where the visible text differs afterwards, nor is a word or two."""
     assert not is_similar([TEXT], [theirs], MARKER)
 
 
@@ -125,30 +125,30 @@ def test_what_goes_on_differently_or_says_too_little_is_not_alike_f55(theirs):
     ],
 )
 def test_no_part_may_differ_f55(theirs):
-    """F55: another post of a series, or one that shares its title's beginning alone, is not like ours."""
+    """F55: another post of a series, or one that shares only the beginning of its title, is no match."""
     assert not is_similar((TITLE, WORDS), theirs, MARKER)
 
 
-def test_a_post_without_words_is_like_none():
-    """Nothing visible is not like a text, nor like one of nothing but its marker."""
+def test_a_post_without_text_matches_none():
+    """A post without visible text matches no text, nor one with nothing but its marker."""
     assert not is_similar([f"【{MARKER.code}】"], [""], MARKER)
 
 
 @given(st.text(), st.text())
-def test_likeness_of_whole_texts_is_mutual(one, other):
+def test_matching_of_complete_texts_is_symmetric(one, other):
     """It does not matter which of two texts is ours."""
     assert is_similar([one], [other], MARKER) == is_similar([other], [one], MARKER)
 
 
 @given(st.text("。.…⋯全文展开 a", max_size=300))
-def test_marks_of_a_cut_take_no_time(text):
-    """However often such marks follow each other, they are compared in one pass."""
+def test_cut_marks_are_compared_in_one_pass(text):
+    """However often cut marks follow each other, they are compared in one pass."""
     assert is_similar([TEXT], [f"{TEXT[:9]}{text}…"], MARKER) in {True, False}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_an_excerpt_of_some_length_says_our_words(ending):
-    """What people posted by hand is verified by as much of it as a list shows, not by a few words."""
+def test_an_excerpt_of_sufficient_length_verifies_the_text(ending):
+    """A post by hand is verified by as much of it as a list shows, not by a few words."""
     ours = (TITLE, "", WORDS * 3)
     assert matches_text(ours, WORDS * 2 + ending, MARKER)
     assert not matches_text(ours, WORDS[:10] + ending, MARKER)

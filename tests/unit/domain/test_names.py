@@ -29,7 +29,7 @@ SAME = [
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
-def test_what_looks_alike_is_one_name(one, other):
+def test_look_alikes_are_one_name(one, other):
     """Case, width, look-alike letters and invisible characters make no second person."""
     assert is_same_name(one, other)
     assert is_same_name(other, one)
@@ -40,12 +40,12 @@ def test_what_looks_alike_is_one_name(one, other):
     [("zhang", "zhao"), ("张三", "张二"), ("王", "玉"), ("李", "季"), ("approver1", "approver2"), ("li", "lu")],
 )
 def test_two_people_stay_two(one, other):
-    """Names that differ to the eye are different people's."""
+    """Names that look different are different people's."""
     assert not is_same_name(one, other)
 
 
-def test_a_skeleton_is_its_own():
-    """What was reduced once is not reduced further, so that the order of comparing does not matter."""
+def test_a_skeleton_is_its_own_skeleton():
+    """A skeleton is not reduced further, so that the order of comparing does not matter."""
     for one, other in SAME:
         assert name_skeleton(name_skeleton(one)) == name_skeleton(one)
         assert name_skeleton(name_skeleton(other)) == name_skeleton(other)
@@ -55,12 +55,12 @@ def test_a_skeleton_is_its_own():
     "letter",
     ["\u200b", "\u202e", "\u3164", "\u115f", "\ufe0f", "\u034f", "\x1b", "\x9b", "\u2028", "\U000e0041", "\u2800"],
 )
-def test_what_nobody_sees_is_found_and_placed(letter):
-    """Control characters and those that show nothing have no place in a name."""
+def test_invisible_characters_are_found_with_their_position(letter):
+    """Control characters and invisible ones are not allowed in a name."""
     assert find_invisible(f"王{letter}力") == (2, letter)
 
 
-def test_names_as_people_have_them_are_clean():
-    """Chinese and Latin names, with points, accents and single spaces, are fine."""
+def test_ordinary_names_are_accepted():
+    """Chinese and Latin names, with points, accents and single spaces, are accepted."""
     for name in ("王力", "Wang Li", "阿依古丽·买买提", "José", "o'neil", "zhang.san@example"):
         assert find_invisible(name) is None

@@ -1,4 +1,4 @@
-"""Waits grow, stay bounded, and never sleep past the end of the settle time."""
+"""Waits grow, stay bounded, and never last past the end of the visibility window."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,8 +18,8 @@ patiences = st.builds(Timing, visibility_window=st.integers(1, 7200).map(lambda 
 
 
 @given(counts, jitters)
-def test_a_retryings_at_least_the_first_pause_and_never_much_more_than_the_longest(failures, jitter):
-    """F27: the wait lies between the first pause and the longest one plus a quarter."""
+def test_a_retry_waits_at_least_the_first_pause_and_never_much_more_than_the_longest(failures, jitter):
+    """F27: the wait is between the first pause and the longest one plus a quarter."""
     wait = next_retry_at(PATIENCE, failures, NOW, jitter) - NOW
     assert PATIENCE.retry_first <= wait <= PATIENCE.max_retry_delay * 1.25
 
@@ -38,27 +38,27 @@ def test_jitter_is_steady_and_below_one(seed, count):
 
 
 @given(patiences, counts, seconds)
-def test_a_look_never_skips_the_end_of_the_settle_time(timing, looks, age):
-    """Before the settle time is over, the next look comes at the latest right after it; always later than now."""
+def test_a_read_never_skips_the_end_of_the_visibility_window(timing, readbacks, age):
+    """Before the visibility window ends, the next read comes at the latest right after it; always later than now."""
     since, settled_at = NOW - age, NOW - age + timing.visibility_window
-    look_at = next_check_at(timing, looks, since, NOW)
+    look_at = next_check_at(timing, readbacks, since, NOW)
     assert look_at > NOW
     if settled_at >= NOW:
         assert look_at - settled_at <= timedelta(milliseconds=1)
 
 
 @given(patiences, counts, seconds, seconds)
-def test_later_looks_come_later(timing, looks, age, more):
-    """More looks taken, or a later now, never bring the next look forward."""
+def test_later_reads_come_later(timing, readbacks, age, more):
+    """More reads, or a later now, never bring the next read forward."""
     since = NOW - age
-    look_at = next_check_at(timing, looks, since, NOW)
-    assert look_at <= next_check_at(timing, looks + 1, since, NOW)
-    assert look_at <= next_check_at(timing, looks, since, NOW + more)
+    look_at = next_check_at(timing, readbacks, since, NOW)
+    assert look_at <= next_check_at(timing, readbacks + 1, since, NOW)
+    assert look_at <= next_check_at(timing, readbacks, since, NOW + more)
 
 
 @given(patiences)
-def test_obeying_the_looks_leads_past_the_settle_time_in_a_few_steps(timing):
-    """From the start of a doubt, two looks are taken and one of them after the settle time, within a dozen looks."""
+def test_a_few_reads_lead_past_the_visibility_window(timing):
+    """From the call on, two reads are made and one of them after the visibility window, within a dozen reads."""
     at, taken = next_check_at(timing, 0, NOW, NOW), []
     while len(taken) < 2 or taken[-1] <= NOW + timing.visibility_window:
         taken.append(at)
@@ -67,14 +67,14 @@ def test_obeying_the_looks_leads_past_the_settle_time_in_a_few_steps(timing):
 
 
 @given(patiences, counts, seconds)
-def test_after_the_settle_time_a_list_that_could_be_read_is_read_again_within_a_minute(timing, looks, age):
-    """Reads that failed for long do not put off the second look once the platform can be read again."""
+def test_after_the_visibility_window_a_readable_list_is_read_again_within_a_minute(timing, readbacks, age):
+    """Reads that failed for long do not delay the second read once the platform can be read again."""
     since = NOW - timing.visibility_window - SECOND - age
-    assert next_check_at(timing, looks, since, NOW, was_read=True) <= NOW + timedelta(minutes=1)
+    assert next_check_at(timing, readbacks, since, NOW, was_read=True) <= NOW + timedelta(minutes=1)
     assert next_check_at(timing, 16, since, NOW) == NOW + timing.max_check_delay
 
 
-def test_a_call_ends_before_its_lease_and_a_lease_before_the_settle_time():
+def test_a_call_ends_before_its_lease_and_a_lease_before_the_visibility_window():
     """The defaults are ordered; equal times are not."""
     assert PATIENCE.has_valid_order
     assert not Timing(request_timeout=PATIENCE.lease_timeout).has_valid_order

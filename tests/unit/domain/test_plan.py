@@ -1,4 +1,4 @@
-"""What the plan says, and that doing it leaves nothing to say."""
+"""The content of a plan, and that nothing is left to do once it was carried out."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -53,7 +53,7 @@ def reported(post: Post, known: Mapping[PostId, StoredPost], *moments: datetime,
 
 
 def done(known: Mapping[PostId, StoredPost], schedule: Schedule, what: Plan) -> dict[PostId, StoredPost]:
-    """What the database hold once all that a plan says is written."""
+    """Return the stored posts once a plan was written."""
     recorded = dict(known)
     for post in schedule.posts:
         held = recorded.get(post.id) or StoredPost(content_hash=post.content_hash, active_since=NOW)
@@ -85,10 +85,10 @@ def with_occurrence(recorded: StoredPost, label: str, occurrence: StoredOccurren
     return replace(recorded, occurrences={**recorded.occurrences, label: occurrence})
 
 
-def in_books(
+def stored(
     post: Post, *, due_at: datetime = NOW + HOUR, label: str = ONCE_OCCURRENCE, **changes: Any
 ) -> dict[PostId, StoredPost]:
-    """Databases that hold one occurrence of a post, filed and untouched."""
+    """Return the stored post with one occurrence, filed and unchanged."""
     occurrence = StoredOccurrence(
         due_at=due_at,
         content_hash=post.content_hash,
@@ -105,7 +105,7 @@ def labels(what: Plan) -> list[str]:
 
 
 def test_a_new_one_off_is_filed_once_for_all_its_accounts():
-    """A post the database do not know gives one filing, due at its instant, expiring a day later."""
+    """A post that is not stored gives one filing, due at its instant, expiring a day later."""
     (filing,) = reported(make_post(), {}).planned
     assert filing.is_new
     assert (filing.accounts, filing.occurrence.due_at) == ((A, B), NOW + HOUR)
@@ -113,23 +113,23 @@ def test_a_new_one_off_is_filed_once_for_all_its_accounts():
 
 
 def test_a_one_off_beyond_the_window_waits():
-    """What is due after the window is not filed yet."""
+    """A post due after the window is not filed yet."""
     assert reported(make_post(when=WINDOW.until + HOUR), {}) == Plan()
 
 
 def test_asap_is_due_when_filed_and_stays_there():
-    """`asap` takes the instant of its first filing; a later round does not move it."""
+    """`asap` takes the instant of its first filing; a later run does not move it."""
     post = make_post(when=None)
     (filing,) = reported(post, {}).planned
     assert filing.occurrence.due_at == NOW
     later = PlanWindow(now=NOW + HOUR, until=WINDOW.until)
-    assert reported(post, in_books(post, due_at=NOW), window=later) == Plan()
+    assert reported(post, stored(post, due_at=NOW), window=later) == Plan()
 
 
 def test_a_one_off_has_one_occurrence_whatever_its_instant():
     """Moving `at` before the first intent moves the occurrence and files no second one."""
     post = make_post(when=NOW + 2 * HOUR)
-    (filing,) = reported(post, in_books(post)).planned
+    (filing,) = reported(post, stored(post)).planned
     assert not filing.is_new
     assert (filing.occurrence.key.occurrence, filing.occurrence.due_at) == (ONCE_OCCURRENCE, NOW + 2 * HOUR)
 
@@ -138,34 +138,34 @@ def test_moving_after_the_first_intent_is_refused():
     """Once a delivery has had an attempt, or none is left to move, a new `at` is a problem and changes nothing."""
     post = make_post(when=NOW + 2 * HOUR)
     for changes in ({"has_started": True}, {"has_started": True, "open_accounts": frozenset()}):
-        what = reported(post, in_books(post, **changes))
+        what = reported(post, stored(post, **changes))
         assert [problem.code for problem in what.problems] == ["moved_after_start"]
         assert not what.planned
 
 
-def test_an_edit_revises_only_what_is_still_open():
-    """A new wording goes to open deliveries, not to those that are out."""
+def test_an_edit_revises_only_open_deliveries():
+    """A new text goes to open deliveries, not to those that were sent."""
     post = make_post(content_hash="2")
-    known = in_books(make_post(), open_accounts=frozenset({B}))
+    known = stored(make_post(), open_accounts=frozenset({B}))
     (filing,) = reported(post, known).planned
     assert (filing.accounts, filing.is_new) == ((B,), False)
 
 
 def test_an_added_account_is_filed_and_the_others_revised():
-    """A wider `to` files the newcomer and gives the others the new definition."""
-    what = reported(make_post(accounts=(A, B, C), content_hash="2"), in_books(make_post()))
+    """A wider `to` files the new account and gives the others the new content hash."""
+    what = reported(make_post(accounts=(A, B, C), content_hash="2"), stored(make_post()))
     assert [(filing.accounts, filing.is_new) for filing in what.planned] == [((C,), True), ((A, B), False)]
 
 
 def test_a_removed_account_is_not_sent_to():
-    """An account that left `to` is named as untargeted, while its delivery can still be stopped."""
-    (lost,) = reported(make_post(accounts=(A,), content_hash="2"), in_books(make_post())).removed_targets
+    """An account removed from `to` is named as untargeted, while its delivery can still be stopped."""
+    (lost,) = reported(make_post(accounts=(A,), content_hash="2"), stored(make_post())).removed_targets
     assert (lost.key.occurrence, lost.accounts) == (ONCE_OCCURRENCE, (B,))
 
 
 @pytest.mark.parametrize(("ago", "codes"), [(29, ["restored_after_removal"]), (31, [])])
-def test_f65_what_comes_back_while_it_could_still_be_sent_is_refused(ago, codes):
-    """A post that left the schedule, as a half-saved file may have it, is not forgotten because its instant passed."""
+def test_f65_a_post_that_comes_back_while_it_could_still_be_sent_is_refused(ago, codes):
+    """A post that left the schedule, as in a half-saved file, is not forgotten because its instant passed."""
     due = NOW - timedelta(minutes=ago)
     cancelled = StoredOccurrence(
         due_at=due,
@@ -182,15 +182,15 @@ def test_f65_what_comes_back_while_it_could_still_be_sent_is_refused(ago, codes)
     assert [problem.code for problem in what.problems] == codes
 
 
-def test_a_withdrawn_post_is_never_filed_again():
-    """A withdrawn post stays silent while it stands in the file, edited or not."""
+def test_a_cancelled_post_is_never_filed_again():
+    """A cancelled post stays cancelled while it is in the file, edited or not."""
     known = {PostId("p"): StoredPost(content_hash="1", active_since=NOW, is_cancelled=True)}
     assert reported(make_post(content_hash="2"), known) == Plan()
 
 
-def test_a_vanished_post_is_dropped_once():
-    """A post gone from the file is dropped; withdrawn and already dropped ones are not dropped again."""
-    known = in_books(make_post())
+def test_a_removed_post_is_dropped_once():
+    """A post removed from the file is dropped; cancelled and already dropped ones are not dropped again."""
+    known = stored(make_post())
     empty = Schedule(posts=())
     what = plan(empty, known, WINDOW, {})
     assert what.removed_posts == (PostId("p"),)
@@ -206,7 +206,7 @@ def test_a_repeating_post_is_filed_for_each_instant_of_the_window():
 
 
 def test_of_missed_instants_only_the_newest_is_filed_ever():
-    """After a silence the newest missed instant is made up for; later rounds do not dig up older ones."""
+    """After a downtime the newest missed instant is made up for; later runs file no older ones."""
     post, moments = repeating(), [NOW - 3 * HOUR, NOW - 2 * HOUR, NOW - HOUR]
     known = {post.id: StoredPost(content_hash="1", active_since=NOW - 4 * HOUR)}
     what = reported(post, known, *moments)
@@ -221,23 +221,23 @@ def test_a_cron_edit_does_not_fire_for_the_past():
 
 
 def test_an_account_that_joins_a_repeating_post_is_not_sent_the_past():
-    """A newcomer is filed for instants to come only."""
+    """A new account is filed for instants to come only."""
     moments = [NOW - HOUR, NOW + HOUR]
-    known = in_books(repeating(), due_at=moments[0], label=moments[0].isoformat(), open_accounts=frozenset())
+    known = stored(repeating(), due_at=moments[0], label=moments[0].isoformat(), open_accounts=frozenset())
     (filing,) = reported(repeating(accounts=(A, B, C), content_hash="2"), known, *moments).planned
     assert filing.occurrence.due_at == moments[1]
 
 
-def test_instants_of_an_earlier_timing_are_struck_out():
-    """Future instants that the new timing does not have are untargeted; past ones run their course."""
+def test_instants_of_an_earlier_timing_are_untargeted():
+    """Future instants that the new timing does not have are untargeted; past ones stay as they are."""
     for post, label in (
         (repeating(content_hash="2"), (NOW + HOUR).isoformat()),
         (make_post(content_hash="2", when=NOW + 3 * HOUR), (NOW + HOUR).isoformat()),
         (repeating(content_hash="2"), ONCE_OCCURRENCE),
     ):
-        (lost,) = reported(post, in_books(post, label=label), NOW + 2 * HOUR).removed_targets
+        (lost,) = reported(post, stored(post, label=label), NOW + 2 * HOUR).removed_targets
         assert (lost.key.occurrence, lost.accounts) == (label, (A, B))
-        assert not reported(post, in_books(post, label=label, due_at=NOW - HOUR), NOW + 2 * HOUR).removed_targets
+        assert not reported(post, stored(post, label=label, due_at=NOW - HOUR), NOW + 2 * HOUR).removed_targets
 
 
 offsets = st.integers(-3, 3).map(lambda hours: NOW + hours * HOUR)
@@ -261,7 +261,7 @@ instants = st.lists(offsets, max_size=4, unique=True).map(sorted)
 
 @st.composite
 def started(draw, known):
-    """The same databases after some deliveries have had attempts and some have ended."""
+    """Return the same stored posts after some deliveries have had attempts and some have ended."""
     recorded = {}
     for post_id, held in known.items():
         occurrences = {
@@ -277,8 +277,8 @@ def started(draw, known):
 
 
 @given(schedules, schedules, instants, instants, st.data())
-def test_doing_what_the_plan_says_leaves_nothing_to_say(first, second, before, after, data):
-    """Whatever the database hold, planning again after its plan was carried out gives no more to write."""
+def test_a_plan_that_was_carried_out_leaves_nothing_to_do(first, second, before, after, data):
+    """Whatever is stored, planning again after the plan was carried out gives nothing more to write."""
     moments = [{post.id: some for post in schedule.posts} for schedule, some in ((first, before), (second, after))]
     known = done({}, first, plan(first, {}, WINDOW, moments[0]))
     known = data.draw(started(known))

@@ -1,4 +1,4 @@
-"""A server's word on when to come back is understood in both its spellings."""
+"""A server's Retry-After is understood in both its formats."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -35,6 +35,6 @@ def test_retry_after_f26_f27(header, after):
 
 @given(st.text())
 def test_no_header_makes_it_raise(header):
-    """Whatever a server writes there, it is an instant within the year to come, or none."""
+    """Whatever a server writes there, the result is an instant within the coming year, or none."""
     until = parse_retry_after(header, NOW)
     assert until is None or NOW < until <= NOW + MAX_RETRY_AFTER

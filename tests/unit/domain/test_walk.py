@@ -1,4 +1,4 @@
-"""The exhaustive walk: under the product's rules nothing breaks; with one rule spoiled, something does."""
+"""The exhaustive walk: under the product's rules no promise breaks; with one rule changed, one does."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,35 +28,35 @@ from tests.unit.domain.walk import (
     AN_END_COMES,
     AN_END_IS_TRUE,
     AT_MOST_ONE,
+    CANCELLATION_HOLDS,
     EDIT_HOLDS,
     ONE_RESEND,
     PUBLISHED_IS_TRUE,
     PUBLISHED_IS_WHOLE,
     RETRACTION_HOLDS,
-    WITHDRAWAL_HOLDS,
     walk,
 )
 
 
-def test_whatever_happens_a_delivery_makes_one_post_at_most_and_its_books_are_true():
-    """F25: no order of crashes, late replies or posts, wrong reads or requests breaks a promise; all states are met."""
+def test_a_delivery_makes_one_post_at_most_and_its_record_is_true():
+    """F25: no order of crashes, late replies or posts, wrong reads or orders breaks a promise; all states occur."""
     walked = walk(Rules())
     assert walked.breach is None, "\n".join(walked.way)
     assert walked.states == frozenset(State)
-    assert walked.scenes > 40_000
+    assert walked.snapshots > 40_000
 
 
 @pytest.mark.long
-def test_a_text_of_two_floors_is_live_as_a_whole_or_a_person_knows():
-    """With a further part nothing is doubled, nothing live is forgotten, and no half counts as the whole."""
+def test_a_text_of_two_parts_is_published_completely_or_a_person_knows():
+    """With a further part nothing is doubled, nothing published is lost, and no incomplete text counts as complete."""
     walked = walk(Rules(parts=1))
     assert walked.breach is None, "\n".join(walked.way)
     assert walked.states == frozenset(State)
-    assert walked.scenes > 90_000
+    assert walked.snapshots > 90_000
 
 
-def spoiled(then: Callable[[Delivery, Delivery, Any], Delivery | None], parts: int = 0) -> Rules:
-    """Rules whose `advance` gives what `then` makes of its answer, where that is anything."""
+def changed_rules(then: Callable[[Delivery, Delivery, Any], Delivery | None], parts: int = 0) -> Rules:
+    """Return rules whose `advance` returns what `then` makes of its result, where that is not None."""
 
     def step(delivery: Delivery, event: Any, **rest: Any) -> Delivery:
         after = advance(delivery, event, **rest)
@@ -71,8 +71,8 @@ def lapsed_call_is_due_again(before: Delivery, after: Delivery, event: object) -
 
 
 def unknown_is_retried(before: Delivery, after: Delivery, event: object) -> Delivery | None:
-    is_doubt = before.state is State.SENDING and isinstance(event, Unknown)
-    return replace(after, state=State.RETRYING) if is_doubt else None
+    is_unknown = before.state is State.SENDING and isinstance(event, Unknown)
+    return replace(after, state=State.RETRYING) if is_unknown else None
 
 
 def resends_again_and_again(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
@@ -99,17 +99,17 @@ def review_never_closes(before: Delivery, after: Delivery, _event: object) -> De
     return replace(after, state=State.RETRACTING, ticket=before.ticket) if is_closed else None
 
 
-def word_is_no_proof(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def confirmation_is_no_proof(before: Delivery, after: Delivery, event: object) -> Delivery | None:
     is_word = before.state is State.HELD and isinstance(event, Resolved) and event.to is State.PUBLISHED
     return replace(after, receipt=None) if is_word else None
 
 
-def half_is_enough(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
-    is_half = isinstance(event, Published) and after.state is State.DUE
-    return replace(after, state=State.PUBLISHED) if is_half else None
+def incomplete_is_enough(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_incomplete = isinstance(event, Published) and after.state is State.DUE
+    return replace(after, state=State.PUBLISHED) if is_incomplete else None
 
 
-def floors_receipt_is_kept(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def parts_receipt_is_kept(before: Delivery, after: Delivery, event: object) -> Delivery | None:
     is_floor = isinstance(event, Published) and before.is_incomplete
     return replace(after, receipt=event.receipt) if is_floor else None
 
@@ -126,74 +126,77 @@ def edit_is_forgotten(before: Delivery, after: Delivery, event: object) -> Deliv
     return replace(after, desired=DesiredState.AS_PLANNED) if is_remembered and after.state is before.state else None
 
 
-def announced_counts_as_unbegun(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def begun_counts_as_unbegun(before: Delivery, after: Delivery, event: object) -> Delivery | None:
     is_call = before.state is State.SENDING and isinstance(event, LeaseExpired) and after.state is State.UNKNOWN
     return replace(after, state=State.DUE) if is_call else None
 
 
-def half_ends(event_type: type, state: State) -> Callable[[Delivery, Delivery, Any], Delivery | None]:
+def incomplete_ends(event_type: type, state: State) -> Callable[[Delivery, Delivery, Any], Delivery | None]:
     def then(before: Delivery, after: Delivery, event: object) -> Delivery | None:
-        is_half = before.is_incomplete and isinstance(event, event_type) and before.state is not State.HELD
-        return replace(after, state=state) if is_half and after.state in {State.HELD, State.RETRACTING} else None
+        is_incomplete = before.is_incomplete and isinstance(event, event_type) and before.state is not State.HELD
+        return replace(after, state=state) if is_incomplete and after.state in {State.HELD, State.RETRACTING} else None
 
     return then
 
 
-def one_look(looks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
-    return proves_absent([*looks, *looks], attempt, is_window_over=True)
+def one_readback(readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
+    return proves_absent([*readbacks, *readbacks], attempt, is_window_over=True)
 
 
-def early_looks(looks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
-    return proves_absent(looks, attempt, is_window_over=True)
+def early_readbacks(readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
+    return proves_absent(readbacks, attempt, is_window_over=True)
 
 
-def one_word(looks: Sequence[Readback], predicate: Callable[[Readback], bool], _min_span: object) -> bool:
-    return predicate(looks[-1])
+def one_report(readbacks: Sequence[Readback], predicate: Callable[[Readback], bool], _min_span: object) -> bool:
+    return predicate(readbacks[-1])
 
 
 MUTANTS = {
-    "lapsed lease in sending is due again": (spoiled(lapsed_call_is_due_again), AT_MOST_ONE),
-    "unknown outcome is retried": (spoiled(unknown_is_retried), AT_MOST_ONE),
-    "one look is believed": (Rules(shows_absence=one_look), AT_MOST_ONE),
-    "one word that it is gone is believed": (Rules(is_confirmed=one_word), AN_END_IS_TRUE),
-    "looks before the settle time are believed": (Rules(shows_absence=early_looks), AT_MOST_ONE),
-    "settle time too short": (Rules(settle=SETTLE - 1), AT_MOST_ONE),
-    "page one counts as all": (Rules(incomplete_look=lambda: NotFound(covered_since=LONG_AGO)), AT_MOST_ONE),
+    "lapsed lease in sending is due again": (changed_rules(lapsed_call_is_due_again), AT_MOST_ONE),
+    "unknown outcome is retried": (changed_rules(unknown_is_retried), AT_MOST_ONE),
+    "one readback is believed": (Rules(shows_absence=one_readback), AT_MOST_ONE),
+    "one reported deletion is believed": (Rules(is_confirmed=one_report), AN_END_IS_TRUE),
+    "readbacks before the window ends are believed": (Rules(shows_absence=early_readbacks), AT_MOST_ONE),
+    "visibility window too short": (Rules(settle=SETTLE - 1), AT_MOST_ONE),
+    "page one counts as all": (Rules(incomplete_readback=lambda: NotFound(covered_since=LONG_AGO)), AT_MOST_ONE),
     "frozen worker starts its call": (Rules(may_start=lambda _left: True), AT_MOST_ONE),
     "call starts at the end of its lease": (Rules(may_start=lambda left: left >= 0), AT_MOST_ONE),
-    "old epoch's outcome is believed": (
+    "outcome of an old fencing token is believed": (
         Rules(settles=lambda *, is_current, state: is_current or state is State.SENDING),
         AT_MOST_ONE,
     ),
-    "review is believed absent": (spoiled(review_is_believed_absent), AT_MOST_ONE),
-    "newest item is adopted": (Rules(lookalike=lambda: Published(receipt=ANOTHERS)), PUBLISHED_IS_TRUE),
-    "second resend after absence": (spoiled(resends_again_and_again), ONE_RESEND),
-    "withdrawal is forgotten": (spoiled(stop_is_forgotten), WITHDRAWAL_HOLDS),
-    "retraction is forgotten": (spoiled(stop_is_forgotten), RETRACTION_HOLDS),
-    "edit in doubt is forgotten": (spoiled(edit_is_forgotten), EDIT_HOLDS),
-    "begun call counts as not begun": (spoiled(announced_counts_as_unbegun), AT_MOST_ONE),
-    "retracted while under review": (spoiled(retracting_review_is_believed_absent), AN_END_IS_TRUE),
-    "refused while retracting stays open": (spoiled(review_never_closes), AN_END_COMES),
-    "live by word without a receipt": (spoiled(word_is_no_proof), PUBLISHED_IS_TRUE),
-    "unknown floor is sent again": (spoiled(unknown_is_retried, parts=1), AT_MOST_ONE),
-    "checkpoint is lost": (spoiled(checkpoint_is_lost, parts=1), AT_MOST_ONE),
-    "half counts as whole": (spoiled(half_is_enough, parts=1), PUBLISHED_IS_WHOLE),
-    "floor's receipt is kept": (spoiled(floors_receipt_is_kept, parts=1), PUBLISHED_IS_TRUE),
-    "half expires": (spoiled(half_ends(Expired, State.EXPIRED), parts=1), AN_END_IS_TRUE),
-    "half is cancelled": (spoiled(half_ends(Cancelled, State.CANCELLED), parts=1), AN_END_IS_TRUE),
-    "refused floor fails it": (spoiled(half_ends(Rejected, State.FAILED), parts=1), AN_END_IS_TRUE),
-    "half is retracted by word": (spoiled(half_ends(RetractionRequested, State.CANCELLED), parts=1), AN_END_IS_TRUE),
+    "review is believed absent": (changed_rules(review_is_believed_absent), AT_MOST_ONE),
+    "newest item is adopted": (Rules(possible_match=lambda: Published(receipt=ANOTHERS)), PUBLISHED_IS_TRUE),
+    "second resend after absence": (changed_rules(resends_again_and_again), ONE_RESEND),
+    "cancellation is forgotten": (changed_rules(stop_is_forgotten), CANCELLATION_HOLDS),
+    "retraction is forgotten": (changed_rules(stop_is_forgotten), RETRACTION_HOLDS),
+    "edit while unknown is forgotten": (changed_rules(edit_is_forgotten), EDIT_HOLDS),
+    "begun call counts as not begun": (changed_rules(begun_counts_as_unbegun), AT_MOST_ONE),
+    "retracted while under review": (changed_rules(retracting_review_is_believed_absent), AN_END_IS_TRUE),
+    "refused while retracting stays open": (changed_rules(review_never_closes), AN_END_COMES),
+    "published by a person without a receipt": (changed_rules(confirmation_is_no_proof), PUBLISHED_IS_TRUE),
+    "unknown part is sent again": (changed_rules(unknown_is_retried, parts=1), AT_MOST_ONE),
+    "checkpoint is lost": (changed_rules(checkpoint_is_lost, parts=1), AT_MOST_ONE),
+    "incomplete counts as complete": (changed_rules(incomplete_is_enough, parts=1), PUBLISHED_IS_WHOLE),
+    "part's receipt is kept": (changed_rules(parts_receipt_is_kept, parts=1), PUBLISHED_IS_TRUE),
+    "incomplete expires": (changed_rules(incomplete_ends(Expired, State.EXPIRED), parts=1), AN_END_IS_TRUE),
+    "incomplete is cancelled": (changed_rules(incomplete_ends(Cancelled, State.CANCELLED), parts=1), AN_END_IS_TRUE),
+    "refused part fails it": (changed_rules(incomplete_ends(Rejected, State.FAILED), parts=1), AN_END_IS_TRUE),
+    "incomplete is retracted by a person": (
+        changed_rules(incomplete_ends(RetractionRequested, State.CANCELLED), parts=1),
+        AN_END_IS_TRUE,
+    ),
 }
 
 
-TAKES_LONG = {"old epoch's outcome is believed", "refused while retracting stays open"}
+TAKES_LONG = {"outcome of an old fencing token is believed", "refused while retracting stays open"}
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.long if name in TAKES_LONG else ()) for name in MUTANTS]
 )
-def test_a_spoiled_rule_breaks_a_promise(name):
-    """The walk sees what each rule is for: without it, the promise it guards is broken."""
+def test_a_changed_rule_breaks_a_promise(name):
+    """The walk shows the purpose of each rule: without it, a promise is broken."""
     rules, promise = MUTANTS[name]
     walked = walk(rules, frozenset({promise}))
     assert walked.breach == promise, "\n".join((name, *walked.way))

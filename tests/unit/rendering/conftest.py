@@ -1,4 +1,4 @@
-"""Shipped templates, and a way to load any others."""
+"""Shipped templates, and a function that loads any others."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ def shipped() -> Templates:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., Templates]:
-    """Load templates from texts: file name below the workspace's templates/ -> what stands in it."""
+    """Return a function that loads templates from texts, by their path below the workspace's templates/."""
 
     def load(files: Mapping[str, str | bytes], *, with_shipped: bool = False) -> Templates:
         for name, text in files.items():

@@ -1,4 +1,4 @@
-"""Accounts, posts and platforms to render for; everything is rendered in this very process."""
+"""Accounts, posts and platforms to render for; everything is rendered in this process."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -110,7 +110,7 @@ def read_picture(path: Path, alt: str, *, below: Path | None = None) -> tuple[Re
 
 
 def sample_post(templates: Templates, name: str) -> tuple[Post, OriginalPost | None]:
-    """Give the post of a template's sample.toml, and the one it follows."""
+    """Return the post of a template's sample.toml, and the one it follows."""
     sample = templates.samples[name]
     level = WarningLevel(sample.level) if sample.level else None
     post = post_of(name, kind=PostKind(name), title=sample.title, level=level, body=sample.body, data=sample.data)

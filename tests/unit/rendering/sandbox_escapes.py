@@ -1,7 +1,7 @@
-"""What people write into templates to get out of them: the published ways, and those that this sandbox invites to."""
+"""Templates that try to escape the sandbox: the published ways, and those that this sandbox invites."""
 
 ESCAPES = (
-    # Python's inner parts, from a text, a list, a table, a number
+    # Python's internals, from a text, a list, a table, a number
     "{{ ''.__class__ }}",
     "{{ ''.__class__.__mro__[1].__subclasses__() }}",
     "{{ [].__class__.__base__.__subclasses__() }}",
@@ -37,7 +37,7 @@ ESCAPES = (
     "{{ ['', 'a']|max(attribute='__class__') }}",
     "{{ [data]|sum(attribute='__class__') }}",
     "{{ ''.__getattribute__('__class__') }}",
-    # Jinja's own parts
+    # Jinja's internals
     "{{ self }}",
     "{{ self.__class__ }}",
     "{{ self.__init__.__globals__ }}",
@@ -74,7 +74,7 @@ ESCAPES = (
     "{{ range(1).__class__ }}",
     "{{ ''['the budget'] }}",
     "{{ 'x'|paced_loop }}",
-    # methods, changes, and what swells
+    # methods, changes, and output that grows
     "{{ 'a'.upper() }}",
     "{{ 'a'.format(1) }}",
     "{{ '{0.__class__}'.format('') }}",

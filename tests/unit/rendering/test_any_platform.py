@@ -1,4 +1,4 @@
-"""A platform that no template knows is served all the same, with the plain page."""
+"""A platform that no template knows gets the plain page."""
 
 from dataclasses import replace
 
@@ -31,20 +31,20 @@ def article_for(post, templates, original=None):
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_every_template_has_plain_words_for_it(shipped, name):
+def test_every_template_has_plain_text_for_it(shipped, name):
     """Each shipped template renders for an unknown platform as plain text, link included, with plain line ends."""
     post, original = sample_post(shipped, name)
-    rendition = render_for("site", post, shipped, original=original)
-    assert rendition.marker.is_in(rendition.text[:60])
-    assert rendition.link is not None
-    assert rendition.link in rendition.text
-    assert "\r" not in rendition.text
-    assert "<" not in rendition.text
+    rendered = render_for("site", post, shipped, original=original)
+    assert rendered.marker.is_in(rendered.text[:60])
+    assert rendered.link is not None
+    assert rendered.link in rendered.text
+    assert "\r" not in rendered.text
+    assert "<" not in rendered.text
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_every_template_has_an_article_for_it(shipped, name):
-    """Where the platform wants articles, the same words come as paragraphs, with summary, cover and marked link."""
+    """Where the platform wants articles, the same text comes as paragraphs, with summary, cover and marked link."""
     post, original = sample_post(shipped, name)
     plain = render_for("site", post, shipped, original=original)
     article = article_for(post, shipped, original)
@@ -56,8 +56,8 @@ def test_every_template_has_an_article_for_it(shipped, name):
     assert [picture.sha256 for picture in article.images] == [shipped.cover(name).sha256]
 
 
-def test_words_are_never_taken_for_markup(shipped):
-    """What staff wrote stays what they wrote: signs of HTML are shown, not obeyed."""
+def test_text_is_never_taken_for_markup(shipped):
+    """HTML in the text of staff is shown as text, not interpreted."""
     post = post_of(data={"summary": "汇款<b>1</b> & 余额<script>x</script>"})
     article = article_for(post, shipped)
     assert "&lt;script&gt;x&lt;/script&gt;" in article.text

@@ -1,4 +1,4 @@
-"""Texts that only serve to exhaust what reads them: each is read in time linear in its length, or refused."""
+"""Texts that exhaust what reads them: each is read in linear time, or refused."""
 
 import time
 
@@ -25,7 +25,7 @@ LONG = 400_000
     ],
 )
 def test_long_runs_of_one_character_are_read_once(work):
-    """F74: what was quadratic took minutes of processor time for texts of this length."""
+    """F74: quadratic code took minutes of processor time for texts of this length."""
     began = time.process_time()
     work()
     assert time.process_time() - began < 5
@@ -43,13 +43,13 @@ def test_long_runs_of_one_character_are_read_once(work):
         ("1 < 2 " * 5_000, False),
     ],
 )
-def test_depth_of_elements_is_told(html, answer):
+def test_depth_of_elements_is_counted(html, answer):
     """F74: elements that are not closed count as open to the end; void ones and plain text do not count."""
     assert is_too_deep(html) is answer
 
 
 def test_deep_article_is_refused_with_its_page(written):
-    """F74: 14,000 open elements end the inliner by a segmentation fault; they never reach it."""
+    """F74: 14,000 open elements crash the inliner by a segmentation fault; they never reach it."""
     templates = written({"own/wechat.html": "{{ marker }} {{ region.tip_line }}\n" + "<b>" * 14_000})
     with pytest.raises(TemplateError) as caught:
         render_for("wechat", post_of("own"), templates)
@@ -59,7 +59,7 @@ def test_deep_article_is_refused_with_its_page(written):
 
 
 def test_long_body_is_refused_at_its_key(shipped):
-    """F74: a body longer than any platform takes is not even read as Markdown."""
+    """F74: a body longer than any platform accepts is not even read as Markdown."""
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of(body="长" * (MAX_BODY_CHARACTERS + 1)), shipped)
     (problem,) = caught.value.problems
@@ -67,5 +67,5 @@ def test_long_body_is_refused_at_its_key(shipped):
 
 
 def test_costly_constants_cost_nothing_when_they_are_compiled(written):
-    """F74: a constant that takes minutes to work out is left for the rendering, which has limits."""
+    """F74: a constant that takes minutes to compute is left for the rendering, which has limits."""
     assert not written({"own/weibo.txt": "{% if false %}{{ 1|round(-100000000) }}{% endif %}"}).problems

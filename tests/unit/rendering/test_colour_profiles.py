@@ -1,4 +1,4 @@
-"""A colour profile goes out with the numbers that colours need, and without a word of who made it or with what."""
+"""A colour profile is sent with the numbers that colours need, and without any text about its author or tools."""
 
 import struct
 import zlib
@@ -18,7 +18,7 @@ MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
 
 
 def fixed(*values):
-    """Give numbers as the signed 16.16 ones of profiles."""
+    """Return numbers in the signed 16.16 format of profiles."""
     return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
 
 
@@ -48,7 +48,7 @@ def table_of_16_bits(across, out, points=3):
 
 
 def table_of_version_4(kind, across, out, precision):
-    """Give curves, matrix, curves, table and curves, in an order of its own and with text between them."""
+    """Return curves, matrix, curves, table and curves, in an order of their own and with text between them."""
     inner, outer = (out, across) if kind == b"mAB " else (across, out)
     clut = bytes([2] * across + [65] * (16 - across) + [precision, 65, 65, 65])
     clut += RANDOM.randbytes(2**across * out * precision)
@@ -87,7 +87,7 @@ WORDS = {
 
 
 def profile(tags, *, version=2, kind=b"mntr", space=b"RGB ", connection=b"XYZ "):
-    """Give a profile in which every part that may bear words does so."""
+    """Return a profile with text in every field that may hold some."""
     body, table = b"", b""
     tags = {**WORDS, **tags}
     start = 128 + 4 + 12 * len(tags)
@@ -142,7 +142,7 @@ PROFILES = {
 
 
 def shown(data, intent):
-    """Give what random pixels look like with a profile."""
+    """Return what random pixels look like with a profile."""
     mode = MODES[data[16:20]]
     pixels = Image.frombytes(mode, (40, 40), Random(1).randbytes(1600 * len(Image.new(mode, (1, 1)).getbands())))  # noqa: S311
     opened = ImageCms.ImageCmsProfile(BytesIO(data))
@@ -156,7 +156,7 @@ def encoded(kind, data):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_f75_no_word_of_a_profile_goes_out(kind):
+def test_f75_no_text_of_a_profile_is_sent(kind):
     """Descriptions, rights, a screen's serial number, unknown tags, the header's makers: none is in the picture."""
     picture = encoded(kind, MATRIX)
     cleaned = clean_picture(picture)
@@ -172,7 +172,7 @@ def test_f75_no_word_of_a_profile_goes_out(kind):
 
 @pytest.mark.parametrize("data", PROFILES.values(), ids=PROFILES)
 def test_a_rebuilt_profile_shows_the_same_colours(data):
-    """Every pixel is shown alike by each way of rendering, and nothing of the maker is left, between tables either."""
+    """Every pixel looks the same by each rendering intent, and no text of the author is left, between tables either."""
     rebuilt = rebuild_profile(data)
     assert [shown(rebuilt, intent) for intent in range(4)] == [shown(data, intent) for intent in range(4)]
     assert rebuild_profile(rebuilt) == rebuilt
@@ -181,8 +181,8 @@ def test_a_rebuilt_profile_shows_the_same_colours(data):
     assert ImageCms.getProfileDescription(BytesIO(rebuilt)).strip() == "Colours"
 
 
-def test_a_profile_says_the_same_of_any_moment():
-    """When it was made is a fixed date, so that equal colours are equal bytes."""
+def test_a_profile_has_a_fixed_date():
+    """Its creation time is a fixed date, so that equal colours are equal bytes."""
     later = MATRIX[:24] + struct.pack(">6H", 2027, 1, 2, 3, 4, 5) + MATRIX[36:]
     assert rebuild_profile(later) == rebuild_profile(MATRIX)
 
@@ -206,14 +206,14 @@ UNSOUND = {
 
 
 @pytest.mark.parametrize("data", UNSOUND.values(), ids=UNSOUND)
-def test_a_profile_that_is_not_sound_is_dropped(data):
-    """Nothing of it goes out, and the picture does without."""
+def test_an_invalid_profile_is_dropped(data):
+    """Nothing of it is sent, and the picture has no profile."""
     assert rebuild_profile(data) == b""
     assert b"iCCP" not in clean_picture(encoded("PNG", data)).data
     assert b"ICC_PROFILE" not in clean_picture(encoded("JPEG", data)).data
 
 
-def test_tags_that_all_name_the_same_place_make_no_profile_longer_than_a_picture():
+def test_tags_with_one_shared_curve_make_no_long_profile():
     """However often a long curve is named, it is written once; different ones, up to the limit."""
     line = curve(*[7] * 500_000)
     assert len(rebuild_profile(profile({**PRIMARIES, **dict.fromkeys(CURVES, line)}))) < len(line) + 1000
@@ -234,8 +234,8 @@ GREY = rebuild_profile(profile({b"kTRC": curve()}, space=b"GRAY"))
 
 @pytest.mark.parametrize("spare", [-4, 0, 4, 300, 700])
 @pytest.mark.parametrize("is_noise", [True, False])
-def test_a_profile_near_the_limit_of_a_png_is_kept_for_good_or_dropped(spare, *, is_noise):
-    """What no reader would inflate goes; and a cleaned picture stays as it is, even where packing makes it longer."""
+def test_a_profile_near_the_limit_of_a_png_is_kept_or_dropped(spare, *, is_noise):
+    """A profile that no reader would inflate is dropped; a clean picture stays, even if packing makes it longer."""
     count = (MAX_PROFILE_BYTES - len(GREY) - spare) // 2
     samples = struct.unpack(f">{count}H", Random(3).randbytes(2 * count)) if is_noise else [0] * count  # noqa: S311
     data = rebuild_profile(profile({b"kTRC": curve(*samples)}, space=b"GRAY"))
@@ -247,8 +247,8 @@ def test_a_profile_near_the_limit_of_a_png_is_kept_for_good_or_dropped(spare, *,
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_f75_no_damaged_profile_does_more_than_be_dropped(name):
-    """Bytes changed, cut or put in anywhere: dropped, or rebuilt for good."""
+def test_f75_a_damaged_profile_is_dropped_or_rebuilt(name):
+    """Bytes changed, cut or inserted anywhere: it is dropped, or rebuilt correctly."""
     random = Random(name)  # noqa: S311 # repeatable on purpose
     for _ in range(400):
         data = bytearray(PROFILES[name])

@@ -1,4 +1,4 @@
-"""Pictures go out without what cameras and programs write into them, and as nothing but pictures."""
+"""Pictures are sent without metadata of cameras and programs, and as nothing but pictures."""
 
 import struct
 import zlib
@@ -24,7 +24,7 @@ ZIP = b"PK\x03\x04" + AUTHOR + b"PK\x01\x02" + b"PK\x05\x06" + bytes(18)
 PROFILE = rebuild_profile(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_HEAD = 33
-"""How many bytes there are up to the end of IHDR."""
+"""Bytes up to the end of IHDR."""
 
 
 def scene(size=(64, 48), mode="RGB"):
@@ -38,7 +38,7 @@ def encoded(kind, image=None, **options):
 
 
 def exif(orientation=1):
-    """Give Exif that names an author, a place, and how the camera was held."""
+    """Return Exif data with an author, a place, and the camera's orientation."""
     tags = Image.Exif()
     tags[0x0112], tags[0x013B] = orientation, AUTHOR.decode()
     tags.get_ifd(0x8825).update({1: "N", 2: (39.0, 54.0, 27.0), 0x1B: AUTHOR})
@@ -81,7 +81,7 @@ def tagged_jpeg(orientation=1):
     head, rest = segment(0xE0, jpeg[6:18] + b"\1\x0c" + AUTHOR), jpeg[20:]  # a thumbnail of 1 by 12
     thumbnail = segment(0xE0, b"JFXX\0\x10" + AUTHOR)
     others = segment(0xED, b"Photoshop 3.0\0" + AUTHOR) + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + AUTHOR)
-    table = segment(0xDB, b"\0" + (AUTHOR * 2)[:64])  # of use to nobody after the last scan
+    table = segment(0xDB, b"\0" + (AUTHOR * 2)[:64])  # meaningless after the last scan
     return jpeg[:2] + head + thumbnail + others + AUTHOR + rest[:-2] + table + jpeg[-2:] + AUTHOR + ZIP
 
 
@@ -101,7 +101,7 @@ def pixels(data):
 
 
 def code_of(data, refuse=clean_picture):
-    """Give the code of the one problem that a picture is refused with."""
+    """Return the code of the one problem that a picture is refused with."""
     with pytest.raises(InputError) as caught:
         refuse(data)
     (problem,) = caught.value.problems
@@ -109,8 +109,8 @@ def code_of(data, refuse=clean_picture):
 
 
 @pytest.mark.parametrize("data", TAGGED.values(), ids=TAGGED)
-def test_f75_nothing_goes_out_but_the_picture(data):
-    """Author, place, comments, previews and what follows the end are gone; every pixel is as it was."""
+def test_f75_nothing_is_sent_but_the_picture(data):
+    """Author, place, comments, previews and bytes after the end are gone; every pixel is as it was."""
     assert AUTHOR in data
     cleaned = clean_picture(data).data
     for mark in (AUTHOR, b"Exif", b"eXIf", b"GPS", b"xap", b"XMP", b"Photoshop", b"JFXX", b"tIME", b"zTXt", b"PK"):
@@ -120,13 +120,13 @@ def test_f75_nothing_goes_out_but_the_picture(data):
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
 def test_a_colour_profile_is_kept(kind):
-    """Anyone who shows the cleaned picture shows the same colours."""
+    """The cleaned picture is shown with the same colours."""
     with Image.open(BytesIO(clean_picture(TAGGED[kind]).data)) as image:
         assert image.info["icc_profile"] == PROFILE
 
 
 def test_a_colour_profile_in_several_segments_is_kept_whole_or_not_at_all():
-    """Its parts go out in their order; with one missing it says nothing, and goes."""
+    """Its segments are sent in order; with one missing the profile is useless, and dropped."""
     half = len(PROFILE) // 2
     first, second = (
         b"ICC_PROFILE\0" + head + part for head, part in ((b"\1\2", PROFILE[:half]), (b"\2\2", PROFILE[half:]))
@@ -141,8 +141,8 @@ def test_a_colour_profile_in_several_segments_is_kept_whole_or_not_at_all():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("tagged", [tagged_jpeg, tagged_png], ids=["jpeg", "png"])
-def test_a_picture_goes_out_upright(tagged, orientation):
-    """What Exif says of the way the camera was held is done, and then forgotten."""
+def test_a_picture_is_sent_upright(tagged, orientation):
+    """The orientation in Exif is applied, and then dropped."""
     turns = {2: [0], 3: [3], 4: [1], 5: [5], 6: [4], 7: [6], 8: [2]}
     wanted = scene()
     for turn in turns.get(orientation, []):
@@ -161,7 +161,7 @@ def test_a_picture_goes_out_upright(tagged, orientation):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_a_png_of_any_mode_is_turned(mode):
-    """It stays of its mode, whatever that is."""
+    """It keeps its mode."""
     image = Image.new(mode, (9, 5)) if mode == "I;16" else scene((9, 5), mode)
     cleaned = clean_picture(encoded("PNG", image, exif=exif(6)))
     with Image.open(BytesIO(cleaned.data)) as turned:
@@ -173,7 +173,7 @@ def test_a_png_of_any_mode_is_turned(mode):
     "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 5}, {"restart_marker_rows": 1}]
 )
 def test_a_jpeg_of_any_mode_is_turned(mode, options):
-    """It stays of its mode, as coarse as it was, and about as long."""
+    """It keeps its mode and quality, and about its length."""
     data = encoded("JPEG", scene((200, 100), mode), exif=exif(6), **options)
     cleaned = clean_picture(data).data
     with Image.open(BytesIO(data)) as image, Image.open(BytesIO(cleaned)) as turned:
@@ -195,20 +195,20 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("data", PLAIN.values(), ids=PLAIN)
-def test_a_picture_with_nothing_to_hide_goes_out_as_it_is(data):
+def test_a_picture_without_metadata_is_sent_unchanged(data):
     """Nothing is encoded again without need, and the hash of the file is the hash of what is sent."""
     assert clean_picture(data).data == data
 
 
 @pytest.mark.parametrize("data", TAGGED.values(), ids=TAGGED)
 def test_cleaning_twice_changes_nothing(data):
-    """What has been cleaned is clean."""
+    """A cleaned picture is not changed again."""
     cleaned = clean_picture(data)
     assert clean_picture(cleaned.data) == cleaned
 
 
 def interlaced(size, spare=b""):
-    """Give a white PNG in seven passes, with bytes after its pixels."""
+    """Return a white PNG in seven passes, with bytes after its pixels."""
     rows = b""
     for left, top, across, down in (
         (0, 0, 8, 8),
@@ -226,13 +226,13 @@ def interlaced(size, spare=b""):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (8, 8), (17, 9)])
-def test_an_interlaced_picture_is_counted_right(size):
+def test_an_interlaced_picture_is_counted_correctly(size):
     """It has neither too few bytes nor too many."""
     assert clean_picture(interlaced(size)).data == interlaced(size)
 
 
-def test_bytes_hidden_behind_the_pixels_of_a_png_are_left_behind():
-    """In the packed pixels or after them, they are no part of what is shown; the picture is encoded again."""
+def test_bytes_hidden_behind_the_pixels_of_a_png_are_dropped():
+    """In the packed pixels or after them, they are not shown; the picture is encoded again."""
     png = PLAIN["png"]
     at = png.index(b"IDAT")
     (length,) = struct.unpack_from(">I", png, at - 4)
@@ -247,7 +247,7 @@ def test_bytes_hidden_behind_the_pixels_of_a_png_are_left_behind():
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "gif"])
-def test_bytes_hidden_in_a_scan_far_longer_than_the_picture_are_left_behind(kind):
+def test_bytes_hidden_in_a_scan_far_longer_than_the_picture_are_dropped(kind):
     """No decoder shows them; the picture is encoded again."""
     data = PLAIN[kind]
     if kind == "jpeg":
@@ -260,7 +260,7 @@ def test_bytes_hidden_in_a_scan_far_longer_than_the_picture_are_left_behind(kind
 
 
 def scanned(scans):
-    """Give a progressive JPEG whose last scan is repeated up to this number."""
+    """Return a progressive JPEG whose last scan is repeated up to this number."""
     jpeg = encoded("JPEG", scene((16, 16)), progressive=True)
     last = jpeg.rindex(b"\xff\xda")
     return jpeg[:-2] + jpeg[last:-2] * (scans - jpeg.count(b"\xff\xda")) + jpeg[-2:]
@@ -271,7 +271,7 @@ def animated_png(frames):
 
 
 def claimed_gif(width, height):
-    """Give a GIF whose one frame lies far outside of its screen."""
+    """Return a GIF whose one frame is far outside its screen."""
     return (
         b"GIF89a"
         + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
@@ -318,27 +318,27 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("data", "code"), REFUSED.values(), ids=REFUSED)
-def test_f75_what_is_no_plain_picture_is_refused(data, code):
-    """Each with its reason, and without decoding any pixel but where it may be a file of another type as well."""
+def test_f75_a_file_that_is_no_plain_picture_is_refused(data, code):
+    """Each with its reason, and without decoding any pixel, except where the file may be of another type as well."""
     assert code_of(data) == code
     if code != "image_holds_file":
         assert code_of(data, strip_metadata) == code
 
 
-def test_the_greatest_number_of_scans_is_taken():
-    """The bound itself is no offence."""
+def test_the_greatest_number_of_scans_is_accepted():
+    """The limit itself is accepted."""
     assert clean_picture(scanned(MAX_JPEG_SCANS)).data.count(b"\xff\xda") == MAX_JPEG_SCANS
 
 
-def test_a_phones_picture_of_two_views_goes_out_as_the_first():
-    """What phones put behind the picture, another view of it or its depth, is left behind."""
+def test_a_phones_picture_of_two_views_is_sent_as_the_first():
+    """What phones append to the picture, another view of it or its depth, is dropped."""
     phone = encoded("MPO", save_all=True, append_images=[scene((20, 10))])
     assert b"MPF" in phone
     assert clean_picture(phone).data == PLAIN["jpeg"]
 
 
 def test_a_png_of_one_frame_is_no_animation():
-    """What made it one is dropped."""
+    """The animation chunks are dropped."""
     assert clean_picture(animated_png(1)).data == PLAIN["png"]
 
 
@@ -353,7 +353,7 @@ def test_a_refused_picture_is_named(tmp_path):
 
 
 def repaired(data):
-    """Give the data with the checksum of each chunk put right, if it is a PNG."""
+    """Return the data with the checksum of each chunk corrected, if it is a PNG."""
     at, parts = 8, [data[:8]]
     while data.startswith(PNG_START) and at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
@@ -365,8 +365,8 @@ def repaired(data):
 
 
 @pytest.mark.parametrize("name", [*TAGGED, *PLAIN])
-def test_f75_no_damaged_picture_does_more_than_be_refused(name):
-    """Bytes changed, cut, doubled or put in anywhere: it is refused, or cleaned for good."""
+def test_f75_a_damaged_picture_is_refused_or_cleaned(name):
+    """Bytes changed, cut, doubled or inserted anywhere: it is refused, or cleaned correctly."""
     random = Random(name)  # noqa: S311 # repeatable on purpose
     whole = (TAGGED | PLAIN)[name]
     for _ in range(500):

@@ -1,4 +1,4 @@
-"""Pictures are judged by what is in them."""
+"""Pictures are judged by their content."""
 
 import hashlib
 import struct
@@ -19,7 +19,7 @@ def drawn(kind: str, size: tuple[int, int] = (60, 40)) -> bytes:
 
 
 def claimed(width: int, height: int) -> bytes:
-    """Give a PNG whose head promises a size that its body does not hold."""
+    """Return a PNG whose head promises a size that its body does not hold."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = b"IDAT" + zlib.compress(b"")
     chunks = [
@@ -29,7 +29,7 @@ def claimed(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(("kind", "media_type"), [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("GIF", "image/gif")])
-def test_type_is_told_by_content(tmp_path, kind, media_type):
+def test_type_is_known_by_content(tmp_path, kind, media_type):
     """A picture's type, size and hash come from its bytes, whatever its name says."""
     path = tmp_path / "picture.txt"
     path.write_bytes(drawn(kind))
@@ -54,7 +54,7 @@ def test_type_is_told_by_content(tmp_path, kind, media_type):
     ],
 )
 def test_bad_pictures_are_refused(tmp_path, content, code):
-    """F75: what is cut short, of another type, or too big in bytes or pixels is refused, with the file's name."""
+    """F75: a picture that is cut, of another type, or too big in bytes or pixels is refused, with the file's name."""
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -65,7 +65,7 @@ def test_bad_pictures_are_refused(tmp_path, content, code):
 
 
 def test_missing_picture_is_refused(tmp_path):
-    """F75: a picture that is not there, or is a folder, is refused and named."""
+    """F75: a picture that is missing, or a folder, is refused and named."""
     for path in (tmp_path / "none.png", tmp_path):
         with pytest.raises(InputError) as caught:
             read_picture(path, "图")

@@ -1,4 +1,4 @@
-"""What lies outside the workspace is not published, whatever leads to it, and no secret is."""
+"""Files outside the workspace are not published, whatever leads to them, and no secret is."""
 
 import os
 from dataclasses import replace
@@ -21,7 +21,7 @@ SECRET = "canary/of/the/workspace=41c9"
     "name", ["own/weibo.txt", "own/sample.toml", "own/cover.png", "_shared/article.css", "_shared/part.txt"]
 )
 def test_i19_a_link_among_the_templates_is_refused_by_name(written, tmp_path, name):
-    """I19: a page, part, sample, cover or stylesheet that is a link is a fault, and nothing of its target is read."""
+    """I19: a page, part, sample, cover or stylesheet that is a link is a problem, and nothing of its target is read."""
     outside = tmp_path / "outside"
     outside.write_text(SECRET, "utf-8")
     templates = tmp_path / "templates"
@@ -34,7 +34,7 @@ def test_i19_a_link_among_the_templates_is_refused_by_name(written, tmp_path, na
 
 
 def test_i19_a_linked_folder_of_templates_is_refused(tmp_path):
-    """I19: a template whose whole folder is a link is no template, and what it leads to is not read."""
+    """I19: a template whose whole folder is a link is no template, and its target is not read."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "weibo.txt").write_text(GOOD, "utf-8")
     (tmp_path / "templates").mkdir()
@@ -46,7 +46,7 @@ def test_i19_a_linked_folder_of_templates_is_refused(tmp_path):
 
 
 def test_i19_a_link_that_leads_nowhere_is_named_too(tmp_path):
-    """I19: a link is refused as a link, whether or not its target can be read just now."""
+    """I19: a link is refused as a link, whether or not its target can be read at the moment."""
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "weibo.txt").symlink_to(tmp_path / "nothing")
     assert [problem.code for problem in load_templates([tmp_path], RenderWorker()).problems] == ["file_is_link"]
@@ -68,8 +68,8 @@ def test_i19_a_linked_picture_is_refused(tmp_path, linked):
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_f75_what_is_no_file_is_refused_at_once_and_holds_nothing(tmp_path, make):
-    """F75: a folder or a pipe called like a picture is no picture; nobody waits for it, and it is not left open."""
+def test_f75_a_folder_or_pipe_is_refused_at_once_and_left_closed(tmp_path, make):
+    """F75: a folder or a pipe named like a picture is no picture; nothing waits for it, and it is not left open."""
     make(tmp_path / "a.png")
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
@@ -80,7 +80,7 @@ def test_f75_what_is_no_file_is_refused_at_once_and_holds_nothing(tmp_path, make
 
 
 def test_a_workspace_that_is_reached_by_a_link_works(written, tmp_path):
-    """Only what staff put into the folders is judged: where the folders themselves lie is the operator's choice."""
+    """Only the content of the folders is checked: where the folders themselves are is the operator's choice."""
     written({"real/templates/own/weibo.txt": GOOD, "real/media/a.png": drawn("PNG")})
     (tmp_path / "srv").symlink_to(tmp_path / "real")
     loaded = load_templates([tmp_path / "srv" / "templates"], RenderWorker())
@@ -98,7 +98,7 @@ def test_a_workspace_that_is_reached_by_a_link_works(written, tmp_path):
     ],
 )
 def test_i19_a_text_that_redaction_would_change_is_refused(written, key, change):
-    """I19: words with a secret are refused at the key that brings them, and the secret is not repeated."""
+    """I19: a text with a secret is refused at the key that contains it, and the secret is not repeated."""
     register_secrets([SECRET])
     templates = written({"own/weibo.txt": GOOD + " {{ words or '' }}"})
     with pytest.raises(TemplateError) as caught:
@@ -109,8 +109,8 @@ def test_i19_a_text_that_redaction_would_change_is_refused(written, key, change)
     assert "abc123" not in repr(problem)
 
 
-def test_i19_a_secret_in_a_template_is_refused_where_it_stands(written):
-    """I19: a secret that the template itself brings is reported at the template's file."""
+def test_i19_a_secret_in_a_template_is_refused_at_its_place(written):
+    """I19: a secret in the template itself is reported at the template's file."""
     register_secrets([SECRET])
     templates = written({"own/weibo.txt": f"{GOOD} {SECRET}"})
     with pytest.raises(TemplateError) as caught:

@@ -1,4 +1,4 @@
-"""What nobody sees gets neither into a template nor through one into a final text (F74)."""
+"""Invisible characters get neither into a template nor through one into a final text (F74)."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def refusal(*arguments, **named):
 
 
 @pytest.mark.parametrize("odd", ["\u202e", "\u200b", "\x1b", "\U000e0041"], ids=ascii)
-def test_f74_a_template_file_with_what_nobody_sees_is_refused_at_its_place(written, odd):
+def test_f74_a_template_file_with_invisible_characters_is_refused_at_its_place(written, odd):
     """F74: pages, the stylesheet and the sample alike, each with line and column."""
     templates = written({
         "own/default.txt": f"{PAGE}\n1{odd}10",
@@ -32,7 +32,7 @@ def test_f74_a_template_file_with_what_nobody_sees_is_refused_at_its_place(writt
     assert refusal("weibo", post_of("own"), templates)[0].code == "template_invalid"
 
 
-def test_f74_names_of_template_files_are_judged_as_well(written):
+def test_f74_names_of_template_files_are_checked_as_well(written):
     """F74: a folder whose name only looks like another's is refused."""
     templates = written({"warning\u200b/default.txt": PAGE})
     (problem,) = templates.problems
@@ -40,15 +40,15 @@ def test_f74_names_of_template_files_are_judged_as_well(written):
     assert problem.facts == {"file": "warning\\u200b/default.txt", "character": "U+200B ZERO WIDTH SPACE"}
 
 
-def test_f74_what_an_escape_hides_in_a_sample_is_refused(written):
-    """F74: a cover's words are read from there."""
+def test_f74_an_invisible_character_by_escape_in_a_sample_is_refused(written):
+    """F74: the alternative text of a cover is read from there."""
     templates = written({"own/default.txt": PAGE, "own/sample.toml": 'cover = "a\\u202e"'})
     assert [(each.code, each.location.path) for each in templates.problems] == [("invisible_character", "cover")]
 
 
 @pytest.mark.parametrize("platform", ["tieba", "wechat"])
 def test_f74_an_entity_in_a_body_is_refused_in_the_final_text(shipped, platform):
-    """F74: Markdown makes a character of it; the problem points to the body."""
+    """F74: Markdown turns it into a character; the problem points to the body."""
     problems = refusal(platform, post_of(body="请拨 1&#x200b;10 &#8238;"), shipped)
     assert {(each.code, each.facts["key"], each.facts["part"]) for each in problems} >= {
         ("rendered_invisible_character", "body", "text")
@@ -64,8 +64,8 @@ def test_f74_an_escape_in_a_template_is_refused_in_the_final_text(written):
     assert problem.location.file.endswith("own/default.txt")
 
 
-def test_f74_every_part_of_a_rendition_is_judged(shipped):
-    """F74: title, summary, link, and the words of pictures, whatever way they came."""
+def test_f74_every_field_of_a_rendered_post_is_checked(shipped):
+    """F74: title, summary, link, and the alternative texts of pictures, whatever way they came."""
     picture, _data = read_picture(shipped_templates() / "warning" / "cover.png", "截图\u202e")
     post = post_of(title="警惕\u200b诈骗", data={"summary": "摘\u061c要"})
     region = {**REGION, "tip_link": "https://example.gov.cn/\u2066"}

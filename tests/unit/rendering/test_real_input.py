@@ -58,7 +58,7 @@ def rendered(entry, platform, shipped, region):
 @pytest.mark.parametrize("region", [REGIONS[0], REGIONS[-1]], ids=lambda region: region["slug"])
 @pytest.mark.parametrize("entry", POSTS, ids=lambda entry: entry["id"])
 def test_every_post_fits_every_platform(shipped, entry, region):
-    """Each post of the real schedule renders everywhere, inside the platform's limits, with its pictures."""
+    """Each post of the real schedule renders everywhere, within the platform's limits, with its pictures."""
     weibo = rendered(entry, "weibo", shipped, region)
     assert weibo_length(weibo.text) <= 125
     tieba = rendered(entry, "tieba", shipped, region)
@@ -78,14 +78,14 @@ def test_schedule_is_accepted(shipped):
     accounts = {account.id: account for account in map(account_of, ("weibo", "wechat", "tieba"))}
     groups = {"north": tuple(accounts)}
     zone = ZoneInfo("Asia/Shanghai")
-    desk = ScheduleContext(timezone=zone, accounts=accounts, groups=groups, templates=shipped.names)
-    schedule = parse_schedule((ROOT / "schedule.toml").read_text("utf-8"), context=desk)
+    context = ScheduleContext(timezone=zone, accounts=accounts, groups=groups, templates=shipped.names)
+    schedule = parse_schedule((ROOT / "schedule.toml").read_text("utf-8"), context=context)
     assert [post.id for post in schedule.posts] == list(TITLES)
     assert all(post.accounts for post in schedule.posts)
 
 
 def test_schedule_shows_every_kind_and_way(shipped):
-    """The example has every kind, one repeating, one urgent, pictures, own words, and all ways to name accounts."""
+    """The example has every kind, one repeating, one urgent, pictures, own texts, and all ways to name accounts."""
     assert {post["kind"] for post in POSTS} == {kind.value for kind in PostKind} == set(shipped.names)
     assert any("cron" in post for post in POSTS)
     assert any(post.get("urgent") for post in POSTS)
@@ -97,7 +97,7 @@ def test_schedule_shows_every_kind_and_way(shipped):
 
 
 def test_published_figures_are_exact():
-    """The half-year bulletin gives the published figures, and no others."""
+    """The half-year bulletin has the published figures, and no others."""
     (bulletin,) = [post for post in POSTS if post["id"].startswith("half-year")]
     assert [figure["value"] for figure in bulletin["data"]["figures"]] == ["75.8万条", "7万起"]
 
@@ -107,8 +107,8 @@ def test_schedule_begins_with_its_schema():
     assert (ROOT / "schedule.toml").read_text("utf-8").startswith("#:schema ./schedule.schema.json\n")
 
 
-def test_regions_are_fifty_and_apart():
-    """The demo has fifty regions, each with a code, a slug and words of its own."""
+def test_regions_are_fifty_and_distinct():
+    """The demo has fifty regions, each with a code, a slug and names of its own."""
     assert len(REGIONS) == 50
     for key in ("code", "slug", "name", "agency", "forum", "tip_link"):
         assert len({region[key] for region in REGIONS}) == 50

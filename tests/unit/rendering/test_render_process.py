@@ -1,4 +1,4 @@
-"""The renderer's process: whatever it is given, it answers or is replaced, and it can reach nothing."""
+"""The renderer's process: for any input it answers or is replaced, and it can reach nothing."""
 
 import os
 import select
@@ -51,7 +51,7 @@ BOMBS = {
 
 @pytest.fixture
 def renderer():
-    """Give a renderer whose jobs may use one second of processor time."""
+    """Return a renderer whose jobs may use one second of processor time."""
     return RenderProcess(max_cpu_seconds=1)
 
 
@@ -69,8 +69,8 @@ def is_exhausting(result):
 
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_f74_what_never_ends_is_one_jobs_problem_with_its_line(renderer, bomb):
-    """F74: Jinja's budget does not see into what Python works out at one go; the limit on processor time does."""
+def test_f74_an_endless_rendering_is_one_jobs_problem_with_its_line(renderer, bomb):
+    """F74: Jinja's budget does not cover what Python computes in one step; the limit on processor time does."""
     load(renderer, good=GOOD, bomb=f"{GOOD}\n\n{bomb}")
     first, problem, last = renderer.run([page(), page("bomb"), page()])
     assert first == last == RenderedText(text="12377")
@@ -78,8 +78,8 @@ def test_f74_what_never_ends_is_one_jobs_problem_with_its_line(renderer, bomb):
     assert (problem.location.file, problem.location.line) == ("/srv/发布/templates/own/bomb.txt", 3)
 
 
-def test_f74_what_has_cost_a_process_is_not_tried_again(renderer):
-    """F74: neither fifty accounts of a bad post, nor a thousand posts of a bad page, take as many times the limit."""
+def test_f74_a_job_that_ended_a_process_is_not_tried_again(renderer):
+    """F74: neither fifty accounts of a bad post, nor a thousand posts of a bad page, take the limit as many times."""
     load(renderer, good=GOOD, bomb=BOMBS["a huge number"])
     started = []
     start = RenderProcess._start
@@ -93,8 +93,8 @@ def test_f74_what_has_cost_a_process_is_not_tried_again(renderer):
     assert len(started) == 1 + process.MAX_PAGE_LOSSES
 
 
-def test_what_a_page_has_cost_is_forgotten(renderer, monkeypatch):
-    """A post whose data made a page endless keeps that page from others for a minute, and itself for ten."""
+def test_a_page_that_ended_a_process_is_tried_again_later(renderer, monkeypatch):
+    """A post whose data made a page endless blocks that page for others for a minute, and itself for ten."""
     load(renderer, page="{% if body == 'bad' %}" + BOMBS["a huge number"] + "{% endif %}12377")
     renderer.run([page("page", "bad"), page("page", "bad ")])
     monkeypatch.setattr(process, "MAX_PAGE_LOSSES", 1)
@@ -106,8 +106,8 @@ def test_what_a_page_has_cost_is_forgotten(renderer, monkeypatch):
     assert renderer._child is started
 
 
-def test_a_stop_ends_what_is_being_rendered(renderer):
-    """Anyone who waits for a result when publisher ends learns at once that none comes."""
+def test_a_stop_ends_a_rendering(renderer):
+    """A caller that waits for a result when publisher stops learns at once that none comes."""
     load(renderer, bomb=BOMBS["a huge number"])
     renderer.max_cpu_seconds = 600
     ended = []
@@ -128,7 +128,7 @@ def test_a_stop_ends_what_is_being_rendered(renderer):
         renderer.run([page("bomb")])
 
 
-def test_f74_no_post_pays_for_the_memory_of_those_before_it():
+def test_f74_memory_does_not_grow_from_post_to_post():
     """F74: the limit on memory is the process's, so nothing of a post stays in it but the last body."""
     worker = RenderWorker()
     worker.load(TemplateFiles(texts={"a/b.html": "{{ body_html }}"}, paths={"a/b.html": "b"}))
@@ -136,8 +136,8 @@ def test_f74_no_post_pays_for_the_memory_of_those_before_it():
     assert [keeps.cache_info().currsize for keeps in (body_html, body_text)] == [1, 1]
 
 
-def test_a_process_that_somebody_kills_costs_nothing(renderer):
-    """Between two batches, and in the middle of one, a job whose process was killed from outside is done again."""
+def test_a_process_killed_from_outside_costs_nothing(renderer):
+    """Between two batches, and in the middle of one, a job whose process was killed from outside is repeated."""
     load(renderer, good=GOOD)
     assert renderer.run([page()]) == [RenderedText(text="12377")]
     os.kill(renderer._child.process.pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def test_a_process_that_somebody_kills_costs_nothing(renderer):
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGXCPU])
 def test_f74_a_crash_is_its_jobs_problem(renderer, number):
-    """F74: a library that crashes on what it was given is not given it again; other jobs are done."""
+    """F74: a library is not given an input again that crashed it; other jobs are done."""
     renderer.max_cpu_seconds = 600
     load(renderer, good=GOOD, bomb=BOMBS["a huge number"])
     renderer.run([ReadBody(body="")])
@@ -158,16 +158,16 @@ def test_f74_a_crash_is_its_jobs_problem(renderer, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGSEGV])
-def test_f74_a_process_that_ends_between_two_batches_is_nobodys_fault(renderer, number):
-    """F74: whatever ended it, the job that comes next had no part in it."""
+def test_f74_a_process_that_ends_between_two_batches_fails_no_job(renderer, number):
+    """F74: whatever ended it, the next job did not cause it."""
     renderer.run([ReadBody(body="")])
     os.kill(renderer._child.process.pid, number)
     renderer._child.process.wait()
     assert renderer.run([ReadBody(body="a")]) == [RenderedText(text="a")]
 
 
-def test_f74_the_process_gives_the_very_results_of_the_worker():
-    """F74: all that libraries import late is there before, for links with Chinese hosts as for colour profiles."""
+def test_f74_the_process_returns_the_results_of_the_worker():
+    """F74: late imports of libraries are loaded before, for links with Chinese hosts as for colour profiles."""
     links = [
         "[公安](https://公安.中国/x)",
         "<https://xn--55q79v.xn--fiqs8s/x>",
@@ -197,8 +197,8 @@ def test_f74_the_process_gives_the_very_results_of_the_worker():
     assert renderer.run(jobs) == worker.run(jobs)
 
 
-def test_f74_a_process_that_stands_still_is_ended_by_the_clock():
-    """F74: where nothing limits processor time, or none is used, a batch ends all the same."""
+def test_f74_a_hanging_process_is_ended_by_the_clock():
+    """F74: where nothing limits processor time, or none is used, a batch still ends."""
     renderer = RenderProcess(result_timeout_seconds=30)
     renderer.run([ReadBody(body="")])
     renderer.result_timeout_seconds = 0.2
@@ -227,8 +227,8 @@ def framed(data):
         framed(b'{"kind": "TemplateLine", "line": 1}'),
     ],
 )
-def test_f74_an_answer_that_is_no_result_is_not_taken(monkeypatch, answer):
-    """F74: a process that was led astray answers what it likes; its parent takes what the job results in, no more."""
+def test_f74_an_answer_that_is_no_result_is_refused(monkeypatch, answer):
+    """F74: a compromised process may answer anything; its parent accepts a job's result, and nothing else."""
     code = f"import sys; sys.stdout.buffer.write(bytes(4) + {answer!r}); sys.stdout.flush(); sys.stdin.read(1)"
     monkeypatch.setattr(process, "CHILD_COMMAND", (sys.executable, "-c", code))
     assert RenderProcess().run([ReadBody(body="a")]) != [RenderedText(text="a")]
@@ -236,7 +236,7 @@ def test_f74_an_answer_that_is_no_result_is_not_taken(monkeypatch, answer):
 
 
 def test_where_no_process_starts_every_job_says_so(monkeypatch):
-    """Anyone who only needs what is filed goes on; who needs something rendered reads why it is not."""
+    """Filed posts are not affected; a caller that needs a rendering gets the reason why there is none."""
     for command in (("/no/such/program",), (sys.executable, "-c", "raise SystemExit('no room')")):
         monkeypatch.setattr(process, "CHILD_COMMAND", command)
         results = RenderProcess().run([ReadBody(body="a"), ReadBody(body="b")])
@@ -245,7 +245,7 @@ def test_where_no_process_starts_every_job_says_so(monkeypatch):
 
 
 def test_a_renderer_that_did_not_start_at_first_leaves_no_template_faulty(monkeypatch):
-    """What is wrong with the machine is said of each post, until it is over; no restart is needed for that."""
+    """A problem of the machine is reported for each post, until it is over; no restart is needed."""
     with monkeypatch.context() as patch:
         patch.setattr(process, "CHILD_COMMAND", ("/no/such/program",))
         templates = load_templates([shipped_templates()], RenderProcess())
@@ -254,7 +254,7 @@ def test_a_renderer_that_did_not_start_at_first_leaves_no_template_faulty(monkey
 
 
 def test_i19_the_process_has_no_secret_and_ends_with_its_parent():
-    """I19: it gets what starting Python takes of the environment, and no open file; nothing keeps it running."""
+    """I19: it gets only the environment that Python needs to start, and no open file; nothing keeps it running."""
     code = (
         "import os, sys; from publisher.rendering import jobs, process; renderer = process.RenderProcess();"
         "renderer.run([jobs.ReadBody(body='')]); print(renderer._child.process.pid, flush=True);"
@@ -292,7 +292,7 @@ def test_i19_the_process_has_no_secret_and_ends_with_its_parent():
         "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))",
     ],
 )
-def test_i19_whoever_takes_over_the_process_can_open_nothing(attempt):
+def test_i19_a_compromised_process_can_open_nothing(attempt):
     """I19: no file, no connection, no process, no memory without end, and no way back to more."""
     code = (
         "import os, resource, socket, sys; from publisher.rendering.child import limit_resources\n"
@@ -305,8 +305,8 @@ def test_i19_whoever_takes_over_the_process_can_open_nothing(attempt):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_jobs_and_results_come_over_as_they_went():
-    """What TOML knows and JSON does not, and bytes, arrive unchanged."""
+def test_jobs_and_results_are_transferred_unchanged():
+    """Values that TOML knows and JSON does not, and bytes, arrive unchanged."""
     data = {
         "when": datetime(2027, 1, 5, 9, tzinfo=UTC),
         "day": date(2027, 1, 5),
@@ -342,8 +342,8 @@ def test_no_result_is_read_from_anything_else(data):
         decode_result(data, ReadBody(body="a"))
 
 
-def test_no_picture_of_another_format_is_taken():
-    """What a platform would be alerted to its type is one of three."""
+def test_no_picture_of_another_format_is_accepted():
+    """The type of a picture that is passed to a platform is one of three."""
     odd = encode_result(CleanedPicture(format="BMP", width=1, height=1, data=b""))
     with pytest.raises(InvalidResultError):
         decode_result(odd, CleanPicture(data=b""))
@@ -359,8 +359,8 @@ PIECES = [
 ]  # fmt: skip
 
 
-def test_f74_nothing_that_people_write_stops_the_process():
-    """F74: templates, Markdown and pictures put together by chance are rendered or refused, job by job."""
+def test_f74_no_input_stops_the_process():
+    """F74: random templates, Markdown and pictures are rendered or refused, job by job."""
     dice, renderer = Random(74), RenderProcess()  # noqa: S311 # the same for all
     for _ in range(8):
         pages = {str(number): "".join(dice.choices(PIECES, k=dice.randint(1, 12))) for number in range(12)}

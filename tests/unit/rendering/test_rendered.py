@@ -1,4 +1,4 @@
-"""What every rendition keeps to, whatever the template."""
+"""Rules for every rendered post, whatever the template."""
 
 import re
 from dataclasses import replace
@@ -22,7 +22,7 @@ def codes(caught) -> list[str]:
 
 
 def test_same_arguments_give_same_bytes(shipped):
-    """Rendering is pure: a preview shows the very fingerprint that will be sent."""
+    """Rendering is pure: a preview shows the same fingerprint that will be sent."""
     post, _ = sample_post(shipped, "warning")
     for platform in ("weibo", "wechat", "tieba"):
         first, second = (render_for(platform, post, shipped) for _ in range(2))
@@ -30,11 +30,11 @@ def test_same_arguments_give_same_bytes(shipped):
 
 
 def test_weibo_ends_with_its_link(shipped):
-    """A Weibo text ends with a space and the link that carries the marker, as `rendition.link` says."""
+    """A Weibo text ends with a space and the link that carries the marker, as `rendered.link` says."""
     post, _ = sample_post(shipped, "warning")
-    rendition = render_for("weibo", post, shipped, link_template="https://example.gov.cn/n/{marker}")
-    assert rendition.link == f"https://example.gov.cn/n/{rendition.marker.code}"
-    assert rendition.text.endswith(f" {rendition.link}")
+    rendered = render_for("weibo", post, shipped, link_template="https://example.gov.cn/n/{marker}")
+    assert rendered.link == f"https://example.gov.cn/n/{rendered.marker.code}"
+    assert rendered.text.endswith(f" {rendered.link}")
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_weibo_ends_with_its_link(shipped):
     ],
 )
 def test_region_link_carries_the_marker(shipped, link, expected):
-    """Without a safe link, the region's page for tips is the link, with the marker in it."""
-    rendition = render_for("weibo", post_of(), shipped, region={**REGION, "tip_link": link})
-    assert rendition.link == expected.replace("CODE", rendition.marker.code)
+    """Without a link template, the region's page for tips is the link, with the marker in it."""
+    rendered = render_for("weibo", post_of(), shipped, region={**REGION, "tip_link": link})
+    assert rendered.link == expected.replace("CODE", rendered.marker.code)
 
 
-def test_own_words_replace_the_summary(shipped):
-    """Words written for one platform appear there and nowhere else."""
+def test_own_text_replaces_the_summary(shipped):
+    """A text written for one platform appears there and nowhere else."""
     post = post_of(text_by_platform={"weibo": "微博自己的话"})
     assert "微博自己的话。" in render_for("weibo", post, shipped).text
     assert "微博自己的话" not in render_for("tieba", post, shipped).text
@@ -88,7 +88,7 @@ def test_article_has_a_digest(shipped):
 
 
 @pytest.mark.parametrize("level", list(WarningLevel))
-def test_level_colours_the_band(shipped, level):
+def test_level_sets_the_colour_of_the_band(shipped, level):
     """Each level has a colour of its own."""
     bands = {
         render_for("wechat", post_of(level=each), shipped).text.split("background-color:")[1][:7]
@@ -99,8 +99,8 @@ def test_level_colours_the_band(shipped, level):
     assert band in bands
 
 
-def test_what_staff_write_is_never_markup(shipped):
-    """Angle brackets in title, data, body and alt texts stay text in an article."""
+def test_text_of_staff_is_never_markup(shipped):
+    """Angle brackets in title, data, body and alternative texts stay text in an article."""
     evil = '<script>alert(1)</script><a href="https://evil.example">x</a><img src=x onerror=y>'
     picture = replace(PICTURES[0], alt='"><script>')
     post = post_of(title=evil, body=evil, data={"summary": evil, "advice": [evil]})
@@ -136,12 +136,12 @@ p { color: url(javascript:evil()); margin: calc(1px + var(--evil)); text-indent:
 
 
 def test_a_hostile_stylesheet_does_no_harm(written):
-    """It makes no element, attribute or word, loads nothing, and lays nothing over the page: plain properties stay."""
+    """It makes no element, attribute or text, loads nothing, and covers nothing of the page: plain properties stay."""
     files = {"own/wechat.html": "<p>{{ marker }} 12377</p>", "_shared/article.css": HOSTILE}
-    rendition = render_for("wechat", post_of("own"), written(files))
-    found = re.fullmatch(r'<p style="([^"<>]*)">([^<>]*)</p>', rendition.text)
+    rendered = render_for("wechat", post_of("own"), written(files))
+    found = re.fullmatch(r'<p style="([^"<>]*)">([^<>]*)</p>', rendered.text)
     assert found
-    assert found[2] == f"{rendition.marker.code} 12377"
+    assert found[2] == f"{rendered.marker.code} 12377"
     for mark in ("url(", "://", "javascript:", "position", "z-index", "behavior", "binding", "content"):
         assert mark not in found[1].lower()
     assert "border:1px solid" in found[1]
@@ -166,19 +166,19 @@ def test_a_hostile_stylesheet_does_no_harm(written):
         ("", "", ""),
     ],
 )
-def test_markdown_is_set_twice(markdown, html, text):
+def test_markdown_is_rendered_twice(markdown, html, text):
     """A body reads the same as an article and as plain text; links are written out."""
     assert html in body_html(markdown, "")
     assert body_text(markdown) == text
 
 
-def test_body_is_worked_out_once():
-    """Fifty accounts share one setting of the same body."""
+def test_body_is_rendered_once():
+    """Fifty accounts share one rendering of the same body."""
     assert body_html("同一段**正文**", "p {color: red}") is body_html("同一段**正文**", "p {color: red}")
 
 
 def test_text_without_marker_is_refused(written):
-    """A text that hides its number behind sixty characters, or has none, is refused."""
+    """A text whose number comes after sixty characters, or that has none, is refused."""
     templates = written({"late/weibo.txt": "{{ '长' }}" * 61 + "{{ marker }} 12377", "none/weibo.txt": "12377"})
     for name, code in (("late", "rendered_marker_too_late"), ("none", "rendered_without_marker")):
         with pytest.raises(TemplateError) as caught:
@@ -190,7 +190,7 @@ def test_text_without_marker_is_refused(written):
 
 
 def test_article_needs_the_marker_to_be_seen_and_linked(written):
-    """An article with its number only in a picture's words, or without any link, is refused."""
+    """An article with its number only in a picture's text, or without any link, is refused."""
     templates = written({"own/wechat.html": '<img src="media:1" alt="{{ marker }}"><p>12377</p>'})
     with pytest.raises(TemplateError) as caught:
         render_for("wechat", post_of("own"), templates, region={"name": "北京", "tip_line": "12377"})

@@ -22,7 +22,7 @@ GOOD = "{{ marker }} 12377"
 
 
 def refusal(written, text, **changes):
-    """Render a one-page template that must fail, and give its only problem."""
+    """Render a one-page template that must fail, and return its only problem."""
     templates = written({"own/weibo.txt": text})
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("own", **changes), templates)
@@ -32,7 +32,7 @@ def refusal(written, text, **changes):
 
 @pytest.mark.parametrize("text", ESCAPES)
 def test_reaching_out_is_refused(written, text):
-    """F74: a template can call nothing, reach no inner part of Python, no other file, and repeat no text for ever."""
+    """F74: a template can call nothing, reach no internals of Python, no other file, and repeat no text endlessly."""
     templates = written({"own/weibo.txt": f"{GOOD}\n{text}"})
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("own"), templates)
@@ -42,8 +42,8 @@ def test_reaching_out_is_refused(written, text):
 
 
 @pytest.mark.parametrize("text", ["{{ 1|random }}", "{{ 'x'|format }}", "{{ 'x'|indent(9) }}", "{% if %}", "{{ 'a' "])
-def test_unknown_filters_and_bad_syntax_are_told_at_loading(written, text):
-    """F74: syntax errors and filters that are not on the list are faults, reported with file and line."""
+def test_unknown_filters_and_bad_syntax_are_reported_at_loading(written, text):
+    """F74: syntax errors and filters that are not on the list are problems, reported with file and line."""
     (problem,) = written({"own/weibo.txt": f"{GOOD}\n\n{text}"}).problems
     assert problem.code == "template_syntax"
     assert problem.location.file.endswith("own/weibo.txt")
@@ -61,15 +61,15 @@ def test_unknown_filters_and_bad_syntax_are_told_at_loading(written, text):
         "{% for a in range(900) %}{% for b in 'x' * 1 %}{% endfor %}{% endfor %}",
     ],
 )
-def test_endless_work_is_stopped(written, text):
-    """F74: loops, macros and includes that would run on are stopped soon, with the line they ran in."""
+def test_endless_rendering_is_stopped(written, text):
+    """F74: endless loops, macros and includes are stopped soon, with the line they ran in."""
     problem = refusal(written, f"{GOOD}\n{text}")
     assert problem.code == "template_too_slow" or (problem.code == "template_forbidden" and "'x' * 1" in text)
     assert problem.location.line in {1, 2}
 
 
 def test_imported_macros_share_the_budget(written):
-    """A macro of another file cannot run on where its caller could not."""
+    """A macro of another file has the same budget as its caller."""
     endless = "{% macro f() %}{% for a in range(999) %}{% for b in range(999) %}{% endfor %}{% endfor %}{% endmacro %}"
     page = "{% from '_shared/m.txt' import f %}" + GOOD + "{{ f() }}"
     templates = written({"_shared/m.txt": endless, "own/weibo.txt": page})
@@ -92,12 +92,12 @@ NUMBERS = "{% set a0 = 9 %}" + "".join(f"{{% set a{n + 1} = a{n} * a{n} %}}" for
 
 @pytest.mark.parametrize("text", [DOUBLING, GATHERING, ADDING, JOINING, FLOOD, NUMBERS])
 def test_huge_output_is_stopped(written, text):
-    """F74: text that swells is stopped before it fills the memory, however it is put together."""
+    """F74: growing text is stopped before it fills the memory, however it is built."""
     assert refusal(written, f"{GOOD}\n{text}").code == "template_output_too_large"
 
 
 def test_missing_value_is_named_with_its_line(written):
-    """F74: a value that was not given is named, with file, line, post and account; nothing is printed in its place."""
+    """F74: a missing value is named, with file, line, post and account; nothing is printed in its place."""
     problem = refusal(written, f"{GOOD}\n一\n{{{{ data.hotline }}}}")
     assert problem.code == "template_undefined"
     assert (problem.location.line, problem.facts["name"]) == (3, "hotline")
@@ -106,7 +106,7 @@ def test_missing_value_is_named_with_its_line(written):
 
 
 def test_missing_value_in_a_loop_or_sum_is_named(written):
-    """Looping over, adding or joining what was not given names it too."""
+    """Looping over, adding or joining a missing value names it too."""
     for text in ("{% for x in data.none_such %}{% endfor %}", "{{ 1 + none_such }}", "{{ 'a' ~ none_such }}"):
         problem = refusal(written, f"{GOOD}\n{text}")
         assert (problem.code, problem.facts["name"], problem.location.line) == ("template_undefined", "none_such", 2)
@@ -139,7 +139,7 @@ def test_missing_value_in_a_loop_or_sum_is_named(written):
 )
 @pytest.mark.parametrize("page", ["own/weibo.txt", "own/wechat.html"])
 def test_a_missing_value_within_a_list_or_table_is_named(written, text, page):
-    """F74: however deep it lies and whatever turns it into text, it is the mistake that it is on its own."""
+    """F74: a missing value at any depth, in any conversion to text, is the same problem as alone."""
     with pytest.raises(TemplateError) as caught:
         render_for(Path(page).stem, post_of("own"), written({page: f"{GOOD}\n{text}"}))
     (problem,) = caught.value.problems
@@ -171,7 +171,7 @@ def test_a_missing_value_within_a_list_or_table_is_named(written, text, page):
     ],
 )
 def test_only_texts_and_numbers_are_printed(written, text, kind):
-    """F74: what has no words of its own, or only Python's, is a mistake with its line, and is named by its kind."""
+    """F74: a value without a text of its own, or only Python's, is a problem with its line, named by its kind."""
     problem = refusal(written, f"{GOOD}\n{text}", data={"list": ["甲"]})
     assert (problem.code, problem.location.line) == ("template_unprintable", 2)
     assert kind in problem.facts["kind"]
@@ -179,13 +179,13 @@ def test_only_texts_and_numbers_are_printed(written, text, kind):
 
 
 def test_a_list_that_contains_much_is_refused_soon(written):
-    """F74: looking for what is missing walks each list once, however often it stands in others."""
+    """F74: the search for missing values visits each list once, however often it is in others."""
     nested = "{% set a0 = ['x'] %}" + "".join(f"{{% set a{n + 1} = [a{n}, a{n}] %}}" for n in range(60))
     assert refusal(written, f"{GOOD}\n{nested}{{{{ a60 }}}}").code == "template_unprintable"
 
 
 def test_numbers_texts_and_defaults_are_printed(written):
-    """A number prints as it is, and a default stands in for what is missing, in a list as well."""
+    """A number prints as it is, and a default replaces a missing value, in a list as well."""
     page = (
         GOOD + " {{ 7 }}/{{ 1.5 }}/{{ none_such|default('甲') }}/{{ [none_such|d('乙'), 2]|join('、') }}/{{ 3|string }}"
     )
@@ -193,15 +193,15 @@ def test_numbers_texts_and_defaults_are_printed(written):
     assert text.endswith("7/1.5/甲/乙、2/3")
 
 
-def test_what_is_missing_has_no_spelling():
-    """Whatever asks for its words is reported that it is missing, as a debugger's or a list's own way of writing is."""
+def test_a_missing_value_has_no_text():
+    """Every conversion to text raises for a missing value, as a debugger's or a list's."""
     missing = _MissingVariable(name="nobody")
     for spell in (str, repr, format, "{0!r}".format, "{0!a}".format):
         with pytest.raises(UndefinedError, match="nobody"):
             spell(missing)
 
 
-def test_error_in_an_included_part_is_placed_there(written):
+def test_an_error_in_an_included_part_is_reported_there(written):
     """A mistake in a shared part is reported in that part, not in the page that includes it."""
     templates = written(
         {"_shared/part.txt": "\n\n{{ 1 // 0 }}", "own/weibo.txt": GOOD + "{% include '_shared/part.txt' %}"}
@@ -220,7 +220,7 @@ def test_keys_named_like_methods_are_keys(written):
 
 
 def test_ordinary_templates_still_work(written):
-    """Macros, loops with their counters, joins, ranges and inheritance are there for honest use."""
+    """Macros, loops with their counters, joins, ranges and inheritance are allowed."""
     page = (
         "{% macro bold(x) %}*{{ x }}*{% endmacro %}{{ marker }} 12377 "
         "{% for x in data.list %}{{ loop.index }}/{{ loop.length }}{{ bold(x) }}{{ loop.cycle('a', 'b') }}{% endfor %}"
@@ -235,12 +235,12 @@ def test_ordinary_templates_still_work(written):
     [("好", "好。"), ("好。", "好。"), ("好！", "好！"), ("“好”", "“好”。"), ("“好。”", "“好。”"), (" 好 ", "好。")],
 )
 def test_sentences_end_with_one_mark(written, words, ended):
-    """The filter `sentence` ends words with a full stop exactly where none is."""
+    """The filter `sentence` adds a full stop exactly where none is."""
     templates = written({"own/weibo.txt": GOOD + " {{ data.x|sentence }}"})
     assert render_for("weibo", post_of("own", data={"x": words}), templates).text.endswith(f"12377 {ended}")
 
 
-def test_workspace_stands_in_for_shipped_file_by_file(written):
+def test_workspace_files_replace_shipped_ones_one_by_one(written):
     """A workspace's own weibo.txt replaces the shipped one; the template's other pages stay."""
     templates = written({"warning/weibo.txt": "自己的{{ marker }} 12377"}, with_shipped=True)
     assert render_for("weibo", post_of(), templates).text.startswith("自己的")
@@ -248,7 +248,7 @@ def test_workspace_stands_in_for_shipped_file_by_file(written):
 
 
 def test_unknown_template_names_the_known(shipped):
-    """A post whose template does not exist is reported which do."""
+    """A post whose template does not exist gets a problem with those that do."""
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("warnning"), shipped)
     (problem,) = caught.value.problems
@@ -256,7 +256,7 @@ def test_unknown_template_names_the_known(shipped):
     assert "warning" in problem.facts["known"]
 
 
-def test_platform_without_page_is_told(written):
+def test_a_platform_without_page_is_reported(written):
     """A template with neither the platform's page nor default.txt cannot be used there."""
     with pytest.raises(TemplateError) as caught:
         render_for("tieba", post_of("own"), written({"own/weibo.txt": GOOD}))
@@ -275,7 +275,7 @@ def test_platform_without_page_is_told(written):
     ],
 )
 def test_data_of_another_kind_is_refused(shipped, data, key):
-    """Data that is not of the sample's kind is refused before it is printed, say, letter by letter."""
+    """Data of another kind than the sample's is refused before it is printed letter by letter, say."""
     with pytest.raises(TemplateError) as caught:
         render_for("tieba", post_of("bulletin", data={"summary": "要点", **data}), shipped)
     (problem,) = caught.value.problems
@@ -283,8 +283,8 @@ def test_data_of_another_kind_is_refused(shipped, data, key):
     assert problem.code == ("template_data_missing" if data == {"summary": " "} else "template_data_wrong")
 
 
-def test_missing_data_is_told_with_its_use(shipped):
-    """A post that lacks a needed key is reported which, and what it is for."""
+def test_missing_data_is_reported_with_its_purpose(shipped):
+    """A post that lacks a required key gets a problem with the key and its purpose."""
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("correction", data={"summary": "x"}), shipped)
     assert [problem.facts["name"] for problem in caught.value.problems] == ["wrong", "right"]
@@ -307,8 +307,8 @@ def test_missing_data_is_told_with_its_use(shipped):
         ("own/cover.png", b"not a picture", "image_unknown_type", 1),
     ],
 )
-def test_f74_a_file_that_cannot_be_used_concerns_its_template_alone(written, name, content, code, line):
-    """F74: it is named with its line at the loading, and wherever its template is wanted; the others can be used."""
+def test_f74_an_unusable_file_affects_only_its_template(written, name, content, code, line):
+    """F74: it is reported with its line at loading, and wherever its template is used; the others work."""
     templates = written({"own/weibo.txt": GOOD, "other/weibo.txt": GOOD, name: content})
     (problem,) = templates.problems
     assert (problem.code, problem.location.line) == (code, line)
@@ -327,7 +327,7 @@ def test_f74_a_file_that_cannot_be_used_concerns_its_template_alone(written, nam
         ("_shared/article.css", b"\xff", "template_not_utf8"),
     ],
 )
-def test_f74_a_shared_part_that_cannot_be_used_concerns_whatever_asks_for_it(written, name, content, code):
+def test_f74_an_unusable_shared_part_affects_only_its_users(written, name, content, code):
     """F74: a page that includes it, or an article where it is the stylesheet, is refused with its place, no other."""
     included = GOOD + "{% include '_shared/part.txt' ignore missing %}"
     templates = written(
@@ -341,8 +341,8 @@ def test_f74_a_shared_part_that_cannot_be_used_concerns_whatever_asks_for_it(wri
     assert render_for("weibo", post_of("other"), templates).text
 
 
-def test_f74_pages_nested_too_deep_are_faults_like_any_other(written):
-    """F74: what the compiler itself gives up on stops no loading."""
+def test_f74_pages_nested_too_deep_are_problems_like_any_other(written):
+    """F74: a page that the compiler itself cannot handle stops no loading."""
     loops = "{% for x in data.l %}" * 40 + "{% endfor %}" * 40
     sums = "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}"
     sample = b"[data]\nx = " + b"[" * 5000 + b"]" * 5000
@@ -351,8 +351,8 @@ def test_f74_pages_nested_too_deep_are_faults_like_any_other(written):
     assert set(templates.faults) == {"loops/weibo.txt", "sums/weibo.txt", "data/sample.toml"}
 
 
-def test_f74_a_file_that_is_hidden_by_its_folders_rights_is_a_fault(written, tmp_path, monkeypatch):
-    """F74: what cannot even be looked at is named, and the rest is loaded."""
+def test_f74_an_unreadable_file_is_a_problem(written, tmp_path, monkeypatch):
+    """F74: an unreadable file is named, and the rest is loaded."""
     written({"own/weibo.txt": GOOD, "other/weibo.txt": GOOD})
 
     def refuse(path, *_args, **_facts):
@@ -374,12 +374,12 @@ def test_f74_a_file_that_is_hidden_by_its_folders_rights_is_a_fault(written, tmp
 
 
 def test_all_loading_problems_come_at_once(written):
-    """Two broken files are reported in one go."""
+    """Two broken files are reported together."""
     assert len(written({"own/weibo.txt": "{% if %}", "own/tieba.txt": "{{ }"}).problems) == 2
 
 
 def test_missing_folder_has_no_templates(tmp_path):
-    """A workspace without a templates folder is fine."""
+    """A workspace without a templates folder is valid."""
     assert load_templates([tmp_path / "none"], RenderWorker()).names == ()
 
 
@@ -391,7 +391,7 @@ def test_time_runs_out_too():
 
 
 def test_every_code_has_words():
-    """Each problem that rendering can name has Chinese and English words, and no words are left without a problem."""
+    """Each problem of rendering has Chinese and English texts, and no text is left without a problem."""
     sources = "".join(path.read_text("utf-8") for path in Path(rendering.__file__).parent.glob("*.py"))
     codes = set(re.findall(r'"((?:template|renderer|rendered|rendering|post_body|region|urgent|image)_\w+)"', sources))
     words = Path(i18n.__file__).with_name("rendering.toml").read_text("utf-8")

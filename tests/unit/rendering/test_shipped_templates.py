@@ -18,31 +18,31 @@ ALLOWED = {"section", "p", "span", "strong", "br", "img", "table", "thead", "tbo
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("name", KINDS)
 def test_sample_renders_as_recorded(shipped, snapshot, name, platform):
-    """A shipped template says with its sample data what it said when it was last looked at."""
+    """A shipped template with its sample data gives the recorded text."""
     post, original = sample_post(shipped, name)
-    rendition = render_for(platform, post, shipped, original=original)
-    text = rendition.text.replace("\r\n", "\n").replace("><", ">\n<")
-    assert f"{rendition.title}\n{rendition.summary}\n{rendition.link}\n\n{text}" == snapshot
+    rendered = render_for(platform, post, shipped, original=original)
+    text = rendered.text.replace("\r\n", "\n").replace("><", ">\n<")
+    assert f"{rendered.title}\n{rendered.summary}\n{rendered.link}\n\n{text}" == snapshot
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("name", KINDS)
 def test_every_text_says_how_to_report(shipped, name, platform):
-    """Wherever it appears, a text names the police, the tip line and its own number."""
+    """Every text names the police, the tip line and its own number."""
     post, original = sample_post(shipped, name)
-    rendition = render_for(platform, post, shipped, original=original)
-    assert all(word in rendition.text for word in ("110", "96110", "12377", rendition.marker.code))
+    rendered = render_for(platform, post, shipped, original=original)
+    assert all(word in rendered.text for word in ("110", "96110", "12377", rendered.marker.code))
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_regions_own_tip_line_is_named(shipped, name):
-    """A region with its own tip line has it named beside the national one, in the long texts."""
+    """A region's own tip line is named beside the national one, in the long texts."""
     post, original = sample_post(shipped, name)
     region = {**REGION, "tip_line": "010-55550110", "police": "北京市公安局"}
     for platform in PLATFORMS:
-        rendition = render_for(platform, post, shipped, original=original, region=region)
-        assert "010-55550110" in rendition.text
-        assert platform == "weibo" or "12377" in rendition.text
+        rendered = render_for(platform, post, shipped, original=original, region=region)
+        assert "010-55550110" in rendered.text
+        assert platform == "weibo" or "12377" in rendered.text
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -57,7 +57,7 @@ def test_articles_hold_only_what_wechat_keeps(shipped, name):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_article_without_picture_has_the_cover(shipped, name):
-    """An article whose post brings no picture takes the template's cover, whose bytes are at hand."""
+    """An article whose post has no picture takes the template's cover, whose bytes are available."""
     post, original = sample_post(shipped, name)
     (cover,) = render_for("wechat", post, shipped, original=original).images
     assert (cover.width, cover.height, cover.media_type) == (900, 383, "image/png")
@@ -67,7 +67,7 @@ def test_article_without_picture_has_the_cover(shipped, name):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_samples_explain_every_key(shipped, name):
-    """A sample brings all the data its template needs, uses no key it does not explain, and says its purpose."""
+    """A sample has all the data its template needs, uses no key it does not explain, and states its purpose."""
     sample = shipped.samples[name]
     assert set(sample.needs) <= set(sample.data) <= set(sample.needs) | set(sample.offers)
     assert sample.about
@@ -77,7 +77,7 @@ def test_samples_explain_every_key(shipped, name):
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("name", KINDS)
 def test_needed_data_is_enough(shipped, name, platform):
-    """A post with the needed data, and nothing else, renders everywhere."""
+    """A post with the required data, and nothing else, renders everywhere."""
     post, original = sample_post(shipped, name)
     sample = shipped.samples[name]
     bare = {key: value for key, value in sample.data.items() if key in sample.needs}

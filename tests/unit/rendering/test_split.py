@@ -1,4 +1,4 @@
-"""A text that is too long for one part goes on in further ones, and loses nothing on the way."""
+"""A text too long for one part continues in further ones, and loses nothing."""
 
 import re
 from dataclasses import replace
@@ -27,14 +27,14 @@ def bare(text: str) -> str:
 
 
 def test_a_text_that_fits_stays_whole():
-    """Up to the limit there is one part; and where a platform carries no further ones, a text is never parted."""
+    """Up to the limit there is one part; and where a platform has no further ones, a text is never split."""
     assert split_text("雨" * 60, MARKER, TRAITS) == ("雨" * 60,)
     long = f"{PARAGRAPH}\r\n\r\n" * 9
     assert split_text(long, MARKER, replace(TRAITS, max_extra_parts=0)) == (long,)
 
 
 def test_paragraphs_come_first_then_sentences():
-    """Parted between paragraphs; inside one only where it would waste half a part, and then between sentences."""
+    """Split between paragraphs; inside one only where it would waste half a part, and then between sentences."""
     text = f"{PARAGRAPH}\r\n\r\n{PARAGRAPH}\r\n\r\n{PARAGRAPH}"
     assert split_text(text, MARKER, TRAITS) == [
         f"{PARAGRAPH}\r\n\r\n{PARAGRAPH}",
@@ -46,35 +46,35 @@ def test_paragraphs_come_first_then_sentences():
 
 
 @pytest.mark.parametrize("text", ["雨" * 61, f"{PARAGRAPH}\r\n\r\n" * 20, f"不转账。{'雨' * 61}"])
-def test_what_no_floors_hold_is_left_whole(text):
+def test_a_text_that_no_parts_hold_is_left_whole(text):
     """F76: never cut inside a sentence, never into more parts than allowed: the check refuses it then."""
     assert split_text(text, MARKER, TRAITS) == (text,)
 
 
 @given(words)
 def test_nothing_is_lost_and_nothing_too_long(parts):
-    """The parts hold the whole text in its order, each fits, and each is known by its sign."""
+    """The parts hold the whole text in order, each fits, and each has its prefix."""
     text = "".join(parts).strip()
-    floors = split_text(text, MARKER, TRAITS)
-    if len(floors) == 1:
+    parts = split_text(text, MARKER, TRAITS)
+    if len(parts) == 1:
         return
-    signs = [format_part_prefix(MARKER, number, len(floors)) for number in range(2, len(floors) + 1)]
+    prefixes = [format_part_prefix(MARKER, number, len(parts)) for number in range(2, len(parts) + 1)]
     assert all(
-        floor.startswith(f"{sign}\r\n") or "\r\n" not in text for floor, sign in zip(floors[1:], signs, strict=True)
+        part.startswith(f"{prefix}\r\n") or "\r\n" not in text for part, prefix in zip(parts[1:], prefixes, strict=True)
     )
-    reported = [floors[0], *(floor.removeprefix(sign) for floor, sign in zip(floors[1:], signs, strict=True))]
+    reported = [parts[0], *(part.removeprefix(prefix) for part, prefix in zip(parts[1:], prefixes, strict=True))]
     assert bare("".join(reported)) == bare(text)
-    assert max(map(len, floors)) <= TRAITS.text_limit
+    assert max(map(len, parts)) <= TRAITS.text_limit
     assert all(re.search(r"[。！？；”]\s*$", part) for part in reported)
 
 
-def test_a_rendition_carries_its_floors(shipped):
+def test_a_rendered_post_has_its_parts(shipped):
     """F76: a long post for Tieba has its number near the start of the first part, and the tip line in some part."""
     body = "\n\n".join(PARAGRAPH * 8 for _ in range(18))
-    rendition = render_for("tieba", post_of(body=body), shipped)
-    assert len(rendition.extra_parts) == 1
-    assert rendition.marker.is_in(rendition.text[:60])
-    assert rendition.extra_parts[0].startswith(format_part_prefix(rendition.marker, 2, 2))
-    assert "12377" in "".join(rendition.all_parts)
-    assert all(len(floor) <= 2000 for floor in rendition.all_parts)
+    rendered = render_for("tieba", post_of(body=body), shipped)
+    assert len(rendered.extra_parts) == 1
+    assert rendered.marker.is_in(rendered.text[:60])
+    assert rendered.extra_parts[0].startswith(format_part_prefix(rendered.marker, 2, 2))
+    assert "12377" in "".join(rendered.all_parts)
+    assert all(len(part) <= 2000 for part in rendered.all_parts)
     assert render_for("weibo", post_of(body=body), shipped).extra_parts == ()

@@ -1,4 +1,4 @@
-"""What is known to be secret is struck out of every text."""
+"""Every known secret is redacted from every text."""
 
 import base64
 import html
@@ -36,18 +36,18 @@ def _known():
 
 
 @pytest.mark.parametrize("spelled", SPELLED.values(), ids=SPELLED)
-def test_i19_every_spelling_is_struck_out(spelled):
-    """Whole, or begun at the end of a text that was cut, and what stands before it is kept."""
+def test_i19_every_encoding_is_redacted(spelled):
+    """Complete, or begun at the end of a text that was cut; the text before it is kept."""
     assert redact_text(f"the answer was {spelled}") == "the answer was …"
 
 
 def test_i19_the_rest_of_a_text_is_kept():
-    """What stands round and between two secrets stays, and so does what only begins like one."""
+    """Text around and between two secrets is kept, and so is what only begins like one."""
     assert redact_text(f"a {SECRET} b {SECRET} c") == "a … b … c"
     assert redact_text("canary~of an island") == "canary~of an island"
 
 
-async def test_i19_a_platforms_words_pass_the_guard_without_secrets():
+async def test_i19_a_platforms_message_passes_the_guard_without_secrets():
     """What a platform repeats reaches neither the database nor an alert."""
 
     async def answer():
@@ -57,13 +57,13 @@ async def test_i19_a_platforms_words_pass_the_guard_without_secrets():
 
 
 def test_i19_a_log_entry_is_searched_to_its_depth():
-    """Lists and mappings within an entry are no hiding place."""
+    """Lists and mappings within an entry are searched too."""
     reported = redact_event(None, "", {"event": "e", "headers": [{"cookie": f"BDUSS={SECRET}"}], "count": 1})
     assert reported == {"event": "e", "headers": [{"cookie": "BDUSS=…"}], "count": 1}
 
 
-def test_what_nobody_uses_any_more_is_forgotten(monkeypatch):
-    """Memory stays bounded: the value unused for longest goes, one in use stays."""
+def test_unused_secrets_are_dropped(monkeypatch):
+    """Memory stays bounded: the secret unused for longest is dropped, one in use stays."""
     monkeypatch.setattr(redaction, "MAX_REGISTERED_SECRETS", 3)
     for number in range(10):
         register_secrets([SECRET, f"another-secret-of-{number:04}"])
@@ -157,12 +157,12 @@ DECODERS = [
     _runs(lambda run: bytes.fromhex(run[: len(run) // 2 * 2]), "[0-9A-Fa-f]+", 2),
     _runs(lambda run: bytes.fromhex(re.sub("[: ]", "", run)), "(?:[0-9A-Fa-f]{2}[: ])+[0-9A-Fa-f]{2}", 1),
 ]  # fmt: skip
-"""Ways of reading a text, none of them publisher's own."""
+"""Decoders of a text, none of them publisher's own."""
 
 
 @pytest.fixture
 def calls_of():
-    """Give a function that counts the lines of our own code that another function runs."""
+    """Return a function that counts the lines of our own code that another function runs."""
 
     def counting(function):
         lines = 0
@@ -187,7 +187,7 @@ def calls_of():
 
 @pytest.fixture
 def _forgets():
-    """Let a property's many secrets not be known to the tests after it."""
+    """Forget the many secrets of a property test before the next test."""
     kept = list(redaction._registered)
     yield
     _forget_all_but(kept)
@@ -202,8 +202,8 @@ def _forget_all_but(kept):
 
 @pytest.mark.parametrize("outer", ENCODERS)
 @pytest.mark.parametrize("inner", ENCODERS)
-def test_i19_a_secret_is_struck_out_in_any_two_spellings(inner, outer):
-    """I19: one inside the other; what stands round it is kept."""
+def test_i19_a_secret_is_redacted_in_any_two_encodings(inner, outer):
+    """I19: one inside the other; the text around it is kept."""
     text = f"reply <{ENCODERS[outer](ENCODERS[inner](SECRET))}> 警方"
     struck = redact_text(text)
     assert "…" in struck
@@ -228,8 +228,8 @@ SECRETS = st.text(
     st.sampled_from(list(ENCODERS)),
     st.sampled_from(["", "a", "n=", '{"a":"', "密 "]),
 )
-def test_i19_no_reading_of_what_is_kept_yields_the_secret(secret, inner, outer, before):
-    """I19: whatever the secret is made of, no decoding of one or two steps leads back to it."""
+def test_i19_no_decoding_of_the_rest_yields_the_secret(secret, inner, outer, before):
+    """I19: whatever the secret consists of, no decoding in one or two steps leads back to it."""
     _forget_all_but([secret])
     struck = redact_text(f'{before}{ENCODERS[outer](ENCODERS[inner](secret))}" z')
     assert not _is_readable(secret, struck)
@@ -241,7 +241,7 @@ def _is_readable(secret, text):
 
 
 @given(st.text(), st.binary())
-def test_i19_no_text_is_too_odd(text, raw):
+def test_i19_any_text_is_accepted(text, raw):
     """I19: lone surrogates, broken escapes and raw bytes are text like any other; nothing is raised or changed."""
     for each in (text, raw.decode("latin-1"), raw.decode("utf-8", "surrogateescape"), f"%u{text}\\u{text}&#x{text}"):
         assert redact_text(each) == each or "…" in redact_text(each)
@@ -256,8 +256,8 @@ def test_i19_short_values_do_not_blank_everything():
 
 
 @pytest.mark.usefixtures("_forgets")
-def test_i19_a_short_password_is_known_by_what_it_is_made_of():
-    """I19: small and capital letters and digits: no word, and no account's id."""
+def test_i19_a_short_password_is_recognised_by_its_characters():
+    """I19: lower-case and capital letters and digits: no word, and no account's id."""
     register_secrets(["Hunter2x"])
     assert redact_text("you sent Hunter2x, in base64 SHVudGVyMng=") == "you sent …, in base64 …="
 
@@ -274,8 +274,8 @@ def test_i19_many_secrets_that_begin_alike_cost_no_more_than_a_few(calls_of):
     assert lines(1000) <= 1.5 * lines(10)
 
 
-def test_i19_a_decoded_text_shows_what_looks_like_a_secret():
-    """I19: a token that nobody knows is found by its name, also in JSON within JSON, or in an address."""
+def test_i19_what_looks_like_a_secret_is_found_in_decoded_text():
+    """I19: an unknown token is recognised by its name, also in JSON within JSON, or in an address."""
     assert redact_text(r'{"said": "{\"access_token\":\"unknown-1\"}"}') == r'{"said": "{\"access_token\":\"…\"}"}'
     assert (
         redact_text("to=http%3A%2F%2Fx%3Faccess_token%3Dunknown-2%26a=1")
@@ -287,8 +287,8 @@ def test_i19_a_decoded_text_shows_what_looks_like_a_secret():
 @pytest.mark.parametrize(
     "spell", [ENCODERS["percent"], ENCODERS["base64"], ENCODERS["JSON, all"], ENCODERS["hex, colons"]]
 )
-def test_i19_what_a_text_broke_off_is_struck_out_in_its_spelling(spell):
-    """I19: of a reply that was cut in the middle of an encoded secret, the half of it is struck out."""
+def test_i19_a_cut_secret_is_redacted_in_its_encoding(spell):
+    """I19: of a reply that was cut in the middle of an encoded secret, its half is redacted."""
     spelled = spell(SECRET)
     struck = redact_text(f"said {spelled[: len(spelled) * 2 // 3]}")
     assert struck.startswith("said …")
@@ -316,12 +316,12 @@ def test_i19_what_a_text_broke_off_is_struck_out_in_its_spelling(spell):
     ],
 )
 def test_i19_reading_is_linear_in_the_length_of_a_text(piece, calls_of):
-    """I19: what is done for a text of twice the length is twice as much at most, whatever it is made of."""
+    """I19: a text of twice the length takes at most twice the work, whatever it consists of."""
     short, long = (calls_of(partial(redact_text, piece * number)) for number in (2000, 4000))
     assert long <= 2.2 * short + 100
 
 
-def test_i19_of_a_text_beyond_all_measure_the_rest_is_struck_out(monkeypatch):
-    """I19: what is not read is not shown."""
+def test_i19_the_rest_of_an_oversized_text_is_redacted(monkeypatch):
+    """I19: text that is not searched is not shown."""
     monkeypatch.setattr(redaction, "MAX_SCANNED_CHARACTERS", 10)
     assert redact_text("0123456789" + SECRET) == "0123456789…"

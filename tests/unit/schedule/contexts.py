@@ -1,4 +1,4 @@
-"""A small desk to read schedules at."""
+"""A small context to read schedules in."""
 
 from zoneinfo import ZoneInfo
 
@@ -27,7 +27,7 @@ ACCOUNTS = (
     account("tianjin-weibo", "weibo", "120000"),
     account("tianjin-tieba", "tieba", "120000", Mode.OFF),
 )
-DESK = ScheduleContext(
+CONTEXT = ScheduleContext(
     timezone=ZONE,
     accounts={item.id: item for item in ACCOUNTS},
     groups={"north": (AccountId("tianjin-weibo"), AccountId("beijing-weibo"))},
@@ -37,7 +37,7 @@ DESK = ScheduleContext(
 
 
 def post(**changes: str) -> str:
-    """Write one post; a change replaces a line by its key, or drops it when blank."""
+    """Return one post; a change replaces a line by its key, or drops it when blank."""
     lines = {
         "id": 'id = "scam-1"',
         "kind": 'kind = "warning"',
@@ -52,7 +52,7 @@ def post(**changes: str) -> str:
 
 
 def reported(error: InputError) -> list[tuple[int, int, str, str]]:
-    """Give line, column, path and code of each problem."""
+    """Return line, column, path and code of each problem."""
     return [
         (problem.location.line, problem.location.column, problem.location.path, problem.code)
         for problem in error.problems

@@ -9,14 +9,14 @@ import pytest
 from publisher.domain.post import CronTrigger, Post
 from publisher.schedule.cron import find_next_occurrence, find_years_without_holidays, is_working_day, list_cron_times
 from publisher.schedule.load import parse_schedule
-from tests.unit.schedule.contexts import DESK, ZONE, post
+from tests.unit.schedule.contexts import CONTEXT, ZONE, post
 
 MONDAY = datetime(2026, 11, 23, tzinfo=ZONE)
-"""A Monday by the calendar on the wall."""
+"""A Monday by the local calendar."""
 
 
 def repeating(cron: str, more: str = "") -> Post:
-    return parse_schedule(post(at=f'cron = "{cron}"\n{more}'), context=DESK).posts[0]
+    return parse_schedule(post(at=f'cron = "{cron}"\n{more}'), context=CONTEXT).posts[0]
 
 
 def days(cron: str, more: str = "", *, start: datetime = MONDAY, length: int = 7) -> list[str]:
@@ -40,7 +40,7 @@ def test_sunday_has_two_numbers(sunday: str) -> None:
 
 
 def test_the_zone_is_the_workspace_s() -> None:
-    """Nine o'clock is one o'clock in UTC, whatever zone the bounds are given in."""
+    """Nine o'clock is one o'clock in UTC, in whatever zone the bounds are given."""
     start = MONDAY.astimezone(ZoneInfo("America/New_York"))
     assert list_cron_times(repeating("0 9 * * *"), start, start + timedelta(hours=12), ZONE) == [
         datetime(2026, 11, 23, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ def test_the_zone_is_the_workspace_s() -> None:
 
 
 def test_both_ends_are_included() -> None:
-    """An instant that falls on either end of the window belongs to it; one a microsecond outside does not."""
+    """An instant at either end of the window belongs to it; one a microsecond outside does not."""
     start = datetime(2026, 11, 23, 1, tzinfo=UTC)
     daily, day, little = repeating("0 9 * * *"), timedelta(days=1), timedelta(microseconds=1)
     assert list_cron_times(daily, start, start + day, ZONE) == [start, start + day]
@@ -86,8 +86,8 @@ def test_a_year_without_an_arrangement_has_plain_weekdays() -> None:
 
 
 def test_a_one_off_has_no_instants_of_its_own() -> None:
-    """Only repeating posts have instants to work out."""
-    (once,) = parse_schedule(post(), context=DESK).posts
+    """Only repeating posts have instants to compute."""
+    (once,) = parse_schedule(post(), context=CONTEXT).posts
     assert list_cron_times(once, MONDAY, MONDAY + timedelta(days=700), ZONE) == []
 
 

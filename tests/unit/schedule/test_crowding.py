@@ -1,4 +1,4 @@
-"""A plan that wants more than its accounts may send is found out beforehand."""
+"""A plan that needs more than its accounts may send is detected beforehand."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -44,81 +44,81 @@ def terms_of(name, *, login=None, per_day=5, reserve=0.2, notices=NONE, notifies
     return AccountPolicy(account=account, capabilities=traits, rate_limit=quota, timing=Timing())
 
 
-def wish(post, account="a", at=NOON, *, is_urgent=False):
+def planned_post(post, account="a", at=NOON, *, is_urgent=False):
     return PlannedSend(post=PostId(post), account=AccountId(account), due_at=at, is_urgent=is_urgent)
 
 
-def crowds(wishes, *terms):
+def find_excess(wishes, *terms):
     return find_overloads(wishes, {item.account.id: item for item in terms or [terms_of("a")]}, ZONE)
 
 
-def test_a_day_holds_what_it_may_and_no_more():
-    """As many as allowed is no crowd; one more is, with the day, the numbers and the posts in order."""
-    urgent = [wish(f"p{number}", at=NOON + number * HOUR, is_urgent=True) for number in range(6)]
-    assert crowds(urgent[:5]) == []
-    [crowd] = crowds(reversed(urgent))
+def test_a_day_holds_no_more_than_its_limit():
+    """As many as allowed is accepted; one more is reported, with the day, the numbers and the posts in order."""
+    urgent = [planned_post(f"p{number}", at=NOON + number * HOUR, is_urgent=True) for number in range(6)]
+    assert find_excess(urgent[:5]) == []
+    [crowd] = find_excess(reversed(urgent))
     assert (crowd.limit, crowd.period, crowd.planned, crowd.allowed) == (LimitKind.DAY, "2026-11-25", 6, 5)
     assert crowd.posts == ("p0", "p1", "p2", "p3", "p4", "p5")
 
 
-def test_routine_posts_may_not_use_what_is_kept_for_urgent_ones():
-    """Of five calls one is kept back: five routine posts are too many, four and an urgent one are not."""
-    routine = [wish(f"p{number}") for number in range(5)]
-    [crowd] = crowds(routine)
+def test_routine_posts_may_not_use_the_reserve_for_urgent_ones():
+    """Of five calls one is reserved: five routine posts are too many, four and an urgent one are not."""
+    routine = [planned_post(f"p{number}") for number in range(5)]
+    [crowd] = find_excess(routine)
     assert (crowd.limit, crowd.planned, crowd.allowed) == (LimitKind.ROUTINE, 5, 4)
-    assert crowds([*routine[:4], wish("u", is_urgent=True)]) == []
+    assert find_excess([*routine[:4], planned_post("u", is_urgent=True)]) == []
 
 
 def test_days_are_those_of_the_zone():
-    """What lies on both sides of midnight at home is not one day, though it is one in UTC."""
+    """Posts on both sides of midnight in Beijing are not one day, although they are one in UTC."""
     before, after = datetime(2026, 11, 25, 15, 59, tzinfo=UTC), datetime(2026, 11, 25, 16, 0, tzinfo=UTC)
-    assert crowds([wish("p", at=before), wish("q", at=after)], terms_of("a", per_day=1)) == []
-    assert len(crowds([wish("p", at=after), wish("q", at=after)], terms_of("a", per_day=1))) == 1
+    assert find_excess([planned_post("p", at=before), planned_post("q", at=after)], terms_of("a", per_day=1)) == []
+    assert len(find_excess([planned_post("p", at=after), planned_post("q", at=after)], terms_of("a", per_day=1))) == 1
 
 
 def test_accounts_of_one_login_share_its_calls():
     """Two accounts that are one login are counted together; those of their own are not."""
-    wishes = [wish("p", account) for account in "ab"]
+    wishes = [planned_post("p", account) for account in "ab"]
     shared = [terms_of(name, login="x", per_day=1) for name in "ab"]
-    [crowd] = crowds(wishes, *shared)
+    [crowd] = find_excess(wishes, *shared)
     assert (crowd.accounts, crowd.planned) == (("a", "b"), 2)
-    assert crowds(wishes, *(terms_of(name, per_day=1) for name in "ab")) == []
+    assert find_excess(wishes, *(terms_of(name, per_day=1) for name in "ab")) == []
 
 
 def test_notices_are_counted_by_account_day_and_month():
-    """Urgent posts alone use them up, where the account notifies at all."""
+    """Only urgent posts use them, where the account notifies at all."""
     few = terms_of("a", notices=NotificationLimit(per_day=1, per_month=2), per_day=50)
-    days = [wish(f"p{day}", at=NOON + timedelta(days=day), is_urgent=True) for day in range(3)]
-    [month] = crowds(days, few)
+    days = [planned_post(f"p{day}", at=NOON + timedelta(days=day), is_urgent=True) for day in range(3)]
+    [month] = find_excess(days, few)
     assert (month.limit, month.period, month.planned, month.allowed) == (LimitKind.NOTIFICATIONS_MONTH, "2026-11", 3, 2)
-    [day] = crowds([wish("p", is_urgent=True), wish("q", is_urgent=True)], few)
+    [day] = find_excess([planned_post("p", is_urgent=True), planned_post("q", is_urgent=True)], few)
     assert (day.limit, day.period, day.planned, day.allowed) == (LimitKind.NOTIFICATIONS_DAY, "2026-11-25", 2, 1)
-    assert crowds([wish("p", is_urgent=True), wish("q"), wish("r")], few) == []
+    assert find_excess([planned_post("p", is_urgent=True), planned_post("q"), planned_post("r")], few) == []
     silent = terms_of("a", notices=NotificationLimit(per_day=1), notifies_followers=False)
-    assert crowds([wish("p", is_urgent=True), wish("q", is_urgent=True)], silent) == []
+    assert find_excess([planned_post("p", is_urgent=True), planned_post("q", is_urgent=True)], silent) == []
 
 
 def test_notices_go_by_the_platforms_own_calendar():
-    """A workspace in another zone asks for two notices on two days of its own, which are one day on the platform."""
+    """In a workspace of another zone two mass sends on two of its days may be on one day of the platform."""
     before, after = datetime(2026, 11, 24, 17, 0, tzinfo=UTC), datetime(2026, 11, 24, 19, 0, tzinfo=UTC)
-    wishes = [wish("p", at=before, is_urgent=True), wish("q", at=after, is_urgent=True)]
+    wishes = [planned_post("p", at=before, is_urgent=True), planned_post("q", at=after, is_urgent=True)]
     terms = terms_of("a", notices=NotificationLimit(per_day=1))
     [crowd] = find_overloads(wishes, {terms.account.id: terms}, ZoneInfo("Asia/Urumqi"))
     assert (crowd.limit, crowd.period) == (LimitKind.NOTIFICATIONS_DAY, "2026-11-25")
 
 
-def test_what_people_post_uses_no_calls():
-    """An account in people's hands, or switched off, is never crowded."""
+def test_manual_posts_use_no_calls():
+    """An account with manual posting, or switched off, is never over its limit."""
     for mode in (Mode.ASSISTED, Mode.OFF):
-        assert crowds([wish(f"p{number}") for number in range(9)], terms_of("a", mode=mode)) == []
+        assert find_excess([planned_post(f"p{number}") for number in range(9)], terms_of("a", mode=mode)) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40), st.booleans()), max_size=40))
 def test_no_day_over_its_limit_is_missed(drawn):
-    """Whatever the plan, the days reported are exactly those that hold more than they may."""
-    wishes = [wish(f"p{n}", "abc"[a], NOON + hour * HOUR, is_urgent=u) for n, (a, hour, u) in enumerate(drawn)]
+    """For every plan, the reported days are exactly those that hold more than they may."""
+    wishes = [planned_post(f"p{n}", "abc"[a], NOON + hour * HOUR, is_urgent=u) for n, (a, hour, u) in enumerate(drawn)]
     reported = {
-        (crowd.accounts, crowd.period) for crowd in crowds(wishes, *(terms_of(name, reserve=0) for name in "abc"))
+        (crowd.accounts, crowd.period) for crowd in find_excess(wishes, *(terms_of(name, reserve=0) for name in "abc"))
     }
     counted = {}
     for item in wishes:

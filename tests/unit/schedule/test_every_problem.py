@@ -1,4 +1,4 @@
-"""Every problem with a file has words, and its facts fill their blanks."""
+"""Every problem with a file has a text, and its facts fill the placeholders."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from publisher.i18n import LANGUAGES, Messages
 from publisher.schedule.load import parse_schedule
 from tests.unit.config import test_settings
 from tests.unit.schedule import test_parse_schedule
-from tests.unit.schedule.contexts import DESK, post
+from tests.unit.schedule.contexts import CONTEXT, post
 from tests.unit.tomlfile import test_read
 
 
@@ -24,11 +24,11 @@ def refused_texts() -> list[str]:
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_every_problem_is_put_into_words(lang: str) -> None:
-    """No problem of a schedule or of settings is shown as a bare code or with an unfilled blank."""
+def test_every_problem_has_a_text(lang: str) -> None:
+    """No problem of a schedule or of settings is shown as a bare code or with an unfilled placeholder."""
     messages = Messages(lang=lang)
     (cases,) = test_settings.test_each_mistake_has_its_code_and_place.pytestmark
-    errors = [refusal(parse_schedule, text, file="s.toml", context=DESK) for text in refused_texts()]
+    errors = [refusal(parse_schedule, text, file="s.toml", context=CONTEXT) for text in refused_texts()]
     errors += [refusal(parse_settings, text, workspace=test_settings.WORKSPACE) for text, _ in cases.args[1]]
     for problem in (problem for error in errors for problem in error.problems):
         words = messages.format_problem(problem)
@@ -43,7 +43,7 @@ def refusal(read, text, **rest) -> InputError:
 
 
 def test_reading_files_stays_light() -> None:
-    """Importing the reading part brings neither the database, nor the network, nor the holidays."""
+    """Importing the parser loads neither the database, nor the network, nor the holidays."""
     code = "import sys, publisher.schedule.load, publisher.schedule.warnings, publisher.secrets; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"sqlmodel", "sqlalchemy", "httpx", "holidays"} & set(loaded)

@@ -1,4 +1,4 @@
-"""From the text of a schedule to posts, or to every problem at its place."""
+"""From the text of a schedule to posts, or to every problem with its place."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse
 from publisher.schedule.model import schedule_schema
 from publisher.schedule.warnings import find_overdue_posts, find_warnings
 from publisher.tomlfile.read import ReadLimits, parse_toml
-from tests.unit.schedule.contexts import DESK, ZONE, post, reported
+from tests.unit.schedule.contexts import CONTEXT, ZONE, post, reported
 
 FULL = '''[[post]]
 id = "refund-scam-2026-11"
@@ -57,7 +57,7 @@ webo = "短文"
 
 
 def read(text: str) -> Schedule:
-    return parse_schedule(text, context=DESK)
+    return parse_schedule(text, context=CONTEXT)
 
 
 def refusal(text: str) -> ScheduleError:
@@ -79,8 +79,8 @@ def only_problem(text: str) -> Problem:
     return problem
 
 
-def test_every_key_arrives() -> None:
-    """A post that uses every key means what it says, with times in UTC."""
+def test_every_key_is_parsed() -> None:
+    """A post that uses every key is parsed completely, with times in UTC."""
     (found,) = read(FULL).posts
     assert (found.id, found.kind, found.level, found.follows) == (
         "refund-scam-2026-11",
@@ -99,7 +99,7 @@ def test_every_key_arrives() -> None:
     assert found.body == "第一段\n\n第二段"
 
 
-def test_defaults_hold_when_nothing_is_said() -> None:
+def test_defaults_apply_when_nothing_is_set() -> None:
     """Half an hour of lateness, no urgency, no expiry of its own, no level."""
     (found,) = read(post()).posts
     assert (found.max_delay, found.is_urgent, found.expires_at, found.level, found.body) == (
@@ -117,7 +117,7 @@ def test_asap_has_no_instant() -> None:
 
 
 def test_an_offset_is_kept() -> None:
-    """A time that gives its offset means that instant."""
+    """A time with an offset means that instant."""
     assert read(post(at="at = 2026-11-25T09:00:00+09:00")).posts[0].trigger == OneTimeTrigger(
         at=datetime(2026, 11, 25, tzinfo=UTC)
     )
@@ -171,7 +171,7 @@ def test_f66_five_mistakes_are_all_named_at_once() -> None:
     ]
 
 
-def test_mistakes_say_what_was_probably_meant() -> None:
+def test_mistakes_suggest_what_was_meant() -> None:
     """Misspelt keys, accounts and platforms come with the nearest right word."""
     choices = {problem.code: problem.facts.get("choices") for problem in refusal(FIVE).problems}
     assert choices["unknown_key"] == "title"
@@ -250,7 +250,7 @@ def test_f66_a_double_id_names_both_lines() -> None:
     ],
 )
 def test_f66_each_mistake_has_its_code_and_place(changes: dict[str, str], where: tuple[int, int, str, str]) -> None:
-    """One mistake gives one problem, with the line and column of what to repair."""
+    """One mistake gives one problem, with the line and column to change."""
     assert reported(refusal(post(**changes))) == [where]
 
 
@@ -275,7 +275,7 @@ def test_a_picture_stays_inside_media(file: str) -> None:
     assert problem.code == "outside_media"
 
 
-def test_what_stands_beside_the_posts_is_told_too() -> None:
+def test_problems_beside_the_posts_are_reported_too() -> None:
     """A wrong top-level key and a mistake inside a post are reported together."""
     text = "zone = 1\n" + post(author="")
     assert reported(refusal(text)) == [(1, 1, "zone", "unknown_key"), (2, 1, "post[0].author", "missing_key")]
@@ -290,13 +290,13 @@ def test_what_stands_beside_the_posts_is_told_too() -> None:
         ("[[posts]]\nid = 1", "unknown_key"),
     ],
 )
-def test_a_file_of_the_wrong_shape_is_told(text: str, code: str) -> None:
-    """Single brackets, wrong names and bare values in place of posts are reported in those terms."""
+def test_a_file_of_the_wrong_structure_is_reported(text: str, code: str) -> None:
+    """Single brackets, wrong names and bare values in place of posts are reported as such."""
     assert only_problem(text).code == code
 
 
-def test_followers_may_not_run_in_a_circle() -> None:
-    """Posts that follow each other round are each reported; one that merely leads into the circle is not."""
+def test_follow_ups_may_not_form_a_circle() -> None:
+    """Posts that follow each other in a circle are each reported; one that merely leads into the circle is not."""
 
     def follower(name: str, original: str) -> str:
         return post(id=f'id = "{name}"', kind='kind = "update"', x=f'follows = "{original}"')
@@ -309,7 +309,7 @@ def test_followers_may_not_run_in_a_circle() -> None:
 
 
 def test_a_broken_original_is_not_called_missing() -> None:
-    """A follower is not blamed for a mistake in the post it follows."""
+    """A follow-up is not blamed for a mistake in the post it follows."""
     text = post(author="") + post(id='id = "b"', kind='kind = "update"', x='follows = "scam-1"')
     assert [problem.code for problem in refusal(text).problems] == ["missing_key"]
 
@@ -337,13 +337,13 @@ def test_comments_alone_are_an_empty_schedule() -> None:
         ({"at": 'cron = "0 9 * * 1"'}, True),
     ],
 )
-def test_the_definition_tells_edits_from_moves(changes: dict[str, str], *, is_edit: bool) -> None:
-    """New words are an edit; another time, other recipients or another spelling are not."""
+def test_the_definition_distinguishes_edits_from_moves(changes: dict[str, str], *, is_edit: bool) -> None:
+    """A new text is an edit; another time, other recipients or another spelling are not."""
     before, after = (read(text).posts[0].content_hash for text in (post(), post(**changes)))
     assert (before != after) is is_edit
 
 
-def test_the_definition_does_not_hang_on_spelling() -> None:
+def test_the_definition_does_not_depend_on_spelling() -> None:
     """The same instant with and without offset is the same definition."""
     with_offset = read(post(x="expires = 2026-11-26T01:00:00+09:00")).posts[0]
     assert with_offset.content_hash == read(post(x="expires = 2026-11-26T00:00:00")).posts[0].content_hash
@@ -360,7 +360,7 @@ def test_repeating_posts_keep_their_limits() -> None:
     )
 
 
-def test_past_posts_are_told_apart() -> None:
+def test_past_posts_are_recognised() -> None:
     """Only one-off posts beyond their lateness are past; the fact names the post, and a place can be found."""
     text = (
         post(id='id = "on-time"')
@@ -378,8 +378,8 @@ def test_past_posts_are_told_apart() -> None:
     assert placed.location.path == "post[1].at"
 
 
-def test_silence_is_warned_of() -> None:
-    """A post that reaches nobody, and working days of a year without a calendar, are warnings."""
+def test_posts_without_effect_are_warned_of() -> None:
+    """A post without recipients, and working days of a year without a calendar, are warnings."""
     text = post(to='to = ["tianjin-tieba"]') + post(id='id = "b"', at='cron = "0 9 * * *"\ndays = "working"')
     start = datetime(2098, 12, 31, tzinfo=ZONE)
     problems = find_warnings(read(text), start, start + timedelta(days=2), ZONE)
@@ -390,8 +390,8 @@ def test_silence_is_warned_of() -> None:
     ]
 
 
-def test_posts_with_mistakes_elsewhere_are_still_judged() -> None:
-    """What can be judged of a broken file are the posts whose words no mistake touches; every mistake is reported."""
+def test_posts_without_mistakes_are_still_checked() -> None:
+    """Posts that no mistake touches are still checked in a broken file; every mistake is reported."""
     text = (
         post(id='id = "sound"')
         + post(id='id = "late"', at='at = "2026-11-25"', x="urgnt = true")
@@ -400,7 +400,7 @@ def test_posts_with_mistakes_elsewhere_are_still_judged() -> None:
         + post(id='id = "untitled"', title="title = 7")
         + post(id='id = "never"', at='cron = "0 99 * * *"')
     )
-    schedule, problems = parse_leniently(parse_toml(text, "s.toml", SCHEDULE_READ_LIMITS), DESK)
+    schedule, problems = parse_leniently(parse_toml(text, "s.toml", SCHEDULE_READ_LIMITS), CONTEXT)
     assert [found.id for found in schedule.posts] == ["sound", "late"]
     assert reported(ScheduleError(problems)) == reported(refusal(text))
 
@@ -416,8 +416,8 @@ def test_a_key_inside_a_table_has_its_place() -> None:
     assert places[1].path == "post[0].images[0].alt"
 
 
-def test_f67_a_mass_of_mistakes_costs_little() -> None:
-    """A file made of nothing but mistakes is refused quickly, with a bounded list."""
+def test_f67_many_mistakes_are_refused_quickly() -> None:
+    """A file of nothing but mistakes is refused quickly, with a bounded list."""
     began = time.process_time()
     error = refusal("[[post]]\n" * 300_000)
     assert len(error.problems) <= 201
@@ -427,7 +427,7 @@ def test_f67_a_mass_of_mistakes_costs_little() -> None:
 
 
 def test_a_thousand_posts_take_no_time() -> None:
-    """A large schedule is read well within half a second of work, and a mistake at its end is found as fast."""
+    """A large schedule is read within half a second of processor time, and a mistake at its end is found as fast."""
     text = "".join(post(id=f'id = "p-{number}"') for number in range(1000))
     began = time.process_time()
     assert len(read(text).posts) == 1000
@@ -441,13 +441,13 @@ def test_a_thousand_posts_take_no_time() -> None:
     st.lists(st.sampled_from(FULL.splitlines() + FIVE.splitlines()), max_size=24),
 )
 def test_any_mix_of_lines_is_read_or_refused(lines: list[str]) -> None:
-    """However lines are mixed, the answer is a schedule or problems inside the file."""
+    """However lines are mixed, the result is a schedule or problems inside the file."""
     text = "\n".join(lines)
     assert all(problem.location and 1 <= problem.location.line <= max(1, len(lines)) for problem in problems_of(text))
 
 
 def test_the_schema_explains_every_key() -> None:
-    """Editors are reported in Chinese what each key of a post means."""
+    """Editors show in Chinese what each key of a post means."""
     schema = schedule_schema()
     keys = schema["$defs"]["PostEntry"]["properties"]
     assert {"from", "until", "days", "max_delay", "urgent", "images", "text", "data"} <= set(keys)
@@ -459,11 +459,11 @@ def test_limits_can_be_widened() -> None:
     """A file beyond the usual size is refused, and read where a greater size is allowed."""
     text = post() + "#" * SCHEDULE_READ_LIMITS.max_bytes
     assert only_problem(text).code == "file_too_big"
-    assert parse_schedule(text, context=DESK, limits=ReadLimits(max_bytes=2 * SCHEDULE_READ_LIMITS.max_bytes)).posts
+    assert parse_schedule(text, context=CONTEXT, limits=ReadLimits(max_bytes=2 * SCHEDULE_READ_LIMITS.max_bytes)).posts
 
 
-def test_a_follow_up_before_its_original_is_told() -> None:
-    """What would be cancelled because its original is not out yet is refused, whichever of the two stands first."""
+def test_a_follow_up_before_its_original_is_reported() -> None:
+    """A follow-up that would be cancelled because its original is later is refused, in either order."""
     original = post(id='id = "second"', at="at = 2026-11-25T10:00:00")
     early = post(id='id = "first"', at="at = 2026-11-25T09:59:59", x='follows = "second"')
     assert [problem.code for problem in refusal(early + original).problems] == ["follows_too_early"]

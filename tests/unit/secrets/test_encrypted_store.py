@@ -1,4 +1,4 @@
-"""Secrets at rest: sealed, bound to their name, opened by the right key alone."""
+"""The encrypted store: sealed secrets, bound to their name, opened only by the right key."""
 
 import json
 import os
@@ -31,20 +31,20 @@ def test_a_stored_secret_is_read_back_and_not_there_in_clear(tmp_path):
 
 
 def test_the_environment_and_files_come_before_the_store(tmp_path):
-    """A secret of the environment hides the stored one of the same name."""
+    """A secret in the environment takes precedence over the stored one of the same name."""
     vault(tmp_path).write("a", FIELDS)
     given = read_secret("a", vault=vault(tmp_path), environment={"PUBLISHER_SECRET_A": '{"x": "1"}'})
     assert given == {"x": "1"}
 
 
-def test_a_secret_that_is_made_when_needed_is_made_once(tmp_path):
-    """Anyone who comes second gets the first one's."""
+def test_a_secret_that_is_created_when_needed_is_created_once(tmp_path):
+    """A second caller gets the first one's secret."""
     for value in ("first", "second"):
         vault(tmp_path).create_if_missing("a", {"x": value})
     assert vault(tmp_path).read("a") == {"x": "first"}
 
 
-def test_rotation_keeps_every_secret_and_shuts_the_old_key_out(tmp_path):
+def test_rotation_keeps_every_secret_and_invalidates_the_old_key(tmp_path):
     """After a rotation all secrets open with the new key, and a copy under the old key opens nothing."""
     vault(tmp_path).write("a", FIELDS)
     vault(tmp_path).write("b", {"x": "1"})
@@ -57,8 +57,8 @@ def test_rotation_keeps_every_secret_and_shuts_the_old_key_out(tmp_path):
     assert CANARY not in str(caught.value)
 
 
-def test_a_death_in_the_middle_of_a_rotation_leaves_all_readable(tmp_path):
-    """While both keys stand in the file, secrets sealed with either are opened."""
+def test_a_kill_in_the_middle_of_a_rotation_leaves_all_readable(tmp_path):
+    """While both keys are in the file, secrets sealed with either are opened."""
     vault(tmp_path).write("a", FIELDS)
     key = tmp_path / KEY_NAME
     key.write_text(Fernet.generate_key().decode() + "\n" + key.read_text())
@@ -74,8 +74,8 @@ def test_an_operators_key_is_used_and_never_written(tmp_path):
     assert vault(tmp_path, **{KEY_VARIABLE: new}).read("a") == FIELDS
 
 
-def test_a_secret_moved_under_another_name_is_refused(tmp_path):
-    """Anyone who can write the file cannot make one account speak with another's login."""
+def test_a_secret_moved_to_another_name_is_refused(tmp_path):
+    """With write access to the file nobody can make one account use another's login."""
     vault(tmp_path).write("a", FIELDS)
     vault(tmp_path).write("b", {"x": "1"})
     sealed = json.loads((tmp_path / "vault.json").read_text())
@@ -99,7 +99,7 @@ def test_a_damaged_store_is_refused_and_left_alone(tmp_path, content):
 
 @pytest.mark.parametrize("has_read", [False, True])
 def test_a_store_that_cannot_be_opened_for_a_moment_is_read_the_next_time(tmp_path, has_read):
-    """Where no file can be opened any more, that is said and not remembered: afterwards all is as before."""
+    """Where no file can be opened any more, that is reported and not cached: afterwards all is as before."""
     store = vault(tmp_path)
     store.write("a", FIELDS)
     if has_read:
@@ -128,15 +128,15 @@ def test_without_its_key_a_store_is_not_overwritten(tmp_path):
     assert not (tmp_path / KEY_NAME).exists()
 
 
-def test_a_forgotten_secret_is_gone(tmp_path):
-    """Removing says whether there was one."""
+def test_a_removed_secret_is_gone(tmp_path):
+    """Removing returns whether there was one."""
     vault(tmp_path).write("a", FIELDS)
     assert [vault(tmp_path).remove("a") for _ in range(2)] == [True, False]
     assert vault(tmp_path).list_names() == []
 
 
 def test_an_older_copy_of_a_secret_is_refused_after_a_rotation(tmp_path):
-    """Anyone who can write the file cannot bring back a withdrawn value that was sealed before the last rotation."""
+    """With write access to the file nobody can bring back a value that was sealed before the last rotation."""
     vault(tmp_path).write("a", {"x": "withdrawn"})
     old = json.loads((tmp_path / "vault.json").read_text())
     vault(tmp_path).write("a", FIELDS)
@@ -147,7 +147,7 @@ def test_an_older_copy_of_a_secret_is_refused_after_a_rotation(tmp_path):
     assert caught.value.code == "vault_locked"
 
 
-def test_what_a_death_left_behind_opens_nothing_to_others(tmp_path):
+def test_files_left_by_a_kill_expose_nothing(tmp_path):
     """I19: a half-written file of another mode is not written into; store and key stay private."""
     for name in ("vault.json.new", f"{KEY_NAME}.new"):
         (tmp_path / name).touch(0o644)
@@ -160,7 +160,7 @@ def test_what_a_death_left_behind_opens_nothing_to_others(tmp_path):
 def test_a_reader_between_the_two_files_of_a_rotation_begins_again(tmp_path, monkeypatch):
     """The store is read, then everything is sealed again, then the key is read: the reader still gets the value."""
     vault(tmp_path).write("a", FIELDS)
-    reads, rotations = Vault._keys, iter([vault(tmp_path).rotate])  # the moment in between
+    reads, rotations = Vault._keys, iter([vault(tmp_path).rotate])  # the instant in between
 
     def keys_after_a_rotation(self, **options):
         next(rotations, lambda: None)()
@@ -192,7 +192,7 @@ for number in range(25):
 
 
 def test_three_processes_write_and_rotate_at_once_and_nothing_is_lost(tmp_path):
-    """Anyone who changes the store does so alone: all secrets of all writers are there, under one key."""
+    """Changes of the store exclude each other: all secrets of all writers are there, under one key."""
     commands = [[sys.executable, "-c", WRITER, str(tmp_path), name] for name in "abc"]
     writers = [subprocess.Popen(command) for command in commands]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
@@ -222,7 +222,7 @@ store.Vault(folder=Path(sys.argv[1]), environment={}).rotate()
 
 @pytest.mark.parametrize("files", [0, 1, 2])
 def test_a_kill_before_any_file_of_a_rotation_leaves_all_readable(tmp_path, files):
-    """Dying before the keys, the store or the last key are in place costs nothing; the next rotation cleans up."""
+    """A kill before the keys, the store or the last key are in place costs nothing; the next rotation cleans up."""
     vault(tmp_path).write("a", FIELDS)
     died = subprocess.run([sys.executable, "-c", DOOMED, str(tmp_path), str(files)], check=False, timeout=60)
     assert died.returncode == -9

@@ -1,4 +1,4 @@
-"""Where secrets are looked for, and that their content never shows."""
+"""Where secrets are looked for, and that their content is never shown."""
 
 import traceback
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_the_first_place_that_has_it_wins(tmp_path: Path) -> None:
 
 
 def test_a_missing_secret_names_the_places(tmp_path: Path) -> None:
-    """The error reports every place that was looked in."""
+    """The error names every place that was searched."""
     with pytest.raises(SecretError) as caught:
         read_secret("w", secrets_dir=tmp_path, environment={"CREDENTIALS_DIRECTORY": "/run/credentials"})
     assert caught.value.code == "secret_missing"
@@ -41,7 +41,7 @@ def test_a_missing_secret_names_the_places(tmp_path: Path) -> None:
     ["hunter2", '"hunter2"', '["hunter2"]', '{"a": "hunter2", "b": ""}', '{"a": {"hunter2": 1}}', "{}", "", VALUE[:-1]],
 )
 def test_i19_the_content_never_shows(value: str) -> None:
-    """A secret of the wrong form is refused without a trace of it in the error or its causes."""
+    """A secret of the wrong format is refused without a trace of it in the error or its causes."""
     with pytest.raises(SecretError) as caught:
         read_secret("w", environment={"PUBLISHER_SECRET_W": value})
     assert caught.value.code == "secret_not_json"

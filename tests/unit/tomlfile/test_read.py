@@ -86,12 +86,12 @@ def test_lines_are_counted_right_with_windows_line_ends() -> None:
     ],
 )
 def test_a_syntax_error_explains_itself(text: str, where: tuple[int, int, str]) -> None:
-    """Every slip that staff make has its own code, at the character to repair."""
+    """Every common mistake has its own code, at the character to change."""
     assert spot(refusal(text)) == where
 
 
 def test_full_width_marks_inside_texts_are_fine() -> None:
-    """Chinese punctuation within quotation marks or comments is never complained of."""
+    """Chinese punctuation within quotation marks or comments is never reported."""
     text = 'title = "警惕“退款”，诈骗" # 注意：“退款”\nbody = """\n【提醒】＝、\n"""'
     assert parse_toml(text, "a", LIMITS).data["title"] == "警惕“退款”，诈骗"
 
@@ -173,15 +173,15 @@ def test_f67_a_bomb_costs_no_time(text: str, code: str) -> None:
 
 
 def test_f67_the_excess_is_located() -> None:
-    """What is beyond the limits is shown with line and column, past texts that look alike."""
+    """What is beyond the limits is shown with line and column, after texts that look alike."""
     text = 'a = "[[[[[[[[[[[[[[[[[[[[" # [[[[[[[[[[[[[[[[[[[[\nb = ' + "[" * 20
     assert spot(refusal(text)) == (2, 21, "too_deep")
     dotted = 'a = "x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x"\n  b' + ".b" * 30 + " = 1"
     assert spot(refusal(dotted)) == (2, 4, "key_too_long")
 
 
-def test_prose_is_no_bomb() -> None:
-    """Dots, brackets and long words inside texts are nobody's business."""
+def test_plain_text_is_no_bomb() -> None:
+    """Dots, brackets and long words inside texts are not limited."""
     prose = "。." * 40 + "[" * 40 + "a" * 500
     text = f'a = "{prose}"\nb = """{prose}"""\nc = \'{prose}\' # {prose}'
     assert parse_toml(text, "a", LIMITS).data["c"] == prose
@@ -202,7 +202,7 @@ def test_guards_never_refuse_what_is_small(text: str) -> None:
 
 @given(st.text(alphabet="\"'\\#[]{}\na=.,:-T1“，＝警 ", max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """Whatever is typed, the answer is data or one problem inside the text."""
+    """For any text the result is data or one problem inside the text."""
     try:
         parse_toml(text, "a", LIMITS)
     except InputError as error:
@@ -213,7 +213,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert 1 <= problem.location.column <= len(lines[problem.location.line - 1]) + 1
 
 
-def test_values_are_found_wherever_they_stand() -> None:
+def test_values_are_found_at_every_place() -> None:
     """Values in tables, lists of tables, inline tables and lists are located, quoted keys too."""
     text = (
         "top = 1\n[other]\nx = 1\n[[post]]\nid = 'a'\n"
@@ -245,7 +245,7 @@ def test_values_are_found_wherever_they_stand() -> None:
 
 
 def test_a_key_can_be_pointed_at() -> None:
-    """A flaw of a key is located at the key, not at its value."""
+    """A problem of a key is located at the key, not at its value."""
     text = "[a]\n  bad = 1\n  dotted.bad = 1\n"
     toml = TomlDocument(file="a", text=text, data=tomllib.loads(text))
     (problem,) = toml.locate_problems([UnlocatedProblem(path=("a", "bad"), code="x", is_at_key=True)])
@@ -264,7 +264,7 @@ def test_only_so_many_problems_are_listed() -> None:
 
 
 @pytest.mark.parametrize("odd", ["\u202e", "\u200b", "\x1b", "\x9b", "\U000e0041", "\u3164"], ids=ascii)
-def test_f66_what_nobody_sees_is_refused_at_its_place(odd: str) -> None:
+def test_f66_invisible_characters_are_refused_at_their_place(odd: str) -> None:
     """F66: in values, keys and comments, each with its line and column, named and not shown."""
     with pytest.raises(InputError) as caught:
         parse_toml(f'a = "请拨 1{odd}10"\n# {odd}\n"b{odd}" = 1\n', "a.toml", LIMITS)
@@ -276,8 +276,8 @@ def test_f66_what_nobody_sees_is_refused_at_its_place(odd: str) -> None:
     assert {problem.facts["character"].split()[0] for problem in caught.value.problems} == {f"U+{ord(odd):04X}"}
 
 
-def test_f66_what_an_escape_hides_is_refused_at_its_value() -> None:
-    """F66: in TOML an escape becomes the character; the problem names the value in which it stands."""
+def test_f66_an_invisible_character_by_escape_is_refused_at_its_value() -> None:
+    """F66: in TOML an escape becomes the character; the problem names the value that contains it."""
     with pytest.raises(InputError) as caught:
         parse_toml(
             r"""
@@ -297,5 +297,5 @@ tips = ["a", "1\u200b10", "\u001b[2J"]
 
 
 def test_emoji_and_their_joiners_are_texts_like_others() -> None:
-    """What phones put into a text is no mistake."""
+    """Emoji from phones are accepted."""
     assert parse_toml('a = "⚠️ 👨‍👩‍👧 1️⃣"', "a.toml", LIMITS).data == {"a": "⚠️ 👨‍👩‍👧 1️⃣"}

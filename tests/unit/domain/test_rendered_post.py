@@ -1,4 +1,4 @@
-"""Our own post is known again, another's is not taken for ours, and a fingerprint names one text only."""
+"""Our own post is recognised, another's is not taken for ours, and a fingerprint names one text only."""
 
 from dataclasses import replace
 
@@ -61,8 +61,8 @@ def test_a_marker_survives_what_platforms_do_to_text(marker, before, after, how)
 
 
 @given(prose)
-def test_a_marker_is_not_seen_where_it_is_not(text):
-    """Neither plain text nor another marker passes for ours."""
+def test_a_marker_is_not_found_where_it_is_not(text):
+    """Neither plain text nor another marker is taken for ours."""
     assert not MARKER.is_in(text)
     assert not MARKER.is_in(text + OTHER.code + text)
     assert not MARKER.is_in(MARKER.code[:-1])
@@ -98,18 +98,18 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_keys(value):
 
 
 def test_fingerprints_do_not_change_between_versions():
-    """What was approved under an earlier version of the program is still known under this one."""
+    """A text approved under an earlier version of the program is still known under this one."""
     spelled = {"b": [1, "警"], "a": None}
     assert fingerprint(spelled) == "1441e8715af9e84d471453f6d592b72de5ec6af99aac27f27475c667a36058ad"
 
 
-def test_a_rendition_without_floors_is_named_as_before_there_were_any():
-    """What stands in databases of earlier versions is found again under its name."""
+def test_a_rendered_post_without_parts_keeps_its_name_of_earlier_versions():
+    """Posts in databases of earlier versions keep their names."""
     assert RENDITION.fingerprint == "5e0804a88ef4a77f6a62b2d856cd6361153632d3ae328a08643cb9079f484430"
 
 
-def test_every_part_of_a_rendition_is_in_its_fingerprint():
-    """No word, picture, link or account can change without a new approval."""
+def test_every_field_of_a_rendered_post_is_in_its_fingerprint():
+    """No text, picture, link or account can change without a new approval."""
     changes = {
         "account": AccountId("other"),
         "platform": Platform("tieba"),
@@ -126,8 +126,8 @@ def test_every_part_of_a_rendition_is_in_its_fingerprint():
     assert len({RENDITION.fingerprint, *changed}) == len(changes) + 1
 
 
-def test_a_revision_is_named_by_its_renditions_whatever_their_order():
-    """The name covers all renditions and the definition, and no order among accounts."""
+def test_a_revision_is_named_by_its_rendered_posts_in_any_order():
+    """The name covers all rendered posts and the definition, and no order among accounts."""
     other = replace(RENDITION, account=AccountId("other"), marker=Marker(code="AAAA-BBBB"))
     revision = RenderedRevision(content_hash="1", rendered_posts=(RENDITION, other))
     assert replace(revision, rendered_posts=(other, RENDITION)).id == revision.id
