@@ -75,34 +75,44 @@ def _format_entry(state: SimulatorState, post: SimulatedPost, reader: str) -> di
 
 
 def _format_thread(state: SimulatorState, post: SimulatedPost, reader: str) -> dict[str, Any]:
-    author = format_author(state, post.account)
     replies = get_visible_replies(state, post.id, reader)
-    forum = {"id": post.extra["fid"], "name": post.extra["forum"], "member_num": 0, "post_num": 0, "is_liked": 0}
     return {
-        "id": int(post.id),
-        "tid": int(post.id),
-        "title": post.title,
-        "reply_num": len(replies),
-        "view_num": 0,
-        "create_time": int(post.created),
+        **format_thread_head(state, post, len(replies)),
         "last_time_int": int(max(each.created for each in (post, *replies))),
-        "first_post_id": int(get_first_post_id(post.id)),
         "fid": post.extra["fid"],
         "fname": post.extra["forum"],
-        "forum_info": forum,
-        "author_id": author["id"],
-        "author": author,
-        "thread_type": 0,
+        "forum_info": {**format_forum(post), "is_liked": 0},
         "agree_num": 0,
-        "agree": NO_AGREES,
-        "share_num": 0,
-        "is_deleted": 0,
         "is_good": 0,
         "is_top": 0,
         "is_frs_mask": 0,
         "abstract": [{"type": 0, "text": PICTURE_MARKUP.sub("", post.text).strip()[:ABSTRACT_CHARACTERS]}],
         "first_post_content": parse_markup(state, post.text),
     }
+
+
+def format_thread_head(state: SimulatorState, post: SimulatedPost, reply_count: int) -> dict[str, Any]:
+    """Return the fields of a thread that lists and its own page have in common."""
+    author = format_author(state, post.account)
+    return {
+        "id": int(post.id),
+        "tid": int(post.id),
+        "title": post.title,
+        "reply_num": reply_count,
+        "view_num": 0,
+        "create_time": int(post.created),
+        "first_post_id": int(get_first_post_id(post.id)),
+        "author_id": author["id"],
+        "author": author,
+        "thread_type": 0,
+        "agree": NO_AGREES,
+        "share_num": 0,
+        "is_deleted": 0,
+    }
+
+
+def format_forum(thread: SimulatedPost) -> dict[str, Any]:
+    return {"id": thread.extra["fid"], "name": thread.extra["forum"], "member_num": 0, "post_num": 0}
 
 
 def list_by_user(state: SimulatorState, request: ApiRequest) -> ApiResponse:

@@ -9,7 +9,7 @@ from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from .account import format_author
-from .lists import NO_AGREES, paginate
+from .lists import NO_AGREES, format_forum, format_thread_head, paginate
 from .responses import make_missing_response, make_read_response
 from .sign_in import check_signed_post
 from .threads import can_see, get_first_post_id, get_visible_replies, is_thread, parse_markup
@@ -42,7 +42,7 @@ def show_thread(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     return make_read_response(
         request,
         {
-            "forum": _format_forum(thread),
+            "forum": format_forum(thread),
             "page": page,
             "thread": _format_thread(state, thread, len(visible)),
             "thread_freq_num": 0,
@@ -74,7 +74,7 @@ def show_comments(state: SimulatorState, request: ApiRequest) -> ApiResponse:
             "post": _format_reply(state, request, reply, visible),
             "subpost_list": shown,
             "thread": _format_thread(state, thread, len(visible)),
-            "forum": _format_forum(thread),
+            "forum": format_forum(thread),
         },
     )
 
@@ -84,27 +84,12 @@ def _get_visible_replies(state: SimulatorState, request: ApiRequest, thread: Sim
 
 
 def _format_thread(state: SimulatorState, post: SimulatedPost, replies: int) -> dict[str, Any]:
-    author = format_author(state, post.account)
-    first = int(get_first_post_id(post.id))
-    pieces = parse_markup(state, post.text)
-    origin = {"title": post.title, "fname": post.extra["forum"], "tid": post.id, "content": pieces}
+    origin = {"title": post.title, "fname": post.extra["forum"], "tid": post.id, "fid": post.extra["fid"]}
     return {
-        "id": int(post.id),
-        "tid": int(post.id),
-        "title": post.title,
-        "reply_num": replies,
-        "view_num": 0,
-        "create_time": int(post.created),
-        "first_post_id": first,
-        "post_id": first,
-        "thread_type": 0,
-        "author": author,
-        "author_id": author["id"],
-        "agree": NO_AGREES,
-        "share_num": 0,
-        "is_deleted": 0,
+        **format_thread_head(state, post, replies),
+        "post_id": int(get_first_post_id(post.id)),
         "is_frs_mask": int(bool(post.extra.get("hidden"))),
-        "origin_thread_info": {**origin, "fid": post.extra["fid"]},
+        "origin_thread_info": {**origin, "content": parse_markup(state, post.text)},
     }
 
 
@@ -112,19 +97,14 @@ def _format_reply(
     state: SimulatorState, request: ApiRequest, post: SimulatedPost, replies: list[SimulatedPost]
 ) -> dict[str, Any]:
     pid = get_first_post_id(post.id) if is_thread(post) else post.id
-    author = format_author(state, post.account)
     comments = [each for each in replies if each.extra.get("under") == pid]
     limit = request.get_int("floor_rn", COMMENTS_SHOWN) if request.get_int("with_floor", 0) else 0
     return {
+        **_format_comment(state, post),
         "id": int(pid),
         "tid": int(post.extra.get("thread", post.id)),
         "floor": post.extra.get("floor", 1),
         "title": post.title,
-        "time": int(post.created),
-        "author_id": author["id"],
-        "author": author,
-        "content": parse_markup(state, post.text),
-        "agree": NO_AGREES,
         "sub_post_number": len(comments),
         "sub_post_list": {"sub_post_list": [_format_comment(state, each) for each in comments[:limit]]},
     }
@@ -140,7 +120,3 @@ def _format_comment(state: SimulatorState, post: SimulatedPost) -> dict[str, Any
         "content": parse_markup(state, post.text),
         "agree": NO_AGREES,
     }
-
-
-def _format_forum(thread: SimulatedPost) -> dict[str, Any]:
-    return {"id": thread.extra["fid"], "name": thread.extra["forum"], "member_num": 0, "post_num": 0}
