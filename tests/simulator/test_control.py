@@ -15,13 +15,6 @@ PATIENCE = 5
 EVIL = "<script>alert(1)</script>"
 
 
-@pytest.fixture
-async def sim():
-    transport = httpx.ASGITransport(create_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
-        yield client
-
-
 class Kept:
     """A simulator over a folder, which can be started again."""
 

@@ -2,22 +2,13 @@
 
 import re
 
-import httpx
 import pytest
 
-from publisher.simulator import create_app
 from publisher.simulator.tieba.protobuf import decode, encode
 from tests.simulator.protobuf_format import at, message, read_message, text_at
-from tests.simulator.tieba_calls import APP, FORUM, ME, OTHER, TEXT, TITLE, Tieba, signed
+from tests.simulator.tieba_calls import APP, FORUM, ME, OTHER, TEXT, TITLE, signed
 
 PB_PAGE, PB_FLOOR, USERPOST, FRS_PAGE, PROFILE = "302001", "302002", "303002", "301001", "303012"
-
-
-@pytest.fixture
-async def tieba():
-    transport = httpx.ASGITransport(create_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
-        yield Tieba(client)
 
 
 def error(answer):

@@ -9,13 +9,6 @@ from publisher.simulator import create_app
 from tests.simulator.tieba_calls import ME, OTHER, Tieba, floors
 
 
-@pytest.fixture
-async def tieba():
-    transport = httpx.ASGITransport(create_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
-        yield Tieba(client)
-
-
 async def test_floors_are_read_back_page_by_page(tieba):
     """Each reply is a floor with the next number; pages tell how many there are; one's own author alone with lz."""
     tid = (await tieba.thread())["tid"]

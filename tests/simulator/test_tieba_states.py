@@ -1,17 +1,8 @@
 """The Tieba side of the simulator: what it has against accounts and words, and in how many shapes it says one thing."""
 
-import httpx
 import pytest
 
-from publisher.simulator import create_app
-from tests.simulator.tieba_calls import FORUM, ME, OTHER, Tieba
-
-
-@pytest.fixture
-async def tieba():
-    transport = httpx.ASGITransport(create_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
-        yield Tieba(client)
+from tests.simulator.tieba_calls import FORUM, ME, OTHER
 
 
 @pytest.mark.parametrize(
@@ -136,21 +127,6 @@ async def test_a_header_may_say_gbk(tieba):
     answer = await tieba.sim.get("/f/commit/share/fnameShareApi", params={"fname": FORUM})
     assert "GBK" in answer.headers["content-type"]
     assert b'"fid"' in answer.content
-
-
-async def test_a_refusal_may_send_to_the_sign_in_page(tieba):
-    """A 302 to the passport stands in place of an answer."""
-    headers = {"Location": "https://passport.baidu.com/v2/?login"}
-    await tieba.fault("/c/c/thread/add_pc", kind="status", code=302, headers=headers)
-    answer = await tieba.sim.post("/c/c/thread/add_pc")
-    assert (answer.status_code, answer.headers["location"]) == (302, headers["Location"])
-
-
-async def test_a_limit_may_pass(tieba):
-    """220034 twice, then success."""
-    rule = {"endpoint": "/c/c/thread/add_pc", "nth": [1, 2], "fault": {"kind": "api_error", "code": "220034"}}
-    await tieba.sim.post("/_sim/faults", json=rule)
-    assert [(await tieba.thread())["error_code"] for _ in range(3)] == ["220034", "220034", "0"]
 
 
 @pytest.mark.parametrize(

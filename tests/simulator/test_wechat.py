@@ -4,26 +4,12 @@ import asyncio
 import hashlib
 import json
 
-import httpx
 import pytest
 
-from publisher.simulator import create_app
 from publisher.simulator.wechat.html import sanitise
 from tests.simulator.wechat_calls import JPEG, PNG, article, call, draft, posts, shift, stable, submit, upload
 
 PATIENCE = 5
-
-
-@pytest.fixture
-async def sim():
-    transport = httpx.ASGITransport(create_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
-        yield client
-
-
-@pytest.fixture
-async def token(sim):
-    return (await stable(sim))["access_token"]
 
 
 async def test_a_stable_token_is_the_same_until_its_end_nears(sim):

@@ -18,11 +18,6 @@ async def sim():
         yield client
 
 
-@pytest.fixture
-async def token(sim):
-    return (await stable(sim))["access_token"]
-
-
 def image(width, height):
     made = io.BytesIO()
     Image.new("RGB", (width, height)).save(made, "PNG")

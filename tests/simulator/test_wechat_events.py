@@ -6,13 +6,11 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
 import pytest
 
-from publisher.simulator import create_app
 from publisher.simulator.wechat import callbacks
 from publisher.simulator.wechat.callbacks import compute_signature, encrypt, to_xml
-from tests.simulator.wechat_calls import call, draft, posts, send, shift, stable, submit
+from tests.simulator.wechat_calls import call, draft, posts, send, shift, submit
 
 PATIENCE = 10
 TOKEN, AES_KEY = "simtoken", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -50,18 +48,6 @@ class Ear:
 
     async def event(self):
         return await asyncio.wait_for(self.heard.get(), PATIENCE)
-
-
-@pytest.fixture
-async def sim():
-    transport = httpx.ASGITransport(create_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
-        yield client
-
-
-@pytest.fixture
-async def token(sim):
-    return (await stable(sim))["access_token"]
 
 
 @pytest.fixture

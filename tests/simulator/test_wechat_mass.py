@@ -13,18 +13,6 @@ BEIJING = timezone(timedelta(hours=8))
 DAY = 86_400
 
 
-@pytest.fixture
-async def sim():
-    transport = httpx.ASGITransport(create_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
-        yield client
-
-
-@pytest.fixture
-async def token(sim):
-    return (await stable(sim))["access_token"]
-
-
 async def until_noon(sim, *, months=0, days=0):
     """Move to noon in Beijing, that many days on, or in the middle of a later month; give a token that lives then."""
     shifted = (await sim.post("/_sim/clock", json={"shift": 0})).json()["now"]

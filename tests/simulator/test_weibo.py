@@ -1,9 +1,7 @@
 """The Weibo side of the simulator: share, its checks, and reading back."""
 
-import httpx
 import pytest
 
-from publisher.simulator import create_app
 from publisher.simulator.weibo.responses import encode_bid
 from publisher.simulator.weibo.text import count_characters, strip_topics
 
@@ -11,13 +9,6 @@ SHARE = "/2/statuses/share.json"
 LINK = "https://example.gov.cn/n/1"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
 NOON = 515483463
-
-
-@pytest.fixture
-async def sim():
-    transport = httpx.ASGITransport(create_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
-        yield client
 
 
 async def share(sim, text=f"警告 {LINK}", user="140437", **more):

@@ -3,10 +3,7 @@
 import json
 from urllib.parse import quote
 
-import httpx
 import pytest
-
-from publisher.simulator import create_app
 
 UID = "1404376560"
 LINK = "https://example.gov.cn/n/1"
@@ -27,13 +24,6 @@ GRANTED = {
     "/2/statuses/upload_pic/biz.json": "biz",
     ARTICLE: "article",
 }
-
-
-@pytest.fixture
-async def sim():
-    transport = httpx.ASGITransport(create_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
-        yield client
 
 
 @pytest.fixture

@@ -20,13 +20,6 @@ FIVE_YEARS = 157_679_999
 
 
 @pytest.fixture
-async def sim():
-    transport = httpx.ASGITransport(create_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
-        yield client
-
-
-@pytest.fixture
 async def secret(sim):
     answer = await sim.post("/_sim/accounts", json={"platform": "weibo", "account": UID, "name": "示例发布"})
     return answer.json()

@@ -94,11 +94,15 @@ class Tieba:
         """Read a thread on the PC site."""
         return await self.pc("/c/f/pb/page_pc", **{"kz": tid, "pn": "1", "lz": "0", "r": "2", "tbs": "", **changes})
 
-    async def threads(self, portrait=ME, kind="1"):
-        """Read somebody's list on the PC site."""
-        query = signed({"pn": "1", "rn": "20", "portrait": portrait, "type": kind, "un": "", **PC_FIELDS})
-        answer = await self.sim.get("/c/u/feed/myThread", params=query, headers=self.cookies)
-        return answer.json()["data"]["list"]
+    async def threads(self, kind="1", **changes):
+        """Read the first author's list on the PC site."""
+        return (await self.thread_list(type=kind, **changes))["list"]
+
+    async def thread_list(self, **changes):
+        """Read one page of the first author's list on the PC site."""
+        query = {"pn": "1", "rn": "20", "portrait": ME, "type": "1", "un": "", **PC_FIELDS, **changes}
+        answer = await self.sim.get("/c/u/feed/myThread", params=signed(query), headers=self.cookies)
+        return answer.json()["data"]
 
     async def settings(self, **changes):
         assert (await self.sim.post("/_sim/settings", json=changes)).status_code == 200
