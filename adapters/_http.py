@@ -23,7 +23,7 @@ from urllib.parse import urljoin
 
 import httpcore
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, stop_after_delay
+from tenacity import AsyncRetrying, RetryError, retry_if_result, stop_after_attempt, stop_after_delay
 from tenacity.wait import wait_random_exponential
 
 from publisher.contract import HttpRequest, HttpResponse
@@ -347,9 +347,12 @@ class LoginHttp:
             stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(self.request_timeout),
             wait=wait_random_exponential(multiplier=0.25, max=2),
             sleep=self.sleep,
-            retry_error_callback=_last_result,
         )
-        return await tries(self._fetch_once, request)
+        try:
+            return await tries(self._fetch_once, request)
+        except RetryError as error:
+            last: HttpResponse | TransportFailure = error.last_attempt.result()
+            return last
 
     async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
         """Request, once, a page that any web server answers, if only with 404, for the `Date` of the response."""
@@ -449,13 +452,6 @@ def _is_retryable(result: HttpResponse | TransportFailure) -> bool:
     if isinstance(result, HttpResponse):
         return result.status >= 500
     return result.reason not in _NOT_RETRYABLE_REASONS
-
-
-def _last_result(state: RetryCallState) -> HttpResponse | TransportFailure:
-    if state.outcome is None:
-        raise AssertionError("tenacity asks for the last result only after an attempt")
-    result: HttpResponse | TransportFailure = state.outcome.result()
-    return result
 
 
 def _build_request(request: HttpRequest, progress: _RequestProgress) -> httpx.Request:

@@ -35,11 +35,6 @@ def load_factories(accounts: Iterable[Account]) -> Mapping[Platform, AdapterFact
     return factories
 
 
-def active_accounts(settings: Settings) -> Mapping[AccountId, Account]:
-    """Return the accounts that posts are planned for, by API or by people."""
-    return {key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
-
-
 def build_policies(
     settings: Settings, factories: Mapping[Platform, AdapterFactory] | None = None
 ) -> Mapping[AccountId, AccountPolicy]:

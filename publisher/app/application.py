@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from adapters._http import LoginHttp, get_host, preload
 from publisher.app.adapters import find_unsafe_timings, load_factories
 from publisher.app.offline import OfflineApp, build_offline_app
-from publisher.app.open_store import AccessMode, open_store_with_policies
+from publisher.app.open_store import AccessMode, open_store
 from publisher.config import Environment, Settings
 from publisher.contract import Adapter, AdapterContext, AdapterFactory, AddressProvider, Http, LoginFlow
 from publisher.domain.account import Account, AccountId, LoginId, Mode
@@ -51,7 +51,7 @@ async def open_application(
     """
     offline_app = await asyncio.to_thread(build_offline_app, settings)
     access = AccessMode.SEND if can_send else AccessMode.READ if can_read else AccessMode.COMMAND
-    async with open_store_with_policies(settings, runtime, offline_app.policies, access) as store:
+    async with open_store(settings, runtime, access, offline_app.policies) as store:
         # The process could not end while a thread waits for the renderer.
         with contextlib.closing(offline_app.post_renderer.templates.renderer):
             adapters: Mapping[AccountId, Adapter] = {}

@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from publisher.app.adapters import active_accounts, build_policies, load_factories
+from publisher.app.adapters import build_policies, load_factories
 from publisher.config import Settings
-from publisher.domain.account import AccountId, AccountPolicy
+from publisher.domain.account import AccountId, AccountPolicy, Mode
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.renderer import PostRenderer
 from publisher.rendering.templates import load_templates, shipped_templates
@@ -37,7 +37,7 @@ def build_offline_app(settings: Settings) -> OfflineApp:
         templates=load_templates([settings.workspace / "templates", shipped_templates()], RenderProcess()),
         timezone=settings.timezone,
         workspace=settings.workspace,
-        accounts=active_accounts(settings),
+        accounts={key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF},
         factories=factories,
         regions=settings.regions,
     )

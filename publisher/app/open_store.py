@@ -34,22 +34,17 @@ class AccessMode(Enum):
 
 @contextlib.asynccontextmanager
 async def open_store(
-    settings: Settings, runtime: Runtime, access: AccessMode = AccessMode.READ
+    settings: Settings,
+    runtime: Runtime,
+    access: AccessMode = AccessMode.READ,
+    policies: Mapping[AccountId, AccountPolicy] | None = None,
 ) -> AsyncIterator[Store]:
     """Open the store without templates: a broken one must not prevent people from reading, or from stopping a post.
 
-    Raises SettingsError, or RefusedError where the database must not be used.
+    The policies are built unless given. Raises SettingsError, or RefusedError where the database must not be used.
     """
-    policies = await asyncio.to_thread(build_policies, settings)
-    async with open_store_with_policies(settings, runtime, policies, access) as store:
-        yield store
-
-
-@contextlib.asynccontextmanager
-async def open_store_with_policies(
-    settings: Settings, runtime: Runtime, policies: Mapping[AccountId, AccountPolicy], access: AccessMode
-) -> AsyncIterator[Store]:
-    """Open the store with policies that are already built."""
+    if policies is None:
+        policies = await asyncio.to_thread(build_policies, settings)
     journal, can_send = journal_path(settings), access is AccessMode.SEND
     environment, is_read = settings.environment.value, access is AccessMode.READ
     await prepare_database(
