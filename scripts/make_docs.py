@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write what docs/ can draw from the code; with --check, only report whether it is current.
+"""Write the parts of docs/ that come from the code; with --check, only report whether they are current.
 
-A page drawn as a whole is a line in PAGES. Inside a page written by hand, the lines between
+A page generated as a whole is a line in PAGES. Inside a page written by hand, the lines between
 `<!-- drawn: NAME -->` and `<!-- end of NAME -->` come from the function of that name in PARTS.
 """
 
@@ -72,11 +72,11 @@ BLANKS: Mapping[Lang, Mapping[str, str]] = {
         "place": "the platform's site", "post": "POST", "secret": "NAME", "subject": "POST@ACCOUNT", "url": "URL",
     },
 }  # fmt: skip
-"""What stands for the facts of a single delivery."""
+"""Placeholders for the facts of a single delivery."""
 
 
 def states_page() -> str:
-    """Give the page on the states of a delivery: a diagram, and a heading for each state."""
+    """Return the page on the states of a delivery: a diagram, and a heading for each state."""
     parts = [
         "# States of a delivery",
         GENERATED,
@@ -101,7 +101,7 @@ def _arrows() -> Iterator[str]:
 
 def _state_section(state: State) -> Iterator[str]:
     yield f"## {state}"
-    yield from _in_words(f"state_{state}")
+    yield from _texts_of(f"state_{state}")
     lines = sorted((EVENT_CODES[event], rule) for (source, event), rule in TRANSITIONS.items() if source is state)
     if not lines:
         yield "An end: nothing leads out of it."
@@ -114,7 +114,7 @@ def _transition(event: str, rule: Transition) -> list[str]:
 
 
 def cli_page() -> str:
-    """Give the page on the command line: a heading for each command, in both languages."""
+    """Return the page on the command line: a heading for each command, in both languages."""
     sections = (part for name in COMMANDS for part in _command_section(name))
     return _page(["# Commands · 命令", GENERATED, CLI_HEAD, *sections])
 
@@ -144,7 +144,7 @@ def _option_line(option: click.Option, command: click.Command) -> list[str]:
 
 
 def codes_page() -> str:
-    """Give the page on the platforms' codes: one table for each adapter."""
+    """Return the page on the platforms' codes: one table for each adapter."""
     tables = (part for platform in BUILT_IN_ADAPTERS for part in (f"## {platform}", _code_table(platform)))
     return _page(["# What the platforms' codes mean · 平台代码", GENERATED, CODES_HEAD, *tables])
 
@@ -159,12 +159,12 @@ def _code_table(platform: str) -> str:
 
 
 def holds() -> str:
-    """Give a heading for each hold reason, with what it means and what to do."""
-    return _page(part for reason in HoldReason for part in (f"### {reason}", *_in_words(f"hold_{reason}")))
+    """Return a heading for each hold reason, with its meaning and what to do."""
+    return _page(part for reason in HoldReason for part in (f"### {reason}", *_texts_of(f"hold_{reason}")))
 
 
 def settings() -> str:
-    """Give the table of all keys of publisher.toml."""
+    """Return the table of all keys of publisher.toml."""
     schema = settings_schema()
     return _table(["key", "type", "default", "说明"], _setting_lines(schema, schema["$defs"], ""))
 
@@ -180,7 +180,7 @@ def _setting_lines(table: Mapping[str, Any], inner: Mapping[str, Any], where: st
 
 
 def _nested(entry: Mapping[str, Any], where: str, key: str) -> tuple[str, str]:
-    """Give the table a key holds, by its name in the schema, and how the key is written."""
+    """Return the table that a key holds, by its name in the schema, and how the key is written."""
     entry = next((one for one in entry.get("anyOf", ()) if "$ref" in one), entry)
     mark = "" if "$ref" in entry else ".NAME" if "additionalProperties" in entry else "[]"
     holder = entry if not mark else entry.get("items") or entry.get("additionalProperties") or {}
@@ -201,7 +201,7 @@ def _toml(value: object) -> str:
 
 
 def templates() -> str:
-    """Give a heading for each shipped template, with the data that it takes."""
+    """Return a heading for each shipped template, with the data that it takes."""
     samples = load_templates([shipped_templates()], RenderWorker()).samples
     return _page(part for name in sorted(samples) for part in _template_section(name, samples[name]))
 
@@ -215,12 +215,12 @@ def _template_section(name: str, sample: TemplateSample) -> Iterator[str]:
 
 
 def filters() -> str:
-    """Give the filters that a template may use."""
+    """Return the filters that a template may use."""
     return ", ".join(f"`{name}`" for name in sorted(TemplateSandbox(lambda _name: None).filters) if " " not in name)
 
 
 def layers() -> str:
-    """Return the layers as the import rules have them, highest first."""
+    """Return the layers of the import rules, highest first."""
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     names = next(rule["layers"] for rule in rules if rule["type"] == "layers")
     return "\n".join(["```text", *names, "```"])
@@ -241,12 +241,12 @@ def _package_rows(root: str) -> Iterator[list[str]]:
 
 
 def failpoints() -> str:
-    """Give the names of all failpoints."""
+    """Return the names of all failpoints."""
     return ", ".join(f"`{name}`" for name in sorted(FAILPOINT_NAMES))
 
 
-def _in_words(code: str) -> Iterator[str]:
-    """Say a code and its hint in both languages."""
+def _texts_of(code: str) -> Iterator[str]:
+    """Yield a code and its hint in both languages."""
     for lang in LANGUAGES:
         yield f"**{_say(lang, code)}**"
         if hint := _hint(lang, code):
@@ -280,8 +280,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
 }
 
 
-def _redrawn(text: str) -> str:
-    """Draw again the parts of a page that is written by hand."""
+def _regenerated(text: str) -> str:
+    """Regenerate the generated parts of a page that is written by hand."""
     return PART.sub(
         lambda found: f"<!-- drawn: {found[1]} -->\n{PARTS[found[1]]().strip()}\n<!-- end of {found[1]} -->", text
     )
@@ -292,7 +292,7 @@ def _wanted() -> Iterator[tuple[Path, str]]:
         yield path, page()
     for path in sorted(DOCS.rglob("*.md")):
         if path not in PAGES:
-            yield path, _redrawn(path.read_text("utf-8"))
+            yield path, _regenerated(path.read_text("utf-8"))
 
 
 def main(arguments: list[str]) -> int:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Make .venv and install the pinned packages: `make_environment.py PINNED`, or `--is-made PINNED` to ask.
+"""Make .venv and install the pinned packages: `make_environment.py PINNED`, or `--is-made PINNED` to check.
 
 Runs on a bare Python 3.11 or newer, in the project's folder; `scripts/setup.sh` calls it.
 
-The pinned files are complete, so everything is installed with `--no-deps`. An older pip (23.2.1) that looks for
+The pinned files are complete, so everything is installed with `--no-deps`. An older pip (23.2.1) that resolves
 dependencies itself takes the newest release for a requirement with an extra, such as `coverage[toml]`, whatever is
-pinned, and then refuses it for want of a hash.
+pinned, and then refuses it because it has no hash.
 """
 
 import contextlib
@@ -27,16 +27,16 @@ from typing import IO
 ENVIRONMENT = Path(".venv")
 PYTHON = ENVIRONMENT / "bin" / "python"
 UNFINISHED = ENVIRONMENT / "unfinished"
-"""Stands as long as something is being installed. Who finds it starts over: half a package may lie there."""
+"""Exists while something is being installed. A process that finds it starts over: a package may be half installed."""
 TICK_SECONDS = 0.5
 LINE_SECONDS = 5.0
-"""Between two lines of progress where nobody watches a terminal."""
+"""Between two lines of progress where the output is no terminal."""
 END_SECONDS = 5.0
-"""What an installer has to end in when it is asked to."""
+"""The time that an installer has to end after a signal."""
 KEPT_LINES = 30
-"""Of an installer's output, shown when it fails."""
+"""The last lines of an installer's output, shown when it fails."""
 COUNTED = ("Collecting ", "Ignoring ", "Requirement already satisfied: ")
-"""How lines of pip begin that report one pinned package each."""
+"""Beginnings of pip's lines that report one pinned package each."""
 
 NO_NETWORK = re.compile(
     r"NewConnectionError|ConnectTimeout|ReadTimeout|timed out|name resolution|Connection (?:refused|reset|broken)"
@@ -44,9 +44,9 @@ NO_NETWORK = re.compile(
 )
 NO_ROOM = re.compile("No space left|Disk quota")
 OTHER_HASH = re.compile("DO NOT MATCH THE HASHES|[Hh]ash mismatch")
-"""What pip, uv and the system report when they fail for these reasons."""
+"""What pip, uv and the system print when they fail for these reasons."""
 IS_OURS = "import os, publisher, sys; sys.exit(not os.path.samefile(publisher.__path__[0], 'publisher'))"
-"""Python that succeeds where the publisher that is installed is the one in this folder."""
+"""Python code that succeeds if the installed publisher is the one in this folder."""
 
 
 class SetUpError(Exception):
@@ -54,16 +54,16 @@ class SetUpError(Exception):
 
 
 def is_made(pinned: str) -> bool:
-    """Return True if what is pinned is installed in .venv, whole, and for this folder."""
+    """Return True if what is pinned is completely installed in .venv, and for this folder."""
     stamp = _stamp_of(pinned)
     is_recorded = stamp.exists() and stamp.read_text("ascii") == _wanted(pinned)
     return is_recorded and not UNFINISHED.exists() and _runs(IS_OURS)
 
 
-def make(pinned: str, turn: IO[str]) -> None:
-    """Install what is pinned; make the environment first if none can be added to. Raises SetUpError, OSError."""
+def make(pinned: str, lock: IO[str]) -> None:
+    """Install what is pinned; create the environment first if none is usable. Raises SetUpError, OSError."""
     uv = shutil.which("uv")
-    progress = Progress(turn)
+    progress = Progress(lock)
     if UNFINISHED.exists() or not _runs(IS_OURS) or not (uv or _runs("import pip")):
         progress.begin("建立 Python 环境，共需约一分钟", "making the Python environment, a minute in all")
         _empty()
@@ -82,7 +82,7 @@ def _stamp_of(pinned: str) -> Path:
 
 
 def _wanted(pinned: str) -> str:
-    """Return what stands in the stamp once all is installed: it changes with the pins and with pyproject.toml."""
+    """Return the content of the stamp once all is installed: it changes with the pins and with pyproject.toml."""
     return hashlib.sha256(Path(pinned).read_bytes() + Path("pyproject.toml").read_bytes()).hexdigest() + "\n"
 
 
@@ -91,7 +91,7 @@ def _count(pinned: str) -> int:
 
 
 def _runs(code: str) -> bool:
-    """Return True if the Python of .venv is there and this code succeeds in it."""
+    """Return True if .venv has a Python and this code succeeds in it."""
     try:
         done = subprocess.run([PYTHON, "-I", "-c", code], capture_output=True, check=False)  # noqa: S603 # our own code
     except OSError:
@@ -100,7 +100,7 @@ def _runs(code: str) -> bool:
 
 
 def _empty() -> None:
-    """Leave nothing in .venv but the mark that it is unfinished."""
+    """Delete everything in .venv except the mark that it is unfinished."""
     ENVIRONMENT.mkdir(exist_ok=True)
     UNFINISHED.touch()
     for entry in [*ENVIRONMENT.iterdir()]:
@@ -133,22 +133,22 @@ def _installing(uv: str | None) -> Sequence[str]:
 
 
 class Progress:
-    """Shows how far the set-up is, on standard error: a line that moves on a terminal, elsewhere one now and then."""
+    """Shows the progress of the set-up on standard error: an updated line on a terminal, elsewhere one now and then."""
 
-    def __init__(self, turn: IO[str]) -> None:
-        self.turn = turn
+    def __init__(self, lock: IO[str]) -> None:
+        self.lock = lock
         self.moves = sys.stderr.isatty()
 
     def begin(self, chinese: str, english: str, packages: int = 0) -> None:
-        """Name the next step, and of how many packages it reports."""
+        """Show the next step, and the number of packages that it reports."""
         self.packages, self.done, self.newest = packages, 0, ""
         self.began = self.shown = time.monotonic()
         say(f"正在{chinese} / {english} …")
 
     def run(self, command: Sequence[str]) -> None:
-        """Run an installer to its end, showing how far it is. Raises SetUpError with the end of its output."""
+        """Run an installer to its end, showing its progress. Raises SetUpError with the end of its output."""
         kept: deque[str] = deque(maxlen=KEPT_LINES)
-        with _running(command, self.turn) as process:
+        with _running(command, self.lock) as process:
             for line in _lines(process):
                 if line:
                     kept.append(line)
@@ -162,7 +162,7 @@ class Progress:
             raise SetUpError(*_advice("\n".join(kept)))
 
     def show(self) -> None:
-        """Show the seconds, the count and what the installer reported last."""
+        """Show the seconds, the count and what the installer printed last."""
         now = time.monotonic()
         if now - self.shown < (TICK_SECONDS if self.moves else LINE_SECONDS):
             return
@@ -174,7 +174,7 @@ class Progress:
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Yield the lines of a process as they come, and an empty one whenever none has come for a moment."""
+    """Yield the lines of a process as they come, and an empty one when there was none for a moment."""
     assert process.stdout is not None  # noqa: S101 # it is a pipe
     started = b""
     while True:
@@ -189,15 +189,15 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], turn: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command that ends with this process, and all that it started; if this one is killed, it keeps the turn."""
+def _running(command: Sequence[str], lock: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command that ends with this process, and all that it started; if this one is killed, it keeps the lock."""
     with subprocess.Popen(  # noqa: S603 # our own commands
         command,
         env={**os.environ, "PIP_USER": "0"},  # in an environment of its own pip refuses a user's `user = true`
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        pass_fds=[turn.fileno()],
+        pass_fds=[lock.fileno()],
         start_new_session=True,
     ) as process:
         try:
@@ -208,7 +208,7 @@ def _running(command: Sequence[str], turn: IO[str]) -> Iterator[subprocess.Popen
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and what it started: they are asked to, and killed if they do not in time."""
+    """End a process and all that it started: by a signal, and by a kill if they do not end in time."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -217,15 +217,15 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _turn() -> Iterator[IO[str]]:
+def _lock() -> Iterator[IO[str]]:
     """Wait until no other set-up of this folder runs. The lock is on this file: .venv may be emptied."""
-    with Path(__file__).open(encoding="utf-8") as turn:
+    with Path(__file__).open(encoding="utf-8") as lock:
         try:
-            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say("另一个安装正在进行，等它结束 … / Another set-up is running; waiting for it to end …")
-            fcntl.flock(turn, fcntl.LOCK_EX)
-        yield turn
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
 
 
 def _advice(output: str) -> Sequence[str]:
@@ -246,13 +246,13 @@ def _advice(output: str) -> Sequence[str]:
 
 
 def say(*lines: str) -> None:
-    """Print lines for people, apart from what the script that was called prints."""
+    """Print lines for people, separate from the output of the calling script."""
     sys.stderr.write("".join(f"{line}\n" for line in lines))
     sys.stderr.flush()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return 0 if all is installed; 2 if it could not be, 130 if somebody interrupted it."""
+    """Return 0 if all is installed; 2 if it could not be, 130 if it was interrupted."""
     *options, pinned = arguments
     os.chdir(Path(__file__).resolve().parent.parent)
     if options == ["--is-made"]:
@@ -260,9 +260,9 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     try:
-        with _turn() as turn:
+        with _lock() as lock:
             if not is_made(pinned):  # another call may have made it meanwhile
-                make(pinned, turn)
+                make(pinned, lock)
     except KeyboardInterrupt:
         say(
             "",

@@ -1,4 +1,4 @@
-"""What every room's tests share: a database of each kind, and databases in a world whose clock stands still."""
+"""Fixtures shared by all tests: a database of each kind, and stores on it with a fake runtime."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeRuntime
 from tests.faults import FaultReport
 
-os.umask(0o022)  # what tests write has the modes that most systems give
+os.umask(0o022)  # files of tests have the modes that most systems give
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,9 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def postgres(testrun_uid: str) -> Iterator[str]:
-    """Give the URL of a running PostgreSQL: the one of TEST_DATABASE_URL, or one that this run's processes share.
+    """Yield the URL of a running PostgreSQL: the one of TEST_DATABASE_URL, or one shared by the processes of this run.
 
-    Its files lie apart from pytest's own, which the third next run removes, be this one over or not.
+    Its files are outside pytest's own folders, which the third next run removes even while this one still runs.
     """
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
@@ -59,7 +59,7 @@ def postgres(testrun_uid: str) -> Iterator[str]:
 
 
 class PostgresServer:
-    """Databases on a server, made and dropped by one connection."""
+    """Databases on a server, created and dropped by one connection."""
 
     def __init__(self, url: str) -> None:
         self.url = make_url(url).set(drivername="postgresql+psycopg")
@@ -91,7 +91,7 @@ def postgres_server(postgres: str) -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: PostgresServer) -> Iterator[str]:
-    """Give the name of a migrated database, to make others from."""
+    """Yield the name of a migrated database, to create others from."""
     name = postgres_server.create()
     migrate(postgres_server.url_of(name), "drill", None, FakeRuntime())
     yield name
@@ -100,7 +100,7 @@ def postgres_template(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a migrated database, to make others from."""
+    """Return a migrated database, to create others from."""
     file = tmp_path_factory.mktemp("template") / "publisher.db"
     migrate(f"sqlite:///{file}", "drill", None, FakeRuntime())
     return file
@@ -108,7 +108,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Give a database, once of each kind: a migrated one to tests that open it with `open_books`, else an empty one."""
+    """Yield a database of each kind: a migrated one for tests that open it with `open_books`, else an empty one."""
     is_migrated = "open_books" in request.fixturenames
     if request.param == "sqlite":
         file = tmp_path / "publisher.db"
@@ -119,15 +119,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server: PostgresServer = request.getfixturevalue("postgres_server")
     if is_migrated:
         name = server.create(request.getfixturevalue("postgres_template"))
-        _move_in(server.url_of(name))
+        _assign_identity(server.url_of(name))
     else:
         name = server.create()
     yield server.url_of(name)
     server.drop(name)
 
 
-def _move_in(url: str) -> None:
-    """Let a copied database name itself as its home, as one does that was migrated in its place."""
+def _assign_identity(url: str) -> None:
+    """Give a copied database an identity of its own, as a migrated one has."""
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
         connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY))
@@ -145,7 +145,7 @@ OpenBooks = Callable[..., "Store"]
 
 @pytest.fixture
 async def open_books(database_url: str, tmp_path: Path, world: FakeRuntime) -> AsyncIterator[OpenBooks]:
-    """Give a function that opens the same database as one more worker, with the terms given."""
+    """Return a function that opens the same database as one more worker, with the given policies."""
     journal = tmp_path / "intents.jsonl"
     await prepare_database(database_url, "drill", journal, world)
     async with AsyncExitStack() as stack:
@@ -162,7 +162,7 @@ async def open_books(database_url: str, tmp_path: Path, world: FakeRuntime) -> A
 
 
 class Desk:
-    """The rooms of the store over one set of databases."""
+    """The parts of the store on one database."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -173,7 +173,7 @@ class Desk:
 
 @pytest.fixture
 async def open_desk(open_books: OpenBooks) -> Callable[..., object]:
-    """Give a function that opens all rooms of the store, with every login enrolled."""
+    """Return a function that opens the parts of the store, with every login registered."""
 
     async def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Desk:
         desk = Desk(open_books(*terms, worker=worker, calls=calls))

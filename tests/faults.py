@@ -1,4 +1,4 @@
-"""Which test shows which fault of docs/failure-model.md, and the page that a run of them writes.
+"""The tests of each fault of docs/failure-model.md, and the page that a run of them writes.
 
 A case names its faults itself (`id="F30-html"`); where it does not, its test does, in the function's name
 (`test_f07_…`) or in the first line of its docstring (`F07: …`, `F28 to F37`).

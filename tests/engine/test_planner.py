@@ -485,8 +485,8 @@ async def lose_call(planner, post, label):
     call = JournalRecord(
         delivery=9, attempt=1, fencing_token=1, rendered_hash=post, at=at, post=post, occurrence=label, account="a"
     )
-    books = planner.store
-    await books.database.write(lambda unit: recover(books, unit, [call], RECOVERY_MAINTENANCE))
+    store = planner.store
+    await store.database.write(lambda unit: recover(store, unit, [call], RECOVERY_MAINTENANCE))
 
 
 async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_as_unknown(planner, world):

@@ -1,4 +1,4 @@
-"""The docs speak of everything there is, and of nothing that is not."""
+"""The docs describe everything that exists, and nothing else."""
 
 import re
 import subprocess
@@ -41,12 +41,12 @@ PRIVATE = re.compile(r"\b(?:10(?:\.\d{1,3}){3}|(?:192\.168|172\.(?:1[6-9]|2\d|3[
 
 
 def headings(page: str) -> list[str]:
-    """Give a page's headings, without their marks."""
+    """Return a page's headings, without their marks."""
     return re.findall(r"^#+ (.+)$", (DOCS / page).read_text("utf-8"), re.MULTILINE)
 
 
 def keys_of(schema: dict, table: dict | None = None, where: str = "") -> list[str]:
-    """Give every key of a file, those of tables inside it with a dot."""
+    """Return every key of a file, those of tables inside it with a dot."""
     found = []
     for key, entry in (table or schema)["properties"].items():
         found.append(f"{where}{key}")
@@ -58,7 +58,7 @@ def keys_of(schema: dict, table: dict | None = None, where: str = "") -> list[st
 
 
 def alert_codes() -> set[str]:
-    """Give the codes of all alerts that the store writes."""
+    """Return the codes of all alerts that the store writes."""
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "publisher" / "store").rglob("*.py"))
     literal = re.findall(
         r'(?:raise_delivery_alert(?:_once)?|raise_alert(?:_hourly)?|replace_alerts)\(\s*transaction,\s+[\w.()]+,\s+"(\w+)"|alert="(\w+)"',
@@ -84,13 +84,13 @@ def alert_codes() -> set[str]:
         ("codes.md", set(BUILT_IN_ADAPTERS)),
     ],
 )
-def test_everything_has_its_heading(page, wanted):
-    """Each command, state, hold reason, alert, key, template and adapter is spoken of, once."""
+def test_everything_has_a_heading(page, wanted):
+    """Each command, state, hold reason, alert, key, template and adapter is described, once."""
     found = headings(page)
     assert {name: found.count(name) for name in wanted} == dict.fromkeys(wanted, 1)
 
 
-def test_every_fault_and_invariant_stands_in_the_failure_model_once():
+def test_every_fault_and_invariant_is_in_the_failure_model_once():
     """F01 to F95 and I1 to I25 each have their row, in order."""
     text = (DOCS / "failure-model.md").read_text("utf-8")
     assert re.findall(r"^\| ([FI]\d+) \|", text, re.MULTILINE) == [
@@ -100,14 +100,14 @@ def test_every_fault_and_invariant_stands_in_the_failure_model_once():
 
 
 def rows() -> list[list[str]]:
-    """Give the failure model's rows, cell by cell."""
+    """Return the failure model's rows, cell by cell."""
     lines = (DOCS / "failure-model.md").read_text("utf-8").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [row for row in cells if re.fullmatch(r"[FI]\d+", row[0])]
 
 
 def names(file: str, number: str) -> bool:
-    """Whether a test file names a fault or invariant, as F07, f07 or within `F01-F11`."""
+    """Return True if a test file names a fault or invariant, as F07, f07 or within `F01-F11`."""
     text = (ROOT / "tests" / file).read_text("utf-8").replace("_", " ")
     ranges = re.findall(r"\b([FI])(\d+)(?:-| to )[FI](\d+)", text)
     return bool(re.search(rf"\b{number}(?!\d)", text, re.IGNORECASE)) or any(
@@ -127,7 +127,7 @@ def test_each_row_has_a_status_and_what_it_names_exists(row):
 
 @pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
 def test_a_decision_has_its_three_parts(path):
-    """Context, decision, and what it costs, in that order; its number is its file's."""
+    """Context, decision and cost, in that order; its number is its file's."""
     text = path.read_text("utf-8")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "What it costs"]
     assert text.startswith(f"# {path.name[:4]}: ")
@@ -135,7 +135,7 @@ def test_a_decision_has_its_three_parts(path):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(path):
+def test_links_have_targets(path):
     """Each link to a file leads to one, and each `#…` to a heading of it."""
     for target, fragment in re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text("utf-8")):
         file = (path.parent / target).resolve() if target else path
@@ -149,14 +149,14 @@ def test_links_lead_somewhere(path):
 
 
 def test_pictures_are_few_and_small():
-    """What every reader has to load stays light."""
+    """Files that every reader loads stay small."""
     sizes = [path.stat().st_size for path in (DOCS / "images").iterdir()]
     assert len(sizes) <= 6
     assert max(sizes) < 200_000
 
 
 def test_the_simulators_page_names_every_fault_and_endpoint():
-    """Anyone who writes a test finds each kind of fault and each control endpoint."""
+    """An author of a test finds each kind of fault and each control endpoint."""
     text = (DOCS / "simulator.md").read_text("utf-8")
     control = (ROOT / "publisher" / "simulator" / "control.py").read_text("utf-8")
     endpoints = re.findall(r'\("(GET|POST|DELETE)", "(/_sim/[^"]*)"', control)
@@ -165,7 +165,7 @@ def test_the_simulators_page_names_every_fault_and_endpoint():
 
 
 def test_the_simulators_page_names_every_client_as_it_is_pinned():
-    """Who vouches for the simulator stands there in the version that works on it."""
+    """Each client that was run against the simulator is listed in the version that works on it."""
     tests = (path.read_text("utf-8") for path in sorted((ROOT / "tests" / "interop").glob("test_*_client*.py")))
     pinned = {f"{name} {version}" for text in tests for name, version in re.findall(r'"([a-z-]+)==([^"]+)"', text)}
     rows = re.findall(
@@ -175,7 +175,7 @@ def test_the_simulators_page_names_every_client_as_it_is_pinned():
 
 
 def test_both_readmes_have_the_same_shape():
-    """The two languages say the same: as many sections, the same commands, pictures and pages."""
+    """Both languages have the same number of sections, the same commands, pictures and pages."""
     english, chinese = (ROOT.joinpath(name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
     for pattern in (r"^## ", r"^!\[", r"^```"):
         assert len(re.findall(pattern, english, re.MULTILINE)) == len(re.findall(pattern, chinese, re.MULTILINE))
@@ -198,7 +198,7 @@ def test_quality_is_answered_rule_by_rule(platform):
 def test_no_trace_of_a_machine():
     """No tracked file names a folder of somebody's machine, a host of a private network, or a download address.
 
-    Addresses of private networks may stand in tests, as input that must be refused.
+    Addresses of private networks are allowed in tests, as input that must be refused.
     """
     if not TRACKED:
         pytest.skip("NO GIT: the list of tracked files cannot be had")

@@ -1,4 +1,4 @@
-"""The set-up on a bare machine: the pip that `venv` brings, no uv; a tiny project, its packages in a folder."""
+"""The set-up on a bare machine: the pip that `venv` brings, no uv; a small project, its packages in a folder."""
 
 import base64
 import hashlib
@@ -69,7 +69,7 @@ def wheel_of(folder: Path, name: str, version: str, requires: str = "") -> str:
 
 
 class Project:
-    """A tiny project with our set-up, where a dependency has a newer release than the pinned one."""
+    """A small project with our set-up, where a dependency has a newer release than the pinned one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -105,8 +105,8 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory):
-    """Give a project whose first set-up was killed halfway, leaving half a package, and what two further calls did."""
+def project_after_kill(tmp_path_factory):
+    """Return a project whose first set-up was killed halfway through a package, and the results of two more calls."""
     project = Project(tmp_path_factory.mktemp("project"))
     (project.folder / "trap").touch()
     killed = project.run()
@@ -115,49 +115,52 @@ def story(tmp_path_factory):
     return SimpleNamespace(project=project, killed=killed, repaired=project.run(), again=project.run())
 
 
-def test_a_newer_release_of_a_dependency_does_not_matter(story):
-    """What is pinned is installed, though the index has a newer release for a requirement with an extra."""
-    assert story.repaired.returncode == 0, story.repaired.stderr
-    assert story.repaired.stdout == "1.0\n"
+def test_a_newer_release_of_a_dependency_does_not_matter(project_after_kill):
+    """The pinned version is installed, although the index has a newer release for a requirement with an extra."""
+    assert project_after_kill.repaired.returncode == 0, project_after_kill.repaired.stderr
+    assert project_after_kill.repaired.stdout == "1.0\n"
 
 
-def test_a_set_up_that_was_killed_is_repaired_by_the_next_call(story):
-    """A package that was half written when the set-up died is whole after the next call."""
-    assert story.killed.returncode == -signal.SIGKILL
-    assert "installing publisher" in story.killed.stderr
-    assert "making the Python environment" in story.repaired.stderr
-    assert story.repaired.stdout == "1.0\n"
+def test_a_set_up_that_was_killed_is_repaired_by_the_next_call(project_after_kill):
+    """A package that was half written when the set-up was killed is complete after the next call."""
+    assert project_after_kill.killed.returncode == -signal.SIGKILL
+    assert "installing publisher" in project_after_kill.killed.stderr
+    assert "making the Python environment" in project_after_kill.repaired.stderr
+    assert project_after_kill.repaired.stdout == "1.0\n"
 
 
 def is_running(process: int) -> bool:
-    """Whether a process goes on; one that is dead may stand in the table until somebody asks how it ended."""
+    """Return True if a process still runs; a dead one stays in the table until its exit status is read."""
     try:
         return "State:\tZ" not in Path(f"/proc/{process}/status").read_text("utf-8")
     except FileNotFoundError:
         return False
 
 
-def test_a_set_up_that_is_asked_to_end_ends_all_that_it_started(story):
-    """An installer's own child that ignores the request is killed as well: nothing goes on behind the next call."""
-    (story.project.folder / "slow").touch()
-    shutil.copy(story.project.folder / "pins.txt", story.project.folder / "same.txt")
-    done = story.project.run(PINNED="same.txt")
-    builder = int((story.project.folder / "builder").read_text("ascii"))
+def test_a_terminated_set_up_ends_all_that_it_started(project_after_kill):
+    """An installer's own child that ignores the signal is killed as well: nothing runs on beside the next call."""
+    (project_after_kill.project.folder / "slow").touch()
+    shutil.copy(project_after_kill.project.folder / "pins.txt", project_after_kill.project.folder / "same.txt")
+    done = project_after_kill.project.run(PINNED="same.txt")
+    builder = int((project_after_kill.project.folder / "builder").read_text("ascii"))
     assert done.returncode == -signal.SIGTERM
     assert not is_running(builder)
 
 
-def test_steps_are_shown_in_both_languages_and_a_finished_set_up_says_nothing(story):
+def test_steps_are_shown_in_both_languages_and_a_finished_set_up_says_nothing(project_after_kill):
     """Each step is named in Chinese and English; once all is installed, nothing is shown and nothing done."""
-    assert "正在安装锁定的依赖（pins.txt） / installing the pinned packages (pins.txt) …" in story.repaired.stderr
-    assert (story.again.stdout, story.again.stderr) == ("1.0\n", "")
+    assert (
+        "正在安装锁定的依赖（pins.txt） / installing the pinned packages (pins.txt) …"
+        in project_after_kill.repaired.stderr
+    )
+    assert (project_after_kill.again.stdout, project_after_kill.again.stderr) == ("1.0\n", "")
 
 
-def test_without_a_network_the_set_up_says_what_to_do(story):
-    """Where the index cannot be reached the call fails with pip's own words and with advice in both languages."""
-    (story.project.folder / "more.txt").write_text(f"absent==1.0 --hash=sha256:{'0' * 64}\n", "utf-8")
+def test_without_a_network_the_set_up_says_what_to_do(project_after_kill):
+    """Where the index cannot be reached the call fails with pip's own message and with advice in both languages."""
+    (project_after_kill.project.folder / "more.txt").write_text(f"absent==1.0 --hash=sha256:{'0' * 64}\n", "utf-8")
     lonely = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": UNSERVED, "PIP_FIND_LINKS": "", "PIP_RETRIES": "0"}
-    done = story.project.run(PINNED="more.txt", **lonely)
+    done = project_after_kill.project.run(PINNED="more.txt", **lonely)
     assert done.returncode == 2
     assert "No matching distribution found for absent==1.0" in done.stderr
     assert "请检查网络和代理" in done.stderr
@@ -165,7 +168,7 @@ def test_without_a_network_the_set_up_says_what_to_do(story):
 
 
 def test_a_python_without_venv_says_what_to_install(tmp_path):
-    """Debian ships venv apart: the call fails, and names the package in both languages."""
+    """Debian packages venv separately: the call fails, and names the package in both languages."""
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "ensurepip.py").write_text("raise ImportError", "utf-8")
     done = Project(tmp_path).run(PYTHONPATH=str(tmp_path / "without"))

@@ -17,7 +17,7 @@ def text_of(path):
 
 @cache
 def listed():
-    """Give the page's rows by number: the tests, as file and function, and what came of them."""
+    """Return the page's rows by number: the tests, as file and function, and their result."""
     rows = {}
     for line in text_of(PAGE).splitlines():
         if re.match(r"\| F\d\d \|", line):
@@ -31,7 +31,7 @@ def listed():
 
 
 def names(text, number):
-    """Whether a file names a fault, as F07, f07 or within `F01-F11`."""
+    """Return True if a file names a fault, as F07, f07 or within `F01-F11`."""
     ranges = re.findall(r"\bF(\d\d)(?:-| to )F(\d\d)\b", text)
     return bool(re.search(rf"(?<![a-z0-9]){number}(?![0-9])", text, re.IGNORECASE)) or any(
         int(first) <= int(number[1:]) <= int(last) for first, last in ranges
@@ -39,7 +39,7 @@ def names(text, number):
 
 
 def exists(file, test, number):
-    """Whether a test stands in its file, or in the kit that the file runs, and names the fault there."""
+    """Return True if a test is in its file, or in the kit that the file runs, and names the fault there."""
     path = ROOT / "tests" / file
     texts = [text_of(path)] if path.is_file() else []
     texts += [text_of(part) for part in KIT.glob("*.py")] if "onformance" in file else []
@@ -49,7 +49,7 @@ def exists(file, test, number):
 
 @pytest.mark.parametrize("fault", faults(), ids=lambda fault: fault.number)
 def test_each_fault_has_tests_that_exist(fault):
-    """Only what is called later may have none; each that is listed is there, and none of a fault called done failed."""
+    """Only a fault marked `later` may have no test; each listed test exists, and no test of a `done` fault failed."""
     tests, result = listed()[fault.number]
     assert tests or fault.now.startswith("later"), "no test: name one, then scripts/test --faults"
     assert [test for test in tests if not exists(*test, fault.number)] == []
@@ -70,5 +70,5 @@ def test_each_fault_has_tests_that_exist(fault):
     ],
 )
 def test_numbers_are_read_from_names_first_lines_and_cases(name, docstring, found):
-    """A case that names its faults names them alone; what is no number is none."""
+    """A case that names faults overrides its test; anything else is no number."""
     assert numbers_in(name, docstring) == found

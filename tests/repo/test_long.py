@@ -14,7 +14,7 @@ FOLDER = "tests/interop"
 
 
 def test_ci_runs_the_long_tests_too():
-    """CI runs both scripts, and the one for the long tests chooses by their mark."""
+    """CI runs both scripts, and the one for the long tests selects them by their mark."""
     assert set(ROOT.joinpath(".ci", "run").read_text("utf-8").splitlines()) >= RUNS
     assert re.search(r"pytest -m long\b", ROOT.joinpath("scripts", "test-long").read_text("utf-8"))
 
@@ -28,6 +28,6 @@ def test_ci_runs_the_long_tests_too():
     ids=["nothing named", "a file"],
 )
 def test_long_tests_are_left_out_where_nothing_is_named(arguments, status):
-    """A plain run has none of them; a run of a file has its own."""
+    """A plain run has none of them; a run of one file has its own."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-o", f"testpaths={FOLDER}", *arguments]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == status

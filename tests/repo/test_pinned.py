@@ -1,4 +1,4 @@
-"""The pinned files are complete: the set-up installs them with `--no-deps`, so nothing brings what they lack."""
+"""The pinned files are complete: the set-up installs them with `--no-deps`, so a missing package stays missing."""
 
 import re
 import tomllib
@@ -15,7 +15,7 @@ PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 
 
 def needed(package: str, extras: frozenset[str], met: dict[tuple[str, frozenset[str]], list[Requirement]]) -> None:
-    """Add to `met` what a package needs here with these extras, and what those packages need in turn."""
+    """Add to `met` the requirements of a package with these extras, and theirs in turn."""
     if (package, extras) in met:
         return
     candidates = [Requirement(line) for line in requires(package) or ()]
@@ -30,7 +30,7 @@ def needed(package: str, extras: frozenset[str], met: dict[tuple[str, frozenset[
     ("file", "extras"), [("constraints.txt", {"build"}), ("constraints-test.txt", {"build", "test"})]
 )
 def test_every_package_that_is_needed_is_pinned(file, extras):
-    """Whatever publisher and its packages require, extras included, is pinned in a version that satisfies it."""
+    """Every requirement of publisher and its packages, extras included, is pinned in a version that satisfies it."""
     pins = {canonicalize_name(name): pin for name, pin in PIN.findall((ROOT / file).read_text("utf-8"))}
     optional = [line for extra in sorted(extras) for line in PROJECT["optional-dependencies"][extra]]
     wanted = [Requirement(line) for line in (*PROJECT["dependencies"], *optional)]  # not of an older installation

@@ -1,4 +1,4 @@
-"""docs/security.md names tests that exist, and what no test can run is read from the code."""
+"""docs/security.md names tests that exist; what no test can run is checked in the code."""
 
 import ast
 import re
@@ -23,14 +23,14 @@ STATEMENTS = {"text", "execute", "executemany", "scalar", "scalars", "exec_drive
 
 
 def calls(path):
-    """Give every call in a file, with the last part of its name."""
+    """Return every call in a file, with the last part of its name."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call):
             yield getattr(node.func, "attr", getattr(node.func, "id", "")), node
 
 
 def test_no_shell_is_started():
-    """No command line is put together for a shell, and no text is run as code."""
+    """No command line is built for a shell, and no text is run as code."""
     found = [
         f"{path.name}:{node.lineno} {name}"
         for path in SOURCES
@@ -42,14 +42,14 @@ def test_no_shell_is_started():
 
 
 def is_built(argument):
-    """True for a text that something is put into, but for an identifier that is quoted by the function for that."""
+    """Return True for a text with inserted values, except an identifier quoted by the function for that."""
     parts = [part.value for part in getattr(argument, "values", ()) if isinstance(part, ast.FormattedValue)]
     quoted = all(isinstance(part, ast.Call) and getattr(part.func, "id", "") == "quote_identifier" for part in parts)
     return isinstance(argument, ast.BinOp) or bool(parts and not quoted)
 
 
-def test_no_statement_is_put_together_from_values():
-    """SQL is written by SQLAlchemy or stands in the code as it is; no value is ever a part of its text."""
+def test_no_statement_is_built_from_values():
+    """SQL is written by SQLAlchemy or is a constant in the code; no value is ever a part of its text."""
     built = [
         f"{path.name}:{node.lineno}"
         for path in SOURCES
@@ -60,8 +60,8 @@ def test_no_statement_is_put_together_from_values():
     assert built == []
 
 
-def test_no_old_tls_is_spoken():
-    """No platform is spoken to with less than TLS 1.2, or without its certificate."""
+def test_no_old_tls_is_used():
+    """No platform is called with less than TLS 1.2, or without checking its certificate."""
     context = _http._tls_context()
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
@@ -69,7 +69,7 @@ def test_no_old_tls_is_spoken():
 
 @pytest.mark.parametrize("control", ROWS)
 def test_each_control_has_a_status_and_a_test_that_exists(control):
-    """A row says what is asked, what is done, how far it is, and by which test; `later` needs none."""
+    """A row has the requirement, the measure, its status, and its test; `later` needs none."""
     *_words, status, named = ROWS[control]
     assert len(ROWS[control]) == 4
     assert status in {"done", "partly", "later"}
@@ -80,7 +80,7 @@ def test_each_control_has_a_status_and_a_test_that_exists(control):
         assert not name or f"def {name}(" in text, f"{file} has no {name}"
 
 
-def test_the_controls_stand_in_order():
+def test_the_controls_are_in_order():
     """Each control has one row, in the order of the standard."""
     numbers = [number for number, _cells in CONTROL.findall((ROOT / "docs" / "security.md").read_text("utf-8"))]
     assert numbers == sorted(set(numbers), key=lambda number: [int(part) for part in number.split(".")])

@@ -26,7 +26,7 @@ def test_names_are_unique_and_nouns(structure):
 
 
 def test_every_command_has_a_file_of_its_name(structure):
-    """A reader finds `publisher NAME` in commands/NAME.py."""
+    """The module of `publisher NAME` is commands/NAME.py."""
     assert structure.commands_without_file == []
 
 
@@ -41,12 +41,12 @@ def test_the_glossary_stays_short(structure):
 
 
 def test_no_banned_word_is_written(structure):
-    """Product, docs and scripts keep to plain technical English."""
+    """Product, docs, scripts and most tests use plain technical English."""
     assert structure.banned_words == []
 
 
 def test_sizes_do_not_grow(structure):
-    """Files, functions and their number stay within what a reader can follow."""
+    """The number and size of files and functions stay within what a reader can follow."""
     assert structure.files <= MAX_FILES
     assert structure.private_called_once <= MAX_SHARE_CALLED_ONCE
     assert structure.longest_function <= MAX_FUNCTION_LINES

@@ -161,14 +161,14 @@ from publisher.store.plan.actions import OperatorActions
 from publisher.runtime.clock import Runtime
 
 async def main(url, name):
-    books = Store(database=Database(open_engine(url), Runtime()), policies={}, worker=name)
-    await books.actions.record_action("Said", name, named_person(name), {})
+    store = Store(database=Database(open_engine(url), Runtime()), policies={}, worker=name)
+    await store.actions.record_action("Said", name, named_person(name), {})
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(30):
-        orders, by = books.actions, named_person(name)
+        orders, by = store.actions, named_person(name)
         await asyncio.gather(*(orders.record_action("Said", f"{name}/{number}", by, {}) for _ in range(3)))
-    await books.database.close()
+    await store.database.close()
 
 asyncio.run(main(*sys.argv[1:]))
 """

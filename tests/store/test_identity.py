@@ -153,7 +153,7 @@ async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_desk, wo
 
 
 async def test_f85_a_process_from_before_the_restore_never_works_on_it(open_books):
-    """Its memory is of the tables before, whoever has accepted these since."""
+    """Its memory is of the tables before, even if they have been accepted since."""
     outlived, mine = open_books(worker="outlived"), open_books()
     outlived.database.expected_identity = await outlived.database.read(current_identity)
     assert await has_own_identity(outlived)

@@ -29,10 +29,10 @@ def with_parts(name="a", *, quota=TEST_RATE_LIMIT, **rest):
     return make_policy(name, capabilities=FLOORED, rate_limit=quota, **rest)
 
 
-async def half_published(open_desk, *terms, floors=2):
+async def half_published(open_desk, *terms, parts=2):
     """Return a worker, and a delivery of which only the post itself is published."""
     desk = await open_desk(*(terms or (with_parts(),)))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=floors)
+    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=parts)
     lease, _parcel = await claim_and_intend(desk)
     await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
     return desk
@@ -46,12 +46,12 @@ async def claim_next_part(desk):
 async def test_each_part_is_an_attempt_with_a_request_that_says_where_it_goes(open_desk):
     """Part by part: the next number, its own text, no pictures, the post's receipt to reply to (I3, I13)."""
     desk = await half_published(open_desk)
-    for floor in (1, 2):
+    for part in (1, 2):
         lease, parcel = await claim_next_part(desk)
-        assert (parcel.attempt, parcel.part, parcel.parent, parcel.images) == (floor + 1, floor, receipt(), ())
-        assert parcel.text == f"{format_part_prefix(parcel.rendered.marker, floor + 1, 3)}其{floor + 1}"
+        assert (parcel.attempt, parcel.part, parcel.parent, parcel.images) == (part + 1, part, receipt(), ())
+        assert parcel.text == f"{format_part_prefix(parcel.rendered.marker, part + 1, 3)}其{part + 1}"
         assert parcel.marker.is_in(parcel.text)
-        await desk.outbox.record_outcome(lease, Published(receipt=receipt(f"f{floor}")))
+        await desk.outbox.record_outcome(lease, Published(receipt=receipt(f"f{part}")))
     done = await only(desk)
     assert (done.state, done.extra_parts, done.parts_done, done.receipt) == (State.PUBLISHED, 2, 3, receipt())
     query = select(ATTEMPT.c.number, ATTEMPT.c.part).order_by(ATTEMPT.c.number)
@@ -93,7 +93,7 @@ async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_de
 
 async def test_a_part_has_its_own_interval_and_uses_no_quota(open_desk, world):
     """I15: posts keep the quota; a part follows after its own interval, before other posts, and uses no quota."""
-    desk = await half_published(open_desk, with_parts(quota=PACED), floors=1)
+    desk = await half_published(open_desk, with_parts(quota=PACED), parts=1)
     await enqueue_posts(desk.post_store, make_post("q", ["a"], START_TIME))
     await desk.maintenance.promote_due()
     assert await desk.outbox.claim(10) == []
@@ -173,7 +173,7 @@ async def test_a_parts_id_is_no_posts_id(open_desk):
 
 async def test_a_published_post_is_monitored_as_a_post(open_desk, world):
     """F48: when all parts are published, the account's list is compared with the post and its publication time."""
-    desk = await half_published(open_desk, floors=1)
+    desk = await half_published(open_desk, parts=1)
     world.advance_time(MINUTE)
     lease, _parcel = await claim_next_part(desk)
     await desk.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
@@ -203,16 +203,16 @@ async def test_f85_calls_for_several_parts_that_the_database_has_lost_go_to_a_pe
     calls = [
         JournalRecord(
             delivery=lost.id,
-            attempt=floor + 1,
-            fencing_token=floor + 1,
+            attempt=part + 1,
+            fencing_token=part + 1,
             rendered_hash=lost.rendered_hash,
-            at=(START_TIME + floor * MINUTE).isoformat(),
+            at=(START_TIME + part * MINUTE).isoformat(),
             post="p",
             occurrence="once",
             account="a",
-            part=floor,
+            part=part,
         )
-        for floor in (0, 1)
+        for part in (0, 1)
     ]
     await desk.store.database.write(lambda unit: recover(desk.store, unit, calls, RECOVERY_MAINTENANCE))
     assert (after := await only(desk)).state is State.HELD

@@ -38,15 +38,15 @@ async def main(folder, point):
     url, journal = f"sqlite:///{folder / 'publisher.db'}", folder / "intents.jsonl"
     await prepare_database(url, "drill", journal, world)
     database = Database(open_engine(url), world, IntentJournal(journal))
-    books = Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w"))
-    outbox = books.outbox
-    await books.posts.register_logins()
-    await enqueue_posts(books.posts, make_post("p", ["a"], START_TIME))
-    await books.maintenance.promote_due()
+    store = Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w"))
+    outbox = store.outbox
+    await store.posts.register_logins()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
     [lease] = await outbox.claim(1)
     await outbox.record_intent(lease)
     print("parcel", flush=True)
-    await books.database.close()
+    await store.database.close()
 
 asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 """
