@@ -106,7 +106,7 @@ def matches_text(ours: Sequence[str], theirs: str, marker: Marker) -> bool:
     The last of `ours` is the text. Tags, links and the marker are ignored.
     """
     whole, text, shown = (
-        _to_compared_text_without_links(" ".join(parts)).without(marker.normalized).normalized
+        _to_compared_text(" ".join(parts), has_links=False).without(marker.normalized).normalized
         for parts in (ours, ours[-1:], (theirs,))
     )
     is_excerpt = len(shown) >= min(DISTINCTIVE_PREFIX_CHARS, len(text)) and shown in whole
@@ -118,14 +118,11 @@ def _find_similarity(ours: str, theirs: str, marker: Marker, *, is_longer_allowe
 
     A link or a marker may have been cut in the middle, so each is compared both ways.
     """
-    code, found = marker.normalized, _Similarity.NONE
-    for to_compared in (_to_compared_text, _to_compared_text_without_links):
-        our, their = to_compared(ours), to_compared(theirs)
-        found = max(found, _compare_prefixes(our, their, is_longer_allowed=is_longer_allowed))
-        found = max(
-            found, _compare_prefixes(our.without(code), their.without(code), is_longer_allowed=is_longer_allowed)
-        )
-    return found
+    pairs = []
+    for has_links in (True, False):
+        our, their = _to_compared_text(ours, has_links=has_links), _to_compared_text(theirs, has_links=has_links)
+        pairs += [(our, their), (our.without(marker.normalized), their.without(marker.normalized))]
+    return max(_compare_prefixes(our, their, is_longer_allowed=is_longer_allowed) for our, their in pairs)
 
 
 def _compare_prefixes(ours: _ComparedText, theirs: _ComparedText, *, is_longer_allowed: bool) -> _Similarity:
@@ -139,21 +136,12 @@ def _compare_prefixes(ours: _ComparedText, theirs: _ComparedText, *, is_longer_a
     return _Similarity.ENOUGH if is_same or shorter.is_cut or len(common) >= MIN_PREFIX_CHARS else _Similarity.SHORT
 
 
-@lru_cache(maxsize=256)
-def _to_compared_text(text: str) -> _ComparedText:
-    return _make_compared_text(_without_markup(text))
-
-
-@lru_cache(maxsize=256)
-def _to_compared_text_without_links(text: str) -> _ComparedText:
-    return _make_compared_text(_LINK.sub(" ", _without_markup(text)))
-
-
-def _without_markup(text: str) -> str:
-    return unescape(_TAG.sub("", text))
-
-
-def _make_compared_text(text: str) -> _ComparedText:
+@lru_cache(maxsize=512)
+def _to_compared_text(text: str, *, has_links: bool) -> _ComparedText:
+    """Return a text without tags, and without links unless `has_links`."""
+    text = unescape(_TAG.sub("", text))
+    if not has_links:
+        text = _LINK.sub(" ", text)
     normalized = normalize(text)
     label = next((label for label in _READ_MORE_LABELS if normalized.endswith(label)), "")
     end = next((position for position in range(len(text), 0, -1) if text[position - 1].isalnum()), 0)
