@@ -105,8 +105,13 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         self.globals = {"range": _limited_range}
         self.filters = {name: FILTERS[name] for name in _ALLOWED_FILTERS}
         self.filters |= {name: _on_text(FILTERS[name]) for name in _TEXT_FILTERS}
-        self.filters |= {"join": _join, "moment": format_moment, "day": format_day, "sentence": _on_text(end_sentence)}
-        self.filters |= {_PACED_LOOP_FILTER: _pace_loop, _COUNTED_INCLUDE_FILTER: _count_include}
+        self.filters |= {
+            "join": join_values,
+            "moment": format_moment,
+            "day": format_day,
+            "sentence": _on_text(end_sentence),
+        }
+        self.filters |= {"join": join_values, _PACED_LOOP_FILTER: _pace_loop, _COUNTED_INCLUDE_FILTER: _count_include}
         self.concat = concat_limited  # type: ignore[method-assign] # joins the output of macros and blocks, with a limit
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -204,7 +209,8 @@ def concat_limited(parts: Iterable[str]) -> str:
     return "".join(gathered)
 
 
-def _join(items: Iterable[object], between: str = "") -> str:
+def join_values(items: Iterable[object], between: str = "") -> str:
+    """Join texts and numbers. Raises OutputTooLargeError if the result is longer than a text may be."""
     parts = [_require_printable(item) for item in items]
     is_markup = any(hasattr(part, "__html__") for part in parts)
     texts = [str(Markup.escape(part) if is_markup else part) for part in parts]

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode
 from publisher.domain.errors import Problem, Severity
-from publisher.domain.post import OneTimeTrigger, Post, PostId, Schedule
+from publisher.domain.post import OneTimeTrigger, PostId, Schedule
 from publisher.schedule.cron import find_years_without_holidays, list_cron_times
 
 
@@ -150,13 +150,20 @@ def find_capacity_warnings(
     Posts due `asap` that the database has are sent or waiting already; past sends are not counted. Equal overloads of
     several accounts are one warning.
     """
-    planned = [
-        PlannedSend(post=post.id, account=account, due_at=at, is_urgent=post.is_urgent)
-        for post in schedule.posts
-        for at in _list_due_times(post, known, now, tz)
-        for account in post.accounts
-        if account in policies
-    ]
+    planned: list[PlannedSend] = []
+    for post in schedule.posts:
+        if not isinstance(post.trigger, OneTimeTrigger):
+            times = list_cron_times(post, now, now + WARNING_WINDOW, tz)
+        elif post.trigger.at is None:
+            times = [] if post.id in known else [now]
+        else:
+            times = [post.trigger.at] if now <= post.trigger.at <= now + WARNING_WINDOW else []
+        planned += [
+            PlannedSend(post=post.id, account=account, due_at=at, is_urgent=post.is_urgent)
+            for at in times
+            for account in post.accounts
+            if account in policies
+        ]
     groups: dict[object, list[Overload]] = {}
     for overload in find_overloads(planned, policies, tz):
         key = (overload.limit, overload.period, overload.planned, overload.allowed, overload.posts)
@@ -175,14 +182,6 @@ def find_capacity_warnings(
         )
         for overload, *similar in groups.values()
     ]
-
-
-def _list_due_times(post: Post, known: Collection[PostId], now: datetime, tz: ZoneInfo) -> Sequence[datetime]:
-    if not isinstance(post.trigger, OneTimeTrigger):
-        return list_cron_times(post, now, now + WARNING_WINDOW, tz)
-    if post.trigger.at is None:
-        return [] if post.id in known else [now]
-    return [post.trigger.at] if now <= post.trigger.at <= now + WARNING_WINDOW else []
 
 
 def _join_names(names: Sequence[str]) -> str:
