@@ -130,13 +130,22 @@ def open_engine(url: str) -> Engine:
         engine = create_engine(
             parsed, hide_parameters=True, pool_size=POOL_SIZE, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
         )
-        event.listen(engine, "connect", _configure_sqlite)
+
+        def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 # SQLAlchemy's own adapter class
+            connection.isolation_level = None
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):  # the file keeps it; setting needs a lock
+                cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.close()
 
         def begin(connection: Connection) -> None:
             # a writer takes the write lock at once, so that it does not fail later
             reads_only = connection.get_execution_options().get("reads_only", False)
             connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
+        event.listen(engine, "connect", configure)
         event.listen(engine, "begin", begin)
         return engine
     given = parsed.query.get("options", "")
@@ -154,16 +163,6 @@ def sqlite_file(url: str) -> Path | None:
     """Return the file of a SQLite URL; None for another database."""
     parsed = make_url(url)
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
-
-
-def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 # SQLAlchemy's own adapter class
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):  # the file keeps it, and setting it needs a lock
-        cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.close()
 
 
 class Database:

@@ -218,13 +218,25 @@ def pending_readbacks(
 
 
 def build_request(
-    store: BaseStore, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
+    store: BaseStore, connection: Connection, delivery: Delivery, facts: RowMapping
 ) -> SendRequest | None:
-    """Return the request of an attempt about to be made; None if the bytes of an image are gone.
+    """Return the request of the delivery's next attempt; None if the bytes of an image are gone.
 
-    `facts` has the delivery's rendered `body` and the `newest_id` known on its account.
+    `facts` has the delivery's rendered `body`, the `newest_id` known on its account, and the account's `mode`, if a
+    person has set one.
     """
+    now = store.runtime.now()
+    attempt = Attempt(
+        number=delivery.attempts + 1,
+        fencing_token=delivery.fencing_token,
+        intended_at=now,
+        ended_at=None,
+        baseline_at=now - store.timing(delivery.account).platform_clock_tolerance,
+        part=delivery.parts_done if delivery.is_incomplete else 0,
+    )
+    mode = Mode(facts["mode"] or store.policies[delivery.account].account.mode)
     request = _build(store, delivery, attempt, facts["newest_id"], facts["body"])
+    request = replace(request, is_manual=mode is Mode.ASSISTED)
     if request.part or not request.rendered.images:  # images go with the post itself
         return request
     hashes = [image.sha256 for image in request.rendered.images]
@@ -354,7 +366,7 @@ def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[
                 extend_blocked_deadlines(transaction, delivery.login, delivery.account, store.runtime.now())
             stopped.append(StateChange(before=delivery, event=event))
             answers[lease.delivery] = Declined(guard=guard)
-        elif request := _prepare_request(store, transaction, delivery, row):
+        elif request := build_request(store, transaction.connection, delivery, row):
             ready.append((delivery, request))
             answers[lease.delivery] = request
         else:
@@ -425,25 +437,6 @@ def _first_failing_guard(
     elif not delivery.is_urgent:
         allowed_at = max(row["cooldown_until"], row["routine_cooldown_until"])
     return ("quota", Released(until=allowed_at, extends_deadline=True)) if now < allowed_at else None
-
-
-def _prepare_request(
-    store: BaseStore, transaction: Transaction, delivery: Delivery, row: RowMapping
-) -> SendRequest | None:
-    """Return the request of the delivery's next attempt; None if the bytes of an image are gone."""
-    now = store.runtime.now()
-    attempt = Attempt(
-        number=delivery.attempts + 1,
-        fencing_token=delivery.fencing_token,
-        intended_at=now,
-        ended_at=None,
-        baseline_at=now - store.timing(delivery.account).platform_clock_tolerance,
-        part=delivery.parts_done if delivery.is_incomplete else 0,
-    )
-    request = build_request(store, transaction.connection, delivery, attempt, row)
-    if request and Mode(row["mode"] or store.policies[delivery.account].account.mode) is Mode.ASSISTED:
-        request = replace(request, is_manual=True)
-    return request
 
 
 def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[tuple[Delivery, SendRequest]]) -> None:

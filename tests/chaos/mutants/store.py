@@ -350,9 +350,9 @@ def rendered_when_sent(patch: Patch) -> None:
         return renderers[-1]
 
     def build_request(
-        store: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
+        store: Store, connection: Connection, delivery: Delivery, facts: RowMapping
     ) -> SendRequest | None:
-        request = kept(store, connection, delivery, attempt, facts)
+        request = kept(store, connection, delivery, facts)
         known = {row.id: load_post(row.body) for row in connection.execute(select(POST.c.id, POST.c.body))}
         post = known.get(delivery.key.post)
         if request is None or post is None:
@@ -375,13 +375,13 @@ def retry_reuses_text(patch: Patch) -> None:
     sent: dict[tuple[object, str], RenderedPost] = {}
 
     def build_request(
-        store: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
+        store: Store, connection: Connection, delivery: Delivery, facts: RowMapping
     ) -> SendRequest | None:
-        request = kept(store, connection, delivery, attempt, facts)
+        request = kept(store, connection, delivery, facts)
         if request is None:
             return None
         last = sent.setdefault((delivery.key, delivery.platform), request.rendered)
-        if attempt.number == 1:
+        if request.attempt == 1:
             sent[delivery.key, delivery.platform] = request.rendered
             return request
         words = replace(request.rendered, title=last.title, text=last.text, summary=last.summary)
@@ -398,10 +398,10 @@ def retry_adds_words(patch: Patch) -> None:
     """
 
     def build_request(
-        store: Store, connection: Connection, delivery: Delivery, attempt: Attempt, facts: RowMapping
+        store: Store, connection: Connection, delivery: Delivery, facts: RowMapping
     ) -> SendRequest | None:
-        request = kept(store, connection, delivery, attempt, facts)
-        if request is None or attempt.number == 1:
+        request = kept(store, connection, delivery, facts)
+        if request is None or request.attempt == 1:
             return request
         return replace(request, rendered=replace(request.rendered, text=request.rendered.text + ADDED))
 
