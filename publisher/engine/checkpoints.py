@@ -18,7 +18,7 @@ from publisher.domain.audit_chain import (
 )
 from publisher.runtime.logs import log
 from publisher.secrets import AuditKey, SecretError, Vault, is_signed_by, load_audit_key
-from publisher.store.audit.append import AUDIT_BROKEN
+from publisher.store.db.rows import AUDIT_BROKEN
 from publisher.store.queries.audit_log import AuditLog
 
 TAIL_BYTES = 64 * 1024

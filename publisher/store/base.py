@@ -27,7 +27,10 @@ from publisher.domain.lifecycle import advance
 from publisher.domain.post import DeliveryId
 from publisher.domain.results import Submitted, Unknown
 from publisher.runtime.clock import Runtime
-from publisher.store.audit.append import (
+from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction
+from publisher.store.db.filters import in_state
+from publisher.store.db.intent_journal import CallKey, CallRecord
+from publisher.store.db.rows import (
     audit_entry,
     clear_alerts,
     finish_attempts,
@@ -35,9 +38,6 @@ from publisher.store.audit.append import (
     subject_of,
     write_entries,
 )
-from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction
-from publisher.store.db.filters import in_state
-from publisher.store.db.intent_journal import CallKey, CallRecord
 from publisher.store.db.tables import DELIVERY, CallResult, changed_columns
 
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})

@@ -13,10 +13,10 @@ from sqlalchemy import DateTime, func, select
 from publisher.domain.account import AccountId
 from publisher.runtime.clock import SERVER_DATE_TOLERANCE
 from publisher.runtime.logs import dropped_line_count, log
-from publisher.store.audit.append import clear_alerts, open_alerts, raise_alert, replace_alerts
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction
 from publisher.store.db.postgres import CommitUnknownError, is_connection_lost, write_error_code
+from publisher.store.db.rows import clear_alerts, open_alerts, raise_alert, replace_alerts
 from publisher.store.db.tables import ALERT
 
 CLOCK_ALERT_DELAY = timedelta(seconds=10)

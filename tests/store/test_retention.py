@@ -13,7 +13,7 @@ from publisher.domain.post import RenderedImage, RenderedRevision, Schedule
 from publisher.domain.results import NotFound, Published, Reach, Receipt, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.reconciler import retract_due
-from publisher.store.audit.append import write_readback
+from publisher.store.db.rows import write_readback
 from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, REACH, READBACK, RENDERED_POST, SCHEDULE
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
 from publisher.store.deliveries.retention import PRUNE_BATCH_SIZE, PruneCounts, compact_journal, prune

@@ -16,10 +16,10 @@ from publisher.domain.delivery import Actor, State
 from publisher.domain.lifecycle import MIN_EXTENDABLE_DELAY
 from publisher.domain.results import HealthCheckResult, Healthy, NotSent, RateLimited, Submitted, Unknown
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
-from publisher.store.audit.append import clear_alerts, raise_alert, write_audit
 from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import LOGIN_IDLE_AFTER, in_state
+from publisher.store.db.rows import clear_alerts, raise_alert, write_audit
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,

@@ -41,11 +41,11 @@ from publisher.domain.delivery import (
 )
 from publisher.domain.post import Baseline, DeliveryId, SendRequest
 from publisher.domain.results import HoldReason
-from publisher.store.audit.append import SELECT_DELIVERIES, raise_delivery_alert_once
 from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, extend_blocked_deadlines
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import counts_against_quota, in_state, is_late, is_superseded, may_call, mode_override
 from publisher.store.db.intent_journal import JournalRecord
+from publisher.store.db.rows import SELECT_DELIVERIES, raise_delivery_alert_once
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,

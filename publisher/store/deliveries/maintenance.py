@@ -28,7 +28,6 @@ from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason, NotSent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockTrust
 from publisher.runtime.logs import log
-from publisher.store.audit.append import raise_alert, raise_delivery_alert, raise_delivery_alert_once, subject_of
 from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
@@ -41,6 +40,7 @@ from publisher.store.db.filters import (
     is_switched_off,
     original_is_published,
 )
+from publisher.store.db.rows import raise_alert, raise_delivery_alert, raise_delivery_alert_once, subject_of
 from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, READBACK, read_deliveries
 from publisher.store.deliveries.cooldowns import redate_cooldowns
 from publisher.store.deliveries.intents import PREPARE_AHEAD, revert_cooldowns

@@ -48,7 +48,17 @@ from publisher.domain.results import (
 from publisher.domain.verification import is_confirmed, proves_absent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.runtime.logs import log
-from publisher.store.audit.append import (
+from publisher.store.base import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, BaseStore, StateChange, StorePart
+from publisher.store.db.database import IntentNotJournaledError, Transaction, in_transaction
+from publisher.store.db.filters import in_state, may_call, mode_override
+from publisher.store.db.postgres import (
+    DATABASE_BUSY,
+    JOURNAL_UNWRITABLE,
+    CommitUnknownError,
+    is_connection_lost,
+    write_error_code,
+)
+from publisher.store.db.rows import (
     SELECT_DELIVERIES,
     get_delivery,
     last_attempt_row,
@@ -60,16 +70,6 @@ from publisher.store.audit.append import (
     subject_of,
     write_audit,
     write_readback,
-)
-from publisher.store.base import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, BaseStore, StateChange, StorePart
-from publisher.store.db.database import IntentNotJournaledError, Transaction, in_transaction
-from publisher.store.db.filters import in_state, may_call, mode_override
-from publisher.store.db.postgres import (
-    DATABASE_BUSY,
-    JOURNAL_UNWRITABLE,
-    CommitUnknownError,
-    is_connection_lost,
-    write_error_code,
 )
 from publisher.store.db.tables import (
     ATTEMPT,

@@ -15,11 +15,11 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, State
 from publisher.domain.post import DeliveryId
-from publisher.store.audit.append import lock_planning
 from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_records
+from publisher.store.db.rows import lock_planning
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,

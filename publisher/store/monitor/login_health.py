@@ -18,10 +18,10 @@ from publisher.domain.results import (
     Unknown,
     result_code,
 )
-from publisher.store.audit.append import open_alerts, replace_alerts
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
+from publisher.store.db.rows import open_alerts, replace_alerts
 from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, LOGIN_HEALTH
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown, update_circuit_breaker
 from publisher.store.plan.actions import active_modes

@@ -11,7 +11,10 @@ from publisher.domain.post import DeliveryId, derive_marker
 from publisher.domain.reports import METRIC_NAMES
 from publisher.domain.results import Deleted, NotFound, ObservedPost, RateLimited, Reach, ReadbackResult
 from publisher.domain.verification import is_confirmed
-from publisher.store.audit.append import (
+from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.database import Transaction, in_transaction, try_lock
+from publisher.store.db.filters import in_state
+from publisher.store.db.rows import (
     get_delivery,
     last_attempt_row,
     raise_alert,
@@ -19,9 +22,6 @@ from publisher.store.audit.append import (
     replace_alerts,
     write_readback,
 )
-from publisher.store.base import BaseStore, StorePart
-from publisher.store.db.database import Transaction, in_transaction, try_lock
-from publisher.store.db.filters import in_state
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,

@@ -28,17 +28,10 @@ from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, Post, PostId, Ren
 from publisher.domain.reports import is_not_started
 from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted, Ticket
 from publisher.runtime.clock import ClockReading
-from publisher.store.audit.append import (
-    clear_alerts,
-    get_delivery,
-    lock_planning,
-    pause_account,
-    subject_of,
-    write_audit,
-)
 from publisher.store.base import BaseStore, StateChange, StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state, is_in_scope
+from publisher.store.db.rows import clear_alerts, get_delivery, lock_planning, pause_account, subject_of, write_audit
 from publisher.store.db.tables import (
     AUDIT,
     DELIVERY,

@@ -24,11 +24,11 @@ from publisher.domain.audit_chain import (
 )
 from publisher.domain.audit_verifier import ChainVerifier
 from publisher.domain.delivery import Actor
-from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, open_alerts, raise_alert, write_audit
 from publisher.store.base import StorePart
 from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
 from publisher.store.db.filters import subject_column
 from publisher.store.db.intent_journal import JournalRecord
+from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, open_alerts, raise_alert, write_audit
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, DELIVERY
 from publisher.store.recovery.recover import subject_of_record
 

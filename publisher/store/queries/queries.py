@@ -13,9 +13,9 @@ from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delive
 from publisher.domain.post import PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import Reach
-from publisher.store.audit.append import subject_of
 from publisher.store.base import StorePart
 from publisher.store.db.filters import in_open_state
+from publisher.store.db.rows import subject_of
 from publisher.store.db.tables import (
     ALERT,
     ATTEMPT,

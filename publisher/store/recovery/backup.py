@@ -21,10 +21,10 @@ from publisher.domain.audit_chain import RESTORED_EVENT, Checkpoint, parse_cut_c
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
-from publisher.store.audit.append import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
 from publisher.store.base import BaseStore
 from publisher.store.db.database import BUSY_TIMEOUT_SECONDS, GENESIS_KEY, Transaction, is_corrupt
 from publisher.store.db.intent_journal import JournalRecord, read_journal, read_records, sync_directory
+from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, PAUSE, WORKER
 from publisher.store.recovery.recover import (
     accept_restored,

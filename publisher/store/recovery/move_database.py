@@ -11,8 +11,8 @@ from sqlmodel import SQLModel
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
-from publisher.store.audit.append import audit_entry
 from publisher.store.db.database import MOVED_TO_KEY, append_entries, open_engine
+from publisher.store.db.rows import audit_entry
 from publisher.store.db.tables import DATABASE_INFO, MEDIA
 from publisher.store.recovery.recover import store_identity
 

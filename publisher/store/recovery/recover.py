@@ -50,7 +50,11 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, OneTimeTrigger, Post, format_delivery_name
 from publisher.domain.results import HoldReason, Unknown
 from publisher.runtime.logs import log
-from publisher.store.audit.append import (
+from publisher.store.base import BaseStore
+from publisher.store.db.database import Database, Transaction
+from publisher.store.db.filters import in_state
+from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_journal, read_records
+from publisher.store.db.rows import (
     clear_alerts,
     lock_planning,
     raise_alert,
@@ -58,10 +62,6 @@ from publisher.store.audit.append import (
     subject_of,
     write_audit,
 )
-from publisher.store.base import BaseStore
-from publisher.store.db.database import Database, Transaction
-from publisher.store.db.filters import in_state
-from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_journal, read_records
 from publisher.store.db.tables import (
     ATTEMPT,
     DATA_LOSS,

@@ -19,11 +19,11 @@ from publisher.domain.results import NotFound, Outcome, Published, Rejected, Sub
 from publisher.engine import sender
 from publisher.rendering.renderer import PostRenderer
 from publisher.store import base
-from publisher.store.audit.append import write_entries
 from publisher.store.base import StateChange
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import is_late, is_paused, is_superseded, is_switched_off, original_is_published
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord
+from publisher.store.db.rows import write_entries
 from publisher.store.db.tables import DELIVERY, LOGIN, POST, UNIX_EPOCH, load_post
 from publisher.store.deliveries import intents, outbox
 from publisher.store.deliveries.intents import Declined

@@ -1,4 +1,4 @@
-"""Rows written together with a change of state: audit entries, alerts, pauses, readbacks, ends of attempts."""
+"""Rows read and written with a change of state: deliveries, audit entries, alerts, pauses, readbacks, attempts."""
 
 import json
 from collections.abc import Mapping, Sequence
