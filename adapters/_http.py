@@ -151,7 +151,7 @@ class _NetworkStream(httpcore.AsyncNetworkStream):
     ) -> httpcore.AsyncNetworkStream:
         try:
             await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
-        except BaseException:
+        except BaseException:  # a cancelled call, too, must leave no open socket behind
             await self.aclose()
             raise
         return self
