@@ -53,7 +53,6 @@ class People:
     done: list[str] = field(default_factory=list)
     edited: set[str] = field(default_factory=set)
     touched: set[str] = field(default_factory=set)
-    paused_until: float = 0.0
 
     def plan(self) -> None:
         """Think of what to do in this wave; what cannot be done yet is tried again."""

@@ -15,10 +15,9 @@ from publisher.store.plan import posts as batches
 from tests.chaos.checker.artefacts import whole_lines
 from tests.simulation import patched_runtime
 from tests.simulation.artefacts import violations
-from tests.simulation.kinds import HOUR, LOST, MADE, Storm, draw_shape, one_offs, standing
 from tests.simulation.patched_runtime import BEATS, replaced
 from tests.simulation.platforms import CREATING, EPOCH
-from tests.simulation.scenarios import TITLES
+from tests.simulation.scenarios import HOUR, LOST, MADE, TITLES, Storm, draw_shape, one_offs, standing
 from tests.simulation.simulation import ENDED, Shape, Simulation
 from tests.simulation.workspace import Entry, identity_of, instant
 

@@ -11,7 +11,7 @@ from starlette.types import Message
 from publisher.simulator.app import PLATFORMS, Simulator
 from publisher.simulator.faults import REWRITES, Fault
 from publisher.simulator.state import SimulatorState
-from tests.simulation.loop import VirtualLoop, context_of
+from tests.simulation.loop import VirtualLoop
 
 EPOCH = 1795568400.0
 """2026-11-25 01:00 UTC: the instant at which every run begins."""
@@ -90,14 +90,6 @@ class TimedWorld(SimulatorState):
 
     def now(self) -> float:
         return EPOCH + self.loop.time() + self.clock_shift
-
-    def _wind(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        if self._scheduled:
-            wait = max(self._scheduled[0][0] - self.now(), 0) + 0.001
-            self._timer = self.loop.call_later(wait, self._on_timer, context=context_of(None))
 
 
 @dataclass(slots=True)

@@ -4,16 +4,26 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from random import Random
 
+from publisher.simulator.faults import Fault
 from tests.chaos.checker.decoder import post_id
 from tests.simulation.artefacts import violations
 from tests.simulation.loop import dice_for
-from tests.simulation.platforms import EPOCH
+from tests.simulation.platforms import EPOCH, LATE
 from tests.simulation.simulation import DEADLY, Shape, Simulation, opened
 from tests.simulation.workspace import IDENTITIES, Entry, identity_of, instant, platform_of
 
 TITLES = ("警惕退款客服诈骗", "警惕刷单返利诈骗", "警惕冒充公检法", "警惕网络贷款诈骗")
 LATER = timedelta(minutes=3)
+HOUR = 3600.0
+LOST: Sequence[Fault] = ({"kind": "drop_before"},)
+MADE: Sequence[Fault] = (
+    {"kind": "drop_after"},
+    {"kind": "act_late", "seconds": LATE},
+    {"kind": "no_id"},
+    {"kind": "status", "code": 502, "acts": True},
+)
 FEW = 3
 """Calls of a login in an hour, in some storms: what is too many must wait for the next one."""
 
@@ -37,6 +47,39 @@ class Verdict:
         wrong = f"; {len(self.violations)} VIOLATIONS" if self.violations else ""
         hours = f"{self.seconds / 3600:.1f} h"
         return f"seed {self.seed}: {reported}; {self.creations} made, {self.deaths} deaths, {hours}{wrong}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storm:
+    """One kind of storm: whom it strikes, what is published in it, and what happens."""
+
+    draw: Callable[[Random], Shape]
+    entries: Callable[[Random, Shape], list[Entry]]
+    play: Callable[[Simulation], None]
+
+
+def draw_shape(dice: Random, *, storm: float, most: int = 3, pace: tuple[float, float] = (1.0, 1.5)) -> Shape:
+    """Draw a shape in which people take part and nothing goes wrong by itself."""
+    accounts = tuple(sorted(dice.sample(sorted(IDENTITIES), dice.randint(1, most))))
+    return Shape(accounts=accounts, storm=storm, pace=dice.uniform(*pace), skew=dice.uniform(-1, 1), orders=[storm])
+
+
+def one_offs(dice: Random, shape: Shape, *, number: int, within: tuple[float, float]) -> list[Entry]:
+    """Draw posts that fall due once, each on some of the accounts."""
+    entries = []
+    for place in range(1, number + 1):
+        accounts = tuple(sorted(dice.sample(shape.accounts, dice.randint(1, len(shape.accounts)))))
+        due = instant(EPOCH + dice.uniform(*within))
+        title = f"{dice.choice(TITLES)}第{place:02d}期"
+        entries.append(Entry(id=f"p{place}", title=title, accounts=accounts, at=due, urgent=dice.random() < 0.1))
+    return entries
+
+
+def standing(simulation: Simulation, *states: str) -> list[tuple[str, str]]:
+    """Name the deliveries that are in one of these states, by post and account."""
+    marks = ", ".join("?" for _ in states)
+    query = f"SELECT post, account FROM delivery WHERE state IN ({marks}) ORDER BY id"  # noqa: S608 # only marks
+    return [(row["post"], row["account"]) for row in simulation.rows(query, *states)]
 
 
 def shape_of(seed: str) -> Shape:

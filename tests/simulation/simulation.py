@@ -30,9 +30,8 @@ from publisher.store.plan.posts import AuditAction
 from publisher.store.recovery.setup import prepare_database
 from tests.simulation.loop import Life, VirtualLoop, dice_for
 from tests.simulation.network import Network
-from tests.simulation.patched_runtime import Fate, Host, SimWorld, made_up, made_up_bytes, new_life
+from tests.simulation.patched_runtime import Fate, Host, SimWorld, TrueTime, made_up, made_up_bytes, new_life
 from tests.simulation.platforms import EPOCH, Platforms, open_platforms
-from tests.simulation.real_time import TrueTime
 from tests.simulation.workspace import Entry, Waits, Workspace, identity_of, instant, make_workspace, platform_of
 
 ENDED = frozenset({"published", "retracted", "removed", "failed", "expired", "cancelled"})

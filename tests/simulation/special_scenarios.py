@@ -8,13 +8,25 @@ from random import Random
 
 from publisher.simulator.faults import Fault
 from publisher.store.db import intent_journal
-from tests.simulation.kinds import HOUR, LOST, MADE, Storm, draw_shape, one_offs, standing
 from tests.simulation.loop import dice_for
 from tests.simulation.maintenance_scenarios import UPKEEP_STORMS
 from tests.simulation.past import grow
 from tests.simulation.patched_runtime import replaced
 from tests.simulation.platforms import EPOCH, LATE
-from tests.simulation.scenarios import TITLES, Verdict, disturb, rule_something, verdict_of
+from tests.simulation.scenarios import (
+    HOUR,
+    LOST,
+    MADE,
+    TITLES,
+    Storm,
+    Verdict,
+    disturb,
+    draw_shape,
+    one_offs,
+    rule_something,
+    standing,
+    verdict_of,
+)
 from tests.simulation.simulation import Shape, Simulation, opened
 from tests.simulation.workspace import Entry, Waits, identity_of, instant, platform_of
 

@@ -2,14 +2,20 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.mutants import MODULES
+from tests.chaos.mutants import plant as plant_mutant
 from tests.simulation.mutants import MUTANTS, plant
+from tests.simulation.platforms import EPOCH
 from tests.simulation.run import report
-from tests.simulation.scenarios import run_seed
+from tests.simulation.scenarios import TITLES, run_seed
+from tests.simulation.simulation import Shape, opened
 from tests.simulation.special_scenarios import STORMS, run_storm
+from tests.simulation.workspace import Entry, instant
 
 SEEDS = 60
 SEEDS_OF_A_KIND = 2
@@ -44,6 +50,34 @@ def test_a_broken_rule_is_found(name):
             assert f"replay: .venv/bin/python tests/simulation/run.py {kind}--seed {seed}" in report(verdict)
             return
     pytest.fail(f"{name} was not noticed in {MOST_FOR_A_MUTANT} seeds")
+
+
+def calm_run():
+    """Live through a time without faults; give what was published, in which words, and what was alerted to."""
+    shape = Shape(accounts=("tieba-a", "wechat-a", "weibo-a", "weibo-b"), storm=90.0)
+    due = instant(EPOCH + 20)
+    entries = [Entry(id=f"p{n}", title=f"{TITLES[n]}第{n}期", accounts=shape.accounts, at=due) for n in range(3)]
+    with opened("calm", shape, entries) as simulation:
+        simulation.pass_time(shape.storm)
+        simulation.calm_down()
+        states = Counter(row["state"] for row in simulation.deliveries())
+        words = sorted((post["account"], post["title"], post["text"]) for post in simulation.platforms.posts())
+        return states, words, [row["code"] for row in simulation.rows("SELECT code FROM alert ORDER BY id")]
+
+
+@pytest.fixture(scope="module")
+def calm():
+    """Return what a sound program does in a calm run: everything is published, and nothing alerted to."""
+    states, words, alerts = calm_run()
+    assert (states, alerts) == ({"published": 12}, [])
+    return states, words, alerts
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_mutant_of_the_campaign_shows_without_faults(calm, name):
+    """Every mutant publishes the same posts in the same words, without an alert: it takes a fault to notice one."""
+    with plant_mutant(name):
+        assert calm_run() == calm
 
 
 @pytest.mark.long

@@ -21,7 +21,6 @@ PART = "/c/c/post/add_pc"
 ACCOUNTS = {f"{platform}-{place}": platform for platform in CREATING for place in ("north", "south")}
 REPORTED = ("held", "failed", "expired", "removed")
 PASSING = ("held", "submitted", "retracting")
-STAGES = ("planner", "maintenance", "sender", "reconciler", "retractor")
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 GENESIS = "f" * 64
 EARLIER = 9000
