@@ -46,9 +46,9 @@ def at_most_one(history: History) -> Iterator[Violation]:
         keys = {owner.id for owner in (creation.by_marker, creation.by_text) if owner}
         if len(keys) > 1:
             yield Violation(
-                subject=_subjects(history, keys),
-                what="marker and text of one post belong to two deliveries",
-                evidence=(creation.where, *(f"delivery:{key}" for key in sorted(keys))),
+                _subjects(history, keys),
+                "marker and text of one post belong to two deliveries",
+                (creation.where, *(f"delivery:{key}" for key in sorted(keys))),
             )
         if not creation.is_floor:
             for key in keys or _by_call(creation):
@@ -57,7 +57,7 @@ def at_most_one(history: History) -> Iterator[Violation]:
         for earlier, later in pairwise(creations):
             if not _may_follow(history, history.deliveries[key], earlier, later):
                 subject, count = history.deliveries[key].subject, len(creations)
-                yield Violation(subject=subject, what=f"made {count} times", evidence=(earlier.where, later.where))
+                yield Violation(subject, f"made {count} times", (earlier.where, later.where))
     yield from _doubled_floors(history)
 
 
@@ -89,9 +89,9 @@ def _doubled_floors(history: History) -> Iterator[Violation]:
         if len(same) > 1:
             owner = same[0].owner
             yield Violation(
-                subject=owner.subject if owner else f"thread {thread}",
-                what=f"one floor was made {len(same)} times",
-                evidence=tuple(creation.where for creation in same),
+                owner.subject if owner else f"thread {thread}",
+                f"one floor was made {len(same)} times",
+                tuple(creation.where for creation in same),
             )
     _demand_floors(history)
 
@@ -109,15 +109,14 @@ def intent_before_call(history: History) -> Iterator[Violation]:
         attempt = call.attempt
         if attempt is None or (call.is_resend and call.recv.endpoint not in KEYED):
             again = f"; attempt:{attempt.id} had made its call already" if attempt else ""
-            yield Violation(subject=_account(call), what=f"a call without an attempt{again}", evidence=(call.where,))
+            yield Violation(_account(call), f"a call without an attempt{again}", (call.where,))
         elif (attempt.rendition, attempt.stamp) not in journal:
             subject = history.deliveries[attempt.delivery].subject
-            yield Violation(subject=subject, what="a call not in the journal", evidence=(call.where, attempt.row))
+            yield Violation(subject, "a call not in the journal", (call.where, attempt.row))
     for creation in trace.creations:
         attempt = creation.call.attempt if creation.call else None
         if attempt and creation.owner and attempt.delivery != creation.owner.id:
-            subject = creation.owner.subject
-            yield Violation(subject=subject, what="made by another's attempt", evidence=(creation.where, attempt.row))
+            yield Violation(creation.owner.subject, "made by another's attempt", (creation.where, attempt.row))
     yield from _forgotten(history)
 
 
@@ -134,13 +133,12 @@ def _forgotten(history: History) -> Iterator[Violation]:
             continue
         if (line.delivery, line.attempt, line.fencing_token, line.rendition, line.part) not in known:
             what = f"the journal announces attempt {line.attempt}, the database does not know it"
-            yield Violation(subject=f"delivery {line.delivery}", what=what, evidence=evidence)
+            yield Violation(f"delivery {line.delivery}", what, evidence)
         elif line.key and delivery and line.key != (delivery.post, delivery.label, delivery.account):
-            yield Violation(subject=delivery.subject, what="another's name in the journal", evidence=evidence)
+            yield Violation(delivery.subject, "another's name in the journal", evidence)
     for attempt in history.attempts:
         if attempt.delivery not in history.deliveries:
-            subject = f"delivery {attempt.delivery}"
-            yield Violation(subject=subject, what="an attempt for what is in no book", evidence=(attempt.row,))
+            yield Violation(f"delivery {attempt.delivery}", "an attempt for what is in no book", (attempt.row,))
 
 
 def _recovered(history: History) -> set[tuple[str, int]]:
@@ -163,10 +161,10 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
     for frozen in history.words.values():
         if _fingerprint(frozen.body) != frozen.fingerprint:
             where = (f"rendered_post:{frozen.fingerprint}",)
-            yield Violation(subject=frozen.account, what="frozen words do not fit their fingerprint", evidence=where)
+            yield Violation(frozen.account, "frozen words do not fit their fingerprint", where)
     for name, digest in history.media.items():
         if name != digest:
-            yield Violation(subject=name, what="kept bytes do not fit their hash", evidence=(f"media:{name}",))
+            yield Violation(name, "kept bytes do not fit their hash", (f"media:{name}",))
     for creation in trace_of(history).creations:
         attempt = creation.call.attempt if creation.call else None
         words = history.words.get(attempt.rendition) if attempt else None
@@ -174,7 +172,7 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
             delivery = history.deliveries[attempt.delivery]
             for what in _differences(creation, creation.copy, words, attempt.part):
                 evidence = (creation.where, attempt.row, f"rendered_post:{words.fingerprint}")
-                yield Violation(subject=delivery.subject, what=what, evidence=evidence)
+                yield Violation(delivery.subject, what, evidence)
             yield from _unasked(history, delivery, words, creation, creation.copy)
     _demand_floors(history)
 
@@ -191,13 +189,13 @@ def _unasked(history: History, delivery: Delivery, words: Words, creation: Creat
     """What the makers of the run know of the words that they asked for."""
     duty, evidence = history.duty_of(delivery), (creation.where, f"rendered_post:{words.fingerprint}")
     if duty and duty.text_sha256 not in {None, hashlib.sha256(words.text.encode()).hexdigest()}:
-        yield Violation(subject=delivery.subject, what="not the text that was asked for", evidence=evidence)
+        yield Violation(delivery.subject, "not the text that was asked for", evidence)
     if duty and duty.images is not None and set(duty.images) != set(words.pictures):
-        yield Violation(subject=delivery.subject, what="not the pictures that were asked for", evidence=evidence)
+        yield Violation(delivery.subject, "not the pictures that were asked for", evidence)
     arrived = f"{copy.title}\n{copy.text}\n{copy.html}"
     if duty and not copy.is_rewritten and not creation.is_floor:
         for said in (said for said in duty.says if said not in arrived):
-            yield Violation(subject=delivery.subject, what=f"what arrived does not say: {said}", evidence=evidence)
+            yield Violation(delivery.subject, f"what arrived does not say: {said}", evidence)
 
 
 def _fingerprint(body: Mapping[str, Any]) -> str:
@@ -241,18 +239,13 @@ def _differs_from(
     post, words = posts.get(delivery.post), history.words.get(call.attempt.rendition if call.attempt else "")
     evidence = (call.where, f"schedule:{version.id}")
     if post is None:
-        yield Violation(
-            subject=delivery.subject, what="a call for what was taken out of the schedule", evidence=evidence
-        )
+        yield Violation(delivery.subject, "a call for what was taken out of the schedule", evidence)
     elif _is_left_out(history, delivery, post):
-        yield Violation(
-            subject=delivery.subject, what="a call where the schedule names the account no more", evidence=evidence
-        )
+        yield Violation(delivery.subject, "a call where the schedule names the account no more", evidence)
     elif words and post.get("title") != words.title:
         edited = _edited_at(delivery.post, words.title, known)
         if not _was_wanted(history, delivery, edited, call.recv.began):
-            what = f"a call says “{words.title}”, which was edited"
-            yield Violation(subject=delivery.subject, what=what, evidence=evidence)
+            yield Violation(delivery.subject, f"a call says “{words.title}”, which was edited", evidence)
 
 
 def _posts_of(version: Version) -> Posts | None:
@@ -303,20 +296,20 @@ def published_is_true(history: History) -> Iterator[Violation]:
         copy = history.copies.get(delivery.remote_id or "")
         if copy is None or (copy.platform, copy.account) != history.identity_of(delivery):
             what = f"published as {delivery.remote_id}, which was not made on this account"
-            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row,))
+            yield Violation(delivery.subject, what, (delivery.row,))
         elif marked.get(copy.id, delivery).id != delivery.id:
             what = f"published as {copy.id}, which is {marked[copy.id].subject}"
-            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row, f"posts:{copy.id}"))
+            yield Violation(delivery.subject, what, (delivery.row, f"posts:{copy.id}"))
         elif deleted := next((one for one in history.log if one.post_id == copy.id and _is_our_deletion(one)), None):
             what = f"published as {copy.id}, which a call of ours has deleted"
-            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row, f"log:{deleted.seq}"))
+            yield Violation(delivery.subject, what, (delivery.row, f"log:{deleted.seq}"))
     yield from _shared_ids(history)
     yield from _denied(history)
     for call in trace_of(history).calls:
         is_foreign = call.reply is not None and FOREIGN in (call.reply.fault or "").split("+")
         if is_foreign and call.attempt and call.attempt.outcome == "published":
             what = "an answer that named another account was believed"
-            yield Violation(subject=_account(call), what=what, evidence=(call.where, call.attempt.row))
+            yield Violation(_account(call), what, (call.where, call.attempt.row))
 
 
 def _is_our_deletion(entry: Entry) -> bool:
@@ -332,7 +325,7 @@ def _denied(history: History) -> Iterator[Violation]:
             continue
         for creation in live_copies(history, delivery):
             what = f"{delivery.state} ({delivery.reason}), and {creation.act.post_id} is live"
-            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row, creation.where))
+            yield Violation(delivery.subject, what, (delivery.row, creation.where))
 
 
 def _shared_ids(history: History) -> Iterator[Violation]:
@@ -341,7 +334,7 @@ def _shared_ids(history: History) -> Iterator[Violation]:
     for identity, remote_id, delivery in owned:
         if counts[identity, remote_id] > 1:
             what = f"{remote_id} belongs to {counts[identity, remote_id]} deliveries"
-            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row,))
+            yield Violation(delivery.subject, what, (delivery.row,))
 
 
 def live_is_explained(history: History) -> Iterator[Violation]:
@@ -364,10 +357,7 @@ def live_is_explained(history: History) -> Iterator[Violation]:
         young = ended - copy.created < _watched_within(history, copy) + LATE
         is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(owners.get(copy.id))
         if not is_ours and not _is_told(history, copy, young=young):
-            evidence = (f"posts:{copy.id}",)
-            yield Violation(
-                subject=f"{copy.platform} {copy.account}", what="a live post is not explained", evidence=evidence
-            )
+            yield Violation(f"{copy.platform} {copy.account}", "a live post is not explained", (f"posts:{copy.id}",))
 
 
 def _is_open(owner: Delivery | None) -> bool:
@@ -411,11 +401,10 @@ def one_sender(history: History) -> Iterator[Violation]:
         attempts, subject = history.attempts_of.get(key, ()), delivery.subject
         if [one.number for one in attempts] != list(range(1, delivery.attempts + 1)):
             evidence = (delivery.row, *(one.row for one in attempts))
-            yield Violation(subject=subject, what="attempts are not numbered 1, 2, 3", evidence=evidence)
+            yield Violation(subject, "attempts are not numbered 1, 2, 3", evidence)
         for first, second in pairwise(attempts):
             if second.fencing_token <= first.fencing_token or (first.ended or second.intended) > second.intended:
-                what = "two attempts at once, or under one epoch"
-                yield Violation(subject=subject, what=what, evidence=(first.row, second.row))
+                yield Violation(subject, "two attempts at once, or under one epoch", (first.row, second.row))
     yield from _overlapping(history)
 
 
@@ -427,8 +416,7 @@ def _overlapping(history: History) -> Iterator[Violation]:
     for key, made in calls.items():
         for first, second in pairwise(made):
             if first.reply and second.recv.seq < first.reply.seq:
-                subject = history.deliveries[key].subject
-                yield Violation(subject=subject, what="two calls at once", evidence=(first.where, second.where))
+                yield Violation(history.deliveries[key].subject, "two calls at once", (first.where, second.where))
 
 
 def one_text(history: History) -> Iterator[Violation]:
@@ -442,7 +430,7 @@ def one_text(history: History) -> Iterator[Violation]:
     for (post, label), deliveries in live.items():
         if not set.intersection(*(_revisions(history, one) for one in deliveries)):
             evidence = tuple(one.row for one in deliveries)
-            yield Violation(subject=f"{post} {label}", what="copies of different revisions are live", evidence=evidence)
+            yield Violation(f"{post} {label}", "copies of different revisions are live", evidence)
 
 
 def _revisions(history: History, delivery: Delivery) -> set[str]:

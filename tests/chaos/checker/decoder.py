@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from .artefacts import Artefacts
 from .history import (
@@ -36,6 +37,7 @@ from .history import (
 )
 
 Table = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def history_of(found: Artefacts) -> History:
@@ -110,10 +112,7 @@ def _words(found: Artefacts) -> dict[str, Any]:
         "settings": _settings(documents.get("settings", {})),
         "status": _status(documents.get("status", ())),
         "orders": [_order(line, value) for line, value in enumerate(lists.get("orders", ()), 1)],
-        "interruptions": [
-            Interruption(at=_certain(one["at"]), until=_certain(one.get("until") or one["at"]), kind=one["kind"])
-            for one in lists.get("interruptions", ())
-        ],
+        "interruptions": [_interruption(value) for value in lists.get("interruptions", ())],
         "approvals": [_approval(value) for value in lists.get("approvals", ())],
         **{name: lists.get(name, ()) for name in ("timings", "metrics", "connections", "anchors")},
         "leaks": found.leaks or (),
@@ -160,32 +159,23 @@ def _json(text: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _fill(kind: type[T], row: Table, **more: Any) -> T:
+    """Make one of a kind from the columns that are called like its fields, and from what is not taken as it is."""
+    names = {field.name for field in fields(kind)} & row.keys()  # type: ignore[arg-type] # all kinds are dataclasses
+    return kind(**{name: row[name] for name in names} | more)
+
+
 def _entry(line: Table) -> Entry:
-    return Entry(
-        seq=line["seq"],
-        at=line["t"],
-        began=line.get("began") or line["t"],
-        kind=line["kind"],
-        platform=line["platform"] or "",
-        account=line["account"] or "",
-        endpoint=line.get("endpoint"),
-        post_id=line.get("post_id"),
-        status=line.get("status"),
-        fault=line.get("fault"),
-        call=line.get("call"),
-    )
+    began, platform, account = line.get("began") or line["t"], line["platform"] or "", line["account"] or ""
+    return _fill(Entry, line, at=line["t"], began=began, platform=platform, account=account)
 
 
 def _copy(line: Table) -> Copy:
     extra = line.get("extra") or {}
-    return Copy(
-        id=line["id"],
-        platform=line["platform"],
-        account=line["account"],
+    return _fill(
+        Copy,
+        line,
         created=_certain(line["created"]),
-        text=line.get("text") or "",
-        title=line.get("title") or "",
-        html=line.get("html") or "",
         images=tuple(line.get("images") or ()),
         is_removed=bool(line.get("removed")),
         is_visible=bool(line.get("visible")),
@@ -195,9 +185,9 @@ def _copy(line: Table) -> Copy:
 
 
 def _delivery(row: Table, true: Stamps) -> Delivery:
-    plain = ("id", "post", "account", "platform", "login", "state", "version", "follows", "reason", "attempts")
-    return Delivery(
-        **{name: row[name] for name in plain},
+    return _fill(
+        Delivery,
+        row,
         label=row["occurrence"],
         revision=row["revision_hash"],
         rendition=row["rendered_hash"],
@@ -208,23 +198,18 @@ def _delivery(row: Table, true: Stamps) -> Delivery:
         next=true.of_any("delivery", row, "next_action_at"),
         remote_id=post_id(row["remote_id"]),
         has_ticket=row.get("ticket") is not None,
-        is_manually_confirmed=bool(row["is_manually_confirmed"]),
-        is_urgent=bool(row.get("is_urgent")),
     )
 
 
 def _attempt(row: Table, true: Stamps) -> Attempt:
-    plain = ("id", "delivery", "number", "fencing_token", "login", "account", "outcome")
-    intended, ended, detail = (
-        true.of("attempt", row, "intended_at"),
-        true.of_any("attempt", row, "ended_at"),
-        _json(row["detail"]),
-    )
+    intended, ended = true.of("attempt", row, "intended_at"), true.of_any("attempt", row, "ended_at")
+    detail = _json(row["detail"])
     until = seconds(detail.get("until")) if row["outcome"] == "rate_limited" else None
     if until is not None:  # it was written by the clock that ended the attempt
         until = true(until) if ended is None or not true.instants else ended + until - _instant(row["ended_at"])
-    return Attempt(
-        **{name: row[name] for name in plain},
+    return _fill(
+        Attempt,
+        row,
         rendition=row["rendered_hash"],
         since=intended - _instant(row["intended_at"] - row["baseline_at"]),
         intended=intended,
@@ -233,131 +218,88 @@ def _attempt(row: Table, true: Stamps) -> Attempt:
         stamp=row["intended_at"],
         baseline=row["baseline_at"],
         until=until,
-        part=row.get("part", 0),
     )
 
 
 def _look(row: Table, true: Stamps) -> Look:
-    plain = {name: row[name] for name in ("id", "delivery", "attempt")}
-    return Look(**plain, finding=row["result"], at=true.of("readback", row, "at"), detail=_json(row["detail"]))
+    return _fill(Look, row, finding=row["result"], at=true.of("readback", row, "at"), detail=_json(row["detail"]))
 
 
 def _act(row: Table, true: Stamps) -> Act:
-    plain = {name: row[name] for name in ("id", "role", "name", "event", "subject", "before", "after")}
-    return Act(**plain, at=true.of("audit", row, "at"), detail=_json(row["detail"]), columns=dict(row))
+    return _fill(Act, row, at=true.of("audit", row, "at"), detail=_json(row["detail"]), columns=dict(row))
 
 
 def _alert(row: Table, true: Stamps) -> Alert:
-    plain = {name: row[name] for name in ("id", "code", "subject")}
-    at, cleared = true.of("alert", row, "at"), true.of_any("alert", row, "cleared_at")
-    return Alert(**plain, at=at, cleared=cleared)
+    return _fill(Alert, row, at=true.of("alert", row, "at"), cleared=true.of_any("alert", row, "cleared_at"))
 
 
 def _frozen(row: Table) -> Words:
     body = _json(row["body"])
-    return Words(
-        fingerprint=row["fingerprint"],
-        revision=row["revision_hash"],
-        account=row["account"],
-        marker=body["marker"]["code"],
-        title=body["title"],
-        text=body["text"],
-        pictures=tuple(picture["sha256"] for picture in body["images"]),
-        parts=tuple(body.get("extra_parts", ())),
-        body=body,
-    )
+    pictures, parts = tuple(one["sha256"] for one in body["images"]), tuple(body.get("extra_parts", ()))
+    known = {"marker": body["marker"]["code"], "title": body["title"], "text": body["text"], "body": body}
+    return _fill(Words, row, revision=row["revision_hash"], pictures=pictures, parts=parts, **known)
 
 
 def _version(row: Table, true: Stamps) -> Version:
-    at = true.of("schedule", row, "accepted_at")
-    return Version(id=row["id"], at=at, sha256=row["sha256"], text=row["text"] or "")
+    return _fill(Version, row, at=true.of("schedule", row, "accepted_at"), text=row["text"] or "")
 
 
 def _sighting(row: Table, true: Stamps) -> Sighting:
-    return Sighting(
-        account=row["account"],
-        remote_id=row["remote_id"],
-        seen=true.of("observed_post", row, "seen_at"),
-        predates_monitoring=bool(row["predates_monitoring"]),
-    )
+    return _fill(Sighting, row, seen=true.of("observed_post", row, "seen_at"))
 
 
 def _intent(line: int, value: Table) -> Intent:
     key = (value["post"], value["occurrence"], value["account"]) if value.get("post") else None
-    plain = {name: value[name] for name in ("delivery", "attempt", "fencing_token")}
-    return Intent(
-        line=line,
-        key=key,
-        rendition=value["rendered_hash"],
-        stamp=round(_certain(value["at"]) * MICRO),
-        part=value.get("part", 0),
-        **plain,
-    )
+    stamp = round(_certain(value["at"]) * MICRO)
+    return _fill(Intent, value, line=line, key=key, rendition=value["rendered_hash"], stamp=stamp)
 
 
 def _plan(value: Table) -> Plan:
-    outages = [
-        Outage(scope=one["scope"], begins=_certain(one["from"]), ends=_certain(one["to"]))
-        for one in value.get("outages", ())
-    ]
-    clocks = [
-        WrongClock(begins=_certain(one["from"]), ends=_certain(one["to"]), ahead=one["ahead"])
-        for one in value.get("clocks", ())
-    ]
-    issues = [
-        Issue(
-            sha256=one["sha256"],
-            duties=frozenset(map(tuple, one["duties"])),
-            later=frozenset(map(tuple, one.get("later", ()))),
-        )
-        for one in value.get("versions", ())
-    ]
     return Plan(
         duties=tuple(_duty(one) for one in value.get("duties", ())),
         began=seconds(value.get("began_at")),
         faults_ended=seconds(value.get("faults_end_at")),
         ended=seconds(value.get("ended_at")),
-        outages=tuple(outages),
-        clocks=tuple(clocks),
-        issues=tuple(issues),
+        outages=tuple(_fill(Outage, one, **_span(one)) for one in value.get("outages", ())),
+        clocks=tuple(_fill(WrongClock, one, **_span(one)) for one in value.get("clocks", ())),
+        issues=tuple(_issue(one) for one in value.get("versions", ())),
     )
+
+
+def _span(value: Table) -> dict[str, float]:
+    return {"begins": _certain(value["from"]), "ends": _certain(value["to"])}
+
+
+def _issue(value: Table) -> Issue:
+    duties, later = (frozenset(map(tuple, value.get(name, ()))) for name in ("duties", "later"))
+    return Issue(sha256=value["sha256"], duties=duties, later=later)
 
 
 def _duty(value: Table) -> Duty:
     images = value.get("images")
-    return Duty(
-        post=value["post"],
-        occurrence=value["occurrence"],
-        account=value["account"],
+    return _fill(
+        Duty,
+        value,
         due=seconds(value.get("due")),
         expires=seconds(value.get("expires")),
-        max_delay=value.get("max_delay"),
         ends=frozenset((value.get("end") or "").split("|")) - {""},
-        every=value.get("every"),
-        text_sha256=value.get("text_sha256"),
         says=tuple(value.get("says", ())),
         images=None if images is None else tuple(images),
-        author=value.get("author"),
-        approvals=value.get("approvals", 0),
     )
 
 
 def _order(line: int, value: Table) -> Order:
     at = _certain(value["at"])
-    return Order(
-        line=line,
-        kind=value["kind"],
-        asked=seconds(value.get("asked_at")) or at,
-        at=at,
-        **{name: value.get(name) for name in ("scope", "post", "account")},
-        by=value["by"],
-    )
+    return _fill(Order, value, line=line, at=at, asked=seconds(value.get("asked_at")) or at)
 
 
 def _approval(value: Table) -> Approval:
-    return Approval(
-        rendition=value["rendition"], by=value["by"], at=_certain(value["at"]), ended=seconds(value.get("ended_at"))
-    )
+    return _fill(Approval, value, at=_certain(value["at"]), ended=seconds(value.get("ended_at")))
+
+
+def _interruption(value: Table) -> Interruption:
+    at = _certain(value["at"])
+    return _fill(Interruption, value, at=at, until=seconds(value.get("until")) or at)
 
 
 def _status(value: Any) -> Sequence[Table]:
@@ -366,27 +308,10 @@ def _status(value: Any) -> Sequence[Table]:
     return rows
 
 
-_MEASURES = ("tolerance", "clock_error", "retry_after", "together", "rest_within", "recover_within", "bounds")
-
-
 def _settings(value: Table) -> Settings:
     platforms = value.get("platforms", {})
-    accounts = [_terms(one, platforms.get(one["platform"], {})) for one in value.get("accounts", ())]
-    return Settings(
-        accounts={terms.account: terms for terms in accounts},
-        environment=value.get("environment"),
-        hosts=frozenset(value.get("hosts", ())),
-        **{name: value[name] for name in _MEASURES if name in value},
-    )
-
-
-def _terms(value: Table, platform: Table) -> Terms:
-    return Terms(
-        account=value["id"],
-        platform=value["platform"],
-        identity=value["identity"],
-        login=value["login"],
-        **{name: value.get(name, platform.get(name)) for name in ("gap", "per_hour", "per_day", "settle")},
-        may_resend=value.get("may_resend", platform.get("may_resend", True)),
-        watch_every=value.get("watch_every", platform.get("watch_every")),
-    )
+    accounts = {
+        one["id"]: _fill(Terms, {**platforms.get(one["platform"], {}), **one}, account=one["id"])
+        for one in value.get("accounts", ())
+    }
+    return _fill(Settings, value, accounts=accounts, hosts=frozenset(value.get("hosts", ())))

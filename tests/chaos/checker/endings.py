@@ -53,7 +53,7 @@ def nothing_ends_silently(history: History) -> Iterator[Violation]:
     """I2: what was planned stands in the database, ends with a reason, or waits for a person who is alerted."""
     for duty in (duty for duty in history.plan.duties if not duty.every and duty.key not in history.past):
         if duty.key not in history.by_key and not _was_stopped(history, duty, None):
-            yield Violation(subject=f"{duty.post}@{duty.account}", what="planned, and in no book", evidence=("plan",))
+            yield Violation(f"{duty.post}@{duty.account}", "planned, and in no book", ("plan",))
     for delivery in history.deliveries.values():
         if delivery.state not in STATES:
             yield _about(delivery, f"a state that nobody knows: {delivery.state}")
@@ -67,7 +67,7 @@ def nothing_ends_silently(history: History) -> Iterator[Violation]:
 
 
 def _about(delivery: Delivery, what: str) -> Violation:
-    return Violation(subject=delivery.subject, what=what, evidence=(delivery.row,))
+    return Violation(delivery.subject, what, (delivery.row,))
 
 
 def _is_shown_red(history: History, delivery: Delivery) -> bool:
@@ -127,7 +127,7 @@ def _misshown(history: History) -> Iterator[Violation]:
         if delivery is None or delivery.state != row["state"]:
             subject = f"{row['post']}@{row['account']}"
             what = f"staff are shown {row['state']}, the books say {delivery.state if delivery else 'nothing'}"
-            yield Violation(subject=subject, what=what, evidence=("status", delivery.row if delivery else "delivery"))
+            yield Violation(subject, what, ("status", delivery.row if delivery else "delivery"))
 
 
 def nothing_is_lost(history: History) -> Iterator[Violation]:
@@ -142,7 +142,7 @@ def nothing_is_lost(history: History) -> Iterator[Violation]:
             continue
         if "published" not in duty.ends or _worked(history, delivery, duty, ended) >= recover:
             what = f"{delivery.state} ({delivery.reason}), not {' or '.join(sorted(duty.ends))}"
-            yield Violation(subject=delivery.subject, what=what, evidence=(delivery.row, "plan"))
+            yield Violation(delivery.subject, what, (delivery.row, "plan"))
     yield from _not_made_up_for(history, recover)
 
 
@@ -163,7 +163,7 @@ def _falsely_ended(history: History, delivery: Delivery) -> Iterator[Violation]:
             what = "tried in time, and expired as too late"
         else:
             continue
-        yield Violation(subject=delivery.subject, what=what, evidence=(act.row, delivery.row))
+        yield Violation(delivery.subject, what, (act.row, delivery.row))
 
 
 def _was_refused(history: History, delivery: Delivery) -> bool:
@@ -207,7 +207,7 @@ def _not_made_up_for(history: History, recover: float) -> Iterator[Violation]:
         later = [one.state for one in same if newest.due <= one.due <= until]
         if until < newest.due + newest.max_delay and not {"published", "held"} & {*later}:
             what = f"missed in an outage, and {newest.state} ({newest.reason}) after it"
-            yield Violation(subject=newest.subject, what=what, evidence=(newest.row, "plan"))
+            yield Violation(newest.subject, what, (newest.row, "plan"))
 
 
 def _worked(history: History, delivery: Delivery, duty: Duty, ended: float) -> float:
@@ -288,4 +288,4 @@ def trouble_is_told(history: History) -> Iterator[Violation]:
             act.at <= alert.at + history.settings.tolerance and alert.at <= act.at + ALERT_SECONDS for alert in alerts
         )
         if not reported:
-            yield Violation(subject=act.subject, what=f"{act.after}, and nobody was told", evidence=(act.row,))
+            yield Violation(act.subject, f"{act.after}, and nobody was told", (act.row,))

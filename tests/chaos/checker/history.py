@@ -21,7 +21,7 @@ class NotJudgedError(Exception):
     """The artefacts at hand cannot show whether an invariant held; the message says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Violation:
     """One thing that must not be: about whom, and where to see it (`log:SEQ`, `table:ID`, `file:LINE`)."""
 
@@ -46,11 +46,11 @@ class Entry:
     kind: str
     platform: str
     account: str
-    endpoint: str | None
-    post_id: str | None
-    status: int | None
-    fault: str | None
-    call: int | None
+    endpoint: str | None = None
+    post_id: str | None = None
+    status: int | None = None
+    fault: str | None = None
+    call: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +61,9 @@ class Copy:
     platform: str
     account: str
     created: float
-    text: str
-    title: str
-    html: str
+    text: str = ""
+    title: str = ""
+    html: str = ""
     images: tuple[str, ...]
     is_removed: bool
     is_visible: bool
@@ -99,7 +99,7 @@ class Delivery:
     remote_id: str | None
     has_ticket: bool
     is_manually_confirmed: bool
-    is_urgent: bool
+    is_urgent: bool = False
 
     @property
     def subject(self) -> str:
@@ -335,10 +335,10 @@ class Order:
     kind: str
     asked: float
     at: float
-    scope: str | None
-    post: str | None
-    account: str | None
     by: str
+    scope: str | None = None
+    post: str | None = None
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,12 +382,12 @@ class Terms:
     platform: str
     identity: str
     login: str
-    gap: float | None
-    per_hour: int | None
-    per_day: int | None
-    settle: float | None
-    may_resend: bool | str
-    watch_every: float | None
+    gap: float | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
+    settle: float | None = None
+    may_resend: bool | str = True
+    watch_every: float | None = None
 
     def allows_second(self, delivery: Delivery) -> bool:
         """Whether a proven absence of a delivery may be answered by another call."""

@@ -49,9 +49,8 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
         delivery, alone = history.deliveries[key], 0
         looks = [f"readback:{look.id}" for look in history.looks_of.get(key, ())]
         if part and not _may_begin(history, delivery, parts.get((key, part - 1), []), attempts[0]):
-            evidence = (attempts[0].row, *looks)
             what = f"further floor {part} was begun before the one before it was known to be live"
-            yield Violation(subject=delivery.subject, what=what, evidence=evidence)
+            yield Violation(delivery.subject, what, (attempts[0].row, *looks))
         for first, second in pairwise(attempts):
             if first.outcome in CLEAR or _decided(history, delivery, first, second):
                 continue
@@ -60,12 +59,11 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
             if heard.get(second.id, endless) - heard.get(first.id, -endless) <= _settle(history, delivery):
                 faults.append("sent again before the settle time was over, by the platform's clock")
             for what in faults:
-                yield Violation(subject=delivery.subject, what=what, evidence=(first.row, second.row, *looks))
+                yield Violation(delivery.subject, what, (first.row, second.row, *looks))
     for call in trace_of(history).calls:
         if call.attempt and call.attempt.outcome == "not_sent":
-            subject = history.deliveries[call.attempt.delivery].subject
             what = "written down as not sent, yet the platform received it"
-            yield Violation(subject=subject, what=what, evidence=(call.attempt.row, call.where))
+            yield Violation(history.deliveries[call.attempt.delivery].subject, what, (call.attempt.row, call.where))
 
 
 def _may_begin(history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt) -> bool:
@@ -161,7 +159,7 @@ def legal_steps(history: History) -> Iterator[Violation]:
                 yield _step(act, f"{act.event} from {act.before} was brought by {act.role}")
     for past in (past for past in history.earlier if past.before != past.after):
         what = f"ended before the run as {past.before}, and is {past.after}"
-        yield Violation(subject=f"delivery {past.id}", what=what, evidence=(f"delivery:{past.id}",))
+        yield Violation(f"delivery {past.id}", what, (f"delivery:{past.id}",))
     for delivery in history.deliveries.values():
         yield from _versions(history, delivery)
         yield from _unseen(history, delivery)
@@ -182,7 +180,7 @@ def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
 
 
 def _step(act: Act, what: str) -> Violation:
-    return Violation(subject=act.subject, what=what, evidence=(act.row,))
+    return Violation(act.subject, what, (act.row,))
 
 
 def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
@@ -195,7 +193,7 @@ def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
         most = least + sum(before < number < after for number in sent)
         if not least <= second - first <= most:
             evidence = (delivery.row, *(f"audit:{number}" for number in (before, after) if 0 < number < float("inf")))
-            yield Violation(subject=delivery.subject, what=f"version {first}, then {second}", evidence=evidence)
+            yield Violation(delivery.subject, f"version {first}, then {second}", evidence)
 
 
 def once_each(history: History) -> Iterator[Violation]:
@@ -206,14 +204,12 @@ def once_each(history: History) -> Iterator[Violation]:
     for (post, instant, account), same in found.items():
         if len(same) > 1:
             evidence = tuple(one.row for one in same)
-            yield Violation(
-                subject=f"{post}@{account}", what=f"{instant} was filed {len(same)} times", evidence=evidence
-            )
+            yield Violation(f"{post}@{account}", f"{instant} was filed {len(same)} times", evidence)
     asked = {(duty.post, instant_of(duty.occurrence), duty.account) for duty in history.plan.duties}
     for (post, instant, account), (delivery, *_more) in found.items():
         is_asked = (post, instant, account) in asked or history.duty_of(delivery) is not None
         if not is_asked and not _ordered_again(history, delivery):
-            yield Violation(subject=delivery.subject, what="filed, and nobody asked for it", evidence=(delivery.row,))
+            yield Violation(delivery.subject, "filed, and nobody asked for it", (delivery.row,))
 
 
 def _ordered_again(history: History, delivery: Delivery) -> bool:
@@ -246,11 +242,11 @@ def _gaps(delivery: Delivery, acts: Sequence[Act]) -> Iterator[Violation]:
     for act in (act for act in acts if act.after is not None):
         if act.before != state:
             what = f"{state or 'nothing'}, then an entry from {act.before or 'nothing'}"
-            yield Violation(subject=delivery.subject, what=what, evidence=(evidence, act.row))
+            yield Violation(delivery.subject, what, (evidence, act.row))
         state, evidence = act.after, act.row
     if state != delivery.state:
         what = f"the audit ends in {state or 'nothing'}, the row says {delivery.state}"
-        yield Violation(subject=delivery.subject, what=what, evidence=(evidence, delivery.row))
+        yield Violation(delivery.subject, what, (evidence, delivery.row))
 
 
 def _unwritten(history: History) -> Iterator[Violation]:
@@ -259,9 +255,7 @@ def _unwritten(history: History) -> Iterator[Violation]:
         act = next((act for act in history.audit if act.id not in used and _tells_of(history, act, order)), None)
         if act is None:
             evidence = (f"orders:{order.line}",)
-            yield Violation(
-                subject=_target(order), what=f"{order.kind} by {order.by} is not in the audit", evidence=evidence
-            )
+            yield Violation(_target(order), f"{order.kind} by {order.by} is not in the audit", evidence)
         else:
             used.add(act.id)
 
@@ -285,21 +279,21 @@ def _chain(history: History) -> Iterator[Violation]:
     if history.is_exact and not any(one.kind == "clock" for one in history.interruptions):
         for first, second in pairwise(history.audit):
             if first.columns["at"] > second.columns["at"] + MICRO:
-                yield Violation(subject=second.subject, what="older than the entry before it", evidence=(second.row,))
+                yield Violation(second.subject, "older than the entry before it", (second.row,))
     hashes = {0: history.database_info.get("audit_genesis")}
     for number, act in enumerate(history.audit, 1):
         spelled = [number, *(act.columns[name] for name in FIELDS), act.columns["previous"]]
         found = hashlib.sha256(PREFIX + json.dumps(spelled, separators=(",", ":")).encode()).hexdigest()
         expected = hashes[number - 1]
         if act.id != number or found != act.columns["hash"] or expected not in {None, act.columns["previous"]}:
-            yield Violation(subject=act.subject, what=f"the chain breaks at entry {number}", evidence=(act.row,))
+            yield Violation(act.subject, f"the chain breaks at entry {number}", (act.row,))
             return
         hashes[number] = found
     for line, anchor in enumerate(history.anchors, 1):
         is_of_this_chain = anchor.get("chain") in {None, hashes[0]}
         if hashes.get(anchor["sequence"]) != anchor["hash"] or not is_of_this_chain:
             what = f"entry {anchor['sequence']} is not what was anchored"
-            yield Violation(subject="audit", what=what, evidence=(f"anchors:{line}", f"audit:{anchor['sequence']}"))
+            yield Violation("audit", what, (f"anchors:{line}", f"audit:{anchor['sequence']}"))
 
 
 def all_or_nothing(history: History) -> Iterator[Violation]:
@@ -317,20 +311,19 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
         evidence = (f"schedule:{version.id}",)
         is_whole = not version.text or hashlib.sha256(version.text.encode()).hexdigest() == version.sha256
         if not is_whole or version.sha256 not in issues:
-            yield Violation(subject="schedule", what="in force is what nobody handed out", evidence=evidence)
+            yield Violation("schedule", "in force is what nobody handed out", evidence)
             return
         filed_before = {key for key, at in filed.items() if at < version.at}
         is_large = len(issues[version.sha256] - filed_before) > history.settings.together
         asked |= issues[version.sha256] - history.past
         then = {*filed, *(asked - latest)} if is_large else {key for key, at in filed.items() if at <= version.at}
         for key in sorted(key for key in asked - then if not _was_stopped(history, key, version.at)):
-            yield Violation(subject="@".join((key[0], key[2])), what="left out of its version", evidence=evidence)
+            yield Violation("@".join((key[0], key[2])), "left out of its version", evidence)
     asked |= {key for one in history.plan.issues for key in one.later}
     for key in sorted(filed.keys() - asked):
         duty = history.duty_of(history.by_key[key])
         if not (duty and duty.every) and not _ordered_again(history, history.by_key[key]):
-            evidence = (history.by_key[key].row,)
-            yield Violation(subject=history.by_key[key].subject, what="filed without any version", evidence=evidence)
+            yield Violation(history.by_key[key].subject, "filed without any version", (history.by_key[key].row,))
 
 
 def _was_stopped(history: History, key: tuple[str, str, str], at: float) -> bool:

@@ -11,8 +11,7 @@ def two_people(history: History) -> Iterator[Violation]:
         delivery = history.deliveries.get(attempt.delivery)
         duty = history.duty_of(delivery) if delivery else None
         if delivery and duty and duty.approvals and len(_approvers(history, attempt, duty)) < duty.approvals:
-            what = f"sent with fewer than {duty.approvals} approvals"
-            yield Violation(subject=delivery.subject, what=what, evidence=(attempt.row,))
+            yield Violation(delivery.subject, f"sent with fewer than {duty.approvals} approvals", (attempt.row,))
 
 
 def _approvers(history: History, attempt: Attempt, duty: Duty) -> set[str]:
@@ -29,22 +28,19 @@ def _approvers(history: History, attempt: Attempt, duty: Duty) -> set[str]:
 def secrets_stay_secret(history: History) -> Iterator[Violation]:
     """I19: no planted secret stands in any file that was searched, as itself or in a common spelling."""
     for canary, file in history.leaks:
-        yield Violation(subject=canary, what="a planted secret was found", evidence=(file,))
+        yield Violation(canary, "a planted secret was found", (file,))
 
 
 def only_allowed_places(history: History) -> Iterator[Violation]:
     """I23: the database is stamped with its environment, and connections went to allowed hosts only."""
     wanted, stamped = history.settings.environment, history.database_info.get("environment")
     if wanted is not None and stamped != wanted:
-        yield Violation(
-            subject="database", what=f"stamped {stamped}, run as {wanted}", evidence=("database_info:environment",)
-        )
+        yield Violation("database", f"stamped {stamped}, run as {wanted}", ("database_info:environment",))
     if "connections" not in history.given:
         raise NotJudgedError("connections.jsonl is missing: nobody recorded where calls went")
     for line, connection in enumerate(history.connections, 1):
         if connection["host"] not in history.settings.hosts:
-            evidence = (f"connections:{line}",)
-            yield Violation(subject=connection["host"], what="a place that is not allowed", evidence=evidence)
+            yield Violation(connection["host"], "a place that is not allowed", (f"connections:{line}",))
 
 
 def bounded(history: History) -> Iterator[Violation]:
@@ -57,7 +53,7 @@ def bounded(history: History) -> Iterator[Violation]:
             raise NotJudgedError(f"metrics.jsonl does not measure {name}")
         if over:
             line, value = over[0]
-            yield Violation(subject=name, what=f"{value}, more than {most}", evidence=(f"metrics:{line}",))
+            yield Violation(name, f"{value}, more than {most}", (f"metrics:{line}",))
 
 
 def replayable(history: History) -> Iterator[Violation]:
@@ -71,7 +67,7 @@ def replayable(history: History) -> Iterator[Violation]:
         if mine != theirs:
             place = next((n for n, pair in enumerate(zip(mine, theirs, strict=False), 1) if pair[0] != pair[1]), None)
             line = place or min(len(mine), len(theirs)) + 1
-            yield Violation(subject="replay", what=f"the {what}s part at line {line}", evidence=(f"{what}:{line}",))
+            yield Violation("replay", f"the {what}s part at line {line}", (f"{what}:{line}",))
 
 
 def _deeds(history: History) -> Sequence[tuple[str, ...]]:

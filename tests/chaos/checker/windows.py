@@ -38,12 +38,12 @@ def only_in_its_window(history: History) -> Iterator[Violation]:
         is_first = delivery.id not in begun
         begun.add(delivery.id)
         if began < due - slack and not _released(history, delivery, began + slack):
-            yield Violation(subject=delivery.subject, what="a call before its time", evidence=evidence)
+            yield Violation(delivery.subject, "a call before its time", evidence)
         if began > expires + slack:
-            yield Violation(subject=delivery.subject, what="a call after its expiry", evidence=evidence)
+            yield Violation(delivery.subject, "a call after its expiry", evidence)
         is_late = is_first and began > due + max_delay + slack
         if is_late and not (_released(history, delivery, began) or _kept_back(history, delivery, call)):
-            yield Violation(subject=delivery.subject, what="called too late", evidence=evidence)
+            yield Violation(delivery.subject, "called too late", evidence)
     yield from _made_up_for(history)
 
 
@@ -85,7 +85,7 @@ def _made_up_for(history: History) -> Iterator[Violation]:
         latest = newer.due + history.settings.clock_error
         if call and call.recv.began > latest and not _released(history, older, call.recv.began):
             what = f"missed and sent, though {newer.label} was missed as well"
-            yield Violation(subject=older.subject, what=what, evidence=(call.where, older.row, newer.row))
+            yield Violation(older.subject, what, (call.where, older.row, newer.row))
 
 
 def missed_occurrences(history: History) -> Iterator[tuple[Outage, Sequence[Delivery]]]:
@@ -134,13 +134,11 @@ def pause_holds(history: History) -> Iterator[Violation]:
         for scope, begins, ends, evidence in standing:
             late = begins + GRACE + history.settings.tolerance < call.recv.began < ends
             if late and covers(scope, delivery):
-                what = f"a call while {scope} was paused"
-                yield Violation(subject=delivery.subject, what=what, evidence=(call.where, evidence))
+                yield Violation(delivery.subject, f"a call while {scope} was paused", (call.where, evidence))
     for scope, begins, ends, evidence in _audited_pauses(history.audit):
         for delivery, attempt in _announced_after(history, begins, ends):
             if covers(scope, delivery):
-                what = f"an intent while {scope} was paused"
-                yield Violation(subject=delivery.subject, what=what, evidence=(attempt.row, evidence))
+                yield Violation(delivery.subject, f"an intent while {scope} was paused", (attempt.row, evidence))
 
 
 def _announced_after(history: History, begins: float, ends: float) -> Iterator[tuple[Delivery, Attempt]]:
@@ -208,8 +206,7 @@ def _crowded(  # noqa: PLR0917 # one login, one window
     for place, first in enumerate(calls):
         last = place + (most or 0)
         if most and last < len(calls) and calls[last].recv.at - first.recv.at < window - slack:
-            what = f"more than {most} calls within one {name}"
-            yield Violation(subject=login, what=what, evidence=(first.where, calls[last].where))
+            yield Violation(login, f"more than {most} calls within one {name}", (first.where, calls[last].where))
 
 
 def _hurried(history: History, login: str, gap: float | None, calls: Sequence[Call]) -> Iterator[Violation]:
@@ -219,7 +216,7 @@ def _hurried(history: History, login: str, gap: float | None, calls: Sequence[Ca
     for first, second in pairwise(attempts):
         if gap and second.intended - first.intended < gap - min(history.settings.tolerance, gap / 10):
             what = f"two calls within {second.intended - first.intended:.3f} s"
-            yield Violation(subject=login, what=what, evidence=(first.row, second.row))
+            yield Violation(login, what, (first.row, second.row))
 
 
 def _restless(history: History) -> Iterator[Violation]:
@@ -240,8 +237,7 @@ def _restless(history: History) -> Iterator[Violation]:
                 and heard < later.intended < rest - _slack(history)
                 and _called(history, later)
             ):
-                what = "a call before the platform's rest was over"
-                yield Violation(subject=attempt.login, what=what, evidence=(attempt.row, later.row))
+                yield Violation(attempt.login, "a call before the platform's rest was over", (attempt.row, later.row))
 
 
 def _slack(history: History) -> float:
@@ -260,7 +256,7 @@ def _hasty(history: History) -> Iterator[Violation]:
             is_heard = ended is not None and ended <= min(call.recv.began, at + HEARD_WITHIN)
             if is_heard and call.recv.began < at + (wait or 0.0) - history.settings.tolerance:
                 what = f"called {call.recv.began - at:.1f} s after a 429, not {wait}"
-                yield Violation(subject=call.recv.account, what=what, evidence=(earlier.where, call.where))
+                yield Violation(call.recv.account, what, (earlier.where, call.where))
         if call.reply and call.reply.status == TOO_MANY and call.attempt and call.attempt.outcome in ASKED_TO_WAIT:
             before.append(call)
 
@@ -276,23 +272,21 @@ def retract_wins(history: History) -> Iterator[Violation]:
         began = call.recv.began - GRACE - history.settings.tolerance
         if delivery.id in ordered and began > ordered[delivery.id][0]:
             evidence = (call.where, ordered[delivery.id][1])
-            yield Violation(subject=delivery.subject, what="a call after its retraction was ordered", evidence=evidence)
+            yield Violation(delivery.subject, "a call after its retraction was ordered", evidence)
         for act in history.acts_on.get(delivery.subject, ()):
             if act.event == "cancelled" and began > act.at:
-                evidence = (call.where, act.row)
-                yield Violation(subject=delivery.subject, what="a call after it was withdrawn", evidence=evidence)
+                yield Violation(delivery.subject, "a call after it was withdrawn", (call.where, act.row))
     for act in (act for acts in history.acts_on.values() for act in acts if act.event in STOPPED):
         for delivery, attempt in _announced_after(history, act.at, float("inf")):
             if delivery.subject == act.subject:
-                what = f"an intent after it was {act.event}"
-                yield Violation(subject=act.subject, what=what, evidence=(attempt.row, act.row))
+                yield Violation(act.subject, f"an intent after it was {act.event}", (attempt.row, act.row))
     for delivery in (history.deliveries[key] for key in ordered):
         is_red = delivery.state in {"retracting", "held"} and any(
             alert.cleared is None for alert in history.alerts_on.get(delivery.subject, ())
         )
         for creation in () if is_red or delivery.is_manually_confirmed else live_copies(history, delivery):
             where = (creation.where, delivery.row, ordered[delivery.id][1])
-            yield Violation(subject=delivery.subject, what="live though retracted, and not in red", evidence=where)
+            yield Violation(delivery.subject, "live though retracted, and not in red", where)
 
 
 def _retractions(history: History) -> dict[int, tuple[float, str]]:
@@ -321,7 +315,7 @@ def faults_stay_local(history: History) -> Iterator[Violation]:
         raise NotJudgedError("timings.jsonl has no delays of both kinds, in calm and during a fault")
     later = _p99(during) - _p99(calm)
     if later > MOST_DELAY:
-        yield Violation(subject="healthy accounts", what=f"delayed by {later:.1f} s (p99)", evidence=("timings",))
+        yield Violation("healthy accounts", f"delayed by {later:.1f} s (p99)", ("timings",))
 
 
 def _p99(values: Sequence[float]) -> float:

@@ -3,13 +3,24 @@
 import json
 
 from tests.chaos.checker.artefacts import Artefacts
-from tests.chaos.checker_tests.pieces import acts_on, attempts_of, call_of, copy_of, duty_of, entry_of, reported, row_of
+from tests.chaos.checker_tests.pieces import (
+    acts_on,
+    attempts_of,
+    breaks,
+    call_of,
+    copy_of,
+    duty_of,
+    entry_of,
+    reported,
+    row_of,
+)
 from tests.chaos.checker_tests.run_builder import BEGAN, EARLIER, iso
 
 AHEAD = 8 * 3600.0
 """Seconds by which the hosts' clock is ahead for a while."""
 
 
+@breaks("I4")
 def edited_and_forgotten(run: Artefacts) -> None:
     """Nobody was asked about the edit: absence was shown, and the old words went out."""
     row = row_of(run, "edited in doubt")
@@ -19,12 +30,14 @@ def edited_and_forgotten(run: Artefacts) -> None:
     shown["after"], row["reason"] = "due", None
 
 
+@breaks("I4")
 def asked_about_something_else(run: Artefacts) -> None:
     """A person let it go who was asked about a likeness, not about the edit."""
     [shown] = acts_on(run, "edited in doubt", "absence_proven")
     shown["detail"] = shown["detail"].replace('"edited"', '"not_published"')
 
 
+@breaks("I4")
 def called_where_left_out(run: Artefacts) -> None:
     """The account was taken out of the post before its only call."""
     row, call = row_of(run, "busy"), call_of(run, "busy")
@@ -35,6 +48,7 @@ def called_where_left_out(run: Artefacts) -> None:
     run.rows["schedule"].sort(key=lambda one: one["accepted_at"])
 
 
+@breaks("I4")
 def called_when_struck(run: Artefacts) -> None:
     """The post was taken out of the schedule before its only call."""
     version = {**run.rows["schedule"][-1], "text": '[[post]]\nid = "another"\ntitle = "another"\nto = []\n'}
@@ -42,14 +56,17 @@ def called_when_struck(run: Artefacts) -> None:
     run.rows["schedule"].sort(key=lambda one: one["accepted_at"])
 
 
+@breaks("I6")
 def began_after_its_expiry(run: Artefacts) -> None:
     call_of(run, "expired on its way")["began"] = call_of(run, "expired on its way")["t"]
 
 
+@breaks("I14")
 def began_under_a_pause(run: Artefacts) -> None:
     call_of(run, "paused on its way")["began"] = call_of(run, "paused on its way")["t"]
 
 
+@breaks("I6")
 def missed_and_made_up_for(run: Artefacts) -> None:
     """The outage covered another instant after the one that went out."""
     name = f"{reported('missed')}-daily"
@@ -58,12 +75,14 @@ def missed_and_made_up_for(run: Artefacts) -> None:
     run.rows["delivery"].append({**newer, **newest, "id": len(run.rows["delivery"]) + 1})
 
 
+@breaks("I10")
 def nobody_told_of_the_missed(run: Artefacts) -> None:
     """The alert that stands for the missed instants is of another post."""
     alert = next(one for one in run.rows["alert"] if one["code"] == "occurrences_missed")
     alert["subject"] = reported("missed")
 
 
+@breaks("I16")
 def called_though_withdrawn(run: Artefacts) -> None:
     """The withdrawal was written before the call, while the intent stood already."""
     act = {**acts_on(run, "busy", "claimed")[0], "event": "cancelled", "before": "sending", "after": "sending"}
@@ -71,6 +90,7 @@ def called_though_withdrawn(run: Artefacts) -> None:
     run.rows["audit"].append({**act, "id": len(run.rows["audit"]) + 1, "at": round((call["t"] - 2) * 1e6)})
 
 
+@breaks("I7")
 def believed_a_clock_set_ahead(run: Artefacts) -> None:
     """By the hosts' clock hours lie between the two calls, by the platform's three seconds."""
     first, second = attempts_of(run, "clock set ahead")[:2]
@@ -91,6 +111,7 @@ def believed_a_clock_set_ahead(run: Artefacts) -> None:
     looks[-1]["at"] = looks[0]["at"] + 1000
 
 
+@breaks("I4")
 def repeating_edit_forgotten(run: Artefacts) -> None:
     """A repeating post was edited before an instant of it, which went out with the old title."""
     name = f"{reported('missed')}-daily"
@@ -101,20 +122,19 @@ def repeating_edit_forgotten(run: Artefacts) -> None:
     run.rows["schedule"].sort(key=lambda one: one["accepted_at"])
 
 
+@breaks("I8")
 def deleted_and_published(run: Artefacts) -> None:
     """A call of ours has deleted it."""
     entry = {**entry_of(run, copy_of(run, "busy"), "act"), "kind": "removed", "seq": len(run.lists["log"]) + 1}
     run.lists["log"].append({**entry, "endpoint": "/2/statuses/destroy.json"})
 
 
-def failed_and_live(run: Artefacts) -> None:
-    row_of(run, "busy").update(state="failed", remote_id=None)
-
-
+@breaks("I8")
 def held_as_absent_and_live(run: Artefacts) -> None:
     row_of(run, "busy").update(state="held", reason="not_published", remote_id=None)
 
 
+@breaks("I8")
 def believed_in_anothers_name(run: Artefacts) -> None:
     seq = call_of(run, "not_sent")["seq"]
     reply = next(one for one in run.lists["log"] if one["kind"] == "reply" and one["call"] == seq)
@@ -122,21 +142,20 @@ def believed_in_anothers_name(run: Artefacts) -> None:
     attempts_of(run, "not_sent")[1]["outcome"] = "published"
 
 
+@breaks("I9")
 def failed_unasked_without_a_refusal(run: Artefacts) -> None:
     """No duty says how it was to end."""
     duty_of(run, "refused")["end"] = None
     attempts_of(run, "refused")[0]["outcome"] = "busy"
 
 
-def held_for_one_crash(run: Artefacts) -> None:
-    run.lists["interruptions"].pop(0)
-
-
+@breaks("I9")
 def ended_for_no_later_instant(run: Artefacts) -> None:
     name = f"{reported('missed')}-daily"
     run.rows["delivery"].remove([one for one in run.rows["delivery"] if one["post"] == name][-1])
 
 
+@breaks("I9")
 def too_late_though_tried(run: Artefacts) -> None:
     """It found no way in time; nothing has kept the daemon from another try."""
     [act] = acts_on(run, "expired", "expired")
@@ -152,6 +171,7 @@ def too_late_though_tried(run: Artefacts) -> None:
     run.rows["attempt"].append({**like, "intended_at": act["at"] - 2_000_000, "detail": '{"reason": "connect"}'})
 
 
+@breaks("I9")
 def newest_missed_left_out(run: Artefacts) -> None:
     """Neither of the instants that the outage has covered went out after it."""
     name = f"{reported('missed')}-daily"
@@ -159,24 +179,23 @@ def newest_missed_left_out(run: Artefacts) -> None:
     newer.update(state="expired", reason="too_late")
 
 
+@breaks("I9")
 def cancelled_by_no_version(run: Artefacts) -> None:
     duty_of(run, "left out in doubt")["end"] = "published"
     row_of(run, "left out in doubt")["reason"] = "removed_from_schedule"
 
 
+@breaks("I9")
 def cancelled_where_it_may_expire(run: Artefacts) -> None:
     """Of several ends that are allowed it has none."""
     duty_of(run, "busy")["end"] = "published|expired"
     row_of(run, "busy").update(state="cancelled", reason="target_removed")
 
 
+@breaks("I12")
 def changed_after_its_end(run: Artefacts) -> None:
     """What had ended before the run is live again."""
     next(one for one in run.rows["delivery"] if one["id"] == EARLIER)["state"] = "published"
-
-
-def called_within_the_wait_of_a_429(run: Artefacts) -> None:
-    run.documents["settings"]["retry_after"] = 60
 
 
 def with_instants(run: Artefacts) -> Artefacts:
@@ -201,6 +220,7 @@ def _true(stamp: int) -> float:
     return at - AHEAD if at > BEGAN + AHEAD / 2 else at
 
 
+@breaks("I14")
 def announced_under_a_pause(run: Artefacts) -> None:
     """The call itself came within the second that is granted."""
     instants = with_instants(run).documents["instants"]
@@ -209,18 +229,21 @@ def announced_under_a_pause(run: Artefacts) -> None:
     instants["attempt"][str(attempt["id"])]["intended_at"] = paused["at"] / 1e6 + 0.1
 
 
+@breaks("I16")
 def announced_after_the_retraction(run: Artefacts) -> None:
     instants = with_instants(run).documents["instants"]
     [act] = acts_on(run, "retracted", "retraction_requested")
     instants["attempt"][str(attempts_of(run, "retracted")[0]["id"])]["intended_at"] = act["at"] / 1e6 + 0.1
 
 
+@breaks("I18")
 def an_entry_of_yesterday(run: Artefacts) -> None:
     """No clock was set, and an entry is older than the one before it."""
     with_instants(run)
     run.rows["audit"][5]["at"] -= 86_400_000_000
 
 
+@breaks("I22")
 def left_out_of_a_large_version(run: Artefacts) -> None:
     """Of a version that asks for very much the rest may follow, but must."""
     run.documents["settings"]["together"] = 1

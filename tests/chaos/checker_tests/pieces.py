@@ -1,10 +1,26 @@
-"""The pieces of a made-up run, found by the name of the story that they belong to."""
+"""The pieces of a made-up run, found by the name of the story that they belong to, and what can be wrong with them."""
 
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from tests.chaos.checker.artefacts import Artefacts
 from tests.chaos.checker_tests.run_builder import Row
 from tests.chaos.checker_tests.run_scenarios import STORIES
+
+Spoil = Callable[[Artefacts], object]
+SPOILED: dict[str, dict[str, Spoil]] = defaultdict(dict)
+"""For each invariant, the spoilings that its own check must see, by name."""
+
+
+def breaks(invariant: str) -> Callable[[Spoil], Spoil]:
+    """Register a function that spoils a good run so that it breaks an invariant."""
+
+    def register(spoil: Spoil) -> Spoil:
+        SPOILED[invariant][spoil.__name__] = spoil
+        return spoil
+
+    return register
 
 
 def reported(name: str) -> str:

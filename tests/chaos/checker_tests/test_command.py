@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.chaos.checker.verdict import INVARIANTS, judge
-from tests.chaos.checker_tests.broken_runs import made_twice
+from tests.chaos.checker_tests.broken_runs import SMALL
 from tests.chaos.checker_tests.folder import tables_of, write_run, write_sqlite
 from tests.chaos.checker_tests.sound_runs import full_run
 
@@ -46,7 +46,7 @@ def test_a_good_run_ends_with_0(folder):
 def test_a_violation_ends_with_1_and_says_where(tmp_path):
     """The verdict names the invariant, the delivery and the lines of the log, for people and as JSON."""
     run = full_run(1)
-    made_twice(run)
+    SMALL["I1"]["made_twice"](run)
     write_sqlite(run, write_run(run, tmp_path / "run") / "publisher.db")
     done = verdict(tmp_path / "run", "--json")
     reported = json.loads(done.stdout)
