@@ -58,10 +58,10 @@ _PR_SET_DUMPABLE = 4
 """From Linux's <sys/prctl.h>."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Run one command and exit with its code."""
     harden_process()
-    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(run_command(sys.argv[1:]))
 
 
 def harden_process() -> None:

@@ -1,7 +1,7 @@
 """Errors become messages and an exit code: 1 failed, 2 wrong usage, 3 refused for safety, 4 no such item."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -35,31 +35,34 @@ class CommandFailedError(PublisherError):
 
 def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
     """Print an error with its hint to standard error; return the exit code."""
-    messages = terminal.messages
+    messages, exit_code = terminal.messages, EXIT_FAILED
+    code: str
+    facts: Mapping[str, object] = {}
     match error:
         case InputError():
             echo(format_problems(error.problems, messages), err=True)
             return EXIT_FAILED
         case NoSuchItemError():
-            _print_error(terminal, f"no_such_{error.what}", name=error.name)
-            return EXIT_NOT_FOUND
+            code, facts, exit_code = f"no_such_{error.what}", {"name": error.name}, EXIT_NOT_FOUND
         case RefusedError():
-            facts = error.facts
+            code, facts = error.code, error.facts
             if "state" in facts:
                 facts = {**facts, "state": messages.translate(f"state_{facts['state']}")}
-            _print_error(terminal, error.code, **facts)
-            return EXIT_FAILED if error.code in RETRYABLE_REFUSALS else EXIT_REFUSED
+            exit_code = EXIT_FAILED if code in RETRYABLE_REFUSALS else EXIT_REFUSED
         case CommandFailedError() | SecretError():
-            _print_error(terminal, error.code, **error.facts)
+            code, facts = error.code, error.facts
         case IllegalTransitionError():
-            _print_error(terminal, "illegal_transition")
+            code = "illegal_transition"
         case OSError():
             known = f"errno_{errno.errorcode.get(error.errno or 0, '')}"  # common errors have a text of ours
-            code = messages.first_known(known, error.strerror or type(error).__name__)
-            _print_error(terminal, "system_error", reason=messages.translate(code), file=error.filename or "")
+            reason = messages.translate(messages.first_known(known, error.strerror or type(error).__name__))
+            code, facts = "system_error", {"reason": reason, "file": error.filename or ""}
         case _:
-            _print_error(terminal, "concurrent_update", error=type(error).__name__)
-    return EXIT_FAILED
+            code, facts = "concurrent_update", {"error": type(error).__name__}
+    terminal.print_note(code, **facts)
+    if hint := messages.hint(code, **facts):
+        echo(f"    {hint}", err=True)
+    return exit_code
 
 
 def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
@@ -87,12 +90,6 @@ def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
             message = error.format_message()
     terminal.print_note("usage_error", message=message)
     return EXIT_USAGE
-
-
-def _print_error(terminal: Terminal, code: str, /, **facts: object) -> None:
-    terminal.print_note(code, **facts)
-    if hint := terminal.messages.hint(code, **facts):
-        echo(f"    {hint}", err=True)
 
 
 def format_problems(problems: Iterable[Problem], messages: Messages) -> str:

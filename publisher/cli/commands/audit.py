@@ -31,7 +31,6 @@ from publisher.engine.decisions import named_person
 from publisher.secrets import SecretError, is_public_key, is_signed_by
 from publisher.store.db.intent_journal import read_records
 
-SUBCOMMANDS = ("verify", "export", "accept", "key")
 STDOUT_NAME = "-"
 MAX_LINE_CHARACTERS = 2**20
 
