@@ -19,17 +19,18 @@ from publisher.store.queries.queries import Alert, AuditLine
 
 ROOT = Path(__file__).parents[2]
 CORE = [*(ROOT / "publisher" / "store").rglob("*.py"), *(ROOT / "publisher" / "domain").glob("*.py")]
+CORE_TEXT = "".join(path.read_text("utf-8") for path in CORE)
 ADAPTERS = list((ROOT / "adapters").rglob("*.py"))
 RECORDED = {
     *EVENT_CODES.values(),
-    *re.findall(r'event="(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
+    *re.findall(r'event="(\w+)"', CORE_TEXT),
     "planned",
     "resend_requested",
     "correction_requested",
     "removals_confirmed",
 }
 REASONS = {
-    *re.findall(r'reason="([a-z]\w*)"', "".join(path.read_text("utf-8") for path in [*CORE, *ADAPTERS])),
+    *re.findall(r'reason="([a-z]\w*)"', CORE_TEXT + "".join(path.read_text("utf-8") for path in ADAPTERS)),
     "expired",
     "worker_lost",
     "rate_limited",
@@ -50,10 +51,8 @@ ALERTS = {
     "review_overdue",
     "cannot_send",
     *(reminder.value for reminder in ReminderKind),
-    *re.findall(
-        r'raise_delivery_alert\(\s*transaction, [^,]+, "([\w.]+)"', "".join(path.read_text("utf-8") for path in CORE)
-    ),
-    *re.findall(r'raise_alert\(\s*transaction, [^"{]+"(\w+)"', "".join(path.read_text("utf-8") for path in CORE)),
+    *re.findall(r'raise_delivery_alert\(\s*transaction, [^,]+, "([\w.]+)"', CORE_TEXT),
+    *re.findall(r'(?:raise_alert|replace_alerts)\(\s*transaction, [^"{]+"(\w+)"', CORE_TEXT),
 }
 ABOUT_THE_WHOLE = {
     "reload_refused", "database_restored", "waiting_for_journal", "circuit_breaker_open", "templates_invalid",
