@@ -1,15 +1,22 @@
 """Render posts: every account's final text and pictures, and all problems with them."""
 
+import json
+import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from publisher.contract import AdapterFactory
-from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.errors import Problem, Severity, TemplateError
+from publisher.domain.account import Account, AccountId, Capabilities, Platform
+from publisher.domain.characters import describe_character, find_forbidden_characters
+from publisher.domain.errors import Location, Problem, Severity, TemplateError
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
+    Marker,
     Occurrence,
     OccurrenceKey,
     Post,
@@ -17,16 +24,53 @@ from publisher.domain.post import (
     RenderedImage,
     RenderedPost,
     derive_marker,
+    format_part_prefix,
 )
-from publisher.rendering.compose import OriginalPost, RenderTarget, compose
 from publisher.rendering.images import PictureFile, read_picture
-from publisher.rendering.templates import Templates
+from publisher.rendering.jobs import JobResult, ReadBody, RenderedText, RenderPage
+from publisher.rendering.templates import STYLESHEET, Templates
+from publisher.runtime.redaction import redact_text
 
 NO_REGION: Mapping[str, str] = {}
 _KEYS_BY_PART: Mapping[str, str] = {
     "title": "title", "picture": "images", "cover": "images", "summary": "", "text": "", "content": "",
 }  # fmt: skip
 """Parts that adapters' problem codes name, and the post's key for each; empty if several keys make up the part."""
+MARKER_WITHIN_CHARACTERS: Final = 60
+"""A text must carry its marker within this many characters of its start; lists may show no more of a post."""
+SUMMARY_CHARACTERS: Final = 54
+"""How much of the body becomes the summary of an article without one, as WeChat itself does."""
+MAX_BODY_CHARACTERS: Final = 50_000
+"""Twice what the longest article takes, and little enough for deeply nested Markdown."""
+_CRLF_PLATFORMS: Final = frozenset({"tieba"})
+"""Platforms where lines end in CR LF, as the platform's own web editor writes them."""
+_NON_CHINESE_TEXT: Final = re.compile(r"[^\u2010-\u2027\u3000-\u30ff\u3400-\u9fff\uff00-\uff0f\uff1a-\uff20]+")
+"""All but Chinese characters and punctuation, which no platform turns into letters or digits."""
+_SPLIT_POINTS: Final = (
+    re.compile(r"(?:\r?\n){2,}"),
+    re.compile(r"\r?\n"),
+    re.compile(r"(?<=[。！？；])(?![。！？；”’」』）])|(?<=[。！？；][”’」』）])"),
+)
+"""Where a text may be split, best places first: between paragraphs, lines, sentences; never inside a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalPost:
+    """The earlier post that this one follows, as the same account published it."""
+
+    title: str
+    marker: Marker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderTarget:
+    """One account that publishes a post, with the facts of its region and the post's pictures in order."""
+
+    account: Account
+    region: Mapping[str, str]
+    capabilities: Capabilities
+    pictures: Sequence[RenderedImage]
+    original: OriginalPost | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +107,9 @@ class PostRenderer:
         pictures, media, problems = self._read_pictures(post)
         has_all_pictures = not problems
         targets = [self._render_target(post, self.accounts[account], pictures, posts) for account in accounts]
-        composition = compose(post, occurrence, targets, self.templates, self.timezone)
+        body_text, composed = compose(post, occurrence, targets, self.templates, self.timezone)
         rendered_posts: list[RenderedPost] = []
-        for found in composition.rendered_posts:
+        for found in composed:
             if isinstance(found, TemplateError):
                 problems += found.problems
                 continue
@@ -75,7 +119,7 @@ class PostRenderer:
                     media[picture.sha256] = (picture.media_type, cover)
             account, factory = self.accounts[found.account], self.factories[found.platform]
             for problem in factory.validate(account, found):
-                problems.append(_with_post(_with_key(problem, post, found, composition.body_text), post, found.account))
+                problems.append(_with_post(_with_key(problem, post, found, body_text), post, found.account))
             if post.is_urgent and not factory.capabilities(account).notifies_followers:
                 facts = {"post": post.id, "key": "urgent", "platform": found.platform}
                 problems.append(Problem(code="urgent_without_notification", severity=Severity.WARNING, facts=facts))
@@ -149,3 +193,264 @@ def _deduplicate(problems: Sequence[Problem]) -> tuple[Problem, ...]:
         facts = tuple(sorted((key, value) for key, value in problem.facts.items() if key != "account"))
         seen.setdefault((problem.code, problem.location, facts), problem)
     return tuple(seen.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderContext:
+    """What is known of one rendered post before it is rendered. `page` is the template's file."""
+
+    post: Post
+    target: RenderTarget
+    templates: Templates
+    page: str
+    marker: Marker
+    link: str | None
+
+    @property
+    def account(self) -> Account:
+        return self.target.account
+
+    def problem(self, code: str, place: Location | None = None, key: str | None = None, **facts: str) -> Problem:
+        """Return a problem at a place, at the post's key, or else in the template."""
+        if key is not None:
+            facts["key"] = key
+        elif place is None:
+            place = self.templates.location(self.page)
+        return _problem(self.post, self.account, code, place, **facts)
+
+
+def compose(
+    post: Post, occurrence: Occurrence, targets: Sequence[RenderTarget], templates: Templates, timezone: tzinfo
+) -> tuple[str, Sequence[RenderedPost | TemplateError]]:
+    """Return the post's body as plain text, and the rendered posts of all targets. Pure: equal arguments, equal bytes.
+
+    There is a TemplateError instead for a target whose template fails, or whose text lacks its marker or the region's
+    tip line, or carries a secret. Its problems name the post, the account and the template's line.
+    """
+    contexts = [prepare(post, occurrence, target, templates) for target in targets]
+    valid = [context for context in contexts if isinstance(context, RenderContext)]
+    jobs = [make_render_job(context, occurrence, timezone) for context in valid]
+    body = templates.renderer.run([ReadBody(body=post.body)])[0] if valid else RenderedText(text="")
+    body_text = body.text if isinstance(body, RenderedText) else ""
+    rendered = iter(templates.renderer.run(jobs) if isinstance(body, RenderedText) else [body] * len(valid))
+    return body_text, [
+        _finish(context, next(rendered), body_text) if isinstance(context, RenderContext) else context
+        for context in contexts
+    ]
+
+
+def prepare(
+    post: Post, occurrence: Occurrence, target: RenderTarget, templates: Templates
+) -> RenderContext | TemplateError:
+    """Choose the template's page for an account, and check that post, template and region have all that it needs."""
+    account, sample = target.account, templates.samples.get(post.template)
+    if sample is None:
+        return TemplateError([_problem(post, account, "template_unknown", known="、".join(templates.names))])
+    if faults := templates.problems_of(post.template):
+        return TemplateError([_problem(post, account, "template_invalid", key="template"), *faults])
+    page = templates.page_for(post.template, account.platform)
+    if page is None:
+        return TemplateError([_problem(post, account, "template_without_page", platform=account.platform)])
+    marker = derive_marker(occurrence.key, account.id)
+    link = build_link(account, target.region, marker)
+    context = RenderContext(post=post, target=target, templates=templates, page=page, marker=marker, link=link)
+    data_problems = [
+        context.problem("template_data_missing", key=f"data.{name}", name=name, use=sample.needs[name])
+        for name in sample.missing_keys(post.data)
+    ]
+    data_problems += [
+        context.problem("template_data_wrong", key=f"data.{name}", name=name, example=example)
+        for name, example in sample.mismatched_keys(post.data).items()
+    ]
+    if data_problems:
+        return TemplateError(data_problems)
+    if target.capabilities.is_article and STYLESHEET in templates.faults:
+        return TemplateError([context.problem("template_part_invalid", part=STYLESHEET), *templates.faults[STYLESHEET]])
+    if len(post.body) > MAX_BODY_CHARACTERS:
+        length, limit = str(len(post.body)), str(MAX_BODY_CHARACTERS)
+        return TemplateError([context.problem("post_body_too_long", key="body", length=length, limit=limit)])
+    if not target.region.get("tip_line"):
+        facts = {"account": account.id, "region": account.region or ""}
+        return TemplateError([Problem(code="region_without_tip_line", facts=facts)])
+    return context
+
+
+def _finish(context: RenderContext, result: JobResult, body_text: str) -> RenderedPost | TemplateError:
+    """Build the rendered post from the renderer's result, or return what is wrong with it."""
+    if isinstance(result, Problem):
+        include_problems = context.templates.faults.get(result.facts.get("part", ""), ())
+        return TemplateError([context.problem(result.code, result.location, **result.facts), *include_problems])
+    if not isinstance(result, RenderedText):
+        raise TypeError(type(result).__name__)
+    capabilities, link, post = context.target.capabilities, context.link, context.post
+    first, *more = split_text(result.text, context.marker, capabilities)
+    pictures, summary = tuple(context.target.pictures), ""
+    if capabilities.is_article:  # its first picture is the cover
+        cover = context.templates.cover(post.template)
+        pictures = pictures or ((cover,) if cover else ())
+        own = post.text_by_platform.get(context.account.platform) or post.data.get("summary")
+        summary = own.strip() if isinstance(own, str) else body_text.partition("\n")[0][:SUMMARY_CHARACTERS]
+    else:
+        pictures = pictures[: capabilities.picture_limit]
+    rendered = RenderedPost(
+        account=context.account.id,
+        platform=context.account.platform,
+        marker=context.marker,
+        title=post.title,
+        text=first,
+        extra_parts=tuple(more),
+        summary=summary,
+        link=link if link and (capabilities.is_article or link in result.text) else None,
+        images=pictures,
+    )
+    visible = result.visible if capabilities.is_article else "\n".join(rendered.all_parts)
+    problems = _content_problems(context, rendered, visible, body_text)
+    return TemplateError(problems) if problems else rendered
+
+
+def build_link(account: Account, region: Mapping[str, str], marker: Marker) -> str | None:
+    """Return the account's link for a delivery, else the region's page for tips, either with the marker."""
+    link = account.link_template or region.get("tip_link")
+    if not link:
+        return None
+    if "{marker}" in link:
+        return link.replace("{marker}", marker.code)
+    page, hash_sign, fragment = link.partition("#")
+    return f"{page}{'&' if '?' in page else '?'}n={marker.code}{hash_sign}{fragment}"
+
+
+def make_render_job(context: RenderContext, occurrence: Occurrence, timezone: tzinfo) -> RenderPage:
+    post, account, target = context.post, context.account, context.target
+    variables: dict[str, object] = {
+        "post": {
+            "id": post.id,
+            "kind": post.kind.value,
+            "level": post.level.value if post.level else None,
+            "title": post.title,
+            "author": post.author,
+        },
+        "data": post.data,
+        "region": {"police": f"{target.region.get('name', '')}警方", **target.region},
+        "account": {"id": account.id, "platform": account.platform, "forum": account.forum},
+        "marker": context.marker.code,
+        "link": context.link,
+        "words": post.text_by_platform.get(account.platform),
+        "original": {"title": target.original.title} if target.original else None,
+        "due_at": occurrence.due_at.astimezone(timezone),
+    }
+    if target.capabilities.is_article:
+        variables["pictures"] = [
+            {"source": f"media:{picture.sha256}", "alt": picture.alt, "width": str(picture.width)}
+            for picture in target.pictures
+        ]
+    return RenderPage(
+        page=context.page,
+        variables=variables,
+        body=post.body,
+        is_article=target.capabilities.is_article,
+        uses_crlf=account.platform in _CRLF_PLATFORMS,
+    )
+
+
+def _content_problems(
+    context: RenderContext, rendered: RenderedPost, visible: str, body_text: str
+) -> Sequence[Problem]:
+    """Return what a text lacks that every text must carry, and what it carries but must not."""
+    target, marker = context.target, rendered.marker
+    is_article, tip_line = target.capabilities.is_article, target.region["tip_line"]
+    alts = [picture.alt for picture in rendered.images]
+    problems = _odd_character_problems(context, rendered, body_text)
+    if not _contains_marker(visible, marker):
+        problems.append(context.problem("rendered_without_marker", limit=str(MARKER_WITHIN_CHARACTERS)))
+    elif not is_article and not _contains_marker(visible[:MARKER_WITHIN_CHARACTERS], marker):
+        problems.append(context.problem("rendered_marker_too_late", key="title", limit=str(MARKER_WITHIN_CHARACTERS)))
+    if is_article and not _contains_marker(rendered.link or "", marker):
+        problems.append(context.problem("rendered_without_marked_link"))
+    if tip_line not in visible:
+        problems.append(context.problem("rendered_without_tip_line", tip_line=tip_line))
+    if target.original and _contains_marker(visible, target.original.marker):
+        problems.append(context.problem("rendered_with_foreign_marker", marker=target.original.marker.code))
+    if _contains_secret(rendered.title, *rendered.all_parts, rendered.summary, rendered.link or "", *alts):
+        post = context.post  # name the post's key that has the secret, else the template; never quote it
+        written = {"title": post.title, "body": post.body}
+        written[f"text.{rendered.platform}"] = post.text_by_platform.get(rendered.platform, "")
+        written |= {f"data.{key}": json.dumps(each, ensure_ascii=False, default=str) for key, each in post.data.items()}
+        written |= {f"images.{number}.alt": item.alt for number, item in enumerate(post.images)}
+        key = next((key for key, text in written.items() if _contains_secret(text)), None)
+        problems.append(context.problem("rendered_with_secret", key=key))
+    return problems
+
+
+def _contains_secret(*texts: str) -> bool:
+    """Return True if a log would redact any part of these texts."""
+    return any(redact_text(text) != text for text in texts)
+
+
+def _odd_character_problems(context: RenderContext, rendered: RenderedPost, body_text: str) -> list[Problem]:
+    """Return the first invisible character of each field, at the body or else at the template.
+
+    The schedule is checked before; an entity in Markdown or an escape in a template becomes a character only here.
+    """
+    parts = {
+        "title": rendered.title,
+        "text": "\n".join(rendered.all_parts),
+        "summary": rendered.summary,
+        "link": rendered.link or "",
+        "alt": "\n".join(picture.alt for picture in rendered.images),
+    }
+    key = "body" if next(find_forbidden_characters(body_text), None) is not None else None
+    code = "rendered_invisible_character"
+    return [
+        context.problem(code, key=key, part=part, character=describe_character(text[position]))
+        for part, text in parts.items()
+        for position in islice(find_forbidden_characters(text), 1)
+    ]
+
+
+def _contains_marker(text: str, marker: Marker) -> bool:
+    """Return True if a text carries a marker. Normalizing is slow, so Chinese text is left out first."""
+    return marker.code in text or (marker.is_in("".join(_NON_CHINESE_TEXT.findall(text))) and marker.is_in(text))
+
+
+def _problem(post: Post, account: Account, code: str, place: Location | None = None, **facts: str) -> Problem:
+    named = {"post": post.id, "account": account.id, "template": post.template}
+    return Problem(code=code, location=place, facts={**named, **facts})
+
+
+def split_text(text: str, marker: Marker, capabilities: Capabilities) -> Sequence[str]:
+    """Split a text into as few parts as hold it; return it whole if it fits, or if even the most parts are too few."""
+    max_length = capabilities.text_limit * (capabilities.max_extra_parts + 1)
+    # Twice the length may still fit: half of it may be empty lines, which are dropped between parts.
+    if capabilities.text_limit < capabilities.count_text(text) <= 2 * max_length:
+        for total in range(2, capabilities.max_extra_parts + 2):
+            if parts := _split_into(text, marker, total, capabilities):
+                return parts
+    return (text,)
+
+
+def _split_into(text: str, marker: Marker, total: int, capabilities: Capabilities) -> Sequence[str] | None:
+    """Return exactly `total` parts, each as full as the split points allow; None if that is not possible."""
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    parts, rest = [], text
+    for number in range(1, total):
+        head = f"{format_part_prefix(marker, number, total)}{line_end}" if number > 1 else ""
+        part = _take_first(rest, capabilities.text_limit - capabilities.count_text(head), capabilities)
+        if not part:
+            return None
+        parts.append(head + part)
+        rest = rest[len(part) :].lstrip()
+    parts.append(f"{format_part_prefix(marker, total, total)}{line_end}{rest}")
+    return parts if rest and capabilities.count_text(parts[-1]) <= capabilities.text_limit else None
+
+
+def _take_first(text: str, max_length: int, capabilities: Capabilities) -> str:
+    """Return as much of a text as fits, up to a split point; a worse one if a better one wastes half of the room."""
+    starts = []
+    for split_point in _SPLIT_POINTS:
+        ends = [match.start() for match in split_point.finditer(text)]
+        fitting = bisect_right(ends, max_length, key=lambda end: capabilities.count_text(text[:end]))
+        start = text[: ends[fitting - 1]] if fitting else ""
+        if capabilities.count_text(start) * 2 >= max_length:
+            return start
+        starts.append(start)
+    return max(starts, key=len)

@@ -20,11 +20,11 @@ from publisher.domain.post import (
     WarningLevel,
     make_occurrence,
 )
-from publisher.rendering import compose as composing
+from publisher.rendering import renderer
 from publisher.rendering.child import RenderWorker
-from publisher.rendering.compose import RenderTarget, compose
 from publisher.rendering.markdown import body_text
 from publisher.rendering.process import RenderProcess
+from publisher.rendering.renderer import RenderTarget, compose
 from publisher.rendering.templates import load_templates
 from tests.bench.figures import Figure, in_turn
 from tests.bench.rig import ROOT
@@ -61,15 +61,15 @@ def p9(_publisher: Sequence[str], runs: int) -> list[Figure]:
     order = RenderTarget(account=ACCOUNT, region=REGION, capabilities=CAPABILITIES, pictures=())
 
     def render() -> None:
-        composition = compose(POST, occurrence, [order] * ACCOUNTS, templates, ZONE)
-        assert all(isinstance(rendition, RenderedPost) for rendition in composition.rendered_posts)
+        _body, rendered = compose(POST, occurrence, [order] * ACCOUNTS, templates, ZONE)
+        assert all(isinstance(rendition, RenderedPost) for rendition in rendered)
 
     worker = RenderWorker()
     page = load_templates([ROOT / "templates"], worker).page_for(POST.template, TIEBA)
     assert page
-    task = composing.prepare(POST, occurrence, order, templates)
-    assert isinstance(task, composing.RenderContext)
-    job = composing.make_render_job(task, occurrence, ZONE)
+    task = renderer.prepare(POST, occurrence, order, templates)
+    assert isinstance(task, renderer.RenderContext)
+    job = renderer.make_render_job(task, occurrence, ZONE)
     variables = {**job.variables, "body": POST.body, "body_text": body_text(POST.body)}
     bare_page = _bare(worker._sandbox.filters).get_template(page)
     times = TIMES // ACCOUNTS

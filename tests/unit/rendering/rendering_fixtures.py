@@ -22,7 +22,7 @@ from publisher.domain.post import (
 )
 from publisher.rendering import images
 from publisher.rendering.child import RenderWorker
-from publisher.rendering.compose import OriginalPost, RenderTarget, compose
+from publisher.rendering.renderer import OriginalPost, RenderTarget, compose
 from publisher.rendering.templates import Templates
 
 REGION = {"name": "北京", "hotline": "110", "tip_line": "12377", "tip_link": "https://example.gov.cn/tips/beijing"}
@@ -94,7 +94,7 @@ def render_for(
 def render(post: Post, order: RenderTarget, templates: Templates) -> RenderedPost:
     """Render a post for one account. Raises TemplateError."""
     occurrence = make_occurrence(post, ONCE_OCCURRENCE, DUE)
-    (found,) = compose(post, occurrence, [order], templates, ZoneInfo("Asia/Shanghai")).rendered_posts
+    _body, (found,) = compose(post, occurrence, [order], templates, ZoneInfo("Asia/Shanghai"))
     if isinstance(found, TemplateError):
         raise found
     return found

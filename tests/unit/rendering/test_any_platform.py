@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from publisher.rendering.compose import RenderTarget
 from publisher.rendering.markdown import visible_text
+from publisher.rendering.renderer import RenderTarget
 from tests.unit.rendering.rendering_fixtures import (
     REGION,
     account_of,

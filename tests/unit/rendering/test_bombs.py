@@ -5,8 +5,8 @@ import time
 import pytest
 
 from publisher.domain.errors import TemplateError
-from publisher.rendering.compose import MAX_BODY_CHARACTERS, split_text
 from publisher.rendering.markdown import MAX_DEPTH, is_too_deep, sanitize_html, tidy
+from publisher.rendering.renderer import MAX_BODY_CHARACTERS, split_text
 from tests.unit.rendering.rendering_fixtures import post_of, render_for, traits_of
 from tests.unit.rendering.test_split import MARKER
 

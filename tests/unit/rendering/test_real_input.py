@@ -11,7 +11,7 @@ from adapters.tieba.capabilities import find_problems as tieba_problems
 from adapters.wechat.capabilities import find_problems as wechat_problems
 from adapters.weibo.capabilities import find_problems as weibo_problems
 from publisher.domain.post import Marker, PostKind, WarningLevel
-from publisher.rendering.compose import OriginalPost
+from publisher.rendering.renderer import OriginalPost
 from publisher.schedule.load import ScheduleContext, parse_schedule
 from tests.unit.rendering.rendering_fixtures import account_of, post_of, read_picture, render_for
 

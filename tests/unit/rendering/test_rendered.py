@@ -7,8 +7,8 @@ import pytest
 
 from publisher.domain.errors import TemplateError
 from publisher.domain.post import Marker, RenderedImage, WarningLevel
-from publisher.rendering.compose import OriginalPost
 from publisher.rendering.markdown import body_html, body_text
+from publisher.rendering.renderer import OriginalPost
 from tests.unit.rendering.rendering_fixtures import REGION, post_of, render_for, sample_post
 
 PICTURES = tuple(
