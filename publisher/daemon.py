@@ -24,7 +24,6 @@ from publisher.domain.errors import InputError, Problem, PublisherError, Refused
 from publisher.domain.post import Schedule
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.engine.clock_check import ClockCheck
-from publisher.engine.maintenance import run_maintenance, update_system_alerts
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.planner import active_schedule, apply_schedule, plan_window
 from publisher.engine.reconciler import reconcile_due, retract_due
@@ -264,8 +263,8 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
     checkpoint_targets = build_checkpoint_targets(app.settings)
 
     async def maintain() -> None:
-        await update_system_alerts(store.system_alerts)
-        await run_maintenance(store)
+        await store.system_alerts.update()
+        await store.maintenance.run()
 
     async def check_logins() -> None:
         if app.runtime.is_clock_confirmed():

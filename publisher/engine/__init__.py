@@ -1,1 +1,1 @@
-"""The jobs of the daemon: plan, send, reconcile, retract, monitor, maintain; and decisions of people."""
+"""The jobs of the daemon: plan, send, reconcile, retract, monitor, check the clock; and decisions of people."""

@@ -38,7 +38,7 @@ _OPEN_ALERTS = select(ALERT.c.subject).where(ALERT.c.code == "job_failing", ALER
 
 
 class SystemAlerts(StorePart):
-    """The alerts of one host. Every method is one transaction."""
+    """The alerts of one host. Every method but `update` is one transaction."""
 
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
@@ -50,10 +50,12 @@ class SystemAlerts(StorePart):
         self._alerted_skew = timedelta()
         """The clock skew that the open alert reports."""
 
-    @property
-    def has_unreported_errors(self) -> bool:
-        """True if some write has failed since the last alert about it."""
-        return bool(self.database.unreported_errors)
+    async def update(self) -> None:
+        """Alert people to clock jumps, an unconfirmed clock, failed writes and dropped log lines."""
+        await self.alert_clock_changes()
+        if self.database.unreported_errors:
+            await self.alert_errors()
+        await self.alert_dropped_lines()
 
     async def alert_errors(self) -> None:
         """Raise an alert for each cause of failed writes, now that the database can be written again."""

@@ -10,7 +10,6 @@ import threading
 import pytest
 import structlog
 
-from publisher.engine.maintenance import update_system_alerts
 from publisher.runtime.logs import LogSink, configure_command_logging, configure_logging, dropped_line_count, log
 from publisher.store.system_alerts import SystemAlerts
 
@@ -74,7 +73,7 @@ async def test_f91_dropped_lines_are_alerted(open_desk, world):
     system_alerts = SystemAlerts(desk.store)
     system_alerts.reported_lines -= 7
     for _ in range(2):
-        await update_system_alerts(system_alerts)
+        await system_alerts.update()
     [alert] = await desk.store.queries.alerts()
     assert (alert.code, alert.facts) == ("log_lines_dropped", {"number": "7"})
 

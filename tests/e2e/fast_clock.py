@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from publisher.daemon import Daemon
 from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, State
-from publisher.engine.maintenance import run_maintenance
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
@@ -69,7 +68,7 @@ class Days:
     async def run_jobs(self) -> None:
         """Run all jobs of the daemon until none of them finds more to do."""
         app = self.daemon.application
-        await run_maintenance(app.store)
+        await app.store.maintenance.run()
         await send_due(app.store, app.adapters, AT_ONCE, self.daemon.stop_requested)
         for verb, store in (
             (reconcile_due, app.store.outbox),

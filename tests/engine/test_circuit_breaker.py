@@ -7,7 +7,6 @@ import pytest
 
 from publisher.domain.results import Healthy, Unknown
 from publisher.engine.decisions import named_person
-from publisher.engine.maintenance import run_maintenance
 from publisher.engine.monitor import check_logins_due
 from publisher.engine.sender import send_delivery
 from publisher.store.deliveries.cooldowns import FAILURE_THRESHOLD, OPEN_DURATION
@@ -93,7 +92,7 @@ async def test_f58_the_next_unknown_response_stops_it_again(open_desk, world):
     await desk.store.actions.resume(SCOPE, named_person("li"))
     fake.script.append(Unknown(reason="bad_response"))
     await enqueue_posts(desk.post_store, make_post("q", [NAMES[0]], START_TIME))
-    await run_maintenance(desk.store)
+    await desk.store.maintenance.run()
     [lease] = await desk.outbox.claim(1)
     await send_delivery(lease, desk.store, adapters, asyncio.Event())
     assert await scopes(desk) == [SCOPE]

@@ -15,7 +15,6 @@ from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.domain.results import Deleted, Published, RateLimited, Unknown
 from publisher.engine.decisions import named_person
-from publisher.engine.maintenance import run_maintenance, update_system_alerts
 from publisher.engine.sender import may_start_call, send_delivery, send_due
 from publisher.i18n import Messages
 from publisher.store.db.tables import LOGIN, LOGIN_HEALTH, MONITOR_SCHEDULE, PAUSE
@@ -49,8 +48,8 @@ async def test_a_clock_jump_is_reported(open_desk, world, jump, code):
     system_alerts = SystemAlerts(desk.store)
     for by, expected in ((timedelta(seconds=1), []), (jump, [(code, "worker-1", f"{3600 + jump // HOUR}")])):
         world.jump_clock(by)
-        await update_system_alerts(system_alerts)
-        await update_system_alerts(system_alerts)
+        await system_alerts.update()
+        await system_alerts.update()
         assert await reported(desk.store) == expected
 
 
@@ -59,22 +58,22 @@ async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_desk, w
     desk = await open_desk()
     system_alerts = SystemAlerts(desk.store)
     world.jump_clock(HOUR)
-    await update_system_alerts(system_alerts)
+    await system_alerts.update()
     jumped = ("clock_jumped_ahead", "worker-1", "3600")
     for seconds, expected in ((9, [jumped]), (2, [jumped, ("clock_unconfirmed", "worker-1")])):
         world.advance_time(timedelta(seconds=seconds))
-        await update_system_alerts(system_alerts)
+        await system_alerts.update()
         assert sorted(await reported(desk.store)) == sorted(expected)
     world.check_server_date("Wed, 25 Nov 2026 01:00:11 GMT", world.monotonic())
-    await update_system_alerts(system_alerts)
-    await update_system_alerts(system_alerts)
+    await system_alerts.update()
+    await system_alerts.update()
     assert sorted(await reported(desk.store)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
     for date, apart in (("01:00:06", 3600), ("00:30:11", 5400)):  # a platform some seconds behind; a clock set forward
         world.check_server_date(f"Wed, 25 Nov 2026 {date} GMT", world.monotonic())
-        await update_system_alerts(system_alerts)
+        await system_alerts.update()
         assert sorted(await reported(desk.store)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
     confirm(world)
-    await update_system_alerts(system_alerts)
+    await system_alerts.update()
     assert await reported(desk.store) == [jumped]
 
 
@@ -83,10 +82,10 @@ async def test_an_alert_of_the_process_before_ends_when_the_clock_is_confirmed(o
     desk = await open_desk()
     world.mark_clock_unconfirmed()
     world.advance_time(CLOCK_ALERT_DELAY)
-    await update_system_alerts(SystemAlerts(desk.store))
+    await SystemAlerts(desk.store).update()
     assert [code for code, *_ in await reported(desk.store)] == ["clock_unconfirmed"]
     confirm(world)
-    await update_system_alerts(SystemAlerts(desk.store))
+    await SystemAlerts(desk.store).update()
     assert await reported(desk.store) == []
 
 
@@ -452,9 +451,9 @@ async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + HOUR))
     world.jump_clock(6 * HOUR)
     confirm(world)
-    await run_maintenance(desk.store)
+    await desk.store.maintenance.run()
     await send_due(desk.store, adapters, 10, asyncio.Event())
-    await run_maintenance(desk.store)
+    await desk.store.maintenance.run()
     [delivery] = await desk.store.queries.deliveries(PostId("p"))
     assert (delivery.state, fake.calls) == (State.EXPIRED, [])
 

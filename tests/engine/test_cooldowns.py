@@ -11,7 +11,6 @@ from publisher.domain.delivery import RECONCILER, State
 from publisher.domain.post import PostId
 from publisher.domain.results import RateLimited, Receipt, Unknown
 from publisher.engine.decisions import named_person
-from publisher.engine.maintenance import run_maintenance
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
@@ -78,7 +77,7 @@ class Day:
         await enqueue_posts(self.desk.post_store, make_post(post, accounts, self.desk.store.runtime.now()))
 
     async def work(self):
-        await run_maintenance(self.desk.store)
+        await self.desk.store.maintenance.run()
         await send_due(self.desk.store, self.adapters, 10, asyncio.Event())
         await reconcile_due(self.desk.store, self.adapters, 10)
         await retract_due(self.desk.store, self.adapters, 10)
@@ -106,7 +105,7 @@ async def day(open_desk):
     desk.store.runtime.advance_time(PROBE_INTERVAL)  # monitoring of every published post has become due
     platforms["one"].script.append(platforms["one"].lose_reply)
     await made.file("doubted", "a")
-    await run_maintenance(desk.store)
+    await desk.store.maintenance.run()
     await send_due(desk.store, made.adapters, 10, asyncio.Event())
     desk.store.runtime.advance_time(MINUTE)
     return made

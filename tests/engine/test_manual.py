@@ -13,7 +13,6 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.post import PostId
 from publisher.domain.results import ObservedPost, RateLimited, Submitted, Ticket, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
-from publisher.engine.maintenance import run_maintenance
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.store.deliveries.intents import pending_readbacks
@@ -44,7 +43,7 @@ class Scene:
 
     async def run_jobs(self):
         """Run every job once."""
-        await run_maintenance(self.desk.store)
+        await self.desk.store.maintenance.run()
         await send_due(self.desk.store, self.adapters, 50, asyncio.Event())
         await reconcile_due(self.desk.store, self.adapters, 50)
         await retract_due(self.desk.store, self.adapters, 50)

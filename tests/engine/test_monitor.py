@@ -9,7 +9,6 @@ import pytest
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.domain.results import Deleted, ObservedPost, Published, Reach, Receipt, Unknown
-from publisher.engine.maintenance import run_maintenance
 from publisher.engine.monitor import monitor_due
 from publisher.engine.sender import send_due
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
@@ -53,7 +52,7 @@ async def publish_one(open_desk, *, is_exclusive=False):
 
 async def publish(desk, adapters, post):
     await enqueue_posts(desk.post_store, make_post(post, ["a"], desk.store.runtime.now()))
-    await run_maintenance(desk.store)
+    await desk.store.maintenance.run()
     await send_due(desk.store, adapters, 50, asyncio.Event())
 
 

@@ -13,7 +13,6 @@ from publisher.config import parse_settings
 from publisher.daemon import Daemon
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
-from publisher.engine.maintenance import run_maintenance
 from publisher.engine.sender import send_due
 from publisher.i18n import Messages
 from publisher.rendering.templates import shipped_templates
@@ -152,7 +151,7 @@ async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, worl
         await daemon.load_initial_schedule()
         for _ in range(4 * 24):
             await daemon.plan()
-            await run_maintenance(application.store)
+            await application.store.maintenance.run()
             await send_due(application.store, dict.fromkeys("ab", fake), 50, daemon.stop_requested)
             world.advance_time(timedelta(hours=1))
         states = Counter((item.key.post, item.state) for item in await application.store.queries.deliveries())

@@ -7,7 +7,6 @@ from publisher.domain.delivery import SENDER, Held, State
 from publisher.domain.post import PostId
 from publisher.domain.results import Busy, HoldReason, NotSent, Rejected, Submitted, Ticket, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
-from publisher.engine.maintenance import run_maintenance
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
@@ -23,7 +22,7 @@ async def stage(open_desk, *names):
 
 async def run_jobs(desk, adapters, stopping=None):
     """Run every job once."""
-    await run_maintenance(desk.store)
+    await desk.store.maintenance.run()
     await send_due(desk.store, adapters, 50, stopping or asyncio.Event())
     await reconcile_due(desk.store, adapters, 50)
     await retract_due(desk.store, adapters, 50)
@@ -225,7 +224,7 @@ async def test_a_slow_read_delays_no_other(open_desk, world):
     slow.shown = asyncio.Event()
     slow.script.extend([slow.lose_reply] * 3)
     await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c"], START_TIME))
-    await run_maintenance(desk.store)
+    await desk.store.maintenance.run()
     await send_due(desk.store, dict.fromkeys("abc", slow), 50, asyncio.Event())
     world.advance_time(timedelta(minutes=5))
     assert await reconcile_due(desk.store, dict.fromkeys("abc", slow), 2) == 3
@@ -237,7 +236,7 @@ async def test_f14_a_stopping_daemon_begins_no_read(open_desk, world):
     desk, fake, adapters = await stage(open_desk, "a")
     fake.script.append(fake.lose_reply)
     await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_maintenance(desk.store)
+    await desk.store.maintenance.run()
     await send_due(desk.store, adapters, 50, asyncio.Event())
     world.advance_time(timedelta(minutes=5))
     stopping = asyncio.Event()

@@ -8,7 +8,6 @@ from sqlalchemy import update
 from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason
 from publisher.engine.decisions import Resolution, resolve_delivery
-from publisher.engine.maintenance import run_maintenance
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.sender import send_due
 from publisher.store.db.tables import DELIVERY
@@ -40,7 +39,7 @@ async def test_f93_work_in_progress_is_continued_by_the_next_version(open_desk, 
     later = await open_desk(*desk.store.policies.values())
     await later.maintenance.expire_own_leases()
     for _ in range(3):
-        await run_maintenance(later.store)
+        await later.store.maintenance.run()
         await send_due(later.store, adapters, 10, asyncio.Event())
         await reconcile_due(later.store, adapters, 10)
     await run_on(later, adapters, world, minutes=15)

@@ -9,7 +9,6 @@ from sqlalchemy import delete, text, update
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.engine.decisions import named_person
-from publisher.engine.maintenance import run_maintenance
 from publisher.store.db.tables import DATABASE_INFO, WORKER_STATE
 from publisher.store.deliveries.intents import Declined
 from publisher.store.recovery.backup import last_known_at
@@ -171,11 +170,11 @@ async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_desk, 
     await mine.maintenance.promote_due()
     await accept(mine.store)
     world.advance_time(timedelta(days=30))
-    await run_maintenance(mine.store)
+    await mine.store.maintenance.run()
     [delivery] = await mine.store.queries.deliveries()
     assert (delivery.state, await mine.outbox.claim(1)) == (State.DUE, [])
     await other.outbox.claim(1)
-    await run_maintenance(mine.store)
+    await mine.store.maintenance.run()
     [delivery] = await mine.store.queries.deliveries()
     assert delivery.state is State.EXPIRED
 

@@ -13,7 +13,6 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from publisher.domain.account import CRASH_RETRY_SPREAD
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.results import Published, Receipt
-from publisher.engine.maintenance import run_maintenance, update_system_alerts
 from publisher.engine.sender import send_due
 from publisher.store.db import database as engine
 from publisher.store.db.database import Database, open_engine
@@ -74,7 +73,7 @@ async def test_f81_while_another_program_holds_the_database_nothing_is_called(de
         await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
     assert (await attempts(desk), fake.calls) == (0, [])
     holder.execute("ROLLBACK")
-    await update_system_alerts(SystemAlerts(desk.store))
+    await SystemAlerts(desk.store).update()
     await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), await reported(desk)) == (State.PUBLISHED, [DATABASE_BUSY])
 
@@ -109,7 +108,7 @@ async def test_f81_a_recurring_lock_is_alerted_once_an_hour(desk, world):
     system_alerts = SystemAlerts(desk.store)
     for expected in (1, 1, 2):
         desk.store.database.unreported_errors.add(DATABASE_BUSY)
-        await update_system_alerts(system_alerts)
+        await system_alerts.update()
         assert await reported(desk) == [DATABASE_BUSY] * expected
         world.advance_time(ALERT_REPEAT_INTERVAL / 2 + timedelta(seconds=1))
 
@@ -132,8 +131,8 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, worl
     assert (await attempts(desk), fake.calls) == (0, [])
     disk.pages = disk.PLENTY
     world.advance_time(desk.store.timing("a").lease_timeout)
-    await run_maintenance(desk.store)
-    await update_system_alerts(SystemAlerts(desk.store))
+    await desk.store.maintenance.run()
+    await SystemAlerts(desk.store).update()
     world.advance_time(CRASH_RETRY_SPREAD)
     await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls), await reported(desk)) == (State.PUBLISHED, 1, [DISK_FULL])
@@ -154,9 +153,9 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(des
     system_alerts = SystemAlerts(desk.store)
 
     async def run_jobs():
-        await run_maintenance(desk.store)
+        await desk.store.maintenance.run()
         await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
-        await update_system_alerts(system_alerts)
+        await system_alerts.update()
         world.advance_time(timedelta(minutes=1))
 
     for _ in range(30):
@@ -179,7 +178,7 @@ async def test_f81_failed_writes_of_a_running_process_are_no_crash(desk, disk, w
             await desk.outbox.record_intent(lease)
         disk.pages = disk.PLENTY
         world.advance_time(desk.store.timing("a").lease_timeout)
-        await run_maintenance(desk.store)
+        await desk.store.maintenance.run()
     await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(desk), len(fake.calls)) == (State.PUBLISHED, 1)
 
@@ -191,7 +190,7 @@ async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobo
     await desk.store.database.write(lambda unit: unit.connection.execute(bad))
     fake = FakeAdapter(now=world.now)
     for _ in range(6):
-        await run_maintenance(desk.store)
+        await desk.store.maintenance.run()
         with suppress(ExceptionGroup):
             await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
         world.advance_time(timedelta(minutes=1))
@@ -209,6 +208,6 @@ async def test_f83_a_full_disk_is_alerted_once_there_is_room(desk, disk, world):
         await desk.outbox.record_outcome(lease, LIVE)
     disk.pages = disk.PLENTY
     world.advance_time(desk.store.timing("a").lease_timeout)
-    await update_system_alerts(SystemAlerts(desk.store))
-    await run_maintenance(desk.store)
+    await SystemAlerts(desk.store).update()
+    await desk.store.maintenance.run()
     assert (await state_of(desk), await reported(desk)) == (State.UNKNOWN, [DISK_FULL])

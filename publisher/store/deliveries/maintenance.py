@@ -44,6 +44,7 @@ from publisher.store.db.rows import raise_alert, raise_delivery_alert, raise_del
 from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, READBACK, read_deliveries
 from publisher.store.deliveries.cooldowns import redate_cooldowns
 from publisher.store.deliveries.intents import PREPARE_AHEAD, revert_cooldowns
+from publisher.store.recovery.recover import can_plan
 
 MAINTENANCE_BATCH_SIZE = 200
 MAX_PROMOTED = 1000
@@ -58,11 +59,22 @@ _TIMED_STATES = CHECKED_STATES | {State.RETRYING}
 
 
 class Maintenance(StorePart):
-    """The periodic writes of the maintenance job. Each may be repeated, by any worker, at any time."""
+    """The maintenance job and its periodic writes. Each may be repeated, by any worker, at any time."""
 
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
         self._redated_trust: ClockTrust | None = None
+
+    async def run(self) -> None:
+        """Run all of it once. While the clock is not confirmed, only this process's own leases are handled."""
+        if number := await self.correct_timestamps():
+            log.warning("times_corrected", deliveries=number)
+        await self.expire_leases()
+        if await can_plan(self.database):
+            await self.expire()
+            await self.cancel_orphans()
+        await self.promote_due()
+        await self.hold_overdue()
 
     async def promote_due(self) -> int:
         """Make due what has reached its instant, urgent posts first; nothing while the clock is not confirmed.
