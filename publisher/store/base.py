@@ -16,6 +16,7 @@ from publisher.domain.delivery import (
     Delivery,
     DesiredState,
     Event,
+    Lease,
     RetractionRequested,
     Role,
     State,
@@ -176,15 +177,17 @@ class BaseStore:
         until = self.runtime.monotonic() + duration.total_seconds()
         self.leases[delivery] = LocalLease(fencing_token=fencing_token, until=until)
 
-    def end_lease(self, delivery: DeliveryId, fencing_token: int) -> None:
+    def end_lease(self, lease: Lease) -> None:
         """Drop a local lease; a later lease of the same delivery stays."""
-        if delivery in self.leases and self.leases[delivery].fencing_token == fencing_token:
-            del self.leases[delivery]
+        local = self.leases.get(lease.delivery)
+        if local is not None and local.fencing_token == lease.fencing_token:
+            del self.leases[lease.delivery]
 
-    def mark_write_failed(self, delivery: DeliveryId, fencing_token: int) -> None:
-        """Mark a lease whose end could not be written, which is not the delivery's fault."""
-        if delivery in self.leases and self.leases[delivery].fencing_token == fencing_token:
-            self.leases[delivery] = replace(self.leases[delivery], has_write_failed=True)
+    def mark_write_failed(self, lease: Lease) -> None:
+        """Mark a local lease whose end could not be written, which is not the delivery's fault."""
+        local = self.leases.get(lease.delivery)
+        if local is not None and local.fencing_token == lease.fencing_token:
+            self.leases[lease.delivery] = replace(local, has_write_failed=True)
 
     def holds_lease(self, delivery: Delivery) -> bool:
         """Return True if the delivery's lease is this process's and has not expired."""

@@ -20,15 +20,14 @@ from publisher.runtime.clock import Runtime
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord
 from publisher.store.db.postgres import (
     CONNECT_ARGS,
-    DATABASE_BUSY,
     JOURNAL_UNWRITABLE,
     SESSION_OPTIONS,
-    CommitUnknownError,
     RetryWindow,
     TransactionId,
     did_commit,
     is_connection_lost,
     is_serialization_failure,
+    is_unavailable,
     read_transaction_id,
     write_error_code,
 )
@@ -259,11 +258,7 @@ class Database:
         except Exception as error:  # noqa: BLE001 # every error goes to those who queued the writes
             if is_connection_lost(error) and (retry_window := retry_window or RetryWindow()).wait_to_retry():
                 return self._commit_batch(writes, retries, retry_window)
-            if (
-                is_connection_lost(error)
-                or isinstance(error, CommitUnknownError)
-                or write_error_code(error) == DATABASE_BUSY
-            ):
+            if is_unavailable(error):
                 return [(queued, error) for queued in writes]
             if len(writes) > 1:
                 return [

@@ -129,6 +129,12 @@ _CODE_BY_SQLSTATE = {"55P03": DATABASE_BUSY, "53100": DISK_FULL}
 _CODE_BY_ERRNO = {errno.ENOSPC: DISK_FULL, errno.EDQUOT: DISK_FULL}
 
 
+def is_unavailable(error: BaseException) -> bool:
+    """Return True if the database is away or locked, or did not say whether it committed: no operation is at fault."""
+    is_busy = write_error_code(error) == DATABASE_BUSY
+    return is_busy or is_connection_lost(error) or isinstance(error, CommitUnknownError)
+
+
 def write_error_code(error: BaseException) -> str | None:
     """Return the code of a write error: the database is locked, or the disk is full; None for any other error."""
     original = error.orig if isinstance(error, DBAPIError) else error

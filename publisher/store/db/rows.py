@@ -1,7 +1,7 @@
 """Rows read and written with a change of state: deliveries, audit entries, alerts, pauses, readbacks, attempts."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TypeVar
@@ -30,6 +30,7 @@ from publisher.store.db.tables import (
 AUDIT_BROKEN = "audit_broken"
 """Code and subject of the alert that external checkpoints know entries the audit lacks. A person has to clear it."""
 
+T = TypeVar("T")
 R = TypeVar("R", bound=Outcome | ReadbackResult)
 
 SELECT_DELIVERIES = select(DELIVERY).where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
@@ -51,6 +52,11 @@ _END_WITH_OUTCOME = _END_ATTEMPT.values(
     outcome=case((_HAS_PROOF, ATTEMPT.c.outcome), else_=bindparam("kind")),
     detail=case((_HAS_PROOF, ATTEMPT.c.detail), else_=bindparam("facts")),
 )
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Split a sequence, so that no statement gets too many parameters, and no transaction lasts too long."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def get_delivery(transaction: Transaction, delivery: DeliveryId) -> Delivery:

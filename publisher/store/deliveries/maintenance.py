@@ -40,7 +40,7 @@ from publisher.store.db.filters import (
     is_switched_off,
     original_is_published,
 )
-from publisher.store.db.rows import raise_alert, raise_delivery_alert, raise_delivery_alert_once, subject_of
+from publisher.store.db.rows import batches, raise_alert, raise_delivery_alert, raise_delivery_alert_once, subject_of
 from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, READBACK, read_deliveries
 from publisher.store.deliveries.cooldowns import redate_cooldowns
 from publisher.store.deliveries.intents import PREPARE_AHEAD, revert_cooldowns
@@ -380,8 +380,7 @@ class Maintenance(StorePart):
             return len(changes)
 
         changed = 0
-        for start in range(0, len(found), MAINTENANCE_BATCH_SIZE):
-            batch = found[start : start + MAINTENANCE_BATCH_SIZE]
+        for batch in batches(found, MAINTENANCE_BATCH_SIZE):
             changed += await self.database.write(partial(apply_events, batch=batch))
         return changed
 

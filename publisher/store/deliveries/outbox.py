@@ -52,10 +52,9 @@ from publisher.store.base import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVER
 from publisher.store.db.database import IntentNotJournaledError, Transaction, in_transaction
 from publisher.store.db.filters import in_state, may_call, mode_override
 from publisher.store.db.postgres import (
-    DATABASE_BUSY,
     JOURNAL_UNWRITABLE,
     CommitUnknownError,
-    is_connection_lost,
+    is_unavailable,
     write_error_code,
 )
 from publisher.store.db.rows import (
@@ -212,13 +211,13 @@ class Outbox(StorePart):
             self._mark_write_failed(lease, error)
             raise
         if isinstance(answer, Declined):
-            self.store.end_lease(lease.delivery, lease.fencing_token)
+            self.store.end_lease(lease)
         return answer
 
     def _mark_write_failed(self, lease: Lease, error: Exception) -> None:
         """Mark a lease that will expire because the store could not write; any other error is the delivery's own."""
-        if is_connection_lost(error) or write_error_code(error) or isinstance(error, CommitUnknownError | OSError):
-            self.store.mark_write_failed(lease.delivery, lease.fencing_token)
+        if is_unavailable(error) or write_error_code(error) or isinstance(error, OSError):
+            self.store.mark_write_failed(lease)
 
     async def release(self, lease: Lease) -> None:
         """Release an unused lease; does nothing if the lease is no longer ours."""
@@ -229,7 +228,7 @@ class Outbox(StorePart):
                 self.store.transition(transaction, delivery, Released(), SENDER)
 
         await self.database.write(release_claim)
-        self.store.end_lease(lease.delivery, lease.fencing_token)
+        self.store.end_lease(lease)
 
     async def may_still_send(self, request: SendRequest) -> bool:
         """Return True if the call of a recorded intent may still begin; asked right before its first byte.
@@ -259,15 +258,11 @@ class Outbox(StorePart):
                 after = await self.database.write_batched(self._record_outcomes, (lease, outcome))
                 break
             except (DBAPIError, CommitUnknownError) as error:
-                if not (
-                    isinstance(error, CommitUnknownError)
-                    or is_connection_lost(error)
-                    or write_error_code(error) == DATABASE_BUSY
-                ):
+                if not is_unavailable(error):
                     self._mark_write_failed(lease, error)
                     raise
                 log.warning("outcome_delayed", delivery=lease.delivery, account=lease.account)
-        self.store.end_lease(lease.delivery, lease.fencing_token)
+        self.store.end_lease(lease)
         self.store.call_record.forget(lease.delivery, lease.fencing_token)
         await self.runtime.hit_failpoint("outcome.after_commit")
         return after
@@ -302,8 +297,8 @@ class Outbox(StorePart):
         for delivery in (afters[item] for item in unsent):
             if delivery.next_action_at is not None:
                 extend_queue_deadlines(transaction, delivery.login, delivery.next_action_at, now)
-        unreadable = {before[lease.delivery].platform for lease, outcome in outcomes if is_unreadable(outcome)}
-        trip_circuit_breakers(self.store, transaction, sorted(unreadable), SENDER)
+        if unreadable := {before[lease.delivery].platform for lease, outcome in outcomes if is_unreadable(outcome)}:
+            trip_circuit_breakers(self.store, transaction, sorted(unreadable), SENDER)
         return [afters[lease.delivery] for lease, _outcome in outcomes]
 
     def record_late_outcome(

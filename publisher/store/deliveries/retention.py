@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, State
 from publisher.domain.post import DeliveryId
 from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import in_open_state, in_state
-from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_records
+from publisher.store.db.intent_journal import JOURNAL_RETENTION, read_records
 from publisher.store.db.rows import lock_planning
 from publisher.store.db.tables import (
     ATTEMPT,
@@ -31,11 +31,11 @@ from publisher.store.db.tables import (
     load_rendered_post,
 )
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
+from publisher.store.recovery.recover import ended_records
 
 PRUNE_BATCH_SIZE = 100
 """Deliveries examined in one transaction."""
 PICTURE_BATCH_SIZE = 10
-COMPACT_BATCH_SIZE = 500
 _DELIVERY_KEY = (RENDERED_POST.c.post, RENDERED_POST.c.occurrence, RENDERED_POST.c.account)
 PrunePosition = tuple[datetime, int]
 """The last delivery examined: its due time and id."""
@@ -183,17 +183,5 @@ async def compact_journal(store: BaseStore) -> int:
     if not old:
         return 0
 
-    def read_ended(connection: Connection) -> frozenset[JournalRecord]:
-        """Return the records whose attempt has ended. A record is identified by its rendered text and instant."""
-        ended: set[JournalRecord] = set()
-        for start in range(0, len(old), COMPACT_BATCH_SIZE):
-            batch = old[start : start + COMPACT_BATCH_SIZE]
-            of_batch = ATTEMPT.c.delivery.in_([record.delivery for record in batch])
-            attempts = select(ATTEMPT.c.rendered_hash, ATTEMPT.c.intended_at).where(of_batch)
-            rows = connection.execute(attempts.where(ATTEMPT.c.ended_at.is_not(None)))
-            keys = {(row.rendered_hash, row.intended_at) for row in rows}
-            ended |= {one for one in batch if (one.rendered_hash, datetime.fromisoformat(one.at)) in keys}
-        return frozenset(ended)
-
-    ended = await store.database.read(read_ended)
+    ended = await store.database.read(lambda connection: ended_records(connection, old))
     return await asyncio.to_thread(journal.compact, ended)

@@ -17,6 +17,7 @@ from publisher.domain.plan import StoredOccurrence, StoredPost, StoredPosts
 from publisher.domain.post import ONCE_OCCURRENCE, Post, PostId
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.intent_journal import JournalRecord
+from publisher.store.db.rows import batches
 from publisher.store.db.tables import DELIVERY, POST
 from publisher.store.recovery.recover import orphaned_attempts
 
@@ -62,7 +63,7 @@ def read_stored_posts(  # noqa: C901 # one query after the other
     with its delay. Of any other occurrence only the scheduled time is given.
     """
     rows = {row.id: row for row in connection.execute(_POSTS.where(POST.c.is_scheduled))}
-    unscheduled = list(_batches([post.id for post in posts if post.id not in rows]))
+    unscheduled = list(batches([post.id for post in posts if post.id not in rows], QUERY_BATCH_SIZE))
     for ids in unscheduled:
         rows |= {row.id: row for row in connection.execute(_POSTS.where(POST.c.id.in_(ids)))}
     occurrences: dict[str, dict[str, StoredOccurrence]] = defaultdict(dict)
@@ -109,12 +110,8 @@ def read_stored_posts(  # noqa: C901 # one query after the other
 
 def post_rows(connection: Connection, posts: Sequence[PostId]) -> Iterator[Row[Any]]:
     """Yield the rows of those of these posts that are stored."""
-    for ids in _batches(sorted(set(posts))):
+    for ids in batches(sorted(set(posts)), QUERY_BATCH_SIZE):
         yield from connection.execute(select(POST).where(POST.c.id.in_(ids)))
-
-
-def _batches(posts: Sequence[PostId]) -> Iterator[Sequence[PostId]]:
-    return (posts[start : start + QUERY_BATCH_SIZE] for start in range(0, len(posts), QUERY_BATCH_SIZE))
 
 
 def _is_recurring_since(since: datetime) -> tuple[ColumnElement[bool], ...]:

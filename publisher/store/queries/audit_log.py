@@ -28,7 +28,7 @@ from publisher.store.base import StorePart
 from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
 from publisher.store.db.filters import subject_column
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, open_alerts, raise_alert, write_audit
+from publisher.store.db.rows import AUDIT_BROKEN, batches, clear_alerts, open_alerts, raise_alert, write_audit
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, DELIVERY
 from publisher.store.recovery.recover import subject_of_record
 
@@ -203,9 +203,9 @@ AttemptKey = tuple[str, int]
 def _journaled_attempts(connection: Connection, records: Sequence[JournalRecord]) -> dict[AttemptKey, JournalRecord]:
     ids = sorted({record.delivery for record in records})
     subjects: dict[int, str] = {}
-    for position in range(0, len(ids), AUDIT_PAGE_SIZE):
-        is_on_page = DELIVERY.c.id.in_(ids[position : position + AUDIT_PAGE_SIZE])
-        rows = connection.execute(select(DELIVERY.c.id, subject_column().label("subject")).where(is_on_page))
+    for page in batches(ids, AUDIT_PAGE_SIZE):
+        query = select(DELIVERY.c.id, subject_column().label("subject")).where(DELIVERY.c.id.in_(page))
+        rows = connection.execute(query)
         subjects |= {row.id: row.subject for row in rows}
     attempts = {}
     for record in records:

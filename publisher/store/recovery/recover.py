@@ -55,6 +55,7 @@ from publisher.store.db.database import Database, Transaction
 from publisher.store.db.filters import in_state
 from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_journal, read_records
 from publisher.store.db.rows import (
+    batches,
     clear_alerts,
     lock_planning,
     raise_alert,
@@ -278,8 +279,7 @@ def journal_problem(connection: Connection, worker: WorkerId, journal: Path) -> 
 def missing_from(connection: Connection, records: Sequence[JournalRecord]) -> list[JournalRecord]:
     """Return the journal records that the database lacks. A record is identified by its rendered text and instant."""
     missing = []
-    for start in range(0, len(records), RECOVERY_BATCH_SIZE):
-        batch = records[start : start + RECOVERY_BATCH_SIZE]
+    for batch in batches(records, RECOVERY_BATCH_SIZE):
         known = _known_attempts(connection, "delivery", [record.delivery for record in batch])
         candidates = [record for record in batch if _identity_of(record) not in known]
         if candidates:  # perhaps recovered on another delivery, or as an orphan
@@ -292,9 +292,22 @@ def missing_from(connection: Connection, records: Sequence[JournalRecord]) -> li
     return missing
 
 
-def _known_attempts(connection: Connection, column: str, values: Sequence[object]) -> set[tuple[str, datetime]]:
-    attempts = select(ATTEMPT.c.rendered_hash, ATTEMPT.c.intended_at).where(ATTEMPT.c[column].in_(values))
+def _known_attempts(
+    connection: Connection, column: str, values: Sequence[object], *conditions: ColumnElement[bool]
+) -> set[tuple[str, datetime]]:
+    is_match = ATTEMPT.c[column].in_(values)
+    attempts = select(ATTEMPT.c.rendered_hash, ATTEMPT.c.intended_at).where(is_match, *conditions)
     return {(row.rendered_hash, row.intended_at) for row in connection.execute(attempts)}
+
+
+def ended_records(connection: Connection, records: Sequence[JournalRecord]) -> frozenset[JournalRecord]:
+    """Return the journal records whose attempt has ended, as far as the database knows."""
+    ended: set[JournalRecord] = set()
+    for batch in batches(records, RECOVERY_BATCH_SIZE):
+        deliveries = [record.delivery for record in batch]
+        known = _known_attempts(connection, "delivery", deliveries, ATTEMPT.c.ended_at.is_not(None))
+        ended |= {record for record in batch if _identity_of(record) in known}
+    return frozenset(ended)
 
 
 def _identity_of(record: JournalRecord) -> tuple[str, datetime]:
