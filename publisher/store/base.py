@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import and_, bindparam, case, func, select, update
 
 from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode, Timing
 from publisher.domain.delivery import (
@@ -26,7 +26,7 @@ from publisher.domain.delivery import (
 )
 from publisher.domain.lifecycle import advance
 from publisher.domain.post import DeliveryId
-from publisher.domain.results import Submitted, Unknown
+from publisher.domain.results import RESULT_CODES, Submitted, Unknown
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction
 from publisher.store.db.filters import in_state
@@ -34,12 +34,11 @@ from publisher.store.db.intent_journal import CallKey, CallRecord
 from publisher.store.db.rows import (
     audit_entry,
     clear_alerts,
-    finish_attempts,
     raise_delivery_alert,
     subject_of,
     write_entries,
 )
-from publisher.store.db.tables import DELIVERY, CallResult, changed_columns
+from publisher.store.db.tables import ATTEMPT, DELIVERY, CallResult, changed_columns, dump_result
 
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States that raise an alert when a delivery enters them."""
@@ -52,6 +51,8 @@ CANNOT_SEND = "cannot_send"
 _OUTBOUND_STATES = frozenset({State.DUE, State.CLAIMED, State.SENDING, State.RETRYING})
 SUPERSEDED = "superseded"
 """Why an instant of a recurring post expires when a later one is due; all of them together raise one alert."""
+CALL_END_RETENTION_SECONDS = 86400.0
+"""When the end of a call is dropped from memory: every visibility window is over by then."""
 _DUE_ON_ACCOUNT = (
     DELIVERY.c.login == bindparam("its_login"),
     DELIVERY.c.account == bindparam("its_account"),
@@ -75,6 +76,22 @@ _EXTEND_DEADLINES = (
 """A blocked delivery delays the others of its account too; none that was in time becomes late by it."""
 UPDATE_DELIVERY = update(DELIVERY).where(
     DELIVERY.c.id == bindparam("its_id"), DELIVERY.c.version == bindparam("its_version")
+)
+
+
+_END_ATTEMPT = (
+    update(ATTEMPT)
+    .where(ATTEMPT.c.delivery == bindparam("of_delivery"), ATTEMPT.c.fencing_token == bindparam("of_fencing_token"))
+    .values(
+        ended_at=func.coalesce(ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)),
+        is_end_confirmed=case((ATTEMPT.c.ended_at.is_(None), bindparam("confirmed")), else_=ATTEMPT.c.is_end_confirmed),
+    )
+)
+_HAS_PROOF = and_(ATTEMPT.c.outcome.is_not(None), bindparam("kind") == RESULT_CODES[Unknown])
+"""A call that provably never began may end as Unknown when it gives up later: the stored proof stays."""
+_END_WITH_OUTCOME = _END_ATTEMPT.values(
+    outcome=case((_HAS_PROOF, ATTEMPT.c.outcome), else_=bindparam("kind")),
+    detail=case((_HAS_PROOF, ATTEMPT.c.detail), else_=bindparam("facts")),
 )
 
 
@@ -106,10 +123,6 @@ class UndatedRateLimit:
     login: LoginId
     until: float
     is_for_reads: bool
-
-
-CALL_END_RETENTION_SECONDS = 86400.0
-"""When the end of a call is dropped from memory: every visibility window is over by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,9 +219,27 @@ class BaseStore:
     def finish_attempts(
         self, transaction: Transaction, ended: Sequence[tuple[DeliveryId, int, CallResult | None]]
     ) -> None:
-        """Record that calls have ended, and start their visibility windows."""
-        clocks = self.runtime.read_clocks()
-        finish_attempts(transaction, clocks.at, ended, is_confirmed=self.runtime.is_clock_confirmed())
+        """Record that calls have ended, and with which result where it is known; the first end of each counts.
+
+        A call is named by its delivery and fencing token. Where its outcome is open, its visibility window starts now.
+        """
+        clocks, is_confirmed = self.runtime.read_clocks(), self.runtime.is_clock_confirmed()
+        with_result, without_result = [], []
+        for delivery, fencing_token, result in ended:
+            row = {
+                "of_delivery": delivery,
+                "of_fencing_token": fencing_token,
+                "end": clocks.at,
+                "confirmed": is_confirmed,
+            }
+            if result is None:
+                without_result.append(row)
+            else:
+                dumped = dump_result(result)
+                with_result.append({**row, "kind": dumped["kind"], "facts": dumped["detail"]})
+        for statement, rows in ((_END_WITH_OUTCOME, with_result), (_END_ATTEMPT, without_result)):
+            if rows:
+                transaction.connection.execute(statement, rows)
         for delivery, fencing_token, result in ended:
             if result is None or isinstance(result, Unknown | Submitted):
                 self.call_ends.record_own(delivery, fencing_token, clocks.monotonic_seconds)
@@ -239,7 +270,7 @@ class BaseStore:
     def transition_all(self, transaction: Transaction, changes: Sequence[StateChange], by: Actor) -> list[Delivery]:
         """Apply each delivery's event; write what `advance()` returned, the audit entries and the alerts.
 
-        Raises IllegalStepError where the state table has no such step, ConcurrentUpdateError if a row has changed.
+        Raises IllegalTransitionError where the table has no such step, ConcurrentUpdateError if a row has changed.
         """
         now = self.runtime.now()
         afters = [

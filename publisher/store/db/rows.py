@@ -6,13 +6,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, RowMapping, and_, bindparam, case, func, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, tuple_, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SYSTEM_USER_KEY
 from publisher.domain.delivery import Actor, Delivery, Readback
 from publisher.domain.post import DeliveryId, format_delivery_name
-from publisher.domain.results import RESULT_CODES, Outcome, Published, ReadbackResult, Unknown
+from publisher.domain.results import Outcome, Published, ReadbackResult, Unknown
 from publisher.store.db.database import Transaction
 from publisher.store.db.tables import (
     ALERT,
@@ -21,7 +21,6 @@ from publisher.store.db.tables import (
     DELIVERY,
     PAUSE,
     READBACK,
-    CallResult,
     dump_result,
     read_deliveries,
     to_readback,
@@ -37,20 +36,6 @@ SELECT_DELIVERIES = select(DELIVERY).where(DELIVERY.c.id.in_(bindparam("deliveri
 _OWNERS_OF_IDS = select(DELIVERY.c.id, DELIVERY.c.account, DELIVERY.c.remote_id).where(
     tuple_(DELIVERY.c.account, DELIVERY.c.remote_id).in_(bindparam("claimed", expanding=True)),
     DELIVERY.c.remote_id.is_not(None),
-)
-_END_ATTEMPT = (
-    update(ATTEMPT)
-    .where(ATTEMPT.c.delivery == bindparam("of_delivery"), ATTEMPT.c.fencing_token == bindparam("of_fencing_token"))
-    .values(
-        ended_at=func.coalesce(ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)),
-        is_end_confirmed=case((ATTEMPT.c.ended_at.is_(None), bindparam("confirmed")), else_=ATTEMPT.c.is_end_confirmed),
-    )
-)
-_HAS_PROOF = and_(ATTEMPT.c.outcome.is_not(None), bindparam("kind") == RESULT_CODES[Unknown])
-"""A call that provably never began may end as Unknown when it gives up later: the stored proof stays."""
-_END_WITH_OUTCOME = _END_ATTEMPT.values(
-    outcome=case((_HAS_PROOF, ATTEMPT.c.outcome), else_=bindparam("kind")),
-    detail=case((_HAS_PROOF, ATTEMPT.c.detail), else_=bindparam("facts")),
 )
 
 
@@ -204,30 +189,6 @@ def reject_foreign_ids(transaction: Transaction, results: Sequence[tuple[Deliver
         else result
         for index, (delivery, result) in enumerate(results)
     ]
-
-
-def finish_attempts(
-    transaction: Transaction,
-    at: datetime,
-    ended: Sequence[tuple[DeliveryId, int, CallResult | None]],
-    *,
-    is_confirmed: bool,
-) -> None:
-    """Record that attempts have ended, and with which result where it is known; the first end of each counts.
-
-    An attempt is named by its delivery and fencing token. `is_confirmed`: the clock was confirmed when it gave `at`.
-    """
-    with_result, without_result = [], []
-    for delivery, fencing_token, result in ended:
-        row = {"of_delivery": delivery, "of_fencing_token": fencing_token, "end": at, "confirmed": is_confirmed}
-        if result is None:
-            without_result.append(row)
-        else:
-            dumped = dump_result(result)
-            with_result.append({**row, "kind": dumped["kind"], "facts": dumped["detail"]})
-    for statement, rows in ((_END_WITH_OUTCOME, with_result), (_END_ATTEMPT, without_result)):
-        if rows:
-            transaction.connection.execute(statement, rows)
 
 
 def write_readback(

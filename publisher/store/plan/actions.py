@@ -67,7 +67,7 @@ class OperatorActions(StorePart):
 
     @in_transaction
     def apply_event(self, transaction: Transaction, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
-        """Apply a person's event to a delivery. Raises IllegalStepError where the state table does not allow it."""
+        """Apply a person's event to a delivery. Raises IllegalTransitionError where the table does not allow it."""
         before = get_delivery(transaction, delivery)
         return self.store.transition(transaction, before, event, by)
 
