@@ -346,8 +346,7 @@ def on_retraction_requested(delivery: Delivery, event: RetractionRequested, cont
 
 
 def on_retraction_while_waiting(delivery: Delivery, event: RetractionRequested, context: StepContext) -> Delivery:
-    ordered = replace(delivery, desired=DesiredState.RETRACTED, reason=event.reason)
-    return _finish(ordered, State.CANCELLED, event.reason, context)
+    return _finish(record_retraction(delivery, event, context), State.CANCELLED, event.reason, context)
 
 
 def _start_retraction(delivery: Delivery, context: StepContext) -> Delivery:
