@@ -175,7 +175,7 @@ class Scenario:
             try:
                 while not self.stopping.is_set() and not (exits and exit_code is not None):
                     deliveries = await self.queries.deliveries()
-                    await self._ensure_daemon()
+                    await self.ensure_daemon()
                     if self.demo_workspace.callback_listen and not self.has_registered_callbacks:
                         # fails until the daemon listens
                         self.has_registered_callbacks = await asyncio.to_thread(
@@ -185,7 +185,7 @@ class Scenario:
                         )
                     self.show(deliveries)
                     if exit_code is None and is_settled(deliveries):
-                        exit_code = await self._verify(deliveries)
+                        exit_code = await self.verify(deliveries)
                         self.print_message("demo_stays" if not exits else "demo_ends")
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self.stopping.wait(), POLL_SECONDS)
@@ -194,7 +194,7 @@ class Scenario:
                     await stop_process(self.daemon, DAEMON_STOP_SECONDS)
         return exit_code if exit_code is not None else int(exits)
 
-    async def _ensure_daemon(self) -> None:
+    async def ensure_daemon(self) -> None:
         """Start the daemon, and again after it was killed. Raise CommandFailedError after MAX_DAEMON_FAILURES."""
         if self.simulator.returncode is not None:
             raise CommandFailedError("simulator_gone")
@@ -210,7 +210,7 @@ class Scenario:
         gone = ended.pid if ended else None
         self.print_message("demo_daemon_again" if ended else "demo_daemon", pid=self.daemon.pid, gone=gone)
 
-    async def _verify(self, deliveries: Sequence[Delivery]) -> int:
+    async def verify(self, deliveries: Sequence[Delivery]) -> int:
         """Compare the database with the platforms; return 0 if every delivery is published exactly once."""
         accounts = {account.id: account for account in self.demo_workspace.accounts}
         counts, unexplained = await asyncio.to_thread(self.platforms.count_posts, deliveries, accounts)

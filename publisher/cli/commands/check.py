@@ -108,12 +108,12 @@ def _check_posts(
         found += find_unsafe_timings(policies.values(), settings.environment)
         found += find_missing_public_ips(policies.values(), settings.environment)
         found += find_capacity_warnings(schedule, policies, known or (), datetime.now(UTC), settings.timezone)
-        found += _render_all(terminal, offline_app, schedule, report)
+        found += render_all(terminal, offline_app, schedule, report)
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
 
 
-def _render_all(terminal: Terminal, offline_app: OfflineApp, schedule: Schedule, report: CheckReport) -> list[Problem]:
+def render_all(terminal: Terminal, offline_app: OfflineApp, schedule: Schedule, report: CheckReport) -> list[Problem]:
     """Render the next occurrence of every post for each of its accounts; return each problem once.
 
     A post that follows an original stands in for it where the original is broken, or is in the database only.

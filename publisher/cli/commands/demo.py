@@ -77,7 +77,7 @@ async def demo(  # noqa: PLR0913 # one argument an option
         listen = f"127.0.0.1:{callback_port}"
         demo_workspace = DemoWorkspace(regions=read_regions()[:regions], simulator_url=address, callback_listen=listen)
         platforms = SimulatedPlatforms(base_url=address)
-        await asyncio.to_thread(_create_workspace, workspace, demo_workspace, platforms, is_fast)
+        await asyncio.to_thread(create_demo_workspace, workspace, demo_workspace, platforms, is_fast)
         settings = await load_settings(workspace)
         queries = Queries(await stack.enter_async_context(open_command_store(settings)))
         scenario = Scenario(
@@ -102,7 +102,7 @@ async def demo(  # noqa: PLR0913 # one argument an option
     return exit_code
 
 
-def _create_workspace(
+def create_demo_workspace(
     workspace: Path,
     demo_workspace: DemoWorkspace,
     platforms: SimulatedPlatforms,

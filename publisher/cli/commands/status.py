@@ -107,7 +107,7 @@ def is_still_published(delivery: Delivery) -> bool:
     return delivery.receipt is not None and (is_held or delivery.state is State.RETRACTING)
 
 
-def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter) -> None:  # flat
+def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter) -> None:
     for worker in filter(snapshot.is_alive, snapshot.workers):
         terminal.print_message(
             "daemon_running", host=worker.host, pid=worker.pid, beat=formatter.time(worker.heartbeat_at)
