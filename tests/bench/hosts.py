@@ -30,7 +30,7 @@ from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
-from publisher.testing.fakes import FakeAdapter
+from publisher.testing.fakes import FakeAdapter, make_confirmed_runtime
 from tests.bench.store import ripen_all
 
 ACCOUNTS, POSTS, AT_ONCE = 300, 10, 100
@@ -39,7 +39,7 @@ MOST = 3
 
 def books_of(url: str, folder: Path, name: str) -> Store:
     terms = [make_policy(f"account-{number:03}") for number in range(ACCOUNTS)]
-    database = Database(open_engine(url), Runtime(), IntentJournal(folder / f"{name}.jsonl"))
+    database = Database(open_engine(url), make_confirmed_runtime(), IntentJournal(folder / f"{name}.jsonl"))
     return Store(database=database, policies={item.account.id: item for item in terms}, worker=WorkerId(name))
 
 
