@@ -64,7 +64,7 @@ def save(folder: Path, campaign: "Campaign") -> None:
     _write_lines(folder / "metrics.jsonl", [measured for one in campaign.publishers for measured in one.measured])
     database = campaign.publisher.database
     if database:
-        _write_rows(folder / "publisher.db", rows_of_server(database))
+        write_rows(folder / "publisher.db", rows_of_server(database))
         _dump(database, folder / DUMP)
     else:
         _copy_database(campaign.workspace.folder / "var" / "publisher.db", folder / "publisher.db")
@@ -215,7 +215,7 @@ def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat()
 
 
-def _write_rows(file: Path, found: Rows) -> None:
+def write_rows(file: Path, found: Rows) -> None:
     """Copy what the checker reads, whatever the database was: its server may be gone by then."""
     file.unlink(missing_ok=True)
     with closing(sqlite3.connect(file)) as connection, connection:
