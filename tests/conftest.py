@@ -108,8 +108,8 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Yield a database of each kind: a migrated one for tests that open it with `open_books`, else an empty one."""
-    is_migrated = "open_books" in request.fixturenames
+    """Yield a database of each kind: migrated for tests that open a store, else empty."""
+    is_migrated = "open_bare_store" in request.fixturenames
     if request.param == "sqlite":
         file = tmp_path / "publisher.db"
         if is_migrated:
@@ -140,11 +140,11 @@ def world() -> FakeRuntime:
     return FakeRuntime()
 
 
-OpenBooks = Callable[..., "Store"]
+OpenStore = Callable[..., "Store"]
 
 
 @pytest.fixture
-async def open_books(database_url: str, tmp_path: Path, world: FakeRuntime) -> AsyncIterator[OpenBooks]:
+async def open_bare_store(database_url: str, tmp_path: Path, world: FakeRuntime) -> AsyncIterator[OpenStore]:
     """Return a function that opens the same database as one more worker, with the given policies."""
     journal = tmp_path / "intents.jsonl"
     await prepare_database(database_url, "drill", journal, world)
@@ -161,23 +161,13 @@ async def open_books(database_url: str, tmp_path: Path, world: FakeRuntime) -> A
         yield opening
 
 
-class Desk:
-    """The parts of the store on one database."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.outbox = store.outbox
-        self.maintenance = store.maintenance
-        self.post_store = store.posts
-
-
 @pytest.fixture
-async def open_desk(open_books: OpenBooks) -> Callable[..., object]:
-    """Return a function that opens the parts of the store, with every login registered."""
+async def open_store(open_bare_store: OpenStore) -> Callable[..., object]:
+    """Return a function that opens the store as one more worker, with every login registered."""
 
-    async def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Desk:
-        desk = Desk(open_books(*terms, worker=worker, calls=calls))
-        await desk.post_store.register_logins()
-        return desk
+    async def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Store:
+        store = open_bare_store(*terms, worker=worker, calls=calls)
+        await store.posts.register_logins()
+        return store
 
     return opening

@@ -67,14 +67,14 @@ def test_f91_a_log_that_cannot_be_written_is_counted():
         os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
 
 
-async def test_f91_dropped_lines_are_alerted(open_desk, world):
+async def test_f91_dropped_lines_are_alerted(open_store, world):
     """F91: people are alerted how many lines are missing, once."""
-    desk = await open_desk()
-    system_alerts = SystemAlerts(desk.store)
+    store = await open_store()
+    system_alerts = SystemAlerts(store)
     system_alerts.reported_lines -= 7
     for _ in range(2):
         await system_alerts.update()
-    [alert] = await desk.store.queries.alerts()
+    [alert] = await store.queries.alerts()
     assert (alert.code, alert.facts) == ("log_lines_dropped", {"number": "7"})
 
 

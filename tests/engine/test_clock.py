@@ -42,154 +42,154 @@ def confirm(world):
 @pytest.mark.parametrize(
     ("jump", "code"), [(-HOUR, "clock_jumped_back"), (HOUR, "clock_jumped_ahead")], ids=["F60", "F61"]
 )
-async def test_a_clock_jump_is_reported(open_desk, world, jump, code):
+async def test_a_clock_jump_is_reported(open_store, world, jump, code):
     """F60, F61: more than two seconds are reported, once; smaller corrections are normal."""
-    desk = await open_desk()
-    system_alerts = SystemAlerts(desk.store)
+    store = await open_store()
+    system_alerts = SystemAlerts(store)
     for by, expected in ((timedelta(seconds=1), []), (jump, [(code, "worker-1", f"{3600 + jump // HOUR}")])):
         world.jump_clock(by)
         await system_alerts.update()
         await system_alerts.update()
-        assert await reported(desk.store) == expected
+        assert await reported(store) == expected
 
 
-async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_desk, world):
+async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_store, world):
     """F60, F61: after ten seconds, with the platforms' time where it is known; until the clock is confirmed."""
-    desk = await open_desk()
-    system_alerts = SystemAlerts(desk.store)
+    store = await open_store()
+    system_alerts = SystemAlerts(store)
     world.jump_clock(HOUR)
     await system_alerts.update()
     jumped = ("clock_jumped_ahead", "worker-1", "3600")
     for seconds, expected in ((9, [jumped]), (2, [jumped, ("clock_unconfirmed", "worker-1")])):
         world.advance_time(timedelta(seconds=seconds))
         await system_alerts.update()
-        assert sorted(await reported(desk.store)) == sorted(expected)
+        assert sorted(await reported(store)) == sorted(expected)
     world.check_server_date("Wed, 25 Nov 2026 01:00:11 GMT", world.monotonic())
     await system_alerts.update()
     await system_alerts.update()
-    assert sorted(await reported(desk.store)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
+    assert sorted(await reported(store)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
     for date, apart in (("01:00:06", 3600), ("00:30:11", 5400)):  # a platform some seconds behind; a clock set forward
         world.check_server_date(f"Wed, 25 Nov 2026 {date} GMT", world.monotonic())
         await system_alerts.update()
-        assert sorted(await reported(desk.store)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
+        assert sorted(await reported(store)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
     confirm(world)
     await system_alerts.update()
-    assert await reported(desk.store) == [jumped]
+    assert await reported(store) == [jumped]
 
 
-async def test_an_alert_of_the_process_before_ends_when_the_clock_is_confirmed(open_desk, world):
+async def test_an_alert_of_the_process_before_ends_when_the_clock_is_confirmed(open_store, world):
     """The next process closes an alert that its predecessor left open."""
-    desk = await open_desk()
+    store = await open_store()
     world.mark_clock_unconfirmed()
     world.advance_time(CLOCK_ALERT_DELAY)
-    await SystemAlerts(desk.store).update()
-    assert [code for code, *_ in await reported(desk.store)] == ["clock_unconfirmed"]
+    await SystemAlerts(store).update()
+    assert [code for code, *_ in await reported(store)] == ["clock_unconfirmed"]
     confirm(world)
-    await SystemAlerts(desk.store).update()
-    assert await reported(desk.store) == []
+    await SystemAlerts(store).update()
+    assert await reported(store) == []
 
 
-async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_desk, world):
+async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_store, world):
     """F60: what was sent is not sent again when its instant comes a second time."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     post = make_post("p", ["a"], START_TIME)
-    await enqueue_posts(desk.post_store, post)
-    await run_jobs(desk, adapters)
+    await enqueue_posts(store.posts, post)
+    await run_jobs(store, adapters)
     world.jump_clock(-2 * HOUR)
     confirm(world)
-    await enqueue_posts(desk.post_store, post)
-    await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=10))
+    await enqueue_posts(store.posts, post)
+    await run_on(store, adapters, world, minutes=180, step=timedelta(minutes=10))
     assert len(fake.calls) == 1
 
 
-async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(open_desk, world):
+async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(open_store, world):
     """F60: after the clock went back a claimed delivery releases its login; what is urgent now is sent."""
-    desk, _fake, adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, make_post("routine", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
+    store, _fake, adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, make_post("routine", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
     world.jump_clock(-HOUR)
     confirm(world)
-    delivering = asyncio.create_task(send_delivery(lease, desk.store, adapters, asyncio.Event()))
+    delivering = asyncio.create_task(send_delivery(lease, store, adapters, asyncio.Event()))
     await asyncio.sleep(0)
     world.advance_time(PREPARE_AHEAD)
     async with asyncio.timeout(20):
         await delivering
-    await enqueue_posts(desk.post_store, make_post("urgent", ["a"], world.now(), is_urgent=True))
-    await run_jobs(desk, adapters)
-    assert (await state_of(desk, "urgent")).state is State.PUBLISHED
+    await enqueue_posts(store.posts, make_post("urgent", ["a"], world.now(), is_urgent=True))
+    await run_jobs(store, adapters)
+    assert (await state_of(store, "urgent")).state is State.PUBLISHED
 
 
-async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(open_desk, world):
+async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(open_store, world):
     """F60: a clock that went back cannot make an old intent look fresh; the pause is read once more."""
-    desk, _fake, _adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, replace(make_post("p", ["a"], START_TIME - 2 * HOUR), max_delay=5 * HOUR))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
-    parcel = await desk.outbox.record_intent(lease)
+    store, _fake, _adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, replace(make_post("p", ["a"], START_TIME - 2 * HOUR), max_delay=5 * HOUR))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
+    request = await store.outbox.record_intent(lease)
     world.jump_clock(-HOUR)
-    assert await may_start_call(desk.outbox, parcel)
-    await desk.store.actions.pause("all", named_person("li"), "drill")
-    assert not await may_start_call(desk.outbox, parcel)
+    assert await may_start_call(store.outbox, request)
+    await store.actions.pause("all", named_person("li"), "drill")
+    assert not await may_start_call(store.outbox, request)
 
 
 @pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(HOUR, id="F61-ahead")])
-async def test_a_lease_of_our_own_runs_by_the_monotonic_clock(open_desk, world, jump):
+async def test_a_lease_of_our_own_runs_by_the_monotonic_clock(open_store, world, jump):
     """A jump neither ends nor extends a call's lease: its result is accepted in time, and a lost one is unknown."""
-    desk, fake, _adapters = await stage(open_desk, "a", "b")
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
-    parcel = await desk.outbox.record_intent(lease)
+    store, fake, _adapters = await stage(open_store, "a", "b")
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
+    request = await store.outbox.record_intent(lease)
     world.jump_clock(jump)
-    assert await desk.maintenance.expire_leases() == 0
-    after = await desk.outbox.record_outcome(lease, Published(receipt=fake.add_post(parcel)))
+    assert await store.maintenance.expire_leases() == 0
+    after = await store.outbox.record_outcome(lease, Published(receipt=fake.add_post(request)))
     assert after.state is State.PUBLISHED
     confirm(world)
-    await enqueue_posts(desk.post_store, make_post("q", ["b"], world.now()))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
+    await enqueue_posts(store.posts, make_post("q", ["b"], world.now()))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
     world.jump_clock(jump)
-    world.advance_time(desk.store.timing("b").lease_timeout)
-    assert await desk.maintenance.expire_leases() == 1
+    world.advance_time(store.timing("b").lease_timeout)
+    assert await store.maintenance.expire_leases() == 1
 
 
-async def claim_and_expire(open_desk, world):
+async def claim_and_expire(open_store, world):
     """Claim the one due delivery, and let its lease expire."""
-    desk, fake, _adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
+    store, fake, _adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
     world.advance_time(lease.until - world.now())
-    return desk, fake, lease
+    return store, fake, lease
 
 
-async def test_f15_a_maintenance_run_in_progress_does_not_end_the_lease_of_a_call_that_just_began(open_desk, world):
+async def test_f15_a_maintenance_run_in_progress_does_not_end_the_lease_of_a_call_that_just_began(open_store, world):
     """F15: a worker that slept after its claim records its intent; maintenance that began before leaves it alone."""
-    desk, fake, lease = await claim_and_expire(open_desk, world)
-    parcel, ended = await asyncio.gather(desk.outbox.record_intent(lease), desk.maintenance.expire_leases())
+    store, fake, lease = await claim_and_expire(open_store, world)
+    request, ended = await asyncio.gather(store.outbox.record_intent(lease), store.maintenance.expire_leases())
     assert ended == 0
-    after = await desk.outbox.record_outcome(lease, Published(receipt=fake.add_post(parcel)))
+    after = await store.outbox.record_outcome(lease, Published(receipt=fake.add_post(request)))
     assert after.state is State.PUBLISHED
 
 
-async def test_f60_a_late_result_does_not_end_the_next_lease(open_desk, world):
+async def test_f60_a_late_result_does_not_end_the_next_lease(open_store, world):
     """F60: a result under a lost lease does not end the present lease, which runs by the monotonic clock."""
-    desk, _fake, lost = await claim_and_expire(open_desk, world)
-    await desk.maintenance.expire_leases()
+    store, _fake, lost = await claim_and_expire(open_store, world)
+    await store.maintenance.expire_leases()
     world.advance_time(CRASH_RETRY_SPREAD)
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
-    assert isinstance(await desk.outbox.record_intent(lost), Declined)
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
+    assert isinstance(await store.outbox.record_intent(lost), Declined)
     world.jump_clock(HOUR)
-    assert await desk.maintenance.expire_leases() == 0
+    assert await store.maintenance.expire_leases() == 0
 
 
-async def test_f60_a_lease_of_another_worker_runs_by_the_wall_clock(open_desk, world):
+async def test_f60_a_lease_of_another_worker_runs_by_the_wall_clock(open_store, world):
     """F60: the lease of another worker is judged by the wall clock."""
-    mine, other = await open_desk(worker="mine"), await open_desk(worker="other")
-    await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
+    mine, other = await open_store(worker="mine"), await open_store(worker="other")
+    await enqueue_posts(mine.posts, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
     [lease] = await other.outbox.claim(1)
     assert await mine.maintenance.expire_leases() == 0
@@ -241,202 +241,205 @@ async def test_planning_waits_until_the_clock_is_confirmed(daemon, world, jump):
     assert await posts_of(daemon) == {PostId("p")}
 
 
-async def with_unknown_outcome(open_desk, world):
+async def with_unknown_outcome(open_store, world):
     """Let a call end with an unknown outcome."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     fake.script.append(Unknown(reason="timeout"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, adapters)
-    return desk, fake, adapters
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, adapters)
+    return store, fake, adapters
 
 
 @pytest.mark.parametrize("jump", [timedelta(minutes=3), HOUR])
-async def test_f25_a_clock_set_ahead_does_not_shorten_the_visibility_window(open_desk, world, jump):
+async def test_f25_a_clock_set_ahead_does_not_shorten_the_visibility_window(open_store, world, jump):
     """F25, F61: no second call before the visibility window is over by the monotonic clock."""
-    desk, fake, adapters = await with_unknown_outcome(open_desk, world)
+    store, fake, adapters = await with_unknown_outcome(open_store, world)
     world.advance_time(MINUTE)
     world.jump_clock(jump)
-    await run_jobs(desk, adapters)
+    await run_jobs(store, adapters)
     confirm(world)
-    await run_on(desk, adapters, world, minutes=8)
+    await run_on(store, adapters, world, minutes=8)
     assert len(fake.calls) == 1
-    await run_on(desk, adapters, world, minutes=4)
+    await run_on(store, adapters, world, minutes=4)
     assert len(fake.calls) == 2
 
 
-async def test_f61_a_list_read_by_an_unconfirmed_clock_proves_no_absence(open_desk, world):
+async def test_f61_a_list_read_by_an_unconfirmed_clock_proves_no_absence(open_store, world):
     """F61: a post that it shows counts, one that it lacks does not; afterwards two readbacks are needed as usual."""
-    desk, _fake, adapters = await with_unknown_outcome(open_desk, world)
+    store, _fake, adapters = await with_unknown_outcome(open_store, world)
     world.jump_clock(HOUR)
-    await run_on(desk, adapters, world, minutes=12)
-    assert ((await state_of(desk)).state, (await state_of(desk)).reason) == (State.UNKNOWN, "clock_unconfirmed_at_read")
+    await run_on(store, adapters, world, minutes=12)
+    assert ((await state_of(store)).state, (await state_of(store)).reason) == (
+        State.UNKNOWN,
+        "clock_unconfirmed_at_read",
+    )
     world.jump_clock(-HOUR)
     confirm(world)
-    await run_jobs(desk, adapters)
-    assert (await state_of(desk)).state is State.UNKNOWN
+    await run_jobs(store, adapters)
+    assert (await state_of(store)).state is State.UNKNOWN
     world.advance_time(MINUTE)
-    await run_jobs(desk, adapters)
-    assert (await state_of(desk)).reason == "absence_proven"
+    await run_jobs(store, adapters)
+    assert (await state_of(store)).reason == "absence_proven"
 
 
 class Lagging(FakeAdapter):
     """A platform that reports every post as deleted."""
 
-    async def find_post(self, parcel):
+    async def find_post(self, request):
         return Deleted()
 
 
-async def test_f61_reads_by_an_unconfirmed_clock_do_not_prove_a_removal(open_desk, world):
+async def test_f61_reads_by_an_unconfirmed_clock_do_not_prove_a_removal(open_store, world):
     """F48, F61: the reads must be apart, and nobody can say how far these were; a later read finds the post."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     fake.script.append(fake.lose_reply)
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, adapters)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, adapters)
     adapters = {"a": Lagging(now=world.now)}
     world.jump_clock(HOUR)
     for _ in range(3):
         world.advance_time(MINUTE)
-        await run_jobs(desk, adapters)
+        await run_jobs(store, adapters)
         world.jump_clock(HOUR)
-    assert (await state_of(desk)).state is State.UNKNOWN
+    assert (await state_of(store)).state is State.UNKNOWN
 
 
-async def test_f61_an_unknown_outcome_cancelled_after_a_clock_was_ahead_is_read_soon(open_desk, world):
+async def test_f61_an_unknown_outcome_cancelled_after_a_clock_was_ahead_is_read_soon(open_store, world):
     """F61: the next readback was dated hours ahead; an order that comes before maintenance does not hide that."""
-    desk, _fake, adapters = await with_unknown_outcome(open_desk, world)
+    store, _fake, adapters = await with_unknown_outcome(open_store, world)
     world.jump_clock(8 * HOUR)
-    await run_on(desk, adapters, world, minutes=12)
+    await run_on(store, adapters, world, minutes=12)
     world.jump_clock(-8 * HOUR)
     confirm(world)
-    await desk.store.actions.cancel_post("p", named_person("li"), "test")
-    await run_on(desk, adapters, world, minutes=3)
-    assert (await state_of(desk)).state is State.CANCELLED
+    await store.actions.cancel_post("p", named_person("li"), "test")
+    await run_on(store, adapters, world, minutes=3)
+    assert (await state_of(store)).state is State.CANCELLED
 
 
-async def test_f61_an_absence_shown_while_the_clock_is_unconfirmed_lets_nothing_expire(open_desk, world):
+async def test_f61_an_absence_shown_while_the_clock_is_unconfirmed_lets_nothing_expire(open_store, world):
     """F61: what follows from absence may depend on the time, so it waits for a confirmed clock."""
-    desk, fake, adapters = await with_unknown_outcome(open_desk, world)
+    store, fake, adapters = await with_unknown_outcome(open_store, world)
     world.jump_clock(30 * HOUR)
-    await run_on(desk, adapters, world, minutes=12)
-    assert ((await state_of(desk)).state, len(fake.calls)) == (State.UNKNOWN, 1)
+    await run_on(store, adapters, world, minutes=12)
+    assert ((await state_of(store)).state, len(fake.calls)) == (State.UNKNOWN, 1)
     world.jump_clock(-30 * HOUR)
     confirm(world)
-    await run_on(desk, adapters, world, minutes=2)
+    await run_on(store, adapters, world, minutes=2)
     assert len(fake.calls) == 2
 
 
-async def restarted(open_desk, world, jump):
+async def restarted(open_store, world, jump):
     """Set the clock within the second before a kill, unnoticed; then start again with an unconfirmed clock."""
     world.jump_clock(jump)
     world.mark_clock_unconfirmed()
     world.clock_jumps.clear()
-    desk = await open_desk()
-    await desk.maintenance.expire_own_leases()
-    return desk
+    store = await open_store()
+    await store.maintenance.expire_own_leases()
+    return store
 
 
-async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(open_desk, world):
+async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(open_store, world):
     """F25, F61: no second call before the visibility window is over, even once the clock is set right."""
-    _desk, fake, adapters = await with_unknown_outcome(open_desk, world)
-    desk = await restarted(open_desk, world, 15 * MINUTE)
-    await run_on(desk, adapters, world, minutes=5)
-    assert ((await state_of(desk)).state, len(fake.calls)) == (State.UNKNOWN, 1)
+    _store, fake, adapters = await with_unknown_outcome(open_store, world)
+    store = await restarted(open_store, world, 15 * MINUTE)
+    await run_on(store, adapters, world, minutes=5)
+    assert ((await state_of(store)).state, len(fake.calls)) == (State.UNKNOWN, 1)
     world.jump_clock(-15 * MINUTE)
     confirm(world)
-    await run_on(desk, adapters, world, minutes=4)
+    await run_on(store, adapters, world, minutes=4)
     assert len(fake.calls) == 1
-    await run_on(desk, adapters, world, minutes=4)
+    await run_on(store, adapters, world, minutes=4)
     assert len(fake.calls) == 2
 
 
-async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_start_of_the_process(open_desk, world):
+async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_start_of_the_process(open_store, world):
     """F08: where the clock was unconfirmed when the call ended, the visibility window restarts, only once."""
-    desk, fake, _adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
-    desk = await restarted(open_desk, world, -HOUR)
+    store, fake, _adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
+    store = await restarted(open_store, world, -HOUR)
     world.advance_time(5 * MINUTE)
     world.jump_clock(HOUR)
     confirm(world)
-    await run_on(desk, {"a": fake}, world, minutes=4)
+    await run_on(store, {"a": fake}, world, minutes=4)
     assert fake.calls == []
-    await run_on(desk, {"a": fake}, world, minutes=2)
+    await run_on(store, {"a": fake}, world, minutes=2)
     assert len(fake.calls) == 1
 
 
 @pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
-async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_other(open_desk, world, jump):
+async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_other(open_store, world, jump):
     """F60, F61: once the clock is right, it is neither read hours late nor given to a person at once."""
-    desk, fake, _adapters = await stage(open_desk, "a")
+    store, fake, _adapters = await stage(open_store, "a")
     fake.findings.extend([Unknown(reason="unreadable")] * 3)
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
-    desk = await restarted(open_desk, world, jump)
-    await run_on(desk, {"a": fake}, world, minutes=2)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
+    store = await restarted(open_store, world, jump)
+    await run_on(store, {"a": fake}, world, minutes=2)
     world.jump_clock(-jump)
     confirm(world)
-    await run_on(desk, {"a": fake}, world, minutes=20)
-    assert (await state_of(desk)).state is State.PUBLISHED
+    await run_on(store, {"a": fake}, world, minutes=20)
+    assert (await state_of(store)).state is State.PUBLISHED
 
 
 @pytest.mark.parametrize("is_announced", [False, True])
-async def test_f61_what_a_kill_left_due_by_a_clock_ahead_is_sent_once_it_is_set_right(open_desk, world, is_announced):
+async def test_f61_what_a_kill_left_due_by_a_clock_ahead_is_sent_once_it_is_set_right(open_store, world, is_announced):
     """F61: with or without an intent, it does not wait for the hours by which the clock was ahead."""
-    desk, fake, _adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
+    store, fake, _adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
     if is_announced:
-        await desk.outbox.record_intent(lease)
-    desk = await restarted(open_desk, world, 8 * HOUR)
-    await run_on(desk, {"a": fake}, world, minutes=2)
+        await store.outbox.record_intent(lease)
+    store = await restarted(open_store, world, 8 * HOUR)
+    await run_on(store, {"a": fake}, world, minutes=2)
     assert fake.calls == []
     world.jump_clock(-8 * HOUR)
     confirm(world)
-    await run_on(desk, {"a": fake}, world, minutes=20)
-    assert ((await state_of(desk)).state, len(fake.calls)) == (State.PUBLISHED, 1)
+    await run_on(store, {"a": fake}, world, minutes=20)
+    assert ((await state_of(store)).state, len(fake.calls)) == (State.PUBLISHED, 1)
 
 
 @pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
 @pytest.mark.parametrize("is_noticed", [True, False])
-async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(open_desk, world, jump, is_noticed):
+async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(open_store, world, jump, is_noticed):
     """F60, F61: whether wrong at start or set later; once the clock is right, everything is sent at its instant."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     soon = make_post("soon", ["a"], START_TIME + 5 * MINUTE)
-    await enqueue_posts(desk.post_store, soon, make_post("later", ["a"], START_TIME + 8 * HOUR))
+    await enqueue_posts(store.posts, soon, make_post("later", ["a"], START_TIME + 8 * HOUR))
     world.jump_clock(jump)
     if not is_noticed:
         world.mark_clock_unconfirmed()
-    await run_on(desk, adapters, world, minutes=2)
-    states = {delivery.state for delivery in await desk.store.queries.deliveries()}
+    await run_on(store, adapters, world, minutes=2)
+    states = {delivery.state for delivery in await store.queries.deliveries()}
     assert (fake.calls, states) == ([], {State.PENDING})
     world.jump_clock(-jump)
     confirm(world)
-    await run_on(desk, adapters, world, minutes=4)
-    assert [parcel.intended_at - START_TIME for parcel in fake.calls] == [5 * MINUTE]
+    await run_on(store, adapters, world, minutes=4)
+    assert [request.intended_at - START_TIME for request in fake.calls] == [5 * MINUTE]
 
 
-async def test_f61_what_is_claimed_gets_no_intent_once_the_clock_is_set(open_desk, world):
+async def test_f61_what_is_claimed_gets_no_intent_once_the_clock_is_set(open_store, world):
     """F61: the claim is released, and made again when the clock is confirmed."""
-    desk, _fake, _adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
+    store, _fake, _adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
     world.jump_clock(MINUTE)
-    assert await desk.outbox.record_intent(lease) == Declined(guard="clock_unconfirmed")
-    assert await desk.outbox.claim(1) == []
+    assert await store.outbox.record_intent(lease) == Declined(guard="clock_unconfirmed")
+    assert await store.outbox.claim(1) == []
     confirm(world)
-    assert len(await desk.outbox.claim(1)) == 1
+    assert len(await store.outbox.claim(1)) == 1
 
 
-async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(open_desk, world):
+async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(open_store, world):
     """F61: a host whose clock went ahead does not take over leases of other hosts."""
-    mine, other = await open_desk(worker="mine"), await open_desk(worker="other")
-    await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
+    mine, other = await open_store(worker="mine"), await open_store(worker="other")
+    await enqueue_posts(mine.posts, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
     assert len(await other.outbox.claim(1)) == 1
     world.jump_clock(HOUR)
@@ -445,16 +448,16 @@ async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(open_
     assert await mine.maintenance.expire_leases() == 1
 
 
-async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_desk, world):
+async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_store, world):
     """F61: the rule for late posts applies to posts filed before: too late is not sent, and reported."""
-    desk, fake, adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + HOUR))
+    store, fake, adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + HOUR))
     world.jump_clock(6 * HOUR)
     confirm(world)
-    await desk.store.maintenance.run()
-    await send_due(desk.store, adapters, 10, asyncio.Event())
-    await desk.store.maintenance.run()
-    [delivery] = await desk.store.queries.deliveries(PostId("p"))
+    await store.maintenance.run()
+    await send_due(store, adapters, 10, asyncio.Event())
+    await store.maintenance.run()
+    [delivery] = await store.queries.deliveries(PostId("p"))
     assert (delivery.state, fake.calls) == (State.EXPIRED, [])
 
 
@@ -462,42 +465,42 @@ YEAR_AHEAD = timedelta(days=400)
 
 
 @pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(YEAR_AHEAD, id="F61-ahead")])
-async def test_a_limit_by_an_unconfirmed_clock_ends_when_its_time_is_over(open_desk, world, jump):
+async def test_a_limit_by_an_unconfirmed_clock_ends_when_its_time_is_over(open_store, world, jump):
     """F26, F60, F61, I15: it is kept by the monotonic clock, and dated once the wall clock is confirmed."""
-    desk, fake, adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
-    desk = await restarted(open_desk, world, jump)
+    store, fake, adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
+    store = await restarted(open_store, world, jump)
     world.advance_time(MINUTE)
     fake.findings.append(RateLimited(code="often", until=world.now() + 30 * MINUTE))
-    await run_jobs(desk, adapters)
+    await run_jobs(store, adapters)
     assert not fake.findings
     world.jump_clock(-jump)
     confirm(world)
-    await enqueue_posts(desk.post_store, make_post("urgent", ["a"], world.now(), is_urgent=True))
-    await run_on(desk, adapters, world, minutes=29)
+    await enqueue_posts(store.posts, make_post("urgent", ["a"], world.now(), is_urgent=True))
+    await run_on(store, adapters, world, minutes=29)
     assert fake.calls == []
-    await run_on(desk, adapters, world, minutes=2)
-    assert (await state_of(desk, "urgent")).state is State.PUBLISHED
+    await run_on(store, adapters, world, minutes=2)
+    assert (await state_of(store, "urgent")).state is State.PUBLISHED
 
 
-async def test_f26_i15_a_limit_by_an_unconfirmed_clock_stops_the_other_reads_of_its_login(open_desk, world):
+async def test_f26_i15_a_limit_by_an_unconfirmed_clock_stops_the_other_reads_of_its_login(open_store, world):
     """F26, I15: no other delivery of the login is read, although the limit cannot be dated yet."""
-    desk, fake, adapters = await with_unknown_outcome(open_desk, world)
+    store, fake, adapters = await with_unknown_outcome(open_store, world)
     world.jump_clock(HOUR)
-    desk.store.record_undated_limit("fake/a", 30 * MINUTE, is_for_reads=True)
+    store.record_undated_limit("fake/a", 30 * MINUTE, is_for_reads=True)
     fake.findings.append(Unknown(reason="unreadable"))
-    await run_on(desk, adapters, world, minutes=29)
+    await run_on(store, adapters, world, minutes=29)
     assert fake.findings
-    await run_on(desk, adapters, world, minutes=2)
+    await run_on(store, adapters, world, minutes=2)
     assert not fake.findings
 
 
-async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_desk, world):
+async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_store, world):
     """F61: no platform limit and no quota lasts longer than a day, and no probe or monitoring is postponed further."""
-    desk, _fake, _adapters = await stage(open_desk, "a")
+    store, _fake, _adapters = await stage(open_store, "a")
     far = world.now() + YEAR_AHEAD
     waits = dict.fromkeys(
         (
@@ -518,10 +521,10 @@ async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_des
             insert(PAUSE).values(scope="platform:fake", at=far, by="sender", reason=RESPONSES_UNREADABLE)
         )
 
-    await desk.store.database.write(write)
+    await store.database.write(write)
     world.mark_clock_unconfirmed()
     confirm(world)
-    await desk.maintenance.correct_timestamps()
+    await store.maintenance.correct_timestamps()
 
     def read(connection):
         [login] = connection.execute(select(*(LOGIN.c[name] for name in waits)))
@@ -534,14 +537,14 @@ async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_des
         ]
 
     now = world.now()
-    assert await desk.store.database.read(read) == [now + 24 * HOUR] * 5 + [now] * 3
+    assert await store.database.read(read) == [now + 24 * HOUR] * 5 + [now] * 3
 
 
-async def test_f61_an_alert_dated_in_the_future_suppresses_no_later_one(open_desk, world):
+async def test_f61_an_alert_dated_in_the_future_suppresses_no_later_one(open_store, world):
     """F61: a later alert of the same kind is sent although an earlier one was dated ahead."""
-    desk = await open_desk()
+    store = await open_store()
     for at in (world.now() + YEAR_AHEAD, world.now(), world.now()):
-        await desk.store.database.write(
+        await store.database.write(
             lambda unit, at=at: raise_alert_hourly(unit, at, "log_lines_dropped", {"number": "1"})
         )
-    assert await reported(desk.store) == [("log_lines_dropped", "1")] * 2
+    assert await reported(store) == [("log_lines_dropped", "1")] * 2

@@ -138,24 +138,24 @@ class Silent(TimeAdapter):
         await asyncio.Event().wait()
 
 
-async def check_of(open_desk, world, *names, **adapters):
+async def check_of(open_store, world, *names, **adapters):
     """Return a clock check over these accounts; accounts without an adapter of their own report no date."""
-    desk = await open_desk(*(make_policy(name) for name in names))
+    store = await open_store(*(make_policy(name) for name in names))
     every = {AccountId(name): adapters.get(name) or TimeAdapter(world) for name in names}
-    return ClockCheck(store=desk.store, adapters=every), desk
+    return ClockCheck(store=store, adapters=every), store
 
 
-async def test_the_kernel_confirms_without_any_read(open_desk, unconfirmed_world):
+async def test_the_kernel_confirms_without_any_read(open_store, unconfirmed_world):
     """Where the kernel confirms the clock, no platform is asked."""
-    check, _desk = await check_of(open_desk, unconfirmed_world, "a")
+    check, _store = await check_of(open_store, unconfirmed_world, "a")
     unconfirmed_world.is_synchronized = True
     assert await check.confirm()
     assert check.adapters["a"].probes == 0
 
 
-async def test_f61_the_kernel_does_not_overrule_a_platform(open_desk, unconfirmed_world):
+async def test_f61_the_kernel_does_not_overrule_a_platform(open_store, unconfirmed_world):
     """F61: where a platform has contradicted the clock, only setting it, another platform or a person confirms it."""
-    check, _desk = await check_of(open_desk, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
+    check, _store = await check_of(open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
     assert not await check.confirm()
     unconfirmed_world.is_synchronized = True
     assert not await check.confirm()
@@ -163,31 +163,33 @@ async def test_f61_the_kernel_does_not_overrule_a_platform(open_desk, unconfirme
     assert await check.confirm()
 
 
-async def test_one_platform_that_answers_is_enough(open_desk, unconfirmed_world):
+async def test_one_platform_that_answers_is_enough(open_store, unconfirmed_world):
     """The others may be silent; only reads are made, and they are given up in the end."""
     adapters = {name: Silent(unconfirmed_world) for name in "abcdefg"} | {
         "c": TimeAdapter(unconfirmed_world, timedelta(0))
     }
-    check, _desk = await check_of(open_desk, unconfirmed_world, *adapters, **adapters)
+    check, _store = await check_of(open_store, unconfirmed_world, *adapters, **adapters)
     assert await check.confirm()
     assert [adapter.calls for adapter in adapters.values()] == [[]] * 7
     await check.stop()
     assert check._running_polls == set()
 
 
-async def test_every_login_has_its_turn(open_desk, unconfirmed_world):
+async def test_every_login_has_its_turn(open_store, unconfirmed_world):
     """A few at a time, and the next ones a little later: the last one may be the one that answers."""
     names = [*"abcdefg"]
-    check, _desk = await check_of(open_desk, unconfirmed_world, *names, g=TimeAdapter(unconfirmed_world, timedelta(0)))
+    check, _store = await check_of(
+        open_store, unconfirmed_world, *names, g=TimeAdapter(unconfirmed_world, timedelta(0))
+    )
     assert not await check.confirm()
     assert sum(adapter.probes for adapter in check.adapters.values()) == 5
     unconfirmed_world.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
     assert await check.confirm()
 
 
-async def test_a_platform_that_contradicts_confirms_nothing(open_desk, unconfirmed_world):
+async def test_a_platform_that_contradicts_confirms_nothing(open_store, unconfirmed_world):
     """F61: asking it again does not help; once the clock is set, it is asked at once."""
-    check, _desk = await check_of(open_desk, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
+    check, _store = await check_of(open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
     for _ in range(3):
         assert not await check.confirm()
     assert (check.adapters["a"].probes, unconfirmed_world.server_clock_offset) == (1, 60 * SECOND)
@@ -196,36 +198,36 @@ async def test_a_platform_that_contradicts_confirms_nothing(open_desk, unconfirm
     assert await check.confirm()
 
 
-async def test_a_person_confirms_the_clock(open_desk, unconfirmed_world):
+async def test_a_person_confirms_the_clock(open_store, unconfirmed_world):
     """A person's confirmation counts where no platform answers, until the clock is set again."""
-    check, desk = await check_of(open_desk, unconfirmed_world, "a")
+    check, store = await check_of(open_store, unconfirmed_world, "a")
     assert not await check.confirm()
     unconfirmed_world.advance_time(SECOND)
-    assert await desk.store.actions.confirm_clock(named_person("li")) == unconfirmed_world.read_clocks()
+    assert await store.actions.confirm_clock(named_person("li")) == unconfirmed_world.read_clocks()
     assert await check.confirm()
     unconfirmed_world.jump_clock(60 * SECOND)
     assert not await check.confirm()
 
 
-async def test_a_confirmation_from_before_the_jump_does_not_count(open_desk, world):
+async def test_a_confirmation_from_before_the_jump_does_not_count(open_store, world):
     """It was given for the clock as it was then; one of an earlier boot does not count either."""
-    check, desk = await check_of(open_desk, world, "a")
+    check, store = await check_of(open_store, world, "a")
     world.advance_time(60 * SECOND)
-    await desk.store.actions.confirm_clock(named_person("li"))
+    await store.actions.confirm_clock(named_person("li"))
     world.advance_time(SECOND)
     world.mark_clock_unconfirmed()
     assert not await check.confirm()
     world.clock += 60 * SECOND
-    await desk.store.actions.confirm_clock(named_person("li"))
+    await store.actions.confirm_clock(named_person("li"))
     world.clock -= 120 * SECOND  # as after a reboot: the monotonic clock starts again
     world.mark_clock_unconfirmed()
     assert not await check.confirm()
 
 
-async def test_accounts_that_nobody_posts_on_are_not_asked(open_desk, unconfirmed_world):
+async def test_accounts_that_nobody_posts_on_are_not_asked(open_store, unconfirmed_world):
     """Accounts posted on by hand are read where there are no others; those that are off never."""
-    check, desk = await check_of(
-        open_desk,
+    check, store = await check_of(
+        open_store,
         unconfirmed_world,
         "a",
         "b",
@@ -233,16 +235,16 @@ async def test_accounts_that_nobody_posts_on_are_not_asked(open_desk, unconfirme
         b=TimeAdapter(unconfirmed_world, timedelta(0)),
     )
     for account, mode in (("a", Mode.OFF), ("b", Mode.ASSISTED)):
-        await desk.store.actions.set_mode(AccountId(account), mode, named_person("li"), "quiet")
+        await store.actions.set_mode(AccountId(account), mode, named_person("li"), "quiet")
     assert await check.confirm()
     assert (check.adapters["a"].probes, check.adapters["b"].probes) == (0, 1)
 
 
-async def set_cooldown(desk, login, until):
+async def set_cooldown(store, login, until):
     def write(unit):
         extend_cooldowns(unit, [Cooldown(login=login, reads_cooldown_until=until)], START_TIME)
 
-    await desk.store.database.write(write)
+    await store.database.write(write)
 
 
 @pytest.mark.parametrize(
@@ -252,10 +254,10 @@ async def set_cooldown(desk, login, until):
         pytest.param(2 * 86400 * SECOND, 1, id="longer-than-any-limit"),
     ],
 )
-async def test_i15_a_login_in_cooldown_is_not_asked_for_the_time(open_desk, unconfirmed_world, rest, probes):
+async def test_i15_a_login_in_cooldown_is_not_asked_for_the_time(open_store, unconfirmed_world, rest, probes):
     """I15: a login in cooldown is not called before its end; a limit that only a slow clock can show is none."""
-    check, desk = await check_of(open_desk, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, timedelta(0)))
-    await set_cooldown(desk, "fake/a", START_TIME + rest)
+    check, store = await check_of(open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, timedelta(0)))
+    await set_cooldown(store, "fake/a", START_TIME + rest)
     assert await check.confirm() is bool(probes)
     assert check.adapters["a"].probes == probes
     unconfirmed_world.advance_time(rest)
@@ -273,11 +275,11 @@ class Dated(TimeAdapter):
 
 
 @pytest.mark.parametrize(("kind", "is_asked"), [(TimeAdapter, False), (Dated, True)])
-async def test_i15_a_login_in_cooldown_is_asked_only_without_credentials(open_desk, unconfirmed_world, kind, is_asked):
+async def test_i15_a_login_in_cooldown_is_asked_only_without_credentials(open_store, unconfirmed_world, kind, is_asked):
     """I15: during a cooldown no login is probed for the time."""
     own = kind(unconfirmed_world, timedelta(0))
-    check, desk = await check_of(open_desk, unconfirmed_world, "a", a=own)
-    await set_cooldown(desk, "fake/a", START_TIME + 60 * SECOND)
+    check, store = await check_of(open_store, unconfirmed_world, "a", a=own)
+    await set_cooldown(store, "fake/a", START_TIME + 60 * SECOND)
     assert await check.confirm() is is_asked
     assert own.probes == 0
 
@@ -290,9 +292,9 @@ class Limited(TimeAdapter):
         return RateLimited(code="often", until=self.world.now() + 60 * SECOND)
 
 
-async def test_i15_a_login_that_wants_no_calls_is_left_out_of_the_check(open_desk, unconfirmed_world):
+async def test_i15_a_login_that_wants_no_calls_is_left_out_of_the_check(open_store, unconfirmed_world):
     """F26, I15: it is asked again at the end of its limit, by the monotonic clock."""
-    check, _desk = await check_of(open_desk, unconfirmed_world, "a", a=Limited(unconfirmed_world))
+    check, _store = await check_of(open_store, unconfirmed_world, "a", a=Limited(unconfirmed_world))
     for _ in range(29):
         await check.confirm()
         unconfirmed_world.advance_time(timedelta(seconds=FAST_POLL_SECONDS))

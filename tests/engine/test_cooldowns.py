@@ -32,9 +32,9 @@ class Strict(FakeAdapter):
     limited: str
     asked: list
 
-    def add_post(self, parcel):
-        remote_id = f"{parcel.account}-{parcel.delivery}"
-        self.posts[remote_id], self.published_at[remote_id] = parcel, self.now()
+    def add_post(self, request):
+        remote_id = f"{request.account}-{request.delivery}"
+        self.posts[remote_id], self.published_at[remote_id] = request, self.now()
         return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=self.now())
 
     async def _answer(self, kind, answer):
@@ -42,8 +42,8 @@ class Strict(FakeAdapter):
         found = await answer
         return RateLimited(code="often", until=self.now() + REST) if kind == self.limited else found
 
-    async def find_post(self, parcel):
-        return await self._answer("find", super().find_post(parcel))
+    async def find_post(self, request):
+        return await self._answer("find", super().find_post(request))
 
     async def retract(self, receipt):
         return await self._answer("retract", super().retract(receipt))
@@ -57,57 +57,57 @@ class Strict(FakeAdapter):
     async def list_recent(self):
         return await self._answer("recent", super().list_recent())
 
-    async def publish(self, parcel):
-        return await self._answer("publish", super().publish(parcel))
+    async def publish(self, request):
+        return await self._answer("publish", super().publish(request))
 
 
 class Day:
     """Two accounts of one login and one of another, and all the jobs that call platforms."""
 
-    def __init__(self, desk, platforms):
-        self.desk, self.platforms = desk, platforms
+    def __init__(self, store, platforms):
+        self.store, self.platforms = store, platforms
         self.adapters = {"a": platforms["one"], "b": platforms["one"], "c": platforms["two"]}
         self.monitoring, self.checkups, self.orders = (
-            desk.store.monitoring,
-            desk.store.login_health,
-            desk.store.actions,
+            store.monitoring,
+            store.login_health,
+            store.actions,
         )
 
     async def file(self, post, *accounts):
-        await enqueue_posts(self.desk.post_store, make_post(post, accounts, self.desk.store.runtime.now()))
+        await enqueue_posts(self.store.posts, make_post(post, accounts, self.store.runtime.now()))
 
     async def work(self):
-        await self.desk.store.maintenance.run()
-        await send_due(self.desk.store, self.adapters, 10, asyncio.Event())
-        await reconcile_due(self.desk.store, self.adapters, 10)
-        await retract_due(self.desk.store, self.adapters, 10)
+        await self.store.maintenance.run()
+        await send_due(self.store, self.adapters, 10, asyncio.Event())
+        await reconcile_due(self.store, self.adapters, 10)
+        await retract_due(self.store, self.adapters, 10)
         await monitor_due(self.monitoring.store, self.adapters, 10)
         await check_logins_due(self.checkups.store, self.adapters, 10)
 
     async def state(self, post, account):
-        [found] = [
-            item for item in await self.desk.store.queries.deliveries(post=PostId(post)) if item.account == account
-        ]
+        [found] = [item for item in await self.store.queries.deliveries(post=PostId(post)) if item.account == account]
         return found
 
 
 @pytest.fixture
-async def day(open_desk):
+async def day(open_store):
     """Return a worker whose post on `a` has been unknown for a minute, and whose posts on `b` and `c` are hours old."""
-    desk = await open_desk(make_policy("a", login="one"), make_policy("b", login="one"), make_policy("c", login="two"))
+    store = await open_store(
+        make_policy("a", login="one"), make_policy("b", login="one"), make_policy("c", login="two")
+    )
     platforms = {}
     for name in ("one", "two"):
-        platforms[name] = Strict(now=desk.store.runtime.now)
+        platforms[name] = Strict(now=store.runtime.now)
         platforms[name].limited, platforms[name].asked = "", []
-    made = Day(desk, platforms)
+    made = Day(store, platforms)
     await made.file("live", "b", "c")
     await made.work()
-    desk.store.runtime.advance_time(PROBE_INTERVAL)  # monitoring of every published post has become due
+    store.runtime.advance_time(PROBE_INTERVAL)  # monitoring of every published post has become due
     platforms["one"].script.append(platforms["one"].lose_reply)
     await made.file("doubted", "a")
-    await desk.store.maintenance.run()
-    await send_due(desk.store, made.adapters, 10, asyncio.Event())
-    desk.store.runtime.advance_time(MINUTE)
+    await store.maintenance.run()
+    await send_due(store, made.adapters, 10, asyncio.Event())
+    store.runtime.advance_time(MINUTE)
     return made
 
 
@@ -119,11 +119,11 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
         await day.orders.retract(PostId("live"), AccountId("b"), named_person("li"), "wrong")
     one.limited = kind
     step = {
-        "find": lambda: reconcile_due(day.desk.store, day.adapters, 10),
+        "find": lambda: reconcile_due(day.store, day.adapters, 10),
         "recent": lambda: monitor_due(day.monitoring.store, day.adapters, 10),
         "measure_reach": lambda: monitor_due(day.monitoring.store, day.adapters, 10),
         "probe": lambda: check_logins_due(day.checkups.store, day.adapters, 10),
-        "retract": lambda: retract_due(day.desk.store, day.adapters, 10),
+        "retract": lambda: retract_due(day.store, day.adapters, 10),
     }[kind]
     one.asked.clear()
     await step()
@@ -148,14 +148,14 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
 async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, world):
     """F26, I7: the readback is stored, the outcome stays unknown and is read again at the end of the limit."""
     day.platforms["one"].limited = "find"
-    await reconcile_due(day.desk.store, day.adapters, 10)
+    await reconcile_due(day.store, day.adapters, 10)
     doubted = await day.state("doubted", "a")
     assert (doubted.state, doubted.reason, doubted.next_action_at) == (
         State.UNKNOWN,
         "rate_limited",
         world.now() + REST,
     )
-    story = await day.desk.store.queries.delivery_history(doubted)
+    story = await day.store.queries.delivery_history(doubted)
     assert [type(look.result) for look in story.readbacks] == [RateLimited]
 
 
@@ -165,20 +165,20 @@ async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, 
 async def test_f26_f27_a_cooldown_lasts_as_long_as_a_limit_says_a_day_at_most(day, world, until, rest):
     """F26, F27: without an end the cooldown lasts for the first pause between reads."""
     now = world.now()
-    [doubt] = await day.desk.outbox.due_readbacks([State.UNKNOWN], 5)
+    [doubt] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
     limit = RateLimited(code="often", until=now + until if until else None)
-    after = await day.desk.outbox.record_readback(doubt, limit, RECONCILER, world.monotonic())
+    after = await day.store.outbox.record_readback(doubt, limit, RECONCILER, world.monotonic())
     assert after.next_action_at >= now + rest
     assert await cooldowns_of(day, "one") == (now + rest,) * 4
 
 
 async def test_f26_a_limit_holds_although_the_delivery_has_moved_on(day, world):
     """F26, F15: the answer changes nothing about its delivery, yet the login is in cooldown."""
-    [doubt] = await day.desk.outbox.due_readbacks([State.UNKNOWN], 5)
+    [doubt] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
     stale = PendingReadback(delivery=doubt.delivery, request=doubt.request)
-    await day.desk.outbox.record_readback(doubt, Unknown(reason="timeout"), RECONCILER, world.monotonic())
+    await day.store.outbox.record_readback(doubt, Unknown(reason="timeout"), RECONCILER, world.monotonic())
     limit = RateLimited(code="often", until=world.now() + REST)
-    after = await day.desk.outbox.record_readback(stale, limit, RECONCILER, world.monotonic())
+    after = await day.store.outbox.record_readback(stale, limit, RECONCILER, world.monotonic())
     assert (after.state, after.reason) == (State.UNKNOWN, "timeout")
     assert await cooldowns_of(day, "one") == (world.now() + REST,) * 4
 
@@ -202,7 +202,7 @@ async def test_a_cooldown_is_never_shortened(day, world):
     now, login = world.now(), "fake/one"
 
     def write(unit):
-        start_post_cooldown(day.desk.store, unit, login, now + HOUR, now)
+        start_post_cooldown(day.store, unit, login, now + HOUR, now)
         longer = Cooldown(
             login=login,
             cooldown_until=now,
@@ -213,11 +213,11 @@ async def test_a_cooldown_is_never_shortened(day, world):
         extend_cooldowns(unit, [longer], now)
         extend_cooldowns(unit, [Cooldown(login=login)], now)
 
-    await day.desk.store.database.write(write)
+    await day.store.database.write(write)
     assert await cooldowns_of(day, "one") == (now + HOUR, now + 2 * HOUR, now + HOUR, now + MINUTE)
 
 
 async def cooldowns_of(day, login):
     query = select(LOGIN).where(LOGIN.c.id == f"fake/{login}")
-    row = await day.desk.store.database.read(lambda connection: connection.execute(query).one())
+    row = await day.store.database.read(lambda connection: connection.execute(query).one())
     return row.cooldown_until, row.routine_cooldown_until, row.parts_cooldown_until, row.reads_cooldown_until

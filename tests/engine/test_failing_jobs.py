@@ -204,10 +204,10 @@ async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path,
         assert await alerts(daemon.application.store.queries) == [("job_failing", "plan", "3")]
 
 
-async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_desk, world):
+async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_store, world):
     """A daemon that was restarted with the bug fixed closes the alert that its predecessor left."""
-    desk = await open_desk(make_policy("a"))
-    first, second, queries = JobRunner(desk.store), JobRunner(desk.store), desk.store.queries
+    store = await open_store(make_policy("a"))
+    first, second, queries = JobRunner(store), JobRunner(store), store.queries
     plan = failing_job(3)
     for _ in range(3):
         await first.run("plan", plan(), event="job_failed")
@@ -216,10 +216,10 @@ async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_desk
     assert await alerts(queries) == []
 
 
-async def test_an_alert_that_cannot_be_written_is_written_later(open_desk, world):
+async def test_an_alert_that_cannot_be_written_is_written_later(open_store, world):
     """Writing it may fail as well: the daemon goes on, and the next failure tries again."""
-    desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.store), desk.store.queries, failing_job(4)
+    store = await open_store(make_policy("a"))
+    jobs, board, plan = JobRunner(store), store.queries, failing_job(4)
 
     def refuse(_connection, _cursor, statement, *_facts):
         if "INTO alert" in statement:
@@ -251,11 +251,11 @@ class Odd(FakeAdapter):
 @pytest.mark.parametrize(
     ("job", "failure"), [("monitor_account", "monitor_failed"), ("check_login", "login_check_failed")]
 )
-async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account(open_desk, world, job, failure):
+async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account(open_store, world, job, failure):
     """I10, I20: if monitoring or probing of one account always fails, it has an alert; the other account's goes on."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
-    odd, fake, queries = Odd(now=world.now), FakeAdapter(now=world.now), desk.store.queries
-    adapters, monitoring, checkups = {"a": odd, "b": fake}, desk.store.monitoring, desk.store.login_health
+    store = await open_store(make_policy("a"), make_policy("b"))
+    odd, fake, queries = Odd(now=world.now), FakeAdapter(now=world.now), store.queries
+    adapters, monitoring, checkups = {"a": odd, "b": fake}, store.monitoring, store.login_health
 
     async def take_turns(times):
         for _ in range(times):
@@ -276,15 +276,15 @@ async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account
     assert await queries.alerts() == []
 
 
-async def test_the_alerts_of_an_account_end_when_it_is_offboarded(open_desk, world):
+async def test_the_alerts_of_an_account_end_when_it_is_offboarded(open_store, world):
     """Nobody monitors an account that has left: its alerts end."""
-    desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.store), desk.store.queries, failing_job(6)
+    store = await open_store(make_policy("a"))
+    jobs, board, plan = JobRunner(store), store.queries, failing_job(6)
     for job in ("monitor_account", "check_login"):
         for _ in range(3):
             await jobs.run(job, plan(), event="monitor_failed", account=AccountId("a"))
     assert len(await board.alerts()) == 2
-    await desk.store.actions.finish_offboarding(AccountId("a"), LoginId("one"), named_person("王"), is_shared=False)
+    await store.actions.finish_offboarding(AccountId("a"), LoginId("one"), named_person("王"), is_shared=False)
     assert await board.alerts() == []
 
 
@@ -350,10 +350,10 @@ async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, wo
         assert delivered == [True]
 
 
-async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_desk, world):
+async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_store, world):
     """I10: nothing to do proves nothing, but the alert does not stay for ever when no more work comes."""
-    desk = await open_desk(make_policy("a"))
-    jobs, board, plan = JobRunner(desk.store), desk.store.queries, failing_job(3)
+    store = await open_store(make_policy("a"))
+    jobs, board, plan = JobRunner(store), store.queries, failing_job(3)
 
     async def idle():
         return 0
@@ -368,10 +368,10 @@ async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_desk,
 
 
 @pytest.mark.parametrize("job", ["monitor_account", "check_login"])
-async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_desk, world, job):
+async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_store, world, job):
     """I10: nobody monitors or probes an account that is off; an alert about another account stays."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
-    board, monitoring, checkups = desk.store.queries, desk.store.monitoring, desk.store.login_health
+    store = await open_store(make_policy("a"), make_policy("b"))
+    board, monitoring, checkups = store.queries, store.monitoring, store.login_health
     odd = Odd(now=world.now)
 
     async def take_turn():
@@ -384,10 +384,10 @@ async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_des
     for _ in range(FAILURES_BEFORE_ALERT):
         await take_turn()
     assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
-    await desk.store.actions.set_mode(AccountId("a"), Mode.OFF, named_person("王"), "closed")
+    await store.actions.set_mode(AccountId("a"), Mode.OFF, named_person("王"), "closed")
     await take_turn()
     assert {alert.facts["account"] for alert in await board.alerts()} == {"b"}
-    await desk.store.actions.set_mode(AccountId("a"), None, named_person("王"), "open again")
+    await store.actions.set_mode(AccountId("a"), None, named_person("王"), "open again")
     for _ in range(FAILURES_BEFORE_ALERT):
         await take_turn()
     assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}

@@ -35,9 +35,9 @@ class Named(FakeAdapter):
         )
         self.called = asyncio.Event()
 
-    async def publish(self, parcel):
+    async def publish(self, request):
         self.called.set()
-        return await self.http.create(HttpRequest(method="POST", url="http://platform.invalid/post"), parcel)
+        return await self.http.create(HttpRequest(method="POST", url="http://platform.invalid/post"), request)
 
 
 class Noticing(FakeAdapter):
@@ -47,8 +47,8 @@ class Noticing(FakeAdapter):
         super().__init__(**facts)
         self.called = asyncio.Event()
 
-    async def publish(self, parcel):
-        outcome = await super().publish(parcel)
+    async def publish(self, request):
+        outcome = await super().publish(request)
         self.called.set()
         return outcome
 
@@ -68,20 +68,20 @@ def name_server(monkeypatch):
     free.set()
 
 
-async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(open_desk, world, name_server):
+async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(open_store, world, name_server):
     """F18, I20: an urgent post elsewhere is sent and read back while calls to one platform wait for a name."""
     assert len(HANGING) > min(32, (os.cpu_count() or 1) + 4)
-    desk = await open_desk(*(make_policy(name) for name in [*HANGING, "a"]))
+    store = await open_store(*(make_policy(name) for name in [*HANGING, "a"]))
     good = Noticing(now=world.now)
     adapters = {AccountId(name): Named(now=world.now) for name in HANGING} | {AccountId("a"): good}
-    await enqueue_posts(desk.post_store, make_post("brief", HANGING, START_TIME))
-    await desk.maintenance.promote_due()
-    queries, stopping = desk.store.queries, asyncio.Event()
-    delivering = asyncio.create_task(send_due(desk.store, adapters, 300, stopping))
+    await enqueue_posts(store.posts, make_post("brief", HANGING, START_TIME))
+    await store.maintenance.promote_due()
+    queries, stopping = store.queries, asyncio.Event()
+    delivering = asyncio.create_task(send_due(store, adapters, 300, stopping))
     async with asyncio.timeout(30):
         await asyncio.gather(*(adapters[AccountId(name)].called.wait() for name in HANGING))
-        await enqueue_posts(desk.post_store, make_post("red", ["a"], START_TIME, is_urgent=True))
-        await desk.maintenance.promote_due()
+        await enqueue_posts(store.posts, make_post("red", ["a"], START_TIME, is_urgent=True))
+        await store.maintenance.promote_due()
         await good.called.wait()
         assert len(await queries.deliveries(PostId("red"))) == 1
         assert {item.state for item in await queries.deliveries(PostId("brief"))} == {State.SENDING}

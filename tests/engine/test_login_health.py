@@ -24,30 +24,30 @@ class ScriptedHealth(FakeAdapter):
         return self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
 
 
-async def health_checks(open_desk, *answers, accounts=("a",), login="one"):
-    desk = await open_desk(*(make_policy(name, login=login) for name in accounts))
-    scripted = ScriptedHealth(now=desk.store.runtime.now)
+async def health_checks(open_store, *answers, accounts=("a",), login="one"):
+    store = await open_store(*(make_policy(name, login=login) for name in accounts))
+    scripted = ScriptedHealth(now=store.runtime.now)
     scripted.answers = deque(answers)
-    return desk.store.login_health, dict.fromkeys(desk.store.policies, scripted), desk.store.queries
+    return store.login_health, dict.fromkeys(store.policies, scripted), store.queries
 
 
 async def reported(queries):
     return [(alert.code, alert.facts.get("days")) for alert in await queries.alerts()]
 
 
-async def test_each_login_is_probed_once_however_many_accounts_share_it(open_desk, world):
+async def test_each_login_is_probed_once_however_many_accounts_share_it(open_store, world):
     """One probe for two accounts of one login, and the next after six hours."""
-    checkups, adapters, _queries = await health_checks(open_desk, Healthy(), accounts=("a", "b"))
+    checkups, adapters, _queries = await health_checks(open_store, Healthy(), accounts=("a", "b"))
     assert [await check_logins_due(checkups.store, adapters, 10) for _ in range(2)] == [1, 0]
     world.advance_time(PROBE_INTERVAL)
     assert await check_logins_due(checkups.store, adapters, 10) == 1
     assert {type(item.health) for item in await checkups.list_accounts()} == {Healthy}
 
 
-async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_again(open_desk, world):
+async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_again(open_store, world):
     """F43: one alert for any number of refusals; a probe without a result changes nothing."""
     checkups, adapters, queries = await health_checks(
-        open_desk,
+        open_store,
         CredentialExpired(reason="weibo_21327"),
         Unknown(reason="timeout"),
         CredentialExpired(reason="weibo_21327"),
@@ -59,20 +59,20 @@ async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_
         world.advance_time(PROBE_INTERVAL)
 
 
-async def test_the_alert_of_a_blocked_account_quotes_the_platform(open_desk):
+async def test_the_alert_of_a_blocked_account_quotes_the_platform(open_store):
     """F50: the alert quotes the platform's message."""
     checkups, adapters, queries = await health_checks(
-        open_desk, Blocked(code="wechat_40164", reason="1.2.3.4 not in whitelist")
+        open_store, Blocked(code="wechat_40164", reason="1.2.3.4 not in whitelist")
     )
     await check_logins_due(checkups.store, adapters, 10)
     [alert] = await queries.alerts()
     assert (alert.code, alert.facts["said"]) == ("account_blocked", "1.2.3.4 not in whitelist")
 
 
-async def test_expiring_credentials_are_alerted_at_14_7_3_and_1_days(open_desk, world):
+async def test_expiring_credentials_are_alerted_at_14_7_3_and_1_days(open_store, world):
     """Each warning replaces the one before; none comes while there is plenty of time."""
     checkups, adapters, queries = await health_checks(
-        open_desk, Healthy(credentials_expire_at=START_TIME + timedelta(days=20))
+        open_store, Healthy(credentials_expire_at=START_TIME + timedelta(days=20))
     )
     seen = []
     for _ in range(20 * 4):
@@ -85,9 +85,9 @@ async def test_expiring_credentials_are_alerted_at_14_7_3_and_1_days(open_desk, 
     assert seen == [("credentials_expiring", days) for days in ("14", "7", "3", "1")]
 
 
-async def test_quota_left_counts_what_was_sent_today(open_desk):
+async def test_quota_left_counts_what_was_sent_today(open_store):
     """An account that never sent has its whole quota left, and nothing verified."""
-    checkups, _adapters, _queries = await health_checks(open_desk, Healthy())
+    checkups, _adapters, _queries = await health_checks(open_store, Healthy())
     [checkup] = await checkups.list_accounts()
     assert (checkup.quota_left, checkup.verified_at, checkup.health) == (10000, None, None)
 
@@ -96,14 +96,14 @@ async def test_quota_left_counts_what_was_sent_today(open_desk):
     ("settled", "ordered", "is_asked"),
     [(Mode.ASSISTED, Mode.API, True), (Mode.API, Mode.ASSISTED, False), (Mode.API, Mode.OFF, False)],
 )
-async def test_the_mode_in_force_decides_which_accounts_are_probed(open_desk, settled, ordered, is_asked):
+async def test_the_mode_in_force_decides_which_accounts_are_probed(open_store, settled, ordered, is_asked):
     """Modes set at run time count, not those of the settings."""
     terms = make_policy("a")
-    desk = await open_desk(replace(terms, account=replace(terms.account, mode=settled)))
-    await desk.store.actions.set_mode(AccountId("a"), ordered, named_person("li"), "test")
-    checkups = desk.store.login_health
+    store = await open_store(replace(terms, account=replace(terms.account, mode=settled)))
+    await store.actions.set_mode(AccountId("a"), ordered, named_person("li"), "test")
+    checkups = store.login_health
     assert [account.id for account in await checkups.claim_due_probes(10)] == (["a"] if is_asked else [])
     [checkup] = await checkups.list_accounts()
     assert checkup.mode is ordered
-    watched = await desk.store.monitoring.claim_due_accounts(10)
+    watched = await store.monitoring.claim_due_accounts(10)
     assert list(watched) == ([] if ordered is Mode.OFF else ["a"])

@@ -34,19 +34,19 @@ def settled_as(mode):
 class Scene:
     """One account, the database, and a platform on which a person can post."""
 
-    def __init__(self, desk, world):
-        self.desk, self.world = desk, world
+    def __init__(self, store, world):
+        self.store, self.world = store, world
         self.fake = FakeAdapter(now=world.now)
         self.adapters = {A: self.fake}
-        self.queries, self.tasks = desk.store.queries, desk.store.manual_tasks
-        self.orders = desk.store.actions
+        self.queries, self.tasks = store.queries, store.manual_tasks
+        self.orders = store.actions
 
     async def run_jobs(self):
         """Run every job once."""
-        await self.desk.store.maintenance.run()
-        await send_due(self.desk.store, self.adapters, 50, asyncio.Event())
-        await reconcile_due(self.desk.store, self.adapters, 50)
-        await retract_due(self.desk.store, self.adapters, 50)
+        await self.store.maintenance.run()
+        await send_due(self.store, self.adapters, 50, asyncio.Event())
+        await reconcile_due(self.store, self.adapters, 50)
+        await retract_due(self.store, self.adapters, 50)
 
     async def run_on(self, minutes, step=timedelta(minutes=1)):
         for _ in range(timedelta(minutes=minutes) // step):
@@ -66,13 +66,13 @@ class Scene:
     async def post_by_hand(self, text=None):
         """Post the open task's text, or another one."""
         [task] = await self.tasks.list_open()
-        parcel = await self.parcel()
+        request = await self.request()
         words = text if text is not None else task.rendered.text
-        return self.fake.add_post(replace(parcel, rendered=replace(parcel.rendered, text=words)))
+        return self.fake.add_post(replace(request, rendered=replace(request.rendered, text=words)))
 
-    async def parcel(self):
+    async def request(self):
         """Return the last attempt's request without claiming a read, as others on the same database would notice."""
-        store, delivery = self.desk.store, await self.now()
+        store, delivery = self.store, await self.now()
         return await store.database.read(lambda connection: pending_readbacks(store, connection, [delivery])[0].request)
 
     async def report(self):
@@ -80,10 +80,10 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(open_desk, world):
+async def scene(open_store, world):
     """Return an account with manual posting and one due post."""
-    made = Scene(await open_desk(settled_as(Mode.ASSISTED)), world)
-    await enqueue_posts(made.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    made = Scene(await open_store(settled_as(Mode.ASSISTED)), world)
+    await enqueue_posts(made.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await made.run_jobs()
     return made
 
@@ -140,7 +140,7 @@ async def test_another_text_under_our_marker_goes_to_a_person(scene):
 class Blind(FakeAdapter):
     """A platform that cannot be read without credentials."""
 
-    async def find_post(self, parcel):
+    async def find_post(self, request):
         return Unknown(reason="weibo_no_token")
 
 
@@ -152,7 +152,7 @@ async def test_what_cannot_be_read_waits_for_two_people(scene):
     await scene.run_on(minutes=150, step=timedelta(minutes=5))
     assert ((await scene.now()).state, await scene.alerts()) == (State.SUBMITTED, {"manual_task_uncheckable"})
     ruled = await resolve_delivery(
-        scene.desk.store,
+        scene.store,
         await scene.now(),
         Resolution.PUBLISHED,
         by="li",
@@ -196,7 +196,7 @@ async def test_a_cancelled_task_is_not_listed(scene):
     await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
     await scene.run_jobs()
     assert (await scene.tasks.list_open(), (await scene.now()).reason) == ([], "manual_task_revoked")
-    ruled = await resolve_delivery(scene.desk.store, await scene.now(), Resolution.CANCEL, by="li", reason="not posted")
+    ruled = await resolve_delivery(scene.store, await scene.now(), Resolution.CANCEL, by="li", reason="not posted")
     assert ruled.state is State.CANCELLED
 
 
@@ -223,10 +223,8 @@ async def test_a_task_to_be_retracted_ends_by_a_persons_confirmation_only(scene)
     await scene.run_on(minutes=60)
     assert (await scene.now()).state is State.RETRACTING
     with pytest.raises(RefusedError):
-        await resolve_delivery(scene.desk.store, await scene.now(), Resolution.RESEND, by="li", reason="no")
-    ruled = await resolve_delivery(
-        scene.desk.store, await scene.now(), Resolution.CANCEL, by="li", reason="never posted"
-    )
+        await resolve_delivery(scene.store, await scene.now(), Resolution.RESEND, by="li", reason="no")
+    ruled = await resolve_delivery(scene.store, await scene.now(), Resolution.CANCEL, by="li", reason="never posted")
     assert ruled.state is State.RETRACTED
 
 
@@ -245,7 +243,7 @@ async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
     await scene.switch(Mode.API)
     await scene.run_on(minutes=120, step=timedelta(minutes=10))
     assert (scene.fake.calls, len(await scene.tasks.list_open())) == ([], 1)
-    await resolve_delivery(scene.desk.store, await scene.now(), Resolution.RESEND, by="li", reason="not posted")
+    await resolve_delivery(scene.store, await scene.now(), Resolution.RESEND, by="li", reason="not posted")
     await scene.run_jobs()
     assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (State.PUBLISHED, 1, [])
 
@@ -253,10 +251,10 @@ async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("first", [None, *(pytest.param(mode, marks=pytest.mark.long) for mode in Mode)])
 @pytest.mark.parametrize("order", list(permutations(Mode)), ids="-".join)
-async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(open_desk, world, order, first):
+async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(open_store, world, order, first):
     """Whatever mode people switch to, and when, a due post is neither lost nor doubled."""
-    scene = Scene(await open_desk(settled_as(Mode.API)), world)
-    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME + timedelta(seconds=6), expires_at=DAY))
+    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=6), expires_at=DAY))
     await scene.switch(first)
     for mode in order:
         await scene.run_on(minutes=1 / 20, step=timedelta(seconds=3))
@@ -269,109 +267,109 @@ async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(
     assert (delivery.attempts, delivery.state) == (1, State.SUBMITTED if tasks else State.PUBLISHED)
 
 
-async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_desk, world):
+async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_store, world):
     """Nothing is claimed while it is off; back in time, the post is sent."""
-    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), world)
     await scene.switch(Mode.OFF)
-    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_on(minutes=20)
-    assert ((await scene.now()).state, await scene.desk.outbox.next_due_at()) == (State.DUE, None)
+    assert ((await scene.now()).state, await scene.store.outbox.next_due_at()) == (State.DUE, None)
     await scene.switch(None)
     await scene.run_jobs()
     assert ((await scene.now()).state, len(scene.fake.calls)) == (State.PUBLISHED, 1)
 
 
-async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_desk, world):
+async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_store, world):
     """People are alerted to expired posts."""
-    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), world)
     await scene.switch(Mode.OFF)
     await enqueue_posts(
-        scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(hours=1))
+        scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(hours=1))
     )
     await scene.run_on(minutes=61)
     assert ((await scene.now()).state, await scene.alerts()) == (State.EXPIRED, {"expired.expired"})
 
 
 @pytest.mark.parametrize("mode", [Mode.OFF, Mode.ASSISTED])
-async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(open_desk, world, mode):
+async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(open_store, world, mode):
     """A post with a lost reply is found although the account has been switched meanwhile."""
-    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), world)
     scene.fake.script.append(scene.fake.lose_reply)
-    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
     await scene.switch(mode)
     await scene.run_on(minutes=5)
     assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (State.PUBLISHED, 1, [])
 
 
-async def test_an_absent_call_becomes_a_task_where_people_post_now(open_desk, world):
+async def test_an_absent_call_becomes_a_task_where_people_post_now(open_store, world):
     """A call that is proved to have left nothing is repeated in the mode that holds then."""
-    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), world)
     scene.fake.script.append(Unknown(reason="timeout"))
-    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
     await scene.switch(Mode.ASSISTED)
     await scene.run_on(minutes=15)
     assert (len(scene.fake.calls), len(await scene.tasks.list_open()), (await scene.now()).attempts) == (1, 1, 2)
 
 
-async def test_f44_what_people_posted_spends_no_quota(open_desk, world):
+async def test_f44_what_people_posted_spends_no_quota(open_store, world):
     """F44: manual posts leave the day's quota to publisher, once it posts there again."""
     quota = RateLimit(min_interval=timedelta(minutes=1), per_hour=1, per_day=1)
     terms = replace(settled_as(Mode.ASSISTED), rate_limit=quota)
-    scene = Scene(await open_desk(terms), world)
-    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    scene = Scene(await open_store(terms), world)
+    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
     await scene.post_by_hand()
     await scene.report()
     await scene.run_jobs()
     await scene.switch(Mode.API)
-    await enqueue_posts(scene.desk.post_store, make_post("q", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(scene.store.posts, make_post("q", ["a"], START_TIME, expires_at=DAY))
     await scene.run_on(minutes=2)
-    [checkup] = await scene.desk.store.login_health.list_accounts()
+    [checkup] = await scene.store.login_health.list_accounts()
     assert (len(scene.fake.calls), checkup.quota_left) == (1, 0)
 
 
-async def test_no_call_starts_after_the_switch(open_desk, world):
+async def test_no_call_starts_after_the_switch(open_store, world):
     """The last check before a call fails once the account is not automatic any more."""
-    scene = Scene(await open_desk(settled_as(Mode.API)), world)
-    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
-    await scene.desk.maintenance.promote_due()
-    [lease] = await scene.desk.outbox.claim(1)
-    parcel = await scene.desk.outbox.record_intent(lease)
-    assert await scene.desk.outbox.may_still_send(parcel)
+    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await scene.store.maintenance.promote_due()
+    [lease] = await scene.store.outbox.claim(1)
+    request = await scene.store.outbox.record_intent(lease)
+    assert await scene.store.outbox.may_still_send(request)
     await scene.switch(Mode.ASSISTED)
-    assert not await scene.desk.outbox.may_still_send(parcel)
+    assert not await scene.store.outbox.may_still_send(request)
 
 
-async def test_a_claim_made_before_the_switch_obeys_it(open_desk, world):
+async def test_a_claim_made_before_the_switch_obeys_it(open_store, world):
     """The mode may change between claim and intent: the intent checks again."""
-    scene = Scene(await open_desk(settled_as(Mode.API)), world)
-    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
-    await scene.desk.maintenance.promote_due()
-    [lease] = await scene.desk.outbox.claim(1)
+    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await scene.store.maintenance.promote_due()
+    [lease] = await scene.store.outbox.claim(1)
     await scene.switch(Mode.OFF)
-    assert (await scene.desk.outbox.record_intent(lease)).guard == "paused"
+    assert (await scene.store.outbox.record_intent(lease)).guard == "paused"
     await scene.switch(Mode.ASSISTED)
     await scene.run_on(minutes=1)
     assert (scene.fake.calls, len(await scene.tasks.list_open())) == ([], 1)
 
 
-async def test_tasks_cause_no_cooldown_of_a_login(open_desk, world):
+async def test_tasks_cause_no_cooldown_of_a_login(open_store, world):
     """A manual task is no call: several tasks of one login wait at once."""
-    scene = Scene(await open_desk(settled_as(Mode.ASSISTED)), world)
+    scene = Scene(await open_store(settled_as(Mode.ASSISTED)), world)
     await enqueue_posts(
-        scene.desk.post_store, *(make_post(name, ["a"], START_TIME, expires_at=DAY) for name in ("p", "q", "r"))
+        scene.store.posts, *(make_post(name, ["a"], START_TIME, expires_at=DAY) for name in ("p", "q", "r"))
     )
     await scene.run_jobs()
     assert len(await scene.tasks.list_open()) == 3
 
 
-async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_desk, world):
+async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_store, world):
     """A submission from before the switch is followed up by its ticket, within the time of a review."""
-    scene = Scene(await open_desk(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), world)
     scene.fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
-    await enqueue_posts(scene.desk.post_store, make_post("p", ["a"], START_TIME, expires_at=DAY))
+    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
     await scene.switch(Mode.ASSISTED)
     await scene.run_on(minutes=130, step=timedelta(minutes=5))
@@ -381,8 +379,8 @@ async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_desk, 
 class Reviewing(FakeAdapter):
     """A platform whose own list shows a thread before anybody else sees it."""
 
-    async def find_post(self, parcel):
-        found = [key for key, held in self.posts.items() if held.marker == parcel.marker]
+    async def find_post(self, request):
+        found = [key for key, held in self.posts.items() if held.marker == request.marker]
         ticket = Ticket(payload=found[0] if found else "none")
         return Submitted(ticket=ticket, check_again_at=self.now())
 

@@ -32,39 +32,39 @@ class Down(FakeAdapter):
 
     is_up = False
 
-    async def publish(self, parcel):
+    async def publish(self, request):
         if self.is_up:
-            return await FakeAdapter.publish(self, parcel)
-        self.calls.append(parcel)
+            return await FakeAdapter.publish(self, request)
+        self.calls.append(request)
         return NotSent(reason="connect_failed")
 
-    async def find_post(self, parcel):
-        return await FakeAdapter.find_post(self, parcel) if self.is_up else Unknown(reason="connect_failed")
+    async def find_post(self, request):
+        return await FakeAdapter.find_post(self, request) if self.is_up else Unknown(reason="connect_failed")
 
 
 @pytest.mark.long
-async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(open_desk, world):
+async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(open_store, world):
     """F59: the rest is sent at its time; the backlog drains within the limits; what has expired is not sent."""
-    desk = await open_desk(make_policy("a"), make_policy("b", rate_limit=SLOW))
+    store = await open_store(make_policy("a"), make_policy("b", rate_limit=SLOW))
     up, down = FakeAdapter(now=world.now), Down(now=world.now)
     adapters = {"a": up, "b": down}
     brief = make_post("brief", ["a", "b"], START_TIME, expires_at=START_TIME + HOUR)
     dues = [START_TIME + number * timedelta(minutes=20) for number in range(6)]
     posts = [replace(make_post(f"p{n}", ["a", "b"], due), max_delay=6 * HOUR) for n, due in enumerate(dues)]
-    await enqueue_posts(desk.post_store, brief, *posts)
-    await run_jobs(desk, adapters)
-    await run_on(desk, adapters, world, minutes=180, step=timedelta(minutes=1))
-    queries = desk.store.queries
+    await enqueue_posts(store.posts, brief, *posts)
+    await run_jobs(store, adapters)
+    await run_on(store, adapters, world, minutes=180, step=timedelta(minutes=1))
+    queries = store.queries
     assert {item.state for item in await queries.deliveries(account="a")} == {State.PUBLISHED}
-    assert [parcel.intended_at - START_TIME for parcel in up.calls[1:]] == [
+    assert [request.intended_at - START_TIME for request in up.calls[1:]] == [
         number * timedelta(minutes=20) for number in range(6)
     ]
     assert State.PUBLISHED not in {item.state for item in await queries.deliveries(account="b")}
     down.is_up, tried = True, len(down.calls)
-    await run_on(desk, adapters, world, minutes=60, step=timedelta(seconds=15))
+    await run_on(store, adapters, world, minutes=60, step=timedelta(seconds=15))
     states = {item.key.post: item.state for item in await queries.deliveries(account="b")}
     assert states == {"brief": State.EXPIRED, **{f"p{number}": State.PUBLISHED for number in range(6)}}
-    calls = [parcel.intended_at for parcel in down.calls[tried:]]
+    calls = [request.intended_at for request in down.calls[tried:]]
     assert min(later - sooner for sooner, later in pairwise(calls)) >= SLOW.min_interval
 
 
@@ -75,7 +75,7 @@ INSERT INTO delivery ({columns}) SELECT {values} FROM delivery, copy WHERE deliv
 """
 
 
-async def pile_up(desk, count):
+async def pile_up(store, count):
     """Create so many due deliveries from one that was filed, on every account of it."""
 
     def operation(unit):
@@ -84,41 +84,39 @@ async def pile_up(desk, count):
         values = ["'p' || n" if name == "post" else f"delivery.{name}" for name in columns]
         unit.connection.exec_driver_sql(COPY.format(count=count, columns=", ".join(columns), values=", ".join(values)))
 
-    await desk.store.database.write(operation)
+    await store.database.write(operation)
 
 
-async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_desk, world):
+async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_store, world):
     """F88: a claim takes what fits at once, however much waits; an urgent post overtakes all of it."""
-    desk, fake, _adapters = await stage(open_desk, *(f"a{number}" for number in range(10)))
-    names = sorted(desk.store.policies)
-    await enqueue_posts(desk.post_store, make_post("p", names, START_TIME, expires_at=START_TIME + 999 * HOUR))
-    await desk.maintenance.promote_due()
-    await pile_up(desk, BACKLOG // 10)
-    await enqueue_posts(desk.post_store, make_post("red", names[:3], START_TIME, is_urgent=True))
-    await desk.maintenance.promote_due()
+    store, fake, _adapters = await stage(open_store, *(f"a{number}" for number in range(10)))
+    names = sorted(store.policies)
+    await enqueue_posts(store.posts, make_post("p", names, START_TIME, expires_at=START_TIME + 999 * HOUR))
+    await store.maintenance.promote_due()
+    await pile_up(store, BACKLOG // 10)
+    await enqueue_posts(store.posts, make_post("red", names[:3], START_TIME, is_urgent=True))
+    await store.maintenance.promote_due()
     tracemalloc.start()
-    leases = await desk.outbox.claim(50)
+    leases = await store.outbox.claim(50)
     _now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(leases) == 10
     assert peak < 2_000_000
     posts = {lease.delivery: lease.account for lease in leases}
-    taken = [item for item in await desk.store.queries.deliveries() if item.id in posts]
+    taken = [item for item in await store.queries.deliveries() if item.id in posts]
     assert Counter(item.key.post for item in taken)["red"] == 3
     assert fake.calls == []
 
 
-async def test_f88_a_backlog_drains_to_its_end(open_desk, world):
+async def test_f88_a_backlog_drains_to_its_end(open_store, world):
     """F88: in the end each account has each post of the backlog once."""
-    desk, fake, adapters = await stage(open_desk, "a", "b", "c")
-    await enqueue_posts(
-        desk.post_store, make_post("p", ["a", "b", "c"], START_TIME, expires_at=START_TIME + 999 * HOUR)
-    )
-    await desk.maintenance.promote_due()
-    await pile_up(desk, 60)
-    await send_due(desk.store, adapters, 50, asyncio.Event())
-    assert Counter(parcel.account for parcel in fake.calls) == {"a": 61, "b": 61, "c": 61}
-    assert set(Counter(item.state for item in await desk.store.queries.deliveries())) == {State.PUBLISHED}
+    store, fake, adapters = await stage(open_store, "a", "b", "c")
+    await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME, expires_at=START_TIME + 999 * HOUR))
+    await store.maintenance.promote_due()
+    await pile_up(store, 60)
+    await send_due(store, adapters, 50, asyncio.Event())
+    assert Counter(request.account for request in fake.calls) == {"a": 61, "b": 61, "c": 61}
+    assert set(Counter(item.state for item in await store.queries.deliveries())) == {State.PUBLISHED}
 
 
 def memory():
@@ -140,19 +138,19 @@ async def fill_threads(database):
 
 
 @pytest.mark.long
-async def test_f92_job_runs_leak_nothing(open_desk, world):
+async def test_f92_job_runs_leak_nothing(open_store, world):
     """F92: after many runs, with posts in them, there are as many handles and threads, and hardly more memory."""
-    desk, _fake, adapters = await stage(open_desk, "a", "b")
+    store, _fake, adapters = await stage(open_store, "a", "b")
 
     async def live_on(beats):
         for number in range(beats):
             if number % 20 == 0:
-                await enqueue_posts(desk.post_store, make_post(f"p{world.now():%H%M%S}", ["a", "b"], world.now()))
-            await run_jobs(desk, adapters)
+                await enqueue_posts(store.posts, make_post(f"p{world.now():%H%M%S}", ["a", "b"], world.now()))
+            await run_jobs(store, adapters)
             world.advance_time(timedelta(seconds=30))
 
     await live_on(60)
-    await fill_threads(desk.store.database)
+    await fill_threads(store.database)
     before = handles()
     tracemalloc.start()
     await live_on(20)
@@ -162,22 +160,22 @@ async def test_f92_job_runs_leak_nothing(open_desk, world):
     tracemalloc.stop()
     assert handles() == before
     assert last - first < 200_000
-    assert desk.store.leases == {}
+    assert store.leases == {}
 
 
 class Exhausted(FakeAdapter):
     """An adapter that runs out of memory after its post is published."""
 
-    async def publish(self, parcel):
-        self.add_post(parcel)
+    async def publish(self, request):
+        self.add_post(request)
         raise MemoryError
 
 
-async def test_f17_a_call_that_runs_out_of_memory_is_unknown(open_desk, world):
+async def test_f17_a_call_that_runs_out_of_memory_is_unknown(open_store, world):
     """F17: the post is found by reading; nothing is posted twice, and the worker goes on."""
-    desk, _fake, _adapters = await stage(open_desk, "a")
+    store, _fake, _adapters = await stage(open_store, "a")
     exhausted = Exhausted(now=world.now)
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_on(desk, {"a": exhausted}, world, minutes=5)
-    [delivery] = await desk.store.queries.deliveries(PostId("p"))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_on(store, {"a": exhausted}, world, minutes=5)
+    [delivery] = await store.queries.deliveries(PostId("p"))
     assert (delivery.state, len(exhausted.posts)) == (State.PUBLISHED, 1)

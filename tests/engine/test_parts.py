@@ -29,12 +29,12 @@ HOST = "http://127.0.0.1:8710"
 ME = "tb.1.beijing"
 
 
-async def stage(open_desk, *, can_resend=True, mode=Mode.API):
+async def stage(open_store, *, can_resend=True, mode=Mode.API):
     """Return a worker with one account whose platform supports parts, and the platform."""
     terms = make_policy("a", capabilities=replace(TEST_CAPABILITIES, max_extra_parts=4, can_resend=can_resend))
-    desk = await open_desk(replace(terms, account=replace(terms.account, mode=mode)))
-    fake = FakeAdapter(now=desk.store.runtime.now)
-    return desk, fake, {A: fake}
+    store = await open_store(replace(terms, account=replace(terms.account, mode=mode)))
+    fake = FakeAdapter(now=store.runtime.now)
+    return store, fake, {A: fake}
 
 
 def texts(fake):
@@ -49,120 +49,118 @@ def wanted(total=3):
     ]
 
 
-async def test_parts_are_sent_one_after_the_other(open_desk, world):
+async def test_parts_are_sent_one_after_the_other(open_store, world):
     """The whole text is published as one delivery, each part once and in its order."""
-    desk, fake, adapters = await stage(open_desk)
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
-    await run_on(desk, adapters, world, minutes=5)
-    delivery = await state_of(desk)
+    store, fake, adapters = await stage(open_store)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
+    await run_on(store, adapters, world, minutes=5)
+    delivery = await state_of(store)
     assert (delivery.state, delivery.receipt.remote_id, texts(fake)) == (State.PUBLISHED, "1", wanted())
-    assert [parcel.parent and parcel.parent.remote_id for parcel in fake.calls] == [None, "1", "1"]
+    assert [request.parent and request.parent.remote_id for request in fake.calls] == [None, "1", "1"]
 
 
-async def test_f24_a_part_with_a_lost_reply_is_found(open_desk, world):
+async def test_f24_a_part_with_a_lost_reply_is_found(open_store, world):
     """Neither the post nor the part is sent a second time."""
-    desk, fake, adapters = await stage(open_desk)
+    store, fake, adapters = await stage(open_store)
     fake.script.extend([fake.lose_reply, fake.lose_reply, Busy(code="busy", reason="")])
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
-    await run_on(desk, adapters, world, minutes=6)
-    assert ((await state_of(desk)).state, texts(fake), len(fake.calls)) == (State.PUBLISHED, wanted(), 4)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
+    await run_on(store, adapters, world, minutes=6)
+    assert ((await state_of(store)).state, texts(fake), len(fake.calls)) == (State.PUBLISHED, wanted(), 4)
 
 
-async def test_f21_an_absent_part_is_sent_again_where_that_is_allowed(open_desk, world):
+async def test_f21_an_absent_part_is_sent_again_where_that_is_allowed(open_store, world):
     """After proven absence, once, and each part for itself."""
-    desk, fake, adapters = await stage(open_desk)
+    store, fake, adapters = await stage(open_store)
     fake.script.extend([Unknown(reason="lost"), fake_post(fake), Unknown(reason="lost")])
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=1)
-    await run_on(desk, adapters, world, minutes=30)
-    assert ((await state_of(desk)).state, texts(fake), len(fake.calls)) == (State.PUBLISHED, wanted(2), 4)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=1)
+    await run_on(store, adapters, world, minutes=30)
+    assert ((await state_of(store)).state, texts(fake), len(fake.calls)) == (State.PUBLISHED, wanted(2), 4)
 
 
 def fake_post(fake):
-    return lambda parcel: Published(receipt=fake.add_post(parcel))
+    return lambda request: Published(receipt=fake.add_post(request))
 
 
-async def held_part(open_desk, world):
+async def held_part(open_store, world):
     """Return a delivery whose second part of three is missing, on a platform that forbids a second call."""
-    desk, fake, adapters = await stage(open_desk, can_resend=False)
+    store, fake, adapters = await stage(open_store, can_resend=False)
     fake.script.extend([fake_post(fake), Unknown(reason="lost")])
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
-    await run_on(desk, adapters, world, minutes=14)
-    held = await state_of(desk)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
+    await run_on(store, adapters, world, minutes=14)
+    held = await state_of(store)
     assert (held.state, held.reason, held.parts_done) == (State.HELD, HoldReason.NOT_PUBLISHED, 1)
-    return desk, fake, adapters, held
+    return store, fake, adapters, held
 
 
-async def test_a_person_resends_the_part(open_desk, world):
+async def test_a_person_resends_the_part(open_store, world):
     """`resend` applies to the part: the post is not sent again, and the next parts follow."""
-    desk, fake, adapters, held = await held_part(open_desk, world)
-    await resolve_delivery(desk.store, held, Resolution.RESEND, by="li", reason="not there")
-    await run_on(desk, adapters, world, minutes=3)
-    assert ((await state_of(desk)).state, texts(fake)) == (State.PUBLISHED, wanted())
+    store, fake, adapters, held = await held_part(open_store, world)
+    await resolve_delivery(store, held, Resolution.RESEND, by="li", reason="not there")
+    await run_on(store, adapters, world, minutes=3)
+    assert ((await state_of(store)).state, texts(fake)) == (State.PUBLISHED, wanted())
 
 
-async def test_a_person_confirms_that_the_part_is_published(open_desk, world):
+async def test_a_person_confirms_that_the_part_is_published(open_store, world):
     """`published` reads first; what is found counts, and the next part is sent. A second person's word counts alone."""
-    desk, fake, adapters, held = await held_part(open_desk, world)
+    store, fake, adapters, held = await held_part(open_store, world)
     after = await resolve_delivery(
-        desk.store, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
+        store, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
     )
     assert (after.state, after.parts_done, after.receipt.remote_id) == (State.DUE, 2, "1")
-    await run_on(desk, adapters, world, minutes=3)
-    assert ((await state_of(desk)).state, texts(fake)) == (State.PUBLISHED, [wanted()[0], wanted()[2]])
+    await run_on(store, adapters, world, minutes=3)
+    assert ((await state_of(store)).state, texts(fake)) == (State.PUBLISHED, [wanted()[0], wanted()[2]])
 
 
-async def test_a_person_leaves_the_incomplete_text_or_retracts_it(open_desk, world):
+async def test_a_person_leaves_the_incomplete_text_or_retracts_it(open_store, world):
     """`not-published` keeps the hold, `cancel` keeps what is published, and a retraction nothing (F77)."""
-    desk, fake, adapters, held = await held_part(open_desk, world)
-    asked = await resolve_delivery(desk.store, held, Resolution.NOT_PUBLISHED, by="li", reason="not there")
+    store, fake, adapters, held = await held_part(open_store, world)
+    asked = await resolve_delivery(store, held, Resolution.NOT_PUBLISHED, by="li", reason="not there")
     assert (asked.state, asked.reason) == (State.HELD, HoldReason.INCOMPLETE)
-    left = await resolve_delivery(desk.store, asked, Resolution.CANCEL, by="li", reason="enough")
+    left = await resolve_delivery(store, asked, Resolution.CANCEL, by="li", reason="enough")
     assert (left.state, left.is_incomplete) == (State.PUBLISHED, True)
-    await run_on(desk, adapters, world, minutes=3)
+    await run_on(store, adapters, world, minutes=3)
     assert (len(fake.calls), len(fake.posts)) == (2, 1)
-    await desk.store.actions.retract("p", None, named_person("li"), "wrong")
-    await run_on(desk, adapters, world, minutes=1)
-    assert ((await state_of(desk)).state, fake.posts) == (State.RETRACTED, {})
+    await store.actions.retract("p", None, named_person("li"), "wrong")
+    await run_on(store, adapters, world, minutes=1)
+    assert ((await state_of(store)).state, fake.posts) == (State.RETRACTED, {})
 
 
-async def test_f45_a_rejected_part_is_alerted(open_desk, world):
+async def test_f45_a_rejected_part_is_alerted(open_store, world):
     """Its text is rejected for good: the post stays, and a person decides, with an alert."""
-    desk, fake, adapters = await stage(open_desk)
+    store, fake, adapters = await stage(open_store)
     fake.script.extend([fake_post(fake), Rejected(code="20021", reason="illegal")])
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
-    await run_on(desk, adapters, world, minutes=3)
-    assert ((await state_of(desk)).reason, len(fake.calls)) == (HoldReason.INCOMPLETE, 2)
-    assert [alert.code for alert in await desk.store.queries.alerts()] == ["held.incomplete"]
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
+    await run_on(store, adapters, world, minutes=3)
+    assert ((await state_of(store)).reason, len(fake.calls)) == (HoldReason.INCOMPLETE, 2)
+    assert [alert.code for alert in await store.queries.alerts()] == ["held.incomplete"]
 
 
-async def test_parts_by_hand_are_a_task_each(open_desk, world):
+async def test_parts_by_hand_are_a_task_each(open_store, world):
     """A person gets one part at a time, with the post to reply to, and each is verified."""
-    desk, fake, _adapters = await stage(open_desk, mode=Mode.ASSISTED)
+    store, fake, _adapters = await stage(open_store, mode=Mode.ASSISTED)
     adapters = {A: fake}
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=1)
-    tasks = desk.store.manual_tasks
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=1)
+    tasks = store.manual_tasks
     for number, text in enumerate(wanted(2)):
-        await run_on(desk, adapters, world, minutes=1)
+        await run_on(store, adapters, world, minutes=1)
         [task] = await tasks.list_open()
         assert (task.part, task.text) == (number, text)
-        doubts = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
-        parcel = doubts[0].request if doubts else await parcel_of(desk)
-        fake.add_post(replace(parcel, is_manual=True))
+        doubts = await store.outbox.due_readbacks([State.SUBMITTED], 10)
+        request = doubts[0].request if doubts else await parcel_of(store)
+        fake.add_post(replace(request, is_manual=True))
         await tasks.record_report(task.delivery.id, "https://fake.example/1", named_person("li"))
-        await run_jobs(desk, adapters)
-    assert ((await state_of(desk)).state, len(fake.calls)) == (State.PUBLISHED, 0)
+        await run_jobs(store, adapters)
+    assert ((await state_of(store)).state, len(fake.calls)) == (State.PUBLISHED, 0)
 
 
-async def parcel_of(desk):
+async def parcel_of(store):
     """Return the request of the only delivery's newest attempt."""
-    delivery = await state_of(desk)
-    return await desk.store.database.read(
-        lambda connection: pending_readbacks(desk.store, connection, [delivery])[0].request
-    )
+    delivery = await state_of(store)
+    return await store.database.read(lambda connection: pending_readbacks(store, connection, [delivery])[0].request)
 
 
 @pytest.fixture
-async def simulated(open_desk, world) -> AsyncIterator:
+async def simulated(open_store, world) -> AsyncIterator:
     """Yield the worker and adapter of a Tieba account on a simulator, and a function for its control endpoints."""
     world.clock = datetime.now(UTC)
     transport = httpx.ASGITransport(app=create_app())
@@ -188,10 +186,10 @@ async def simulated(open_desk, world) -> AsyncIterator:
         kit = AdapterContext(
             http=http, secret=made.json, tokens=NoTokens(), state=Notes(), now=world.now, failpoint=nothing
         )
-        desk = await open_desk(
+        store = await open_store(
             AccountPolicy(account=account, capabilities=TIEBA_TRAITS, rate_limit=TEST_RATE_LIMIT, timing=TEST_TIMING)
         )
-        yield desk, {A: TIEBA.create(account, kit)}, control
+        yield store, {A: TIEBA.create(account, kit)}, control
 
 
 async def nothing(_what: object) -> None:
@@ -205,14 +203,14 @@ async def acts(control):
 
 async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, world):
     """Thread and parts are adopted from what anybody sees of them; none is created twice."""
-    desk, adapters, control = simulated
+    store, adapters, control = simulated
     fault = {"platform": "tieba", "fault": {"kind": "status", "code": 504, "acts": True}}
     for endpoint in ("/c/c/thread/add_pc", "/c/c/post/add_pc"):
         await control.post("/_sim/faults", json={**fault, "endpoint": endpoint, "times": 2})
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2)
-    await run_jobs(desk, adapters)
-    await run_on(desk, adapters, world, minutes=10)
-    delivery = await state_of(desk)
+    await enqueue_posts(store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2)
+    await run_jobs(store, adapters)
+    await run_on(store, adapters, world, minutes=10)
+    delivery = await state_of(store)
     [thread] = (await control.get("/_sim/posts")).json()
     assert (delivery.state, delivery.attempts, delivery.receipt.remote_id) == (State.PUBLISHED, 3, thread["id"])
     assert [under for _, under in await acts(control)] == [None, thread["id"], thread["id"]]
@@ -220,33 +218,33 @@ async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, worl
 
 async def test_f46_a_part_in_review_delays_the_next_one(simulated, world):
     """Seen by its author only, it is not published; when it passes, the rest follows."""
-    desk, adapters, control = simulated
+    store, adapters, control = simulated
     hold = {"kind": "review", "verdict": "hold", "seconds": 9999}
     await control.post("/_sim/faults", json={"endpoint": "/c/c/post/add_pc", "times": 1, "fault": hold})
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2)
-    await run_on(desk, adapters, world, minutes=10)
-    waiting = await state_of(desk)
+    await enqueue_posts(store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2)
+    await run_on(store, adapters, world, minutes=10)
+    waiting = await state_of(store)
     assert (waiting.state, waiting.parts_done, len(await acts(control))) == (State.SUBMITTED, 1, 2)
     await control.post("/_sim/review", json={"account": ME, "verdict": "pass"})
-    await run_on(desk, adapters, world, minutes=40, step=timedelta(minutes=1))
-    assert (await state_of(desk)).state is State.PUBLISHED
+    await run_on(store, adapters, world, minutes=40, step=timedelta(minutes=1))
+    assert (await state_of(store)).state is State.PUBLISHED
 
 
 async def test_a_deleted_thread_accepts_no_part(simulated, world):
     """F48: deleted between two parts: the next is refused, the account goes on, and a person decides."""
-    desk, adapters, control = simulated
+    store, adapters, control = simulated
     await control.post("/_sim/settings", json={"tieba_gap": 0})
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=1)
-    await run_jobs(desk, adapters)
+    await enqueue_posts(store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=1)
+    await run_jobs(store, adapters)
     world.advance_time(timedelta(seconds=10))
-    await reconcile_due(desk.store, adapters, 10)
-    assert (await state_of(desk)).state is State.DUE
+    await reconcile_due(store, adapters, 10)
+    assert (await state_of(store)).state is State.DUE
     [thread] = (await control.get("/_sim/posts")).json()
     await control.delete(f"/_sim/posts/{thread['id']}")
-    await run_on(desk, adapters, world, minutes=2)
-    held = await state_of(desk)
+    await run_on(store, adapters, world, minutes=2)
+    held = await state_of(store)
     assert (held.state, held.reason) == (State.HELD, HoldReason.INCOMPLETE)
-    assert await desk.store.queries.pauses() == []
-    await desk.store.actions.retract("p", None, named_person("li"), "gone anyway")
-    await run_on(desk, adapters, world, minutes=1)
-    assert (await state_of(desk)).state is State.RETRACTED
+    assert await store.queries.pauses() == []
+    await store.actions.retract("p", None, named_person("li"), "gone anyway")
+    await run_on(store, adapters, world, minutes=1)
+    assert (await state_of(store)).state is State.RETRACTED

@@ -77,12 +77,12 @@ def cron(name, text):
 
 
 @pytest.fixture
-async def planner(open_desk, tmp_path):
+async def planner(open_store, tmp_path):
     """Yield a planner for two Weibo accounts."""
     offline_app = build_offline_app(parse_settings(SETTINGS, workspace=tmp_path))
-    desk = await open_desk(*offline_app.policies.values())
+    store = await open_store(*offline_app.policies.values())
     reading = make_schedule_context(offline_app.settings, templates=offline_app.post_renderer.templates.names)
-    return Planner(store=desk.store, post_renderer=offline_app.post_renderer, schedule_context=reading, plan_days=2)
+    return Planner(store=store, post_renderer=offline_app.post_renderer, schedule_context=reading, plan_days=2)
 
 
 def stores(planner):
@@ -356,13 +356,13 @@ async def test_i4_f75_a_picture_is_sent_as_it_was_previewed_and_without_its_auth
     proof = planner.post_renderer.render(post, make_occurrence(post, ONCE_OCCURRENCE, START_TIME), ["a"], {})
     maintenance, outbox = stores(planner)
     await maintenance.promote_due()
-    [parcel] = [await outbox.record_intent(lease) for lease in await outbox.claim(10) if lease.account == "a"]
+    [request] = [await outbox.record_intent(lease) for lease in await outbox.claim(10) if lease.account == "a"]
     [(_type, shown)] = proof.media.values()
-    assert parcel.images == (shown,)
+    assert request.images == (shown,)
     assert b"canary" in picture.read_bytes()
     assert b"canary" not in shown
-    assert [each.sha256 for each in parcel.rendered.images] == [hashlib.sha256(shown).hexdigest()]
-    assert parcel.rendered == proof.rendered_posts[0]
+    assert [each.sha256 for each in request.rendered.images] == [hashlib.sha256(shown).hexdigest()]
+    assert request.rendered == proof.rendered_posts[0]
 
 
 @pytest.mark.parametrize("gone_out", [(), ("a",), ("a", "b")])

@@ -13,194 +13,192 @@ from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
 
-async def stage(open_desk, *names):
+async def stage(open_store, *names):
     """Return a worker and one platform for these accounts."""
-    desk = await open_desk(*(make_policy(name) for name in names))
-    fake = FakeAdapter(now=desk.store.runtime.now)
-    return desk, fake, dict.fromkeys(desk.store.policies, fake)
+    store = await open_store(*(make_policy(name) for name in names))
+    fake = FakeAdapter(now=store.runtime.now)
+    return store, fake, dict.fromkeys(store.policies, fake)
 
 
-async def run_jobs(desk, adapters, stopping=None):
+async def run_jobs(store, adapters, stopping=None):
     """Run every job once."""
-    await desk.store.maintenance.run()
-    await send_due(desk.store, adapters, 50, stopping or asyncio.Event())
-    await reconcile_due(desk.store, adapters, 50)
-    await retract_due(desk.store, adapters, 50)
+    await store.maintenance.run()
+    await send_due(store, adapters, 50, stopping or asyncio.Event())
+    await reconcile_due(store, adapters, 50)
+    await retract_due(store, adapters, 50)
 
 
-async def run_on(desk, adapters, world, minutes, step=timedelta(seconds=30)):
+async def run_on(store, adapters, world, minutes, step=timedelta(seconds=30)):
     """Let time pass step by step, with all jobs at each step."""
     for _ in range(timedelta(minutes=minutes) // step):
         world.advance_time(step)
-        await run_jobs(desk, adapters)
+        await run_jobs(store, adapters)
 
 
-async def state_of(desk, post="p"):
-    [delivery] = await desk.store.queries.deliveries(post=PostId(post))
+async def state_of(store, post="p"):
+    [delivery] = await store.queries.deliveries(post=PostId(post))
     return delivery
 
 
-async def test_what_is_due_is_published_once(open_desk, world):
+async def test_what_is_due_is_published_once(open_store, world):
     """Each account gets its one post, and nothing more happens in later runs."""
-    desk, fake, adapters = await stage(open_desk, "a", "b", "c")
-    await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c"], START_TIME))
-    await run_jobs(desk, adapters)
-    await run_on(desk, adapters, world, minutes=5)
-    assert sorted(parcel.account for parcel in fake.posts.values()) == ["a", "b", "c"]
-    assert {item.state for item in await desk.store.queries.deliveries()} == {State.PUBLISHED}
+    store, fake, adapters = await stage(open_store, "a", "b", "c")
+    await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME))
+    await run_jobs(store, adapters)
+    await run_on(store, adapters, world, minutes=5)
+    assert sorted(request.account for request in fake.posts.values()) == ["a", "b", "c"]
+    assert {item.state for item in await store.queries.deliveries()} == {State.PUBLISHED}
 
 
-async def test_f24_a_post_with_a_lost_reply_is_found_and_never_repeated(open_desk, world):
+async def test_f24_a_post_with_a_lost_reply_is_found_and_never_repeated(open_store, world):
     """The post whose reply was lost is adopted; one call was made."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     fake.script.append(fake.lose_reply)
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, adapters)
-    assert (await state_of(desk)).state is State.UNKNOWN
-    await run_on(desk, adapters, world, minutes=2)
-    delivery = await state_of(desk)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, adapters)
+    assert (await state_of(store)).state is State.UNKNOWN
+    await run_on(store, adapters, world, minutes=2)
+    delivery = await state_of(store)
     assert (delivery.state, delivery.receipt.remote_id, len(fake.calls)) == (State.PUBLISHED, "1", 1)
     assert delivery.verified_at is not None
 
 
-async def test_f21_a_call_without_effect_is_made_again_after_absence_is_shown(open_desk, world):
+async def test_f21_a_call_without_effect_is_made_again_after_absence_is_shown(open_store, world):
     """Only after the visibility window, once, as attempt two."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     fake.script.append(Unknown(reason="timeout"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, adapters)
-    await run_on(desk, adapters, world, minutes=9)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, adapters)
+    await run_on(store, adapters, world, minutes=9)
     assert len(fake.calls) == 1
-    await run_on(desk, adapters, world, minutes=3)
-    assert [parcel.attempt for parcel in fake.calls] == [1, 2]
-    assert (await state_of(desk)).state is State.PUBLISHED
+    await run_on(store, adapters, world, minutes=3)
+    assert [request.attempt for request in fake.calls] == [1, 2]
+    assert (await state_of(store)).state is State.PUBLISHED
 
 
-async def test_f19_what_was_not_sent_is_tried_again_soon(open_desk, world):
+async def test_f19_what_was_not_sent_is_tried_again_soon(open_store, world):
     """A refused connection costs a short wait and leaves no unknown outcome."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     fake.script.extend([NotSent(reason="connect_failed"), Busy(code="10009", reason="busy")])
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, adapters)
-    assert (await state_of(desk)).state is State.RETRYING
-    await run_on(desk, adapters, world, minutes=1)
-    assert (await state_of(desk)).state is State.PUBLISHED
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, adapters)
+    assert (await state_of(store)).state is State.RETRYING
+    await run_on(store, adapters, world, minutes=1)
+    assert (await state_of(store)).state is State.PUBLISHED
     assert len(fake.calls) == 3
 
 
-async def test_f45_refused_content_fails_with_its_reason(open_desk, world):
+async def test_f45_refused_content_fails_with_its_reason(open_store, world):
     """No retry; the reason can be read."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     fake.script.append(Rejected(code="20021", reason="illegal"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_on(desk, adapters, world, minutes=5)
-    delivery = await state_of(desk)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_on(store, adapters, world, minutes=5)
+    delivery = await state_of(store)
     assert (delivery.state, delivery.reason, len(fake.calls)) == (State.FAILED, "20021", 1)
 
 
 class Faulty(FakeAdapter):
     """An adapter with a bug after its call."""
 
-    async def publish(self, parcel):
-        self.add_post(parcel)
+    async def publish(self, request):
+        self.add_post(request)
         raise ZeroDivisionError
 
 
-async def test_an_adapters_bug_is_an_unknown_outcome(open_desk, world):
+async def test_an_adapters_bug_is_an_unknown_outcome(open_store, world):
     """An exception from an adapter is not taken for failure: the post it made is found."""
-    desk, _fake, _adapters = await stage(open_desk, "a")
+    store, _fake, _adapters = await stage(open_store, "a")
     faulty = Faulty(now=world.now)
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, {"a": faulty})
-    assert (await state_of(desk)).reason == "adapter_failed"
-    await run_on(desk, {"a": faulty}, world, minutes=2)
-    assert (await state_of(desk)).state is State.PUBLISHED
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, {"a": faulty})
+    assert (await state_of(store)).reason == "adapter_failed"
+    await run_on(store, {"a": faulty}, world, minutes=2)
+    assert (await state_of(store)).state is State.PUBLISHED
 
 
-async def test_f47_a_review_without_end_is_alerted_then_held(open_desk, world):
+async def test_f47_a_review_without_end_is_alerted_then_held(open_store, world):
     """An alert after half an hour, a person after two, and never a second call."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, adapters)
-    await run_on(desk, adapters, world, minutes=32, step=timedelta(minutes=4))
-    assert "review_overdue" in [alert.code for alert in await desk.store.queries.alerts()]
-    await run_on(desk, adapters, world, minutes=95, step=timedelta(minutes=5))
-    delivery = await state_of(desk)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, adapters)
+    await run_on(store, adapters, world, minutes=32, step=timedelta(minutes=4))
+    assert "review_overdue" in [alert.code for alert in await store.queries.alerts()]
+    await run_on(store, adapters, world, minutes=95, step=timedelta(minutes=5))
+    delivery = await state_of(store)
     assert (delivery.state, delivery.reason, len(fake.calls)) == (State.HELD, "review_timeout", 1)
 
 
 class Blind(FakeAdapter):
     """A platform whose list cannot be read."""
 
-    async def find_post(self, parcel):
+    async def find_post(self, request):
         return Unknown(reason="list_unreadable")
 
 
-async def test_f52_a_list_that_cannot_be_read_never_proves_absence(open_desk, world):
+async def test_f52_a_list_that_cannot_be_read_never_proves_absence(open_store, world):
     """The delivery waits, then goes to a person; it is not sent again."""
-    desk, _fake, _adapters = await stage(open_desk, "a")
+    store, _fake, _adapters = await stage(open_store, "a")
     blind = Blind(now=world.now)
     blind.script.append(Unknown(reason="timeout"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, {"a": blind})
-    await run_on(desk, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
-    delivery = await state_of(desk)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, {"a": blind})
+    await run_on(store, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
+    delivery = await state_of(store)
     assert (delivery.state, delivery.reason, len(blind.calls)) == (State.HELD, "uncheckable", 1)
 
 
-async def test_f77_a_retraction_of_an_unknown_outcome_first_finds_then_deletes(open_desk, world):
+async def test_f77_a_retraction_of_an_unknown_outcome_first_finds_then_deletes(open_store, world):
     """No further call is made for the post, and the published copy is deleted."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     fake.script.append(fake.lose_reply)
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, adapters)
-    await desk.store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
-    await run_on(desk, adapters, world, minutes=2)
-    assert (await state_of(desk)).state is State.RETRACTED
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, adapters)
+    await store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
+    await run_on(store, adapters, world, minutes=2)
+    assert (await state_of(store)).state is State.RETRACTED
     assert (fake.posts, len(fake.calls)) == ({}, 1)
 
 
-async def test_f77_a_post_confirmed_by_people_is_not_taken_for_deleted(open_desk, world):
+async def test_f77_a_post_confirmed_by_people_is_not_taken_for_deleted(open_store, world):
     """F77: no call was ever made that could be searched for; two people saw it, so a person must delete it."""
-    desk, _fake, adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + timedelta(hours=1)))
-    held = await desk.store.actions.apply_event((await state_of(desk)).id, Held(reason=HoldReason.POISON), SENDER)
+    store, _fake, adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + timedelta(hours=1)))
+    held = await store.actions.apply_event((await state_of(store)).id, Held(reason=HoldReason.POISON), SENDER)
     await resolve_delivery(
-        desk.store, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
+        store, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
     )
-    await desk.store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
-    await run_on(desk, adapters, world, minutes=2)
-    after = await state_of(desk)
+    await store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
+    await run_on(store, adapters, world, minutes=2)
+    after = await state_of(store)
     assert (after.state, after.reason) == (State.HELD, "undeletable")
 
 
-async def test_a_retraction_of_what_was_never_published_ends_too(open_desk, world):
+async def test_a_retraction_of_what_was_never_published_ends_too(open_store, world):
     """When absence is shown there is nothing left to delete."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     fake.script.append(Unknown(reason="timeout"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, adapters)
-    await desk.store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
-    await run_on(desk, adapters, world, minutes=15)
-    assert ((await state_of(desk)).state, len(fake.calls)) == (State.RETRACTED, 1)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, adapters)
+    await store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
+    await run_on(store, adapters, world, minutes=15)
+    assert ((await state_of(store)).state, len(fake.calls)) == (State.RETRACTED, 1)
 
 
-async def test_a_persons_confirmation_is_checked_by_reading_first(open_desk, world):
+async def test_a_persons_confirmation_is_checked_by_reading_first(open_store, world):
     """If the read finds it, it is published; if not, it is held again."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     blind = Blind(now=world.now)
     blind.script.append(Unknown(reason="timeout"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await run_jobs(desk, {"a": blind})
-    await run_on(desk, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, {"a": blind})
+    await run_on(store, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
     for expected in (State.HELD, State.PUBLISHED):
-        held = await state_of(desk)
-        await resolve_delivery(
-            desk.store, held, Resolution.PUBLISHED, by="li", reason="seen", url="https://fake.example/1"
-        )
-        await run_jobs(desk, adapters)
-        after = await state_of(desk)
+        held = await state_of(store)
+        await resolve_delivery(store, held, Resolution.PUBLISHED, by="li", reason="seen", url="https://fake.example/1")
+        await run_jobs(store, adapters)
+        after = await state_of(store)
         assert after.state is expected
         assert expected is State.PUBLISHED or after.reason == "report_not_confirmed"
         fake.add_post(blind.calls[0])
@@ -209,60 +207,60 @@ async def test_a_persons_confirmation_is_checked_by_reading_first(open_desk, wor
 class Slow(FakeAdapter):
     """A platform on which one account's list is not shown before an event is set."""
 
-    async def find_post(self, parcel):
-        if parcel.account == "a":
+    async def find_post(self, request):
+        if request.account == "a":
             await self.shown.wait()
-        if parcel.account == "c":
+        if request.account == "c":
             self.shown.set()
-        return await super().find_post(parcel)
+        return await super().find_post(request)
 
 
-async def test_a_slow_read_delays_no_other(open_desk, world):
+async def test_a_slow_read_delays_no_other(open_store, world):
     """Of three unknown outcomes two are read at once; the third is read while the first still waits."""
-    desk, _fake, _adapters = await stage(open_desk, "a", "b", "c")
+    store, _fake, _adapters = await stage(open_store, "a", "b", "c")
     slow = Slow(now=world.now)
     slow.shown = asyncio.Event()
     slow.script.extend([slow.lose_reply] * 3)
-    await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c"], START_TIME))
-    await desk.store.maintenance.run()
-    await send_due(desk.store, dict.fromkeys("abc", slow), 50, asyncio.Event())
+    await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME))
+    await store.maintenance.run()
+    await send_due(store, dict.fromkeys("abc", slow), 50, asyncio.Event())
     world.advance_time(timedelta(minutes=5))
-    assert await reconcile_due(desk.store, dict.fromkeys("abc", slow), 2) == 3
-    assert {item.state for item in await desk.store.queries.deliveries()} == {State.PUBLISHED}
+    assert await reconcile_due(store, dict.fromkeys("abc", slow), 2) == 3
+    assert {item.state for item in await store.queries.deliveries()} == {State.PUBLISHED}
 
 
-async def test_f14_a_stopping_daemon_begins_no_read(open_desk, world):
+async def test_f14_a_stopping_daemon_begins_no_read(open_store, world):
     """An unknown outcome stays so for the next start, however many are due."""
-    desk, fake, adapters = await stage(open_desk, "a")
+    store, fake, adapters = await stage(open_store, "a")
     fake.script.append(fake.lose_reply)
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.store.maintenance.run()
-    await send_due(desk.store, adapters, 50, asyncio.Event())
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.run()
+    await send_due(store, adapters, 50, asyncio.Event())
     world.advance_time(timedelta(minutes=5))
     stopping = asyncio.Event()
     stopping.set()
-    assert await reconcile_due(desk.store, adapters, 50, stopping.is_set) == 0
-    assert (await state_of(desk)).state is State.UNKNOWN
+    assert await reconcile_due(store, adapters, 50, stopping.is_set) == 0
+    assert (await state_of(store)).state is State.UNKNOWN
 
 
-async def test_f14_a_stopping_daemon_claims_nothing_new(open_desk):
+async def test_f14_a_stopping_daemon_claims_nothing_new(open_store):
     """After the stop is requested no call starts; what is due stays due."""
-    desk, fake, adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    store, fake, adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     stopping = asyncio.Event()
     stopping.set()
-    await run_jobs(desk, adapters, stopping)
-    assert ((await state_of(desk)).state, fake.calls) == (State.DUE, [])
+    await run_jobs(store, adapters, stopping)
+    assert ((await state_of(store)).state, fake.calls) == (State.DUE, [])
 
 
-async def test_f02_what_a_killed_process_left_in_sending_is_resolved_by_reading(open_desk, world):
+async def test_f02_what_a_killed_process_left_in_sending_is_resolved_by_reading(open_store, world):
     """A restart ends every lease: calls with an intent are unknown, claims are due again."""
-    desk, fake, adapters = await stage(open_desk, "a", "b")
-    await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
-    await desk.maintenance.promote_due()
-    first, _second = await desk.outbox.claim(10)
-    await desk.outbox.record_intent(first)
-    assert await desk.maintenance.expire_own_leases() == 2
-    await run_on(desk, adapters, world, minutes=15)
-    assert {item.state for item in await desk.store.queries.deliveries()} == {State.PUBLISHED}
+    store, fake, adapters = await stage(open_store, "a", "b")
+    await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
+    await store.maintenance.promote_due()
+    first, _second = await store.outbox.claim(10)
+    await store.outbox.record_intent(first)
+    assert await store.maintenance.expire_own_leases() == 2
+    await run_on(store, adapters, world, minutes=15)
+    assert {item.state for item in await store.queries.deliveries()} == {State.PUBLISHED}
     assert len(fake.posts) == 2

@@ -30,34 +30,33 @@ from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeRuntime
-from tests.conftest import Desk
 
 ACCOUNTS = ("a", "b", "c")
 LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
 
 
-async def work(desk, posts=2):
+async def work(store, posts=2):
     """File posts, send one of each account, and give an order."""
-    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(posts)))
-    await desk.maintenance.promote_due()
-    for lease in await desk.outbox.claim(10):
-        await desk.outbox.record_intent(lease)
-        await desk.outbox.record_outcome(lease, LIVE)
-    await desk.store.actions.pause("all", named_person("王"), "演练")
+    await enqueue_posts(store.posts, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(posts)))
+    await store.maintenance.promote_due()
+    for lease in await store.outbox.claim(10):
+        await store.outbox.record_intent(lease)
+        await store.outbox.record_outcome(lease, LIVE)
+    await store.actions.pause("all", named_person("王"), "演练")
 
 
-async def open_with_entries(open_desk):
-    desk = await open_desk(*map(make_policy, ACCOUNTS))
-    await work(desk)
-    return desk
+async def open_with_entries(open_store):
+    store = await open_store(*map(make_policy, ACCOUNTS))
+    await work(store)
+    return store
 
 
-async def test_every_entry_is_chained_to_the_one_before(open_desk):
+async def test_every_entry_is_chained_to_the_one_before(open_store):
     """Everything the store writes verifies, from the database's first entry to the head, numbered without a gap."""
-    desk = await open_with_entries(open_desk)
-    verification = await desk.store.audit.verify(())
+    store = await open_with_entries(open_store)
+    verification = await store.audit.verify(())
     assert verification.is_sound
-    head = await desk.store.audit.read_checkpoint()
+    head = await store.audit.read_checkpoint()
     assert verification.head == (head.sequence, head.hash)
     assert verification.entry_count == head.sequence > 20
     assert len(head.chain) == 64
@@ -73,29 +72,29 @@ async def test_every_entry_is_chained_to_the_one_before(open_desk):
         "TRUNCATE audit",
     ],
 )
-async def test_the_database_itself_refuses_changes(open_desk, statement):
+async def test_the_database_itself_refuses_changes(open_store, statement):
     """Entries cannot be changed, replaced or deleted by plain SQL, and the error says why."""
-    desk = await open_with_entries(open_desk)
-    is_sqlite = desk.store.database.engine.dialect.name == "sqlite"
+    store = await open_with_entries(open_store)
+    is_sqlite = store.database.engine.dialect.name == "sqlite"
     if ("TRUNCATE" in statement) is is_sqlite or ("REPLACE" in statement and not is_sqlite):
         pytest.skip("not a statement of this database")
     with pytest.raises(DatabaseError, match="the audit is only ever added to"):
-        await desk.store.database.write(lambda unit: unit.connection.execute(text(statement)))
-    assert (await desk.store.audit.verify(())).is_sound
+        await store.database.write(lambda unit: unit.connection.execute(text(statement)))
+    assert (await store.audit.verify(())).is_sound
 
 
-async def test_a_change_and_its_entry_come_together_or_not_at_all(open_desk, world):
+async def test_a_change_and_its_entry_come_together_or_not_at_all(open_store, world):
     """A kill right before the entry leaves neither the change nor a gap in the chain."""
-    desk = await open_with_entries(open_desk)
-    head = await desk.store.audit.read_checkpoint()
+    store = await open_with_entries(open_store)
+    head = await store.audit.read_checkpoint()
     world.failpoints = {"audit.before_append": ("raise", 1)}
     world._hit_counts.clear()  # the failpoint counts from here
     with pytest.raises(FailpointRaisedError):
-        await desk.store.actions.resume("all", named_person("王"))
-    assert [pause.scope for pause in await desk.store.queries.pauses()] == ["all"]
-    assert (await desk.store.audit.read_checkpoint()).sequence == head.sequence
-    await desk.store.actions.resume("all", named_person("王"))
-    assert (await desk.store.audit.verify(())).head[0] == head.sequence + 1
+        await store.actions.resume("all", named_person("王"))
+    assert [pause.scope for pause in await store.queries.pauses()] == ["all"]
+    assert (await store.audit.read_checkpoint()).sequence == head.sequence
+    await store.actions.resume("all", named_person("王"))
+    assert (await store.audit.verify(())).head[0] == head.sequence + 1
 
 
 async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claiming(tmp_path):
@@ -106,25 +105,25 @@ async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claimi
     database = Database(open_engine(url), world)
     event.listen(database.engine, "begin", disk.limit)
     terms = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
-    desk = Desk(Store(database=database, policies=terms, worker=WorkerId("worker-1")))
-    await desk.post_store.register_logins()
-    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(2)))
-    await desk.maintenance.promote_due()
-    leases = await desk.outbox.claim(2)
+    store = Store(database=database, policies=terms, worker=WorkerId("worker-1"))
+    await store.posts.register_logins()
+    await enqueue_posts(store.posts, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(2)))
+    await store.maintenance.promote_due()
+    leases = await store.outbox.claim(2)
     for lease in leases:
-        await desk.outbox.record_intent(lease)
-    await disk.fill(desk.store)
+        await store.outbox.record_intent(lease)
+    await disk.fill(store)
     with pytest.raises(DatabaseError, match="full"):
-        await desk.outbox.record_outcome(leases[0], LIVE)
+        await store.outbox.record_outcome(leases[0], LIVE)
     with pytest.raises(DatabaseError, match="full"):
-        await desk.outbox.claim(10)
-    queries = desk.store.queries
+        await store.outbox.claim(10)
+    queries = store.queries
     assert Counter(item.state for item in await queries.deliveries()) == {State.DUE: 4, State.SENDING: 2}
     disk.pages = disk.PLENTY
     world.advance_time(timedelta(hours=1))
-    assert await desk.maintenance.expire_leases() == 2
+    assert await store.maintenance.expire_leases() == 2
     assert Counter(item.state for item in await queries.deliveries()) == {State.DUE: 4, State.UNKNOWN: 2}
-    assert (await desk.store.audit.verify(())).is_sound
+    assert (await store.audit.verify(())).is_sound
     await database.close()
 
 
@@ -202,16 +201,16 @@ async def copy(tmp_path):
     journal = tmp_path / "intents.jsonl"
     await prepare_database(url, "drill", journal, world)
     terms = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
-    desk = Desk(
-        Store(database=Database(open_engine(url), world, IntentJournal(journal)), policies=terms, worker=WorkerId("w"))
+    store = Store(
+        database=Database(open_engine(url), world, IntentJournal(journal)), policies=terms, worker=WorkerId("w")
     )
-    await desk.post_store.register_logins()
+    await store.posts.register_logins()
     targets = CheckpointTargets(file=tmp_path / "anchors.log")
     for number in range(3):
-        await work(desk, posts=1) if number == 1 else await desk.store.actions.pause("all", named_person("王"), "演练")
-        await desk.store.actions.resume("all", named_person("王"))
-        await write_checkpoint(desk.store.audit, targets)
-    await desk.store.database.close()
+        await work(store, posts=1) if number == 1 else await store.actions.pause("all", named_person("王"), "演练")
+        await store.actions.resume("all", named_person("王"))
+        await write_checkpoint(store.audit, targets)
+    await store.database.close()
     shutil.copy(tmp_path / "true.db", tmp_path / "publisher.db")
     with sqlite3.connect(tmp_path / "publisher.db") as connection:
         for name in ("update", "delete", "replace"):
@@ -329,16 +328,16 @@ async def test_a_replaced_database_is_detected_by_checkpoints(copy):
     assert {damage for damage, _from, _to in await copy.find(copy.anchors)} == {ChainDefect.OTHER_CHAIN}
 
 
-async def test_a_checkpoint_is_written_when_the_head_has_moved(open_desk, tmp_path):
+async def test_a_checkpoint_is_written_when_the_head_has_moved(open_store, tmp_path):
     """One line for each new head, none for an old one, in the file and in the system log."""
-    desk = await open_with_entries(open_desk)
-    audit, log = desk.store.audit, tmp_path / "log"
+    store = await open_with_entries(open_store)
+    audit, log = store.audit, tmp_path / "log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(log))
         targets = CheckpointTargets(file=tmp_path / "elsewhere" / "anchors.log", syslog_socket=log)
         await write_checkpoint(audit, targets)
         await write_checkpoint(audit, targets)
-        await desk.store.actions.resume("all", named_person("王"))
+        await store.actions.resume("all", named_person("王"))
         await write_checkpoint(audit, targets)
         listener.settimeout(5)
         heard = [listener.recv(4096).decode() for _ in range(2)]
@@ -353,13 +352,13 @@ async def test_a_checkpoint_is_written_when_the_head_has_moved(open_desk, tmp_pa
     assert (await audit.verify(lines)).last_confirmed == lines[1].sequence
 
 
-async def test_a_torn_checkpoint_line_is_skipped(open_desk, tmp_path):
+async def test_a_torn_checkpoint_line_is_skipped(open_store, tmp_path):
     """A kill in the middle of a line costs only that line."""
-    desk = await open_with_entries(open_desk)
+    store = await open_with_entries(open_store)
     file = tmp_path / "anchors.log"
     file.write_text('{"database":"d","cha', encoding="utf-8")
-    await write_checkpoint(desk.store.audit, CheckpointTargets(file=file))
-    assert [item.sequence for item in read_checkpoints(file)] == [(await desk.store.audit.read_checkpoint()).sequence]
+    await write_checkpoint(store.audit, CheckpointTargets(file=file))
+    assert [item.sequence for item in read_checkpoints(file)] == [(await store.audit.read_checkpoint()).sequence]
     assert last_checkpoint(file) == next(read_checkpoints(file))
 
 
@@ -378,45 +377,45 @@ def test_only_checkpoint_lines_are_read_whatever_an_editor_put_around_them(tmp_p
         assert list(read_checkpoints(file)) == found
 
 
-async def test_a_failure_of_one_checkpoint_target_does_not_affect_the_other(open_desk, tmp_path):
+async def test_a_failure_of_one_checkpoint_target_does_not_affect_the_other(open_store, tmp_path):
     """Without a system log the file is still written, and without the file the system log."""
-    desk = await open_with_entries(open_desk)
+    store = await open_with_entries(open_store)
     file, newest = tmp_path / "anchors.log", tmp_path / "newest"
     await write_checkpoint(
-        desk.store.audit, CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none")
+        store.audit, CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none")
     )
     assert len(list(read_checkpoints(file))) == len(list(read_checkpoints(newest))) == 1
-    assert await alerts(desk) == ["audit_checkpoint_failed"]
+    assert await alerts(store) == ["audit_checkpoint_failed"]
 
 
-async def alerts(desk):
-    return [alert.code for alert in await desk.store.queries.alerts()]
+async def alerts(store):
+    return [alert.code for alert in await store.queries.alerts()]
 
 
-async def test_a_checkpoint_that_cannot_be_written_is_alerted_until_it_can(open_desk, tmp_path):
+async def test_a_checkpoint_that_cannot_be_written_is_alerted_until_it_can(open_store, tmp_path):
     """The alert comes once, and ends by itself."""
-    desk = await open_with_entries(open_desk)
+    store = await open_with_entries(open_store)
     (tmp_path / "file").write_text("")
     blocked = CheckpointTargets(file=tmp_path / "file" / "anchors.log")
-    await write_checkpoint(desk.store.audit, blocked)
-    await write_checkpoint(desk.store.audit, blocked)
-    assert (await alerts(desk)).count("audit_checkpoint_failed") == 1
-    await write_checkpoint(desk.store.audit, CheckpointTargets(file=tmp_path / "anchors.log"))
-    assert "audit_checkpoint_failed" not in await alerts(desk)
+    await write_checkpoint(store.audit, blocked)
+    await write_checkpoint(store.audit, blocked)
+    assert (await alerts(store)).count("audit_checkpoint_failed") == 1
+    await write_checkpoint(store.audit, CheckpointTargets(file=tmp_path / "anchors.log"))
+    assert "audit_checkpoint_failed" not in await alerts(store)
 
 
-async def test_no_checkpoint_is_written_unsigned_while_the_key_is_missing(open_desk, tmp_path):
+async def test_no_checkpoint_is_written_unsigned_while_the_key_is_missing(open_store, tmp_path):
     """An alert stands until the key is there; nothing is written meanwhile: an unsigned line would look forged."""
-    desk = await open_with_entries(open_desk)
+    store = await open_with_entries(open_store)
     vault = Vault(folder=tmp_path, environment={})
     targets = CheckpointTargets(file=tmp_path / "anchors.log", load_key=partial(load_audit_key, vault))
     vault.write("audit-key", {"private": "no key"})
-    await write_checkpoint(desk.store.audit, targets)
-    assert (await alerts(desk), targets.file.exists()) == (["audit_checkpoint_failed"], False)
+    await write_checkpoint(store.audit, targets)
+    assert (await alerts(store), targets.file.exists()) == (["audit_checkpoint_failed"], False)
     vault.remove("audit-key")
-    await write_checkpoint(desk.store.audit, targets)
+    await write_checkpoint(store.audit, targets)
     [line] = read_checkpoints(targets.file)
-    assert await alerts(desk) == []
+    assert await alerts(store) == []
     assert is_signed_by(checkpoint_signing_text(line), line.signature, [load_audit_key(vault).public])
     other = load_audit_key(Vault(folder=tmp_path / "other", environment={}))
     assert not is_signed_by(checkpoint_signing_text(line), line.signature, [other.public])
@@ -432,19 +431,19 @@ async def test_the_daemon_detects_an_audit_log_that_contradicts_its_checkpoint(c
     assert [alert.code for alert in await copy.store.queries.alerts()].count("audit_broken") == 1
 
 
-async def test_a_head_that_the_system_log_did_not_accept_is_alerted_until_it_does(open_desk, tmp_path):
+async def test_a_head_that_the_system_log_did_not_accept_is_alerted_until_it_does(open_store, tmp_path):
     """The file has it already; the alert stands, and the same head is sent again, until the system log accepts it."""
-    desk = await open_with_entries(open_desk)
-    audit, log = desk.store.audit, tmp_path / "log"
+    store = await open_with_entries(open_store)
+    audit, log = store.audit, tmp_path / "log"
     targets = CheckpointTargets(file=tmp_path / "anchors.log", syslog_socket=log)
     for _ in range(2):
         await write_checkpoint(audit, targets)
-        assert "audit_checkpoint_failed" in await alerts(desk)
+        assert "audit_checkpoint_failed" in await alerts(store)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(log))
         listener.settimeout(5)
         await write_checkpoint(audit, targets)
         heard = listener.recv(4096).decode()
     assert (await audit.read_checkpoint()).hash in heard
-    assert "audit_checkpoint_failed" not in await alerts(desk)
+    assert "audit_checkpoint_failed" not in await alerts(store)
     assert len(list(read_checkpoints(targets.file))) == 1

@@ -122,7 +122,7 @@ class BackupWorkspace:
 
     def posts_on_platform(self):
         """Count the posts on the platform by their marker."""
-        return Counter(parcel.marker.code for parcel in self.fake.posts.values())
+        return Counter(request.marker.code for request in self.fake.posts.values())
 
 
 @pytest.fixture

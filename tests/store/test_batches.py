@@ -29,80 +29,80 @@ def _few_come_together(monkeypatch):
     monkeypatch.setattr("publisher.store.plan.posts.FIRST_BATCH_SIZE", NEXT_BATCH_SIZE)
 
 
-async def test_i22_a_small_change_is_applied_with_its_version(open_desk, monkeypatch):
+async def test_i22_a_small_change_is_applied_with_its_version(open_store, monkeypatch):
     """Up to a limit the plan is that of the old version or that of the new one, and never anything between."""
     monkeypatch.setattr("publisher.store.plan.posts.FIRST_BATCH_SIZE", FIRST_BATCH_SIZE)
-    desk = await open_desk(*map(make_policy, NAMES))
-    die(desk, 2)
-    assert await accept(desk, MANY) == len(ALL)
-    assert await states(desk) == ALL
+    store = await open_store(*map(make_policy, NAMES))
+    die(store, 2)
+    assert await accept(store, MANY) == len(ALL)
+    assert await states(store) == ALL
 
 
 @pytest.fixture
-async def desk(open_desk):
-    return await open_desk(*map(make_policy, NAMES))
+async def store(open_store):
+    return await open_store(*map(make_policy, NAMES))
 
 
-async def accept(desk, posts, *, changes=NOTHING, drafts=(), text="new", based_on=0):
+async def accept(store, posts, *, changes=NOTHING, drafts=(), text="new", based_on=0):
     """Accept a version of the schedule with these posts."""
     drafted = [*drafts, *(make_rendered_delivery(post, post.trigger.at) for post in posts)]
     acceptance = PlanCommit(plan=changes, rendered=drafted, posts=posts, schedule_text=text, base_version=based_on)
-    return await desk.post_store.commit_plan(acceptance)
+    return await store.posts.commit_plan(acceptance)
 
 
-async def complete(desk, *posts):
+async def complete(store, *posts):
     """Plan again from the version in force, as every planning run does; return the number of new deliveries."""
-    now, known = desk.store.runtime.now(), await desk.post_store.stored_posts(posts)
+    now, known = store.runtime.now(), await store.posts.stored_posts(posts)
     found = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 48 * HOUR), {})
     drafts = [make_rendered_delivery(filing.post, filing.occurrence.due_at) for filing in found.planned]
-    based_on = await desk.post_store.schedule_version()
-    return await desk.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=drafts, base_version=based_on))
+    based_on = await store.posts.schedule_version()
+    return await store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=drafts, base_version=based_on))
 
 
-async def states(desk):
-    return {(item.key.post, item.account): item.state for item in await desk.store.queries.deliveries()}
+async def states(store):
+    return {(item.key.post, item.account): item.state for item in await store.queries.deliveries()}
 
 
-def die(desk, portion):
-    desk.store.runtime.failpoints = {"plan.after_insert": ("raise", portion)}
+def die(store, portion):
+    store.runtime.failpoints = {"plan.after_insert": ("raise", portion)}
 
 
-async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(desk):
+async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(store):
     """An urgent post is claimed and its intent written while most of what was accepted is still to be filed."""
-    await enqueue_posts(desk.post_store, URGENT)
-    await desk.maintenance.promote_due()
-    filing = asyncio.create_task(accept(desk, MANY))
+    await enqueue_posts(store.posts, URGENT)
+    await store.maintenance.promote_due()
+    filing = asyncio.create_task(accept(store, MANY))
     await asyncio.sleep(0)
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
-    filed = len(await states(desk)) - 1
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
+    filed = len(await states(store)) - 1
     assert 0 < filed < len(ALL) - NEXT_BATCH_SIZE
     assert await filing == len(ALL)
-    assert await states(desk) == {**ALL, (URGENT.id, "a0"): State.SENDING}
+    assert await states(store) == {**ALL, (URGENT.id, "a0"): State.SENDING}
 
 
 @pytest.mark.parametrize("portion", range(1, 6))
-async def test_i22_a_kill_in_any_batch_is_repaired_by_the_next_run(desk, portion):
+async def test_i22_a_kill_in_any_batch_is_repaired_by_the_next_run(store, portion):
     """In the first batch nothing has happened; later the version is in force, and what is missing is filed once."""
-    die(desk, portion)
+    die(store, portion)
     with pytest.raises(FailpointRaisedError):
-        await accept(desk, MANY)
-    assert (await desk.post_store.schedule_version(), len(await states(desk))) == (
+        await accept(store, MANY)
+    assert (await store.posts.schedule_version(), len(await states(store))) == (
         int(portion > 1),
         (portion - 1) * NEXT_BATCH_SIZE,
     )
     if portion > 1:
-        assert await complete(desk, *MANY) == len(ALL) - (portion - 1) * NEXT_BATCH_SIZE
-        assert await states(desk) == ALL
-        assert await complete(desk, *MANY) == 0
+        assert await complete(store, *MANY) == len(ALL) - (portion - 1) * NEXT_BATCH_SIZE
+        assert await states(store) == ALL
+        assert await complete(store, *MANY) == 0
 
 
-async def test_i21_cancellations_and_edits_are_applied_with_the_version(desk):
+async def test_i21_cancellations_and_edits_are_applied_with_the_version(store):
     """A kill among the new posts leaves no old text that could be sent, no wrong recipient, and no account missing."""
     edited, gone, spared, joined = (
         make_post(name, ["a0", "a1"], START_TIME) for name in ("edited", "gone", "spared", "joined")
     )
-    await enqueue_posts(desk.post_store, edited, gone, spared, joined)
+    await enqueue_posts(store.posts, edited, gone, spared, joined)
     new = replace(edited, title="改", content_hash="edited/new")
     others = replace(joined, accounts=("a2",))
     changes = Plan(
@@ -113,43 +113,42 @@ async def test_i21_cancellations_and_edits_are_applied_with_the_version(desk):
     )
     join = make_rendered_delivery(others, START_TIME)
     join = replace(join, planned=replace(join.planned, is_late_addition=True))
-    die(desk, 2)
+    die(store, 2)
     with pytest.raises(FailpointRaisedError):
-        await accept(desk, MANY, changes=changes, drafts=[make_rendered_delivery(new, START_TIME, is_new=False), join])
-    found = {key: state for key, state in (await states(desk)).items() if key not in ALL}
+        await accept(store, MANY, changes=changes, drafts=[make_rendered_delivery(new, START_TIME, is_new=False), join])
+    found = {key: state for key, state in (await states(store)).items() if key not in ALL}
     gone_ones = {("gone", "a0"), ("gone", "a1"), ("spared", "a1")}
     assert {key for key, state in found.items() if state is State.CANCELLED} == gone_ones
     assert found[PostId("joined"), "a2"] is State.PENDING
-    await desk.maintenance.promote_due()
+    await store.maintenance.promote_due()
     sent = {}
-    for lease in await desk.outbox.claim(10):
-        sent[lease.account] = (await desk.outbox.record_intent(lease)).rendered.title
+    for lease in await store.outbox.claim(10):
+        sent[lease.account] = (await store.outbox.record_intent(lease)).rendered.title
     assert sent == {"a0": "改", "a1": "改", "a2": joined.title}
 
 
-async def test_a_newer_version_ends_the_filing_of_an_older_one(desk):
+async def test_a_newer_version_ends_the_filing_of_an_older_one(store):
     """Posts of the older version alone are not filed any more; the newer one's posts are."""
-    older = asyncio.create_task(accept(desk, MANY, text="older"))
+    older = asyncio.create_task(accept(store, MANY, text="older"))
     await asyncio.sleep(0)
     changes = Plan(removed_posts=tuple(post.id for post in MANY))
-    await accept(desk, [URGENT], changes=changes, text="newer", based_on=1)
+    await accept(store, [URGENT], changes=changes, text="newer", based_on=1)
     assert 0 < await older < len(ALL)
-    assert {state for key, state in (await states(desk)).items() if key in ALL} == {State.CANCELLED}
-    assert await complete(desk, URGENT) == 0
+    assert {state for key, state in (await states(store)).items() if key in ALL} == {State.CANCELLED}
+    assert await complete(store, URGENT) == 0
 
 
-async def test_posts_of_a_data_loss_window_are_filed_as_unknown_in_one_transaction(desk):
+async def test_posts_of_a_data_loss_window_are_filed_as_unknown_in_one_transaction(store):
     """A kill between batches would leave posts that a later run sends at once, as if they were not unknown."""
     at_once = [replace(post, trigger=OneTimeTrigger(at=None)) for post in MANY]
-    store = desk.store
     await store.database.write(
         lambda unit: mark_waiting_unresolved(store, unit, START_TIME - HOUR, RECOVERY_MAINTENANCE, exclude=())
     )
-    die(desk, 2)
+    die(store, 2)
     drafts = [make_rendered_delivery(post, START_TIME) for post in at_once]
     acceptance = PlanCommit(plan=Plan(), rendered=drafts, posts=at_once, schedule_text="new", base_version=0)
-    assert await desk.post_store.commit_plan(acceptance) == len(ALL)
-    assert set((await states(desk)).values()) == {State.UNKNOWN}
+    assert await store.posts.commit_plan(acceptance) == len(ALL)
+    assert set((await states(store)).values()) == {State.UNKNOWN}
 
 
 def test_no_follow_up_is_filed_before_its_original():

@@ -87,54 +87,54 @@ def test_i24_the_record_stays_small(path):
     assert not record_of(path).may_have_started(ONE, 1)
 
 
-async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_unknown_outcome(open_desk, path, world):
+async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_unknown_outcome(open_store, path, world):
     """The next start finds that the call never began: the delivery is due again, and its attempt counts for nothing."""
-    desk = await open_desk(make_policy("a"), make_policy("b"), calls=record_of(path))
-    await desk.maintenance.expire_own_leases()
-    await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
-    await desk.maintenance.promote_due()
-    requests = [await desk.outbox.record_intent(lease) for lease in await desk.outbox.claim(10)]
-    desk.store.call_record.record_start(requests[0].delivery, requests[0].fencing_token)
-    again = await open_desk(make_policy("a"), make_policy("b"), calls=record_of(path))
+    store = await open_store(make_policy("a"), make_policy("b"), calls=record_of(path))
+    await store.maintenance.expire_own_leases()
+    await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
+    await store.maintenance.promote_due()
+    requests = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
+    store.call_record.record_start(requests[0].delivery, requests[0].fencing_token)
+    again = await open_store(make_policy("a"), make_policy("b"), calls=record_of(path))
     assert await again.maintenance.expire_own_leases() == 2
-    found = {item.id: item for item in await again.store.queries.deliveries()}
+    found = {item.id: item for item in await again.queries.deliveries()}
     assert found[requests[0].delivery].state is State.UNKNOWN
     assert found[requests[1].delivery].state is State.DUE
     ended = select(ATTEMPT.c.outcome).where(ATTEMPT.c.delivery == requests[1].delivery)
-    assert await again.store.database.read(lambda connection: connection.scalar(ended)) == "not_sent"
+    assert await again.database.read(lambda connection: connection.scalar(ended)) == "not_sent"
     world.advance_time(timedelta(minutes=1))
     [lease] = await again.outbox.claim(10)
     assert (await again.outbox.record_intent(lease)).attempt == 2
 
 
-async def expire_before_call(open_desk, path, world):
+async def expire_before_call(open_store, path, world):
     """Write the intent of a call that never begins, and let its lease expire in the same process."""
-    desk = await open_desk(calls=record_of(path))
-    await desk.maintenance.expire_own_leases()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(10)
-    await desk.outbox.record_intent(lease)
+    store = await open_store(calls=record_of(path))
+    await store.maintenance.expire_own_leases()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(10)
+    await store.outbox.record_intent(lease)
     world.advance_time(timedelta(minutes=2))
-    assert await desk.maintenance.expire_leases() == 1
-    return desk, lease
+    assert await store.maintenance.expire_leases() == 1
+    return store, lease
 
 
 async def test_f82_a_lease_that_ends_without_a_call_leaves_no_unknown_outcome_in_the_same_process(
-    open_desk, path, world
+    open_store, path, world
 ):
     """A call that could not be written to the journal did not begin: after its lease, it is tried again."""
-    desk, _lease = await expire_before_call(open_desk, path, world)
-    [delivery] = await desk.store.queries.deliveries()
+    store, _lease = await expire_before_call(open_store, path, world)
+    [delivery] = await store.queries.deliveries()
     assert delivery.state is State.DUE
 
 
-async def test_f15_a_late_unknown_does_not_overrule_the_proof(open_desk, path, world):
+async def test_f15_a_late_unknown_does_not_overrule_the_proof(open_store, path, world):
     """A late Unknown has less information than the record: the call never began, so nothing is unknown."""
-    desk, lease = await expire_before_call(open_desk, path, world)
-    assert (await desk.outbox.record_outcome(lease, Unknown(reason="timeout"))).state is State.DUE
+    store, lease = await expire_before_call(open_store, path, world)
+    assert (await store.outbox.record_outcome(lease, Unknown(reason="timeout"))).state is State.DUE
     ended = select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
-    [(outcome, detail)] = await desk.store.database.read(lambda connection: connection.execute(ended).all())
+    [(outcome, detail)] = await store.database.read(lambda connection: connection.execute(ended).all())
     assert load_result(outcome, detail) == NotSent(reason="never_started")
 
 
@@ -158,17 +158,17 @@ def test_a_call_does_not_begin_once_its_record_is_closed(path):
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-async def test_f15_a_record_proves_nothing_about_another_hosts_call(open_desk, path, world):
+async def test_f15_a_record_proves_nothing_about_another_hosts_call(open_store, path, world):
     """A call with an intent that failed here, and made elsewhere, is unknown when the other host dies."""
-    one = await open_desk(make_policy("a"), calls=record_of(path))
+    one = await open_store(make_policy("a"), calls=record_of(path))
     await one.maintenance.expire_own_leases()
-    other = await open_desk(make_policy("a"), worker="w2")
-    await enqueue_posts(one.post_store, make_post("p", ["a"], START_TIME))
+    other = await open_store(make_policy("a"), worker="w2")
+    await enqueue_posts(one.posts, make_post("p", ["a"], START_TIME))
     await one.maintenance.promote_due()
     [lease] = await other.outbox.claim(10)
-    parcel = await other.outbox.record_intent(lease)
-    one.store.call_record.record_pending([(parcel.delivery, parcel.fencing_token)])
+    request = await other.outbox.record_intent(lease)
+    one.call_record.record_pending([(request.delivery, request.fencing_token)])
     world.advance_time(timedelta(minutes=2))
     assert await one.maintenance.expire_leases() == 1
-    [delivery] = await one.store.queries.deliveries()
+    [delivery] = await one.queries.deliveries()
     assert delivery.state is State.UNKNOWN

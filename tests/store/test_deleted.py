@@ -17,28 +17,26 @@ IN_REVIEW = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME)
 
 
 @pytest.fixture
-async def asked(open_desk, world):
+async def asked(open_store, world):
     """Return a function that files a post whose call is answered so, and one that reads it after a pause."""
-    desk = await open_desk()
+    store = await open_store()
 
     async def sent(answer, *, is_retraction_requested=False):
-        await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-        await desk.maintenance.promote_due()
-        [lease] = await desk.outbox.claim(10)
-        await desk.outbox.record_intent(lease)
-        await desk.outbox.record_outcome(lease, answer)
+        await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+        await store.maintenance.promote_due()
+        [lease] = await store.outbox.claim(10)
+        await store.outbox.record_intent(lease)
+        await store.outbox.record_outcome(lease, answer)
         if is_retraction_requested:
-            await desk.store.actions.apply_event(
-                lease.delivery, RetractionRequested(reason="wrong"), named_person("li")
-            )
+            await store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
 
     async def read(*findings, pause=LAG * 1.1):
         for finding in findings:
             world.advance_time(pause)
-            [delivery] = await desk.store.queries.deliveries()
-            [doubt] = await desk.outbox.due_readbacks([delivery.state], 10)
+            [delivery] = await store.queries.deliveries()
+            [doubt] = await store.outbox.due_readbacks([delivery.state], 10)
             by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
-            after = await desk.outbox.record_readback(doubt, finding, by, world.monotonic())
+            after = await store.outbox.record_readback(doubt, finding, by, world.monotonic())
             world.advance_time(
                 max(after.next_action_at - world.now(), timedelta()) if after.next_action_at else timedelta()
             )

@@ -22,136 +22,136 @@ OLD = make_post("p", ["a", "b"], START_TIME)
 NEW = make_post("p", ["a", "b"], START_TIME, title="警惕“退款”诈骗")
 
 
-async def call_both(open_desk, outcome=None):
+async def call_both(open_store, outcome=None):
     """File a post for two accounts and call both, with this outcome if any."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
-    await enqueue_posts(desk.post_store, OLD)
-    await desk.maintenance.promote_due()
-    for lease in await desk.outbox.claim(10):
-        assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
+    store = await open_store(make_policy("a"), make_policy("b"))
+    await enqueue_posts(store.posts, OLD)
+    await store.maintenance.promote_due()
+    for lease in await store.outbox.claim(10):
+        assert isinstance(await store.outbox.record_intent(lease), SendRequest)
         if outcome is not None:
-            await desk.outbox.record_outcome(lease, outcome)
-    return desk
+            await store.outbox.record_outcome(lease, outcome)
+    return store
 
 
-async def edit(desk, post=NEW):
+async def edit(store, post=NEW):
     """Accept another text for what is filed."""
     draft = make_rendered_delivery(post, post.trigger.at, is_new=False)
-    await desk.post_store.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post]))
+    await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post]))
 
 
-async def show_absent(desk):
+async def show_absent(store):
     """Read both accounts until absence is shown."""
     for _ in range(3):
-        desk.store.runtime.advance_time(8 * MINUTE)
-        for doubt in await desk.outbox.due_readbacks([State.UNKNOWN], 10):
+        store.runtime.advance_time(8 * MINUTE)
+        for doubt in await store.outbox.due_readbacks([State.UNKNOWN], 10):
             found = NotFound(covered_since=START_TIME - timedelta(days=1))
-            await desk.outbox.record_readback(doubt, found, RECONCILER, desk.store.runtime.monotonic())
+            await store.outbox.record_readback(doubt, found, RECONCILER, store.runtime.monotonic())
 
 
-async def standing(desk):
-    return {item.account: item for item in await desk.store.queries.deliveries()}
+async def standing(store):
+    return {item.account: item for item in await store.queries.deliveries()}
 
 
-async def test_f70_after_an_edit_during_an_unknown_outcome_no_old_text_is_sent(open_desk):
+async def test_f70_after_an_edit_during_an_unknown_outcome_no_old_text_is_sent(open_store):
     """I4, I21: absence shown afterwards leads to a person, on both accounts, with an alert."""
-    desk = await call_both(open_desk, Unknown(reason="timeout"))
-    await edit(desk)
-    await show_absent(desk)
-    found = await standing(desk)
+    store = await call_both(open_store, Unknown(reason="timeout"))
+    await edit(store)
+    await show_absent(store)
+    found = await standing(store)
     assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")] * 2
-    assert [alert.code for alert in await desk.store.queries.alerts()] == ["held.edited"] * 2
-    assert await desk.outbox.claim(10) == []
+    assert [alert.code for alert in await store.queries.alerts()] == ["held.edited"] * 2
+    assert await store.outbox.claim(10) == []
     chosen = await resolve_delivery(
-        desk.store, found[AccountId("a")], Resolution.RESEND, by="li", reason="the old words will do"
+        store, found[AccountId("a")], Resolution.RESEND, by="li", reason="the old words will do"
     )
     assert chosen.state is State.DUE
 
 
-async def test_f70_an_account_removed_during_an_unknown_outcome_is_cancelled(open_desk):
+async def test_f70_an_account_removed_during_an_unknown_outcome_is_cancelled(open_store):
     """Removed from `to` while the outcome was unknown: no second call there, one where it is still wanted."""
-    desk = await call_both(open_desk, Unknown(reason="timeout"))
+    store = await call_both(open_store, Unknown(reason="timeout"))
     gone = RemovedTargets(
         key=make_rendered_delivery(OLD, START_TIME).planned.occurrence.key, accounts=(AccountId("b"),)
     )
-    await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_targets=(gone,))))
-    known = (await desk.post_store.stored_posts())[OLD.id].occurrences["once"]
+    await store.posts.commit_plan(PlanCommit(plan=Plan(removed_targets=(gone,))))
+    known = (await store.posts.stored_posts())[OLD.id].occurrences["once"]
     assert (known.open_accounts, known.untargeted_accounts) == ({"a"}, {"b"})
-    await show_absent(desk)
-    found = await standing(desk)
+    await show_absent(store)
+    found = await standing(store)
     assert (found[AccountId("a")].state, found[AccountId("b")].state) == (State.DUE, State.CANCELLED)
 
 
-async def test_f70_an_account_added_again_during_an_unknown_outcome_is_wanted_again(open_desk):
+async def test_f70_an_account_added_again_during_an_unknown_outcome_is_wanted_again(open_store):
     """An edit that is undone before the outcome is known has no effect."""
-    desk = await call_both(open_desk, Unknown(reason="timeout"))
+    store = await call_both(open_store, Unknown(reason="timeout"))
     gone = RemovedTargets(
         key=make_rendered_delivery(OLD, START_TIME).planned.occurrence.key, accounts=(AccountId("b"),)
     )
-    await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_targets=(gone,))))
-    await edit(desk, replace(OLD, accounts=(AccountId("b"),)))
-    assert (await standing(desk))[AccountId("b")].desired is DesiredState.AS_PLANNED
-    await show_absent(desk)
-    assert {item.state for item in (await standing(desk)).values()} == {State.DUE}
+    await store.posts.commit_plan(PlanCommit(plan=Plan(removed_targets=(gone,))))
+    await edit(store, replace(OLD, accounts=(AccountId("b"),)))
+    assert (await standing(store))[AccountId("b")].desired is DesiredState.AS_PLANNED
+    await show_absent(store)
+    assert {item.state for item in (await standing(store)).values()} == {State.DUE}
 
 
-async def test_f70_after_an_edit_during_a_call_that_was_not_sent_no_old_text_is_sent(open_desk, world):
+async def test_f70_after_an_edit_during_a_call_that_was_not_sent_no_old_text_is_sent(open_store, world):
     """The other account may have been call_both with the old text: this one is not sent again automatically."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
-    await enqueue_posts(desk.post_store, OLD)
-    await desk.maintenance.promote_due()
-    leases = await desk.outbox.claim(10)
+    store = await open_store(make_policy("a"), make_policy("b"))
+    await enqueue_posts(store.posts, OLD)
+    await store.maintenance.promote_due()
+    leases = await store.outbox.claim(10)
     for lease in leases:
-        await desk.outbox.record_intent(lease)
-    await edit(desk)
-    after = await desk.outbox.record_outcome(leases[0], NotSent(reason="dns_failed"))
+        await store.outbox.record_intent(lease)
+    await edit(store)
+    after = await store.outbox.record_outcome(leases[0], NotSent(reason="dns_failed"))
     assert (after.state, after.reason) == (State.HELD, "edited")
 
 
-async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(open_desk, world):
+async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(open_store, world):
     """F18, F69: where no byte was sent for any account nothing is started, and the new text is sent."""
-    desk = await call_both(open_desk, NotSent(reason="dns_failed"))
-    await edit(desk)
-    found = await standing(desk)
+    store = await call_both(open_store, NotSent(reason="dns_failed"))
+    await edit(store)
+    found = await standing(store)
     assert {item.state for item in found.values()} == {State.PENDING}
     world.advance_time(MINUTE)
-    await desk.maintenance.promote_due()
-    requests = [await desk.outbox.record_intent(lease) for lease in await desk.outbox.claim(10)]
-    assert [NEW.title in parcel.rendered.text for parcel in requests] == [True, True]
+    await store.maintenance.promote_due()
+    requests = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
+    assert [NEW.title in request.rendered.text for request in requests] == [True, True]
 
 
-async def test_f70_a_post_published_with_the_old_text_is_reported(open_desk):
+async def test_f70_a_post_published_with_the_old_text_is_reported(open_store):
     """The call made before the edit succeeded: people learn that the account shows the earlier text."""
-    desk = await call_both(open_desk, Unknown(reason="timeout"))
-    await edit(desk)
-    desk.store.runtime.advance_time(MINUTE)
-    [doubt, _other] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+    store = await call_both(open_store, Unknown(reason="timeout"))
+    await edit(store)
+    store.runtime.advance_time(MINUTE)
+    [doubt, _other] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     seen = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
     assert (
-        await desk.outbox.record_readback(doubt, seen, RECONCILER, desk.store.runtime.monotonic())
+        await store.outbox.record_readback(doubt, seen, RECONCILER, store.runtime.monotonic())
     ).state is State.PUBLISHED
-    assert [alert.code for alert in await desk.store.queries.alerts()] == ["published_after_edit"]
+    assert [alert.code for alert in await store.queries.alerts()] == ["published_after_edit"]
 
 
-async def test_planning_after_an_edit_during_an_unknown_outcome_finds_nothing_more_to_do(open_desk):
+async def test_planning_after_an_edit_during_an_unknown_outcome_finds_nothing_more_to_do(open_store):
     """The edit is stored once: the plan made from the same schedule is empty."""
-    desk = await call_both(open_desk, Unknown(reason="timeout"))
-    await edit(desk)
-    known = (await desk.post_store.stored_posts())[OLD.id].occurrences["once"]
+    store = await call_both(open_store, Unknown(reason="timeout"))
+    await edit(store)
+    known = (await store.posts.stored_posts())[OLD.id].occurrences["once"]
     assert (known.content_hash, known.has_started) == (NEW.content_hash, True)
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-async def test_i21_an_edit_waits_for_another_hosts_intent(open_desk, monkeypatch):
+async def test_i21_an_edit_waits_for_another_hosts_intent(open_store, monkeypatch):
     """One occurrence is sent in one text: an intent of another host during the edit counts as started.
 
     The other host's transaction is open, with the intent written, while the edit checks whether anything has started.
     """
     one, other = (
-        await open_desk(make_policy("a"), make_policy("b")),
-        await open_desk(make_policy("a"), make_policy("b"), worker="w2"),
+        await open_store(make_policy("a"), make_policy("b")),
+        await open_store(make_policy("a"), make_policy("b"), worker="w2"),
     )
-    await enqueue_posts(one.post_store, OLD)
+    await enqueue_posts(one.posts, OLD)
     await one.maintenance.promote_due()
     [lease] = [lease for lease in await other.outbox.claim(10) if lease.account == "a"]
     is_written, may_commit = threading.Event(), threading.Event()
@@ -172,6 +172,6 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_desk, monkeypatch
     may_commit.set()
     assert isinstance(await intending, SendRequest)
     await editing
-    found = {item.id: item for item in await one.store.queries.deliveries()}
+    found = {item.id: item for item in await one.queries.deliveries()}
     assert found.pop(lease.delivery).state is State.SENDING
     assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")]

@@ -16,42 +16,42 @@ LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", pu
 REFUSED = Rejected(code="fake_2", reason="not allowed")
 
 
-async def send(desk, outcome):
+async def send(store, outcome):
     """Make the call of one due delivery."""
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
-    return await desk.outbox.record_outcome(lease, outcome)
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
+    return await store.outbox.record_outcome(lease, outcome)
 
 
 @pytest.mark.parametrize(("answer", "number"), [(Unknown(reason="timeout"), 0), (REFUSED, 1)])
-async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(open_desk, answer, number):
+async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(open_store, answer, number):
     """While a deletion is open no follow-up is sent; once the platform has refused it, the post counts as published."""
-    desk = await open_desk()
+    store = await open_store()
     follow_up = make_post("two", ["a"], START_TIME, title="更正", follows="one")
-    await enqueue_posts(desk.post_store, make_post("one", ["a"], START_TIME), follow_up)
-    live = await send(desk, LIVE)
-    ordered = await desk.store.actions.apply_event(live.id, RetractionRequested(reason="wrong"), WANG)
-    assert await desk.outbox.claim(1) == []
-    await desk.outbox.record_readback(
-        PendingReadback(delivery=ordered, request=None), answer, RETRACTOR, desk.store.runtime.monotonic()
+    await enqueue_posts(store.posts, make_post("one", ["a"], START_TIME), follow_up)
+    live = await send(store, LIVE)
+    ordered = await store.actions.apply_event(live.id, RetractionRequested(reason="wrong"), WANG)
+    assert await store.outbox.claim(1) == []
+    await store.outbox.record_readback(
+        PendingReadback(delivery=ordered, request=None), answer, RETRACTOR, store.runtime.monotonic()
     )
-    assert len(await desk.outbox.claim(1)) == number
+    assert len(await store.outbox.claim(1)) == number
 
 
-async def test_offboarding_cancels_waiting_deliveries_and_nothing_else(open_desk):
+async def test_offboarding_cancels_waiting_deliveries_and_nothing_else(open_store):
     """Waiting deliveries are cancelled; published and unknown ones stay, and no other account is affected."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
+    store = await open_store(make_policy("a"), make_policy("b"))
     names = ("live", "doubt", "waits", "later")
     posts = [make_post(name, ["a"], START_TIME + timedelta(seconds=place)) for place, name in enumerate(names)]
-    await enqueue_posts(desk.post_store, *posts, make_post("other", ["b"], START_TIME + timedelta(hours=1)))
-    desk.store.runtime.advance_time(timedelta(seconds=2))
-    await send(desk, LIVE)
-    await send(desk, Unknown(reason="timeout"))
-    orders = desk.store.actions
+    await enqueue_posts(store.posts, *posts, make_post("other", ["b"], START_TIME + timedelta(hours=1)))
+    store.runtime.advance_time(timedelta(seconds=2))
+    await send(store, LIVE)
+    await send(store, Unknown(reason="timeout"))
+    orders = store.actions
     assert await orders.cancel_waiting(AccountId("a"), WANG, "leaves") == 2
     assert await orders.cancel_waiting(AccountId("a"), WANG, "leaves") == 0
-    found = {delivery.key.post: delivery for delivery in await desk.store.queries.deliveries()}
+    found = {delivery.key.post: delivery for delivery in await store.queries.deliveries()}
     assert {name: found[name].state for name in (*names, "other")} == {
         "live": State.PUBLISHED,
         "doubt": State.UNKNOWN,
@@ -62,14 +62,14 @@ async def test_offboarding_cancels_waiting_deliveries_and_nothing_else(open_desk
     assert found["doubt"].desired is DesiredState.CANCELLED
 
 
-async def test_offboarding_is_recorded_once(open_desk):
+async def test_offboarding_is_recorded_once(open_store):
     """Repeating the order adds nothing to the audit log; alerts about the account end with it."""
-    desk = await open_desk()
-    orders, account, login = desk.store.actions, AccountId("a"), LoginId("fake/a")
+    store = await open_store()
+    orders, account, login = store.actions, AccountId("a"), LoginId("fake/a")
     for _ in range(2):
         await orders.request_offboarding(account, login, WANG, "leaves")
         await orders.finish_offboarding(account, login, WANG, is_shared=False)
-    history = await desk.store.queries.audit_history("account:a")
+    history = await store.queries.audit_history("account:a")
     assert [(entry.event, entry.detail["login"]) for entry in history] == [
         ("offboarding_requested", "fake/a"),
         ("offboarded", "fake/a"),

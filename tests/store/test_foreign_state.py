@@ -16,32 +16,32 @@ from publisher.testing.fakes import START_TIME
 from tests.engine.test_sender import run_on, stage
 
 
-async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(open_desk, world):
+async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(open_store, world):
     """F93: no job changes it, staff see it held and why, and a person's resolution leads on."""
-    desk, fake, adapters = await stage(open_desk, "a")
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    store, fake, adapters = await stage(open_store, "a")
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     strange = update(DELIVERY).values(state="translating", next_action_at=START_TIME)
-    await desk.store.database.write(lambda unit: unit.connection.execute(strange))
-    await run_on(desk, adapters, world, minutes=5)
-    [delivery] = await desk.store.queries.deliveries()
+    await store.database.write(lambda unit: unit.connection.execute(strange))
+    await run_on(store, adapters, world, minutes=5)
+    [delivery] = await store.queries.deliveries()
     assert (delivery.state, delivery.reason, fake.calls) == (State.HELD, HoldReason.UNKNOWN_STATE, [])
-    after = await resolve_delivery(desk.store, delivery, Resolution.CANCEL, by="li", reason="nobody knows it")
+    after = await resolve_delivery(store, delivery, Resolution.CANCEL, by="li", reason="nobody knows it")
     assert after.state is State.CANCELLED
 
 
-async def test_f93_work_in_progress_is_continued_by_the_next_version(open_desk, world):
+async def test_f93_work_in_progress_is_continued_by_the_next_version(open_store, world):
     """F93: deliveries that an older version left claimed, unknown or waiting are read as such, and end as usual."""
-    desk, fake, adapters = await stage(open_desk, "a", "b", "c")
-    await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c"], START_TIME))
-    await desk.maintenance.promote_due()
-    leases = {lease.account: lease for lease in await desk.outbox.claim(2)}
-    fake.add_post(await desk.outbox.record_intent(next(iter(leases.values()))))
-    later = await open_desk(*desk.store.policies.values())
+    store, fake, adapters = await stage(open_store, "a", "b", "c")
+    await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME))
+    await store.maintenance.promote_due()
+    leases = {lease.account: lease for lease in await store.outbox.claim(2)}
+    fake.add_post(await store.outbox.record_intent(next(iter(leases.values()))))
+    later = await open_store(*store.policies.values())
     await later.maintenance.expire_own_leases()
     for _ in range(3):
-        await later.store.maintenance.run()
-        await send_due(later.store, adapters, 10, asyncio.Event())
-        await reconcile_due(later.store, adapters, 10)
+        await later.maintenance.run()
+        await send_due(later, adapters, 10, asyncio.Event())
+        await reconcile_due(later, adapters, 10)
     await run_on(later, adapters, world, minutes=15)
-    assert set(Counter(item.state for item in await later.store.queries.deliveries())) == {State.PUBLISHED}
+    assert set(Counter(item.state for item in await later.queries.deliveries())) == {State.PUBLISHED}
     assert len(fake.posts) == 3

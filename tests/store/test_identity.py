@@ -59,28 +59,28 @@ async def alerts(store):
     return [(alert.code, alert.facts.get("worker")) for alert in await store.queries.alerts()]
 
 
-async def test_f85_on_a_restored_dump_nobody_starts_and_nobody_calls(database_url, open_desk, tmp_path):
+async def test_f85_on_a_restored_dump_nobody_starts_and_nobody_calls(database_url, open_store, tmp_path):
     """A daemon that was running during the restore neither claims nor calls; accepted by a person, it goes on."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
-    await desk.maintenance.promote_due()
+    store = await open_store(make_policy("a"), make_policy("b"))
+    await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
+    await store.maintenance.promote_due()
     check_against_journal(database_url, tmp_path / "none.jsonl")
-    [lease] = await desk.outbox.claim(1)
-    restore_dump(desk.store)
+    [lease] = await store.outbox.claim(1)
+    restore_dump(store)
     with pytest.raises(RefusedError) as refused:
         check_against_journal(database_url, tmp_path / "none.jsonl")
     assert refused.value.code == "database_replaced"
-    assert await desk.outbox.claim(5) == []
-    assert await desk.outbox.record_intent(lease) == Declined(guard="database_replaced")
-    await accept(desk.store)
+    assert await store.outbox.claim(5) == []
+    assert await store.outbox.record_intent(lease) == Declined(guard="database_replaced")
+    await accept(store)
     check_against_journal(database_url, tmp_path / "none.jsonl")
-    assert len(await desk.outbox.claim(5)) == 1
+    assert len(await store.outbox.claim(5)) == 1
 
 
 @pytest.mark.parametrize("order", ["register_worker", "heartbeat", "deregister_worker"])
-async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_they_were(open_books, world, order):
+async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_they_were(open_bare_store, world, order):
     """Their heartbeats show up to when the dump knew what was sent."""
-    store = open_books()
+    store = open_bare_store()
     orders = store.actions
     await orders.register_worker()
     restore_dump(store)
@@ -89,17 +89,17 @@ async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_th
     assert [worker.heartbeat_at for worker in await store.queries.workers()] == [START_TIME]
 
 
-async def test_f85_a_database_without_identity_is_refused(open_books):
+async def test_f85_a_database_without_identity_is_refused(open_bare_store):
     """As in the middle of a pg_restore, which fills one table after the other."""
-    store = open_books()
+    store = open_bare_store()
     with store.database.engine.begin() as connection:
         connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY))
     assert not await has_own_identity(store)
 
 
-async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, world):
+async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_bare_store, world):
     """It uses the data from before; the accepting host, and stopped or silent hosts, do not prevent it."""
-    mine, other, stopped = open_books(), open_books(worker="other"), open_books(worker="stopped")
+    mine, other, stopped = open_bare_store(), open_bare_store(worker="other"), open_bare_store(worker="stopped")
     await send_heartbeats(stopped)
     for store in (mine, other):
         await store.actions.register_worker()
@@ -113,47 +113,47 @@ async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_books, w
     assert await has_own_identity(mine)
 
 
-async def test_f85_sending_waits_until_every_host_has_compared_its_journal(database_url, open_desk, world):
+async def test_f85_sending_waits_until_every_host_has_compared_its_journal(database_url, open_store, world):
     """A host silent for longer than a journal reaches back is not waited for, nor any host once a journal is lost."""
-    mine, other = await open_desk(), await open_desk(worker="other")
-    await send_heartbeats((await open_desk(worker="retired")).store)
+    mine, other = await open_store(), await open_store(worker="other")
+    await send_heartbeats((await open_store(worker="retired")).store)
     world.advance_time(timedelta(days=91))
-    await send_heartbeats(mine.store, other.store)
-    await accept(mine.store)
-    assert await alerts(mine.store) == [("waiting_for_journal", "other")]
+    await send_heartbeats(mine, other)
+    await accept(mine)
+    assert await alerts(mine) == [("waiting_for_journal", "other")]
     with pytest.raises(RefusedError) as refused:
         check_journals_compared(database_url)
     assert (refused.value.code, refused.value.facts["workers"]) == ("waiting_for_workers", "other")
     await mine.outbox.claim(1)
-    assert await mine.store.database.read(workers_to_compare) == ["other"]
+    assert await mine.database.read(workers_to_compare) == ["other"]
     await other.outbox.claim(1)
     check_journals_compared(database_url)
-    assert await alerts(mine.store) == []
-    await accept(mine.store)
-    await accept(mine.store, awaits_others=False)
+    assert await alerts(mine) == []
+    await accept(mine)
+    await accept(mine, awaits_others=False)
     check_journals_compared(database_url)
-    assert await alerts(mine.store) == []
+    assert await alerts(mine) == []
 
 
-async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_desk, world):
+async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_store, world):
     """Paused work in between does not make it younger; once a person has resumed it, it is."""
-    mine, other = await open_desk(), await open_desk(worker="other")
-    await send_heartbeats(mine.store, other.store)
+    mine, other = await open_store(), await open_store(worker="other")
+    await send_heartbeats(mine, other)
     world.advance_time(timedelta(hours=1))
-    await accept(mine.store)
+    await accept(mine)
     world.advance_time(timedelta(hours=1))
-    await send_heartbeats(mine.store)
+    await send_heartbeats(mine)
     await other.outbox.claim(1)
-    assert await mine.store.database.read(last_known_at) == START_TIME
-    await accept(mine.store)
-    assert await mine.store.database.read(accepted_until) == START_TIME
-    await mine.store.actions.resume("all", named_person("li"))
-    assert await mine.store.database.read(last_known_at) == START_TIME + timedelta(hours=2)
+    assert await mine.database.read(last_known_at) == START_TIME
+    await accept(mine)
+    assert await mine.database.read(accepted_until) == START_TIME
+    await mine.actions.resume("all", named_person("li"))
+    assert await mine.database.read(last_known_at) == START_TIME + timedelta(hours=2)
 
 
-async def test_f85_a_process_from_before_the_restore_never_works_on_it(open_books):
+async def test_f85_a_process_from_before_the_restore_never_works_on_it(open_bare_store):
     """Its memory is of the tables before, even if they have been accepted since."""
-    outlived, mine = open_books(worker="outlived"), open_books()
+    outlived, mine = open_bare_store(worker="outlived"), open_bare_store()
     outlived.database.expected_identity = await outlived.database.read(current_identity)
     assert await has_own_identity(outlived)
     outlived.database.expected_identity = "1/2/3"
@@ -162,20 +162,20 @@ async def test_f85_a_process_from_before_the_restore_never_works_on_it(open_book
     assert not await has_own_identity(outlived)
 
 
-async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_desk, world):
+async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_store, world):
     """A post that expired in the meantime may be published: its host reports, and then it is read."""
-    mine, other = await open_desk(), await open_desk(worker="other")
-    await send_heartbeats(mine.store, other.store)
-    await enqueue_posts(mine.post_store, make_post("p", ["a"], START_TIME))
+    mine, other = await open_store(), await open_store(worker="other")
+    await send_heartbeats(mine, other)
+    await enqueue_posts(mine.posts, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
-    await accept(mine.store)
+    await accept(mine)
     world.advance_time(timedelta(days=30))
-    await mine.store.maintenance.run()
-    [delivery] = await mine.store.queries.deliveries()
+    await mine.maintenance.run()
+    [delivery] = await mine.queries.deliveries()
     assert (delivery.state, await mine.outbox.claim(1)) == (State.DUE, [])
     await other.outbox.claim(1)
-    await mine.store.maintenance.run()
-    [delivery] = await mine.store.queries.deliveries()
+    await mine.maintenance.run()
+    [delivery] = await mine.queries.deliveries()
     assert delivery.state is State.EXPIRED
 
 
@@ -183,53 +183,53 @@ async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_desk, 
     ("left", "code"), [(None, "journal_missing"), ("", "journal_mismatch"), ("x\n", "journal_damaged")]
 )
 async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
-    database_url, open_desk, tmp_path, left, code
+    database_url, open_store, tmp_path, left, code
 ):
     """It is refused at its start while it is waited for, unless it has the journal with its intents."""
-    mine, other = await open_desk(), await open_desk(worker="other")
-    await enqueue_posts(other.post_store, make_post("p", ["a"], START_TIME))
+    mine, other = await open_store(), await open_store(worker="other")
+    await enqueue_posts(other.posts, make_post("p", ["a"], START_TIME))
     await other.maintenance.promote_due()
     [lease] = await other.outbox.claim(1)
     await other.outbox.record_intent(lease)
-    await send_heartbeats(mine.store, other.store)
+    await send_heartbeats(mine, other)
     journal = tmp_path / "other.jsonl"
-    check_awaited_journal(database_url, other.store.worker, journal, START_TIME)
-    await accept(mine.store)
-    check_awaited_journal(database_url, other.store.worker, tmp_path / "intents.jsonl", START_TIME)
+    check_awaited_journal(database_url, other.worker, journal, START_TIME)
+    await accept(mine)
+    check_awaited_journal(database_url, other.worker, tmp_path / "intents.jsonl", START_TIME)
     if left is not None:
         journal.write_text(left)
     with pytest.raises(RefusedError) as refused:
-        check_awaited_journal(database_url, other.store.worker, journal, START_TIME)
+        check_awaited_journal(database_url, other.worker, journal, START_TIME)
     assert refused.value.code == code
-    check_awaited_journal(database_url, mine.store.worker, journal, START_TIME)
+    check_awaited_journal(database_url, mine.worker, journal, START_TIME)
 
 
 async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_server_has_taken_over(
-    database_url, open_desk, tmp_path
+    database_url, open_store, tmp_path
 ):
     """Nobody could report what it had sent that the new server does not know, as long as others wait for that.
 
     Without a takeover nothing is lost.
     """
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
     lost, kept = tmp_path / "lost.jsonl", tmp_path / "intents.jsonl"
-    check_awaited_journal(database_url, desk.store.worker, lost, START_TIME)
-    with desk.store.database.engine.begin() as connection:
+    check_awaited_journal(database_url, store.worker, lost, START_TIME)
+    with store.database.engine.begin() as connection:
         connection.execute(update(WORKER_STATE).values(compared_timeline="00000000"))
     with pytest.raises(RefusedError) as refused:
-        check_awaited_journal(database_url, desk.store.worker, lost, START_TIME)
-    check_awaited_journal(database_url, desk.store.worker, lost, START_TIME + timedelta(minutes=1))
+        check_awaited_journal(database_url, store.worker, lost, START_TIME)
+    check_awaited_journal(database_url, store.worker, lost, START_TIME + timedelta(minutes=1))
     assert refused.value.code == "journal_missing"
-    check_awaited_journal(database_url, desk.store.worker, kept, START_TIME)
+    check_awaited_journal(database_url, store.worker, kept, START_TIME)
 
 
-async def test_an_ordinary_role_can_read_the_identity_of_the_database(open_books):
+async def test_an_ordinary_role_can_read_the_identity_of_the_database(open_bare_store):
     """publisher's own role need not be a superuser."""
-    store = open_books()
+    store = open_bare_store()
     with store.database.engine.connect() as connection:
         connection.execute(text("CREATE ROLE plain_reader"))
         connection.execute(text("GRANT SELECT ON database_info TO plain_reader"))

@@ -18,233 +18,235 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
 
 
-async def claim(desk):
+async def claim(store):
     """Let a second of maintenance and sending pass."""
-    await desk.maintenance.expire_leases()
-    await desk.maintenance.expire()
-    await desk.maintenance.promote_due()
-    return await desk.outbox.claim(10)
+    await store.maintenance.expire_leases()
+    await store.maintenance.expire()
+    await store.maintenance.promote_due()
+    return await store.outbox.claim(10)
 
 
-async def states(desk):
-    return {item.key.post: (item.state, item.reason) for item in await desk.store.queries.deliveries()}
+async def states(store):
+    return {item.key.post: (item.state, item.reason) for item in await store.queries.deliveries()}
 
 
-async def file_repeating(desk, minutes, accounts=("a",)):
+async def file_repeating(store, minutes, accounts=("a",)):
     """File instants of one repeating post, so many minutes after the start."""
     post = replace(make_post("daily", accounts, START_TIME), trigger=CronTrigger(text="* * * * *"))
     for minute in minutes:
         at = START_TIME + minute * MINUTE
         draft = make_rendered_delivery(post, at, occurrence_id=at.isoformat())
-        await desk.post_store.commit_plan(
-            PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post])
-        )
+        await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post]))
 
 
-async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_desk, world):
+async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_store, world):
     """Claimed a second before its instant by a process that dies: twenty hours later it is too late."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + timedelta(seconds=1)))
-    assert len(await claim(desk)) == 1
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=1)))
+    assert len(await claim(store)) == 1
     world.advance_time(20 * HOUR)
-    assert await claim(desk) == []
+    assert await claim(store) == []
     world.advance_time(MINUTE)
-    assert await claim(desk) == []
-    assert await states(desk) == {"p": (State.EXPIRED, "too_late")}
+    assert await claim(store) == []
+    assert await states(store) == {"p": (State.EXPIRED, "too_late")}
 
 
-async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_desk, world):
+async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_store, world):
     """The post that got the answer and the one behind it are both sent when the hour is over."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME))
-    [lease] = await claim(desk)
-    await desk.outbox.record_intent(lease)
-    await desk.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME))
+    [lease] = await claim(store)
+    await store.outbox.record_intent(lease)
+    await store.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
     world.advance_time(HOUR + MINUTE)
     for number in range(2):
-        [lease] = await claim(desk)
-        assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
-        await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
-    assert {state for state, _reason in (await states(desk)).values()} == {State.PUBLISHED}
+        [lease] = await claim(store)
+        assert isinstance(await store.outbox.record_intent(lease), SendRequest)
+        await store.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+    assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}
 
 
-async def test_f18_an_hour_without_network_makes_nobody_late(open_desk, world):
+async def test_f18_an_hour_without_network_makes_nobody_late(open_store, world):
     """A post tried in time is sent when the network is back; one that nobody tried meanwhile is late as usual."""
-    desk = await open_desk()
+    store = await open_store()
     late = timedelta(minutes=30)
     await enqueue_posts(
-        desk.post_store, *(replace(make_post(name, ["a"], START_TIME), max_delay=late) for name in ("p", "q"))
+        store.posts, *(replace(make_post(name, ["a"], START_TIME), max_delay=late) for name in ("p", "q"))
     )
     for _ in range(120):
-        for lease in await claim(desk):
-            assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
-            await desk.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
+        for lease in await claim(store):
+            assert isinstance(await store.outbox.record_intent(lease), SendRequest)
+            await store.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
         world.advance_time(MINUTE)
-    assert {state for state, _reason in (await states(desk)).values()} <= {State.RETRYING, State.DUE}
+    assert {state for state, _reason in (await states(store)).values()} <= {State.RETRYING, State.DUE}
     for _ in range(40):
-        for lease in await claim(desk):
-            assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
+        for lease in await claim(store):
+            assert isinstance(await store.outbox.record_intent(lease), SendRequest)
             receipt = replace(LIVE.receipt, remote_id=str(lease.delivery))
-            await desk.outbox.record_outcome(lease, Published(receipt=receipt))
+            await store.outbox.record_outcome(lease, Published(receipt=receipt))
         world.advance_time(MINUTE)
-    assert await states(desk) == {"p": (State.PUBLISHED, None), "q": (State.PUBLISHED, None)}
+    assert await states(store) == {"p": (State.PUBLISHED, None), "q": (State.PUBLISHED, None)}
 
 
-async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_desk, world):
+async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store, world):
     """One login, thirty posts due together, and each try takes half a minute: after an hour all are sent."""
-    desk = await open_desk(
+    store = await open_store(
         make_policy("a", rate_limit=RateLimit(min_interval=timedelta(0), per_hour=1000, per_day=1000))
     )
-    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(30)))
+    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(30)))
     ends_at = world.now() + HOUR
     while world.now() < ends_at + HOUR:
-        for lease in await claim(desk):
-            assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
+        for lease in await claim(store):
+            assert isinstance(await store.outbox.record_intent(lease), SendRequest)
             is_away = world.now() < ends_at
             world.advance_time(timedelta(seconds=30))
             live = Published(receipt=replace(LIVE.receipt, remote_id=str(lease.delivery)))
-            await desk.outbox.record_outcome(lease, NotSent(reason="connect_timeout") if is_away else live)
+            await store.outbox.record_outcome(lease, NotSent(reason="connect_timeout") if is_away else live)
         world.advance_time(timedelta(seconds=5))
-    assert set((await states(desk)).values()) == {(State.PUBLISHED, None)}
+    assert set((await states(store)).values()) == {(State.PUBLISHED, None)}
 
 
-async def test_f18_people_are_alerted_once_to_posts_that_cannot_be_sent_in_time(open_desk, world):
+async def test_f18_people_are_alerted_once_to_posts_that_cannot_be_sent_in_time(open_store, world):
     """It is still tried, so nothing else would report it before it expires; the alert ends with that."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     seen = []
     for minute in range(90):
-        for lease in await claim(desk):
-            await desk.outbox.record_intent(lease)
-            await desk.outbox.record_outcome(lease, NotSent(reason="connect_failed") if minute < 60 else LIVE)
-        codes = [alert.code for alert in await desk.store.queries.alerts()]
+        for lease in await claim(store):
+            await store.outbox.record_intent(lease)
+            await store.outbox.record_outcome(lease, NotSent(reason="connect_failed") if minute < 60 else LIVE)
+        codes = [alert.code for alert in await store.queries.alerts()]
         seen += [codes] if codes != (seen[-1] if seen else []) else []
         world.advance_time(MINUTE)
     assert seen == [["cannot_send"], []]
-    assert await states(desk) == {"p": (State.PUBLISHED, None)}
+    assert await states(store) == {"p": (State.PUBLISHED, None)}
 
 
-async def test_f44_a_queue_behind_a_quota_is_not_late(open_desk, world):
+async def test_f44_a_queue_behind_a_quota_is_not_late(open_store, world):
     """With twenty minutes between two calls the fourth post is sent an hour late, though 30 minutes are allowed."""
-    desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100)))
-    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)))
+    store = await open_store(
+        make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100))
+    )
+    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)))
     for number in range(4):
-        [lease] = await claim(desk)
-        await desk.outbox.record_intent(lease)
-        await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        [lease] = await claim(store)
+        await store.outbox.record_intent(lease)
+        await store.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
         world.advance_time(20 * MINUTE)
-    assert {state for state, _reason in (await states(desk)).values()} == {State.PUBLISHED}
+    assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}
 
 
-async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_late(open_desk, world):
+async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_late(open_store, world):
     """A cooldown that ended long ago excuses nothing."""
-    desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100)))
-    await enqueue_posts(desk.post_store, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME))
-    [lease] = await claim(desk)
-    await desk.outbox.record_intent(lease)
-    await desk.outbox.record_outcome(lease, LIVE)
+    store = await open_store(
+        make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100))
+    )
+    await enqueue_posts(store.posts, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME))
+    [lease] = await claim(store)
+    await store.outbox.record_intent(lease)
+    await store.outbox.record_outcome(lease, LIVE)
     world.advance_time(51 * MINUTE)
-    assert await claim(desk) == []
-    assert (await states(desk))["second"] == (State.EXPIRED, "too_late")
+    assert await claim(store) == []
+    assert (await states(store))["second"] == (State.EXPIRED, "too_late")
 
 
-async def test_f18_without_a_network_the_time_runs(open_desk, world):
+async def test_f18_without_a_network_the_time_runs(open_store, world):
     """Tries of which no byte was sent are no first call: beyond the allowed time nothing is sent any more."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    [lease] = await claim(desk)
-    await desk.outbox.record_intent(lease)
-    await desk.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    [lease] = await claim(store)
+    await store.outbox.record_intent(lease)
+    await store.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
     world.advance_time(31 * MINUTE)
-    assert await claim(desk) == []
-    assert await states(desk) == {"p": (State.EXPIRED, "too_late")}
+    assert await claim(store) == []
+    assert await states(store) == {"p": (State.EXPIRED, "too_late")}
 
 
-async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_desk, world):
+async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_store, world):
     """Posts behind an unknown outcome that they would hide have their whole time from its end on."""
     traits = replace(make_policy("a").capabilities, list_size=3)
-    desk = await open_desk(make_policy("a", capabilities=traits))
-    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)))
+    store = await open_store(make_policy("a", capabilities=traits))
+    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)))
     for outcome in (Unknown(reason="timeout"), LIVE):
-        [lease] = await claim(desk)
-        await desk.outbox.record_intent(lease)
-        await desk.outbox.record_outcome(lease, outcome)
+        [lease] = await claim(store)
+        await store.outbox.record_intent(lease)
+        await store.outbox.record_outcome(lease, outcome)
     for _ in range(45):
-        for lease in await claim(desk):
-            assert await desk.outbox.record_intent(lease) == Declined(guard="blocked_by_unknown")
+        for lease in await claim(store):
+            assert await store.outbox.record_intent(lease) == Declined(guard="blocked_by_unknown")
         world.advance_time(MINUTE)
-    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     seen = replace(LIVE, receipt=replace(LIVE.receipt, remote_id="2"))
-    await desk.outbox.record_readback(doubt, seen, RECONCILER, world.monotonic())
+    await store.outbox.record_readback(doubt, seen, RECONCILER, world.monotonic())
     for number in (3, 4):
-        [lease] = await claim(desk)
-        assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
-        await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        [lease] = await claim(store)
+        assert isinstance(await store.outbox.record_intent(lease), SendRequest)
+        await store.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
 
 
-async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_names_the_rest(open_desk, world):
+async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_names_the_rest(open_store, world):
     """Filed ahead, then three minutes down: one post for each account, the others expire."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
-    await file_repeating(desk, range(1, 4), ["a", "b"])
+    store = await open_store(make_policy("a"), make_policy("b"))
+    await file_repeating(store, range(1, 4), ["a", "b"])
     world.advance_time(3 * MINUTE)
-    leases = await claim(desk)
+    leases = await claim(store)
     newest = (START_TIME + 3 * MINUTE).isoformat()
-    found = {item.id: item for item in await desk.store.queries.deliveries()}
+    found = {item.id: item for item in await store.queries.deliveries()}
     assert [(found[lease.delivery].account, found[lease.delivery].key.occurrence) for lease in leases] == [
         ("a", newest),
         ("b", newest),
     ]
     others = [item for item in found.values() if item.key.occurrence != newest]
     assert {(item.state, item.reason) for item in others} == {(State.EXPIRED, "superseded")}
-    [alert] = await desk.store.queries.alerts()
+    [alert] = await store.queries.alerts()
     assert (alert.code, alert.subject, alert.facts["number"]) == ("occurrences_missed", "daily", "4")
 
 
-async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_desk, world):
+async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_store, world):
     """Down for longer than the allowed time, nothing is sent."""
-    desk = await open_desk()
-    await file_repeating(desk, (1, 2))
+    store = await open_store()
+    await file_repeating(store, (1, 2))
     world.advance_time(40 * MINUTE)
-    assert await claim(desk) == []
-    assert await claim(desk) == []
-    assert {item.state for item in await desk.store.queries.deliveries()} == {State.EXPIRED}
+    assert await claim(store) == []
+    assert await claim(store) == []
+    assert {item.state for item in await store.queries.deliveries()} == {State.EXPIRED}
 
 
-async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_desk, world):
+async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_store, world):
     """The condition for a call says the same even before maintenance has ended it."""
-    desk = await open_desk()
-    await file_repeating(desk, (0,))
-    await desk.maintenance.promote_due()
-    await file_repeating(desk, (1,))
+    store = await open_store()
+    await file_repeating(store, (0,))
+    await store.maintenance.promote_due()
+    await file_repeating(store, (1,))
     world.advance_time(MINUTE)
-    assert await desk.outbox.claim(10) == []
+    assert await store.outbox.claim(10) == []
 
 
-async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_desk, world):
+async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_store, world):
     """Without a network the login's quota stays whole: the next try waits only for its own pause."""
-    desk = await open_desk(
+    store = await open_store(
         make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=1, per_day=2, urgent_share=0))
     )
-    await enqueue_posts(desk.post_store, replace(make_post("p", ["a"], START_TIME), max_delay=2 * HOUR))
+    await enqueue_posts(store.posts, replace(make_post("p", ["a"], START_TIME), max_delay=2 * HOUR))
     for _ in range(3):
-        [lease] = await claim(desk)
-        await desk.outbox.record_intent(lease)
-        await desk.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
+        [lease] = await claim(store)
+        await store.outbox.record_intent(lease)
+        await store.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
         world.advance_time(MINUTE)
-    [lease] = await claim(desk)
-    assert isinstance(await desk.outbox.record_intent(lease), SendRequest)
+    [lease] = await claim(store)
+    assert isinstance(await store.outbox.record_intent(lease), SendRequest)
 
 
-async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_desk, world):
+async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_store, world):
     """Behind another post of its login a repeating post loses no instant, and they are sent in order."""
-    desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=5 * MINUTE, per_hour=100, per_day=100)))
-    await enqueue_posts(desk.post_store, make_post("other", ["a"], START_TIME))
-    await file_repeating(desk, (1, 2))
+    store = await open_store(make_policy("a", rate_limit=RateLimit(min_interval=5 * MINUTE, per_hour=100, per_day=100)))
+    await enqueue_posts(store.posts, make_post("other", ["a"], START_TIME))
+    await file_repeating(store, (1, 2))
     went = []
     for number in range(3):
-        [lease] = await claim(desk)
-        await desk.outbox.record_intent(lease)
-        after = await desk.outbox.record_outcome(
+        [lease] = await claim(store)
+        await store.outbox.record_intent(lease)
+        after = await store.outbox.record_outcome(
             lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
         )
         went.append(after.key.occurrence)
@@ -252,71 +254,71 @@ async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_desk, world)
     assert went == ["once", (START_TIME + MINUTE).isoformat(), (START_TIME + 2 * MINUTE).isoformat()]
 
 
-async def test_f63_an_instant_at_which_the_login_was_busy_is_still_overtaken_after_an_outage(open_desk, world):
+async def test_f63_an_instant_at_which_the_login_was_busy_is_still_overtaken_after_an_outage(open_store, world):
     """A moment's interval at the old instant does not bring it back hours later."""
-    desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=10 * MINUTE, per_hour=100, per_day=100)))
-    await enqueue_posts(desk.post_store, make_post("other", ["a"], START_TIME))
-    await file_repeating(desk, (1, 61, 121))
-    [lease] = await claim(desk)
-    await desk.outbox.record_intent(lease)
-    await desk.outbox.record_outcome(lease, LIVE)
+    store = await open_store(
+        make_policy("a", rate_limit=RateLimit(min_interval=10 * MINUTE, per_hour=100, per_day=100))
+    )
+    await enqueue_posts(store.posts, make_post("other", ["a"], START_TIME))
+    await file_repeating(store, (1, 61, 121))
+    [lease] = await claim(store)
+    await store.outbox.record_intent(lease)
+    await store.outbox.record_outcome(lease, LIVE)
     world.advance_time(121 * MINUTE)
-    [lease] = await claim(desk)
-    found = {item.id: item.key.occurrence for item in await desk.store.queries.deliveries()}
+    [lease] = await claim(store)
+    found = {item.id: item.key.occurrence for item in await store.queries.deliveries()}
     assert found[lease.delivery] == (START_TIME + 121 * MINUTE).isoformat()
 
 
-async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_desk, world):
+async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_store, world):
     """Removed from the schedule, it does not stop the one before it."""
-    desk = await open_desk()
-    await file_repeating(desk, (1, 2))
+    store = await open_store()
+    await file_repeating(store, (1, 2))
     later = {"post": "daily", "occurrence": (START_TIME + 2 * MINUTE).isoformat()}
-    await desk.store.database.write(
-        lambda unit: cancel_matching(desk.store, unit, later, PLANNER, reason="target_removed")
-    )
+    await store.database.write(lambda unit: cancel_matching(store, unit, later, PLANNER, reason="target_removed"))
     world.advance_time(2 * MINUTE)
-    assert len(await claim(desk)) == 1
+    assert len(await claim(store)) == 1
 
 
-async def test_f63_what_a_person_orders_again_is_not_overtaken(open_desk, world):
+async def test_f63_what_a_person_orders_again_is_not_overtaken(open_store, world):
     """A resend of a repeating post is sent although the next instant comes before it."""
-    desk = await open_desk()
-    await file_repeating(desk, (1,))
+    store = await open_store()
+    await file_repeating(store, (1,))
     order = START_TIME + timedelta(seconds=30, microseconds=5)
     post = replace(make_post("daily", ["a"], START_TIME), trigger=CronTrigger(text="* * * * *"))
     draft = make_rendered_delivery(post, order, occurrence_id=order.isoformat())
-    await desk.post_store.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft]))
+    await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft]))
     world.advance_time(MINUTE)
-    [lease] = await claim(desk)
+    [lease] = await claim(store)
     assert lease.due_at == order
 
 
-async def test_f94_a_long_pause_makes_posts_late_however_busy_the_login(open_desk, world):
+async def test_f94_a_long_pause_makes_posts_late_however_busy_the_login(open_store, world):
     """A post that only a pause delayed for longer than allowed expires when it is lifted; the others are sent."""
-    desk = await open_desk(make_policy("a", rate_limit=RateLimit(min_interval=MINUTE, per_hour=1000, per_day=1000)))
-    await enqueue_posts(desk.post_store, make_post("kept", ["a"], START_TIME))
-    await desk.store.actions.pause("post:kept", named_person("li"), "drill")
+    store = await open_store(make_policy("a", rate_limit=RateLimit(min_interval=MINUTE, per_hour=1000, per_day=1000)))
+    await enqueue_posts(store.posts, make_post("kept", ["a"], START_TIME))
+    await store.actions.pause("post:kept", named_person("li"), "drill")
     for number in range(40):
-        await enqueue_posts(desk.post_store, make_post(f"p{number}", ["a"], world.now()))
-        [lease] = await claim(desk)
-        await desk.outbox.record_intent(lease)
-        await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        await enqueue_posts(store.posts, make_post(f"p{number}", ["a"], world.now()))
+        [lease] = await claim(store)
+        await store.outbox.record_intent(lease)
+        await store.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
         world.advance_time(MINUTE)
-    await desk.store.actions.resume("post:kept", named_person("li"))
-    assert (await states(desk))["kept"] == (State.EXPIRED, "too_late")
+    await store.actions.resume("post:kept", named_person("li"))
+    assert (await states(store))["kept"] == (State.EXPIRED, "too_late")
 
 
-async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_for_a_moment(open_desk, world):
+async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_for_a_moment(open_store, world):
     """A restart at the end of the limit costs the posts behind the first one nothing."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(3)))
-    [lease] = await claim(desk)
-    await desk.outbox.record_intent(lease)
-    await desk.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
+    store = await open_store()
+    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(3)))
+    [lease] = await claim(store)
+    await store.outbox.record_intent(lease)
+    await store.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
     world.advance_time(HOUR + 3 * MINUTE)
     for number in range(3):
-        [lease] = await claim(desk)
-        await desk.outbox.record_intent(lease)
-        await desk.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        [lease] = await claim(store)
+        await store.outbox.record_intent(lease)
+        await store.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
         world.advance_time(MINUTE)
-    assert {state for state, _reason in (await states(desk)).values()} == {State.PUBLISHED}
+    assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}

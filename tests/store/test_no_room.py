@@ -24,78 +24,77 @@ from publisher.store.store import Store
 from publisher.store.system_alerts import ALERT_REPEAT_INTERVAL, SystemAlerts
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
-from tests.conftest import Desk
 from tests.store.test_audit import SmallDisk
 
 LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
 
 
 @pytest.fixture
-async def desk(tmp_path, world, monkeypatch):
+async def store(tmp_path, world, monkeypatch):
     """Return a worker on SQLite with a short lock timeout, with one post due."""
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.2)
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", world)
     database = Database(open_engine(url), world, IntentJournal(tmp_path / "intents.jsonl"))
-    opened = Desk(Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w")))
-    await opened.store.posts.register_logins()
-    await enqueue_posts(opened.store.posts, make_post("p", ["a"], START_TIME))
+    opened = Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w"))
+    await opened.posts.register_logins()
+    await enqueue_posts(opened.posts, make_post("p", ["a"], START_TIME))
     await opened.maintenance.promote_due()
     yield opened
     await database.close()
 
 
 @pytest.fixture
-def holder(tmp_path, desk):
+def holder(tmp_path, store):
     """Yield another program's connection, which locks the database for writing from now on."""
     with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
 
 
-async def attempts(desk):
-    return len(await desk.store.database.read(lambda connection: connection.execute(select(ATTEMPT)).all()))
+async def attempts(store):
+    return len(await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).all()))
 
 
-async def reported(desk):
-    return [alert.code for alert in await desk.store.queries.alerts()]
+async def reported(store):
+    return [alert.code for alert in await store.queries.alerts()]
 
 
-async def state_of(desk):
-    [delivery] = await desk.store.queries.deliveries()
+async def state_of(store):
+    [delivery] = await store.queries.deliveries()
     return delivery.state
 
 
-async def test_f81_while_another_program_holds_the_database_nothing_is_called(desk, holder, world):
+async def test_f81_while_another_program_holds_the_database_nothing_is_called(store, holder, world):
     """F81: after a bounded wait there is no intent and no call; later it is sent, and an alert says why it was late."""
     fake = FakeAdapter(now=world.now)
     with pytest.raises(OperationalError, match="locked"):
-        await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
-    assert (await attempts(desk), fake.calls) == (0, [])
+        await send_due(store, {"a": fake}, 10, asyncio.Event())
+    assert (await attempts(store), fake.calls) == (0, [])
     holder.execute("ROLLBACK")
-    await SystemAlerts(desk.store).update()
-    await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
-    assert (await state_of(desk), await reported(desk)) == (State.PUBLISHED, [DATABASE_BUSY])
+    await SystemAlerts(store).update()
+    await send_due(store, {"a": fake}, 10, asyncio.Event())
+    assert (await state_of(store), await reported(store)) == (State.PUBLISHED, [DATABASE_BUSY])
 
 
-async def test_f81_those_who_wait_together_are_refused_together(desk, holder):
+async def test_f81_those_who_wait_together_are_refused_together(store, holder):
     """F81: many writes at once wait once, not one after the other."""
     answers = await asyncio.wait_for(
-        asyncio.gather(*(desk.outbox.claim(1) for _ in range(40)), return_exceptions=True), timeout=10
+        asyncio.gather(*(store.outbox.claim(1) for _ in range(40)), return_exceptions=True), timeout=10
     )
     assert {type(answer) for answer in answers} == {OperationalError}
 
 
-async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
+async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, store):
     """F81: the outcome of a call is not lost because another program locks the database."""
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
     with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        settling = asyncio.create_task(desk.outbox.record_outcome(lease, LIVE))
+        settling = asyncio.create_task(store.outbox.record_outcome(lease, LIVE))
         for _ in range(500):
             await asyncio.sleep(0.01)
-            if DATABASE_BUSY in desk.store.database.unreported_errors:
+            if DATABASE_BUSY in store.database.unreported_errors:
                 break
         else:
             raise AssertionError("the outcome never met the other program")
@@ -103,39 +102,39 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, desk):
     assert (await settling).state is State.PUBLISHED
 
 
-async def test_f81_a_recurring_lock_is_alerted_once_an_hour(desk, world):
+async def test_f81_a_recurring_lock_is_alerted_once_an_hour(store, world):
     """F81: a program that locks the database again and again causes one alert, not hundreds."""
-    system_alerts = SystemAlerts(desk.store)
+    system_alerts = SystemAlerts(store)
     for expected in (1, 1, 2):
-        desk.store.database.unreported_errors.add(DATABASE_BUSY)
+        store.database.unreported_errors.add(DATABASE_BUSY)
         await system_alerts.update()
-        assert await reported(desk) == [DATABASE_BUSY] * expected
+        assert await reported(store) == [DATABASE_BUSY] * expected
         world.advance_time(ALERT_REPEAT_INTERVAL / 2 + timedelta(seconds=1))
 
 
 @pytest.fixture
-def disk(desk):
+def disk(store):
     """Return the disk of this database, which has room until it is filled."""
     small = SmallDisk()
-    event.listen(desk.store.database.engine, "begin", small.limit)
+    event.listen(store.database.engine, "begin", small.limit)
     return small
 
 
-async def test_f82_without_room_for_the_intent_there_is_no_call(desk, disk, world):
+async def test_f82_without_room_for_the_intent_there_is_no_call(store, disk, world):
     """F82: a claim that could still be written leads to no call when the intent cannot."""
     fake = FakeAdapter(now=world.now)
-    [lease] = await desk.outbox.claim(1)
-    await disk.fill(desk.store)
+    [lease] = await store.outbox.claim(1)
+    await disk.fill(store)
     with pytest.raises(DatabaseError, match="full"):
-        await desk.outbox.record_intent(lease)
-    assert (await attempts(desk), fake.calls) == (0, [])
+        await store.outbox.record_intent(lease)
+    assert (await attempts(store), fake.calls) == (0, [])
     disk.pages = disk.PLENTY
-    world.advance_time(desk.store.timing("a").lease_timeout)
-    await desk.store.maintenance.run()
-    await SystemAlerts(desk.store).update()
+    world.advance_time(store.timing("a").lease_timeout)
+    await store.maintenance.run()
+    await SystemAlerts(store).update()
     world.advance_time(CRASH_RETRY_SPREAD)
-    await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
-    assert (await state_of(desk), len(fake.calls), await reported(desk)) == (State.PUBLISHED, 1, [DISK_FULL])
+    await send_due(store, {"a": fake}, 10, asyncio.Event())
+    assert (await state_of(store), len(fake.calls), await reported(store)) == (State.PUBLISHED, 1, [DISK_FULL])
 
 
 def write_to(journal, path):
@@ -144,70 +143,70 @@ def write_to(journal, path):
     journal._file = path.open("ab", buffering=0)
 
 
-async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(desk, world):
+async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(store, world):
     """F82: after half an hour all that was due is sent, once; meanwhile no more is claimed than at the first try."""
     posts = [make_post(f"p{number}", ["a"], START_TIME) for number in range(5)]
-    await enqueue_posts(desk.post_store, *posts)
-    fake, journal = FakeAdapter(now=world.now), desk.store.database.journal
+    await enqueue_posts(store.posts, *posts)
+    fake, journal = FakeAdapter(now=world.now), store.database.journal
     write_to(journal, Path("/dev/full"))
-    system_alerts = SystemAlerts(desk.store)
+    system_alerts = SystemAlerts(store)
 
     async def run_jobs():
-        await desk.store.maintenance.run()
-        await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
+        await store.maintenance.run()
+        await send_due(store, {"a": fake}, 10, asyncio.Event())
         await system_alerts.update()
         world.advance_time(timedelta(minutes=1))
 
     for _ in range(30):
         await run_jobs()
-    assert (await attempts(desk), fake.calls, await reported(desk)) == (1, [], [JOURNAL_UNWRITABLE])
+    assert (await attempts(store), fake.calls, await reported(store)) == (1, [], [JOURNAL_UNWRITABLE])
     write_to(journal, journal.path)
     for _ in range(10):
         await run_jobs()
-    states = [delivery.state for delivery in await desk.store.queries.deliveries()]
-    assert (states, len(fake.calls), await attempts(desk)) == ([State.PUBLISHED] * 6, 6, 7)
+    states = [delivery.state for delivery in await store.queries.deliveries()]
+    assert (states, len(fake.calls), await attempts(store)) == ([State.PUBLISHED] * 6, 6, 7)
 
 
-async def test_f81_failed_writes_of_a_running_process_are_no_crash(desk, disk, world):
+async def test_f81_failed_writes_of_a_running_process_are_no_crash(store, disk, world):
     """F81, F82: claims whose intent the database refuses again and again are not held as if they killed the daemon."""
     fake = FakeAdapter(now=world.now)
     for _ in range(3):
-        [lease] = await desk.outbox.claim(1)
-        await disk.fill(desk.store)
+        [lease] = await store.outbox.claim(1)
+        await disk.fill(store)
         with pytest.raises(DatabaseError, match="full"):
-            await desk.outbox.record_intent(lease)
+            await store.outbox.record_intent(lease)
         disk.pages = disk.PLENTY
-        world.advance_time(desk.store.timing("a").lease_timeout)
-        await desk.store.maintenance.run()
-    await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
-    assert (await state_of(desk), len(fake.calls)) == (State.PUBLISHED, 1)
+        world.advance_time(store.timing("a").lease_timeout)
+        await store.maintenance.run()
+    await send_due(store, {"a": fake}, 10, asyncio.Event())
+    assert (await state_of(store), len(fake.calls)) == (State.PUBLISHED, 1)
 
 
-async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobody(desk, world):
+async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobody(store, world):
     """F89: a delivery's own bug, in a process that goes on, ends like one that kills it."""
-    await enqueue_posts(desk.post_store, make_post("good", ["a"], START_TIME + timedelta(seconds=5)))
+    await enqueue_posts(store.posts, make_post("good", ["a"], START_TIME + timedelta(seconds=5)))
     bad = update(RENDERED_POST).where(RENDERED_POST.c.post == "p").values(body="{}")
-    await desk.store.database.write(lambda unit: unit.connection.execute(bad))
+    await store.database.write(lambda unit: unit.connection.execute(bad))
     fake = FakeAdapter(now=world.now)
     for _ in range(6):
-        await desk.store.maintenance.run()
+        await store.maintenance.run()
         with suppress(ExceptionGroup):
-            await send_due(desk.store, {"a": fake}, 10, asyncio.Event())
+            await send_due(store, {"a": fake}, 10, asyncio.Event())
         world.advance_time(timedelta(minutes=1))
-    found = {delivery.key.post: delivery for delivery in await desk.store.queries.deliveries()}
+    found = {delivery.key.post: delivery for delivery in await store.queries.deliveries()}
     assert (found["p"].state, found["p"].reason) == (State.HELD, "poison")
     assert found["good"].state is State.PUBLISHED
 
 
-async def test_f83_a_full_disk_is_alerted_once_there_is_room(desk, disk, world):
+async def test_f83_a_full_disk_is_alerted_once_there_is_room(store, disk, world):
     """F83: an outcome that could not be written becomes unknown, and people are alerted why."""
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
-    await disk.fill(desk.store)
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
+    await disk.fill(store)
     with pytest.raises(DatabaseError, match="full"):
-        await desk.outbox.record_outcome(lease, LIVE)
+        await store.outbox.record_outcome(lease, LIVE)
     disk.pages = disk.PLENTY
-    world.advance_time(desk.store.timing("a").lease_timeout)
-    await SystemAlerts(desk.store).update()
-    await desk.store.maintenance.run()
-    assert (await state_of(desk), await reported(desk)) == (State.UNKNOWN, [DISK_FULL])
+    world.advance_time(store.timing("a").lease_timeout)
+    await SystemAlerts(store).update()
+    await store.maintenance.run()
+    assert (await state_of(store), await reported(store)) == (State.UNKNOWN, [DISK_FULL])

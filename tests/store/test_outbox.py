@@ -34,15 +34,15 @@ from publisher.testing.fakes import START_TIME
 SECOND = timedelta(seconds=1)
 
 
-async def claim_and_intend(desk, *, index=0):
+async def claim_and_intend(store, *, index=0):
     """Claim what is due and write the intent of one call."""
-    await desk.maintenance.promote_due()
-    lease = (await desk.outbox.claim(10))[index]
-    return lease, await desk.outbox.record_intent(lease)
+    await store.maintenance.promote_due()
+    lease = (await store.outbox.claim(10))[index]
+    return lease, await store.outbox.record_intent(lease)
 
 
-async def only(desk, **where):
-    deliveries = await desk.store.queries.deliveries(**where)
+async def only(store, **where):
+    deliveries = await store.queries.deliveries(**where)
     assert len(deliveries) == 1
     return deliveries[0]
 
@@ -51,39 +51,39 @@ def receipt(remote_id="1"):
     return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=START_TIME)
 
 
-async def test_filing_twice_changes_nothing(open_desk):
+async def test_filing_twice_changes_nothing(open_store):
     """The same plan filed again adds no delivery."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
+    store = await open_store(make_policy("a"), make_policy("b"))
     post = make_post("p", ["a", "b"], START_TIME)
-    assert await enqueue_posts(desk.post_store, post) == 2
-    assert await enqueue_posts(desk.post_store, post) == 0
+    assert await enqueue_posts(store.posts, post) == 2
+    assert await enqueue_posts(store.posts, post) == 0
 
 
-async def test_an_intent_is_committed_and_journalled_before_its_request_is_returned(open_desk, tmp_path):
+async def test_an_intent_is_committed_and_journalled_before_its_request_is_returned(open_store, tmp_path):
     """A worker that gets a send request finds its attempt in the database and its line in the journal."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, parcel = await claim_and_intend(desk)
-    assert isinstance(parcel, SendRequest)
-    attempt = await desk.store.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().one())
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, request = await claim_and_intend(store)
+    assert isinstance(request, SendRequest)
+    attempt = await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().one())
     assert (attempt["delivery"], attempt["number"], attempt["fencing_token"]) == (
         lease.delivery,
         1,
         lease.fencing_token,
     )
-    assert attempt["rendered_hash"] == parcel.rendered.fingerprint
+    assert attempt["rendered_hash"] == request.rendered.fingerprint
     [line] = read_records(tmp_path / "intents.jsonl")
-    assert (line.delivery, line.attempt, line.rendered_hash) == (lease.delivery, 1, parcel.rendered.fingerprint)
+    assert (line.delivery, line.attempt, line.rendered_hash) == (lease.delivery, 1, request.rendered.fingerprint)
 
 
-async def test_every_change_of_state_has_one_audit_entry(open_desk):
+async def test_every_change_of_state_has_one_audit_entry(open_store):
     """From filing to receipt each step is in the audit log, once, in order."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     entries = select(AUDIT).where(AUDIT.c.subject == "p@a").order_by(AUDIT.c.id)
-    rows = await desk.store.database.read(lambda connection: connection.execute(entries).mappings().all())
+    rows = await store.database.read(lambda connection: connection.execute(entries).mappings().all())
     assert [(row["event"], row["after"]) for row in rows] == [
         ("planned", "pending"),
         ("became_due", "due"),
@@ -93,358 +93,352 @@ async def test_every_change_of_state_has_one_audit_entry(open_desk):
     ]
 
 
-async def test_a_login_has_one_claimed_delivery_at_a_time(open_desk):
+async def test_a_login_has_one_claimed_delivery_at_a_time(open_store):
     """Accounts that share a login take turns, and a second claim finds nothing while the first is open."""
-    desk = await open_desk(make_policy("a", login="shared"), make_policy("b", login="shared"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
-    await desk.maintenance.promote_due()
-    assert len(await desk.outbox.claim(10)) == 1
-    assert await desk.outbox.claim(10) == []
+    store = await open_store(make_policy("a", login="shared"), make_policy("b", login="shared"))
+    await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
+    await store.maintenance.promote_due()
+    assert len(await store.outbox.claim(10)) == 1
+    assert await store.outbox.claim(10) == []
 
 
-async def test_f80_two_workers_never_take_the_same_delivery(open_desk):
+async def test_f80_two_workers_never_take_the_same_delivery(open_store):
     """Of many workers that claim at once, one gets each delivery."""
     terms = [make_policy(f"a{number}") for number in range(12)]
-    desks = [await open_desk(*terms, worker=f"worker-{number}") for number in range(4)]
-    await enqueue_posts(desks[0].post_store, make_post("p", [f"a{number}" for number in range(12)], START_TIME))
-    await desks[0].maintenance.promote_due()
-    maintenance = await asyncio.gather(*(desk.outbox.claim(12) for desk in desks for _ in range(2)))
+    stores = [await open_store(*terms, worker=f"worker-{number}") for number in range(4)]
+    await enqueue_posts(stores[0].posts, make_post("p", [f"a{number}" for number in range(12)], START_TIME))
+    await stores[0].maintenance.promote_due()
+    maintenance = await asyncio.gather(*(store.outbox.claim(12) for store in stores for _ in range(2)))
     taken = [lease.delivery for leases in maintenance for lease in leases]
     assert len(taken) == len(set(taken))
-    later = [lease.delivery for lease in await desks[0].outbox.claim(12)]
+    later = [lease.delivery for lease in await stores[0].outbox.claim(12)]
     assert len(set(taken + later)) == 12
 
 
-async def test_urgent_posts_overtake(open_desk):
+async def test_urgent_posts_overtake(open_store):
     """The urgent one of a login's due posts is sent first, although it is due later."""
-    desk = await open_desk()
+    store = await open_store()
     await enqueue_posts(
-        desk.post_store,
+        store.posts,
         make_post("routine", ["a"], START_TIME - 5 * SECOND),
         make_post("red", ["a"], START_TIME, is_urgent=True),
     )
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(10)
-    assert lease.delivery == (await only(desk, post=PostId("red"))).id
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(10)
+    assert lease.delivery == (await only(store, post=PostId("red"))).id
 
 
 @pytest.mark.parametrize("is_urgent", [True, False])
-async def test_a_request_says_whether_it_is_urgent(open_desk, is_urgent):
+async def test_a_request_says_whether_it_is_urgent(open_store, is_urgent):
     """The request says which of an adapter's two ways to take, for sending and for reading."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME, is_urgent=is_urgent))
-    lease, parcel = await claim_and_intend(desk)
-    assert parcel.is_urgent is is_urgent
-    await desk.outbox.record_outcome(lease, Unknown(reason="timeout"))
-    desk.store.runtime.advance_time(timedelta(hours=1))
-    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 1)
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME, is_urgent=is_urgent))
+    lease, request = await claim_and_intend(store)
+    assert request.is_urgent is is_urgent
+    await store.outbox.record_outcome(lease, Unknown(reason="timeout"))
+    store.runtime.advance_time(timedelta(hours=1))
+    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 1)
     assert doubt.request.is_urgent is is_urgent
 
 
-async def test_no_intent_is_written_before_its_instant(open_desk, world):
+async def test_no_intent_is_written_before_its_instant(open_store, world):
     """A delivery promoted early is released when its worker does not wait for the instant."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME + SECOND))
-    _lease, declined = await claim_and_intend(desk)
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + SECOND))
+    _lease, declined = await claim_and_intend(store)
     assert declined == Declined(guard="not_due")
     world.advance_time(SECOND)
-    _lease, parcel = await claim_and_intend(desk)
-    assert isinstance(parcel, SendRequest)
+    _lease, request = await claim_and_intend(store)
+    assert isinstance(request, SendRequest)
 
 
-async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(open_desk, world):
+async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(open_store, world):
     """Beyond `max_delay` a post is not sent, and people are alerted."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     world.advance_time(timedelta(minutes=31))
-    await desk.maintenance.promote_due()
-    assert await desk.outbox.claim(10) == []
-    assert await desk.maintenance.expire() == 1
-    delivery = await only(desk)
+    await store.maintenance.promote_due()
+    assert await store.outbox.claim(10) == []
+    assert await store.maintenance.expire() == 1
+    delivery = await only(store)
     assert (delivery.state, delivery.reason) == (State.EXPIRED, "too_late")
-    assert [alert.code for alert in await desk.store.queries.alerts()] == ["expired.too_late"]
+    assert [alert.code for alert in await store.queries.alerts()] == ["expired.too_late"]
 
 
-async def test_f73_a_post_that_waits_past_its_expiry_expires(open_desk, world):
+async def test_f73_a_post_that_waits_past_its_expiry_expires(open_store, world):
     """An expired delivery ends with an alert and is never sent."""
-    desk = await open_desk()
-    await enqueue_posts(
-        desk.post_store, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(minutes=5))
-    )
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(minutes=5)))
     world.advance_time(timedelta(minutes=6))
-    assert await desk.maintenance.expire() == 1
-    assert (await only(desk)).state is State.EXPIRED
+    assert await store.maintenance.expire() == 1
+    assert (await only(store)).state is State.EXPIRED
 
 
-async def test_f94_nothing_starts_in_a_paused_scope(open_desk):
+async def test_f94_nothing_starts_in_a_paused_scope(open_store):
     """A pause of all, a platform, an account or a post stops claims and intents, after a restart too, until resumed."""
-    desk = await open_desk()
-    orders = desk.store.actions
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
+    store = await open_store()
+    orders = store.actions
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
     for scope in ("all", "platform:fake", "account:a", "post:p"):
         await orders.pause(scope, named_person("li"), "drill")
-        assert await desk.outbox.claim(10) == []
-        restarted = await open_desk()
+        assert await store.outbox.claim(10) == []
+        restarted = await open_store()
         assert await restarted.outbox.claim(10) == []
         assert await orders.resume(scope, named_person("li"))
-    [lease] = await desk.outbox.claim(10)
+    [lease] = await store.outbox.claim(10)
     await orders.pause("all", named_person("li"), "drill")
-    assert await desk.outbox.record_intent(lease) == Declined(guard="paused")
+    assert await store.outbox.record_intent(lease) == Declined(guard="paused")
 
 
-async def test_f72_a_cancellation_takes_precedence_over_a_claim(open_desk):
+async def test_f72_a_cancellation_takes_precedence_over_a_claim(open_store):
     """A delivery cancelled while it is claimed starts no call."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(10)
-    await desk.store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
-    assert await desk.outbox.record_intent(lease) == Declined(guard="lease_lost")
-    assert (await only(desk)).state is State.CANCELLED
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(10)
+    await store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
+    assert await store.outbox.record_intent(lease) == Declined(guard="lease_lost")
+    assert (await only(store)).state is State.CANCELLED
 
 
-async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(open_desk, world):
+async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(open_store, world):
     """After one post the login waits for its minimum interval."""
     quota = RateLimit(min_interval=timedelta(seconds=30), per_hour=10, per_day=10)
-    desk = await open_desk(make_policy("a", rate_limit=quota))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
-    assert await desk.outbox.claim(10) == []
+    store = await open_store(make_policy("a", rate_limit=quota))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Published(receipt=receipt()))
+    assert await store.outbox.claim(10) == []
     world.advance_time(timedelta(seconds=30))
-    assert len(await desk.outbox.claim(10)) == 1
+    assert len(await store.outbox.claim(10)) == 1
 
 
-async def test_f26_a_rate_limit_sets_the_cooldown_until_it_ends(open_desk, world):
+async def test_f26_a_rate_limit_sets_the_cooldown_until_it_ends(open_store, world):
     """No call of the login starts before the instant that the platform named."""
-    desk = await open_desk(make_policy("a", login="shared"), make_policy("b", login="shared"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME + SECOND))
-    lease, _parcel = await claim_and_intend(desk)
-    after = await desk.outbox.record_outcome(lease, RateLimited(code="429", until=START_TIME + timedelta(minutes=10)))
+    store = await open_store(make_policy("a", login="shared"), make_policy("b", login="shared"))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME + SECOND))
+    lease, _request = await claim_and_intend(store)
+    after = await store.outbox.record_outcome(lease, RateLimited(code="429", until=START_TIME + timedelta(minutes=10)))
     assert after.state is State.RETRYING
     world.advance_time(timedelta(minutes=9))
-    await desk.maintenance.promote_due()
-    assert await desk.outbox.claim(10) == []
+    await store.maintenance.promote_due()
+    assert await store.outbox.claim(10) == []
     world.advance_time(timedelta(minutes=2))
-    await desk.maintenance.promote_due()
-    assert len(await desk.outbox.claim(10)) == 1
+    await store.maintenance.promote_due()
+    assert len(await store.outbox.claim(10)) == 1
 
 
-async def test_f88_urgent_posts_are_promoted_before_a_backlog(open_desk, monkeypatch):
+async def test_f88_urgent_posts_are_promoted_before_a_backlog(open_store, monkeypatch):
     """A maintenance run promotes urgent posts first, and leaves some of a long backlog to the next."""
     monkeypatch.setattr("publisher.store.deliveries.maintenance.MAX_PROMOTED", 200)
-    desk = await open_desk(make_policy("a"))
+    store = await open_store(make_policy("a"))
     routine = [make_post(f"p{number}", ["a"], START_TIME) for number in range(250)]
-    await enqueue_posts(desk.post_store, *routine, replace(make_post("red", ["a"], START_TIME), is_urgent=True))
-    assert await desk.maintenance.promote_due() == 201
-    states = {item.key.post: item.state for item in await desk.store.queries.deliveries()}
+    await enqueue_posts(store.posts, *routine, replace(make_post("red", ["a"], START_TIME), is_urgent=True))
+    assert await store.maintenance.promote_due() == 201
+    states = {item.key.post: item.state for item in await store.queries.deliveries()}
     assert states["red"] is State.DUE
     assert Counter(states.values()) == {State.DUE: 201, State.PENDING: 50}
-    assert await desk.maintenance.promote_due() == 50
+    assert await store.maintenance.promote_due() == 50
 
 
-async def test_no_id_belongs_to_two_deliveries(open_desk):
+async def test_no_id_belongs_to_two_deliveries(open_store):
     """A receipt with another delivery's id proves nothing, and the outcome stays unknown."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
     for expected in (State.PUBLISHED, State.UNKNOWN):
-        lease, _parcel = await claim_and_intend(desk)
-        after = await desk.outbox.record_outcome(lease, Published(receipt=receipt("same")))
+        lease, _request = await claim_and_intend(store)
+        after = await store.outbox.record_outcome(lease, Published(receipt=receipt("same")))
         assert after.state is expected
 
 
-async def test_f50_a_blocked_account_is_paused_with_an_alert(open_desk):
+async def test_f50_a_blocked_account_is_paused_with_an_alert(open_store):
     """The delivery is held, the account is paused until a person resumes it, others go on."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
-    await enqueue_posts(
-        desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a", "b"], START_TIME + SECOND)
-    )
-    lease, _parcel = await claim_and_intend(desk)
-    after = await desk.outbox.record_outcome(lease, Blocked(code="20015", reason="frozen"))
+    store = await open_store(make_policy("a"), make_policy("b"))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a", "b"], START_TIME + SECOND))
+    lease, _request = await claim_and_intend(store)
+    after = await store.outbox.record_outcome(lease, Blocked(code="20015", reason="frozen"))
     assert after.state is State.HELD
-    queries = desk.store.queries
+    queries = store.queries
     assert [pause.scope for pause in await queries.pauses()] == ["account:a"]
     assert "account_paused" in [alert.code for alert in await queries.alerts()]
 
 
-async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(open_desk):
+async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(open_store):
     """One refusal is answered by a new attempt at once; two in a row need a person."""
-    desk = await open_desk(make_policy("a", login="shared"), make_policy("b", login="shared"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    store = await open_store(make_policy("a", login="shared"), make_policy("b", login="shared"))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     for expected in (State.RETRYING, State.HELD):
-        lease, _parcel = await claim_and_intend(desk)
-        after = await desk.outbox.record_outcome(lease, CredentialExpired(reason="21327"))
+        lease, _request = await claim_and_intend(store)
+        after = await store.outbox.record_outcome(lease, CredentialExpired(reason="21327"))
         assert after.state is expected
-    assert sorted(pause.scope for pause in await desk.store.queries.pauses()) == ["account:a", "account:b"]
+    assert sorted(pause.scope for pause in await store.queries.pauses()) == ["account:a", "account:b"]
 
 
-async def test_f20_three_tls_failures_pause_the_account(open_desk, world):
+async def test_f20_three_tls_failures_pause_the_account(open_store, world):
     """It may be an attack: no more calls until a person has checked."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     for _ in range(3):
-        lease, _parcel = await claim_and_intend(desk)
-        await desk.outbox.record_outcome(lease, NotSent(reason="tls_failed"))
+        lease, _request = await claim_and_intend(store)
+        await store.outbox.record_outcome(lease, NotSent(reason="tls_failed"))
         world.advance_time(timedelta(minutes=5))
-    assert [pause.scope for pause in await desk.store.queries.pauses()] == ["account:a"]
+    assert [pause.scope for pause in await store.queries.pauses()] == ["account:a"]
 
 
-async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_desk):
+async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_store):
     """An update is sent only where the original is published, and is cancelled where it never will be."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
+    store = await open_store(make_policy("a"), make_policy("b"))
     await enqueue_posts(
-        desk.post_store, make_post("p", ["a"], START_TIME), make_post("u", ["a", "b"], START_TIME, follows="p")
+        store.posts, make_post("p", ["a"], START_TIME), make_post("u", ["a", "b"], START_TIME, follows="p")
     )
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(10)
-    assert await desk.maintenance.cancel_orphans() == 1
-    on_b = await only(desk, post=PostId("u"), account=AccountId("b"))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(10)
+    assert await store.maintenance.cancel_orphans() == 1
+    on_b = await only(store, post=PostId("u"), account=AccountId("b"))
     assert (on_b.state, on_b.reason) == (State.CANCELLED, "original_not_published")
-    await desk.outbox.record_intent(lease)
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
-    [update] = await desk.outbox.claim(10)
-    assert update.delivery == (await only(desk, post=PostId("u"), account=AccountId("a"))).id
+    await store.outbox.record_intent(lease)
+    await store.outbox.record_outcome(lease, Published(receipt=receipt()))
+    [update] = await store.outbox.claim(10)
+    assert update.delivery == (await only(store, post=PostId("u"), account=AccountId("a"))).id
 
 
-async def test_i16_a_retraction_ordered_during_a_call_is_remembered(open_desk):
+async def test_i16_a_retraction_ordered_during_a_call_is_remembered(open_store):
     """A post found published after the order is deleted."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
-    after = await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
+    await store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    after = await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert after.state is State.RETRACTING
 
 
 @pytest.mark.parametrize("role", [Role.MAINTENANCE, Role.PLANNER])
-async def test_only_a_person_orders_a_retraction(open_desk, role):
+async def test_only_a_person_orders_a_retraction(open_store, role):
     """No job deletes a published post by itself."""
 
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     with pytest.raises(IllegalTransitionError):
-        await desk.store.actions.apply_event(
-            lease.delivery, RetractionRequested(reason="x"), Actor(role=role, name="x")
-        )
+        await store.actions.apply_event(lease.delivery, RetractionRequested(reason="x"), Actor(role=role, name="x"))
 
 
-async def test_a_recorded_cancellation_keeps_the_lease_of_the_call(open_desk, world):
+async def test_a_recorded_cancellation_keeps_the_lease_of_the_call(open_store, world):
     """A worker that dies after a cancellation was recorded leaves an unknown outcome, not a login blocked for ever."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await claim_and_intend(desk)
-    await desk.store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await claim_and_intend(store)
+    await store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
     world.advance_time(timedelta(minutes=2))
-    assert await desk.maintenance.expire_leases() == 1
-    assert (await only(desk)).state is State.UNKNOWN
+    assert await store.maintenance.expire_leases() == 1
+    assert (await only(store)).state is State.UNKNOWN
 
 
-async def test_a_rate_limit_never_shortens_a_cooldown(open_desk, world):
+async def test_a_rate_limit_never_shortens_a_cooldown(open_store, world):
     """A cooldown for the quota goes on when the platform names a sooner time, or none."""
     quota = RateLimit(min_interval=timedelta(hours=1), per_hour=10, per_day=10)
-    desk = await open_desk(make_policy("a", rate_limit=quota))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, RateLimited(code="429", until=None))
+    store = await open_store(make_policy("a", rate_limit=quota))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, RateLimited(code="429", until=None))
     world.advance_time(timedelta(minutes=30))
-    await desk.maintenance.promote_due()
-    assert await desk.outbox.claim(10) == []
+    await store.maintenance.promote_due()
+    assert await store.outbox.claim(10) == []
 
 
-async def test_i14_a_stop_between_intent_and_call_is_seen(open_desk, world):
+async def test_i14_a_stop_between_intent_and_call_is_seen(open_store, world):
     """A pause, a retraction or an expiry that comes while a call is prepared forbids it."""
-    desk = await open_desk(make_policy("a"), make_policy("b"), make_policy("c"))
+    store = await open_store(make_policy("a"), make_policy("b"), make_policy("c"))
     for account in ("a", "b", "c"):
         expires_at = START_TIME + timedelta(seconds=20) if account == "c" else None
-        await enqueue_posts(desk.post_store, make_post(f"p{account}", [account], START_TIME, expires_at=expires_at))
-    await desk.maintenance.promote_due()
-    requests = [await desk.outbox.record_intent(lease) for lease in await desk.outbox.claim(10)]
-    assert [await desk.outbox.may_still_send(parcel) for parcel in requests] == [True, True, True]
-    orders = desk.store.actions
+        await enqueue_posts(store.posts, make_post(f"p{account}", [account], START_TIME, expires_at=expires_at))
+    await store.maintenance.promote_due()
+    requests = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
+    assert [await store.outbox.may_still_send(request) for request in requests] == [True, True, True]
+    orders = store.actions
     await orders.pause("account:a", named_person("li"), "drill")
     await orders.retract(PostId("pb"), None, named_person("li"), "wrong")
     world.advance_time(timedelta(seconds=21))
-    assert [await desk.outbox.may_still_send(parcel) for parcel in requests] == [False, False, False]
+    assert [await store.outbox.may_still_send(request) for request in requests] == [False, False, False]
 
 
-async def test_a_post_published_after_its_cancellation_is_alerted(open_desk):
+async def test_a_post_published_after_its_cancellation_is_alerted(open_store):
     """People are asked whether to delete it."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
-    assert "published_after_cancellation" in [alert.code for alert in await desk.store.queries.alerts()]
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
+    await store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
+    await store.outbox.record_outcome(lease, Published(receipt=receipt()))
+    assert "published_after_cancellation" in [alert.code for alert in await store.queries.alerts()]
 
 
-async def test_f78_a_retraction_is_alerted_until_it_is_done(open_desk):
+async def test_f78_a_retraction_is_alerted_until_it_is_done(open_store):
     """The alert stands from the order to the confirmation."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
-    await desk.store.actions.retract(PostId("p"), None, named_person("li"), "wrong")
-    assert [alert.code for alert in await desk.store.queries.alerts()] == ["retracting"]
-    [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
-    await desk.outbox.record_readback(doubt, Deleted(), RETRACTOR, desk.store.runtime.monotonic())
-    assert await desk.store.queries.alerts() == []
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Published(receipt=receipt()))
+    await store.actions.retract(PostId("p"), None, named_person("li"), "wrong")
+    assert [alert.code for alert in await store.queries.alerts()] == ["retracting"]
+    [doubt] = await store.outbox.due_readbacks([State.RETRACTING], 10)
+    await store.outbox.record_readback(doubt, Deleted(), RETRACTOR, store.runtime.monotonic())
+    assert await store.queries.alerts() == []
 
 
-async def test_a_released_lease_counts_no_crash(open_desk):
+async def test_a_released_lease_counts_no_crash(open_store):
     """An orderly stop leaves the delivery due, unchanged."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(10)
-    await desk.outbox.release(lease)
-    delivery = await only(desk)
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(10)
+    await store.outbox.release(lease)
+    delivery = await only(store)
     assert (delivery.state, delivery.worker_crashes) == (State.DUE, 0)
 
 
-async def submitted(desk, *names):
+async def submitted(store, *names):
     """File one post on each account and let each platform answer with a ticket named like the account."""
-    await enqueue_posts(desk.post_store, make_post("p", list(names), START_TIME))
-    await desk.maintenance.promote_due()
-    for lease in await desk.outbox.claim(10):
-        await desk.outbox.record_intent(lease)
+    await enqueue_posts(store.posts, make_post("p", list(names), START_TIME))
+    await store.maintenance.promote_due()
+    for lease in await store.outbox.claim(10):
+        await store.outbox.record_intent(lease)
         answer = Submitted(ticket=Ticket(payload=lease.account), check_again_at=START_TIME + 20 * SECOND)
-        await desk.outbox.record_outcome(lease, answer)
+        await store.outbox.record_outcome(lease, answer)
 
 
-async def test_only_the_named_submission_is_read_sooner(open_desk):
+async def test_only_the_named_submission_is_read_sooner(open_store):
     """The read of one account's ticket is due; others, and other tickets of that account, wait on."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
-    await submitted(desk, "a", "b")
-    assert await desk.outbox.check_now(AccountId("a"), lambda ticket: ticket.payload == "b") == 0
-    assert await desk.outbox.check_now(AccountId("a"), lambda _ticket: True) == 1
-    [doubt] = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
+    store = await open_store(make_policy("a"), make_policy("b"))
+    await submitted(store, "a", "b")
+    assert await store.outbox.check_now(AccountId("a"), lambda ticket: ticket.payload == "b") == 0
+    assert await store.outbox.check_now(AccountId("a"), lambda _ticket: True) == 1
+    [doubt] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
     assert doubt.delivery.account == "a"
 
 
-async def test_a_read_begun_before_does_not_delay_the_next_one(open_desk, world):
+async def test_a_read_begun_before_does_not_delay_the_next_one(open_store, world):
     """The result of a slow read is kept, but the next read stays as early as it was set."""
-    desk = await open_desk(make_policy("a"))
-    await submitted(desk, "a")
+    store = await open_store(make_policy("a"))
+    await submitted(store, "a")
     world.advance_time(60 * SECOND)
-    [doubt] = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
+    [doubt] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
     world.advance_time(SECOND)
-    await desk.outbox.check_now(AccountId("a"), lambda _ticket: True)
+    await store.outbox.check_now(AccountId("a"), lambda _ticket: True)
     still = Submitted(ticket=Ticket(payload="a"), check_again_at=world.now() + 60 * SECOND)
-    after = await desk.outbox.record_readback(doubt, still, RECONCILER, world.monotonic())
+    after = await store.outbox.record_readback(doubt, still, RECONCILER, world.monotonic())
     assert (after.state, after.next_action_at) == (State.SUBMITTED, world.now())
 
 
-async def test_an_ended_delivery_is_not_read_sooner(open_desk):
+async def test_an_ended_delivery_is_not_read_sooner(open_store):
     """A late message about a post that is already published changes nothing."""
-    desk = await open_desk(make_policy("a"))
-    await submitted(desk, "a")
-    await desk.outbox.check_now(AccountId("a"), lambda _ticket: True)
-    [doubt] = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
-    before = await desk.outbox.record_readback(
-        doubt, Published(receipt=receipt()), RECONCILER, desk.store.runtime.monotonic()
+    store = await open_store(make_policy("a"))
+    await submitted(store, "a")
+    await store.outbox.check_now(AccountId("a"), lambda _ticket: True)
+    [doubt] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
+    before = await store.outbox.record_readback(
+        doubt, Published(receipt=receipt()), RECONCILER, store.runtime.monotonic()
     )
-    assert await desk.outbox.check_now(AccountId("a"), lambda _ticket: True) == 0
-    assert await only(desk) == before
+    assert await store.outbox.check_now(AccountId("a"), lambda _ticket: True) == 0
+    assert await only(store) == before

@@ -29,161 +29,161 @@ def with_parts(name="a", *, quota=TEST_RATE_LIMIT, **rest):
     return make_policy(name, capabilities=FLOORED, rate_limit=quota, **rest)
 
 
-async def half_published(open_desk, *terms, parts=2):
+async def half_published(open_store, *terms, parts=2):
     """Return a worker, and a delivery of which only the post itself is published."""
-    desk = await open_desk(*(terms or (with_parts(),)))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=parts)
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
-    return desk
+    store = await open_store(*(terms or (with_parts(),)))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=parts)
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Published(receipt=receipt()))
+    return store
 
 
-async def claim_next_part(desk):
-    [lease] = await desk.outbox.claim(10)
-    return lease, await desk.outbox.record_intent(lease)
+async def claim_next_part(store):
+    [lease] = await store.outbox.claim(10)
+    return lease, await store.outbox.record_intent(lease)
 
 
-async def test_each_part_is_an_attempt_with_a_request_that_says_where_it_goes(open_desk):
+async def test_each_part_is_an_attempt_with_a_request_that_says_where_it_goes(open_store):
     """Part by part: the next number, its own text, no pictures, the post's receipt to reply to (I3, I13)."""
-    desk = await half_published(open_desk)
+    store = await half_published(open_store)
     for part in (1, 2):
-        lease, parcel = await claim_next_part(desk)
-        assert (parcel.attempt, parcel.part, parcel.parent, parcel.images) == (part + 1, part, receipt(), ())
-        assert parcel.text == f"{format_part_prefix(parcel.rendered.marker, part + 1, 3)}其{part + 1}"
-        assert parcel.marker.is_in(parcel.text)
-        await desk.outbox.record_outcome(lease, Published(receipt=receipt(f"f{part}")))
-    done = await only(desk)
+        lease, request = await claim_next_part(store)
+        assert (request.attempt, request.part, request.parent, request.images) == (part + 1, part, receipt(), ())
+        assert request.text == f"{format_part_prefix(request.rendered.marker, part + 1, 3)}其{part + 1}"
+        assert request.marker.is_in(request.text)
+        await store.outbox.record_outcome(lease, Published(receipt=receipt(f"f{part}")))
+    done = await only(store)
     assert (done.state, done.extra_parts, done.parts_done, done.receipt) == (State.PUBLISHED, 2, 3, receipt())
     query = select(ATTEMPT.c.number, ATTEMPT.c.part).order_by(ATTEMPT.c.number)
-    rows = await desk.store.database.read(lambda connection: connection.execute(query).all())
+    rows = await store.database.read(lambda connection: connection.execute(query).all())
     assert [tuple(row) for row in rows] == [(1, 0), (2, 1), (3, 2)]
 
 
-async def test_an_unknown_outcome_is_about_its_part(open_desk, world):
+async def test_an_unknown_outcome_is_about_its_part(open_store, world):
     """F02: an unanswered call for a part is searched as that part, with its own attempt's visibility window."""
-    desk = await half_published(open_desk)
+    store = await half_published(open_store)
     world.advance_time(MINUTE)
-    lease, _parcel = await claim_next_part(desk)
-    await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
+    lease, _request = await claim_next_part(store)
+    await store.outbox.record_outcome(lease, Unknown(reason="reset"))
     world.advance_time(MINUTE)
-    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     assert (doubt.request.part, doubt.request.attempt, doubt.request.parent) == (1, 2, receipt())
     assert doubt.request.baseline.taken_at > START_TIME
     found = Published(receipt=receipt("f1"), is_text_confirmed=True)
-    after = await desk.outbox.record_readback(doubt, found, RECONCILER, world.monotonic())
+    after = await store.outbox.record_readback(doubt, found, RECONCILER, world.monotonic())
     assert (after.state, after.parts_done, after.receipt) == (State.DUE, 2, receipt())
 
 
-async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_desk, world):
+async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_store, world):
     """F15: it only confirms what a read has shown; the next part is sent."""
-    desk = await half_published(open_desk)
+    store = await half_published(open_store)
     world.advance_time(MINUTE)
-    lease, _parcel = await claim_next_part(desk)
+    lease, _request = await claim_next_part(store)
     world.advance_time(2 * MINUTE)
-    await desk.maintenance.expire_leases()
+    await store.maintenance.expire_leases()
     world.advance_time(MINUTE)
-    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
-    await desk.outbox.record_readback(
+    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    await store.outbox.record_readback(
         doubt, Published(receipt=receipt("f1"), is_text_confirmed=True), RECONCILER, world.monotonic()
     )
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
-    after = await only(desk)
+    await store.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
+    after = await only(store)
     assert (after.state, after.parts_done) == (State.DUE, 2)
 
 
-async def test_a_part_has_its_own_interval_and_uses_no_quota(open_desk, world):
+async def test_a_part_has_its_own_interval_and_uses_no_quota(open_store, world):
     """I15: posts keep the quota; a part follows after its own interval, before other posts, and uses no quota."""
-    desk = await half_published(open_desk, with_parts(quota=PACED), parts=1)
-    await enqueue_posts(desk.post_store, make_post("q", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    assert await desk.outbox.claim(10) == []
-    assert await desk.outbox.next_due_at() == START_TIME + 2 * MINUTE
+    store = await half_published(open_store, with_parts(quota=PACED), parts=1)
+    await enqueue_posts(store.posts, make_post("q", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    assert await store.outbox.claim(10) == []
+    assert await store.outbox.next_due_at() == START_TIME + 2 * MINUTE
     world.advance_time(2 * MINUTE)
-    lease, _parcel = await claim_next_part(desk)
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
-    assert await desk.outbox.claim(10) == []
+    lease, _request = await claim_next_part(store)
+    await store.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
+    assert await store.outbox.claim(10) == []
     world.advance_time(8 * MINUTE)
-    assert len(await desk.outbox.claim(10)) == 1
+    assert len(await store.outbox.claim(10)) == 1
 
 
-async def test_f26_a_rate_limit_delays_parts_as_well(open_desk, world):
+async def test_f26_a_rate_limit_delays_parts_as_well(open_store, world):
     """Whatever the platform refused, no part of another post is sent before the cooldown is over."""
-    desk = await half_published(open_desk, with_parts(login="shared"), with_parts("b", login="shared"))
-    await enqueue_posts(desk.post_store, make_post("q", ["b"], START_TIME, is_urgent=True))
-    lease, parcel = await claim_and_intend(desk)
-    assert parcel.account == "b"
-    await desk.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + 30 * MINUTE))
-    assert await desk.outbox.claim(10) == []
+    store = await half_published(open_store, with_parts(login="shared"), with_parts("b", login="shared"))
+    await enqueue_posts(store.posts, make_post("q", ["b"], START_TIME, is_urgent=True))
+    lease, request = await claim_and_intend(store)
+    assert request.account == "b"
+    await store.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + 30 * MINUTE))
+    assert await store.outbox.claim(10) == []
     world.advance_time(31 * MINUTE)
-    [again] = await desk.outbox.claim(10)
+    [again] = await store.outbox.claim(10)
     assert again.account == "a"
 
 
-async def test_f73_an_incomplete_text_that_expires_is_alerted_and_held(open_desk, world):
+async def test_f73_an_incomplete_text_that_expires_is_alerted_and_held(open_store, world):
     """An incomplete text past its expiry goes to a person, with an alert (I2, I10)."""
-    desk = await half_published(open_desk)
+    store = await half_published(open_store)
     world.advance_time(timedelta(hours=25))
-    assert await desk.maintenance.expire() == 1
-    held = await only(desk)
+    assert await store.maintenance.expire() == 1
+    held = await only(store)
     assert (held.state, held.reason) == (State.HELD, "incomplete")
-    assert [alert.code for alert in await desk.store.queries.alerts()] == ["held.incomplete"]
+    assert [alert.code for alert in await store.queries.alerts()] == ["held.incomplete"]
 
 
-async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_desk, world):
+async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_store, world):
     """A cancellation holds it, a claimed worker is refused, and an order retracts the post from where it waits."""
-    desk = await half_published(open_desk)
-    [lease] = await desk.outbox.claim(10)
-    await desk.store.actions.cancel_post("p", named_person("li"), "no")
-    assert await desk.outbox.record_intent(lease) == Declined(guard="lease_lost")
-    assert (await only(desk)).reason == "incomplete"
-    other = await half_published_too(desk)
-    [ordered] = await desk.store.actions.retract("q", None, named_person("li"), "wrong")
+    store = await half_published(open_store)
+    [lease] = await store.outbox.claim(10)
+    await store.actions.cancel_post("p", named_person("li"), "no")
+    assert await store.outbox.record_intent(lease) == Declined(guard="lease_lost")
+    assert (await only(store)).reason == "incomplete"
+    other = await half_published_too(store)
+    [ordered] = await store.actions.retract("q", None, named_person("li"), "wrong")
     assert (ordered.id, ordered.state, ordered.receipt) == (other.id, State.RETRACTING, receipt("2"))
     world.advance_time(SECOND)
-    [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
+    [doubt] = await store.outbox.due_readbacks([State.RETRACTING], 10)
     assert (doubt.request.part, doubt.delivery.receipt) == (0, receipt("2"))
-    assert (await desk.outbox.record_readback(doubt, Deleted(), RETRACTOR, world.monotonic())).state is State.RETRACTED
+    assert (await store.outbox.record_readback(doubt, Deleted(), RETRACTOR, world.monotonic())).state is State.RETRACTED
 
 
-async def half_published_too(desk):
-    await enqueue_posts(desk.post_store, make_post("q", ["a"], START_TIME, is_urgent=True), parts=1)
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt("2")))
-    return await only(desk, post="q")
+async def half_published_too(store):
+    await enqueue_posts(store.posts, make_post("q", ["a"], START_TIME, is_urgent=True), parts=1)
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Published(receipt=receipt("2")))
+    return await only(store, post="q")
 
 
-async def test_an_order_cancels_what_waits_with_nothing_published(open_desk):
+async def test_an_order_cancels_what_waits_with_nothing_published(open_store):
     """A post of several parts of which none was sent just ends."""
-    desk = await open_desk(with_parts())
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
-    await desk.maintenance.promote_due()
-    assert await desk.store.actions.retract("p", None, named_person("li"), "wrong") == []
-    assert (await only(desk)).state is State.CANCELLED
+    store = await open_store(with_parts())
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
+    await store.maintenance.promote_due()
+    assert await store.actions.retract("p", None, named_person("li"), "wrong") == []
+    assert (await only(store)).state is State.CANCELLED
 
 
-async def test_a_parts_id_is_no_posts_id(open_desk):
+async def test_a_parts_id_is_no_posts_id(open_store):
     """I8: a part may have the id of another delivery's post; it is kept as evidence, never as the receipt."""
-    desk = await half_published(open_desk, with_parts(), with_parts("b"))
-    await half_published_too(desk)
-    lease, parcel = await claim_next_part(desk)
-    assert parcel.parent == receipt()
-    after = await desk.outbox.record_outcome(lease, Published(receipt=receipt("2")))
+    store = await half_published(open_store, with_parts(), with_parts("b"))
+    await half_published_too(store)
+    lease, request = await claim_next_part(store)
+    assert request.parent == receipt()
+    after = await store.outbox.record_outcome(lease, Published(receipt=receipt("2")))
     assert (after.state, after.parts_done, after.receipt) == (State.DUE, 2, receipt())
 
 
-async def test_a_published_post_is_monitored_as_a_post(open_desk, world):
+async def test_a_published_post_is_monitored_as_a_post(open_store, world):
     """F48: when all parts are published, the account's list is compared with the post and its publication time."""
-    desk = await half_published(open_desk, parts=1)
+    store = await half_published(open_store, parts=1)
     world.advance_time(MINUTE)
-    lease, _parcel = await claim_next_part(desk)
-    await desk.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
+    lease, _request = await claim_next_part(store)
+    await store.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
     world.advance_time(SECOND)
-    [doubt] = await desk.outbox.due_readbacks([State.SUBMITTED], 10)
-    published = await desk.outbox.record_readback(
+    [doubt] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
+    published = await store.outbox.record_readback(
         doubt, Published(receipt=receipt("f1")), RECONCILER, world.monotonic()
     )
     assert published.state is State.PUBLISHED
-    monitoring = desk.store.monitoring
+    monitoring = store.monitoring
     [missed] = await monitoring.compare_list("a", [ELSE])
     assert (missed.request.part, missed.request.attempt) == (0, 1)
     assert missed.request.baseline.taken_at < START_TIME
@@ -195,11 +195,11 @@ async def test_a_published_post_is_monitored_as_a_post(open_desk, world):
     assert after.state is State.REMOVED
 
 
-async def test_f85_calls_for_several_parts_that_the_database_has_lost_go_to_a_person(open_desk):
+async def test_f85_calls_for_several_parts_that_the_database_has_lost_go_to_a_person(open_store):
     """The journal shows two parts, which may be up to the second: searching for the first would send it again."""
-    desk = await open_desk(with_parts())
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), parts=2)
-    lost = await only(desk)
+    store = await open_store(with_parts())
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
+    lost = await only(store)
     calls = [
         JournalRecord(
             delivery=lost.id,
@@ -214,9 +214,9 @@ async def test_f85_calls_for_several_parts_that_the_database_has_lost_go_to_a_pe
         )
         for part in (0, 1)
     ]
-    await desk.store.database.write(lambda unit: recover(desk.store, unit, calls, RECOVERY_MAINTENANCE))
-    assert (after := await only(desk)).state is State.HELD
+    await store.database.write(lambda unit: recover(store, unit, calls, RECOVERY_MAINTENANCE))
+    assert (after := await only(store)).state is State.HELD
     assert (after.reason, after.attempts) == ("incomplete", 2)
     query = select(ATTEMPT.c.number, ATTEMPT.c.part).order_by(ATTEMPT.c.number)
-    rows = await desk.store.database.read(lambda connection: connection.execute(query).all())
+    rows = await store.database.read(lambda connection: connection.execute(query).all())
     assert [tuple(row) for row in rows] == [(1, 0), (2, 1)]

@@ -171,7 +171,7 @@ async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host
     terms = [make_policy(name, login="shared") for name in "ab"]
     first, second = await open_host("first", *terms), await open_host("second", *terms)
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME))
-    slow, _parcel = await claim_and_intend(first)
+    slow, _request = await claim_and_intend(first)
     world.advance_time(LEASE)
     assert await second.maintenance.expire_leases() == 1
     [lease] = await second.outbox.claim(1)
@@ -195,7 +195,7 @@ async def test_an_unknown_outcome_is_read_by_one_host_at_a_time(open_host, world
     """A delivery that one host reads is given to no other until that read has had its time."""
     hosts = [await open_host("first"), await open_host("second")]
     await enqueue_posts(hosts[0].post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(hosts[0])
+    lease, _request = await claim_and_intend(hosts[0])
     await hosts[0].outbox.record_outcome(lease, Unknown(reason="reset"))
     world.advance_time(LEASE)
     taken = await asyncio.gather(*(host.outbox.due_readbacks([State.UNKNOWN], 5) for host in hosts))
@@ -348,7 +348,7 @@ async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(open_ho
     monkeypatch.setattr(link, "RETRY_SECONDS", 0.05)
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(host)
+    lease, _request = await claim_and_intend(host)
     tried, tries, loop = asyncio.Event(), [], asyncio.get_running_loop()
 
     def count(*_connecting):
@@ -402,8 +402,8 @@ async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(ope
     fake = FakeAdapter(now=world.now)
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(host)
-    _lease, parcel = await claim_and_intend(host)
-    fake.add_post(parcel)
+    _lease, request = await claim_and_intend(host)
+    fake.add_post(request)
     await lose_commits(host, since=before)
     assert (await only(host)).state is State.PENDING
     await host.maintenance.promote_due()
@@ -425,7 +425,7 @@ async def test_f87_an_outcome_of_a_lost_call_recovers_it_and_is_kept_as_evidence
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(host)
-    lease, _parcel = await claim_and_intend(host)
+    lease, _request = await claim_and_intend(host)
     await lose_commits(host, since=before)
     after = await host.outbox.record_outcome(lease, published())
     assert after.state is State.UNKNOWN

@@ -45,7 +45,7 @@ async def main(folder, point):
     await store.maintenance.promote_due()
     [lease] = await outbox.claim(1)
     await outbox.record_intent(lease)
-    print("parcel", flush=True)
+    print("request", flush=True)
     await store.database.close()
 
 asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
@@ -116,8 +116,8 @@ def test_f16_both_files_are_synced_before_the_request_is_returned(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode and "ptrace" in done.stderr:
         pytest.skip("NO STRACE: processes may not be watched here")
-    assert done.stdout == "parcel\n", done.stderr
-    assert order_of(trace.read_text(errors="replace")) == ["database", "journal", "parcel"]
+    assert done.stdout == "request\n", done.stderr
+    assert order_of(trace.read_text(errors="replace")) == ["database", "journal", "request"]
 
 
 def order_of(trace: str) -> list[str]:
@@ -130,7 +130,7 @@ def order_of(trace: str) -> list[str]:
             happened.append("line")
         elif "sync(" in line and "intents.jsonl" in line:
             happened.append("journal")
-        elif "write(1" in line and "parcel" in line:
-            happened.append("parcel")
+        elif "write(1" in line and "request" in line:
+            happened.append("request")
     at = happened.index("line")
     return [happened[at - 1], *happened[at + 1 :][:2]]

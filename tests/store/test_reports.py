@@ -9,24 +9,24 @@ from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME
 
 
-async def test_cases_have_their_kind_their_last_reach_and_their_tip_line(open_desk):
+async def test_cases_have_their_kind_their_last_reach_and_their_tip_line(open_store):
     """Only deliveries due in the period, with the newest metrics and whether the frozen text contains the tip line."""
-    desk = await open_desk()
+    store = await open_store()
     update = make_post("two", ["a"], START_TIME + timedelta(hours=1), title="拨打12377", follows="one")
     await enqueue_posts(
-        desk.post_store,
+        store.posts,
         make_post("one", ["a"], START_TIME),
         update,
         make_post("late", ["a"], START_TIME + timedelta(days=9)),
     )
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(10)
-    await desk.outbox.record_intent(lease)
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(10)
+    await store.outbox.record_intent(lease)
     receipt = Receipt(remote_id="1", url="x", published_at=START_TIME)
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt))
+    await store.outbox.record_outcome(lease, Published(receipt=receipt))
     for reads in (1, 2):
-        await desk.store.monitoring.record_metrics({lease.delivery: Reach(reads=reads)})
-    found = await desk.store.queries.report_rows(START_TIME, START_TIME + timedelta(days=1), {AccountId("a"): "12377"})
+        await store.monitoring.record_metrics({lease.delivery: Reach(reads=reads)})
+    found = await store.queries.report_rows(START_TIME, START_TIME + timedelta(days=1), {AccountId("a"): "12377"})
     assert [(case.delivery.key.post, case.kind) for case in found] == [
         ("one", PostKind.WARNING),
         ("two", PostKind.UPDATE),

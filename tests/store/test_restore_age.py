@@ -12,9 +12,9 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 LI = named_person("li")
 
 
-async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger(open_books, world):
+async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger(open_bare_store, world):
     """The data-loss window begins at the last heartbeat of the daemon, not at the pause."""
-    store = open_books()
+    store = open_bare_store()
     orders = store.actions
     await orders.register_worker()
     await orders.pause("all", LI, "an hour before the copy")
@@ -26,9 +26,9 @@ async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger
     assert await store.database.read(last_known_at) == START_TIME + timedelta(hours=1)
 
 
-async def test_f85_a_database_that_knows_no_daemon_knows_nothing_of_what_was_sent(open_books, world):
+async def test_f85_a_database_that_knows_no_daemon_knows_nothing_of_what_was_sent(open_bare_store, world):
     """It was copied before the first start: every post since its beginning may be published."""
-    store = open_books()
+    store = open_bare_store()
     assert await store.database.read(last_known_at) is None
     await store.actions.pause("all", LI, "first")
     world.advance_time(timedelta(hours=1))

@@ -25,44 +25,44 @@ AHEAD = make_post("ahead", ["a", "b"], START_TIME + LONG + DAY)
 
 
 @pytest.fixture
-async def desk(open_desk):
+async def store(open_store):
     """Return a worker with old published deliveries: of a one-off post, and of one instant of a repeating one."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
-    await enqueue_posts(desk.post_store, POST)
-    await desk.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=[instant(START_TIME)], posts=[DAILY]))
-    await publish_all(desk)
-    desk.store.runtime.advance_time(LONG)
-    await enqueue_posts(desk.post_store, AHEAD)
-    return desk
+    store = await open_store(make_policy("a"), make_policy("b"))
+    await enqueue_posts(store.posts, POST)
+    await store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=[instant(START_TIME)], posts=[DAILY]))
+    await publish_all(store)
+    store.runtime.advance_time(LONG)
+    await enqueue_posts(store.posts, AHEAD)
+    return store
 
 
-async def publish_all(desk):
+async def publish_all(store):
     """Publish everything that is due."""
-    await desk.maintenance.promote_due()
-    while leases := await desk.outbox.claim(10):
+    await store.maintenance.promote_due()
+    while leases := await store.outbox.claim(10):
         for lease in leases:
-            await desk.outbox.record_intent(lease)
+            await store.outbox.record_intent(lease)
             receipt = Receipt(remote_id=str(lease.delivery), url="https://x.example", published_at=START_TIME)
-            await desk.outbox.record_outcome(lease, Published(receipt=receipt))
+            await store.outbox.record_outcome(lease, Published(receipt=receipt))
 
 
 def instant(at):
     return make_rendered_delivery(DAILY, at, occurrence_id=at.isoformat())
 
 
-async def planned(desk, *posts, moments=()):
+async def planned(store, *posts, moments=()):
     """Plan a schedule of these posts; return what it files, by post and occurrence, and the codes of its problems."""
-    now = desk.store.runtime.now()
-    known = await desk.post_store.stored_posts(posts)
+    now = store.runtime.now()
+    known = await store.posts.stored_posts(posts)
     reported = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 2 * DAY), {DAILY.id: moments})
     assert not reported.removed_targets
     filed = {(item.post.id, item.occurrence.key.occurrence): (item.accounts, item.is_new) for item in reported.planned}
     return filed, [problem.code for problem in reported.problems], reported.removed_posts
 
 
-async def add_past(desk, number, **changes):
+async def add_past(store, number, **changes):
     """Add so many more deliveries like one that was published."""
-    with desk.store.database.engine.begin() as connection:
+    with store.database.engine.begin() as connection:
         [row, *_] = connection.execute(select(DELIVERY).where(DELIVERY.c.state == State.PUBLISHED)).mappings()
         plain = {name: value for name, value in row.items() if name != "id"}
         rows = [
@@ -99,86 +99,86 @@ class Cost:
         self.spent += 10
 
 
-async def cost_of(desk, *posts):
-    with Cost(desk.store.database.engine) as cost:
-        await desk.post_store.stored_posts(posts)
+async def cost_of(store, *posts):
+    with Cost(store.database.engine) as cost:
+        await store.posts.stored_posts(posts)
     return cost.spent
 
 
 @pytest.mark.parametrize("is_kept", [False, True], ids=["it has left the schedule", "it is still in the schedule"])
-async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(desk, is_kept):
+async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(store, is_kept):
     """Fifty times as many ended deliveries cost a planning run nothing, wherever their post is."""
-    await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_posts=() if is_kept else (POST.id, DAILY.id))))
+    await store.posts.commit_plan(PlanCommit(plan=Plan(removed_posts=() if is_kept else (POST.id, DAILY.id))))
     posts = (POST, DAILY, AHEAD) if is_kept else (AHEAD,)
-    await add_past(desk, 60, post=DAILY.id)
-    short = await cost_of(desk, *posts)
-    await add_past(desk, 3000, post="gone", remote_id=None)
-    await add_past(desk, 3000, post=POST.id, occurrence=ONCE_OCCURRENCE, state="expired", remote_id=None)
-    assert 0 < await cost_of(desk, *posts) <= 1.1 * short
+    await add_past(store, 60, post=DAILY.id)
+    short = await cost_of(store, *posts)
+    await add_past(store, 3000, post="gone", remote_id=None)
+    await add_past(store, 3000, post=POST.id, occurrence=ONCE_OCCURRENCE, state="expired", remote_id=None)
+    assert 0 < await cost_of(store, *posts) <= 1.1 * short
 
 
-async def test_i24_f92_what_is_shown_unasked_costs_no_more_however_long_the_past_is(desk):
+async def test_i24_f92_what_is_shown_unasked_costs_no_more_however_long_the_past_is(store):
     """`status` lists what is open, recent or to come, and knows that there is more."""
-    queries = desk.store.queries
-    with Cost(desk.store.database.engine) as short:
+    queries = store.queries
+    with Cost(store.database.engine) as short:
         assert [item.key.post for item in await queries.current_deliveries()] == [AHEAD.id, AHEAD.id]
-    await add_past(desk, 3000, post="gone")
-    with Cost(desk.store.database.engine) as long:
+    await add_past(store, 3000, post="gone")
+    with Cost(store.database.engine) as long:
         assert [item.key.post for item in await queries.current_deliveries()] == [AHEAD.id, AHEAD.id]
         assert await queries.has_older_deliveries()
     assert 0 < long.spent <= 1.5 * short.spent
 
 
-async def test_a_schedule_that_names_old_posts_files_nothing_of_them(desk):
+async def test_a_schedule_that_names_old_posts_files_nothing_of_them(store):
     """Neither the posts as they were sent, nor another account, nor another text."""
     later = replace(POST, accounts=JOINED, content_hash="other", max_delay=timedelta(hours=1))
     for post in (POST, later):
-        assert await planned(desk, post, DAILY, AHEAD) == ({}, [], ())
+        assert await planned(store, post, DAILY, AHEAD) == ({}, [], ())
 
 
-async def test_a_post_that_was_sent_cannot_be_moved(desk):
+async def test_a_post_that_was_sent_cannot_be_moved(store):
     """F70: a new time for a post that was sent is an error, however long ago that was."""
     moved = replace(POST, trigger=OneTimeTrigger(at=START_TIME + LONG + DAY))
-    assert await planned(desk, moved, DAILY, AHEAD) == ({}, ["moved_after_start"], ())
+    assert await planned(store, moved, DAILY, AHEAD) == ({}, ["moved_after_start"], ())
 
 
-async def test_f63_an_instant_that_was_filed_is_known_for_weeks(desk):
+async def test_f63_an_instant_that_was_filed_is_known_for_weeks(store):
     """The newest instant that passed is made up for only if it was never filed."""
     missed = START_TIME + LONG - 30 * DAY
     key = (DAILY.id, missed.isoformat())
-    assert await planned(desk, POST, DAILY, AHEAD, moments=[missed]) == ({key: (DAILY.accounts, True)}, [], ())
-    await desk.post_store.commit_plan(PlanCommit(plan=Plan(), rendered=[instant(missed)]))
-    await publish_all(desk)
+    assert await planned(store, POST, DAILY, AHEAD, moments=[missed]) == ({key: (DAILY.accounts, True)}, [], ())
+    await store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=[instant(missed)]))
+    await publish_all(store)
     for daily in (DAILY, replace(DAILY, accounts=JOINED)):
-        assert await planned(desk, POST, daily, AHEAD, moments=[missed]) == ({}, [], ())
+        assert await planned(store, POST, daily, AHEAD, moments=[missed]) == ({}, [], ())
 
 
-async def test_a_post_that_may_still_be_sent_late_is_known_completely(desk):
+async def test_a_post_that_may_still_be_sent_late_is_known_completely(store):
     """A post that may be late by days can gain an account for as long: its present accounts are not filed again."""
     patient = replace(POST, accounts=JOINED, max_delay=LONG + DAY)
-    filed, problems, _dropped = await planned(desk, patient, DAILY, AHEAD)
+    filed, problems, _dropped = await planned(store, patient, DAILY, AHEAD)
     assert (filed[POST.id, ONCE_OCCURRENCE], problems) == ((("c",), True), [])
 
 
-async def test_one_open_delivery_keeps_its_whole_occurrence_known(desk):
+async def test_one_open_delivery_keeps_its_whole_occurrence_known(store):
     """Where one account is still held, an edit must know that others have been called."""
     held = DELIVERY.c.account == "b"
-    with desk.store.database.engine.begin() as connection:
+    with store.database.engine.begin() as connection:
         connection.execute(DELIVERY.update().where(DELIVERY.c.post == POST.id, held).values(state=State.HELD))
-    found = (await desk.post_store.stored_posts())[POST.id].occurrences[ONCE_OCCURRENCE]
+    found = (await store.posts.stored_posts())[POST.id].occurrences[ONCE_OCCURRENCE]
     assert (found.accounts, found.open_accounts, found.has_started) == ({"a", "b"}, {"b"}, True)
     assert not found.is_finished
 
 
-async def test_a_post_that_was_dropped_and_comes_back_is_known(desk):
+async def test_a_post_that_was_dropped_and_comes_back_is_known(store):
     """It is not in the schedule in force, but in the one that is read: it is not filed a second time."""
-    await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_posts=(POST.id,))))
-    assert POST.id not in await desk.post_store.stored_posts()
-    assert await planned(desk, POST, DAILY, AHEAD) == ({}, [], ())
+    await store.posts.commit_plan(PlanCommit(plan=Plan(removed_posts=(POST.id,))))
+    assert POST.id not in await store.posts.stored_posts()
+    assert await planned(store, POST, DAILY, AHEAD) == ({}, [], ())
 
 
-async def test_a_post_that_leaves_the_schedule_is_dropped_once(desk):
+async def test_a_post_that_leaves_the_schedule_is_dropped_once(store):
     """A post that was in force and is not named any more is reported, until it is removed."""
-    assert await planned(desk, DAILY, AHEAD) == ({}, [], (POST.id,))
-    await desk.post_store.commit_plan(PlanCommit(plan=Plan(removed_posts=(POST.id,))))
-    assert await planned(desk, DAILY, AHEAD) == ({}, [], ())
+    assert await planned(store, DAILY, AHEAD) == ({}, [], (POST.id,))
+    await store.posts.commit_plan(PlanCommit(plan=Plan(removed_posts=(POST.id,))))
+    assert await planned(store, DAILY, AHEAD) == ({}, [], ())

@@ -31,16 +31,16 @@ def listing_five():
     return make_policy("a", capabilities=replace(make_policy("a").capabilities, list_size=5))
 
 
-async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothing(open_desk, world):
+async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothing(open_store, world):
     """A result after the lease was lost is kept as evidence; the delivery stays unknown."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(desk)
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
     world.advance_time(timedelta(minutes=2))
-    assert await desk.maintenance.expire_leases() == 1
-    after = await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
+    assert await store.maintenance.expire_leases() == 1
+    after = await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert after.state is State.UNKNOWN
-    story = await desk.store.queries.delivery_history(after)
+    story = await store.queries.delivery_history(after)
     assert "late_outcome_recorded" in [entry.event for entry in story.audit_lines]
 
 
@@ -52,366 +52,362 @@ async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothin
         Blocked(code="21332", reason="blocked"),
     ],
 )
-async def test_f15_a_late_result_still_applies_to_the_login(open_desk, world, outcome):
+async def test_f15_a_late_result_still_applies_to_the_login(open_store, world, outcome):
     """F15: a rate limit or a blocked account in the answer counts although the answer came too late."""
-    desk = await open_desk(make_policy("a"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME + SECOND))
-    lease, _parcel = await claim_and_intend(desk)
+    store = await open_store(make_policy("a"))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME + SECOND))
+    lease, _request = await claim_and_intend(store)
     world.advance_time(timedelta(minutes=2))
-    await desk.maintenance.expire_leases()
-    assert (await desk.outbox.record_outcome(lease, outcome)).state is State.UNKNOWN
-    await desk.maintenance.promote_due()
-    assert await desk.outbox.claim(10) == []
+    await store.maintenance.expire_leases()
+    assert (await store.outbox.record_outcome(lease, outcome)).state is State.UNKNOWN
+    await store.maintenance.promote_due()
+    assert await store.outbox.claim(10) == []
 
 
-async def intend_and_expire(desk, world):
+async def intend_and_expire(store, world):
     """Write an intent, and let the lease expire before there is an outcome."""
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(desk)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
     world.advance_time(timedelta(minutes=2))
-    await desk.maintenance.expire_leases()
+    await store.maintenance.expire_leases()
     return lease
 
 
-async def prove_absent(desk, world):
+async def prove_absent(store, world):
     """Read twice without finding it, the second time after the visibility window."""
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
         world.advance_time(wait)
-        after = await learn_missing(desk)
+        after = await learn_missing(store)
     return after
 
 
-async def test_f15_after_a_late_published_a_delivery_shown_absent_is_not_sent_again(open_desk, world):
+async def test_f15_after_a_late_published_a_delivery_shown_absent_is_not_sent_again(open_store, world):
     """F15: the answer contradicts the lists; a person decides before there could be two."""
-    desk = await open_desk()
-    lease = await intend_and_expire(desk, world)
-    assert (await prove_absent(desk, world)).state is State.DUE
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt()))
-    held = await only(desk)
+    store = await open_store()
+    lease = await intend_and_expire(store, world)
+    assert (await prove_absent(store, world)).state is State.DUE
+    await store.outbox.record_outcome(lease, Published(receipt=receipt()))
+    held = await only(store)
     assert (held.state, held.reason) == (State.HELD, "late_response")
-    [alert] = await desk.store.queries.alerts()
+    [alert] = await store.queries.alerts()
     assert alert.code == "held.late_response"
 
 
-async def test_f02_an_expired_call_is_unknown_and_an_expired_claim_is_due(open_desk, world):
+async def test_f02_an_expired_call_is_unknown_and_an_expired_claim_is_due(open_store, world):
     """An expired lease leads from `sending` to `unknown`, from `claimed` back to `due`."""
-    desk = await open_desk(make_policy("a"), make_policy("b"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a", "b"], START_TIME))
-    await desk.maintenance.promote_due()
-    first, second = await desk.outbox.claim(10)
-    await desk.outbox.record_intent(first)
+    store = await open_store(make_policy("a"), make_policy("b"))
+    await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
+    await store.maintenance.promote_due()
+    first, second = await store.outbox.claim(10)
+    await store.outbox.record_intent(first)
     world.advance_time(timedelta(minutes=2))
-    await desk.maintenance.expire_leases()
-    states = {item.id: item.state for item in await desk.store.queries.deliveries()}
+    await store.maintenance.expire_leases()
+    states = {item.id: item.state for item in await store.queries.deliveries()}
     assert states == {first.delivery: State.UNKNOWN, second.delivery: State.DUE}
 
 
-async def die(desk, world):
+async def die(store, world):
     """Let another process, which has nothing leased, end the leases of this one."""
-    desk.store.leases.clear()
+    store.leases.clear()
     world.advance_time(timedelta(minutes=2))
-    await desk.maintenance.expire_leases()
+    await store.maintenance.expire_leases()
 
 
-async def test_f89_of_deliveries_that_crashed_together_only_the_one_at_fault_is_held(open_desk, world):
+async def test_f89_of_deliveries_that_crashed_together_only_the_one_at_fault_is_held(open_store, world):
     """Deliveries of one crash come back one by one: the one at fault crashes alone next time, the others are sent."""
-    desk = await open_desk(*map(make_policy, "abcd"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a", "b", "c", "d"], START_TIME))
-    await desk.maintenance.promote_due()
-    killer = (await desk.outbox.claim(10))[-1].delivery
-    await die(desk, world)
+    store = await open_store(*map(make_policy, "abcd"))
+    await enqueue_posts(store.posts, make_post("p", ["a", "b", "c", "d"], START_TIME))
+    await store.maintenance.promote_due()
+    killer = (await store.outbox.claim(10))[-1].delivery
+    await die(store, world)
     for _ in range(50):
         world.advance_time(CRASH_RETRY_SPREAD / 50)
-        for lease in await desk.outbox.claim(10):
+        for lease in await store.outbox.claim(10):
             if lease.delivery == killer:
-                await die(desk, world)
+                await die(store, world)
             else:
-                await desk.outbox.record_intent(lease)
-                await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(lease.delivery))))
-    found = {item.id: (item.state, item.reason) for item in await desk.store.queries.deliveries()}
+                await store.outbox.record_intent(lease)
+                await store.outbox.record_outcome(lease, Published(receipt=receipt(str(lease.delivery))))
+    found = {item.id: (item.state, item.reason) for item in await store.queries.deliveries()}
     assert found.pop(killer) == (State.HELD, "poison")
     assert list(found.values()) == [(State.PUBLISHED, None)] * 3
 
 
-async def test_f89_a_delivery_delayed_by_a_crash_delays_no_other_post_of_its_login(open_desk, world):
+async def test_f89_a_delivery_delayed_by_a_crash_delays_no_other_post_of_its_login(open_store, world):
     """While a delivery waits after a crash, its account's next one is sent."""
-    desk = await open_desk(make_policy("a"))
+    store = await open_store(make_policy("a"))
     await enqueue_posts(
-        desk.post_store, make_post("first", ["a"], START_TIME - SECOND), make_post("second", ["a"], START_TIME)
+        store.posts, make_post("first", ["a"], START_TIME - SECOND), make_post("second", ["a"], START_TIME)
     )
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(10)
-    await die(desk, world)
-    [other] = await desk.outbox.claim(10)
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(10)
+    await die(store, world)
+    [other] = await store.outbox.claim(10)
     assert other.delivery != lease.delivery
 
 
-async def leave_unknown(desk):
+async def leave_unknown(store):
     """Leave one delivery unknown."""
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
-    return parcel
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Unknown(reason="reset"))
+    return request
 
 
-async def learn_missing(desk, *, can_resend=True):
-    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
+async def learn_missing(store, *, can_resend=True):
+    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     missing = NotFound(covered_since=doubt.request.baseline.taken_at, can_resend=can_resend)
-    return await desk.outbox.record_readback(doubt, missing, RECONCILER, desk.store.runtime.monotonic())
+    return await store.outbox.record_readback(doubt, missing, RECONCILER, store.runtime.monotonic())
 
 
-async def test_absence_takes_two_reads_the_last_after_the_visibility_window(open_desk, world):
+async def test_absence_takes_two_reads_the_last_after_the_visibility_window(open_store, world):
     """Only then a second call may come, and it is the same delivery's attempt number two."""
-    desk = await open_desk()
-    await leave_unknown(desk)
+    store = await open_store()
+    await leave_unknown(store)
     world.advance_time(timedelta(seconds=31))
-    assert (await learn_missing(desk)).state is State.UNKNOWN
+    assert (await learn_missing(store)).state is State.UNKNOWN
     world.advance_time(timedelta(minutes=10))
-    assert (await learn_missing(desk)).state is State.DUE
-    _lease, parcel = await claim_and_intend(desk)
-    assert parcel.attempt == 2
+    assert (await learn_missing(store)).state is State.DUE
+    _lease, request = await claim_and_intend(store)
+    assert request.attempt == 2
 
 
-async def test_f24_absence_without_a_safe_resend_goes_to_a_person(open_desk, world):
+async def test_f24_absence_without_a_safe_resend_goes_to_a_person(open_store, world):
     """F24: where a repeated call might publish once more, a list that proves absence leads to a person."""
-    desk = await open_desk()
-    await leave_unknown(desk)
+    store = await open_store()
+    await leave_unknown(store)
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
         world.advance_time(wait)
-        after = await learn_missing(desk, can_resend=False)
+        after = await learn_missing(store, can_resend=False)
     assert (after.state, after.reason) == (State.HELD, "not_published")
 
 
-async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(open_desk, world):
+async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(open_store, world):
     """F15: a delivery held as absent was published, by its first call; nobody should resolve it without knowing."""
-    desk = await open_desk()
-    first = await intend_and_expire(desk, world)
-    assert (await prove_absent(desk, world)).state is State.DUE
-    second, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(second, Unknown(reason="reset"))
-    after = await prove_absent(desk, world)
+    store = await open_store()
+    first = await intend_and_expire(store, world)
+    assert (await prove_absent(store, world)).state is State.DUE
+    second, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(second, Unknown(reason="reset"))
+    after = await prove_absent(store, world)
     assert (after.state, after.reason) == (State.HELD, "not_published_twice")
-    assert (await desk.outbox.record_outcome(first, Published(receipt=receipt()))).state is State.HELD
-    reported = {alert.code: alert.facts for alert in await desk.store.queries.alerts()}
+    assert (await store.outbox.record_outcome(first, Published(receipt=receipt()))).state is State.HELD
+    reported = {alert.code: alert.facts for alert in await store.queries.alerts()}
     assert reported["response_late"]["url"] == receipt().url
 
 
-async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(open_desk, world):
+async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(open_store, world):
     """F53: no list can check the address that one person gives any more; the hold asks for a second person."""
-    desk = await open_desk()
-    await leave_unknown(desk)
+    store = await open_store()
+    await leave_unknown(store)
     world.advance_time(timedelta(minutes=11))
     out_of_sight = Unknown(reason="list_too_short", is_beyond_list=True)
-    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
-    held = await desk.outbox.record_readback(doubt, out_of_sight, RECONCILER, world.monotonic())
+    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    held = await store.outbox.record_readback(doubt, out_of_sight, RECONCILER, world.monotonic())
     seen = Resolved(to=State.UNKNOWN, reason="seen", url="https://fake.example/1")
-    await desk.store.actions.apply_event(held.id, seen, named_person("li"))
-    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 10)
-    again = await desk.outbox.record_readback(doubt, out_of_sight, RECONCILER, world.monotonic())
+    await store.actions.apply_event(held.id, seen, named_person("li"))
+    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    again = await store.outbox.record_readback(doubt, out_of_sight, RECONCILER, world.monotonic())
     assert (again.state, again.reason) == (State.HELD, "report_not_confirmed")
 
 
-async def read_without_finding(desk, world, state, by):
+async def read_without_finding(store, world, state, by):
     """Read before and after the visibility window without finding it; return the state after each, and the delivery."""
     states = []
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
         world.advance_time(wait)
-        [doubt] = await desk.outbox.due_readbacks([state], 10)
+        [doubt] = await store.outbox.due_readbacks([state], 10)
         finding = Unknown(reason="list_too_short", is_beyond_list=True)
-        after = await desk.outbox.record_readback(doubt, finding, by, world.monotonic())
+        after = await store.outbox.record_readback(doubt, finding, by, world.monotonic())
         states.append(after.state)
     return states, after
 
 
-async def test_f53_an_unlistable_post_goes_to_a_person_once_it_cannot_appear_any_more(open_desk, world):
+async def test_f53_an_unlistable_post_goes_to_a_person_once_it_cannot_appear_any_more(open_store, world):
     """F53: others have posted so much since that no list can show it; its account is not blocked for hours."""
-    desk = await open_desk()
-    await leave_unknown(desk)
-    states, after = await read_without_finding(desk, world, State.UNKNOWN, RECONCILER)
+    store = await open_store()
+    await leave_unknown(store)
+    states, after = await read_without_finding(store, world, State.UNKNOWN, RECONCILER)
     assert states == [State.UNKNOWN, State.HELD]
     assert after.reason == "uncheckable"
 
 
-async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_desk, world):
+async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_store, world):
     """F77: no read will ever show what to delete; once its call can have no more effect, a person must do it."""
-    desk = await open_desk()
-    await leave_unknown(desk)
-    delivery = await only(desk)
-    await desk.store.actions.apply_event(delivery.id, RetractionRequested(reason="wrong"), named_person("li"))
-    states, after = await read_without_finding(desk, world, State.RETRACTING, RETRACTOR)
+    store = await open_store()
+    await leave_unknown(store)
+    delivery = await only(store)
+    await store.actions.apply_event(delivery.id, RetractionRequested(reason="wrong"), named_person("li"))
+    states, after = await read_without_finding(store, world, State.RETRACTING, RETRACTOR)
     assert states == [State.RETRACTING, State.HELD]
     assert after.reason == "undeletable"
-    [alert] = await desk.store.queries.alerts()
+    [alert] = await store.queries.alerts()
     assert alert.code == "held.undeletable"
-    ended = await resolve_delivery(desk.store, after, Resolution.NOT_PUBLISHED, by="li", reason="deleted by hand")
+    ended = await resolve_delivery(store, after, Resolution.NOT_PUBLISHED, by="li", reason="deleted by hand")
     assert ended.state is State.RETRACTED
 
 
-async def test_f77_a_post_to_be_retracted_from_a_review_is_read_until_the_review_ends(open_desk, world):
+async def test_f77_a_post_to_be_retracted_from_a_review_is_read_until_the_review_ends(open_store, world):
     """F77: as long as the platform works on it, it may still be published, although no list shows it yet."""
-    desk = await open_desk()
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
-    await desk.store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
+    await store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     world.advance_time(timedelta(hours=1))
-    [doubt] = await desk.outbox.due_readbacks([State.RETRACTING], 10)
-    after = await desk.outbox.record_readback(
+    [doubt] = await store.outbox.due_readbacks([State.RETRACTING], 10)
+    after = await store.outbox.record_readback(
         doubt, Unknown(reason="short", is_beyond_list=True), RETRACTOR, world.monotonic()
     )
     assert after.state is State.RETRACTING
 
 
-async def test_f08_the_visibility_window_outlives_restarts(open_desk, world):
+async def test_f08_the_visibility_window_outlives_restarts(open_store, world):
     """Another process that continues with the unknown outcome neither restarts nor shortens the window."""
-    desk = await open_desk()
-    await leave_unknown(desk)
+    store = await open_store()
+    await leave_unknown(store)
     world.advance_time(timedelta(seconds=31))
-    before = await learn_missing(desk)
-    other = await open_desk(worker="worker-2")
+    before = await learn_missing(store)
+    other = await open_store(worker="worker-2")
     world.advance_time(timedelta(minutes=10))
     after = await learn_missing(other)
     assert after.state is State.DUE
     assert before.unknown_since == after.unknown_since
 
 
-async def test_a_second_absence_is_held(open_desk, world):
+async def test_a_second_absence_is_held(open_store, world):
     """Nothing is sent a third time without a person."""
-    desk = await open_desk()
-    await leave_unknown(desk)
+    store = await open_store()
+    await leave_unknown(store)
     for _ in range(2):
         world.advance_time(timedelta(seconds=31))
-        await learn_missing(desk)
+        await learn_missing(store)
         world.advance_time(timedelta(minutes=10))
-        after = await learn_missing(desk)
+        after = await learn_missing(store)
         if after.state is State.DUE:
-            lease, _parcel = await claim_and_intend(desk)
-            await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
+            lease, _request = await claim_and_intend(store)
+            await store.outbox.record_outcome(lease, Unknown(reason="reset"))
     assert (after.state, after.reason) == (State.HELD, "not_published_twice")
 
 
-async def test_an_unknown_post_is_not_pushed_off_the_list(open_desk):
+async def test_an_unknown_post_is_not_pushed_off_the_list(open_store):
     """While a post is unknown, no more posts follow than keep it readable in the platform's short list."""
-    desk = await open_desk(listing_five())
+    store = await open_store(listing_five())
     posts = [make_post(f"p{number}", ["a"], START_TIME) for number in range(6)]
-    await enqueue_posts(desk.post_store, *posts)
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, Unknown(reason="reset"))
+    await enqueue_posts(store.posts, *posts)
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Unknown(reason="reset"))
     sent = 0
     while True:
-        lease, answer = await claim_and_intend(desk)
+        lease, answer = await claim_and_intend(store)
         if isinstance(answer, Declined):
             break
         sent += 1
-        await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(sent))))
+        await store.outbox.record_outcome(lease, Published(receipt=receipt(str(sent))))
     assert (sent, answer.guard) == (3, "blocked_by_unknown")
-    assert [alert.code for alert in await desk.store.queries.alerts() if alert.subject == "p4@a"] == [
-        "blocked_by_unknown"
-    ]
+    assert [alert.code for alert in await store.queries.alerts() if alert.subject == "p4@a"] == ["blocked_by_unknown"]
 
 
-async def delay_by_unknown(desk, order=None):
+async def delay_by_unknown(store, order=None):
     """Leave an unknown outcome that delays what is due after it; return its delivery."""
-    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
-    unknown, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(unknown, Unknown(reason="reset"))
+    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
+    unknown, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(unknown, Unknown(reason="reset"))
     for number in (1, 2, 3):
-        lease, _parcel = await claim_and_intend(desk)
-        await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
+        lease, _request = await claim_and_intend(store)
+        await store.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
     if order:
-        await desk.store.actions.apply_event(unknown.delivery, order, named_person("li"))
-    _lease, answer = await claim_and_intend(desk)
+        await store.actions.apply_event(unknown.delivery, order, named_person("li"))
+    _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, Declined)
-    assert await desk.outbox.claim(1) == []
-    return PendingReadback(delivery=await only(desk, post=PostId("p0")), request=None)
+    assert await store.outbox.claim(1) == []
+    return PendingReadback(delivery=await only(store, post=PostId("p0")), request=None)
 
 
-async def test_posts_delayed_by_an_unknown_one_are_tried_once_and_sent_when_it_ends(open_desk, world):
+async def test_posts_delayed_by_an_unknown_one_are_tried_once_and_sent_when_it_ends(open_store, world):
     """The others that are due there are not even tried, and wait no longer than the outcome is unknown."""
-    desk = await open_desk(listing_five())
-    doubt = await delay_by_unknown(desk)
-    assert await desk.outbox.next_due_at() == world.now() + BLOCKED_RETRY_DELAY
-    await desk.outbox.record_readback(doubt, Published(receipt=receipt("0")), RECONCILER, world.monotonic())
-    _lease, answer = await claim_and_intend(desk)
+    store = await open_store(listing_five())
+    doubt = await delay_by_unknown(store)
+    assert await store.outbox.next_due_at() == world.now() + BLOCKED_RETRY_DELAY
+    await store.outbox.record_readback(doubt, Published(receipt=receipt("0")), RECONCILER, world.monotonic())
+    _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
 
-async def test_a_post_to_be_retracted_delays_others_until_it_is_found(open_desk, world):
+async def test_a_post_to_be_retracted_delays_others_until_it_is_found(open_store, world):
     """Once it has its id no list is needed to delete it, so the others are sent at once."""
-    desk = await open_desk(listing_five())
-    doubt = await delay_by_unknown(desk, RetractionRequested(reason="wrong"))
-    found = await desk.outbox.record_readback(doubt, Published(receipt=receipt("0")), RETRACTOR, world.monotonic())
+    store = await open_store(listing_five())
+    doubt = await delay_by_unknown(store, RetractionRequested(reason="wrong"))
+    found = await store.outbox.record_readback(doubt, Published(receipt=receipt("0")), RETRACTOR, world.monotonic())
     assert (found.state, found.receipt) == (State.RETRACTING, receipt("0"))
-    _lease, answer = await claim_and_intend(desk)
+    _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
 
-async def test_i20_an_urgent_post_is_not_delayed_by_an_unknown_one(open_desk):
+async def test_i20_an_urgent_post_is_not_delayed_by_an_unknown_one(open_store):
     """A warning is sent although a routine outcome is unknown; the unknown post, once hidden, is for a person."""
-    desk = await open_desk(listing_five())
-    await delay_by_unknown(desk)
-    await enqueue_posts(desk.post_store, make_post("red", ["a"], START_TIME, is_urgent=True))
-    lease, answer = await claim_and_intend(desk)
+    store = await open_store(listing_five())
+    await delay_by_unknown(store)
+    await enqueue_posts(store.posts, make_post("red", ["a"], START_TIME, is_urgent=True))
+    lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
-    assert (await only(desk, post=PostId("red"))).id == lease.delivery
+    assert (await only(store, post=PostId("red"))).id == lease.delivery
 
 
 async def test_f77_a_retraction_of_a_post_that_never_appeared_delays_others_for_the_visibility_window_only(
-    open_desk, world
+    open_store, world
 ):
     """A post in review that is to be retracted and never appears does not block its account for ever."""
-    desk = await open_desk(listing_five())
-    await delay_by_unknown(desk, RetractionRequested(reason="wrong"))
-    world.advance_time(desk.store.timing(AccountId("a")).visibility_window + SECOND)
-    _lease, answer = await claim_and_intend(desk)
+    store = await open_store(listing_five())
+    await delay_by_unknown(store, RetractionRequested(reason="wrong"))
+    world.advance_time(store.timing(AccountId("a")).visibility_window + SECOND)
+    _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
 
 @pytest.mark.parametrize("ruling", [Resolution.NOT_PUBLISHED, Resolution.RESEND, Resolution.CANCEL])
-async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(open_desk, world, ruling):
+async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(open_store, world, ruling):
     """The list cannot be read: a named person decides at once, and what waited behind it is sent."""
-    desk = await open_desk(listing_five())
-    doubt = await delay_by_unknown(desk)
+    store = await open_store(listing_five())
+    doubt = await delay_by_unknown(store)
     if ruling is Resolution.RESEND:
         with pytest.raises(RefusedError, match="not_read_yet"):
-            await resolve_delivery(desk.store, doubt.delivery, ruling, by="li", reason="looked at the account")
-    unread = await desk.outbox.record_readback(doubt, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
-    after = await resolve_delivery(desk.store, unread, ruling, by="li", reason="looked at the account")
+            await resolve_delivery(store, doubt.delivery, ruling, by="li", reason="looked at the account")
+    unread = await store.outbox.record_readback(doubt, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
+    after = await resolve_delivery(store, unread, ruling, by="li", reason="looked at the account")
     assert after.state in {State.FAILED, State.DUE, State.CANCELLED}
-    _lease, answer = await claim_and_intend(desk)
+    _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
 
-async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_desk, world):
+async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_store, world):
     """Posts were sent after a person was to judge it; reading cannot bring it back into the list."""
-    desk = await open_desk(listing_five())
-    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(9)))
-    first, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(first, Unknown(reason="reset"))
-    world.advance_time(desk.store.timing(AccountId("a")).first_check_after)
-    [doubt] = await desk.outbox.due_readbacks([State.UNKNOWN], 1)
-    await desk.outbox.record_readback(
+    store = await open_store(listing_five())
+    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(9)))
+    first, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(first, Unknown(reason="reset"))
+    world.advance_time(store.timing(AccountId("a")).first_check_after)
+    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 1)
+    await store.outbox.record_readback(
         doubt, PossibleMatch(remote_id="0", url="https://fake.example/0"), RECONCILER, world.monotonic()
     )
     for number in range(1, 7):
-        lease, _parcel = await claim_and_intend(desk)
-        await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
-    after = await desk.store.actions.apply_event(
-        first.delivery, RetractionRequested(reason="wrong"), named_person("li")
-    )
+        lease, _request = await claim_and_intend(store)
+        await store.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
+    after = await store.actions.apply_event(first.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     assert (after.state, after.receipt) == (State.RETRACTING, None)
-    _lease, answer = await claim_and_intend(desk)
+    _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
 
-async def test_i9_a_refused_deletion_delays_no_other_post(open_desk):
+async def test_i9_a_refused_deletion_delays_no_other_post(open_store):
     """A post to be deleted with a known id needs no list to be found in, so the account goes on."""
-    desk = await open_desk(listing_five())
-    await enqueue_posts(desk.post_store, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
-    lease, _parcel = await claim_and_intend(desk)
-    await desk.outbox.record_outcome(lease, Published(receipt=receipt("0")))
-    await desk.store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    store = await open_store(listing_five())
+    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Published(receipt=receipt("0")))
+    await store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     for number in range(1, 8):
-        lease, answer = await claim_and_intend(desk)
+        lease, answer = await claim_and_intend(store)
         assert not isinstance(answer, Declined)
-        await desk.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
+        await store.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))

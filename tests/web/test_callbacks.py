@@ -48,14 +48,14 @@ def database_url(tmp_path):
 class CallbackFixture:
     """The address of account `a`, over a database in which its one delivery waits for the job that FINISHED reports."""
 
-    def __init__(self, desk, world, secret):
-        self.desk = desk
+    def __init__(self, store, world, secret):
+        self.store = store
         self.checked = []
         account = Account(id=AccountId("a"), platform=Platform("wechat"), identity=APP_ID, secret="w")
         endpoint = CallbackEndpoint(account=account, callbacks=WeChatCallbacks(), secret=secret)
 
         async def read_sooner(endpoint, hint):
-            number = await check_now(desk.outbox, endpoint, hint)
+            number = await check_now(store.outbox, endpoint, hint)
             self.checked.append((hint.job_id, number))
             return number
 
@@ -82,29 +82,29 @@ class CallbackFixture:
         return answer
 
     async def delivery(self):
-        [found] = await self.desk.store.queries.deliveries()
+        [found] = await self.store.queries.deliveries()
         return found
 
     async def entries(self):
         query = select(AUDIT.c.id)
-        return len(await self.desk.store.database.read(lambda connection: connection.execute(query).all()))
+        return len(await self.store.database.read(lambda connection: connection.execute(query).all()))
 
 
 @pytest.fixture
-async def open_callbacks(open_desk, world):
+async def open_callbacks(open_store, world):
     async with AsyncExitStack() as stack:
-        yield partial(make_callbacks, open_desk, world, stack)
+        yield partial(make_callbacks, open_store, world, stack)
 
 
-async def make_callbacks(open_desk, world, stack, secret, name=JOB):
-    desk = await open_desk(make_policy("a"))
-    await enqueue_posts(desk.post_store, make_post("p", ["a"], START_TIME))
-    await desk.maintenance.promote_due()
-    [lease] = await desk.outbox.claim(1)
-    await desk.outbox.record_intent(lease)
+async def make_callbacks(open_store, world, stack, secret, name=JOB):
+    store = await open_store(make_policy("a"))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    [lease] = await store.outbox.claim(1)
+    await store.outbox.record_intent(lease)
     ticket = encode_ticket(PendingJob(name=name, delivery=DeliveryId(1), looks=0))
-    await desk.outbox.record_outcome(lease, Submitted(ticket=ticket, check_again_at=LATER))
-    callbacks = CallbackFixture(desk, world, secret)
+    await store.outbox.record_outcome(lease, Submitted(ticket=ticket, check_again_at=LATER))
+    callbacks = CallbackFixture(store, world, secret)
     await stack.enter_async_context(callbacks.server.serving())
     stack.callback(callbacks.listener.rejection_log.close)
     await stack.enter_async_context(callbacks.client)
@@ -131,7 +131,7 @@ async def test_a_finished_job_is_read_at_once(open_callbacks, secret, message, n
     assert (before.next_action_at, after.next_action_at) == (LATER, START_TIME)
     assert (after.state, after.version, after.updated_at) == (State.SUBMITTED, before.version, before.updated_at)
     assert await callbacks.entries() == entries
-    assert len(await callbacks.desk.outbox.due_readbacks([State.SUBMITTED], 10)) == 1
+    assert len(await callbacks.store.outbox.due_readbacks([State.SUBMITTED], 10)) == 1
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ async def test_the_reason_of_a_failure_is_stored_for_the_read(open_callbacks):
     """WeChat's reason for a failure decides nothing, and is used when the read finds that it failed."""
     callbacks = await open_callbacks(SEALED, "mass-3147400001")
     assert (await callbacks.push(encrypted(SENT.replace("send success", "err(20008)")))).status_code == 200
-    notes = StoredAdapterState(database=callbacks.desk.store.database, login=LoginId("wechat/w"))
+    notes = StoredAdapterState(database=callbacks.store.database, login=LoginId("wechat/w"))
     assert await notes.get("said:mass-3147400001") == "20008"
     assert (await callbacks.delivery()).state is State.SUBMITTED
 
@@ -194,7 +194,7 @@ async def test_a_failed_message_may_be_sent_again(open_callbacks, monkeypatch):
     """A message that meets an internal error is answered with 500, and processed when it is sent again."""
     callbacks = await open_callbacks(PLAIN)
     with monkeypatch.context() as broken:
-        broken.setattr(callbacks.desk.store.database, "write", None)
+        broken.setattr(callbacks.store.database, "write", None)
         assert (await callbacks.push(plain(FINISHED))).status_code == 500
     assert (await callbacks.push(plain(FINISHED))).status_code == 200
     assert callbacks.checked == [(JOB, 1)]
