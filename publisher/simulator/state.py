@@ -201,13 +201,16 @@ class SimulatorState:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if not self._scheduled:
-            return
+        if self._scheduled:
+            wait = max(self._scheduled[0][0] - self.now(), 0) + 0.001
+            self._timer = self.start_timer(wait, self._on_timer)
+
+    def start_timer(self, seconds: float, action: Callable[[], None]) -> asyncio.TimerHandle | None:
+        """Call an action later; None before the event loop starts: its start and each call run what is due."""
         try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # before the event loop starts; its start and each call run what is due
-            return
-        self._timer = loop.call_later(max(self._scheduled[0][0] - self.now(), 0) + 0.001, self._on_timer)
+            return asyncio.get_running_loop().call_later(seconds, action)
+        except RuntimeError:
+            return None
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -1,7 +1,8 @@
 """The simulated platforms in made-up time, and the mischief that befalls calls to them, all from dice."""
 
 import json
-from collections.abc import Mapping, Sequence
+from asyncio import TimerHandle
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.types import Message
 from publisher.simulator.app import PLATFORMS, Simulator
 from publisher.simulator.faults import REWRITES, Fault
 from publisher.simulator.state import SimulatorState
-from tests.simulation.loop import VirtualLoop
+from tests.simulation.loop import VirtualLoop, context_of
 
 EPOCH = 1795568400.0
 """2026-11-25 01:00 UTC: the instant at which every run begins."""
@@ -90,6 +91,10 @@ class TimedWorld(SimulatorState):
 
     def now(self) -> float:
         return EPOCH + self.loop.time() + self.clock_shift
+
+    def start_timer(self, seconds: float, action: Callable[[], None]) -> TimerHandle:
+        """Start a timer that belongs to no process, so that it outlives the one whose call needs it."""
+        return self.loop.call_later(seconds, action, context=context_of(None))
 
 
 @dataclass(slots=True)
