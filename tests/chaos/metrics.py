@@ -98,18 +98,23 @@ def report(figures: Figures, campaign: "Campaign") -> None:
 
 def record(page: Path, figures: Figures) -> None:
     """Write a run into the page's table; a run of the same name is replaced."""
-    known = page.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
-    rows = [line for line in known.strip().splitlines()[2:] if not line.startswith(f"| {figures['run']} |")]
-    rows.append(row([figures[column] for column in COLUMNS]))
-    write_between(page, BEGIN, END, [row(COLUMNS), row(["---"] * len(COLUMNS)), *rows])
+    put_row(page, (BEGIN, END), COLUMNS, [figures[column] for column in COLUMNS])
 
 
-def write_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
-    """Put lines between two marks of a page, in the place of what stood there."""
-    before, _, rest = page.read_text("utf-8").partition(begin)
-    after = rest.partition(end)[2]
-    page.write_text(before + "\n".join([begin, *lines, end]) + after, "utf-8")
+def put_row(
+    page: Path, marks: tuple[str, str], columns: Sequence[str], cells: Sequence[str], *, is_sorted: bool = False
+) -> None:
+    """Put a row into the table between two marks of a page, in the place of one with the same first cell."""
+    before, _, rest = page.read_text("utf-8").partition(marks[0])
+    table, _, after = rest.partition(marks[1])
+    rows = {line.split(" | ")[0]: line for line in table.strip().splitlines()[2:]}
+    rows.pop(f"| {cells[0]}", None)
+    rows[f"| {cells[0]}"] = _row(cells)
+    lines = sorted(rows.values()) if is_sorted else rows.values()
+    page.write_text(
+        before + "\n".join([marks[0], _row(columns), _row(["---"] * len(columns)), *lines, marks[1]]) + after, "utf-8"
+    )
 
 
-def row(cells: Sequence[str]) -> str:
+def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from tests.chaos.findings import Finding, read
-from tests.chaos.metrics import row, write_between
+from tests.chaos.metrics import put_row
 from tests.chaos.mutants import MODULES, NONE, broken_by
 from tests.chaos.options import Options
 from tests.chaos.publisher_process import module_command
@@ -72,7 +72,7 @@ def sweep(options: Options) -> int:
         for catch in pool.map(lambda name: _hunt(name, seeds), chosen):
             catches.append(catch)
             if options.record is not None:
-                _record(options.record, catch)
+                put_row(options.record, (BEGIN, END), COLUMNS, catch.cells, is_sorted=True)
     hunted = [catch for catch in catches if catch.name != NONE]
     alarms = [finding for catch in catches if catch.name == NONE for finding in catch.found]
     caught = sum(bool(catch.found) for catch in hunted)
@@ -92,18 +92,7 @@ def _hunt(name: str, seeds: range) -> Catch:
             click.echo(f"{name} seed {seed}, beside what it breaks: {other}", err=True)
         if found:
             break
-    return _told(Catch(name=name, seeds=tried, found=found, seconds=time.monotonic() - began))
-
-
-def _record(page: Path, catch: Catch) -> None:
-    """Put a bug's line into the page's table, in the place of what an earlier sweep said of it."""
-    known = page.read_text("utf-8").partition(BEGIN)[2].partition(END)[0].strip().splitlines()[2:]
-    rows = {line.split("|")[1].strip(): line for line in known}
-    rows[catch.cells[0]] = row(catch.cells)
-    write_between(page, BEGIN, END, [row(COLUMNS), row(["---"] * len(COLUMNS)), *(rows[name] for name in sorted(rows))])
-
-
-def _told(catch: Catch) -> Catch:
+    catch = Catch(name=name, seeds=tried, found=found, seconds=time.monotonic() - began)
     click.echo(str(catch))
     sys.stdout.flush()
     return catch
