@@ -150,10 +150,10 @@ async def open_bare_store(database_url: str, tmp_path: Path, world: FakeRuntime)
     await prepare_database(database_url, "drill", journal, world)
     async with AsyncExitStack() as stack:
 
-        def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Store:
+        def opening(*policies: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Store:
             database = Database(open_engine(database_url), world, IntentJournal(journal))
             stack.push_async_callback(database.close)
-            known = {item.account.id: item for item in terms or (make_policy("a"),)}
+            known = {item.account.id: item for item in policies or (make_policy("a"),)}
             record = calls or CallRecord()
             stack.callback(record.close)
             return Store(database=database, policies=known, worker=WorkerId(worker), call_record=record)
@@ -165,8 +165,8 @@ async def open_bare_store(database_url: str, tmp_path: Path, world: FakeRuntime)
 async def open_store(open_bare_store: OpenStore) -> Callable[..., object]:
     """Return a function that opens the store as one more worker, with every login registered."""
 
-    async def opening(*terms: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Store:
-        store = open_bare_store(*terms, worker=worker, calls=calls)
+    async def opening(*policies: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Store:
+        store = open_bare_store(*policies, worker=worker, calls=calls)
         await store.posts.register_logins()
         return store
 

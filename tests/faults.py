@@ -43,14 +43,14 @@ class Fault:
 
 
 def faults() -> list[Fault]:
-    """Give the faults of the failure model, in order."""
+    """Return the faults of the failure model, in order."""
     lines = MODEL.read_text("utf-8").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if re.match(r"\| F\d\d \|", line)]
     return [Fault(number=row[0], wrong=row[1], now=row[4]) for row in cells]
 
 
 def numbers_in(name: str, docstring: str | None) -> frozenset[str]:
-    """Give the faults that a test names; `name` may go on with its case in brackets."""
+    """Return the faults that a test names; `name` may end with its case in brackets."""
     function, _, case = name.partition("[")
     promise = (docstring or "").strip().partition("\n")[0]
     if its_own := re.findall(r"\bF\d\d\b", case):
@@ -69,7 +69,7 @@ def numbers_of(item: pytest.Item) -> frozenset[str]:
 
 
 class FaultReport:
-    """Runs the tests that name a fault, and no others, and writes down what came of each when it was last run."""
+    """Runs the tests that name a fault, and no others, and writes the last result of each to the page."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.is_whole = config.args == config.getini("testpaths")
@@ -101,7 +101,7 @@ class FaultReport:
 
 
 def page(results: Mapping[str, Sequence[str]]) -> str:
-    """Write the page from what came of each test, followed by the faults that it names."""
+    """Return the page, given the result of each test followed by the faults that it names."""
     run = f"The last run was of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, on {_commit()}: {_counted(results.values())}."
     lines = ["| fault | what goes wrong | tests | result |", "|---|---|---|---|"]
     for fault in faults():

@@ -209,7 +209,7 @@ async def test_a_list_that_shows_threads_twice_f53(tieba, send_request):
         assert await adapter.find_post(send_request) == Unknown(reason="tieba_list_incomplete")
 
 
-async def test_what_belongs_to_others_is_not_ours_f55(tieba, send_request):
+async def test_a_post_of_another_delivery_is_not_ours_f55(tieba, send_request):
     """F55: the same text of an earlier time, or of another delivery, is no match."""
     adapter, server = tieba
     early = entry("10980000001", TITLE, "不转账", at=MADE - timedelta(hours=3))

@@ -150,7 +150,7 @@ async def test_our_post_on_a_later_page(scene):
     assert [body["offset"] for body in scene.bodies("freepublish/batchget")] == [0, 20]
 
 
-async def test_what_others_own_is_not_adopted(scene):
+async def test_a_post_of_another_delivery_is_not_adopted(scene):
     """F55: an id that belongs to another delivery is no match, neither by marker nor by similarity."""
     scene.answers("freepublish/batchget", page(item("A1")))
     assert await scene.adapter.find_post(send_request(owned_ids=frozenset({"A1"}))) == NotFound(

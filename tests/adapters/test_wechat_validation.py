@@ -96,7 +96,7 @@ def test_each_limit(changes, code):
         ('<p style="color:red">a</p><p style>b</p>', []),
     ],
 )
-def test_what_wechat_drops_is_a_warning(text, names):
+def test_layout_that_wechat_drops_is_a_warning(text, names):
     """Layout that WeChat would silently drop is reported before anyone approves it, each thing once."""
     problems = WECHAT.validate(Scene().adapter.account, article(text=text))
     assert [problem.facts["name"] for problem in problems] == names
@@ -110,7 +110,7 @@ def test_what_wechat_drops_is_a_warning(text, names):
         '<p>a</p><img src="http://mmbiz.qpic.cn/a">',
     ],
 )
-def test_what_wechat_itself_holds_may_be_shown(text):
+def test_links_to_content_of_wechat_are_accepted(text):
     """Links to articles and pictures that WeChat already holds are accepted."""
     assert _codes(article(text=text)) == []
 

@@ -416,7 +416,7 @@ async def test_a_pinned_post_may_come_twice_f53(weibo, send_request):
     assert await adapter.find_post(send_request) == NotFound(covered_since=send_request.baseline.taken_at)
 
 
-async def test_what_belongs_to_others_is_not_ours_f55(weibo, send_request):
+async def test_a_post_of_another_delivery_is_not_ours_f55(weibo, send_request):
     """F55: the same text of an earlier time, or of another delivery, is no match."""
     adapter, server = weibo
     words = TEXT.replace("K7QM-4R2T", "")

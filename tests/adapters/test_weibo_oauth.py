@@ -135,7 +135,7 @@ async def test_without_an_app_no_call_is_made(server, missing):
         ("粘贴错了", "weibo_no_code"),
     ],
 )
-def test_what_people_paste(answer, found):
+def test_each_pasted_answer(answer, found):
     """The code alone or the whole address is accepted; a refusal is named, and anything else is no code."""
     got = parse_authorization_code(answer)
     assert (got.code if isinstance(got, Problem) else got) == found

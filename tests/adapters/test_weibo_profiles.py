@@ -288,7 +288,7 @@ async def test_unclear_articles_are_unknown_f34(make_adapter, make_request, repl
     assert len(server.requests) == 1
 
 
-async def test_what_an_article_cannot_be_f76(make_adapter, make_request, picture):
+async def test_each_limit_of_an_article_f76(make_adapter, make_request, picture):
     """F76: an article needs a short title, a cover's address, and takes no pictures."""
     adapter, _ = make_adapter(None, article_cover=COVER)
     good = make_request("weibo", text=LINES, link=LINK).rendered

@@ -1,4 +1,4 @@
-"""What tests of commands share: a way to run one, workspaces, a simulator, and a daemon's part of the work."""
+"""Shared by the tests of commands: a runner, workspaces, a simulator, and the daemon's part of the work."""
 
 import asyncio
 import json

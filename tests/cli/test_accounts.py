@@ -106,7 +106,7 @@ def test_a_secret_is_taken_from_standard_input_and_never_shown(run, drill, typed
 
 
 @pytest.mark.parametrize("text", ["", CANARY, f'["{CANARY}"]', f'{{"token": ["{CANARY}"]}}'])
-def test_what_is_no_secret_is_refused_without_repeating_it(run, drill, typed, text):
+def test_a_malformed_secret_is_refused_without_repeating_it(run, drill, typed, text):
     """I19: a wrong format is reported; the content, which may be a secret, is not."""
     typed(text)
     reported = run("-C", drill, "secret", "set", "weibo-new")

@@ -200,7 +200,7 @@ def test_another_post_than_a_correction_of_it_is_refused(run, drill, names, code
     assert words in refused.err
 
 
-def test_what_delays_a_correction_is_reported(run, sent, deliver_by_platform):
+def test_a_delay_of_a_correction_is_reported(run, sent, deliver_by_platform):
     """A pause that covers it and an account that is off are shown with the command to lift them; others are not."""
     deliver_by_platform(weibo="published", tieba="published")
     run("-C", sent, "pause", "beijing-weibo", *BY)

@@ -109,7 +109,7 @@ def test_a_pause_of_something_else_is_no_reason(run, sent):
         ("send", "nothing", "--by", "王"),
     ],
 )
-def test_what_does_not_exist_exits_4(run, sent, arguments):
+def test_an_unknown_target_exits_4(run, sent, arguments):
     """An unknown post, account, platform or delivery is named, and the exit code is 4."""
     reported = run("-C", sent, *arguments)
     assert reported.code == 4

@@ -53,7 +53,7 @@ def test_deaths_sleeps_and_full_disks_follow_from_the_seed(chaos, is_brief):
 
 
 def unexpected(chaos, *, log, row, only_once=frozenset()):
-    """Give what a campaign of one duty does not expect, given the log and what the status says."""
+    """Return what a campaign of one duty does not expect, given the log and the status."""
     expectations = chaos("expectations")
     task = expectations["Task"](wanted={DUTY: "published"}, identities={"weibo-01": "140"}, only_once=only_once)
     shown = {"post": "post-0001", "occurrence": "once", "account": "weibo-01", "remote_id": None, **row}

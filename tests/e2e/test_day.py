@@ -112,7 +112,7 @@ def test_i20_the_other_accounts_are_not_affected(day):
     assert day.outcomes(on_tieba, "clear") == {"expired expired_rate_limited", UNFOLLOWED}
 
 
-def test_f48_f57_what_others_did_on_the_accounts_is_reported(day):
+def test_f48_f57_changes_by_others_are_reported(day):
     """F48, F57: each deleted post is marked removed, each external post reported, red on exclusive accounts."""
     assert {row.id for row in day.rows if row.state is State.REMOVED} == day.removed
     reported = {(alert.code, alert.subject) for alert in day.alerts if alert.subject.startswith("account:")}

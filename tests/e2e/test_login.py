@@ -143,7 +143,7 @@ def test_consent_becomes_a_token_that_works_and_that_no_file_shows(office, simul
     ],
     ids=["wrong uid", "denied", "another request's answer", "code that nobody gave"],
 )
-def test_what_is_not_this_accounts_consent_changes_nothing(office, uid, says, paste, words):
+def test_another_consent_changes_nothing(office, uid, says, paste, words):
     """F38: another's token, a refusal, a stale or made-up answer: explained, and the store is as before."""
     before = (office.folder / "var" / "vault.json").read_bytes()
     assert words in log_in(office, uid, says=says, paste=paste, code=1)

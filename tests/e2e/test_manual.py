@@ -46,7 +46,7 @@ def deliveries_of(workspace):
 
 
 @pytest.mark.smoke
-def test_what_people_post_by_hand_is_verified(workspace, simulator, wait_until):
+def test_manual_posts_are_verified(workspace, simulator, wait_until):
     """Where the settings leave posting to people no call is made; their posts are found on every platform."""
     let_people_post(workspace, "beijing")
     workspace.write_schedule(POST.format(id="p", at='"asap"', to='["all"]'))

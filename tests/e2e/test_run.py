@@ -51,7 +51,7 @@ def sha256(text):
 
 
 @pytest.mark.smoke
-def test_what_is_due_goes_out_on_every_platform_once(workspace, simulator):
+def test_due_posts_are_published_on_every_platform_once(workspace, simulator):
     """One run publishes on each account, each with a post of its own, and ends with 0."""
     workspace.write_schedule(post("p"))
     assert workspace.start("--once").wait(60) == 0, workspace.log()

@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 from publisher.engine.calls import gather_logged, run_bounded
 
 
-async def test_the_first_portion_is_worked_on_before_the_second_is_taken():
+async def test_the_first_batch_is_begun_before_the_second_is_claimed():
     """Of very many items the first are begun while the others still wait to be claimed, and all are done."""
     left, done, reported = list(range(7)), [], []
 
@@ -57,7 +57,7 @@ def busy():
 
 
 @pytest.mark.parametrize("is_taken", [True, False])
-async def test_what_fails_is_raised_once_all_else_is_done(is_taken):
+async def test_a_failure_is_raised_once_the_other_work_is_done(is_taken):
     """One failure does not stop the other items, and is raised in the end; an outage of the database hides no bug."""
     mistake, done = KeyError("p"), []
     left = [None, mistake, busy(), None]

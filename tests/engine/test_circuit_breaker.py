@@ -98,7 +98,7 @@ async def test_f58_the_next_unknown_response_stops_it_again(open_store, world):
     assert await scopes(store) == [SCOPE]
 
 
-async def test_f58_what_a_person_has_paused_no_probe_resumes(open_store, world):
+async def test_f58_no_probe_resumes_a_pause_by_a_person(open_store, world):
     """F58: a probe ends only the pause that the breaker made itself."""
     store, _fake, adapters = await unknown_responses(open_store, "a")
     await store.actions.pause(SCOPE, named_person("li"), "a drill")

@@ -214,7 +214,7 @@ def write(daemon, *entries):
 
 
 async def settled(daemon, world):
-    """Let a daemon read its file although the fake clock stands still."""
+    """Make a daemon read its file although the fake clock does not move."""
     reading = asyncio.create_task(daemon.read_schedule())
     for _ in range(500):
         await asyncio.sleep(0.01)
@@ -387,7 +387,9 @@ async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_oth
 
 
 @pytest.mark.parametrize("is_announced", [False, True])
-async def test_f61_what_a_kill_left_due_by_a_clock_ahead_is_sent_once_it_is_set_right(open_store, world, is_announced):
+async def test_f61_a_delivery_left_due_by_a_kill_under_a_clock_ahead_is_sent_once_it_is_set_right(
+    open_store, world, is_announced
+):
     """F61: with or without an intent, it does not wait for the hours by which the clock was ahead."""
     store, fake, _adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -423,7 +425,7 @@ async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(open_store, wo
     assert [request.intended_at - START_TIME for request in fake.calls] == [5 * MINUTE]
 
 
-async def test_f61_what_is_claimed_gets_no_intent_once_the_clock_is_set(open_store, world):
+async def test_f61_a_claimed_delivery_gets_no_intent_once_the_clock_is_set(open_store, world):
     """F61: the claim is released, and made again when the clock is confirmed."""
     store, _fake, _adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -448,7 +450,7 @@ async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(open_
     assert await mine.maintenance.expire_leases() == 1
 
 
-async def test_f61_what_is_late_by_a_confirmed_clock_expires(open_store, world):
+async def test_f61_a_delivery_late_by_a_confirmed_clock_expires(open_store, world):
     """F61: the rule for late posts applies to posts filed before: too late is not sent, and reported."""
     store, fake, adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + HOUR))

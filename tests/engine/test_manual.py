@@ -144,7 +144,7 @@ class Blind(FakeAdapter):
         return Unknown(reason="weibo_no_token")
 
 
-async def test_what_cannot_be_read_waits_for_two_people(scene):
+async def test_an_unreadable_post_waits_for_two_people(scene):
     """It stays submitted, people are alerted why, and two of them may confirm that it is published."""
     blind = Blind(now=scene.world.now)
     scene.adapters = {A: blind}
@@ -313,7 +313,7 @@ async def test_an_absent_call_becomes_a_task_where_people_post_now(open_store, w
     assert (len(scene.fake.calls), len(await scene.tasks.list_open()), (await scene.now()).attempts) == (1, 1, 2)
 
 
-async def test_f44_what_people_posted_spends_no_quota(open_store, world):
+async def test_f44_manual_posts_use_no_quota(open_store, world):
     """F44: manual posts leave the day's quota to publisher, once it posts there again."""
     quota = RateLimit(min_interval=timedelta(minutes=1), per_hour=1, per_day=1)
     terms = replace(settled_as(Mode.ASSISTED), rate_limit=quota)
@@ -391,7 +391,7 @@ class Reviewing(FakeAdapter):
         ]
 
 
-async def test_what_only_the_account_sees_stays_a_task(scene):
+async def test_a_post_that_only_the_account_sees_stays_a_task(scene):
     """A thread in review is no proof yet; once anybody sees it, it is published."""
     reviewing = Reviewing(now=scene.world.now)
     scene.adapters = {A: reviewing}

@@ -40,7 +40,7 @@ async def state_of(store, post="p"):
     return delivery
 
 
-async def test_what_is_due_is_published_once(open_store, world):
+async def test_a_due_delivery_is_published_once(open_store, world):
     """Each account gets its one post, and nothing more happens in later runs."""
     store, fake, adapters = await stage(open_store, "a", "b", "c")
     await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME))
@@ -76,7 +76,7 @@ async def test_f21_a_call_without_effect_is_made_again_after_absence_is_shown(op
     assert (await state_of(store)).state is State.PUBLISHED
 
 
-async def test_f19_what_was_not_sent_is_tried_again_soon(open_store, world):
+async def test_f19_a_call_that_was_not_sent_is_tried_again_soon(open_store, world):
     """A refused connection costs a short wait and leaves no unknown outcome."""
     store, fake, adapters = await stage(open_store, "a")
     fake.script.extend([NotSent(reason="connect_failed"), Busy(code="10009", reason="busy")])
@@ -253,7 +253,7 @@ async def test_f14_a_stopping_daemon_claims_nothing_new(open_store):
     assert ((await state_of(store)).state, fake.calls) == (State.DUE, [])
 
 
-async def test_f02_what_a_killed_process_left_in_sending_is_resolved_by_reading(open_store, world):
+async def test_f02_a_delivery_left_in_sending_by_a_killed_process_is_resolved_by_reading(open_store, world):
     """A restart ends every lease: calls with an intent are unknown, claims are due again."""
     store, fake, adapters = await stage(open_store, "a", "b")
     await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))

@@ -280,7 +280,7 @@ async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_store, world
     assert len(await claim(store)) == 1
 
 
-async def test_f63_what_a_person_orders_again_is_not_overtaken(open_store, world):
+async def test_f63_a_resend_is_not_overtaken(open_store, world):
     """A resend of a repeating post is sent although the next instant comes before it."""
     store = await open_store()
     await file_repeating(store, (1,))

@@ -76,7 +76,7 @@ async def store_after_power_cut(tmp_path: Path, point: str) -> Store:
 
 
 @pytest.mark.parametrize(("point", "lines"), [("intent.after_commit", 0), ("journal.after_append", 1)])
-async def test_f16_what_the_disk_holds_when_the_power_fails_after_the_intent(tmp_path, point, lines):
+async def test_f16_after_the_intent_the_disk_knows_of_the_call(tmp_path, point, lines):
     """F16: the files on disk know the attempt, and the call that may have followed is unknown."""
     store = await store_after_power_cut(tmp_path, point)
     attempts = await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().all())

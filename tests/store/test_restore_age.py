@@ -12,7 +12,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 LI = named_person("li")
 
 
-async def test_f85_who_stops_posts_in_an_older_database_does_not_make_it_younger(open_bare_store, world):
+async def test_f85_a_pause_in_an_older_database_does_not_make_it_younger(open_bare_store, world):
     """The data-loss window begins at the last heartbeat of the daemon, not at the pause."""
     store = open_bare_store()
     orders = store.actions

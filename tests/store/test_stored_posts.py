@@ -117,7 +117,7 @@ async def test_i24_f92_planning_reads_no_more_however_long_the_past_is(store, is
     assert 0 < await cost_of(store, *posts) <= 1.1 * short
 
 
-async def test_i24_f92_what_is_shown_unasked_costs_no_more_however_long_the_past_is(store):
+async def test_i24_f92_the_default_status_costs_no_more_however_long_the_past_is(store):
     """`status` lists what is open, recent or to come, and knows that there is more."""
     queries = store.queries
     with Cost(store.database.engine) as short:

@@ -1,4 +1,4 @@
-"""What becomes of a call whose outcome is unknown, or came too late, on SQLite and on PostgreSQL."""
+"""Calls whose outcome is unknown, or came too late, on SQLite and on PostgreSQL."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -33,7 +33,7 @@ def test_every_state_of_the_original_has_its_effect(state):
         assert list(drawn.skipped.values()) == [(A,)]
 
 
-def test_what_was_held_before_any_call_is_not_sent_yet():
+def test_a_delivery_held_before_any_call_is_not_sent_yet():
     """A hold without a call means that nothing can be published."""
     assert course(at(State.HELD, attempts=0)).skipped == {SkipReason.NOT_SENT_YET: (A,)}
 

@@ -235,7 +235,7 @@ def test_f74_an_answer_that_is_no_result_is_refused(monkeypatch, answer):
     assert is_exhausting(RenderProcess().run([ReadBody(body="a")])[0])
 
 
-def test_where_no_process_starts_every_job_says_so(monkeypatch):
+def test_every_job_reports_that_no_process_starts(monkeypatch):
     """Filed posts are not affected; a caller that needs a rendering gets the reason why there is none."""
     for command in (("/no/such/program",), (sys.executable, "-c", "raise SystemExit('no room')")):
         monkeypatch.setattr(process, "CHILD_COMMAND", command)

@@ -123,7 +123,7 @@ def test_gbk_is_shown_where_it_begins(tmp_path: Path) -> None:
     assert spot(caught.value.problems[0]) == (3, 10, "file_gbk")
 
 
-def test_f68_what_is_not_a_plain_file_is_refused(tmp_path: Path) -> None:
+def test_f68_anything_but_a_plain_file_is_refused(tmp_path: Path) -> None:
     """A missing file, a link, a folder and a pipe are refused, and none of them blocks."""
     real = tmp_path / "real.toml"
     real.write_text("a = 1")
