@@ -178,7 +178,7 @@ class FeedPages:
             "number": context.texts["reply_number"].format(post.extra.get("floor", 1)),
             "replies": sum(1 for each in get_replies(self.state, post.id) if self.state.is_listed(each)),
             "forum": post.extra.get("forum", ""),
-            "source": post.extra.get("source") or context.texts["by_hand" if post.extra.get("by_hand") else "app"],
+            "source": context.texts["by_hand" if post.extra.get("by_hand") else "app"],
             "reach": compute_metrics(post, self.state.now()) if post.state == "live" else None,
             "when": context.format_time(post.created),
             "day": f"{moment:%Y-%m-%d}",

@@ -95,12 +95,12 @@ class Behaviour:
     """All calls from one IP address per clock hour; 0 for no limit. The real limit is 15,000."""
     weibo_grants: dict[str, list[str]] = field(default_factory=dict)
     """Grants of an account beyond `share`, by identity or "*": update, biz, long_text, article."""
-    weibo_app: Literal["own", "reviewed", "test"] = "own"
-    """The lifetime of new tokens: five years, thirty days, or one day and only for the app's own account."""
+    weibo_app: Literal["own", "reviewed"] = "own"
+    """The lifetime of new tokens: five years or thirty days."""
     weibo_redirects: dict[str, str] = field(default_factory=dict)
     """By app key: the registered redirect page; an app without an entry may name any page."""
-    weibo_consent: Literal["page", "allow", "deny"] = "page"
-    """Whether a person decides on the page, or the decision is automatic."""
+    weibo_consent: Literal["page", "allow"] = "page"
+    """Whether a person decides on the page, or consent is given at once."""
     wechat_consume: Literal["accept", "finish"] = "accept"
     """When a submitted draft leaves the draft box; the platform does not state it."""
     wechat_review_seconds: float = 0.3

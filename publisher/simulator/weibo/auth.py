@@ -14,8 +14,8 @@ from publisher.simulator.state import SimulatorState
 from .responses import BEIJING, refuse
 
 SCHEME = "oauth2 "
-TOKEN_LIFETIME_SECONDS = {"own": 157_679_999, "reviewed": 2_592_000, "test": 86_400}
-"""Five years if the user is the app's own developer, else thirty days; one day before the app's review."""
+TOKEN_LIFETIME_SECONDS = {"own": 157_679_999, "reviewed": 2_592_000}
+"""Five years if the user is the app's own developer, else thirty days."""
 NO_TOKEN, UNKNOWN_TOKEN, TOKEN_EXPIRED, TOKEN_REVOKED, NOT_GRANTED = 10006, 21332, 21327, 21321, 10014
 CODES_TABLE, TOKENS_TABLE = "weibo_codes", "weibo_access"
 OPEN_APP_KEY = "1000000000"

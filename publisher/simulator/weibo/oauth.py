@@ -20,7 +20,6 @@ DEFAULT_REDIRECT_PAGE = "https://api.weibo.com/oauth2/default.html"
 HTML_CONTENT_TYPE = "text/html; charset=utf-8"
 HTTP_FOUND = 302
 REDIRECT_URI_MISMATCH, INVALID_REQUEST, INVALID_CLIENT, INVALID_GRANT = 21322, 21323, 21324, 21325
-TEST_USERS_ONLY = 21321
 CODE_LIFETIME_SECONDS = 600
 """Our choice: the platform does not state it."""
 ACCESS_DENIED_PARAMETERS = {
@@ -70,10 +69,9 @@ def authorize(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 def _read_consent(state: SimulatorState, request: ApiRequest, app_key: str) -> tuple[str, str]:
     """Return the decision and its account; both empty if the page was only requested."""
-    preset = state.behaviour.weibo_consent
-    if preset != "page":
+    if state.behaviour.weibo_consent == "allow":
         known = (each.identity for each in state.accounts.values() if each.platform == "weibo")
-        return preset, _find_developer(state, app_key) or next(known, "")
+        return "allow", _find_developer(state, app_key) or next(known, "")
     account = request.account.strip() if request.method == "POST" else ""
     is_known = state.behaviour.open or ("weibo", account) in state.accounts
     return request.form.get("answer", ""), account if is_known else ""
@@ -102,8 +100,6 @@ def exchange_code(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if facts["redirect_uri"] != request.get_parameter("redirect_uri"):
         return refuse(request, REDIRECT_URI_MISMATCH)
     account = facts["account"]
-    if state.behaviour.weibo_app == "test" and _find_developer(state, app_key) not in ("", account):
-        return refuse(request, TEST_USERS_ONLY)
     state.put_row(CODES_TABLE, code, {**facts, "used": True})
     token, life = _issue_token(state, account, app_key)
     return ApiResponse.from_json({"access_token": token, "remind_in": str(life), "expires_in": life, "uid": account})

@@ -29,7 +29,6 @@ PLACEHOLDER_PICTURE = base64.b64decode(
 )
 """One grey pixel, used for a picture given by URL: the simulator fetches nothing."""
 PICTURES_TABLE = "weibo_pictures"
-UNREVIEWED_APP_SOURCE = "未通过审核应用"
 MISSING_PARAMETER, INVALID_PARAMETER, EMPTY_TEXT, TEXT_TOO_LONG, LONG_TEXT_TOO_LONG = 10016, 10017, 20008, 20012, 20049
 NO_IMAGE, WRONG_IMAGE_TYPE, IMAGE_TOO_LARGE = 20007, 20005, 20006
 UNBOUND_DOMAIN, DELAYED_SUCCESS, SAME_TEXT = 10017, 20032, 20019
@@ -95,8 +94,6 @@ def _publish(state: SimulatorState, request: ApiRequest, post: SimulatedPost) ->
     sent = request.get_parameter("status") or post.text
     post.text, links = shorten_links(post.text)
     post.extra |= {"sent": sent, "url_objects": links}
-    if state.behaviour.weibo_app == "test":
-        post.extra["source"] = UNREVIEWED_APP_SOURCE
     state.create_post(request, post)
 
 

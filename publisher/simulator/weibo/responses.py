@@ -149,7 +149,7 @@ def format_status(state: SimulatorState, post: SimulatedPost) -> dict[str, Any]:
     """Return a status as of now, with the `annotations` that were sent with it."""
     extra, metrics = post.extra, compute_metrics(post, state.now())
     account = state.ensure_account("weibo", post.account)
-    source = extra.get("source") or (WEB_SOURCE if extra.get("by_hand") else APP_SOURCE)
+    source = WEB_SOURCE if extra.get("by_hand") else APP_SOURCE
     return {
         "created_at": datetime.fromtimestamp(post.created, BEIJING).strftime("%a %b %d %H:%M:%S %z %Y"),
         "id": int(post.id),
