@@ -147,7 +147,7 @@ def write_frame(stream: IO[bytes], data: bytes) -> None:
 
 
 def read_frame(stream: IO[bytes], max_bytes: int) -> bytes:
-    """Read one message. Raises EOFError where there is no whole one, ValueError where it has more than `most` bytes."""
+    """Read one message. Raises EOFError where there is no whole one, ValueError if it has more than `max_bytes`."""
     head = stream.read(_LENGTH_HEADER.size)
     if len(head) < _LENGTH_HEADER.size:
         raise EOFError
@@ -185,7 +185,14 @@ def decode_result(data: bytes, job: RenderJob) -> JobResult:
         members = json.loads(data, object_hook=_decode_value)
         kind = members.pop("kind")
         if kind == "Problem":
-            return _decode_problem(**members)
+            code, place, facts = members.pop("code"), members.pop("place"), members.pop("facts")
+            texts = (code, *facts, *facts.values())
+            if members or _PARENT_ONLY_FACTS & facts.keys() or not all(isinstance(text, str) for text in texts):
+                raise InvalidResultError(kind)
+            location = None if place is None else Location(file=place["file"], line=place["line"])
+            if location and not (isinstance(location.file, str) and isinstance(location.line, int)):
+                raise InvalidResultError(kind)
+            return Problem(code=code, location=location, facts=facts)
         expected = _RESULT_TYPES[type(job)]
         if kind != expected.__name__:
             raise InvalidResultError(kind)
@@ -197,17 +204,6 @@ def decode_result(data: bytes, job: RenderJob) -> JobResult:
     if isinstance(result, CleanedPicture) and result.format not in MEDIA_TYPES:
         raise InvalidResultError(result.format)
     return result
-
-
-def _decode_problem(code: str, place: Mapping[str, object] | None, facts: Mapping[str, str]) -> Problem:
-    if not all(isinstance(text, str) for text in (code, *facts, *facts.values())) or _PARENT_ONLY_FACTS & facts.keys():
-        raise InvalidResultError("Problem")
-    if place is None:
-        return Problem(code=code, facts=facts)
-    file, line = place["file"], place["line"]
-    if not (isinstance(file, str) and isinstance(line, int)):
-        raise InvalidResultError("Place")
-    return Problem(code=code, location=Location(file=file, line=line), facts=facts)
 
 
 def _with_kind(value: object) -> Mapping[str, object]:

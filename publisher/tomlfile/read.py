@@ -138,16 +138,12 @@ def parse_toml(text: str, file: str, limits: ReadLimits, error_type: type[InputE
         raise error_type([_problem_at(file, text, syntax.offset, syntax.code, syntax.facts)]) from None
     document = TomlDocument(file=file, text=text, data=data)
     if "\\" in text:  # an escape such as \u202e may have put a forbidden character into a value
-        escaped = list(islice(find_forbidden_in_value(data), MAX_PROBLEMS))
+        escaped = [
+            UnlocatedProblem(path=path, code="invisible_character", facts={"character": describe_character(character)})
+            for path, character in islice(find_forbidden_in_value(data), MAX_PROBLEMS)
+        ]
         if escaped:
-            raise error_type(
-                document.locate_problems(
-                    UnlocatedProblem(
-                        path=path, code="invisible_character", facts={"character": describe_character(character)}
-                    )
-                    for path, character in escaped
-                )
-            )
+            raise error_type(document.locate_problems(escaped))
     return document
 
 
