@@ -35,7 +35,7 @@ class Messages:
     def translate(self, code: str, /, **facts: object) -> str:
         """Return the message of a code. A code without an entry is returned as it is, so that nothing is hidden."""
         entry = self.entries.get(code)
-        return _fill_facts(entry[self.lang], facts) if entry else code
+        return entry[self.lang].format_map(_Facts(facts)) if entry else code
 
     def first_known(self, *codes: str) -> str:
         """Return the first code that has an entry, else the last."""
@@ -44,7 +44,7 @@ class Messages:
     def hint(self, code: str, /, **facts: object) -> str:
         """Return what to do about a code; empty if the message already says it."""
         hint = self.entries.get(code, {}).get("hint")
-        return _fill_facts(hint[self.lang], facts) if hint else ""
+        return hint[self.lang].format_map(_Facts(facts)) if hint else ""
 
     def format_problem(self, problem: Problem) -> str:
         """Format a problem on one line: FILE:LINE:COLUMN: key.path: message (hint)."""
@@ -58,11 +58,9 @@ class Messages:
         return " ".join(parts)
 
 
-def _fill_facts(template: str, facts: Mapping[str, object]) -> str:
-    return template.format_map(_Facts(facts))
-
-
 class _Facts(dict[str, object]):
+    """Facts of a message; a name without a value stays as it is written."""
+
     def __missing__(self, key: str) -> str:
         return f"{{{key}}}"
 

@@ -38,37 +38,33 @@ class ThrottledLog:
     """
 
     interval_seconds: float = LOG_INTERVAL_SECONDS
-    _counts: dict[LogKey, Counter[str]] = field(default_factory=dict)
-    _timers: dict[LogKey, asyncio.TimerHandle] = field(default_factory=dict)
+    _intervals: dict[LogKey, tuple[Counter[str], asyncio.TimerHandle]] = field(default_factory=dict)
 
     def warn(self, event: str, reason: str, **facts: str) -> None:
         key = (event, tuple(sorted(facts.items())))
-        if (counts := self._counts.get(key)) is not None:
-            counts[reason] += 1
-            return
-        self._write(key, Counter([reason]))
+        if key in self._intervals:
+            self._intervals[key][0][reason] += 1
+        else:
+            self._write(key, {reason: 1})
 
     def close(self) -> None:
         """Write the counts and stop the timers."""
-        for timer in self._timers.values():
+        for (event, facts), (counts, timer) in self._intervals.items():
             timer.cancel()
-        for (event, facts), counts in self._counts.items():
             if counts:
                 log.warning(event, **dict(facts), reasons=dict(counts))
-        self._counts.clear()
-        self._timers.clear()
+        self._intervals.clear()
 
-    def _write(self, key: LogKey, counts: Counter[str]) -> None:
+    def _write(self, key: LogKey, reasons: Mapping[str, int]) -> None:
+        def end_interval() -> None:
+            counts, _timer = self._intervals.pop(key)
+            if counts:
+                self._write(key, counts)
+
         event, facts = key
-        log.warning(event, **dict(facts), reasons=dict(counts))
-        self._counts[key] = Counter()
-        self._timers[key] = asyncio.get_running_loop().call_later(self.interval_seconds, self._end_interval, key)
-
-    def _end_interval(self, key: LogKey) -> None:
-        counts = self._counts.pop(key)
-        del self._timers[key]
-        if counts:
-            self._write(key, counts)
+        log.warning(event, **dict(facts), reasons=dict(reasons))
+        timer = asyncio.get_running_loop().call_later(self.interval_seconds, end_interval)
+        self._intervals[key] = Counter(), timer
 
 
 MAX_DESCRIPTORS = 65_536
