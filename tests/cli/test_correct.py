@@ -95,10 +95,13 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
     assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "published"}
 
     async def resolve(application):
-        [doubt] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
+        [unknown] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
         receipt = Receipt(remote_id="w1", url="https://wechat.example/1", published_at=NOW)
         await application.store.outbox.record_readback(
-            PendingReadback(delivery=doubt, request=None), Published(receipt=receipt), RECONCILER, Runtime().monotonic()
+            PendingReadback(delivery=unknown, request=None),
+            Published(receipt=receipt),
+            RECONCILER,
+            Runtime().monotonic(),
         )
 
     run_on_database(resolve)
@@ -116,9 +119,9 @@ def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, 
     assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
 
     async def resolve(application):
-        [doubt] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
+        [unknown] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
         await application.store.outbox.record_readback(
-            PendingReadback(delivery=doubt, request=None), REFUSED, RECONCILER, Runtime().monotonic()
+            PendingReadback(delivery=unknown, request=None), REFUSED, RECONCILER, Runtime().monotonic()
         )
         await application.store.maintenance.promote_due()
         await application.store.maintenance.cancel_orphans()

@@ -89,9 +89,9 @@ def test_an_unknown_outcome_comes_first_and_keeps_the_secret(run, drill, sent, s
     assert vault.list_names() == [name]
 
     async def resolve(application):
-        [doubt] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
+        [unknown] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
         await application.store.outbox.record_readback(
-            PendingReadback(delivery=doubt, request=None), LIVE, RECONCILER, Runtime().monotonic()
+            PendingReadback(delivery=unknown, request=None), LIVE, RECONCILER, Runtime().monotonic()
         )
 
     run_on_database(resolve)

@@ -127,9 +127,9 @@ def test_a_captcha_is_explained_and_resolved(run, sent, deliver):
     alerts = run("-C", sent, "status", "--json").json["alerts"]
     assert {alert["code"] for alert in alerts} == {"held.captcha", "account_paused"}
     assert all(alert["message"] and "held" not in alert["message"] for alert in alerts)
-    ruled = run("-C", sent, "resolve", "refund@beijing-weibo", "resend", *BY)
-    assert ruled.code == 0
-    assert "仍在暂停" in ruled.err
+    resolved = run("-C", sent, "resolve", "refund@beijing-weibo", "resend", *BY)
+    assert resolved.code == 0
+    assert "仍在暂停" in resolved.err
     assert run("-C", sent, "resume", "beijing-weibo", "--by", "王").code == 0
     assert run("-C", sent, "status", "--json").json["paused"] == []
     deliver(PUBLISHED)

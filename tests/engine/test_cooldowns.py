@@ -165,18 +165,18 @@ async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, 
 async def test_f26_f27_a_cooldown_lasts_as_long_as_a_limit_says_a_day_at_most(day, world, until, rest):
     """F26, F27: without an end the cooldown lasts for the first pause between reads."""
     now = world.now()
-    [doubt] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
+    [unknown] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
     limit = RateLimited(code="often", until=now + until if until else None)
-    after = await day.store.outbox.record_readback(doubt, limit, RECONCILER, world.monotonic())
+    after = await day.store.outbox.record_readback(unknown, limit, RECONCILER, world.monotonic())
     assert after.next_action_at >= now + rest
     assert await cooldowns_of(day, "one") == (now + rest,) * 4
 
 
 async def test_f26_a_limit_holds_although_the_delivery_has_moved_on(day, world):
     """F26, F15: the answer changes nothing about its delivery, yet the login is in cooldown."""
-    [doubt] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
-    stale = PendingReadback(delivery=doubt.delivery, request=doubt.request)
-    await day.store.outbox.record_readback(doubt, Unknown(reason="timeout"), RECONCILER, world.monotonic())
+    [unknown] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
+    stale = PendingReadback(delivery=unknown.delivery, request=unknown.request)
+    await day.store.outbox.record_readback(unknown, Unknown(reason="timeout"), RECONCILER, world.monotonic())
     limit = RateLimited(code="often", until=world.now() + REST)
     after = await day.store.outbox.record_readback(stale, limit, RECONCILER, world.monotonic())
     assert (after.state, after.reason) == (State.UNKNOWN, "timeout")

@@ -34,9 +34,9 @@ async def asked(open_store, world):
         for finding in findings:
             world.advance_time(pause)
             [delivery] = await store.queries.deliveries()
-            [doubt] = await store.outbox.due_readbacks([delivery.state], 10)
+            [unknown] = await store.outbox.due_readbacks([delivery.state], 10)
             by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
-            after = await store.outbox.record_readback(doubt, finding, by, world.monotonic())
+            after = await store.outbox.record_readback(unknown, finding, by, world.monotonic())
             world.advance_time(
                 max(after.next_action_at - world.now(), timedelta()) if after.next_action_at else timedelta()
             )

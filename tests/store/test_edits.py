@@ -44,9 +44,9 @@ async def show_absent(store):
     """Read both accounts until absence is shown."""
     for _ in range(3):
         store.runtime.advance_time(8 * MINUTE)
-        for doubt in await store.outbox.due_readbacks([State.UNKNOWN], 10):
+        for unknown in await store.outbox.due_readbacks([State.UNKNOWN], 10):
             found = NotFound(covered_since=START_TIME - timedelta(days=1))
-            await store.outbox.record_readback(doubt, found, RECONCILER, store.runtime.monotonic())
+            await store.outbox.record_readback(unknown, found, RECONCILER, store.runtime.monotonic())
 
 
 async def standing(store):
@@ -125,10 +125,10 @@ async def test_f70_a_post_published_with_the_old_text_is_reported(open_store):
     store = await call_both(open_store, Unknown(reason="timeout"))
     await edit(store)
     store.runtime.advance_time(MINUTE)
-    [doubt, _other] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    [unknown, _other] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     seen = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
     assert (
-        await store.outbox.record_readback(doubt, seen, RECONCILER, store.runtime.monotonic())
+        await store.outbox.record_readback(unknown, seen, RECONCILER, store.runtime.monotonic())
     ).state is State.PUBLISHED
     assert [alert.code for alert in await store.queries.alerts()] == ["published_after_edit"]
 

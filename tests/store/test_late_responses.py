@@ -175,9 +175,9 @@ async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_store, 
         for lease in await claim(store):
             assert await store.outbox.record_intent(lease) == Declined(guard="blocked_by_unknown")
         world.advance_time(MINUTE)
-    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     seen = replace(LIVE, receipt=replace(LIVE.receipt, remote_id="2"))
-    await store.outbox.record_readback(doubt, seen, RECONCILER, world.monotonic())
+    await store.outbox.record_readback(unknown, seen, RECONCILER, world.monotonic())
     for number in (3, 4):
         [lease] = await claim(store)
         assert isinstance(await store.outbox.record_intent(lease), SendRequest)

@@ -137,8 +137,8 @@ async def test_a_request_says_whether_it_is_urgent(open_store, is_urgent):
     assert request.is_urgent is is_urgent
     await store.outbox.record_outcome(lease, Unknown(reason="timeout"))
     store.runtime.advance_time(timedelta(hours=1))
-    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 1)
-    assert doubt.request.is_urgent is is_urgent
+    [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 1)
+    assert unknown.request.is_urgent is is_urgent
 
 
 async def test_no_intent_is_written_before_its_instant(open_store, world):
@@ -382,8 +382,8 @@ async def test_f78_a_retraction_is_alerted_until_it_is_done(open_store):
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     await store.actions.retract(PostId("p"), None, named_person("li"), "wrong")
     assert [alert.code for alert in await store.queries.alerts()] == ["retracting"]
-    [doubt] = await store.outbox.due_readbacks([State.RETRACTING], 10)
-    await store.outbox.record_readback(doubt, Deleted(), RETRACTOR, store.runtime.monotonic())
+    [unknown] = await store.outbox.due_readbacks([State.RETRACTING], 10)
+    await store.outbox.record_readback(unknown, Deleted(), RETRACTOR, store.runtime.monotonic())
     assert await store.queries.alerts() == []
 
 
@@ -414,8 +414,8 @@ async def test_only_the_named_submission_is_read_sooner(open_store):
     await submitted(store, "a", "b")
     assert await store.outbox.check_now(AccountId("a"), lambda ticket: ticket.payload == "b") == 0
     assert await store.outbox.check_now(AccountId("a"), lambda _ticket: True) == 1
-    [doubt] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
-    assert doubt.delivery.account == "a"
+    [unknown] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
+    assert unknown.delivery.account == "a"
 
 
 async def test_a_read_begun_before_does_not_delay_the_next_one(open_store, world):
@@ -423,11 +423,11 @@ async def test_a_read_begun_before_does_not_delay_the_next_one(open_store, world
     store = await open_store(make_policy("a"))
     await submitted(store, "a")
     world.advance_time(60 * SECOND)
-    [doubt] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
+    [unknown] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
     world.advance_time(SECOND)
     await store.outbox.check_now(AccountId("a"), lambda _ticket: True)
     still = Submitted(ticket=Ticket(payload="a"), check_again_at=world.now() + 60 * SECOND)
-    after = await store.outbox.record_readback(doubt, still, RECONCILER, world.monotonic())
+    after = await store.outbox.record_readback(unknown, still, RECONCILER, world.monotonic())
     assert (after.state, after.next_action_at) == (State.SUBMITTED, world.now())
 
 
@@ -436,9 +436,9 @@ async def test_an_ended_delivery_is_not_read_sooner(open_store):
     store = await open_store(make_policy("a"))
     await submitted(store, "a")
     await store.outbox.check_now(AccountId("a"), lambda _ticket: True)
-    [doubt] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
+    [unknown] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
     before = await store.outbox.record_readback(
-        doubt, Published(receipt=receipt()), RECONCILER, store.runtime.monotonic()
+        unknown, Published(receipt=receipt()), RECONCILER, store.runtime.monotonic()
     )
     assert await store.outbox.check_now(AccountId("a"), lambda _ticket: True) == 0
     assert await only(store) == before

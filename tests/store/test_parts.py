@@ -66,11 +66,11 @@ async def test_an_unknown_outcome_is_about_its_part(open_store, world):
     lease, _request = await claim_next_part(store)
     await store.outbox.record_outcome(lease, Unknown(reason="reset"))
     world.advance_time(MINUTE)
-    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    assert (doubt.request.part, doubt.request.attempt, doubt.request.parent) == (1, 2, receipt())
-    assert doubt.request.baseline.taken_at > START_TIME
+    [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    assert (unknown.request.part, unknown.request.attempt, unknown.request.parent) == (1, 2, receipt())
+    assert unknown.request.baseline.taken_at > START_TIME
     found = Published(receipt=receipt("f1"), is_text_confirmed=True)
-    after = await store.outbox.record_readback(doubt, found, RECONCILER, world.monotonic())
+    after = await store.outbox.record_readback(unknown, found, RECONCILER, world.monotonic())
     assert (after.state, after.parts_done, after.receipt) == (State.DUE, 2, receipt())
 
 
@@ -82,9 +82,9 @@ async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_st
     world.advance_time(2 * MINUTE)
     await store.maintenance.expire_leases()
     world.advance_time(MINUTE)
-    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     await store.outbox.record_readback(
-        doubt, Published(receipt=receipt("f1"), is_text_confirmed=True), RECONCILER, world.monotonic()
+        unknown, Published(receipt=receipt("f1"), is_text_confirmed=True), RECONCILER, world.monotonic()
     )
     await store.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
     after = await only(store)
@@ -140,9 +140,11 @@ async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_store, 
     [ordered] = await store.actions.retract("q", None, named_person("li"), "wrong")
     assert (ordered.id, ordered.state, ordered.receipt) == (other.id, State.RETRACTING, receipt("2"))
     world.advance_time(SECOND)
-    [doubt] = await store.outbox.due_readbacks([State.RETRACTING], 10)
-    assert (doubt.request.part, doubt.delivery.receipt) == (0, receipt("2"))
-    assert (await store.outbox.record_readback(doubt, Deleted(), RETRACTOR, world.monotonic())).state is State.RETRACTED
+    [unknown] = await store.outbox.due_readbacks([State.RETRACTING], 10)
+    assert (unknown.request.part, unknown.delivery.receipt) == (0, receipt("2"))
+    assert (
+        await store.outbox.record_readback(unknown, Deleted(), RETRACTOR, world.monotonic())
+    ).state is State.RETRACTED
 
 
 async def half_published_too(store):
@@ -178,9 +180,9 @@ async def test_a_published_post_is_monitored_as_a_post(open_store, world):
     lease, _request = await claim_next_part(store)
     await store.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
     world.advance_time(SECOND)
-    [doubt] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
+    [unknown] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
     published = await store.outbox.record_readback(
-        doubt, Published(receipt=receipt("f1")), RECONCILER, world.monotonic()
+        unknown, Published(receipt=receipt("f1")), RECONCILER, world.monotonic()
     )
     assert published.state is State.PUBLISHED
     monitoring = store.monitoring

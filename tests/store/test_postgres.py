@@ -200,9 +200,9 @@ async def test_an_unknown_outcome_is_read_by_one_host_at_a_time(open_host, world
     world.advance_time(LEASE)
     taken = await asyncio.gather(*(host.outbox.due_readbacks([State.UNKNOWN], 5) for host in hosts))
     assert sorted(map(len, taken)) == [0, 1]
-    [doubt] = [item for found in taken for item in found]
+    [unknown] = [item for found in taken for item in found]
     after = await hosts[0].outbox.record_readback(
-        doubt, NotFound(covered_since=doubt.request.baseline.taken_at), RECONCILER, world.monotonic()
+        unknown, NotFound(covered_since=unknown.request.baseline.taken_at), RECONCILER, world.monotonic()
     )
     assert (after.state, after.readbacks) == (State.UNKNOWN, 1)
     world.advance_time(timedelta(hours=1))

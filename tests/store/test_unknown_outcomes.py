@@ -155,9 +155,9 @@ async def leave_unknown(store):
 
 
 async def learn_missing(store, *, can_resend=True):
-    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    missing = NotFound(covered_since=doubt.request.baseline.taken_at, can_resend=can_resend)
-    return await store.outbox.record_readback(doubt, missing, RECONCILER, store.runtime.monotonic())
+    [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    missing = NotFound(covered_since=unknown.request.baseline.taken_at, can_resend=can_resend)
+    return await store.outbox.record_readback(unknown, missing, RECONCILER, store.runtime.monotonic())
 
 
 async def test_absence_takes_two_reads_the_last_after_the_visibility_window(open_store, world):
@@ -202,12 +202,12 @@ async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(o
     await leave_unknown(store)
     world.advance_time(timedelta(minutes=11))
     out_of_sight = Unknown(reason="list_too_short", is_beyond_list=True)
-    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    held = await store.outbox.record_readback(doubt, out_of_sight, RECONCILER, world.monotonic())
+    [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    held = await store.outbox.record_readback(unknown, out_of_sight, RECONCILER, world.monotonic())
     seen = Resolved(to=State.UNKNOWN, reason="seen", url="https://fake.example/1")
     await store.actions.apply_event(held.id, seen, named_person("li"))
-    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    again = await store.outbox.record_readback(doubt, out_of_sight, RECONCILER, world.monotonic())
+    [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    again = await store.outbox.record_readback(unknown, out_of_sight, RECONCILER, world.monotonic())
     assert (again.state, again.reason) == (State.HELD, "report_not_confirmed")
 
 
@@ -216,9 +216,9 @@ async def read_without_finding(store, world, state, by):
     states = []
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
         world.advance_time(wait)
-        [doubt] = await store.outbox.due_readbacks([state], 10)
+        [unknown] = await store.outbox.due_readbacks([state], 10)
         finding = Unknown(reason="list_too_short", is_beyond_list=True)
-        after = await store.outbox.record_readback(doubt, finding, by, world.monotonic())
+        after = await store.outbox.record_readback(unknown, finding, by, world.monotonic())
         states.append(after.state)
     return states, after
 
@@ -255,9 +255,9 @@ async def test_f77_a_post_to_be_retracted_from_a_review_is_read_until_the_review
     await store.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
     await store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
     world.advance_time(timedelta(hours=1))
-    [doubt] = await store.outbox.due_readbacks([State.RETRACTING], 10)
+    [unknown] = await store.outbox.due_readbacks([State.RETRACTING], 10)
     after = await store.outbox.record_readback(
-        doubt, Unknown(reason="short", is_beyond_list=True), RETRACTOR, world.monotonic()
+        unknown, Unknown(reason="short", is_beyond_list=True), RETRACTOR, world.monotonic()
     )
     assert after.state is State.RETRACTING
 
@@ -327,9 +327,9 @@ async def delay_by_unknown(store, order=None):
 async def test_posts_delayed_by_an_unknown_one_are_tried_once_and_sent_when_it_ends(open_store, world):
     """The others that are due there are not even tried, and wait no longer than the outcome is unknown."""
     store = await open_store(listing_five())
-    doubt = await delay_by_unknown(store)
+    unknown = await delay_by_unknown(store)
     assert await store.outbox.next_due_at() == world.now() + BLOCKED_RETRY_DELAY
-    await store.outbox.record_readback(doubt, Published(receipt=receipt("0")), RECONCILER, world.monotonic())
+    await store.outbox.record_readback(unknown, Published(receipt=receipt("0")), RECONCILER, world.monotonic())
     _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
@@ -337,8 +337,8 @@ async def test_posts_delayed_by_an_unknown_one_are_tried_once_and_sent_when_it_e
 async def test_a_post_to_be_retracted_delays_others_until_it_is_found(open_store, world):
     """Once it has its id no list is needed to delete it, so the others are sent at once."""
     store = await open_store(listing_five())
-    doubt = await delay_by_unknown(store, RetractionRequested(reason="wrong"))
-    found = await store.outbox.record_readback(doubt, Published(receipt=receipt("0")), RETRACTOR, world.monotonic())
+    unknown = await delay_by_unknown(store, RetractionRequested(reason="wrong"))
+    found = await store.outbox.record_readback(unknown, Published(receipt=receipt("0")), RETRACTOR, world.monotonic())
     assert (found.state, found.receipt) == (State.RETRACTING, receipt("0"))
     _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
@@ -369,11 +369,11 @@ async def test_f77_a_retraction_of_a_post_that_never_appeared_delays_others_for_
 async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(open_store, world, ruling):
     """The list cannot be read: a named person decides at once, and what waited behind it is sent."""
     store = await open_store(listing_five())
-    doubt = await delay_by_unknown(store)
+    unknown = await delay_by_unknown(store)
     if ruling is Resolution.RESEND:
         with pytest.raises(RefusedError, match="not_read_yet"):
-            await resolve_delivery(store, doubt.delivery, ruling, by="li", reason="looked at the account")
-    unread = await store.outbox.record_readback(doubt, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
+            await resolve_delivery(store, unknown.delivery, ruling, by="li", reason="looked at the account")
+    unread = await store.outbox.record_readback(unknown, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
     after = await resolve_delivery(store, unread, ruling, by="li", reason="looked at the account")
     assert after.state in {State.FAILED, State.DUE, State.CANCELLED}
     _lease, answer = await claim_and_intend(store)
@@ -387,9 +387,9 @@ async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_stor
     first, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(first, Unknown(reason="reset"))
     world.advance_time(store.timing(AccountId("a")).first_check_after)
-    [doubt] = await store.outbox.due_readbacks([State.UNKNOWN], 1)
+    [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 1)
     await store.outbox.record_readback(
-        doubt, PossibleMatch(remote_id="0", url="https://fake.example/0"), RECONCILER, world.monotonic()
+        unknown, PossibleMatch(remote_id="0", url="https://fake.example/0"), RECONCILER, world.monotonic()
     )
     for number in range(1, 7):
         lease, _request = await claim_and_intend(store)
