@@ -85,8 +85,6 @@ CODES: Mapping[int, TiebaErrorCode] = {
 
 THREAD_GONE_CODES = frozenset({273, 230273})
 """Codes of a thread that does not exist (any more), in reads and deletions; the nearest that clients have seen."""
-
-
 READ_LIMIT_CODE = 239103
 """The code that clients get when they read too fast."""
 THREAD_ONLY_CODES = frozenset({271, 273, 706, 230273, 230277, 230278, 230901})

@@ -203,7 +203,7 @@ class WebhookAdapter:
             return Unknown(reason="bad_response")
         if owner != self.account.identity:
             return Blocked(code="webhook_wrong_account", reason=owner[:80], hold_reason=HoldReason.WRONG_ACCOUNT)
-        return Healthy(credentials_expire_at=api.get_key_expiry(body))
+        return Healthy(credentials_expire_at=api.parse_time(body.get("until")))
 
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
         ids = [receipt.remote_id for receipt in receipts]

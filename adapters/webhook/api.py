@@ -157,7 +157,7 @@ def decode_response(response: HttpResponse | TransportFailure, *expected_statuse
 def decode_post(body: Json) -> WebhookPost | Unknown:
     """Return one post, or Unknown where a field is missing."""
     values = {name: body.get(name) for name in ("id", "key", "account", "state")}
-    at = _parse_time(body.get("at"))
+    at = parse_time(body.get("at"))
     if not all(isinstance(value, str) and value for value in values.values()) or at is None:
         return Unknown(reason="webhook_incomplete")
     if values["state"] not in POST_STATES:
@@ -199,11 +199,6 @@ def decode_reach(body: Json, account: str, ids: Sequence[str]) -> Mapping[str, R
     }
 
 
-def get_key_expiry(body: Json) -> datetime | None:
-    """Return when the key expires, where the receiver reports it."""
-    return _parse_time(body.get("until"))
-
-
 def _build_signed_request(
     endpoint: WebhookEndpoint, method: str, path: str, now: datetime, **query: str
 ) -> HttpRequest:
@@ -213,7 +208,7 @@ def _build_signed_request(
     )
 
 
-def _parse_time(value: object) -> datetime | None:
+def parse_time(value: object) -> datetime | None:
     """Return a time that has an offset, otherwise None."""
     try:
         at = datetime.fromisoformat(str(value))

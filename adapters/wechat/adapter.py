@@ -143,10 +143,18 @@ class WeChatAdapter:
         response = await self._context.http.create(http_request, request)
         if isinstance(response, NotSent | Unknown):
             return response
-        name = decode(response)
-        if isinstance(name, str):
-            return self._make_submitted(api.PendingJob(name=name, delivery=request.delivery, looks=0))
-        return await self._interpret_refusal(name, token, request)
+        result = decode(response)
+        if isinstance(result, str):
+            return self._make_submitted(api.PendingJob(name=result, delivery=request.delivery, looks=0))
+        outcome = interpret_create_error(result, self._context.now())
+        if isinstance(outcome, Rejected) and request.attempt > 1:
+            return Unknown(reason=outcome.code)  # an earlier call with the same draft may be what it refuses
+        if not isinstance(outcome, CredentialExpired):
+            return outcome
+        renewed = await self._auth.renew(token)
+        if isinstance(renewed, FailedCall) and isinstance(renewed.outcome, Blocked | Busy):  # more precise
+            return renewed.outcome
+        return outcome
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
         pending = api.decode_ticket(ticket)
@@ -263,17 +271,6 @@ class WeChatAdapter:
 
     def _is_mass_sent(self, request: SendRequest) -> bool:
         return request.is_urgent and can_mass_send(self.account)
-
-    async def _interpret_refusal(self, error: api.ErrorResponse, token: str, request: SendRequest) -> Outcome:
-        outcome = interpret_create_error(error, self._context.now())
-        if isinstance(outcome, Rejected) and request.attempt > 1:
-            return Unknown(reason=outcome.code)  # an earlier call with the same draft may be what it refuses
-        if not isinstance(outcome, CredentialExpired):
-            return outcome
-        renewed = await self._auth.renew(token)
-        if isinstance(renewed, FailedCall) and isinstance(renewed.outcome, Blocked | Busy):  # more precise
-            return renewed.outcome
-        return outcome
 
     def _make_submitted(self, pending: api.PendingJob) -> Submitted:
         interval = POLL_INTERVALS[min(pending.looks, len(POLL_INTERVALS) - 1)]

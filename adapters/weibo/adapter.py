@@ -33,8 +33,6 @@ from publisher.domain.results import (
 )
 
 _READS_KEY = "reads"
-
-
 NOTICE_PERIOD = timedelta(minutes=10)
 """How long the deletion of a post is refused because its article stays."""
 _NO_TOKEN_CODE = "weibo_no_token"  # noqa: S105 - the name of a message
