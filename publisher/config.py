@@ -68,7 +68,9 @@ class AccountEntry(StrictModel):
         default="api", description="api 自动发布；assisted 人工代发，publisher 备稿并核实；off 停用"
     )
     forum: SingleLine | None = Field(default=None, description="贴吧的吧名，不带“吧”字；仅贴吧账号使用")
-    accept_risk: bool = Field(default=False, description="贴吧没有官方发帖接口；自动发布须由运营方确认风险")
+    has_accepted_risk: bool = Field(
+        default=False, alias="accept_risk", description="贴吧没有官方发帖接口；自动发布须由运营方确认风险"
+    )
     link_template: SingleLine | None = Field(default=None, description="微博分享接口要求的安全域名链接，须含 {marker}")
     base_url: SingleLine | None = Field(default=None, description="替换该平台全部地址：演练模拟器或代理")
     public_ip: SingleLine | None = Field(default=None, description="本账号对外的公网 IPv4；默认用全局的 public_ip")
@@ -251,30 +253,20 @@ def find_mode_problems(item: AccountEntry, path: KeyPath) -> Iterator[UnlocatedP
     if item.mode != "off" and item.platform == "tieba" and not item.forum:
         yield UnlocatedProblem(path=(*path, "forum"), code="forum_missing", facts=facts)
     if item.mode == "api":
-        for key, code in _find_missing_settings(
-            item.platform, item.profile, has_accepted_risk=item.accept_risk, link_template=item.link_template
-        ):
+        for key, code in _find_missing_settings(item):
             yield UnlocatedProblem(path=(*path, key), code=code, facts=facts)
 
 
 def find_api_blocker(account: Account) -> str | None:
-    """Return the code of the setting that an account lacks for automatic posting; None if nothing is missing."""
-    missing = _find_missing_settings(
-        account.platform,
-        account.profile,
-        has_accepted_risk=account.has_accepted_risk,
-        link_template=account.link_template,
-    )
-    return next((code for _key, code in missing), None)
+    """Return the code of the first setting that an account lacks for automatic posting; None if nothing is missing."""
+    return next((code for _key, code in _find_missing_settings(account)), None)
 
 
-def _find_missing_settings(
-    platform: str, profile: str | None, *, has_accepted_risk: bool, link_template: str | None
-) -> Iterator[tuple[str, str]]:
-    """Yield key and problem code of each setting that automatic posting requires."""
-    if platform == "tieba" and not has_accepted_risk:
+def _find_missing_settings(account: Account | AccountEntry) -> Iterator[tuple[str, str]]:
+    """Yield key and problem code of each setting that an account lacks for automatic posting."""
+    if account.platform == "tieba" and not account.has_accepted_risk:
         yield "accept_risk", "risk_not_accepted"
-    if platform == "weibo" and profile in {None, "share"} and link_template is None:
+    if account.platform == "weibo" and account.profile in {None, "share"} and account.link_template is None:
         yield "link_template", "link_template_missing"
 
 
@@ -375,7 +367,7 @@ def _make_settings(document: TomlDocument, workspace: Path, platforms: Collectio
             link_template=item.link_template,
             base_url=item.base_url.rstrip("/") if item.base_url else None,
             public_ip=item.public_ip or entry.public_ip,
-            has_accepted_risk=item.accept_risk,
+            has_accepted_risk=item.has_accepted_risk,
             profile=item.profile,
             is_exclusive=item.exclusive,
             options=item.options,

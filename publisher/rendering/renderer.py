@@ -94,11 +94,7 @@ class PostRenderer:
     regions: Mapping[str, Mapping[str, str]]
 
     def render(
-        self,
-        post: Post,
-        occurrence: Occurrence,
-        accounts: Iterable[AccountId],
-        posts: Mapping[PostId, Post],
+        self, post: Post, occurrence: Occurrence, accounts: Iterable[AccountId], posts: Mapping[PostId, Post]
     ) -> RenderResult:
         """Render an occurrence for these accounts. `posts` holds the posts it may follow, by id.
 
