@@ -12,7 +12,6 @@ import publisher.daemon
 import publisher.engine.reconciler
 from publisher.store.deliveries import retention
 from publisher.store.plan import posts as batches
-from tests.chaos.checker.artefacts import whole_lines
 from tests.simulation import patched_runtime
 from tests.simulation.artefacts import violations
 from tests.simulation.patched_runtime import BEATS, replaced
@@ -58,7 +57,6 @@ def _play_pruned(simulation: Simulation) -> None:
     held = _leave_one_held(simulation)
     simulation.past = range(1, last["id"] + 1)
     simulation.remember_past()
-    simulation.old_intents = [line for _number, line in whole_lines(simulation.workspace.journal)]
     simulation.old_versions = {row["id"]: row["text"] for row in simulation.rows("SELECT id, text FROM schedule")}
     rest = dice.uniform(*LONG_AGO)
     simulation.stop_for(rest)

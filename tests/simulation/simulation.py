@@ -122,8 +122,6 @@ class Simulation:
     orders: list[dict[str, Any]] = field(default_factory=list)
     together: int = 1000
     """So many new deliveries are filed in one transaction with their schedule."""
-    old_intents: Sequence[dict[str, Any]] = ()
-    """Lines of the journal that it does not keep any more."""
     old_versions: Mapping[int, str] = field(default_factory=dict)
     """The texts of accepted schedules that the database do not keep any more, by number."""
 

@@ -110,7 +110,7 @@ def intent_before_call(history: History) -> Iterator[Violation]:
         if attempt is None or (call.is_resend and call.recv.endpoint not in KEYED):
             again = f"; attempt:{attempt.id} had made its call already" if attempt else ""
             yield Violation(_account(call), f"a call without an attempt{again}", (call.where,))
-        elif (attempt.rendition, attempt.stamp) not in journal:
+        elif attempt.stamp > history.journal_kept_since and (attempt.rendition, attempt.stamp) not in journal:
             subject = history.deliveries[attempt.delivery].subject
             yield Violation(subject, "a call not in the journal", (call.where, attempt.row))
     for creation in trace.creations:

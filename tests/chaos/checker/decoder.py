@@ -83,6 +83,9 @@ def _books(found: Artefacts) -> dict[str, Any]:
         "media": {row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())},
         "sightings": [_sighting(row, true) for row in rows.get("observed_post", ())],
         "database_info": {row["key"]: row["value"] for row in rows.get("database_info", ())},
+        "journal_kept_since": max(
+            _kept_since(value) for value in ({}, *(value for _line, value in found.journal or ()))
+        ),
         "journal": [
             _intent(line, value) for line, value in found.journal or () if value.get("delivery") not in {None, *past}
         ],
@@ -246,6 +249,11 @@ def _version(row: Table, true: Stamps) -> Version:
 
 def _sighting(row: Table, true: Stamps) -> Sighting:
     return _fill(Sighting, row, seen=true.of("observed_post", row, "seen_at"))
+
+
+def _kept_since(value: Table) -> int:
+    """Give the instant in the first line of a journal that was compacted; 0 for any other line."""
+    return round((seconds(value.get("kept_since")) or 0.0) * MICRO)
 
 
 def _intent(line: int, value: Table) -> Intent:

@@ -433,6 +433,8 @@ class History:
     sightings: Sequence[Sighting] = ()
     database_info: Mapping[str, str] = field(default_factory=dict)
     journal: Sequence[Intent] = ()
+    journal_kept_since: int = 0
+    """Microseconds, as a host wrote them: older lines may have been removed from the journal."""
     plan: Plan = field(default_factory=Plan)
     true: Stamps = field(default_factory=Stamps)
     orders: Sequence[Order] = ()

@@ -73,6 +73,15 @@ def test_every_invariant_of_the_failure_model_has_its_check():
     assert {need for invariant in INVARIANTS for need in invariant.needs if need not in table} == set()
 
 
+@pytest.mark.parametrize(("is_said", "is_kept"), [(True, True), (False, False)])
+def test_a_journal_may_lack_what_it_says_it_has_removed(is_said, is_kept):
+    """A compacted journal names the instant up to which lines are gone; without it they are missed."""
+    run = full_run(1)
+    (_line, oldest), *others = run.journal
+    run.journal = [*([(1, {"kept_since": oldest["at"]})] if is_said else []), *others]
+    assert (judge_history(history_of(run)).of("I3").word == "kept") is is_kept
+
+
 def test_what_cannot_be_judged_is_said_and_never_passed():
     """Without an artefact, each invariant that needs it is not judged, and says what is missing; the others are."""
     for name in ("log", "plan", "orders", "settings"):
