@@ -1,5 +1,6 @@
 """`send`: publish a post now, from the schedule or from a file of its own."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -43,10 +44,7 @@ async def _send_file(application: Application, file: Path, by: str) -> dict[Post
     """File all posts of a file, due now; none when one of them is known already or cannot be sent."""
     toml, posts = await read_posts_file(application, file)
     for post in posts:
-        if not post.accounts:
-            raise CommandFailedError("send_no_accounts", post=post.id)
-        if PostId(post.follows or "") not in {item.id for item in posts}:
-            await _require_original(application, post)
+        await _require_sendable(application, post, {item.id for item in posts})
     actions = [
         AuditAction(event="send_requested", subject=post.id, by=named_person(by), detail={"file": file.name})
         for post in posts
@@ -59,9 +57,7 @@ async def _send_file(application: Application, file: Path, by: str) -> dict[Post
 async def _send_post(application: Application, post_id: PostId, by: str) -> int:
     """Make a post of the schedule due now; return its number of deliveries."""
     post = await load_post(application, post_id)
-    if not post.accounts:
-        raise CommandFailedError("send_no_accounts", post=post_id)
-    await _require_original(application, post)
+    await _require_sendable(application, post)
     action = AuditAction(event="send_requested", subject=post.id, by=named_person(by))
     if not isinstance(post.trigger, OneTimeTrigger):
         return await resend_post(application.planner, post, post.accounts, [action])
@@ -71,9 +67,11 @@ async def _send_post(application: Application, post_id: PostId, by: str) -> int:
     return number
 
 
-async def _require_original(application: Application, post: Post) -> None:
-    """Raise CommandFailedError if the original is neither published nor under way: the post would be cancelled."""
-    if post.follows is None:
+async def _require_sendable(application: Application, post: Post, sent_with: Collection[PostId] = ()) -> None:
+    """Raise CommandFailedError without accounts, or if the original is neither published, under way nor sent too."""
+    if not post.accounts:
+        raise CommandFailedError("send_no_accounts", post=post.id)
+    if post.follows is None or post.follows in sent_with:
         return
     originals = await application.store.queries.deliveries(post.follows)
     if not any(item.state in OPEN_STATES | {State.PUBLISHED} for item in originals if item.account in post.accounts):
