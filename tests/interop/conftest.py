@@ -1,4 +1,4 @@
-"""Programs that others wrote, each in an environment of its own, against the simulator."""
+"""Independent clients, each in an environment of its own, against the simulator."""
 
 import fcntl
 import hashlib
@@ -21,7 +21,7 @@ Environment = Callable[[str, Sequence[str]], Path]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all tests of this folder as long: they install what others wrote, from the network."""
+    """Mark all tests of this folder as long: they install packages from the network."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker("long")
@@ -29,9 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def environment(request: pytest.FixtureRequest) -> Environment:
-    """Give a function that installs a client and gives its Python. Where no index can be reached the test is skipped.
+    """Return a function that installs a client and returns its Python. Without a package index the test is skipped.
 
-    Any other failure is one of the test: a package that is gone or does not build would else go unnoticed for ever.
+    Any other failure fails the test: a package that was removed or does not build would otherwise go unnoticed.
     """
     kept = Path(os.environ.get(CACHE) or request.config.cache.mkdir("clients"))
 
@@ -53,7 +53,7 @@ def environment(request: pytest.FixtureRequest) -> Environment:
 
 @pytest.fixture
 def simulator() -> Iterator[str]:
-    """Give the address of a simulator that runs as a process of its own."""
+    """Yield the address of a simulator in a process of its own."""
     command = [sys.executable, "-m", "publisher", "--lang", "en", "simulate", "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -74,7 +74,7 @@ def _install(name: str, folder: Path, requirements: list[str]) -> None:
 
 
 def _commands(folder: Path) -> tuple[list[str], list[str], list[str]]:
-    """Give the commands that make an environment and install into it, and what makes the latter ask the index anew."""
+    """Return the commands that make an environment and install into it, and the options that bypass the cache."""
     python, uv = str(folder / "bin" / "python"), shutil.which("uv")
     if uv:
         make = [uv, "venv", "--quiet", "--python", sys.executable, str(folder)]
@@ -85,7 +85,7 @@ def _commands(folder: Path) -> tuple[list[str], list[str], list[str]]:
 
 
 def reaches_an_index(install: Sequence[str]) -> bool:
-    """Whether a package that surely exists can be had from wherever these tools are told to look."""
+    """True if a package that surely exists can be installed from the configured index."""
     return _run([*install, KNOWN], check=False).returncode == 0
 
 

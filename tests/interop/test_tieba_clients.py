@@ -1,4 +1,4 @@
-"""Tieba's side of the simulator before clients that others wrote, and before a request written down byte by byte."""
+"""The simulated Tieba against independent clients, and against a request recorded byte by byte."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ PC_THREAD = (
 
 @dataclass
 class Simulated:
-    """A simulator behind both doors, and its control."""
+    """A simulator over TCP and over TLS, and its control."""
 
     plain: int
     tls: int
@@ -53,7 +53,7 @@ class Simulated:
         return answer.json()
 
     async def send(self, request):
-        """Send bytes as they are; give status line and body."""
+        """Send bytes as they are; return status line and body."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.plain)
         try:
             writer.write(request)
@@ -64,7 +64,7 @@ class Simulated:
         return head.split(b"\r\n")[0], body
 
     async def run(self, python, **asked):
-        """Let a client do something, and give what it tells."""
+        """Run a client and return what it reports."""
         reported = {**asked, "plain": self.plain, "tls": self.tls, "forum": FORUM}
         process = await asyncio.create_subprocess_exec(
             python, SCRIPT, json.dumps(reported), stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]}
@@ -96,13 +96,13 @@ async def secret(simulated):
 
 @pytest.fixture
 async def thread(simulated):
-    """A thread, opened by the golden request."""
+    """A thread, created by the golden request."""
     _, body = await simulated.send(PC_THREAD)
     return int(json.loads(body)["tid"])
 
 
-async def test_a_golden_form_opens_a_thread(simulated):
-    """Bytes written down from what is known of the clients are taken; a changed text breaks their signature."""
+async def test_the_golden_request_creates_a_thread(simulated):
+    """The recorded bytes are accepted; a changed text breaks their signature."""
     status, body = await simulated.send(PC_THREAD.replace(b"%E6%AD%A3", b"%E6%AD%A4"))
     assert (status, json.loads(body)["error_code"]) == (b"HTTP/1.1 200 OK", "110001")
     status, body = await simulated.send(PC_THREAD)
@@ -113,7 +113,7 @@ async def test_a_golden_form_opens_a_thread(simulated):
 
 
 async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment):
-    """The newest release signs in, reads forum, thread, floors and people, takes down floor and thread."""
+    """The newest release signs in, reads forum, thread, replies and users, deletes a reply and the thread."""
     python = environment("aiotieba-4.8.2", ["aiotieba==4.8.2"])
     agency = Tieba(simulated.http, secret["BDUSS"])
     mark = f"#(pic,{(await agency.upload(PNG))['picId']},40,30)"
@@ -141,8 +141,8 @@ async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment
     assert sorted(removed) == sorted([str(thread), str(pids[0])])
 
 
-async def test_the_last_aiotieba_that_could_replies(simulated, secret, thread, environment):
-    """It fetches client ids, nickname and token by itself, and its floors read back in their order."""
+async def test_the_last_aiotieba_with_replies_writes_them(simulated, secret, thread, environment):
+    """It fetches client ids, nickname and token by itself, and its replies read back in their order."""
     python = environment("aiotieba-4.7.1", ["aiotieba==4.7.1"])
     reported = await simulated.run(python, **secret, do="reply", tid=thread, texts=["更正：损失数字有误", "补充"])
     assert (reported["version"], reported["added"], reported["errors"]) == ("4.7.1", [True, True], [])
@@ -160,7 +160,7 @@ async def test_the_last_aiotieba_that_could_replies(simulated, secret, thread, e
     ids=["too fast", "captcha", "lost"],
 )
 async def test_aiotieba_understands_refusals(simulated, secret, thread, environment, case):
-    """A number is a server's error, a captcha is told apart, a lost answer leaves a floor behind."""
+    """A code is a server error, a captcha is recognised, a lost response leaves a reply behind."""
     fault, error = case
     python = environment("aiotieba-4.7.1", ["aiotieba==4.7.1"])
     await simulated.control("/_sim/faults", {"endpoint": "/c/c/post/add", "fault": fault})

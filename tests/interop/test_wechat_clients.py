@@ -1,4 +1,4 @@
-"""WeChat's side of the simulator before clients that others wrote."""
+"""The simulated WeChat against independent clients."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def control(simulator):
 
 @pytest.fixture
 def run(simulator, control):
-    """Let a client do something as the account, and give what it tells."""
+    """Return a function that runs a client as the account and returns what it reports."""
     wanted = {"platform": "wechat", "account": APP_ID, "name": "示例公安"}
     secret = control.post("/accounts", json=wanted).json()
     control.post("/settings", json={"wechat_review_seconds": 10})
@@ -69,7 +69,7 @@ def test_wechatpy_publishes(wechatpy, control):
 
 
 def test_wechatpy_sends_to_followers(wechatpy, control):
-    """All, a tag, a list: each draft goes out once, however often it is asked for; its page can be taken down."""
+    """To all, to a tag, to a list: each draft is sent once, whatever the retries; its page can be deleted."""
     reported = wechatpy(do="send")
     posts = {post["id"]: post for post in control.get("/posts").json()}
     assert reported["tags"] == [["星标组", 0], ["示例标签", 2]]
@@ -84,18 +84,18 @@ def test_wechatpy_sends_to_followers(wechatpy, control):
 
 
 def test_wechatpy_keeps_pictures(wechatpy):
-    """Permanent and temporary pictures come back byte for byte; a temporary one makes no cover."""
-    reported = wechatpy(do="shelve", day="2025-11-02")
+    """Permanent and temporary pictures come back byte for byte; a temporary one is no cover."""
+    reported = wechatpy(do="store", day="2025-11-02")
     expected = {"counted": 1, "listed": True, "same": True, "temporary": 40007, "gone": 40007, "days": []}
     assert reported == expected
 
 
 @pytest.mark.parametrize("mode", ["plain", "aes", "compatible"])
-def test_wechatpy_hears_of_events(wechatpy, control, mode):
-    """It shakes hands, checks each signature, opens each seal, and reads both events."""
+def test_wechatpy_receives_events(wechatpy, control, mode):
+    """It passes the handshake, verifies each signature, decrypts and parses both events."""
     control.post("/settings", json={"wechat_review_seconds": 0.1})
-    reported = wechatpy(do="hear", mode=mode, token=TOKEN, aes_key=AES_KEY)
-    (_, job), (kind, mass) = reported["heard"]
+    reported = wechatpy(do="receive", mode=mode, token=TOKEN, aes_key=AES_KEY)
+    (_, job), (kind, mass) = reported["received"]
     assert reported["taken"] == {"ok": True}
     assert job["PublishEventInfo"]["publish_id"] == str(reported["job"])
     assert (job["Event"], job["PublishEventInfo"]["publish_status"]) == ("PUBLISHJOBFINISH", "0")
@@ -103,7 +103,7 @@ def test_wechatpy_hears_of_events(wechatpy, control, mode):
 
 
 def test_wechat_mcp_publisher_drafts_pictures(environment, run, control, tmp_path):
-    """With the token that several may share it drafts pictures and a text, and is refused a cover of one pixel."""
+    """With a shared token it drafts pictures and a text; a cover of one pixel is refused."""
     python = environment("wechat-mcp-publisher", [PUBLISHER])
     files = {"a.png": png(600, 400), "b.png": png(600, 600), "small.png": png(1, 1)}
     for name, data in files.items():

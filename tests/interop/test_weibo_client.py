@@ -1,4 +1,4 @@
-"""Weibo's side of the simulator before a client that others wrote, which knows nothing of us."""
+"""The simulated Weibo against an independent client."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ SHARE = "/2/statuses/share.json"
 
 @pytest.fixture(scope="module")
 def python(environment):
-    """Give the Python that has the client; where it cannot be had, that is found out once."""
+    """Return the Python of the client's environment, installed once."""
     return environment("weibo-0.2.2", ["weibo==0.2.2"])
 
 
@@ -39,7 +39,7 @@ async def control():
 
 @pytest.fixture
 async def secret(control):
-    """Give the credentials of an account whose app has one page to come back to, in a world that is as real."""
+    """Return the credentials of an account with a registered redirect page, under strict settings."""
     account = {"platform": "weibo", "account": UID, "name": "示例发布"}
     secret = (await control.post("/_sim/accounts", json=account)).json()
     switches = {
@@ -56,7 +56,7 @@ async def secret(control):
 
 
 async def run(control, python, **asked):
-    """Let the client do something, and give what it tells."""
+    """Run the client and return what it reports."""
     reported = {**asked, "address": str(control.base_url).rstrip("/"), "page": "https://pub.example.gov.cn/cb"}
     process = await asyncio.create_subprocess_exec(
         python, SCRIPT, json.dumps(reported), stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]}
@@ -66,8 +66,8 @@ async def run(control, python, **asked):
     return json.loads(out)
 
 
-async def test_weibo_signs_in_publishes_and_takes_down(control, secret, python, tmp_path):
-    """From consent to a token, two posts, one with a picture, the list, the counts, and one post down again."""
+async def test_weibo_signs_in_publishes_and_deletes(control, secret, python, tmp_path):
+    """From consent to a token, two posts, one with a picture, the list, the counts, and one deletion."""
     picture = tmp_path / "card.png"
     picture.write_bytes(PNG)
     reported = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
@@ -87,7 +87,7 @@ async def test_weibo_signs_in_publishes_and_takes_down(control, secret, python, 
 
 
 async def test_weibo_understands_refusals(control, secret, python, tmp_path):
-    """Each refusal reaches the client as the number and the words that the platform has for it."""
+    """The client sees the platform's code and text of each refusal."""
     picture = tmp_path / "card.png"
     picture.write_bytes(PNG)
     reported = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
@@ -116,8 +116,8 @@ async def test_weibo_understands_refusals(control, secret, python, tmp_path):
     ids=["limit", "slow", "expired", "captcha", "lost request", "lost reply"],
 )
 async def test_weibo_meets_faults_f24(control, secret, python, case):
-    """A spoiled share reads as the platform would spell it; after a lost reply the post is there."""
-    fault, trouble, listed = case
+    """A fault on `share` reads as on the platform; after a lost response the post exists."""
+    fault, error, listed = case
     await control.post("/_sim/faults", json={"platform": "weibo", "endpoint": SHARE, "fault": fault})
     reported = await run(control, python, **secret, do="share", uid=UID, texts=TEXTS)
-    assert reported == {"trouble": trouble, "listed": listed}
+    assert reported == {"error": error, "listed": listed}

@@ -1,4 +1,4 @@
-"""aiotieba signs in, reads and deletes; what it saw goes to standard output as JSON. Arguments: one JSON object."""
+"""Run aiotieba: sign in, read and delete. The results go to standard output as JSON. Arguments: one JSON object."""
 
 import asyncio
 import json
@@ -10,8 +10,8 @@ import aiotieba
 from aiohttp.abc import AbstractResolver
 
 
-class Detour(AbstractResolver):
-    """Every host is this machine; the port decides which of the two servers is meant."""
+class LocalResolver(AbstractResolver):
+    """Resolve every host to this machine; the port decides which of the two servers is meant."""
 
     def __init__(self, plain: int, tls: int) -> None:
         self._ports = {80: plain, 443: tls}
@@ -34,7 +34,7 @@ class Detour(AbstractResolver):
 
 async def read_and_delete(asked: dict) -> dict:
     async with aiotieba.Client(asked["BDUSS"], asked["STOKEN"]) as client:
-        client._http_core.net_core.connector._resolver = Detour(asked["plain"], asked["tls"])
+        client._http_core.net_core.connector._resolver = LocalResolver(asked["plain"], asked["tls"])
         me = await client.get_self_info()
         fid = await client.get_fid(asked["forum"])
         listed = await client.get_threads(asked["forum"])
@@ -77,7 +77,7 @@ async def read_and_delete(asked: dict) -> dict:
 
 async def reply(asked: dict) -> dict:
     async with aiotieba.Client(asked["BDUSS"], asked["STOKEN"]) as client:
-        client._http_core.net_core.connector._resolver = Detour(asked["plain"], asked["tls"])
+        client._http_core.net_core.connector._resolver = LocalResolver(asked["plain"], asked["tls"])
         client.account.z_id = "z"
         answers = [await client.add_post(asked["forum"], asked["tid"], text) for text in asked["texts"]]
         thread = await client.get_posts(asked["tid"])

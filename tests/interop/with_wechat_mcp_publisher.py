@@ -1,4 +1,4 @@
-"""wechat-mcp-publisher makes drafts; what it saw goes to standard output as JSON. Arguments: one JSON object."""
+"""Run wechat-mcp-publisher: make drafts. The results go to standard output as JSON. Arguments: one JSON object."""
 
 import json
 import os

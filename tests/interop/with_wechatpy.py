@@ -1,4 +1,4 @@
-"""wechatpy publishes, sends, reads and deletes; what it saw goes to standard output as JSON. Arguments: one object."""
+"""Run wechatpy: publish, send, read, delete. The results go to standard output as JSON. Arguments: one object."""
 
 import io
 import json
@@ -18,7 +18,7 @@ PATIENCE = 20
 
 
 class Redirected(WeChatClient):
-    """The client as it is, but for the host that it speaks to; the token's address is written down in it."""
+    """The client with another host; its token address is a constant in it."""
 
     host = ""
 
@@ -112,7 +112,7 @@ def send(asked: dict) -> dict:
     }
 
 
-def shelve(asked: dict) -> dict:
+def store(asked: dict) -> dict:
     client = client_of(asked)
     name = client.material.add("image", picture(asked))["media_id"]
     passing = client.media.upload("image", picture(asked))["media_id"]
@@ -131,11 +131,11 @@ def shelve(asked: dict) -> dict:
     }
 
 
-class Ear(BaseHTTPRequestHandler):
-    """Checks and opens what the platform tells, by wechatpy's own means."""
+class EventHandler(BaseHTTPRequestHandler):
+    """Verifies and decrypts events by wechatpy's own functions."""
 
     asked: dict
-    heard: list
+    received: list
 
     def do_GET(self) -> None:
         query = dict(parse_qsl(urlsplit(self.path).query))
@@ -150,7 +150,7 @@ class Ear(BaseHTTPRequestHandler):
             crypto = WeChatCrypto(self.asked["token"], self.asked["aes_key"], self.asked["app_id"])
             body = crypto.decrypt_message(body, query["msg_signature"], query["timestamp"], query["nonce"])
         message = parse_message(body)
-        self.heard.append([type(message).__name__, message._data])
+        self.received.append([type(message).__name__, message._data])
         self._answer("success")
 
     def _answer(self, text: str) -> None:
@@ -159,39 +159,39 @@ class Ear(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Write no access log."""
 
 
-def hear(asked: dict) -> dict:
-    Ear.asked, Ear.heard = asked, []
+def receive(asked: dict) -> dict:
+    EventHandler.asked, EventHandler.received = asked, []
     client = client_of(asked)
-    with HTTPServer(("127.0.0.1", 0), Ear) as server:
+    with HTTPServer(("127.0.0.1", 0), EventHandler) as server:
         server.timeout = PATIENCE
         wanted = {"account": asked["app_id"], "url": f"http://127.0.0.1:{server.server_port}/wx", "mode": asked["mode"]}
         request = Request(f"{asked['base']}/_sim/callbacks", json.dumps(wanted | _secrets(asked)).encode())  # noqa: S310
-        taken = _meanwhile(server, request)
+        taken = _register_while_serving(server, request)
         job = client.freepublish.submit(draft(client, asked, "甲"))["publish_id"]
         server.handle_request()
         mass = client.message.send_mass_article(draft(client, asked, "乙"), is_to_all=True)["msg_id"]
         server.handle_request()
-    return {"taken": taken, "job": job, "mass": mass, "heard": Ear.heard}
+    return {"taken": taken, "job": job, "mass": mass, "received": EventHandler.received}
 
 
 def _secrets(asked: dict) -> dict:
     return {"token": asked["token"], "aes_key": asked["aes_key"]}
 
 
-def _meanwhile(server: HTTPServer, request: Request) -> dict:
-    """Let the platform shake hands while it is asked to."""
-    hand = threading.Thread(target=server.handle_request)
-    hand.start()
+def _register_while_serving(server: HTTPServer, request: Request) -> dict:
+    """Register the URL while the server answers the handshake."""
+    server_thread = threading.Thread(target=server.handle_request)
+    server_thread.start()
     with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
         taken = json.load(answer)
-    hand.join()
+    server_thread.join()
     return taken
 
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    reported = {"publish": publish, "send": send, "shelve": shelve, "hear": hear}[asked["do"]](asked)
+    reported = {"publish": publish, "send": send, "store": store, "receive": receive}[asked["do"]](asked)
     sys.stdout.write(json.dumps(reported) + "\n")

@@ -1,4 +1,4 @@
-"""The client `weibo` signs in, shares, reads, takes down; what it saw goes to standard output as JSON.
+"""Run the client `weibo`: sign in, share, read, delete. The results go to standard output as JSON.
 
 Arguments: one JSON object. Only the client's addresses are changed.
 """
@@ -25,13 +25,13 @@ def client_of(asked: dict) -> weibo.Client:
 
 
 def code_for(client: weibo.Client) -> str:
-    """Stand in for the browser of a person who has consented already."""
+    """Return the code that a browser would receive after consent."""
     answer = requests.get(client.authorize_url, allow_redirects=False, timeout=60)
     return parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
 
 
-def trouble(do: Callable[[], object]) -> str | None:
-    """What the client raises, in its own words; of a broken connection the kind only."""
+def error_of(do: Callable[[], object]) -> str | None:
+    """Return the client's error text; of a broken connection only the kind."""
     try:
         do()
     except RuntimeError as error:
@@ -67,21 +67,21 @@ def publish(asked: dict) -> dict:
         "gone": gone["idstr"],
         "after": listed(client),
         "left": client.get("account/rate_limit_status")["api_rate_limits"][0]["remaining_hits"],
-        "code_again": trouble(lambda: client.set_code(code)),
-        "gone_again": trouble(lambda: client.post("statuses/destroy", id=plain["idstr"])),
-        "same_again": trouble(lambda: client.post("statuses/share", status=asked["texts"][1], rip=ADDRESS)),
-        "no_link": trouble(lambda: client.post("statuses/share", status="没有链接", rip=ADDRESS)),
-        "too_long": trouble(lambda: client.post("statuses/share", status="雨" * 141, rip=ADDRESS)),
-        "update": trouble(lambda: client.post("statuses/update", status="x", rip=ADDRESS)),
+        "code_again": error_of(lambda: client.set_code(code)),
+        "gone_again": error_of(lambda: client.post("statuses/destroy", id=plain["idstr"])),
+        "same_again": error_of(lambda: client.post("statuses/share", status=asked["texts"][1], rip=ADDRESS)),
+        "no_link": error_of(lambda: client.post("statuses/share", status="没有链接", rip=ADDRESS)),
+        "too_long": error_of(lambda: client.post("statuses/share", status="雨" * 141, rip=ADDRESS)),
+        "update": error_of(lambda: client.post("statuses/update", status="x", rip=ADDRESS)),
     }
 
 
 def share(asked: dict) -> dict:
-    """One share that may fail, and what stands on the account afterwards; reads are good."""
+    """Share once, perhaps in vain, and count the posts of the account afterwards."""
     client = client_of(asked)
     client.set_token({"uid": asked["uid"], "access_token": asked["access_token"], "expires_at": 2**33})
     return {
-        "trouble": trouble(lambda: client.post("statuses/share", status=asked["texts"][0], rip=ADDRESS)),
+        "error": error_of(lambda: client.post("statuses/share", status=asked["texts"][0], rip=ADDRESS)),
         "listed": len(listed(client)),
     }
 

@@ -10,7 +10,7 @@ from tests.simulator.wechat_calls import stable
 
 @pytest.fixture
 async def sim():
-    """Give a client of a fresh simulator."""
+    """Yield a client of a fresh simulator."""
     transport = httpx.ASGITransport(create_app())
     async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
         yield client
@@ -18,11 +18,11 @@ async def sim():
 
 @pytest.fixture
 def tieba(sim):
-    """Give the first author on Tieba."""
+    """Return the first author on Tieba."""
     return Tieba(sim)
 
 
 @pytest.fixture
 async def token(sim):
-    """Give a token of the WeChat account."""
+    """Return a token of the WeChat account."""
     return (await stable(sim))["access_token"]

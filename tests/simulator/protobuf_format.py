@@ -1,4 +1,4 @@
-"""Protocol Buffers by hand, as their public description has them, for tests that must not trust our own reader."""
+"""Protocol Buffers written and read by hand, for tests that must not trust the simulator's own code."""
 
 
 def varint(value):
@@ -10,7 +10,7 @@ def varint(value):
 
 
 def message(*fields):
-    """Write fields, each a number and a whole number, a text or bytes."""
+    """Encode fields, each a number with an integer, a text or bytes."""
     written = b""
     for number, value in fields:
         if isinstance(value, int):
@@ -22,7 +22,7 @@ def message(*fields):
 
 
 def read_message(data):
-    """Read fields: all values of each number, bytes where they are no number."""
+    """Decode fields: all values of each number, integers or bytes."""
     found, rest = {}, data
     while rest:
         tag, rest = _number(rest)
@@ -39,7 +39,7 @@ def _number(data):
 
 
 def at(data, *path):
-    """Go down nested messages by number; the first of each, text decoded."""
+    """Return the first value at a path of field numbers through nested messages."""
     value = data
     for number in path:
         fields = value if isinstance(value, dict) else read_message(value)

@@ -1,4 +1,4 @@
-"""The simulator's control endpoints, its memory across restarts, and its pages."""
+"""The simulator's control endpoints, its state across restarts, and its pages."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,8 @@ PATIENCE = 5
 EVIL = "<script>alert(1)</script>"
 
 
-class Kept:
-    """A simulator over a folder, which can be started again."""
+class StatefulSimulator:
+    """A simulator with a state directory, which can be restarted."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -37,7 +37,7 @@ class Kept:
 
 @pytest.fixture
 async def kept(tmp_path):
-    simulator = Kept(tmp_path)
+    simulator = StatefulSimulator(tmp_path)
     yield simulator
     await simulator.close()
 
@@ -99,19 +99,19 @@ async def test_a_post_by_hand_is_a_creation_and_can_be_removed(sim, platform):
         ("faults", []),
     ],
 )
-async def test_wrong_orders_are_refused(sim, path, body):
-    """What cannot be understood is a 400 with a reason."""
+async def test_invalid_input_is_refused(sim, path, body):
+    """Invalid input is a 400 with a reason."""
     answer = await sim.post(f"/_sim/{path}", json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]
 
 
 async def test_a_review_of_nothing_is_not_found(sim):
-    """An unknown post cannot be judged."""
+    """A verdict on an unknown post is a 404."""
     assert (await sim.post("/_sim/review", json={"post_id": "1", "verdict": "pass"})).status_code == 404
 
 
-async def test_reset_empties_the_world(sim):
+async def test_reset_empties_the_state(sim):
     """Posts, accounts, log, faults, settings and clock are as at the start."""
     await share(sim)
     await sim.post("/_sim/faults", json={"fault": {"kind": "captcha"}})
@@ -134,7 +134,7 @@ async def test_a_name_is_shown_once_given(sim):
 
 
 async def test_a_restart_keeps_posts_log_and_pictures(kept):
-    """Posts, numbering, accounts, pictures and removals survive, and ids go on."""
+    """Posts, numbering, accounts, pictures and removals survive, and ids continue."""
     first = await share(kept.http, files={"pic": ("a.png", PNG, "image/png")})
     second = await share(kept.http, f"二 {LINK}")
     await kept.http.request("DELETE", f"/_sim/posts/{second['idstr']}")
@@ -150,7 +150,7 @@ async def test_a_restart_keeps_posts_log_and_pictures(kept):
 
 
 async def test_a_restart_keeps_drafts_tokens_and_reviews(kept):
-    """A WeChat token and draft are still good; a review that was running ends."""
+    """A WeChat token and draft are still valid; a running review ends."""
     await kept.http.post("/_sim/settings", json={"wechat_review_seconds": 60})
     query = {"access_token": await wechat_token(kept.http)}
     files = {"media": ("a.png", PNG, "image/png")}
@@ -170,8 +170,8 @@ async def test_a_restart_keeps_drafts_tokens_and_reviews(kept):
 
 
 async def test_a_review_left_running_ends_after_a_restart(tmp_path):
-    """A server started on a world with a review under way ends it by itself."""
-    before = Kept(tmp_path)
+    """A server started with a review under way ends it by itself."""
+    before = StatefulSimulator(tmp_path)
     await before.http.post("/_sim/faults", json={"fault": {"kind": "review", "seconds": 0.2}})
     await share(before.http)
     await before.close()
@@ -190,7 +190,7 @@ async def test_a_review_left_running_ends_after_a_restart(tmp_path):
     assert kinds == ["recv", "act", "reply", "visible"]
 
 
-async def test_a_torn_line_is_forgotten(kept):
+async def test_a_torn_line_is_dropped(kept):
     """A line cut by a crash is dropped and the file goes on after the last whole one."""
     await share(kept.http)
     await kept.http.aclose()
@@ -205,7 +205,7 @@ async def test_a_torn_line_is_forgotten(kept):
 
 
 async def test_a_post_never_lacks_its_act(kept):
-    """Where a crash left a post without its entry, the entry is added at the next start."""
+    """If a crash left a post without its entry, the next start adds the entry."""
     post = await share(kept.http)
     await kept.http.aclose()
     kept.app.simulator_state.files.close()
@@ -215,7 +215,7 @@ async def test_a_post_never_lacks_its_act(kept):
     assert (entry["kind"], entry["post_id"]) == ("act", post["idstr"])
 
 
-async def test_reset_is_kept_too(kept):
+async def test_a_reset_survives_a_restart(kept):
     """After a reset nothing comes back."""
     await share(kept.http)
     await kept.http.post("/_sim/reset")
@@ -242,7 +242,7 @@ async def test_the_index_lists_accounts_by_platform(sim):
 @pytest.mark.parametrize("platform", ["weibo", "wechat", "tieba"])
 @pytest.mark.parametrize("language", ["zh", "en"])
 async def test_pages_escape_what_people_wrote(sim, platform, language):
-    """No script from a post, a title or a name reaches a page; the policy would forbid it besides."""
+    """No script in a post, a title or a name reaches a page; the policy would forbid it as well."""
     await sim.post("/_sim/accounts", json={"platform": platform, "account": "acc", "name": EVIL})
     post = await by_hand(sim, platform, text=EVIL, title=EVIL, forum=EVIL)
     for path in ("/_sim/", f"/_sim/feed/{platform}/acc", f"/_sim/feed/{platform}/acc?post={post['id']}"):
@@ -285,7 +285,7 @@ async def test_long_feeds_are_paged(sim):
 
 
 async def test_unknown_media_is_not_found(sim):
-    """A digest of nothing, or a path that is none, gives 404."""
+    """An unknown digest and an invalid path are a 404."""
     assert (await sim.get("/_sim/media/" + "0" * 64)).status_code == 404
     assert (await sim.get("/_sim/media/..%2Fstate.jsonl")).status_code == 404
     assert (await sim.get("/elsewhere")).status_code == 404

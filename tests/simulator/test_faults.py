@@ -1,4 +1,4 @@
-"""Each way in which the simulator can spoil a call, in process and on a real socket."""
+"""Each fault of the simulator, in process and on a real socket."""
 
 import asyncio
 import contextlib
@@ -70,7 +70,7 @@ async def until(condition):
 
 
 async def test_drop_before_cuts_and_does_nothing(sim):
-    """The call is on record, nothing is created, no reply leaves."""
+    """The call is logged, nothing is created, no response is sent."""
     await fault(sim, "drop_before")
     with pytest.raises(ConnectionResetError):
         await share(sim)
@@ -78,7 +78,7 @@ async def test_drop_before_cuts_and_does_nothing(sim):
 
 
 async def test_drop_after_acts_and_cuts(sim):
-    """The post exists though its author was told nothing."""
+    """The post exists though its author got no response."""
     await fault(sim, "drop_after")
     with pytest.raises(ConnectionResetError):
         await share(sim)
@@ -87,7 +87,7 @@ async def test_drop_after_acts_and_cuts(sim):
 
 
 async def test_act_late_acts_when_its_time_has_come(sim):
-    """The caller is cut off at once, the post appears only later, once."""
+    """The connection is reset at once, the post appears once, later."""
     await fault(sim, "act_late", seconds=30)
     with pytest.raises(ConnectionResetError):
         await share(sim)
@@ -99,7 +99,7 @@ async def test_act_late_acts_when_its_time_has_come(sim):
 
 
 async def test_act_late_needs_no_further_call(served):
-    """It happens by itself, though nobody asks."""
+    """It happens without another call."""
     await fault(served, "act_late", seconds=0.05)
     with pytest.raises(httpx.TransportError):
         await share(served)
@@ -110,8 +110,8 @@ async def test_act_late_needs_no_further_call(served):
     await until(acted)
 
 
-async def test_delay_acts_first_and_answers_late(served):
-    """The post is there while its reply still waits."""
+async def test_delay_acts_first_and_responds_late(served):
+    """The post exists while its response still waits."""
     await fault(served, "delay", seconds=60)
     waiting = asyncio.create_task(share(served))
 
@@ -132,7 +132,7 @@ async def test_delay_can_wait_before_it_acts(sim):
 
 
 async def test_list_late_on_a_post_hides_it_from_lists(sim):
-    """The post is made but not listed until later; becoming visible is logged."""
+    """The post exists but is not listed until later; becoming visible is logged."""
     await fault(sim, "list_late", seconds=60)
     assert (await share(sim)).status_code == 200
     assert await timeline(sim) == []
@@ -143,8 +143,8 @@ async def test_list_late_on_a_post_hides_it_from_lists(sim):
     assert "visible" in await kinds(sim)
 
 
-async def test_a_read_can_call_gone_what_is_live(sim):
-    """Gone: asked for by number it is deleted, once; the list shows it all the while, and nothing is recorded."""
+async def test_a_read_can_report_a_live_post_as_deleted(sim):
+    """`gone`: a read by id reports a deletion, once; the list shows the post, and nothing is logged."""
     number = (await share(sim)).json()["idstr"]
     show = {"access_token": "7", "id": number}
     await fault(sim, "gone", {"endpoint": "/2/statuses/show.json", "times": 1})
@@ -156,7 +156,7 @@ async def test_a_read_can_call_gone_what_is_live(sim):
 
 @pytest.mark.parametrize(("how", "shown"), [("twice", (1, 1, 0, 0)), ("again", (1, 0, 1, 0))])
 async def test_a_list_shows_items_twice(sim, how, shown):
-    """With `twice` an item stands twice in a row, with `again` the list begins once more after its end."""
+    """With `twice` an item comes twice in a row, with `again` the list is repeated after its end."""
     ids = [(await share(sim, n)).json()["idstr"] for n in range(2)]
     await fault(sim, "reorder", {"endpoint": TIMELINE}, how=how)
     assert await timeline(sim) == [ids[place] for place in shown]
@@ -164,7 +164,7 @@ async def test_a_list_shows_items_twice(sim, how, shown):
 
 @pytest.mark.parametrize("ending", ["…", "...全文", ""])
 async def test_a_list_shows_an_excerpt(sim, ending):
-    """Only the list is cut, by so many characters, and shows no link and no note; the post stays what it is."""
+    """Only the list is cut, and shows no link and no annotation; the post is unchanged."""
     words = "凡自称客服要求转账退款的都是诈骗，请挂断。"
     said = {"access_token": "7", "status": f"{words} {LINK}", "annotations": '[{"marker":"K7QM"}]'}
     made = (await sim.post(SHARE, data=said)).json()
@@ -177,8 +177,8 @@ async def test_a_list_shows_an_excerpt(sim, ending):
     assert words in post["shown"]
 
 
-async def test_garbled_answers_follow_a_real_act(sim):
-    """bad_json, no_id and wrong_account spoil the answer to a post that was made."""
+async def test_garbled_responses_follow_a_real_act(sim):
+    """bad_json, no_id and wrong_account damage the response to a post that was created."""
     await fault(sim, "bad_json")
     with pytest.raises(json.JSONDecodeError):
         (await share(sim, 1)).json()
@@ -198,7 +198,7 @@ async def test_garbled_answers_follow_a_real_act(sim):
 
 
 @pytest.mark.parametrize("acts", [False, True])
-async def test_status_acts_only_if_told(sim, acts):
+async def test_status_acts_only_if_asked(sim, acts):
     """A bare HTTP status with headers stands for a gateway before or behind the platform."""
     await fault(sim, "status", code=429, headers={"Retry-After": "30"}, acts=acts)
     answer = await share(sim)
@@ -207,7 +207,7 @@ async def test_status_acts_only_if_told(sim, acts):
 
 
 async def test_an_error_may_hide_a_success(sim):
-    """20032 means done; other codes act if told to."""
+    """20032 means done; other codes act if asked."""
     await fault(sim, "api_error", code=20032)
     assert (await share(sim, 1)).json()["error_code"] == 20032
     await fault(sim, "api_error", code=10001, acts=True)
@@ -216,7 +216,7 @@ async def test_an_error_may_hide_a_success(sim):
 
 
 async def test_a_review_on_weibo_hides_the_post(sim):
-    """Under review the answer is 20032 and nobody sees the post until the verdict."""
+    """In review the response is 20032, and nobody sees the post until the verdict."""
     await fault(sim, "review", seconds=30)
     assert (await share(sim)).json()["error_code"] == 20032
     assert await timeline(sim) == []
@@ -239,7 +239,7 @@ async def test_a_review_can_be_held_and_decided_by_hand(sim):
 
 @pytest.mark.parametrize("how", ["spaces", "emoji", "tail", "punctuation", "width", "short", "garble"])
 async def test_texts_can_be_rewritten(sim, how):
-    """The stored text differs from what was sent, the answer shows the stored one."""
+    """The stored text differs from the text sent; the response shows the stored one."""
     await fault(sim, "rewrite", how=how)
     text = f"１2,  注意😀 {LINK}"
     status = (await sim.post(SHARE, data={"access_token": "7", "status": text})).json()
@@ -260,8 +260,8 @@ async def test_rules_fire_by_number_times_and_target(sim):
     assert (await sim.request("DELETE", "/_sim/faults")).json() == {"cleared": 1}
 
 
-async def test_chance_is_replayable(sim):
-    """The same seed fires at the same calls, and neither never nor always."""
+async def test_probability_is_reproducible(sim):
+    """The same seed fires at the same calls, neither never nor always."""
     runs = []
     for _ in range(2):
         await sim.post("/_sim/reset")
@@ -283,7 +283,7 @@ async def test_chance_is_replayable(sim):
     ],
 )
 async def test_a_wrong_rule_is_refused(sim, rule):
-    """A rule that says nothing known is a 400 with its reason."""
+    """An invalid rule is a 400 with its reason."""
     answer = await sim.post("/_sim/faults", json=rule)
     assert answer.status_code == 400
     assert "fault." in answer.json()["error"]
@@ -292,8 +292,8 @@ async def test_a_wrong_rule_is_refused(sim, rule):
 # --- on a real socket ---
 
 
-async def test_the_log_tells_when_a_request_began(port, served):
-    """The head of a request is there long before its body: `began` is the one, `t` the other."""
+async def test_the_log_records_when_a_request_began(port, served):
+    """`began` is the arrival of the head, `t` that of the whole body."""
     body = b"access_token=7&status=1"
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST {SHARE} HTTP/1.1\r\nHost: sim\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -308,7 +308,7 @@ async def test_the_log_tells_when_a_request_began(port, served):
 
 
 async def talk(port, n=1):
-    """One share over a bare socket: all bytes that came back, and whether the end was a reset."""
+    """Share once over a bare socket; return all bytes received, and whether the connection was reset."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = f"access_token=7&status={n}+{LINK}".encode()
     head = f"POST {SHARE} HTTP/1.1\r\nHost: sim\r\nContent-Length: {len(body)}\r\n"
@@ -328,14 +328,14 @@ async def talk(port, n=1):
 
 @pytest.mark.parametrize(("kind", "created"), [("drop_before", 0), ("drop_after", 1), ("act_late", 0)])
 async def test_a_cut_is_a_reset_on_the_wire(served, port, kind, created):
-    """Not one byte comes back, no error page, and the connection is reset."""
+    """No byte comes back, no error page, and the connection is reset."""
     await fault(served, kind, seconds=60)
     assert await talk(port) == (b"", True)
     assert len(await posts(served)) == created
 
 
-async def test_truncate_breaks_its_promise_on_the_wire(served, port):
-    """The whole length is promised, half of the body comes, then the end."""
+async def test_truncate_sends_less_than_announced(served, port):
+    """The whole length is announced, half of the body is sent, then the connection ends."""
     await fault(served, "truncate")
     got, _ = await talk(port)
     head, _, body = got.partition(b"\r\n\r\n")
@@ -358,8 +358,8 @@ async def test_drip_is_slow_and_never_ends_well(served, port):
     assert (await share(served, 2)).json()["idstr"]
 
 
-async def test_the_server_goes_on_after_cuts(served):
-    """A cut connection leaves the next one unharmed."""
+async def test_the_server_continues_after_resets(served):
+    """A reset connection does not affect the next one."""
     for n in range(5):
         await fault(served, "drop_after")
         with pytest.raises(httpx.TransportError):
@@ -373,7 +373,7 @@ async def test_the_server_goes_on_after_cuts(served):
 
 
 async def test_a_call_is_recorded_in_order(sim):
-    """recv, act, visible, reply, with the hash of the body as it came."""
+    """recv, act, visible, reply, with the hash of the body as received."""
     request = sim.build_request("POST", SHARE, data={"access_token": "7", "status": f"x {LINK}"})
     answer = await sim.send(request)
     entries = await log(sim)
@@ -385,8 +385,8 @@ async def test_a_call_is_recorded_in_order(sim):
     assert await log(sim, since=3) == entries[3:]
 
 
-async def test_the_reply_waits_for_the_disk(tmp_path):
-    """While the record is not synced, the reply does not leave."""
+async def test_the_response_waits_for_the_disk(tmp_path):
+    """While the log is not synced, the response is not sent."""
     app = create_app(tmp_path)
     disk, asked, may = app.simulator_state.files, threading.Event(), threading.Event()
     write = disk._write

@@ -1,4 +1,4 @@
-"""The Tieba side of the simulator: session, threads, public reading."""
+"""The simulated Tieba: session, threads, public reading."""
 
 import hashlib
 
@@ -18,7 +18,7 @@ async def show(tieba, tid, who=""):
 
 
 def test_signatures_are_those_of_the_clients():
-    """Both dialects sign as recorded."""
+    """Both clients' signatures are as recorded."""
     app = {"BDUSS": "B0", "fid": "1234", "is_frs_mask": "0", "tbs": "t0", "z": "42"}
     web = {**PC_FIELDS, "content": "测试", "ext": "", "fid": "1234", "kw": "天气", "tbs": "t0", "title": "标题"}
     assert sign(app, APP_SALT) == "2c6a0556a7bd49c11343be8575f24d44"
@@ -26,7 +26,7 @@ def test_signatures_are_those_of_the_clients():
 
 
 async def test_a_session_shows_in_tbs_and_sync(tieba):
-    """is_login tells a session from none; the token has 26 hexadecimal characters either way."""
+    """is_login is 1 with a session; the token has 26 hexadecimal characters either way."""
     signed_in = (await tieba.sim.get("/dc/common/tbs", headers=tieba.cookies)).json()
     assert (signed_in["is_login"], len(signed_in["tbs"])) == (1, 26)
     assert (await tieba.sim.get("/dc/common/tbs")).json()["is_login"] == 0
@@ -100,7 +100,7 @@ async def test_anothers_tbs_is_refused(tieba):
 
 
 async def test_pictures_are_uploaded_and_shown_in_place(tieba):
-    """The mark becomes a picture between the texts; the post lists its digest."""
+    """The markup becomes a picture between the texts; the post lists its digest."""
     picture = await tieba.upload()
     assert picture["error_code"] == "0"
     made = await tieba.thread(content=f"上\r\n#(pic,{picture['picId']},20,10)\r\n下")
@@ -110,8 +110,8 @@ async def test_pictures_are_uploaded_and_shown_in_place(tieba):
     assert (await tieba.upload(b"text"))["error_code"] == "2230201"
 
 
-async def test_a_thread_is_taken_down_by_its_author_only(tieba):
-    """Another is refused; afterwards it is gone for all."""
+async def test_a_thread_is_deleted_by_its_author_only(tieba):
+    """Another account is refused; afterwards the thread is gone for all."""
     tid = (await tieba.thread())["tid"]
     assert await delete(tieba.as_(OTHER), tid) == "230308"
     assert await delete(tieba, tid, forum="1") == "230308"
@@ -121,7 +121,7 @@ async def test_a_thread_is_taken_down_by_its_author_only(tieba):
 
 
 async def test_a_thread_in_review_is_seen_by_its_author_alone(tieba):
-    """Accepted with a number, yet missing to everybody else until it passes."""
+    """It is accepted with an id, yet missing for everybody else until it passes."""
     await tieba.fault("*", kind="review", seconds=30)
     tid = (await tieba.thread())["tid"]
     assert [(await show(tieba, tid, who))["error_code"] for who in ("", ME)] == [273, 0]
@@ -131,14 +131,14 @@ async def test_a_thread_in_review_is_seen_by_its_author_alone(tieba):
 
 
 async def test_a_review_may_be_announced(tieba):
-    """With `announce` the answer is 230008 and names no thread."""
+    """With `announce` the response is 230008 and contains no id."""
     await tieba.fault("*", kind="review", verdict="hold", announce=True)
     made = await tieba.thread()
     assert (made["error_code"], "tid" in made, len(await tieba.posts())) == ("230008", False, 1)
 
 
 async def test_lists_are_paged(tieba):
-    """rn and pn choose, has_more tells of the rest, newest first."""
+    """rn and pn choose the page, has_more is set before the last one, newest first."""
     tids = [(await tieba.thread(title=f"第{n}个主题标题"))["tid"] for n in range(3)]
     first, second = [await tieba.thread_list(rn="2", pn=page) for page in ("1", "2")]
     assert [str(each["thread_info"]["tid"]) for each in first["list"]] == tids[:0:-1]
@@ -146,8 +146,8 @@ async def test_lists_are_paged(tieba):
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("captcha", "5"), ("duplicate", "220034"), ("expire_token", "230265")])
-async def test_refusals_come_in_the_platforms_shape(tieba, kind, expected):
-    """A captcha says need_vcode, and no refusal creates anything."""
+async def test_refusals_have_the_platforms_format(tieba, kind, expected):
+    """A captcha sets need_vcode, and no refusal creates anything."""
     await tieba.fault("/c/c/thread/add_pc", kind=kind)
     made = await tieba.thread()
     assert made["error_code"] == expected
@@ -166,5 +166,5 @@ async def test_credentials_act_as_their_account(tieba):
 
 
 async def test_unknown_paths_are_an_error(tieba):
-    """What is not played answers 110001."""
+    """An unknown path is 110001."""
     assert (await tieba.sim.post("/c/c/post/unknown")).json()["error_code"] == "110001"

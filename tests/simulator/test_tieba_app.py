@@ -1,4 +1,4 @@
-"""The Tieba side of the simulator: the app's forms and messages."""
+"""The simulated Tieba: the app's forms and Protocol Buffers."""
 
 import re
 
@@ -19,7 +19,7 @@ def error(answer):
 
 
 async def test_the_app_signs_in_by_form(tieba):
-    """The token it is given is good for a write; the number is text; `|null` may follow the session."""
+    """Its token is valid for a write; the id is text; `|null` may follow the session."""
     data = signed({"_client_version": "22.12.1.0", "bdusstoken": f"{ME}|null"}, APP)
     answer = (await tieba.sim.post("/c/s/login", data=data)).json()
     assert (answer["error_code"], answer["user"]["portrait"]) == ("0", ME)
@@ -36,8 +36,8 @@ async def test_a_bad_sign_in_is_refused(tieba):
     assert (await tieba.sim.post("/c/s/login", data=unknown)).json()["error_code"] == "1"
 
 
-async def test_each_dialect_has_its_own_salt(tieba):
-    """A form of the app under the PC site's salt is refused, and the other way round; PC calls name themselves."""
+async def test_each_client_type_has_its_own_salt(tieba):
+    """A form of the app signed with the PC site's salt is refused, and vice versa; PC calls name their type."""
     data = {"BDUSS": ME, "title": TITLE, "content": TEXT, **await tieba.place()}
     assert (await tieba.sim.post("/c/c/bawu/delthread", data=signed(data))).json()["error_code"] == "110001"
     sent = await tieba.sim.post("/c/c/thread/add_pc", data=signed(data, APP), headers=tieba.cookies)
@@ -61,8 +61,8 @@ async def test_the_apps_small_reads(tieba):
 # --- messages ---
 
 
-async def test_a_floor_by_message(tieba):
-    """Numbers come back as text, the captcha's as `0`; the thread reads back by message without a session."""
+async def test_a_reply_by_message(tieba):
+    """Ids come back as text, the captcha's field as `0`; the thread reads back without a session."""
     made = await tieba.thread()
     tid, pid = made["tid"], made["pid"]
     floor = await tieba.say(tid, "补充")
@@ -85,7 +85,7 @@ async def test_a_floor_by_message(tieba):
     ],
 )
 async def test_refusals_come_as_messages(tieba, changes, expected):
-    """The error stands in field 1, `need_vcode` is never empty, and no numbers are given."""
+    """The error is in field 1, `need_vcode` is never empty, and there are no ids."""
     refused = await tieba.say((await tieba.thread())["tid"], "补充", **changes)
     assert (error(refused), text_at(refused, 2, 14, 3), at(refused, 2, 2)) == (expected, "0", None)
     assert len(await tieba.posts()) == 1
@@ -93,27 +93,27 @@ async def test_refusals_come_as_messages(tieba, changes, expected):
 
 @pytest.mark.parametrize(("part", "cmd"), [("file", PB_PAGE), ("data", USERPOST), ("data", "")])
 async def test_a_message_needs_its_part_and_its_number(tieba, part, cmd):
-    """Another part's name or another cmd is 110001."""
+    """Another part's name or another `cmd` is 110001."""
     tid = (await tieba.thread())["tid"]
     page = await tieba.message("/c/f/pb/page", cmd, message((4, int(tid))), part=part)
     assert error(page) == 110001
 
 
-async def test_what_is_no_message_is_refused(tieba):
-    """Bytes cut short are 110001."""
+async def test_an_invalid_message_is_refused(tieba):
+    """Truncated bytes are 110001."""
     files = {"data": ("file", b"\x0a\x7f\x01", None)}
     headers = {"x_bd_data_type": "protobuf"}
     answer = await tieba.sim.post("/c/f/pb/page", params={"cmd": PB_PAGE}, files=files, headers=headers)
     assert error(read_message(answer.content)) == 110001
 
 
-async def test_a_missing_thread_has_its_number_in_a_message(tieba):
+async def test_a_missing_thread_has_its_code_in_a_message(tieba):
     """It is 273, as on the PC site."""
     assert error(await tieba.message("/c/f/pb/page", PB_PAGE, message((4, 77), (18, 1)))) == 273
 
 
-async def test_people_and_forums_are_read_by_message(tieba):
-    """A forum's threads, a person's threads and replies, a profile."""
+async def test_users_and_forums_are_read_by_message(tieba):
+    """A forum's threads, a user's threads and replies, a profile."""
     made = await tieba.thread()
     await tieba.reply(made["tid"])
     listed = await tieba.message("/c/f/frs/page", FRS_PAGE, message((1, FORUM), (2, 30), (15, 0)))
@@ -128,8 +128,8 @@ async def test_people_and_forums_are_read_by_message(tieba):
     assert (text_at(profile, 2, 1, 4), at(profile, 2, 1, 37), at(profile, 2, 1, 87)) == (ME, 2, 1)
 
 
-async def test_answers_are_read_by_message(tieba):
-    """Under their floor, named by the floor or by an answer; another thread's floor is missing."""
+async def test_comments_are_read_by_message(tieba):
+    """By the id of their reply or of one comment; a reply of another thread is missing."""
     tid = (await tieba.thread())["tid"]
     elsewhere = (await tieba.thread())["tid"]
     pid = (await tieba.reply(tid))["pid"]
@@ -141,8 +141,8 @@ async def test_answers_are_read_by_message(tieba):
     assert error(read) == 273
 
 
-async def test_a_message_may_lose_its_numbers_on_the_way(tieba):
-    """`no_id` acts and leaves both numbers out."""
+async def test_a_message_can_lack_its_ids(tieba):
+    """`no_id` acts and omits both ids."""
     tid = (await tieba.thread())["tid"]
     await tieba.fault("/c/c/post/add", kind="no_id")
     made = await tieba.say(tid, "补充")
@@ -153,8 +153,8 @@ async def test_a_message_may_lose_its_numbers_on_the_way(tieba):
 @pytest.mark.parametrize(
     ("fault", "expected", "wanted"), [({"kind": "captcha"}, 5, "1"), ({"kind": "captcha", "code": 0}, 0, "1")]
 )
-async def test_a_captcha_is_told_in_a_message(tieba, fault, expected, wanted):
-    """`need_vcode` tells it, under any number."""
+async def test_a_captcha_shows_in_a_message(tieba, fault, expected, wanted):
+    """`need_vcode` is set, whatever the code."""
     tid = (await tieba.thread())["tid"]
     await tieba.fault("/c/c/post/add", **fault)
     refused = await tieba.say(tid, "补充")
@@ -162,7 +162,7 @@ async def test_a_captcha_is_told_in_a_message(tieba, fault, expected, wanted):
 
 
 def test_the_codec_agrees_with_the_format():
-    """Written by hand and by the simulator, a message is the same bytes; negative numbers take ten."""
+    """Encoded by hand and by the simulator, a message is the same bytes; negative numbers take ten."""
     shape = {"number": 1, "text": 2, "inner": (3, {"flag": 200})}
     value = {"number": 300, "text": "测", "inner": {"flag": 1}}
     written = message((1, 300), (2, "测"), (3, message((200, 1))))
@@ -174,7 +174,7 @@ def test_the_codec_agrees_with_the_format():
 @pytest.mark.parametrize(
     "data", [b"\x08", b"\x0a\x05ab", b"\x00\x01", b"\x0b", b"\x80" * 11, b"\x0d\x01", b"\x0a\x01\xff"]
 )
-def test_the_codec_refuses_what_is_no_message(data):
-    """Cut short, without a field number, of an unknown kind, or no UTF-8."""
+def test_the_codec_refuses_invalid_messages(data):
+    """Truncated, without a field number, of an unknown wire type, or no UTF-8."""
     with pytest.raises(ValueError, match=r"."):
         decode({"text": 1}, data)

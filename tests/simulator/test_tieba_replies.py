@@ -1,4 +1,4 @@
-"""The Tieba side of the simulator: floors, answers, paging, taking down."""
+"""The simulated Tieba: replies, comments, paging, deletion."""
 
 import contextlib
 
@@ -9,8 +9,8 @@ from publisher.simulator import create_app
 from tests.simulator.tieba_calls import ME, OTHER, Tieba, floors
 
 
-async def test_floors_are_read_back_page_by_page(tieba):
-    """Each reply is a floor with the next number; pages tell how many there are; one's own author alone with lz."""
+async def test_replies_are_read_back_page_by_page(tieba):
+    """Each reply has the next number; pages state how many there are; `lz` selects the author's own."""
     tid = (await tieba.thread())["tid"]
     for number in range(2, 6):
         who = tieba if number % 2 else tieba.as_(OTHER)
@@ -23,8 +23,8 @@ async def test_floors_are_read_back_page_by_page(tieba):
     assert [number for number, _ in floors(await tieba.page(tid, lz="1"))] == [1, 3, 5]
 
 
-async def test_a_floor_is_no_second_post(tieba):
-    """Posts are counted without floors; what is logged of a floor has its own number and names its thread."""
+async def test_a_reply_is_no_second_post(tieba):
+    """Posts are listed without replies; a reply's log entry has its own id and names its thread."""
     tid = (await tieba.thread())["tid"]
     pid = (await tieba.reply(tid))["pid"]
     posts = (await tieba.sim.get("/_sim/posts")).json()
@@ -35,8 +35,8 @@ async def test_a_floor_is_no_second_post(tieba):
     assert [(post["id"], post["visible"]) for post in await tieba.posts()] == [(tid, False), (pid, False)]
 
 
-async def test_an_answer_stands_under_its_floor(tieba):
-    """It has no floor number of its own and is counted by the floor; an answer to it stands beside it."""
+async def test_a_comment_belongs_to_its_reply(tieba):
+    """It has no number of its own and is counted by the reply; a comment on it belongs to the same reply."""
     tid = (await tieba.thread())["tid"]
     pid = (await tieba.reply(tid))["pid"]
     answer = (await tieba.as_(OTHER).reply(tid, "谢谢提醒", quote_id=pid))["pid"]
@@ -47,8 +47,8 @@ async def test_an_answer_stands_under_its_floor(tieba):
     assert [each["content"][0]["text"] for each in floor["sub_post_list"]["sub_post_list"]] == ["谢谢提醒"]
 
 
-async def test_an_answer_goes_with_its_floor(tieba):
-    """When the floor is removed, nobody finds or counts its answers."""
+async def test_comments_disappear_with_their_reply(tieba):
+    """When the reply is removed, its comments are neither shown nor counted."""
     tid = (await tieba.thread())["tid"]
     pid = (await tieba.reply(tid))["pid"]
     await tieba.as_(OTHER).reply(tid, "谢谢提醒", quote_id=pid)
@@ -70,22 +70,22 @@ async def test_an_answer_goes_with_its_floor(tieba):
         ({"quote_id": "77"}, "230273"),
     ],
 )
-async def test_a_bad_reply_has_its_code(tieba, changes, expected):
-    """Every refusal carries its code as text, and no floor comes of it."""
+async def test_an_invalid_reply_has_its_code(tieba, changes, expected):
+    """Every refusal carries its code as text, and creates nothing."""
     tid = (await tieba.thread())["tid"]
     assert (await tieba.reply(changes.pop("tid", tid), **changes))["error_code"] == expected
     assert len(await tieba.posts()) == 1
 
 
-async def test_a_thread_of_another_forum_is_no_place_for_a_reply(tieba):
+async def test_a_reply_names_the_forum_of_its_thread(tieba):
     """Forum and thread must belong together."""
     tid = (await tieba.thread())["tid"]
     elsewhere = {"kw": "别的", "fid": await tieba.fid("别的")}
     assert (await tieba.reply(tid, **elsewhere))["error_code"] == "230273"
 
 
-async def test_a_floor_is_taken_down_by_its_author_only(tieba):
-    """The gap in the numbers stays, and the next floor goes on counting."""
+async def test_a_reply_is_deleted_by_its_author_only(tieba):
+    """The gap in the numbers stays, and the next reply continues them."""
     tid = (await tieba.thread())["tid"]
     pid = (await tieba.reply(tid))["pid"]
 
@@ -100,16 +100,16 @@ async def test_a_floor_is_taken_down_by_its_author_only(tieba):
     assert [each["removed"] for each in await tieba.posts()] == [False, True, False]
 
 
-async def test_a_first_floor_goes_only_with_its_thread(tieba):
-    """delpost with the first floor's number removes nothing."""
+async def test_a_first_post_is_deleted_only_with_its_thread(tieba):
+    """delpost with the first post's id removes nothing."""
     made = await tieba.thread()
     fields = {"fid": await tieba.fid(), "z": made["tid"], "pid": made["pid"], "tbs": await tieba.tbs()}
     assert (await tieba.app("/c/c/bawu/delpost", **fields))["error_code"] == "230273"
     assert (await tieba.page(made["tid"]))["error_code"] == 0
 
 
-async def test_a_floor_in_review_is_seen_by_its_author_alone(tieba):
-    """Until it passes; its number is kept for it."""
+async def test_a_reply_in_review_is_seen_by_its_author_alone(tieba):
+    """Until it passes; it keeps its number."""
     tid = (await tieba.thread())["tid"]
     await tieba.fault("/c/c/post/add_pc", kind="review", seconds=30)
     await tieba.reply(tid)
@@ -118,8 +118,8 @@ async def test_a_floor_in_review_is_seen_by_its_author_alone(tieba):
     assert floors(await tieba.as_("").page(tid))[1] == (2, "二楼的更正")
 
 
-async def test_a_floor_may_show_late(tieba):
-    """A floor whose creation was marked list_late appears when its time has come."""
+async def test_a_reply_can_appear_late(tieba):
+    """A reply created under list_late appears when its time has come."""
     tid = (await tieba.thread())["tid"]
     await tieba.fault("/c/c/post/add_pc", kind="list_late", seconds=30)
     await tieba.reply(tid)
@@ -129,7 +129,7 @@ async def test_a_floor_may_show_late(tieba):
 
 
 async def test_replies_are_listed_with_their_thread(tieba):
-    """Type 2 lists floors, type 3 marks answers; both go when the thread goes."""
+    """Type 2 is a reply, type 3 a comment; both disappear with the thread."""
     tid = (await tieba.as_(OTHER).thread())["tid"]
     pid = (await tieba.reply(tid))["pid"]
     await tieba.reply(tid, "补充", quote_id=pid)
@@ -145,8 +145,8 @@ async def test_replies_are_listed_with_their_thread(tieba):
     assert await tieba.threads(kind="2") == []
 
 
-async def test_a_page_shows_floors_and_what_was_removed(tieba):
-    """The citizens' page has each floor, its answers, and a note on what is gone; a list counts floors."""
+async def test_a_page_shows_replies_and_removals(tieba):
+    """The public page has each reply, its comments, and a note on what is removed; a list counts replies."""
     tid = (await tieba.thread())["tid"]
     pid = (await tieba.reply(tid, "更正内容"))["pid"]
     by_hand = {"platform": "tieba", "account": OTHER, "text": "路过", "thread": tid}
@@ -162,14 +162,14 @@ async def test_a_page_shows_floors_and_what_was_removed(tieba):
     assert '<span class="replies">3</span>' in listed
 
 
-async def test_a_floor_by_hand_needs_its_thread(tieba):
-    """What is no thread is a 400."""
+async def test_an_external_reply_needs_its_thread(tieba):
+    """An unknown thread is a 400."""
     wanted = {"platform": "tieba", "account": OTHER, "text": "路过", "thread": "77"}
     assert (await tieba.sim.post("/_sim/posts", json=wanted)).status_code == 400
 
 
-async def test_floors_survive_a_restart(tmp_path):
-    """A world kept on disk knows its floors and goes on counting."""
+async def test_replies_survive_a_restart(tmp_path):
+    """A kept state contains the replies and continues their numbers."""
 
     @contextlib.asynccontextmanager
     async def running():

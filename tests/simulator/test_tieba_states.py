@@ -1,4 +1,4 @@
-"""The Tieba side of the simulator: what it has against accounts and words, and in how many shapes it says one thing."""
+"""The simulated Tieba: restrictions of accounts and forums, and variants of its responses."""
 
 import pytest
 
@@ -14,8 +14,8 @@ from tests.simulator.tieba_calls import FORUM, ME, OTHER
         ({"vcode_stat": 1}, "5", {"vcode_stat": "1"}),
     ],
 )
-async def test_a_standing_bars_an_account(tieba, standing, expected, shown):
-    """Threads and floors alike are refused, and the answer says what the account's standing is."""
+async def test_a_ban_refuses_an_account(tieba, standing, expected, shown):
+    """Threads and replies alike are refused, and the response contains the account's restrictions."""
     tid = (await tieba.as_(OTHER).thread())["tid"]
     await tieba.settings(tieba_standing={ME: standing})
     for answer in (await tieba.thread(), await tieba.reply(tid)):
@@ -31,14 +31,14 @@ async def test_a_ban_in_one_forum_leaves_the_others(tieba):
     assert (await tieba.thread())["error_code"] == "0"
 
 
-async def test_a_captcha_is_wanted_whatever_is_sent(tieba):
-    """There is nothing to be solved."""
+async def test_a_captcha_is_required_whatever_is_sent(tieba):
+    """No solution is accepted."""
     await tieba.settings(tieba_standing={ME: {"vcode_stat": 1}})
     assert (await tieba.thread(vcode="abcd", vcode_md5="ab12cd34"))["info"]["need_vcode"] == "1"
 
 
-async def test_a_hidden_account_is_told_of_success(tieba):
-    """Its threads and floors are there for itself alone; the answer's standing is the only sign."""
+async def test_a_hidden_account_gets_a_success(tieba):
+    """Its threads and replies are visible to itself alone; only the restrictions in the response show it."""
     await tieba.settings(tieba_standing={ME: {"hide_stat": 1}})
     made = await tieba.thread()
     assert (made["error_code"], made["anti_stat"]["hide_stat"]) == ("0", "1")
@@ -59,30 +59,30 @@ async def test_a_hidden_account_is_told_of_success(tieba):
         ({"levels": True}, "1990032"),
     ],
 )
-async def test_a_forum_may_be_closed_to_one(tieba, state, expected):
-    """Each way has its number."""
+async def test_a_forum_can_refuse_an_account(tieba, state, expected):
+    """Each reason has its code."""
     place = await tieba.place()
     await tieba.settings(tieba_forums={FORUM: state}, tieba_standing={ME: {"level": 2}})
     assert (await tieba.thread(**place))["error_code"] == expected
     assert await tieba.posts() == []
 
 
-async def test_a_closed_forum_has_no_number(tieba):
-    """It is looked up as 0."""
+async def test_a_closed_forum_has_no_id(tieba):
+    """Its id is 0."""
     await tieba.settings(tieba_forums={FORUM: {"closed": True}})
     assert await tieba.fid() == "0"
 
 
-async def test_offending_words_are_named(tieba):
-    """220015 with those found, and no captcha."""
+async def test_forbidden_words_are_named(tieba):
+    """220015 with the words found, and no captcha."""
     await tieba.settings(tieba_words=["退款", "客服", "无关"])
     refused = await tieba.thread()
     assert (refused["error_code"], refused["info"]["confilter_hitwords"]) == ("220015", ["退款", "客服"])
     assert refused["info"]["need_vcode"] == "0"
 
 
-async def test_hasty_writing_is_refused(tieba):
-    """230871 until the gap has passed; another account is not concerned."""
+async def test_writing_too_fast_is_refused(tieba):
+    """230871 until the gap has passed; another account is not affected."""
     await tieba.settings(tieba_gap=60)
     tid = (await tieba.thread())["tid"]
     assert (await tieba.reply(tid))["error_code"] == "230871"
@@ -91,29 +91,29 @@ async def test_hasty_writing_is_refused(tieba):
     assert (await tieba.reply(tid))["error_code"] == "0"
 
 
-async def test_a_picture_comes_whole(tieba):
-    """The editor sends one chunk, the first and the last; a further one, or one that is not the last, is refused."""
+async def test_a_picture_is_one_chunk(tieba):
+    """A second chunk, or one that is not the last, is refused."""
     for changes in ({"chunkNo": "2"}, {"isFinish": "0"}):
         assert (await tieba.upload(**changes))["error_code"] == "2230201"
 
 
-async def test_numbers_may_come_as_text(tieba):
-    """Every number of an answer, in reads as well."""
+async def test_numbers_can_be_text(tieba):
+    """Every number of a response, in reads as well."""
     tid = (await tieba.thread())["tid"]
     await tieba.settings(tieba_types="text")
     page = await tieba.page(tid)
     assert (page["error_code"], page["thread"]["id"], page["thread"]["reply_num"]) == ("0", tid, "0")
 
 
-async def test_texts_may_come_as_numbers(tieba):
-    """The number of an answer and the ids."""
+async def test_texts_can_be_numbers(tieba):
+    """The code of a response and the ids."""
     await tieba.settings(tieba_types="numbers")
     made = await tieba.thread()
     assert (made["error_code"], type(made["tid"]), type(made["pid"])) == (0, int, int)
 
 
-async def test_ids_may_stand_in_data(tieba):
-    """And the fault no_id takes them from there, too."""
+async def test_ids_can_be_in_data(tieba):
+    """The fault no_id removes them from there, too."""
     await tieba.settings(tieba_ids_in="data")
     made = await tieba.thread()
     assert ("tid" in made, made["data"]["tid"].isdecimal()) == (False, True)
@@ -121,7 +121,7 @@ async def test_ids_may_stand_in_data(tieba):
     assert (await tieba.thread())["data"] == {}
 
 
-async def test_a_header_may_say_gbk(tieba):
+async def test_the_charset_can_be_gbk(tieba):
     """The bytes stay UTF-8."""
     await tieba.settings(tieba_charset="gbk")
     answer = await tieba.sim.get("/f/commit/share/fnameShareApi", params={"fname": FORUM})
@@ -136,8 +136,8 @@ async def test_a_header_may_say_gbk(tieba):
         ({"kind": "captcha"}, {"no": 4011, "err_code": 224011, "error": None}),
     ],
 )
-async def test_the_former_sites_reads_refuse_with_two_numbers(tieba, fault, expected):
-    """A short and a long one; a captcha comes without words, and `need_vcode` tells it."""
+async def test_the_former_site_refuses_with_two_codes(tieba, fault, expected):
+    """A short and a long one; a captcha comes without text, with `need_vcode`."""
     await tieba.fault("/dc/common/tbs", **fault)
     answer = (await tieba.sim.get("/dc/common/tbs", headers=tieba.cookies)).json()
     assert answer.items() >= expected.items()

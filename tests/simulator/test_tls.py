@@ -1,4 +1,4 @@
-"""The simulator over TLS: one world behind two doors."""
+"""The simulator over TLS: one state behind two ports."""
 
 import asyncio
 import contextlib
@@ -18,8 +18,8 @@ PATIENCE = 20
 
 
 @pytest.fixture
-async def doors(tmp_path):
-    """Give the plain port, the TLS port and the certificate."""
+async def ports(tmp_path):
+    """Yield the plain port, the TLS port and the certificate."""
     loop = asyncio.get_running_loop()
     plain, tls = loop.create_future(), loop.create_future()
     door = TlsListener(host="127.0.0.1", port=0, on_ready=lambda *reported: tls.set_result(reported))
@@ -30,9 +30,9 @@ async def doors(tmp_path):
         await task
 
 
-async def test_both_doors_lead_into_one_world(doors):
-    """A post by the plain one is seen through the other, whose certificate holds for the platforms' own hosts."""
-    plain, tls, chain = doors
+async def test_both_ports_serve_one_state(ports):
+    """A post by the plain port is read through the other, whose certificate covers the platforms' hosts."""
+    plain, tls, chain = ports
     trust = ssl.create_default_context(cafile=str(chain))
     wanted = {"platform": "tieba", "account": "tb.1.abcd", "title": "题", "text": "文"}
     async with httpx.AsyncClient(verify=trust) as client:
@@ -41,9 +41,9 @@ async def test_both_doors_lead_into_one_world(doors):
     assert [each["title"] for each in seen.json()] == ["题"]
 
 
-async def test_a_cut_is_a_cut_over_tls(doors):
-    """A reset reaches the caller as one, and the call has acted."""
-    plain, tls, chain = doors
+async def test_a_reset_over_tls(ports):
+    """It reaches the caller as a reset, and the call has acted."""
+    plain, tls, chain = ports
     trust = ssl.create_default_context(cafile=str(chain))
     rule = {"endpoint": "/dc/common/tbs", "fault": {"kind": "drop_after"}}
     async with httpx.AsyncClient(verify=trust) as client:
@@ -53,7 +53,7 @@ async def test_a_cut_is_a_cut_over_tls(doors):
 
 
 def test_without_openssl_there_is_no_certificate(tmp_path, monkeypatch):
-    """The missing program is told apart from one that fails; nobody else may read the key."""
+    """A missing program and a failing one have different reasons; only the owner can read the key."""
     chain, key = make_certificate(tmp_path, "sim.example")
     assert key.stat().st_mode & 0o077 == 0
     assert "BEGIN CERTIFICATE" in chain.read_text()
@@ -67,7 +67,7 @@ def test_without_openssl_there_is_no_certificate(tmp_path, monkeypatch):
 
 
 def test_simulate_serves_over_tls_as_well(tmp_path):
-    """`--tls-listen` names the address and the certificate, and both end well together."""
+    """`--tls-listen` prints the address and the certificate, and both servers end together."""
     options = ["--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0", "--state", str(tmp_path / "state")]
     command = [sys.executable, "-m", "publisher", "--lang", "en", "simulate", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -79,8 +79,8 @@ def test_simulate_serves_over_tls_as_well(tmp_path):
         assert (process.wait(PATIENCE), process.stderr.read()) == (0, "")
 
 
-def test_simulate_says_that_openssl_is_missing(tmp_path):
-    """In words, with exit code 1, and nothing is served."""
+def test_simulate_reports_a_missing_openssl(tmp_path):
+    """With a message and exit code 1; nothing is served."""
     command = [sys.executable, "-m", "publisher", "--lang", "en", "simulate", "--tls-listen", "127.0.0.1:0"]
     environment = {**os.environ, "PATH": str(tmp_path)}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The WeChat side of the simulator: tokens, pictures, drafts, publishing."""
+"""The simulated WeChat: tokens, pictures, drafts, publishing."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,7 @@ PATIENCE = 5
 
 
 async def test_a_stable_token_is_the_same_until_its_end_nears(sim):
-    """Repeated calls give the same token, in its last five minutes a new one; both then work."""
+    """Repeated calls return the same token, in its last five minutes a new one; both are valid."""
     first = await stable(sim)
     assert await stable(sim) == {**first, "expires_in": first["expires_in"]}
     await shift(sim, 6901)
@@ -25,7 +25,7 @@ async def test_a_stable_token_is_the_same_until_its_end_nears(sim):
     assert (await call(sim, first["access_token"], "draft/batchget"))["errcode"] == 42001
 
 
-async def test_a_forced_refresh_kills_the_old_token(sim):
+async def test_a_forced_refresh_expires_the_old_token(sim):
     """Forced, but not within thirty seconds of the last."""
     first = await stable(sim)
     assert (await stable(sim, force=True))["access_token"] == first["access_token"]
@@ -36,7 +36,7 @@ async def test_a_forced_refresh_kills_the_old_token(sim):
 
 
 async def test_the_plain_token_replaces_the_one_before(sim):
-    """Each call issues a new one, the old one dies after five minutes, stable tokens do not care."""
+    """Each call issues a new one, the old one expires after five minutes, stable tokens are not affected."""
     steady = (await stable(sim))["access_token"]
     query = {"grant_type": "client_credential", "appid": "wx1", "secret": "s"}
     first = (await sim.get("/cgi-bin/token", params=query)).json()["access_token"]
@@ -51,12 +51,12 @@ async def test_the_plain_token_replaces_the_one_before(sim):
     ("changes", "expected"), [({"appid": ""}, 41002), ({"secret": ""}, 41004), ({"grant_type": "x"}, 40002)]
 )
 async def test_token_calls_are_checked(sim, changes, expected):
-    """Missing parts have their own codes; the answer is HTTP 200 all the same."""
+    """Missing fields have their own codes; the response is HTTP 200 all the same."""
     assert (await stable(sim, **changes))["errcode"] == expected
 
 
 async def test_a_registered_account_has_one_secret(sim):
-    """An account made by hand refuses another secret."""
+    """A registered account refuses another secret."""
     made = {"platform": "wechat", "account": "wx9", "name": "示例公安"}
     secret = (await sim.post("/_sim/accounts", json=made)).json()
     assert secret["app_id"] == "wx9"
@@ -64,8 +64,8 @@ async def test_a_registered_account_has_one_secret(sim):
     assert (await stable(sim, appid="wx9", secret=secret["app_secret"]))["access_token"]
 
 
-async def test_calls_need_a_live_token_and_post(sim, token):
-    """No token, an unknown one, the wrong verb: three codes, each with a request id."""
+async def test_calls_need_a_valid_token_and_post(sim, token):
+    """No token, an unknown one, another method: three codes, each with a request id."""
     assert (await sim.post("/cgi-bin/draft/add")).json()["errcode"] == 41001
     unknown = await call(sim, "nonsense", "draft/add")
     assert unknown["errcode"] == 40001
@@ -73,8 +73,8 @@ async def test_calls_need_a_live_token_and_post(sim, token):
     assert (await sim.get("/cgi-bin/draft/add", params={"access_token": token})).json()["errcode"] == 43002
 
 
-async def test_pictures_inside_have_an_address_that_names_their_bytes(sim, token):
-    """The address holds the digest; the answer calls itself text."""
+async def test_the_url_of_an_inline_picture_names_its_bytes(sim, token):
+    """It contains the digest; the content type is text."""
     answer = await upload(sim, token, "media/uploadimg")
     assert hashlib.sha256(PNG).hexdigest() in answer.json()["url"]
     assert answer.json()["url"].startswith("http://mmbiz.qpic.cn/")
@@ -145,7 +145,7 @@ async def test_escapes_are_stored_as_written(sim, token):
 
 
 async def test_drafts_can_be_read_listed_and_deleted(sim, token):
-    """What was added is read back, newest first, and gone after its deletion."""
+    """A draft is read back, listed newest first, and gone after its deletion."""
     first = await draft(sim, token, content_source_url="https://example.gov.cn/?pub=1")
     second = await draft(sim, token)
     kept = (await call(sim, token, "draft/get", {"media_id": first}))["news_item"][0]
@@ -161,7 +161,7 @@ async def test_drafts_can_be_read_listed_and_deleted(sim, token):
 
 
 async def test_clean_content_is_stored_byte_for_byte(sim, token):
-    """What holds nothing forbidden comes back exactly as sent."""
+    """Content without anything forbidden comes back exactly as sent."""
     html = "<section style='a:b'>\n<P>A&amp;B &nbsp;<br/><!-- c --><img data-w=\"1\"\tsrc='http://mmbiz.qpic.cn/x/0'></P></section>"
     name = await draft(sim, token, content=html)
     assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"][0]["content"] == html
@@ -182,13 +182,13 @@ async def test_clean_content_is_stored_byte_for_byte(sim, token):
         ("<svg/onload=x()><p>t</p>", "<svg><p>t</p>"),
     ],
 )
-def test_forbidden_things_are_taken_out(html, expected):
-    """Scripts, frames, handlers, classes and foreign pictures go; foreign links are refused."""
+def test_forbidden_html_is_removed(html, expected):
+    """Scripts, frames, handlers, classes and external pictures are removed; external links are refused."""
     assert sanitise(html) == expected
 
 
 async def test_publishing_goes_through_review(sim, token):
-    """Accepted at once, in progress first, then public with an address; the draft is gone at acceptance."""
+    """Accepted at once, in progress first, then public with a URL; the draft is gone at acceptance."""
     url = (await upload(sim, token, "media/uploadimg", JPEG)).json()["url"]
     name = await draft(sim, token, content=f'<p><img src="{url}"></p>')
     job = await submit(sim, token, name)
@@ -207,7 +207,7 @@ async def test_publishing_goes_through_review(sim, token):
 
 
 async def test_a_review_ends_by_itself(sim, token):
-    """Nobody need ask: the article becomes visible after a moment, and the log says so."""
+    """Without another call the article becomes visible after a moment, and the log contains it."""
     await submit(sim, token, await draft(sim, token))
     for _ in range(int(PATIENCE / 0.02)):
         kinds = [entry["kind"] for entry in (await sim.get("/_sim/log")).json() if entry["post_id"]]
@@ -218,7 +218,7 @@ async def test_a_review_ends_by_itself(sim, token):
 
 
 async def test_a_job_makes_one_creation(sim, token):
-    """The creation is logged when the submit is accepted, once, whatever the review says."""
+    """The creation is logged when the submit is accepted, once, whatever the verdict."""
     await sim.post("/_sim/faults", json={"platform": "wechat", "fault": {"kind": "review", "verdict": "hold"}})
     job = await submit(sim, token, await draft(sim, token))
     (post,) = await posts(sim)
@@ -229,8 +229,8 @@ async def test_a_job_makes_one_creation(sim, token):
     assert [each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]] == [post["id"]]
 
 
-async def test_a_draft_may_stay_until_its_job_ends(sim, token):
-    """With `finish` the draft stands during the review, cannot be submitted again, and then goes."""
+async def test_a_draft_can_stay_until_its_job_ends(sim, token):
+    """With `finish` the draft stays during the review, cannot be submitted again, and is then removed."""
     await sim.post("/_sim/settings", json={"wechat_consume": "finish"})
     name = await draft(sim, token)
     await submit(sim, token, name)
@@ -240,8 +240,8 @@ async def test_a_draft_may_stay_until_its_job_ends(sim, token):
     assert (await call(sim, token, "draft/get", {"media_id": name}))["errcode"] == 40007
 
 
-async def test_a_draft_may_be_submitted_again_while_it_stands(sim, token):
-    """A platform that accepts repeats makes another article of the same draft, until the first one's job has ended."""
+async def test_a_draft_can_be_submitted_again_while_it_exists(sim, token):
+    """With `accept` another submit creates another article, until the first job has ended."""
     await sim.post("/_sim/settings", json={"wechat_consume": "finish", "wechat_repeats": "accept"})
     name = await draft(sim, token)
     assert [(await submit(sim, token, name))["errcode"] for _ in range(2)] == [0, 0]
@@ -265,7 +265,7 @@ async def test_published_articles_are_listed_read_and_deleted(sim, token):
     assert state["publish_status"] == 5
 
 
-async def test_a_list_can_shorten_what_it_shows(sim, token):
+async def test_a_list_can_show_excerpts(sim, token):
     """Title, digest and link are cut in the list; the article itself keeps them."""
     await submit(sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9", digest="请勿转账"))
     await shift(sim, 1)
@@ -282,7 +282,7 @@ async def test_a_list_can_shorten_what_it_shows(sim, token):
 
 
 async def test_unknown_ids_have_their_codes(sim, token):
-    """Jobs, articles and drafts of nobody are refused."""
+    """Unknown jobs, articles and drafts are refused."""
     assert (await call(sim, token, "freepublish/get", {"publish_id": 1}))["errcode"] == 53502
     assert (await call(sim, token, "freepublish/getarticle", {"article_id": "x"}))["errcode"] == 53600
     assert (await call(sim, token, "freepublish/delete", {"article_id": "x"}))["errcode"] == 53600
@@ -298,8 +298,8 @@ async def test_a_removal_by_the_platform_is_another_state(sim, token):
     assert state["publish_status"] == 6
 
 
-async def test_an_expired_token_is_really_dead(sim, token):
-    """The fault kills the token before the call runs; stable_token gives another."""
+async def test_an_expired_token_stays_expired(sim, token):
+    """The fault expires the token before the call runs; stable_token returns another."""
     await sim.post("/_sim/faults", json={"endpoint": "*/draft/add", "nth": [1], "fault": {"kind": "expire_token"}})
     body = {"articles": [{"title": "t"}]}
     assert (await call(sim, token, "draft/add", body))["errcode"] == 42001
@@ -308,7 +308,7 @@ async def test_an_expired_token_is_really_dead(sim, token):
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("duplicate", 45065), ("captcha", 53504)])
-async def test_refusals_come_in_the_platforms_shape(sim, token, kind, expected):
+async def test_refusals_have_the_platforms_format(sim, token, kind, expected):
     """A refusal by fault is errcode and errmsg with HTTP 200."""
     name = await draft(sim, token)
     await sim.post("/_sim/faults", json={"platform": "wechat", "fault": {"kind": kind}})

@@ -1,4 +1,4 @@
-"""The WeChat side of the simulator: kinds of drafts, the library, limits, and the shapes of answers."""
+"""The simulated WeChat: types of drafts, stored pictures, limits."""
 
 import hashlib
 import io
@@ -35,7 +35,7 @@ async def add(sim, token, one):
 
 
 async def test_pictures_are_published_with_their_text(sim, token):
-    """A newspic keeps its pictures in order, reads back as one, and readers see pictures and text."""
+    """A newspic keeps its pictures in order, reads back as one, and its page shows pictures and text."""
     one = await newspic(sim, token)
     name = (await add(sim, token, one))["media_id"]
     (kept,) = (await call(sim, token, "draft/get", {"media_id": name}))["news_item"]
@@ -70,14 +70,14 @@ async def test_newspics_are_checked(sim, token, changes, expected):
 
 @pytest.mark.parametrize(("size", "expected"), [((1, 1), 53402), ((600, 600), None)])
 async def test_a_tiny_cover_cannot_be_cropped(sim, token, size, expected):
-    """One pixel makes no cover."""
+    """A picture of one pixel is refused as a cover."""
     thumb = (await upload(sim, token, "material/add_material", image(*size), type="image")).json()["media_id"]
     answer = await add(sim, token, await article(sim, token, thumb_media_id=thumb))
     assert answer.get("errcode") == expected
 
 
 async def test_a_draft_is_changed_in_place(sim, token):
-    """One article takes another's place under the same name; the article is no list, its index must exist."""
+    """One article is replaced under the same id; `articles` is no list, the index must exist."""
     name, other = await draft(sim, token), await article(sim, token, title="更正")
     changed = {"media_id": name, "index": 0, "articles": other}
     assert (await call(sim, token, "draft/update", changed))["errcode"] == 0
@@ -92,7 +92,7 @@ async def test_a_draft_is_changed_in_place(sim, token):
 
 
 async def test_a_submitted_draft_cannot_be_changed(sim, token):
-    """Where a draft stands until its job has ended, it is neither changed nor deleted meanwhile."""
+    """A draft that stays until its job has ended is neither changed nor deleted meanwhile."""
     await settle(sim, wechat_consume="finish")
     name, other = await draft(sim, token), await article(sim, token)
     await submit(sim, token, name)
@@ -100,8 +100,8 @@ async def test_a_submitted_draft_cannot_be_changed(sim, token):
     assert (await call(sim, token, "draft/delete", {"media_id": name}))["errcode"] == 53401
 
 
-async def test_the_library_lists_gives_and_forgets(sim, token):
-    """Permanent pictures are counted, listed newest first, given back and deleted."""
+async def test_the_library_lists_returns_and_deletes(sim, token):
+    """Permanent pictures are counted, listed newest first, returned and deleted."""
     names = [await cover(sim, token) for _ in range(2)]
     count = await sim.get("/cgi-bin/material/get_materialcount", params={"access_token": token})
     assert count.json()["image_count"] == 2
@@ -116,7 +116,7 @@ async def test_the_library_lists_gives_and_forgets(sim, token):
 
 
 async def test_a_temporary_picture_lasts_three_days(sim, token):
-    """It is given back until then, and makes no cover."""
+    """It is returned until then, and is no cover."""
     name = (await upload(sim, token, "media/upload", type="image")).json()["media_id"]
     assert (await add(sim, token, await article(sim, token, thumb_media_id=name)))["errcode"] == 40007
     query = {"access_token": token, "media_id": name}
@@ -127,7 +127,7 @@ async def test_a_temporary_picture_lasts_three_days(sim, token):
 
 
 async def test_tokens_are_for_listed_addresses(sim):
-    """Another address is refused, and told which one it is; a token that was given works from anywhere."""
+    """Another address is refused and named; a token already issued works from anywhere."""
     token = (await stable(sim))["access_token"]
     await settle(sim, wechat_addresses=["127.0.0.1"])
     refused = await stable(sim)
@@ -139,7 +139,7 @@ async def test_tokens_are_for_listed_addresses(sim):
 
 
 async def test_a_refresh_is_forced_twenty_times_a_day(sim):
-    """The next one is over the limit; what came too soon does not count."""
+    """The next one is over the limit; one that came too soon does not count."""
     await stable(sim)
     for _ in range(20):
         await stable(sim, force=True)
@@ -150,8 +150,8 @@ async def test_a_refresh_is_forced_twenty_times_a_day(sim):
     assert "access_token" in await stable(sim)
 
 
-async def test_the_platforms_quotas_can_hold(sim, token):
-    """Its own figures hold where asked for, until the day is over."""
+async def test_the_platforms_quotas_can_apply(sim, token):
+    """By the setting, its own limits apply until the day is over."""
     await settle(sim, wechat_quotas="platform")
     for _ in range(10):
         assert (await call(sim, token, "freepublish/delete"))["errcode"] == 53600
@@ -162,7 +162,7 @@ async def test_the_platforms_quotas_can_hold(sim, token):
 
 
 async def test_an_unverified_account_drafts_only(sim, token):
-    """Publishing, mass sends and statistics are not for it; the draft box is."""
+    """Publishing, mass sends and statistics are refused; the draft box works."""
     await settle(sim, wechat_verified=False)
     name = await draft(sim, token)
     assert (await submit(sim, token, name))["errcode"] == 48001
@@ -170,8 +170,8 @@ async def test_an_unverified_account_drafts_only(sim, token):
     assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"]
 
 
-async def test_a_body_of_untold_length_holds_no_file(sim, token):
-    """What comes in chunks is answered as if there were no data."""
+async def test_a_body_without_a_length_has_no_file(sim, token):
+    """A chunked body is refused as if there were no data."""
 
     async def pieces():
         yield b'--b\r\nContent-Disposition: form-data; name="media"; filename="a.png"\r\n\r\n'

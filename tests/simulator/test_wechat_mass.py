@@ -1,4 +1,4 @@
-"""The WeChat side of the simulator: mass sends, their keys and quotas, tags, and statistics."""
+"""The simulated WeChat: mass sends, their keys and quotas, tags, and statistics."""
 
 import json
 from datetime import datetime, timedelta, timezone
@@ -14,7 +14,7 @@ DAY = 86_400
 
 
 async def until_noon(sim, *, months=0, days=0):
-    """Move to noon in Beijing, that many days on, or in the middle of a later month; give a token that lives then."""
+    """Shift the clock to noon in Beijing, days later or in the middle of a later month; return a valid token."""
     shifted = (await sim.post("/_sim/clock", json={"shift": 0})).json()["now"]
     now = datetime.fromtimestamp(shifted, BEIJING)
     noon = now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(days=days)
@@ -29,7 +29,7 @@ async def status(sim, token, number):
 
 
 async def test_a_mass_send_is_one_article_in_no_list(sim, token):
-    """Sending first, then sent; its draft is gone, its page is up, and the list of published articles knows nothing."""
+    """Sending, then sent; its draft is gone, its page is public, and the list of published articles omits it."""
     name = await draft(sim, token)
     sent = await send(sim, token, name)
     assert sent["errmsg"] == "send job submission success"
@@ -48,7 +48,7 @@ async def test_a_mass_send_is_one_article_in_no_list(sim, token):
 
 
 async def test_a_key_sends_once(sim, token):
-    """Too soon is refused, later the first number is told, for a day; the draft is not looked at before the key."""
+    """Too soon is refused, later the first id is returned, for a day; the key is checked before the draft."""
     name = await draft(sim, token)
     first = await send(sim, token, name, clientmsgid="k")
     assert (await send(sim, token, name, clientmsgid="k"))["errcode"] == 45066
@@ -61,16 +61,16 @@ async def test_a_key_sends_once(sim, token):
     assert len(await posts(sim)) == 2
 
 
-async def test_a_known_key_may_send_again(sim, token):
-    """A platform that accepts repeats keeps no key and no draft from a second mass send."""
+async def test_a_known_key_can_send_again(sim, token):
+    """With `accept`, neither key nor draft prevents a second mass send."""
     await settle(sim, wechat_repeats="accept", wechat_consume="finish", wechat_review_seconds=600)
     name = await draft(sim, token)
     assert [(await send(sim, token, name, clientmsgid="k"))["errcode"] for _ in range(2)] == [0, 0]
     assert len(await posts(sim)) == 2
 
 
-async def test_without_a_key_the_same_words_go_out_once(sim, token):
-    """A digest of audience and content stands in for the key; 65 bytes are no key."""
+async def test_without_a_key_the_same_text_is_sent_once(sim, token):
+    """A digest of audience and content stands in for the key; 65 bytes are too long for a key."""
     said = {"filter": {"is_to_all": True}, "msgtype": "text", "text": {"content": "提醒"}}
     assert (await call(sim, token, "message/mass/sendall", said))["errcode"] == 0
     await shift(sim, 61)
@@ -93,13 +93,13 @@ async def test_without_a_key_the_same_words_go_out_once(sim, token):
     ],
 )
 async def test_mass_sends_are_checked(sim, token, changes, expected):
-    """What is wrong with audience or content has its code, and nothing goes out."""
+    """Each error in audience or content has its code, and nothing is sent."""
     assert (await send(sim, token, await draft(sim, token), **changes))["errcode"] == expected
     assert await posts(sim) == []
 
 
-async def test_a_tag_names_its_members(sim, token):
-    """Tags are made and filled; a mass send to one reaches its members."""
+async def test_a_tag_has_members(sim, token):
+    """Tags are created and filled; a mass send to one reaches its members."""
     made = await call(sim, token, "tags/create", {"tag": {"name": "网格员"}})
     assert made["tag"] == {"id": 100, "name": "网格员"}
     assert (await call(sim, token, "tags/create", {"tag": {"name": "网格员"}}))["errcode"] == 45157
@@ -114,8 +114,8 @@ async def test_a_tag_names_its_members(sim, token):
     assert (await posts(sim))[0]["extra"]["mass"]["sent"] == 3
 
 
-async def test_a_list_has_two_names_at_least(sim, token):
-    """Open ids are counted and looked at; subscription accounts may not send to them."""
+async def test_a_list_has_at_least_two_receivers(sim, token):
+    """Open ids are counted and checked; subscription accounts may not send to them."""
     people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"]["openid"]
 
     async def to(names):
@@ -139,7 +139,7 @@ async def test_a_subscription_account_sends_once_a_day(sim):
 
 
 async def test_a_service_account_reaches_a_follower_four_times_a_month(sim):
-    """The fifth to all is refused, one to a tag goes out and reaches nobody; next month it does."""
+    """The fifth send to all is refused, one to a tag reaches nobody; next month it does."""
     await settle(sim, wechat_mass_per_month=4)
     token = await until_noon(sim, months=1)
     people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"]["openid"]
@@ -155,8 +155,8 @@ async def test_a_service_account_reaches_a_follower_four_times_a_month(sim):
     assert (await posts(sim))[-1]["extra"]["mass"]["sent"] == 5
 
 
-async def test_a_sent_page_is_taken_down(sim, token):
-    """By number, with all its articles; the status says so, and readers see it."""
+async def test_a_sent_page_is_deleted(sim, token):
+    """By id, with all its articles; the status says so, and readers see it."""
     number = (await send(sim, token, await draft(sim, token)))["msg_id"]
     assert (await call(sim, token, "message/mass/delete", {"msg_id": number}))["errcode"] == 40059
     await shift(sim, 1)
@@ -167,7 +167,7 @@ async def test_a_sent_page_is_taken_down(sim, token):
 
 
 async def test_a_preview_leaves_the_draft(sim, token):
-    """It goes to one person by WeChat name or open id, has a number, and makes no post."""
+    """It is sent to one person by WeChat name or open id, has an id, and creates no post."""
     name = await draft(sim, token)
     said = {"msgtype": "mpnews", "mpnews": {"media_id": name}}
     seen = await call(sim, token, "message/mass/preview", {**said, "towxname": "pengjing"})
@@ -177,8 +177,8 @@ async def test_a_preview_leaves_the_draft(sim, token):
     assert await posts(sim) == []
 
 
-async def test_the_first_answer_may_name_a_known_key(sim, token):
-    """A call that was sent on twice inside the platform went out, and is told the number under which it did."""
+async def test_the_first_response_can_report_a_known_key(sim, token):
+    """A call repeated inside the platform is sent once, and the response contains its id."""
     rule = {"endpoint": "*/sendall", "nth": [1], "fault": {"kind": "api_error", "code": 45065, "acts": True}}
     await sim.post("/_sim/faults", json=rule)
     answer = await send(sim, token, await draft(sim, token), clientmsgid="k")
@@ -195,7 +195,7 @@ async def figures(sim, token, name, begin, end=None):
 
 @pytest.fixture
 async def published(sim):
-    """Give the days of two articles, one published, one mass-sent, seen at noon two days later."""
+    """Yield a token, the day and the ids of two articles, one published, one mass-sent, at noon two days later."""
     token = await until_noon(sim)
     job = await submit(sim, token, await draft(sim, token))
     mass = await send(sim, token, await draft(sim, token))
@@ -206,7 +206,7 @@ async def published(sim):
 
 
 async def test_articles_are_summed_up_by_days(sim, published):
-    """Each article is named by message and place, tells how it was published, and its figures only grow."""
+    """Each article has its message id and index, its way of publication, and metrics that only grow."""
     token, today, job, mass = published
     reported = await figures(sim, token, "getarticletotaldetail", today.isoformat())
     assert [(each["msgid"], each["publish_type"]) for each in reported["list"]] == [(f"{job}_1", 1), (f"{mass}_1", 0)]
@@ -218,7 +218,7 @@ async def test_articles_are_summed_up_by_days(sim, published):
 
 
 async def test_the_old_statistics_allow_one_day(sim, published):
-    """They have their own fields."""
+    """They have fields of their own, and refuse a range of days."""
     token, today, job, mass = published
     reported = await figures(sim, token, "getarticlesummary", today.isoformat())
     assert [each["msgid"] for each in reported["list"]] == [f"{job}_1", f"{mass}_1"]
@@ -228,7 +228,7 @@ async def test_the_old_statistics_allow_one_day(sim, published):
 
 
 async def test_statistics_come_a_day_late(sim, published):
-    """Today cannot be asked for, nor what is no day or too old; before eight yesterday is still being counted."""
+    """Today, invalid and too early days are refused; before eight, yesterday is not ready."""
     token, today, *_ = published
     now = today + timedelta(days=2)
     days = (today.isoformat(), now.isoformat())
@@ -245,8 +245,8 @@ async def test_statistics_come_a_day_late(sim, published):
     assert (reported["is_delay"], len(reported["list"][0]["detail_list"])) == (False, 3)
 
 
-async def test_a_restart_forgets_no_key(tmp_path):
-    """Numbers, keys and tags are known again after it; a job that ran still ends."""
+async def test_a_restart_keeps_keys(tmp_path):
+    """Ids, keys and tags survive it; a running job still ends."""
     numbers = []
     for _ in range(2):
         app = create_app(tmp_path)

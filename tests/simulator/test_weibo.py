@@ -1,4 +1,4 @@
-"""The Weibo side of the simulator: share, its checks, and reading back."""
+"""The simulated Weibo: share, its checks, and reading back."""
 
 import pytest
 
@@ -28,8 +28,8 @@ async def settings(sim, **values):
     assert (await sim.post("/_sim/settings", json=values)).status_code == 200
 
 
-async def test_share_answers_with_the_status(sim):
-    """A good share gives a status whose ids agree and whose second can be computed from them."""
+async def test_share_returns_the_status(sim):
+    """Its ids agree, and its second can be computed from them."""
     await sim.post("/_sim/clock", json={"shift": 0})
     status = (await share(sim)).json()
     assert status["idstr"] == status["mid"] == str(status["id"])
@@ -40,8 +40,8 @@ async def test_share_answers_with_the_status(sim):
     assert "original_pic" not in status
 
 
-async def test_links_become_short_and_are_kept_beside(sim):
-    """The stored text holds a t.cn code of 20 units, the original link stands in url_objects."""
+async def test_links_are_shortened(sim):
+    """The stored text has a t.cn code of 20 units, url_objects the original link."""
     status = (await share(sim)).json()
     short = status["url_objects"][0]
     assert short["url_ori"] == LINK
@@ -50,7 +50,7 @@ async def test_links_become_short_and_are_kept_beside(sim):
 
 
 async def test_topics_lose_their_marks(sim):
-    """By default `#topic#` is published without its marks."""
+    """`#topic#` is published without its marks."""
     assert (await share(sim, f"#暴雨# 注意 {LINK}")).json()["text"].startswith("暴雨 注意")
     assert strip_topics("https://a.cn/#x# y") == "https://a.cn/#x# y"
 
@@ -66,8 +66,8 @@ async def test_a_picture_is_stored_and_named(sim):
 
 
 @pytest.mark.parametrize("where", ["body", "query", "header"])
-async def test_the_token_may_travel_in_three_places(sim, where):
-    """Body, query and `Authorization: OAuth2` all sign a call in."""
+async def test_the_token_can_be_in_three_places(sim, where):
+    """Body, query and `Authorization: OAuth2` all authenticate a call."""
     status = {"status": f"x {LINK}"}
     if where == "body":
         answer = await sim.post(SHARE, data={**status, "access_token": "7"})
@@ -91,7 +91,7 @@ async def test_the_token_may_travel_in_three_places(sim, where):
     ],
 )
 async def test_each_check_has_its_code(sim, data, expected):
-    """Every refusal of share carries the documented code, the earliest check speaks, nothing is created."""
+    """Every refusal of share has the documented code, the earliest check wins, nothing is created."""
     answer = await sim.post(SHARE, data=data)
     assert code(answer) == expected
     assert answer.status_code == 400
@@ -104,14 +104,14 @@ async def test_pictures_are_checked(sim, data, expected):
     assert code(await share(sim, files={"pic": ("a", data, "image/png")})) == expected
 
 
-async def test_other_verbs_and_paths_are_refused(sim):
+async def test_other_methods_and_paths_are_refused(sim):
     """A GET on share is 10021, an unknown path is 10020."""
     assert code(await sim.get(SHARE, params={"access_token": "7"})) == 10021
     assert code(await sim.get("/2/statuses/home_timeline.json", params={"access_token": "7"})) == 10020
 
 
 async def test_strict_settings_refuse_more(sim):
-    """Strict rip and bound domains each refuse what passes by default."""
+    """Strict rip and bound domains each refuse what is accepted by default."""
     await settings(sim, weibo_rip="strict", weibo_safe_domains=["example.gov.cn"])
     assert code(await sim.post(SHARE, data={"access_token": "7", "status": f"x {LINK}"})) == 10016
     assert code(await share(sim, "x https://www.example.gov.cn/")) == 10017
@@ -119,7 +119,7 @@ async def test_strict_settings_refuse_more(sim):
 
 
 async def test_a_repetition_is_refused_within_its_window(sim):
-    """Only the account's last standing text counts, and only for a while."""
+    """Only the account's last existing text counts, for ten minutes."""
     first = (await share(sim)).json()
     assert code(await share(sim)) == 20019
     assert (await share(sim, user="other")).status_code == 200
@@ -177,8 +177,8 @@ async def test_show_destroy_and_count_agree(sim):
     assert (await sim.get("/2/statuses/count.json", params=counted)).json() == []
 
 
-async def test_token_and_rate_can_be_asked(sim):
-    """get_token_info names the user and the time left; rate_limit_status what is left of the quota."""
+async def test_token_and_rate_limit_can_be_read(sim):
+    """get_token_info returns user and lifetime, rate_limit_status the rest of the quota."""
     info = (await sim.post("/oauth2/get_token_info", data={"access_token": "140437"})).json()
     assert info["uid"] == 140437
     assert info["expire_in"] > 0
@@ -215,7 +215,7 @@ async def test_token_and_rate_can_be_asked(sim):
         ("雨" * 131 + "https://a.gov.cn/1", 141),
     ],
 )
-def test_length_is_the_composers(text, expected):
+def test_length_is_counted_as_by_the_composer(text, expected):
     """The count agrees with the platform's own composer."""
     assert count_characters(text) == expected
 
@@ -228,6 +228,6 @@ def test_length_is_the_composers(text, expected):
         ("5000000000000001", "O00000001"),
     ],
 )
-def test_addresses_are_the_platforms(mid, expected):
-    """A post's address is its id in groups of seven digits, padded in base 62."""
+def test_urls_are_the_platforms(mid, expected):
+    """A post's URL is its id in groups of seven digits, padded in base 62."""
     assert encode_bid(mid) == expected

@@ -1,4 +1,4 @@
-"""The Weibo side of the simulator: the calls that are granted to few, and what the platform checks in a text."""
+"""The simulated Weibo: the calls that need a grant, and its checks of a text."""
 
 import json
 from urllib.parse import quote
@@ -28,7 +28,7 @@ GRANTED = {
 
 @pytest.fixture
 async def granted(sim):
-    """Give a simulator whose one account was granted everything but long texts."""
+    """Return a simulator whose one account has every grant but long texts."""
     await settings(sim, weibo_grants={UID: GRANTS})
     return sim
 
@@ -59,8 +59,8 @@ async def write(sim, **words):
 
 
 @pytest.mark.parametrize(("path", "grant"), GRANTED.items())
-async def test_an_ordinary_app_may_only_share(sim, path, grant):
-    """Without its grant a call is 10014 before any parameter is read; with it the parameters speak."""
+async def test_an_ordinary_app_can_only_share(sim, path, grant):
+    """Without its grant a call is 10014 before any parameter is read; with it the parameters are checked."""
     refused = await sim.post(path, data={"access_token": UID})
     assert (refused.status_code, refused.json()["error_code"]) == (403, 10014)
     await settings(sim, weibo_grants={"*": [grant]})
@@ -70,7 +70,7 @@ async def test_an_ordinary_app_may_only_share(sim, path, grant):
 
 @pytest.mark.parametrize("name", ["update", "update/biz"])
 async def test_update_needs_no_link_and_keeps_topics(granted, name):
-    """Text goes out as it is, and what went along unseen comes back with the status."""
+    """The text is published unchanged, and the status returns the annotations."""
     note = json.dumps([{"type": "pub", "k": "d1"}])
     status = await call(granted, name, status="#暴雨预警# 注意", annotations=note)
     assert status["text"] == "#暴雨预警# 注意"
@@ -90,7 +90,7 @@ async def test_update_needs_no_link_and_keeps_topics(granted, name):
     ],
 )
 async def test_each_parameter_has_its_code(granted, form, expected):
-    """What does not fit the page's limits is refused, and nothing is made."""
+    """An invalid parameter is refused, and nothing is created."""
     assert await code(granted, "update", **form) == expected
     assert await posts(granted) == []
 
@@ -104,7 +104,7 @@ async def test_upload_needs_its_picture(granted):
 
 
 async def test_up_to_nine_stored_pictures(granted):
-    """Stored pictures stand in the post in their order; a tenth, a stranger's or an unknown one is refused."""
+    """Stored pictures are in the post in their order; a tenth, another account's or an unknown one is refused."""
     wanted = [PNG + bytes([n]) for n in range(9)]
     stored = [await call(granted, "upload_pic/biz", data) for data in wanted]
     numbers = [each["pic_id"] for each in stored]
@@ -123,8 +123,8 @@ async def test_up_to_nine_stored_pictures(granted):
     assert page.count("/_sim/media/") == 9
 
 
-async def test_a_picture_by_its_address(granted):
-    """An address stands for a picture, which the simulator does not fetch; without either it is 10016."""
+async def test_a_picture_by_url(granted):
+    """A URL stands for a picture, which the simulator does not fetch; without either it is 10016."""
     assert await code(granted, "upload_url_text/biz", status="x") == 10016
     assert await code(granted, "upload_url_text/biz", status="x", url="ftp://a.cn/a.png") == 10017
     status = await call(granted, "upload_url_text/biz", status="x", url="https://a.cn/a.png")
@@ -134,13 +134,13 @@ async def test_a_picture_by_its_address(granted):
 
 
 async def test_pictures_to_store_are_checked(granted):
-    """A picture call without a picture, or with one of another type, stores nothing."""
+    """Without a picture, or with one of another type, nothing is stored."""
     assert await code(granted, "upload_pic/biz") == 20007
     assert await code(granted, "upload_pic/biz", b"RIFF") == 20005
 
 
-async def test_long_texts_are_for_the_entitled(granted):
-    """Over 140 a text must say so and its user be entitled; over the long limit it is 20049."""
+async def test_long_texts_need_a_grant(granted):
+    """Over 140 characters a text needs is_longtext and the grant; over the long limit it is 20049."""
     name = "upload_url_text/biz"
     long = {"status": "雨" * 1500, "url": "https://a.cn/a.png", "is_longtext": "1"}
     assert await code(granted, name, **long) == 20012
@@ -152,8 +152,8 @@ async def test_long_texts_are_for_the_entitled(granted):
     assert (status["isLongText"], status["text"]) == (True, long["status"])
 
 
-async def test_an_article_and_the_post_that_leads_to_it(granted):
-    """The envelope names both; the post carries the words and the article's address, the page shows the article."""
+async def test_an_article_and_its_post(granted):
+    """The response names both; the post has the text and the article's URL, the page shows the article."""
     answer = await write(granted, **WORDS)
     data = answer["data"]
     assert (answer["code"], answer["msg"]) == ("100000", "")
@@ -181,14 +181,14 @@ async def test_an_article_and_the_post_that_leads_to_it(granted):
     ],
 )
 async def test_an_articles_parameters_are_named(granted, changed, named):
-    """A wrong parameter is 10008 in the article's own envelope, with HTTP 200 and nothing made."""
+    """An invalid parameter is 10008 in the article's own envelope, with HTTP 200, and creates nothing."""
     answer = await write(granted, **(WORDS | changed))
     assert (answer["code"], answer["msg"], answer["data"]) == ("10008", f"param {named} invalid", "")
     assert await posts(granted) == []
 
 
-async def test_articles_have_their_own_refusals(granted):
-    """Strict rip is a parameter."""
+async def test_articles_can_need_rip(granted):
+    """With strict rip it is a required parameter."""
     await settings(granted, weibo_rip="strict")
     assert (await write(granted, **WORDS))["msg"] == "param rip invalid"
 
@@ -204,8 +204,8 @@ async def test_articles_have_their_own_refusals(granted):
         ({"kind": "expire_token"}, 0, ("error_code", 21327)),
     ],
 )
-async def test_faults_spoil_articles(granted, fault, made, shown):
-    """Errors of the article call keep its envelope, all others the usual body."""
+async def test_faults_apply_to_articles(granted, fault, made, shown):
+    """Errors of the article call keep its envelope, all others have the usual body."""
     await granted.post("/_sim/faults", json={"platform": "weibo", "endpoint": ARTICLE, "fault": fault})
     answer = await write(granted, **WORDS)
     assert answer[shown[0]] == shown[1]

@@ -1,4 +1,4 @@
-"""The Weibo side of the simulator: from a person's consent to a token, and the ends of tokens."""
+"""The simulated Weibo: from a person's consent to a token, and the end of tokens."""
 
 import contextlib
 import json
@@ -71,7 +71,7 @@ async def code_of_timeline(sim, token):
 
 
 async def test_a_person_consents_on_a_page(sim, secret):
-    """The page names app and accounts; its form, sent as a browser would, leads back with code and state."""
+    """The page names app and accounts; its form, sent as by a browser, redirects with code and state."""
     asked = {
         "client_id": secret["app_key"],
         "redirect_uri": f"{PAGE}?from=weibo",
@@ -93,8 +93,8 @@ async def test_a_person_consents_on_a_page(sim, secret):
     assert "Authorise an app" in english.text
 
 
-async def test_a_person_may_refuse(sim, secret):
-    """The refusal travels in the address of the app's page."""
+async def test_a_person_can_refuse(sim, secret):
+    """The refusal is in the redirect to the app's page."""
     reported = query_of(await consent(sim, secret, answer="deny"))
     assert (reported["error"], reported["error_code"], reported["error_uri"]) == (
         "access_denied",
@@ -105,7 +105,7 @@ async def test_a_person_may_refuse(sim, secret):
 
 
 async def test_without_an_answer_the_page_stays(sim, secret):
-    """A form without an answer or in a stranger's name shows the page again; an open world takes a new name."""
+    """A form without an answer, or for an unknown account, shows the page again; open mode accepts a new account."""
     assert (await consent(sim, secret, answer="")).status_code == 200
     assert (await consent(sim, secret, other=OTHER)).status_code == 302
     await settings(sim, open=False)
@@ -114,14 +114,14 @@ async def test_without_an_answer_the_page_stays(sim, secret):
 
 
 async def test_consent_can_be_given_at_once(sim, secret):
-    """The page is left out, as for a browser that is signed in."""
+    """The page is skipped, as for a browser that is signed in."""
     await settings(sim, weibo_consent="allow")
     reported = await sim.get(AUTHORIZE, params={"client_id": secret["app_key"], "redirect_uri": PAGE})
     assert "code" in query_of(reported)
 
 
 async def test_the_platforms_own_page_shows_the_code(sim, secret):
-    """An app without a page of its own comes back to the platform's, which stays on this machine."""
+    """An app without a page of its own is redirected to the platform's, which the simulator serves."""
     answer = await consent(sim, secret, redirect_uri=OWN_PAGE)
     assert answer.headers["location"].startswith("/oauth2/default.html?state=n0nce&code=")
     page = await sim.get(answer.headers["location"])
@@ -142,7 +142,7 @@ async def test_the_platforms_own_page_shows_the_code(sim, secret):
     ],
 )
 async def test_a_wrong_request_gets_no_page(sim, secret, changed, expected):
-    """An unknown app, another page than the registered one, or another kind of answer is refused at once."""
+    """An unknown app, an unregistered page and another response type are refused at once."""
     redirects = {} if "javascript" in changed.get("redirect_uri", "") else {secret["app_key"]: PAGE}
     await settings(sim, open=False, weibo_redirects=redirects)
     asked = {"client_id": secret["app_key"], "redirect_uri": PAGE, "response_type": "code", **changed}
@@ -152,7 +152,7 @@ async def test_a_wrong_request_gets_no_page(sim, secret, changed, expected):
 
 
 async def test_a_code_gives_a_token_of_the_account(sim, secret):
-    """The answer has the platform's types: a number, and the same as text; the token works and knows app and user."""
+    """The response has the platform's types; the token works and knows app and user."""
     grant = (await exchange(sim, secret, await code_for(sim, secret))).json()
     assert (grant["expires_in"], grant["remind_in"], grant["uid"]) == (FIVE_YEARS, str(FIVE_YEARS), UID)
     assert list(grant) == ["access_token", "remind_in", "expires_in", "uid"]
@@ -164,8 +164,8 @@ async def test_a_code_gives_a_token_of_the_account(sim, secret):
     assert received[0]["account"] == UID
 
 
-async def test_a_code_is_good_once_and_for_a_while(sim, secret):
-    """A used or an old code is no grant; a mistake in between does not use it up."""
+async def test_a_code_is_valid_once_and_for_ten_minutes(sim, secret):
+    """A used or expired code is no grant; a failed exchange does not use it up."""
     code = await code_for(sim, secret)
     assert (await exchange(sim, secret, code, redirect_uri=f"{PAGE}/")).json()["error_code"] == 21322
     assert (await exchange(sim, secret, code)).status_code == 200
@@ -190,22 +190,22 @@ async def test_a_code_is_good_once_and_for_a_while(sim, secret):
     ],
 )
 async def test_each_mistake_of_an_exchange_has_its_code(sim, secret, changed, expected):
-    """An exchange that lacks something, or comes from another app, is refused in OAuth's shape."""
+    """An incomplete exchange, or one from another app, is refused in OAuth's format."""
     answer = (await exchange(sim, secret, await code_for(sim, secret), **changed)).json()
     assert answer["error_code"] == expected
     assert (answer["request"], answer["error_uri"]) == (EXCHANGE, EXCHANGE)
 
 
 async def test_a_json_body_is_not_read(sim, secret):
-    """JSON instead of a form is as if nothing had been sent."""
+    """JSON instead of a form is like an empty body."""
     answer = (await sim.post(EXCHANGE, json={"client_id": secret["app_key"]})).json()
     assert answer["error_code"] == 21323
     assert answer["error_description"] == "miss client id or secret"
     assert (await sim.get(EXCHANGE)).json()["error_code"] == 10021
 
 
-async def test_tokens_end(sim, secret):
-    """A token of a reviewed app ends after thirty days: 21327 in calls, less than no time in its facts."""
+async def test_tokens_expire(sim, secret):
+    """A token of a reviewed app expires after thirty days: 21327 in calls, a negative lifetime in its details."""
     await settings(sim, weibo_app="reviewed")
     token = await token_for(sim, secret)
     await pass_time(sim, 30 * DAY - 60)
@@ -215,8 +215,8 @@ async def test_tokens_end(sim, secret):
     assert (await info(sim, token))["expire_in"] < 0
 
 
-async def test_a_newer_token_takes_the_old_ones_place(sim, secret):
-    """The older token lives on to its own end, and is then an error even when asked about."""
+async def test_a_newer_token_supersedes_the_old_one(sim, secret):
+    """The older token is valid to its end, and is then an error in get_token_info as well."""
     await settings(sim, weibo_app="reviewed")
     old = await token_for(sim, secret)
     await pass_time(sim, 15 * DAY)
@@ -228,8 +228,8 @@ async def test_a_newer_token_takes_the_old_ones_place(sim, secret):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_revoked_token_is_dead(sim, secret, method):
-    """Revoking answers with the word "true", and every later call with that token is refused."""
+async def test_a_revoked_token_is_refused(sim, secret, method):
+    """The response is the word "true", and every later call with that token is refused."""
     answer = await sim.request(method, "/oauth2/revokeoauth2", params={"access_token": secret["access_token"]})
     assert answer.json() == {"result": "true"}
     assert await code_of_timeline(sim, secret["access_token"]) == 21321
@@ -247,8 +247,8 @@ async def kept_in(folder):
     app.simulator_state.files.close()
 
 
-async def test_tokens_outlive_a_restart(tmp_path):
-    """A world that was kept still knows its tokens, used codes and revocations."""
+async def test_tokens_survive_a_restart(tmp_path):
+    """A kept state contains tokens, used codes and revocations."""
     async with kept_in(tmp_path) as sim:
         secret = (await sim.post("/_sim/accounts", json={"platform": "weibo", "account": UID})).json()
         code = await code_for(sim, secret)
@@ -270,8 +270,8 @@ async def test_tokens_outlive_a_restart(tmp_path):
         ({"kind": "wrong_account", "to": OTHER}, {"uid": OTHER}),
     ],
 )
-async def test_faults_spoil_the_exchange(sim, secret, fault, expected):
-    """Errors come in OAuth's shape, the token can be missing, and it can be somebody else's."""
+async def test_faults_apply_to_the_exchange(sim, secret, fault, expected):
+    """Errors have OAuth's format, the token can be missing, and it can be another account's."""
     code = await code_for(sim, secret)
     await sim.post("/_sim/faults", json={"platform": "weibo", "endpoint": EXCHANGE, "fault": fault})
     answer = (await exchange(sim, secret, code)).json()
@@ -280,7 +280,7 @@ async def test_faults_spoil_the_exchange(sim, secret, fault, expected):
 
 
 async def test_a_lost_exchange_uses_the_code_up(sim, secret):
-    """When the answer gets lost, the code is gone and a person must consent anew."""
+    """When the response is lost, the code is used up and a person must consent again."""
     code = await code_for(sim, secret)
     rule = {"platform": "weibo", "endpoint": EXCHANGE, "times": 1, "fault": {"kind": "drop_after"}}
     await sim.post("/_sim/faults", json=rule)
@@ -290,8 +290,8 @@ async def test_a_lost_exchange_uses_the_code_up(sim, secret):
 
 
 @pytest.mark.parametrize("kind", ["html", "status", "bad_json", "no_id", "truncate", "drop_before", "wrong_account"])
-async def test_faults_spoil_the_page(sim, secret, kind):
-    """Whatever befalls the page that a person sees, the server stands and the fault is on record."""
+async def test_faults_apply_to_the_page(sim, secret, kind):
+    """Whatever the fault, the server continues and the fault is logged."""
     rule = {"platform": "weibo", "endpoint": AUTHORIZE, "times": 1, "fault": {"kind": kind}}
     await sim.post("/_sim/faults", json=rule)
     try:

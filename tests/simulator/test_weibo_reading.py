@@ -1,4 +1,4 @@
-"""The Weibo side of the simulator: lists, counts that grow, numbers, and every fault on every call."""
+"""The simulated Weibo: lists, counts that grow, error codes, and every fault on every call."""
 
 import json
 
@@ -28,7 +28,7 @@ async def sim():
 
 @pytest.fixture
 async def ids(sim):
-    """Give the numbers of three posts, oldest first."""
+    """Return the ids of three posts, oldest first."""
     return [(await share(sim, n)).json()["idstr"] for n in range(3)]
 
 
@@ -52,8 +52,8 @@ async def pass_time(sim, seconds):
     await sim.post("/_sim/clock", json={"shift": seconds})
 
 
-async def test_reach_grows_with_time(sim, ids):
-    """Figures begin at nothing and never fall; the list, the post, the page and all counts tell the same."""
+async def test_metrics_grow_with_time(sim, ids):
+    """They begin at zero and never fall; the list, the post, the page and all counts agree."""
     before = (await get(sim, "count", ids=ids[0])).json()[0]
     assert before == {"id": int(ids[0]), "comments": 0, "reposts": 0, "attitudes": 0}
     seen = []
@@ -70,7 +70,7 @@ async def test_reach_grows_with_time(sim, ids):
 
 
 async def test_business_counts_are_text(sim, ids):
-    """Business calls spell numbers as text, and call likes so."""
+    """Business calls return numbers as text, and name the attitudes `likes`."""
     await pass_time(sim, HOUR)
     plain = (await get(sim, "count", ids=ids[0])).json()[0]
     business = (await get(sim, "count/biz", ids=ids[0])).json()[0]
@@ -80,8 +80,8 @@ async def test_business_counts_are_text(sim, ids):
     assert (await get(sim, "count/biz", user="8", ids=ids[0])).json()["error_code"] == 10014
 
 
-async def test_counts_leave_out_what_is_gone(sim, ids):
-    """Unknown and deleted posts are missing without a word; none, too many and no ids at all have their codes."""
+async def test_counts_omit_deleted_posts(sim, ids):
+    """Unknown and deleted posts are omitted; none, too many and no ids at all have their codes."""
     await sim.delete(f"/_sim/posts/{ids[1]}")
     counted = (await get(sim, "count", ids=f"{ids[0]},{ids[1]},1,{ids[2]}")).json()
     assert [str(each["id"]) for each in counted] == [ids[0], ids[2]]
@@ -90,7 +90,7 @@ async def test_counts_leave_out_what_is_gone(sim, ids):
     assert (await get(sim, "count", ids=",".join(["1"] * 101))).json()["error_code"] == 20009
 
 
-async def test_the_business_list_reaches_far(sim):
+async def test_the_business_list_is_longer(sim):
     """It has no cap but the count of a hundred, and its cursor names the next older post."""
     ids = [(await share(sim, n)).json()["idstr"] for n in range(8)]
     assert await listed(sim) == ids[:2:-1]
@@ -102,8 +102,8 @@ async def test_the_business_list_reaches_far(sim):
 
 
 @pytest.mark.parametrize("name", ["destroy", "destroy/biz"])
-async def test_taking_down(sim, ids, name):
-    """The deleted status comes back; the page shows it as deleted, lists and counts do not show it at all."""
+async def test_deletion(sim, ids, name):
+    """The deleted status is returned; the page shows it as deleted, lists and counts omit it."""
     path = f"/2/statuses/{name}.json"
     assert (await sim.post(path, data={"access_token": UID})).json()["error_code"] == 10016
     assert (await sim.post(path, data={"access_token": UID, "id": ids[0]})).json()["idstr"] == ids[0]
@@ -114,8 +114,8 @@ async def test_taking_down(sim, ids, name):
     assert (await sim.get(path, params={"access_token": UID, "id": ids[1]})).json()["error_code"] == 10021
 
 
-async def test_asking_what_is_left_costs_nothing(sim):
-    """The answer counts down with the calls made, not with itself, and a dead token is refused there too."""
+async def test_reading_the_rate_limit_is_free(sim):
+    """The remaining calls fall with other calls only, and a revoked token is refused there too."""
     await settings(sim, weibo_per_day=100, weibo_per_hour=30, weibo_per_ip=1000)
     await share(sim, 1)
     path = f"/2/account/rate_limit_status.json?access_token={UID}"
@@ -129,8 +129,8 @@ async def test_asking_what_is_left_costs_nothing(sim):
 
 
 @pytest.mark.parametrize("code", sorted(ERROR_TEXTS))
-async def test_every_code_in_the_platforms_shape(sim, code):
-    """Each code of the table can be provoked: a number and words beside the path that was called."""
+async def test_every_code_has_the_platforms_format(sim, code):
+    """Each code of the table can be injected: a number and a text beside the path that was called."""
     fault = {"kind": "api_error", "code": code}
     await sim.post("/_sim/faults", json={"platform": "weibo", "fault": fault})
     answer = await share(sim, 1)
@@ -143,7 +143,7 @@ async def test_every_code_in_the_platforms_shape(sim, code):
 
 
 def calls(ids):
-    """Give every endpoint of the platform with a good call: method, path, parameters, whether it makes a post."""
+    """Return every endpoint with a valid call: method, path, parameters, whether it creates a post."""
     words, mine = {"status": f"新 {LINK}"}, {"id": ids[0]}
     article = {"title": "t", "content": "c", "cover": "https://a.cn/c.png", "text": f"新 {LINK}"}
     writing = {f"/2/statuses/{name}.json": words for name in ("share", "update", "upload", "update/biz")}
@@ -172,7 +172,7 @@ def calls(ids):
 
 
 async def make(sim, method, path, given):
-    """Call as a client would; None when the connection was cut."""
+    """Call as a client would; None when the connection was reset."""
     given = {"access_token": UID, **given}
     files = {"pic": ("a.png", PNG, "image/png")} if "/upload" in path and "url" not in given else None
     try:
@@ -183,8 +183,8 @@ async def make(sim, method, path, given):
         return None
 
 
-async def test_every_endpoint_answers(sim, ids):
-    """Without faults each call of the table is good, and but for signing in they are all that is served."""
+async def test_every_endpoint_responds(sim, ids):
+    """Without faults each call of the table succeeds, and except for signing in they are all that is served."""
     table = calls(ids)
     for method, path, given, _ in table:
         answer = await make(sim, method, path, given)
@@ -207,7 +207,7 @@ FACTS = {
 
 @pytest.mark.parametrize("kind", sorted(FAULT_KINDS))
 async def test_every_fault_on_every_call(sim, ids, kind):
-    """Each kind strikes each endpoint as documented, acts once or not at all, and is on record with its call."""
+    """Each kind affects each endpoint as documented, acts once or not at all, and is logged with its call."""
     for method, path, given, makes_post in calls(ids):
         fault = {"kind": kind, **FACTS.get(kind, {})}
         before = len((await sim.get("/_sim/posts")).json())
@@ -224,7 +224,7 @@ async def test_every_fault_on_every_call(sim, ids, kind):
 
 
 def check(kind, answer, path):
-    """Say what each kind leaves of the answer."""
+    """Check the effect of each kind on the response."""
     if kind in REFUSED:
         assert answer.json()["error_code"] == REFUSED[kind], path
     elif kind == "status":
@@ -244,8 +244,8 @@ def check(kind, answer, path):
 
 @pytest.mark.parametrize(("kind", "shown"), [("empty_list", 0), ("list_late", 0), ("reorder", 3)])
 @pytest.mark.parametrize("name", LISTS)
-async def test_lists_lie(sim, ids, name, kind, shown):
-    """A list comes back empty, without the newest, or turned round; counts are lists as well."""
+async def test_faults_apply_to_lists(sim, ids, name, kind, shown):
+    """A list is empty, without the newest, or reversed; counts are lists as well."""
     path = f"/2/statuses/{name}.json"
     query = {"access_token": UID, "ids": ",".join(ids)}
     straight = (await sim.get(path, params=query)).json()
@@ -259,7 +259,7 @@ async def test_lists_lie(sim, ids, name, kind, shown):
 
 @pytest.mark.parametrize("path", ["/2/statuses/update/biz.json", "/2/statuses/upload_url_text/biz.json"])
 async def test_posts_are_held_rewritten_and_late(sim, ids, path):
-    """Granted calls meet the same: review answers 20032, words change, and the post shows later."""
+    """Calls with a grant behave alike: review responds 20032, the text changes, and the post appears later."""
     form = {"access_token": UID, "status": "注意  防范", "url": "https://a.cn/a.png"}
 
     async def spoiled(**fault):

@@ -26,7 +26,7 @@ def signed(fields, salt=PC, **unsent):
 
 @dataclass
 class Tieba:
-    """One reader or author in front of the simulator."""
+    """One reader or author who calls the simulator."""
 
     sim: httpx.AsyncClient
     who: str = ME
@@ -49,7 +49,7 @@ class Tieba:
         return {"kw": FORUM, "fid": await self.fid(), "tbs": await self.tbs()}
 
     async def pc(self, path, **fields):
-        """Call the new PC site."""
+        """Call the PC site."""
         data = signed({**PC_FIELDS, **fields})
         return (await self.sim.post(path, data=data, headers=self.cookies)).json()
 
@@ -58,7 +58,7 @@ class Tieba:
         return (await self.sim.post(path, data=signed({"BDUSS": self.who, **fields}, APP))).json()
 
     async def message(self, path, cmd, data, part="data"):
-        """Call the app's server with a message; give the fields of its answer by their numbers."""
+        """Call the app's server with a message; return the fields of its response by their numbers."""
         answer = await self.sim.post(
             path,
             params={"cmd": cmd},
@@ -68,18 +68,18 @@ class Tieba:
         return read_message(answer.content)
 
     async def say(self, tid, text, **changes):
-        """Write a floor by a message."""
+        """Write a reply by a message."""
         common = message((1, 2), (2, "12.35.1.0"), (10, self.who), (11, await self.tbs()))
         fields = {**await self.place(), "tid": tid, "content": text, **changes}
         said = [(SAID[name], value) for name, value in fields.items() if name in SAID]
         return await self.message("/c/c/post/add", ADD_POST, message((1, common), *said))
 
     async def thread(self, **changes):
-        """Open a thread on the PC site."""
+        """Create a thread on the PC site."""
         return await self.pc("/c/c/thread/add_pc", **{**await self.place(), "title": TITLE, "content": TEXT, **changes})
 
     async def reply(self, tid, text="二楼的更正", **changes):
-        """Write a floor on the PC site."""
+        """Write a reply on the PC site."""
         fields = {"tid": tid, "content": text, "quote_id": "", "repostid": "", "sub_post_id": "", **changes}
         return await self.pc("/c/c/post/add_pc", **{**await self.place(), **fields})
 
@@ -115,5 +115,5 @@ class Tieba:
 
 
 def floors(page):
-    """The floors of a page by number and text."""
+    """Return the replies of a page by number and text."""
     return [(each["floor"], each["content"][0]["text"]) for each in page["post_list"]]
