@@ -15,7 +15,7 @@ from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.store.db.tables import LOGIN
-from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, start_post_cooldown
+from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, start_rate_limit
 from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.monitor.login_health import PROBE_INTERVAL
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
@@ -202,7 +202,7 @@ async def test_a_cooldown_is_never_shortened(day, world):
     now, login = world.now(), "fake/one"
 
     def write(unit):
-        start_post_cooldown(day.store, unit, login, now + HOUR, now)
+        start_rate_limit(day.store, unit, login, now + HOUR, now, is_for_reads=False)
         longer = Cooldown(
             login=login,
             cooldown_until=now,

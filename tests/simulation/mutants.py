@@ -14,7 +14,7 @@ from publisher.domain.post import SendRequest
 from publisher.store.db import database
 from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.db.tables import ATTEMPT
-from publisher.store.deliveries import intents
+from publisher.store.deliveries import cooldowns, intents
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.monitor import monitor
@@ -50,8 +50,8 @@ def unsent_counts_in_quota(patch: Patch) -> None:
     day = (ATTEMPT.c.login.in_(bindparam("logins", expanding=True)), ATTEMPT.c.intended_at > bindparam("since"))
     counts = select(ATTEMPT.c.login, func.count().label("number"), func.max(ATTEMPT.c.intended_at).label("newest"))
     recent = select(ATTEMPT.c.login, ATTEMPT.c.intended_at).order_by(ATTEMPT.c.intended_at.desc())
-    patch.put(intents, "_ATTEMPT_COUNTS", counts.where(*day).group_by(ATTEMPT.c.login))
-    patch.put(intents, "_RECENT_ATTEMPTS", recent.where(*day))
+    patch.put(cooldowns, "_ATTEMPT_COUNTS", counts.where(*day).group_by(ATTEMPT.c.login))
+    patch.put(cooldowns, "_RECENT_ATTEMPTS", recent.where(*day))
 
 
 def unjournalled_intent_expires(patch: Patch) -> None:

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, func, insert, select, update
 
-from publisher.domain.account import MAX_COOLDOWN, Account, LoginId, Platform
-from publisher.domain.delivery import Actor, State
+from publisher.domain.account import DAY, MAX_COOLDOWN, Account, LoginId, Platform
+from publisher.domain.delivery import Actor, Delivery, State
 from publisher.domain.lifecycle import MIN_EXTENDABLE_DELAY
 from publisher.domain.results import HealthCheckResult, Healthy, NotSent, RateLimited, Submitted, Unknown
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction
-from publisher.store.db.filters import LOGIN_IDLE_AFTER, in_state
+from publisher.store.db.filters import LOGIN_IDLE_AFTER, counts_against_quota, in_state
 from publisher.store.db.rows import clear_alerts, raise_alert, write_audit
 from publisher.store.db.tables import (
     ATTEMPT,
@@ -40,6 +40,19 @@ OPEN_DURATION = timedelta(minutes=15)
 RESPONSES_UNREADABLE = "responses_unreadable"
 _NO_RESPONSE_REASONS = frozenset({"timeout", "reset", "response_truncated", "server_error"})
 """Reasons of unknown outcomes that show no response format: there was none, or the platform had a fault."""
+_LAST_DAY = (
+    ATTEMPT.c.login.in_(bindparam("logins", expanding=True)),
+    ATTEMPT.c.intended_at > bindparam("since"),
+    counts_against_quota(),
+)
+_ATTEMPT_COUNTS = (
+    select(ATTEMPT.c.login, func.count().label("number"), func.max(ATTEMPT.c.intended_at).label("newest"))
+    .where(*_LAST_DAY)
+    .group_by(ATTEMPT.c.login)
+)
+_RECENT_ATTEMPTS = (
+    select(ATTEMPT.c.login, ATTEMPT.c.intended_at).where(*_LAST_DAY).order_by(ATTEMPT.c.intended_at.desc())
+)
 _COOLDOWN_COLUMNS = (
     LOGIN.c.cooldown_until,
     LOGIN.c.routine_cooldown_until,
@@ -135,8 +148,21 @@ def extend_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown], no
     transaction.connection.execute(_EXTEND_COOLDOWN, rows)
 
 
-def shorten_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown]) -> None:
-    """Set cooldowns to these, which leave out a call that never left, but not below the platforms' own rate limits."""
+def start_quota_cooldowns(store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:
+    """Start the cooldowns that the quotas ask for after the calls of these deliveries, which begin now."""
+    if deliveries:
+        now = store.runtime.now()
+        extend_cooldowns(transaction, _quota_cooldowns(store, transaction, deliveries, now), now)
+
+
+def revert_quota_cooldowns(store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:
+    """Set the cooldowns of logins as if the last calls of these deliveries, which never left, had not been recorded.
+
+    They do not fall below the platforms' own rate limits.
+    """
+    if not deliveries:
+        return
+    cooldowns = _quota_cooldowns(store, transaction, deliveries, UNIX_EPOCH)
     names = ("login", "cooldown_until", "routine_cooldown_until")
     rows = [
         {f"its_{name}": getattr(cooldown, name) for name in names}
@@ -146,32 +172,56 @@ def shorten_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown]) -
         transaction.connection.execute(_SHORTEN_COOLDOWN, rows)
 
 
+def _quota_cooldowns(
+    store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery], since: datetime
+) -> list[Cooldown]:
+    """Return the cooldowns that the quotas ask of these deliveries' logins, counted from `since`."""
+    quotas = {
+        delivery.login: store.policies[delivery.account].rate_limit
+        for delivery in deliveries
+        if delivery.account in store.policies
+    }
+    last_day = {"since": store.runtime.now() - DAY}
+    counts = transaction.connection.execute(_ATTEMPT_COUNTS, {**last_day, "logins": list(quotas)}).all()
+    crowded = [row.login for row in counts if row.number >= quotas[row.login].always_allowed_calls]
+    # where no window can be full yet, the newest attempt is enough
+    sent: dict[LoginId, list[datetime]] = {row.login: [row.newest] for row in counts if row.login not in crowded}
+    for row in transaction.connection.execute(_RECENT_ATTEMPTS, {**last_day, "logins": crowded}) if crowded else ():
+        sent.setdefault(row.login, []).append(row.intended_at)
+    return [
+        Cooldown(
+            login=login,
+            cooldown_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=True),
+            routine_cooldown_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=False),
+            parts_cooldown_until=since + quota.effective_part_interval,
+        )
+        for login, quota in quotas.items()
+    ]
+
+
 def extend_queue_deadlines(transaction: Transaction, login: LoginId, until: datetime, now: datetime) -> None:
     """Restart `max_delay` from `until` for what is due on a login, when a call that never left will be retried."""
     transaction.connection.execute(_EXTEND_QUEUE_DEADLINES, {"its_login": login, "until": until, "now": now})
 
 
-def start_post_cooldown(
-    store: BaseStore, transaction: Transaction, login: LoginId, until: datetime, now: datetime
-) -> None:
-    """Apply a rate limit that a send met: it holds for posts, and says nothing about reads."""
+def start_rate_limit(  # noqa: PLR0913 # whose limit, and what it holds for
+    store: BaseStore, transaction: Transaction, login: LoginId, until: datetime, now: datetime, *, is_for_reads: bool
+) -> datetime:
+    """Apply a platform's rate limit, and return its end: one that a read met holds for every call, others for posts."""
     until = min(until, now + MAX_COOLDOWN)
     if store.runtime.is_clock_confirmed():
-        extend_cooldowns(transaction, [_rate_limit_cooldown(login, until, is_for_reads=False)], now)
+        extend_cooldowns(transaction, [_rate_limit_cooldown(login, until, is_for_reads=is_for_reads)], now)
     else:
-        store.record_undated_limit(login, until - now, is_for_reads=False)
+        store.record_undated_limit(login, until - now, is_for_reads=is_for_reads)
+    return until
 
 
 def start_login_cooldown(
     store: BaseStore, transaction: Transaction, login: LoginId, limit: RateLimited, default_duration: timedelta
 ) -> RateLimited:
-    """Apply a rate limit that a read met: it holds for every call. Return the limit as applied."""
+    """Apply a rate limit that a read met. Return the limit as applied."""
     now = store.runtime.now()
-    until = min(limit.until or now + default_duration, now + MAX_COOLDOWN)
-    if store.runtime.is_clock_confirmed():
-        extend_cooldowns(transaction, [_rate_limit_cooldown(login, until, is_for_reads=True)], now)
-    else:
-        store.record_undated_limit(login, until - now, is_for_reads=True)
+    until = start_rate_limit(store, transaction, login, limit.until or now + default_duration, now, is_for_reads=True)
     return replace(limit, until=until)
 
 

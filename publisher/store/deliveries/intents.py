@@ -19,14 +19,13 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
-    func,
     insert,
     literal_column,
     or_,
     select,
 )
 
-from publisher.domain.account import DAY, AccountId, LoginId, Mode
+from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import (
     SENDER,
     Attempt,
@@ -43,7 +42,7 @@ from publisher.domain.post import Baseline, DeliveryId, SendRequest
 from publisher.domain.results import HoldReason
 from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, extend_blocked_deadlines
 from publisher.store.db.database import Transaction
-from publisher.store.db.filters import counts_against_quota, in_state, is_late, is_superseded, may_call, mode_override
+from publisher.store.db.filters import in_state, is_late, is_superseded, may_call, mode_override
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import SELECT_DELIVERIES, raise_delivery_alert_once
 from publisher.store.db.tables import (
@@ -52,13 +51,12 @@ from publisher.store.db.tables import (
     LOGIN,
     MEDIA,
     RENDERED_POST,
-    UNIX_EPOCH,
     load_rendered_post,
     read_deliveries,
     to_attempt,
     to_delivery,
 )
-from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns, shorten_cooldowns
+from publisher.store.deliveries.cooldowns import start_quota_cooldowns
 from publisher.store.recovery.recover import is_original_database, recover_lost_attempts
 
 PREPARE_AHEAD = timedelta(seconds=2)
@@ -321,19 +319,6 @@ _NEWEST_ATTEMPTS = (
     .order_by(ATTEMPT.c.id.desc())
     .limit(bindparam("limit"))
 )
-_LAST_DAY = (
-    ATTEMPT.c.login.in_(bindparam("logins", expanding=True)),
-    ATTEMPT.c.intended_at > bindparam("since"),
-    counts_against_quota(),
-)
-_ATTEMPT_COUNTS = (
-    select(ATTEMPT.c.login, func.count().label("number"), func.max(ATTEMPT.c.intended_at).label("newest"))
-    .where(*_LAST_DAY)
-    .group_by(ATTEMPT.c.login)
-)
-_RECENT_ATTEMPTS = (
-    select(ATTEMPT.c.login, ATTEMPT.c.intended_at).where(*_LAST_DAY).order_by(ATTEMPT.c.intended_at.desc())
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -470,9 +455,7 @@ def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[t
         for delivery, request in ready
     ]
     transaction.connection.execute(insert(ATTEMPT), rows)
-    if called := [delivery for delivery, request in ready if not request.is_manual]:
-        now = store.runtime.now()
-        extend_cooldowns(transaction, _cooldowns_for(store, transaction, called, now), now)
+    start_quota_cooldowns(store, transaction, [delivery for delivery, request in ready if not request.is_manual])
     transaction.journal_records += [
         JournalRecord(
             delivery=delivery.id,
@@ -486,37 +469,4 @@ def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[t
             part=request.part,
         )
         for delivery, request in ready
-    ]
-
-
-def revert_cooldowns(store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:
-    """Set the cooldowns of logins as if the last calls of these deliveries, which never left, had not been recorded."""
-    if deliveries:
-        shorten_cooldowns(transaction, _cooldowns_for(store, transaction, deliveries, UNIX_EPOCH))
-
-
-def _cooldowns_for(
-    store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery], since: datetime
-) -> list[Cooldown]:
-    """Return the cooldowns that the quotas ask of these deliveries' logins, counted from `since`."""
-    quotas = {
-        delivery.login: store.policies[delivery.account].rate_limit
-        for delivery in deliveries
-        if delivery.account in store.policies
-    }
-    last_day = {"since": store.runtime.now() - DAY}
-    counts = transaction.connection.execute(_ATTEMPT_COUNTS, {**last_day, "logins": list(quotas)}).all()
-    crowded = [row.login for row in counts if row.number >= quotas[row.login].always_allowed_calls]
-    # where no window can be full yet, the newest attempt is enough
-    sent: dict[LoginId, list[datetime]] = {row.login: [row.newest] for row in counts if row.login not in crowded}
-    for row in transaction.connection.execute(_RECENT_ATTEMPTS, {**last_day, "logins": crowded}) if crowded else ():
-        sent.setdefault(row.login, []).append(row.intended_at)
-    return [
-        Cooldown(
-            login=login,
-            cooldown_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=True),
-            routine_cooldown_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=False),
-            parts_cooldown_until=since + quota.effective_part_interval,
-        )
-        for login, quota in quotas.items()
     ]

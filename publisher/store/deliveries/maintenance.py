@@ -42,8 +42,8 @@ from publisher.store.db.filters import (
 )
 from publisher.store.db.rows import batches, raise_alert, raise_delivery_alert, raise_delivery_alert_once, subject_of
 from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, READBACK, read_deliveries
-from publisher.store.deliveries.cooldowns import redate_cooldowns
-from publisher.store.deliveries.intents import PREPARE_AHEAD, revert_cooldowns
+from publisher.store.deliveries.cooldowns import redate_cooldowns, revert_quota_cooldowns
+from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.recovery.recover import can_plan
 
 MAINTENANCE_BATCH_SIZE = 200
@@ -374,7 +374,7 @@ class Maintenance(StorePart):
                 ]
                 self.store.finish_attempts(transaction, ended)
             afters = self.store.transition_all(transaction, changes, MAINTENANCE)
-            revert_cooldowns(self.store, transaction, unsent)
+            revert_quota_cooldowns(self.store, transaction, unsent)
             if alert:
                 alert(transaction, [after for after in afters if after.state in FINAL_STATES])
             return len(changes)

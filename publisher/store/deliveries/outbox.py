@@ -83,8 +83,9 @@ from publisher.store.deliveries.cooldowns import (
     extend_queue_deadlines,
     is_unreadable,
     may_read,
+    revert_quota_cooldowns,
     start_login_cooldown,
-    start_post_cooldown,
+    start_rate_limit,
     trip_circuit_breakers,
 )
 from publisher.store.deliveries.intents import (
@@ -96,7 +97,6 @@ from publisher.store.deliveries.intents import (
     is_claimable,
     pending_readbacks,
     record_intents,
-    revert_cooldowns,
 )
 from publisher.store.recovery.recover import can_claim, recover_lost_attempts
 
@@ -293,7 +293,7 @@ class Outbox(StorePart):
         unsent = sorted(
             lease.delivery for lease, outcome in outcomes if isinstance(outcome, NotSent) and lease.delivery in changed
         )
-        revert_cooldowns(self.store, transaction, [afters[delivery] for delivery in unsent])
+        revert_quota_cooldowns(self.store, transaction, [afters[delivery] for delivery in unsent])
         for delivery in (afters[item] for item in unsent):
             if delivery.next_action_at is not None:
                 extend_queue_deadlines(transaction, delivery.login, delivery.next_action_at, now)
@@ -343,7 +343,7 @@ class Outbox(StorePart):
             case RateLimited():
                 retry_at = delivery.next_action_at if delivery.state is State.RETRYING else None
                 until = outcome.until or retry_at or now + self.store.timing(delivery.account).retry_first
-                start_post_cooldown(self.store, transaction, delivery.login, until, now)
+                start_rate_limit(self.store, transaction, delivery.login, until, now, is_for_reads=False)
             case _ if not is_in_time:
                 pass
             case CredentialExpired() if delivery.auth_failures >= MAX_AUTH_FAILURES:
