@@ -380,7 +380,7 @@ def test_decoders_return_a_value_for_every_answer(status, value):
         assert isinstance(api.decode_post(answer), api.WebhookPost | Unknown)
         assert isinstance(api.decode_recent(answer, "police-site"), list | tuple | Unknown)
         assert isinstance(api.decode_reach(answer, "police-site", ["1001", MARKER]), dict | Unknown)
-        assert isinstance(api.get_key_expiry(answer), datetime | None)
+        assert isinstance(api.parse_time(answer.get("until")), datetime | None)
 
 
 def test_the_golden_answer_is_json(answer):
