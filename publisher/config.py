@@ -113,8 +113,7 @@ class CallbacksEntry(StrictModel):
 
 class AuditEntry(StrictModel):
     checkpoint_file: SingleLine = Field(
-        default="var/audit-anchors.log",
-        description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方",
+        default="var/audit-anchors.log", description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方"
     )
     syslog: bool = Field(default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存")
 

@@ -33,17 +33,9 @@ PRIVATE_KEY_FIELD = "private"
 TEMPORARY_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
 
 SecretErrorCode = Literal[
-    "secret_missing",
-    "secret_unreadable",
-    "secret_not_json",
-    "bad_secret_name",
-    "vault_key_missing",
-    "vault_key_bad",
-    "vault_locked",
-    "vault_damaged",
-    "vault_unreadable",
-    "audit_key_bad",
-]
+    "secret_missing", "secret_unreadable", "secret_not_json", "bad_secret_name", "audit_key_bad",
+    "vault_key_missing", "vault_key_bad", "vault_locked", "vault_damaged", "vault_unreadable",
+]  # fmt: skip
 
 
 class SecretError(PublisherError):

@@ -119,10 +119,14 @@ class PostRenderer:
             if post.is_urgent and not factory.capabilities(account).notifies_followers:
                 facts = {"post": post.id, "key": "urgent", "platform": found.platform}
                 problems.append(Problem(code="urgent_without_notification", severity=Severity.WARNING, facts=facts))
+        unique: dict[object, Problem] = {}  # a problem that several accounts share is kept for the first of them
+        for problem in problems:
+            shared_facts = tuple(sorted((key, value) for key, value in problem.facts.items() if key != "account"))
+            unique.setdefault((problem.code, problem.location, shared_facts), problem)
         return RenderResult(
             rendered_posts=tuple(rendered_posts) if has_all_pictures else (),
             media=media,
-            problems=_deduplicate(problems),
+            problems=tuple(unique.values()),
         )
 
     def _render_target(
@@ -180,15 +184,6 @@ def _with_key(problem: Problem, post: Post, rendered: RenderedPost, body_text: s
             lengths["body"] = len(body_text)
         key = max(lengths, key=lengths.__getitem__, default="id")
     return replace(problem, facts={"key": key, **problem.facts})
-
-
-def _deduplicate(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Keep a problem that several accounts share only once, for the first of them."""
-    seen: dict[object, Problem] = {}
-    for problem in problems:
-        facts = tuple(sorted((key, value) for key, value in problem.facts.items() if key != "account"))
-        seen.setdefault((problem.code, problem.location, facts), problem)
-    return tuple(seen.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

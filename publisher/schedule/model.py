@@ -82,8 +82,7 @@ class PostEntry(StrictModel):
         default=timedelta(minutes=30), description='最多允许迟发多久，如 "30m"、"2h"；默认 30 分钟'
     )
     urgent: bool = Field(
-        default=False,
-        description='紧急：优先发布，可用预留额度；在微信上，账号写了 profile = "mass" 的才推送给关注者',
+        default=False, description='紧急：优先发布，可用预留额度；在微信上，账号写了 profile = "mass" 的才推送给关注者'
     )
     images: list[ImageEntry] = Field(default_factory=list, max_length=MAX_IMAGES, description="配图，最多 20 张")
     text: dict[str, NonBlankText] = Field(default_factory=dict, description="按平台另写的正文，如 weibo = “…”")
