@@ -116,7 +116,7 @@ async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_bare_sto
 async def test_f85_sending_waits_until_every_host_has_compared_its_journal(database_url, open_store, world):
     """A host silent for longer than a journal reaches back is not waited for, nor any host once a journal is lost."""
     mine, other = await open_store(), await open_store(worker="other")
-    await send_heartbeats((await open_store(worker="retired")).store)
+    await send_heartbeats(await open_store(worker="retired"))
     world.advance_time(timedelta(days=91))
     await send_heartbeats(mine, other)
     await accept(mine)
