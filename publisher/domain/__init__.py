@@ -1,1 +1,1 @@
-"""The nouns of publisher. Pure: no clock, no dice, no file, no socket, no third-party package."""
+"""The nouns of publisher. Pure: no clock, no random numbers, no file, no socket, no third-party package."""
