@@ -224,6 +224,6 @@ def _recorded_attempts(entry: ChainEntry) -> list[AttemptKey]:
             detail = json.loads(str(text))
             records = [JournalRecord.from_row(row) for row in detail.get("calls", [detail])]
             return [(subject_of_record(record), record.attempt) for record in records]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     return []

@@ -20,6 +20,7 @@ from publisher.domain.audit_chain import (
     format_entry,
     format_header,
     hash_entry,
+    parse_header,
 )
 from publisher.domain.audit_verifier import MAX_LISTED_BREAKS, ChainDefect, ChainVerifier, verify_export
 
@@ -207,6 +208,15 @@ def test_a_recorded_restore_is_a_loss_until_it_is_accepted():
         verification = verify(ended, anchors, is_own_signature=is_ours)
         assert (len(verification.breaks), len(verification.accepted_losses)) == (breaks, 1 - breaks)
         assert not verify(ended, anchors).is_sound
+
+
+@pytest.mark.parametrize("detail", ["[" * 100_000, '{"cut": [{"sequence": Infinity, "hash": "x"}]}', "{", "{}"])
+def test_an_entry_of_a_restore_that_cannot_be_read_ends_nothing(detail):
+    """An attacker who can write the database can write any detail; the audit is verified all the same."""
+    links = chain_of(3)
+    links.append(forged(4, links[-1].hash, event=RESTORED_EVENT, detail=detail))
+    assert found(links) == []
+    assert parse_header("[" * 100_000) is None
 
 
 def test_an_acceptance_covers_what_was_known_then_and_nothing_later():
