@@ -40,8 +40,12 @@ LATE = 60.0
 
 
 def at_most_one(history: History) -> Iterator[Violation]:
-    """I1: for each delivery at most one creation, unless the earlier copy was gone and a person ordered another."""
+    """I1: for each delivery at most one creation, unless the earlier copy was gone and a person ordered another.
+
+    What a review has refused before anybody could see it was never a post.
+    """
     made: dict[int, list[Creation]] = defaultdict(list)
+    shown, gone = ({one.post_id for one in history.log if one.kind == kind} for kind in ("visible", "removed"))
     for creation in trace_of(history).creations:
         keys = {owner.id for owner in (creation.by_marker, creation.by_text) if owner}
         if len(keys) > 1:
@@ -50,7 +54,8 @@ def at_most_one(history: History) -> Iterator[Violation]:
                 "marker and text of one post belong to two deliveries",
                 (creation.where, *(f"delivery:{key}" for key in sorted(keys))),
             )
-        if not creation.is_floor:
+        was_seen = creation.act.post_id in shown or creation.act.post_id not in gone
+        if was_seen and not creation.is_floor:
             for key in keys or _by_call(creation):
                 made[key].append(creation)
     for key, creations in made.items():
