@@ -7,7 +7,8 @@ from publisher.domain.account import Account
 
 from .adapter import TiebaAdapter
 from .api import PLATFORM_URLS
-from .capabilities import DEFAULTS, find_problems, get_capabilities
+from .capabilities import DEFAULTS, get_capabilities
+from .validation import find_problems
 
 
 class TiebaFactory:

@@ -6,7 +6,8 @@ from publisher.contract import Adapter, AdapterContext
 from publisher.domain.account import Account
 
 from .adapter import WebhookAdapter
-from .capabilities import DEFAULTS, find_problems, get_base_url, get_capabilities
+from .capabilities import DEFAULTS, get_base_url, get_capabilities
+from .validation import find_problems
 
 
 class WebhookFactory:

@@ -8,7 +8,8 @@ from publisher.domain.account import Account
 from .adapter import WeChatAdapter
 from .api import BASE_URL
 from .callback import WeChatCallbacks
-from .capabilities import DEFAULTS, find_problems, get_capabilities
+from .capabilities import DEFAULTS, get_capabilities
+from .validation import find_problems
 
 
 class WeChatFactory:

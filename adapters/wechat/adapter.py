@@ -14,11 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from adapters.wechat import api
 from adapters.wechat.auth import FailedCall, WeChatAuth
-from adapters.wechat.capabilities import can_mass_send, find_setting_problems, get_tag_id
+from adapters.wechat.capabilities import can_mass_send, get_tag_id
 from adapters.wechat.codes import NO_SUCH_ARTICLE, get_next_midnight, get_reason, interpret_create_error
 from adapters.wechat.drafts import DRAFT_CONSUMED, PREVIEW_AUTHOR, DraftBox
 from adapters.wechat.mass_send import MassSender, decode_mass_send, encode_mass_send, encode_preview, parse_mass_send_id
 from adapters.wechat.post_list import match_post, read_pages, to_observed_posts
+from adapters.wechat.validation import find_setting_problems
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.account import BEIJING, Account
 from publisher.domain.post import RenderedPost, SendRequest

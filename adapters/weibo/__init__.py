@@ -6,8 +6,9 @@ from publisher.contract import Adapter, AdapterContext
 from publisher.domain.account import Account
 
 from .adapter import WeiboAdapter
-from .capabilities import DEFAULTS, PLATFORM_URLS, find_problems, get_capabilities
+from .capabilities import DEFAULTS, PLATFORM_URLS, get_capabilities
 from .oauth import WeiboOAuthLogin
+from .validation import find_problems
 
 
 class WeiboFactory:

@@ -1,18 +1,16 @@
-"""What Weibo allows an account: the calls granted to its login, lengths and limits; what it would refuse. Pure.
+"""What Weibo allows an account: the calls granted to its login, lengths and limits. Pure.
 
 Which app may call what is stated on the open platform's wiki pages of the calls themselves; an app's own console shows
 its grants. Nothing is probed: a call that was not granted returns 10014, and the account stops.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from publisher.contract import PlatformDefaults
-from publisher.domain.account import Account, Capabilities, Mode, RateLimit, Timing
-from publisher.domain.errors import Problem, Severity
+from publisher.domain.account import Account, Capabilities, RateLimit, Timing
 from publisher.domain.post import RenderedPost
 
 API_URL = "https://api.weibo.com"
@@ -36,10 +34,6 @@ MAX_ARTICLE_CHARACTERS = 20_000
 MAX_TITLE_LENGTH = 32
 MAX_LEAD_LENGTH = 1900
 """The wiki page's limit for the post that leads to an article, in characters."""
-PICTURE_MEDIA_TYPES = frozenset({"image/jpeg", "image/png", "image/gif"})
-MAX_PICTURE_BYTES = 5 * 1024 * 1024
-_TOPIC = re.compile(r"#[^#\n]+#")
-_LINK = re.compile(r"https?://\S+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,59 +170,3 @@ def render_lead(rendered: RenderedPost) -> str:
             break
     lead = "\n".join(lines)
     return lead if not rendered.link or rendered.link in lead else f"{lead} {rendered.link}"
-
-
-def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: C901, PLR0912 # a list of guards
-    """Return all that the account's calls refuse (wiki 2/statuses/share): length, link, pictures, articles."""
-    problems: list[Problem] = []
-
-    def report(code: str, severity: Severity = Severity.ERROR, **facts: str) -> None:
-        problems.append(Problem(code=code, severity=severity, facts=facts))
-
-    capabilities, is_strict = get_capabilities(account), get_profile(account).is_strict
-    is_by_api = account.mode is not Mode.ASSISTED  # a person may post with any link, or without one
-    length = capabilities.count_text(rendered.text)
-    if length > capabilities.text_limit:
-        report("weibo_text_too_long", length=str(length), limit=str(capabilities.text_limit))
-    topic = _TOPIC.search(_LINK.sub("", rendered.text))
-    if topic and is_strict:
-        report("weibo_hashtag_dropped", Severity.WARNING, topic=topic.group())
-
-    link = rendered.link or ""
-    if link and link in rendered.text:
-        if not link.isascii():
-            report("weibo_link_not_ascii", link=link)
-        if is_strict and account.link_template and _get_host(link) != _get_host(account.link_template):
-            report("weibo_link_elsewhere", link=link, host=_get_host(account.link_template))
-        after = rendered.text.split(link, 1)[1][:1]
-        if after and not after.isspace() and is_by_api:
-            report("weibo_link_not_apart", link=link, next=after)
-    elif is_strict and is_by_api:
-        report("weibo_no_link_template", link=link)
-
-    as_article = is_article(account, rendered)
-    picture_limit = 0 if as_article else capabilities.picture_limit
-    if len(rendered.images) > picture_limit:
-        report("weibo_too_many_images", count=str(len(rendered.images)), limit=str(picture_limit))
-    for picture in rendered.images:
-        if picture.media_type not in PICTURE_MEDIA_TYPES:
-            report("weibo_image_type", type=picture.media_type)
-        if picture.size >= MAX_PICTURE_BYTES:
-            report("weibo_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}")
-
-    if as_article:
-        if not 0 < len(rendered.title) <= MAX_TITLE_LENGTH:
-            report("weibo_title_length", length=str(len(rendered.title)), limit=str(MAX_TITLE_LENGTH))
-        if len(render_lead(rendered)) > MAX_LEAD_LENGTH:
-            report("weibo_lead_too_long", limit=str(MAX_LEAD_LENGTH))
-        if not _get_host(get_article_cover_url(account) or ""):
-            report("weibo_article_image", account=account.id)
-    return tuple(problems)
-
-
-def _get_host(link: str) -> str:
-    """Return a link's host as written: `www.` may make it a different one."""
-    try:
-        return urlsplit(link).hostname or ""
-    except ValueError:
-        return ""

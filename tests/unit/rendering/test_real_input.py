@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from adapters.tieba.capabilities import find_problems as tieba_problems
-from adapters.wechat.capabilities import find_problems as wechat_problems
-from adapters.weibo.capabilities import find_problems as weibo_problems
+from adapters.tieba.validation import find_problems as tieba_problems
+from adapters.wechat.validation import find_problems as wechat_problems
+from adapters.weibo.validation import find_problems as weibo_problems
 from publisher.domain.post import Marker, PostKind, WarningLevel
 from publisher.rendering.renderer import OriginalPost
 from publisher.schedule.load import ScheduleContext, parse_schedule

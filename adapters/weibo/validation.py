@@ -1,0 +1,80 @@
+"""What Weibo would refuse in a rendered post, and what it would change. Pure."""
+
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from publisher.domain.account import Account, Mode
+from publisher.domain.errors import Problem, Severity
+from publisher.domain.post import RenderedPost
+
+from .capabilities import (
+    MAX_LEAD_LENGTH,
+    MAX_TITLE_LENGTH,
+    get_article_cover_url,
+    get_capabilities,
+    get_profile,
+    is_article,
+    render_lead,
+)
+
+PICTURE_MEDIA_TYPES = frozenset({"image/jpeg", "image/png", "image/gif"})
+MAX_PICTURE_BYTES = 5 * 1024 * 1024
+_TOPIC = re.compile(r"#[^#\n]+#")
+_LINK = re.compile(r"https?://\S+")
+
+
+def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: C901, PLR0912 # a list of guards
+    """Return all that the account's calls refuse (wiki 2/statuses/share): length, link, pictures, articles."""
+    problems: list[Problem] = []
+
+    def report(code: str, severity: Severity = Severity.ERROR, **facts: str) -> None:
+        problems.append(Problem(code=code, severity=severity, facts=facts))
+
+    capabilities, is_strict = get_capabilities(account), get_profile(account).is_strict
+    is_by_api = account.mode is not Mode.ASSISTED  # a person may post with any link, or without one
+    length = capabilities.count_text(rendered.text)
+    if length > capabilities.text_limit:
+        report("weibo_text_too_long", length=str(length), limit=str(capabilities.text_limit))
+    topic = _TOPIC.search(_LINK.sub("", rendered.text))
+    if topic and is_strict:
+        report("weibo_hashtag_dropped", Severity.WARNING, topic=topic.group())
+
+    link = rendered.link or ""
+    if link and link in rendered.text:
+        if not link.isascii():
+            report("weibo_link_not_ascii", link=link)
+        if is_strict and account.link_template and _get_host(link) != _get_host(account.link_template):
+            report("weibo_link_elsewhere", link=link, host=_get_host(account.link_template))
+        after = rendered.text.split(link, 1)[1][:1]
+        if after and not after.isspace() and is_by_api:
+            report("weibo_link_not_apart", link=link, next=after)
+    elif is_strict and is_by_api:
+        report("weibo_no_link_template", link=link)
+
+    as_article = is_article(account, rendered)
+    picture_limit = 0 if as_article else capabilities.picture_limit
+    if len(rendered.images) > picture_limit:
+        report("weibo_too_many_images", count=str(len(rendered.images)), limit=str(picture_limit))
+    for picture in rendered.images:
+        if picture.media_type not in PICTURE_MEDIA_TYPES:
+            report("weibo_image_type", type=picture.media_type)
+        if picture.size >= MAX_PICTURE_BYTES:
+            report("weibo_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}")
+
+    if as_article:
+        if not 0 < len(rendered.title) <= MAX_TITLE_LENGTH:
+            report("weibo_title_length", length=str(len(rendered.title)), limit=str(MAX_TITLE_LENGTH))
+        if len(render_lead(rendered)) > MAX_LEAD_LENGTH:
+            report("weibo_lead_too_long", limit=str(MAX_LEAD_LENGTH))
+        if not _get_host(get_article_cover_url(account) or ""):
+            report("weibo_article_image", account=account.id)
+    return tuple(problems)
+
+
+def _get_host(link: str) -> str:
+    """Return a link's host as written: `www.` may make it a different one."""
+    try:
+        return urlsplit(link).hostname or ""
+    except ValueError:
+        return ""
