@@ -88,6 +88,18 @@ def test_the_list_contains_what_a_person_needs(run, assigned):
             assert (assigned / picture).stat().st_size > 0
 
 
+def test_a_picture_that_is_gone_is_named(run, assigned):
+    """A picture that is no longer stored is named by its description, and not left out."""
+    described = run("-C", assigned, "assist").out
+    [picture] = set(re.findall(r"图片：.*?（(.*)）", described))
+    with sqlite3.connect(assigned / "var" / "publisher.db") as connection:
+        connection.execute("DELETE FROM media")
+    connection.close()
+    shown = run("-C", assigned, "assist").out
+    assert f"图片：{picture}（数据库中已没有这张图片" in shown
+    assert not any(row["pictures"] for row in run("-C", assigned, "assist", "--json").json["tasks"])
+
+
 def test_the_list_warns_of_what_can_never_be_verified(run, assigned):
     """WeChat lists no mass sends, so the person who posts one is warned beforehand."""
     result = run("-C", assigned, "assist").out

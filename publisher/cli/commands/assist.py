@@ -32,12 +32,12 @@ SEPARATOR_LINE = "-" * 72
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedTask:
-    """An open task with its files: `images` in the order of the rendered post, and for an article its page."""
+    """An open task with its files: those of its images by hash, as far as they are stored; for an article its page."""
 
     task: OpenManualTask
     account: Account | None
     folder: Path
-    images: Sequence[Path]
+    images: Mapping[str, Path]
     article: Path | None
 
     def as_json(self, pauses: Sequence[Pause], formatter: Formatter, now: datetime) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class ListedTask:
             "marker": rendered.marker.code,
             "folder": str(self.folder),
             "article": str(self.article) if self.article else None,
-            "pictures": [] if self.task.part else [str(image) for image in self.images],
+            "pictures": [] if self.task.part else [str(file) for file in self.images.values()],
             "floor": None if under is None else {"number": self.task.part + 1, "under": under},
             "deadline": formatter.iso(delivery.expires_at),
             "handed": formatter.iso(report.assigned_at),
@@ -153,7 +153,7 @@ def write_task_files(
         title = rendered.title.replace("&", "&amp;").replace("<", "&lt;")
         article.write_text(PAGE_TEMPLATE.format(title=title, body=body), "utf-8")
     account = settings.accounts.get(delivery.account)
-    return ListedTask(task=task, account=account, folder=folder, images=list(files.values()), article=article)
+    return ListedTask(task=task, account=account, folder=folder, images=files, article=article)
 
 
 def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now: datetime) -> None:
@@ -187,8 +187,11 @@ def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now:
         echo(SEPARATOR_LINE)
         echo(task.text, nl=not task.text.endswith("\n"))
         echo(SEPARATOR_LINE)
-    for picture, file in zip(rendered.images if not task.part else (), item.images, strict=False):
-        terminal.print_message("assist_image", file=display_path(file), alt=picture.alt)
+    for picture in rendered.images if not task.part else ():
+        if file := item.images.get(picture.sha256):
+            terminal.print_message("assist_image", file=display_path(file), alt=picture.alt)
+        else:
+            terminal.print_message("assist_image_missing", alt=picture.alt)
     if (note := f"assist_note_{delivery.platform}") in terminal.messages.entries:
         terminal.print_message(note, **facts)
     if report.reported_by:
