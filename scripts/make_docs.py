@@ -60,7 +60,8 @@ POST#INSTANT@ACCOUNT. Answers go to standard output, diagnostics to standard err
 CODES_HEAD = """\
 What each adapter takes a platform's code for when it answers the call that may have created a post. The date of the
 source's last reading stands on each line of the adapter's `codes.py`. **A code that is not listed proves nothing**:
-the delivery becomes `unknown`, and the account is read back. The words are those that staff see."""
+the delivery becomes `unknown`, and the account is read back. So does a listed one in a response from status 500 on. The
+words are those that staff see; while a limit runs, they see that the account is rate-limited, and until when."""
 BLANKS: Mapping[Lang, Mapping[str, str]] = {
     "zh_CN": {
         "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "marker": "〈通报编号〉",

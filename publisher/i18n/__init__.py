@@ -7,6 +7,8 @@ Each `*.toml` beside this file holds one area. An entry is a code with its text 
     en = "there is no key {key}"
     hint.zh_CN = "…"
     hint.en = "…"
+
+A hint says what to do. It is shown with problems, alerts and pauses; for a delivery the hint of its state is shown.
 """
 
 import tomllib
