@@ -209,10 +209,7 @@ class RenderedPost:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        facts = asdict(self)
-        if not self.extra_parts:  # posts rendered before there were parts keep their fingerprint
-            del facts["extra_parts"]
-        return fingerprint(facts)
+        return fingerprint(asdict(self))
 
     @property
     def all_parts(self) -> tuple[str, ...]:
