@@ -79,12 +79,13 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
     with contextlib.ExitStack() as stack:
         stack.callback(lock_process(settings.database, settings.workspace).release)
         stack.callback(remove_staging, staging_path(file))
+        await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
         await asyncio.to_thread(finish_pending_restore, settings, runtime, file)
         newest_checkpoints = await asyncio.to_thread(_newest_checkpoints, settings, checkpoint_files)
         if source is not None and (current_head := await asyncio.to_thread(read_checkpoint, file, runtime)) is not None:
             await asyncio.to_thread(_write_checkpoint, settings, current_head)
             newest_checkpoints.append(current_head)
-        incoming, label = await asyncio.to_thread(_prepare_copy, settings, runtime, file, source, newest_checkpoints)
+        incoming, label = await asyncio.to_thread(_prepare_copy, settings, file, source, newest_checkpoints)
         named_checkpoints = await asyncio.to_thread(checkpoints_to_compare, newest_checkpoints, file)
         url = make_url(settings.database).set(database=str(incoming)).render_as_string(hide_password=False)
         await asyncio.to_thread(migrate, url, settings.environment.value, None, runtime)
@@ -193,10 +194,8 @@ def finish_pending_restore(settings: Settings, runtime: Runtime, file: Path) -> 
 
 
 def _prepare_copy(
-    settings: Settings, runtime: Runtime, file: Path, source: Path | None, newest_checkpoints: Sequence[Checkpoint]
+    settings: Settings, file: Path, source: Path | None, newest_checkpoints: Sequence[Checkpoint]
 ) -> tuple[Path, BackupInfo | None]:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    finish_pending_restore(settings, runtime, file)
     with file_lock(file):
         if source is None and not file.is_file():
             raise RefusedError("nothing_to_accept", file=str(file))
