@@ -80,6 +80,7 @@ REVISABLE_STATES = OPEN_STATES - {State.RETRACTING}
 class Delivery:
     """One occurrence for one account, and its status.
 
+    `attempts` numbers the committed intents: a call that never started and a manual task count too, and it never falls.
     `next_action_at` is when a job handles it again. `unknown_since` is the end of the attempt with unknown outcome; the
     visibility window counts from there. `auth_failures` counts rejected logins in a row, `failures` rejections that
     caused a wait, `worker_crashes` workers that crashed while they handled it, each since its last answered call.
