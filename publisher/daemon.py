@@ -259,7 +259,7 @@ class Daemon:
 def build_jobs(daemon: Daemon) -> Sequence[Job]:
     """Return the jobs of a daemon; the first times let what becomes due be sent right after."""
     app, store, stop = daemon.application, daemon.application.store, daemon.stop_requested
-    _ = store.outbox, store.audit, store.monitoring  # imports them now, not while posts are sent
+    _ = store.outbox, store.audit, store.monitoring, store.login_health  # imports them now, not while posts are sent
     checkpoint_targets = build_checkpoint_targets(app.settings)
 
     async def maintain() -> None:

@@ -15,7 +15,7 @@ from publisher.runtime.clock import SERVER_DATE_TOLERANCE
 from publisher.runtime.logs import dropped_line_count, log
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction
-from publisher.store.db.postgres import CommitUnknownError, is_connection_lost, write_error_code
+from publisher.store.db.postgres import is_unavailable, write_error_code
 from publisher.store.db.rows import clear_alerts, open_alerts, raise_alert, replace_alerts
 from publisher.store.db.tables import ALERT
 
@@ -38,7 +38,7 @@ _OPEN_ALERTS = select(ALERT.c.subject).where(ALERT.c.code == "job_failing", ALER
 
 
 class SystemAlerts(StorePart):
-    """The alerts of one host. Every method but `update` is one transaction."""
+    """The alerts of one host: about its clock, its files, its log and its jobs."""
 
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
@@ -253,4 +253,4 @@ def is_outage(error: BaseException) -> bool:
     """Return True if the database could not be reached or written; another part raises the alert for that."""
     if isinstance(error, ExceptionGroup):
         return all(map(is_outage, error.exceptions))
-    return is_connection_lost(error) or isinstance(error, CommitUnknownError) or write_error_code(error) is not None
+    return is_unavailable(error) or write_error_code(error) is not None

@@ -1,1 +1,1 @@
-"""Connection, transactions, tables, and the files beside the database."""
+"""Connection, transactions, tables, audit entries, alerts, and the files beside the database."""

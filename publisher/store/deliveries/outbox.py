@@ -1,4 +1,4 @@
-"""The life of a delivery in the store: claim, intent, outcome, readbacks, and events by people."""
+"""The life of a delivery in the store: claim, intent, outcome and readbacks."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace

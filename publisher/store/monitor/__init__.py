@@ -1,1 +1,1 @@
-"""What is published, whether logins work, and alerts about the system."""
+"""What is published, and whether logins work."""

@@ -63,7 +63,10 @@ _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
 
 
 class OperatorActions(StorePart):
-    """The actions of named people, each with its audit entry in the same transaction."""
+    """The actions of named people, each with its audit entry in the same transaction.
+
+    The steps of an offboarding may be repeated after a crash: what is done already stays as it is.
+    """
 
     @in_transaction
     def apply_event(self, transaction: Transaction, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
