@@ -70,6 +70,33 @@ def test_status_as_a_table_speaks_chinese(run, sent, deliver):
     assert "https://weibo.com/1/a" in shown
 
 
+@pytest.mark.parametrize(
+    ("language", "headings"),
+    [
+        ("zh_CN", ["内容", "账号", "状态", "尝试次数", "计划时间", "说明"]),
+        ("en", ["Post", "Account", "State", "Attempts", "Due", "Remarks"]),
+    ],
+)
+def test_status_shows_the_attempts_after_the_state(run, sent, deliver, language, headings):
+    """0 before the first call, then the number of calls, in the table as in JSON."""
+
+    def attempts_shown():
+        lines = [re.split(r"\s{2,}", line) for line in run("-C", sent, "--lang", language, "status").out.splitlines()]
+        assert [cells for cells in lines if cells[0] == headings[0]] == [headings]
+        [row] = [cells for cells in lines if cells[0] == "refund"]
+        [delivery] = run("-C", sent, "status", "--json").json["deliveries"]
+        assert row[3] == str(delivery["attempts"])
+        return delivery["state"], delivery["attempts"]
+
+    assert attempts_shown() == ("due", 0)
+    deliver(CAPTCHA)
+    assert attempts_shown() == ("held", 1)
+    assert run("-C", sent, "resolve", "refund@beijing-weibo", "resend", *BY).code == 0
+    assert run("-C", sent, "resume", "beijing-weibo", "--by", "王").code == 0
+    deliver(Unknown(reason="timeout"))
+    assert attempts_shown() == ("unknown", 2)
+
+
 @pytest.mark.parametrize("scope", ["all", "platform:weibo", "beijing-weibo", "refund"])
 def test_status_says_that_a_pause_delays_what_is_due(run, sent, scope):
     """Whatever the pause covers: a code for machines, and for people a text and the command, in both languages."""

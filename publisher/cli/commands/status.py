@@ -126,14 +126,14 @@ def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Forma
                 delivery.key.post,
                 delivery.account,
                 formatter.status(delivery),
+                str(delivery.attempts),
                 formatter.time(delivery.due_at),
-                str(delivery.attempts or ""),
                 format_details(delivery, snapshot.pauses, formatter),
             )
             for delivery in snapshot.deliveries
         ]
         styles = [STATE_STYLES.get(delivery.state, "") for delivery in snapshot.deliveries]
-        terminal.print_table(("post", "account", "state", "due", "attempts", "more"), rows, styles)
+        terminal.print_table(("post", "account", "state", "attempts", "due", "more"), rows, styles)
         counts = "counts_listed" if snapshot.has_older else "counts_line"
         terminal.print_message(
             counts, total=len(snapshot.deliveries), counts=format_counts(snapshot.deliveries, formatter)
