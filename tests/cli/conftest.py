@@ -22,6 +22,7 @@ from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpo
 from publisher.rendering.child import RenderWorker
 from publisher.runtime.clock import Runtime
 from publisher.testing.fakes import make_confirmed_runtime
+from tests.cli.posts import warning, write_schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ def _renders_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 Run = Callable[..., Result]
 PUBLIC_IP = 'public_ip = "211.156.0.1"'
+NOTHING_CLAIMED = "no delivery could be claimed: none is due, or what is due is paused or in a cooldown"
 
 
 @pytest.fixture
@@ -122,6 +124,14 @@ def simulated_drill(tmp_path: Path, simulator: str, control_simulator: object) -
 
 
 @pytest.fixture
+def due_post(run: Run, drill: Path) -> Path:
+    """Return the drill with one post, `refund`, filed and due on one account."""
+    write_schedule(drill, warning("refund", to='["platform:weibo"]'))
+    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
+    return drill
+
+
+@pytest.fixture
 def run_on_database(drill: Path) -> Callable[..., Any]:
     """Return a function that runs an action on the drill's database, opened as a daemon opens it."""
 
@@ -134,16 +144,19 @@ def run_on_database(drill: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def deliver(run_on_database: Callable[..., Any]) -> Callable[[Outcome], None]:
-    """Return a function that sends due deliveries as a daemon would, with the given outcome."""
+    """Return a function that sends due deliveries as a daemon would, with the given outcome; it fails without any."""
 
     def send_all(outcome: Outcome) -> None:
-        async def send(application: Application) -> None:
+        async def send(application: Application) -> int:
             await application.store.maintenance.promote_due()
-            for lease in await application.store.outbox.claim(10):
+            leases = await application.store.outbox.claim(10)
+            for lease in leases:
                 await application.store.outbox.record_intent(lease)
                 await application.store.outbox.record_outcome(lease, outcome)
+            return len(leases)
 
-        run_on_database(send)
+        if not run_on_database(send):
+            pytest.fail(NOTHING_CLAIMED)
 
     return send_all
 

@@ -68,7 +68,7 @@ DOUBT = Unknown(reason="timeout")
 
 
 @pytest.fixture
-def sent(run, drill):
+def due_everywhere(run, drill):
     """Return the drill with one post due on all three platforms."""
     write_schedule(drill, warning("refund", when='at = "asap"'), correction(when="at = 2030-01-05T09:00:00"))
     assert run("-C", drill, "send", "refund", *BY).code == 0
@@ -81,18 +81,18 @@ def states(run, drill, post):
 
 
 def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is_unknown(
-    run, sent, deliver_by_platform, run_on_database
+    run, due_everywhere, deliver_by_platform, run_on_database
 ):
     """It is sent at once where the original is published, waits where unknown, and skips a rejecting account."""
     deliver_by_platform(weibo="published", wechat=DOUBT, tieba=REFUSED)
-    reported = run("-C", sent, "correct", "refund", "fix", *BY)
+    reported = run("-C", due_everywhere, "correct", "refund", "fix", *BY)
     assert reported.code == 0
     assert re.search(r"马上发到 1 个账号，原稿在那里已发布：beijing-weibo", reported.out)
     assert re.search(r"还有 1 个账号上原稿的结果还不明.*beijing-wechat", reported.out)
     assert re.search(r"不发 1 个账号（原稿没有在那里发布过）：beijing-tieba", reported.out)
-    assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "due"}
+    assert states(run, due_everywhere, "fix") == {"beijing-wechat": "due", "beijing-weibo": "due"}
     deliver_by_platform(weibo="published", wechat="published")
-    assert states(run, sent, "fix") == {"beijing-wechat": "due", "beijing-weibo": "published"}
+    assert states(run, due_everywhere, "fix") == {"beijing-wechat": "due", "beijing-weibo": "published"}
 
     async def resolve(application):
         [unknown] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
@@ -106,17 +106,19 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
 
     run_on_database(resolve)
     deliver_by_platform(wechat="published")
-    assert states(run, sent, "fix")["beijing-wechat"] == "published"
-    again = run("-C", sent, "correct", "refund", "fix", *BY)
+    assert states(run, due_everywhere, "fix")["beijing-wechat"] == "published"
+    again = run("-C", due_everywhere, "correct", "refund", "fix", *BY)
     assert again.code == 0
     assert "2 个账号上更正已经发布" in again.out
-    assert "要求更正，用“fix”" in run("-C", sent, "why", "refund@beijing-weibo").out
+    assert "要求更正，用“fix”" in run("-C", due_everywhere, "why", "refund@beijing-weibo").out
 
 
-def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, deliver_by_platform, run_on_database):
+def test_a_correction_is_dropped_where_the_original_is_not_published(
+    run, due_everywhere, deliver_by_platform, run_on_database
+):
     """Where the original turns out not to be published, the correction is dropped, with an alert."""
     deliver_by_platform(wechat=DOUBT)
-    assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
+    assert run("-C", due_everywhere, "correct", "refund", "fix", *BY).code == 0
 
     async def resolve(application):
         [unknown] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
@@ -127,15 +129,17 @@ def test_a_correction_is_dropped_where_the_original_is_not_published(run, sent, 
         await application.store.maintenance.cancel_orphans()
 
     run_on_database(resolve)
-    assert states(run, sent, "fix") == {"beijing-wechat": "cancelled"}
-    alerts = run("-C", sent, "status", "--json").json["alerts"]
+    assert states(run, due_everywhere, "fix") == {"beijing-wechat": "cancelled"}
+    alerts = run("-C", due_everywhere, "status", "--json").json["alerts"]
     assert "cancelled.original_not_published" in {alert["code"] for alert in alerts}
 
 
-def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(run, sent, deliver_by_platform, run_on_database):
+def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(
+    run, due_everywhere, deliver_by_platform, run_on_database
+):
     """It overtakes, is due now whatever its entry says, and does not expire while an unknown outcome is resolved."""
     deliver_by_platform(wechat=DOUBT)
-    run("-C", sent, "correct", "refund", "fix", *BY)
+    run("-C", due_everywhere, "correct", "refund", "fix", *BY)
 
     async def read(application):
         return await application.store.queries.deliveries("fix")
@@ -159,28 +163,28 @@ def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, dri
     assert states(run, drill, "fix") == {"beijing-tieba": "published", "beijing-weibo": "published"}
 
 
-def test_a_file_of_its_own_is_a_correction_too(run, sent, deliver_by_platform, tmp_path):
+def test_a_file_of_its_own_is_a_correction_too(run, due_everywhere, deliver_by_platform, tmp_path):
     """A file with the correction alone, outside the schedule, is enough, whatever accounts it names."""
     deliver_by_platform(weibo="published")
     file = tmp_path / "night.toml"
     file.write_text(correction("night", to='["beijing-tieba"]'), "utf-8")
-    reported = run("-C", sent, "correct", "refund", file, *BY)
+    reported = run("-C", due_everywhere, "correct", "refund", file, *BY)
     assert reported.code == 0
     assert "原稿还没有发到那里" in reported.out
-    assert states(run, sent, "night") == {"beijing-weibo": "due"}
+    assert states(run, due_everywhere, "night") == {"beijing-weibo": "due"}
     file.write_text(correction("one") + correction("two"), "utf-8")
-    assert run("-C", sent, "correct", "refund", file, *BY).code == 1
-    assert run("-C", sent, "correct", "refund", tmp_path / "none.toml", *BY).code == 1
+    assert run("-C", due_everywhere, "correct", "refund", file, *BY).code == 1
+    assert run("-C", due_everywhere, "correct", "refund", tmp_path / "none.toml", *BY).code == 1
 
 
-def test_without_a_published_original_nothing_is_corrected(run, sent, deliver_by_platform):
+def test_without_a_published_original_nothing_is_corrected(run, due_everywhere, deliver_by_platform):
     """Where the original is published nowhere the command says why, account by account, files nothing, and exits 1."""
     deliver_by_platform(weibo=REFUSED, wechat=REFUSED, tieba=REFUSED)
-    reported = run("-C", sent, "correct", "refund", "fix", *BY)
+    reported = run("-C", due_everywhere, "correct", "refund", "fix", *BY)
     assert reported.code == 1
     assert "没有可发的地方" in reported.out
     assert "beijing-weibo" in reported.out
-    assert states(run, sent, "fix") == {}
+    assert states(run, due_everywhere, "fix") == {}
 
 
 @pytest.mark.parametrize(
@@ -203,24 +207,24 @@ def test_another_post_than_a_correction_of_it_is_refused(run, drill, names, code
     assert words in refused.err
 
 
-def test_a_delay_of_a_correction_is_reported(run, sent, deliver_by_platform):
+def test_a_delay_of_a_correction_is_reported(run, due_everywhere, deliver_by_platform):
     """A pause that covers it and an account that is off are shown with the command to lift them; others are not."""
     deliver_by_platform(weibo="published", tieba="published")
-    run("-C", sent, "pause", "beijing-weibo", *BY)
-    run("-C", sent, "pause", "beijing-wechat", *BY)
-    run("-C", sent, "mode", "beijing-tieba", "off", *WHY)
-    reported = run("-C", sent, "correct", "refund", "fix", *BY)
+    run("-C", due_everywhere, "pause", "beijing-weibo", *BY)
+    run("-C", due_everywhere, "pause", "beijing-wechat", *BY)
+    run("-C", due_everywhere, "mode", "beijing-tieba", "off", *WHY)
+    reported = run("-C", due_everywhere, "correct", "refund", "fix", *BY)
     assert reported.code == 0
     assert "publisher resume beijing-weibo" in reported.err
     assert "publisher resume beijing-wechat" not in reported.err
     assert "beijing-tieba" in reported.err
 
 
-def test_a_cancelled_correction_is_refused(run, sent, deliver_by_platform):
+def test_a_cancelled_correction_is_refused(run, due_everywhere, deliver_by_platform):
     """A cancelled post is not sent by another command."""
     deliver_by_platform(weibo="published")
-    run("-C", sent, "cancel", "fix", *WHY)
-    assert run("-C", sent, "correct", "refund", "fix", *BY).code == 1
+    run("-C", due_everywhere, "cancel", "fix", *WHY)
+    assert run("-C", due_everywhere, "correct", "refund", "fix", *BY).code == 1
 
 
 @pytest.fixture
@@ -239,36 +243,38 @@ def answered(run_on_database):
     return answering
 
 
-def test_a_retraction_shows_its_proof(run, sent, deliver_by_platform, answered):
+def test_a_retraction_shows_its_proof(run, due_everywhere, deliver_by_platform, answered):
     """`status` and `why` show the instant of the read that confirmed the deletion."""
     deliver_by_platform(weibo="published")
-    run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)
-    reported = run("-C", sent, "why", "refund@beijing-weibo").out
+    run("-C", due_everywhere, "retract", "refund", "--account", "beijing-weibo", *WHY)
+    reported = run("-C", due_everywhere, "why", "refund@beijing-weibo").out
     assert "还没有确认删除，请当作仍然在线：https://weibo.example/" in reported
     answered(Deleted())
-    reported = run("-C", sent, "why", "refund@beijing-weibo").out
+    reported = run("-C", due_everywhere, "why", "refund@beijing-weibo").out
     assert re.search(r"已确认删除：\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 读取平台，它已经不在了", reported)
-    rows = {row["account"]: row for row in run("-C", sent, "status", "--json").json["deliveries"]}
+    rows = {row["account"]: row for row in run("-C", due_everywhere, "status", "--json").json["deliveries"]}
     assert rows["beijing-weibo"]["gone_at"].endswith("+08:00")
     assert not rows["beijing-weibo"]["is_still_live"]
-    assert "确认删除" in run("-C", sent, "status").out
+    assert "确认删除" in run("-C", due_everywhere, "status").out
 
 
-def test_a_refused_retraction_says_still_published_and_what_a_person_can_do(run, sent, deliver_by_platform, answered):
+def test_a_refused_retraction_says_still_published_and_what_a_person_can_do(
+    run, due_everywhere, deliver_by_platform, answered
+):
     """F78: a refusal is shown with the address, the console and the next step; a correction can still be sent."""
     deliver_by_platform(weibo="published")
-    run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *WHY)
-    assert run("-C", sent, "correct", "refund", "fix", *BY).code == 0
+    run("-C", due_everywhere, "retract", "refund", "--account", "beijing-weibo", *WHY)
+    assert run("-C", due_everywhere, "correct", "refund", "fix", *BY).code == 0
     deliver_by_platform(weibo="published")
-    assert states(run, sent, "fix")["beijing-weibo"] == "due"
+    assert states(run, due_everywhere, "fix")["beijing-weibo"] == "due"
     answered(Rejected(code="weibo_10014", reason="Insufficient app permissions!"))
-    reported = run("-C", sent, "why", "refund@beijing-weibo").out
+    reported = run("-C", due_everywhere, "why", "refund@beijing-weibo").out
     assert "仍然在线：https://weibo.example/" in reported
     assert "手工删除：用这个账号登录 weibo.com" in reported
-    shown = run("-C", sent, "status", "--json").json
+    shown = run("-C", due_everywhere, "status", "--json").json
     assert next(row for row in shown["deliveries"] if row["state"] == "retracting")["is_still_live"]
     alert = next(alert for alert in shown["alerts"] if alert["code"] == "retraction_refused")
     assert "https://weibo.example/" in alert["message"]
-    assert "仍然在线 https://weibo.example/" in run("-C", sent, "status").out
+    assert "仍然在线 https://weibo.example/" in run("-C", due_everywhere, "status").out
     deliver_by_platform(weibo="published")
-    assert states(run, sent, "fix")["beijing-weibo"] == "published"
+    assert states(run, due_everywhere, "fix")["beijing-weibo"] == "published"

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from publisher.domain.results import Blocked, HoldReason, Published, Receipt, Rejected, Unknown
+from tests.cli.conftest import NOTHING_CLAIMED
 from tests.cli.posts import warning, write_schedule
 
 BY = ("--by", "王", "--reason", "试验")
@@ -18,14 +19,6 @@ PUBLISHED = Published(
 )
 CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CAPTCHA)
 REFUSED = Rejected(code="weibo_20012", reason="too long")
-
-
-@pytest.fixture
-def sent(run, drill):
-    """Return the drill with one post filed and due."""
-    write_schedule(drill, warning("refund", to=TO_WEIBO))
-    assert run("-C", drill, "send", "refund", "--by", "王").code == 0
-    return drill
 
 
 def state_of(run, drill, position=-1):
@@ -47,10 +40,10 @@ def test_status_before_anything_makes_no_database(run, drill):
     assert list((drill / "var").iterdir()) == []
 
 
-def test_status_has_the_promised_shape(run, sent, deliver):
+def test_status_has_the_promised_shape(run, due_post, deliver):
     """Every delivery has the documented keys; times have the workspace's offset; one-offs say `once`."""
     deliver(PUBLISHED)
-    shown = run("-C", sent, "status", "refund", "--json").json
+    shown = run("-C", due_post, "status", "refund", "--json").json
     assert list(shown) == ["daemon", "paused", "deliveries", "missed", "alerts", "modes", "has_older"]
     row = shown["deliveries"][0]
     assert set(row) == {
@@ -61,10 +54,10 @@ def test_status_has_the_promised_shape(run, sent, deliver):
     assert row["due"].endswith("+08:00")
 
 
-def test_status_as_a_table_speaks_chinese(run, sent, deliver):
+def test_status_as_a_table_speaks_chinese(run, due_post, deliver):
     """The table shows the states' names, and says that no daemon runs."""
     deliver(PUBLISHED)
-    shown = run("-C", sent, "status").out
+    shown = run("-C", due_post, "status").out
     assert "已发布" in shown
     assert "没有运行" in shown
     assert "https://weibo.com/1/a" in shown
@@ -77,46 +70,48 @@ def test_status_as_a_table_speaks_chinese(run, sent, deliver):
         ("en", ["Post", "Account", "State", "Attempts", "Due", "Remarks"]),
     ],
 )
-def test_status_shows_the_attempts_after_the_state(run, sent, deliver, language, headings):
+def test_status_shows_the_attempts_after_the_state(run, due_post, deliver, language, headings):
     """0 before the first call, then the number of calls, in the table as in JSON."""
 
     def attempts_shown():
-        lines = [re.split(r"\s{2,}", line) for line in run("-C", sent, "--lang", language, "status").out.splitlines()]
+        lines = [
+            re.split(r"\s{2,}", line) for line in run("-C", due_post, "--lang", language, "status").out.splitlines()
+        ]
         assert [cells for cells in lines if cells[0] == headings[0]] == [headings]
         [row] = [cells for cells in lines if cells[0] == "refund"]
-        [delivery] = run("-C", sent, "status", "--json").json["deliveries"]
+        [delivery] = run("-C", due_post, "status", "--json").json["deliveries"]
         assert row[3] == str(delivery["attempts"])
         return delivery["state"], delivery["attempts"]
 
     assert attempts_shown() == ("due", 0)
     deliver(CAPTCHA)
     assert attempts_shown() == ("held", 1)
-    assert run("-C", sent, "resolve", "refund@beijing-weibo", "resend", *BY).code == 0
-    assert run("-C", sent, "resume", "beijing-weibo", "--by", "王").code == 0
+    assert run("-C", due_post, "resolve", "refund@beijing-weibo", "resend", *BY).code == 0
+    assert run("-C", due_post, "resume", "beijing-weibo", "--by", "王").code == 0
     deliver(Unknown(reason="timeout"))
     assert attempts_shown() == ("unknown", 2)
 
 
 @pytest.mark.parametrize("scope", ["all", "platform:weibo", "beijing-weibo", "refund"])
-def test_status_says_that_a_pause_delays_what_is_due(run, sent, scope):
+def test_status_says_that_a_pause_delays_what_is_due(run, due_post, scope):
     """Whatever the pause covers: a code for machines, and for people a text and the command, in both languages."""
-    assert run("-C", sent, "status", "--json").json["deliveries"][0]["reason"] is None
-    assert run("-C", sent, "pause", scope, "--by", "王").code == 0
-    [row] = run("-C", sent, "status", "--json").json["deliveries"]
+    assert run("-C", due_post, "status", "--json").json["deliveries"][0]["reason"] is None
+    assert run("-C", due_post, "pause", scope, "--by", "王").code == 0
+    [row] = run("-C", due_post, "status", "--json").json["deliveries"]
     assert (row["state"], row["reason"]) == ("due", "paused")
     command = f"publisher resume {scope} --by"
-    [reported] = [line for line in run("-C", sent, "status").out.splitlines() if line.startswith("refund ")]
+    [reported] = [line for line in run("-C", due_post, "status").out.splitlines() if line.startswith("refund ")]
     assert f"恢复：{command}" in reported
     [reported] = [
-        line for line in run("-C", sent, "--lang", "en", "status").out.splitlines() if line.startswith("refund ")
+        line for line in run("-C", due_post, "--lang", "en", "status").out.splitlines() if line.startswith("refund ")
     ]
     assert f"to lift it: {command}" in reported
 
 
-def test_a_pause_of_something_else_is_no_reason(run, sent):
+def test_a_pause_of_something_else_is_no_reason(run, due_post):
     """Another platform's pause delays nothing here."""
-    assert run("-C", sent, "pause", "platform:wechat", "--by", "王").code == 0
-    assert run("-C", sent, "status", "--json").json["deliveries"][0]["reason"] is None
+    assert run("-C", due_post, "pause", "platform:wechat", "--by", "王").code == 0
+    assert run("-C", due_post, "status", "--json").json["deliveries"][0]["reason"] is None
 
 
 @pytest.mark.parametrize(
@@ -136,102 +131,102 @@ def test_a_pause_of_something_else_is_no_reason(run, sent):
         ("send", "nothing", "--by", "王"),
     ],
 )
-def test_an_unknown_target_exits_4(run, sent, arguments):
+def test_an_unknown_target_exits_4(run, due_post, arguments):
     """An unknown post, account, platform or delivery is named, and the exit code is 4."""
-    reported = run("-C", sent, *arguments)
+    reported = run("-C", due_post, *arguments)
     assert reported.code == 4
     assert reported.out == ""
     assert re.search("没有", reported.err)
 
 
-def test_a_captcha_is_explained_and_resolved(run, sent, deliver):
+def test_a_captcha_is_explained_and_resolved(run, due_post, deliver):
     """`why` on a held delivery says who must do what with the exact commands; following them queues it again."""
     deliver(CAPTCHA)
-    reported = run("-C", sent, "why", "refund@beijing-weibo").out
+    reported = run("-C", due_post, "why", "refund@beijing-weibo").out
     assert "等待人工处理" in reported
     assert "publisher resume beijing-weibo" in reported
     assert "publisher resolve refund@beijing-weibo resend" in reported
-    alerts = run("-C", sent, "status", "--json").json["alerts"]
+    alerts = run("-C", due_post, "status", "--json").json["alerts"]
     assert {alert["code"] for alert in alerts} == {"held.captcha", "account_paused"}
     assert all(alert["message"] and "held" not in alert["message"] for alert in alerts)
-    resolved = run("-C", sent, "resolve", "refund@beijing-weibo", "resend", *BY)
+    resolved = run("-C", due_post, "resolve", "refund@beijing-weibo", "resend", *BY)
     assert resolved.code == 0
     assert "仍在暂停" in resolved.err
-    assert run("-C", sent, "resume", "beijing-weibo", "--by", "王").code == 0
-    assert run("-C", sent, "status", "--json").json["paused"] == []
+    assert run("-C", due_post, "resume", "beijing-weibo", "--by", "王").code == 0
+    assert run("-C", due_post, "status", "--json").json["paused"] == []
     deliver(PUBLISHED)
-    assert state_of(run, sent) == "published"
+    assert state_of(run, due_post) == "published"
 
 
-def test_each_resolution_ends_in_its_state(run, sent, deliver):
+def test_each_resolution_ends_in_its_state(run, due_post, deliver):
     """`not-published` fails it; a second resolution finds nothing held and exits 1."""
     deliver(CAPTCHA)
-    assert run("-C", sent, "resolve", "refund@beijing-weibo", "not-published", *BY).code == 0
-    assert state_of(run, sent) == "failed"
-    assert run("-C", sent, "resolve", "refund@beijing-weibo", "cancel", *BY).code == 1
+    assert run("-C", due_post, "resolve", "refund@beijing-weibo", "not-published", *BY).code == 0
+    assert state_of(run, due_post) == "failed"
+    assert run("-C", due_post, "resolve", "refund@beijing-weibo", "cancel", *BY).code == 1
 
 
-def test_published_without_proof_takes_two_people(run, sent, deliver):
+def test_published_without_proof_takes_two_people(run, due_post, deliver):
     """The first person cannot be the second; two confirmations make it published, without proof."""
     deliver(CAPTCHA)
     live = ("resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY, "--second")
-    assert run("-C", sent, *live, "王").code == 3
-    assert run("-C", sent, *live, "李").code == 0
-    assert state_of(run, sent) == "published"
-    assert "由人确认" in run("-C", sent, "status").out
+    assert run("-C", due_post, *live, "王").code == 3
+    assert run("-C", due_post, *live, "李").code == 0
+    assert state_of(run, due_post) == "published"
+    assert "由人确认" in run("-C", due_post, "status").out
 
 
 @pytest.mark.parametrize("second", ["Zhang", "ZHANG", "ｚｈａｎｇ", "zhаng", "zh ang"])
-def test_another_spelling_is_no_second_person(run, sent, deliver, second):
+def test_another_spelling_is_no_second_person(run, due_post, deliver, second):
     """Case, width, spaces and look-alike letters make no second person of the first."""
     deliver(CAPTCHA)
     live = ("resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", "--reason", "试验")
-    reported = run("-C", sent, *live, "--by", "zhang", "--second", second)
+    reported = run("-C", due_post, *live, "--by", "zhang", "--second", second)
     assert (reported.code, "不能还是" in reported.err) == (3, True)
-    assert state_of(run, sent) == "held"
+    assert state_of(run, due_post) == "held"
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-def test_a_name_has_no_invisible_characters(run, sent, lang):
+def test_a_name_has_no_invisible_characters(run, due_post, lang):
     """An invisible or control character is refused as wrong usage, with its position and code point."""
     for letter, number in (("\u200b", "U+200B"), ("\u3164", "U+3164"), ("\u202e", "U+202E"), ("\x1b", "U+001B")):
-        reported = run("-C", sent, "--lang", lang, "pause", "--by", f"王{letter}力")
+        reported = run("-C", due_post, "--lang", lang, "pause", "--by", f"王{letter}力")
         assert (reported.code, reported.out) == (2, "")
         assert number in reported.err
         assert letter not in reported.err
-    assert run("-C", sent, "status", "--json").json["paused"] == []
+    assert run("-C", due_post, "status", "--json").json["paused"] == []
 
 
-def test_published_by_one_person_is_checked_by_reading(run, sent, deliver):
+def test_published_by_one_person_is_checked_by_reading(run, due_post, deliver):
     """One person's confirmation only makes publisher read the account."""
     deliver(CAPTCHA)
-    assert run("-C", sent, "resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY).code == 0
-    assert state_of(run, sent) == "unknown"
+    assert run("-C", due_post, "resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY).code == 0
+    assert state_of(run, due_post) == "unknown"
 
 
-def test_resend_files_a_new_occurrence(run, sent, deliver):
+def test_resend_files_a_new_occurrence(run, due_post, deliver):
     """A failed post can be sent again, as an occurrence of its own; a published one cannot."""
     deliver(REFUSED)
-    assert run("-C", sent, "resend", "refund@beijing-weibo", *BY).code == 0
-    rows = run("-C", sent, "status", "--json").json["deliveries"]
+    assert run("-C", due_post, "resend", "refund@beijing-weibo", *BY).code == 0
+    rows = run("-C", due_post, "status", "--json").json["deliveries"]
     assert [row["state"] for row in rows] == ["failed", "pending"]
     assert rows[1]["occurrence"].endswith("+08:00")
     deliver(PUBLISHED)
     subject = f"refund#{rows[1]['occurrence']}@beijing-weibo"
-    refused = run("-C", sent, "resend", subject, *BY)
+    refused = run("-C", due_post, "resend", subject, *BY)
     assert refused.code == 1
     assert "已发布" in refused.err
-    assert subject in run("-C", sent, "why", subject).out
+    assert subject in run("-C", due_post, "why", subject).out
 
 
-def test_cancel_stops_and_retract_deletes(run, sent, deliver):
+def test_cancel_stops_and_retract_deletes(run, due_post, deliver):
     """Cancelling affects nothing that is published; retracting orders its deletion."""
     deliver(PUBLISHED)
-    assert run("-C", sent, "cancel", "refund", *BY).code == 0
-    assert state_of(run, sent) == "published"
-    retracted = run("-C", sent, "retract", "refund", "--account", "beijing-weibo", *BY)
-    assert (retracted.code, state_of(run, sent)) == (0, "retracting")
-    assert "正在删帖" in run("-C", sent, "why", "refund").out
+    assert run("-C", due_post, "cancel", "refund", *BY).code == 0
+    assert state_of(run, due_post) == "published"
+    retracted = run("-C", due_post, "retract", "refund", "--account", "beijing-weibo", *BY)
+    assert (retracted.code, state_of(run, due_post)) == (0, "retracting")
+    assert "正在删帖" in run("-C", due_post, "why", "refund").out
 
 
 def test_a_cancelled_post_is_not_sent(run, drill):
@@ -253,31 +248,32 @@ def test_a_cancelled_post_is_not_sent(run, drill):
         (("post:refund",), "post:refund"),
     ],
 )
-def test_pause_finds_its_scope(run, sent, deliver, name, scope):
+def test_pause_finds_its_scope(run, due_post, deliver, name, scope):
     """The scope is found from the argument, keeps calls from starting, and is lifted by the same argument."""
-    assert run("-C", sent, "pause", *name, "--by", "王").code == 0
-    assert [pause["scope"] for pause in run("-C", sent, "status", "--json").json["paused"]] == [scope]
+    assert run("-C", due_post, "pause", *name, "--by", "王").code == 0
+    assert [pause["scope"] for pause in run("-C", due_post, "status", "--json").json["paused"]] == [scope]
+    with pytest.raises(pytest.fail.Exception, match=NOTHING_CLAIMED):
+        deliver(PUBLISHED)
+    assert state_of(run, due_post) == "due"
+    assert "publisher resume" in run("-C", due_post, "why", "refund").out
+    assert run("-C", due_post, "resume", *name, "--by", "王").code == 0
     deliver(PUBLISHED)
-    assert state_of(run, sent) == "due"
-    assert "publisher resume" in run("-C", sent, "why", "refund").out
-    assert run("-C", sent, "resume", *name, "--by", "王").code == 0
-    deliver(PUBLISHED)
-    assert state_of(run, sent) == "published"
+    assert state_of(run, due_post) == "published"
 
 
-def test_the_kill_switch_works_with_broken_templates(run, sent):
+def test_the_kill_switch_works_with_broken_templates(run, due_post):
     """Neither a broken template nor a broken schedule keeps a person from reading or pausing."""
-    (sent / "templates" / "own").mkdir()
-    (sent / "templates" / "own" / "weibo.txt").write_text("{% if %}", "utf-8")
-    (sent / "schedule.toml").write_text("[[post]\n", "utf-8")
+    (due_post / "templates" / "own").mkdir()
+    (due_post / "templates" / "own" / "weibo.txt").write_text("{% if %}", "utf-8")
+    (due_post / "schedule.toml").write_text("[[post]\n", "utf-8")
     for order in (("status",), ("why", "refund"), ("pause", "--by", "王"), ("cancel", "refund", *BY)):
-        assert run("-C", sent, *order).code == 0
+        assert run("-C", due_post, *order).code == 0
 
 
-def test_why_shows_the_history_of_an_unknown_outcome(run, sent, deliver):
+def test_why_shows_the_history_of_an_unknown_outcome(run, due_post, deliver):
     """The history names the attempt, why the outcome is unknown, and when the account is read next."""
     deliver(Unknown(reason="timeout"))
-    reported = run("-C", sent, "why", "refund").out
+    reported = run("-C", due_post, "why", "refund").out
     assert "结果不明，正在核实" in reported
     assert "规定时间内没有收到完整的答复" in reported
     assert "请勿手工重发" in reported
@@ -345,17 +341,17 @@ def test_a_large_removal_needs_its_number(run, drill):
     assert run("-C", drill, "reload", "--confirm-removals", "5", "--by", "王").code == 0
 
 
-def test_a_foreign_database_is_refused(run, sent):
+def test_a_foreign_database_is_refused(run, due_post):
     """A drill's database is refused in live operation, and a damaged one always, with exit code 3."""
-    settings = (sent / "publisher.toml").read_text("utf-8")
-    (sent / "publisher.toml").write_text(settings.replace('"drill"', '"live"'), "utf-8")
-    refused = run("-C", sent, "status")
+    settings = (due_post / "publisher.toml").read_text("utf-8")
+    (due_post / "publisher.toml").write_text(settings.replace('"drill"', '"live"'), "utf-8")
+    refused = run("-C", due_post, "status")
     assert refused.code == 3
     assert "drill" in refused.err
-    (sent / "publisher.toml").write_text(settings, "utf-8")
-    for path in (sent / "var").glob("publisher.db*"):
+    (due_post / "publisher.toml").write_text(settings, "utf-8")
+    for path in (due_post / "var").glob("publisher.db*"):
         path.write_bytes(b"no database" * 1000)
-    assert run("-C", sent, "status").code == 3
+    assert run("-C", due_post, "status").code == 3
 
 
 def test_a_silent_database_is_reported(run, drill):
@@ -368,12 +364,12 @@ def test_a_silent_database_is_reported(run, drill):
     assert run("-C", drill, "check").code == 0
 
 
-def test_every_order_names_its_person(run, sent, deliver):
+def test_every_order_names_its_person(run, due_post, deliver):
     """The audit log holds who ordered what, and why."""
     deliver(REFUSED)
-    run("-C", sent, "resend", "refund@beijing-weibo", *BY)
-    run("-C", sent, "pause", "--by", "李", "--reason", "演练")
-    database = sqlite3.connect(sent / "var" / "publisher.db")
+    run("-C", due_post, "resend", "refund@beijing-weibo", *BY)
+    run("-C", due_post, "pause", "--by", "李", "--reason", "演练")
+    database = sqlite3.connect(due_post / "var" / "publisher.db")
     entries = database.execute("SELECT event, name, detail FROM audit WHERE role = 'person' ORDER BY id").fetchall()
     database.close()
     assert [(event, name) for event, name, _ in entries] == [
@@ -397,37 +393,37 @@ def test_a_follow_up_is_not_sent_before_its_original(run, drill):
     assert run("-C", drill, "send", "news", "--by", "王").code == 0
 
 
-def test_a_post_sent_early_expires_early(run, sent):
+def test_a_post_sent_early_expires_early(run, due_post):
     """A post sent now expires a day from now, not long after its planned time."""
-    deliveries = run("-C", sent, "status", "--json").json["deliveries"]
+    deliveries = run("-C", due_post, "status", "--json").json["deliveries"]
     assert deliveries
-    with sqlite3.connect(sent / "var" / "publisher.db") as database:
+    with sqlite3.connect(due_post / "var" / "publisher.db") as database:
         occurrences = {expires - due for due, expires in database.execute("SELECT due_at, expires_at FROM delivery")}
     assert occurrences == {timedelta(days=1) // timedelta(microseconds=1)}
 
 
-def test_the_audit_gives_the_reason_that_a_person_gave(run, sent, deliver):
+def test_the_audit_gives_the_reason_that_a_person_gave(run, due_post, deliver):
     """Cancelling a held delivery is not recorded with the reason of the hold, as if a person had given that."""
     deliver(CAPTCHA)
-    assert run("-C", sent, "cancel", "refund", "--by", "李", "--reason", "不发了").code == 0
-    with sqlite3.connect(sent / "var" / "publisher.db") as database:
+    assert run("-C", due_post, "cancel", "refund", "--by", "李", "--reason", "不发了").code == 0
+    with sqlite3.connect(due_post / "var" / "publisher.db") as database:
         reasons = {text for (text,) in database.execute("SELECT detail FROM audit WHERE event = 'cancelled'")}
     assert any("不发了" in text for text in reasons)
     assert not any("captcha" in text for text in reasons)
 
 
-def test_i24_old_ended_deliveries_are_shown_only_on_request(run, drill, sent, deliver):
+def test_i24_old_ended_deliveries_are_shown_only_on_request(run, due_post, deliver):
     """Open deliveries stay in `status` at any age; of the others only the last days, with a note."""
     deliver(PUBLISHED)
-    with sqlite3.connect(drill / "var" / "publisher.db") as database:
+    with sqlite3.connect(due_post / "var" / "publisher.db") as database:
         database.execute("UPDATE delivery SET due_at = due_at - 8 * 86400000000 WHERE id = 1")
-    kept = run("-C", drill, "status", "--json").json
+    kept = run("-C", due_post, "status", "--json").json
     assert (kept["deliveries"], kept["has_older"]) == ([], True)
-    assert "status --all" in run("-C", drill, "status").out
+    assert "status --all" in run("-C", due_post, "status").out
     for arguments in (("--all",), ("refund",)):
-        shown = run("-C", drill, "status", *arguments, "--json").json
+        shown = run("-C", due_post, "status", *arguments, "--json").json
         assert (len(shown["deliveries"]), shown["has_older"]) == (1, False)
-    with sqlite3.connect(drill / "var" / "publisher.db") as database:
+    with sqlite3.connect(due_post / "var" / "publisher.db") as database:
         database.execute("UPDATE delivery SET state = 'held' WHERE id = 1")
-    shown = run("-C", drill, "status", "--json").json
+    shown = run("-C", due_post, "status", "--json").json
     assert (len(shown["deliveries"]), shown["has_older"]) == (1, False)
