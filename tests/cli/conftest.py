@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -17,7 +18,7 @@ from publisher.app.application import Application, open_application
 from publisher.cli import run_command
 from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
 from publisher.config import load_settings
-from publisher.domain.results import Outcome
+from publisher.domain.results import Blocked, HoldReason, Outcome, Published, Receipt
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.rendering.child import RenderWorker
 from publisher.runtime.clock import Runtime
@@ -47,6 +48,12 @@ def _renders_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 Run = Callable[..., Result]
 PUBLIC_IP = 'public_ip = "211.156.0.1"'
+BY = ("--by", "王", "--reason", "试验")
+TO_WEIBO = '["platform:weibo"]'
+PUBLISHED = Published(
+    receipt=Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=datetime.fromtimestamp(0).astimezone())
+)
+CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CAPTCHA)
 NOTHING_CLAIMED = "no delivery could be claimed: none is due, or what is due is paused or in a cooldown"
 
 
@@ -126,7 +133,7 @@ def simulated_drill(tmp_path: Path, simulator: str, control_simulator: object) -
 @pytest.fixture
 def due_post(run: Run, drill: Path) -> Path:
     """Return the drill with one post, `refund`, filed and due on one account."""
-    write_schedule(drill, warning("refund", to='["platform:weibo"]'))
+    write_schedule(drill, warning("refund", to=TO_WEIBO))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
     return drill
 
@@ -159,6 +166,11 @@ def deliver(run_on_database: Callable[..., Any]) -> Callable[[Outcome], None]:
             pytest.fail(NOTHING_CLAIMED)
 
     return send_all
+
+
+def state_of(run: Run, workspace: Path) -> Any:
+    """Return the state that `status` shows for the last delivery."""
+    return run("-C", workspace, "status", "--json").json["deliveries"][-1]["state"]
 
 
 async def write_drill_checkpoint(folder: Path) -> None:

@@ -8,18 +8,17 @@ import pytest
 
 from publisher.config import load_settings
 from publisher.domain.delivery import RECONCILER, State
-from publisher.domain.results import Blocked, CredentialExpired, HoldReason, Published, Receipt, Unknown
+from publisher.domain.results import CredentialExpired, Published, Receipt, Unknown
 from publisher.runtime.clock import Runtime
 from publisher.secrets import Vault
 from publisher.store.deliveries.intents import PendingReadback
+from tests.cli.conftest import CAPTCHA, TO_WEIBO
 from tests.cli.posts import warning, write_schedule
 
 WHO = "beijing-weibo"
 ORDER = ("offboard", WHO, "--by", "王", "--reason", "移交宣传科")
-TO_WEIBO = '["platform:weibo"]'
 LIVE = Published(receipt=Receipt(remote_id="1", url="https://weibo.example/1", published_at=Runtime().now()))
 DOUBT = Unknown(reason="timeout")
-CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CAPTCHA)
 
 
 @pytest.fixture

@@ -1,0 +1,138 @@
+"""`status`: what is shown of deliveries, pauses and the database, to people and to programs."""
+
+import re
+import sqlite3
+
+import pytest
+
+from publisher.domain.results import Unknown
+from tests.cli.conftest import BY, CAPTCHA, PUBLISHED
+
+
+def test_status_before_anything_makes_no_database(run, drill):
+    """`status` in a workspace that never ran shows an empty table and creates no file."""
+    shown = run("-C", drill, "status", "--json").json
+    assert shown == {
+        "daemon": {"running": False},
+        "paused": [],
+        "deliveries": [],
+        "has_older": False,
+        "missed": [],
+        "alerts": [],
+        "modes": [],
+    }
+    assert list((drill / "var").iterdir()) == []
+
+
+def test_status_has_the_promised_shape(run, due_post, deliver):
+    """Every delivery has the documented keys; times have the workspace's offset; one-offs say `once`."""
+    deliver(PUBLISHED)
+    shown = run("-C", due_post, "status", "refund", "--json").json
+    assert list(shown) == ["daemon", "paused", "deliveries", "missed", "alerts", "modes", "has_older"]
+    row = shown["deliveries"][0]
+    assert set(row) == {
+        "post", "occurrence", "account", "platform", "state", "reason", "attempts", "remote_id", "url", "due",
+        "updated", "next_try", "verified_at", "gone_at", "is_still_live", "floors",
+    }  # fmt: skip
+    assert (row["occurrence"], row["state"], row["attempts"], row["remote_id"]) == ("once", "published", 1, "1")
+    assert row["due"].endswith("+08:00")
+
+
+def test_status_as_a_table_speaks_chinese(run, due_post, deliver):
+    """The table shows the states' names, and says that no daemon runs."""
+    deliver(PUBLISHED)
+    shown = run("-C", due_post, "status").out
+    assert "已发布" in shown
+    assert "没有运行" in shown
+    assert "https://weibo.com/1/a" in shown
+
+
+@pytest.mark.parametrize(
+    ("language", "headings"),
+    [
+        ("zh_CN", ["内容", "账号", "状态", "尝试次数", "计划时间", "说明"]),
+        ("en", ["Post", "Account", "State", "Attempts", "Due", "Remarks"]),
+    ],
+)
+def test_status_shows_the_attempts_after_the_state(run, due_post, deliver, language, headings):
+    """0 before the first call, then the number of calls, in the table as in JSON."""
+
+    def attempts_shown():
+        lines = [
+            re.split(r"\s{2,}", line) for line in run("-C", due_post, "--lang", language, "status").out.splitlines()
+        ]
+        assert [cells for cells in lines if cells[0] == headings[0]] == [headings]
+        [row] = [cells for cells in lines if cells[0] == "refund"]
+        [delivery] = run("-C", due_post, "status", "--json").json["deliveries"]
+        assert row[3] == str(delivery["attempts"])
+        return delivery["state"], delivery["attempts"]
+
+    assert attempts_shown() == ("due", 0)
+    deliver(CAPTCHA)
+    assert attempts_shown() == ("held", 1)
+    assert run("-C", due_post, "resolve", "refund@beijing-weibo", "resend", *BY).code == 0
+    assert run("-C", due_post, "resume", "beijing-weibo", "--by", "王").code == 0
+    deliver(Unknown(reason="timeout"))
+    assert attempts_shown() == ("unknown", 2)
+
+
+@pytest.mark.parametrize("scope", ["all", "platform:weibo", "beijing-weibo", "refund"])
+def test_status_says_that_a_pause_delays_what_is_due(run, due_post, scope):
+    """Whatever the pause covers: a code for machines, and for people a text and the command, in both languages."""
+    assert run("-C", due_post, "status", "--json").json["deliveries"][0]["reason"] is None
+    assert run("-C", due_post, "pause", scope, "--by", "王").code == 0
+    [row] = run("-C", due_post, "status", "--json").json["deliveries"]
+    assert (row["state"], row["reason"]) == ("due", "paused")
+    command = f"publisher resume {scope} --by"
+    [reported] = [line for line in run("-C", due_post, "status").out.splitlines() if line.startswith("refund ")]
+    assert f"恢复：{command}" in reported
+    [reported] = [
+        line for line in run("-C", due_post, "--lang", "en", "status").out.splitlines() if line.startswith("refund ")
+    ]
+    assert f"to lift it: {command}" in reported
+
+
+def test_a_pause_of_something_else_is_no_reason(run, due_post):
+    """Another platform's pause delays nothing here."""
+    assert run("-C", due_post, "pause", "platform:wechat", "--by", "王").code == 0
+    assert run("-C", due_post, "status", "--json").json["deliveries"][0]["reason"] is None
+
+
+def test_a_foreign_database_is_refused(run, due_post):
+    """A drill's database is refused in live operation, and a damaged one always, with exit code 3."""
+    settings = (due_post / "publisher.toml").read_text("utf-8")
+    (due_post / "publisher.toml").write_text(settings.replace('"drill"', '"live"'), "utf-8")
+    refused = run("-C", due_post, "status")
+    assert refused.code == 3
+    assert "drill" in refused.err
+    (due_post / "publisher.toml").write_text(settings, "utf-8")
+    for path in (due_post / "var").glob("publisher.db*"):
+        path.write_bytes(b"no database" * 1000)
+    assert run("-C", due_post, "status").code == 3
+
+
+def test_a_silent_database_is_reported(run, drill):
+    """A database server that does not answer ends in a message and exit code 1."""
+    settings = (drill / "publisher.toml").read_text("utf-8")
+    (drill / "publisher.toml").write_text(f'database = "postgresql://nobody@127.0.0.1:9/x"\n{settings}', "utf-8")
+    reported = run("-C", drill, "status")
+    assert reported.code == 1
+    assert "数据库没有应答" in reported.err
+    assert run("-C", drill, "check").code == 0
+
+
+def test_i24_old_ended_deliveries_are_shown_only_on_request(run, due_post, deliver):
+    """Open deliveries stay in `status` at any age; of the others only the last days, with a note."""
+    deliver(PUBLISHED)
+    with sqlite3.connect(due_post / "var" / "publisher.db") as database:
+        database.execute("UPDATE delivery SET due_at = due_at - 8 * 86400000000 WHERE id = 1")
+    kept = run("-C", due_post, "status", "--json").json
+    assert (kept["deliveries"], kept["has_older"]) == ([], True)
+    assert "status --all" in run("-C", due_post, "status").out
+    for arguments in (("--all",), ("refund",)):
+        shown = run("-C", due_post, "status", *arguments, "--json").json
+        assert (len(shown["deliveries"]), shown["has_older"]) == (1, False)
+    with sqlite3.connect(due_post / "var" / "publisher.db") as database:
+        database.execute("UPDATE delivery SET state = 'held' WHERE id = 1")
+    shown = run("-C", due_post, "status", "--json").json
+    assert (len(shown["deliveries"]), shown["has_older"]) == (1, False)

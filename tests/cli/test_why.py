@@ -1,0 +1,35 @@
+"""`why`: what happened to a delivery, what comes next, and what a person must do."""
+
+import re
+
+from publisher.domain.results import Unknown
+from tests.cli.conftest import BY, CAPTCHA, PUBLISHED, state_of
+
+
+def test_a_captcha_is_explained_and_resolved(run, due_post, deliver):
+    """`why` on a held delivery says who must do what with the exact commands; following them queues it again."""
+    deliver(CAPTCHA)
+    reported = run("-C", due_post, "why", "refund@beijing-weibo").out
+    assert "等待人工处理" in reported
+    assert "publisher resume beijing-weibo" in reported
+    assert "publisher resolve refund@beijing-weibo resend" in reported
+    alerts = run("-C", due_post, "status", "--json").json["alerts"]
+    assert {alert["code"] for alert in alerts} == {"held.captcha", "account_paused"}
+    assert all(alert["message"] and "held" not in alert["message"] for alert in alerts)
+    resolved = run("-C", due_post, "resolve", "refund@beijing-weibo", "resend", *BY)
+    assert resolved.code == 0
+    assert "仍在暂停" in resolved.err
+    assert run("-C", due_post, "resume", "beijing-weibo", "--by", "王").code == 0
+    assert run("-C", due_post, "status", "--json").json["paused"] == []
+    deliver(PUBLISHED)
+    assert state_of(run, due_post) == "published"
+
+
+def test_why_shows_the_history_of_an_unknown_outcome(run, due_post, deliver):
+    """The history names the attempt, why the outcome is unknown, and when the account is read next."""
+    deliver(Unknown(reason="timeout"))
+    reported = run("-C", due_post, "why", "refund").out
+    assert "结果不明，正在核实" in reported
+    assert "规定时间内没有收到完整的答复" in reported
+    assert "请勿手工重发" in reported
+    assert re.search(r"下一次在 \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", reported)
