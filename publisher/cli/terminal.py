@@ -17,7 +17,6 @@ from publisher.i18n import Messages
 
 _MAX_FIRST_COLUMN_WIDTH = 30
 _COLUMN_GAP = 2
-_STATE_COLUMN = 2
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
@@ -42,11 +41,19 @@ class Terminal:
         echo(self.translate(code, **facts), err=True)
 
     def print_table(
-        self, columns: Iterable[str], rows: Sequence[Sequence[str]], state_styles: Sequence[str] = ()
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        styled_column: str | None = None,
+        styles: Sequence[str] = (),
     ) -> None:
-        """Print rows below the headings `column_NAME`; with a style for each row's state, coloured on a terminal."""
+        """Print rows below the headings `column_NAME`.
+
+        On a terminal the cells of `styled_column` have the styles, one for each row.
+        """
         heading = [self.translate(f"column_{column}") for column in columns]
-        if not state_styles or not sys.stdout.isatty():
+        if styled_column is None or not sys.stdout.isatty():
             echo("\n".join(align_columns([heading, *rows])))
             return
         from rich import box, console, table, text  # noqa: PLC0415 # loading rich takes longer than all else here
@@ -54,9 +61,10 @@ class Terminal:
         grid = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in heading:
             grid.add_column(column, overflow="fold")
-        for row, style in zip(rows, state_styles, strict=True):
+        styled = columns.index(styled_column)
+        for row, style in zip(rows, styles, strict=True):
             cells = [text.Text(escape_forbidden(cell)) for cell in row]
-            cells[_STATE_COLUMN].stylize(style)
+            cells[styled].stylize(style)
             grid.add_row(*cells)
         console.Console(highlight=False).print(grid)
 

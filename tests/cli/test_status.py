@@ -76,6 +76,18 @@ def test_status_shows_the_attempts_after_the_state(run, due_post, deliver, langu
     assert attempts_shown() == ("unknown", 2)
 
 
+def test_status_colours_the_state_on_a_terminal(run, due_post, deliver, monkeypatch):
+    """The state's cell has its colour, and no other cell has."""
+    deliver(CAPTCHA)
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "200")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    shown = run("-C", due_post, "--lang", "en", "status").out
+    bold_yellow = re.findall(r"\x1b\[1;33m([^\x1b]*)\x1b", shown)
+    assert bold_yellow == ["waiting for a person"]
+
+
 @pytest.mark.parametrize("scope", ["all", "platform:weibo", "beijing-weibo", "refund"])
 def test_status_says_that_a_pause_delays_what_is_due(run, due_post, scope):
     """Whatever the pause covers: a code for machines, and for people a text and the command, in both languages."""

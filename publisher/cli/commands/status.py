@@ -133,7 +133,8 @@ def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Forma
             for delivery in snapshot.deliveries
         ]
         styles = [STATE_STYLES.get(delivery.state, "") for delivery in snapshot.deliveries]
-        terminal.print_table(("post", "account", "state", "attempts", "due", "more"), rows, styles)
+        columns = ("post", "account", "state", "attempts", "due", "remarks")
+        terminal.print_table(columns, rows, styled_column="state", styles=styles)
         counts = "counts_listed" if snapshot.has_older else "counts_line"
         terminal.print_message(
             counts, total=len(snapshot.deliveries), counts=format_counts(snapshot.deliveries, formatter)
