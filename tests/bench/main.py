@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", help="figures to measure, such as P1,P5")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     parser.add_argument("--brief", action="store_true", help="one small run each of P1 and P4, without goals")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each contestant; medians are told")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each contestant; medians are printed")
     parser.add_argument("--publisher", type=shlex.split, default=PUBLISHER, help="the command to measure")
     wanted = parser.parse_args(arguments)
     measures, runs = (BRIEF, 1) if wanted.brief else (ALL, wanted.runs)

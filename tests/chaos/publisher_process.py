@@ -159,7 +159,7 @@ class Publisher:
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_SECONDS / 4)
         except subprocess.TimeoutExpired as error:
-            raise DaemonError("a second daemon works on the books of the first") from error
+            raise DaemonError("a second daemon works on the database of the first") from error
         if done.returncode != REFUSED or str(first) not in done.stderr:
             raise DaemonError(f"a second daemon ended with {done.returncode}: {done.stderr[-2000:]}")
 

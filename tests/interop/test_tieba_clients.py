@@ -120,8 +120,8 @@ async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment
     pids = [int((await agency.reply(str(thread), f"二楼\r\n{mark}"))["pid"])]
     await agency.as_(OTHER).reply(str(thread), "谢谢提醒", quote_id=str(pids[0]))
     for author, text in ((OTHER, "三楼"), (ME, "四楼")):
-        floor = {"platform": "tieba", "account": author, "text": text, "thread": str(thread)}
-        pids.append(int((await simulated.control("/_sim/posts", floor))["id"]))
+        reply = {"platform": "tieba", "account": author, "text": text, "thread": str(thread)}
+        pids.append(int((await simulated.control("/_sim/posts", reply))["id"]))
     reported = await simulated.run(python, **secret, do="read", tid=thread, pid=pids[0])
     first = [TEXT.replace("\r\n", "\n"), ME]
     assert (reported["version"], reported["errors"]) == ("4.8.2", [])

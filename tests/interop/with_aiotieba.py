@@ -44,11 +44,11 @@ async def read_and_delete(asked: dict) -> dict:
         mine = await client.get_self_threads()
         said = await client.get_user_posts(me.user_id)
         on_pc = await client.get_user_posts_pc(me.portrait)
-        floor = await client.del_post(fid, asked["tid"], asked["pid"])
+        is_reply_deleted = await client.del_post(fid, asked["tid"], asked["pid"])
         after = await client.get_posts(asked["tid"])
         gone = await client.del_thread(fid, asked["tid"])
         missing = await client.get_posts(asked["tid"])
-        read = (me, fid, listed, thread, second, answers, mine, said, on_pc, floor, after, gone)
+        read = (me, fid, listed, thread, second, answers, mine, said, on_pc, is_reply_deleted, after, gone)
         errors = [getattr(each, "err", None) for each in read]
         return {
             "version": version("aiotieba"),
@@ -70,7 +70,7 @@ async def read_and_delete(asked: dict) -> dict:
             "said": [[each.pid, each.tid, each.text] for each in (post for posts in said for post in posts)],
             "on_pc": [[each.pid, each.thread.title, each.text] for each in on_pc],
             "after": [each.floor for each in after],
-            "deleted": [bool(floor), bool(gone)],
+            "deleted": [bool(is_reply_deleted), bool(gone)],
             "missing": getattr(missing.err, "code", None),
         }
 

@@ -320,13 +320,13 @@ def _break_template(simulation: Simulation) -> None:
     simulation.kill()
     _await_end(simulation, reported)
     if not simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery WHERE post = 'far'"), OVER_AFTER):
-        simulation.wrong.append("what could not be rendered is not filed, though its template is mended")
+        simulation.wrong.append("what could not be rendered is not filed, though its template is corrected")
 
 
 def _await_alerts(simulation: Simulation, reported: list[tuple[str, str]]) -> None:
     for code, facts in reported:
         if not simulation.pass_until(lambda code=code, facts=facts: simulation.rows(STANDING, code, facts), TOLD_AFTER):
-            simulation.wrong.append(f"nobody was told by {code} {facts}")
+            simulation.wrong.append(f"no alert {code} was raised: {facts}")
 
 
 def _await_end(simulation: Simulation, reported: list[tuple[str, str]]) -> None:

@@ -65,9 +65,9 @@ async def test_a_reply_by_message(tieba):
     """Ids come back as text, the captcha's field as `0`; the thread reads back without a session."""
     made = await tieba.thread()
     tid, pid = made["tid"], made["pid"]
-    floor = await tieba.say(tid, "补充")
-    assert (error(floor), text_at(floor, 2, 14, 3), at(floor, 2, 15, 7)) == (0, "0", 0)
-    assert (text_at(floor, 2, 2), text_at(floor, 2, 3).isdecimal()) == (tid, True)
+    reply = await tieba.say(tid, "补充")
+    assert (error(reply), text_at(reply, 2, 14, 3), at(reply, 2, 15, 7)) == (0, "0", 0)
+    assert (text_at(reply, 2, 2), text_at(reply, 2, 3).isdecimal()) == (tid, True)
     page = await tieba.message("/c/f/pb/page", PB_PAGE, message((4, int(tid)), (13, 30), (18, 1)))
     said = [(at(each, 3), text_at(each, 5, 2)) for each in read_message(at(page, 2))[6]]
     assert said == [(1, TEXT.replace("\r\n", "\n")), (2, "补充")]

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from publisher.simulator import create_app
-from tests.simulator.tieba_calls import ME, OTHER, Tieba, floors
+from tests.simulator.tieba_calls import ME, OTHER, Tieba, replies
 
 
 async def test_replies_are_read_back_page_by_page(tieba):
@@ -16,11 +16,11 @@ async def test_replies_are_read_back_page_by_page(tieba):
         who = tieba if number % 2 else tieba.as_(OTHER)
         assert (await who.reply(tid, f"第{number}层"))["error_code"] == "0"
     page = await tieba.page(tid, rn="2")
-    assert floors(page) == [(1, "第一行\n〔2026-118〕第二行"), (2, "第2层")]
+    assert replies(page) == [(1, "第一行\n〔2026-118〕第二行"), (2, "第2层")]
     assert (page["page"]["total_page"], page["page"]["has_more"], page["thread"]["reply_num"]) == (3, 1, 4)
     last = await tieba.page(tid, rn="2", pn="3")
-    assert (floors(last), last["page"]["has_more"], last["page"]["has_prev"]) == ([(5, "第5层")], 0, 1)
-    assert [number for number, _ in floors(await tieba.page(tid, lz="1"))] == [1, 3, 5]
+    assert (replies(last), last["page"]["has_more"], last["page"]["has_prev"]) == ([(5, "第5层")], 0, 1)
+    assert [number for number, _ in replies(await tieba.page(tid, lz="1"))] == [1, 3, 5]
 
 
 async def test_a_reply_is_no_second_post(tieba):
@@ -43,8 +43,8 @@ async def test_a_comment_belongs_to_its_reply(tieba):
     await tieba.reply(tid, "不客气", quote_id=answer)
     page = await tieba.page(tid)
     assert [each["sub_post_number"] for each in page["post_list"]] == [0, 2]
-    floor = (await tieba.page(tid, with_floor="1", floor_rn="1"))["post_list"][1]
-    assert [each["content"][0]["text"] for each in floor["sub_post_list"]["sub_post_list"]] == ["谢谢提醒"]
+    reply = (await tieba.page(tid, with_floor="1", floor_rn="1"))["post_list"][1]
+    assert [each["content"][0]["text"] for each in reply["sub_post_list"]["sub_post_list"]] == ["谢谢提醒"]
 
 
 async def test_comments_disappear_with_their_reply(tieba):
@@ -94,9 +94,9 @@ async def test_a_reply_is_deleted_by_its_author_only(tieba):
         return (await who.app("/c/c/bawu/delpost", **fields))["error_code"]
 
     assert [await delete(tieba.as_(OTHER)), await delete(tieba), await delete(tieba)] == ["230308", "0", "230273"]
-    assert [number for number, _ in floors(await tieba.page(tid))] == [1]
+    assert [number for number, _ in replies(await tieba.page(tid))] == [1]
     await tieba.reply(tid, "三楼")
-    assert [number for number, _ in floors(await tieba.page(tid))] == [1, 3]
+    assert [number for number, _ in replies(await tieba.page(tid))] == [1, 3]
     assert [each["removed"] for each in await tieba.posts()] == [False, True, False]
 
 
@@ -113,9 +113,9 @@ async def test_a_reply_in_review_is_seen_by_its_author_alone(tieba):
     tid = (await tieba.thread())["tid"]
     await tieba.fault("/c/c/post/add_pc", kind="review", seconds=30)
     await tieba.reply(tid)
-    assert [len(floors(await tieba.as_(who).page(tid))) for who in ("", ME)] == [1, 2]
+    assert [len(replies(await tieba.as_(who).page(tid))) for who in ("", ME)] == [1, 2]
     await tieba.sim.post("/_sim/clock", json={"shift": 31})
-    assert floors(await tieba.as_("").page(tid))[1] == (2, "二楼的更正")
+    assert replies(await tieba.as_("").page(tid))[1] == (2, "二楼的更正")
 
 
 async def test_a_reply_can_appear_late(tieba):
@@ -123,9 +123,9 @@ async def test_a_reply_can_appear_late(tieba):
     tid = (await tieba.thread())["tid"]
     await tieba.fault("/c/c/post/add_pc", kind="list_late", seconds=30)
     await tieba.reply(tid)
-    assert len(floors(await tieba.page(tid))) == 1
+    assert len(replies(await tieba.page(tid))) == 1
     await tieba.sim.post("/_sim/clock", json={"shift": 31})
-    assert len(floors(await tieba.page(tid))) == 2
+    assert len(replies(await tieba.page(tid))) == 2
 
 
 async def test_replies_are_listed_with_their_thread(tieba):
@@ -183,4 +183,4 @@ async def test_replies_survive_a_restart(tmp_path):
         await tieba.reply(tid)
     async with running() as tieba:
         await tieba.reply(tid, "重启后")
-        assert [number for number, _ in floors(await tieba.page(tid))] == [1, 2, 3]
+        assert [number for number, _ in replies(await tieba.page(tid))] == [1, 2, 3]

@@ -14,7 +14,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
 FORUM, TITLE, TEXT = "示例", "警惕退款客服诈骗", "第一行\r\n〔2026-118〕第二行"
 ADD_POST = "309731"
 SAID = {"content": 19, "fid": 26, "kw": 30, "tid": 45, "quote_id": 46}
-"""The numbers of a floor's fields in a message."""
+"""The numbers of a reply's fields in a message."""
 
 
 def signed(fields, salt=PC, **unsent):
@@ -114,6 +114,6 @@ class Tieba:
         return (await self.sim.get("/_sim/posts", params={"floors": "1"})).json()
 
 
-def floors(page):
+def replies(page):
     """Return the replies of a page by number and text."""
     return [(each["floor"], each["content"][0]["text"]) for each in page["post_list"]]

@@ -95,7 +95,7 @@ def _doubled_floors(history: History) -> Iterator[Violation]:
             owner = same[0].owner
             yield Violation(
                 owner.subject if owner else f"thread {thread}",
-                f"one floor was made {len(same)} times",
+                f"one part was made {len(same)} times",
                 tuple(creation.where for creation in same),
             )
     _demand_floors(history)
@@ -103,7 +103,7 @@ def _doubled_floors(history: History) -> Iterator[Violation]:
 
 def _demand_floors(history: History) -> None:
     if any(creation.is_floor and creation.copy is None for creation in trace_of(history).creations):
-        raise NotJudgedError("posts.json lacks floors that were made: it takes GET /_sim/posts?floors=1")
+        raise NotJudgedError("posts.json lacks parts that were made: it takes GET /_sim/posts?floors=1")
 
 
 def intent_before_call(history: History) -> Iterator[Violation]:

@@ -126,7 +126,7 @@ def _misshown(history: History) -> Iterator[Violation]:
         delivery = by_instant.get((row["post"], instant_of(row["occurrence"]), row["account"]))
         if delivery is None or delivery.state != row["state"]:
             subject = f"{row['post']}@{row['account']}"
-            what = f"staff are shown {row['state']}, the books say {delivery.state if delivery else 'nothing'}"
+            what = f"staff are shown {row['state']}, the database says {delivery.state if delivery else 'nothing'}"
             yield Violation(subject, what, ("status", delivery.row if delivery else "delivery"))
 
 
@@ -275,7 +275,7 @@ def _concerns(order: Order, post: str, account: str) -> bool:
     return order.kind in STOPS and order.post == post and order.account in {None, account}
 
 
-def trouble_is_told(history: History) -> Iterator[Violation]:
+def trouble_raises_alert(history: History) -> Iterator[Violation]:
     """I10: what becomes held, failed or expired without a person's doing has an alert within a minute."""
     for act in (act for acts in history.acts_on.values() for act in acts):
         if act.after not in TROUBLE or act.after == act.before or act.role == "person":
@@ -288,4 +288,4 @@ def trouble_is_told(history: History) -> Iterator[Violation]:
             act.at <= alert.at + history.settings.tolerance and alert.at <= act.at + ALERT_SECONDS for alert in alerts
         )
         if not reported:
-            yield Violation(act.subject, f"{act.after}, and nobody was told", (act.row,))
+            yield Violation(act.subject, f"{act.after}, and no alert was raised", (act.row,))

@@ -49,7 +49,7 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
         delivery, alone = history.deliveries[key], 0
         looks = [f"readback:{look.id}" for look in history.looks_of.get(key, ())]
         if part and not _may_begin(history, delivery, parts.get((key, part - 1), []), attempts[0]):
-            what = f"further floor {part} was begun before the one before it was known to be live"
+            what = f"part {part} was begun before the part before it was known to be published"
             yield Violation(delivery.subject, what, (attempts[0].row, *looks))
         for first, second in pairwise(attempts):
             if first.outcome in CLEAR or _decided(history, delivery, first, second):

@@ -37,7 +37,7 @@ INVARIANTS: Sequence[Invariant] = (
     Invariant("I7", "unknown is never retried blindly", records.not_again_blindly, CALLS),
     Invariant("I8", "published is true", creations.published_is_true, CALLS),
     Invariant("I9", "no loss", endings.nothing_is_lost, (*STORE, "plan", "settings")),
-    Invariant("I10", "trouble is told", endings.trouble_is_told, STORE),
+    Invariant("I10", "trouble raises an alert", endings.trouble_raises_alert, STORE),
     Invariant("I11", "every live post is explained", creations.live_is_explained, (*CALLS, "plan")),
     Invariant("I12", "legal steps only", records.legal_steps, STORE),
     Invariant("I13", "one sender", creations.one_sender, CALLS),

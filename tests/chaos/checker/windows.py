@@ -142,7 +142,7 @@ def pause_holds(history: History) -> Iterator[Violation]:
 
 
 def _announced_after(history: History, begins: float, ends: float) -> Iterator[tuple[Delivery, Attempt]]:
-    """Give the attempts of a time; none where instants are not exact enough to tell an order's from its neighbours'."""
+    """Yield the attempts of a time; none where instants are too inexact to separate an order from its neighbours."""
     for attempt in history.attempts if history.is_exact else ():
         if begins + ORDERED < attempt.intended < ends and attempt.delivery in history.deliveries:
             yield history.deliveries[attempt.delivery], attempt

@@ -49,7 +49,7 @@ def said_as_another(run: Artefacts) -> None:
 @breaks("I1")
 def floor_twice(run: Artefacts) -> None:
     part = next((post for post in run.documents["posts"] if post["extra"].get("thread")), None)
-    assert part, "the run has a thread with floors"
+    assert part, "the run has a thread with several parts"
     run.documents["posts"].append({**part, "id": "twice"})
     add_entry(run, entry_of(run, part, "act"), post_id="twice")
 

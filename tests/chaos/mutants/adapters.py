@@ -96,7 +96,7 @@ def first_page_is_whole_list(patch: Patch) -> None:
 
 
 def headers_in_output(patch: Patch) -> None:
-    """A call that failed is printed for whoever looks after the server, with all that helps to understand it.
+    """A call that failed is printed for the operator of the server, with all that helps to understand it.
 
     Breaks I19: after any trouble on the way (reset, timeout, no connection) the daemon's output holds a Weibo account's
     access token, as its headers are printed past the log, which would have redacted it.
