@@ -146,8 +146,8 @@ class Vault:
 
     def _keys(self) -> list[bytes]:
         supplied = self.environment.get(KEY_VARIABLE)
-        content = supplied.encode() if supplied is not None else _read_store_file(Path(self.key_source))
-        if not (keys := (content or b"").split()):
+        content = os.fsencode(supplied) if supplied is not None else _read_store_file(Path(self.key_source))
+        if not (keys := [line.strip() for line in (content or b"").splitlines() if line.strip()]):
             raise SecretError("vault_key_missing", "*", (KEY_VARIABLE, str(self._own_key_file)))
         return keys
 
@@ -155,7 +155,7 @@ class Vault:
         from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 # as above
 
         try:
-            return MultiFernet([Fernet(key) for key in keys])
+            return MultiFernet([Fernet(key.decode("ascii")) for key in keys])  # of bytes it would skip foreign ones
         except ValueError:
             raise SecretError("vault_key_bad", "*", (self.key_source,)) from None
 
@@ -163,7 +163,7 @@ class Vault:
         from cryptography.fernet import InvalidToken  # noqa: PLC0415 # as above
 
         try:
-            content: dict[str, Any] = json.loads(cipher.decrypt(token))
+            content: dict[str, Any] = json.loads(cipher.decrypt(token.encode()))
         except InvalidToken:
             raise SecretError("vault_locked", name, (self.key_source,)) from None
         if content["name"] != name:
@@ -212,7 +212,7 @@ def _read_store_file(file: Path) -> bytes | None:
 def _parse_tokens(content: bytes) -> Mapping[str, str] | None:
     """Parse the store, None if it is damaged. Cached, as every call of a burst reads its own secret."""
     try:
-        tokens = json.loads(content)
+        tokens = json.loads(content.decode("ascii"))
     except ValueError:
         return None
     is_store = isinstance(tokens, dict) and all(isinstance(token, str) for token in tokens.values())

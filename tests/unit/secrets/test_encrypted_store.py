@@ -85,7 +85,7 @@ def test_a_secret_moved_to_another_name_is_refused(tmp_path):
     assert caught.value.code == "vault_damaged"
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', "\x00"])
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', "\x00", '{"a": "é"}'])
 def test_a_damaged_store_is_refused_and_left_alone(tmp_path, content):
     """A file that is no store is named, and neither read nor overwritten."""
     vault(tmp_path).write("a", FIELDS)
@@ -95,6 +95,28 @@ def test_a_damaged_store_is_refused_and_left_alone(tmp_path, content):
             act()
         assert caught.value.code == "vault_damaged"
     assert (tmp_path / "vault.json").read_text() == content
+
+
+def test_a_damaged_entry_costs_no_other_secret(tmp_path):
+    """An entry with characters that no encryption writes is refused by name; the others are read."""
+    store = vault(tmp_path)
+    store.write("a", FIELDS)
+    store.write("b", FIELDS)
+    sealed = json.loads(store.file.read_text())
+    store.file.write_text(json.dumps({**sealed, "a": f"é{sealed['a'][:-8]}"}))
+    with pytest.raises(SecretError) as caught:
+        store.read("a")
+    assert (caught.value.code, caught.value.name, store.read("b")) == ("vault_locked", "a", FIELDS)
+
+
+@pytest.mark.parametrize("damage", ["é{}", "\ufeff{}", "\udcff{}", "short"])
+def test_a_malformed_key_is_named_and_used_for_nothing(tmp_path, damage):
+    """A key with foreign characters, of bytes that are no text, or of the wrong length, is no key."""
+    store = vault(tmp_path, **{KEY_VARIABLE: damage.format(Fernet.generate_key().decode())})
+    for act in (lambda: store.write("a", FIELDS), store.rotate):
+        with pytest.raises(SecretError) as caught:
+            act()
+        assert (caught.value.code, caught.value.places) == ("vault_key_bad", (KEY_VARIABLE,))
 
 
 @pytest.mark.parametrize("has_read", [False, True])
