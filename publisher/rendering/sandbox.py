@@ -111,7 +111,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             "day": format_day,
             "sentence": _on_text(end_sentence),
         }
-        self.filters |= {"join": join_values, _PACED_LOOP_FILTER: _pace_loop, _COUNTED_INCLUDE_FILTER: _count_include}
+        self.filters |= {_PACED_LOOP_FILTER: _pace_loop, _COUNTED_INCLUDE_FILTER: _count_include}
         self.concat = concat_limited  # type: ignore[method-assign] # joins the output of macros and blocks, with a limit
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -209,12 +209,12 @@ def concat_limited(parts: Iterable[str]) -> str:
     return "".join(gathered)
 
 
-def join_values(items: Iterable[object], between: str = "") -> str:
+def join_values(items: Iterable[object], between: object = "") -> str:
     """Join texts and numbers. Raises OutputTooLargeError if the result is longer than a text may be."""
     parts = [_require_printable(item) for item in items]
     is_markup = any(hasattr(part, "__html__") for part in parts)
     texts = [str(Markup.escape(part) if is_markup else part) for part in parts]
-    separator = str(Markup.escape(between)) if is_markup else between
+    separator = str(Markup.escape(between) if is_markup else between)  # of a Markup, join would escape all parts
     if sum(map(len, texts)) + len(separator) * (len(texts) - 1) > MAX_CHARACTERS:
         raise OutputTooLargeError("huge")
     joined = separator.join(texts)

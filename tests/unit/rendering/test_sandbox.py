@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
+from markupsafe import Markup
 
 from publisher import i18n, rendering
 from publisher.domain.errors import TemplateError
 from publisher.rendering import templates as reading
 from publisher.rendering.child import RenderWorker
-from publisher.rendering.sandbox import Budget, BudgetExceededError, _MissingVariable
+from publisher.rendering.sandbox import Budget, BudgetExceededError, _MissingVariable, join_values
 from publisher.rendering.templates import load_templates
 from tests.unit.rendering.rendering_fixtures import post_of, render_for
 from tests.unit.rendering.sandbox_escapes import ESCAPES
@@ -397,3 +398,13 @@ def test_every_code_has_words():
     words = Path(i18n.__file__).with_name("rendering.toml").read_text("utf-8")
     assert codes == set(tomllib.loads(words))
     assert all(i18n.Messages(lang=lang).translate(code) != code for lang in i18n.LANGUAGES for code in codes)
+
+
+def test_a_join_escapes_plain_texts_alone():
+    """Text that is markup already stays as it is, also beside a separator that is markup; numbers may separate."""
+    bold = Markup("<b>x</b>")
+    assert join_values(["<a>", bold], Markup("<br>")) == "&lt;a&gt;<br><b>x</b>"
+    assert join_values(["<a>", bold], "<") == "&lt;a&gt;&lt;<b>x</b>"
+    plain = join_values(["<a>", "y"], Markup("<br>"))
+    assert (plain, isinstance(plain, Markup)) == ("<a><br>y", False)  # escaped as a whole when it is printed
+    assert join_values(["a", "b"], 3) == "a3b"
