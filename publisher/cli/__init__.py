@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -69,10 +70,7 @@ def harden_process() -> None:
     os.umask(0o077)
     os.environ["PYTHONSAFEPATH"] = "1"  # no child imports from the working directory, which staff may write to
     os.environ.pop("SSLKEYLOGFILE", None)
-    if sys.platform != "win32":
-        import resource  # noqa: PLC0415 # there is none on Windows
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415 # only needed here
 

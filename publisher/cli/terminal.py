@@ -2,6 +2,7 @@
 
 import json
 import sys
+import termios
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -74,12 +75,10 @@ class Terminal:
 
 @contextmanager
 def hidden_input() -> Iterator[None]:
-    """Turn off the terminal's echo, as for a password; do nothing on a pipe or on Windows."""
-    if not sys.stdin.isatty() or sys.platform == "win32":
+    """Turn off the terminal's echo, as for a password; do nothing on a pipe."""
+    if not sys.stdin.isatty():
         yield
         return
-    import termios  # noqa: PLC0415 # there is none on Windows
-
     number = sys.stdin.fileno()
     before = termios.tcgetattr(number)
     hidden = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
