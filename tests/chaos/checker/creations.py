@@ -204,9 +204,8 @@ def _unasked(history: History, delivery: Delivery, words: Words, creation: Creat
 
 
 def _fingerprint(body: Mapping[str, Any]) -> str:
-    """What goes on in no parts says nothing of parts, as what was frozen before there were any."""
-    facts = {key: value for key, value in body.items() if key != "extra_parts" or value}
-    spelled = json.dumps(facts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    """Return the hash of what was frozen: its JSON with sorted keys and without spaces."""
+    spelled = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(spelled.encode()).hexdigest()
 
 
