@@ -66,15 +66,19 @@ class Formatter:
         return self.messages.translate("part_at", number=number + 1, total=total)
 
     def reason(self, reason: str | None) -> str:
-        """Return the text for a reason code. A reason that a person wrote stays as it is."""
+        """Return the text for a reason code. A reason that a person wrote stays as it is.
+
+        A code `x` has the message `reason_x`; a platform's code is a message of its own. No other message is a reason.
+        """
         if not reason:
             return self.messages.translate("reason_none")
         if reason in frozenset(HoldReason):
             return self.messages.translate(f"hold_{reason}")
-        code = self.messages.first_known(f"reason_{reason}", reason)
-        if code not in self.messages.entries and _PLATFORM_CODE.fullmatch(reason):
-            return self.messages.translate("reason_unlisted", code=reason)
-        return self.messages.translate(code)
+        if (code := f"reason_{reason}") in self.messages.entries:
+            return self.messages.translate(code)
+        if _PLATFORM_CODE.fullmatch(reason):
+            return self.messages.translate(self.messages.first_known(reason, "reason_unlisted"), code=reason)
+        return reason
 
     def alert(self, alert: Alert) -> str:
         """Return the text for an alert; a code such as `held.captcha` is a state and a reason."""
@@ -91,7 +95,8 @@ class Formatter:
 
     def remedy(self, code: str | None, platform_message: str) -> str:
         """Return what to do about a platform's refusal, with the IP address that its message names, if any."""
-        return self.messages.hint(code or "", address=self.ip_address(platform_message))
+        message = self.messages.first_known(f"reason_{code}", code or "")
+        return self.messages.hint(message, address=self.ip_address(platform_message))
 
     def ip_address(self, platform_message: str) -> str:
         """Return the first IP address in a platform's message: this machine's, as the platform sees it."""

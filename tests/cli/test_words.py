@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,11 +16,13 @@ from publisher.cli.terminal import text_width, wrap_text
 from publisher.domain.delivery import EVENT_CODES, ReminderKind, State
 from publisher.domain.results import HoldReason
 from publisher.i18n import LANGUAGES, Messages
-from publisher.store.queries.queries import Alert, AuditLine
+from publisher.secrets import SecretErrorCode
+from publisher.store.queries.queries import Alert, AuditLine, Pause
 
 ROOT = Path(__file__).parents[2]
 CORE = [*(ROOT / "publisher" / "store").rglob("*.py"), *(ROOT / "publisher" / "domain").glob("*.py")]
 CORE_TEXT = "".join(path.read_text("utf-8") for path in CORE)
+ENGINE = list((ROOT / "publisher" / "engine").glob("*.py"))
 ADAPTERS = list((ROOT / "adapters").rglob("*.py"))
 RECORDED = {
     *EVENT_CODES.values(),
@@ -30,13 +33,13 @@ RECORDED = {
     "removals_confirmed",
 }
 REASONS = {
-    *re.findall(r'reason="([a-z]\w*)"', CORE_TEXT + "".join(path.read_text("utf-8") for path in ADAPTERS)),
+    *re.findall(r'reason="([a-z]\w*)"', CORE_TEXT + "".join(path.read_text("utf-8") for path in [*ENGINE, *ADAPTERS])),
+    *(set(get_args(SecretErrorCode)) - {"audit_key_bad"}),
     "expired",
     "worker_lost",
     "rate_limited",
     "removed_on_platform",
     "adapter_failed",
-    "secret_missing",
 } - {"app_id"}
 OF_THE_CLOCK = {"clock_jumped_back", "clock_jumped_ahead", "clock_unconfirmed", "clock_wrong"}
 ALERTS = {
@@ -114,9 +117,17 @@ def test_every_audit_event_has_a_text(narrator, event):
         assert "{" not in words
 
 
+@pytest.mark.parametrize("words", ["days", "nothing", "page_title"])
+def test_a_persons_reason_is_shown_as_it_is(narrator, words):
+    """What a person wrote is no message code, although a message has that code."""
+    pause = Pause(scope="all", at=INSTANT, by="王", reason=words)
+    assert narrator.reason(words) == words
+    assert words in narrator.pause("paused_line", pause)
+
+
 @pytest.mark.parametrize("reason", sorted(REASONS))
 def test_every_reason_has_a_text(narrator, reason):
-    """Each reason code of the core or an adapter has a text, with no placeholder left."""
+    """Each reason code, of publisher or an adapter, has a text, with no placeholder left."""
     assert narrator.reason(reason) != reason
     assert "{" not in narrator.reason(reason)
 
