@@ -105,9 +105,6 @@ class Formatter:
                 return str(ipaddress.ip_address(word.strip(".")))
         return self.messages.translate("address_unknown")
 
-    def platform(self, platform: str) -> str:
-        return self.messages.translate(self.messages.first_known(f"platform_{platform}", platform))
-
     def sign_in_place(self, platform: str) -> str:
         """Return where a person signs in to the platform."""
         return self.messages.translate(self.messages.first_known(f"place_{platform}", "place_other"))

@@ -43,6 +43,11 @@ class Messages:
         """Return the first code that has an entry, else the last."""
         return next((code for code in codes if code in self.entries), codes[-1])
 
+    def platform_name(self, platform: str) -> str:
+        """Return a platform's name for people. A platform without an entry is called by its code."""
+        code = f"platform_{platform}"
+        return self.translate(code) if code in self.entries else platform
+
     def hint(self, code: str, /, **facts: object) -> str:
         """Return what to do about a code; empty if the message already says it."""
         hint = self.entries.get(code, {}).get("hint")

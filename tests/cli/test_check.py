@@ -9,6 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
+from publisher.i18n import Messages, load_catalogue
 from tests.cli.posts import warning, write_schedule
 
 HEAVY = ("sqlmodel", "sqlalchemy", "httpx", "jinja2")
@@ -186,6 +187,17 @@ def test_preview_as_json_has_every_account(run, workspace):
         assert item["sha256"] == hashlib.sha256(item["text"].encode()).hexdigest()
         assert item["marker"] in item["text"]
         assert item["pictures"][0]["alt"]
+
+
+def test_a_platform_without_a_name_is_called_by_its_code(run, workspace, tmp_path, monkeypatch):
+    """The page and the terminal agree, also for a platform whose adapter is not ours."""
+    entries = {code: entry for code, entry in load_catalogue().items() if code != "platform_weibo"}
+    monkeypatch.setattr("publisher.i18n.load_catalogue", lambda: entries)
+    write_schedule(workspace, warning(to='["platform:weibo"]'))
+    shown = run("-C", workspace, "--lang", "en", "preview", "refund", "--html", tmp_path / "page.html").out
+    assert "-weibo (weibo)" in shown
+    assert "-weibo · weibo</h2>" in (tmp_path / "page.html").read_text("utf-8")
+    assert Messages().platform_name("days") == "days"
 
 
 def test_preview_page_is_safe_and_whole(run, workspace, tmp_path):

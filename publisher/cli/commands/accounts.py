@@ -48,7 +48,7 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
     rows = [
         (
             login.account.id,
-            formatter.platform(login.account.platform),
+            formatter.messages.platform_name(login.account.platform),
             formatter.health(login.health),
             formatter.days_left(login.health, now),
             str(login.quota_left),

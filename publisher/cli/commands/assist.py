@@ -161,7 +161,7 @@ def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now:
     facts = {
         "subject": formatter.subject(delivery),
         "account": delivery.account,
-        "platform": formatter.platform(delivery.platform),
+        "platform": formatter.messages.platform_name(delivery.platform),
         "place": formatter.sign_in_place(delivery.platform),
         "deadline": formatter.time(delivery.expires_at),
         "minutes": int((now - report.assigned_at).total_seconds()) // 60,

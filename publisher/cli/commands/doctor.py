@@ -137,13 +137,13 @@ def _print_diagnoses(
     for one in diagnoses:
         is_healthy = isinstance(one.health, Healthy)
         health = terminal.translate("doctor_ready") if is_healthy else formatter.health(one.health)
-        platform, quota = formatter.platform(one.account.platform), str(one.login_health.quota_left)
+        platform, quota = formatter.messages.platform_name(one.account.platform), str(one.login_health.quota_left)
         rows.append((one.account.id, platform, health, formatter.days_left(one.health, now), quota))
     if rows:
         terminal.print_table(("account", "platform", "health", "days_left", "quota_left"), rows)
     for one in diagnoses:
         if steps := list(required_steps(one, formatter, now)):
-            platform = formatter.platform(one.account.platform)
+            platform = formatter.messages.platform_name(one.account.platform)
             terminal.print_message("doctor_line", account=one.account.id, platform=platform)
         for step in steps:
             echo(f"    {step}")

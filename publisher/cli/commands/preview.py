@@ -87,6 +87,7 @@ class PostPreview:
             image_url=lambda picture: data_url(picture.sha256),
             article_html=lambda text: MEDIA_REFERENCE.sub(lambda found: data_url(found[1]), text),
             translate=messages.translate,
+            platform_name=messages.platform_name,
             lang=messages.lang.replace("_", "-"),
         )
 
@@ -164,8 +165,8 @@ def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId 
 
 def _print_rendition(terminal: Terminal, rendition: Mapping[str, Any], due: datetime) -> None:
     """Print one of the renditions of a preview's JSON."""
-    platform = terminal.messages.first_known(f"platform_{rendition['platform']}", rendition["platform"])
-    facts = {"platform": terminal.translate(platform), "link": rendition["link"] or terminal.translate("nothing")}
+    platform = terminal.messages.platform_name(rendition["platform"])
+    facts = {"platform": platform, "link": rendition["link"] or terminal.translate("nothing")}
     terminal.print_message("preview_head", **{**rendition, **facts, "due": f"{due:%Y-%m-%d %H:%M}"})
     for picture in rendition["pictures"]:
         terminal.print_message("preview_image", **picture)

@@ -126,7 +126,7 @@ def _print_report(terminal: Terminal, delivery_report: DeliveryReport, formatter
     total, every = delivery_report.total, terminal.translate("report_all")
     counts, follow_up = [], []
     for account, platform, totals in (*delivery_report.accounts, *delivery_report.platforms, ("", "", total)):
-        names = (account or every, formatter.platform(platform) if platform else every)
+        names = (account or every, formatter.messages.platform_name(platform) if platform else every)
         lateness = (_seconds(totals.median_lateness), _seconds(totals.longest_lateness))
         metrics = (getattr(totals.reach, name) for name in METRIC_NAMES)
         counts.append((*names, *(str(getattr(totals, name)) for name in COUNT_COLUMNS)))
