@@ -70,13 +70,8 @@ class Days:
         app = self.daemon.application
         await app.store.maintenance.run()
         await send_due(app.store, app.adapters, AT_ONCE, self.daemon.stop_requested)
-        for verb, store in (
-            (reconcile_due, app.store.outbox),
-            (retract_due, app.store.outbox),
-            (monitor_due, app.store.monitoring),
-            (check_logins_due, app.store.login_health),
-        ):
-            while await verb(store, app.adapters, AT_ONCE) == AT_ONCE:
+        for job in (reconcile_due, retract_due, monitor_due, check_logins_due):
+            while await job(app.store, app.adapters, AT_ONCE) == AT_ONCE:
                 pass
 
     async def _next_due_at(self) -> datetime:
