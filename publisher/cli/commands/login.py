@@ -32,7 +32,8 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
         terminal.print_note("login_paste")
         answer = await asyncio.to_thread(sys.stdin.readline)
     if problem := await session.finish(answer.strip()):
-        raise CommandFailedError(problem.code, **problem.facts)
+        code = terminal.messages.first_known(f"reason_{problem.code}", problem.code)  # a call's reason, or its own code
+        raise CommandFailedError(code, **problem.facts)
     ends_at = read_secret(session.account.secret, vault=session.vault).get("access_token_ends_at")
     days = str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days) if ends_at else "?"
     terminal.print_message("login_done", account=account, days=days)
