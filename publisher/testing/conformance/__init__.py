@@ -11,6 +11,7 @@ Subclass `AdapterConformance` in a test module, set its fields, and run it by py
         async def open_platform(self): ...
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -31,7 +32,7 @@ __all__ = ["AdapterConformance", "BrokenRuleError", "ConformanceRule", "FaultTar
 
 
 @pytest.mark.asyncio
-class AdapterConformance(PublishChecks, ReadChecks, GeneralChecks):
+class AdapterConformance(PublishChecks, ReadChecks, GeneralChecks, ABC):
     """All rules. A subclass sets the adapter, its account and a sample post, and opens the test server."""
 
     factory: AdapterFactory
@@ -40,9 +41,9 @@ class AdapterConformance(PublishChecks, ReadChecks, GeneralChecks):
     render_sample: Callable[[Marker], RenderedPost]
     """Return the sample post for a marker, with its pictures in `images`. A staticmethod."""
 
+    @abstractmethod
     def open_platform(self) -> AbstractAsyncContextManager[tuple[PlatformDouble, Mapping[str, str]]]:
         """Start a test server with the account on it; yield the server and the login's secret."""
-        raise NotImplementedError
 
     @pytest_asyncio.fixture
     async def harness(self) -> AsyncIterator[Harness]:
