@@ -42,6 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(FaultReport(config))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the long tests of a file in one process, which share what the file sets up; seeds share nothing."""
+    for item in items:
+        if item.get_closest_marker("long") and "simulation" not in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 @pytest.fixture(scope="session")
 def postgres(testrun_uid: str) -> Iterator[str]:
     """Yield the URL of a running PostgreSQL: the one of TEST_DATABASE_URL, or one shared by the processes of this run.
