@@ -37,4 +37,4 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     ends_at = read_secret(session.account.secret, vault=session.vault).get("access_token_ends_at")
     days = str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days) if ends_at else "?"
     terminal.print_message("login_done", account=account, days=days)
-    return 0 if await record_action(terminal, "SignedIn", f"account:{account}", by) else EXIT_FAILED
+    return 0 if await record_action(terminal, "signed_in", f"account:{account}", by) else EXIT_FAILED
