@@ -97,7 +97,9 @@ def test_a_picture_that_is_gone_is_named(run, assigned):
     connection.close()
     shown = run("-C", assigned, "assist").out
     assert f"图片：{picture}（数据库中已没有这张图片" in shown
-    assert not any(row["pictures"] for row in run("-C", assigned, "assist", "--json").json["tasks"])
+    tasks = run("-C", assigned, "assist", "--json").json["tasks"]
+    assert not any(row["pictures"] for row in tasks)
+    assert any(row["missing_pictures"] for row in tasks)
 
 
 def test_the_list_warns_of_what_can_never_be_verified(run, assigned):

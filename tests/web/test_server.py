@@ -325,9 +325,11 @@ async def test_f90_a_line_a_minute_reports_how_many_were_refused(monkeypatch):
     assert lines == [("connections_refused", {"reasons": {"full": 1}})]
     await asyncio.sleep(4 * SHORT_INTERVAL)
     assert lines[1:] == [("connections_refused", {"reasons": {"full": 999, "too_slow": 5}})]
-    sparse.warn("connections_refused", "too_slow")
+    for reason in ("full", "too_slow"):
+        sparse.warn("connections_refused", reason)
+    assert lines[2:] == [("connections_refused", {"reasons": {"full": 1}})]
     sparse.close()
-    assert lines[2:] == [("connections_refused", {"reasons": {"too_slow": 1}})]
+    assert lines[3:] == [("connections_refused", {"reasons": {"too_slow": 1}})]
 
 
 async def test_f90_an_internal_error_ends_one_answer_alone():

@@ -54,6 +54,9 @@ class ListedTask:
             "folder": str(self.folder),
             "article": str(self.article) if self.article else None,
             "pictures": [] if self.task.part else [str(file) for file in self.images.values()],
+            "missing_pictures": []
+            if self.task.part
+            else [image.alt for image in rendered.images if image.sha256 not in self.images],
             "floor": None if under is None else {"number": self.task.part + 1, "under": under},
             "deadline": formatter.iso(delivery.expires_at),
             "handed": formatter.iso(report.assigned_at),
