@@ -41,7 +41,7 @@ def test_the_glossary_stays_short(structure):
 
 
 def test_no_banned_word_is_written(structure):
-    """Product, docs, scripts and most tests use plain technical English."""
+    """Product, docs, scripts and tests use plain technical English."""
     assert structure.banned_words == []
 
 
