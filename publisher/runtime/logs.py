@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_QUEUED_LINES = 10_000
 """The number of lines that wait for a slow reader of the log; further lines are dropped."""
+MAX_LINES_PER_WRITE = 100
 CLOSE_TIMEOUT_SECONDS = 2.0
 """How long closing waits for the last lines."""
 _dropped_lock = threading.Lock()
@@ -73,12 +74,17 @@ class LogSink:
         self._thread.join(CLOSE_TIMEOUT_SECONDS)
 
     def _drain(self) -> None:
-        while (line := self._lines.get()) is not None:
+        is_open = True
+        while is_open:
+            more = min(self._lines.qsize(), MAX_LINES_PER_WRITE)
+            waiting = [self._lines.get(), *(self._lines.get_nowait() for _ in range(more - 1))]
+            lines = [line for line in waiting if line is not None]
+            is_open = len(lines) == len(waiting)
             try:
-                self._stream.write(line)
+                self._stream.write("".join(lines))
                 self._stream.flush()
             except (OSError, ValueError):  # the disk is full, or the reader is gone
-                _count_dropped()
+                _count_dropped(len(lines))
 
 
 class _LibraryLogHandler(logging.Handler):
@@ -92,10 +98,10 @@ class _LibraryLogHandler(logging.Handler):
             _count_dropped()
 
 
-def _count_dropped() -> None:
+def _count_dropped(number: int = 1) -> None:
     global _dropped_count  # noqa: PLW0603 # one log per process, so one count
     with _dropped_lock:
-        _dropped_count += 1
+        _dropped_count += number
 
 
 def dropped_line_count() -> int:
@@ -129,10 +135,10 @@ def _configure_structlog(renderer: "Processor", logger_factory: Callable[..., "s
 
     structlog.configure(
         processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             redact_event,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
         logger_factory=logger_factory,
@@ -140,9 +146,13 @@ def _configure_structlog(renderer: "Processor", logger_factory: Callable[..., "s
 
 
 def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Redact secrets in every field, at any depth, and escape what a terminal would obey."""
+    """Redact secrets in every field, at any depth, and escape what a terminal would obey.
+
+    The name of the event, which is a word of our own code, stays as it is.
+    """
     for name, value in event.items():
-        event[name] = _redact_value(value)
+        if name != "event":
+            event[name] = _redact_value(value)
     return event
 
 
