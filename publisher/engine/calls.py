@@ -69,7 +69,7 @@ async def find_post(adapter: Adapter, request: SendRequest) -> ReadbackResult:
 T = TypeVar("T")
 
 REFILL_SECONDS, IDLE_SECONDS = 0.02, 0.1
-"""How soon more is taken: REFILL if there may be more than there was room for, else IDLE."""
+"""How soon more is taken while nothing ends: REFILL if there may be more than there was room for, else IDLE."""
 
 
 async def gather_logged(jobs: Iterable[Awaitable[None]], event: str) -> int:
@@ -95,8 +95,9 @@ async def run_bounded(
 ) -> int:
     """Take items and work on each, at most `limit` at once, until there is nothing left to take. Return their number.
 
-    At most `batch_size` are taken at a time, so that the first are worked on while others are still being taken.
-    Work that has begun is always awaited. A failure is logged as `event` and does not affect the others.
+    At most `batch_size` are taken at a time, so that the first are worked on while others are still being taken. What
+    ends is replaced at once; where the last was taken, not sooner than REFILL_SECONDS later, together with what ends
+    meanwhile. Work that has begun is always awaited. A failure is logged as `event` and does not affect the others.
 
     Raises ExceptionGroup of the last failure once nothing is left to take, and at once what `take` raises.
     """
@@ -111,7 +112,11 @@ async def run_bounded(
             taken += len(items)
             if not running:
                 break
-            done, running = await asyncio.wait(running, timeout=REFILL_SECONDS if len(items) == room else IDLE_SECONDS)
+            timeout = REFILL_SECONDS
+            if len(items) < room:
+                await asyncio.sleep(REFILL_SECONDS)
+                timeout = IDLE_SECONDS
+            done, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             for error in filter(None, (task.exception() for task in done)):
                 failure = _log_failure(event, error, failure)
     finally:
