@@ -97,16 +97,22 @@ def advance(delivery: Delivery, event: Event, *, by: Actor, now: datetime, timin
     if rule is None or by.role not in rule.roles:
         raise IllegalTransitionError(f"{delivery.state} + {type(event).__name__} by {by.role}")
     after = rule.step(delivery, event, StepContext(now=now, timing=timing, by=by))
+    if after.state not in rule.targets:
+        raise IllegalTransitionError(f"{delivery.state} + {type(event).__name__} -> {after.state}")
+    deadline, crashes = after.first_attempt_deadline, after.worker_crashes
     if delivery.state is State.SENDING and after.state is not State.SENDING:
         if isinstance(event, LeaseExpired):
             has_begun = event.may_have_started
         else:
-            has_begun, after = not isinstance(event, NotSent), replace(after, worker_crashes=0)
-        if has_begun:
-            after = replace(after, first_attempt_deadline=None)
-    if after.state not in rule.targets:
-        raise IllegalTransitionError(f"{delivery.state} + {type(event).__name__} -> {after.state}")
-    return replace(after, version=delivery.version + 1, updated_at=now)
+            has_begun, crashes = not isinstance(event, NotSent), 0
+        deadline = None if has_begun else deadline
+    return replace(
+        after,
+        first_attempt_deadline=deadline,
+        worker_crashes=crashes,
+        version=delivery.version + 1,
+        updated_at=now,
+    )
 
 
 def on_became_due(delivery: Delivery, _event: BecameDue, _context: StepContext) -> Delivery:
