@@ -6,7 +6,7 @@ check succeeds.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, func, insert, select, update
@@ -77,6 +77,9 @@ _EXTEND_COOLDOWN = (
     .values(busy_since=case((LOGIN.c.routine_cooldown_until < _IDLE_SINCE, _NOW), else_=LOGIN.c.busy_since))
 )
 """The database takes the later instant, because another host may have written a longer cooldown meanwhile."""
+_IDLE_LOGINS = select(LOGIN.c.id).where(
+    LOGIN.c.id.in_(bindparam("logins", expanding=True)), LOGIN.c.routine_cooldown_until < _IDLE_SINCE
+)
 _COOLDOWN_END = select(LOGIN.c.routine_cooldown_until).where(LOGIN.c.id == DELIVERY.c.login).scalar_subquery()
 _EXTEND_DEADLINES = (
     update(DELIVERY)
@@ -139,10 +142,14 @@ def extend_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown], no
         return
     cooldowns = sorted(cooldowns, key=lambda cooldown: cooldown.login)
     idle_since = now - LOGIN_IDLE_AFTER
-    logins = [{"its_login": cooldown.login, "idle_since": idle_since} for cooldown in cooldowns]
-    transaction.connection.execute(_EXTEND_DEADLINES, logins)
+    parameters = {"logins": [cooldown.login for cooldown in cooldowns], "idle_since": idle_since}
+    if idle := transaction.connection.scalars(_IDLE_LOGINS, parameters).all():
+        transaction.connection.execute(
+            _EXTEND_DEADLINES, [{"its_login": login, "idle_since": idle_since} for login in sorted(idle)]
+        )
     rows = [
-        {"now": now, "idle_since": idle_since, **{f"its_{name}": at for name, at in asdict(cooldown).items()}}
+        {"now": now, "idle_since": idle_since}
+        | {f"its_{item.name}": getattr(cooldown, item.name) for item in fields(cooldown)}
         for cooldown in cooldowns
     ]
     transaction.connection.execute(_EXTEND_COOLDOWN, rows)
