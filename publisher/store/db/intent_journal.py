@@ -22,7 +22,7 @@ import re
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from io import FileIO
 from pathlib import Path
@@ -64,6 +64,10 @@ class JournalRecord:
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in row.items() if name in known})
 
+    def to_row(self) -> dict[str, Any]:
+        """Return the keys and values of the record's line."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalContents:
@@ -92,7 +96,7 @@ class IntentJournal:
 
     def append(self, records: Sequence[JournalRecord]) -> None:
         """Write and sync the intents together. Raises OSError if the disk fails; then none of their calls may start."""
-        lines = b"".join(_format_line(asdict(record)) for record in records)
+        lines = b"".join(_format_line(record.to_row()) for record in records)
         with self._lock:
             try:
                 self._repair()
@@ -208,7 +212,7 @@ def _write_temporary(path: Path, records: Sequence[JournalRecord], complete_sinc
     """Write a journal of just these lines next to the journal, synced; return its path."""
     fresh = path.with_name(path.name + ".new")
     lines: list[dict[str, Any]] = [{"kept_since": complete_since.isoformat()}] if complete_since else []
-    lines += [asdict(record) for record in records]
+    lines += [record.to_row() for record in records]
     with fresh.open("wb") as file:
         file.write(b"".join(map(_format_line, lines)))
         file.flush()
@@ -236,11 +240,12 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+_encode_row = json.JSONEncoder(separators=(",", ":")).encode
 _CHECKSUMMED_LINE = re.compile(rb'(\{.+),"crc32":"([0-9a-f]{8})"\}')
 
 
 def _format_line(row: Mapping[str, Any]) -> bytes:
-    body = json.dumps(row, separators=(",", ":")).encode().removesuffix(b"}")
+    body = _encode_row(row).encode().removesuffix(b"}")
     return body + b',"crc32":"%08x"}\n' % crc32(body)
 
 

@@ -32,6 +32,8 @@ AUDIT_BROKEN = "audit_broken"
 T = TypeVar("T")
 R = TypeVar("R", bound=Outcome | ReadbackResult)
 
+_encode_detail = json.JSONEncoder(ensure_ascii=False).encode
+
 SELECT_DELIVERIES = select(DELIVERY).where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
 _OWNERS_OF_IDS = select(DELIVERY.c.id, DELIVERY.c.account, DELIVERY.c.remote_id).where(
     tuple_(DELIVERY.c.account, DELIVERY.c.remote_id).in_(bindparam("claimed", expanding=True)),
@@ -87,7 +89,7 @@ def audit_entry(  # noqa: PLR0913 # an entry has that many parts
         "subject": subject,
         "before": before,
         "after": after,
-        "detail": json.dumps({**(detail or {}), **system}, ensure_ascii=False),
+        "detail": _encode_detail({**(detail or {}), **system}),
     }
 
 
@@ -124,9 +126,7 @@ def raise_delivery_alert_once(
 
 
 def raise_alert(transaction: Transaction, at: datetime, code: str, subject: str, facts: Mapping[str, str]) -> None:
-    transaction.connection.execute(
-        insert(ALERT).values(at=at, code=code, subject=subject, facts=json.dumps(facts, ensure_ascii=False))
-    )
+    transaction.connection.execute(insert(ALERT).values(at=at, code=code, subject=subject, facts=_encode_detail(facts)))
 
 
 def open_alerts(connection: Connection, subject: str) -> list[tuple[str, dict[str, str]]]:
