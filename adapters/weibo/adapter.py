@@ -201,7 +201,7 @@ class WeiboAdapter:
             text=request.rendered.text,
             marker_code=request.marker.code,
             client_ip=self.account.public_ip,
-            is_long=measure(request.rendered.text) > MAX_PLAIN_CHARACTERS,
+            is_long=endpoint.profile is not SHARE and measure(request.rendered.text) > MAX_PLAIN_CHARACTERS,
         )
         uploads = [
             Upload(
