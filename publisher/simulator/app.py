@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,9 +63,9 @@ class Simulator(Starlette):
             await super().__call__(scope, receive, send)
 
 
-def create_app(state_dir: Path | None = None) -> Starlette:
+def create_app(state_dir: Path | None = None, account_names: Mapping[tuple[str, str], str] | None = None) -> Starlette:
     """Create an application with an empty state, or with the state last kept in `state_dir`."""
-    return Simulator(SimulatorState(state_dir))
+    return Simulator(SimulatorState(state_dir, account_names))
 
 
 async def _serve_platform_call(state: SimulatorState, scope: Scope, receive: Receive, send: Send) -> None:

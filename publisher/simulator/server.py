@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -65,20 +65,23 @@ class TlsListener:
     on_ready: Callable[[int, Path], None] | None = None
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 # an address, what is served there, and whom to notify
     host: str,
     port: int,
     state_dir: Path | None = None,
     on_ready: Callable[[int], None] | None = None,
     *,
     tls: TlsListener | None = None,
+    account_names: Mapping[tuple[str, str], str] | None = None,
 ) -> None:
     """Serve all three platforms until cancelled; port 0 takes a free one, `on_ready` receives the port.
+
+    `account_names` are shown for accounts that nobody has named, by platform and identity.
 
     The certificate for `tls` is created on each start, in the state's folder if there is one. Both addresses are bound
     before either serves; when one server ends, so does the other. Raises CertificateError.
     """
-    app = create_app(state_dir)
+    app = create_app(state_dir, account_names)
     if tls is None:
         await serve_app(app, host, port, on_ready)
         return

@@ -9,7 +9,7 @@ import time
 import zlib
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -137,7 +137,10 @@ class SimulatorState:
 
     STATE_FILE = "state.jsonl"
 
-    def __init__(self, state_dir: Path | None = None) -> None:
+    def __init__(
+        self, state_dir: Path | None = None, account_names: Mapping[tuple[str, str], str] | None = None
+    ) -> None:
+        self.account_names = account_names or {}
         self.files = AppendOnlyFiles(state_dir)
         self.event_log = EventLog(self.files)
         self.fault_rules = FaultRules()
@@ -234,7 +237,7 @@ class SimulatorState:
     def ensure_account(self, platform: str, identity: str) -> SimulatedAccount:
         found = self.accounts.get((platform, identity))
         if found is None:
-            found = SimulatedAccount(platform, identity)
+            found = SimulatedAccount(platform, identity, self.account_names.get((platform, identity), ""))
             self.save_account(found)
         return found
 

@@ -133,6 +133,15 @@ async def test_a_name_is_shown_once_given(sim):
     assert (await sim.get("/_sim/accounts")).json()[0]["name"] == "平安"
 
 
+async def test_an_account_that_nobody_named_has_the_name_it_was_given_at_the_start():
+    """An account is shown by its agency's name, not by its id, from its first call on; others keep their id."""
+    app = create_app(account_names={("weibo", "7"): "福州市公安局"})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sim") as sim:
+        for token in ("7", "8"):
+            await sim.post("/_sim/posts", json={"platform": "weibo", "account": token, "text": "甲"})
+        assert [each["name"] for each in (await sim.get("/_sim/accounts")).json()] == ["福州市公安局", "8"]
+
+
 async def test_a_restart_keeps_posts_log_and_pictures(kept):
     """Posts, numbering, accounts, pictures and removals survive, and ids continue."""
     first = await share(kept.http, files={"pic": ("a.png", PNG, "image/png")})

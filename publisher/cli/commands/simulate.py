@@ -9,6 +9,7 @@ import click
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import command, host_port
 from publisher.cli.terminal import Terminal, display_path
+from publisher.cli.workspace import DemoWorkspace, read_regions
 from publisher.simulator import CertificateError, TlsListener, serve
 
 DEFAULT_ADDRESS = "127.0.0.1:8710"
@@ -30,7 +31,9 @@ async def simulate(terminal: Terminal, listen: Address, tls_listen: Address | No
     if state is not None:
         state.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 # nothing else runs yet
     tls = TlsListener(host=tls_listen[0], port=tls_listen[1], on_ready=on_tls_ready) if tls_listen else None
-    serving = asyncio.create_task(serve(*listen, state, on_ready, tls=tls))
+    drill = DemoWorkspace(regions=read_regions(), simulator_url="")
+    names = {(account.platform, account.identity): account.region.agency for account in drill.accounts}
+    serving = asyncio.create_task(serve(*listen, state, on_ready, tls=tls, account_names=names))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, serving.cancel)
