@@ -209,10 +209,10 @@ def templates() -> str:
 
 def _template_section(name: str, sample: TemplateSample) -> Iterator[str]:
     yield f"### {name}"
-    yield sample.about
-    rows = [[f"`data.{key}`", "必填", use] for key, use in sample.needs.items()]
-    rows += [[f"`data.{key}`", "可选", use] for key, use in sample.offers.items()]
-    yield _table(["键", "", "用途"], rows)
+    yield from (sample.explain("about", lang) for lang in LANGUAGES)
+    keys = [*((key, "必填") for key in sample.needs), *((key, "可选") for key in sample.offers)]
+    rows = [[f"`data.{key}`", need, *(sample.explain(key, lang) for lang in LANGUAGES)] for key, need in keys]
+    yield _table(["项", "", "用途", "use"], rows)
 
 
 def filters() -> str:

@@ -82,7 +82,7 @@ def create_workspace(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A city with its code (GB/T 2260), and what its police call themselves."""
+    """A city with its code (GB/T 2260), and its police (`agency`): the name of their accounts, and their signature."""
 
     code: str
     name: str
@@ -165,7 +165,10 @@ def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
         **({"callbacks": {"listen": demo_workspace.callback_listen}} if demo_workspace.callback_listen else {}),
         "limits": dict.fromkeys(PLATFORMS, DEMO_LIMITS),
         "region": {
-            region.code: {name: getattr(region, name) for name in ("name", "hotline", "tip_line", "tip_link")}
+            region.code: {
+                "police": region.agency,
+                **{name: getattr(region, name) for name in ("name", "hotline", "tip_line", "tip_link")},
+            }
             for region in demo_workspace.regions
         },
         "groups": {"north": north},

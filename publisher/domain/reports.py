@@ -17,7 +17,7 @@ METRIC_NAMES = ("reads", "reposts", "comments", "likes")
 class ReportRow:
     """One delivery with its last metrics.
 
-    `has_tip_line` is None if the region has no tip line, or the text is no longer stored.
+    `has_tip_line` is None for a correction, which carries none, for a region without one, and once the text is deleted.
     """
 
     delivery: Delivery

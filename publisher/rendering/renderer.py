@@ -21,6 +21,7 @@ from publisher.domain.post import (
     OccurrenceKey,
     Post,
     PostId,
+    PostKind,
     RenderedImage,
     RenderedPost,
     derive_marker,
@@ -215,8 +216,9 @@ def compose(
 ) -> tuple[str, Sequence[RenderedPost | TemplateError]]:
     """Return the post's body as plain text, and the rendered posts of all targets. Pure: equal arguments, equal bytes.
 
-    There is a TemplateError instead for a target whose template fails, or whose text lacks its marker or the region's
-    tip line, or carries a secret. Its problems name the post, the account and the template's line.
+    There is a TemplateError instead for a target whose template fails, or whose text lacks its marker or (except in a
+    correction) the region's tip line, or carries a secret. Its problems name the post, the account and the template's
+    line.
     """
     contexts = [prepare(post, occurrence, target, templates) for target in targets]
     valid = [context for context in contexts if isinstance(context, RenderContext)]
@@ -260,9 +262,10 @@ def prepare(
     if len(post.body) > MAX_BODY_CHARACTERS:
         length, limit = str(len(post.body)), str(MAX_BODY_CHARACTERS)
         return TemplateError([context.problem("post_body_too_long", key="body", length=length, limit=limit)])
-    if not target.region.get("tip_line"):
+    needs = {"tip_line": "region_without_tip_line", "police": "region_without_police"}
+    if missing := [code for key, code in needs.items() if not target.region.get(key)]:
         facts = {"account": account.id, "region": account.region or ""}
-        return TemplateError([Problem(code="region_without_tip_line", facts=facts)])
+        return TemplateError([Problem(code=code, facts=facts) for code in missing])
     return context
 
 
@@ -321,7 +324,7 @@ def make_render_job(context: RenderContext, occurrence: Occurrence, timezone: tz
             "author": post.author,
         },
         "data": post.data,
-        "region": {"police": f"{target.region.get('name', '')}警方", **target.region},
+        "region": target.region,
         "account": {"id": account.id, "platform": account.platform, "forum": account.forum},
         "marker": context.marker.code,
         "link": context.link,
@@ -357,7 +360,7 @@ def _content_problems(
         problems.append(context.problem("rendered_marker_too_late", key="title", limit=str(MARKER_WITHIN_CHARACTERS)))
     if is_article and not _contains_marker(rendered.link or "", marker):
         problems.append(context.problem("rendered_without_marked_link"))
-    if tip_line not in visible:
+    if tip_line not in visible and context.post.kind is not PostKind.CORRECTION:
         problems.append(context.problem("rendered_without_tip_line", tip_line=tip_line))
     if target.original and _contains_marker(visible, target.original.marker):
         problems.append(context.problem("rendered_with_foreign_marker", marker=target.original.marker.code))

@@ -12,6 +12,7 @@ from publisher.domain.account import Platform
 from publisher.domain.characters import describe_character, escape_forbidden, find_forbidden_characters
 from publisher.domain.errors import InputError, Location, Problem
 from publisher.domain.post import RenderedImage
+from publisher.i18n import Lang
 from publisher.rendering.images import PictureFile, open_without_symlinks, read_picture
 from publisher.rendering.jobs import CompilePage, Renderer, TemplateFiles
 from publisher.tomlfile.positions import to_line_and_column
@@ -31,7 +32,10 @@ ProblemsByFile = dict[str, Sequence[Problem]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSample:
-    """A template's sample.toml: its purpose, the data keys it needs or offers and why, and a sample post."""
+    """A template's sample.toml: its purpose, the data keys it needs or offers and why, and a sample post.
+
+    `en` has the purpose (`about`) and the uses of data keys in English.
+    """
 
     about: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +46,12 @@ class TemplateSample:
     original: str | None = None
     cover: str = ""
     data: Mapping[str, object] = field(default_factory=dict)
+    en: Mapping[str, str] = field(default_factory=dict)
+
+    def explain(self, key: str, lang: Lang) -> str:
+        """Return the purpose (`about`), or the use of a data key; in Chinese if there is no English text."""
+        chinese = {"about": self.about, **self.needs, **self.offers}.get(key, "")
+        return self.en.get(key, chinese) if lang == "en" else chinese
 
     def missing_keys(self, data: Mapping[str, object]) -> list[str]:
         """Return the needed keys that are missing or blank."""
@@ -59,7 +69,7 @@ class TemplateSample:
 
 
 _SAMPLE_KEYS: Final = {
-    name: dict if name in {"needs", "offers", "data"} else str for name in TemplateSample.__dataclass_fields__
+    name: dict if name in {"needs", "offers", "data", "en"} else str for name in TemplateSample.__dataclass_fields__
 }
 
 

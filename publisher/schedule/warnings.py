@@ -36,8 +36,13 @@ def find_overdue_posts(schedule: Schedule, now: datetime) -> list[Problem]:
 
 
 def find_warnings(schedule: Schedule, start: datetime, end: datetime, tz: ZoneInfo) -> list[Problem]:
-    """Return warnings of posts without accounts, and of posts on working days of a year without holiday data."""
+    """Return warnings of posts without accounts, on working days without holiday data, or with an unfounded level."""
     return [
+        *(
+            _make_warning("level_without_basis", post=post.id, key="level")
+            for post in schedule.posts
+            if post.level and post.data.get("topic") != "emergency" and not post.data.get("level_basis")
+        ),
         *(_make_warning("no_recipients", post=post.id, key="to") for post in schedule.posts if not post.accounts),
         *(
             _make_warning("no_holiday_data", post=post.id, key="days", year=str(year))

@@ -22,6 +22,7 @@ LIVE = """
 environment = "live"
 [region.110000]
 name = "北京"
+police = "北京市公安局"
 hotline = "110"
 tip_line = "12377"
 tip_link = "https://example.gov.cn/tips"

@@ -46,6 +46,7 @@ secrets_dir = "secrets"
 per_hour = 100
 [region.110000]
 name = "北京"
+police = "北京市公安局"
 hotline = "110"
 tip_line = "12377"
 tip_link = "https://example.gov.cn/tips"

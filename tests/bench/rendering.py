@@ -34,7 +34,13 @@ ACCOUNTS = 50
 TIEBA = Platform("tieba")
 DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)
 ZONE = ZoneInfo("Asia/Shanghai")
-REGION = {"name": "第一区", "hotline": "110", "tip_line": "12377", "tip_link": "https://example.gov.cn/tips"}
+REGION = {
+    "name": "第一区",
+    "police": "第一区公安局",
+    "hotline": "110",
+    "tip_line": "12377",
+    "tip_link": "https://example.gov.cn/tips",
+}
 ACCOUNT = Account(id=AccountId("a0"), platform=TIEBA, identity="1", secret="a0", forum="第一区")
 POST = Post(
     id=PostId("refund"),

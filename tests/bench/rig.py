@@ -29,6 +29,7 @@ per_day = 1000
 {limits}
 [region.110000]
 name = "第一区"
+police = "第一区公安局"
 hotline = "110"
 tip_line = "12377"
 tip_link = "https://example.gov.cn/tips"

@@ -62,7 +62,7 @@ def test_check_lists_all_problems_in_order(run, workspace):
     assert len(heads) == 2
     assert all(LINE.match(line) for line in heads)
     assert "schedule.toml:10:7: post[0].to[0]: " in heads[0]
-    assert "schedule.toml:21:1: post[1].levle: " in heads[1]
+    assert "schedule.toml:22:1: post[1].levle: " in heads[1]
     assert any(line.startswith("    ") for line in found.out.splitlines())
 
 
@@ -106,8 +106,8 @@ def test_check_reports_problems_of_every_kind_in_one_run(run, workspace):
         (7, "post[0].levle", "unknown_key"),
         (10, "post[0].to[1]", "unknown_recipient"),
         (12, "post[0].data.summary", "weibo_text_too_long"),
-        (26, "post[1].images[0].file", "image_file_missing"),
-        (34, "post[2].id", "duplicate_id"),
+        (27, "post[1].images[0].file", "image_file_missing"),
+        (36, "post[2].id", "duplicate_id"),
     }
 
 

@@ -50,6 +50,7 @@ EXTRA = {
 REGION = """
 [region.{code}]
 name = "{name}"
+police = "{name}市公安局"
 hotline = "110"
 tip_line = "12377"
 tip_link = "https://example.gov.cn/tips/{city}"

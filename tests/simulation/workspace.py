@@ -29,7 +29,7 @@ secrets_dir = "secrets"
 public_ip = "192.0.2.1"
 [region.110000]
 name = "北京"
-police = "北京公安"
+police = "北京市公安局"
 hotline = "110"
 tip_line = "12377"
 tip_link = "https://example.gov.cn/tips"

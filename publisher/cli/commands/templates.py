@@ -21,6 +21,7 @@ from publisher.rendering.templates import Templates, TemplateSample, load_templa
 @click.argument("name", metavar="[TEMPLATE]", required=False, type=one_line)
 @json_option
 def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
+    lang = terminal.messages.lang
     own_folder = asyncio.run(load_workspace_settings(terminal)).workspace / "templates"
     found = load_templates([own_folder, shipped_templates()], RenderProcess())
     if name is not None and name not in found.names:
@@ -30,11 +31,11 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
         listed = [
             {
                 "name": each,
-                "about": found.samples[each].about,
+                "about": found.samples[each].explain("about", lang),
                 "files": {file: str(path) for file, path in found.file_paths(each).items()},
                 "own": own_files(each, found, own_folder),
-                "needs": dict(found.samples[each].needs),
-                "offers": dict(found.samples[each].offers),
+                "needs": {key: found.samples[each].explain(key, lang) for key in found.samples[each].needs},
+                "offers": {key: found.samples[each].explain(key, lang) for key in found.samples[each].offers},
                 "sample": sample_entry(each, found.samples[each]),
             }
             for each in names
@@ -44,7 +45,14 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
         rows = []
         for each in found.names:
             sample = found.samples[each]
-            rows.append((each, sample.about, _origin(terminal, each, found, own_folder), ", ".join(sample.needs)))
+            rows.append(
+                (
+                    each,
+                    sample.explain("about", lang),
+                    _origin(terminal, each, found, own_folder),
+                    ", ".join(sample.needs),
+                )
+            )
         terminal.print_table(("template", "about", "origin", "needs"), rows)
         terminal.print_message("templates_more")
     else:
@@ -69,14 +77,14 @@ def _origin(terminal: Terminal, name: str, found: Templates, own_folder: Path) -
 
 
 def _print_template(terminal: Terminal, name: str, found: Templates, own_folder: Path) -> None:
-    sample = found.samples[name]
-    echo(f"{name}  {sample.about}".rstrip())
+    sample, lang = found.samples[name], terminal.messages.lang
+    echo(f"{name}  {sample.explain('about', lang)}".rstrip())
     terminal.print_message("template_files", origin=_origin(terminal, name, found, own_folder))
     echo("\n".join(f"    {display_path(path)}" for path in found.file_paths(name).values()))
     for code, keys in (("template_needs", sample.needs), ("template_offers", sample.offers)):
         if keys:
             terminal.print_message(code)
-            echo("\n".join(align_columns([(f"    data.{key}", use) for key, use in keys.items()])))
+            echo("\n".join(align_columns([(f"    data.{key}", sample.explain(key, lang)) for key in keys])))
     terminal.print_message("template_sample")
     echo(f"\n{sample_entry(name, sample)}", nl=False)
 

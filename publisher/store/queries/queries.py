@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, or_,
 
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
-from publisher.domain.post import PostId
+from publisher.domain.post import PostId, PostKind
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import Reach
 from publisher.store.base import StorePart
@@ -226,12 +226,14 @@ class Queries(StorePart):
             report = []
             for row in connection.execute(_REPORT_ROWS.where(*is_due)).mappings():
                 delivery = to_delivery(row)
-                tip_line = tip_lines.get(delivery.account) if row["body"] is not None else None
+                kind = kinds[delivery.key.post]
+                is_asked = row["body"] is not None and kind is not PostKind.CORRECTION
+                tip_line = tip_lines.get(delivery.account) if is_asked else None
                 metrics = {name: row[f"its_{name}"] for name in METRIC_NAMES}
                 report.append(
                     ReportRow(
                         delivery=delivery,
-                        kind=kinds[delivery.key.post],
+                        kind=kind,
                         reach=None if row["its_id"] is None else Reach(**metrics),
                         has_tip_line=tip_line in load_rendered_post(row["body"]).text if tip_line else None,
                     )

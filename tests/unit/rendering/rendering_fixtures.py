@@ -25,7 +25,15 @@ from publisher.rendering.child import RenderWorker
 from publisher.rendering.renderer import OriginalPost, RenderTarget, compose
 from publisher.rendering.templates import Templates
 
-REGION = {"name": "北京", "hotline": "110", "tip_line": "12377", "tip_link": "https://example.gov.cn/tips/beijing"}
+REGION = {
+    "name": "北京",
+    "police": "北京市公安局",
+    "hotline": "110",
+    "tip_line": "12377",
+    "tip_link": "https://example.gov.cn/tips/beijing",
+}
+AGENCY = {**REGION, "tip_line": "110"}
+"""A region that takes tips by the police's own number, as the demo's do."""
 DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)
 
 

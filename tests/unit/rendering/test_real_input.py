@@ -59,6 +59,7 @@ def rendered(entry, platform, shipped, region):
 @pytest.mark.parametrize("entry", POSTS, ids=lambda entry: entry["id"])
 def test_every_post_fits_every_platform(shipped, entry, region):
     """Each post of the real schedule renders everywhere, within the platform's limits, with its pictures."""
+    region = {**region, "police": region["agency"]}
     weibo = rendered(entry, "weibo", shipped, region)
     assert weibo_length(weibo.text) <= 125
     tieba = rendered(entry, "tieba", shipped, region)
@@ -96,10 +97,35 @@ def test_schedule_shows_every_kind_and_way(shipped):
     assert all(post["follows"] in TITLES for post in POSTS if "follows" in post)
 
 
-def test_published_figures_are_exact():
-    """The half-year bulletin has the published figures, and no others."""
-    (bulletin,) = [post for post in POSTS if post["id"].startswith("half-year")]
-    assert [figure["value"] for figure in bulletin["data"]["figures"]] == ["75.8万条", "7万起"]
+def test_national_figures_name_source_period_and_area():
+    """Figures of the whole country are no region's own: the texts name who published them, and for which period."""
+    bulletins = [post for post in POSTS if "figures" in post.get("data", {})]
+    assert bulletins
+    for post in bulletins:
+        assert all(word in post["data"]["summary"] for word in ("据公安部通报", "12月31日", "全国公安机关"))
+        assert all("全国" in figure["name"] for figure in post["data"]["figures"])
+
+
+def test_a_repeated_tip_is_no_report_of_work_and_says_the_same_throughout():
+    """A weekly tip has a heading of its own, and the sentences of its summary are those of its body."""
+    repeated = [post for post in POSTS if "cron" in post]
+    assert repeated
+    for post in repeated:
+        assert post["data"]["heading"] == "防范提示"
+        sentences = post["data"]["summary"].partition("。")[0].split("，")
+        assert len(sentences) == 3
+        assert all(f"{number}. {each}：" in post["body"] for number, each in enumerate(sentences, start=1))
+
+
+def test_only_what_has_a_legal_ground_has_a_level():
+    """A level belongs to traffic, weather and emergencies, and names its basis; a fraud is never called off."""
+    for post in POSTS:
+        if "level" in post:
+            assert post["data"]["topic"] == "emergency"
+            assert post["data"]["level_basis"]
+        if post["kind"] == "all-clear":
+            (original,) = [each for each in POSTS if each["id"] == post["follows"]]
+            assert original["data"]["topic"] == "emergency"
 
 
 def test_schedule_begins_with_its_schema():
@@ -115,6 +141,6 @@ def test_regions_are_fifty_and_distinct():
     for region in REGIONS:
         assert re.fullmatch(r"\d{4}00", region["code"])
         assert re.fullmatch(r"[a-z]+", region["slug"])
-        assert (region["hotline"], region["tip_line"]) == ("110", "12377")
+        assert (region["hotline"], region["tip_line"]) == ("110", "110")
         assert region["tip_link"] == f"https://example.gov.cn/tips/{region['slug']}"
-        assert region["agency"].endswith("（演示）")
+        assert region["agency"] == f"{region['name']}市公安局"

@@ -9,7 +9,7 @@ from publisher.domain.errors import TemplateError
 from publisher.domain.post import Marker, RenderedImage, WarningLevel
 from publisher.rendering.markdown import body_html, body_text
 from publisher.rendering.renderer import OriginalPost
-from tests.unit.rendering.rendering_fixtures import REGION, post_of, render_for, sample_post
+from tests.unit.rendering.rendering_fixtures import AGENCY, REGION, post_of, render_for, sample_post
 
 PICTURES = tuple(
     RenderedImage(sha256=f"{number:064x}", media_type="image/png", size=1, width=900, height=600, alt=f"图{number}")
@@ -193,18 +193,29 @@ def test_article_needs_the_marker_to_be_seen_and_linked(written):
     """An article with its number only in a picture's text, or without any link, is refused."""
     templates = written({"own/wechat.html": '<img src="media:1" alt="{{ marker }}"><p>12377</p>'})
     with pytest.raises(TemplateError) as caught:
-        render_for("wechat", post_of("own"), templates, region={"name": "北京", "tip_line": "12377"})
+        render_for(
+            "wechat", post_of("own"), templates, region={"name": "北京", "police": "北京市公安局", "tip_line": "12377"}
+        )
     assert codes(caught) == ["rendered_without_marker", "rendered_without_marked_link"]
 
 
 def test_text_without_tip_line_is_refused(written, shipped):
-    """A text that does not name the region's tip line is refused, and so is a region without one."""
+    """A text that does not name the region's tip line is refused, and so is a region without one, or without police."""
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("own"), written({"own/weibo.txt": "{{ marker }} 报警110"}))
     assert codes(caught) == ["rendered_without_tip_line"]
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of(), shipped, region={})
-    assert codes(caught) == ["region_without_tip_line"]
+    assert codes(caught) == ["region_without_tip_line", "region_without_police"]
+
+
+def test_a_correction_needs_no_tip_line(shipped):
+    """A correction says what is right, and carries no list of numbers to call."""
+    post, original = sample_post(shipped, "correction")
+    for platform in ("weibo", "wechat", "tieba"):
+        text = render_for(platform, post, shipped, original=original, region=AGENCY).text
+        assert not re.search(r"110|96110|12377", text)
+        assert text.index(post.data["right"]) < text.index(post.data["wrong"])
 
 
 def test_text_with_the_originals_marker_is_refused(written):

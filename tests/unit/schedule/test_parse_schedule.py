@@ -390,6 +390,18 @@ def test_posts_without_effect_are_warned_of() -> None:
     ]
 
 
+def test_a_level_without_basis_is_warned_of() -> None:
+    """No law gives a fraud a colour: a level names what it is based on, or belongs to an emergency."""
+    data = ["", 'data.level_basis = "本单位规定"', 'data.topic = "emergency"', 'data.topic = "other"']
+    text = "".join(post(id=f'id = "p{number}"\nlevel = "red"\n{line}') for number, line in enumerate(data))
+    start = datetime(2026, 11, 25, tzinfo=ZONE)
+    problems = find_warnings(read(text), start, start + timedelta(days=2), ZONE)
+    assert [(problem.code, problem.facts["post"]) for problem in problems] == [
+        ("level_without_basis", "p0"),
+        ("level_without_basis", "p3"),
+    ]
+
+
 def test_posts_without_mistakes_are_still_checked() -> None:
     """Posts that no mistake touches are still checked in a broken file; every mistake is reported."""
     text = (
