@@ -28,7 +28,7 @@ from publisher.domain.lifecycle import advance
 from publisher.domain.post import DeliveryId
 from publisher.domain.results import RESULT_CODES, Submitted, Unknown
 from publisher.runtime.clock import Runtime
-from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction
+from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction, execute_rows
 from publisher.store.db.filters import in_state
 from publisher.store.db.intent_journal import CallKey, CallRecord
 from publisher.store.db.rows import (
@@ -239,7 +239,7 @@ class BaseStore:
                 with_result.append({**row, "kind": dumped["kind"], "facts": dumped["detail"]})
         for statement, rows in ((_END_WITH_OUTCOME, with_result), (_END_ATTEMPT, without_result)):
             if rows:
-                transaction.connection.execute(statement, rows)
+                execute_rows(transaction.connection, statement, rows)
         for delivery, fencing_token, result in ended:
             if result is None or isinstance(result, Unknown | Submitted):
                 self.call_ends.record_own(delivery, fencing_token, clocks.monotonic_seconds)
@@ -286,7 +286,7 @@ class BaseStore:
             row = {"its_id": after.id, "its_version": change.before.version, **columns}
             rows_by_columns[tuple(columns)].append(row)
         for rows in rows_by_columns.values():  # one statement for all rows in which the same columns change
-            if transaction.connection.execute(UPDATE_DELIVERY, rows).rowcount != len(rows):
+            if execute_rows(transaction.connection, UPDATE_DELIVERY, rows) != len(rows):
                 raise ConcurrentUpdateError(sorted(row["its_id"] for row in rows))
         write_entries(transaction, [_audit_entry(change, after, by) for change, after in pairs])
         for change, after in pairs:

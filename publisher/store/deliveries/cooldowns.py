@@ -17,7 +17,7 @@ from publisher.domain.lifecycle import MIN_EXTENDABLE_DELAY
 from publisher.domain.results import HealthCheckResult, Healthy, NotSent, RateLimited, Submitted, Unknown
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.store.base import BaseStore
-from publisher.store.db.database import Transaction
+from publisher.store.db.database import Transaction, execute_rows
 from publisher.store.db.filters import LOGIN_IDLE_AFTER, counts_against_quota, in_state
 from publisher.store.db.rows import clear_alerts, raise_alert, write_audit
 from publisher.store.db.tables import (
@@ -152,7 +152,7 @@ def extend_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown], no
         | {f"its_{item.name}": getattr(cooldown, item.name) for item in fields(cooldown)}
         for cooldown in cooldowns
     ]
-    transaction.connection.execute(_EXTEND_COOLDOWN, rows)
+    execute_rows(transaction.connection, _EXTEND_COOLDOWN, rows)
 
 
 def start_quota_cooldowns(store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:

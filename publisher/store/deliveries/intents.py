@@ -41,7 +41,7 @@ from publisher.domain.delivery import (
 from publisher.domain.post import Baseline, DeliveryId, SendRequest
 from publisher.domain.results import HoldReason
 from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, extend_blocked_deadlines
-from publisher.store.db.database import Transaction
+from publisher.store.db.database import Transaction, execute_rows
 from publisher.store.db.filters import in_state, is_late, is_superseded, may_call, mode_override
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import SELECT_DELIVERIES, raise_delivery_alert_once
@@ -313,6 +313,7 @@ _UNRESOLVED_ATTEMPTS = (
         DELIVERY.c.account.in_(bindparam("accounts", expanding=True)),
     )
 )
+_INSERT_ATTEMPT = insert(ATTEMPT).inline()
 _NEWEST_ATTEMPTS = (
     select(ATTEMPT.c.id)
     .where(ATTEMPT.c.account == bindparam("account"))
@@ -451,10 +452,11 @@ def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[t
             "intended_at": request.intended_at,
             "part": request.part,
             "is_manual": request.is_manual,
+            "is_end_confirmed": False,
         }
         for delivery, request in ready
     ]
-    transaction.connection.execute(insert(ATTEMPT), rows)
+    execute_rows(transaction.connection, _INSERT_ATTEMPT, rows)
     start_quota_cooldowns(store, transaction, [delivery for delivery, request in ready if not request.is_manual])
     transaction.journal_records += [
         JournalRecord(
