@@ -137,7 +137,7 @@ class SettingsFile(StrictModel):
     audit: AuditEntry = Field(default_factory=AuditEntry, description="审计链的锚点写到哪里")
     approvals: dict[str, list[dict[str, Any]]] = Field(default_factory=dict, description="审批环节；本版本尚不支持")
     limits: dict[str, LimitEntry] = Field(default_factory=dict, description="按平台的限额和等待时间")
-    region: dict[str, dict[str, str]] = Field(default_factory=dict, description="地区资料，供模板使用；键可自定")
+    region: dict[str, dict[str, str]] = Field(default_factory=dict, description="地区资料，供模板使用；项可自定")
     groups: dict[str, list[SingleLine]] = Field(default_factory=dict, description="账号分组")
     account: list[AccountEntry] = Field(default_factory=list, description="账号")
 

@@ -3,7 +3,7 @@
 Each `*.toml` beside this file holds one area. An entry is a code with its text in both languages, perhaps with a hint:
 
     [unknown_key]
-    zh_CN = "没有“{key}”这个键"
+    zh_CN = "没有“{key}”这一项"
     en = "there is no key {key}"
     hint.zh_CN = "…"
     hint.en = "…"

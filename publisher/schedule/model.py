@@ -53,11 +53,11 @@ class ImageEntry(StrictModel):
 class PostEntry(StrictModel):
     id: Identifier = Field(description="编号，全文件唯一且不再改动；字母、数字、- 和 _，最多 80 个字符")
     kind: PostKind = Field(
-        strict=False, description="类型：warning 预警、update 续报、all-clear 解除、bulletin 通报、correction 更正"
+        strict=False, description="类型：warning 预警、update 后续、all-clear 解除、bulletin 通报、correction 更正"
     )
     template: SingleLine = Field(description="模板名称，即 templates/ 下的文件夹名")
     author: SingleLine = Field(description="撰稿人")
-    follows: Identifier | None = Field(default=None, description="所跟进的原稿编号；续报、解除、更正必填")
+    follows: Identifier | None = Field(default=None, description="所跟进的原稿编号；后续、解除、更正必填")
     level: Annotated[WarningLevel, Field(strict=False)] | None = Field(
         default=None, description="预警级别：red 红、orange 橙、yellow 黄、blue 蓝"
     )

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from publisher.i18n import load_catalogue
+
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(
     path
@@ -16,6 +18,8 @@ SHIPPED = sorted(
         "publisher/i18n/*.toml",
         "publisher/cli/**/*",
         "publisher/simulator/**/*",
+        "publisher/config.py",
+        "publisher/schedule/model.py",
     )
     for path in ROOT.glob(pattern)
     if path.suffix in {".md", ".toml", ".txt", ".html", ".py"}
@@ -81,3 +85,64 @@ def test_nothing_shipped_makes_a_wrong_statement(path):
 def test_a_wrong_statement_is_found(text):
     """What was published in earlier samples is recognised."""
     assert find_statements(text)
+
+
+FOR_STAFF = [
+    path
+    for path in SHIPPED
+    if path.suffix in {".md", ".toml", ".txt", ".html"} or path.name in {"config.py", "model.py", "page_texts.py"}
+]
+OLD_WORDS = {
+    # a person's finding, not a judgment: 人工认定; a command is run, not ordered: 执行
+    r"裁定|重新下令|下令",
+    # 心跳, 通俗的话, 明确不做的事, 目前的限制
+    r"最近一次动静|平常话|从不做的事|没有承诺的事",
+    # a key of a file is 项; keys of encryption and keyboards are other words
+    r"(?<!关)键(?!盘)",
+    # 无法识别, 平台返回信息, 手动, 后续, 帖子
+    r"看不懂|认不出|原话|亲手|续报|续发|贴子|发贴|删贴|回贴|新贴",
+    # the product has one name
+    r"系统(?:会|正在|继续核|不会|无从)|(?:本|在)系统中|程序(?:会|不会|靠|已经|没有|自己|内部|带来)",
+}
+"""Words that staff no longer see, each group with those that took their place."""
+
+
+@pytest.mark.parametrize("path", FOR_STAFF, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_old_word_is_shown(path):
+    """Messages, samples and pages call each thing by its present name."""
+    text = path.read_text("utf-8")
+    assert [found[0] for pattern in OLD_WORDS for found in re.finditer(pattern, text)] == []
+
+
+COUNTED = re.compile(
+    r"\{(?:number|total|posts|accounts|renditions|warnings|errors|entries|rows|filed|days|attempts|times|minutes)\}"
+    r" (?:\w+ )?(?:posts|deliveries|accounts|entries|rows|days|times|minutes|problems|places|lines|parts|answers)\b"
+)
+NEVER_ONE = {
+    "circuit_breaker_open",
+    "correct_one_only",
+    "event_times",
+    "job_failing",
+    "large_removal",
+    "older_line",
+    "parts_abandoned",
+    "parts_all_published",
+    "too_many",
+}
+"""Messages whose count is never one."""
+
+
+def test_counts_read_well_for_one():
+    """No English message puts a plural after a count that may be one."""
+    found = {code for code, entry in load_catalogue().items() if COUNTED.search(entry["en"])}
+    assert found - NEVER_ONE == set()
+
+
+def test_both_languages_end_alike():
+    """A message or hint ends with a full stop in both languages, or in neither."""
+    texts = [(code, text) for code, entry in load_catalogue().items() for text in (entry, entry.get("hint")) if text]
+    assert [
+        code
+        for code, text in texts
+        if text["zh_CN"].strip().endswith(("。", "？")) != text["en"].strip().endswith((".", "?"))
+    ] == []
