@@ -111,6 +111,18 @@ def published():
     return Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
 
 
+async def test_maintenance_leaves_what_another_host_is_changing(open_host, world):
+    """An outcome that is being committed neither delays maintenance nor makes it fail: the next run sees it."""
+    first, second = await open_host("first"), await open_host("second")
+    await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
+    await claim_and_intend(first)
+    world.advance_time(LEASE)
+    with first.database.engine.connect() as another:
+        another.execute(update(DELIVERY).values(version=DELIVERY.c.version + 1))
+        assert await asyncio.wait_for(second.maintenance.expire_leases(), 5) == 0
+    assert await second.maintenance.expire_leases() == 1
+
+
 async def test_hosts_that_start_together_make_one_database(database_url, tmp_path, world):
     """Each waits for the migrations of the first, and finds them done."""
     starts = (prepare_database(database_url, "drill", tmp_path / f"{number}.jsonl", world) for number in range(4))

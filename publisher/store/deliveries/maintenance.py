@@ -344,7 +344,8 @@ class Maintenance(StorePart):
         """Apply an event to all deliveries that match, or the first `limit`, in batches. Return how many.
 
         The ids are read first, by whichever index fits: most runs find nothing, and write nothing. While another worker
-        does maintenance, this one does nothing, unless `waits_for_lock`.
+        does maintenance, this one does nothing, unless `waits_for_lock`. What another worker is changing is left for
+        the next run: it may not match any more.
         """
         candidates = select(DELIVERY.c.id).where(condition).limit(limit)
         found = await self.database.read(lambda connection: connection.scalars(candidates).all())
@@ -353,6 +354,7 @@ class Maintenance(StorePart):
             if not (waits_for_lock or try_lock(transaction, MAINTENANCE_LOCK)):
                 return 0
             query = select(DELIVERY).where(DELIVERY.c.id.in_(batch), condition).order_by(DELIVERY.c.id)
+            query = query.with_for_update(of=DELIVERY, skip_locked=not waits_for_lock)
             changes = [
                 StateChange(before=delivery, event=event)
                 for delivery in read_deliveries(transaction.connection, query)
