@@ -29,6 +29,7 @@ from tests.chaos.platforms import start_platforms
 from tests.chaos.postgres_pair import PostgresPair, postgres_pair
 from tests.chaos.publisher_process import Publisher
 from tests.chaos.workspace import design
+from tests.report import write_table
 
 RUNS = {
     "synchronous": {"is_synchronous": True, "kills_host": False},
@@ -150,19 +151,23 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--deliveries", type=int, default=1000)
     parser.add_argument("--artefacts", type=Path, help="keep in this new folder what scripts/check-run judges")
+    parser.add_argument(
+        "--record", action="store_true", help="write the figures of runs without findings into the docs"
+    )
     given = parser.parse_args()
-    violated = 0
+    rows, violated = [], 0
     for name in [given.only] if given.only else RUNS:
         folder = Path(tempfile.mkdtemp(prefix="publisher-failover-"))
         figures, findings = fail_over(folder, given.deliveries, given.seed, **RUNS[name])
-        click.echo(name)
-        for title, figure in figures.items():
-            click.echo(f"  {title:32} {figure:.4g}")
-        click.echo("".join(f"  VIOLATION {finding}\n" for finding in findings) or "  nothing lost, doubled or wrong")
+        rows.append({"standby": name} | {title: f"{figure:.4g}" for title, figure in figures.items()})
+        click.echo("".join(f"{title:34} {figure}\n" for title, figure in rows[-1].items()), nl=False)
+        click.echo("".join(f"VIOLATION {finding}\n" for finding in findings) or "nothing lost, doubled or wrong\n")
         violated += len(findings)
         if given.artefacts:
             shutil.copytree(folder / "artefacts", given.artefacts / name)
         shutil.rmtree(folder)
+    if given.record and not violated:
+        write_table("failover", rows)
     return int(violated > 0)
 
 
