@@ -38,6 +38,7 @@ COMMANDS = (
     "reload",
     "reach",
     "report",
+    "alerts",
     "accounts",
     "doctor",
     "offboard",

@@ -93,6 +93,15 @@ class Formatter:
             facts |= {"work": self.messages.translate(f"job_{job}", **alert.facts), "since": since}
         return self.messages.translate(self.messages.first_known(f"alert_{state}", alert.code), **facts)
 
+    def alert_as_json(self, alert: Alert) -> dict[str, str | int | None]:
+        return {
+            "id": alert.id,
+            "code": alert.code,
+            "message": self.alert(alert),
+            "subject": alert.subject,
+            "at": self.iso(alert.at),
+        }
+
     def remedy(self, code: str | None, platform_message: str) -> str:
         """Return what to do about a platform's refusal, with the IP address that its message names, if any."""
         message = self.messages.first_known(f"reason_{code}", code or "")

@@ -34,6 +34,7 @@ from publisher.store.db.intent_journal import CallKey, CallRecord
 from publisher.store.db.rows import (
     audit_entry,
     clear_alerts,
+    clear_outcome_alerts,
     raise_delivery_alert,
     subject_of,
     write_entries,
@@ -291,6 +292,8 @@ class BaseStore:
         write_entries(transaction, [_audit_entry(change, after, by) for change, after in pairs])
         for change, after in pairs:
             _write_alerts(transaction, change.before, after, by)
+        if published := {(after.key.post, after.account) for _change, after in pairs if after.state is State.PUBLISHED}:
+            clear_outcome_alerts(transaction, now, lambda post, account: (post, account) in published)
         resolved = {
             (after.login, after.account)
             for change, after in pairs

@@ -154,7 +154,7 @@ def test_every_alert_has_a_text(narrator, code):
         else {}
     )
     reported = narrator.alert(
-        Alert(at=INSTANT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts})
+        Alert(id=1, at=INSTANT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts})
     )
     assert code not in reported
     assert "beijing-weibo" in reported or code in ABOUT_THE_WHOLE
@@ -173,7 +173,9 @@ def test_every_job_has_a_text(narrator):
             "number": "3",
             "since": "2027-01-05T01:00:00+00:00",
         }
-        reported = narrator.alert(Alert(at=INSTANT, code="job_failing", subject="job", facts={**facts, "account": "a"}))
+        reported = narrator.alert(
+            Alert(id=1, at=INSTANT, code="job_failing", subject="job", facts={**facts, "account": "a"})
+        )
         assert f"job_{job}" not in reported
         assert "{" not in reported
         assert "2027-01-05 09:00:00" in reported

@@ -10,7 +10,7 @@ from publisher.domain.account import AccountId, Mode
 from publisher.domain.results import Blocked, CredentialExpired, Healthy, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.monitor import check_logins_due
-from publisher.store.monitor.login_health import PROBE_INTERVAL
+from publisher.store.monitor.login_health import PROBE_INTERVAL, PROBER
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -57,6 +57,24 @@ async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_
         await check_logins_due(checkups.store, adapters, 10)
         assert len(await queries.alerts()) == expected
         world.advance_time(PROBE_INTERVAL)
+
+
+async def test_a_paused_account_is_alerted_once(open_store):
+    """F43: the alert of the pause says that the login has expired; the probe that meets it too adds no second one."""
+    checkups, adapters, queries = await health_checks(open_store, CredentialExpired(reason="weibo_21327"), Healthy())
+    await checkups.store.actions.pause_account(AccountId("a"), PROBER, "weibo_21327")
+    await check_logins_due(checkups.store, adapters, 10)
+    assert [alert.code for alert in await queries.alerts()] == ["account_paused"]
+
+
+async def test_after_a_person_has_signed_in_again_the_probe_comes_at_once(open_store):
+    """F43: the alert ends with the next round of probes, and not after the probe interval."""
+    checkups, adapters, queries = await health_checks(open_store, CredentialExpired(reason="weibo_21327"), Healthy())
+    await check_logins_due(checkups.store, adapters, 10)
+    assert len(await queries.alerts()) == 1
+    await checkups.request_probe(checkups.store.policies[AccountId("a")].account)
+    assert await check_logins_due(checkups.store, adapters, 10) == 1
+    assert await queries.alerts() == []
 
 
 async def test_the_alert_of_a_blocked_account_quotes_the_platform(open_store):

@@ -8,6 +8,7 @@ from publisher.cli.format import Formatter
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal, echo
+from publisher.domain.account import AccountId
 from publisher.engine.decisions import named_person
 from publisher.store.plan.actions import SCOPE_ALL
 
@@ -22,6 +23,8 @@ async def resume(terminal: Terminal, scope: str, by: str) -> None:
     async with open_command_store(settings, AccessMode.COMMAND) as store:
         resolved = await resolve_scope(scope, settings, store)
         was_paused = await store.actions.resume(resolved, named_person(by))
+        if account := settings.accounts.get(AccountId(resolved.removeprefix("account:"))):
+            await store.login_health.request_probe(account)
         left = await store.queries.pauses()
     terminal.print_message("resumed_done" if was_paused else "resumed_nothing", scope=formatter.scope(resolved))
     for pause in left:

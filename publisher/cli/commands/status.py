@@ -65,15 +65,7 @@ def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str
         "paused": [{"scope": pause.scope, **action_as_json(pause)} for pause in snapshot.pauses],
         "deliveries": rows,
         "missed": [row for row in rows if row["state"] == State.EXPIRED.value],
-        "alerts": [
-            {
-                "code": alert.code,
-                "message": formatter.alert(alert),
-                "subject": alert.subject,
-                "at": formatter.iso(alert.at),
-            }
-            for alert in snapshot.alerts
-        ],
+        "alerts": [formatter.alert_as_json(alert) for alert in snapshot.alerts],
         "modes": [
             {"account": override.account, "mode": override.mode.value, **action_as_json(override)}
             for override in snapshot.mode_overrides

@@ -285,7 +285,7 @@ class AuditRow(SQLModel, table=True):
 
 
 class AlertRow(SQLModel, table=True):
-    """Alerts; `cleared_at` is set when the problem is over."""
+    """Alerts; `cleared_at` is set when the problem is over, `dismissed_at` when a person need not be reminded of it."""
 
     __tablename__: ClassVar[str] = "alert"
     __table_args__ = (Index("open_alerts", "id", sqlite_where=text("cleared_at IS NULL")),)
@@ -295,6 +295,7 @@ class AlertRow(SQLModel, table=True):
     subject: str = Field(index=True)
     facts: str = Field(sa_type=Text)
     cleared_at: datetime | None = Field(default=None, sa_type=Instant)
+    dismissed_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 class PauseRow(SQLModel, table=True):

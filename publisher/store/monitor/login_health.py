@@ -78,6 +78,12 @@ class LoginHealthStore(StorePart):
             _write_health(connection, login, now, {"next_action_at": now + PROBE_INTERVAL})
         return [accounts[login] for login in due]
 
+    @in_transaction
+    def request_probe(self, transaction: Transaction, account: Account) -> None:
+        """Let an account's login be probed at the next occasion: a person has changed something about it."""
+        now = self.runtime.now()
+        _write_health(transaction.connection, account.login, now, {"next_action_at": now})
+
     async def readable_accounts(self) -> Sequence[Account]:
         """Return one account of each login that may be read, preferably one that publisher itself posts on."""
         modes = await self.database.read(lambda connection: active_modes(self.store, connection))
@@ -117,6 +123,8 @@ class LoginHealthStore(StorePart):
         if isinstance(result, ReadFailure):
             return  # nothing was learned, so an open alert stays
         subject, alert = f"login:{account.login}", _alert_for(result, now)
+        if isinstance(result, CredentialExpired | Blocked) and open_alerts(connection, f"account:{account.id}"):
+            alert = None  # the alert of the account's pause says so already
         facts = {"account": account.id, **alert[1]} if alert else {}
         if alert is not None and (alert[0], facts) in open_alerts(connection, subject)[:1]:
             return

@@ -31,8 +31,17 @@ from publisher.runtime.clock import ClockReading
 from publisher.store.base import BaseStore, StateChange, StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state, is_in_scope
-from publisher.store.db.rows import clear_alerts, get_delivery, lock_planning, pause_account, subject_of, write_audit
+from publisher.store.db.rows import (
+    clear_alerts,
+    clear_outcome_alerts,
+    get_delivery,
+    lock_planning,
+    pause_account,
+    subject_of,
+    write_audit,
+)
 from publisher.store.db.tables import (
+    ALERT,
     AUDIT,
     DELIVERY,
     MEDIA,
@@ -88,6 +97,19 @@ class OperatorActions(StorePart):
         pause_account(transaction, account, at=self.runtime.now(), by=by, reason=reason)
 
     @in_transaction
+    def dismiss_alert(self, transaction: Transaction, alert: int, by: Actor) -> bool:
+        """Stop showing an open alert. Returns False if there is none of this number.
+
+        Its problem is not solved by that: it stays open, so that the same one is not raised again, until it is over.
+        """
+        now, is_shown = self.runtime.now(), (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+        dismissed = update(ALERT).where(ALERT.c.id == alert, *is_shown).values(dismissed_at=now)
+        row = transaction.connection.execute(dismissed.returning(ALERT.c.code, ALERT.c.subject)).one_or_none()
+        if row is not None:
+            write_audit(transaction, now, by, event="alert_dismissed", subject=row.subject, detail={"code": row.code})
+        return row is not None
+
+    @in_transaction
     def resume(self, transaction: Transaction, scope: str, by: Actor) -> bool:
         """Lift a pause and clear its alert. Returns True if there was one.
 
@@ -123,6 +145,7 @@ class OperatorActions(StorePart):
         transaction.connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
         now, detail = self.runtime.now(), {"reason": reason}
         write_audit(transaction, now, by, event="cancelled", subject=post, detail=detail)
+        clear_outcome_alerts(transaction, now, lambda about, _account: about == post)
         return cancel_matching(self.store, transaction, {"post": post}, by, reason="cancelled_by_person")
 
     @in_transaction

@@ -37,7 +37,7 @@ from publisher.store.db.tables import (
 from publisher.store.system_alerts import MACHINE_SUBJECT
 
 MAX_STATUS_AGE = timedelta(days=7)
-"""How long ended deliveries, and alerts that nothing clears, are shown by default."""
+"""How long ended deliveries, and alerts about what cannot be changed any more, are shown by default."""
 
 
 _NEWEST_METRICS = select(func.max(REACH.c.id).label("id")).group_by(REACH.c.delivery).subquery()
@@ -51,6 +51,9 @@ _REPORT_ROWS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
+    """Something for a person to know. `id` is what they dismiss it by."""
+
+    id: int
     at: datetime
     code: str
     subject: str
@@ -148,18 +151,18 @@ class Queries(StorePart):
         return bool(await self._rows(select(POST.c.id).where(POST.c.id == post)))
 
     async def alerts(self) -> Sequence[Alert]:
-        """Return the open alerts, newest first; those that nothing clears only for MAX_STATUS_AGE."""
+        """Return the open alerts that nobody has dismissed, newest first; about the past only for MAX_STATUS_AGE."""
         is_recent = ALERT.c.at >= self.runtime.now() - MAX_STATUS_AGE
-        is_never_cleared = or_(
+        is_about_past = or_(
             *(ALERT.c.code.startswith(f"{state}.") for state in FINAL_STATES), ALERT.c.subject == MACHINE_SUBJECT
         )
         query = (
             select(ALERT)
-            .where(ALERT.c.cleared_at.is_(None), or_(is_recent, ~is_never_cleared))
+            .where(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None), or_(is_recent, ~is_about_past))
             .order_by(ALERT.c.id.desc())
         )
         return [
-            Alert(at=row["at"], code=row["code"], subject=row["subject"], facts=json.loads(row["facts"]))
+            Alert(id=row["id"], at=row["at"], code=row["code"], subject=row["subject"], facts=json.loads(row["facts"]))
             for row in await self._rows(query)
         ]
 

@@ -51,6 +51,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("facts", sa.Text(), nullable=False),
         sa.Column("cleared_at", sa.BigInteger(), nullable=True),
+        sa.Column("dismissed_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_alert_subject", "alert", ["subject"])

@@ -1,0 +1,81 @@
+"""`alerts`: how one is listed and dismissed, and what ends it."""
+
+import pytest
+
+from publisher.domain.results import Rejected
+from tests.cli.conftest import BY, CAPTCHA, PUBLISHED
+
+REFUSED = Rejected(code="weibo_20012", reason="too long")
+
+
+@pytest.fixture
+def alerts(run, due_post):
+    """Return a function that lists the alerts by their numbers."""
+    return lambda: {alert["id"]: alert["code"] for alert in run("-C", due_post, "alerts", "--json").json["alerts"]}
+
+
+def test_without_a_database_there_are_no_alerts(run, drill):
+    """Nothing is created, and dismissing one is exit code 4."""
+    assert run("-C", drill, "alerts").out == "没有提醒。\n"
+    assert run("-C", drill, "alerts", "dismiss", "1", "--by", "王").code == 4
+    assert list((drill / "var").iterdir()) == []
+
+
+def test_the_alerts_are_listed_as_status_shows_them(run, due_post, deliver, alerts):
+    """Each has a number, its time and its text, and the command that dismisses it is named."""
+    deliver(REFUSED)
+    [(number, code)] = alerts().items()
+    assert code == "failed.weibo_20012"
+    listed = run("-C", due_post, "alerts").out.splitlines()
+    assert listed[0].split()[0] == str(number)
+    assert "publisher alerts dismiss" in listed[-1]
+    status = run("-C", due_post, "status", "--json").json
+    assert status["alerts"] == run("-C", due_post, "alerts", "--json").json["alerts"]
+
+
+def test_a_dismissed_alert_is_no_longer_shown(run, due_post, deliver, alerts):
+    """It is gone from `alerts` and `status`, the audit names the person, and a second time there is none."""
+    deliver(REFUSED)
+    [number] = alerts()
+    assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 0
+    assert alerts() == {}
+    assert run("-C", due_post, "status", "--json").json["alerts"] == []
+    assert "有人看过提醒，让它不再显示" in run("-C", due_post, "why", "refund").out
+    assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 4
+
+
+@pytest.mark.parametrize("arguments", [["dismiss"], ["dismiss", "1"], ["dismiss", "x", "--by", "王"], ["close", "1"]])
+def test_what_is_incomplete_is_a_usage_error(run, drill, arguments):
+    """Number and name are needed."""
+    assert run("-C", drill, "alerts", *arguments).code == 2
+
+
+def test_a_refusal_is_over_when_the_post_is_published_by_a_resend(run, due_post, deliver, alerts):
+    """The alert of the first delivery ends with the publication of the second."""
+    deliver(REFUSED)
+    assert run("-C", due_post, "resend", "refund@beijing-weibo", *BY).code == 0
+    assert len(alerts()) == 1
+    deliver(PUBLISHED)
+    assert alerts() == {}
+
+
+def test_a_refusal_is_over_when_the_post_is_cancelled(run, due_post, deliver, alerts):
+    """Nobody wants it to be published any more."""
+    deliver(REFUSED)
+    assert run("-C", due_post, "cancel", "refund", *BY).code == 0
+    assert alerts() == {}
+
+
+def test_a_dismissed_problem_is_not_raised_again_while_it_lasts(run, due_post, deliver, alerts, run_on_database):
+    """The account stays paused, and a probe that meets the same refusal adds no alert."""
+    deliver(CAPTCHA)
+    assert sorted(alerts().values()) == ["account_paused", f"held.{CAPTCHA.hold_reason}"]
+    for number in alerts():
+        run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王")
+
+    async def probe(application):
+        account = application.settings.accounts["beijing-weibo"]
+        await application.store.login_health.record_probe(account, CAPTCHA)
+
+    run_on_database(probe)
+    assert alerts() == {}
