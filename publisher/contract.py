@@ -104,7 +104,8 @@ class Http(Protocol):
         """Make the one call of a committed attempt that may create a post. It is never repeated.
 
         Immediately before the first byte the core checks that the call may still begin, and records that it does. After
-        a crash, a call made in any other way would count as never begun and would be made a second time.
+        a crash, an exception or a timeout, a call made in any other way, or still waiting in a task of the adapter's
+        own, would count as never begun and would be made a second time.
         """
         ...
 

@@ -134,7 +134,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent:
-    """The transport proves that no byte of the creating request was sent."""
+    """The transport, or the call record, proves that no byte of the creating request was sent."""
 
     reason: str
 

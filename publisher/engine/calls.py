@@ -1,6 +1,6 @@
 """Calls with bounds: an adapter's call with a timeout, and concurrent work with a limit.
 
-Any exception of an adapter becomes Unknown, so a bug in it cannot crash the daemon.
+Any exception of an adapter becomes a result, so a bug in it cannot crash the daemon.
 """
 
 import asyncio
@@ -18,11 +18,15 @@ from publisher.runtime.redaction import redact_text
 from publisher.store.system_alerts import is_outage
 
 A = TypeVar("A")
+TIME_LIMIT, ADAPTER_FAILED = "time_limit", "adapter_failed"
+ABORT_REASONS = frozenset({TIME_LIMIT, ADAPTER_FAILED})
+"""Why an adapter's call ended without a result of its own."""
 
 
 async def call_adapter(call: Awaitable[A], time_limit: timedelta) -> A | Unknown:
     """Await an adapter's call for at most `time_limit`, and return its result with secrets redacted. Never raises.
 
+    Without a result this returns Unknown, with one of ABORT_REASONS.
     The result's reason may be the platform's own text, and a platform, or a proxy, may repeat what it was sent.
     """
     try:
@@ -33,10 +37,10 @@ async def call_adapter(call: Awaitable[A], time_limit: timedelta) -> A | Unknown
             cast("A", replace(cast("Any", result), reason=redact_text(reason))) if isinstance(reason, str) else result
         )
     except TimeoutError:
-        return Unknown(reason="time_limit")
+        return Unknown(reason=TIME_LIMIT)
     except Exception as error:  # noqa: BLE001 # an adapter's bug must not cost the truth about its call
         log.exception("adapter_failed", error=type(error).__name__)
-        return Unknown(reason="adapter_failed")
+        return Unknown(reason=ADAPTER_FAILED)
 
 
 async def find_post(adapter: Adapter, request: SendRequest) -> ReadbackResult:

@@ -8,8 +8,17 @@ from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Lease
 from publisher.domain.post import SendRequest
-from publisher.domain.results import MANUAL_CHECK_INTERVAL, ManualTask, Outcome, Submitted, Ticket, result_code
-from publisher.engine.calls import call_adapter, run_bounded
+from publisher.domain.results import (
+    MANUAL_CHECK_INTERVAL,
+    ManualTask,
+    NotSent,
+    Outcome,
+    Submitted,
+    Ticket,
+    Unknown,
+    result_code,
+)
+from publisher.engine.calls import ABORT_REASONS, call_adapter, run_bounded
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
 from publisher.store.deliveries.outbox import Outbox
@@ -56,8 +65,7 @@ async def send_delivery(
                 ticket = Ticket(manual_task=ManualTask(assigned_at=now))
                 outcome: Outcome = Submitted(ticket=ticket, check_again_at=now + MANUAL_CHECK_INTERVAL)
             else:
-                timeout = store.timing(lease.account).lease_timeout
-                outcome = await call_adapter(adapters[lease.account].publish(request), timeout)
+                outcome = await make_call(request, store, adapters[lease.account])
             after = await store.outbox.record_outcome(lease, outcome)
             log.info(
                 "attempt_finished",
@@ -68,6 +76,18 @@ async def send_delivery(
                 state=after.state.value,
                 reason=after.reason,
             )
+
+
+async def make_call(request: SendRequest, store: Store, adapter: Adapter) -> Outcome:
+    """Make the one call of an attempt.
+
+    An adapter that fails, or takes too long, before its creating call has sent nothing: the call record proves it.
+    """
+    outcome = await call_adapter(adapter.publish(request), store.timing(request.account).lease_timeout)
+    if not isinstance(outcome, Unknown) or outcome.reason not in ABORT_REASONS:
+        return outcome
+    may_have_started = store.call_record.may_have_started(request.delivery, request.fencing_token)
+    return outcome if may_have_started else NotSent(reason=outcome.reason)
 
 
 async def may_start_call(outbox: Outbox, request: SendRequest) -> bool:

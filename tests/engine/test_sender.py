@@ -1,7 +1,10 @@
 """From a due delivery to its end, with real databases and a healthy fake platform."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+
+import pytest
 
 from publisher.domain.delivery import SENDER, Held, State
 from publisher.domain.post import PostId
@@ -9,7 +12,8 @@ from publisher.domain.results import Busy, HoldReason, NotSent, Rejected, Submit
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
-from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.store.db.intent_journal import CallRecord
+from publisher.testing.builders import TEST_TIMING, enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
 
@@ -115,6 +119,50 @@ async def test_an_adapters_bug_is_an_unknown_outcome(open_store, world):
     assert (await state_of(store)).reason == "adapter_failed"
     await run_on(store, {"a": faulty}, world, minutes=2)
     assert (await state_of(store)).state is State.PUBLISHED
+
+
+async def raise_error():
+    raise ZeroDivisionError
+
+
+async def hang():
+    await asyncio.Event().wait()
+
+
+class Interrupted(FakeAdapter):
+    """An adapter that fails in what it does before its creating call, or right after that has begun."""
+
+    interruption = None
+    record = None
+    starts_call = False
+
+    async def publish(self, request):
+        if self.interruption is None:
+            return await super().publish(request)
+        if self.starts_call:
+            self.record.record_start(request.delivery, request.fencing_token)
+        return await self.interruption()
+
+
+@pytest.mark.parametrize("starts_call", [False, True])
+@pytest.mark.parametrize(("interruption", "reason"), [(raise_error, "adapter_failed"), (hang, "time_limit")])
+async def test_only_a_call_that_has_begun_leaves_an_unknown_outcome(  # noqa: PLR0917 # two ways to fail, at two times
+    open_store, tmp_path, world, interruption, reason, starts_call
+):
+    """An adapter that fails while it prepares has sent nothing: it is tried again, and nothing waits for a person."""
+    calls = CallRecord(tmp_path / "calls.log", "boot-1")
+    timing = replace(TEST_TIMING, lease_timeout=timedelta(milliseconds=10))
+    store = await open_store(make_policy("a", timing=timing), calls=calls)
+    await store.maintenance.expire_own_leases()
+    adapter = Interrupted(now=world.now)
+    adapter.interruption, adapter.record, adapter.starts_call = interruption, calls, starts_call
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, {"a": adapter})
+    after = await state_of(store)
+    assert (after.state, after.reason) == (State.UNKNOWN if starts_call else State.RETRYING, reason)
+    adapter.interruption = None
+    await run_on(store, {"a": adapter}, world, minutes=1)
+    assert (await state_of(store)).state is (State.UNKNOWN if starts_call else State.PUBLISHED)
 
 
 async def test_f47_a_review_without_end_is_alerted_then_held(open_store, world):
