@@ -35,6 +35,8 @@ LOOKUP_TIMEOUT_SECONDS = 8.0
 """How long a call waits for DNS: longer than the 5 s after which the system turns to its second name server."""
 MAX_LOOKUPS_PER_HOST = 4
 """Threads that may hang on one host: a lookup cannot be stopped, and a new one may succeed where an old one hangs."""
+ADDRESS_TIMEOUT_SECONDS = 3.0
+"""How long one address of a host may take to connect while others are left: a SYN is repeated after 1 s."""
 MAX_ATTEMPTS = 3
 MAX_CREATE_BODY_BYTES = 1024 * 1024
 MAX_READ_BODY_BYTES = 8 * 1024 * 1024
@@ -175,7 +177,8 @@ class _NetworkBackend(httpcore.AsyncNetworkBackend):
         *others, last = await resolve(host)
         for address in others:
             with suppress(OSError):
-                return _NetworkStream(*await asyncio.open_connection(address, port))
+                async with asyncio.timeout(ADDRESS_TIMEOUT_SECONDS):
+                    return _NetworkStream(*await asyncio.open_connection(address, port))
         return _NetworkStream(*await asyncio.open_connection(last, port))
 
 

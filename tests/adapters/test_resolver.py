@@ -5,7 +5,8 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,13 +25,14 @@ class NameServer:
 
     def __init__(self):
         self.asked = []
+        self.addresses = ["127.0.0.1"]
         self.free = threading.Event()
 
     def __call__(self, host, _port, **_facts):
         self.asked.append(host)
         if host == HUNG:
             self.free.wait(60)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in self.addresses]
 
 
 @pytest.fixture
@@ -104,6 +106,28 @@ async def test_f19_the_next_address_is_tried_where_one_refuses(monkeypatch):
     assert await resolve("localhost") == ["::1", "127.0.0.1"]
     async with raw_server(answering(OK)) as platform:
         answer = await http_for().create(post(platform.url.replace("127.0.0.1", "localhost")), PARCEL)
+    assert answer.status == 200
+
+
+@contextmanager
+def black_hole(address, port):
+    """Listen without accepting, and fill the queue: the system drops every further connection attempt."""
+    with socket.create_server((address, port), backlog=0), ExitStack() as stack:
+        for _ in range(4):
+            client = stack.enter_context(socket.socket())
+            client.settimeout(0)
+            client.connect_ex((address, port))
+        yield
+
+
+async def test_f19_the_next_address_is_tried_where_one_does_not_answer(monkeypatch, name_server):
+    """An address that drops packets does not use up the time of the call."""
+    monkeypatch.setattr(adapters._http, "ADDRESS_TIMEOUT_SECONDS", SHORT)
+    name_server.addresses = ["127.0.0.2", "127.0.0.1"]
+    async with raw_server(answering(OK)) as platform:
+        named = platform.url.replace("127.0.0.1", "localhost")
+        with black_hole("127.0.0.2", urlsplit(named).port):
+            answer = await http_for().create(post(named), PARCEL)
     assert answer.status == 200
 
 
