@@ -284,7 +284,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("run_maintenance", maintain, 0.0, 1.0),
         Job("send", lambda: send_due(store, app.adapters, MAX_SENDS, stop), 0.1, 0.5),
         Job("reconcile", lambda: reconcile_due(store, app.adapters, MAX_READBACKS, stop.is_set), 0.2, 1.0),
-        Job("retract", lambda: retract_due(store, app.adapters, MAX_RETRACTIONS), 0.3, 1.0),
+        Job("retract", lambda: retract_due(store, app.adapters, MAX_RETRACTIONS, stop.is_set), 0.3, 1.0),
         Job("read_schedule", daemon.read_schedule, 20.0, 20.0),
         Job("plan", daemon.plan, 2.0, 60.0),
         Job("heartbeat", daemon.heartbeat, 5.0, 5.0),

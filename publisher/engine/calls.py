@@ -4,7 +4,7 @@ Any exception of an adapter becomes a result, so a bug in it cannot crash the da
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -74,20 +74,6 @@ T = TypeVar("T")
 
 REFILL_SECONDS, IDLE_SECONDS = 0.02, 0.1
 """How soon more is taken while nothing ends: REFILL if there may be more than there was room for, else IDLE."""
-
-
-async def gather_logged(jobs: Iterable[Awaitable[None]], event: str) -> int:
-    """Run all jobs at once and return their number. A failure is logged as `event` and does not affect the others.
-
-    Raises ExceptionGroup of the last failure once all have ended.
-    """
-    results = await asyncio.gather(*jobs, return_exceptions=True)
-    failure: Exception | None = None
-    for error in filter(None, results):
-        failure = _log_failure(event, error, failure)
-    if failure is not None:
-        raise ExceptionGroup(event, [failure])
-    return len(results)
 
 
 async def run_bounded(

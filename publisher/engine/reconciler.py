@@ -1,13 +1,13 @@
 """Read platforms to resolve unknown outcomes, to follow posts under review, and to retract published ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import RECONCILER, RETRACTOR, State
 from publisher.domain.post import DeliveryId
 from publisher.domain.results import Deleted, DeletionResult, ReadbackResult, Rejected, Unknown, result_code
-from publisher.engine.calls import call_adapter, find_post, gather_logged, run_bounded
+from publisher.engine.calls import call_adapter, find_post, run_bounded
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.store import Store
@@ -24,20 +24,8 @@ async def reconcile_due(
     One whose result cannot be recorded is not read again in this run. Returns how many were made. Raises ExceptionGroup
     of the last failure once all else is done.
     """
-    running: set[DeliveryId] = set()
-
-    async def take(room: int) -> Sequence[PendingReadback]:
-        if is_stopping():
-            return ()
-        unknowns = await store.outbox.due_readbacks([State.UNKNOWN, State.SUBMITTED], room, exclude=running)
-        running.update(unknown.delivery.id for unknown in unknowns)
-        return unknowns
-
-    async def work(unknown: PendingReadback) -> None:
-        await reconcile(unknown, store, adapters[unknown.delivery.account])
-        running.discard(unknown.delivery.id)
-
-    return await run_bounded(take, work, limit, "readback_failed", READBACK_BATCH)
+    states = (State.UNKNOWN, State.SUBMITTED)
+    return await _work_on_due(store, adapters, states, reconcile, limit, is_stopping, "readback_failed")
 
 
 async def reconcile(unknown: PendingReadback, store: Store, adapter: Adapter) -> None:
@@ -68,14 +56,12 @@ async def read_back(unknown: PendingReadback, adapter: Adapter) -> ReadbackResul
     return await find_post(adapter, unknown.request) if unknown.request else Unknown(reason="nothing_sent")
 
 
-async def retract_due(store: Store, adapters: Mapping[AccountId, Adapter], limit: int) -> int:
-    """Continue the retractions that are due. Return how many.
-
-    Raises ExceptionGroup of the last failure once all have ended.
-    """
-    unknowns = await store.outbox.due_readbacks([State.RETRACTING], limit)
-    retractions = (retract_delivery(unknown, store, adapters[unknown.delivery.account]) for unknown in unknowns)
-    return await gather_logged(retractions, "retraction_failed")
+async def retract_due(
+    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, is_stopping: Callable[[], bool] = bool
+) -> int:
+    """Continue the retractions that are due, as `reconcile_due` makes reads. Return how many calls were made."""
+    states = (State.RETRACTING,)
+    return await _work_on_due(store, adapters, states, retract_delivery, limit, is_stopping, "retraction_failed")
 
 
 async def retract_delivery(unknown: PendingReadback, store: Store, adapter: Adapter) -> None:
@@ -107,3 +93,28 @@ async def delete_or_find_post(unknown: PendingReadback, adapter: Adapter) -> Rea
     else:  # no call was ever made: only a person's confirmation can say that it is published
         return Unknown(reason="manually_confirmed", is_beyond_list=True) if receipt else Deleted()
     return Deleted() if isinstance(found, Rejected) and receipt else found
+
+
+async def _work_on_due(  # noqa: PLR0913, PLR0917 # what the two jobs share, and what they differ in
+    store: Store,
+    adapters: Mapping[AccountId, Adapter],
+    states: Collection[State],
+    work: Callable[[PendingReadback, Store, Adapter], Awaitable[None]],
+    limit: int,
+    is_stopping: Callable[[], bool],
+    event: str,
+) -> int:
+    running: set[DeliveryId] = set()
+
+    async def take(room: int) -> Sequence[PendingReadback]:
+        if is_stopping():
+            return ()
+        unknowns = await store.outbox.due_readbacks(states, room, exclude=running)
+        running.update(unknown.delivery.id for unknown in unknowns)
+        return unknowns
+
+    async def work_on(unknown: PendingReadback) -> None:
+        await work(unknown, store, adapters[unknown.delivery.account])
+        running.discard(unknown.delivery.id)
+
+    return await run_bounded(take, work_on, limit, event, READBACK_BATCH)

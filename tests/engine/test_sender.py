@@ -277,6 +277,32 @@ async def test_a_slow_read_delays_no_other(open_store, world):
     assert {item.state for item in await store.queries.deliveries()} == {State.PUBLISHED}
 
 
+class SlowToDelete(FakeAdapter):
+    """A platform that deletes the first post only once the third is deleted."""
+
+    async def retract(self, receipt):
+        if receipt.remote_id == "1":
+            await self.reached.wait()
+        if receipt.remote_id == "3":
+            self.reached.set()
+        return await super().retract(receipt)
+
+
+async def test_f78_a_deletion_that_hangs_delays_no_other(open_store):
+    """Of three retractions two are begun at once; the third is made while the first still hangs."""
+    store, _fake, _adapters = await stage(open_store, "a", "b", "c")
+    slow = SlowToDelete(now=store.runtime.now)
+    slow.reached = asyncio.Event()
+    adapters = dict.fromkeys("abc", slow)
+    await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME))
+    await store.maintenance.run()
+    await send_due(store, adapters, 50, asyncio.Event())
+    await store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
+    async with asyncio.timeout(30):
+        assert await retract_due(store, adapters, 2) == 3
+    assert {item.state for item in await store.queries.deliveries()} == {State.RETRACTED}
+
+
 async def test_f14_a_stopping_daemon_begins_no_read(open_store, world):
     """An unknown outcome stays so for the next start, however many are due."""
     store, fake, adapters = await stage(open_store, "a")
