@@ -12,12 +12,13 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from publisher.domain.account import CRASH_RETRY_SPREAD
 from publisher.domain.delivery import State, WorkerId
+from publisher.domain.lifecycle import MAX_WORKER_CRASHES
 from publisher.domain.results import Published, Receipt
 from publisher.engine.sender import send_due
 from publisher.store.db import database as engine
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
-from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL, JOURNAL_UNWRITABLE
+from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL, JOURNAL_UNWRITABLE, CommitUnknownError
 from publisher.store.db.tables import ATTEMPT, RENDERED_POST
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
@@ -75,6 +76,37 @@ async def test_f81_while_another_program_holds_the_database_nothing_is_called(st
     await SystemAlerts(store).update()
     await send_due(store, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(store), await reported(store)) == (State.PUBLISHED, [DATABASE_BUSY])
+
+
+async def lose_reply(store, call, *, commits):
+    """Run a write whose connection breaks during its commit, which cannot be asked whether it succeeded."""
+    write = store.database.write
+
+    async def break_connection(operation):
+        if commits:
+            await write(operation)
+        raise CommitUnknownError("1")
+
+    store.database.write = break_connection
+    with pytest.raises(CommitUnknownError):
+        await call
+    store.database.write = write
+
+
+@pytest.mark.parametrize("is_released", [False, True])
+async def test_f86_a_claim_whose_reply_is_lost_is_no_crash_of_its_post(store, world, is_released):
+    """F86, F89: a lease that expires because the database did not answer says nothing about its post."""
+    for _ in range(MAX_WORKER_CRASHES):
+        if is_released:
+            [lease] = await store.outbox.claim(1)
+            await lose_reply(store, store.outbox.release(lease), commits=False)
+        else:
+            await lose_reply(store, store.outbox.claim(1), commits=True)
+        world.advance_time(timedelta(minutes=2))
+        assert await store.maintenance.expire_leases() == 1
+        world.advance_time(CRASH_RETRY_SPREAD)
+    [delivery] = await store.queries.deliveries()
+    assert (delivery.state, delivery.worker_crashes) == (State.DUE, 0)
 
 
 async def test_f81_those_who_wait_together_are_refused_together(store, holder):

@@ -1,6 +1,7 @@
 """The life of a delivery in the store: claim, intent, outcome and readbacks."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -129,15 +130,17 @@ class Outbox(StorePart):
 
     async def claim(self, limit: int) -> Sequence[Lease]:
         """Claim the most urgent due delivery of each free login, for at most `limit` logins."""
+        leases: list[Lease] = []
 
-        def claim_deliveries(transaction: Transaction) -> list[Lease]:
+        def claim_deliveries(transaction: Transaction) -> None:
+            leases.clear()
             now = self.runtime.now_if_confirmed()
             database = self.database
             if now is None or not can_claim(self.store, transaction):
-                return []
+                return
             if database.journal and not database.journal.can_append():
                 database.unreported_errors.add(JOURNAL_UNWRITABLE)  # repeats the alert for as long as it lasts
-                return []
+                return
             changes = [
                 StateChange(
                     before=delivery,
@@ -146,7 +149,7 @@ class Outbox(StorePart):
                 )
                 for delivery in choose_claims(self.store, transaction, limit)
             ]
-            leases = [
+            leases.extend(
                 Lease(
                     delivery=after.id,
                     account=after.account,
@@ -157,12 +160,12 @@ class Outbox(StorePart):
                 )
                 for change, after in zip(changes, self.store.transition_all(transaction, changes, SENDER), strict=True)
                 if change.lease_until is not None
-            ]
+            )
             for lease in leases:
                 self.store.start_lease(lease.delivery, lease.fencing_token, lease.until - now)
-            return leases
 
-        leases = await self.database.write(claim_deliveries)
+        with self._mark_if_write_fails(leases):
+            await self.database.write(claim_deliveries)
         if leases:
             await self.runtime.hit_failpoint("claim.after_commit")
         return leases
@@ -201,23 +204,27 @@ class Outbox(StorePart):
         If the journal refuses its line, the attempt is recorded as not sent, since its call never began.
         """
         try:
-            answer = await self.database.write_batched(self.record_intents, lease)
+            with self._mark_if_write_fails([lease]):
+                answer = await self.database.write_batched(self.record_intents, lease)
         except IntentNotJournaledError as error:
             if isinstance(error.result, SendRequest):
                 await self.record_outcome(lease, NotSent(reason="journal_write_failed"))
                 return Declined(guard="journal")
             answer = cast("Declined", error.result)
-        except (DBAPIError, CommitUnknownError, OSError) as error:
-            self._mark_write_failed(lease, error)
-            raise
         if isinstance(answer, Declined):
             self.store.end_lease(lease)
         return answer
 
-    def _mark_write_failed(self, lease: Lease, error: Exception) -> None:
-        """Mark a lease that will expire because the store could not write; any other error is the delivery's own."""
-        if is_unavailable(error) or write_error_code(error) or isinstance(error, OSError):
-            self.store.mark_write_failed(lease)
+    @contextmanager
+    def _mark_if_write_fails(self, leases: Sequence[Lease]) -> Iterator[None]:
+        """Mark leases that will expire because the store could not write; any other error is the delivery's own."""
+        try:
+            yield
+        except (DBAPIError, CommitUnknownError, OSError) as error:
+            if is_unavailable(error) or write_error_code(error) or isinstance(error, OSError):
+                for lease in leases:
+                    self.store.mark_write_failed(lease)
+            raise
 
     async def release(self, lease: Lease) -> None:
         """Release an unused lease; does nothing if the lease is no longer ours."""
@@ -227,7 +234,8 @@ class Outbox(StorePart):
             if delivery.state is State.CLAIMED and lease.has_current_fencing_token(delivery):
                 self.store.transition(transaction, delivery, Released(), SENDER)
 
-        await self.database.write(release_claim)
+        with self._mark_if_write_fails([lease]):
+            await self.database.write(release_claim)
         self.store.end_lease(lease)
 
     async def may_still_send(self, request: SendRequest) -> bool:
@@ -255,11 +263,11 @@ class Outbox(StorePart):
         """
         while True:
             try:
-                after = await self.database.write_batched(self._record_outcomes, (lease, outcome))
+                with self._mark_if_write_fails([lease]):
+                    after = await self.database.write_batched(self._record_outcomes, (lease, outcome))
                 break
             except (DBAPIError, CommitUnknownError) as error:
                 if not is_unavailable(error):
-                    self._mark_write_failed(lease, error)
                     raise
                 log.warning("outcome_delayed", delivery=lease.delivery, account=lease.account)
         self.store.end_lease(lease)
