@@ -13,6 +13,7 @@ from publisher.domain.post import RenderedImage, RenderedRevision, Schedule
 from publisher.domain.results import NotFound, Published, Reach, Receipt, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.reconciler import retract_due
+from publisher.store.db.intent_journal import JOURNAL_RETENTION
 from publisher.store.db.rows import write_readback
 from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, REACH, READBACK, RENDERED_POST, SCHEDULE
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
@@ -182,6 +183,17 @@ async def test_nothing_is_pruned_by_an_unconfirmed_clock(store):
     store.runtime.jump_clock(timedelta(days=1))
     assert await prune(store, KEPT_FOR) == PruneCounts()
     assert not await is_pruned(store)
+
+
+async def test_f61_the_journal_keeps_its_lines_while_the_clock_is_not_confirmed(store):
+    """F61: by a clock that is months ahead, the line of a call that has just ended would be old."""
+    for name in ("p", "q"):
+        await enqueue_posts(store.posts, make_post(name, ["a"], START_TIME))
+        await go_live(store)
+    store.runtime.jump_clock(2 * JOURNAL_RETENTION)
+    assert await compact_journal(store) == 0
+    store.runtime.confirm_clock(store.runtime.read_clocks())
+    assert await compact_journal(store) == 1
 
 
 async def test_a_delivery_named_in_the_journal_is_kept(store):

@@ -173,11 +173,14 @@ def _delete_pictures(before: datetime, transaction: Transaction) -> int:
 
 
 async def compact_journal(store: BaseStore) -> int:
-    """Drop old records of ended attempts. Returns how many; a crash at any moment leaves a complete journal."""
-    journal = store.database.journal
-    if journal is None:
+    """Drop old records of ended attempts. Returns how many; a crash at any moment leaves a complete journal.
+
+    Nothing is dropped while the clock is not confirmed.
+    """
+    journal, now = store.database.journal, store.runtime.now_if_confirmed()
+    if journal is None or now is None:
         return 0
-    before = store.runtime.now() - JOURNAL_RETENTION
+    before = now - JOURNAL_RETENTION
     records = await asyncio.to_thread(read_records, journal.path, None)
     old = [record for record in records if datetime.fromisoformat(record.at) < before]
     if not old:
