@@ -4,7 +4,7 @@ Any exception of an adapter becomes a result, so a bug in it cannot crash the da
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -107,22 +107,23 @@ async def run_bounded(
                 await asyncio.sleep(REFILL_SECONDS)
                 timeout = IDLE_SECONDS
             done, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            for error in filter(None, (task.exception() for task in done)):
-                failure = _log_failure(event, error, failure)
+            failure = _log_failures(event, done, failure)
     finally:
         if running:  # taking failed; work that has begun is still awaited
-            await asyncio.wait(running)
+            done, _ = await asyncio.wait(running)
+            _log_failures(event, done, failure)
     if failure is not None:
         raise ExceptionGroup(event, [failure])
     return taken
 
 
-def _log_failure(event: str, error: BaseException, previous: Exception | None) -> Exception | None:
-    """Log a failure and return the one to raise at the end: the last, but a database outage only if there is no other.
+def _log_failures(event: str, done: Collection[asyncio.Task[None]], previous: Exception | None) -> Exception | None:
+    """Log failures and return the one to raise at the end: the last, but a database outage only if there is no other.
 
     Only one is kept, as each refers to everything that was in work when it was raised.
     """
-    log.error(event, exc_info=error)
-    if not isinstance(error, Exception) or (previous is not None and is_outage(error)):
-        return previous
-    return error
+    for error in filter(None, (task.exception() for task in done)):
+        log.error(event, exc_info=error)
+        if isinstance(error, Exception) and (previous is None or not is_outage(error)):
+            previous = error
+    return previous

@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from publisher.engine.calls import run_bounded
 
@@ -73,3 +74,22 @@ async def test_a_failure_is_raised_once_the_other_work_is_done():
     with pytest.raises(ExceptionGroup) as raised:
         await run_bounded(take, work, 1, "failed")
     assert (raised.value.exceptions, len(done)) == ((mistake,), 2)
+
+
+async def test_a_failure_of_work_that_has_begun_is_logged_where_no_more_can_be_taken():
+    """The error of taking is raised, and does not hide what happened to the items taken before."""
+    can_fail, left = asyncio.Event(), [["item"]]
+
+    async def take(_room):
+        if left:
+            return left.pop()
+        can_fail.set()
+        raise busy()
+
+    async def work(_item):
+        await can_fail.wait()
+        raise KeyError("p")
+
+    with capture_logs() as logged, pytest.raises(OperationalError):
+        await run_bounded(take, work, 2, "failed")
+    assert [(line["event"], repr(line["exc_info"])) for line in logged] == [("failed", "KeyError('p')")]
