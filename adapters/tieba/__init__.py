@@ -13,6 +13,7 @@ from .validation import find_problems
 
 class TiebaFactory:
     defaults = DEFAULTS
+    secret_fields = ("BDUSS", "STOKEN")
     capabilities = staticmethod(get_capabilities)
     validate = staticmethod(find_problems)
 

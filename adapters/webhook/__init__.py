@@ -12,6 +12,7 @@ from .validation import find_problems
 
 class WebhookFactory:
     defaults = DEFAULTS
+    secret_fields = ("key",)
     capabilities = staticmethod(get_capabilities)
     validate = staticmethod(find_problems)
 

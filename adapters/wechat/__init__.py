@@ -14,6 +14,7 @@ from .validation import find_problems
 
 class WeChatFactory:
     defaults = DEFAULTS
+    secret_fields = ("app_id", "app_secret")
     callbacks = WeChatCallbacks()
     capabilities = staticmethod(get_capabilities)
     validate = staticmethod(find_problems)

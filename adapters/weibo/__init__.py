@@ -13,6 +13,7 @@ from .validation import find_problems
 
 class WeiboFactory:
     defaults = DEFAULTS
+    secret_fields = ("app_key", "app_secret")
     sign_in = WeiboOAuthLogin()
     capabilities = staticmethod(get_capabilities)
     validate = staticmethod(find_problems)

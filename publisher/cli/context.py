@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,6 +13,7 @@ from publisher.app.open_store import AccessMode, journal_path, open_store
 from publisher.cli.errors import CommandFailedError, report_error
 from publisher.cli.terminal import Terminal
 from publisher.config import SETTINGS_FILE, Environment, Settings, load_settings
+from publisher.domain.account import Account
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import InputError, RefusedError
 from publisher.domain.post import PostId
@@ -124,10 +125,13 @@ async def warn_if_no_daemon(terminal: Terminal, queries: Queries) -> None:
         terminal.print_note("no_daemon_hint")
 
 
-async def record_action(terminal: Terminal, event: str, subject: str, by: str | None) -> bool:
+async def record_action(
+    terminal: Terminal, event: str, subject: str, by: str | None, accounts: Collection[Account] = ()
+) -> bool:
     """Record a finished action where there is a database; without a name it is the system user's.
 
-    Such an action must not wait for the database. Return False, with a note, if the entry could not be written.
+    The logins of `accounts` are checked soon, which ends the alerts about what the action has changed. Such an action
+    must not wait for the database. Return False, with a note, if the entry could not be written.
     """
     user = read_system_user()
     try:
@@ -138,6 +142,8 @@ async def record_action(terminal: Terminal, event: str, subject: str, by: str | 
             person = named_person(by or user.user or f"uid {user.uid}")
             async with open_command_store(settings) as store:
                 await store.actions.record_action(event, subject, person, {})
+                for account in accounts:
+                    await store.login_health.request_probe(account)
     except (InputError, CommandFailedError, RefusedError):
         terminal.print_note("audit_not_written")
         return False

@@ -99,7 +99,8 @@ def test_a_secret_is_taken_from_standard_input_and_never_shown(run, drill, typed
         run("-C", drill, "secret", "remove", "weibo-new"),
         run("-C", drill, "secret", "remove", "weibo-new"),
     ]
-    assert [answer.code for answer in answers] == [0] * 5
+    assert [answer.code for answer in answers] == [0, 0, 0, 0, 4]
+    assert "没有账号使用密钥 weibo-new" in answers[0].err
     assert answers[1].out.split() == ["weibo-new"]
     assert not any(CANARY in answer.out + answer.err for answer in answers)
     assert not any(CANARY.encode() in file.read_bytes() for file in (drill / "var").iterdir())
@@ -113,6 +114,29 @@ def test_a_malformed_secret_is_refused_without_repeating_it(run, drill, typed, t
     assert reported.code == 1
     assert CANARY not in reported.out + reported.err
     assert run("-C", drill, "secret", "set").code == 2
+
+
+@pytest.mark.parametrize("text", ["x", "{}", '{"app_key": "1"}', '{"app_key": "1", "app_secret": ""}'])
+def test_a_secret_without_the_fields_of_its_platform_is_not_stored(run, drill, typed, text):
+    """What is missing is named, with the form that the platform of its accounts needs."""
+    typed(text)
+    refused = run("-C", drill, "secret", "set", "beijing-weibo")
+    assert refused.code == 1
+    assert "app_secret" in refused.err
+    assert '{"app_key": "…", "app_secret": "…"}' in refused.err
+    assert run("-C", drill, "secret", "list").out == "加密库里还没有密钥\n"
+
+
+def test_a_secret_that_another_place_overrides_is_an_error(run, drill, typed):
+    """It is stored, and the exit code says that it has no effect; a broken publisher.toml prevents neither."""
+    typed('{"app_key": "1", "app_secret": "2"}')
+    overridden = run("-C", drill, "secret", "set", "beijing-weibo")
+    assert overridden.code == 1
+    assert str(drill / "secrets" / "beijing-weibo") in overridden.err
+    assert run("-C", drill, "secret", "list").out.split() == ["beijing-weibo"]
+    (drill / "publisher.toml").write_text("[", "utf-8")
+    typed('{"app_key": "3", "app_secret": "4"}')
+    assert "已加密保存" in run("-C", drill, "secret", "set", "beijing-weibo").out
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from publisher.app.application import start_login
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store, record_action
+from publisher.cli.context import load_workspace_settings, record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import command, one_line, person_name
 from publisher.cli.terminal import Terminal, hidden_input
@@ -37,9 +37,5 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     ends_at = read_secret(session.account.secret, vault=session.vault).get("access_token_ends_at")
     days = str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days) if ends_at else "?"
     terminal.print_message("login_done", account=account, days=days)
-    if not await record_action(terminal, "signed_in", f"account:{account}", by):
-        return EXIT_FAILED
-    if has_database(settings):
-        async with open_command_store(settings) as store:  # a probe soon ends the alerts about the old authorisation
-            await store.login_health.request_probe(known)
-    return 0
+    is_recorded = await record_action(terminal, "signed_in", f"account:{account}", by, [known])
+    return 0 if is_recorded else EXIT_FAILED

@@ -1,14 +1,20 @@
 """`secret`: the encrypted store of secrets."""
 
+import json
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import click
 
-from publisher.cli.context import record_action
+from publisher.app.adapters import load_factories
+from publisher.cli.context import load_workspace_settings, record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, choice, command, one_line, person_name
 from publisher.cli.terminal import Terminal, echo, hidden_input
-from publisher.secrets import Vault, parse_fields
+from publisher.domain.account import Account
+from publisher.domain.errors import InputError, NoSuchItemError
+from publisher.secrets import AUDIT_KEY_NAME, Vault, find_external_source, parse_fields
 
 MAX_SECRET_CHARACTERS = 64 * 1024
 AUDIT_EVENTS = {"set": "secret_stored", "remove": "secret_removed", "rotate": "secrets_rotated"}
@@ -22,26 +28,48 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
     vault = Vault(folder=terminal.workspace / "var")
     if action in {"set", "remove"} and name is None:
         raise LocalizedUsageError("missing_parameter", name="NAME")
+    settings = None
+    with suppress(
+        InputError, CommandFailedError
+    ):  # a leaked secret can be replaced whatever is wrong in publisher.toml
+        settings = await load_workspace_settings(terminal)
+    users = [account for account in settings.accounts.values() if account.secret == name] if settings else []
     match action:
         case "set":
-            with hidden_input():
-                if sys.stdin.isatty():
-                    terminal.print_note("secret_prompt")
-                # from standard input, so that neither other users of the machine nor onlookers see it
-                fields = parse_fields(sys.stdin.read(MAX_SECRET_CHARACTERS))
-            if fields is None:
-                raise CommandFailedError("secret_not_json", name=name, places="stdin")
+            fields = _read_fields(terminal, name or "", users)
             vault.write(name or "", fields)
             terminal.print_message("secret_stored", name=name, file=vault.file, key=vault.key_source)
         case "remove":
             if not vault.remove(name or ""):
-                terminal.print_message("secret_not_found", name=name)
-                return 0
+                raise NoSuchItemError("secret", name or "")
             terminal.print_message("secret_removed", name=name)
         case "rotate":
             terminal.print_message("secrets_reencrypted", number=vault.rotate(), key=vault.key_source)
         case _:
             echo("\n".join(vault.list_names()) or terminal.translate("no_secrets"))
             return 0
-    is_recorded = await record_action(terminal, AUDIT_EVENTS[action], f"secret:{name or '*'}", by)
+    is_recorded = await record_action(terminal, AUDIT_EVENTS[action], f"secret:{name or '*'}", by, users)
+    if action == "set" and settings is not None:
+        if source := find_external_source(name or "", secrets_dir=settings.secrets_dir):
+            raise CommandFailedError("secret_overridden", name=name, place=source)
+        if not users and name != AUDIT_KEY_NAME:
+            terminal.print_note("secret_unused", name=name)
     return 0 if is_recorded else EXIT_FAILED
+
+
+def _read_fields(terminal: Terminal, name: str, users: Sequence[Account]) -> Mapping[str, str]:
+    """Read a secret from standard input, so that neither other users of the machine nor onlookers see it.
+
+    Raises CommandFailedError, which never repeats it, unless it has the fields that the platform of its users needs.
+    """
+    needed = [field for factory in load_factories(users).values() for field in getattr(factory, "secret_fields", ())]
+    example = json.dumps(dict.fromkeys(needed, "…"), ensure_ascii=False)
+    with hidden_input():
+        if sys.stdin.isatty():
+            terminal.print_note("secret_prompt")
+        fields = parse_fields(sys.stdin.read(MAX_SECRET_CHARACTERS))
+    if fields is None and not needed:
+        raise CommandFailedError("secret_not_json", name=name, places="stdin")
+    if missing := [field for field in needed if field not in (fields or {})]:
+        raise CommandFailedError("secret_incomplete", name=name, missing=", ".join(missing), example=example)
+    return fields or {}
