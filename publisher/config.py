@@ -29,6 +29,7 @@ from publisher.tomlfile.validate import (
     SingleLine,
     StrictModel,
     UnlocatedProblem,
+    find_placeholders,
     suggest_closest,
     validate_table,
 )
@@ -351,6 +352,7 @@ def _make_settings(document: TomlDocument, workspace: Path, platforms: Collectio
         *find_global_problems(entry, platforms),
         *find_account_problems(entry, platforms),
         *find_group_problems(entry),
+        *(found for found in find_placeholders(document.data) if found.code == "placeholder_left"),
     ]
     if problems:
         raise SettingsError(document.locate_problems(problems))

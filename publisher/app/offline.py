@@ -2,15 +2,36 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from publisher.app.adapters import build_policies, load_factories
-from publisher.config import Settings
+from publisher.config import SETTINGS_FILE, SETTINGS_READ_LIMITS, Environment, Settings
 from publisher.domain.account import AccountId, AccountPolicy, Mode
+from publisher.domain.errors import Problem, SettingsError, Severity
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.renderer import PostRenderer
 from publisher.rendering.templates import load_templates, shipped_templates
 from publisher.secrets import SecretError, Vault, read_secret
+from publisher.tomlfile.read import read_toml
+from publisher.tomlfile.validate import UnlocatedProblem, find_placeholders
+
+
+def find_unfinished_settings(settings: Settings) -> list[Problem]:
+    """Warn of what is left to fill in: hosts that are examples (in `live`), and secrets that cannot be read.
+
+    Raises SettingsError if the file cannot be read again.
+    """
+    document = read_toml(settings.workspace / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError)
+    found = list(find_placeholders(document.data)) if settings.environment is Environment.LIVE else []
+    vault = Vault(folder=settings.workspace / "var")
+    for number, account in enumerate(settings.accounts.values()):
+        if account.mode is Mode.API:
+            try:
+                read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=vault)
+            except SecretError as error:
+                path = ("account", number, "secret")
+                found.append(UnlocatedProblem(path=path, code=error.code, facts=error.facts))
+    return [replace(problem, severity=Severity.WARNING) for problem in document.locate_problems(found)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

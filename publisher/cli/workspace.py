@@ -42,21 +42,19 @@ REPLACED_TIME_KEYS = ("cron", "from", "until", "days", "expires")
 
 
 def new_workspace_files() -> dict[str, bytes]:
-    """Return the contents of a new workspace's files by their path inside it."""
-    media = {f"media/{picture.name}": picture.read_bytes() for picture in (SAMPLES_FOLDER / "media").iterdir()}
+    """Return the contents of a new workspace's files by their path inside it. It has no account and no post yet."""
     schema = json.dumps(schedule_schema(), ensure_ascii=False, indent=2) + "\n"
     return {
         "publisher.toml": (SAMPLES_FOLDER / "publisher.toml").read_bytes(),
-        "schedule.toml": find_shipped_schedule().read_bytes(),
+        "schedule.toml": (SAMPLES_FOLDER / "schedule.toml").read_bytes(),
         "schedule.schema.json": schema.encode(),
         "templates/README.md": (SAMPLES_FOLDER / "templates-README.md").read_bytes(),
         ".gitignore": (SAMPLES_FOLDER / "gitignore").read_bytes(),
-        **media,
     }
 
 
 def find_shipped_schedule() -> Traversable:
-    """Return the sample schedule: inside the package, or beside it in a source tree."""
+    """Return the demo's schedule: inside the package, or beside it in a source tree."""
     package = files("publisher")
     packaged = package / "_workspace" / "schedule.toml"
     return packaged if packaged.is_file() else Path(str(package)).parent / "schedule.toml"
@@ -141,7 +139,7 @@ class DemoWorkspace:
 
 
 def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
-    """Return the files in which a drill's workspace differs from another: its settings and secrets."""
+    """Return the files in which a drill's workspace differs from another: settings, secrets, posts and pictures."""
     accounts = []
     for account in demo_workspace.accounts:
         entry: dict[str, Any] = {
@@ -175,7 +173,9 @@ def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
         "account": accounts,
     }
     secrets = {f"secrets/{account.id}": json.dumps(account.secret).encode() for account in demo_workspace.accounts}
-    return {"publisher.toml": tomlkit.dumps(settings).encode(), **secrets}
+    pictures = {f"media/{picture.name}": picture.read_bytes() for picture in (SAMPLES_FOLDER / "media").iterdir()}
+    schedule = find_shipped_schedule().read_bytes()
+    return {"publisher.toml": tomlkit.dumps(settings).encode(), "schedule.toml": schedule, **secrets, **pictures}
 
 
 def shift_schedule(text: str, start: datetime, spread: timedelta, *, is_single_warning: bool = False) -> str:

@@ -13,7 +13,7 @@ from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, PostId, Pos
 from publisher.schedule.cron import check_cron
 from publisher.schedule.model import PostEntry, ScheduleFile
 from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml
-from publisher.tomlfile.validate import KeyPath, UnlocatedProblem, suggest_closest, validate_table
+from publisher.tomlfile.validate import PLACEHOLDER, KeyPath, UnlocatedProblem, suggest_closest, validate_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +113,8 @@ def find_rule_problems(
     ]
     if entry.id in RESERVED_IDS:
         problems.append(UnlocatedProblem(path=(*path, "id"), code="reserved_id", facts={"post": entry.id}))
+    if entry.id == PLACEHOLDER:
+        problems.append(UnlocatedProblem(path=(*path, "id"), code="placeholder_id", facts={"post": entry.id}))
     if context.templates is not None and entry.template not in context.templates:
         facts = {"value": entry.template, "choices": suggest_closest(entry.template, context.templates)}
         problems.append(UnlocatedProblem(path=(*path, "template"), code="unknown_template", facts=facts))

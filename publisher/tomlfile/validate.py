@@ -1,7 +1,7 @@
 """Validate tables with pydantic, translate its errors into our problem codes, and define the types of values."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
@@ -37,6 +37,32 @@ class UnlocatedProblem:
     facts: Mapping[str, str] = field(default_factory=dict)
     is_at_key: bool = False
     line_facts: Mapping[str, KeyPath] = field(default_factory=dict)
+
+
+PLACEHOLDER = "change-me"
+"""What a printed sample has wherever staff must write their own; a post with this id is refused."""
+_EXAMPLE_HOST = re.compile(
+    r"(?<![\w-])(?:[\w-]+\.)*example(?:\.[a-z]{2,}){1,2}(?![\w-])"
+    r"|(?<![\d.])(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d{1,3}(?!\d)"
+)
+"""Hosts and addresses that are reserved for examples (RFC 2606, RFC 5737), or look like one."""
+
+
+def find_placeholders(value: object, path: KeyPath = ()) -> Iterator[UnlocatedProblem]:
+    """Yield each text in tables and lists that is still a sample's, or has a host that is reserved for examples."""
+    match value:
+        case str():
+            facts = {"key": str(path[-1]), "value": value[:80]}
+            if PLACEHOLDER in value:
+                yield UnlocatedProblem(path=path, code="placeholder_left", facts=facts)
+            elif found := _EXAMPLE_HOST.search(value):
+                yield UnlocatedProblem(path=path, code="example_host", facts={**facts, "host": found[0]})
+        case Mapping():
+            for key, item in value.items():
+                yield from find_placeholders(item, (*path, key))
+        case list():
+            for number, item in enumerate(value):
+                yield from find_placeholders(item, (*path, number))
 
 
 _EXAMPLES = {

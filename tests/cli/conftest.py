@@ -48,6 +48,67 @@ def _renders_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 Run = Callable[..., Result]
 PUBLIC_IP = 'public_ip = "211.156.0.1"'
+LIVE_SETTINGS = f"""environment = "live"
+secrets_dir = "secrets"
+{PUBLIC_IP}
+
+[region.110000]
+name = "北京"
+police = "北京市公安局"
+hotline = "110"
+tip_line = "110"
+tip_link = "https://tips.beijing.gov.cn/tips"
+
+[region.120000]
+name = "天津"
+police = "天津市公安局"
+hotline = "110"
+tip_line = "110"
+tip_link = "https://tips.tianjin.gov.cn/tips"
+
+[groups]
+north = ["beijing-weibo", "beijing-wechat", "tianjin-weibo", "tianjin-wechat"]
+
+[[account]]
+id = "beijing-weibo"
+platform = "weibo"
+identity = "1000000001"
+region = "110000"
+secret = "weibo-beijing"
+link_template = "https://tips.beijing.gov.cn/n/{{marker}}"
+
+[[account]]
+id = "beijing-wechat"
+platform = "wechat"
+identity = "wx0000000000000001"
+region = "110000"
+secret = "wechat-beijing"
+
+[[account]]
+id = "beijing-tieba"
+platform = "tieba"
+identity = "平安北京"
+region = "110000"
+secret = "tieba-beijing"
+forum = "北京"
+mode = "off"
+
+[[account]]
+id = "tianjin-weibo"
+platform = "weibo"
+identity = "1000000002"
+region = "120000"
+secret = "weibo-tianjin"
+link_template = "https://tips.tianjin.gov.cn/n/{{marker}}"
+
+[[account]]
+id = "tianjin-wechat"
+platform = "wechat"
+identity = "wx0000000000000002"
+region = "120000"
+secret = "wechat-tianjin"
+"""
+SECRET = b'{"app_id": "a", "app_secret": "s"}'
 BY = ("--by", "王", "--reason", "试验")
 TO_WEIBO = '["platform:weibo"]'
 PUBLISHED = Published(
@@ -78,10 +139,12 @@ def publisher_command(*arguments: str | Path) -> list[str]:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """Return a new live workspace as `init` makes it, with the machine's address filled in."""
-    create_workspace(tmp_path / "workspace", new_workspace_files())
-    settings = tmp_path / "workspace" / "publisher.toml"
-    settings.write_text(settings.read_text("utf-8").replace('# public_ip = "203.0.113.10"', PUBLIC_IP), "utf-8")
+    """Return a live workspace of two regions with accounts, their secrets, and the demo's posts."""
+    demo = demo_files(DemoWorkspace(regions=[], simulator_url=""))
+    content = {name: data for name, data in demo.items() if name == "schedule.toml" or name.startswith("media/")}
+    secrets = {f"secrets/{name}": SECRET for name in re.findall(r'secret = "(.+)"', LIVE_SETTINGS)}
+    files = {**new_workspace_files(), **content, **secrets, "publisher.toml": LIVE_SETTINGS.encode()}
+    create_workspace(tmp_path / "workspace", files)
     return tmp_path / "workspace"
 
 

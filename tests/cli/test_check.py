@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from publisher.i18n import Messages, load_catalogue
+from tests.cli.conftest import PUBLIC_IP
 from tests.cli.posts import warning, write_schedule
 
 HEAVY = ("sqlmodel", "sqlalchemy", "httpx", "jinja2")
@@ -24,13 +25,60 @@ def loaded(*arguments):
     return {name for name in HEAVY if name in done.stdout.split()}
 
 
-def test_a_new_workspace_passes_its_own_check(run, tmp_path):
-    """The files of `init` are valid as they are, and every post of them reaches an account."""
+def test_a_new_workspace_passes_its_own_check_and_publishes_nothing(run, tmp_path):
+    """`init` makes a workspace without account, post or picture; its examples are comments."""
     assert run("init", tmp_path / "w").code == 0
+    checked = run("-C", tmp_path / "w", "--lang", "en", "check", "--json")
+    assert checked.json == {"ok": True, "problems": []}
+    assert "Posts: 0, accounts: 0" in checked.err
+    assert list((tmp_path / "w" / "media").iterdir()) == []
+
+
+def uncomment(path):
+    """Remove the `# ` before each line of a new workspace's examples, as its comment says."""
+    text = re.sub(r"^# (?=[\w\[]+(?:\]| = |\.))", "", path.read_text("utf-8"), flags=re.MULTILINE)
+    path.write_text(text, "utf-8")
+
+
+def test_the_examples_of_a_new_workspace_are_refused_until_they_are_changed(run, tmp_path):
+    """Each place that still has the example's value is named, with file, line and key, in both files."""
+    run("init", tmp_path / "w")
+    uncomment(tmp_path / "w" / "schedule.toml")
+    (refused,) = [
+        problem
+        for problem in run("-C", tmp_path / "w", "check", "--json").json["problems"]
+        if problem["path"] == "post[0].id"
+    ]
+    assert (refused["code"], refused["severity"]) == ("placeholder_id", "error")
+    uncomment(tmp_path / "w" / "publisher.toml")
     checked = run("-C", tmp_path / "w", "check", "--json")
-    assert checked.code == 0
-    assert checked.json["ok"]
-    assert "no_recipients" not in {problem["code"] for problem in checked.json["problems"]}
+    assert checked.code == 1
+    lines = (tmp_path / "w" / "publisher.toml").read_text("utf-8").splitlines()
+    found = [problem for problem in checked.json["problems"] if problem["code"] == "placeholder_left"]
+    assert [problem["path"] for problem in found] == [
+        "region.110000.police",
+        "account[0].identity",
+        "account[1].identity",
+        "account[2].identity",
+    ]
+    assert all("change-me" in lines[problem["line"] - 1] for problem in found)
+
+
+def test_check_names_example_hosts_and_missing_secrets(run, workspace):
+    """What a live workspace has of the examples, and each secret that cannot be read, is a warning at its line."""
+    (workspace / "secrets" / "weibo-tianjin").unlink()
+    settings = workspace / "publisher.toml"
+    text = settings.read_text("utf-8").replace("https://tips.beijing.gov.cn/n/", "https://www.example.gov.cn/n/")
+    settings.write_text(text, "utf-8")
+    write_schedule(workspace, warning("one").replace("正规退款", "请看 http://192.0.2.7/x 正规退款"))
+    found = {problem["code"]: problem for problem in run("-C", workspace, "check", "--json").json["problems"]}
+    assert found.keys() == {"example_host", "secret_missing"}
+    assert {problem["severity"] for problem in found.values()} == {"warning"}
+    assert found["secret_missing"]["path"] == "account[3].secret"
+    assert "weibo-tianjin" in text.splitlines()[found["secret_missing"]["line"] - 1]
+    shown = run("-C", workspace, "--lang", "en", "check").out
+    assert "account[0].link_template: warning: www.example.gov.cn in link_template is an address for examples" in shown
+    assert "post[0].data.summary: warning: 192.0.2.7 in summary is an address for examples" in shown
 
 
 def test_a_new_drill_passes_its_own_check_and_hides_its_secrets(run, tmp_path):
@@ -66,10 +114,11 @@ def test_check_lists_all_problems_in_order(run, workspace):
     assert any(line.startswith("    ") for line in found.out.splitlines())
 
 
-def test_a_fresh_workspace_passes_with_a_warning(run, tmp_path):
-    """A workspace made by `init` has no error, and a warning that Weibo needs the public address."""
-    assert run("init", tmp_path / "new").code == 0
-    checked = run("-C", tmp_path / "new", "check", "--json")
+def test_weibo_needs_the_public_address(run, workspace):
+    """Without the machine's public address the check passes with a warning."""
+    settings = workspace / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8").replace(PUBLIC_IP, ""), "utf-8")
+    checked = run("-C", workspace, "check", "--json")
     reported = {item["code"]: item["severity"] for item in checked.json["problems"]}
     assert (checked.code, checked.json["ok"], reported["public_ip_missing"]) == (0, True, "warning")
 

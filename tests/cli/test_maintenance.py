@@ -57,12 +57,22 @@ def test_f74_templates_are_listed_although_one_has_a_fault(run, drill):
 
 
 @pytest.mark.parametrize("name", SHIPPED.names)
-def test_a_sample_is_a_post_that_passes_the_check(run, drill, name):
-    """A printed sample can be put into the schedule as it is."""
+def test_a_pasted_sample_is_refused_until_it_has_an_id_and_recipients(run, drill, name):
+    """A printed sample publishes nothing as it is; with an id, an author and recipients it passes the check."""
     shown = run("-C", drill, "--lang", "en", "templates", name)
     sample = shown.out.partition("[[post]]")
     assert sample[1]
-    (drill / "schedule.toml").write_text(f"{ORIGINAL}\n[[post]]{sample[2]}", "utf-8")
+    file = drill / "schedule.toml"
+    file.write_text(f"{ORIGINAL}\n[[post]]{sample[2]}", "utf-8")
+    refused = run("-C", drill, "check", "--json")
+    assert refused.code == 1
+    assert {(each["path"], each["severity"]) for each in refused.json["problems"]} == {
+        ("post[1].id", "error"),
+        ("post[1].to", "error"),
+        ("post[1].author", "warning"),
+    }
+    assert run("-C", drill, "send", "change-me", "--by", "王").code != 0
+    file.write_text(file.read_text("utf-8").replace("change-me", "mine").replace("to = []", 'to = ["all"]'), "utf-8")
     checked = run("-C", drill, "check")
     assert checked.code == 0, checked.err + checked.out
 

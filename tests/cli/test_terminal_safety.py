@@ -287,7 +287,7 @@ def test_old_checkpoints_without_a_signature_are_accepted_and_reported_as_such(a
     audited.held.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in bare), "utf-8")
     reported = audited.verify("--lang", lang, "--anchors", audited.held)
     assert (reported.code, reported.json["unsigned"]) == (0, len(bare))
-    assert ("没有签名" if lang == "zh_CN" else "no signature") in reported.err
+    assert ("没有签名" if lang == "zh_CN" else "without a signature") in reported.err
     audited.anchors.unlink()
     audited.copy_over()
     assert [item["damage"] for item in audited.verify("--anchors", audited.held).json["breaks"]] == ["truncated"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from publisher.app.adapters import find_missing_public_ips, find_unsafe_timings
-from publisher.app.offline import OfflineApp, build_offline_app
+from publisher.app.offline import OfflineApp, build_offline_app, find_unfinished_settings
 from publisher.app.permissions import find_unsafe_permissions
 from publisher.cli.errors import format_problems, problem_as_json, sorted_problems
 from publisher.cli.framework import command, json_option
@@ -26,6 +26,7 @@ from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_
 from publisher.schedule.warnings import find_capacity_warnings, find_overdue_posts, find_warnings
 from publisher.store.queries.known_posts import read_known_posts
 from publisher.tomlfile.read import TomlDocument, read_toml
+from publisher.tomlfile.validate import find_placeholders
 
 HOLIDAY_LOOKAHEAD = timedelta(days=60)
 """How far ahead the holidays should be known."""
@@ -61,6 +62,8 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
         toml = read_toml((file or terminal.workspace / "schedule.toml").absolute(), SCHEDULE_READ_LIMITS, ScheduleError)
     if settings is not None:
         report.problems += find_unsafe_permissions(settings)
+        with report.collect_problems():
+            report.problems += find_unfinished_settings(settings)
         with report.collect_problems():
             offline_app = build_offline_app(settings)
             report.problems += offline_app.post_renderer.templates.problems
@@ -98,6 +101,8 @@ def _check_posts(
     schedule, problems = parse_leniently(toml, context)
     report.posts = len(schedule.posts)
     report.problems += problems
+    placeholders = [found for found in find_placeholders(toml.data) if found.path[-1] != "id"]  # that is an error above
+    report.problems += [replace(found, severity=Severity.WARNING) for found in toml.locate_problems(placeholders)]
     now = datetime.now(settings.timezone)
     found = [problem for problem in find_overdue_posts(schedule, now) if problem.facts["post"] not in (known or ())]
     if known is None:

@@ -15,6 +15,7 @@ from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostKind
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.templates import Templates, TemplateSample, load_templates, shipped_templates
+from publisher.tomlfile.validate import PLACEHOLDER
 
 
 @command("templates")
@@ -36,7 +37,7 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
                 "own": own_files(each, found, own_folder),
                 "needs": {key: found.samples[each].explain(key, lang) for key in found.samples[each].needs},
                 "offers": {key: found.samples[each].explain(key, lang) for key in found.samples[each].offers},
-                "sample": sample_entry(each, found.samples[each]),
+                "sample": sample_entry(terminal, each, found.samples[each]),
             }
             for each in names
         ]
@@ -86,17 +87,20 @@ def _print_template(terminal: Terminal, name: str, found: Templates, own_folder:
             terminal.print_message(code)
             echo("\n".join(align_columns([(f"    data.{key}", sample.explain(key, lang)) for key in keys])))
     terminal.print_message("template_sample")
-    echo(f"\n{sample_entry(name, sample)}", nl=False)
+    echo(f"\n{sample_entry(terminal, name, sample)}", nl=False)
 
 
-def sample_entry(name: str, sample: TemplateSample) -> str:
-    """Return a sample post for the template, to be pasted into schedule.toml and changed."""
+def sample_entry(terminal: Terminal, name: str, sample: TemplateSample) -> str:
+    """Return a sample post for the template, to be pasted into schedule.toml and changed.
+
+    As it is, `check` and the daemon refuse it: its id is a placeholder, and it goes to nobody.
+    """
     kind = PostKind(name) if name in frozenset(PostKind) else PostKind.BULLETIN
     entry: Mapping[str, str | None] = {
-        "id": "id",
+        "id": PLACEHOLDER,
         "kind": kind.value,
         "template": name,
-        "author": "zhang",
+        "author": PLACEHOLDER,
         "follows": "id-of-the-original" if kind.needs_original else None,
         "level": sample.level,
         "title": sample.title or name,
@@ -105,4 +109,5 @@ def sample_entry(name: str, sample: TemplateSample) -> str:
     }
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items() if value is not None]
     data = [f"{key} = {value}" for key, value in sample.as_toml.items()]
-    return "\n".join(["[[post]]", *lines, 'to = ["all"]', "[post.data]", *data, ""])
+    recipients = f"to = []  # {terminal.translate('template_to')}"
+    return "\n".join(["[[post]]", *lines, recipients, "[post.data]", *data, ""])
