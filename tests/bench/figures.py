@@ -1,61 +1,122 @@
-"""Figures, their goals, and how they are reported."""
+"""Figures, their goals, and how they are measured in turn."""
 
+import resource
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class SkippedError(Exception):
+    """A figure cannot be measured on this machine; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is measured and how often: the command `publisher`, and runs of each subject. A brief run proves nothing."""
+
+    publisher: Sequence[str]
+    runs: int
+    is_brief: bool = False
+
+    def choose(self, full: T, brief: T) -> T:
+        return brief if self.is_brief else full
+
+    @property
+    def few_runs(self) -> int:
+        """The number of runs of what takes long."""
+        return max(1, self.runs // 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured figure. `parts` are the absolute numbers behind it, which mean something on one machine only."""
+    """One measured figure. `parts` are the absolute numbers behind it, which mean something on one machine only.
+
+    The goal is a minimum or a maximum; a figure without one is only reported. `skipped` is why it was not measured.
+    """
 
     id: str
     name: str
     value: float
     goal: float | None = None
-    is_floor: bool = False
+    is_minimum: bool = False
     unit: str = ""
     parts: Mapping[str, float] = field(default_factory=dict)
+    skipped: str = ""
 
     @property
     def verdict(self) -> str:
+        if self.skipped:
+            return "SKIPPED"
         if self.goal is None:
             return ""
-        is_met = self.value >= self.goal if self.is_floor else self.value <= self.goal
+        is_met = self.value >= self.goal if self.is_minimum else self.value <= self.goal
         return "met" if is_met else "MISSED"
 
-    def as_facts(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "name": self.name,
-            "value": round(self.value, 4),
-            "unit": self.unit or "ratio",
-            "goal": self.goal,
-            "verdict": self.verdict or None,
-            "parts": {name: round(value, 6) for name, value in self.parts.items()},
-        }
+    @property
+    def bound(self) -> str:
+        return "" if self.goal is None else f"{'>=' if self.is_minimum else '<='} {self.goal:g} {self.unit}".strip()
 
-    def line(self) -> str:
-        bound = "" if self.goal is None else f"{'>=' if self.is_floor else '<='} {self.goal:g}{self.unit}"
-        parts = "  ".join(f"{name} {value:.4g}" for name, value in self.parts.items())
-        return f"{self.id:<4} {self.name:<52} {self.value:>9.3g}{self.unit:<3} {bound:<12} {self.verdict:<7} {parts}"
+    def as_json(self) -> dict[str, Any]:
+        facts = {**asdict(self), "value": float(f"{self.value:.4g}"), "verdict": self.verdict}
+        return facts | {"parts": {name: float(f"{value:.4g}") for name, value in self.parts.items()}}
+
+    def as_line(self) -> str:
+        if self.skipped:
+            return f"{self.id:<4} {self.name:<58} {self.verdict}: {self.skipped}"
+        parts = ", ".join(f"{name} {value:,.4g}" for name, value in self.parts.items())
+        value = f"{self.value:.3g} {self.unit}"
+        return f"{self.id:<4} {self.name:<58} {value:>10} {self.bound:<12} {self.verdict:<7} {parts}"
 
 
-def median(values: Sequence[float]) -> float:
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Wall time and processor time, in seconds."""
+
+    seconds: float
+    processor_seconds: float
+
+    @classmethod
+    def meter(cls) -> Callable[[], "Cost"]:
+        """Return a function that returns what this process has spent since, in all its threads."""
+        wall, processor = time.perf_counter(), time.process_time()
+        return lambda: cls(time.perf_counter() - wall, time.process_time() - processor)
+
+    @classmethod
+    def measure(cls, work: Callable[[], object]) -> "Cost":
+        spent = cls.meter()
+        work()
+        return spent()
+
+    @classmethod
+    def of_command(cls, command: Sequence[str | Path]) -> "Cost":
+        """Run a program; return the cost of it and its child processes."""
+        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return cls(time.perf_counter() - began, spent)
+
+
+def measure_in_turn(runs: int, *subjects: Callable[[], Cost]) -> list[Cost]:
+    """Measure each subject once per round, so that a busy minute concerns all of them alike; return the medians."""
+    rounds = [[subject() for subject in subjects] for _ in range(runs)]
+    return [
+        Cost(median(cost.seconds for cost in costs), median(cost.processor_seconds for cost in costs))
+        for costs in zip(*rounds, strict=True)
+    ]
+
+
+def median(values: Iterable[float]) -> float:
     return statistics.median(values)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Give the value that this share of all does not exceed."""
+    """Return the value that this share of all does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, round(share * len(ordered) + 0.5) - 1)]
-
-
-def in_turn(runs: int, *contestants: Callable[[], float]) -> list[float]:
-    """Measure each contestant once per round, so that a busy minute falls on all of them alike; give the medians."""
-    results: list[list[float]] = [[] for _ in contestants]
-    for _ in range(runs):
-        for result, contestant in zip(results, contestants, strict=True):
-            result.append(contestant())
-    return [median(result) for result in results]

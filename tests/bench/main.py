@@ -2,33 +2,39 @@
 
 import argparse
 import dataclasses
+import io
 import json
-import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from publisher.runtime.logs import configure_logging
-from tests.bench.backlog import p6, p11
-from tests.bench.commands import p10
-from tests.bench.figures import Figure
-from tests.bench.instant import p5
-from tests.bench.past import p14
-from tests.bench.rendering import p9
-from tests.bench.rig import PUBLISHER
-from tests.bench.scale import p4, p12, p13
-from tests.bench.syncing import p3
-from tests.bench.throughput import p1
+import click
 
-Measure = Callable[[Sequence[str], int], list[Figure]]
-ALL: Mapping[str, Measure] = {
+from publisher.runtime.logs import configure_logging
+from publisher.web.server import raise_descriptor_limit
+from tests.bench.commands import p10
+from tests.bench.comparison import p2
+from tests.bench.figures import Figure, Options, SkippedError
+from tests.bench.history import p4, p14
+from tests.bench.idle import p11, p12, p13
+from tests.bench.latency import p5, p6
+from tests.bench.renderer import p9
+from tests.bench.schedule import p8
+from tests.bench.throughput import p1, p3
+from tests.bench.workers import p7
+from tests.bench.workspace import PUBLISHER
+
+FIGURES: Mapping[str, Callable[[Options], Iterator[Figure]]] = {
     "P1": p1,
+    "P2": p2,
     "P3": p3,
     "P4": p4,
     "P5": p5,
     "P6": p6,
+    "P7": p7,
+    "P8": p8,
     "P9": p9,
     "P10": p10,
     "P11": p11,
@@ -36,35 +42,45 @@ ALL: Mapping[str, Measure] = {
     "P13": p13,
     "P14": p14,
 }
-BRIEF: Mapping[str, Measure] = {"P1": partial(p1, posts=7), "P4": partial(p4, large=10_000)}
-"""As small as shows that they work: more deliveries than one round of the keeper makes due."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what is asked for; give 1 when a goal is missed."""
+    """Measure what is asked for. Return 1 if a goal is missed or a figure fails, else 0."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--only", help="figures to measure, such as P1,P5")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    parser.add_argument("--brief", action="store_true", help="one small run each of P1 and P4, without goals")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each contestant; medians are printed")
+    parser.add_argument("--only", default=",".join(FIGURES), help="figures to measure, such as P1,P5")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    parser.add_argument("--brief", action="store_true", help="one very small run of each figure, without goals")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each subject; medians are printed")
     parser.add_argument("--publisher", type=shlex.split, default=PUBLISHER, help="the command to measure")
-    wanted = parser.parse_args(arguments)
-    measures, runs = (BRIEF, 1) if wanted.brief else (ALL, wanted.runs)
-    names = (wanted.only or ",".join(measures)).upper().split(",")
-    if unknown := [name for name in names if name not in measures]:
-        parser.error(f"no such figure here: {', '.join(unknown)}; there are {', '.join(measures)}")
-    figures = []
-    with Path(os.devnull).open("w", encoding="utf-8") as nobody:
-        configure_logging(nobody)  # the log is written, and nobody reads it
-        for name in names:
-            for measured in measures[name](wanted.publisher, runs):
-                figure = dataclasses.replace(measured, goal=None) if wanted.brief else measured
+    asked = parser.parse_args(arguments)
+    names = asked.only.upper().split(",")
+    if unknown := [name for name in names if name not in FIGURES]:
+        parser.error(f"no such figure here: {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+    options = Options(publisher=asked.publisher, runs=1 if asked.brief else asked.runs, is_brief=asked.brief)
+    configure_logging(io.StringIO())
+    raise_descriptor_limit()
+    figures, failed = [], False
+    for name in names:
+        try:
+            for figure in measure(name, options):
                 figures.append(figure)
-                sys.stdout.write(figure.line() + "\n")
-                sys.stdout.flush()
-    if wanted.json:
-        wanted.json.write_text(json.dumps([figure.as_facts() for figure in figures], ensure_ascii=False, indent=1))
-    return int(any(figure.verdict == "MISSED" for figure in figures))
+                click.echo(figure.as_line())
+        except Exception:  # noqa: BLE001 # the others are still measured
+            failed = True
+            click.echo(f"{name:<4} FAILED")
+            traceback.print_exc()
+    if asked.json:
+        asked.json.write_text(json.dumps([figure.as_json() for figure in figures], ensure_ascii=False, indent=1))
+    return int(failed or any(figure.verdict == "MISSED" for figure in figures))
+
+
+def measure(name: str, options: Options) -> Iterator[Figure]:
+    """Yield what is measured under a name; a brief run has no goals."""
+    try:
+        for figure in FIGURES[name](options):
+            yield dataclasses.replace(figure, goal=None) if options.is_brief else figure
+    except SkippedError as error:
+        yield Figure(id=name, name="", value=0, skipped=str(error))
 
 
 if __name__ == "__main__":

@@ -1,115 +1,156 @@
-"""P1, P3: durable deliveries a second against a bare loop over the same calls, and what the disk is asked for."""
+"""P1, P1b, P3: durable deliveries a second against bare calls, and how often the disk is synced for them.
+
+`python -m tests.bench.throughput FOLDER` delivers all that is due in a workspace, to be traced.
+"""
 
 import asyncio
-import sqlite3
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from adapters._http import LoginHttp
-from adapters.weibo import api
-from adapters.weibo.capabilities import SHARE
-from publisher.contract import HttpResponse
-from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
-from publisher.domain.post import Baseline, DeliveryId, SendRequest
+from publisher.domain.post import SendRequest
 from publisher.engine.sender import send_due
-from publisher.store.db.tables import load_rendered_post
-from tests.bench.figures import Figure, in_turn
-from tests.bench.rig import double, schedule_of, workspace
-from tests.bench.store import application, file_schedule, ripen_all
+from publisher.runtime.logs import configure_logging
+from tests.bench.bare_calls import bare_calls, make_calls, make_raw_calls
+from tests.bench.database import accept_schedule, application, postgres, promote_all
+from tests.bench.figures import Cost, Figure, Options, SkippedError, measure_in_turn, median
+from tests.bench.platform import run_platform
+from tests.bench.workspace import NO_PLATFORM, format_posts, workspace, write_schedule
 
-AT_ONCE = 64
+IN_FLIGHT = 64
 ACCOUNTS = 150
-DEADLINE = timedelta(seconds=20)
+SYNCED_BYTES = 4096
+_SYNC_CALL = re.compile(r"\b(?:fsync|fdatasync)\(")
 
 
-def p1(_publisher: Sequence[str], runs: int, posts: int = 14) -> list[Figure]:
-    """Measure a burst of so many posts to every account, and the bare loop over the same calls."""
+def p1(options: Options) -> Iterator[Figure]:
+    """Measure a burst on both databases, the same calls by the same client alone, and the same by raw sockets."""
+    posts = options.choose(7, 1)
     deliveries = posts * ACCOUNTS
-    with double() as platform:
-        ours, bare = in_turn(
-            runs,
-            lambda: measure(deliver_all, posts, platform.base_url),
-            lambda: measure(call_all, posts, platform.base_url),
+    with run_platform() as platform, postgres() as create_database:
+        with filled_workspace(posts, platform.base_url) as folder:
+            calls = bare_calls(folder, platform.base_url)
+
+        def deliver(database: str | None) -> Cost:
+            with filled_workspace(posts, platform.base_url, database) as folder:
+                return asyncio.run(deliver_all(folder))
+
+        sqlite, postgresql, bare, raw = measure_in_turn(
+            options.runs,
+            lambda: deliver(None),
+            lambda: deliver(create_database()),
+            lambda: Cost.measure(lambda: asyncio.run(make_calls(calls, IN_FLIGHT))),
+            lambda: Cost.measure(lambda: make_raw_calls(calls, IN_FLIGHT)),
         )
-    parts = {"deliveries/s": deliveries / ours, "bare calls/s": deliveries / bare}
-    name = "durable deliveries/s / bare loop, SQLite"
-    return [Figure(id="P1", name=name, value=bare / ours, goal=0.75, is_floor=True, parts=parts)]
+    for database, cost, goal in (("SQLite", sqlite, 0.75), ("PostgreSQL", postgresql, 0.65)):
+        yield Figure(
+            id="P1",
+            name=f"durable deliveries/s against bare calls, {database}",
+            value=bare.seconds / cost.seconds,
+            goal=goal,
+            is_minimum=True,
+            parts={
+                "deliveries/s": deliveries / cost.seconds,
+                "bare calls/s": deliveries / bare.seconds,
+                "CPU ms a delivery": cost.processor_seconds / deliveries * 1e3,
+                "CPU ms a bare call": bare.processor_seconds / deliveries * 1e3,
+            },
+        )
+    yield Figure(
+        id="P1b",
+        name="durable deliveries/s against raw sockets, SQLite",
+        value=raw.seconds / sqlite.seconds,
+        parts={"deliveries/s": deliveries / sqlite.seconds, "raw calls/s": deliveries / raw.seconds},
+    )
 
 
-def measure(contest: Callable[[Path], Coroutine[Any, Any, float]], posts: int, base_url: str) -> float:
-    """File so many posts for every account in a new workspace; give the seconds that the contest takes there."""
-    with workspace(ACCOUNTS, base_url) as folder:
-        (folder / "schedule.toml").write_text(schedule_of(posts, None), "utf-8")
-        asyncio.run(file_schedule(folder))
-        return asyncio.run(contest(folder))
+@contextlib.contextmanager
+def filled_workspace(posts: int, base_url: str = NO_PLATFORM, database: str | None = None) -> Iterator[Path]:
+    """Make a workspace whose schedule has so many posts to every account, due at once and filed."""
+    with workspace(ACCOUNTS, base_url, database=database) as folder:
+        write_schedule(folder, format_posts(posts, None))
+        filed = asyncio.run(accept_schedule(folder))
+        if filed != posts * ACCOUNTS:
+            raise AssertionError(filed)
+        yield folder
 
 
-async def deliver_all(folder: Path) -> float:
-    """Deliver all that is filed. Returns seconds from the first claim to the last receipt."""
+async def deliver_all(folder: Path) -> Cost:
+    """Deliver all that is filed; return the cost from the first claim to the last receipt."""
     async with application(folder, can_send=True) as opened:
-        await ripen_all(opened.store.maintenance)
-        began = time.perf_counter()
-        taken = await send_due(opened.store, opened.adapters, AT_ONCE, asyncio.Event())
-        seconds = time.perf_counter() - began
-        if Counter(item.state for item in await opened.store.queries.deliveries()) != {State.PUBLISHED: taken}:
-            raise AssertionError(Counter(item.state for item in await opened.store.queries.deliveries()))
-        return seconds
+        await promote_all(opened)
+        spent = Cost.meter()
+        count = await send_due(opened.store, opened.adapters, IN_FLIGHT, asyncio.Event())
+        cost = spent()
+        states = Counter(delivery.state for delivery in await opened.store.queries.deliveries())
+        if states != {State.PUBLISHED: count}:
+            raise AssertionError(states)
+        return cost
 
 
-async def call_all(folder: Path) -> float:
-    """Make the same calls with the same client and connection policy, and nothing else. Returns seconds."""
-    async with application(folder, can_send=False) as opened:
-        https = {}
-        for name in opened.settings.accounts:
-            https[name] = LoginHttp(
-                request_timeout=DEADLINE, monotonic=time.monotonic, failpoint=_pass, is_host_allowed=bool
-            )
-        ready = []
-        for parcel in parcels_of(folder):
-            account = opened.settings.accounts[parcel.account]
-            text = parcel.rendered.text
-            site = api.WeiboEndpoint(profile=SHARE, base_url=account.base_url, token=account.identity)
-            words = api.PostForm(text=text, marker_code="", client_ip=account.public_ip)
-            call = api.encode_share(site, words, None)
-            ready.append((https[parcel.account], call, parcel))
-        waiting = iter(ready)
-
-        async def call_on() -> None:
-            for http, call, parcel in waiting:
-                answer = await http.create(call, parcel)
-                if not isinstance(answer, HttpResponse) or answer.status != 200:
-                    raise AssertionError(answer)
-
-        began = time.perf_counter()
-        await asyncio.gather(*(call_on() for _ in range(AT_ONCE)))
-        return time.perf_counter() - began
+def p3(options: Options) -> Iterator[Figure]:
+    """Count a burst's syncs, and time a lone intent: no other shares its syncs."""
+    posts = options.choose(7, 1)
+    deliveries = posts * ACCOUNTS
+    with run_platform() as platform, filled_workspace(posts, platform.base_url) as folder:
+        syncs = count_syncs(folder)
+    yield Figure(
+        id="P3",
+        name=f"syncs per delivery, {deliveries:,} at once",
+        value=syncs / deliveries,
+        goal=0.6,
+        parts={"syncs": syncs},
+    )
+    with filled_workspace(1) as folder:
+        lone, bare = asyncio.run(lone_intent(folder))
+    yield Figure(
+        id="P3",
+        name="a lone intent against two bare fdatasyncs",
+        value=lone / bare,
+        goal=5,
+        parts={"ms an intent": lone * 1e3, "ms two syncs": bare * 1e3},
+    )
 
 
-def parcels_of(folder: Path) -> list[SendRequest]:
-    """Give what would be sent, outside the database."""
-    now = datetime.now(UTC)
-    with sqlite3.connect(folder / "var" / "publisher.db") as connection:
-        rows = connection.execute("SELECT account, body FROM rendered_post").fetchall()
-    connection.close()
-    return [
-        SendRequest(
-            delivery=DeliveryId(number),
-            attempt=1,
-            account=AccountId(account),
-            rendered=load_rendered_post(body),
-            images=(),
-            baseline=Baseline(newest_id=None, taken_at=now),
-            intended_at=now,
-            start_by=time.monotonic() + 600,
-        )
-        for number, (account, body) in enumerate(rows)
-    ]
+def count_syncs(folder: Path) -> int:
+    """Deliver all that is filed in a process of its own, and count its calls of fsync and fdatasync."""
+    if shutil.which("strace") is None:
+        raise SkippedError("strace is not installed")
+    trace = folder / "trace"
+    tracer = ["strace", "-f", "--seccomp-bpf", "-e", "trace=fsync,fdatasync", "-o", trace]
+    subprocess.run([*tracer, sys.executable, "-m", "tests.bench.throughput", folder], check=True)
+    return len(_SYNC_CALL.findall(trace.read_text("utf-8", "replace")))
 
 
-def _pass(_name: str) -> None:
-    return
+async def lone_intent(folder: Path) -> tuple[float, float]:
+    """Return the median seconds of an intent, committed and journalled, and of two bare syncs on the same disk."""
+    intents, syncs = [], []
+    async with application(folder, can_send=True) as opened:
+        await promote_all(opened)
+        with (folder / "var" / "bare").open("wb", buffering=0) as file:
+            for lease in await opened.store.outbox.claim(ACCOUNTS):
+                began = time.perf_counter()
+                answer = await opened.store.outbox.record_intent(lease)
+                intents.append(time.perf_counter() - began)
+                if not isinstance(answer, SendRequest):
+                    raise AssertionError(answer)  # noqa: TRY004 # not an error of types
+                began = time.perf_counter()
+                for _ in range(2):
+                    file.write(bytes(SYNCED_BYTES))
+                    os.fdatasync(file.fileno())
+                syncs.append(time.perf_counter() - began)
+    return median(intents), median(syncs)
+
+
+if __name__ == "__main__":
+    configure_logging(io.StringIO())
+    asyncio.run(deliver_all(Path(sys.argv[1])))

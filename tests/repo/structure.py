@@ -17,8 +17,9 @@ from types import FrameType
 
 from publisher.cli import COMMANDS
 from publisher.engine.sender import send_delivery
-from tests.bench.rig import double, schedule_of, workspace
-from tests.bench.store import application, file_schedule, ripen_all
+from tests.bench.database import accept_schedule, application, promote_all
+from tests.bench.platform import run_platform
+from tests.bench.workspace import format_posts, workspace, write_schedule
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("publisher", "adapters")
@@ -233,17 +234,17 @@ def files_of_one_delivery() -> list[str]:
             files.add(frame.f_code.co_filename)
 
     async def send_one(folder: Path) -> None:
-        await file_schedule(folder)
+        await accept_schedule(folder)
         async with application(folder, can_send=True) as opened:
-            await ripen_all(opened.store.maintenance)
+            await promote_all(opened)
             is_recording.set()
             [lease] = await opened.store.outbox.claim(1)
             await send_delivery(lease, opened.store, opened.adapters, asyncio.Event())
             is_recording.clear()
             assert Counter(item.state for item in await opened.store.queries.deliveries())["published"] == 1
 
-    with double() as platform, workspace(1, platform.base_url) as folder:
-        (folder / "schedule.toml").write_text(schedule_of(1, None), "utf-8")
+    with run_platform() as platform, workspace(1, platform.base_url) as folder:
+        write_schedule(folder, format_posts(1, None))
         threading.setprofile(record)
         sys.setprofile(record)
         try:

@@ -1,7 +1,6 @@
 """P9: rendering against the bare sandbox."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -20,17 +19,16 @@ from publisher.domain.post import (
     WarningLevel,
     make_occurrence,
 )
-from publisher.rendering import renderer
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.markdown import body_text
 from publisher.rendering.process import RenderProcess
-from publisher.rendering.renderer import RenderTarget, compose
+from publisher.rendering.renderer import RenderContext, RenderTarget, compose, make_render_job, prepare
 from publisher.rendering.templates import load_templates
-from tests.bench.figures import Figure, in_turn
-from tests.bench.rig import ROOT
+from tests.bench.figures import Cost, Figure, Options, measure_in_turn
+from tests.bench.workspace import ROOT
 
-TIMES = 500
 ACCOUNTS = 50
+BATCHES = 10
 TIEBA = Platform("tieba")
 DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -57,49 +55,55 @@ POST = Post(
 )
 
 
-def p9(_publisher: Sequence[str], runs: int) -> list[Figure]:
-    """Measure whole renderings in the process of their own, with all checks, against the same page in a bare sandbox.
+def p9(options: Options) -> Iterator[Figure]:
+    """Measure whole renderings in the renderer's process, with all checks, against the same page in a bare sandbox.
 
-    Each batch has the words of one post for fifty accounts.
+    Each batch has the texts of one post for fifty accounts.
     """
+    batches = options.choose(BATCHES, 2)
+    renders = batches * ACCOUNTS
     templates = load_templates([ROOT / "templates"], RenderProcess())
     occurrence = make_occurrence(POST, ONCE_OCCURRENCE, DUE)
-    order = RenderTarget(account=ACCOUNT, region=REGION, capabilities=CAPABILITIES, pictures=())
+    target = RenderTarget(account=ACCOUNT, region=REGION, capabilities=CAPABILITIES, pictures=())
 
-    def render() -> None:
-        _body, rendered = compose(POST, occurrence, [order] * ACCOUNTS, templates, ZONE)
-        assert all(isinstance(rendition, RenderedPost) for rendition in rendered)
+    def render_batches() -> None:
+        for _ in range(batches):
+            _body, rendered = compose(POST, occurrence, [target] * ACCOUNTS, templates, ZONE)
+            if not all(isinstance(item, RenderedPost) for item in rendered):
+                raise AssertionError(rendered)
 
     worker = RenderWorker()
     page = load_templates([ROOT / "templates"], worker).page_for(POST.template, TIEBA)
-    assert page
-    task = renderer.prepare(POST, occurrence, order, templates)
-    assert isinstance(task, renderer.RenderContext)
-    job = renderer.make_render_job(task, occurrence, ZONE)
+    context = prepare(POST, occurrence, target, templates)
+    assert page is not None
+    assert isinstance(context, RenderContext)
+    job = make_render_job(context, occurrence, ZONE)
     variables = {**job.variables, "body": POST.body, "body_text": body_text(POST.body)}
-    bare_page = _bare(worker._sandbox.filters).get_template(page)
-    times = TIMES // ACCOUNTS
-    ours, bare = in_turn(
-        runs, lambda: _seconds(render, times), lambda: _seconds(lambda: bare_page.render(variables), TIMES)
+    bare_page = bare_sandbox(worker._sandbox.filters).get_template(page)
+
+    def render_bare() -> None:
+        for _ in range(renders):
+            bare_page.render(variables)
+
+    ours, bare = measure_in_turn(options.runs, lambda: Cost.measure(render_batches), lambda: Cost.measure(render_bare))
+    yield Figure(
+        id="P9",
+        name="renders/s against a bare sandbox",
+        value=bare.seconds / ours.seconds,
+        goal=0.5,
+        is_minimum=True,
+        parts={"renders/s": renders / ours.seconds, "bare renders/s": renders / bare.seconds},
     )
-    parts = {"renders/s": TIMES / ours, "bare renders/s": TIMES / bare}
-    return [Figure(id="P9", name="renders/s / bare sandbox", value=bare / ours, goal=0.5, is_floor=True, parts=parts)]
 
 
-def _bare(filters: dict[str, Callable[..., object]]) -> ImmutableSandboxedEnvironment:
-    bare = ImmutableSandboxedEnvironment(
+def bare_sandbox(filters: Mapping[str, Callable[..., object]]) -> ImmutableSandboxedEnvironment:
+    """Return Jinja's immutable sandbox with the filters of ours."""
+    sandbox = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(ROOT / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    bare.filters.update(filters)
-    return bare
-
-
-def _seconds(action: Callable[[], object], times: int) -> float:
-    began = time.perf_counter()
-    for _ in range(times):
-        action()
-    return time.perf_counter() - began
+    sandbox.filters.update(filters)
+    return sandbox

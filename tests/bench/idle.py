@@ -1,0 +1,105 @@
+"""P11, P12, P13: memory and processor of a daemon that waits, and how soon it calls again after a kill."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from tests.bench.database import accept_schedule
+from tests.bench.figures import Figure, Options, median
+from tests.bench.platform import run_platform
+from tests.bench.process import child_pids, processor_seconds, resident_mebibytes
+from tests.bench.workspace import (
+    STARTED,
+    daemon,
+    format_posts,
+    wait_for_event,
+    workspace,
+    write_schedule,
+)
+
+ACCOUNTS = 150
+BACKLOG_POSTS = 667
+"""Posts to every account: 100,050 deliveries."""
+FUTURE_POSTS = 10_000
+RESTART_POSTS = 70
+"""Posts to every account that are open at the kill: 10,500 deliveries."""
+CALLS_BEFORE_KILL = 100
+SETTLE_SECONDS, WATCH_SECONDS = 35, 60
+"""Until each job of a daemon but those of hours has run once, and as long as the longest of their intervals."""
+
+
+def p11(options: Options) -> Iterator[Figure]:
+    """Measure the memory of a daemon with one post to come, and with a hundred thousand deliveries to come."""
+    idle, renderer = _resident(options, 1)
+    laden, _renderer = _resident(options, options.choose(BACKLOG_POSTS, 2))
+    name = f"memory of an idle daemon, {ACCOUNTS} accounts"
+    yield Figure(id="P11", name=name, value=idle, goal=120, unit="MiB", parts={"renderer beside it MiB": renderer})
+    name = "100,000 open deliveries, in addition"
+    yield Figure(id="P11", name=name, value=laden - idle, goal=60, unit="MiB", parts={"in all MiB": laden})
+
+
+def _resident(options: Options, posts: int) -> tuple[float, float]:
+    """Return the MiB that a waiting daemon and its renderer hold."""
+    with workspace(ACCOUNTS) as folder:
+        write_schedule(folder, format_posts(posts, _tomorrow()))
+        asyncio.run(accept_schedule(folder))
+        with daemon(folder, options.publisher) as process:
+            wait_for_event(folder, STARTED)
+            time.sleep(options.choose(SETTLE_SECONDS, 1))
+            return resident_mebibytes(process.pid), sum(map(resident_mebibytes, child_pids(process.pid)))
+
+
+def p12(options: Options) -> Iterator[Figure]:
+    """Measure the processor time of a daemon, and of its renderer, with nothing to do but posts to come."""
+    posts = options.choose(FUTURE_POSTS, 100)
+    with workspace(ACCOUNTS) as folder:
+        write_schedule(folder, format_posts(posts, _tomorrow(), [[f"a{number}"] for number in range(ACCOUNTS)]))
+        asyncio.run(accept_schedule(folder))
+        with daemon(folder, options.publisher) as process:
+            wait_for_event(folder, STARTED)
+            time.sleep(options.choose(SETTLE_SECONDS, 1))
+            began, before = time.monotonic(), processor_seconds(process.pid)
+            time.sleep(options.choose(WATCH_SECONDS, 2))
+            spent, seconds = processor_seconds(process.pid) - before, time.monotonic() - began
+    name = f"processor of an idle daemon, {posts:,} future posts"
+    parts = {"CPU s": spent, "watched s": seconds}
+    yield Figure(id="P12", name=name, value=spent / seconds * 100, goal=0.5, unit="%", parts=parts)
+
+
+def p13(options: Options) -> Iterator[Figure]:
+    """Measure from the start of a daemon to its first call: after a kill in a backlog, and with one delivery alone."""
+    posts = options.choose(RESTART_POSTS, 2)
+    killed = [_first_call(options, posts, is_killed=True) for _ in range(options.few_runs)]
+    empty = [_first_call(options, 1, is_killed=False) for _ in range(options.few_runs)]
+    yield Figure(
+        id="P13",
+        name=f"kill -9 to first call, {posts * ACCOUNTS:,} open, against an empty database",
+        value=median(killed) / median(empty),
+        goal=3,
+        parts={"s after a kill": median(killed), "s with an empty database": median(empty), "worst s": max(killed)},
+    )
+
+
+def _first_call(options: Options, posts: int, *, is_killed: bool) -> float:
+    """Return the seconds from the start of a daemon to the first call; with one account unless another was killed."""
+    recipients = ["all"] if is_killed else ["a0"]
+    with run_platform() as platform, workspace(ACCOUNTS, platform.base_url) as folder:
+        write_schedule(folder, format_posts(posts, None, [recipients]))
+        asyncio.run(accept_schedule(folder))
+        if is_killed:
+            with daemon(folder, options.publisher) as process:
+                platform.wait_for(CALLS_BEFORE_KILL, 60)
+                process.kill()
+                process.wait()
+        started_at = time.time()
+        with daemon(folder, options.publisher):
+            later: Sequence[float] = ()
+            while not later:  # a byte of the killed daemon may still arrive
+                calls = platform.wait_for(len(platform.calls()) + 1, 60)
+                later = [at for at in calls if at > started_at]
+        return later[0] - started_at
+
+
+def _tomorrow() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)

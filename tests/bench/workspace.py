@@ -1,0 +1,126 @@
+"""A workspace of Weibo accounts, its schedule, and publisher's daemon in it."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench.process import running, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHER = (str(Path(sys.executable).with_name("publisher")),)
+FIRST_UID = 1_400_000_001
+PUBLIC_IP = "192.0.2.1"
+NO_PLATFORM = "http://127.0.0.1:1"
+LOG = "daemon.log"
+STARTED = "own_leases_expired"
+"""The event after which a daemon has ended what an earlier process left."""
+ACCEPTED = "schedule_accepted"
+
+SETTINGS = """environment = "drill"
+secrets_dir = "secrets"
+public_ip = "{public_ip}"
+{settings}
+[limits.weibo]
+min_interval = "0s"
+per_hour = 1000
+per_day = 1000
+{limits}
+[region.110000]
+name = "第一区"
+police = "第一区公安局"
+hotline = "110"
+tip_line = "12377"
+tip_link = "https://example.gov.cn/tips"
+"""
+ACCOUNT = """
+[[account]]
+id = "a{number}"
+platform = "weibo"
+identity = "{uid}"
+region = "110000"
+secret = "a{number}"
+base_url = "{base_url}"
+link_template = "https://example.gov.cn/n/{{marker}}"
+"""
+POST = """
+[[post]]
+id = "{id}"
+kind = "warning"
+template = "warning"
+author = "zhang"
+level = "orange"
+title = "警惕“退款客服”诈骗第{id}期"
+at = {at}
+to = {to}
+body = "正规退款原路退回，不需要转账。自称客服要求转账退款的都是诈骗，请挂断并拨打报警电话。"
+{more}[post.data]
+summary = "凡自称客服要求转账退款的都是诈骗，请挂断"
+"""
+
+
+@contextlib.contextmanager
+def workspace(
+    accounts: int, base_url: str = NO_PLATFORM, *, database: str | None = None, limits: str = ""
+) -> Iterator[Path]:
+    """Make a workspace with so many Weibo accounts, each with a login of its own; it is removed afterwards.
+
+    `database` is the URL of a PostgreSQL, otherwise it is an SQLite file. `limits` are further lines of settings.
+    """
+    with tempfile.TemporaryDirectory(prefix="publisher-bench-") as name:
+        folder = Path(name)
+        for part in ("secrets", "templates", "var"):
+            (folder / part).mkdir()
+        parts = [
+            SETTINGS.format(public_ip=PUBLIC_IP, settings=f'database = "{database}"' if database else "", limits=limits)
+        ]
+        for number in range(accounts):
+            uid = uid_of(f"a{number}")
+            parts.append(ACCOUNT.format(number=number, uid=uid, base_url=base_url))
+            secret = {"app_key": "1000000000", "app_secret": "drill", "access_token": uid}
+            (folder / "secrets" / f"a{number}").write_text(json.dumps(secret), "utf-8")
+        (folder / "publisher.toml").write_text("".join(parts), "utf-8")
+        yield folder
+
+
+def uid_of(account: str) -> str:
+    """Return the platform's number of an account of a workspace, which is its token as well."""
+    return str(FIRST_UID + int(account.removeprefix("a")))
+
+
+def write_schedule(folder: Path, *parts: str) -> None:
+    """Replace the workspace's schedule in one step."""
+    new = folder / "schedule.toml.new"
+    new.write_text("".join(parts), "utf-8")
+    new.rename(folder / "schedule.toml")
+
+
+def format_post(post: str, at: datetime | None, to: Sequence[str] = ("all",), more: str = "") -> str:
+    """Return one post of a schedule; without an instant it is due at once. `more` are further lines."""
+    when = f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}" if at else '"asap"'
+    return POST.format(id=post, at=when, to=json.dumps(list(to)), more=more)
+
+
+def format_posts(posts: int, at: datetime | None, to: Sequence[Sequence[str]] = (("all",),)) -> str:
+    """Return so many posts, all due at one instant, to these recipients in turn."""
+    return "".join(format_post(f"post-{number}", at, to[number % len(to)]) for number in range(posts))
+
+
+@contextlib.contextmanager
+def daemon(folder: Path, publisher: Sequence[str] = PUBLISHER) -> Iterator[subprocess.Popen[bytes]]:
+    """Start publisher's daemon in a workspace; it is asked to stop at the end."""
+    with (
+        (folder / LOG).open("ab") as log,
+        running([*publisher, "-C", folder, "run"], stdout=log, stderr=log) as process,
+    ):
+        yield process
+
+
+def wait_for_event(folder: Path, event: str, timeout: float = 60, count: int = 1) -> None:
+    """Wait until the daemon has logged an event so many times. Raises TimeoutError."""
+    log = folder / LOG
+    wait_until(lambda: log.read_text("utf-8", "replace").count(event) >= count, timeout, event)
