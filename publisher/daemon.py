@@ -25,14 +25,15 @@ from publisher.domain.post import Schedule
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.engine.clock_check import ClockCheck
 from publisher.engine.monitor import check_logins_due, monitor_due
-from publisher.engine.planner import active_schedule, apply_schedule, plan_window
+from publisher.engine.planner import active_schedule, apply_schedule, find_next_planning, plan_window
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.i18n import Messages
-from publisher.runtime.clock import Runtime
+from publisher.runtime.clock import ClockTrust, Runtime
 from publisher.runtime.logs import log
 from publisher.schedule.load import SCHEDULE_READ_LIMITS
 from publisher.store.db.database import ConcurrentUpdateError
+from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.deliveries.retention import compact_journal, prune
 from publisher.store.recovery.recover import can_plan
 from publisher.store.recovery.setup import lock_process
@@ -46,6 +47,11 @@ MAX_READBACKS = 500
 MAX_RETRACTIONS = 100
 MAX_MONITORED_ACCOUNTS = 10
 """Accounts whose published posts are read again at once: never enough to delay the check of an unknown outcome."""
+WORK_AHEAD = 2 * PREPARE_AHEAD
+"""How long before a delivery needs a job the jobs on deliveries begin to run at their own intervals."""
+IDLE_INTERVAL_SECONDS = 60.0
+"""How often those jobs run while no delivery needs them: what they find wrong then, such as a journal that cannot be
+written, is reported before the next post is due."""
 SHUTDOWN_TIMEOUT_SECONDS = 25.0
 """How long calls in flight may still take after a stop is requested."""
 ONCE_MAX_WAIT = timedelta(minutes=1)
@@ -58,6 +64,8 @@ JOB_TIME_CHECK_SECONDS = 1.0
 """How often the next times of the jobs are compared with the clock."""
 FILE_WATCH_TIMEOUT_SECONDS = 60.0
 """After so long without a change the watch of the file counts as working, and is restarted."""
+FILE_WATCH_STEP_MILLISECONDS = 200
+"""How often the watch of the file looks at what the system has reported."""
 FILE_WATCH_RETRY_SECONDS = 20.0
 """Least time from one start of the file watch to the next, so that one that fails at once does not fill the log."""
 UNSETTLED_STATES = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
@@ -85,12 +93,16 @@ class FileVersion:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the daemon repeats. Alerts, the log and the tests know a job by its name."""
+    """What the daemon repeats. Alerts, the log and the tests know a job by its name.
+
+    `idle_interval_seconds` is how often it runs while no delivery needs it; None if that makes no difference.
+    """
 
     name: str
     run: Callable[[], Awaitable[int | None]]
     first_after_seconds: float
     interval_seconds: float
+    idle_interval_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -104,11 +116,19 @@ class Daemon:
     stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
     schedule: Schedule | None = None
     schedule_version: int | None = None
+    planned_basis: tuple[tuple[int, int], ClockTrust] | None = None
+    """What the last complete plan was made from."""
+    next_planning_at: float = 0.0
+    """Until when, in monotonic seconds, that plan stays complete."""
     has_read_file: bool = False
     is_database_replaced: bool = False
     read_file_version: FileVersion | None = None
     first_file_version: FileVersion | None = None
     has_waited_for_clock: bool = False
+    has_work: bool = field(default=True, init=False)
+    """True if a delivery needed one of the jobs when the database was last asked."""
+    last_sending: float = field(default=float("-inf"), init=False)
+    """When deliveries to send were looked for last, in monotonic seconds."""
     running_jobs: set[asyncio.Task[None]] = field(default_factory=set)
     jobs: Mapping[str, Job] = field(init=False)
     clock_check: ClockCheck = field(init=False)
@@ -117,12 +137,34 @@ class Daemon:
         self.clock_check = ClockCheck(store=self.application.store, adapters=self.application.adapters)
         self.jobs = {job.name: job for job in build_jobs(self)}
 
+    def interval_of(self, job: Job) -> float:
+        """Return the seconds from one run of a job to the next."""
+        if self.has_work or job.idle_interval_seconds is None:
+            return job.interval_seconds
+        return job.idle_interval_seconds
+
     async def confirm_clock(self) -> None:
-        """Try to confirm an unconfirmed clock; then plan at once what has waited for that."""
+        """Try to confirm an unconfirmed clock, and plan at once what has waited for that; then update the alerts."""
         if await self.clock_check.confirm() and self.has_waited_for_clock:
             self.has_waited_for_clock = False
             await self.read_schedule()
             await self.plan()
+        await self.application.store.system_alerts.update()
+
+    async def send(self) -> int:
+        """Ask the database if a delivery needs a job, and send what is due.
+
+        While none does, nothing more is asked than once in IDLE_INTERVAL_SECONDS. The first one that does is not kept
+        waiting for the maintenance job.
+        """
+        app, was_idle, now = self.application, not self.has_work, self.application.runtime.monotonic()
+        self.has_work = await app.store.maintenance.has_work(WORK_AHEAD)
+        if not self.has_work and now < self.last_sending + IDLE_INTERVAL_SECONDS:
+            return 0
+        self.last_sending = now
+        if self.has_work and was_idle:
+            await app.store.maintenance.run()
+        return await send_due(app.store, app.adapters, MAX_SENDS, self.stop_requested)
 
     async def heartbeat(self) -> None:
         """Record that this worker runs; stop if an older database was put in place, which a person must accept."""
@@ -149,19 +191,28 @@ class Daemon:
             log.exception("initial_load_failed", error=type(error).__name__)
 
     async def plan(self) -> None:
-        """File the deliveries that have come within the planning window, from the active schedule version."""
+        """File the deliveries that have come within the planning window, from the active schedule version.
+
+        Nothing is compared while nothing can have come within it.
+        """
         if not await self._can_plan():
             return
-        planner, post_store = self.application.planner, self.application.store.posts
-        version = await post_store.schedule_version()
+        planner, post_store, runtime = self.application.planner, self.application.store.posts, self.application.runtime
+        basis = await post_store.plan_basis(), runtime.clock_trust
+        if basis == self.planned_basis and runtime.monotonic() < self.next_planning_at:
+            return
+        (version, _newest_entry), _trust = basis
         try:
             if version != self.schedule_version:
                 self.schedule = None  # an old version must never be planned from once there is a newer one
                 self.schedule = await active_schedule(planner, str(self.schedule_file))
                 self.schedule_version = version
             if self.schedule is not None:
+                complete_for = find_next_planning(planner, self.schedule)
+                self.next_planning_at = runtime.monotonic() + complete_for.total_seconds()
                 await plan_window(planner, self.schedule, version)
                 await post_store.set_config_hash(planner.config_hash)
+                self.planned_basis = basis
         except ConcurrentUpdateError:  # another host has activated a newer version, from which to plan
             await self.plan()
         except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
@@ -215,6 +266,7 @@ class Daemon:
             debounce=600,
             rust_timeout=int(FILE_WATCH_TIMEOUT_SECONDS * 1000),
             yield_on_timeout=True,
+            step=FILE_WATCH_STEP_MILLISECONDS,
         )
         async with contextlib.aclosing(watching) as batches:
             async for changes in batches:
@@ -262,9 +314,11 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
     _ = store.outbox, store.audit, store.monitoring, store.login_health  # imports them now, not while posts are sent
     checkpoint_targets = build_checkpoint_targets(app.settings)
 
-    async def maintain() -> None:
-        await store.system_alerts.update()
-        await store.maintenance.run()
+    async def reconcile() -> int:
+        return await reconcile_due(store, app.adapters, MAX_READBACKS, stop.is_set)
+
+    async def retract() -> int:
+        return await retract_due(store, app.adapters, MAX_RETRACTIONS, stop.is_set)
 
     async def check_logins() -> None:
         if app.runtime.is_clock_confirmed():
@@ -281,10 +335,10 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
 
     return (
         Job("confirm_clock", daemon.confirm_clock, 0.0, 1.0),
-        Job("run_maintenance", maintain, 0.0, 1.0),
-        Job("send", lambda: send_due(store, app.adapters, MAX_SENDS, stop), 0.1, 0.5),
-        Job("reconcile", lambda: reconcile_due(store, app.adapters, MAX_READBACKS, stop.is_set), 0.2, 1.0),
-        Job("retract", lambda: retract_due(store, app.adapters, MAX_RETRACTIONS, stop.is_set), 0.3, 1.0),
+        Job("run_maintenance", store.maintenance.run, 0.0, 1.0, IDLE_INTERVAL_SECONDS),
+        Job("send", daemon.send, 0.1, 0.5),
+        Job("reconcile", reconcile, 0.2, 1.0, IDLE_INTERVAL_SECONDS),
+        Job("retract", retract, 0.3, 1.0, IDLE_INTERVAL_SECONDS),
         Job("read_schedule", daemon.read_schedule, 20.0, 20.0),
         Job("plan", daemon.plan, 2.0, 60.0),
         Job("heartbeat", daemon.heartbeat, 5.0, 5.0),
@@ -384,7 +438,7 @@ async def run_until_stopped(daemon: Daemon) -> None:
     for job in daemon.jobs.values():
         scheduler.add_job(
             daemon.run_job,
-            MonotonicTrigger(job.first_after_seconds, job.interval_seconds),
+            MonotonicTrigger(daemon, job),
             args=(job,),
             next_run_time=now + timedelta(seconds=job.first_after_seconds),
             coalesce=True,
@@ -407,16 +461,21 @@ async def run_until_stopped(daemon: Daemon) -> None:
 class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no types
     """Fires at an interval after the last run; after a forward clock jump no missed run is made up for."""
 
-    def __init__(self, first_seconds: float, seconds: float) -> None:
-        self.interval = timedelta(seconds=seconds)
-        self.max_wait = timedelta(seconds=max(first_seconds, seconds))
+    def __init__(self, daemon: Daemon, job: Job) -> None:
+        self.daemon = daemon
+        self.job = job
+
+    @property
+    def max_wait(self) -> timedelta:
+        """How far ahead the next run may lie."""
+        return timedelta(seconds=max(self.job.first_after_seconds, self.daemon.interval_of(self.job)))
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        return now + self.interval
+        return now + timedelta(seconds=self.daemon.interval_of(self.job))
 
 
 async def correct_job_times(scheduler: AsyncIOScheduler) -> None:
-    """Run at once the jobs that a clock set back has moved far into the future."""
+    """Run at once the jobs that a clock set back has moved far into the future, and those that are needed again."""
     while True:
         await asyncio.sleep(JOB_TIME_CHECK_SECONDS)
         now = datetime.now(UTC)

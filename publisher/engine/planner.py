@@ -33,6 +33,8 @@ RenderedBatch = tuple[list[RenderedOccurrence], dict[str, tuple[str, bytes]], li
 """Deliveries with their final texts, the media type and bytes of their pictures by hash, and the errors of the rest."""
 MAX_APPLY_ATTEMPTS = 3
 """How often a new version is tried if another one was activated meanwhile."""
+RECHECK_INTERVAL = timedelta(hours=1)
+"""How often the schedule is compared with the database although neither has changed."""
 FREE_REMOVALS = 3
 FREE_REMOVAL_SHARE = 0.2
 """A new version may drop this many open posts, or this share of them, without confirmation."""
@@ -133,6 +135,19 @@ async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int
         if problems:
             raise ScheduleError(problems)
         return filed
+
+
+def find_next_planning(planner: Planner, schedule: Schedule) -> timedelta:
+    """Return how long a plan of that schedule stays complete, unless the database changes; RECHECK_INTERVAL at most."""
+    window_end = planner.now + timedelta(days=planner.plan_days)
+    latest, zone = window_end + RECHECK_INTERVAL, planner.schedule_context.timezone
+    following = [latest]
+    for post in schedule.posts:
+        if not isinstance(post.trigger, OneTimeTrigger):
+            following += list_cron_times(post, window_end + timedelta.resolution, latest, zone)[:1]
+        elif post.trigger.at is not None and post.trigger.at > window_end:
+            following.append(post.trigger.at)
+    return min(following) - window_end
 
 
 async def active_schedule(planner: Planner, file: str) -> Schedule | None:

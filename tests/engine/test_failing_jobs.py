@@ -313,7 +313,11 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
     async def work(*_facts):
         pass
 
+    async def has_work(_within):
+        return True
+
     async with daemon_of(tmp_path, world) as daemon:
+        monkeypatch.setattr(daemon.application.store.maintenance, "has_work", has_work)
         board, outbox = daemon.application.store.queries, daemon.application.store.outbox
         daemon.application.adapters["a"] = object()
         monkeypatch.setattr(outbox, "claim" if verb == "send" else "due_readbacks", take)

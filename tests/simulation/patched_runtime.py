@@ -268,9 +268,13 @@ async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> None:
 
     async def go_on(name: str) -> None:
         first, period = BEATS[name]
+        job, last_run = daemon.jobs[name], float("-inf")
         await asyncio.sleep(first)
         while not daemon.stop_requested.is_set():
-            await daemon.run_job(daemon.jobs[name])
+            now = asyncio.get_running_loop().time()
+            if daemon.interval_of(job) == job.interval_seconds or now >= last_run + daemon.interval_of(job):
+                last_run = now
+                await daemon.run_job(job)
             await asyncio.sleep(period * pace())
 
     metronome = [asyncio.create_task(go_on(name)) for name in BEATS]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, exists, literal, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, literal, or_, select, true, update
 
 from publisher.domain.delivery import (
     CHECKED_STATES,
@@ -52,6 +52,16 @@ MAX_PROMOTED = 1000
 MAINTENANCE_LOCK = "maintenance"
 _IS_UNDER_CHECK = in_open_state(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 _DELIVERIES_UNDER_CHECK = select(DELIVERY).where(_IS_UNDER_CHECK)
+_IS_WAITING = in_state(DELIVERY, State.PENDING, State.DUE, State.RETRYING)
+_IS_TIMED = in_state(DELIVERY, State.PENDING, State.RETRYING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING)
+_HAS_WORK = select(
+    or_(
+        exists().where(in_state(DELIVERY, State.DUE)),
+        exists().where(in_state(DELIVERY, State.CLAIMED, State.SENDING)),
+        exists().where(_IS_TIMED, DELIVERY.c.next_action_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)),
+        exists().where(_IS_WAITING, DELIVERY.c.expires_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)),
+    )
+)
 _CALLED_STATES = sorted(frozenset(State) - {State.PENDING, State.PUBLISHED, State.CANCELLED, State.EXPIRED})
 """States in which a call may have been made, and another may follow."""
 _TIMED_STATES = CHECKED_STATES | {State.RETRYING}
@@ -64,6 +74,16 @@ class Maintenance(StorePart):
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
         self._redated_trust: ClockTrust | None = None
+
+    async def has_work(self, within: timedelta) -> bool:
+        """Return True if a delivery is being sent, or needs a job of the daemon before `within` has passed.
+
+        Hosts that share a database always have work: each must prove that its journal has no more than the database.
+        """
+        if self.database.is_shared:
+            return True
+        soon = {"soon": self.runtime.now() + within}
+        return bool(await self.database.read(lambda connection: connection.scalar(_HAS_WORK, soon)))
 
     async def run(self) -> None:
         """Run all of it once. While the clock is not confirmed, only this process's own leases are handled."""

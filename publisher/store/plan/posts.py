@@ -46,6 +46,7 @@ from publisher.store.db.rows import audit_entry, clear_alerts, lock_planning, re
 from publisher.store.db.tables import (
     ALERT,
     ATTEMPT,
+    AUDIT,
     DELIVERY,
     LOGIN,
     MEDIA,
@@ -177,6 +178,17 @@ class PostStore(StorePart):
     async def schedule_version(self) -> int:
         """Return the number of the schedule version in force, 0 before the first."""
         return await self.database.read(lambda connection: connection.scalar(NEWEST_VERSION) or 0)
+
+    async def plan_basis(self) -> tuple[int, int]:
+        """Return the numbers of the schedule version in force and of the newest audit entry, 0 before the first.
+
+        Every change that a plan depends on has an entry, so what is planned stays complete while both are the same.
+        """
+        query = select(
+            NEWEST_VERSION.scalar_subquery(), select(func.coalesce(func.max(AUDIT.c.id), 0)).scalar_subquery()
+        )
+        row = await self.database.read(lambda connection: connection.execute(query).one())
+        return row[0], row[1]
 
     async def config_hash(self) -> str | None:
         """Return the hash of the settings that this worker last planned with; None before the first plan."""

@@ -1,0 +1,159 @@
+"""What the daemon asks of the database while nothing is due, and how soon it notices what is."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, update
+
+from publisher.daemon import IDLE_INTERVAL_SECONDS, WORK_AHEAD
+from publisher.domain.delivery import State
+from publisher.domain.post import PostId
+from publisher.engine.decisions import named_person
+from publisher.engine.planner import apply_schedule
+from publisher.store.db.tables import DELIVERY
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import START_TIME, FakeAdapter
+from tests.engine.test_failing_jobs import daemon_of
+from tests.engine.test_planner import cron, entry
+
+TOMORROW = START_TIME + timedelta(days=1)
+WORK_JOBS = ("run_maintenance", "reconcile", "retract")
+
+
+@pytest.fixture
+async def daemon(tmp_path, world):
+    async with daemon_of(tmp_path, world) as daemon:
+        daemon.application.adapters["a"] = FakeAdapter(now=world.now)
+        yield daemon
+
+
+@pytest.fixture
+async def idle_daemon(daemon):
+    """Yield a daemon that has found that nothing is due before tomorrow."""
+    await enqueue_posts(daemon.application.store.posts, make_post("p", ["a"], TOMORROW))
+    await daemon.send()
+    return daemon
+
+
+async def statements_of(daemon, work):
+    """Return the statements that some work sends to the database."""
+    engine, statements = daemon.application.store.database.engine, []
+
+    def count(_connection, _cursor, statement, *_):
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", count)
+    await work
+    event.remove(engine, "before_cursor_execute", count)
+    return [statement for statement in statements if not statement.startswith(("BEGIN", "PRAGMA"))]
+
+
+async def deliveries_of(daemon, post):
+    return await daemon.application.store.queries.deliveries(PostId(post))
+
+
+@pytest.mark.parametrize(
+    ("state", "due_in", "is_work"),
+    [
+        (State.PENDING, timedelta(days=1), False),
+        (State.PENDING, WORK_AHEAD, True),
+        (State.DUE, timedelta(days=1), True),
+        (State.CLAIMED, timedelta(days=1), True),
+        (State.SENDING, timedelta(days=1), True),
+        (State.RETRYING, timedelta(days=1), False),
+        (State.RETRYING, timedelta(0), True),
+        (State.SUBMITTED, timedelta(days=1), False),
+        (State.SUBMITTED, timedelta(0), True),
+        (State.UNKNOWN, timedelta(0), True),
+        (State.RETRACTING, timedelta(0), True),
+        (State.HELD, timedelta(0), False),
+        (State.PUBLISHED, timedelta(0), False),
+    ],
+)
+async def test_there_is_work_if_a_job_could_change_a_delivery_soon(open_store, state, due_in, is_work):
+    """Each state that a job acts on is found, by its next instant where it has one; what rests is not."""
+    store = await open_store(make_policy("a"))
+    await enqueue_posts(store.posts, make_post("p", ["a"], TOMORROW))
+    values = {"state": state.value, "next_action_at": START_TIME + due_in}
+    await store.database.write(lambda transaction: transaction.connection.execute(update(DELIVERY).values(values)))
+    assert await store.maintenance.has_work(WORK_AHEAD) is (is_work or store.database.is_shared)
+
+
+async def test_there_is_work_when_a_waiting_delivery_expires(open_store):
+    """A delivery whose expiry has come is work, even if its next attempt is later."""
+    store = await open_store(make_policy("a"))
+    post = make_post("p", ["a"], TOMORROW, expires_at=TOMORROW + timedelta(hours=1))
+    await enqueue_posts(store.posts, post)
+    values = {"state": "retrying", "expires_at": START_TIME + WORK_AHEAD}
+    await store.database.write(lambda transaction: transaction.connection.execute(update(DELIVERY).values(values)))
+    assert await store.maintenance.has_work(WORK_AHEAD)
+
+
+async def test_an_idle_daemon_asks_one_question(idle_daemon, world):
+    """While nothing is due, sending asks a single statement, and the other jobs on deliveries hardly run."""
+    jobs = idle_daemon.jobs
+    assert len(await statements_of(idle_daemon, idle_daemon.send())) == 1
+    assert {idle_daemon.interval_of(jobs[name]) for name in WORK_JOBS} == {IDLE_INTERVAL_SECONDS}
+    world.advance_time(timedelta(seconds=IDLE_INTERVAL_SECONDS))
+    assert len(await statements_of(idle_daemon, idle_daemon.send())) > 1
+
+
+async def test_an_idle_daemon_sends_at_once_what_a_person_orders(idle_daemon):
+    """A post that another process makes due is sent by the next run of one job, not after several."""
+    store = idle_daemon.application.store
+    await store.actions.send_now(PostId("p"), named_person("zhang"))
+    await idle_daemon.send()
+    [delivery] = await deliveries_of(idle_daemon, "p")
+    assert delivery.state is State.PUBLISHED
+    assert {idle_daemon.interval_of(idle_daemon.jobs[name]) for name in WORK_JOBS} == {1.0}
+
+
+async def test_an_idle_daemon_wakes_before_a_post_is_due(idle_daemon, world):
+    """The jobs run at their own intervals before the instant at which a post is made due."""
+    world.advance_time(timedelta(days=1) - WORK_AHEAD - timedelta(seconds=1))
+    idle_daemon.last_sending = world.monotonic()
+    await idle_daemon.send()
+    assert not idle_daemon.has_work
+    world.advance_time(timedelta(seconds=1))
+    await idle_daemon.send()
+    assert idle_daemon.has_work
+
+
+async def plan_of(daemon, text):
+    """Let a daemon accept a schedule, and plan until there is nothing to plan."""
+    await apply_schedule(daemon.application.planner, text, str(daemon.schedule_file))
+    await daemon.plan()
+    await daemon.plan()
+
+
+async def test_what_is_planned_is_not_compared_again_while_nothing_changes(daemon, world):
+    """With the same schedule and database, planning asks one question until the next occurrence comes within reach."""
+    await plan_of(daemon, cron("p", "0 9 * * *"))
+    first = len(await deliveries_of(daemon, "p"))
+    world.advance_time(timedelta(minutes=1))
+    assert len(await statements_of(daemon, daemon.plan())) == 1
+    assert len(await deliveries_of(daemon, "p")) == first
+
+
+@pytest.mark.parametrize("text", [cron("p", "30 9 * * *"), entry("p", at="2026-11-27T09:30:00")])
+async def test_an_occurrence_is_planned_once_it_comes_within_the_window(daemon, world, text):
+    """What comes within reach half an hour from now is filed then, though nothing else has changed."""
+    await plan_of(daemon, text)
+    before = len(await deliveries_of(daemon, "p"))
+    world.advance_time(timedelta(minutes=29))
+    await daemon.plan()
+    assert len(await deliveries_of(daemon, "p")) == before
+    world.advance_time(timedelta(minutes=1))
+    await daemon.plan()
+    assert len(await deliveries_of(daemon, "p")) == before + 2
+
+
+async def test_what_has_changed_in_the_database_is_compared(daemon, world):
+    """A delivery that is lost from the database is filed again as soon as anything is written to the audit."""
+    await plan_of(daemon, entry("p", at="2026-11-26T09:30:00"))
+    store = daemon.application.store
+    await store.database.write(lambda transaction: transaction.connection.execute(DELIVERY.delete()))
+    await store.actions.pause("post:q", named_person("zhang"), "")
+    world.advance_time(timedelta(minutes=1))
+    await daemon.plan()
+    assert len(await deliveries_of(daemon, "p")) == 2
