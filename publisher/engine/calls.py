@@ -11,7 +11,16 @@ from typing import Any, TypeVar, cast
 
 from publisher.contract import Adapter
 from publisher.domain.post import SendRequest
-from publisher.domain.results import Deleted, PossibleMatch, Published, RateLimited, ReadbackResult, Submitted, Unknown
+from publisher.domain.results import (
+    Deleted,
+    PossibleMatch,
+    Published,
+    RateLimited,
+    ReadbackResult,
+    ReadFailure,
+    Submitted,
+    Unknown,
+)
 from publisher.domain.verification import matches_text
 from publisher.runtime.logs import log
 from publisher.runtime.redaction import redact_text
@@ -46,7 +55,8 @@ async def call_adapter(call: Awaitable[A], time_limit: timedelta) -> A | Unknown
 async def find_post(adapter: Adapter, request: SendRequest) -> ReadbackResult:
     """Look for the post of a request on the account. A manual post must match our text too, not only carry our marker.
 
-    A ticket of the platform proves no manual post: only what anybody can see does.
+    A ticket of the platform proves no manual post: only what anybody can see does. Neither does a post whose text the
+    list does not show now.
     """
     found = await adapter.find_post(request)
     if not request.is_manual:
@@ -58,12 +68,11 @@ async def find_post(adapter: Adapter, request: SendRequest) -> ReadbackResult:
     if not isinstance(found, Published) or request.part:  # the adapter compares the text of a part
         return found
     recent = await adapter.list_recent()
-    if isinstance(recent, RateLimited):
+    if isinstance(recent, ReadFailure):
         return recent
-    listed = () if isinstance(recent, Unknown) else recent
-    texts = [item.text for item in listed if item.remote_id == found.receipt.remote_id]
+    texts = [item.text for item in recent if item.remote_id == found.receipt.remote_id]
     if not texts:
-        return found
+        return Unknown(reason="manual_task_not_listed")
     rendered = request.rendered
     if matches_text((rendered.title, rendered.summary, rendered.text), texts[0], request.marker):
         return Published(receipt=found.receipt, is_text_confirmed=True)

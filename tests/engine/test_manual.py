@@ -137,6 +137,32 @@ async def test_another_text_under_our_marker_goes_to_a_person(scene):
     assert ((await scene.now()).state, (await scene.now()).reason) == (State.HELD, "possible_match")
 
 
+class Unlisted(FakeAdapter):
+    """A platform whose post is found by its number, while its list fails, or shows only newer posts."""
+
+    listed = ()
+
+    async def list_recent(self):
+        return self.listed
+
+
+@pytest.mark.parametrize(("listed", "reason"), [(Unknown(reason="timeout"), "timeout"), ((), "manual_task_not_listed")])
+async def test_a_post_whose_text_cannot_be_read_stays_an_open_task(scene, listed, reason):
+    """Found by its number alone it may have other words: people are alerted why, until it can be read."""
+    await scene.post_by_hand()
+    await scene.report()
+    unlisted = Unlisted(now=scene.world.now, posts=scene.fake.posts)
+    unlisted.listed = listed
+    scene.adapters = {A: unlisted}
+    await scene.run_on(minutes=15)
+    assert (await scene.now()).state is State.SUBMITTED
+    [alert] = await scene.queries.alerts()
+    assert (alert.code, alert.facts["reason"]) == ("manual_task_uncheckable", reason)
+    scene.adapters = {A: scene.fake}
+    await scene.run_on(minutes=30)
+    assert ((await scene.now()).state, await scene.alerts()) == (State.PUBLISHED, set())
+
+
 class Blind(FakeAdapter):
     """A platform that cannot be read without credentials."""
 
