@@ -15,7 +15,7 @@ from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.exc import SQLAlchemyError
 from watchfiles import awatch
 
-from publisher.app.application import Application, find_unreadable_secrets, open_application
+from publisher.app.application import Application, find_missing_secrets, open_application
 from publisher.app.permissions import require_safe_permissions
 from publisher.config import Settings
 from publisher.domain.account import Mode
@@ -383,7 +383,7 @@ async def run(
         manual_accounts = [
             order.account for order in await application.store.queries.mode_overrides() if order.mode is not Mode.API
         ]
-        for account, error in find_unreadable_secrets(settings, manual_accounts).items():
+        for account, error in find_missing_secrets(settings, manual_accounts).items():
             await application.store.actions.pause_account(account, MAINTENANCE, error.code)
         await daemon.report_template_problems()
         await daemon.try_initial_load()

@@ -31,6 +31,7 @@ AUDIT_KEY_NAME = "audit-key"
 """The name of the secret with the audit's key; its field `private` is 32 bytes in base64."""
 PRIVATE_KEY_FIELD = "private"
 TEMPORARY_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
+"""Errors of the source, not of the secret: it may be readable at the next try."""
 
 SecretErrorCode = Literal[
     "secret_missing", "secret_unreadable", "secret_not_json", "bad_secret_name", "audit_key_bad",
@@ -284,13 +285,17 @@ class LoginSecret:
     def read(self) -> Mapping[str, str]:
         """Return the credentials; empty if there are none, and the adapter then reports that it cannot sign in.
 
-        While the source is temporarily unreadable, this returns those that were read last.
+        While the source is temporarily unreadable, this returns those that were read last. Raises SecretError if none
+        were read yet.
         """
         try:
             self._last_read = read_secret(self.name, secrets_dir=self.secrets_dir, vault=self.vault)
         except SecretError as error:
             log.error("secret_unreadable", account=self.account, code=error.code)
-            return self._last_read if error.code in TEMPORARY_ERRORS else {}
+            if error.code not in TEMPORARY_ERRORS:
+                return {}
+            if not self._last_read:
+                raise
         return self._last_read
 
 

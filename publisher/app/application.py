@@ -22,7 +22,15 @@ from publisher.engine.sender import may_start_call
 from publisher.runtime.clock import Runtime
 from publisher.runtime.redaction import register_secrets
 from publisher.schedule.load import make_schedule_context
-from publisher.secrets import LoginSecret, SecretError, Vault, find_external_source, list_secret_values, read_secret
+from publisher.secrets import (
+    TEMPORARY_ERRORS,
+    LoginSecret,
+    SecretError,
+    Vault,
+    find_external_source,
+    list_secret_values,
+    read_secret,
+)
 from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapterState
 from publisher.store.store import Store
 
@@ -142,10 +150,13 @@ def open_vault(settings: Settings) -> Vault:
     return Vault(folder=settings.workspace / "var")
 
 
-def find_unreadable_secrets(
+def find_missing_secrets(
     settings: Settings, manual_accounts: Collection[AccountId] = ()
 ) -> Mapping[AccountId, SecretError]:
-    """Return the API accounts whose secret cannot be read, with the error. Manual accounts need none."""
+    """Return the API accounts whose secret is missing or wrong, with the error. Manual accounts need none.
+
+    A source that is temporarily unreadable is not reported: calls fail, and are tried again, until it can be read.
+    """
     missing: dict[AccountId, SecretError] = {}
     for key, account in settings.accounts.items():
         if account.mode is not Mode.API or key in manual_accounts:
@@ -153,7 +164,8 @@ def find_unreadable_secrets(
         try:
             read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings))
         except SecretError as error:
-            missing[key] = error
+            if error.code not in TEMPORARY_ERRORS:
+                missing[key] = error
     return missing
 
 

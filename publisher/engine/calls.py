@@ -24,11 +24,12 @@ from publisher.domain.results import (
 from publisher.domain.verification import matches_text
 from publisher.runtime.logs import log
 from publisher.runtime.redaction import redact_text
+from publisher.secrets import TEMPORARY_ERRORS, SecretError
 from publisher.store.system_alerts import is_outage
 
 A = TypeVar("A")
 TIME_LIMIT, ADAPTER_FAILED = "time_limit", "adapter_failed"
-ABORT_REASONS = frozenset({TIME_LIMIT, ADAPTER_FAILED})
+ABORT_REASONS = frozenset({TIME_LIMIT, ADAPTER_FAILED}) | TEMPORARY_ERRORS
 """Why an adapter's call ended without a result of its own."""
 
 
@@ -47,6 +48,8 @@ async def call_adapter(call: Awaitable[A], time_limit: timedelta) -> A | Unknown
         )
     except TimeoutError:
         return Unknown(reason=TIME_LIMIT)
+    except SecretError as error:
+        return Unknown(reason=error.code)
     except Exception as error:  # noqa: BLE001 # an adapter's bug must not cost the truth about its call
         log.exception("adapter_failed", error=type(error).__name__)
         return Unknown(reason=ADAPTER_FAILED)

@@ -95,6 +95,19 @@ def test_a_missing_secret_pauses_its_account_only(run, drill):
     assert "secret_missing" not in shown["alerts"][0]["message"]
 
 
+def test_a_secret_that_cannot_be_read_at_the_start_delays_its_account_only_for_so_long(run, drill):
+    """A post waits until the source can be read again; nobody has to resume the account."""
+    source = drill / "secrets" / "beijing-weibo"
+    secret = source.read_bytes()
+    source.write_bytes(b" " * 100_000)
+    write_schedule(drill, warning(when='at = "asap"', to='["beijing-weibo"]'))
+    with daemon(drill):
+        wait_for(run, drill, lambda found: [row["reason"] for row in found["deliveries"]] == ["secret_unreadable"])
+        source.write_bytes(secret)
+        shown = wait_for(run, drill, lambda found: [row["state"] for row in found["deliveries"]] == ["published"])
+    assert shown["paused"] == []
+
+
 FAULTS = {
     "syntax": ("weibo.txt", b"{% if %}"),
     "encoding": ("weibo.txt", "警惕".encode("gbk")),

@@ -12,6 +12,7 @@ from publisher.domain.results import Busy, HoldReason, NotSent, Rejected, Submit
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
+from publisher.secrets import SecretError
 from publisher.store.db.intent_journal import CallRecord
 from publisher.testing.builders import TEST_TIMING, enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
@@ -125,6 +126,10 @@ async def raise_error():
     raise ZeroDivisionError
 
 
+async def miss_secret():
+    raise SecretError("vault_unreadable", "*", ())
+
+
 async def hang():
     await asyncio.Event().wait()
 
@@ -145,7 +150,10 @@ class Interrupted(FakeAdapter):
 
 
 @pytest.mark.parametrize("starts_call", [False, True])
-@pytest.mark.parametrize(("interruption", "reason"), [(raise_error, "adapter_failed"), (hang, "time_limit")])
+@pytest.mark.parametrize(
+    ("interruption", "reason"),
+    [(raise_error, "adapter_failed"), (hang, "time_limit"), (miss_secret, "vault_unreadable")],
+)
 async def test_only_a_call_that_has_begun_leaves_an_unknown_outcome(  # noqa: PLR0917 # two ways to fail, at two times
     open_store, tmp_path, world, interruption, reason, starts_call
 ):
