@@ -182,6 +182,19 @@ def test_both_readmes_have_the_same_shape():
     assert set(re.findall(r"\]\((docs/[^)]+)\)", english)) == set(re.findall(r"\]\((docs/[^)]+)\)", chinese))
 
 
+SECTIONS = {"Changed": "变更", "Added": "新增", "Not yet there": "尚未提供", "What you must do": "您要做的"}
+"""The sections of a release in the changelog, and what they are called in Chinese."""
+
+
+def test_both_changelogs_have_the_same_releases_and_sections():
+    """The changelog has each release, with the same sections in the same order, in both languages."""
+    english, chinese = (
+        re.findall(r"^(##+) (.+)$", ROOT.joinpath(name).read_text("utf-8"), re.MULTILINE)
+        for name in ("CHANGELOG.md", "CHANGELOG.zh-CN.md")
+    )
+    assert [(level, SECTIONS.get(title, title)) for level, title in english] == chinese
+
+
 @pytest.mark.parametrize("platform", BUILT_IN_ADAPTERS)
 def test_quality_is_answered_rule_by_rule(platform):
     """Each rule is done, todo or exempt, and says why; a kit that passes is one that is run."""
