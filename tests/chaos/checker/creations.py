@@ -321,9 +321,13 @@ def _is_our_deletion(entry: Entry) -> bool:
 
 
 def _denied(history: History) -> Iterator[Violation]:
-    """What ended otherwise than published, or is held as never made, and is live all the same."""
+    """What ended otherwise than published, or is held as never made, and is live all the same.
+
+    What is held with an id is held for a further part that was never made.
+    """
     for delivery in history.deliveries.values():
-        is_ended = delivery.state in ENDED or (delivery.state == "held" and delivery.reason in NOT_MADE)
+        is_absent = delivery.state == "held" and delivery.reason in NOT_MADE and delivery.remote_id is None
+        is_ended = delivery.state in ENDED or is_absent
         acts = history.acts_on.get(delivery.subject, ())
         if not is_ended or any(act.event == "resolved" and act.role == "person" for act in acts):
             continue

@@ -218,7 +218,7 @@ def _worked(history: History, delivery: Delivery, duty: Duty, ended: float) -> f
     outages = [(one.begins, one.ends) for one in history.plan.outages if covers(one.scope, delivery)]
     outages += [(since, to) for scope, since, to, _evidence in pauses(history) if covers(scope, delivery)]
     marks |= {mark for outage in outages for mark in outage if begins < mark < ends}
-    spans = pairwise(sorted(marks))
+    spans = pairwise(sorted(marks)) if begins < ends else ()
     return sum(to - since for since, to in spans if not any(first <= since and to <= last for first, last in outages))
 
 
