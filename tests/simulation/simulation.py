@@ -20,7 +20,7 @@ from publisher.app.application import open_application
 from publisher.app.open_store import open_store
 from publisher.config import Settings, load_settings
 from publisher.daemon import run
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.delivery import State
 from publisher.domain.errors import IllegalTransitionError, InputError, RefusedError
 from publisher.domain.post import PostId
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
@@ -416,20 +416,24 @@ class Simulation:
             for post in copies:
                 self.platforms.world.remove_post(post, "owner")
             copies = []
+        ruling, more = self._choose(row, copies)
+        await self.resolve(number, ruling, **more)
+
+    async def resolve(self, number: int, ruling: Resolution, **more: str) -> None:
+        """Decide about a held delivery, as `publisher resolve` does."""
         async with open_store(self.settings, self.new_world()) as store:
             [held] = [item for item in await store.queries.deliveries() if item.id == number]
-            ruling, more = self._choose(held, copies)
-            with self._written_down("resolve", "zhao", post=row["post"], account=row["account"]):
+            with self._written_down("resolve", "zhao", post=held.key.post, account=held.account):
                 await resolve_delivery(store, held, ruling, by="zhao", reason="looked", **more)
 
-    def _choose(self, held: Delivery, copies: Sequence[Any]) -> tuple[Resolution, dict[str, str]]:
+    def _choose(self, held: sqlite3.Row, copies: Sequence[Any]) -> tuple[Resolution, dict[str, str]]:
         if copies:
             url = {"url": f"https://example.com/{copies[-1].id}"}
-            again = held.reason in ("report_not_confirmed", "possible_match", "uncheckable")
+            again = held["reason"] in ("report_not_confirmed", "possible_match", "uncheckable")
             return Resolution.PUBLISHED, url | ({"second_person": "qian"} if again else {})
-        if held.reason == "undeletable":
+        if held["reason"] == "undeletable":
             return Resolution.NOT_PUBLISHED, {}
-        if held.attempts == 0 and self.dice.random() < 0.5:
+        if held["attempts"] == 0 and self.dice.random() < 0.5:
             return Resolution.RESEND, {}
         return self.dice.choice([Resolution.RESEND, Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL]), {}
 

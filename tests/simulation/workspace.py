@@ -83,6 +83,7 @@ class Entry:
     expires: datetime | None = None
     max_delay: str = "6h"
     urgent: bool = False
+    body: str = "正规退款原路退回，不需要转账。"
 
     @property
     def is_tight(self) -> bool:
@@ -103,7 +104,7 @@ class Entry:
             "author": "zhang",
             "level": "orange",
             "title": self.title,
-            "body": "正规退款原路退回，不需要转账。",
+            "body": self.body,
             "to": list(self.accounts),
             "max_delay": self.max_delay,
         }
