@@ -110,10 +110,10 @@ def judge(folder: Path) -> Verdict:
 
 
 def judge_history(history: History) -> Verdict:
-    return Verdict(findings=[_judged(invariant, history) for invariant in INVARIANTS])
+    return Verdict(findings=[judge_invariant(invariant, history) for invariant in INVARIANTS])
 
 
-def _judged(invariant: Invariant, history: History) -> Finding:
+def judge_invariant(invariant: Invariant, history: History) -> Finding:
     missing = [name for name in invariant.needs if name not in history.given]
     if missing:
         return Finding(invariant=invariant, violations=(), why_not=f"missing: {', '.join(missing)}")

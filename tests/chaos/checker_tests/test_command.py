@@ -13,8 +13,7 @@ import pytest
 from tests.chaos.artefacts import write_rows
 from tests.chaos.checker.artefacts import Artefacts
 from tests.chaos.checker.verdict import INVARIANTS, judge
-from tests.chaos.checker_tests.broken_runs import SMALL
-from tests.chaos.checker_tests.sound_runs import full_run
+from tests.chaos.checker_tests.broken_runs import again
 
 ROOT = Path(__file__).parents[3]
 CANARY = "canary+S3cret/of the platform"
@@ -41,9 +40,9 @@ def write_run(run: Artefacts, folder: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(run, tmp_path):
     """Give the folder of a good run, with a clean log that may be searched for canaries."""
-    write_run(full_run(1), tmp_path / "run")
+    write_run(run, tmp_path / "run")
     (tmp_path / "run" / "logs").mkdir()
     (tmp_path / "run" / "logs" / "daemon.log").write_text("nothing to see", "utf-8")
     (tmp_path / "run" / "canaries.txt").write_text(f"canary: {CANARY}\npath: logs\npath: publisher.db\n", "utf-8")
@@ -57,19 +56,18 @@ def test_a_good_run_ends_with_0(folder):
     assert done.stdout.splitlines()[-1] == "25 kept, 0 violated, 0 not judged"
 
 
-def test_a_violation_ends_with_1_and_says_where(tmp_path):
+def test_a_violation_ends_with_1_and_says_where(run, tmp_path):
     """The verdict names the invariant, the delivery and the lines of the log, for people and as JSON."""
-    run = full_run(1)
-    SMALL["I1"]["made_twice"](run)
+    again(run, "plain")
     write_run(run, tmp_path / "run")
     done = verdict(tmp_path / "run", "--json")
     reported = json.loads(done.stdout)
     first = reported["invariants"][0]
     assert done.returncode == 1
     assert (reported["whole"], first["id"], first["verdict"]) == (False, "I1", "violated")
-    assert first["violations"][0]["subject"].startswith("post-1@")
+    assert first["violations"][0]["subject"].startswith("plain@")
     assert all(where.startswith("log:") for where in first["violations"][0]["evidence"])
-    assert "post-1@" in verdict(tmp_path / "run").stdout
+    assert "plain@" in verdict(tmp_path / "run").stdout
 
 
 @pytest.mark.parametrize("arguments", [[], ["/nowhere"], ["--none"]])
@@ -111,7 +109,7 @@ def test_a_log_as_the_simulator_gives_it_is_read_too(folder):
     assert judge(folder).is_whole
 
 
-def test_a_run_on_postgresql_is_read_by_its_address(folder, postgres):
+def test_a_run_on_postgresql_is_read_by_its_address(run, folder, postgres):
     """`database.url` stands in for the file; the verdict is the same."""
     psycopg = pytest.importorskip("psycopg")
     name = f"run_{uuid.uuid4().hex}"
@@ -119,7 +117,7 @@ def test_a_run_on_postgresql_is_read_by_its_address(folder, postgres):
         server.execute(f'CREATE DATABASE "{name}"')
     url = psycopg.conninfo.make_conninfo(postgres, dbname=name)
     with psycopg.connect(url) as connection:
-        for table, rows in ((table, rows) for table, rows in (full_run(1).rows or {}).items() if rows):
+        for table, rows in ((table, rows) for table, rows in run.rows.items() if rows):
             columns = ", ".join(f'"{name}" {_kind([row[name] for row in rows])}' for name in rows[0])
             connection.execute(f'CREATE TABLE "{table}" ({columns})')
             places = ", ".join("%s" for _ in rows[0])

@@ -1,0 +1,318 @@
+"""The sample run: one simulation with a post for each scenario that the checker must judge, named like it."""
+
+import json
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from publisher.engine.decisions import Resolution
+from publisher.simulator.faults import Fault
+from tests.chaos.checker.artefacts import Artefacts, whole_lines
+from tests.simulation import patched_runtime
+from tests.simulation.artefacts import artefacts_of
+from tests.simulation.patched_runtime import BEATS, replaced
+from tests.simulation.platforms import BUSY, CREATING, LISTING
+from tests.simulation.simulation import ENDED, Shape, Simulation, opened
+from tests.simulation.workspace import Entry, Waits, identity_of, instant, platform_of
+
+ACCOUNTS = ("tieba-a", "wechat-a", "weibo-a", "weibo-b")
+WAITS = Waits(deadline=3, lease=5, settle=20)
+PACE, FAST = 4.0, 240.0
+"""How much slower than a real daemon's the jobs follow each other, while posts are sent and while nothing happens."""
+HOUR = 3600.0
+LONGEST = 600.0
+"""Seconds within which a delivery must come into the next state."""
+RETRY_AFTER = 7
+"""Seconds for which each 429 of the run asks."""
+CLOCK_AHEAD = 8 * HOUR
+LONG_TEXT = "凡自称客服要求转账退款的都是诈骗，请挂断电话。" * 200
+"""More than one post of Tieba and one reply to it can hold."""
+LOST: Fault = {"kind": "drop_before"}
+MADE: Fault = {"kind": "drop_after"}
+LATE: Fault = {"kind": "list_late", "seconds": 8}
+TOO_MANY: Fault = {"kind": "status", "code": 429, "headers": {"Retry-After": str(RETRY_AFTER)}}
+EXPIRED: Fault = {"kind": "expire_token"}
+EXCERPT: Fault = {"kind": "rewrite", "how": "excerpt", "characters": 9}
+Faults = Sequence[tuple[Fault, ...]]
+"""The faults of an account's calls, one call after the other."""
+Action = Callable[[Simulation, str, str], object]
+"""What happens to a post on an account."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """What becomes of a post on an account.
+
+    `creations`, `reads` and `deletions` are the faults of such calls; each of `actions` follows once the delivery is in
+    a state, until it is in one of `ends`. `others` are accounts that the post goes to as well, `entry` further fields
+    in the schedule. It is due after `due` seconds; an instant in `entry` is given as so many seconds after that.
+    """
+
+    account: str = "weibo-a"
+    creations: Faults = ()
+    reads: Faults = ()
+    deletions: Faults = ()
+    actions: Sequence[tuple[str, Action]] = ()
+    others: tuple[str, ...] = ()
+    ends: frozenset[str] = ENDED | {"held"}
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    due: float = 1.0
+
+
+@dataclass(slots=True)
+class ScriptedFaults:
+    """The faults of a scenario, in place of the simulator's rules."""
+
+    waiting: dict[tuple[str, str], deque[tuple[Fault, ...]]] = field(default_factory=lambda: defaultdict(deque))
+
+    def load(self, scenario: Scenario) -> None:
+        for sort in ("creations", "reads", "deletions"):
+            self.waiting[identity_of(scenario.account), sort] = deque(getattr(scenario, sort))
+
+    def collect_faults(self, _platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
+        is_creation = endpoint in CREATING or endpoint == "/c/c/post/add_pc"
+        sort = "creations" if is_creation else "reads" if endpoint in LISTING else "deletions"
+        waiting = self.waiting[account, sort]
+        return waiting.popleft() if waiting else ()
+
+
+def _command(name: str) -> Action:
+    """Have a person give a command about the post."""
+    return lambda simulation, post, _account: simulation.order(lambda: getattr(simulation, name)(post))
+
+
+def _event(name: str, *facts: object) -> Action:
+    """Let something happen to all accounts."""
+    return lambda simulation, _post, _account: getattr(simulation, name)(*facts)
+
+
+def _kill_at(failpoint: str) -> Action:
+    return lambda simulation, _post, _account: simulation.fate.appointed.update({failpoint: 1})
+
+
+def _resume(simulation: Simulation, *_whose: str) -> None:
+    for row in simulation.rows("SELECT scope FROM pause"):
+        simulation.order(lambda row=row: simulation.resume(row["scope"]))
+
+
+def _pause(simulation: Simulation, post: str, _account: str) -> None:
+    simulation.order(lambda: simulation.pause(f"post:{post}"))
+    simulation.pass_time(6)
+    _resume(simulation)
+
+
+def _resolve(resolution: Resolution) -> Action:
+    def action(simulation: Simulation, post: str, account: str) -> None:
+        _resume(simulation)
+        number = _delivery(simulation, post, account)["id"]
+        simulation.order(lambda: simulation.resolve(number, resolution))
+
+    return action
+
+
+def _resend(simulation: Simulation, post: str, account: str) -> None:
+    number = _delivery(simulation, post, account)["id"]
+    simulation.order(lambda: simulation.resend(number))
+
+
+def _edit(simulation: Simulation, post: str, _account: str, **changes: Any) -> None:
+    simulation.edit(post, **changes or {"title": f"{simulation.workspace.entries[post].title}（改）"})
+    simulation.pass_time(4)  # a file that was saved in two steps is whole by then
+    simulation.order(simulation.reload)
+
+
+def _leave_out(simulation: Simulation, post: str, account: str) -> None:
+    """Take the account out of the post, which goes to one instead where nothing else is played by then."""
+    _edit(simulation, post, account, accounts=("wechat-a",))
+
+
+def _post_alike(simulation: Simulation, post: str, account: str) -> None:
+    """Somebody posts the same text without its marker."""
+    frozen = "SELECT body FROM rendered_post WHERE fingerprint = ?"
+    body = json.loads(simulation.rows(frozen, _delivery(simulation, post, account)["rendered_hash"])[0]["body"])
+    text = body["text"].replace(body["marker"]["code"], "")
+    simulation.platforms.post_by_hand(platform_of(account), identity_of(account), "", text)
+
+
+def _remove(simulation: Simulation, post: str, account: str) -> None:
+    """The platform removes what was made of the delivery."""
+    for copy in simulation.copies(_delivery(simulation, post, account)):
+        simulation.platforms.world.remove_post(copy, "platform")
+
+
+def _remove_watched(simulation: Simulation, post: str, account: str) -> None:
+    """The same, until the monitor has seen it twice, hours later."""
+    _remove(simulation, post, account)
+    simulation.pace = FAST
+    while _delivery(simulation, post, account)["state"] != "removed":
+        simulation.pass_time(60)
+    simulation.pace = PACE
+    simulation.kill()  # the next daemon begins at this pace
+
+
+def _boot_ahead(simulation: Simulation, *_whose: str) -> None:
+    """The host starts with a clock that is hours ahead, and is set right after a while."""
+    simulation.boot(CLOCK_AHEAD)
+    simulation.pass_time(20)
+    simulation.set_clock(0.0)
+
+
+EARLIER = "earlier"
+"""What ended before the run."""
+SHARED: Mapping[str, Scenario] = {
+    EARLIER: Scenario(actions=[("pending", _command("withdraw"))], due=60.0),
+    "plain": Scenario(others=("tieba-a", "wechat-a", "weibo-b")),
+    "poison": Scenario(actions=[(state, _kill_at("claim.after_commit")) for state in ("pending", "claimed")]),
+    "found-after-death": Scenario(actions=[("pending", _kill_at("outcome.before_commit"))]),
+    "not-sent": Scenario(actions=[("pending", _event("cut_off", "refused", 6.0))]),
+    "edited": Scenario(creations=[(TOO_MANY,)], others=("weibo-b",), actions=[("retrying", _edit)]),
+    "expired": Scenario(actions=[("pending", _event("stop_for", 60.0))], entry={"expires": 20.0}, due=10.0),
+    "missed": Scenario(actions=[("pending", _event("stop_for", 150.0))], entry={"cron": "*/1 * * * *", "until": 150.0}),
+    "clock-ahead": Scenario(account="weibo-b", creations=[(MADE, LATE)], actions=[("unknown", _boot_ahead)]),
+}
+"""Scenarios that concern all accounts, played one after the other."""
+SEPARATE: Mapping[str, Scenario] = {
+    "busy": Scenario(account="weibo-b", creations=[({"kind": "api_error", "code": BUSY["weibo"]},)]),
+    "rewritten": Scenario(creations=[({"kind": "rewrite", "how": "punctuation"},)]),
+    "rate-limited": Scenario(account="weibo-b", creations=[(TOO_MANY,)]),
+    "credential-expired": Scenario(creations=[(EXPIRED,)]),
+    "found": Scenario(creations=[(MADE, LATE)], reads=[(TOO_MANY,), (LOST,)]),
+    "absent": Scenario(account="weibo-b", creations=[(LOST,)]),
+    "absent-twice": Scenario(creations=[(LOST,), (LOST,)]),
+    "refused": Scenario(account="weibo-b", creations=[({"kind": "api_error", "code": 20020},)]),
+    "refused-by-review": Scenario(
+        account="wechat-a", creations=[({"kind": "review", "seconds": 6, "verdict": "refuse"},)]
+    ),
+    "blocked": Scenario(creations=[({"kind": "captcha"},)], actions=[("held", _resolve(Resolution.RESEND))]),
+    "signed-out": Scenario(account="weibo-b", creations=[(EXPIRED,), (EXPIRED,)], actions=[("held", _resume)]),
+    **{
+        f"alike-{resolution}": Scenario(
+            account="weibo-b", creations=[(LOST,)], actions=[("unknown", _post_alike), ("held", _resolve(resolution))]
+        )
+        for resolution in (Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL)
+    },
+    "cancelled": Scenario(actions=[("pending", _command("withdraw"))], due=60.0),
+    "retracted": Scenario(
+        deletions=[({"kind": "api_error", "code": 20112},)], actions=[("published", _command("retract"))]
+    ),
+    "retracted-unknown": Scenario(account="weibo-b", creations=[(MADE,)], actions=[("unknown", _command("retract"))]),
+    "removed-unknown": Scenario(
+        creations=[(MADE,)], reads=[(EXCERPT,)], actions=[("held", _remove), ("held", _resolve(Resolution.RESEND))]
+    ),
+    "mass-sent": Scenario(account="wechat-a", creations=[(EXPIRED,)], entry={"urgent": True}),
+    "paused": Scenario(actions=[("pending", _pause)]),
+    "sent-now": Scenario(account="tieba-a", actions=[("pending", _command("send"))], due=20 * HOUR),
+    "revised": Scenario(account="tieba-a", actions=[("pending", _edit)], due=20.0),
+    "parts": Scenario(
+        account="tieba-a",
+        creations=[(MADE, LATE), (MADE, LATE), ({"kind": "api_error", "code": 2230204},)],
+        entry={"body": LONG_TEXT},
+    ),
+    "part-absent": Scenario(account="tieba-a", creations=[(), (LOST,)], entry={"body": LONG_TEXT}),
+    "edited-unknown": Scenario(
+        creations=[(LOST,)], actions=[("unknown", _edit), ("held", _resolve(Resolution.RESEND))]
+    ),
+    "left-out": Scenario(account="weibo-b", creations=[(LOST,)], actions=[("unknown", _leave_out)]),
+    "later": Scenario(account="tieba-a", due=20 * HOUR, ends=frozenset({"pending"})),
+}
+"""Scenarios that concern one account, played beside those of other accounts."""
+WATCHED: Mapping[str, Scenario] = {
+    "removed": Scenario(actions=[("published", _remove_watched), ("removed", _resend)]),
+}
+"""Scenarios that take hours, played at last."""
+
+
+def simulate() -> Artefacts:
+    """Play all scenarios, and return what the run leaves."""
+    shape = Shape(accounts=ACCOUNTS, storm=0.0, pace=PACE, waits=WAITS)
+    beats = {**BEATS, "monitor": (30.0, 0.5)}
+    with replaced(patched_runtime, "BEATS", beats), opened("sample", shape, []) as simulation:
+        faults = ScriptedFaults()
+        simulation.platforms.world.fault_rules = faults
+        simulation.pass_time(35)
+        _play_all(simulation, faults, SHARED)
+        simulation.past = range(1, 2)
+        simulation.remember_past()
+        of_accounts = ({name: one for name, one in SEPARATE.items() if one.account == name_} for name_ in ACCOUNTS)
+        _play_all(simulation, faults, *of_accounts)
+        for account in ACCOUNTS:
+            simulation.platforms.post_by_hand(platform_of(account), identity_of(account), "门卫值班表", "门卫值班表")
+        _play_all(simulation, faults, WATCHED)
+        simulation.calm_since = simulation.now
+        simulation.pass_time(60)
+        return _complete(artefacts_of(simulation), simulation)
+
+
+def _play_all(simulation: Simulation, faults: ScriptedFaults, *queues: Mapping[str, Scenario]) -> None:
+    """Play the scenarios of a queue one after the other, those of several queues beside each other."""
+    playing = [_play(simulation, faults, queue) for queue in queues]
+    while playing:
+        simulation.pass_time(1.0)
+        playing = [one for one in playing if next(one, False)]
+
+
+def _play(simulation: Simulation, faults: ScriptedFaults, scenarios: Mapping[str, Scenario]) -> Iterator[bool]:
+    """Play scenarios; yield True as long as something has yet to come."""
+    for name, scenario in scenarios.items():
+        faults.load(scenario)
+        _add_post(simulation, name, scenario)
+        for states, action in [*(({state}, action) for state, action in scenario.actions), (scenario.ends, None)]:
+            latest = simulation.loop.time() + LONGEST
+            while (state := _delivery(simulation, name, scenario.account)["state"]) not in states:
+                assert simulation.loop.time() < latest, f"{name} is {state}, not {states}"
+                yield True
+            if action is not None:
+                action(simulation, name, scenario.account)
+
+
+def _add_post(simulation: Simulation, name: str, scenario: Scenario) -> None:
+    due = simulation.now + scenario.due
+    entry = Entry(
+        id=name,
+        title=f"警惕诈骗第{len(simulation.workspace.every):02d}期",
+        accounts=(scenario.account, *scenario.others),
+        at=None if "cron" in scenario.entry else instant(due),
+        **{key: instant(due + value) if isinstance(value, float) else value for key, value in scenario.entry.items()},
+    )
+    simulation.workspace.add(entry)
+    simulation.workspace.write(instant(simulation.now))
+    simulation.order(simulation.reload)
+
+
+def _delivery(simulation: Simulation, post: str, account: str) -> Any:
+    return simulation.rows("SELECT * FROM delivery WHERE post = ? AND account = ? ORDER BY id", post, account)[-1]
+
+
+def _complete(run: Artefacts, simulation: Simulation) -> Artefacts:
+    """Add what only other runs leave: approvals, measurements, connections, what staff are shown, and a second run."""
+    rows, plan = run.rows or {}, run.documents["plan"]
+    for duty in plan["duties"]:
+        duty |= {"author": "zhang", "approvals": 2}
+    plan["clocks"] = [
+        {"from": begins, "to": ends, "ahead": ahead}
+        for (begins, ahead), (ends, _ahead) in pairwise(simulation.clocks)
+        if ahead
+    ]
+    run.documents["settings"] |= {"clock_error": 0, "retry_after": RETRY_AFTER, "bounds": {"rss": 100_000}}
+    run.documents["status"] = [
+        {name: row[name] for name in ("post", "occurrence", "account", "state")}
+        for row in rows["delivery"]
+        if row["post"] != EARLIER
+    ]
+    run.lists |= {
+        "approvals": [
+            {"rendition": row["fingerprint"], "by": name, "at": plan["began_at"]}
+            for row in rows["rendered_post"]
+            for name in ("li", "wang")
+        ],
+        "timings": [{"delay": number / 20, "during_fault": number % 2 == 0} for number in range(20)],
+        "metrics": [{"rss": 50_000}],
+        "connections": [{"host": "127.0.0.1", "port": 8710}],
+        "anchors": [value for _line, value in whole_lines(simulation.workspace.folder / "var" / "audit-anchors.log")],
+    }
+    run.leaks = []
+    run.replay = deepcopy(run)
+    return run
