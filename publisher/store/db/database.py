@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
+from itertools import count
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -228,7 +229,8 @@ class Database:
         """The identity of the tables, if they must stay the same while this process runs."""
         self.unreported_errors: set[str] = set()
         """Codes of write errors for which no alert has been raised yet."""
-        self._queue: asyncio.Queue[_QueuedWrite] = asyncio.Queue()
+        self._queue: asyncio.PriorityQueue[tuple[bool, int, _QueuedWrite]] = asyncio.PriorityQueue()
+        self._numbers = count()
         self._writer_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self._reader_threads = ThreadPoolExecutor(max_workers=READER_THREADS, thread_name_prefix="reader")
         self._writer_task: asyncio.Task[None] | None = None
@@ -246,12 +248,17 @@ class Database:
         """Run an operation; return its result once it is committed and its intents are journaled."""
         return await self.write_batched(lambda transaction, _items: [operation(transaction)], None)
 
-    async def write_batched(self, operation: Callable[[Transaction, Sequence[S]], Sequence[T]], item: S) -> T:
-        """Run an operation like `write`, together with the same operation on other items that are waiting."""
+    async def write_batched(
+        self, operation: Callable[[Transaction, Sequence[S]], Sequence[T]], item: S, *, goes_first: bool = False
+    ) -> T:
+        """Run an operation like `write`, together with the same operation on other items that are waiting.
+
+        One that `goes_first` is run before all that do not, however long they have been waiting.
+        """
         if self._writer_task is None:
             self._writer_task = asyncio.create_task(self._run_writer())
         queued = _QueuedWrite(operation, item, asyncio.get_running_loop().create_future())
-        self._queue.put_nowait(queued)
+        self._queue.put_nowait((not goes_first, next(self._numbers), queued))
         result: T = await queued.future
         return result
 
@@ -271,9 +278,10 @@ class Database:
     async def _run_writer(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            writes = [await self._queue.get()]
-            while len(writes) < MAX_BATCH_SIZE and not self._queue.empty():
-                writes.append(self._queue.get_nowait())
+            waiting = [await self._queue.get()]
+            while len(waiting) < MAX_BATCH_SIZE and not self._queue.empty():
+                waiting.append(self._queue.get_nowait())
+            writes = [queued for _rank, _number, queued in waiting]
             results = await loop.run_in_executor(self._writer_thread, self._commit_batch, writes)
             for queued, result in results:
                 if isinstance(result, Exception) and (code := write_error_code(result)):

@@ -128,6 +128,10 @@ class Outbox(StorePart):
         super().__init__(store)
         self.record_intents = partial(record_intents, store)  # one object, so that the writer batches the calls
 
+    async def preload(self) -> None:
+        """Record no intent: the first one would wait for its queries to be compiled, while a post is due."""
+        await self.database.write(lambda transaction: self.record_intents(transaction, []))
+
     async def claim(self, limit: int) -> Sequence[Lease]:
         """Claim the most urgent due delivery of each free login, for at most `limit` logins."""
         leases: list[Lease] = []
@@ -205,7 +209,8 @@ class Outbox(StorePart):
         """
         try:
             with self._mark_if_write_fails([lease]):
-                answer = await self.database.write_batched(self.record_intents, lease)
+                # before the outcomes of calls that are over: it is the start of a call that can be late
+                answer = await self.database.write_batched(self.record_intents, lease, goes_first=True)
         except IntentNotJournaledError as error:
             if isinstance(error.result, SendRequest):
                 await self.record_outcome(lease, NotSent(reason="journal_write_failed"))
