@@ -39,9 +39,10 @@ from publisher.store.recovery.recover import can_plan
 from publisher.store.recovery.setup import lock_process
 from publisher.tomlfile.read import read_text
 from publisher.web.callbacks import serve_callbacks
+from publisher.web.server import descriptor_limit
 
-MAX_SENDS = 300
-"""Calls in flight at most; a login never has more than one."""
+MAX_SENDS = 2000
+"""Calls in flight at most, those prepared for their instant included; a login never has more than one."""
 MAX_READBACKS = 500
 """Reads in flight at most. Those of one login wait for one another, and equal questions are asked once."""
 MAX_RETRACTIONS = 100
@@ -164,7 +165,8 @@ class Daemon:
         self.last_sending = now
         if self.has_work and was_idle:
             await app.store.maintenance.run()
-        return await send_due(app.store, app.adapters, MAX_SENDS, self.stop_requested)
+        limit = min(MAX_SENDS, descriptor_limit() // 2)  # each call in flight has a connection
+        return await send_due(app.store, app.adapters, limit, self.stop_requested)
 
     async def heartbeat(self) -> None:
         """Record that this worker runs; stop if an older database was put in place, which a person must accept."""
@@ -378,6 +380,7 @@ async def run(
         # Leases of this worker's previous process: the process lock proves that it is gone.
         expired_leases = await application.store.maintenance.expire_own_leases()
         log.info("own_leases_expired", leases=expired_leases)
+        await application.store.outbox.preload()
         if not await application.store.actions.register_worker():
             raise RefusedError("database_replaced")
         manual_accounts = [

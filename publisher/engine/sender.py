@@ -24,6 +24,8 @@ from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.store import Store
 
+CLAIM_BATCH_SIZE = 100
+"""How many deliveries are claimed in one transaction at most: the first are sent while others are still claimed."""
 INTENT_RECHECK_AFTER = timedelta(milliseconds=500)
 """How long after its intent a call may start without another check: no stop takes effect sooner."""
 
@@ -44,7 +46,7 @@ async def send_due(
     async def work(lease: Lease) -> None:
         await send_delivery(lease, store, adapters, stop_requested)
 
-    return await run_bounded(take, work, limit, "send_failed")
+    return await run_bounded(take, work, limit, "send_failed", CLAIM_BATCH_SIZE)
 
 
 async def send_delivery(
