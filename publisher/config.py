@@ -80,7 +80,7 @@ class AccountEntry(StrictModel):
         description="平台授予本登录的接口。微博：share（默认）、update、biz；"
         "微信：publish（默认，不通知关注者）、mass（紧急内容群发）",
     )
-    exclusive: bool = Field(default=False, description="本账号只由 publisher 发布；出现别的帖子就告警")
+    exclusive: bool = Field(default=False, description="本账号只由 publisher 发布；出现别的内容就告警")
     options: dict[str, SingleLine] = Field(default_factory=dict, description="某个适配器自己的选项，见该适配器的说明")
 
 
