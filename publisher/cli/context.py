@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
@@ -88,6 +88,7 @@ class StatusSnapshot:
     alerts: Sequence[Alert] = ()
     pause_alerts: Sequence[Alert] = ()
     mode_overrides: Sequence[ModeOverride] = ()
+    titles: Mapping[PostId, str] = field(default_factory=dict)
     has_older: bool = False
     """True if deliveries that ended long ago are left out."""
 
@@ -107,11 +108,13 @@ class StatusSnapshot:
 async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_all: bool = False) -> StatusSnapshot:
     """Read the store, or what concerns one post; without a post, what ended long ago only with `shows_all`."""
     alerts, is_whole = await queries.alerts(), shows_all or post is not None
+    deliveries = await (queries.deliveries(post) if is_whole else queries.current_deliveries())
     return StatusSnapshot(
         now=queries.runtime.now(),
         workers=await queries.workers(),
         pauses=await queries.pauses(),
-        deliveries=await (queries.deliveries(post) if is_whole else queries.current_deliveries()),
+        deliveries=deliveries,
+        titles=await queries.titles({delivery.key.post for delivery in deliveries}),
         has_older=not is_whole and await queries.has_older_deliveries(),
         alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
         pause_alerts=[alert for alert in alerts if alert.code == "account_paused"],

@@ -100,6 +100,15 @@ def text_width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
+def shorten(text: str, width: int) -> str:
+    """Return a text cut to so many columns, with an ellipsis where something is missing."""
+    if text_width(text) <= width:
+        return text
+    while text_width(text) > width - 1:
+        text = text[:-1]
+    return f"{text}…"
+
+
 def align_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield the rows as lines whose cells are padded to columns."""
     widths = [max(map(text_width, column)) for column in zip(*rows, strict=True)]

@@ -281,5 +281,5 @@ def test_status_and_why_show_the_progress(run, begun):
     change(folder, "reason = 'incomplete'")
     assert f"publisher resolve {target} cancel" in run("-C", folder, "why", target).out
     assert run("-C", folder, "resolve", target, "cancel", "--by", "王", "--reason", "够了").code == 0
-    assert "只发布了 1 层，共 2 层" in run("-C", folder, "status").out
+    assert "只发布了 1 层，共 2 层" in run("-C", folder, "status", "--today").out
     assert "1 of 2 parts are published" in run("-C", folder, "--lang", "en", "why", target).out

@@ -55,7 +55,7 @@ def test_published_without_proof_takes_two_people(run, due_post, deliver):
     assert run("-C", due_post, *live, "王").code == 3
     assert run("-C", due_post, *live, "李").code == 0
     assert state_of(run, due_post) == "published"
-    assert "由人确认" in run("-C", due_post, "status").out
+    assert "由人确认" in run("-C", due_post, "status", "refund").out
 
 
 @pytest.mark.parametrize("second", ["Zhang", "ZHANG", "ｚｈａｎｇ", "zhаng", "zh ang"])

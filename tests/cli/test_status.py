@@ -11,8 +11,8 @@ from publisher.i18n import LANGUAGES
 from tests.cli.conftest import BY, CAPTCHA, PUBLISHED
 
 HEADINGS = {
-    "zh_CN": ["内容", "账号", "状态", "尝试次数", "计划时间", "说明"],
-    "en": ["Post", "Account", "State", "Attempts", "Due", "Remarks"],
+    "zh_CN": ["内容", "标题", "账号", "状态", "尝试次数", "计划时间", "说明"],
+    "en": ["Post", "Title", "Account", "State", "Attempts", "Due", "Remarks"],
 }
 
 
@@ -56,10 +56,57 @@ def test_status_has_the_promised_shape(run, due_post, deliver):
 def test_status_as_a_table_speaks_chinese(run, due_post, deliver):
     """The table shows the states' names, and says that no daemon runs."""
     deliver(PUBLISHED)
-    shown = run("-C", due_post, "status").out
+    shown = run("-C", due_post, "status", "--today").out
     assert "已发布" in shown
     assert "没有运行" in shown
     assert "https://weibo.com/1/a" in shown
+
+
+def test_what_has_ended_is_counted_and_listed_on_request(run, due_post, deliver):
+    """Without a choice only what is open has a row; programs get what ended in the last days as well."""
+    assert run("-C", due_post, "status").out.splitlines()[1].startswith("内容")
+    deliver(PUBLISHED)
+    shown = run("-C", due_post, "status").out
+    assert "已发布 1" in shown
+    assert "https://weibo.com/1/a" not in shown
+    assert "publisher status --today" in shown
+    for arguments in (("refund",), ("--today",), ("--all",), ("--today", "--account", "beijing-weibo")):
+        assert "https://weibo.com/1/a" in run("-C", due_post, "status", *arguments).out
+    assert len(run("-C", due_post, "status", "--json").json["deliveries"]) == 1
+
+
+def test_problems_are_listed_alone(run, due_post, deliver):
+    """What waits for a person and what is not on the platform; another account has none; an unknown one is an error."""
+    assert run("-C", due_post, "status", "--problems", "--json").json["deliveries"] == []
+    deliver(CAPTCHA)
+    [row] = run("-C", due_post, "status", "--problems", "--json").json["deliveries"]
+    assert (row["state"], row["title"]) == ("held", "警惕“退款客服”诈骗")
+    wechat = run("-C", due_post, "status", "--problems", "--account", "beijing-wechat", "--json").json
+    assert wechat["deliveries"] == []
+    assert run("-C", due_post, "status", "--account", "nobody").code == 4
+
+
+def test_alerts_come_before_everything_else(run, due_post, deliver):
+    """A person who looks sees first what needs them."""
+    deliver(CAPTCHA)
+    assert run("-C", due_post, "status").out.startswith("提醒：\n")
+
+
+def test_monitoring_reads_the_exit_code(run, due_post, deliver, run_on_database):
+    """1 while no daemon runs, 0 while one does, 1 as soon as something is held; without the option always 0."""
+
+    async def beat(application):
+        await application.store.actions.register_worker()
+
+    def exit_codes():
+        return [run("-C", due_post, "status", *arguments).code for arguments in ((), ("--exit-code",))]
+
+    assert exit_codes() == [0, 1]
+    run_on_database(beat)
+    assert exit_codes() == [0, 0]
+    deliver(CAPTCHA)
+    assert exit_codes() == [0, 1]
+    assert run("-C", due_post, "status", "--watch", "--json").code == 2
 
 
 @pytest.mark.parametrize(("language", "headings"), HEADINGS.items())
@@ -80,7 +127,7 @@ def test_status_shows_the_attempts_after_the_state(run, due_post, deliver, langu
         assert [cells for cells in lines if cells[0] == headings[0]] == [headings]
         [row] = [cells for cells in lines if cells[0] == "refund"]
         [delivery] = run("-C", due_post, "status", "--json").json["deliveries"]
-        assert row[3] == str(delivery["attempts"])
+        assert row[4] == str(delivery["attempts"])
         return delivery["state"], delivery["attempts"]
 
     assert attempts_shown() == ("due", 0)

@@ -84,7 +84,7 @@ def test_every_part_that_was_previewed_arrives_once(workspace, simulator):
     announced = [json.loads(line) for line in (workspace.folder / "var" / "intents.jsonl").read_text().splitlines()]
     assert [intent["attempt"] for intent in announced] == [1, 2, 3]
     assert "共 3 层，已全部发布" in workspace.publisher("why", "long")
-    assert "3 parts, all of them published" in workspace.publisher("--lang", "en", "status")
+    assert "3 parts, all of them published" in workspace.publisher("--lang", "en", "status", "--today")
 
 
 def write_artefacts(folder, workspace, simulator, began):

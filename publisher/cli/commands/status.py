@@ -1,6 +1,8 @@
 """`status`: the state of the daemon, of deliveries, pauses and alerts."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,37 +15,102 @@ from publisher.cli.context import (
     open_command_store,
     take_snapshot,
 )
+from publisher.cli.errors import EXIT_FAILED
 from publisher.cli.format import STATE_STYLES, Formatter, format_counts, pauses_covering, reason_code
-from publisher.cli.framework import command, json_option, one_line
+from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line
 from publisher.cli.target import require_post
-from publisher.cli.terminal import Terminal, echo
-from publisher.domain.delivery import Delivery, State
+from publisher.cli.terminal import Terminal, echo, shorten
+from publisher.config import Settings
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.store.queries.queries import MAX_STATUS_AGE, ModeOverride, Pause, WorkerStatus
 
+PROBLEM_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
+"""A person is needed, or what was planned is not on the platform."""
+WATCH_SECONDS = 2.0
+MAX_TITLE_WIDTH = 24
+"""In columns of the terminal: twelve Chinese characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusFilter:
+    """Which deliveries to show. Without any choice people see what is open, programs also what ended lately."""
+
+    post: PostId | None = None
+    account: AccountId | None = None
+    has_problem: bool = False
+    is_today: bool = False
+    shows_all: bool = False
+
+    @property
+    def includes_ended(self) -> bool:
+        return self.post is not None or self.has_problem or self.is_today or self.shows_all
+
+    def covers(self, delivery: Delivery, now: datetime) -> bool:
+        return (
+            (self.account is None or delivery.account == self.account)
+            and (not self.has_problem or delivery.state in PROBLEM_STATES)
+            and (not self.is_today or delivery.due_at.astimezone(now.tzinfo).date() == now.date())
+        )
+
 
 @command("status")
 @click.argument("post", metavar="[POST]", required=False, type=one_line)
+@click.option("--problems", "has_problem", is_flag=True, help="opt_problems")
+@click.option("--today", "is_today", is_flag=True, help="opt_today")
+@click.option("--account", metavar="ACCOUNT", type=one_line, help="opt_status_account")
 @click.option("--all", "shows_all", is_flag=True, help="opt_all")
+@click.option("--watch", "repeats", is_flag=True, help="opt_watch")
+@click.option("--exit-code", "is_check", is_flag=True, help="opt_exit_code")
 @json_option
-async def status(terminal: Terminal, post: PostId | None, *, shows_all: bool, as_json: bool) -> None:
+async def status(  # noqa: PLR0913 # one argument an option
+    terminal: Terminal,
+    post: PostId | None,
+    account: AccountId | None,
+    *,
+    has_problem: bool,
+    is_today: bool,
+    shows_all: bool,
+    repeats: bool,
+    is_check: bool,
+    as_json: bool,
+) -> int:
+    if repeats and (as_json or is_check):
+        raise LocalizedUsageError("watch_alone")
+    chosen = StatusFilter(post=post, account=account, has_problem=has_problem, is_today=is_today, shows_all=shows_all)
     settings = await load_workspace_settings(terminal)
-    if has_database(settings):
-        async with open_command_store(settings) as store:
-            queries = store.queries
-            if post is not None:
-                await require_post(queries, post)
-            snapshot = await take_snapshot(queries, post, shows_all=shows_all)
-    elif post is not None:
-        raise NoSuchItemError("post", post)
-    else:
-        snapshot = StatusSnapshot(now=datetime.now(settings.timezone))
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    if as_json:
-        terminal.print_json(snapshot_as_json(snapshot, formatter))
-    else:
-        _print_status(terminal, snapshot, formatter)
+    while True:
+        snapshot = await _read_status(settings, chosen)
+        if as_json:
+            terminal.print_json(snapshot_as_json(snapshot, formatter))
+        else:
+            if repeats:
+                click.clear()
+            _print_status(terminal, snapshot, formatter, includes_ended=chosen.includes_ended)
+        if not repeats:
+            break
+        await asyncio.sleep(WATCH_SECONDS)
+    is_held = any(delivery.state is State.HELD for delivery in snapshot.deliveries)
+    return EXIT_FAILED if is_check and (is_held or not snapshot.is_running) else 0
+
+
+async def _read_status(settings: Settings, chosen: StatusFilter) -> StatusSnapshot:
+    """Read what was chosen. Raise NoSuchItemError for a post or an account that does not exist."""
+    if chosen.account is not None and chosen.account not in settings.accounts:
+        raise NoSuchItemError("account", chosen.account)
+    now = datetime.now(settings.timezone)
+    if not has_database(settings):
+        if chosen.post is not None:
+            raise NoSuchItemError("post", chosen.post)
+        return StatusSnapshot(now=now)
+    async with open_command_store(settings) as store:
+        if chosen.post is not None:
+            await require_post(store.queries, chosen.post)
+        snapshot = await take_snapshot(store.queries, chosen.post, shows_all=chosen.shows_all)
+    return replace(snapshot, deliveries=[item for item in snapshot.deliveries if chosen.covers(item, now)])
 
 
 def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
@@ -59,7 +126,10 @@ def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str
     daemon: dict[str, Any] = worker_as_json(latest) if latest else {"running": False}
     if others := [worker_as_json(worker) for worker in snapshot.workers if worker is not latest]:
         daemon["others"] = others
-    rows = [delivery_as_json(delivery, snapshot.pauses, formatter) for delivery in snapshot.deliveries]
+    rows = [
+        {**delivery_as_json(item, snapshot.pauses, formatter), "title": snapshot.titles.get(item.key.post)}
+        for item in snapshot.deliveries
+    ]
     return {
         "daemon": daemon,
         "paused": [{"scope": pause.scope, **action_as_json(pause)} for pause in snapshot.pauses],
@@ -99,7 +169,11 @@ def is_still_published(delivery: Delivery) -> bool:
     return delivery.receipt is not None and (is_held or delivery.state is State.RETRACTING)
 
 
-def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter) -> None:
+def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter, *, includes_ended: bool) -> None:
+    if snapshot.alerts:
+        terminal.print_message("alerts_title")
+    for alert in snapshot.alerts:
+        echo(f"  {formatter.time(alert.at)}  {formatter.alert(alert)}")
     for worker in filter(snapshot.is_alive, snapshot.workers):
         terminal.print_message(
             "daemon_running", host=worker.host, pid=worker.pid, beat=formatter.time(worker.heartbeat_at)
@@ -110,33 +184,43 @@ def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Forma
         echo(formatter.pause("paused_line", pause))
     for override in snapshot.mode_overrides:
         echo(formatter.mode("mode_override", override))
-    if not snapshot.deliveries and not snapshot.has_older:
-        terminal.print_message("nothing_planned")
-    elif snapshot.deliveries:
+    _print_deliveries(terminal, snapshot, formatter, includes_ended=includes_ended)
+
+
+def _print_deliveries(
+    terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter, *, includes_ended: bool
+) -> None:
+    shown = [item for item in snapshot.deliveries if includes_ended or item.state in OPEN_STATES]
+    if shown:
         rows = [
             (
-                delivery.key.post,
-                delivery.account,
-                formatter.status(delivery),
-                str(delivery.attempts),
-                formatter.time(delivery.due_at),
-                format_details(delivery, snapshot.pauses, formatter),
+                item.key.post,
+                shorten(snapshot.titles.get(item.key.post, ""), MAX_TITLE_WIDTH),
+                item.account,
+                formatter.status(item),
+                str(item.attempts),
+                formatter.time(item.due_at),
+                format_details(item, snapshot.pauses, formatter),
             )
-            for delivery in snapshot.deliveries
+            for item in shown
         ]
-        styles = [STATE_STYLES.get(delivery.state, "") for delivery in snapshot.deliveries]
-        columns = ("post", "account", "state", "attempts", "due", "remarks")
+        columns = ("post", "title", "account", "state", "attempts", "due", "remarks")
+        styles = [STATE_STYLES.get(item.state, "") for item in shown]
         terminal.print_table(columns, rows, styled_column="state", styles=styles)
+    elif includes_ended:
+        terminal.print_message("nothing_found")
+    else:
+        is_empty = not snapshot.deliveries and not snapshot.has_older
+        terminal.print_message("nothing_planned" if is_empty else "nothing_open")
+    if snapshot.deliveries:
         counts = "counts_listed" if snapshot.has_older else "counts_line"
         terminal.print_message(
             counts, total=len(snapshot.deliveries), counts=format_counts(snapshot.deliveries, formatter)
         )
-    if snapshot.has_older:
+    if len(shown) < len(snapshot.deliveries):
+        terminal.print_message("ended_line", number=len(snapshot.deliveries) - len(shown))
+    elif snapshot.has_older:
         terminal.print_message("older_line", days=MAX_STATUS_AGE.days)
-    if snapshot.alerts:
-        terminal.print_message("alerts_title")
-    for alert in snapshot.alerts:
-        echo(f"  {formatter.time(alert.at)}  {formatter.alert(alert)}")
 
 
 def format_details(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> str:

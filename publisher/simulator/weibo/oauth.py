@@ -84,7 +84,8 @@ def exchange_code(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     app_key, app_secret = request.get_parameter("client_id") or "", request.get_parameter("client_secret") or ""
     if not app_key or not app_secret:
         return refuse(request, INVALID_REQUEST, message="miss client id or secret")
-    if not _is_secret_correct(state, app_key, app_secret):
+    owner = _find_developer(state, app_key)  # in open mode an unregistered app accepts any secret
+    if state.accounts["weibo", owner].secret.get("app_secret") != app_secret if owner else not state.behaviour.open:
         return refuse(request, INVALID_CLIENT)
     kind = request.get_parameter("grant_type")
     if kind == "refresh_token":  # only the platform's own mobile SDK receives refresh tokens
@@ -103,12 +104,6 @@ def exchange_code(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     state.put_row(CODES_TABLE, code, {**facts, "used": True})
     token, life = _issue_token(state, account, app_key)
     return ApiResponse.from_json({"access_token": token, "remind_in": str(life), "expires_in": life, "uid": account})
-
-
-def _is_secret_correct(state: SimulatorState, app_key: str, app_secret: str) -> bool:
-    """True if the secret is the app's own; in open mode an unregistered app accepts any."""
-    owner = _find_developer(state, app_key)
-    return state.accounts["weibo", owner].secret.get("app_secret") == app_secret if owner else state.behaviour.open
 
 
 def _find_code(state: SimulatorState, code: str) -> dict[str, Any] | None:

@@ -130,13 +130,9 @@ def refuse(request: ApiRequest, code: int, detail: str = "", message: str | None
         body = {"error": name, "error_code": code, "request": request.endpoint, "error_uri": request.endpoint}
         if message:
             body["error_description"] = message
-    return ApiResponse.from_json(body, _get_http_status(code))
-
-
-def _get_http_status(code: int) -> int:
-    """Return 403 for missing permission, rate limits and invalid tokens, else 400; the platform is not consistent."""
-    forbidden = code in (10005, 10014) or 10020 <= code <= 10024 or 21300 <= code <= 21399
-    return HTTP_FORBIDDEN if forbidden else HTTP_BAD_REQUEST
+    # missing permission, rate limits, invalid tokens; the platform is not consistent
+    is_forbidden = code in (10005, 10014) or 10020 <= code <= 10024 or 21300 <= code <= 21399
+    return ApiResponse.from_json(body, HTTP_FORBIDDEN if is_forbidden else HTTP_BAD_REQUEST)
 
 
 def build_picture_urls(name: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Queries for people: deliveries, alerts, pauses, workers, the history of one delivery, and reports."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -149,6 +149,11 @@ class Queries(StorePart):
     async def has_post(self, post: PostId) -> bool:
         """Return True if a post was ever accepted."""
         return bool(await self._rows(select(POST.c.id).where(POST.c.id == post)))
+
+    async def titles(self, posts: Collection[PostId]) -> Mapping[PostId, str]:
+        """Return the titles of these posts, as they are in force."""
+        rows = await self._rows(select(POST.c.id, POST.c.body).where(POST.c.id.in_(sorted(posts))))
+        return {PostId(row["id"]): json.loads(row["body"])["title"] for row in rows}
 
     async def alerts(self) -> Sequence[Alert]:
         """Return the open alerts that nobody has dismissed, newest first; about the past only for MAX_STATUS_AGE."""
