@@ -70,7 +70,7 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
             "earlier": [dict(row) for row in simulation.remembered],
         },
         rows=rows,
-        journal=[*whole_lines(simulation.workspace.journal)],
+        journals=[[*whole_lines(simulation.workspace.journal)]],
     )
 
 

@@ -43,22 +43,23 @@ class Artefacts:
     lists: dict[str, Sequence[Table]] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)
     rows: Rows | None = None
-    journal: Sequence[tuple[int, Table]] | None = None
+    journals: Sequence[Sequence[tuple[int, Table]]] | None = None
+    """The whole lines of each, by their numbers."""
     leaks: Sequence[tuple[str, str]] | None = None
     replay: "Artefacts | None" = None
 
 
 def read_folder(folder: Path) -> Artefacts:
     """Read what a run left. Raises ValueError naming the file that cannot be understood."""
-    found = Artefacts(rows=_rows(folder), journal=_torn_lines(folder, JOURNALS), leaks=_leaks(folder))
+    found = Artefacts(rows=_rows(folder), journals=_torn_files(folder, JOURNALS), leaks=_leaks(folder))
     for name in LISTS:
         if (file := folder / f"{name}.jsonl").exists():
             found.lists[name] = _lines_or_array(file)
     for name in DOCUMENTS:
         if (file := folder / f"{name}.json").exists():
             found.documents[name] = _understood(file, file.read_text("utf-8"))
-    if anchors := _torn_lines(folder, ANCHORS):
-        found.lists["anchors"] = [value for _line, value in anchors]
+    if anchors := _torn_files(folder, ANCHORS):
+        found.lists["anchors"] = [value for file in anchors for _line, value in file]
     if (folder / REPLAY).is_dir():
         found.replay = read_folder(folder / REPLAY)
     return found
@@ -121,10 +122,9 @@ def _understood(file: Path, text: str) -> Any:
         raise ValueError(f"{file}: {error}") from error
 
 
-def _torn_lines(folder: Path, names: str) -> Sequence[tuple[int, Table]] | None:
-    """Give the whole lines of all such files; one that a death has torn was never finished, and counts for nothing."""
-    files = sorted(folder.glob(names))
-    return [line for file in files for line in whole_lines(file)] if files else None
+def _torn_files(folder: Path, names: str) -> Sequence[Sequence[tuple[int, Table]]] | None:
+    """Return the whole lines of each such file; one that a crash has torn was never finished."""
+    return [[*whole_lines(file)] for file in sorted(folder.glob(names))] or None
 
 
 def whole_lines(file: Path) -> Iterator[tuple[int, Table]]:

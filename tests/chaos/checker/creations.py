@@ -26,6 +26,8 @@ from .history import (
 )
 from .trace import KEYED, Call, Creation, live_copies, received_words, sent_words, trace_of
 
+JOURNAL_RETENTION = 90 * 86400.0
+"""Seconds for which each line of a journal is kept, whatever the journal says."""
 EXTERNAL_POSTS = frozenset({"unauthorized_post", "external_post"})
 """Codes of the alerts that explain a post which nobody here made."""
 EDIT_GRACE = 1.0
@@ -42,10 +44,9 @@ LATE = 60.0
 def at_most_one(history: History) -> Iterator[Violation]:
     """I1: for each delivery at most one creation, unless the earlier copy was gone and a person ordered another.
 
-    What a review has refused before anybody could see it was never a post.
+    What a review has refused was never a post.
     """
     made: dict[int, list[Creation]] = defaultdict(list)
-    shown, gone = ({one.post_id for one in history.log if one.kind == kind} for kind in ("visible", "removed"))
     for creation in trace_of(history).creations:
         keys = {owner.id for owner in (creation.by_marker, creation.by_text) if owner}
         if len(keys) > 1:
@@ -54,8 +55,8 @@ def at_most_one(history: History) -> Iterator[Violation]:
                 "marker and text of one post belong to two deliveries",
                 (creation.where, *(f"delivery:{key}" for key in sorted(keys))),
             )
-        was_seen = creation.act.post_id in shown or creation.act.post_id not in gone
-        if was_seen and not creation.is_floor:
+        is_refused = creation.copy is not None and creation.copy.state == "refused"
+        if not is_refused and not creation.is_floor:
             for key in keys or _by_call(creation):
                 made[key].append(creation)
     for key, creations in made.items():
@@ -107,15 +108,22 @@ def _demand_floors(history: History) -> None:
 
 
 def intent_before_call(history: History) -> Iterator[Violation]:
-    """I3: each creating call has an attempt committed before it, announced in the journal, for the same delivery."""
+    """I3: each creating call has an attempt committed before it, announced in the journal, for the same delivery.
+
+    A line may be missing where each journal has been compacted since then: nobody knows which of them had it.
+    """
     journal = {(line.rendition, line.stamp) for line in history.journal}
+    latest = max((act.at for act in history.audit), default=0.0)
+    kept_since = min([*history.journals_kept_since, round((latest - JOURNAL_RETENTION) * MICRO)])
     trace = trace_of(history)
     for call in trace.calls:
         attempt = call.attempt
         if attempt is None or (call.is_resend and call.recv.endpoint not in KEYED):
             again = f"; attempt:{attempt.id} had made its call already" if attempt else ""
             yield Violation(_account(call), f"a call without an attempt{again}", (call.where,))
-        elif attempt.stamp > history.journal_kept_since and (attempt.rendition, attempt.stamp) not in journal:
+        elif (attempt.rendition, attempt.stamp) not in journal and (
+            attempt.ended is None or attempt.stamp > kept_since
+        ):
             subject = history.deliveries[attempt.delivery].subject
             yield Violation(subject, "a call not in the journal", (call.where, attempt.row))
     for creation in trace.creations:

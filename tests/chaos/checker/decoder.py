@@ -49,7 +49,7 @@ def history_of(found: Artefacts) -> History:
 
 
 def _given(found: Artefacts) -> frozenset[str]:
-    more = {"database": found.rows, "journal": found.journal, "canaries": found.leaks, "replay": found.replay}
+    more = {"database": found.rows, "journal": found.journals, "canaries": found.leaks, "replay": found.replay}
     return frozenset({*found.lists, *found.documents, *(name for name, value in more.items() if value is not None)})
 
 
@@ -83,11 +83,14 @@ def _books(found: Artefacts) -> dict[str, Any]:
         "media": {row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())},
         "sightings": [_sighting(row, true) for row in rows.get("observed_post", ())],
         "database_info": {row["key"]: row["value"] for row in rows.get("database_info", ())},
-        "journal_kept_since": max(
-            _kept_since(value) for value in ({}, *(value for _line, value in found.journal or ()))
-        ),
+        "journals_kept_since": [
+            max((_kept_since(value) for _line, value in journal), default=0) for journal in found.journals or ()
+        ],
         "journal": [
-            _intent(line, value) for line, value in found.journal or () if value.get("delivery") not in {None, *past}
+            _intent(line, value)
+            for journal in found.journals or ()
+            for line, value in journal
+            if value.get("delivery") not in {None, *past}
         ],
         "true": true,
     }

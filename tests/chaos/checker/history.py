@@ -67,6 +67,7 @@ class Copy:
     images: tuple[str, ...]
     is_removed: bool
     is_visible: bool
+    state: str = ""
     thread: str | None
     is_rewritten: bool
 
@@ -433,8 +434,8 @@ class History:
     sightings: Sequence[Sighting] = ()
     database_info: Mapping[str, str] = field(default_factory=dict)
     journal: Sequence[Intent] = ()
-    journal_kept_since: int = 0
-    """Microseconds, as a host wrote them: older lines may have been removed from the journal."""
+    journals_kept_since: Sequence[int] = ()
+    """Microseconds, as each host wrote them: older lines may have been removed from its journal; 0 for none."""
     plan: Plan = field(default_factory=Plan)
     true: Stamps = field(default_factory=Stamps)
     orders: Sequence[Order] = ()

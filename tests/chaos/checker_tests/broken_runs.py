@@ -37,6 +37,13 @@ def again(run: Artefacts, name: str, **changes: Any) -> None:
 
 
 @breaks("I1")
+def made_twice_and_removed_unseen(run: Artefacts) -> None:
+    """One copy was removed before any list had shown it: it was made all the same."""
+    again(run, "plain", removed=True, visible=False, state="removed")
+    add_entry(run, run.lists["log"][-1], kind="removed")
+
+
+@breaks("I1")
 def says_another_marker(run: Artefacts) -> None:
     """The words of one delivery carry what is another's marker: the two keys disagree."""
     mine = row_of(run, "busy")
@@ -83,13 +90,19 @@ def part_without_an_intent(run: Artefacts) -> None:
     attempt = attempts_of(run, "parts")[-1]
     run.rows["attempt"].remove(attempt)
     named = (attempt["delivery"], attempt["number"])
-    run.journal = [line for line in run.journal if (line[1].get("delivery"), line[1].get("attempt")) != named]
+    run.journals = [[line for line in run.journals[0] if (line[1].get("delivery"), line[1].get("attempt")) != named]]
 
 
 @breaks("I3")
 def not_in_the_journal(run: Artefacts) -> None:
     mine = row_of(run, "found")["id"]
-    run.journal = [line for line in run.journal if line[1].get("delivery") != mine]
+    run.journals = [[line for line in run.journals[0] if line[1].get("delivery") != mine]]
+
+
+@breaks("I3")
+def removed_from_the_journal_too_early(run: Artefacts) -> None:
+    """The journal says that it was compacted up to its newest line; all of them are younger than 90 days."""
+    run.journals = [[(1, {"kept_since": run.journals[0][-1][1]["at"]})]]
 
 
 @breaks("I3")
@@ -391,7 +404,7 @@ for invariant, changes in {
             intended_at=round((call_of(run, "found")["t"] + 1) * MICRO)
         ),
         "intended_and_forgotten": lambda run: run.rows["attempt"].remove(attempts_of(run, "absent-twice")[-1]),
-        "intended_under_another_name": lambda run: run.journal[0][1].update(post="another"),
+        "intended_under_another_name": lambda run: run.journals[0][0][1].update(post="another"),
         "attempted_for_nobody": lambda run: add_row(run, "attempt", attempts_of(run, "found")[0], delivery=9999),
     },
     "I4": {

@@ -32,7 +32,7 @@ def write_run(run: Artefacts, folder: Path) -> None:
         (folder / file).write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     for name, document in run.documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document), "utf-8")
-    lines = [json.dumps(line) for _number, line in run.journal or ()]
+    lines = [json.dumps(line) for _number, line in run.journals[0]]
     (folder / "intents.jsonl").write_text("\n".join([*lines, '{"delivery":1,"att']), "utf-8")
     write_rows(folder / "publisher.db", run.rows or {})
     if run.replay:
