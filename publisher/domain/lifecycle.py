@@ -410,13 +410,14 @@ def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> De
                 released = replace(released, desired=DesiredState.AS_PLANNED)
             return _return_to_waiting(released, State.DUE, None, context)
         case State.RETRACTING | State.UNKNOWN | State.SUBMITTED:
+            # Waits restart from the decision; absence counts from the attempt.
+            resolved = replace(resolved, unknown_since=context.now)
             if event.to is State.RETRACTING or resolved.is_retraction_requested:
                 return _start_retraction(resolved, context)
             return replace(
                 resolved,
                 state=event.to,
                 readbacks=0,
-                unknown_since=context.now,  # waits restart from the decision; absence counts from the attempt
                 submitted_at=context.now if event.to is State.SUBMITTED else resolved.submitted_at,
                 next_action_at=context.now,
             )
@@ -446,7 +447,7 @@ def on_resolved_while_retracting(delivery: Delivery, event: Resolved, context: S
         case State.CANCELLED | State.DUE | State.EXPIRED | State.REMOVED:
             raise IllegalTransitionError("a published post that people want deleted ends only when it is gone")
         case _:
-            return _start_retraction(resolved, context)
+            return _start_retraction(replace(resolved, unknown_since=context.now), context)
 
 
 def _hold(delivery: Delivery, reason: HoldReason) -> Delivery:

@@ -243,7 +243,7 @@ async def test_a_retraction_of_what_was_never_published_ends_too(open_store, wor
 
 
 async def test_a_persons_confirmation_is_checked_by_reading_first(open_store, world):
-    """If the read finds it, it is published; if not, it is held again."""
+    """If a read finds it, it is published; if none does while lists may lag, it is held again."""
     store, fake, adapters = await stage(open_store, "a")
     blind = Blind(now=world.now)
     blind.script.append(Unknown(reason="timeout"))
@@ -253,11 +253,33 @@ async def test_a_persons_confirmation_is_checked_by_reading_first(open_store, wo
     for expected in (State.HELD, State.PUBLISHED):
         held = await state_of(store)
         await resolve_delivery(store, held, Resolution.PUBLISHED, by="li", reason="seen", url="https://fake.example/1")
-        await run_jobs(store, adapters)
+        await run_on(store, adapters, world, minutes=9)
+        if expected is State.HELD:
+            assert (await state_of(store)).state is State.UNKNOWN
+            await run_on(store, adapters, world, minutes=3)
         after = await state_of(store)
         assert after.state is expected
         assert expected is State.PUBLISHED or after.reason == "report_not_confirmed"
         fake.add_post(blind.calls[0])
+
+
+async def test_f39_a_report_during_a_retraction_is_checked_as_long_as_lists_may_lag(open_store, world):
+    """F39: the post that a person has just reported is shown minutes later, and deleted then."""
+    store, fake, adapters = await stage(open_store, "a")
+    blind = Blind(now=world.now)
+    blind.script.append(Unknown(reason="timeout"))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, {"a": blind})
+    await store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
+    await run_on(store, {"a": blind}, world, minutes=60, step=timedelta(minutes=5))
+    await resolve_delivery(
+        store, await state_of(store), Resolution.PUBLISHED, by="li", reason="seen", url="https://fake.example/1"
+    )
+    await run_on(store, adapters, world, minutes=5)
+    assert (await state_of(store)).state is State.RETRACTING
+    fake.add_post(blind.calls[0])
+    await run_on(store, adapters, world, minutes=5)
+    assert ((await state_of(store)).state, fake.posts) == (State.RETRACTED, {})
 
 
 class Slow(FakeAdapter):

@@ -472,7 +472,8 @@ class Outbox(StorePart):
         """Return the event that follows from a readback result.
 
         Absence takes several readbacks, and so does a deletion that is not ours. An address that a person reported must
-        be seen. A post that no readback can show any more is held for a person, instead of blocking its account.
+        be seen before the visibility window, which starts with the report, is over. A post that no readback can show
+        any more is held for a person, instead of blocking its account.
         """
         if isinstance(result, Published):
             return reject_foreign_ids(transaction, [(delivery, result)])[0]
@@ -487,7 +488,9 @@ class Outbox(StorePart):
                 result = Unknown(reason=retraction_reason or "deletion_unconfirmed")
         is_searched = delivery.state is State.UNKNOWN or (delivery.state is State.RETRACTING and not delivery.receipt)
         if is_searched and delivery.reported_url and isinstance(result, NotFound):
-            return Held(reason=HoldReason.REPORT_NOT_CONFIRMED)
+            began_at = _wall_time(self.runtime.read_clocks(), started_ticks)
+            visible_at = (delivery.unknown_since or began_at) + self.store.timing(delivery.account).visibility_window
+            return Held(reason=HoldReason.REPORT_NOT_CONFIRMED) if began_at > visible_at else result
         if delivery.state is State.SUBMITTED and (task := delivery.manual_task):
             return self._check_manual_task(transaction, delivery, task, result)
         if delivery.state is not State.SUBMITTED and isinstance(result, Unknown) and result.is_beyond_list:
