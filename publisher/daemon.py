@@ -69,6 +69,8 @@ FILE_WATCH_STEP_MILLISECONDS = 200
 """How often the watch of the file looks at what the system has reported."""
 FILE_WATCH_RETRY_SECONDS = 20.0
 """Least time from one start of the file watch to the next, so that one that fails at once does not fill the log."""
+MAX_PLAN_ATTEMPTS = 3
+"""How often one run plans again because another host has activated a newer version."""
 UNSETTLED_STATES = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
 ONCE_JOBS = ("confirm_clock", "heartbeat", "reconcile", "retract", "run_maintenance", "send")
 """The jobs that a single run repeats, in this order."""
@@ -197,6 +199,14 @@ class Daemon:
 
         Nothing is compared while nothing can have come within it.
         """
+        for _ in range(MAX_PLAN_ATTEMPTS):
+            with contextlib.suppress(ConcurrentUpdateError):  # another host has activated a newer version
+                return await self.plan_active_version()
+        log.warning("plan_overtaken")  # the next run plans from what is active then
+        return None
+
+    async def plan_active_version(self) -> None:
+        """Plan from the version that is active now. Raises ConcurrentUpdateError if a newer one is activated."""
         if not await self._can_plan():
             return
         planner, post_store, runtime = self.application.planner, self.application.store.posts, self.application.runtime
@@ -215,8 +225,6 @@ class Daemon:
                 await plan_window(planner, self.schedule, version)
                 await post_store.set_config_hash(planner.config_hash)
                 self.planned_basis = basis
-        except ConcurrentUpdateError:  # another host has activated a newer version, from which to plan
-            await self.plan()
         except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
             await self._record_rejection(error)
 

@@ -5,11 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, update
 
-from publisher.daemon import IDLE_INTERVAL_SECONDS, WORK_AHEAD
+import publisher.daemon
+from publisher.daemon import IDLE_INTERVAL_SECONDS, MAX_PLAN_ATTEMPTS, WORK_AHEAD
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
+from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.tables import DELIVERY
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
@@ -146,6 +148,23 @@ async def test_an_occurrence_is_planned_once_it_comes_within_the_window(daemon, 
     world.advance_time(timedelta(minutes=1))
     await daemon.plan()
     assert len(await deliveries_of(daemon, "p")) == before + 2
+
+
+async def test_a_plan_that_is_overtaken_again_and_again_is_left_to_the_next_run(daemon, monkeypatch):
+    """However often newer versions are activated, a run plans a few times only; then the next one does."""
+    tries = []
+
+    async def be_overtaken(*_args):
+        tries.append(1)
+        raise ConcurrentUpdateError
+
+    await apply_schedule(daemon.application.planner, entry("p"), str(daemon.schedule_file))
+    with monkeypatch.context() as patch:
+        patch.setattr(publisher.daemon, "plan_window", be_overtaken)
+        await daemon.plan()
+    assert len(tries) == MAX_PLAN_ATTEMPTS
+    await daemon.plan()
+    assert daemon.planned_basis is not None
 
 
 async def test_what_has_changed_in_the_database_is_compared(daemon, world):
