@@ -101,6 +101,17 @@ def get_statistics_id(receipt: Receipt) -> str | None:
     return f"{query['mid'][0]}_{query['idx'][0]}" if {"mid", "idx"} <= query.keys() else None
 
 
+def count_preview(note: str | None, today: str) -> str:
+    """Add a preview to the note of a day's count."""
+    return json.dumps({"day": today, "number": get_preview_count(note, today) + 1})
+
+
+def get_preview_count(note: str | None, today: str) -> int:
+    """Return how many previews were made today, those included that failed."""
+    count = json.loads(note or "{}")
+    return int(count["number"]) if count.get("day") == today else 0
+
+
 def _parse_count(line: Mapping[str, Any], name: str) -> int | None:
     value = line.get(name)
     return None if value is None else int(value)
@@ -251,9 +262,8 @@ class WeChatAdapter:
         """Send one preview; previews of the same post share one draft. No call makes anything public."""
         state, now = self._context.state, self._context.now()
         today = now.astimezone(BEIJING).date().isoformat()
-        sent = json.loads(await state.get(_PREVIEW_COUNT_KEY) or "{}")
-        number = int(sent["number"]) if sent.get("day") == today else 0
-        if number >= MAX_PREVIEWS_PER_DAY:
+        before = await state.update(_PREVIEW_COUNT_KEY, partial(count_preview, today=today))
+        if get_preview_count(before, today) >= MAX_PREVIEWS_PER_DAY:
             return RateLimited(code="wechat_previews_used_up", until=get_next_midnight(now))
         draft_key = f"preview:{rendered.fingerprint}"
         draft = await state.get(draft_key)
@@ -266,7 +276,6 @@ class WeChatAdapter:
                 return created.outcome
             await state.set(draft_key, created)
             draft = created
-        await state.set(_PREVIEW_COUNT_KEY, json.dumps({"day": today, "number": number + 1}))
         result = await self._auth.fetch(partial(encode_preview, draft=draft, recipient=recipient), api.decode_success)
         return result.outcome if isinstance(result, FailedCall) else PreviewSent()
 

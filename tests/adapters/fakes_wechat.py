@@ -1,5 +1,6 @@
 """A scripted WeChat, and an adapter that calls it through the real HTTP client."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -107,17 +108,19 @@ class Tokens:
 
 @dataclass
 class Notebook:
-    """Adapter state in memory."""
+    """Adapter state in memory; others run between two of its calls, as with a database."""
 
     notes: dict[str, str] = field(default_factory=dict)
 
     async def get(self, key: str) -> str | None:
+        await asyncio.sleep(0)
         return self.notes.get(key)
 
     async def set(self, key: str, value: str) -> None:
         self.notes[key] = value
 
     async def update(self, key: str, change: Callable[[str | None], str]) -> str | None:
+        await asyncio.sleep(0)
         noted = self.notes.get(key)
         self.notes[key] = change(noted)
         return noted

@@ -1,5 +1,6 @@
 """Previewing a post to one person: the calls to WeChat, and that none of them publishes."""
 
+import asyncio
 import json
 from datetime import timedelta
 
@@ -84,6 +85,14 @@ async def test_a_days_previews_are_counted(scene):
     assert len(scene.asked("message/mass/preview")) == 1
     scene.now = NOW + timedelta(days=1)
     assert await show(scene) == PreviewSent()
+
+
+async def test_previews_made_at_once_count_each(scene):
+    """Two commands at the same time share what is left of the day."""
+    scene.notebook.notes["previews"] = json.dumps({"day": "2026-11-25", "number": 99})
+    answers = await asyncio.gather(show(scene), show(scene, to="lisi"))
+    assert sorted(type(answer).__name__ for answer in answers) == ["PreviewSent", "RateLimited"]
+    assert len(scene.asked("message/mass/preview")) == 1
 
 
 @pytest.mark.parametrize(
