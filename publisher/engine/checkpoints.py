@@ -18,6 +18,7 @@ from publisher.domain.audit_chain import (
 )
 from publisher.runtime.logs import log
 from publisher.secrets import AuditKey, SecretError, Vault, is_signed_by, load_audit_key
+from publisher.store.db.intent_journal import sync_directory
 from publisher.store.db.rows import AUDIT_BROKEN
 from publisher.store.queries.audit_log import AuditLog
 
@@ -129,6 +130,7 @@ def _save_newest(targets: CheckpointTargets, checkpoints: Sequence[Checkpoint]) 
         file.flush()
         os.fsync(file.fileno())
     staged.replace(path)
+    sync_directory(path.parent)
 
 
 def _identities(checkpoints: Sequence[Checkpoint]) -> list[tuple[str, int, str]]:
@@ -154,6 +156,7 @@ def append_checkpoint(targets: CheckpointTargets, head: Checkpoint, key: AuditKe
             file.write(b"\n" * is_torn + line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        sync_directory(targets.file.parent)
     if targets.syslog_socket is not None and _has_new_head(targets.last_logged, head):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(1)

@@ -1,6 +1,7 @@
 """The audit log is one chain: written with the change it records, append-only, with checkpoints outside."""
 
 import asyncio
+import os
 import shutil
 import socket
 import sqlite3
@@ -10,6 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, select, text
@@ -360,6 +362,20 @@ async def test_a_torn_checkpoint_line_is_skipped(open_store, tmp_path):
     await write_checkpoint(store.audit, CheckpointTargets(file=file))
     assert [item.sequence for item in read_checkpoints(file)] == [(await store.audit.read_checkpoint()).sequence]
     assert last_checkpoint(file) == next(read_checkpoints(file))
+
+
+async def test_f16_a_new_checkpoint_file_is_found_after_a_power_cut(open_store, tmp_path, monkeypatch):
+    """F16: not only its contents are synced, but also the folder that holds its name."""
+    store, synced, fsync = await open_with_entries(open_store), set(), os.fsync
+
+    def record_sync(descriptor):
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    file, newest = tmp_path / "one" / "anchors.log", tmp_path / "other" / "newest"
+    await write_checkpoint(store.audit, CheckpointTargets(file=file, newest_file=newest))
+    assert {file, file.parent, newest.parent} <= synced
 
 
 def test_only_checkpoint_lines_are_read_whatever_an_editor_put_around_them(tmp_path):
