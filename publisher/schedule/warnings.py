@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode
 from publisher.domain.errors import Problem, Severity
-from publisher.domain.post import OneTimeTrigger, PostId, Schedule
+from publisher.domain.post import OneTimeTrigger, PostId, PostKind, Schedule
 from publisher.schedule.cron import find_years_without_holidays, list_cron_times
 
 
@@ -41,7 +41,8 @@ def find_warnings(schedule: Schedule, start: datetime, end: datetime, tz: ZoneIn
         *(
             _make_warning("level_without_basis", post=post.id, key="level")
             for post in schedule.posts
-            if post.level and post.data.get("topic") != "emergency" and not post.data.get("level_basis")
+            if post.level and post.kind is not PostKind.ALL_CLEAR
+            if post.data.get("topic") != "emergency" and not post.data.get("level_basis")
         ),
         *(_make_warning("no_recipients", post=post.id, key="to") for post in schedule.posts if not post.accounts),
         *(

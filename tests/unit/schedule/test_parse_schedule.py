@@ -394,6 +394,7 @@ def test_a_level_without_basis_is_warned_of() -> None:
     """No law gives a fraud a colour: a level names what it is based on, or belongs to an emergency."""
     data = ["", 'data.level_basis = "本单位规定"', 'data.topic = "emergency"', 'data.topic = "other"']
     text = "".join(post(id=f'id = "p{number}"\nlevel = "red"\n{line}') for number, line in enumerate(data))
+    text += post(id='id = "over"\nlevel = "red"\nfollows = "older-post"', kind='kind = "all-clear"')
     start = datetime(2026, 11, 25, tzinfo=ZONE)
     problems = find_warnings(read(text), start, start + timedelta(days=2), ZONE)
     assert [(problem.code, problem.facts["post"]) for problem in problems] == [
