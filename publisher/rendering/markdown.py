@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from html import escape
+from html import escape, unescape
 from itertools import chain
 from typing import Final
 
@@ -45,6 +45,7 @@ _BETWEEN_TAGS: Final = re.compile(r">\s++(?=<)")
 _TAG: Final = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)")
 _VOID: Final = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 _EMPTY_LINES: Final = re.compile(r"\n{3,}")
+_END_OF_BLOCK: Final = re.compile(r"</(?:p|div|section|blockquote|ul|ol|li|h[1-6]|tr)>|<br\s*/?>", re.IGNORECASE)
 
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").disable(["image"])
 
@@ -112,6 +113,12 @@ def is_too_deep(html: str) -> bool:
 def visible_text(html: str) -> str:
     """Return the text of an article that readers see, with entities still escaped."""
     return nh3.clean(html, tags=set())
+
+
+def article_lines(html: str) -> str:
+    """Return an article as a terminal can show it: its text, a line for each block, without blank ones."""
+    lines = unescape(visible_text(_END_OF_BLOCK.sub(r"\g<0>\n", html))).splitlines()
+    return "\n".join(filter(None, map(str.strip, lines)))
 
 
 def _tokens(markdown: str) -> Sequence[Token]:

@@ -227,6 +227,20 @@ def test_preview_shows_the_exact_bytes(run, workspace):
     assert re.search(r"SHA-256：([0-9a-f]{64})", shown)[1] == hashlib.sha256(text.encode()).hexdigest()
 
 
+def test_preview_of_an_article_shows_its_text(run, workspace):
+    """A person reads the article line by line, without tags and entities; the JSON has the HTML that is sent."""
+    shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-wechat").out
+    text = shown.split("─" * 60 + "\n")[1]
+    assert not re.search(r"</?\w+|&\w+;", text)
+    assert "正规退款原路退回" in text
+    assert len(text.splitlines()) > 5
+    assert "publisher preview refund-scam-2027-01 --open" in shown
+    [sent] = run("-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-wechat", "--json").json[
+        "renditions"
+    ]
+    assert "</p>" in sent["text"]
+
+
 def test_preview_as_json_has_every_account(run, workspace):
     """For each account the document has text, length, limit, marker and pictures."""
     shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--json").json["renditions"]

@@ -24,6 +24,7 @@ from publisher.domain.account import AccountId, Capabilities
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
 from publisher.domain.post import Post, PostId
 from publisher.i18n import Messages
+from publisher.rendering.markdown import article_lines
 from publisher.rendering.renderer import RenderResult
 from publisher.schedule.cron import find_next_occurrence
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_schedule_context, parse_schedule
@@ -121,7 +122,8 @@ def preview(  # noqa: PLR0913 # one argument an option
         terminal.print_json(document)
     else:
         for rendition in document["renditions"]:
-            _print_rendition(terminal, rendition, rendered.due)
+            is_article = rendered.capabilities[rendition["account"]].is_article
+            _print_rendition(terminal, {**rendition, "post": post}, rendered.due, is_article=is_article)
     if html or opens:
         file = (html or rendered.settings.workspace / "var" / f"preview-{post}.html").absolute()
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -163,8 +165,8 @@ def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId 
     )
 
 
-def _print_rendition(terminal: Terminal, rendition: Mapping[str, Any], due: datetime) -> None:
-    """Print one of the renditions of a preview's JSON."""
+def _print_rendition(terminal: Terminal, rendition: Mapping[str, Any], due: datetime, *, is_article: bool) -> None:
+    """Print one of the renditions of a preview's JSON; of an article what readers see, without its HTML."""
     platform = terminal.messages.platform_name(rendition["platform"])
     facts = {"platform": platform, "link": rendition["link"] or terminal.translate("nothing")}
     terminal.print_message("preview_head", **{**rendition, **facts, "due": f"{due:%Y-%m-%d %H:%M}"})
@@ -175,7 +177,10 @@ def _print_rendition(terminal: Terminal, rendition: Mapping[str, Any], due: date
         if len(parts) > 1:
             place = {"number": number, "total": len(parts), "limit": rendition["limit"]}
             terminal.print_message("preview_part", **{**part, **place})
+        text = article_lines(part["text"]) if is_article else part["text"]
         echo(SEPARATOR_LINE)
-        echo(part["text"], nl=not part["text"].endswith("\n"))
+        echo(text, nl=not text.endswith("\n"))
         echo(SEPARATOR_LINE)
+    if is_article:
+        terminal.print_message("preview_article", **rendition)
     echo()
