@@ -20,8 +20,6 @@ CLOCK_ERROR = 2.0
 RECOVERY = 900.0
 """Seconds after an outage within which what is due has been tried again."""
 LONGEST_READ = 60.0
-INTERRUPTIONS = {"died": "killed", "down": "down", "frozen": "frozen", "clock": "clock"}
-"""What happens to a daemon, by the simulation's word for it."""
 UNITS = {"s": 1, "m": 60, "h": 3600}
 USUAL_DELAY = "6h"
 PLANNED_AHEAD = 2 * 86400.0
@@ -44,16 +42,11 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
     rows = {**rows_of_file(simulation.workspace.database)}
     rows["schedule"] = [{**row, "text": row["text"] or simulation.old_versions[row["id"]]} for row in rows["schedule"]]
     texts = [(text, posts) for text in simulation.workspace.texts if (posts := _posts_of(text))]
-    interruptions = [
-        {"at": EPOCH + one.at, "kind": INTERRUPTIONS[one.what]}
-        for one in simulation.reported
-        if one.what in INTERRUPTIONS
-    ]
     return Artefacts(
         lists={
             "log": [line for line in simulation.log if line["t"] >= simulation.began_at],
             "orders": simulation.orders,
-            "interruptions": interruptions,
+            "interruptions": simulation.interruptions,
         },
         documents={
             "posts": simulation.platforms.posts(),
@@ -62,7 +55,7 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
                 "began_at": simulation.began_at,
                 "faults_end_at": simulation.calm_since,
                 "ended_at": simulation.now,
-                "outages": [{"scope": "all", "from": one.begins, "to": one.ends} for one in simulation.outages],
+                "outages": simulation.outages,
                 "duties": list(_duties(simulation, [posts for _text, posts in texts], rows["delivery"])),
                 "versions": [_version(text, posts) for text, posts in texts],
             },
@@ -108,7 +101,7 @@ def _duties(simulation: Simulation, texts: Sequence[Sequence[Row]], deliveries: 
     stopped = {order["post"] for order in simulation.orders if order["kind"] in {"cancel", "retract"}}
     for (post, account), named in ((key, named) for key, named in entries.items() if key in filed):
         is_tight = any("expires" in one or one["max_delay"] != USUAL_DELAY for one in named)
-        is_touched = post in stopped | workspace.edited | workspace.removed
+        is_touched = post in stopped | workspace.edited
         end = None if is_touched else "published|expired" if is_tight else "published"
         times = _cron(named[-1]) if "cron" in named[-1] else _window(named)
         yield {"post": post, "account": account, "end": end, **times}

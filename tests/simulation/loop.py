@@ -104,10 +104,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Start work as part of a life, or of the world that outlives them all."""
         return self.create_task(work, context=context_of(life))
 
-    def run_for(self, seconds: float) -> None:
-        """Let so much time pass."""
-        self.run_until_complete(self.live(None, asyncio.sleep(seconds)))
-
     def kill(self, life: Life, where: str) -> None:
         """End a life between two of its callbacks."""
         if not life.is_dead:

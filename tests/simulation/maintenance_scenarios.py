@@ -12,11 +12,12 @@ import publisher.daemon
 import publisher.engine.reconciler
 from publisher.store.deliveries import retention
 from publisher.store.plan import posts as batches
+from tests.chaos.mutants.patch import Patch
 from tests.simulation import patched_runtime
 from tests.simulation.artefacts import violations
-from tests.simulation.patched_runtime import BEATS, replaced
+from tests.simulation.patched_runtime import BEATS
 from tests.simulation.platforms import CREATING, EPOCH
-from tests.simulation.scenarios import HOUR, LOST, MADE, TITLES, Storm, draw_shape, one_offs, standing
+from tests.simulation.scenarios import HOUR, LOST, MADE, TITLES, Storm, add_post, draw_shape, one_offs, standing
 from tests.simulation.simulation import ENDED, Shape, Simulation
 from tests.simulation.workspace import Entry, identity_of, instant
 
@@ -48,7 +49,7 @@ def _play_pruned(simulation: Simulation) -> None:
     for account in simulation.shape.accounts:
         simulation.platforms.mischief.own[identity_of(account)] = list(dice.choice([(), (), LOST, MADE[:1]]))
     simulation.pass_time(dice.uniform(60, 120))
-    simulation.order(lambda: simulation.withdraw(dice.choice(sorted(simulation.workspace.entries))))
+    simulation.order(simulation.withdraw(dice.choice(sorted(simulation.workspace.entries))))
     simulation.calm_down()
     simulation.wrong += violations(simulation)
     [last] = simulation.rows("SELECT max(id) AS id FROM delivery")
@@ -63,10 +64,9 @@ def _play_pruned(simulation: Simulation) -> None:
     simulation.pass_time(rest)
     simulation.began_at = simulation.now
     before = _books_of_the_past(simulation)
-    with (
-        replaced(patched_runtime, "BEATS", {**BEATS, **TIDYING}),
-        replaced(retention, "MAX_OWNED_IDS", IN_SIGHT),
-    ):
+    with Patch() as patch:
+        patch.put(patched_runtime, "BEATS", {**BEATS, **TIDYING})
+        patch.put(retention, "MAX_OWNED_IDS", IN_SIGHT)
         _live_after_a_year(simulation)
     if _books_of_the_past(simulation) != before:
         simulation.wrong.append(f"what ended a year ago was {before} and is {_books_of_the_past(simulation)}")
@@ -81,7 +81,7 @@ def _leave_one_held(simulation: Simulation) -> str:
     """Let a platform want a person's word for a post, which nobody gives."""
     account = simulation.dice.choice(simulation.shape.accounts)
     simulation.platforms.mischief.own[identity_of(account)] = [{"kind": "captcha"}]
-    _add(simulation, "held", (account,), 10.0)
+    add_post(simulation, "held", (account,), 10.0)
     simulation.pass_until(lambda: standing(simulation, "held"), 120)
     return f"held@{account}"
 
@@ -89,17 +89,16 @@ def _leave_one_held(simulation: Simulation) -> str:
 def _live_after_a_year(simulation: Simulation) -> None:
     """Let new posts go out, one of which follows an old one, while daemons start again and the file is read again."""
     dice, accounts = simulation.dice, simulation.shape.accounts
-    for row in simulation.rows("SELECT scope FROM pause ORDER BY scope"):
-        simulation.order(lambda row=row: simulation.resume(row["scope"]))
+    simulation.resume_all()
     simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery WHERE is_pruned"), 120)
     for number in range(2):
-        _add(simulation, f"n{number}", accounts, dice.uniform(40, 80))
+        add_post(simulation, f"n{number}", accounts, dice.uniform(40, 80))
     if old := standing(simulation, "published"):
         post, account = dice.choice(old)
-        _add(simulation, "n9", (account,), dice.uniform(90, 120), follows=post)
+        add_post(simulation, "n9", (account,), dice.uniform(90, 120), follows=post)
     for _ in range(3):
         simulation.pass_time(dice.uniform(45, 90))
-        dice.choice([simulation.kill, lambda: simulation.order(simulation.reload)])()
+        dice.choice([simulation.kill, lambda: simulation.order(simulation.reload())])()
         if dice.random() < 0.5:
             simulation.edit(f"n{dice.randrange(2)}", title=f"{dice.choice(TITLES)}（改）")
     simulation.kill()
@@ -117,15 +116,6 @@ def _books_of_the_past(simulation: Simulation) -> dict[str, int]:
         counted[name] = simulation.rows(query)[0]["number"]
     query = "SELECT count(*) AS number FROM attempt WHERE delivery < ?"
     return {**counted, "calls": simulation.rows(query, simulation.past.stop)[0]["number"]}
-
-
-def _add(simulation: Simulation, name: str, accounts: tuple[str, ...], after: float, **more: Any) -> None:
-    """Put a post into the schedule that is due so many seconds from now, and save the file."""
-    number = len(simulation.workspace.every) + 10
-    title = f"{simulation.dice.choice(TITLES)}第{number:02d}期"
-    entry = Entry(id=name, title=title, accounts=accounts, at=instant(simulation.now + after), **more)
-    simulation.workspace.add(entry)
-    simulation.save("add", name)
 
 
 # --- very much is filed at once ---
@@ -156,13 +146,11 @@ def _play_portions(simulation: Simulation) -> None:
     dice = simulation.dice
     simulation.pass_time(10)
     simulation.together = PORTION
-    with (
-        replaced(batches, "FIRST_BATCH_SIZE", PORTION),
-        replaced(batches, "NEXT_BATCH_SIZE", PORTION),
-        _writing_takes(simulation, EACH),
-    ):
+    with Patch() as patch, _writing_takes(simulation, EACH):
+        patch.put(batches, "FIRST_BATCH_SIZE", PORTION)
+        patch.put(batches, "NEXT_BATCH_SIZE", PORTION)
         for number in range(dice.randint(18, 21)):
-            _add(simulation, f"m{number}", simulation.shape.accounts, dice.uniform(60, 200))
+            add_post(simulation, f"m{number}", simulation.shape.accounts, dice.uniform(60, 200))
         if not simulation.pass_until(lambda: _filed(simulation), 60):
             simulation.wrong.append("the many were not filed")
         _send_meanwhile(simulation)
@@ -173,7 +161,7 @@ def _play_portions(simulation: Simulation) -> None:
             simulation.pass_time(dice.uniform(0, 0.5))
             step(simulation)
             if not dies:  # a newer version would end the filing in which it shall die
-                simulation.order(simulation.reload)
+                simulation.order(simulation.reload())
         simulation.pass_time(40)
 
 
@@ -183,7 +171,7 @@ def _filed(simulation: Simulation) -> list[Any]:
 
 def _send_meanwhile(simulation: Simulation) -> None:
     """Send the urgent post now: the platform must have heard of it long before all the others are filed."""
-    simulation.order(lambda: simulation.send("u1"))
+    simulation.order(simulation.send("u1"))
     [account] = simulation.workspace.entries["u1"].accounts
     since, whose = simulation.now, identity_of(account)
 
@@ -246,7 +234,7 @@ class Mistake:
 
 
 def _change_file(simulation: Simulation) -> None:
-    _add(simulation, "late", simulation.shape.accounts, 600.0)
+    add_post(simulation, "late", simulation.shape.accounts, 600.0)
 
 
 def _lose_calls(simulation: Simulation) -> None:
@@ -257,7 +245,7 @@ def _lose_calls(simulation: Simulation) -> None:
 def _retract_one(simulation: Simulation) -> None:
     simulation.pass_until(lambda: standing(simulation, "published"), 60)
     post, account = standing(simulation, "published")[0]
-    simulation.order(lambda: simulation.retract(post, account))
+    simulation.order(simulation.retract(post, account))
 
 
 MISTAKES = (
@@ -298,7 +286,8 @@ def _play_failing(simulation: Simulation) -> None:
 
 def _make_a_mistake(simulation: Simulation, mistake: Mistake) -> None:
     reported = ("job_failing", f'%"job": "{mistake.job}"%')
-    with replaced(mistake.place, mistake.name, _stumble):
+    with Patch() as patch:
+        patch.put(mistake.place, mistake.name, _stumble)
         mistake.begin(simulation)
         _await_alerts(simulation, [reported])
         if simulation.dice.random() < 0.5:

@@ -27,10 +27,9 @@ class Line:
     """One connection. The platform's end belongs to no life: it goes on when the caller dies."""
 
     network: "Network"
-    received: bytearray = field(default_factory=bytearray)
-    is_over: bool = False
+    answer: asyncio.StreamReader = field(default_factory=asyncio.StreamReader)
     error: Exception | None = None
-    waiting: "asyncio.Future[None] | None" = None
+    """What the caller meets after the answer's last byte; none at an orderly end."""
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     server: h11.Connection = field(default_factory=lambda: h11.Connection(h11.SERVER))
     request: h11.Request | None = None
@@ -60,31 +59,15 @@ class Line:
                 case _:
                     return
 
-    def say(self, data: bytes) -> None:
-        """Let the caller have bytes of an answer."""
-        self.received += data
-        self._wake()
-
-    def end(self, error: Exception | None) -> None:
-        """Close the connection from the platform's end."""
-        self.is_over, self.error = True, error
-        self._wake()
-
-    def _wake(self) -> None:
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_result(None)
-
     async def _serve(self) -> None:
         """Hand the call to the platforms, and their answer to the caller."""
-        if self.request is None:
-            raise AssertionError("a whole call has a head")
+        assert self.request is not None
         try:
             await self.network.application(_scope(self.request), self._receiver(), self._sender())
         except ConnectionResetError as cut:
             await self.network.pause()
-            self.end(cut if self.network.dice.random() < 0.5 else None)
-        else:
-            self.end(None)
+            self.error = cut if self.network.dice.random() < 0.5 else None
+        self.answer.feed_eof()
 
     def _receiver(self) -> Callable[[], Any]:
         reported = [{"type": "http.request", "body": bytes(self.body), "more_body": False}]
@@ -102,9 +85,11 @@ class Line:
             if message["type"] == "http.response.start":
                 await self.network.pause()
                 head = [f"HTTP/1.1 {message['status']} .".encode(), *(b": ".join(pair) for pair in message["headers"])]
-                self.say(b"\r\n".join([*head, b"date: " + self.network.date, b"connection: close", b"", b""]))
+                self.answer.feed_data(
+                    b"\r\n".join([*head, b"date: " + self.network.date, b"connection: close", b"", b""])
+                )
             else:
-                self.say(message.get("body", b""))
+                self.answer.feed_data(message.get("body", b""))
 
         return send
 
@@ -116,14 +101,9 @@ class Stream(httpcore.AsyncNetworkStream):
     line: Line
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 # its face
-        line = self.line
-        while not line.received and not line.is_over:
-            line.waiting = asyncio.get_running_loop().create_future()
-            await line.waiting
-        data = bytes(line.received[:max_bytes])
-        del line.received[:max_bytes]
-        if not data and line.error is not None:
-            raise line.error
+        data = await self.line.answer.read(max_bytes)
+        if not data and self.line.error is not None:
+            raise self.line.error
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 # its face

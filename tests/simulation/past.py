@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from publisher.domain.audit_chain import ENTRY_FIELDS, hash_entry
 from tests.simulation.simulation import Simulation
 from tests.simulation.workspace import identity_of, instant, platform_of
 
@@ -27,9 +28,6 @@ INSTANTS = (
     "unknown_since",
     "submitted_at",
 )
-PREFIX = b"publisher audit 1\n"
-HASHED = ("at", "role", "name", "event", "subject", "before", "after", "detail", "previous")
-"""What a hash of the audit begins with, and the columns that it covers besides the number."""
 Row = dict[str, Any]
 
 
@@ -102,26 +100,14 @@ def _entries(connection: sqlite3.Connection, copies: Sequence[Row]) -> Iterator[
     number, previous = last["id"], last["hash"]
     for row in copies:
         label = "" if row["occurrence"] == "once" else f"#{row['occurrence']}"
+        subject = f"{row['post']}{label}@{row['account']}"
         detail = json.dumps({"version": row["version"], "attempt": 1, "fencing_token": 1, "reason": row["reason"]})
-        reported = {
-            "at": last["at"],
-            "role": "maintenance",
-            "name": "maintenance",
-            "subject": f"{row['post']}{label}@{row['account']}",
-        }
         for event, before, after in (("planned", None, "pending"), ("Ended", "pending", row["state"])):
             number += 1
-            entry = {
-                **reported,
-                "event": event,
-                "before": before,
-                "after": after,
-                "detail": detail,
-                "previous": previous,
-            }
-            spelled = json.dumps([number, *(entry[name] for name in HASHED)], separators=(",", ":"))
-            previous = hashlib.sha256(PREFIX + spelled.encode()).hexdigest()
-            yield {**entry, "id": number, "hash": previous}
+            values = (last["at"], "maintenance", "maintenance", event, subject, before, after, detail)
+            digest = hash_entry(number, values, previous)
+            yield dict(zip(ENTRY_FIELDS, values, strict=True)) | {"id": number, "previous": previous, "hash": digest}
+            previous = digest
 
 
 def _rows(connection: sqlite3.Connection, query: str, *facts: object) -> list[Row]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Engine, event
@@ -29,9 +29,12 @@ from publisher.rendering.child import RenderWorker
 from publisher.rendering.templates import Templates, load_templates
 from publisher.runtime.clock import Runtime
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
-from tests.simulation.loop import LIFE, DiedError, Life, VirtualLoop, dice_for
+from tests.chaos.mutants.patch import Patch
+from tests.simulation.loop import LIFE, DiedError, VirtualLoop, dice_for
 from tests.simulation.network import Network
 from tests.simulation.platforms import EPOCH
+
+T = TypeVar("T")
 
 BEATS = {
     "confirm_clock": (0.0, 1.0),
@@ -165,51 +168,7 @@ def made_up(
             studios[key] = build(settings)
         return studios[key]
 
-    with contextlib.ExitStack() as stack:
-        for place, name, value in (
-            (time, "time", lambda: EPOCH + loop.time()),
-            (time, "monotonic", loop.time),
-            (adapters._http, "_NetworkBackend", lambda: network),
-            (publisher.daemon, "run_until_stopped", lambda daemon: _run_on(daemon, pace)),
-            (publisher.daemon, "freeze_gc", lambda: None),
-            (publisher.app.application, "build_offline_app", build_once),
-            (publisher.app.open_store, "IntentJournal", _open_journal),
-            (publisher.app.open_store, "CallRecord", _open_record),
-            (publisher.app.offline, "load_templates", _load_once),
-        ):
-            stack.enter_context(replaced(place, name, value))
-        stack.enter_context(made_up_bytes(seed))
-        stack.enter_context(_logged(loop, trace=trace))
-        for follow in (_belongs, true_time.follow):
-            event.listen(Engine, "connect", follow)
-            stack.callback(event.remove, Engine, "connect", follow)
-        random.seed(f"{seed}/random")
-        stack.callback(random.setstate, kept)
-        yield
-
-
-@contextlib.contextmanager
-def replaced(place: object, name: str, value: object) -> Iterator[None]:
-    """Put another thing in a name's place for a while."""
-    kept = getattr(place, name)
-    setattr(place, name, value)
-    try:
-        yield
-    finally:
-        setattr(place, name, kept)
-
-
-@contextlib.contextmanager
-def made_up_bytes(seed: str) -> Iterator[None]:
-    """Let what the system gives as chance come from the seed."""
-    give = dice_for(f"{seed}/bytes").randbytes
-    with replaced(os, "urandom", give), replaced(random, "_urandom", give):
-        yield
-
-
-@contextlib.contextmanager
-def _logged(loop: VirtualLoop, *, trace: bool) -> Iterator[None]:
-    def report(_logger: object, _method: str, fields: dict[str, Any]) -> str:
+    def format_entry(_logger: object, _method: str, fields: dict[str, Any]) -> str:
         if not trace:
             raise structlog.DropEvent
         life = LIFE.get()
@@ -218,21 +177,43 @@ def _logged(loop: VirtualLoop, *, trace: bool) -> Iterator[None]:
             reported += f" {sys.exc_info()[1]!r}"
         return f"{loop.time():9.3f} {life.name if life else '-'} {fields['event']} {reported}"
 
-    kept = structlog.get_config()
-    structlog.configure(
-        processors=[report], logger_factory=structlog.PrintLoggerFactory(sys.stderr), cache_logger_on_first_use=False
-    )
-    try:
+    with made_up_bytes(seed) as patch, contextlib.ExitStack() as stack:
+        for place, name, value in (
+            (time, "time", lambda: EPOCH + loop.time()),
+            (time, "monotonic", loop.time),
+            (adapters._http, "_NetworkBackend", lambda: network),
+            (publisher.daemon, "run_until_stopped", lambda daemon: _run_on(daemon, pace)),
+            (publisher.daemon, "freeze_gc", lambda: None),
+            (publisher.app.application, "build_offline_app", build_once),
+            (publisher.app.open_store, "IntentJournal", _closed_with_life(IntentJournal)),
+            (publisher.app.open_store, "CallRecord", _closed_with_life(CallRecord)),
+            (publisher.app.offline, "load_templates", _load_once),
+        ):
+            patch.put(place, name, value)
+        stack.callback(structlog.configure, **structlog.get_config())
+        printer = structlog.PrintLoggerFactory(sys.stderr)
+        structlog.configure(processors=[format_entry], logger_factory=printer, cache_logger_on_first_use=False)
+        for follow in (_belongs, true_time.follow):
+            event.listen(Engine, "connect", follow)
+            stack.callback(event.remove, Engine, "connect", follow)
+        random.seed(f"{seed}/random")
+        stack.callback(random.setstate, kept)
         yield
-    finally:
-        structlog.configure(**kept)
 
 
-def _belongs(connection: Any, _record: object) -> None:
+def made_up_bytes(seed: str) -> Patch:
+    """Let the system's random bytes come from the seed, until the context of the patch ends."""
+    patch, give = Patch(), dice_for(f"{seed}/bytes").randbytes
+    patch.put(os, "urandom", give)
+    patch.put(random, "_urandom", give)
+    return patch
+
+
+def _belongs(file: Any, _record: object = None) -> None:
     """The system closes a dead process's files; SQLite rolls back what was not committed."""
     life = LIFE.get()
     if life is not None:
-        life.ends.append(connection.close)
+        life.ends.append(file.close)
 
 
 def _load_once(folders: Sequence[Path], _process: object) -> Templates:
@@ -249,18 +230,15 @@ def _shipped(folder: Path) -> Templates:
     return load_templates([folder], RenderWorker())
 
 
-def _open_journal(path: Path) -> IntentJournal:
-    journal, life = IntentJournal(path), LIFE.get()
-    if life is not None:
-        life.ends.append(journal.close)
-    return journal
+def _closed_with_life(kind: Callable[..., T]) -> Callable[..., T]:
+    """Return a function that opens a file of some kind, which is closed when the life that opened it ends."""
 
+    def opened(*facts: Any) -> T:
+        file: Any = kind(*facts)
+        _belongs(file)
+        return file  # type: ignore[no-any-return] # it is of the kind
 
-def _open_record(path: Path | None = None, boot: str | None = None) -> CallRecord:
-    record, life = CallRecord(path, boot), LIFE.get()
-    if life is not None:
-        life.ends.append(record.close)
-    return record
+    return opened
 
 
 async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> None:
@@ -283,7 +261,3 @@ async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> None:
         task.cancel()
     if daemon.running_jobs:
         await asyncio.wait(daemon.running_jobs, timeout=SHUTDOWN_TIMEOUT_SECONDS)
-
-
-def new_life(number: int) -> Life:
-    return Life(name=f"life-{number}", is_mortal=True)

@@ -1,13 +1,12 @@
 """The simulated platforms in made-up time, and the mischief that befalls calls to them, all from dice."""
 
-import json
 from asyncio import TimerHandle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from starlette.types import Message
+import httpx
 
 from publisher.simulator.app import PLATFORMS, Simulator
 from publisher.simulator.faults import REWRITES, Fault
@@ -112,7 +111,6 @@ class Mischief:
     once: list[Fault] = field(default_factory=list)
     own: dict[str, list[Fault]] = field(default_factory=dict)
     lists: list[Fault] = field(default_factory=list)
-    rules: list[Any] = field(default_factory=list)
 
     def collect_faults(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
         always = tuple(self.lists) if endpoint in LISTING else ()
@@ -133,11 +131,10 @@ class Mischief:
             return ()
         return tuple(self.fault(self._draw(weighted), platform) for _ in range(1 + (self.dice.random() < 0.15)))
 
-    def clear(self) -> int:
+    def clear(self) -> None:
         self.create = self.read = self.other = 0.0
         for held in (self.once, self.own, self.lists):
             held.clear()
-        return 0
 
     def _draw(self, weighted: Weighted) -> str:
         return self.dice.choices([kind for _, kind in weighted], [weight for weight, _ in weighted])[0]
@@ -172,19 +169,15 @@ class Platforms:
     application: Simulator
 
     def posts(self) -> list[dict[str, Any]]:
-        """Give the posts as the simulator shows them to those who judge."""
-        scope = {"type": "http", "method": "GET", "path": "/_sim/posts", "query_string": b"floors=1", "headers": []}
-        body = bytearray()
+        """Return the posts as the simulator's control endpoint shows them."""
 
-        async def receive() -> Message:
-            return {"type": "http.request"}
+        async def fetch() -> list[dict[str, Any]]:
+            transport = httpx.ASGITransport(self.application)
+            async with httpx.AsyncClient(transport=transport, base_url="http://simulator") as client:
+                found: list[dict[str, Any]] = (await client.get("/_sim/posts?floors=1")).json()
+                return found
 
-        async def send(message: Message) -> None:
-            body.extend(message.get("body", b""))
-
-        self.world.loop.run_until_complete(self.world.loop.live(None, self.application(scope, receive, send)))
-        found: list[dict[str, Any]] = json.loads(body)
-        return found
+        return self.world.loop.run_until_complete(self.world.loop.live(None, fetch()))
 
     def post_by_hand(self, platform: str, identity: str, title: str, text: str) -> str:
         """Let somebody post without us."""

@@ -1,10 +1,12 @@
 """From a seed to a storm: what is published, what goes wrong and when, and what people do meanwhile."""
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 from publisher.simulator.faults import Fault
 from tests.chaos.checker.decoder import post_id
@@ -37,9 +39,8 @@ class Verdict:
     digest: str
     deaths: int
     creations: int
-    states: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    callbacks: int = 0
+    states: Mapping[str, int]
+    seconds: float
 
     @property
     def line(self) -> str:
@@ -149,73 +150,52 @@ def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Ver
 
 
 def verdict_of(simulation: Simulation) -> Verdict:
-    states: dict[str, int] = {}
-    for row in simulation.deliveries():
-        states[row["state"]] = states.get(row["state"], 0) + 1
     return Verdict(
         seed=simulation.seed,
         violations=violations(simulation),
         digest=simulation.digest(),
         deaths=sum(simulation.deaths.values()),
         creations=sum(1 for line in simulation.log if line["kind"] == "act" and line["post_id"] and line["endpoint"]),
-        states=states,
+        states=Counter(row["state"] for row in simulation.deliveries()),
         seconds=simulation.loop.time(),
-        callbacks=simulation.loop.callbacks,
     )
-
-
-def disturb(simulation: Simulation) -> None:
-    """Let somebody do something, on purpose or not."""
-    deeds: list[tuple[int, Callable[[Simulation], None]]] = [
-        (4, pause_something),
-        (3, resume_something),
-        (2, withdraw_something),
-        (3, retract_something),
-        (3, rule_something),
-        (3, edit_something),
-        (1, strike_something),
-        (1, add_something),
-        (2, resend_something),
-        (3, post_by_hand),
-        (2, remove_something),
-    ]
-    [deed] = simulation.dice.choices([deed for _, deed in deeds], [weight for weight, _ in deeds])
-    deed(simulation)
 
 
 def pause_something(simulation: Simulation) -> None:
     account = simulation.dice.choice(simulation.shape.accounts)
-    post = simulation.dice.choice(sorted(simulation.workspace.every))
+    pause_one_of(simulation, account, simulation.dice.choice(sorted(simulation.workspace.every)))
+
+
+def pause_one_of(simulation: Simulation, account: str, post: str) -> None:
+    """Pause all, the platform, the account or the post."""
     scopes = ["all", f"platform:{platform_of(account)}", f"account:{account}", f"post:{post}"]
-    scope = simulation.dice.choice(scopes)
-    simulation.order(lambda: simulation.pause(scope))
+    simulation.order(simulation.pause(simulation.dice.choice(scopes)))
 
 
 def resume_something(simulation: Simulation) -> None:
     for row in simulation.rows("SELECT scope FROM pause ORDER BY scope")[:1]:
-        simulation.order(lambda row=row: simulation.resume(row["scope"]))
+        simulation.order(simulation.resume(row["scope"]))
 
 
 def withdraw_something(simulation: Simulation) -> None:
     post = _open_post(simulation)
-    simulation.order(lambda: simulation.withdraw(post))
+    simulation.order(simulation.withdraw(post))
 
 
 def retract_something(simulation: Simulation) -> None:
     post = _open_post(simulation)
     account = simulation.dice.choice([None, *simulation.workspace.every[post].accounts])
-    simulation.order(lambda: simulation.retract(post, account))
+    simulation.order(simulation.retract(post, account))
 
 
 def rule_something(simulation: Simulation) -> None:
-    for row in simulation.rows("SELECT id FROM delivery WHERE state = 'held' ORDER BY id")[:2]:
-        simulation.order(lambda row=row: simulation.rule(row["id"]))
+    simulation.rule_held(most=2)
 
 
 def resend_something(simulation: Simulation) -> None:
     ended = (row for row in simulation.deliveries() if row["state"] in ("failed", "expired", "removed"))
     for row in [*ended][:1]:
-        simulation.order(lambda row=row: simulation.resend(row["id"]))
+        simulation.order(simulation.resend(row["id"]))
 
 
 def edit_something(simulation: Simulation) -> None:
@@ -236,11 +216,16 @@ def strike_something(simulation: Simulation) -> None:
 
 def add_something(simulation: Simulation) -> None:
     number = len(simulation.workspace.every) + 10
-    due = instant(simulation.now + simulation.dice.uniform(5, 60))
+    add_post(simulation, f"p{number}", simulation.shape.accounts, simulation.dice.uniform(5, 60))
+
+
+def add_post(simulation: Simulation, name: str, accounts: tuple[str, ...], after: float, **more: Any) -> None:
+    """Put a post into the schedule that is due so many seconds from now, and save the file."""
+    number = len(simulation.workspace.every) + 10
     title = f"{simulation.dice.choice(TITLES)}第{number:02d}期"
-    entry = Entry(id=f"p{number}", title=title, accounts=simulation.shape.accounts, at=due)
+    entry = Entry(id=name, title=title, accounts=accounts, at=instant(simulation.now + after), **more)
     simulation.workspace.add(entry)
-    simulation.save("add", entry.id)
+    simulation.save()
 
 
 def post_by_hand(simulation: Simulation) -> None:
@@ -251,7 +236,6 @@ def post_by_hand(simulation: Simulation) -> None:
         with contextlib.suppress(IndexError):
             title = text = row["text"].split('title = "')[1].split('"')[0]
     simulation.platforms.post_by_hand(platform_of(account), identity_of(account), title, text)
-    simulation.report("by hand", account)
 
 
 def remove_something(simulation: Simulation) -> None:
@@ -261,7 +245,6 @@ def remove_something(simulation: Simulation) -> None:
     if live:
         post = simulation.dice.choice(sorted(live, key=lambda one: one.id))
         simulation.platforms.world.remove_post(post, "platform")
-        simulation.report("removed", post.id)
 
 
 def _toss(simulation: Simulation) -> bool:
@@ -278,3 +261,25 @@ def _open_post(simulation: Simulation) -> str:
 
 def _any_entry(simulation: Simulation) -> tuple[str, Entry]:
     return simulation.dice.choice(sorted(simulation.workspace.entries.items(), key=lambda item: item[0]))
+
+
+DEEDS: Mapping[Callable[[Simulation], None], int] = {
+    pause_something: 4,
+    resume_something: 3,
+    withdraw_something: 2,
+    retract_something: 3,
+    rule_something: 3,
+    edit_something: 3,
+    strike_something: 1,
+    add_something: 1,
+    resend_something: 2,
+    post_by_hand: 3,
+    remove_something: 2,
+}
+"""What people and platforms do, and how often."""
+
+
+def disturb(simulation: Simulation) -> None:
+    """Let somebody do something, on purpose or not."""
+    [deed] = simulation.dice.choices([*DEEDS], [*DEEDS.values()])
+    deed(simulation)

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -30,7 +30,7 @@ from publisher.store.plan.posts import AuditAction
 from publisher.store.recovery.setup import prepare_database
 from tests.simulation.loop import Life, VirtualLoop, dice_for
 from tests.simulation.network import Network
-from tests.simulation.patched_runtime import Fate, Host, SimWorld, TrueTime, made_up, made_up_bytes, new_life
+from tests.simulation.patched_runtime import Fate, Host, SimWorld, TrueTime, made_up, made_up_bytes
 from tests.simulation.platforms import EPOCH, Platforms, open_platforms
 from tests.simulation.workspace import Entry, Waits, Workspace, identity_of, instant, make_workspace, platform_of
 
@@ -67,23 +67,6 @@ class Shape:
     waits: Waits = field(default_factory=Waits)
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """One thing that somebody did to the run, for the trace and for the checks."""
-
-    at: float
-    what: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """A time in which no call got through, or no daemon ran."""
-
-    begins: float
-    ends: float
-
-
 @dataclass(eq=False)
 class Simulation:
     """A run that can be driven step by step. Use it as `with opened(…) as simulation`."""
@@ -99,8 +82,10 @@ class Simulation:
     settings: Settings
     network: Network
     true_time: TrueTime
-    reported: list[Reported] = field(default_factory=list)
-    outages: list[Outage] = field(default_factory=list)
+    interruptions: list[dict[str, Any]] = field(default_factory=list)
+    """What happened to the daemon and to its clock, and when."""
+    outages: list[dict[str, Any]] = field(default_factory=list)
+    """Times in which no call got through, or no daemon ran."""
     clocks: list[tuple[float, float]] = field(default_factory=list)
     """From which true instant on the host's clock was how many seconds ahead."""
     wrong: list[str] = field(default_factory=list)
@@ -136,7 +121,7 @@ class Simulation:
         dice = dice_for(f"{self.seed}/releases")
         while not self.is_over:
             self.lives += 1
-            life = self.life = new_life(self.lives)
+            life = self.life = Life(name=f"life-{self.lives}", is_mortal=True)
             gone = asyncio.get_running_loop().create_future()
             life.ends.append(lambda gone=gone: gone.done() or gone.set_result(None))
             task = self.loop.live(life, run(self.settings, self.new_world()))
@@ -144,7 +129,7 @@ class Simulation:
             await gone
             if life.is_dead:
                 self.deaths[life.died_at or "?"] += 1
-                self.report("died", life.died_at or "?")
+                self.interrupt("killed")
             elif task.done() and not task.cancelled() and task.exception() is not None:
                 self.wrong.append(f"the daemon ended by itself: {task.exception()!r}")
                 self.is_over = True
@@ -166,15 +151,14 @@ class Simulation:
     def stop_for(self, seconds: float) -> None:
         """Kill the daemon, and let nobody start it for a while."""
         self.starts_at = self.loop.time() + seconds
-        self.outages.append(Outage(self.now, self.now + seconds))
-        self.report("down", f"{seconds:.0f}s")
+        self.outages.append({"scope": "all", "from": self.now, "to": self.now + seconds})
+        self.interrupt("down")
         self.kill()
 
     def cut_off(self, trouble: str, seconds: float) -> None:
         """Let no call get through for a while."""
         self.trouble = trouble
-        self.outages.append(Outage(self.now, self.now + seconds))
-        self.report(trouble, f"{seconds:.0f}s")
+        self.outages.append({"scope": "all", "from": self.now, "to": self.now + seconds})
         self.loop.call_later(seconds, setattr, self, "trouble", None)
 
     def boot(self, ahead: float) -> None:
@@ -187,7 +171,7 @@ class Simulation:
         """Set the host's clock."""
         self.host.ahead = ahead
         self.clocks.append((self.now, ahead))
-        self.report("clock", f"{ahead:+.1f}s")
+        self.interrupt("clock")
 
     def ahead_at(self, instant: float) -> float:
         """Say how many seconds the host's clock was ahead at a true instant."""
@@ -197,7 +181,7 @@ class Simulation:
         """Stop the daemon for a while; the world goes on."""
         life = self.life
         if life is not None and not life.is_dead and not life.is_frozen:
-            self.report("frozen", f"{seconds:.0f}s")
+            self.interrupt("frozen")
             life.is_frozen = True
             self.loop.call_later(seconds, self.loop.thaw, life)
 
@@ -206,8 +190,8 @@ class Simulation:
         if name == "intent.after_commit" and self.dice.random() < 0.5:
             self.workspace.tear_journal(self.dice.random())
 
-    def report(self, what: str, subject: str = "") -> None:
-        self.reported.append(Reported(self.loop.time(), what, subject))
+    def interrupt(self, kind: str) -> None:
+        self.interruptions.append({"at": self.now, "kind": kind})
 
     # --- time ---
 
@@ -215,8 +199,11 @@ class Simulation:
     def now(self) -> float:
         return EPOCH + self.loop.time()
 
-    def pass_time(self, seconds: float) -> None:
-        self.loop.run_for(seconds)
+    def pass_time(self, seconds: float, *, pace: float | None = None) -> None:
+        """Let time pass; with `pace` the daemon's jobs come as many times more seldom as it says."""
+        self.pace = pace or self.shape.pace
+        self.loop.run_until_complete(self.loop.live(None, asyncio.sleep(seconds)))
+        self.pace = self.shape.pace
 
     def pass_until(self, is_so: Callable[[], object], most: float) -> bool:
         """Let time pass until something is so, but no more than so many seconds; gives whether it is."""
@@ -237,31 +224,25 @@ class Simulation:
         self.fate.appointed.clear()
         self.workspace.write(instant(self.now))
         self.pass_time(45)
-        for row in self.rows("SELECT scope FROM pause ORDER BY scope"):
-            self.order(lambda row=row: self.resume(row["scope"]))
+        self.resume_all()
         until = self.loop.time() + LONGEST_CALM
         for _ in range(MOST_RULINGS):
             self._wait_for_rest(until)
             for post in sorted(self.platforms.world.posts.values(), key=lambda one: one.id):
                 if post.state == "review" and post.review.get("due") is None:
                     self.platforms.world.decide_review(post, "pass")
-            for scope in self.rows("SELECT scope FROM pause ORDER BY scope"):
-                self.order(lambda scope=scope: self.resume(scope["scope"]))
-            held = self.rows("SELECT id FROM delivery WHERE state = 'held' ORDER BY id")
-            if self.is_over or not held:
+            self.resume_all()
+            if self.is_over or not self.rule_held():
                 break
-            for row in held:
-                self.order(lambda row=row: self.rule(row["id"]))
         self._wait_for_rest(until)
 
     def _wait_for_rest(self, until: float) -> None:
-        self.pace, rounds = self.shape.pace, 0
+        pace, rounds = self.shape.pace, 0
         while not self.is_over and self.loop.time() < until and not self.is_at_rest():
-            self.pass_time(15 * self.pace)
+            self.pass_time(15 * pace, pace=pace)
             rounds += 1
             if rounds > 4:
-                self.pace = min(self.pace * 1.5, 60.0)
-        self.pace = self.shape.pace
+                pace = min(pace * 1.5, 60.0)
         self.pass_time(5)
 
     def is_at_rest(self) -> bool:
@@ -333,16 +314,21 @@ class Simulation:
 
     # --- people ---
 
-    def order(self, deed: Callable[[], Any]) -> None:
-        """Let a person do something in a process of their own, and wait for it."""
-        work = self.loop.live(Life(name="person"), self._try(deed))
-        self.loop.run_until_complete(work)
+    def order(self, command: Coroutine[Any, Any, None]) -> None:
+        """Run a person's command in a process of its own; it may be refused."""
+        with contextlib.suppress(RefusedError, IllegalTransitionError, InputError):
+            self.loop.run_until_complete(self.loop.live(Life(name="person"), command))
 
-    async def _try(self, deed: Callable[[], Any]) -> None:
-        try:
-            await deed()
-        except (RefusedError, IllegalTransitionError, InputError) as error:
-            self.report("refused", repr(error))
+    def resume_all(self) -> None:
+        for row in self.rows("SELECT scope FROM pause ORDER BY scope"):
+            self.order(self.resume(row["scope"]))
+
+    def rule_held(self, most: int = 1000) -> list[sqlite3.Row]:
+        """Decide about what is held, so many deliveries at most; return them."""
+        held = self.rows("SELECT id FROM delivery WHERE state = 'held' ORDER BY id LIMIT ?", most)
+        for row in held:
+            self.order(self.rule(row["id"]))
+        return held
 
     async def pause(self, scope: str) -> None:
         with self._written_down("pause", "li", scope=scope):
@@ -370,14 +356,12 @@ class Simulation:
         asked = self.now
         yield
         self.orders.append({"kind": kind, "by": by, "asked_at": asked, "at": self.now, **target})
-        self.report(kind, target.get("scope") or f"{target['post']}@{target.get('account') or ''}")
 
     async def reload(self) -> None:
         """Have the schedule read now, as `publisher reload` does."""
         async with open_application(self.settings, self.new_world(), can_send=False) as application:
             file = self.workspace.schedule
             await apply_schedule(application.planner, file.read_text("utf-8"), str(file))
-        self.report("reload")
 
     async def send(self, post: str) -> None:
         """Have a post of the schedule sent now, as `publisher send` does."""
@@ -443,24 +427,21 @@ class Simulation:
         if entry is not None:
             self.workspace.add(replace(entry, **changes))
             self.workspace.edited.add(post)
-            if "at" in changes:
-                self.workspace.moved.add(post)
-            self.save("edit", post)
+            self.save()
 
     def strike(self, post: str) -> None:
         """Take an entry out of the schedule."""
         if len(self.workspace.entries) > 1 and self.workspace.entries.pop(post, None):
-            self.workspace.removed.add(post)
-            self.save("strike", post)
+            self.workspace.edited.add(post)
+            self.save()
 
-    def save(self, what: str, post: str) -> None:
+    def save(self) -> None:
         """Save the schedule, now and then in two steps, the first of which leaves half a file."""
         if self.dice.random() < 0.2:
             self.workspace.write(instant(self.now), cut=True)
             self.loop.call_later(3.0, lambda: self.workspace.write(instant(self.now)))
         else:
             self.workspace.write(instant(self.now))
-        self.report(what, post)
 
 
 def _words_of(post: Any) -> tuple[str, str]:

@@ -8,10 +8,10 @@ from random import Random
 
 from publisher.simulator.faults import Fault
 from publisher.store.db import intent_journal
+from tests.chaos.mutants.patch import Patch
 from tests.simulation.loop import dice_for
 from tests.simulation.maintenance_scenarios import UPKEEP_STORMS
 from tests.simulation.past import grow
-from tests.simulation.patched_runtime import replaced
 from tests.simulation.platforms import EPOCH, LATE
 from tests.simulation.scenarios import (
     HOUR,
@@ -23,6 +23,7 @@ from tests.simulation.scenarios import (
     disturb,
     draw_shape,
     one_offs,
+    pause_one_of,
     rule_something,
     standing,
     verdict_of,
@@ -78,7 +79,7 @@ def _play_edits(simulation: Simulation) -> None:
         _edit_what_is(simulation, state)
         if dice.random() < 0.8:
             simulation.pass_time(4)  # a file that was saved in two steps is whole by then
-            simulation.order(simulation.reload)
+            simulation.order(simulation.reload())
         rule_something(simulation)
         simulation.pass_time(dice.uniform(5, 40))
 
@@ -136,9 +137,7 @@ def _play_outage(simulation: Simulation) -> None:
         simulation.stop_for(length)
     else:
         simulation.cut_off(kind, length)
-    simulation.pace = dice.uniform(20, 40)
-    simulation.pass_time(length)
-    simulation.pace = simulation.shape.pace
+    simulation.pass_time(length, pace=dice.uniform(20, 40))
 
 
 # --- a journal that cannot be written ---
@@ -167,10 +166,10 @@ def _play_full(simulation: Simulation) -> None:
 
     simulation.pass_time(dice.uniform(0, 60))
     for _ in range(dice.randint(1, 2)):
-        with replaced(intent_journal, "_write_all", take_a_part):
-            simulation.pace = dice.uniform(8, 16)
-            simulation.pass_time(dice.uniform(600, 2400))
-        simulation.pace = simulation.shape.pace
+        with Patch() as patch:
+            patch.put(intent_journal, "_write_all", take_a_part)
+            pace = dice.uniform(8, 16)
+            simulation.pass_time(dice.uniform(600, 2400), pace=pace)
         simulation.pass_time(dice.uniform(60, 300))
 
 
@@ -221,7 +220,7 @@ def _play_clock(simulation: Simulation) -> None:
             simulation.set_clock(right)
         if (doubts := standing(simulation, "unknown")) and dice.random() < 0.4:
             post, _account = dice.choice(doubts)  # as soon as the clock is right, before the daemon has seen that
-            simulation.order(lambda post=post: simulation.withdraw(post))
+            simulation.order(simulation.withdraw(post))
         simulation.pass_time(dice.uniform(30, 60))
         late = "SELECT post, account FROM delivery WHERE state = 'unknown' AND next_action_at > ?"
         for row in simulation.rows(late, (simulation.now + HOUR) * 1e6):
@@ -260,8 +259,7 @@ def _play_slow(simulation: Simulation) -> None:
         simulation.pass_time(dice.uniform(0.2, 4))
         _stop_what_is_sending(simulation)
         simulation.pass_time(dice.uniform(20, 35))
-        for row in simulation.rows("SELECT scope FROM pause ORDER BY scope"):
-            simulation.order(lambda row=row: simulation.resume(row["scope"]))
+        simulation.resume_all()
 
 
 def _stop_what_is_sending(simulation: Simulation) -> None:
@@ -272,14 +270,11 @@ def _stop_what_is_sending(simulation: Simulation) -> None:
     post, account = dice.choice(sending)
     match dice.choice(["pause", "pause", "cancel", "retract"]):
         case "pause":
-            scopes = ["all", f"platform:{platform_of(account)}", f"account:{account}", f"post:{post}"]
-            scope = dice.choice(scopes)
-            simulation.order(lambda: simulation.pause(scope))
+            pause_one_of(simulation, account, post)
         case "cancel":
-            simulation.order(lambda: simulation.withdraw(post))
+            simulation.order(simulation.withdraw(post))
         case _:
-            where = dice.choice([None, account])
-            simulation.order(lambda: simulation.retract(post, where))
+            simulation.order(simulation.retract(post, dice.choice([None, account])))
 
 
 # --- lists that show items twice, and texts cut short ---
@@ -420,10 +415,8 @@ def _play_gone(simulation: Simulation) -> None:
         simulation.pass_until(lambda: standing(simulation, "unknown", "submitted"), 60)
         _call_gone(simulation, dice.uniform(3, SPELL))
         simulation.pass_time(dice.uniform(20, 60))
-    simulation.pace = dice.uniform(20, 40)
     [turn] = simulation.rows("SELECT max(next_action_at) AS at FROM monitor_schedule")
-    simulation.pass_time(max(0.0, turn["at"] / 1e6 - simulation.now - 5))
-    simulation.pace = simulation.shape.pace
+    simulation.pass_time(max(0.0, turn["at"] / 1e6 - simulation.now - 5), pace=dice.uniform(20, 40))
     _call_gone(simulation, SPELL)
 
 

@@ -52,7 +52,7 @@ class Newsroom(RuleBasedStateMachine):
         entry = Entry(id=f"p{number}", title=f"{TITLES[0]}第{number:02d}期", accounts=self.accounts, at=due)
         entry.urgent = urgent
         self.simulation.workspace.add(entry)
-        self.simulation.save("add", entry.id)
+        self.simulation.save()
 
     @rule(seconds=st.sampled_from([1, 5, 20, 70]))
     def pass_time(self, seconds):
@@ -80,31 +80,29 @@ class Newsroom(RuleBasedStateMachine):
 
     @rule(scope=st.sampled_from(["all", "platform:weibo", "account:weibo-a", "post:p1"]))
     def pause(self, scope):
-        self.simulation.order(lambda: self.simulation.pause(scope))
+        self.simulation.order(self.simulation.pause(scope))
 
     @rule()
     def resume(self):
-        for row in self.simulation.rows("SELECT scope FROM pause ORDER BY scope"):
-            self.simulation.order(lambda row=row: self.simulation.resume(row["scope"]))
+        self.simulation.resume_all()
 
     @rule(which=st.integers(0, MOST_POSTS))
     def withdraw(self, which):
-        self.simulation.order(lambda: self.simulation.withdraw(self.post(which)))
+        self.simulation.order(self.simulation.withdraw(self.post(which)))
 
     @rule(which=st.integers(0, MOST_POSTS))
     def retract(self, which):
-        self.simulation.order(lambda: self.simulation.retract(self.post(which)))
+        self.simulation.order(self.simulation.retract(self.post(which)))
 
     @rule()
     def rule_what_is_held(self):
-        for row in self.simulation.rows("SELECT id FROM delivery WHERE state = 'held' ORDER BY id"):
-            self.simulation.order(lambda row=row: self.simulation.rule(row["id"]))
+        self.simulation.rule_held()
 
     @rule()
     def resend(self):
         ended = "SELECT id FROM delivery WHERE state IN ('failed', 'expired', 'removed') ORDER BY id LIMIT 1"
         for row in self.simulation.rows(ended):
-            self.simulation.order(lambda row=row: self.simulation.resend(row["id"]))
+            self.simulation.order(self.simulation.resend(row["id"]))
 
     @rule(which=st.integers(0, MOST_POSTS))
     def edit(self, which):

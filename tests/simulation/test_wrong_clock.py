@@ -3,8 +3,8 @@
 import pytest
 
 from publisher.runtime.clock import Runtime
+from tests.chaos.mutants.patch import Patch
 from tests.simulation.loop import dice_for
-from tests.simulation.patched_runtime import replaced
 from tests.simulation.scenarios import entries_of, shape_of, verdict_of
 from tests.simulation.simulation import opened
 
@@ -43,6 +43,7 @@ def test_a_clock_that_is_always_believed_is_found():
     """With the rule broken, one of the seeds breaks a promise that it keeps."""
     broken = set()
     for seed in range(1, SEEDS + 1):
-        with replaced(Runtime, "is_clock_confirmed", lambda _runtime: True):
+        with Patch() as patch:
+            patch.put(Runtime, "is_clock_confirmed", lambda _runtime: True)
             broken |= {found.partition(":")[0] for found in run_seed(f"clock-{seed}").violations}
     assert broken & {"I1", "I6", "I7", "I9"}, broken

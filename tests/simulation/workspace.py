@@ -71,7 +71,7 @@ def identity_of(account: str) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One post of the schedule. `is_tight`: it may rightly expire."""
+    """One post of the schedule."""
 
     id: str
     title: str
@@ -84,15 +84,6 @@ class Entry:
     max_delay: str = "6h"
     urgent: bool = False
     body: str = "正规退款原路退回，不需要转账。"
-
-    @property
-    def is_tight(self) -> bool:
-        return self.expires is not None or self.max_delay != "6h"
-
-    @property
-    def period(self) -> int | None:
-        """Minutes from one occurrence to the next; None for a post that does not repeat."""
-        return int(self.cron.split()[0].removeprefix("*/")) if self.cron else None
 
     @property
     def text(self) -> str:
@@ -119,17 +110,11 @@ class Entry:
 
 @dataclass(slots=True, kw_only=True)
 class Workspace:
-    """A folder, and the entries of its schedule as last written.
-
-    `edited` names posts that were ever changed, `moved` those that were given another instant.
-    """
+    """A folder, and the entries of its schedule as last written; people have changed or removed the posts in `edited`."""
 
     folder: Path
-    accounts: tuple[str, ...]
     entries: dict[str, Entry] = field(default_factory=dict)
     edited: set[str] = field(default_factory=set)
-    moved: set[str] = field(default_factory=set)
-    removed: set[str] = field(default_factory=set)
     every: dict[str, Entry] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     """Every schedule that was saved."""
@@ -217,7 +202,7 @@ def make_workspace(accounts: Sequence[str], per_hour: int, waits: Waits, templat
         parts.append(f"[[account]]\n{body}{OWN[platform]}")
     (folder / "publisher.toml").write_text("\n".join(parts), "utf-8")
     shutil.copy(template, folder / "var" / "publisher.db")
-    return Workspace(folder=folder, accounts=tuple(accounts))
+    return Workspace(folder=folder)
 
 
 def instant(seconds: float) -> datetime:
