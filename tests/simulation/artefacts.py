@@ -1,4 +1,4 @@
-"""What a run leaves for the checker, in the form of docs/checker.md, and what the checker says of it."""
+"""What a run leaves for the checker, in the form of docs/checker.md, and the checker's findings."""
 
 import hashlib
 import tomllib
@@ -14,38 +14,38 @@ from tests.simulation.platforms import EPOCH
 from tests.simulation.simulation import Simulation
 
 NOT_RECORDED = frozenset({"I5", "I19", "I20", "I23", "I24", "I25"})
-"""What a run leaves nothing of; all else must be judged."""
+"""Promises that a run has no data about; all others must be judged."""
 CLOCK_ERROR = 2.0
-"""Seconds by which a clock that is right may be wrong all the same."""
+"""Seconds by which a clock that counts as right may be wrong."""
 RECOVERY = 900.0
 """Seconds after an outage within which what is due has been tried again."""
 LONGEST_READ = 60.0
 UNITS = {"s": 1, "m": 60, "h": 3600}
 USUAL_DELAY = "6h"
 PLANNED_AHEAD = 2 * 86400.0
-"""Seconds from its file on within which a post is filed at once."""
+"""Seconds ahead of the file's time within which a post is filed at once."""
 Row = Mapping[str, Any]
 
 
 def violations(simulation: Simulation) -> list[str]:
-    """Give all that is wrong, each with the number of the promise that is broken."""
-    found = [f"life: {trouble}" for trouble in simulation.wrong]
+    """Return all violations, each with the number of the broken promise."""
+    found = [f"run: {error}" for error in simulation.errors]
     for finding in judge_history(history_of(artefacts_of(simulation))).findings:
         if finding.why_not and finding.invariant.id not in NOT_RECORDED:
-            found.append(f"life: {finding.invariant.id} was not judged: {finding.why_not}")
+            found.append(f"run: {finding.invariant.id} was not judged: {finding.why_not}")
         found += [f"{finding.invariant.id}: {violation}" for violation in finding.violations]
     return found
 
 
 def artefacts_of(simulation: Simulation) -> Artefacts:
-    """Give everything that the checker asks for and a simulated run has."""
+    """Return what the checker asks for, as far as a simulated run has it."""
     rows = {**rows_of_file(simulation.workspace.database)}
     rows["schedule"] = [{**row, "text": row["text"] or simulation.old_versions[row["id"]]} for row in rows["schedule"]]
     texts = [(text, posts) for text in simulation.workspace.texts if (posts := _posts_of(text))]
     return Artefacts(
         lists={
             "log": [line for line in simulation.log if line["t"] >= simulation.began_at],
-            "orders": simulation.orders,
+            "orders": simulation.commands,
             "interruptions": simulation.interruptions,
         },
         documents={
@@ -68,7 +68,7 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
 
 
 def _posts_of(text: str) -> Sequence[Row]:
-    """Give the posts of a schedule; none of half a file."""
+    """Return the posts of a schedule; none of half a file."""
     try:
         posts: Sequence[Row] = tomllib.loads(text)["post"]
     except (tomllib.TOMLDecodeError, KeyError):
@@ -86,19 +86,19 @@ def _version(text: str, posts: Sequence[Row]) -> Row:
 
 def _settings(simulation: Simulation) -> Row:
     settings = tomllib.loads((simulation.workspace.folder / "publisher.toml").read_text("utf-8"))
-    more = {"clock_error": CLOCK_ERROR, "rest_within": 0, "recover_within": RECOVERY, "together": simulation.together}
+    more = {"clock_error": CLOCK_ERROR, "rest_within": 0, "recover_within": RECOVERY, "together": simulation.batch_size}
     return {**settings_of(settings), **more}
 
 
 def _duties(simulation: Simulation, texts: Sequence[Sequence[Row]], deliveries: Sequence[Row]) -> Iterator[Row]:
-    """Give what the schedules have ever named, as far as it was filed: each accepted version is judged by itself."""
+    """Yield what any schedule has named and was filed: each accepted version is judged by itself."""
     filed = {(row["post"], row["account"]) for row in deliveries}
     entries: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for post in (post for posts in texts for post in posts):
         for account in post["to"]:
             entries[post["id"], account].append(post)
     workspace = simulation.workspace
-    stopped = {order["post"] for order in simulation.orders if order["kind"] in {"cancel", "retract"}}
+    stopped = {command["post"] for command in simulation.commands if command["kind"] in {"cancel", "retract"}}
     for (post, account), named in ((key, named) for key, named in entries.items() if key in filed):
         is_tight = any("expires" in one or one["max_delay"] != USUAL_DELAY for one in named)
         is_touched = post in stopped | workspace.edited
@@ -112,7 +112,7 @@ def _cron(entry: Row) -> Row:
 
 
 def _window(entries: Sequence[Row]) -> Row:
-    """Give the time in which a post could go out by any of the versions that named it."""
+    """Return the time in which a post may be sent by any of the versions that named it."""
     dues = [one["at"].timestamp() for one in entries]
     expires = [one["expires"].timestamp() if "expires" in one else None for one in entries]
     delays = [int(one["max_delay"][:-1]) * UNITS[one["max_delay"][-1]] for one in entries]
@@ -125,7 +125,7 @@ def _window(entries: Sequence[Row]) -> Row:
 
 
 def _instants(simulation: Simulation, rows: Mapping[str, Sequence[Row]]) -> Mapping[str, Mapping[str, Row]]:
-    """Give the true instants; of a readback, when it began, by the clock that showed that, unless it was set since."""
+    """Return the true instants; of a readback its start, by the clock of then, unless that was set since."""
     known = dict(simulation.true_time.instants)
     began = {}
     for row in rows["readback"]:

@@ -1,4 +1,4 @@
-"""Which storms are lived through in every run."""
+"""Which storms are part of every run."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,7 +13,7 @@ TAKES_LONG = "test_a_broken_rule_is_found[expired_lease_is_due]"
 
 
 ALWAYS = ("storm_of_one_kind[pruned-1]", "storm_of_one_kind[portions-1]", "storm_of_one_kind[failing-1]")
-"""Cases that are part of every run as well: what they live through no other case does."""
+"""Cases that are part of every run as well: no other case covers the same."""
 
 
 @pytest.hookimpl(tryfirst=True)

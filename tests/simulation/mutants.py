@@ -1,4 +1,4 @@
-"""Rules of the product broken on purpose, each for as long as its context lasts: a run must notice."""
+"""Rules of the product broken on purpose while a context lasts: a run must notice."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ def hour_is_a_minute(patch: Patch) -> None:
 
 
 def no_check_before_first_byte(patch: Patch) -> None:
-    """What has its intent goes out, whatever people have ordered since."""
+    """A recorded intent is sent, whatever people have commanded since."""
 
     async def may_start_call(_outbox: object, _request: object) -> bool:
         return True
@@ -55,7 +55,7 @@ def unsent_counts_in_quota(patch: Patch) -> None:
 
 
 def unjournalled_intent_expires(patch: Patch) -> None:
-    """What the journal has refused is left to itself, and its lease ends as if the daemon had died over it."""
+    """An intent that the journal refused is left alone, and its lease expires as if the daemon had crashed."""
 
     async def record_intent(outbox: Outbox, lease: Lease) -> SendRequest | intents.Declined:
         return await outbox.database.write_batched(outbox.record_intents, lease)
@@ -76,7 +76,7 @@ def one_deletion_report_believed(patch: Patch) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """A broken rule, the promises of which it breaks one, and the kind of storm that notices; none for any storm.
+    """A broken rule, the promises of which it breaks at least one, and the kind of storm that notices, if not any.
 
     Without a `function` it is one of the campaign's mutants.
     """

@@ -1,4 +1,4 @@
-"""The network between the lives and the platforms: real bytes of HTTP/1.1, made-up delays, and no socket."""
+"""The network between processes and platforms: real bytes of HTTP/1.1, simulated delays, and no socket."""
 
 import asyncio
 import socket
@@ -23,26 +23,26 @@ QUICK, SLOW = 0.005, 0.12
 
 
 @dataclass(eq=False, slots=True)
-class Line:
-    """One connection. The platform's end belongs to no life: it goes on when the caller dies."""
+class Connection:
+    """One connection. The platform's end belongs to no process: it goes on when the caller crashes."""
 
     network: "Network"
     answer: asyncio.StreamReader = field(default_factory=asyncio.StreamReader)
     error: Exception | None = None
-    """What the caller meets after the answer's last byte; none at an orderly end."""
-    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """What the caller's read raises after the answer's last byte; None at an orderly end."""
+    closed_by_caller: asyncio.Event = field(default_factory=asyncio.Event)
     server: h11.Connection = field(default_factory=lambda: h11.Connection(h11.SERVER))
     request: h11.Request | None = None
     body: bytearray = field(default_factory=bytearray)
     is_served: bool = False
-    on_the_way: deque[bytes] = field(default_factory=deque)
+    in_flight: deque[bytes] = field(default_factory=deque)
 
-    def arrive(self) -> None:
-        """Take what was sent first."""
-        self.hear(self.on_the_way.popleft())
+    def receive_next(self) -> None:
+        """Receive the bytes that were sent first."""
+        self.receive(self.in_flight.popleft())
 
-    def hear(self, data: bytes) -> None:
-        """Take bytes from the caller; serve the call as soon as it is whole."""
+    def receive(self, data: bytes) -> None:
+        """Receive bytes from the caller; serve the call as soon as it is complete."""
         self.server.receive_data(data)
         while True:
             event = self.server.next_event()
@@ -60,13 +60,13 @@ class Line:
                     return
 
     async def _serve(self) -> None:
-        """Hand the call to the platforms, and their answer to the caller."""
+        """Pass the call to the platforms, and their answer to the caller."""
         assert self.request is not None
         try:
             await self.network.application(_scope(self.request), self._receiver(), self._sender())
         except ConnectionResetError as cut:
             await self.network.pause()
-            self.error = cut if self.network.dice.random() < 0.5 else None
+            self.error = cut if self.network.rng.random() < 0.5 else None
         self.answer.feed_eof()
 
     def _receiver(self) -> Callable[[], Any]:
@@ -75,7 +75,7 @@ class Line:
         async def receive() -> Mapping[str, Any]:
             if reported:
                 return reported.pop()
-            await self.hung_up.wait()
+            await self.closed_by_caller.wait()
             return {"type": "http.disconnect"}
 
         return receive
@@ -98,66 +98,66 @@ class Line:
 class Stream(httpcore.AsyncNetworkStream):
     """The caller's end of a connection."""
 
-    line: Line
+    line: Connection
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 # its face
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 # httpcore's signature
         data = await self.line.answer.read(max_bytes)
         if not data and self.line.error is not None:
             raise self.line.error
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 # its face
-        self.line.network.carry(self.line, buffer)
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 # httpcore's signature
+        self.line.network.deliver(self.line, buffer)
 
     async def aclose(self) -> None:
-        self.line.hung_up.set()
+        self.line.closed_by_caller.set()
 
 
 @dataclass(eq=False, slots=True)
 class Network(httpcore.AsyncNetworkBackend):
     """Carries bytes to one application.
 
-    `slowness` says how many seconds an attempt to connect takes besides, `troubles` what becomes of it.
+    `connect_delay` returns the additional seconds of an attempt to connect, `connect_failure` how it fails.
     """
 
     loop: VirtualLoop
     application: ASGIApp
-    dice: Random
-    troubles: Callable[[], str | None] = lambda: None
-    slowness: Callable[[], float] = lambda: 0.0
+    rng: Random
+    connect_failure: Callable[[], str | None] = lambda: None
+    connect_delay: Callable[[], float] = lambda: 0.0
 
     @property
     def date(self) -> bytes:
-        """What the platforms say of the time, which they know."""
+        """The true time, as the platforms' answers state it."""
         return format_datetime(datetime.fromtimestamp(EPOCH + self.loop.time(), UTC), usegmt=True).encode()
 
     async def connect_tcp(
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 # httpcore's face
+        timeout: float | None = None,  # noqa: ASYNC109 # httpcore's signature
         local_address: str | None = None,
         socket_options: object = None,
     ) -> httpcore.AsyncNetworkStream:
         await self.pause()
-        if slow := self.slowness():
+        if slow := self.connect_delay():
             await asyncio.sleep(slow)
-        match self.troubles():
+        match self.connect_failure():
             case "refused":
                 raise ConnectionRefusedError("refused")
             case "no_name":
                 raise socket.gaierror(socket.EAI_NONAME, "no name")
             case "silence":
                 await asyncio.sleep(3600)
-        return Stream(Line(self))
+        return Stream(Connection(self))
 
     async def pause(self) -> None:
-        await asyncio.sleep(QUICK + self.dice.random() * (SLOW - QUICK))
+        await asyncio.sleep(QUICK + self.rng.random() * (SLOW - QUICK))
 
-    def carry(self, line: Line, data: bytes) -> None:
-        """Bring bytes to the platform; they arrive whatever becomes of the caller."""
-        line.on_the_way.append(data)
-        self.loop.call_later(QUICK, line.arrive, context=_NOBODY)
+    def deliver(self, line: Connection, data: bytes) -> None:
+        """Deliver bytes to the platform; they arrive even if the caller crashes."""
+        line.in_flight.append(data)
+        self.loop.call_later(QUICK, line.receive_next, context=_NOBODY)
 
 
 def _scope(request: h11.Request) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A long past: thousands of deliveries that ended before a storm, and what the audit reports them."""
+"""A long past: thousands of deliveries that ended before a storm, with their audit entries."""
 
 import contextlib
 import hashlib
@@ -14,9 +14,9 @@ from tests.simulation.workspace import identity_of, instant, platform_of
 MINUTE_MICROS = 60_000_000
 HOUR_MICROS = 60 * MINUTE_MICROS
 NEWEST_HOURS, OLDEST_HOURS = 48, 2880
-"""How long ago all of it ended: no window of a limit reaches so far."""
+"""How many hours ago they ended: no rate limit looks back so far."""
 STANDING_EACH = 60
-"""Of so many deliveries one still stands on its account."""
+"""One of so many deliveries is still live on its account."""
 ENDS = ("expired", "cancelled", "failed", "removed", "retracted")
 INSTANTS = (
     "scheduled_at",
@@ -32,7 +32,7 @@ Row = dict[str, Any]
 
 
 def grow(simulation: Simulation, number: int) -> None:
-    """Add so many ended deliveries, by the example of those that are live, while no daemon runs."""
+    """Add so many ended deliveries, copied from those that are live, while no daemon runs."""
     with contextlib.closing(sqlite3.connect(simulation.workspace.database)) as connection, connection:
         connection.row_factory = sqlite3.Row
         examples = _rows(connection, "SELECT * FROM delivery WHERE state = 'published' ORDER BY id")
@@ -49,7 +49,7 @@ def grow(simulation: Simulation, number: int) -> None:
 
 
 def _copy(simulation: Simulation, example: Row, place: int) -> Row:
-    """Give an example another end, long ago; of a repeating post it is another occurrence."""
+    """Return a copy that ended long ago; of a repeating post it is another occurrence."""
     rounds, hours = divmod(place, OLDEST_HOURS - NEWEST_HOURS)
     back = NEWEST_HOURS + hours
     row = {**example, "example": example["id"]}
@@ -68,16 +68,16 @@ def _copy(simulation: Simulation, example: Row, place: int) -> Row:
 
 
 def _standing(simulation: Simulation, account: str, at: float) -> str:
-    """Let a post of the past stand on its account."""
-    world = simulation.platforms.world
-    world.clock_shift = at - simulation.now
+    """Create the live post of a past delivery, and return its id."""
+    state = simulation.platforms.state
+    state.clock_shift = at - simulation.now
     name = simulation.platforms.post_by_hand(platform_of(account), identity_of(account), "往期提醒", "往期提醒")
-    world.clock_shift = 0.0
+    state.clock_shift = 0.0
     return name
 
 
 def _words(connection: sqlite3.Connection, row: Row) -> Row:
-    """Give a delivery words of its own, with a marker that nothing else has."""
+    """Return a delivery's rendered post, with a marker of its own."""
     [example] = _rows(connection, "SELECT * FROM rendered_post WHERE fingerprint = ?", row["rendered_hash"])
     body = json.loads(example["body"])
     body["marker"]["code"] = f"OLD-{row['id']}"
@@ -86,7 +86,7 @@ def _words(connection: sqlite3.Connection, row: Row) -> Row:
 
 
 def _attempt(connection: sqlite3.Connection, row: Row) -> Row:
-    """Give a delivery the call that its example had."""
+    """Return a delivery's attempt, copied from its example."""
     [example] = _rows(connection, "SELECT * FROM attempt WHERE delivery = ? ORDER BY id LIMIT 1", row.pop("example"))
     instants = dict.fromkeys(("baseline_at", "intended_at", "ended_at"), row["due_at"])
     row["attempts"] = 1
@@ -95,7 +95,7 @@ def _attempt(connection: sqlite3.Connection, row: Row) -> Row:
 
 
 def _entries(connection: sqlite3.Connection, copies: Sequence[Row]) -> Iterator[Row]:
-    """Report the audit of each, bound to what it says already."""
+    """Yield the audit entries of each delivery, chained to the newest one."""
     [last] = _rows(connection, "SELECT * FROM audit ORDER BY id DESC LIMIT 1")
     number, previous = last["id"], last["hash"]
     for row in copies:

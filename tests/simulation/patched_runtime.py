@@ -1,4 +1,4 @@
-"""The rest of the machine, made up as well: clocks, randomness, the log, and the daemon's metronome."""
+"""The rest of the simulated machine: clocks, random numbers, the log, and the times of the daemon's jobs."""
 
 import asyncio
 import contextlib
@@ -30,13 +30,13 @@ from publisher.rendering.templates import Templates, load_templates
 from publisher.runtime.clock import Runtime
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
 from tests.chaos.mutants.patch import Patch
-from tests.simulation.loop import LIFE, DiedError, VirtualLoop, dice_for
+from tests.simulation.loop import PROCESS, CrashedError, VirtualLoop, rng_for
 from tests.simulation.network import Network
 from tests.simulation.platforms import EPOCH
 
 T = TypeVar("T")
 
-BEATS = {
+JOB_TIMES = {
     "confirm_clock": (0.0, 1.0),
     "run_maintenance": (0.0, 1.0),
     "send": (0.1, 0.5),
@@ -49,7 +49,7 @@ BEATS = {
     "monitor": (30.0, 15.0),
     "write_checkpoint": (10.0, 300.0),
 }
-"""The daemon's verbs, the seconds to the first beat of each, and those between two."""
+"""The daemon's jobs, the seconds to the first run of each, and those between two."""
 
 INSERTED, ENDED, CLEARED = (
     ("AFTER INSERT", "TRUE"),
@@ -66,21 +66,21 @@ TRIGGERS = (
     ("alert", "id", "cleared_at", CLEARED),
     ("observed_post", "remote_id", "seen_at", INSERTED),
 )
-"""Which instants are noted: the table, its key, the column that the host's clock fills, the statement and where."""
+"""Which instants are recorded: the table, its key, the column that the host's clock fills, the statement and when."""
 
 
 @dataclass(slots=True)
 class TrueTime:
     """The true instants of rows, in seconds of `now`, by table, key and column.
 
-    What is rolled back is noted again when it is written again.
+    A row that is rolled back is recorded again when it is written again.
     """
 
     now: Callable[[], float]
     instants: dict[str, dict[str, dict[str, float]]] = field(default_factory=lambda: defaultdict(dict))
 
     def follow(self, connection: sqlite3.Connection, _record: Any = None) -> None:
-        """Note the rows that a connection writes from now on. Nothing of it stands in the database's file."""
+        """Record the rows that a connection writes from now on, without a trace in the database's file."""
         connection.create_function("note_true_time", 3, self._note)
         for table, key, column, (statement, where) in TRIGGERS:
             connection.execute(
@@ -92,43 +92,43 @@ class TrueTime:
         self.instants[table].setdefault(str(row), {})[column] = self.now()
 
     def of_attempt(self, row: int) -> float:
-        """Give the instant at which an attempt was announced; the beginning of time for what was there before."""
+        """Return the instant at which an attempt was recorded; 0 for those from before the run."""
         return self.instants["attempt"].get(str(row), {}).get("intended_at", 0.0)
 
 
 @dataclass(slots=True)
-class Fate:
-    """Where a mortal life dies: by chance at any failpoint, or at the n-th passing of those that are named."""
+class CrashPlan:
+    """Where a daemon crashes: by chance at any failpoint, or at the n-th passing of those that are named."""
 
-    dice: Random
+    rng: Random
     chance: float = 0.0
-    appointed: dict[str, int] = field(default_factory=dict)
+    at_failpoints: dict[str, int] = field(default_factory=dict)
 
-    def strikes(self, name: str) -> bool:
-        if name in self.appointed:
-            self.appointed[name] -= 1
-            if self.appointed[name] <= 0:
-                del self.appointed[name]
+    def is_due(self, name: str) -> bool:
+        if name in self.at_failpoints:
+            self.at_failpoints[name] -= 1
+            if self.at_failpoints[name] <= 0:
+                del self.at_failpoints[name]
                 return True
-        return self.chance > 0 and self.dice.random() < self.chance
+        return self.chance > 0 and self.rng.random() < self.chance
 
 
 @dataclass(slots=True)
 class Host:
-    """The machine that all processes run on: by how many seconds its clock is ahead, and when it was switched on."""
+    """The machine of all processes: by how many seconds its clock is ahead, and when it was booted."""
 
     ahead: float = 0.0
     booted_at: float = 0.0
 
 
 @dataclass(slots=True)
-class SimWorld(Runtime):
-    """The world of one process: the loop's time, by the host's clock, and death at failpoints."""
+class SimulatedRuntime(Runtime):
+    """The runtime of one process: the loop's time, by the host's clock, and crashes at failpoints."""
 
     loop: VirtualLoop = field(kw_only=True)
-    fate: Fate = field(kw_only=True)
+    crash_plan: CrashPlan = field(kw_only=True)
     host: Host = field(kw_only=True)
-    fell: Callable[[str], None] = lambda _name: None
+    on_crash: Callable[[str], None] = lambda _name: None
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.loop.time() + self.host.ahead)
@@ -137,63 +137,63 @@ class SimWorld(Runtime):
         return self.loop.time() - self.host.booted_at
 
     def is_kernel_clock_synchronized(self) -> bool:
-        """Nobody keeps this clock right."""
+        """Return False: no time service runs on this host."""
         return False
 
     def boot(self) -> str:
         return f"boot at {self.host.booted_at}"
 
     def hit_failpoint_now(self, name: str) -> None:
-        life = LIFE.get()
-        if life is None or not life.is_mortal or life.is_dead or not self.fate.strikes(name):
+        process = PROCESS.get()
+        if process is None or not process.can_crash or process.has_ended or not self.crash_plan.is_due(name):
             return
-        life.died_at = name
-        self.fell(name)
-        raise DiedError(name)
+        process.ended_by = name
+        self.on_crash(name)
+        raise CrashedError(name)
 
 
 @contextlib.contextmanager
-def made_up(
+def patched(
     loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], true_time: TrueTime, *, trace: bool
 ) -> Iterator[None]:
-    """Let nothing but the seed decide, as long as this lasts."""
+    """Make everything depend on the seed alone while this lasts."""
     kept = random.getstate()
-    studios: dict[object, Any] = {}
+    apps: dict[object, Any] = {}
     build = publisher.app.application.build_offline_app
 
     def build_once(settings: Any) -> Any:
-        """Settings never change here, templates seldom, and reading them takes longer than all else."""
+        """Build again only if templates have changed: settings never do, and reading them takes longest of all."""
         key = settings.workspace, _own_files(settings.workspace / "templates")
-        if key not in studios:
-            studios[key] = build(settings)
-        return studios[key]
+        if key not in apps:
+            apps[key] = build(settings)
+        return apps[key]
 
     def format_entry(_logger: object, _method: str, fields: dict[str, Any]) -> str:
         if not trace:
             raise structlog.DropEvent
-        life = LIFE.get()
+        process = PROCESS.get()
         reported = " ".join(f"{key}={value}" for key, value in fields.items() if key not in ("event", "exc_info"))
         if fields.get("exc_info"):
             reported += f" {sys.exc_info()[1]!r}"
-        return f"{loop.time():9.3f} {life.name if life else '-'} {fields['event']} {reported}"
+        return f"{loop.time():9.3f} {process.name if process else '-'} {fields['event']} {reported}"
 
-    with made_up_bytes(seed) as patch, contextlib.ExitStack() as stack:
+    with seeded_bytes(seed) as patch, contextlib.ExitStack() as stack:
         for place, name, value in (
             (time, "time", lambda: EPOCH + loop.time()),
             (time, "monotonic", loop.time),
             (adapters._http, "_NetworkBackend", lambda: network),
-            (publisher.daemon, "run_until_stopped", lambda daemon: _run_on(daemon, pace)),
+            (publisher.daemon, "run_until_stopped", lambda daemon: _run_jobs(daemon, pace)),
             (publisher.daemon, "freeze_gc", lambda: None),
             (publisher.app.application, "build_offline_app", build_once),
-            (publisher.app.open_store, "IntentJournal", _closed_with_life(IntentJournal)),
-            (publisher.app.open_store, "CallRecord", _closed_with_life(CallRecord)),
+            (publisher.app.open_store, "IntentJournal", _closed_at_exit(IntentJournal)),
+            (publisher.app.open_store, "CallRecord", _closed_at_exit(CallRecord)),
             (publisher.app.offline, "load_templates", _load_once),
         ):
             patch.put(place, name, value)
         stack.callback(structlog.configure, **structlog.get_config())
         printer = structlog.PrintLoggerFactory(sys.stderr)
         structlog.configure(processors=[format_entry], logger_factory=printer, cache_logger_on_first_use=False)
-        for follow in (_belongs, true_time.follow):
+        for follow in (_close_at_exit, true_time.follow):
             event.listen(Engine, "connect", follow)
             stack.callback(event.remove, Engine, "connect", follow)
         random.seed(f"{seed}/random")
@@ -201,23 +201,23 @@ def made_up(
         yield
 
 
-def made_up_bytes(seed: str) -> Patch:
-    """Let the system's random bytes come from the seed, until the context of the patch ends."""
-    patch, give = Patch(), dice_for(f"{seed}/bytes").randbytes
+def seeded_bytes(seed: str) -> Patch:
+    """Take the system's random bytes from the seed until the context of the patch ends."""
+    patch, give = Patch(), rng_for(f"{seed}/bytes").randbytes
     patch.put(os, "urandom", give)
     patch.put(random, "_urandom", give)
     return patch
 
 
-def _belongs(file: Any, _record: object = None) -> None:
-    """The system closes a dead process's files; SQLite rolls back what was not committed."""
-    life = LIFE.get()
-    if life is not None:
-        life.ends.append(file.close)
+def _close_at_exit(file: Any, _record: object = None) -> None:
+    """Close a file when its process ends, as the system does; SQLite then rolls back what was not committed."""
+    process = PROCESS.get()
+    if process is not None:
+        process.exit_callbacks.append(file.close)
 
 
 def _load_once(folders: Sequence[Path], _process: object) -> Templates:
-    """Compile the shipped templates once; few runs have any of their own."""
+    """Compile the shipped templates once; few runs have templates of their own."""
     return load_templates(folders, RenderWorker()) if any(map(_own_files, folders[:-1])) else _shipped(folders[-1])
 
 
@@ -230,22 +230,22 @@ def _shipped(folder: Path) -> Templates:
     return load_templates([folder], RenderWorker())
 
 
-def _closed_with_life(kind: Callable[..., T]) -> Callable[..., T]:
-    """Return a function that opens a file of some kind, which is closed when the life that opened it ends."""
+def _closed_at_exit(kind: Callable[..., T]) -> Callable[..., T]:
+    """Return a function that opens a file of some kind, which is closed when the process that opened it ends."""
 
     def opened(*facts: Any) -> T:
         file: Any = kind(*facts)
-        _belongs(file)
-        return file  # type: ignore[no-any-return] # it is of the kind
+        _close_at_exit(file)
+        return file  # type: ignore[no-any-return] # it is of that kind
 
     return opened
 
 
-async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> None:
-    """Beat as the daemon does, every beat after the one before; `pace` says how much slower."""
+async def _run_jobs(daemon: Daemon, pace: Callable[[], float]) -> None:
+    """Run the daemon's jobs at their times, `pace` times as seldom as `JOB_TIMES` says."""
 
-    async def go_on(name: str) -> None:
-        first, period = BEATS[name]
+    async def repeat(name: str) -> None:
+        first, period = JOB_TIMES[name]
         job, last_run = daemon.jobs[name], float("-inf")
         await asyncio.sleep(first)
         while not daemon.stop_requested.is_set():
@@ -255,9 +255,9 @@ async def _run_on(daemon: Daemon, pace: Callable[[], float]) -> None:
                 await daemon.run_job(job)
             await asyncio.sleep(period * pace())
 
-    metronome = [asyncio.create_task(go_on(name)) for name in BEATS]
+    loops = [asyncio.create_task(repeat(name)) for name in JOB_TIMES]
     await daemon.stop_requested.wait()
-    for task in metronome:
+    for task in loops:
         task.cancel()
     if daemon.running_jobs:
         await asyncio.wait(daemon.running_jobs, timeout=SHUTDOWN_TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""The simulated platforms in made-up time, and the mischief that befalls calls to them, all from dice."""
+"""The simulated platforms in simulated time, and the random faults of calls to them."""
 
 from asyncio import TimerHandle
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ LISTING = frozenset({
     "/2/statuses/show.json",
 })  # fmt: skip
 LATE, LAG = 25.0, 20.0
-"""Seconds by which a platform acts late, and by which its lists lag, at most; together less than the settle time."""
+"""Seconds by which a platform acts late, and its lists lag, at most; together less than the visibility window."""
 BUSY = {"weibo": "20014", "wechat": "-1", "tieba": "110001"}
 
 Weighted = Sequence[tuple[float, str]]
@@ -81,8 +81,8 @@ _OTHER: Weighted = (
 )
 
 
-class TimedWorld(SimulatorState):
-    """The simulator's world under the loop's clock."""
+class TimedState(SimulatorState):
+    """The simulator's state under the loop's clock."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self.loop = loop
@@ -97,14 +97,14 @@ class TimedWorld(SimulatorState):
 
 
 @dataclass(slots=True)
-class Mischief:
-    """What goes wrong with a call, in place of the simulator's own rules: drawn from dice until the storm is over.
+class RandomFaults:
+    """The faults of calls, in place of the simulator's own rules, drawn at random until the storm is over.
 
     `chance` is by what share of the creating calls, the reads and the others. `once` holds faults for the next creating
-    calls, whatever the dice say, `own` the same for an account; `lists` befall every list.
+    calls, before any random one, `own` the same for an account; `lists` befall every list.
     """
 
-    dice: Random
+    rng: Random
     create: float = 0.0
     read: float = 0.0
     other: float = 0.0
@@ -127,9 +127,9 @@ class Mischief:
             chance, weighted = self.read, _READ
         else:
             chance, weighted = self.other, _OTHER
-        if self.dice.random() >= chance:
+        if self.rng.random() >= chance:
             return ()
-        return tuple(self.fault(self._draw(weighted), platform) for _ in range(1 + (self.dice.random() < 0.15)))
+        return tuple(self.fault(self._draw(weighted), platform) for _ in range(1 + (self.rng.random() < 0.15)))
 
     def clear(self) -> None:
         self.create = self.read = self.other = 0.0
@@ -137,24 +137,24 @@ class Mischief:
             held.clear()
 
     def _draw(self, weighted: Weighted) -> str:
-        return self.dice.choices([kind for _, kind in weighted], [weight for weight, _ in weighted])[0]
+        return self.rng.choices([kind for _, kind in weighted], [weight for weight, _ in weighted])[0]
 
     def fault(self, kind: str, platform: str) -> Fault:
-        """Give a fault of a kind with whatever it needs."""
-        dice = self.dice
+        """Return a fault of a kind with its fields."""
+        rng = self.rng
         kinds: Mapping[str, Fault] = {
-            "act_late": {"kind": "act_late", "seconds": dice.uniform(0.5, LATE)},
-            "delay": {"kind": "delay", "seconds": dice.uniform(0.5, LATE), "when": "before"},
-            "late_response": {"kind": "delay", "seconds": dice.uniform(0.5, LATE)},
-            "status": {"kind": "status", "code": dice.choice([500, 502, 503, 504]), "acts": dice.random() < 0.5},
-            "rate": {"kind": "status", "code": 429, "headers": {"Retry-After": dice.choice(["7", "30", "soon"])}},
+            "act_late": {"kind": "act_late", "seconds": rng.uniform(0.5, LATE)},
+            "delay": {"kind": "delay", "seconds": rng.uniform(0.5, LATE), "when": "before"},
+            "late_response": {"kind": "delay", "seconds": rng.uniform(0.5, LATE)},
+            "status": {"kind": "status", "code": rng.choice([500, 502, 503, 504]), "acts": rng.random() < 0.5},
+            "rate": {"kind": "status", "code": 429, "headers": {"Retry-After": rng.choice(["7", "30", "soon"])}},
             "api_error": {"kind": "api_error", "code": BUSY[platform]},
-            "list_late": {"kind": "list_late", "seconds": dice.uniform(1, LAG)},
-            "rewrite": {"kind": "rewrite", "how": dice.choice(sorted(REWRITES))},
+            "list_late": {"kind": "list_late", "seconds": rng.uniform(1, LAG)},
+            "rewrite": {"kind": "rewrite", "how": rng.choice(sorted(REWRITES))},
             "review": {
                 "kind": "review",
-                "seconds": dice.uniform(1, LATE),
-                "verdict": dice.choice(["pass", "pass", "refuse"]),
+                "seconds": rng.uniform(1, LATE),
+                "verdict": rng.choice(["pass", "pass", "refuse"]),
             },
         }
         return kinds.get(kind, {"kind": kind})
@@ -162,10 +162,10 @@ class Mischief:
 
 @dataclass(eq=False, slots=True)
 class Platforms:
-    """All platforms, what befalls them, and what people do there."""
+    """All platforms, their faults, and what people do there."""
 
-    world: TimedWorld
-    mischief: Mischief
+    state: TimedState
+    faults: RandomFaults
     application: Simulator
 
     def posts(self) -> list[dict[str, Any]]:
@@ -177,25 +177,25 @@ class Platforms:
                 found: list[dict[str, Any]] = (await client.get("/_sim/posts?floors=1")).json()
                 return found
 
-        return self.world.loop.run_until_complete(self.world.loop.live(None, fetch()))
+        return self.state.loop.run_until_complete(self.state.loop.live(None, fetch()))
 
     def post_by_hand(self, platform: str, identity: str, title: str, text: str) -> str:
-        """Let somebody post without us."""
-        self.world.ensure_account(platform, identity)
+        """Post as a person does, and return the post's id."""
+        self.state.ensure_account(platform, identity)
         wanted = {"platform": platform, "account": identity, "title": title, "text": text, "forum": "演练"}
-        return self.world.create_post(None, PLATFORMS[platform].make_external_post(self.world, wanted)).id
+        return self.state.create_post(None, PLATFORMS[platform].make_external_post(self.state, wanted)).id
 
-    def furnish(self, platform: str, identity: str) -> None:
+    def add_older_post(self, platform: str, identity: str) -> None:
         """Give an account an old post, as an empty list never proves absence."""
-        self.world.clock_shift = -7200.0
+        self.state.clock_shift = -7200.0
         self.post_by_hand(platform, identity, "欢迎关注本账号", "本账号由公安机关运营")
-        self.world.clock_shift = 0.0
+        self.state.clock_shift = 0.0
 
 
-def open_platforms(loop: VirtualLoop, dice: Random) -> Platforms:
-    """Give an empty world of all platforms. Their own guard against repetition is off: it must not be needed."""
-    world = TimedWorld(loop)
-    mischief = Mischief(dice)
-    world.fault_rules = mischief  # type: ignore[assignment] # it has the face of the rules that calls meet
-    world.behaviour.weibo_duplicates = "off"
-    return Platforms(world, mischief, Simulator(world))
+def open_platforms(loop: VirtualLoop, rng: Random) -> Platforms:
+    """Return all platforms, empty. Their own check for duplicates is off: it must not be needed."""
+    state = TimedState(loop)
+    faults = RandomFaults(rng)
+    state.fault_rules = faults  # type: ignore[assignment] # calls ask it for their faults
+    state.behaviour.weibo_duplicates = "off"
+    return Platforms(state, faults, Simulator(state))

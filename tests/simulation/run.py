@@ -1,4 +1,4 @@
-"""Lives through seeded storms in made-up time: `run.py --seed N` replays one, `--seeds N` tries as many from it on.
+"""Runs seeded storms in simulated time: `run.py --seed N` replays one, `--seeds N` runs so many from it on.
 
 With `--storm NAME` they are all of one kind, with `--storm all` of each kind in turn.
 """
@@ -17,7 +17,7 @@ REPLAY = "replay: .venv/bin/python tests/simulation/run.py {words}"
 
 
 def report(verdict: Verdict) -> str:
-    """Say what became of a seed; what went wrong comes with the command that shows it again."""
+    """Return the result of a seed as text; a violation comes with the command that replays it."""
     if not verdict.violations:
         return verdict.line
     storm, _, number = verdict.seed.rpartition("/")
@@ -30,8 +30,8 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=1, help="the first seed, a number")
     options.add_argument("--seeds", type=int, default=1, help="how many seeds")
     options.add_argument("--storm", choices=[*STORMS, "all"], help="only storms of this kind, or of each kind")
-    options.add_argument("--steps", type=int, help="no more than so many of people's orders")
-    options.add_argument("--trace", action="store_true", help="tell what happens, on standard error")
+    options.add_argument("--steps", type=int, help="at most so many of people's commands")
+    options.add_argument("--trace", action="store_true", help="log what happens to standard error")
     options.add_argument("--digest", action="store_true", help="print the digest of each history")
     asked = options.parse_args()
     began, bad, lived = time.perf_counter(), [], 0

@@ -1,4 +1,4 @@
-"""From a seed to a storm: what is published, what goes wrong and when, and what people do meanwhile."""
+"""From a seed to a storm: what is published, what goes wrong and when, and what people do in it."""
 
 import contextlib
 from collections import Counter
@@ -11,9 +11,9 @@ from typing import Any
 from publisher.simulator.faults import Fault
 from tests.chaos.checker.decoder import post_id
 from tests.simulation.artefacts import violations
-from tests.simulation.loop import dice_for
+from tests.simulation.loop import rng_for
 from tests.simulation.platforms import EPOCH, LATE
-from tests.simulation.simulation import DEADLY, Shape, Simulation, opened
+from tests.simulation.simulation import CRASH_FAILPOINTS, Shape, Simulation, opened
 from tests.simulation.workspace import IDENTITIES, Entry, identity_of, instant, platform_of
 
 TITLES = ("警惕退款客服诈骗", "警惕刷单返利诈骗", "警惕冒充公检法", "警惕网络贷款诈骗")
@@ -32,12 +32,12 @@ FEW = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of one seed."""
+    """The result of one seed."""
 
     seed: str
     violations: Sequence[str]
     digest: str
-    deaths: int
+    crashes: int
     creations: int
     states: Mapping[str, int]
     seconds: float
@@ -47,83 +47,85 @@ class Verdict:
         reported = ", ".join(f"{number} {state}" for state, number in sorted(self.states.items()))
         wrong = f"; {len(self.violations)} VIOLATIONS" if self.violations else ""
         hours = f"{self.seconds / 3600:.1f} h"
-        return f"seed {self.seed}: {reported}; {self.creations} made, {self.deaths} deaths, {hours}{wrong}"
+        return f"seed {self.seed}: {reported}; {self.creations} made, {self.crashes} deaths, {hours}{wrong}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storm:
-    """One kind of storm: whom it strikes, what is published in it, and what happens."""
+    """One kind of storm: its shape, what is published in it, and what happens."""
 
     draw: Callable[[Random], Shape]
     entries: Callable[[Random, Shape], list[Entry]]
     play: Callable[[Simulation], None]
 
 
-def draw_shape(dice: Random, *, storm: float, most: int = 3, pace: tuple[float, float] = (1.0, 1.5)) -> Shape:
+def draw_shape(rng: Random, *, storm: float, most: int = 3, pace: tuple[float, float] = (1.0, 1.5)) -> Shape:
     """Draw a shape in which people take part and nothing goes wrong by itself."""
-    accounts = tuple(sorted(dice.sample(sorted(IDENTITIES), dice.randint(1, most))))
-    return Shape(accounts=accounts, storm=storm, pace=dice.uniform(*pace), skew=dice.uniform(-1, 1), orders=[storm])
+    accounts = tuple(sorted(rng.sample(sorted(IDENTITIES), rng.randint(1, most))))
+    return Shape(
+        accounts=accounts, storm=storm, pace=rng.uniform(*pace), skew=rng.uniform(-1, 1), command_times=[storm]
+    )
 
 
-def one_offs(dice: Random, shape: Shape, *, number: int, within: tuple[float, float]) -> list[Entry]:
-    """Draw posts that fall due once, each on some of the accounts."""
+def one_offs(rng: Random, shape: Shape, *, number: int, within: tuple[float, float]) -> list[Entry]:
+    """Draw posts that are due once, each on some of the accounts."""
     entries = []
     for place in range(1, number + 1):
-        accounts = tuple(sorted(dice.sample(shape.accounts, dice.randint(1, len(shape.accounts)))))
-        due = instant(EPOCH + dice.uniform(*within))
-        title = f"{dice.choice(TITLES)}第{place:02d}期"
-        entries.append(Entry(id=f"p{place}", title=title, accounts=accounts, at=due, urgent=dice.random() < 0.1))
+        accounts = tuple(sorted(rng.sample(shape.accounts, rng.randint(1, len(shape.accounts)))))
+        due = instant(EPOCH + rng.uniform(*within))
+        title = f"{rng.choice(TITLES)}第{place:02d}期"
+        entries.append(Entry(id=f"p{place}", title=title, accounts=accounts, at=due, urgent=rng.random() < 0.1))
     return entries
 
 
 def standing(simulation: Simulation, *states: str) -> list[tuple[str, str]]:
-    """Name the deliveries that are in one of these states, by post and account."""
+    """Return post and account of the deliveries that are in one of these states."""
     marks = ", ".join("?" for _ in states)
     query = f"SELECT post, account FROM delivery WHERE state IN ({marks}) ORDER BY id"  # noqa: S608 # only marks
     return [(row["post"], row["account"]) for row in simulation.rows(query, *states)]
 
 
 def shape_of(seed: str) -> Shape:
-    """Draw a storm. About one in seventeen is no storm at all: then everything must be published."""
-    dice = dice_for(f"{seed}/shape")
-    accounts = tuple(sorted(dice.sample(sorted(IDENTITIES), dice.choice([1, 2, 2, 3]))))
-    shape = Shape(accounts=accounts, storm=dice.uniform(90, 240), pace=dice.uniform(3, 10), skew=dice.uniform(-1, 1))
-    shape.per_hour = dice_for(f"{seed}/limits").choice([1000, 1000, FEW])
-    if dice.random() < 0.06:
+    """Draw a storm. About one in seventeen has no faults at all: then everything must be published."""
+    rng = rng_for(f"{seed}/shape")
+    accounts = tuple(sorted(rng.sample(sorted(IDENTITIES), rng.choice([1, 2, 2, 3]))))
+    shape = Shape(accounts=accounts, storm=rng.uniform(90, 240), pace=rng.uniform(3, 10), skew=rng.uniform(-1, 1))
+    shape.per_hour = rng_for(f"{seed}/limits").choice([1000, 1000, FEW])
+    if rng.random() < 0.06:
         return shape
-    shape.create, shape.read, shape.other = dice.choice(
+    shape.create, shape.read, shape.other = rng.choice(
         [(0.1, 0.5, 0.0), (0.4, 0.2, 0.1), (0.7, 0.4, 0.1), (0.9, 0.6, 0.2)]
     )
-    shape.connect = dice.choice([0.0, 0.0, 0.1])
-    shape.chance_of_death = dice.choice([0.0, 0.0, 0.003, 0.03])
-    shape.appointed = {name: dice.randint(1, 4) for name in dice.sample(DEADLY, dice.choice([0, 1, 2, 4]))}
-    shape.kills = [dice.uniform(1, shape.storm) for _ in range(dice.choice([0, 0, 1, 2]))]
-    shape.freezes = [(dice.uniform(1, shape.storm), dice.uniform(3, 40)) for _ in range(dice.choice([0, 0, 1, 2]))]
-    shape.orders = sorted(dice.uniform(5, shape.storm) for _ in range(dice.choice([0, 3, 6, 10])))
+    shape.connect = rng.choice([0.0, 0.0, 0.1])
+    shape.crash_chance = rng.choice([0.0, 0.0, 0.003, 0.03])
+    shape.at_failpoints = {name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2, 4]))}
+    shape.kills = [rng.uniform(1, shape.storm) for _ in range(rng.choice([0, 0, 1, 2]))]
+    shape.freezes = [(rng.uniform(1, shape.storm), rng.uniform(3, 40)) for _ in range(rng.choice([0, 0, 1, 2]))]
+    shape.command_times = sorted(rng.uniform(5, shape.storm) for _ in range(rng.choice([0, 3, 6, 10])))
     return shape
 
 
 def entries_of(seed: str, shape: Shape) -> list[Entry]:
-    """Draw a schedule whose posts fall due in the first part of the storm."""
-    dice = dice_for(f"{seed}/entries")
-    start, calm = instant(EPOCH), not (shape.create or shape.orders or shape.appointed)
+    """Draw a schedule whose posts are due in the first part of the storm."""
+    rng = rng_for(f"{seed}/entries")
+    start, calm = instant(EPOCH), not (shape.create or shape.command_times or shape.at_failpoints)
     entries: list[Entry] = []
-    for number in range(1, dice.choice([2, 3, 4, 5]) + 1):
-        accounts = tuple(sorted(dice.sample(shape.accounts, dice.randint(1, len(shape.accounts)))))
-        due = start + timedelta(seconds=dice.uniform(3, shape.storm * 0.6))
-        entry = Entry(id=f"p{number}", title=f"{dice.choice(TITLES)}第{number:02d}期", accounts=accounts, at=due)
-        entry.urgent = dice.random() < 0.15
-        if not calm and dice.random() < 0.12:
-            entry.expires = due + timedelta(seconds=dice.uniform(30, 240))
-        if not calm and dice.random() < 0.1:
+    for number in range(1, rng.choice([2, 3, 4, 5]) + 1):
+        accounts = tuple(sorted(rng.sample(shape.accounts, rng.randint(1, len(shape.accounts)))))
+        due = start + timedelta(seconds=rng.uniform(3, shape.storm * 0.6))
+        entry = Entry(id=f"p{number}", title=f"{rng.choice(TITLES)}第{number:02d}期", accounts=accounts, at=due)
+        entry.urgent = rng.random() < 0.15
+        if not calm and rng.random() < 0.12:
+            entry.expires = due + timedelta(seconds=rng.uniform(30, 240))
+        if not calm and rng.random() < 0.1:
             entry.max_delay = "20s"
         originals = [one for one in entries if one.at]
-        if originals and dice.random() < 0.2:
-            original = dice.choice(originals)
+        if originals and rng.random() < 0.2:
+            original = rng.choice(originals)
             entry.follows, entry.accounts = original.id, original.accounts
-            entry.at = (original.at or start) + timedelta(seconds=dice.uniform(1, 60))
+            entry.at = (original.at or start) + timedelta(seconds=rng.uniform(1, 60))
             entry.title = f"续报：{original.title}{number}"
-        elif dice.random() < 0.2:
+        elif rng.random() < 0.2:
             entry.at, entry.cron = None, "*/2 * * * *"
             entry.until = start + timedelta(seconds=shape.storm * 0.8)
         entries.append(entry)
@@ -133,19 +135,19 @@ def entries_of(seed: str, shape: Shape) -> list[Entry]:
 
 
 def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Verdict:
-    """Live through one storm and what comes after it; with `steps`, through no more of people's orders than that."""
+    """Run one storm until everything is settled; with `steps`, with only so many of people's commands."""
     shape = shape_of(seed)
-    shape.orders = shape.orders[:steps]
+    shape.command_times = shape.command_times[:steps]
     with opened(seed, shape, entries_of(seed, shape), trace=trace) as simulation:
         for at in shape.kills:
             simulation.loop.call_later(at, simulation.kill)
         for at, seconds in shape.freezes:
             simulation.loop.call_later(at, simulation.freeze, seconds)
-        for at in shape.orders:
+        for at in shape.command_times:
             simulation.pass_time(max(0.0, at - simulation.loop.time()))
-            disturb(simulation)
+            act(simulation)
         simulation.pass_time(max(0.0, shape.storm - simulation.loop.time()))
-        simulation.calm_down()
+        simulation.settle()
         return verdict_of(simulation)
 
 
@@ -154,7 +156,7 @@ def verdict_of(simulation: Simulation) -> Verdict:
         seed=simulation.seed,
         violations=violations(simulation),
         digest=simulation.digest(),
-        deaths=sum(simulation.deaths.values()),
+        crashes=sum(simulation.crashes.values()),
         creations=sum(1 for line in simulation.log if line["kind"] == "act" and line["post_id"] and line["endpoint"]),
         states=Counter(row["state"] for row in simulation.deliveries()),
         seconds=simulation.loop.time(),
@@ -162,75 +164,75 @@ def verdict_of(simulation: Simulation) -> Verdict:
 
 
 def pause_something(simulation: Simulation) -> None:
-    account = simulation.dice.choice(simulation.shape.accounts)
-    pause_one_of(simulation, account, simulation.dice.choice(sorted(simulation.workspace.every)))
+    account = simulation.rng.choice(simulation.shape.accounts)
+    pause_one_of(simulation, account, simulation.rng.choice(sorted(simulation.workspace.every)))
 
 
 def pause_one_of(simulation: Simulation, account: str, post: str) -> None:
     """Pause all, the platform, the account or the post."""
     scopes = ["all", f"platform:{platform_of(account)}", f"account:{account}", f"post:{post}"]
-    simulation.order(simulation.pause(simulation.dice.choice(scopes)))
+    simulation.run_command(simulation.pause(simulation.rng.choice(scopes)))
 
 
 def resume_something(simulation: Simulation) -> None:
     for row in simulation.rows("SELECT scope FROM pause ORDER BY scope")[:1]:
-        simulation.order(simulation.resume(row["scope"]))
+        simulation.run_command(simulation.resume(row["scope"]))
 
 
-def withdraw_something(simulation: Simulation) -> None:
+def cancel_something(simulation: Simulation) -> None:
     post = _open_post(simulation)
-    simulation.order(simulation.withdraw(post))
+    simulation.run_command(simulation.cancel(post))
 
 
 def retract_something(simulation: Simulation) -> None:
     post = _open_post(simulation)
-    account = simulation.dice.choice([None, *simulation.workspace.every[post].accounts])
-    simulation.order(simulation.retract(post, account))
+    account = simulation.rng.choice([None, *simulation.workspace.every[post].accounts])
+    simulation.run_command(simulation.retract(post, account))
 
 
-def rule_something(simulation: Simulation) -> None:
-    simulation.rule_held(most=2)
+def resolve_something(simulation: Simulation) -> None:
+    simulation.resolve_held(most=2)
 
 
 def resend_something(simulation: Simulation) -> None:
     ended = (row for row in simulation.deliveries() if row["state"] in ("failed", "expired", "removed"))
     for row in [*ended][:1]:
-        simulation.order(simulation.resend(row["id"]))
+        simulation.run_command(simulation.resend(row["id"]))
 
 
 def edit_something(simulation: Simulation) -> None:
     post, entry = _any_entry(simulation)
-    match simulation.dice.randrange(3):
+    match simulation.rng.randrange(3):
         case 0:
             simulation.edit(post, title=f"{entry.title}（改）")
         case 1 if entry.at is not None:
-            simulation.edit(post, at=instant(simulation.now + simulation.dice.uniform(5, 60)))
+            simulation.edit(post, at=instant(simulation.now + simulation.rng.uniform(5, 60)))
         case _:
-            accounts = tuple(sorted(simulation.dice.sample(simulation.shape.accounts, 1)))
+            accounts = tuple(sorted(simulation.rng.sample(simulation.shape.accounts, 1)))
             simulation.edit(post, accounts=accounts)
 
 
-def strike_something(simulation: Simulation) -> None:
-    simulation.strike(_any_entry(simulation)[0])
+def drop_something(simulation: Simulation) -> None:
+    simulation.drop_entry(_any_entry(simulation)[0])
 
 
 def add_something(simulation: Simulation) -> None:
     number = len(simulation.workspace.every) + 10
-    add_post(simulation, f"p{number}", simulation.shape.accounts, simulation.dice.uniform(5, 60))
+    add_post(simulation, f"p{number}", simulation.shape.accounts, simulation.rng.uniform(5, 60))
 
 
 def add_post(simulation: Simulation, name: str, accounts: tuple[str, ...], after: float, **more: Any) -> None:
-    """Put a post into the schedule that is due so many seconds from now, and save the file."""
+    """Add a post to the schedule that is due so many seconds from now, and save the file."""
     number = len(simulation.workspace.every) + 10
-    title = f"{simulation.dice.choice(TITLES)}第{number:02d}期"
+    title = f"{simulation.rng.choice(TITLES)}第{number:02d}期"
     entry = Entry(id=name, title=title, accounts=accounts, at=instant(simulation.now + after), **more)
     simulation.workspace.add(entry)
     simulation.save()
 
 
 def post_by_hand(simulation: Simulation) -> None:
-    """Somebody posts without us: their own words, or ours without the marker."""
-    account = simulation.dice.choice(simulation.shape.accounts)
+    """Post as a person does: another text, or ours without the marker."""
+    account = simulation.rng.choice(simulation.shape.accounts)
     title, text = "今日天气", f"天气预报 {simulation.now:.0f}"
     for row in simulation.rows("SELECT text FROM schedule ORDER BY id DESC LIMIT 1") if _toss(simulation) else ():
         with contextlib.suppress(IndexError):
@@ -239,47 +241,47 @@ def post_by_hand(simulation: Simulation) -> None:
 
 
 def remove_something(simulation: Simulation) -> None:
-    """The platform takes a post down. It was seen before: no read distinguishes the others from posts never made."""
+    """Remove a post as the platform does, one that publisher has seen: no read tells the others from absent ones."""
     known = {post_id(row["remote_id"]) for row in simulation.deliveries()}
-    live = [one for one in simulation.platforms.world.posts.values() if one.state == "live" and one.id in known]
+    live = [one for one in simulation.platforms.state.posts.values() if one.state == "live" and one.id in known]
     if live:
-        post = simulation.dice.choice(sorted(live, key=lambda one: one.id))
-        simulation.platforms.world.remove_post(post, "platform")
+        post = simulation.rng.choice(sorted(live, key=lambda one: one.id))
+        simulation.platforms.state.remove_post(post, "platform")
 
 
 def _toss(simulation: Simulation) -> bool:
-    return simulation.dice.random() < 0.4
+    return simulation.rng.random() < 0.4
 
 
 def _open_post(simulation: Simulation) -> str:
-    """Name a post that is on its way or live, if there is one: the others are of less interest."""
+    """Return a post that is being sent or live, if there is one."""
     moving = "('sending', 'claimed', 'unknown', 'submitted', 'retrying', 'published', 'held')"
     rows = simulation.rows(f"SELECT DISTINCT post FROM delivery WHERE state IN {moving} ORDER BY post")  # noqa: S608
     every = simulation.workspace.every
-    return simulation.dice.choice([row["post"] for row in rows if row["post"] in every] or sorted(every))
+    return simulation.rng.choice([row["post"] for row in rows if row["post"] in every] or sorted(every))
 
 
 def _any_entry(simulation: Simulation) -> tuple[str, Entry]:
-    return simulation.dice.choice(sorted(simulation.workspace.entries.items(), key=lambda item: item[0]))
+    return simulation.rng.choice(sorted(simulation.workspace.entries.items(), key=lambda item: item[0]))
 
 
-DEEDS: Mapping[Callable[[Simulation], None], int] = {
+ACTIONS: Mapping[Callable[[Simulation], None], int] = {
     pause_something: 4,
     resume_something: 3,
-    withdraw_something: 2,
+    cancel_something: 2,
     retract_something: 3,
-    rule_something: 3,
+    resolve_something: 3,
     edit_something: 3,
-    strike_something: 1,
+    drop_something: 1,
     add_something: 1,
     resend_something: 2,
     post_by_hand: 3,
     remove_something: 2,
 }
-"""What people and platforms do, and how often."""
+"""What people and platforms do, with weights."""
 
 
-def disturb(simulation: Simulation) -> None:
-    """Let somebody do something, on purpose or not."""
-    [deed] = simulation.dice.choices([*DEEDS], [*DEEDS.values()])
-    deed(simulation)
+def act(simulation: Simulation) -> None:
+    """Take one of the actions."""
+    [action] = simulation.rng.choices([*ACTIONS], [*ACTIONS.values()])
+    action(simulation)

@@ -1,4 +1,4 @@
-"""One run: publisher's daemon, the platforms and people, from one seed, in made-up time."""
+"""One run: publisher's daemon, the platforms and people, from one seed, in simulated time."""
 
 import asyncio
 import atexit
@@ -28,27 +28,27 @@ from publisher.engine.planner import apply_schedule, resend_post, send_scheduled
 from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
 from publisher.store.plan.posts import AuditAction
 from publisher.store.recovery.setup import prepare_database
-from tests.simulation.loop import Life, VirtualLoop, dice_for
+from tests.simulation.loop import Process, VirtualLoop, rng_for
 from tests.simulation.network import Network
-from tests.simulation.patched_runtime import Fate, Host, SimWorld, TrueTime, made_up, made_up_bytes
+from tests.simulation.patched_runtime import CrashPlan, Host, SimulatedRuntime, TrueTime, patched, seeded_bytes
 from tests.simulation.platforms import EPOCH, Platforms, open_platforms
 from tests.simulation.workspace import Entry, Waits, Workspace, identity_of, instant, make_workspace, platform_of
 
 ENDED = frozenset({"published", "retracted", "removed", "failed", "expired", "cancelled"})
-LONGEST_CALM = 6 * 3600.0
-MOST_RULINGS = 8
-GLANCE = 0.25
-"""Seconds between two looks at what is waited for."""
-NEWER_RELEASE = 0.3
-"""How often a dead daemon leaves a journal as a newer release writes it."""
-RESTART = (0.2, 8.0)
-"""Seconds until a dead daemon is started again."""
-DEADLY = tuple(sorted(FAILPOINT_NAMES - {"migrate.mid"}))
+MAX_SETTLE_SECONDS = 6 * 3600.0
+MAX_RESOLUTIONS = 8
+POLL_SECONDS = 0.25
+"""Seconds between two checks of a condition that is waited for."""
+NEWER_RELEASE_CHANCE = 0.3
+"""The share of crashes after which the journal looks as if a newer release had written it."""
+RESTART_SECONDS = (0.2, 8.0)
+"""Seconds until a daemon that has crashed is started again, at least and at most."""
+CRASH_FAILPOINTS = tuple(sorted(FAILPOINT_NAMES - {"migrate.mid"}))
 
 
 @dataclass(slots=True, kw_only=True)
 class Shape:
-    """What a seed stands for: who publishes what, what goes wrong, and how long the storm lasts."""
+    """What a seed stands for: the accounts, what goes wrong, and how many seconds the storm lasts."""
 
     accounts: tuple[str, ...]
     storm: float
@@ -56,11 +56,11 @@ class Shape:
     read: float = 0.0
     other: float = 0.0
     connect: float = 0.0
-    chance_of_death: float = 0.0
-    appointed: dict[str, int] = field(default_factory=dict)
+    crash_chance: float = 0.0
+    at_failpoints: dict[str, int] = field(default_factory=dict)
     kills: list[float] = field(default_factory=list)
     freezes: list[tuple[float, float]] = field(default_factory=list)
-    orders: list[float] = field(default_factory=list)
+    command_times: list[float] = field(default_factory=list)
     pace: float = 2.0
     skew: float = 0.0
     per_hour: int = 1000
@@ -69,126 +69,126 @@ class Shape:
 
 @dataclass(eq=False)
 class Simulation:
-    """A run that can be driven step by step. Use it as `with opened(…) as simulation`."""
+    """A run that is driven step by step. Use it as `with opened(…) as simulation`."""
 
     seed: str
     shape: Shape
     loop: VirtualLoop
-    dice: Random
+    rng: Random
     workspace: Workspace
     platforms: Platforms
     host: Host
-    fate: Fate
+    crash_plan: CrashPlan
     settings: Settings
     network: Network
     true_time: TrueTime
     interruptions: list[dict[str, Any]] = field(default_factory=list)
-    """What happened to the daemon and to its clock, and when."""
+    """Kills, freezes and changes of the clock, as the checker reads them."""
     outages: list[dict[str, Any]] = field(default_factory=list)
-    """Times in which no call got through, or no daemon ran."""
+    """Times in which no call reached a platform, or no daemon ran."""
     clocks: list[tuple[float, float]] = field(default_factory=list)
-    """From which true instant on the host's clock was how many seconds ahead."""
-    wrong: list[str] = field(default_factory=list)
-    deaths: Counter[str] = field(default_factory=Counter)
-    life: Life | None = None
+    """True instants, and by how many seconds the host's clock was ahead from each on."""
+    errors: list[str] = field(default_factory=list)
+    crashes: Counter[str] = field(default_factory=Counter)
+    process: Process | None = None
     is_over: bool = False
     pace: float = 2.0
-    lives: int = 0
-    starts_at: float = 0.0
-    """No daemon starts before."""
-    trouble: str | None = None
-    """What becomes of every attempt to connect."""
+    starts: int = 0
+    restart_after: float = 0.0
+    """The earliest loop time at which a daemon is started again."""
+    connect_failure: str | None = None
+    """How every attempt to connect fails; None if it does not."""
     past: range = range(0)
     """The numbers of deliveries that ended before the run began, and what was known of them."""
     remembered: Sequence[sqlite3.Row] = ()
     began_at: float = EPOCH
-    """Since when it is judged what the platforms saw."""
+    """The instant from which the platforms' log is judged."""
     calm_since: float = 0.0
-    orders: list[dict[str, Any]] = field(default_factory=list)
-    together: int = 1000
-    """So many new deliveries are filed in one transaction with their schedule."""
+    commands: list[dict[str, Any]] = field(default_factory=list)
+    batch_size: int = 1000
+    """The number of new deliveries that are filed in one transaction with their schedule."""
     old_versions: Mapping[int, str] = field(default_factory=dict)
-    """The texts of accepted schedules that the database do not keep any more, by number."""
+    """The texts of accepted schedules that the database no longer has, by number."""
 
-    # --- lives ---
+    # --- processes ---
 
-    def new_world(self) -> SimWorld:
-        """Give a process its world; what it comes to know of its clock ends with it."""
-        return SimWorld(loop=self.loop, fate=self.fate, host=self.host, fell=self.fell)
+    def new_runtime(self) -> SimulatedRuntime:
+        """Return the runtime of a new process, whose clock is not confirmed yet."""
+        return SimulatedRuntime(loop=self.loop, crash_plan=self.crash_plan, host=self.host, on_crash=self.on_crash)
 
-    async def keep_alive(self) -> None:
-        """Start the daemon again whenever it has ended, as the system's supervisor does."""
-        dice = dice_for(f"{self.seed}/releases")
+    async def supervise(self) -> None:
+        """Restart the daemon whenever it has ended, as the system's supervisor does."""
+        rng = rng_for(f"{self.seed}/releases")
         while not self.is_over:
-            self.lives += 1
-            life = self.life = Life(name=f"life-{self.lives}", is_mortal=True)
+            self.starts += 1
+            process = self.process = Process(name=f"life-{self.starts}", can_crash=True)
             gone = asyncio.get_running_loop().create_future()
-            life.ends.append(lambda gone=gone: gone.done() or gone.set_result(None))
-            task = self.loop.live(life, run(self.settings, self.new_world()))
+            process.exit_callbacks.append(lambda gone=gone: gone.done() or gone.set_result(None))
+            task = self.loop.live(process, run(self.settings, self.new_runtime()))
             task.add_done_callback(lambda _task, gone=gone: gone.done() or gone.set_result(None))
             await gone
-            if life.is_dead:
-                self.deaths[life.died_at or "?"] += 1
+            if process.has_ended:
+                self.crashes[process.ended_by or "?"] += 1
                 self.interrupt("killed")
             elif task.done() and not task.cancelled() and task.exception() is not None:
-                self.wrong.append(f"the daemon ended by itself: {task.exception()!r}")
+                self.errors.append(f"the daemon ended by itself: {task.exception()!r}")
                 self.is_over = True
                 return
-            if dice.random() < NEWER_RELEASE:
-                self.workspace.enrich_journal()
-            await asyncio.sleep(max(self.dice.uniform(*RESTART), self.starts_at - self.loop.time()))
+            if rng.random() < NEWER_RELEASE_CHANCE:
+                self.workspace.add_journal_key()
+            await asyncio.sleep(max(self.rng.uniform(*RESTART_SECONDS), self.restart_after - self.loop.time()))
 
-    def note_end(self, task: "asyncio.Task[None]") -> None:
-        """A supervisor that fails would leave a run in which nothing happens, and so nothing is wrong."""
+    def note_supervisor_end(self, task: "asyncio.Task[None]") -> None:
+        """Report a supervisor that failed: in a run without a daemon no promise would be broken."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.wrong.append(f"the supervisor failed: {error!r}")
+            self.errors.append(f"the supervisor failed: {error!r}")
 
     def kill(self) -> None:
-        """Kill the daemon where it stands."""
-        if self.life is not None and not self.life.is_dead:
-            self.loop.kill(self.life, "kill")
+        """Kill the daemon between two of its callbacks."""
+        if self.process is not None and not self.process.has_ended:
+            self.loop.kill(self.process, "kill")
 
     def stop_for(self, seconds: float) -> None:
-        """Kill the daemon, and let nobody start it for a while."""
-        self.starts_at = self.loop.time() + seconds
+        """Kill the daemon, and start it again after so many seconds."""
+        self.restart_after = self.loop.time() + seconds
         self.outages.append({"scope": "all", "from": self.now, "to": self.now + seconds})
         self.interrupt("down")
         self.kill()
 
-    def cut_off(self, trouble: str, seconds: float) -> None:
-        """Let no call get through for a while."""
-        self.trouble = trouble
+    def disconnect(self, connect_failure: str, seconds: float) -> None:
+        """Make every attempt to connect fail in this way for so many seconds."""
+        self.connect_failure = connect_failure
         self.outages.append({"scope": "all", "from": self.now, "to": self.now + seconds})
         self.loop.call_later(seconds, setattr, self, "trouble", None)
 
     def boot(self, ahead: float) -> None:
-        """Let the host start again, with a clock that is so much ahead."""
+        """Restart the host, with a clock that is so many seconds ahead."""
         self.kill()
         self.host.booted_at = self.loop.time()
         self.set_clock(ahead)
 
     def set_clock(self, ahead: float) -> None:
-        """Set the host's clock."""
+        """Set the host's clock so many seconds ahead of the true time."""
         self.host.ahead = ahead
         self.clocks.append((self.now, ahead))
         self.interrupt("clock")
 
     def ahead_at(self, instant: float) -> float:
-        """Say how many seconds the host's clock was ahead at a true instant."""
+        """Return how many seconds the host's clock was ahead at a true instant."""
         return next((ahead for since, ahead in reversed(self.clocks) if since <= instant), self.shape.skew)
 
     def freeze(self, seconds: float) -> None:
-        """Stop the daemon for a while; the world goes on."""
-        life = self.life
-        if life is not None and not life.is_dead and not life.is_frozen:
+        """Freeze the daemon for so many seconds."""
+        process = self.process
+        if process is not None and not process.has_ended and not process.is_frozen:
             self.interrupt("frozen")
-            life.is_frozen = True
-            self.loop.call_later(seconds, self.loop.thaw, life)
+            process.is_frozen = True
+            self.loop.call_later(seconds, self.loop.thaw, process)
 
-    def fell(self, name: str) -> None:
-        """A death in the middle of writing the journal leaves a torn line."""
-        if name == "intent.after_commit" and self.dice.random() < 0.5:
-            self.workspace.tear_journal(self.dice.random())
+    def on_crash(self, name: str) -> None:
+        """Leave a torn line now and then, as a crash in the middle of writing the journal does."""
+        if name == "intent.after_commit" and self.rng.random() < 0.5:
+            self.workspace.tear_journal(self.rng.random())
 
     def interrupt(self, kind: str) -> None:
         self.interruptions.append({"at": self.now, "kind": kind})
@@ -200,39 +200,39 @@ class Simulation:
         return EPOCH + self.loop.time()
 
     def pass_time(self, seconds: float, *, pace: float | None = None) -> None:
-        """Let time pass; with `pace` the daemon's jobs come as many times more seldom as it says."""
+        """Let time pass; the daemon's jobs run `pace` times as seldom as usual, or as the shape says."""
         self.pace = pace or self.shape.pace
         self.loop.run_until_complete(self.loop.live(None, asyncio.sleep(seconds)))
         self.pace = self.shape.pace
 
     def pass_until(self, is_so: Callable[[], object], most: float) -> bool:
-        """Let time pass until something is so, but no more than so many seconds; gives whether it is."""
+        """Let time pass until the condition holds, at most so many seconds; return True if it does."""
         until = self.loop.time() + most
         while not (found := bool(is_so())) and self.loop.time() < until:
-            self.pass_time(GLANCE)
+            self.pass_time(POLL_SECONDS)
         return found
 
-    def calm_down(self) -> None:
-        """End the storm; then let time pass, and people rule, until everything has come to rest."""
+    def settle(self) -> None:
+        """End all faults; then let time pass, and people resolve what is held, until nothing changes any more."""
         self.calm_since = self.now
         if self.clocks:
             self.set_clock(self.shape.skew)
-        self.platforms.mischief.clear()
-        self.shape.connect, self.trouble = 0.0, None
-        self.network.slowness = lambda: 0.0
-        self.fate.chance = 0.0
-        self.fate.appointed.clear()
+        self.platforms.faults.clear()
+        self.shape.connect, self.connect_failure = 0.0, None
+        self.network.connect_delay = lambda: 0.0
+        self.crash_plan.chance = 0.0
+        self.crash_plan.at_failpoints.clear()
         self.workspace.write(instant(self.now))
         self.pass_time(45)
         self.resume_all()
-        until = self.loop.time() + LONGEST_CALM
-        for _ in range(MOST_RULINGS):
+        until = self.loop.time() + MAX_SETTLE_SECONDS
+        for _ in range(MAX_RESOLUTIONS):
             self._wait_for_rest(until)
-            for post in sorted(self.platforms.world.posts.values(), key=lambda one: one.id):
+            for post in sorted(self.platforms.state.posts.values(), key=lambda one: one.id):
                 if post.state == "review" and post.review.get("due") is None:
-                    self.platforms.world.decide_review(post, "pass")
+                    self.platforms.state.decide_review(post, "pass")
             self.resume_all()
-            if self.is_over or not self.rule_held():
+            if self.is_over or not self.resolve_held():
                 break
         self._wait_for_rest(until)
 
@@ -246,137 +246,137 @@ class Simulation:
         self.pass_time(5)
 
     def is_at_rest(self) -> bool:
-        """Whether nothing moves any more, but what a person must decide, or what waits for such a thing."""
+        """Return True if every delivery has ended, is held, or waits for one that is."""
         rows = self.rows("SELECT * FROM delivery")
-        is_told = bool(rows) or bool(self.rows("SELECT id FROM alert WHERE code = 'reload_refused'"))
-        return is_told and all(
+        is_read = bool(rows) or bool(self.rows("SELECT id FROM alert WHERE code = 'reload_refused'"))
+        return is_read and all(
             row["state"] in ENDED
             or row["state"] == "held"
-            or row["id"] in following_held(rows)
-            or self.is_left_red(row)
+            or row["id"] in follows_held(rows)
+            or self.is_stuck_retracting(row)
             for row in rows
         )
 
-    def is_left_red(self, row: sqlite3.Row) -> bool:
-        """Whether it is to be taken down, but is under a review that the platform ended without a word."""
+    def is_stuck_retracting(self, row: sqlite3.Row) -> bool:
+        """Return True if it is to be retracted, and its review has ended on the platform without a notice."""
         copies = [post for post in self.copies(row) if post.state in ("live", "review")]
         return bool(row["state"] == "retracting" and row["ticket"] is not None and not copies)
 
     def stop(self) -> None:
-        """End the daemon in order."""
+        """End the daemon and its supervisor."""
         self.is_over = True
-        if self.life is not None:
-            self.loop.kill(self.life, "end")
+        if self.process is not None:
+            self.loop.kill(self.process, "end")
 
-    # --- what stands where ---
+    # --- the database and the platforms ---
 
     def rows(self, query: str, *facts: object) -> list[sqlite3.Row]:
-        """Ask the database, without the product."""
+        """Read from the database, without the product's code."""
         with contextlib.closing(sqlite3.connect(self.workspace.database)) as connection:
             connection.row_factory = sqlite3.Row
             return connection.execute(query, facts).fetchall()
 
     def deliveries(self) -> list[sqlite3.Row]:
-        """Give the deliveries of the run; what ended before it is none of its own."""
+        """Return the deliveries of the run, without those of the past."""
         return self.rows("SELECT * FROM delivery WHERE id < ? OR id >= ? ORDER BY id", self.past.start, self.past.stop)
 
     def remember_past(self) -> None:
-        """Note how what ended before the run stands now."""
+        """Keep the present rows of the past deliveries, for the checker."""
         columns = "id, post, occurrence, account, state, attempts, remote_id"
         query = f"SELECT {columns} FROM delivery WHERE id >= ? AND id < ? ORDER BY id"  # noqa: S608 # names of columns
         self.remembered = self.rows(query, self.past.start, self.past.stop)
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """Give what the platforms saw."""
-        return list(json.loads(self.platforms.world.event_log.read_since(0)))
+        """Return the platforms' log."""
+        return list(json.loads(self.platforms.state.event_log.read_since(0)))
 
     def digest(self) -> str:
-        """Name the whole history: what the platforms saw, and every entry of the audit."""
-        reported = hashlib.sha256(self.platforms.world.event_log.read_since(0))
+        """Return a hash of the whole history: the platforms' log, and every audit entry."""
+        reported = hashlib.sha256(self.platforms.state.event_log.read_since(0))
         for row in self.rows("SELECT * FROM audit ORDER BY id"):
             reported.update(repr(tuple(row)).encode())
         return reported.hexdigest()
 
     def copies(self, delivery: sqlite3.Row) -> list[Any]:
-        """Give what the platforms ever made of a delivery, in the order of its making, by its marker if kept."""
+        """Return the posts of a delivery, oldest first; none if its text, and so its marker, is no longer kept."""
         kept = self.rows("SELECT body FROM rendered_post WHERE fingerprint = ?", delivery["rendered_hash"])
         marker = json.loads(kept[0]["body"])["marker"]["code"] if kept else None
         found = [
             post
-            for post in self.platforms.world.posts.values()
+            for post in self.platforms.state.posts.values()
             if post.account == identity_of(delivery["account"])
             and not post.extra.get("by_hand")
             and marker is not None
-            and any(marker in text for text in _words_of(post))
+            and any(marker in text for text in _texts_of(post))
         ]
         return sorted(found, key=lambda post: (post.created, post.id))
 
     # --- people ---
 
-    def order(self, command: Coroutine[Any, Any, None]) -> None:
+    def run_command(self, command: Coroutine[Any, Any, None]) -> None:
         """Run a person's command in a process of its own; it may be refused."""
         with contextlib.suppress(RefusedError, IllegalTransitionError, InputError):
-            self.loop.run_until_complete(self.loop.live(Life(name="person"), command))
+            self.loop.run_until_complete(self.loop.live(Process(name="person"), command))
 
     def resume_all(self) -> None:
         for row in self.rows("SELECT scope FROM pause ORDER BY scope"):
-            self.order(self.resume(row["scope"]))
+            self.run_command(self.resume(row["scope"]))
 
-    def rule_held(self, most: int = 1000) -> list[sqlite3.Row]:
-        """Decide about what is held, so many deliveries at most; return them."""
+    def resolve_held(self, most: int = 1000) -> list[sqlite3.Row]:
+        """Resolve held deliveries, at most so many; return them."""
         held = self.rows("SELECT id FROM delivery WHERE state = 'held' ORDER BY id LIMIT ?", most)
         for row in held:
-            self.order(self.rule(row["id"]))
+            self.run_command(self.rule(row["id"]))
         return held
 
     async def pause(self, scope: str) -> None:
-        with self._written_down("pause", "li", scope=scope):
-            async with open_store(self.settings, self.new_world()) as store:
+        with self._record("pause", "li", scope=scope):
+            async with open_store(self.settings, self.new_runtime()) as store:
                 await store.actions.pause(scope, named_person("li"), "drill")
 
     async def resume(self, scope: str) -> None:
-        with self._written_down("resume", "li", scope=scope):
-            async with open_store(self.settings, self.new_world()) as store:
+        with self._record("resume", "li", scope=scope):
+            async with open_store(self.settings, self.new_runtime()) as store:
                 await store.actions.resume(scope, named_person("li"))
 
-    async def withdraw(self, post: str) -> None:
-        with self._written_down("cancel", "li", post=post):
-            async with open_store(self.settings, self.new_world()) as store:
+    async def cancel(self, post: str) -> None:
+        with self._record("cancel", "li", post=post):
+            async with open_store(self.settings, self.new_runtime()) as store:
                 await store.actions.cancel_post(PostId(post), named_person("li"), "not wanted")
 
     async def retract(self, post: str, account: str | None = None) -> None:
-        with self._written_down("retract", "li", post=post, account=account):
-            async with open_store(self.settings, self.new_world()) as store:
+        with self._record("retract", "li", post=post, account=account):
+            async with open_store(self.settings, self.new_runtime()) as store:
                 await store.actions.retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
 
     @contextlib.contextmanager
-    def _written_down(self, kind: str, by: str, **target: str | None) -> Iterator[None]:
-        """Note what a person does, unless it is refused."""
+    def _record(self, kind: str, by: str, **target: str | None) -> Iterator[None]:
+        """Record a person's command for the checker, unless it is refused."""
         asked = self.now
         yield
-        self.orders.append({"kind": kind, "by": by, "asked_at": asked, "at": self.now, **target})
+        self.commands.append({"kind": kind, "by": by, "asked_at": asked, "at": self.now, **target})
 
     async def reload(self) -> None:
-        """Have the schedule read now, as `publisher reload` does."""
-        async with open_application(self.settings, self.new_world(), can_send=False) as application:
+        """Read the schedule now, as `publisher reload` does."""
+        async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
             file = self.workspace.schedule
             await apply_schedule(application.planner, file.read_text("utf-8"), str(file))
 
     async def send(self, post: str) -> None:
-        """Have a post of the schedule sent now, as `publisher send` does."""
-        async with open_application(self.settings, self.new_world(), can_send=False) as application:
+        """Send a post of the schedule now, as `publisher send` does."""
+        async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
             filed = await application.store.posts.get_post(PostId(post))
             if filed is None:
                 return
             act = AuditAction(event="send_requested", subject=post, by=named_person("li"))
-            with self._written_down("send", "li", post=post):
+            with self._record("send", "li", post=post):
                 await send_scheduled_now(application.planner, filed, act)
                 await application.store.maintenance.promote_requested([filed.id])
 
     async def resend(self, number: int) -> None:
-        """Order a new occurrence for one that ended badly, as `publisher resend` does."""
-        async with open_application(self.settings, self.new_world(), can_send=False) as application:
+        """File a new occurrence for one that failed, as `publisher resend` does."""
+        async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
             [old] = [item for item in await application.store.queries.deliveries() if item.id == number]
             post = await application.store.posts.get_post(old.key.post)
             if post is None or old.state not in {State.FAILED, State.EXPIRED, State.REMOVED}:
@@ -384,31 +384,31 @@ class Simulation:
             act = AuditAction(
                 event="resend_requested", subject=f"{old.key.post}@{old.account}", by=named_person("wang")
             )
-            with self._written_down("resend", "wang", post=old.key.post, account=old.account):
+            with self._record("resend", "wang", post=old.key.post, account=old.account):
                 await resend_post(application.planner, post, [old.account], [act])
 
     async def rule(self, number: int) -> None:
-        """Decide about a held delivery as a careful person does: look at the platform first, and wait if it may lag."""
+        """Resolve a held delivery as a careful person does: look at the platform first, and wait if it may lag."""
         [row] = self.rows("SELECT * FROM delivery WHERE id = ?", number)
         [last] = self.rows("SELECT max(id) AS id FROM attempt WHERE delivery = ?", number)
-        if last["id"] and self.now < self.true_time.of_attempt(last["id"]) + self.shape.waits.settle + 20:
+        if last["id"] and self.now < self.true_time.of_attempt(last["id"]) + self.shape.waits.visibility + 20:
             return
         copies = [post for post in self.copies(row) if post.state in ("live", "review")]
         if any(post.state == "review" for post in copies):
             return
         if row["reason"] == "undeletable":
             for post in copies:
-                self.platforms.world.remove_post(post, "owner")
+                self.platforms.state.remove_post(post, "owner")
             copies = []
-        ruling, more = self._choose(row, copies)
-        await self.resolve(number, ruling, **more)
+        resolution, more = self._choose(row, copies)
+        await self.resolve(number, resolution, **more)
 
-    async def resolve(self, number: int, ruling: Resolution, **more: str) -> None:
+    async def resolve(self, number: int, resolution: Resolution, **more: str) -> None:
         """Decide about a held delivery, as `publisher resolve` does."""
-        async with open_store(self.settings, self.new_world()) as store:
+        async with open_store(self.settings, self.new_runtime()) as store:
             [held] = [item for item in await store.queries.deliveries() if item.id == number]
-            with self._written_down("resolve", "zhao", post=held.key.post, account=held.account):
-                await resolve_delivery(store, held, ruling, by="zhao", reason="looked", **more)
+            with self._record("resolve", "zhao", post=held.key.post, account=held.account):
+                await resolve_delivery(store, held, resolution, by="zhao", reason="looked", **more)
 
     def _choose(self, held: sqlite3.Row, copies: Sequence[Any]) -> tuple[Resolution, dict[str, str]]:
         if copies:
@@ -417,9 +417,9 @@ class Simulation:
             return Resolution.PUBLISHED, url | ({"second_person": "qian"} if again else {})
         if held["reason"] == "undeletable":
             return Resolution.NOT_PUBLISHED, {}
-        if held["attempts"] == 0 and self.dice.random() < 0.5:
+        if held["attempts"] == 0 and self.rng.random() < 0.5:
             return Resolution.RESEND, {}
-        return self.dice.choice([Resolution.RESEND, Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL]), {}
+        return self.rng.choice([Resolution.RESEND, Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL]), {}
 
     def edit(self, post: str, **changes: Any) -> None:
         """Change an entry of the schedule and save the file."""
@@ -429,29 +429,29 @@ class Simulation:
             self.workspace.edited.add(post)
             self.save()
 
-    def strike(self, post: str) -> None:
-        """Take an entry out of the schedule."""
+    def drop_entry(self, post: str) -> None:
+        """Remove an entry from the schedule and save the file."""
         if len(self.workspace.entries) > 1 and self.workspace.entries.pop(post, None):
             self.workspace.edited.add(post)
             self.save()
 
     def save(self) -> None:
-        """Save the schedule, now and then in two steps, the first of which leaves half a file."""
-        if self.dice.random() < 0.2:
+        """Save the schedule, sometimes in two steps, the first of which leaves half a file."""
+        if self.rng.random() < 0.2:
             self.workspace.write(instant(self.now), cut=True)
             self.loop.call_later(3.0, lambda: self.workspace.write(instant(self.now)))
         else:
             self.workspace.write(instant(self.now))
 
 
-def _words_of(post: Any) -> tuple[str, str]:
-    """Give all words of a post, those that were sent before the platform had its way too, forwards and backwards."""
+def _texts_of(post: Any) -> tuple[str, str]:
+    """Return all texts of a post, also as they were before the platform changed them, forwards and backwards."""
     words = f"{json.dumps(post.extra, ensure_ascii=False)} {post.title} {post.text} {post.html}"
     return words, words[::-1]
 
 
-def following_held(rows: Sequence[sqlite3.Row]) -> set[int]:
-    """Name what is due but waits for a post that a person must decide about, or for another that does."""
+def follows_held(rows: Sequence[sqlite3.Row]) -> set[int]:
+    """Return the ids of due deliveries that follow a held one, directly or through others."""
     stuck = {(row["post"], row["account"]) for row in rows if row["state"] == "held"}
     waiting: set[int] = set()
     for _ in rows:  # a chain is no longer than all of them
@@ -462,12 +462,12 @@ def following_held(rows: Sequence[sqlite3.Row]) -> set[int]:
 
 
 @cache
-def empty_database() -> Path:
-    """Give a database that stands at the newest migration, made once."""
+def migrated_database() -> Path:
+    """Return a database at the newest migration, created once per process."""
     folder = Path(tempfile.mkdtemp(prefix="publisher-sim-empty-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     file = folder / "publisher.db"
-    with made_up_bytes("empty"):
+    with seeded_bytes("empty"):
         asyncio.run(prepare_database(f"sqlite:///{file}", "drill", folder / "intents.jsonl", Runtime()))
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -476,43 +476,43 @@ def empty_database() -> Path:
 
 @contextlib.contextmanager
 def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = False) -> Iterator[Simulation]:
-    """Give a run whose daemon is about to start."""
-    loop = VirtualLoop(dice_for(f"{seed}/loop"))
-    platforms = open_platforms(loop, dice_for(f"{seed}/mischief"))
-    connect = dice_for(f"{seed}/connect")
-    network = Network(loop, platforms.application, dice_for(f"{seed}/network"))
-    workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, empty_database())
+    """Yield a run whose daemon is about to start."""
+    loop = VirtualLoop(rng_for(f"{seed}/loop"))
+    platforms = open_platforms(loop, rng_for(f"{seed}/mischief"))
+    connect = rng_for(f"{seed}/connect")
+    network = Network(loop, platforms.application, rng_for(f"{seed}/network"))
+    workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, migrated_database())
     true_time = TrueTime(lambda: EPOCH + loop.time())
-    fate = Fate(dice_for(f"{seed}/fate"), shape.chance_of_death, dict(shape.appointed))
+    crash_plan = CrashPlan(rng_for(f"{seed}/fate"), shape.crash_chance, dict(shape.at_failpoints))
     try:
-        with made_up(loop, network, seed, lambda: simulation.pace, true_time, trace=trace):
+        with patched(loop, network, seed, lambda: simulation.pace, true_time, trace=trace):
             settings = loop.run_until_complete(loop.live(None, load_settings(workspace.folder)))
             simulation = Simulation(
                 seed=seed,
                 shape=shape,
                 loop=loop,
-                dice=dice_for(f"{seed}/people"),
+                rng=rng_for(f"{seed}/people"),
                 workspace=workspace,
                 platforms=platforms,
                 host=Host(ahead=shape.skew),
-                fate=fate,
+                crash_plan=crash_plan,
                 settings=settings,
                 network=network,
                 true_time=true_time,
                 pace=shape.pace,
             )
-            network.troubles = lambda: (
-                simulation.trouble
+            network.connect_failure = lambda: (
+                simulation.connect_failure
                 or (connect.choice(["refused", "no_name", "silence"]) if connect.random() < shape.connect else None)
             )
-            mischief = platforms.mischief
-            mischief.create, mischief.read, mischief.other = shape.create, shape.read, shape.other
+            faults = platforms.faults
+            faults.create, faults.read, faults.other = shape.create, shape.read, shape.other
             for account in shape.accounts:
-                platforms.furnish(platform_of(account), identity_of(account))
+                platforms.add_older_post(platform_of(account), identity_of(account))
             for entry in entries:
                 workspace.add(entry)
             workspace.write(instant(simulation.now - 5))
-            loop.live(None, simulation.keep_alive()).add_done_callback(simulation.note_end)
+            loop.live(None, simulation.supervise()).add_done_callback(simulation.note_supervisor_end)
             yield simulation
             simulation.stop()
     finally:

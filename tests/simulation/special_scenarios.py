@@ -1,4 +1,4 @@
-"""Storms of one kind each, drawn from a name and a number: what no storm of everything ever met."""
+"""Storms of one kind each, drawn from a name and a number: what the general storms never meet."""
 
 import errno
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from random import Random
 from publisher.simulator.faults import Fault
 from publisher.store.db import intent_journal
 from tests.chaos.mutants.patch import Patch
-from tests.simulation.loop import dice_for
-from tests.simulation.maintenance_scenarios import UPKEEP_STORMS
+from tests.simulation.loop import rng_for
+from tests.simulation.maintenance_scenarios import MAINTENANCE_STORMS
 from tests.simulation.past import grow
 from tests.simulation.platforms import EPOCH, LATE
 from tests.simulation.scenarios import (
@@ -20,11 +20,11 @@ from tests.simulation.scenarios import (
     TITLES,
     Storm,
     Verdict,
-    disturb,
+    act,
     draw_shape,
     one_offs,
     pause_one_of,
-    rule_something,
+    resolve_something,
     standing,
     verdict_of,
 )
@@ -35,68 +35,68 @@ REFUSED_TWICE: Sequence[Fault] = ({"kind": "expire_token"}, {"kind": "expire_tok
 
 
 def run_storm(name: str, number: int, *, trace: bool = False) -> Verdict:
-    """Live through one storm of a kind, and what comes after it."""
+    """Run one storm of a kind until everything is settled."""
     seed, storm = f"{name}/{number}", STORMS[name]
-    shape = storm.draw(dice_for(f"{seed}/shape"))
-    with opened(seed, shape, storm.entries(dice_for(f"{seed}/entries"), shape), trace=trace) as simulation:
+    shape = storm.draw(rng_for(f"{seed}/shape"))
+    with opened(seed, shape, storm.entries(rng_for(f"{seed}/entries"), shape), trace=trace) as simulation:
         storm.play(simulation)
         simulation.pass_time(max(0.0, shape.storm - simulation.loop.time()))
-        simulation.calm_down()
+        simulation.settle()
         return verdict_of(simulation)
 
 
-# --- an edit during a doubt ---
+# --- an edit while the outcome is unknown ---
 
 
-def _draw_edits(dice: Random) -> Shape:
-    shape = draw_shape(dice, storm=240.0, pace=(1.5, 2.5))
-    shape.accounts = tuple(sorted({*shape.accounts, "weibo-a", dice.choice(["weibo-b", "wechat-a"])}))
+def _draw_edits(rng: Random) -> Shape:
+    shape = draw_shape(rng, storm=240.0, pace=(1.5, 2.5))
+    shape.accounts = tuple(sorted({*shape.accounts, "weibo-a", rng.choice(["weibo-b", "wechat-a"])}))
     return shape
 
 
-def _edit_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(dice, shape, number=dice.randint(2, 3), within=(5, 40))
+def _edit_entries(rng: Random, shape: Shape) -> list[Entry]:
+    entries = one_offs(rng, shape, number=rng.randint(2, 3), within=(5, 40))
     for entry in entries:
-        entry.accounts = shape.accounts if dice.random() < 0.7 else entry.accounts
+        entry.accounts = shape.accounts if rng.random() < 0.7 else entry.accounts
     return entries
 
 
 def _play_edits(simulation: Simulation) -> None:
-    """Let calls be lost, and the schedule be edited while nobody knows what became of them."""
-    dice = simulation.dice
+    """Lose calls, and edit the schedule while their outcome is unknown."""
+    rng = simulation.rng
     for account in simulation.shape.accounts:
-        spoilt = dice.choices([LOST, MADE, REFUSED_TWICE], [6, 1, 2], k=dice.randint(1, 3))
-        simulation.platforms.mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
-        if platform_of(account) == "weibo" and dice.random() < 0.3:
-            simulation.platforms.mischief.own[identity_of(account)] = list(REFUSED_TWICE)
-    for _ in range(dice.randint(1, 3)):
-        state = dice.choice(["unknown", "unknown", "unknown", "submitted", "sending", "held"])
+        kinds = rng.choices([LOST, MADE, REFUSED_TWICE], [6, 1, 2], k=rng.randint(1, 3))
+        simulation.platforms.faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds]
+        if platform_of(account) == "weibo" and rng.random() < 0.3:
+            simulation.platforms.faults.own[identity_of(account)] = list(REFUSED_TWICE)
+    for _ in range(rng.randint(1, 3)):
+        state = rng.choice(["unknown", "unknown", "unknown", "submitted", "sending", "held"])
         if state == "sending":
-            simulation.pass_time(dice.uniform(0, 10))
-            simulation.cut_off("silence", simulation.shape.waits.deadline + 2.0)
+            simulation.pass_time(rng.uniform(0, 10))
+            simulation.disconnect("silence", simulation.shape.waits.deadline + 2.0)
         simulation.pass_until(lambda state=state: standing(simulation, state), 40)
-        simulation.pass_time(dice.uniform(0, 3))
+        simulation.pass_time(rng.uniform(0, 3))
         _edit_what_is(simulation, state)
-        if dice.random() < 0.8:
+        if rng.random() < 0.8:
             simulation.pass_time(4)  # a file that was saved in two steps is whole by then
-            simulation.order(simulation.reload())
-        rule_something(simulation)
-        simulation.pass_time(dice.uniform(5, 40))
+            simulation.run_command(simulation.reload())
+        resolve_something(simulation)
+        simulation.pass_time(rng.uniform(5, 40))
 
 
 def _edit_what_is(simulation: Simulation, state: str) -> None:
-    """Change a post that has a delivery in that state, if any has: its title, the accounts it goes to, or all of it."""
-    dice = simulation.dice
+    """Edit a post that has a delivery in that state, if any has: its title or accounts; or remove it."""
+    rng = simulation.rng
     entries = simulation.workspace.entries
     known = [(post, account) for post, account in standing(simulation, state) if post in entries]
-    post, account = dice.choice(known or [(post, entries[post].accounts[0]) for post in sorted(entries)])
+    post, account = rng.choice(known or [(post, entries[post].accounts[0]) for post in sorted(entries)])
     entry = entries[post]
     others = tuple(one for one in entry.accounts if one != account)
-    match dice.choice(["title", "title", "account", "strike"]):
+    match rng.choice(["title", "title", "account", "strike"]):
         case "account" if others:
             simulation.edit(post, accounts=others)
         case "strike" if len(entries) > 1:
-            simulation.strike(post)
+            simulation.drop_entry(post)
         case _:
             simulation.edit(post, title=f"{entry.title}（改）")
 
@@ -109,20 +109,20 @@ PERIOD = 20
 """Minutes from one occurrence to the next, where a post repeats."""
 
 
-def _draw_outage(dice: Random) -> Shape:
-    shape = draw_shape(dice, storm=BEFORE + dice.uniform(1, 3) * HOUR + AFTER, most=2, pace=(6.0, 10.0))
-    shape.per_hour = dice.choice([1000, 1000, 12])
+def _draw_outage(rng: Random) -> Shape:
+    shape = draw_shape(rng, storm=BEFORE + rng.uniform(1, 3) * HOUR + AFTER, most=2, pace=(6.0, 10.0))
+    shape.per_hour = rng.choice([1000, 1000, 12])
     return shape
 
 
-def _outage_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(dice, shape, number=dice.randint(2, 4), within=(60, shape.storm - AFTER))
+def _outage_entries(rng: Random, shape: Shape) -> list[Entry]:
+    entries = one_offs(rng, shape, number=rng.randint(2, 4), within=(60, shape.storm - AFTER))
     for entry in entries:
-        if dice.random() < 0.25:
+        if rng.random() < 0.25:
             entry.max_delay = "30m"
-        elif dice.random() < 0.3:
-            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=dice.uniform(600, 5400))
-    for number in range(dice.choice([1, 1, 2])):
+        elif rng.random() < 0.3:
+            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=rng.uniform(600, 5400))
+    for number in range(rng.choice([1, 1, 2])):
         repeating = Entry(id=f"r{number}", title=f"{TITLES[number]}每日提醒", accounts=shape.accounts, max_delay="1h")
         repeating.cron, repeating.until = f"*/{PERIOD} * * * *", instant(EPOCH + shape.storm - HOUR / 3)
         entries.append(repeating)
@@ -130,47 +130,47 @@ def _outage_entries(dice: Random, shape: Shape) -> list[Entry]:
 
 
 def _play_outage(simulation: Simulation) -> None:
-    """Let nothing get through, or no daemon run, for hours."""
-    dice, length = simulation.dice, simulation.shape.storm - BEFORE - AFTER
+    """Make every connection fail, or stop the daemon, for hours."""
+    rng, length = simulation.rng, simulation.shape.storm - BEFORE - AFTER
     simulation.pass_time(BEFORE)
-    if (kind := dice.choice(["refused", "no_name", "silence", "down"])) == "down":
+    if (kind := rng.choice(["refused", "no_name", "silence", "down"])) == "down":
         simulation.stop_for(length)
     else:
-        simulation.cut_off(kind, length)
-    simulation.pass_time(length, pace=dice.uniform(20, 40))
+        simulation.disconnect(kind, length)
+    simulation.pass_time(length, pace=rng.uniform(20, 40))
 
 
 # --- a journal that cannot be written ---
 
 
-def _draw_full(dice: Random) -> Shape:
-    shape = draw_shape(dice, storm=dice.uniform(2400, 4200), pace=(2.0, 4.0))
-    shape.create = dice.choice([0.0, 0.0, 0.2])
+def _draw_full(rng: Random) -> Shape:
+    shape = draw_shape(rng, storm=rng.uniform(2400, 4200), pace=(2.0, 4.0))
+    shape.create = rng.choice([0.0, 0.0, 0.2])
     return shape
 
 
-def _full_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(dice, shape, number=dice.randint(3, 6), within=(5, shape.storm - 600))
+def _full_entries(rng: Random, shape: Shape) -> list[Entry]:
+    entries = one_offs(rng, shape, number=rng.randint(3, 6), within=(5, shape.storm - 600))
     for entry in entries:
-        entry.max_delay = dice.choice(["6h", "10m"])
+        entry.max_delay = rng.choice(["6h", "10m"])
     return entries
 
 
 def _play_full(simulation: Simulation) -> None:
-    """Let the disk of the journal fill in the middle of a line, for up to forty minutes, and have room again."""
-    dice = simulation.dice
+    """Fill the journal's disk in the middle of a line, for up to forty minutes, and free it again."""
+    rng = simulation.rng
 
     def take_a_part(file: FileIO, data: bytes) -> None:
-        file.write(data[: dice.randrange(len(data))])
+        file.write(data[: rng.randrange(len(data))])
         raise OSError(errno.ENOSPC, "no room")
 
-    simulation.pass_time(dice.uniform(0, 60))
-    for _ in range(dice.randint(1, 2)):
+    simulation.pass_time(rng.uniform(0, 60))
+    for _ in range(rng.randint(1, 2)):
         with Patch() as patch:
             patch.put(intent_journal, "_write_all", take_a_part)
-            pace = dice.uniform(8, 16)
-            simulation.pass_time(dice.uniform(600, 2400), pace=pace)
-        simulation.pass_time(dice.uniform(60, 300))
+            pace = rng.uniform(8, 16)
+            simulation.pass_time(rng.uniform(600, 2400), pace=pace)
+        simulation.pass_time(rng.uniform(60, 300))
 
 
 # --- a clock that is wrong ---
@@ -179,170 +179,170 @@ AHEAD = (8 * HOUR, 8 * HOUR, 2 * HOUR, 1800.0, 240.0, 90.0, 30.0)
 BEHIND = (-90.0, -1800.0, -8 * HOUR)
 
 
-def _draw_clock(dice: Random) -> Shape:
-    return draw_shape(dice, storm=500.0, pace=(1.5, 2.5))
+def _draw_clock(rng: Random) -> Shape:
+    return draw_shape(rng, storm=500.0, pace=(1.5, 2.5))
 
 
-def _clock_entries(dice: Random, shape: Shape) -> list[Entry]:
-    soon = one_offs(dice, shape, number=dice.randint(2, 3), within=(5, 60))
-    later = one_offs(dice, shape, number=dice.randint(1, 3), within=(600, 2.5 * HOUR))
+def _clock_entries(rng: Random, shape: Shape) -> list[Entry]:
+    soon = one_offs(rng, shape, number=rng.randint(2, 3), within=(5, 60))
+    later = one_offs(rng, shape, number=rng.randint(1, 3), within=(600, 2.5 * HOUR))
     for number, entry in enumerate(later, len(soon) + 1):
-        entry.id, entry.title = f"p{number}", f"{dice.choice(TITLES)}第{number:02d}期"
-        entry.max_delay = dice.choice(["6h", "1h"])
+        entry.id, entry.title = f"p{number}", f"{rng.choice(TITLES)}第{number:02d}期"
+        entry.max_delay = rng.choice(["6h", "1h"])
     return [*soon, *later]
 
 
 def _play_clock(simulation: Simulation) -> None:
-    """Let the host start with a wrong clock while calls are in doubt, or set it just before a death."""
-    dice = simulation.dice
+    """Restart the host with a wrong clock while outcomes are unknown, or set its clock right before a crash."""
+    rng = simulation.rng
     for account in simulation.shape.accounts:
-        spoilt = dice.choices([LOST, MADE], [2, 3], k=dice.randint(1, 3))
-        simulation.platforms.mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
-    for _ in range(dice.randint(1, 2)):
-        doubted = dice.choice([("unknown",), ("unknown",), ("unknown", "sending"), ("claimed",)])
-        simulation.pass_until(lambda doubted=doubted: standing(simulation, *doubted), 60)
-        simulation.pass_time(0.0 if doubted == ("claimed",) else dice.uniform(0, 8))
-        ahead = dice.choice([*AHEAD, *AHEAD, *BEHIND])
-        match dice.choice(["boot", "boot", "before a death", "running"]):
+        kinds = rng.choices([LOST, MADE], [2, 3], k=rng.randint(1, 3))
+        simulation.platforms.faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds]
+    for _ in range(rng.randint(1, 2)):
+        states = rng.choice([("unknown",), ("unknown",), ("unknown", "sending"), ("claimed",)])
+        simulation.pass_until(lambda states=states: standing(simulation, *states), 60)
+        simulation.pass_time(0.0 if states == ("claimed",) else rng.uniform(0, 8))
+        ahead = rng.choice([*AHEAD, *AHEAD, *BEHIND])
+        match rng.choice(["boot", "boot", "before a death", "running"]):
             case "boot":
                 simulation.boot(ahead)
             case "before a death":
                 simulation.set_clock(ahead)
-                simulation.pass_time(dice.uniform(0.05, 1.0))
+                simulation.pass_time(rng.uniform(0.05, 1.0))
                 simulation.kill()
             case _:
                 simulation.set_clock(ahead)
-        simulation.pass_time(dice.uniform(20, 120))
-        right = dice.uniform(-1, 1)
-        if dice.random() < 0.3:
+        simulation.pass_time(rng.uniform(20, 120))
+        right = rng.uniform(-1, 1)
+        if rng.random() < 0.3:
             simulation.boot(right)
         else:
             simulation.set_clock(right)
-        if (doubts := standing(simulation, "unknown")) and dice.random() < 0.4:
-            post, _account = dice.choice(doubts)  # as soon as the clock is right, before the daemon has seen that
-            simulation.order(simulation.withdraw(post))
-        simulation.pass_time(dice.uniform(30, 60))
+        if (unknown := standing(simulation, "unknown")) and rng.random() < 0.4:
+            post, _account = rng.choice(unknown)  # as soon as the clock is right, before the daemon has seen that
+            simulation.run_command(simulation.cancel(post))
+        simulation.pass_time(rng.uniform(30, 60))
         late = "SELECT post, account FROM delivery WHERE state = 'unknown' AND next_action_at > ?"
         for row in simulation.rows(late, (simulation.now + HOUR) * 1e6):
-            simulation.wrong.append(f"{row['post']}@{row['account']} is in doubt, and is not read for hours")
+            simulation.errors.append(f"{row['post']}@{row['account']} is in doubt, and is not read for hours")
 
 
-# --- a slow turn before a stop ---
+# --- a stop while a call waits ---
 
-SLOW = Waits(deadline=30, lease=40, settle=90)
+SLOW = Waits(deadline=30, lease=40, visibility=90)
 
 
-def _draw_slow(dice: Random) -> Shape:
-    shape = draw_shape(dice, storm=320.0, pace=(1.5, 2.5))
-    shape.waits, shape.read = SLOW, dice.choice([0.0, 0.3])
+def _draw_slow(rng: Random) -> Shape:
+    shape = draw_shape(rng, storm=320.0, pace=(1.5, 2.5))
+    shape.waits, shape.read = SLOW, rng.choice([0.0, 0.3])
     return shape
 
 
-def _slow_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(dice, shape, number=dice.randint(3, 5), within=(5, 200))
+def _slow_entries(rng: Random, shape: Shape) -> list[Entry]:
+    entries = one_offs(rng, shape, number=rng.randint(3, 5), within=(5, 200))
     for entry in entries:
-        if dice.random() < 0.4:
-            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=dice.uniform(2, 20))
+        if rng.random() < 0.4:
+            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=rng.uniform(2, 20))
     return entries
 
 
 def _play_slow(simulation: Simulation) -> None:
-    """Let connections and turns take long, and people stop what waits for one."""
-    dice = simulation.dice
-    simulation.network.slowness = lambda: dice.uniform(3, 28) if dice.random() < 0.6 else 0.0
-    simulation.platforms.mischief.lists.append({"kind": "delay", "seconds": 8})
+    """Slow down connections and reads, and stop what is being sent."""
+    rng = simulation.rng
+    simulation.network.connect_delay = lambda: rng.uniform(3, 28) if rng.random() < 0.6 else 0.0
+    simulation.platforms.faults.lists.append({"kind": "delay", "seconds": 8})
     for account in simulation.shape.accounts:
-        simulation.platforms.mischief.own[identity_of(account)] = [{"kind": "drop_after"}] * dice.choice([0, 1])
+        simulation.platforms.faults.own[identity_of(account)] = [{"kind": "drop_after"}] * rng.choice([0, 1])
     for _ in range(4):
         if not simulation.pass_until(lambda: standing(simulation, "sending"), 80):
             return
-        simulation.pass_time(dice.uniform(0.2, 4))
-        _stop_what_is_sending(simulation)
-        simulation.pass_time(dice.uniform(20, 35))
+        simulation.pass_time(rng.uniform(0.2, 4))
+        _stop_sending(simulation)
+        simulation.pass_time(rng.uniform(20, 35))
         simulation.resume_all()
 
 
-def _stop_what_is_sending(simulation: Simulation) -> None:
-    """Pause, withdraw or retract something of which a call is on its way, if it still is."""
-    dice, sending = simulation.dice, standing(simulation, "sending")
+def _stop_sending(simulation: Simulation) -> None:
+    """Pause, cancel or retract something that is being sent, if there still is any."""
+    rng, sending = simulation.rng, standing(simulation, "sending")
     if not sending:
         return
-    post, account = dice.choice(sending)
-    match dice.choice(["pause", "pause", "cancel", "retract"]):
+    post, account = rng.choice(sending)
+    match rng.choice(["pause", "pause", "cancel", "retract"]):
         case "pause":
             pause_one_of(simulation, account, post)
         case "cancel":
-            simulation.order(simulation.withdraw(post))
+            simulation.run_command(simulation.cancel(post))
         case _:
-            simulation.order(simulation.retract(post, dice.choice([None, account])))
+            simulation.run_command(simulation.retract(post, rng.choice([None, account])))
 
 
 # --- lists that show items twice, and texts cut short ---
 
 
-def _draw_lists(dice: Random) -> Shape:
-    shape = draw_shape(dice, storm=260.0, pace=(1.0, 3.0))
+def _draw_lists(rng: Random) -> Shape:
+    shape = draw_shape(rng, storm=260.0, pace=(1.0, 3.0))
     shape.accounts = tuple(sorted({*shape.accounts, "weibo-a"}))
     return shape
 
 
-def _list_entries(dice: Random, shape: Shape) -> list[Entry]:
-    """Draw posts of which a short excerpt does not show the marker."""
-    entries = one_offs(dice, shape, number=dice.randint(2, 4), within=(5, 90))
+def _list_entries(rng: Random, shape: Shape) -> list[Entry]:
+    """Draw posts whose short excerpt does not show the marker."""
+    entries = one_offs(rng, shape, number=rng.randint(2, 4), within=(5, 90))
     for entry in entries:
         entry.title = f"关于近期多发的{entry.title}提醒"
     return entries
 
 
 def _play_lists(simulation: Simulation) -> None:
-    """Let calls be lost on platforms whose lists show no more than excerpts, or the same item twice."""
-    dice, mischief = simulation.dice, simulation.platforms.mischief
-    if (how := dice.choice(["excerpt", "excerpt", "twice", "again", "both"])) in ("excerpt", "both"):
-        cut = {"characters": dice.choice([20, 24, 28, 50]), "ending": dice.choice(["…", "...全文", ""])}
-        mischief.lists.append({"kind": "rewrite", "how": "excerpt", **cut})
+    """Lose calls on platforms whose lists show only excerpts, or an item twice."""
+    rng, faults = simulation.rng, simulation.platforms.faults
+    if (how := rng.choice(["excerpt", "excerpt", "twice", "again", "both"])) in ("excerpt", "both"):
+        cut = {"characters": rng.choice([20, 24, 28, 50]), "ending": rng.choice(["…", "...全文", ""])}
+        faults.lists.append({"kind": "rewrite", "how": "excerpt", **cut})
     if how != "excerpt":
-        mischief.lists.append({"kind": "reorder", "how": how if how != "both" else dice.choice(["twice", "again"])})
+        faults.lists.append({"kind": "reorder", "how": how if how != "both" else rng.choice(["twice", "again"])})
     for account in simulation.shape.accounts:
-        spoilt = dice.choices([LOST, MADE], [1, 4], k=dice.randint(1, 3))
-        mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
-        for _ in range(dice.choice([0, 2, 12])):
+        kinds = rng.choices([LOST, MADE], [1, 4], k=rng.randint(1, 3))
+        faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds]
+        for _ in range(rng.choice([0, 2, 12])):
             simulation.platforms.post_by_hand(
                 platform_of(account), identity_of(account), "值班安排", "本周值班安排已更新"
             )
-    if dice.random() < 0.4:
-        simulation.loop.call_later(dice.uniform(5, 100), simulation.kill)
+    if rng.random() < 0.4:
+        simulation.loop.call_later(rng.uniform(5, 100), simulation.kill)
 
 
 # --- a second submit that succeeds ---
 
 
 OVER_A_SUBMIT = ("http.mid_body", "http.after_body", "http.after_reply", "outcome.before_commit", "step.after_commit")
-"""Where a death leaves a submitted draft in doubt, or one that was made and not submitted."""
+"""Where a crash leaves a submission unknown, or a draft that is not submitted."""
 
 
-def _draw_repeats(dice: Random) -> Shape:
-    shape = draw_shape(dice, storm=260.0, pace=(1.0, 3.0))
-    shape.accounts = tuple(sorted({"wechat-a", *shape.accounts[: dice.choice([0, 0, 1])]}))
-    shape.create, shape.read, shape.other = dice.choice([(0.0, 0.2, 0.1), (0.2, 0.2, 0.1), (0.6, 0.3, 0.2)])
-    shape.chance_of_death = dice.choice([0.0, 0.003, 0.01])
-    shape.appointed = {name: dice.randint(1, 3) for name in dice.sample(OVER_A_SUBMIT, 3)}
-    shape.kills = [dice.uniform(5, 200) for _ in range(dice.choice([0, 1, 2, 4]))]
-    shape.freezes = [(dice.uniform(5, 200), dice.uniform(11, 40)) for _ in range(dice.choice([0, 0, 1]))]
+def _draw_repeats(rng: Random) -> Shape:
+    shape = draw_shape(rng, storm=260.0, pace=(1.0, 3.0))
+    shape.accounts = tuple(sorted({"wechat-a", *shape.accounts[: rng.choice([0, 0, 1])]}))
+    shape.create, shape.read, shape.other = rng.choice([(0.0, 0.2, 0.1), (0.2, 0.2, 0.1), (0.6, 0.3, 0.2)])
+    shape.crash_chance = rng.choice([0.0, 0.003, 0.01])
+    shape.at_failpoints = {name: rng.randint(1, 3) for name in rng.sample(OVER_A_SUBMIT, 3)}
+    shape.kills = [rng.uniform(5, 200) for _ in range(rng.choice([0, 1, 2, 4]))]
+    shape.freezes = [(rng.uniform(5, 200), rng.uniform(11, 40)) for _ in range(rng.choice([0, 0, 1]))]
     return shape
 
 
-def _repeat_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(dice, shape, number=dice.randint(3, 5), within=(5, 160))
+def _repeat_entries(rng: Random, shape: Shape) -> list[Entry]:
+    entries = one_offs(rng, shape, number=rng.randint(3, 5), within=(5, 160))
     for entry in entries:
-        entry.urgent = dice.random() < 0.4
+        entry.urgent = rng.random() < 0.4
     return entries
 
 
 def _play_repeats(simulation: Simulation) -> None:
-    """Let a platform make another post of every repeated call, and the daemon die over its own."""
-    settings = simulation.platforms.world.behaviour
+    """Let the platform create another post for every repeated call, and crash the daemon during its own."""
+    settings = simulation.platforms.state.behaviour
     settings.wechat_repeats, settings.wechat_consume = "accept", "finish"
-    settings.wechat_review_seconds = simulation.dice.choice([0.3, 10.0, LATE])
+    settings.wechat_review_seconds = simulation.rng.choice([0.3, 10.0, LATE])
     for at in simulation.shape.kills:
         simulation.loop.call_later(at, simulation.kill)
     for at, seconds in simulation.shape.freezes:
@@ -354,74 +354,74 @@ def _play_repeats(simulation: Simulation) -> None:
 PAST = 3000
 
 
-def _draw_past(dice: Random) -> Shape:
-    shape = draw_shape(dice, storm=360.0, pace=(2.0, 4.0))
-    shape.create, shape.read, shape.other = dice.choice([(0.1, 0.2, 0.0), (0.4, 0.2, 0.1)])
-    shape.chance_of_death = dice.choice([0.0, 0.003, 0.01])
-    shape.kills = [dice.uniform(130, 300) for _ in range(dice.choice([0, 1, 2]))]
+def _draw_past(rng: Random) -> Shape:
+    shape = draw_shape(rng, storm=360.0, pace=(2.0, 4.0))
+    shape.create, shape.read, shape.other = rng.choice([(0.1, 0.2, 0.0), (0.4, 0.2, 0.1)])
+    shape.crash_chance = rng.choice([0.0, 0.003, 0.01])
+    shape.kills = [rng.uniform(130, 300) for _ in range(rng.choice([0, 1, 2]))]
     return shape
 
 
-def _past_entries(dice: Random, shape: Shape) -> list[Entry]:
-    """Draw posts of which some are live, on every account, before the past is made by their example."""
+def _past_entries(rng: Random, shape: Shape) -> list[Entry]:
+    """Draw posts of which some are live, on every account, before the past is copied from them."""
     first = Entry(id="p0", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 5))
     repeating = Entry(id="r0", title=f"{TITLES[1]}每日提醒", accounts=shape.accounts)
     repeating.cron, repeating.until = "*/1 * * * *", instant(EPOCH + shape.storm - 60)
-    return [first, repeating, *one_offs(dice, shape, number=dice.randint(2, 4), within=(130, 260))]
+    return [first, repeating, *one_offs(rng, shape, number=rng.randint(2, 4), within=(130, 260))]
 
 
 def _play_past(simulation: Simulation) -> None:
-    """Let some posts go out, add thousands that ended long ago, and then begin the storm."""
-    mischief, shape = simulation.platforms.mischief, simulation.shape
-    mischief.create = mischief.read = mischief.other = simulation.fate.chance = 0.0
+    """Publish some posts, add thousands that ended long ago, and then begin the storm."""
+    faults, shape = simulation.platforms.faults, simulation.shape
+    faults.create = faults.read = faults.other = simulation.crash_plan.chance = 0.0
     simulation.pass_time(90)
     simulation.kill()
     grow(simulation, PAST)
-    mischief.create, mischief.read, mischief.other = shape.create, shape.read, shape.other
-    simulation.fate.chance = shape.chance_of_death
+    faults.create, faults.read, faults.other = shape.create, shape.read, shape.other
+    simulation.crash_plan.chance = shape.crash_chance
     for at in shape.kills:
         simulation.loop.call_later(at - simulation.loop.time(), simulation.kill)
-    for _ in range(simulation.dice.choice([0, 2, 4])):
-        simulation.pass_time(simulation.dice.uniform(10, 50))
-        disturb(simulation)
+    for _ in range(simulation.rng.choice([0, 2, 4])):
+        simulation.pass_time(simulation.rng.uniform(10, 50))
+        act(simulation)
 
 
-# --- reads that call gone what is live ---
+# --- reads that report live posts as deleted ---
 
 SPELL = 80.0
-"""Seconds for which a platform says so at most: less than its lists may lag."""
+"""Seconds for which a platform does so at most: less than its lists may lag."""
 
 
-def _draw_gone(dice: Random) -> Shape:
-    shape = draw_shape(dice, storm=2.2 * HOUR, most=2, pace=(1.5, 3.0))
-    shape.accounts = tuple(sorted({"wechat-a", dice.choice(["weibo-a", "tieba-a"])}))
+def _draw_gone(rng: Random) -> Shape:
+    shape = draw_shape(rng, storm=2.2 * HOUR, most=2, pace=(1.5, 3.0))
+    shape.accounts = tuple(sorted({"wechat-a", rng.choice(["weibo-a", "tieba-a"])}))
     return shape
 
 
-def _gone_entries(dice: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(dice, shape, number=dice.randint(2, 4), within=(5, 90))
+def _gone_entries(rng: Random, shape: Shape) -> list[Entry]:
+    entries = one_offs(rng, shape, number=rng.randint(2, 4), within=(5, 90))
     for entry in entries:
-        entry.urgent = dice.random() < 0.4
+        entry.urgent = rng.random() < 0.4
     return entries
 
 
 def _play_gone(simulation: Simulation) -> None:
-    """Let platforms call gone for a while what they have just made, and what is watched hours later."""
-    dice = simulation.dice
+    """Let platforms report new posts as deleted for a while, and hours later those that are monitored."""
+    rng = simulation.rng
     for account in simulation.shape.accounts:
-        spoilt = dice.choices([LOST, MADE], [1, 4], k=dice.randint(1, 3))
-        simulation.platforms.mischief.own[identity_of(account)] = [dice.choice(kind) for kind in spoilt]
+        kinds = rng.choices([LOST, MADE], [1, 4], k=rng.randint(1, 3))
+        simulation.platforms.faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds]
     for _ in range(3):
         simulation.pass_until(lambda: standing(simulation, "unknown", "submitted"), 60)
-        _call_gone(simulation, dice.uniform(3, SPELL))
-        simulation.pass_time(dice.uniform(20, 60))
+        _call_gone(simulation, rng.uniform(3, SPELL))
+        simulation.pass_time(rng.uniform(20, 60))
     [turn] = simulation.rows("SELECT max(next_action_at) AS at FROM monitor_schedule")
-    simulation.pass_time(max(0.0, turn["at"] / 1e6 - simulation.now - 5), pace=dice.uniform(20, 40))
+    simulation.pass_time(max(0.0, turn["at"] / 1e6 - simulation.now - 5), pace=rng.uniform(20, 40))
     _call_gone(simulation, SPELL)
 
 
 def _call_gone(simulation: Simulation, seconds: float) -> None:
-    lists = simulation.platforms.mischief.lists
+    lists = simulation.platforms.faults.lists
     lists.append({"kind": "gone"})
     simulation.pass_time(seconds)
     lists.clear()
@@ -437,6 +437,6 @@ STORMS: Mapping[str, Storm] = {
     "past": Storm(draw=_draw_past, entries=_past_entries, play=_play_past),
     "gone": Storm(draw=_draw_gone, entries=_gone_entries, play=_play_gone),
     "clock": Storm(draw=_draw_clock, entries=_clock_entries, play=_play_clock),
-    **UPKEEP_STORMS,
+    **MAINTENANCE_STORMS,
 }
 """The kinds of storms, by name."""

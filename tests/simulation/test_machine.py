@@ -10,7 +10,7 @@ from publisher.simulator.faults import REWRITES
 from tests.simulation.artefacts import violations
 from tests.simulation.platforms import LAG, LATE
 from tests.simulation.scenarios import TITLES, remove_something
-from tests.simulation.simulation import DEADLY, Shape, opened
+from tests.simulation.simulation import CRASH_FAILPOINTS, Shape, opened
 from tests.simulation.workspace import IDENTITIES, Entry, identity_of, instant, platform_of
 
 ACCOUNTS = st.sampled_from(sorted(IDENTITIES))
@@ -41,7 +41,7 @@ class Newsroom(RuleBasedStateMachine):
         self.accounts = tuple(sorted(accounts))
         self.begun = opened(f"machine-{seed}", Shape(accounts=self.accounts, storm=0.0, pace=4.0, create=0.0), [])
         self.simulation = self.begun.__enter__()
-        self.simulation.shape.orders = [0.0]  # people take part: not everything need end as published
+        self.simulation.shape.command_times = [0.0]  # people take part: not everything need end as published
         self.add(after=5, urgent=False)
 
     @precondition(lambda self: len(self.simulation.workspace.every) < MOST_POSTS)
@@ -62,9 +62,9 @@ class Newsroom(RuleBasedStateMachine):
     def kill(self):
         self.simulation.kill()
 
-    @rule(name=st.sampled_from(DEADLY))
+    @rule(name=st.sampled_from(CRASH_FAILPOINTS))
     def appoint_a_death(self, name):
-        self.simulation.fate.appointed[name] = 1
+        self.simulation.crash_plan.at_failpoints[name] = 1
 
     @rule(seconds=st.sampled_from([8, 30]))
     def freeze(self, seconds):
@@ -72,37 +72,37 @@ class Newsroom(RuleBasedStateMachine):
 
     @rule(fault=KINDS)
     def spoil_the_next_call(self, fault):
-        self.simulation.platforms.mischief.once.append(fault)
+        self.simulation.platforms.faults.once.append(fault)
 
     @rule(chance=st.sampled_from([0.0, 0.6]))
     def spoil_reads(self, chance):
-        self.simulation.platforms.mischief.read = chance
+        self.simulation.platforms.faults.read = chance
 
     @rule(scope=st.sampled_from(["all", "platform:weibo", "account:weibo-a", "post:p1"]))
     def pause(self, scope):
-        self.simulation.order(self.simulation.pause(scope))
+        self.simulation.run_command(self.simulation.pause(scope))
 
     @rule()
     def resume(self):
         self.simulation.resume_all()
 
     @rule(which=st.integers(0, MOST_POSTS))
-    def withdraw(self, which):
-        self.simulation.order(self.simulation.withdraw(self.post(which)))
+    def cancel(self, which):
+        self.simulation.run_command(self.simulation.cancel(self.post(which)))
 
     @rule(which=st.integers(0, MOST_POSTS))
     def retract(self, which):
-        self.simulation.order(self.simulation.retract(self.post(which)))
+        self.simulation.run_command(self.simulation.retract(self.post(which)))
 
     @rule()
     def rule_what_is_held(self):
-        self.simulation.rule_held()
+        self.simulation.resolve_held()
 
     @rule()
     def resend(self):
         ended = "SELECT id FROM delivery WHERE state IN ('failed', 'expired', 'removed') ORDER BY id LIMIT 1"
         for row in self.simulation.rows(ended):
-            self.simulation.order(self.simulation.resend(row["id"]))
+            self.simulation.run_command(self.simulation.resend(row["id"]))
 
     @rule(which=st.integers(0, MOST_POSTS))
     def edit(self, which):
@@ -126,7 +126,7 @@ class Newsroom(RuleBasedStateMachine):
         if not hasattr(self, "simulation"):
             return
         try:
-            self.simulation.calm_down()
+            self.simulation.settle()
             found = violations(self.simulation)
         finally:
             self.begun.__exit__(None, None, None)

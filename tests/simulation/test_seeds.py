@@ -1,4 +1,4 @@
-"""Seeded storms in made-up time: under the product's rules nothing breaks; with one rule broken, something does."""
+"""Seeded storms in simulated time: under the product's rules nothing breaks; with one rule broken, something does."""
 
 import subprocess
 import sys
@@ -59,7 +59,7 @@ def calm_run():
     entries = [Entry(id=f"p{n}", title=f"{TITLES[n]}第{n}期", accounts=shape.accounts, at=due) for n in range(3)]
     with opened("calm", shape, entries) as simulation:
         simulation.pass_time(shape.storm)
-        simulation.calm_down()
+        simulation.settle()
         states = Counter(row["state"] for row in simulation.deliveries())
         words = sorted((post["account"], post["title"], post["text"]) for post in simulation.platforms.posts())
         return states, words, [row["code"] for row in simulation.rows("SELECT code FROM alert ORDER BY id")]

@@ -4,7 +4,7 @@ import pytest
 
 from publisher.runtime.clock import Runtime
 from tests.chaos.mutants.patch import Patch
-from tests.simulation.loop import dice_for
+from tests.simulation.loop import rng_for
 from tests.simulation.scenarios import entries_of, shape_of, verdict_of
 from tests.simulation.simulation import opened
 
@@ -16,19 +16,19 @@ AMOUNTS = (-8 * HOUR, -900.0, -30.0, 30.0, 900.0, 8 * HOUR)
 
 def run_seed(seed):
     """Live through a storm without people's orders, in which the clock is set, often right before the daemon dies."""
-    shape, dice = shape_of(seed), dice_for(f"{seed}/clock")
-    shape.orders = []
+    shape, rng = shape_of(seed), rng_for(f"{seed}/clock")
+    shape.command_times = []
     with opened(seed, shape, entries_of(seed, shape)) as simulation:
         for at in shape.kills:
             simulation.loop.call_later(at, simulation.kill)
         for _ in range(SETS):
-            at, by, seconds = dice.uniform(1, shape.storm * 0.7), dice.choice(AMOUNTS), dice.uniform(2, 90)
+            at, by, seconds = rng.uniform(1, shape.storm * 0.7), rng.choice(AMOUNTS), rng.uniform(2, 90)
             simulation.loop.call_later(at, simulation.set_clock, by)
             simulation.loop.call_later(at + seconds, simulation.set_clock, 0.0)
-            if dice.random() < 0.6:
-                simulation.loop.call_later(at + dice.uniform(0, 1), simulation.kill)
+            if rng.random() < 0.6:
+                simulation.loop.call_later(at + rng.uniform(0, 1), simulation.kill)
         simulation.pass_time(shape.storm)
-        simulation.calm_down()
+        simulation.settle()
         return verdict_of(simulation)
 
 

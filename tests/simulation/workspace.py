@@ -40,7 +40,7 @@ per_hour = {per_hour}
 per_day = 10000
 request_timeout = "{waits.deadline}s"
 lease_timeout = "{waits.lease}s"
-visibility_window = "{waits.settle}s"
+visibility_window = "{waits.visibility}s"
 first_check_after = "5s"
 retry_first = "2s"
 platform_clock_tolerance = "3s"
@@ -54,11 +54,11 @@ OWN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """Seconds: how long a call may last, for how long the right to make it, and after what time all of it has shown."""
+    """Seconds: how long a call may last, how long its lease, and when its post is visible at the latest."""
 
     deadline: int = 6
     lease: int = 10
-    settle: int = 60
+    visibility: int = 60
 
 
 def platform_of(account: str) -> str:
@@ -110,7 +110,7 @@ class Entry:
 
 @dataclass(slots=True, kw_only=True)
 class Workspace:
-    """A folder, and the entries of its schedule as last written; people have changed or removed the posts in `edited`."""
+    """A folder, and the entries of its schedule as last written; `edited`: the posts that were changed or removed."""
 
     folder: Path
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -139,30 +139,30 @@ class Workspace:
         self.entries[entry.id] = self.every[entry.id] = entry
 
     def write(self, now: datetime, *, cut: bool = False) -> None:
-        """Save the schedule as of now, or only its first half, as an editor does that is not done yet."""
+        """Save the schedule as of now, or only its first half, as an editor that is still writing does."""
         whole = self.text
         self.texts.append(whole[: len(whole) // 2] if cut else whole)
         self.schedule.write_text(self.texts[-1], "utf-8")
         os.utime(self.schedule, (now.timestamp(), now.timestamp()))
 
     def tear_journal(self, share: float) -> None:
-        """Leave the beginning of a line at the journal's end, as a death in the middle of writing does."""
+        """Append the beginning of a line to the journal, as a crash in the middle of writing does."""
         line = '{"delivery":1,"attempt":1,"fencing_token":1,"rendered_hash":"00","at":"2026-11-25T01:00:00+00:00"}'
         with self.journal.open("a", encoding="utf-8") as file:
             file.write(line[: max(1, int(share * len(line)))])
 
-    def enrich_journal(self) -> None:
-        """Put a key that this release does not know into every whole line, as a newer one would write it."""
+    def add_journal_key(self) -> None:
+        """Add a key that this release does not know to every whole line, as a newer release might."""
         if self.journal.exists():
             self.journal.write_bytes(SEALED_LINE.sub(_with_another_key, self.journal.read_bytes()))
 
     def break_template(self, name: str) -> None:
-        """Put a page that cannot be read in the place of one that is shipped."""
+        """Override a shipped template by one that cannot be compiled."""
         page = self.folder / "templates" / name / "default.txt"
         page.parent.mkdir()
         page.write_text("{% if title %}{{ title }}", "utf-8")
 
-    def mend_template(self, name: str) -> None:
+    def restore_template(self, name: str) -> None:
         shutil.rmtree(self.folder / "templates" / name)
 
     def remove(self) -> None:
@@ -175,7 +175,7 @@ def _with_another_key(line: re.Match[bytes]) -> bytes:
 
 
 def make_workspace(accounts: Sequence[str], per_hour: int, waits: Waits, template: Path) -> Workspace:
-    """Make a folder in memory, where there is such a place, with a database copied from `template`."""
+    """Create a workspace, in memory where possible, with a database copied from `template`."""
     memory = Path("/dev/shm")  # noqa: S108 # a folder of our own is made in it
     folder = Path(tempfile.mkdtemp(prefix="publisher-sim-", dir=memory if memory.is_dir() else None))
     for name in ("secrets", "media", "templates", "var"):
