@@ -22,6 +22,7 @@ from publisher.store.store import Store
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeRuntime
 from tests.faults import FaultReport
+from tests.simulator_process import SimulatorProcess, run_simulator
 
 os.umask(0o022)  # files of tests have the modes that most systems give
 
@@ -140,6 +141,19 @@ def _assign_identity(url: str) -> None:
         connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY))
         store_identity(connection)
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def simulator_process() -> Iterator[SimulatorProcess]:
+    with run_simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(simulator_process: SimulatorProcess) -> SimulatorProcess:
+    """Return a simulator without accounts and posts; all tests of one run share its process."""
+    simulator_process.post("/_sim/reset", {})
+    return simulator_process
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 import asyncio
 import json
 import re
-import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 
@@ -24,6 +22,7 @@ from publisher.rendering.child import RenderWorker
 from publisher.runtime.clock import Runtime
 from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import warning, write_schedule
+from tests.simulator_process import SimulatorProcess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,35 +161,10 @@ def drill(tmp_path: Path) -> Path:
     return make_drill(tmp_path / "drill", "http://127.0.0.1:9")
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[str]:
-    """Yield the address of a simulator that runs for this file's tests."""
-    command = publisher_command("--lang", "en", "simulate", "--listen", "127.0.0.1:0")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield next(word for word in process.stdout.readline().split() if word.startswith("http://"))
-        process.terminate()
-        assert process.wait(10) == 0
-
-
 @pytest.fixture
-def control_simulator(simulator: str) -> Callable[..., Any]:
-    """Return a function that sends a control call to the simulator, which starts empty."""
-
-    def call(path: str, body: object = None) -> Any:
-        data = json.dumps(body or {}).encode()
-        request = Request(f"{simulator}/_sim/{path}", data=data, method="POST")  # noqa: S310 # our own process
-        with urlopen(request) as reply:  # noqa: S310 # same
-            return json.loads(reply.read() or "null")
-
-    call("reset")
-    return call
-
-
-@pytest.fixture
-def simulated_drill(tmp_path: Path, simulator: str, control_simulator: object) -> Path:
+def simulated_drill(tmp_path: Path, simulator: SimulatorProcess) -> Path:
     """Return a drill workspace whose platforms the simulator serves, all empty."""
-    return make_drill(tmp_path / "drill", simulator)
+    return make_drill(tmp_path / "drill", simulator.url)
 
 
 @pytest.fixture

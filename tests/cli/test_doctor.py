@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import json
 import sqlite3
-from urllib.request import urlopen
 
 import pytest
 
@@ -38,9 +36,9 @@ def test_all_is_well(run, drill):
     assert "3 个登录都正常" in shown.out
 
 
-def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, control_simulator):
+def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, simulator):
     """F50: the platform's own message with the address, the allowlist and the console; the others are healthy."""
-    control_simulator("settings", {"wechat_addresses": ["203.0.113.7"]})
+    simulator.post("/_sim/settings", {"wechat_addresses": ["203.0.113.7"]})
     code, logins = examined(run, drill)
     assert code == 1
     assert logins["wechat"]["health"] == "blocked"
@@ -94,11 +92,11 @@ def unsynchronised(monkeypatch):
     monkeypatch.setattr(Runtime, "is_kernel_clock_synchronized", lambda _runtime: False)
 
 
-def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, control_simulator, unsynchronised):
+def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, simulator, unsynchronised):
     """F60, F61: by how much, and what to do; a problem of a login is shown separately."""
     reported = run("-C", drill, "doctor", "--json")
     assert (reported.code, reported.json["clock"]) == (0, {"confirmed": True, "apart": None})
-    control_simulator("clock", {"shift": -90})
+    simulator.post("/_sim/clock", {"shift": -90})
     reported = run("-C", drill, "doctor", "--json")
     assert (reported.code, reported.json["clock"]["confirmed"]) == (1, False)
     assert 89 <= reported.json["clock"]["apart"] <= 92
@@ -107,9 +105,9 @@ def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, contro
     assert "doctor --confirm-clock --by NAME" in shown.out
 
 
-def test_a_person_confirms_the_clock(run, drill, control_simulator, unsynchronised):
+def test_a_person_confirms_the_clock(run, drill, simulator, unsynchronised):
     """It is audited, and counts for this machine until its clock is set; an incomplete order is refused."""
-    control_simulator("clock", {"shift": -90})
+    simulator.post("/_sim/clock", {"shift": -90})
     assert run("-C", drill, "doctor", "--confirm-clock").code == 2
     assert run("-C", drill, "doctor", "--by", "王").code == 2
     reported = run("-C", drill, "doctor", "--confirm-clock", "--by", "王")
@@ -120,15 +118,15 @@ def test_a_person_confirms_the_clock(run, drill, control_simulator, unsynchronis
     assert run("-C", drill, "doctor").code == 0
 
 
-def test_f26_a_login_in_cooldown_is_not_probed(run, drill, control_simulator, simulator):
+def test_f26_a_login_in_cooldown_is_not_probed(run, drill, simulator):
     """F26, I15: a 429 on the probe is shown with its end; until then no call is made, and the others are healthy."""
     limit = {"kind": "status", "code": 429, "headers": {"Retry-After": "600"}}
-    control_simulator("faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
+    simulator.post("/_sim/faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
     for _ in range(2):
         code, logins = examined(run, drill)
         assert (code, logins["tieba"]["health"], logins["wechat"]["health"]) == (1, "rate_limited", "healthy")
         assert "不用处理" in logins["tieba"]["to_do"][0]
-    with urlopen(f"{simulator}/_sim/log") as reply:  # noqa: S310 # our own process
-        calls = [item for item in json.load(reply) if item["kind"] == "recv" and item["platform"] == "tieba"]
+    log = simulator.get("/_sim/log")
+    calls = [item for item in log if item["kind"] == "recv" and item["platform"] == "tieba"]
     assert [item["endpoint"] for item in calls] == ["/dc/common/tbs"]
     assert "平台要求放慢" in run("-C", drill, "accounts").out

@@ -99,7 +99,7 @@ def test_a_drill_is_warned_and_runs(run, drill):
 
 def test_i19_files_of_publisher_are_private_to_its_user(tmp_path, simulator):
     """I19: whatever the shell's umask, no file of a workspace, database, journal, store or backup is open to others."""
-    folder = make_drill(tmp_path / "drill", simulator)
+    folder = make_drill(tmp_path / "drill", simulator.url)
     write_schedule(folder, warning("refund", when='at = "asap"'))
     (folder / "var").rmdir()
 

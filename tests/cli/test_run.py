@@ -258,6 +258,6 @@ def test_the_simulator_shows_agencies_by_their_names(control_simulator, simulato
 
 def test_a_taken_port_is_reported(run, simulator):
     """A simulator whose port is taken says so and exits 1."""
-    reported = run("simulate", "--listen", simulator.removeprefix("http://"))
+    reported = run("simulate", "--listen", simulator.url.removeprefix("http://"))
     assert reported.code == 1
     assert "占用" in reported.err

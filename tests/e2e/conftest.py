@@ -1,6 +1,5 @@
-"""Fixtures for the whole of publisher in a workspace, against the simulator, both in separate processes or threads."""
+"""Fixtures for the whole of publisher in a workspace, against the simulator in a process of its own."""
 
-import asyncio
 import io
 import json
 import os
@@ -8,54 +7,31 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+import tomlkit
 
 from publisher.cli import run_command
-from publisher.simulator import serve
+from publisher.cli.workspace import PLATFORMS, DemoAccount, DemoWorkspace, create_workspace, demo_files, read_regions
+from tests.simulator_process import SimulatorProcess
 
 FAILPOINTS = "PUBLISHER_FAILPOINTS"
-PLATFORMS = ("weibo", "wechat", "tieba")
-LIMITS = """
-[limits.{platform}]
-min_interval = "0.05s"
-per_hour = 1000
-per_day = 10000
-request_timeout = "1.5s"
-lease_timeout = "2s"
-visibility_window = "3s"
-first_check_after = "0.4s"
-retry_first = "0.2s"
-platform_clock_tolerance = "1s"
-"""
-ACCOUNT = """
-[[account]]
-id = "{city}-{platform}"
-platform = "{platform}"
-identity = "{city}-{platform}"
-region = "{code}"
-secret = "{city}-{platform}"
-base_url = "{url}"
-"""
-EXTRA = {
-    "weibo": 'link_template = "https://example.gov.cn/n/{marker}"\n',
-    "wechat": "",
-    "tieba": 'forum = "示例"\naccept_risk = true\n',
+LIMITS = {
+    "min_interval": "0.05s",
+    "per_hour": 1000,
+    "per_day": 10000,
+    "request_timeout": "1.5s",
+    "lease_timeout": "2s",
+    "visibility_window": "3s",
+    "first_check_after": "0.4s",
+    "retry_first": "0.2s",
+    "platform_clock_tolerance": "1s",
 }
-REGION = """
-[region.{code}]
-name = "{name}"
-police = "{name}市公安局"
-hotline = "110"
-tip_line = "12377"
-tip_link = "https://example.gov.cn/tips/{city}"
-"""
-CITIES = {"110000": ("beijing", "北京"), "310000": ("shanghai", "上海")}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -66,67 +42,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("long")
 
 
-def secret_of(platform: str, identity: str) -> dict[str, str]:
-    """Return credentials that the simulator accepts for the identity."""
-    return {
-        "weibo": {"app_key": "1000000000", "app_secret": "2", "access_token": identity},
-        "wechat": {"app_id": identity, "app_secret": "2"},
-        "tieba": {"BDUSS": identity, "STOKEN": "2"},
-    }[platform]
+class TwoCities(DemoWorkspace):
+    """The drill of two cities on all platforms; the identity of an account is its id."""
 
-
-@dataclass(slots=True)
-class Simulator:
-    """A running simulator and its control endpoints."""
-
-    port: int
+    def __init__(self, simulator_url: str) -> None:
+        super().__init__(regions=read_regions()[:2], simulator_url=simulator_url)
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def get(self, path: str) -> list[dict]:
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as reply:  # noqa: S310 # loopback
-            return json.load(reply)
-
-    def post(self, path: str, body: dict) -> dict:
-        request = urllib.request.Request(  # noqa: S310 # loopback
-            f"{self.url}{path}", data=json.dumps(body).encode(), headers={"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310 # loopback
-            return json.load(reply)
-
-    def delete(self, path: str) -> None:
-        request = urllib.request.Request(f"{self.url}{path}", method="DELETE")  # noqa: S310 # loopback
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310 # loopback
-            pass
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    """Run a simulator on a free port, in a thread with its own event loop."""
-    ready, ports = threading.Event(), []
-    loop = asyncio.new_event_loop()
-
-    def announce(port: int) -> None:
-        ports.append(port)
-        ready.set()
-
-    task = loop.create_task(serve("127.0.0.1", 0, None, on_ready=announce))
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(task)
-        except asyncio.CancelledError:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert ready.wait(20)
-    yield Simulator(ports[0])
-    loop.call_soon_threadsafe(task.cancel)
-    thread.join(20)
+    def accounts(self) -> Sequence[DemoAccount]:
+        return [replace(account, identity=account.id) for account in super().accounts]
 
 
 @dataclass(slots=True)
@@ -134,24 +58,20 @@ class Workspace:
     """A workspace of two cities on three platforms, and the processes that run in it."""
 
     folder: Path
-    simulator: Simulator
+    simulator: SimulatorProcess
     environment: dict[str, str] = field(default_factory=dict)
     daemons: list[subprocess.Popen] = field(default_factory=list)
 
-    def write_settings(self) -> None:
-        """Write publisher.toml and the secrets of all accounts."""
-        parts = ['environment = "drill"\nsecrets_dir = "secrets"\n']
-        parts += [LIMITS.format(platform=platform) for platform in PLATFORMS]
-        (self.folder / "secrets").mkdir()
-        (self.folder / "media").mkdir()
-        for code, (city, name) in CITIES.items():
-            parts.append(REGION.format(code=code, city=city, name=name))
-            for platform in PLATFORMS:
-                identity = f"{city}-{platform}"
-                facts = {"city": city, "platform": platform, "code": code, "url": self.simulator.url}
-                parts.append(ACCOUNT.format(**facts) + EXTRA[platform])
-                (self.folder / "secrets" / identity).write_text(json.dumps(secret_of(platform, identity)))
-        (self.folder / "publisher.toml").write_text("".join(parts), encoding="utf-8")
+    @property
+    def accounts(self) -> Sequence[DemoAccount]:
+        return TwoCities(self.simulator.url).accounts
+
+    def create(self) -> None:
+        """Write publisher.toml and the secrets of all accounts; there is no schedule yet."""
+        files = demo_files(TwoCities(self.simulator.url))
+        settings = tomllib.loads(files["publisher.toml"].decode()) | {"limits": dict.fromkeys(PLATFORMS, LIMITS)}
+        secrets = {name: content for name, content in files.items() if name.startswith("secrets/")}
+        create_workspace(self.folder, {**secrets, "publisher.toml": tomlkit.dumps(settings).encode()})
 
     def write_schedule(self, text: str) -> None:
         """Replace the schedule atomically, as an editor does."""
@@ -218,11 +138,10 @@ class Workspace:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, simulator: Simulator) -> Iterator[Workspace]:
+def workspace(tmp_path: Path, simulator: SimulatorProcess) -> Iterator[Workspace]:
     """Yield a workspace whose platforms are the simulator."""
     made = Workspace(tmp_path / "workspace", simulator)
-    made.folder.mkdir()
-    made.write_settings()
+    made.create()
     yield made
     for daemon in made.daemons:
         daemon.kill()

@@ -13,7 +13,15 @@ import tomlkit
 from structlog.testing import capture_logs
 
 from publisher.app.application import Application, open_application
-from publisher.cli.workspace import PLATFORMS, DemoAccount, DemoWorkspace, demo_files, new_workspace_files, read_regions
+from publisher.cli.workspace import (
+    PLATFORMS,
+    DemoAccount,
+    DemoWorkspace,
+    create_workspace,
+    demo_files,
+    new_workspace_files,
+    read_regions,
+)
 from publisher.config import load_settings
 from publisher.daemon import Daemon
 from publisher.domain.delivery import Delivery, State
@@ -21,8 +29,9 @@ from publisher.domain.post import PostId
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.i18n import Messages
 from publisher.store.queries.queries import Alert
-from tests.e2e.fast_clock import Days, FastRuntime, platforms
+from tests.e2e.fast_clock import Days, FastRuntime
 from tests.e2e.faults import Troubles, arrange, deal, give_history, post_by_hand
+from tests.simulator_process import run_simulator
 
 ZONE = ZoneInfo("Asia/Shanghai")
 MORNING, END = 6.5, 32.5
@@ -167,7 +176,7 @@ def post_in(post: Mapping) -> str:
     return min(found, key=found.get, default="")
 
 
-def create_workspace(folder: Path, drill: DemoWorkspace, troubles: Troubles) -> None:
+def create_day_workspace(folder: Path, drill: DemoWorkspace, troubles: Troubles) -> None:
     """Create a drill workspace with the platforms' own limits and waiting times."""
     files = {**new_workspace_files(), **demo_files(drill)}
     settings = tomllib.loads(files["publisher.toml"].decode())
@@ -177,19 +186,16 @@ def create_workspace(folder: Path, drill: DemoWorkspace, troubles: Troubles) -> 
     for entry in settings["account"]:
         entry.update({"profile": "mass"} if entry["id"] in mass else {})
         entry.update({"exclusive": True} if entry["id"] in alone else {})
-    files |= {"publisher.toml": tomlkit.dumps(settings).encode(), "schedule.toml": b"", "var/.keep": b""}
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+    create_workspace(folder, files | {"publisher.toml": tomlkit.dumps(settings).encode(), "schedule.toml": b""})
 
 
 async def run_day(folder: Path, seed: int) -> DayResult:
     """Run the day in a workspace, and collect the state at its end."""
     dice, world = Random(seed), FastRuntime()  # noqa: S311 # repeatable on purpose
-    with platforms() as simulator:
+    with run_simulator() as simulator:
         drill = DemoWorkspace(regions=read_regions()[:50], simulator_url=simulator.url)
         troubles = deal(drill.accounts, dice)
-        create_workspace(folder, drill, troubles)
+        create_day_workspace(folder, drill, troubles)
         give_history(simulator, drill.accounts)
         midnight = datetime.combine(world.now().astimezone(ZONE).date() + timedelta(days=1), time(), ZONE)
         world.shift = midnight + timedelta(hours=MORNING) - world.now()

@@ -3,13 +3,14 @@
 import base64
 import contextlib
 import html
-import http.client
 import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, quote_plus
+
+import httpx
 
 CODES = {"weibo": 10004, "wechat": 40164, "tieba": 4010}
 """Error codes whose platform message is kept."""
@@ -21,7 +22,7 @@ SHORT_LIVED = ("access_token", "tbs")
 class Proxy:
     """A proxy between publisher and the platforms; `answers` is forward, page, words or nothing."""
 
-    simulator: int
+    simulator: httpx.Client
     answers: str = "forward"
     server: ThreadingHTTPServer | None = None
     seen: set[str] = field(default_factory=set)
@@ -72,17 +73,11 @@ class Handler(BaseHTTPRequestHandler):
         return f"{self.path[-150:]} {reported} {body.decode('utf-8', 'replace')[-300:]} {self.headers} {self.path}"
 
     def _forward(self, body: bytes) -> None:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.proxy.simulator, timeout=20)) as onward:
-            onward.request(self.command, self.path, body, dict(self.headers.items()))
-            reply = onward.getresponse()
-            content = reply.read()
-        with contextlib.suppress(ValueError):
-            self._learn(json.loads(content))
-        self._answer(reply.status, reply.getheader("content-type", "text/html"), content)
-
-    def _learn(self, reported: object) -> None:
-        if isinstance(reported, dict):
-            self.proxy.seen |= {str(reported[name]) for name in SHORT_LIVED if len(str(reported.get(name) or "")) >= 16}
+        reply = self.proxy.simulator.request(self.command, self.path, content=body, headers=self.headers.items())
+        with contextlib.suppress(ValueError, AttributeError):  # no JSON, or no object
+            secrets = {str(reply.json().get(name) or "") for name in SHORT_LIVED}
+            self.proxy.seen |= {secret for secret in secrets if len(secret) >= 16}
+        self._answer(reply.status_code, reply.headers.get("content-type", "text/html"), reply.content)
 
     def _answer(self, status: int, kind: str, content: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -97,9 +92,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def proxy_to(port: int) -> Iterator[Proxy]:
-    """Run a proxy to the simulator's port."""
-    proxy = Proxy(port)
+def proxy_to(simulator: httpx.Client) -> Iterator[Proxy]:
+    """Run a proxy to the simulator."""
+    proxy = Proxy(simulator)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy.server:
         proxy.server.proxy = proxy
         thread = threading.Thread(target=proxy.server.serve_forever)

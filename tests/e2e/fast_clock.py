@@ -1,12 +1,6 @@
 """A runtime whose clock is moved forward, and a daemon whose jobs run in step with it and with the platforms' clock."""
 
 import asyncio
-import os
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,7 +10,7 @@ from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.runtime.clock import Runtime
-from tests.e2e.conftest import Simulator
+from tests.simulator_process import SimulatorProcess
 
 LEAST, MOST = timedelta(seconds=20), timedelta(minutes=10)
 """Smallest and largest step of the clock: hardly past what is due, and far where nothing is."""
@@ -36,26 +30,13 @@ class FastRuntime(Runtime):
         return Runtime.monotonic(self) + self.shift.total_seconds()
 
 
-@contextmanager
-def platforms() -> Iterator[Simulator]:
-    """Run the simulator as a process of its own."""
-    command = [sys.executable, "-m", "publisher", "simulate", "--listen", "127.0.0.1:0"]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        try:
-            address = re.search(r":(\d+)/", process.stdout.readline())
-            yield Simulator(int(address[1]))
-        finally:
-            process.terminate()
-
-
 @dataclass(slots=True)
 class Days:
     """A daemon whose jobs are run by hand, with its clock and the platforms' clock moved together."""
 
     daemon: Daemon
     world: FastRuntime
-    simulator: Simulator
+    simulator: SimulatorProcess
 
     async def live_until(self, instant: datetime) -> None:
         """Run the daemon's jobs wherever something is due, up to an instant."""

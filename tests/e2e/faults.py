@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from publisher.cli.workspace import PLATFORMS, DemoAccount
-from tests.e2e.conftest import Simulator
+from tests.simulator_process import SimulatorProcess
 
 SHARE, SUBMIT, MASS, OPEN_THREAD, DRAFT = (
     "/2/statuses/share.json",
@@ -67,7 +67,7 @@ def deal(accounts: Sequence[DemoAccount], dice: Random) -> Troubles:
     return Troubles(by_name=by_name, others=[account for deck in decks.values() for account in deck])
 
 
-def arrange(simulator: Simulator, troubles: Troubles) -> None:
+def arrange(simulator: SimulatorProcess, troubles: Troubles) -> None:
     """Configure the simulator: the faults, and for the other accounts one lost reply in twenty creating calls."""
 
     def fault(name: str, endpoint: str, kind: str, nth: object = "every", **facts: object) -> None:
@@ -101,7 +101,7 @@ def arrange(simulator: Simulator, troubles: Troubles) -> None:
     fault("thread_refused", OPEN_THREAD, "review", nth=[1], seconds=1800, verdict="refuse", announce=True)
 
 
-def give_history(simulator: Simulator, accounts: Sequence[DemoAccount]) -> None:
+def give_history(simulator: SimulatorProcess, accounts: Sequence[DemoAccount]) -> None:
     """Give each account an older post, so that its list can prove absence."""
     simulator.post("/_sim/clock", {"shift": -7200})
     for account in accounts:
@@ -109,7 +109,7 @@ def give_history(simulator: Simulator, accounts: Sequence[DemoAccount]) -> None:
     simulator.post("/_sim/clock", {"shift": 7200})
 
 
-def post_by_hand(simulator: Simulator, account: DemoAccount, words: str) -> None:
+def post_by_hand(simulator: SimulatorProcess, account: DemoAccount, words: str) -> None:
     """Post as a person does, through the platform's own page."""
     place = {"platform": account.platform, "account": account.identity, "forum": account.region.forum}
     simulator.post("/_sim/posts", {**place, "text": f"{words}。", "title": words})

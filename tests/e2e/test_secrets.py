@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from publisher.secrets import Vault
-from tests.e2e.conftest import CITIES, PLATFORMS, secret_of
+from tests.e2e.conftest import PLATFORMS
 from tests.e2e.echo_proxy import leaks, proxy_to
 
 POST = """
@@ -28,7 +28,7 @@ body = "接到**退款**电话，请先挂断。"
 [post.data]
 summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
 """
-LOGINS = [(city, platform) for city, _name in CITIES.values() for platform in PLATFORMS]
+LOGINS = [(city, platform) for city in ("beijing", "shanghai") for platform in PLATFORMS]
 VAULT_KEY = urlsafe_b64encode(b"canary-of-the-vaults-own-key-32b").decode()
 DATABASE = "canaryDatabase-7Qp!x9Lr"
 
@@ -76,8 +76,8 @@ def move_to_vault(workspace, secrets, **environment):
 
 def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until):
     """I19: under a stream of new values and new keys no post fails, and every read returns one whole value."""
-    names = [f"{city}-{platform}" for city, platform in LOGINS]
-    move_to_vault(workspace, {name: secret_of(name.split("-")[1], name) for name in names})
+    names = [account.id for account in workspace.accounts]
+    move_to_vault(workspace, {account.id: account.secret for account in workspace.accounts})
     folder = workspace.folder / "var"
     changer = subprocess.Popen([sys.executable, "-c", CHANGER, str(folder), *names], stdout=subprocess.PIPE)
     try:
@@ -135,7 +135,7 @@ def hidden(secrets):
 @pytest.fixture
 def outputs(workspace, simulator, wait_until):
     """Yield the output of all commands, by command; the workspace's platforms are behind a proxy that may echo."""
-    with proxy_to(simulator.port) as proxy:
+    with proxy_to(simulator.client) as proxy:
         file = workspace.folder / "publisher.toml"
         file.write_text(file.read_text("utf-8").replace(simulator.url, f"http://127.0.0.1:{proxy.port}"), "utf-8")
         workspace.environment["PUBLISHER_VAULT_KEY"] = VAULT_KEY

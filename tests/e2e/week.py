@@ -26,10 +26,11 @@ from publisher.config import load_settings
 from publisher.daemon import Daemon, freeze_gc
 from publisher.i18n import Messages
 from publisher.runtime.logs import configure_logging
-from tests.e2e.day_scenario import POST, ZONE, create_workspace
-from tests.e2e.fast_clock import Days, FastRuntime, platforms
+from tests.e2e.day_scenario import POST, ZONE, create_day_workspace
+from tests.e2e.fast_clock import Days, FastRuntime
 from tests.e2e.faults import DRAFT, arrange, deal, give_history
 from tests.report import IMAGES, Plot, write_plots, write_table
+from tests.simulator_process import run_simulator
 
 DAYS, REGIONS = 7, 50
 GROUPS = 6
@@ -108,11 +109,11 @@ def take_sample(folder: Path, hour: int, deliveries: int) -> Sample:
 async def run_week(folder: Path, hours: int, regions: int) -> tuple[list[Sample], Counter[str]]:
     """Run so many hours in an empty folder. Return a sample of each, and how many deliveries ended in each state."""
     world, samples, deliveries = FastRuntime(), [], 0
-    with platforms() as simulator:
+    with run_simulator() as simulator:
         drill = DemoWorkspace(regions=read_regions()[:regions], simulator_url=simulator.url)
         names = [account.id for account in drill.accounts]
         troubles = deal(drill.accounts, Random(1))  # noqa: S311 # repeatable on purpose
-        create_workspace(folder, drill, troubles)
+        create_day_workspace(folder, drill, troubles)
         give_history(simulator, drill.accounts)
         arrange(simulator, troubles)
         simulator.post("/_sim/faults", TOKENS_FAIL)

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -49,17 +49,6 @@ def environment(request: pytest.FixtureRequest) -> Environment:
         return python
 
     return installed
-
-
-@pytest.fixture
-def simulator() -> Iterator[str]:
-    """Yield the address of a simulator in a process of its own."""
-    command = [sys.executable, "-m", "publisher", "--lang", "en", "simulate", "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield next(word for word in process.stdout.readline().split() if word.startswith("http://"))
-        process.terminate()
-        assert process.wait(PATIENCE) == 0
 
 
 def _install(name: str, folder: Path, requirements: list[str]) -> None:

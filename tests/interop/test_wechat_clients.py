@@ -25,7 +25,7 @@ def png(width, height):
 
 @pytest.fixture
 def control(simulator):
-    with httpx.Client(base_url=f"{simulator}/_sim", trust_env=False) as client:
+    with httpx.Client(base_url=f"{simulator.url}/_sim", trust_env=False) as client:
         yield client
 
 
@@ -37,7 +37,7 @@ def run(simulator, control):
     control.post("/settings", json={"wechat_review_seconds": 10})
 
     def running(python, script, **asked):
-        given = json.dumps({"base": simulator, "title": TITLE, "png": png(600, 400).hex(), **secret, **asked})
+        given = json.dumps({"base": simulator.url, "title": TITLE, "png": png(600, 400).hex(), **secret, **asked})
         command = [python, Path(__file__).with_name(script), given]
         environment = {"PATH": os.environ["PATH"], "NO_PROXY": "*"}
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE, env=environment)
