@@ -1,19 +1,21 @@
 """Fixtures of the adapters' tests: a context over a mocked transport, send requests, and golden files."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import respx
 
 from adapters._http import LoginHttp
-from publisher.contract import AdapterContext
+from publisher.contract import AdapterContext, Token
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.post import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
+from publisher.testing.conformance.harness import MemoryAdapterState
 
 GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2026, 11, 24, 4, 0, 30, tzinfo=UTC)
@@ -21,28 +23,52 @@ PNG = b"\x89PNG\r\n\x1a\n-picture-"
 MARKER = "K7QM-4R2T"
 
 
-class NoTokens:
-    async def current(self):
-        return None
-
-    async def renew(self, _stale, _fetch):
-        return None
-
-
 @dataclass
-class Notes:
-    kept: dict[str, str] = field(default_factory=dict)
+class Tokens:
+    """A token store in memory; its tokens never expire."""
 
-    async def get(self, key):
-        return self.kept.get(key)
+    value: str | None = None
 
-    async def set(self, key, value):
-        self.kept[key] = value
+    async def current(self) -> str | None:
+        return self.value
 
-    async def update(self, key, change):
-        noted = self.kept.get(key)
-        self.kept[key] = change(noted)
-        return noted
+    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
+        if self.value is None or self.value == stale:
+            token = await fetch()
+            self.value = token.value if token else None
+        return self.value
+
+
+def context_over(
+    transport: httpx.AsyncBaseTransport,
+    secret: Callable[[], Mapping[str, str]],
+    *,
+    host: str = "127.0.0.1",
+    monotonic: Callable[[], float] = lambda: 0.0,
+    **changes: Any,
+) -> AdapterContext:
+    """Return a context whose calls go to a transport, to one host only, and wait for nothing."""
+
+    async def nothing(_what: object) -> None:
+        return
+
+    http = LoginHttp(
+        transport=transport,
+        request_timeout=timedelta(seconds=5),
+        monotonic=monotonic,
+        failpoint=lambda _name: None,
+        is_host_allowed=lambda asked: host in (asked, "*"),
+        sleep=nothing,
+    )
+    context = AdapterContext(
+        http=http,
+        secret=secret,
+        tokens=Tokens(),
+        state=MemoryAdapterState(),
+        now=lambda: datetime.now(UTC),
+        failpoint=nothing,
+    )
+    return replace(context, **changes)
 
 
 @dataclass
@@ -58,25 +84,8 @@ class MockServer:
         async def pass_by(name: str) -> None:
             self.failpoints.append(name)
 
-        async def no_wait(_seconds: float) -> None:
-            return
-
-        http = LoginHttp(
-            transport=httpx.MockTransport(self.router.async_handler),
-            request_timeout=timedelta(seconds=5),
-            monotonic=lambda: 100.0,
-            failpoint=lambda _name: None,
-            is_host_allowed=lambda _host: True,
-            sleep=no_wait,
-        )
-        return AdapterContext(
-            http=http,
-            secret=lambda: self.secret,
-            tokens=NoTokens(),
-            state=Notes(),
-            now=lambda: self.now,
-            failpoint=pass_by,
-        )
+        transport = httpx.MockTransport(self.router.async_handler)
+        return context_over(transport, lambda: self.secret, host="*", now=lambda: self.now, failpoint=pass_by)
 
     @property
     def requests(self) -> list[httpx.Request]:

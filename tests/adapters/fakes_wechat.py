@@ -1,24 +1,25 @@
 """A scripted WeChat, and an adapter that calls it through the real HTTP client."""
 
-import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import respx
 
-from adapters._http import LoginHttp
 from adapters.wechat import WECHAT
-from publisher.contract import Adapter, AdapterContext, Token
+from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
+from publisher.testing.conformance.harness import MemoryAdapterState
+from tests.adapters.conftest import Tokens, context_over
 
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(minutes=2)
-BASE = "https://api.weixin.qq.com"
+HOST = "api.weixin.qq.com"
+BASE = f"https://{HOST}"
 MARKER = Marker(code="K7QM-4R2T")
 LINK = "https://example.gov.cn/n/K7QM-4R2T"
 APP_ID = "wx0000000000000001"
@@ -90,42 +91,6 @@ def error(code: int, message: str = "said the platform") -> dict[str, object]:
     return {"errcode": code, "errmsg": message}
 
 
-@dataclass
-class Tokens:
-    """A token store in memory."""
-
-    value: str | None = None
-
-    async def current(self) -> str | None:
-        return self.value
-
-    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
-        if self.value is None or self.value == stale:
-            token = await fetch()
-            self.value = token.value if token else None
-        return self.value
-
-
-@dataclass
-class Notebook:
-    """Adapter state in memory; others run between two of its calls, as with a database."""
-
-    notes: dict[str, str] = field(default_factory=dict)
-
-    async def get(self, key: str) -> str | None:
-        await asyncio.sleep(0)
-        return self.notes.get(key)
-
-    async def set(self, key: str, value: str) -> None:
-        self.notes[key] = value
-
-    async def update(self, key: str, change: Callable[[str | None], str]) -> str | None:
-        await asyncio.sleep(0)
-        noted = self.notes.get(key)
-        self.notes[key] = change(noted)
-        return noted
-
-
 def drafted(draft: str, *, ordered_after: int = 0) -> str:
     """Return the stored record of a delivery's draft, for the attempts after a person's order."""
     return json.dumps({"draft": draft, "ordered_after": ordered_after})
@@ -139,16 +104,12 @@ def _full(path: str) -> str:
     return path if path.startswith("datacube/") else f"cgi-bin/{path}"
 
 
-async def _at_once(_seconds: float) -> None:
-    return
-
-
 @dataclass
 class Scene:
     """An account, a scripted platform, and everything that survives a crash of the process."""
 
     tokens: Tokens = field(default_factory=lambda: Tokens("T1"))
-    notebook: Notebook = field(default_factory=Notebook)
+    state: MemoryAdapterState = field(default_factory=MemoryAdapterState)
     router: respx.MockRouter = field(default_factory=lambda: respx.MockRouter(assert_all_called=False))
     secret: dict[str, str] = field(default_factory=lambda: {"app_id": APP_ID, "app_secret": "canary-secret"})
     reads_secret: Callable[[], Mapping[str, str]] | None = None
@@ -168,7 +129,16 @@ class Scene:
             profile=self.profile,
             options=self.options,
         )
-        return WECHAT.create(account, self._kit())
+        context = context_over(
+            httpx.MockTransport(self._answer),
+            self.reads_secret or (lambda: self.secret),
+            host=HOST,
+            tokens=self.tokens,
+            state=self.state,
+            now=lambda: self.now,
+            failpoint=self._failpoint,
+        )
+        return WECHAT.create(account, context)
 
     def answers(self, path: str, *bodies: Mapping[str, object] | httpx.Response | Exception) -> None:
         """Script the answers of a path, one after the other; the last answer is repeated."""
@@ -200,24 +170,6 @@ class Scene:
 
     def bodies(self, path: str) -> list[dict[str, object]]:
         return [json.loads(request.content) for request in self.asked(path)]
-
-    def _kit(self) -> AdapterContext:
-        http = LoginHttp(
-            request_timeout=timedelta(seconds=5),
-            monotonic=lambda: 0.0,
-            failpoint=lambda _name: None,
-            is_host_allowed=lambda host: host == "api.weixin.qq.com",
-            transport=httpx.MockTransport(self._answer),
-            sleep=_at_once,
-        )
-        return AdapterContext(
-            http=http,
-            secret=self.reads_secret or (lambda: self.secret),
-            tokens=self.tokens,
-            state=self.notebook,
-            now=lambda: self.now,
-            failpoint=self._failpoint,
-        )
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         """Answer from the script; each error is a new copy, as the router would chain the same one to itself."""

@@ -167,25 +167,27 @@ class Receiver:
             self.calls.append(asked)
             spot = asked.spot
             fault = next((one for at, one in self.faults if at in {spot, FaultTarget.ANY}), {"kind": ""})
-            await self._answer(asked, fault, writer)
+            await self._answer(asked, fault, reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # a client that speaks TLS, or has closed
         finally:
             writer.transport.abort() if not writer.is_closing() else None
 
-    async def _answer(self, asked: Asked, fault: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, asked: Asked, fault: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         kind = fault["kind"]
         if kind == "act_late":
             self.later.append((self.now() + timedelta(seconds=fault["seconds"]), asked))
         if kind in {"act_late", "drop_before"}:
             return
         if kind == "delay" and fault.get("when") == "before":
-            await asyncio.sleep(fault["seconds"])
+            await reader.read()  # until the client gives up
         status, body, headers = self._spoiled(asked, fault)
-        if kind == "drop_after":
-            return
         if kind == "delay":
-            await asyncio.sleep(fault["seconds"])
+            await reader.read()
+        if kind in {"delay", "drop_after"}:
+            return
         dated = {"Date": format_datetime(self.now(), usegmt=True), "Content-Length": len(body), **headers}
         lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in dated.items())]
         writer.write("\r\n".join([*lines, "", ""]).encode())
@@ -196,7 +198,6 @@ class Receiver:
                 await asyncio.sleep(1 / fault["bytes_per_second"])
             return
         writer.write(body[: len(body) // 2] if kind == "truncate" else body)
-        await writer.drain()
         writer.close()
 
     def _spoiled(self, asked: Asked, fault: dict[str, Any]) -> tuple[int, bytes, Mapping[str, str]]:

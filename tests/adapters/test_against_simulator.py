@@ -5,46 +5,24 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from adapters._http import LoginHttp
 from adapters.tieba import TIEBA
 from adapters.weibo import WEIBO
-from publisher.contract import AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import Baseline
 from publisher.domain.results import Blocked, Deleted, Healthy, NotFound, Published, Submitted, Unknown
 from publisher.simulator import create_app
+from tests.adapters.conftest import context_over
 
 HOST = "http://127.0.0.1:8710"
 
 
 @pytest.fixture
-def world(make_server):
-    app = create_app()
-    transport = httpx.ASGITransport(app=app)
-
-    async def no_wait(_seconds: float) -> None:
-        return
-
-    def context(secret) -> AdapterContext:
-        http = LoginHttp(
-            transport=transport,
-            request_timeout=timedelta(seconds=5),
-            monotonic=lambda: 100.0,
-            failpoint=lambda _name: None,
-            is_host_allowed=lambda host: host == "127.0.0.1",
-            sleep=no_wait,
-        )
-        spare = make_server(secret).context()
-        return AdapterContext(
-            http=http,
-            secret=lambda: secret,
-            tokens=spare.tokens,
-            state=spare.state,
-            now=lambda: datetime.now(UTC),
-            failpoint=spare.failpoint,
-        )
-
-    return context, httpx.AsyncClient(transport=transport, base_url=HOST)
+def world():
+    transport = httpx.ASGITransport(app=create_app())
+    return (
+        lambda secret: context_over(transport, lambda: secret),
+        httpx.AsyncClient(transport=transport, base_url=HOST),
+    )
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from adapters._http import LoginHttp
 from adapters.tieba import TIEBA
-from publisher.contract import Adapter, AdapterContext
+from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import Baseline
 from publisher.domain.results import (
@@ -26,7 +25,7 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.simulator import create_app
-from tests.adapters.conftest import Notes, NoTokens
+from tests.adapters.conftest import context_over
 
 HOST = "http://127.0.0.1:8710"
 ME = "tb.1.beijing"
@@ -55,26 +54,7 @@ class SimulatedTieba:
 
     @property
     def adapter(self) -> Adapter:
-        async def nothing(_what: object) -> None:
-            return
-
-        http = LoginHttp(
-            transport=self.transport,
-            request_timeout=timedelta(seconds=5),
-            monotonic=lambda: 0.0,
-            failpoint=lambda _name: None,
-            is_host_allowed=lambda host: host == "127.0.0.1",
-            sleep=nothing,
-        )
-        context = AdapterContext(
-            http=http,
-            secret=lambda: self.secret,
-            tokens=NoTokens(),
-            state=Notes(),
-            now=lambda: datetime.now(UTC),
-            failpoint=nothing,
-        )
-        return TIEBA.create(self.account, context)
+        return TIEBA.create(self.account, context_over(self.transport, lambda: self.secret))
 
     async def inject_fault(self, endpoint, times=1, **fault):
         rule = {"platform": "tieba", "account": "*", "endpoint": endpoint, "times": times, "fault": fault}

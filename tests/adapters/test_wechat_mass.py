@@ -108,7 +108,7 @@ async def test_the_key_is_noted_before_the_call(scene):
     await scene.adapter.publish(_urgent(attempt=2))
     first, second = scene.bodies(SEND)
     assert first["clientmsgid"] == second["clientmsgid"]
-    assert json.loads(scene.notebook.notes["mass:7"])["key"] == first["clientmsgid"]
+    assert json.loads(scene.state.values["mass:7"])["key"] == first["clientmsgid"]
 
 
 async def test_a_key_that_wechat_forgets_is_not_used_again(scene):
@@ -161,7 +161,7 @@ async def test_a_refused_second_mass_send_is_unknown_f25(scene):
 
 async def test_a_consumed_draft_is_not_mass_sent_again_f24(scene):
     """F24: a draft that left the box was sent; no second call follows."""
-    scene.notebook.notes["draft:7"] = drafted("DRAFT")
+    scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(reason="wechat_draft_consumed", is_duplicate=True)
     assert not scene.asked(SEND)
@@ -217,7 +217,7 @@ async def test_each_status_of_a_mass_send(scene, word, finding):
 )
 async def test_why_a_mass_send_failed_f46(scene, said, code):
     """F46: a failure that was read has the cause from the callback; a callback alone decides nothing."""
-    scene.notebook.notes["said:mass-3147400001"] = said
+    scene.state.values["said:mass-3147400001"] = said
     scene.answers(STATUS, _status("SEND_FAIL"))
     assert await scene.adapter.check_ticket(TICKET) == Rejected(code=code, reason="3147400001")
     scene.answers(STATUS, _status("SEND_SUCCESS"))

@@ -225,18 +225,18 @@ async def test_the_same_text_earlier(scene):
 
 async def test_a_draft_that_still_exists_was_not_submitted(scene):
     """F25: list read whole, draft still in the box: an absence that reaches back to the baseline."""
-    scene.notebook.notes["draft:7"] = drafted("DRAFT")
+    scene.state.values["draft:7"] = drafted("DRAFT")
     assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
     assert scene.bodies("draft/get") == [{"media_id": "DRAFT"}]
 
 
 async def test_a_draft_of_an_earlier_order_proves_nothing_for_the_present_one_f24(scene):
     """F24: before an order has its own draft nothing was submitted for it; afterwards that draft is checked."""
-    scene.notebook.notes["draft:7"] = drafted("OLD")
+    scene.state.values["draft:7"] = drafted("OLD")
     ordered = send_request(attempt=3, resend_after_attempt=2)
     assert await scene.adapter.find_post(ordered) == NotFound(covered_since=SINCE, can_resend=False)
     assert not scene.asked("draft/get")
-    scene.notebook.notes["draft:7"] = drafted("NEW", ordered_after=2)
+    scene.state.values["draft:7"] = drafted("NEW", ordered_after=2)
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.find_post(ordered) == Unknown(reason="wechat_draft_consumed")
     assert scene.bodies("draft/get") == [{"media_id": "NEW"}]
@@ -244,14 +244,14 @@ async def test_a_draft_of_an_earlier_order_proves_nothing_for_the_present_one_f2
 
 async def test_a_draft_that_is_gone_is_no_absence(scene):
     """F24 F51: a consumed draft that is not in the list yet stays unknown, whatever the list shows."""
-    scene.notebook.notes["draft:7"] = drafted("DRAFT")
+    scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_draft_consumed")
 
 
 async def test_an_unreadable_draft_is_no_absence(scene):
     """F52: where the draft cannot be read, nothing is proven."""
-    scene.notebook.notes["draft:7"] = drafted("DRAFT")
+    scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", httpx.Response(502))
     assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_http_error")
 
@@ -295,7 +295,7 @@ async def test_a_list_that_proves_nothing(scene, answers, reason):
 )
 async def test_a_limit_that_a_read_meets_is_reported_f26(scene, path, read):
     """F26: a 429 applies to every call of the login and is reported with its end; one call met it."""
-    scene.notebook.notes["draft:7"] = drafted("DRAFT")
+    scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("freepublish/delete", error(0))
     scene.answers(path, httpx.Response(429, headers={"retry-after": "90"}))
     assert await read(scene.adapter) == RateLimited(code="wechat_http_429", until=NOW + timedelta(seconds=90))

@@ -44,7 +44,7 @@ async def test_one_person_is_shown_the_exact_text(scene):
 
 
 async def _submitted(scene):
-    answer = await Scene(router=scene.router, notebook=scene.notebook).adapter.publish(send_request())
+    answer = await Scene(router=scene.router, state=scene.state).adapter.publish(send_request())
     assert isinstance(answer, Submitted)
     return answer
 
@@ -78,7 +78,7 @@ async def test_a_draft_that_cannot_be_read_is_not_made_again(scene):
 
 async def test_a_days_previews_are_counted(scene):
     """After as many as WeChat allows none is made, until the next day in Beijing."""
-    scene.notebook.notes["previews"] = json.dumps({"day": "2026-11-25", "number": 99})
+    scene.state.values["previews"] = json.dumps({"day": "2026-11-25", "number": 99})
     assert await show(scene) == PreviewSent()
     answer = await show(scene)
     assert isinstance(answer, RateLimited)

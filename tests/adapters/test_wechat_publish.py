@@ -18,6 +18,7 @@ from publisher.domain.results import (
     Submitted,
     Unknown,
 )
+from publisher.testing.conformance.harness import MemoryAdapterState
 from tests.adapters.fakes_wechat import (
     APP_ID,
     BASE,
@@ -63,7 +64,7 @@ async def test_an_article_is_submitted(scene):
     assert json.loads(outcome.ticket.payload) == {"name": "2650100001", "delivery": 7, "looks": 0}
     assert outcome.check_again_at == NOW + timedelta(seconds=15)
     assert scene.bodies("freepublish/submit") == [{"media_id": "DRAFT"}]
-    assert scene.notebook.notes["draft:7"] == drafted("DRAFT")
+    assert scene.state.values["draft:7"] == drafted("DRAFT")
     assert scene.passed == ["media.after_upload", "media.after_upload", "step.after_commit"]
 
 
@@ -101,7 +102,7 @@ async def test_a_picture_is_uploaded_once_per_login(scene):
 
 async def test_a_cover_that_was_deleted_is_stored_again(scene):
     """Where WeChat no longer knows the recorded cover, it is uploaded once more and the draft made with it."""
-    scene.notebook.notes[f"cover:{picture(COVER).sha256}"] = "OLD"
+    scene.state.values[f"cover:{picture(COVER).sha256}"] = "OLD"
     scene.answers("draft/add", error(40007), {"media_id": "DRAFT"})
     assert isinstance(await scene.adapter.publish(send_request()), Submitted)
     assert [body["articles"][0]["thumb_media_id"] for body in scene.bodies("draft/add")] == ["OLD", "COVER"]
@@ -216,7 +217,7 @@ async def test_a_draft_whose_id_was_lost_is_found_in_the_box(scene):
     assert not scene.asked("draft/add")
     assert scene.bodies("draft/batchget")[1]["offset"] == 20
     assert scene.bodies("freepublish/submit") == [{"media_id": "LOST"}]
-    assert scene.notebook.notes["draft:7"] == drafted("LOST")
+    assert scene.state.values["draft:7"] == drafted("LOST")
 
 
 async def test_no_draft_is_made_while_the_box_cannot_be_read(scene):
@@ -234,7 +235,7 @@ async def test_a_second_attempt_makes_a_draft_where_there_is_none(scene):
 
 async def test_a_consumed_draft_is_never_made_again(scene):
     """F07 F24: a recorded draft that left the box was submitted; neither a draft nor a submission follows."""
-    scene.notebook.notes["draft:7"] = drafted("DRAFT")
+    scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.publish(send_request(attempt=2)) == Unknown(
         reason="wechat_draft_consumed", is_duplicate=True
@@ -257,14 +258,14 @@ class LosingScene(Scene):
 
     async def publish(self, send_request, *, dies=None, loses_note=False):
         """Publish once; die at a failpoint, before the draft's id is stored if `loses_note`."""
-        self.dies_at, kept = dies, dict(self.notebook.notes)
+        self.dies_at, kept = dies, dict(self.state.values)
         if dies is None:
             return await self.adapter.publish(send_request)
         with pytest.raises(DeathError):
             await self.adapter.publish(send_request)
         self.dies_at = None
         if loses_note:
-            self.notebook.notes = kept
+            self.state = MemoryAdapterState(kept)
         return None
 
     @property
@@ -328,7 +329,7 @@ async def test_one_submission_for_each_order_at_every_kill_f07_f24(losing, is_co
 
 async def test_a_draft_changed_before_the_order_waits_for_a_person(scene):
     """An order does not submit a draft that somebody changed either, and no other draft is made."""
-    scene.notebook.notes["draft:7"] = drafted("DRAFT")
+    scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", {"news_item": item("", title="改过")["content"]["news_item"], "update_time": 1})
     outcome = await scene.adapter.publish(send_request(attempt=2, resend_after_attempt=1))
     assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold_reason=HoldReason.EDITED)
@@ -348,7 +349,7 @@ async def test_a_draft_changed_before_the_order_waits_for_a_person(scene):
 async def test_a_draft_that_somebody_changed_is_not_submitted(scene, changes, is_noted):
     """A draft that differs from the approved text waits for a person, however it is found."""
     if is_noted:
-        scene.notebook.notes["draft:7"] = drafted("DRAFT")
+        scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/batchget", page(item("DRAFT", key="media_id"), total=1))
     scene.answers("draft/get", {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1})
     outcome = await scene.adapter.publish(send_request(attempt=2))
@@ -449,7 +450,7 @@ async def test_no_third_renewal_is_forced_within_five_minutes(scene):
 async def test_a_token_refused_on_the_submission_while_another_process_renews_it(scene):
     """F42: the attempt did nothing and is tried again later, not at once with the same token."""
     scene.answers("freepublish/submit", error(40001))
-    scene.notebook.notes["token:forced"] = json.dumps([NOW.timestamp()])
+    scene.state.values["token:forced"] = json.dumps([NOW.timestamp()])
     outcome = await scene.adapter.publish(send_request())
     assert outcome == Busy(code="wechat_token_renewed_elsewhere", reason="beijing-wechat")
 
@@ -474,7 +475,7 @@ async def test_another_worker_renewed_the_token_already(scene):
 
     scene.tokens = Slow("T2")
     scene.answers("draft/add", error(42001), {"media_id": "DRAFT"})
-    scene.notebook.notes |= {f"cover:{picture(COVER).sha256}": "C", f"image:{picture(INSIDE).sha256}": "http://m"}
+    scene.state.values.update({f"cover:{picture(COVER).sha256}": "C", f"image:{picture(INSIDE).sha256}": "http://m"})
     assert isinstance(await scene.adapter.publish(send_request()), Submitted)
     assert not scene.asked("stable_token")
 

@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from adapters._http import LoginHttp
 from adapters.wechat import WECHAT
-from publisher.contract import Adapter, AdapterContext
+from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import Baseline, DeliveryId
 from publisher.domain.results import (
@@ -24,7 +23,9 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.simulator import create_app
-from tests.adapters.fakes_wechat import APP_ID, Notebook, Tokens, article, send_request
+from publisher.testing.conformance.harness import MemoryAdapterState
+from tests.adapters.conftest import Tokens, context_over
+from tests.adapters.fakes_wechat import APP_ID, article, send_request
 
 HOST = "http://127.0.0.1:8710"
 SUBMIT = "/cgi-bin/freepublish/submit"
@@ -39,31 +40,19 @@ class SimulatedWeChat:
     control: httpx.AsyncClient
     transport: httpx.ASGITransport
     secret: dict[str, str]
-    tokens: Tokens = field(default_factory=lambda: Tokens(None))
-    notebook: Notebook = field(default_factory=Notebook)
+    tokens: Tokens = field(default_factory=Tokens)
+    state: MemoryAdapterState = field(default_factory=MemoryAdapterState)
     profile: str | None = None
     days_on: int = 0
 
     @property
     def adapter(self) -> Adapter:
-        async def nothing(_what: object) -> None:
-            return
-
-        http = LoginHttp(
-            transport=self.transport,
-            request_timeout=timedelta(seconds=5),
-            monotonic=lambda: 0.0,
-            failpoint=lambda _name: None,
-            is_host_allowed=lambda host: host == "127.0.0.1",
-            sleep=nothing,
-        )
-        context = AdapterContext(
-            http=http,
-            secret=lambda: self.secret,
+        context = context_over(
+            self.transport,
+            lambda: self.secret,
             tokens=self.tokens,
-            state=self.notebook,
+            state=self.state,
             now=lambda: datetime.now(UTC) + timedelta(days=self.days_on),
-            failpoint=nothing,
         )
         account = Account(
             id=AccountId("beijing-wechat"),
@@ -302,7 +291,7 @@ async def test_metrics_of_articles(stage):
     receipts = [(await stage.adapter.check_ticket(outcome.ticket)).receipt for outcome in outcomes]
     assert await stage.adapter.read_metrics(receipts) == {}
     stage.days_on = 3
-    stage.tokens = Tokens(None)
+    stage.tokens = Tokens()
     await stage.pass_time(timedelta(days=3).total_seconds())
     metrics = await stage.adapter.read_metrics(receipts)
     assert set(metrics) == {receipt.remote_id for receipt in receipts}

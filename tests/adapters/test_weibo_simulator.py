@@ -6,14 +6,13 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from adapters._http import LoginHttp
 from adapters.weibo import WEIBO
-from publisher.contract import AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.errors import Problem
 from publisher.domain.post import Baseline
 from publisher.domain.results import Blocked, Deleted, HoldReason, Published, Reach, Submitted, Unknown
 from publisher.simulator import create_app
+from tests.adapters.conftest import context_over
 
 HOST = "http://127.0.0.1:8710"
 UID = "1404376560"
@@ -22,35 +21,15 @@ TEXT = f"【警惕“退款客服”诈骗】编号K7QM-4R2T {LINK}"
 
 
 @pytest.fixture
-async def platform(make_server):
+async def platform():
     """Return a function that builds an adapter of a simulated account, and one for the control endpoints."""
     transport = httpx.ASGITransport(app=create_app())
-
-    async def no_wait(_seconds: float) -> None:
-        return
 
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
         wanted = {"platform": "weibo", "account": UID, "name": "平安发布"}
         secret = (await control.post("/_sim/accounts", json=wanted)).json()
 
         def speak(profile: str | None = None, **options: str):
-            spare = make_server(secret).context()
-            http = LoginHttp(
-                transport=transport,
-                request_timeout=timedelta(seconds=5),
-                monotonic=lambda: 100.0,
-                failpoint=lambda _name: None,
-                is_host_allowed=lambda host: host == "127.0.0.1",
-                sleep=no_wait,
-            )
-            context = AdapterContext(
-                http=http,
-                secret=lambda: secret,
-                tokens=spare.tokens,
-                state=spare.state,
-                now=lambda: datetime.now(UTC),
-                failpoint=spare.failpoint,
-            )
             account = Account(
                 id=AccountId("beijing-weibo"),
                 platform=Platform("weibo"),
@@ -61,7 +40,7 @@ async def platform(make_server):
                 profile=profile,
                 options=options,
             )
-            return WEIBO.create(account, context)
+            return WEIBO.create(account, context_over(transport, lambda: secret))
 
         yield speak, control
 

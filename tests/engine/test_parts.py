@@ -7,10 +7,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from adapters._http import LoginHttp
 from adapters.tieba import TIEBA
 from adapters.tieba.capabilities import CAPABILITIES as TIEBA_TRAITS
-from publisher.contract import AdapterContext
 from publisher.domain.account import Account, AccountId, AccountPolicy, Mode, Platform
 from publisher.domain.delivery import State
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, derive_marker, format_part_prefix
@@ -21,7 +19,7 @@ from publisher.simulator import create_app
 from publisher.store.deliveries.intents import pending_readbacks
 from publisher.testing.builders import TEST_RATE_LIMIT, TEST_TIMING, enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES, FakeAdapter
-from tests.adapters.conftest import Notes, NoTokens
+from tests.adapters.conftest import context_over
 from tests.engine.test_sender import run_jobs, run_on, state_of
 
 A = AccountId("a")
@@ -175,25 +173,11 @@ async def simulated(open_store, world) -> AsyncIterator:
             has_accepted_risk=True,
         )
         made = await control.post("/_sim/accounts", json={"platform": "tieba", "account": ME, "forums": ["天气"]})
-        http = LoginHttp(
-            transport=transport,
-            request_timeout=timedelta(seconds=5),
-            monotonic=world.monotonic,
-            failpoint=lambda _name: None,
-            is_host_allowed=lambda host: host == "127.0.0.1",
-            sleep=nothing,
-        )
-        kit = AdapterContext(
-            http=http, secret=made.json, tokens=NoTokens(), state=Notes(), now=world.now, failpoint=nothing
-        )
+        context = context_over(transport, made.json, monotonic=world.monotonic, now=world.now)
         store = await open_store(
             AccountPolicy(account=account, capabilities=TIEBA_TRAITS, rate_limit=TEST_RATE_LIMIT, timing=TEST_TIMING)
         )
-        yield store, {A: TIEBA.create(account, kit)}, control
-
-
-async def nothing(_what: object) -> None:
-    return
+        yield store, {A: TIEBA.create(account, context)}, control
 
 
 async def acts(control):

@@ -65,7 +65,7 @@ def _play_pruned(simulation: Simulation) -> None:
     simulation.began_at = simulation.now
     before = _count_past_rows(simulation)
     with Patch() as patch:
-        patch.put(patched_runtime, "BEATS", {**JOB_TIMES, **PRUNE_TIMES})
+        patch.put(patched_runtime, "JOB_TIMES", {**JOB_TIMES, **PRUNE_TIMES})
         patch.put(retention, "MAX_OWNED_IDS", IN_SIGHT)
         _live_after_a_year(simulation)
     if _count_past_rows(simulation) != before:

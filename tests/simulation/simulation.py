@@ -159,7 +159,7 @@ class Simulation:
         """Make every attempt to connect fail in this way for so many seconds."""
         self.connect_failure = connect_failure
         self.outages.append({"scope": "all", "from": self.now, "to": self.now + seconds})
-        self.loop.call_later(seconds, setattr, self, "trouble", None)
+        self.loop.call_later(seconds, setattr, self, "connect_failure", None)
 
     def boot(self, ahead: float) -> None:
         """Restart the host, with a clock that is so many seconds ahead."""

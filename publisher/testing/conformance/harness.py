@@ -1,5 +1,6 @@
 """The interface of a test server, one account on it, and the context that its adapters receive and are counted by."""
 
+import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -139,15 +140,19 @@ class CountingTokenStore:
 
 @dataclass(frozen=True, slots=True)
 class MemoryAdapterState:
+    """Adapter state in memory; others run between two of its calls, as with a database."""
+
     values: dict[str, str] = field(default_factory=dict)
 
     async def get(self, key: str) -> str | None:
+        await asyncio.sleep(0)
         return self.values.get(key)
 
     async def set(self, key: str, value: str) -> None:
         self.values[key] = value
 
     async def update(self, key: str, change: Callable[[str | None], str]) -> str | None:
+        await asyncio.sleep(0)
         noted = self.values.get(key)
         self.values[key] = change(noted)
         return noted
