@@ -17,8 +17,8 @@ from tests.simulation import patched_runtime
 from tests.simulation.artefacts import violations
 from tests.simulation.patched_runtime import JOB_TIMES
 from tests.simulation.platforms import CREATING, EPOCH
-from tests.simulation.scenarios import HOUR, LOST, MADE, TITLES, Storm, add_post, draw_shape, one_offs, standing
-from tests.simulation.simulation import ENDED, Shape, Simulation
+from tests.simulation.scenarios import HOUR, LOST, MADE, TITLES, SetUp, Storm, add_post, draw_shape, one_offs, standing
+from tests.simulation.simulation import ENDED, Simulation
 from tests.simulation.workspace import Entry, identity_of, instant
 
 DAY = 24 * HOUR
@@ -33,14 +33,11 @@ IN_SIGHT = 1
 """The number of live posts of an account that its list shows; older ones are out of sight."""
 
 
-def _draw_pruned(rng: Random) -> Shape:
-    return draw_shape(rng, storm=300.0, pace=(1.5, 2.5))
-
-
-def _pruned_entries(rng: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(rng, shape, number=rng.randint(4, 6), within=(5, 90))
+def _set_up_pruned(rng: Random, entry_rng: Random) -> SetUp:
+    shape = draw_shape(rng, storm=300.0, pace=(1.5, 2.5))
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(4, 6), within=(5, 90))
     entries[0].accounts = shape.accounts
-    return entries
+    return shape, entries
 
 
 def _play_pruned(simulation: Simulation) -> None:
@@ -128,17 +125,13 @@ IN_TIME = 6.0
 """Seconds within which a post that is sent now must be called: less than filing all the others takes."""
 
 
-def _draw_portions(rng: Random) -> Shape:
+def _set_up_portions(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=300.0, pace=(1.0, 1.0))
     shape.accounts = tuple(sorted({"weibo-a", rng.choice(["weibo-b", "wechat-a"])}))
-    return shape
-
-
-def _portion_entries(rng: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(rng, shape, number=2, within=(100, 200))
-    urgent = Entry(id="u1", title=f"{TITLES[0]}紧急", accounts=(rng.choice(shape.accounts),), urgent=True)
+    entries = one_offs(entry_rng, shape, number=2, within=(100, 200))
+    urgent = Entry(id="u1", title=f"{TITLES[0]}紧急", accounts=(entry_rng.choice(shape.accounts),), urgent=True)
     urgent.at = instant(EPOCH + 6 * HOUR)
-    return [*entries, urgent]
+    return shape, [*entries, urgent]
 
 
 def _play_portions(simulation: Simulation) -> None:
@@ -259,17 +252,15 @@ ALERT_SECONDS, CLEAR_SECONDS = 600.0, 400.0
 """Seconds within which a failing job raises its alert, and within which that is cleared once it works again."""
 
 
-def _draw_failing(rng: Random) -> Shape:
-    return draw_shape(rng, storm=300.0, most=2, pace=(1.0, 1.5))
-
-
-def _failing_entries(rng: Random, shape: Shape) -> list[Entry]:
+def _set_up_failing(rng: Random, entry_rng: Random) -> SetUp:
     """Draw posts of which the last enters the planning window during the storm."""
-    entries = one_offs(rng, shape, number=3, within=(5, 20)) + one_offs(rng, shape, number=2, within=(100, 250))
+    shape = draw_shape(rng, storm=300.0, most=2, pace=(1.0, 1.5))
+    entries = one_offs(entry_rng, shape, number=3, within=(5, 20))
+    entries += one_offs(entry_rng, shape, number=2, within=(100, 250))
     for number, entry in enumerate(entries, 1):
-        entry.id, entry.title = f"p{number}", f"{rng.choice(TITLES)}第{number:02d}期"
+        entry.id, entry.title = f"p{number}", f"{entry_rng.choice(TITLES)}第{number:02d}期"
     far = Entry(id="far", title=f"{TITLES[1]}以后", accounts=shape.accounts, at=instant(EPOCH + 2 * DAY + 90))
-    return [*entries, far]
+    return shape, [*entries, far]
 
 
 def _play_failing(simulation: Simulation) -> None:
@@ -329,8 +320,8 @@ def _await_end(simulation: Simulation, reported: list[tuple[str, str]]) -> None:
 
 
 MAINTENANCE_STORMS: Mapping[str, Storm] = {
-    "pruned": Storm(draw=_draw_pruned, entries=_pruned_entries, play=_play_pruned),
-    "portions": Storm(draw=_draw_portions, entries=_portion_entries, play=_play_portions),
-    "failing": Storm(draw=_draw_failing, entries=_failing_entries, play=_play_failing),
+    "pruned": Storm(set_up=_set_up_pruned, play=_play_pruned),
+    "portions": Storm(set_up=_set_up_portions, play=_play_portions),
+    "failing": Storm(set_up=_set_up_failing, play=_play_failing),
 }
 """The kinds of storms of this module, by name."""

@@ -50,12 +50,15 @@ class Verdict:
         return f"seed {self.seed}: {reported}; {self.creations} made, {self.crashes} deaths, {hours}{wrong}"
 
 
+SetUp = tuple[Shape, list[Entry]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storm:
     """One kind of storm: its shape, what is published in it, and what happens."""
 
-    draw: Callable[[Random], Shape]
-    entries: Callable[[Random, Shape], list[Entry]]
+    set_up: Callable[[Random, Random], SetUp]
+    """Draw its shape by the first generator, and its posts by the second."""
     play: Callable[[Simulation], None]
 
 
@@ -139,10 +142,6 @@ def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Ver
     shape = shape_of(seed)
     shape.command_times = shape.command_times[:steps]
     with opened(seed, shape, entries_of(seed, shape), trace=trace) as simulation:
-        for at in shape.kills:
-            simulation.loop.call_later(at, simulation.kill)
-        for at, seconds in shape.freezes:
-            simulation.loop.call_later(at, simulation.freeze, seconds)
         for at in shape.command_times:
             simulation.pass_time(max(0.0, at - simulation.loop.time()))
             act(simulation)

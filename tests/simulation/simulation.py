@@ -513,6 +513,10 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
                 workspace.add(entry)
             workspace.write(instant(simulation.now - 5))
             loop.live(None, simulation.supervise()).add_done_callback(simulation.note_supervisor_end)
+            for at in shape.kills:
+                loop.call_later(at, simulation.kill)
+            for at, seconds in shape.freezes:
+                loop.call_later(at, simulation.freeze, seconds)
             yield simulation
             simulation.stop()
     finally:

@@ -18,6 +18,7 @@ from tests.simulation.scenarios import (
     LOST,
     MADE,
     TITLES,
+    SetUp,
     Storm,
     Verdict,
     act,
@@ -28,7 +29,7 @@ from tests.simulation.scenarios import (
     standing,
     verdict_of,
 )
-from tests.simulation.simulation import Shape, Simulation, opened
+from tests.simulation.simulation import Simulation, opened
 from tests.simulation.workspace import Entry, Waits, identity_of, instant, platform_of
 
 REFUSED_TWICE: Sequence[Fault] = ({"kind": "expire_token"}, {"kind": "expire_token"})
@@ -37,8 +38,8 @@ REFUSED_TWICE: Sequence[Fault] = ({"kind": "expire_token"}, {"kind": "expire_tok
 def run_storm(name: str, number: int, *, trace: bool = False) -> Verdict:
     """Run one storm of a kind until everything is settled."""
     seed, storm = f"{name}/{number}", STORMS[name]
-    shape = storm.draw(rng_for(f"{seed}/shape"))
-    with opened(seed, shape, storm.entries(rng_for(f"{seed}/entries"), shape), trace=trace) as simulation:
+    shape, entries = storm.set_up(rng_for(f"{seed}/shape"), rng_for(f"{seed}/entries"))
+    with opened(seed, shape, entries, trace=trace) as simulation:
         storm.play(simulation)
         simulation.pass_time(max(0.0, shape.storm - simulation.loop.time()))
         simulation.settle()
@@ -48,17 +49,13 @@ def run_storm(name: str, number: int, *, trace: bool = False) -> Verdict:
 # --- an edit while the outcome is unknown ---
 
 
-def _draw_edits(rng: Random) -> Shape:
+def _set_up_edits(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=240.0, pace=(1.5, 2.5))
     shape.accounts = tuple(sorted({*shape.accounts, "weibo-a", rng.choice(["weibo-b", "wechat-a"])}))
-    return shape
-
-
-def _edit_entries(rng: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(rng, shape, number=rng.randint(2, 3), within=(5, 40))
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(2, 3), within=(5, 40))
     for entry in entries:
-        entry.accounts = shape.accounts if rng.random() < 0.7 else entry.accounts
-    return entries
+        entry.accounts = shape.accounts if entry_rng.random() < 0.7 else entry.accounts
+    return shape, entries
 
 
 def _play_edits(simulation: Simulation) -> None:
@@ -109,24 +106,20 @@ PERIOD = 20
 """Minutes from one occurrence to the next, where a post repeats."""
 
 
-def _draw_outage(rng: Random) -> Shape:
+def _set_up_outage(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=BEFORE + rng.uniform(1, 3) * HOUR + AFTER, most=2, pace=(6.0, 10.0))
     shape.per_hour = rng.choice([1000, 1000, 12])
-    return shape
-
-
-def _outage_entries(rng: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(rng, shape, number=rng.randint(2, 4), within=(60, shape.storm - AFTER))
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(2, 4), within=(60, shape.storm - AFTER))
     for entry in entries:
-        if rng.random() < 0.25:
+        if entry_rng.random() < 0.25:
             entry.max_delay = "30m"
-        elif rng.random() < 0.3:
-            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=rng.uniform(600, 5400))
-    for number in range(rng.choice([1, 1, 2])):
+        elif entry_rng.random() < 0.3:
+            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=entry_rng.uniform(600, 5400))
+    for number in range(entry_rng.choice([1, 1, 2])):
         repeating = Entry(id=f"r{number}", title=f"{TITLES[number]}每日提醒", accounts=shape.accounts, max_delay="1h")
         repeating.cron, repeating.until = f"*/{PERIOD} * * * *", instant(EPOCH + shape.storm - HOUR / 3)
         entries.append(repeating)
-    return entries
+    return shape, entries
 
 
 def _play_outage(simulation: Simulation) -> None:
@@ -143,17 +136,13 @@ def _play_outage(simulation: Simulation) -> None:
 # --- a journal that cannot be written ---
 
 
-def _draw_full(rng: Random) -> Shape:
+def _set_up_full(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=rng.uniform(2400, 4200), pace=(2.0, 4.0))
     shape.create = rng.choice([0.0, 0.0, 0.2])
-    return shape
-
-
-def _full_entries(rng: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(rng, shape, number=rng.randint(3, 6), within=(5, shape.storm - 600))
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 6), within=(5, shape.storm - 600))
     for entry in entries:
-        entry.max_delay = rng.choice(["6h", "10m"])
-    return entries
+        entry.max_delay = entry_rng.choice(["6h", "10m"])
+    return shape, entries
 
 
 def _play_full(simulation: Simulation) -> None:
@@ -179,17 +168,14 @@ AHEAD = (8 * HOUR, 8 * HOUR, 2 * HOUR, 1800.0, 240.0, 90.0, 30.0)
 BEHIND = (-90.0, -1800.0, -8 * HOUR)
 
 
-def _draw_clock(rng: Random) -> Shape:
-    return draw_shape(rng, storm=500.0, pace=(1.5, 2.5))
-
-
-def _clock_entries(rng: Random, shape: Shape) -> list[Entry]:
-    soon = one_offs(rng, shape, number=rng.randint(2, 3), within=(5, 60))
-    later = one_offs(rng, shape, number=rng.randint(1, 3), within=(600, 2.5 * HOUR))
+def _set_up_clock(rng: Random, entry_rng: Random) -> SetUp:
+    shape = draw_shape(rng, storm=500.0, pace=(1.5, 2.5))
+    soon = one_offs(entry_rng, shape, number=entry_rng.randint(2, 3), within=(5, 60))
+    later = one_offs(entry_rng, shape, number=entry_rng.randint(1, 3), within=(600, 2.5 * HOUR))
     for number, entry in enumerate(later, len(soon) + 1):
-        entry.id, entry.title = f"p{number}", f"{rng.choice(TITLES)}第{number:02d}期"
-        entry.max_delay = rng.choice(["6h", "1h"])
-    return [*soon, *later]
+        entry.id, entry.title = f"p{number}", f"{entry_rng.choice(TITLES)}第{number:02d}期"
+        entry.max_delay = entry_rng.choice(["6h", "1h"])
+    return shape, [*soon, *later]
 
 
 def _play_clock(simulation: Simulation) -> None:
@@ -232,18 +218,14 @@ def _play_clock(simulation: Simulation) -> None:
 SLOW = Waits(deadline=30, lease=40, visibility=90)
 
 
-def _draw_slow(rng: Random) -> Shape:
+def _set_up_slow(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=320.0, pace=(1.5, 2.5))
     shape.waits, shape.read = SLOW, rng.choice([0.0, 0.3])
-    return shape
-
-
-def _slow_entries(rng: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(rng, shape, number=rng.randint(3, 5), within=(5, 200))
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 5), within=(5, 200))
     for entry in entries:
-        if rng.random() < 0.4:
-            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=rng.uniform(2, 20))
-    return entries
+        if entry_rng.random() < 0.4:
+            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=entry_rng.uniform(2, 20))
+    return shape, entries
 
 
 def _play_slow(simulation: Simulation) -> None:
@@ -280,18 +262,14 @@ def _stop_sending(simulation: Simulation) -> None:
 # --- lists that show items twice, and texts cut short ---
 
 
-def _draw_lists(rng: Random) -> Shape:
+def _set_up_lists(rng: Random, entry_rng: Random) -> SetUp:
+    """Draw posts whose short excerpt does not show the marker."""
     shape = draw_shape(rng, storm=260.0, pace=(1.0, 3.0))
     shape.accounts = tuple(sorted({*shape.accounts, "weibo-a"}))
-    return shape
-
-
-def _list_entries(rng: Random, shape: Shape) -> list[Entry]:
-    """Draw posts whose short excerpt does not show the marker."""
-    entries = one_offs(rng, shape, number=rng.randint(2, 4), within=(5, 90))
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(2, 4), within=(5, 90))
     for entry in entries:
         entry.title = f"关于近期多发的{entry.title}提醒"
-    return entries
+    return shape, entries
 
 
 def _play_lists(simulation: Simulation) -> None:
@@ -320,7 +298,7 @@ OVER_A_SUBMIT = ("http.mid_body", "http.after_body", "http.after_reply", "outcom
 """Where a crash leaves a submission unknown, or a draft that is not submitted."""
 
 
-def _draw_repeats(rng: Random) -> Shape:
+def _set_up_repeats(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=260.0, pace=(1.0, 3.0))
     shape.accounts = tuple(sorted({"wechat-a", *shape.accounts[: rng.choice([0, 0, 1])]}))
     shape.create, shape.read, shape.other = rng.choice([(0.0, 0.2, 0.1), (0.2, 0.2, 0.1), (0.6, 0.3, 0.2)])
@@ -328,14 +306,10 @@ def _draw_repeats(rng: Random) -> Shape:
     shape.at_failpoints = {name: rng.randint(1, 3) for name in rng.sample(OVER_A_SUBMIT, 3)}
     shape.kills = [rng.uniform(5, 200) for _ in range(rng.choice([0, 1, 2, 4]))]
     shape.freezes = [(rng.uniform(5, 200), rng.uniform(11, 40)) for _ in range(rng.choice([0, 0, 1]))]
-    return shape
-
-
-def _repeat_entries(rng: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(rng, shape, number=rng.randint(3, 5), within=(5, 160))
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 5), within=(5, 160))
     for entry in entries:
-        entry.urgent = rng.random() < 0.4
-    return entries
+        entry.urgent = entry_rng.random() < 0.4
+    return shape, entries
 
 
 def _play_repeats(simulation: Simulation) -> None:
@@ -343,10 +317,6 @@ def _play_repeats(simulation: Simulation) -> None:
     settings = simulation.platforms.state.behaviour
     settings.wechat_repeats, settings.wechat_consume = "accept", "finish"
     settings.wechat_review_seconds = simulation.rng.choice([0.3, 10.0, LATE])
-    for at in simulation.shape.kills:
-        simulation.loop.call_later(at, simulation.kill)
-    for at, seconds in simulation.shape.freezes:
-        simulation.loop.call_later(at, simulation.freeze, seconds)
 
 
 # --- a long past ---
@@ -354,20 +324,16 @@ def _play_repeats(simulation: Simulation) -> None:
 PAST = 3000
 
 
-def _draw_past(rng: Random) -> Shape:
+def _set_up_past(rng: Random, entry_rng: Random) -> SetUp:
+    """Draw posts of which some are live, on every account, before the past is copied from them."""
     shape = draw_shape(rng, storm=360.0, pace=(2.0, 4.0))
     shape.create, shape.read, shape.other = rng.choice([(0.1, 0.2, 0.0), (0.4, 0.2, 0.1)])
     shape.crash_chance = rng.choice([0.0, 0.003, 0.01])
     shape.kills = [rng.uniform(130, 300) for _ in range(rng.choice([0, 1, 2]))]
-    return shape
-
-
-def _past_entries(rng: Random, shape: Shape) -> list[Entry]:
-    """Draw posts of which some are live, on every account, before the past is copied from them."""
     first = Entry(id="p0", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 5))
     repeating = Entry(id="r0", title=f"{TITLES[1]}每日提醒", accounts=shape.accounts)
     repeating.cron, repeating.until = "*/1 * * * *", instant(EPOCH + shape.storm - 60)
-    return [first, repeating, *one_offs(rng, shape, number=rng.randint(2, 4), within=(130, 260))]
+    return shape, [first, repeating, *one_offs(entry_rng, shape, number=entry_rng.randint(2, 4), within=(130, 260))]
 
 
 def _play_past(simulation: Simulation) -> None:
@@ -379,8 +345,6 @@ def _play_past(simulation: Simulation) -> None:
     grow(simulation, PAST)
     faults.create, faults.read, faults.other = shape.create, shape.read, shape.other
     simulation.crash_plan.chance = shape.crash_chance
-    for at in shape.kills:
-        simulation.loop.call_later(at - simulation.loop.time(), simulation.kill)
     for _ in range(simulation.rng.choice([0, 2, 4])):
         simulation.pass_time(simulation.rng.uniform(10, 50))
         act(simulation)
@@ -392,17 +356,13 @@ SPELL = 80.0
 """Seconds for which a platform does so at most: less than its lists may lag."""
 
 
-def _draw_gone(rng: Random) -> Shape:
+def _set_up_gone(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=2.2 * HOUR, most=2, pace=(1.5, 3.0))
     shape.accounts = tuple(sorted({"wechat-a", rng.choice(["weibo-a", "tieba-a"])}))
-    return shape
-
-
-def _gone_entries(rng: Random, shape: Shape) -> list[Entry]:
-    entries = one_offs(rng, shape, number=rng.randint(2, 4), within=(5, 90))
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(2, 4), within=(5, 90))
     for entry in entries:
-        entry.urgent = rng.random() < 0.4
-    return entries
+        entry.urgent = entry_rng.random() < 0.4
+    return shape, entries
 
 
 def _play_gone(simulation: Simulation) -> None:
@@ -428,15 +388,15 @@ def _call_gone(simulation: Simulation, seconds: float) -> None:
 
 
 STORMS: Mapping[str, Storm] = {
-    "edits": Storm(draw=_draw_edits, entries=_edit_entries, play=_play_edits),
-    "slow": Storm(draw=_draw_slow, entries=_slow_entries, play=_play_slow),
-    "outage": Storm(draw=_draw_outage, entries=_outage_entries, play=_play_outage),
-    "full": Storm(draw=_draw_full, entries=_full_entries, play=_play_full),
-    "lists": Storm(draw=_draw_lists, entries=_list_entries, play=_play_lists),
-    "repeats": Storm(draw=_draw_repeats, entries=_repeat_entries, play=_play_repeats),
-    "past": Storm(draw=_draw_past, entries=_past_entries, play=_play_past),
-    "gone": Storm(draw=_draw_gone, entries=_gone_entries, play=_play_gone),
-    "clock": Storm(draw=_draw_clock, entries=_clock_entries, play=_play_clock),
+    "edits": Storm(set_up=_set_up_edits, play=_play_edits),
+    "slow": Storm(set_up=_set_up_slow, play=_play_slow),
+    "outage": Storm(set_up=_set_up_outage, play=_play_outage),
+    "full": Storm(set_up=_set_up_full, play=_play_full),
+    "lists": Storm(set_up=_set_up_lists, play=_play_lists),
+    "repeats": Storm(set_up=_set_up_repeats, play=_play_repeats),
+    "past": Storm(set_up=_set_up_past, play=_play_past),
+    "gone": Storm(set_up=_set_up_gone, play=_play_gone),
+    "clock": Storm(set_up=_set_up_clock, play=_play_clock),
     **MAINTENANCE_STORMS,
 }
 """The kinds of storms, by name."""

@@ -17,10 +17,8 @@ AMOUNTS = (-8 * HOUR, -900.0, -30.0, 30.0, 900.0, 8 * HOUR)
 def run_seed(seed):
     """Live through a storm without people's orders, in which the clock is set, often right before the daemon dies."""
     shape, rng = shape_of(seed), rng_for(f"{seed}/clock")
-    shape.command_times = []
+    shape.command_times = shape.freezes = []
     with opened(seed, shape, entries_of(seed, shape)) as simulation:
-        for at in shape.kills:
-            simulation.loop.call_later(at, simulation.kill)
         for _ in range(SETS):
             at, by, seconds = rng.uniform(1, shape.storm * 0.7), rng.choice(AMOUNTS), rng.uniform(2, 90)
             simulation.loop.call_later(at, simulation.set_clock, by)

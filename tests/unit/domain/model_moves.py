@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import product
+from typing import Literal
 
 from publisher.domain.delivery import (
     CHECKED_STATES,
@@ -92,7 +93,7 @@ SUBMITTED = Submitted(ticket=TICKET, check_again_at=LATER)
 NOTHING_DONE: tuple[Outcome, ...] = (
     NotSent(reason="cannot_connect"),
     Rejected(code="content", reason=""),
-    RateLimited(code="often", until=None),
+    LIMITED,
     Busy(code="busy", reason=""),
     CredentialExpired(reason="token"),
     Blocked(code="captcha", reason="", hold_reason=HoldReason.CAPTCHA),
@@ -213,9 +214,7 @@ class Moves:
         if snapshot.recorded.state not in {State.HELD, *CHECKED_STATES}:
             return
         acts, live = can_still_act(snapshot, self.rules), is_live(snapshot)
-        if (
-            snapshot.recorded.desired is DesiredState.RETRACTED
-        ):  # then a person decides on the whole text, not on a part
+        if snapshot.recorded.desired is DesiredState.RETRACTED:  # a person decides on the whole text, not on a part
             live = is_any_live(snapshot)
         wishes = [State.UNKNOWN, State.RETRACTING] + [State.SUBMITTED] * snapshot.recorded.has_ticket
         if live:
@@ -240,7 +239,7 @@ class Moves:
             yield "claim", after._replace(worker=Worker("claimed"), lease=LEASE)
         if worker is None:
             return
-        yield "worker dies", _without_worker(snapshot)
+        yield "worker dies", _without(snapshot, "worker")
         if worker.step == "claimed":
             yield from self._intend(snapshot)
         elif worker.step == "intended":
@@ -278,7 +277,7 @@ class Moves:
 
     def _record_outcome(self, snapshot: Snapshot, outcome: Outcome) -> Iterator[Step]:
         """Record the worker's outcome, if it is accepted; the connection ends either way."""
-        left = _without_worker(snapshot)
+        left = _without(snapshot, "worker")
         if not self.rules.settles(is_current=True, state=snapshot.recorded.state):
             yield "outcome kept as evidence", left
         elif after := self._apply(left, outcome, Role.SENDER):
@@ -290,7 +289,7 @@ class Moves:
         sleeper = snapshot.sleeper
         if sleeper is None:
             return
-        yield "sleeper gives up", _without_sleeper(snapshot)
+        yield "sleeper gives up", _without(snapshot, "sleeper")
         if sleeper.step == "intended" and self.rules.may_start(-1):
             yield "sleeper starts its call", snapshot._replace(sleeper=_calling(), is_unbegun=False)
         if sleeper.step == "calling":
@@ -298,8 +297,8 @@ class Moves:
                 copies = (*snapshot.copies, made)
                 yield "platform acts for the sleeper", snapshot._replace(sleeper=Worker("answered"), copies=copies)
         if sleeper.step != "intended" and self.rules.settles(is_current=False, state=snapshot.recorded.state):
-            for outcome in (RateLimited(code="often", until=None), LOST):
-                if after := self._apply(_without_sleeper(snapshot), outcome, Role.SENDER):
+            for outcome in (LIMITED, LOST):
+                if after := self._apply(_without(snapshot, "sleeper"), outcome, Role.SENDER):
                     yield f"late {type(outcome).__name__} believed", _overtake(after, ended=0)
 
     def _reconcile(self, snapshot: Snapshot) -> Iterator[Step]:
@@ -464,12 +463,10 @@ def _left_alone(worker: Worker | None) -> tuple[int, ...]:
     return (min(worker.fuse, SERVER_DELAY + 1),) if worker and worker.step == "calling" and worker.fuse else ()
 
 
-def _without_worker(snapshot: Snapshot) -> Snapshot:
-    return snapshot._replace(worker=None, fuses=tuple(sorted((*snapshot.fuses, *_left_alone(snapshot.worker)))))
-
-
-def _without_sleeper(snapshot: Snapshot) -> Snapshot:
-    return snapshot._replace(sleeper=None, fuses=tuple(sorted((*snapshot.fuses, *_left_alone(snapshot.sleeper)))))
+def _without(snapshot: Snapshot, name: Literal["worker", "sleeper"]) -> Snapshot:
+    """The worker, or the sleeper, waits for its call no longer."""
+    fuses = tuple(sorted((*snapshot.fuses, *_left_alone(getattr(snapshot, name)))))
+    return snapshot._replace(**{name: None}, fuses=fuses)
 
 
 def _forgotten(snapshot: Snapshot) -> Snapshot:
@@ -508,7 +505,9 @@ def _removed(copy: Copy) -> Copy:
 
 
 def _alerted(snapshot: Snapshot) -> Snapshot:
-    return snapshot._replace(copies=tuple(copy._replace(is_told=copy.status == "review") for copy in snapshot.copies))
+    return snapshot._replace(
+        copies=tuple(copy._replace(is_announced=copy.status == "review") for copy in snapshot.copies)
+    )
 
 
 def _platform(snapshot: Snapshot) -> Iterator[Step]:
@@ -519,7 +518,7 @@ def _platform(snapshot: Snapshot) -> Iterator[Step]:
             yield f"platform acts late, {made.status}", snapshot._replace(fuses=left, copies=(*snapshot.copies, made))
     for copy in snapshot.copies[:1]:
         if copy.status == "review":
-            lag = LISTING_LAG + 1 if copy.is_told else copy.lag
+            lag = LISTING_LAG + 1 if copy.is_announced else copy.lag
             yield "review passes", snapshot._replace(copies=(Copy("live", lag),))
             yield "review refuses", snapshot._replace(copies=(Copy("refused"),))
         if copy.status == "live" and snapshot.recorded.receipt == OURS.remote_id and not snapshot.beneath:
@@ -532,20 +531,23 @@ def _receipt(snapshot: Snapshot) -> Receipt:
     return PART_RECEIPT if snapshot.beneath else OURS
 
 
-def _shown(copy: Copy, receipt: Receipt) -> tuple[ReadbackResult, ...]:
-    """Return what a complete list may show of a copy."""
-    missing = NotFound(covered_since=LONG_AGO)
+def _seen(copy: Copy, receipt: Receipt) -> ReadbackResult:
+    """Return what a read that finds a copy shows of it."""
     match copy.status:
         case "live":
-            seen: ReadbackResult = Published(receipt=receipt)
+            return Published(receipt=receipt)
         case "review":
-            seen = SUBMITTED
+            return SUBMITTED
         case "refused":
-            seen = Rejected(code="review", reason="")
+            return Rejected(code="review", reason="")
         case _:
-            return Deleted(), missing
-    must_show = copy.lag == 0 and not (copy.is_told and copy.status == "review") and copy.status != "refused"
-    return (seen,) if must_show else (seen, missing)
+            return Deleted()
+
+
+def _shown(copy: Copy, receipt: Receipt) -> tuple[ReadbackResult, ...]:
+    """Return what a complete list may show of a copy."""
+    must_show = copy.lag == 0 and (copy.status == "live" or (copy.status == "review" and not copy.is_announced))
+    return (_seen(copy, receipt),) if must_show else (_seen(copy, receipt), NotFound(covered_since=LONG_AGO))
 
 
 def _misread(snapshot: Snapshot) -> tuple[ReadbackResult, ...]:
@@ -556,17 +558,8 @@ def _misread(snapshot: Snapshot) -> tuple[ReadbackResult, ...]:
 
 def _follow_up(snapshot: Snapshot) -> tuple[ReadbackResult, ...]:
     """Return what a read by the ticket may show."""
-    if not snapshot.recorded.has_ticket or not snapshot.copies:
-        return ()
-    match snapshot.copies[0].status:
-        case "live":
-            return Published(receipt=_receipt(snapshot)), UNREADABLE
-        case "review":
-            return SUBMITTED, UNREADABLE
-        case "refused":
-            return Rejected(code="review", reason=""), UNREADABLE
-        case _:
-            return Deleted(), UNREADABLE
+    is_known = snapshot.recorded.has_ticket and snapshot.copies
+    return (_seen(snapshot.copies[0], _receipt(snapshot)), UNREADABLE) if is_known else ()
 
 
 def _kind_of(finding: NotFound) -> str:

@@ -74,7 +74,7 @@ class Copy(NamedTuple):
 
     status: str
     lag: int = 0
-    is_told: bool = False
+    is_announced: bool = False
 
 
 class Snapshot(NamedTuple):

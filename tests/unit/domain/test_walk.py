@@ -24,18 +24,7 @@ from publisher.domain.lifecycle import advance
 from publisher.domain.results import NotFound, Published, Rejected, Unknown
 from publisher.domain.verification import proves_absent
 from tests.unit.domain.model_state import ANOTHERS, LONG_AGO, SETTLE, Rules
-from tests.unit.domain.walk import (
-    AN_END_COMES,
-    AN_END_IS_TRUE,
-    AT_MOST_ONE,
-    CANCELLATION_HOLDS,
-    EDIT_HOLDS,
-    ONE_RESEND,
-    PUBLISHED_IS_TRUE,
-    PUBLISHED_IS_WHOLE,
-    RETRACTION_HOLDS,
-    walk,
-)
+from tests.unit.domain.walk import Promise, walk
 
 
 def test_a_delivery_makes_one_post_at_most_and_its_record_is_true():
@@ -152,39 +141,45 @@ def one_report(readbacks: Sequence[Readback], predicate: Callable[[Readback], bo
 
 
 MUTANTS = {
-    "lapsed lease in sending is due again": (changed_rules(lapsed_call_is_due_again), AT_MOST_ONE),
-    "unknown outcome is retried": (changed_rules(unknown_is_retried), AT_MOST_ONE),
-    "one readback is believed": (Rules(shows_absence=one_readback), AT_MOST_ONE),
-    "one reported deletion is believed": (Rules(is_confirmed=one_report), AN_END_IS_TRUE),
-    "readbacks before the window ends are believed": (Rules(shows_absence=early_readbacks), AT_MOST_ONE),
-    "visibility window too short": (Rules(settle=SETTLE - 1), AT_MOST_ONE),
-    "page one counts as all": (Rules(incomplete_readback=lambda: NotFound(covered_since=LONG_AGO)), AT_MOST_ONE),
-    "frozen worker starts its call": (Rules(may_start=lambda _left: True), AT_MOST_ONE),
-    "call starts at the end of its lease": (Rules(may_start=lambda left: left >= 0), AT_MOST_ONE),
+    "lapsed lease in sending is due again": (changed_rules(lapsed_call_is_due_again), Promise.AT_MOST_ONE),
+    "unknown outcome is retried": (changed_rules(unknown_is_retried), Promise.AT_MOST_ONE),
+    "one readback is believed": (Rules(shows_absence=one_readback), Promise.AT_MOST_ONE),
+    "one reported deletion is believed": (Rules(is_confirmed=one_report), Promise.AN_END_IS_TRUE),
+    "readbacks before the window ends are believed": (Rules(shows_absence=early_readbacks), Promise.AT_MOST_ONE),
+    "visibility window too short": (Rules(settle=SETTLE - 1), Promise.AT_MOST_ONE),
+    "page one counts as all": (
+        Rules(incomplete_readback=lambda: NotFound(covered_since=LONG_AGO)),
+        Promise.AT_MOST_ONE,
+    ),
+    "frozen worker starts its call": (Rules(may_start=lambda _left: True), Promise.AT_MOST_ONE),
+    "call starts at the end of its lease": (Rules(may_start=lambda left: left >= 0), Promise.AT_MOST_ONE),
     "outcome of an old fencing token is believed": (
         Rules(settles=lambda *, is_current, state: is_current or state is State.SENDING),
-        AT_MOST_ONE,
+        Promise.AT_MOST_ONE,
     ),
-    "review is believed absent": (changed_rules(review_is_believed_absent), AT_MOST_ONE),
-    "newest item is adopted": (Rules(possible_match=lambda: Published(receipt=ANOTHERS)), PUBLISHED_IS_TRUE),
-    "second resend after absence": (changed_rules(resends_again_and_again), ONE_RESEND),
-    "cancellation is forgotten": (changed_rules(stop_is_forgotten), CANCELLATION_HOLDS),
-    "retraction is forgotten": (changed_rules(stop_is_forgotten), RETRACTION_HOLDS),
-    "edit while unknown is forgotten": (changed_rules(edit_is_forgotten), EDIT_HOLDS),
-    "begun call counts as not begun": (changed_rules(begun_counts_as_unbegun), AT_MOST_ONE),
-    "retracted while under review": (changed_rules(retracting_review_is_believed_absent), AN_END_IS_TRUE),
-    "refused while retracting stays open": (changed_rules(review_never_closes), AN_END_COMES),
-    "published by a person without a receipt": (changed_rules(confirmation_is_no_proof), PUBLISHED_IS_TRUE),
-    "unknown part is sent again": (changed_rules(unknown_is_retried, parts=1), AT_MOST_ONE),
-    "checkpoint is lost": (changed_rules(checkpoint_is_lost, parts=1), AT_MOST_ONE),
-    "incomplete counts as complete": (changed_rules(incomplete_is_enough, parts=1), PUBLISHED_IS_WHOLE),
-    "part's receipt is kept": (changed_rules(parts_receipt_is_kept, parts=1), PUBLISHED_IS_TRUE),
-    "incomplete expires": (changed_rules(incomplete_ends(Expired, State.EXPIRED), parts=1), AN_END_IS_TRUE),
-    "incomplete is cancelled": (changed_rules(incomplete_ends(Cancelled, State.CANCELLED), parts=1), AN_END_IS_TRUE),
-    "refused part fails it": (changed_rules(incomplete_ends(Rejected, State.FAILED), parts=1), AN_END_IS_TRUE),
+    "review is believed absent": (changed_rules(review_is_believed_absent), Promise.AT_MOST_ONE),
+    "newest item is adopted": (Rules(possible_match=lambda: Published(receipt=ANOTHERS)), Promise.PUBLISHED_IS_TRUE),
+    "second resend after absence": (changed_rules(resends_again_and_again), Promise.ONE_RESEND),
+    "cancellation is forgotten": (changed_rules(stop_is_forgotten), Promise.CANCELLATION_HOLDS),
+    "retraction is forgotten": (changed_rules(stop_is_forgotten), Promise.RETRACTION_HOLDS),
+    "edit while unknown is forgotten": (changed_rules(edit_is_forgotten), Promise.EDIT_HOLDS),
+    "begun call counts as not begun": (changed_rules(begun_counts_as_unbegun), Promise.AT_MOST_ONE),
+    "retracted while under review": (changed_rules(retracting_review_is_believed_absent), Promise.AN_END_IS_TRUE),
+    "refused while retracting stays open": (changed_rules(review_never_closes), Promise.AN_END_COMES),
+    "published by a person without a receipt": (changed_rules(confirmation_is_no_proof), Promise.PUBLISHED_IS_TRUE),
+    "unknown part is sent again": (changed_rules(unknown_is_retried, parts=1), Promise.AT_MOST_ONE),
+    "checkpoint is lost": (changed_rules(checkpoint_is_lost, parts=1), Promise.AT_MOST_ONE),
+    "incomplete counts as complete": (changed_rules(incomplete_is_enough, parts=1), Promise.PUBLISHED_IS_WHOLE),
+    "part's receipt is kept": (changed_rules(parts_receipt_is_kept, parts=1), Promise.PUBLISHED_IS_TRUE),
+    "incomplete expires": (changed_rules(incomplete_ends(Expired, State.EXPIRED), parts=1), Promise.AN_END_IS_TRUE),
+    "incomplete is cancelled": (
+        changed_rules(incomplete_ends(Cancelled, State.CANCELLED), parts=1),
+        Promise.AN_END_IS_TRUE,
+    ),
+    "refused part fails it": (changed_rules(incomplete_ends(Rejected, State.FAILED), parts=1), Promise.AN_END_IS_TRUE),
     "incomplete is retracted by a person": (
         changed_rules(incomplete_ends(RetractionRequested, State.CANCELLED), parts=1),
-        AN_END_IS_TRUE,
+        Promise.AN_END_IS_TRUE,
     ),
 }
 
@@ -198,5 +193,5 @@ TAKES_LONG = {"outcome of an old fencing token is believed", "refused while retr
 def test_a_changed_rule_breaks_a_promise(name):
     """The walk shows the purpose of each rule: without it, a promise is broken."""
     rules, promise = MUTANTS[name]
-    walked = walk(rules, frozenset({promise}))
+    walked = walk(rules, {promise})
     assert walked.breach == promise, "\n".join((name, *walked.way))

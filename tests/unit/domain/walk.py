@@ -20,33 +20,28 @@ Reads and expiry happen at any instant: whatever `next_look` and the clock say i
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from publisher.domain.delivery import DESIRED_NO_SEND, FINAL_STATES, DesiredState, State
 from tests.unit.domain.model_moves import ALIKE, Moves
 from tests.unit.domain.model_state import OURS, Rules, Snapshot, can_still_act, is_any_live
 
-AT_MOST_ONE = "at most one post"
-ONE_RESEND = "at most one resend of a part without a person"
-PUBLISHED_IS_TRUE = "published is true"
-PUBLISHED_IS_WHOLE = "published is whole, unless a person gave the rest up"
-AN_END_IS_TRUE = "an end is true"
-CANCELLATION_HOLDS = "no call after a withdrawal"
-RETRACTION_HOLDS = "no call after a retraction"
-EDIT_HOLDS = "no call with the old words after an edit, unless a person decides so"
-AN_END_COMES = "an end comes, or a person is asked"
-PROMISES = frozenset({
-    AT_MOST_ONE,
-    ONE_RESEND,
-    PUBLISHED_IS_TRUE,
-    PUBLISHED_IS_WHOLE,
-    AN_END_IS_TRUE,
-    CANCELLATION_HOLDS,
-    RETRACTION_HOLDS,
-    EDIT_HOLDS,
-    AN_END_COMES,
-})  # fmt: skip
+
+class Promise(StrEnum):
+    """What no step may break."""
+
+    AT_MOST_ONE = "at most one post"
+    ONE_RESEND = "at most one resend of a part without a person"
+    PUBLISHED_IS_TRUE = "published is true"
+    PUBLISHED_IS_WHOLE = "published is whole, unless a person gave the rest up"
+    AN_END_IS_TRUE = "an end is true"
+    CANCELLATION_HOLDS = "no call after a withdrawal"
+    RETRACTION_HOLDS = "no call after a retraction"
+    EDIT_HOLDS = "no call with the old words after an edit, unless a person decides so"
+    AN_END_COMES = "an end comes, or a person is asked"
+
 
 Trail = dict[Snapshot, tuple[str, Snapshot] | None]
 """Each snapshot reached, and the step and snapshot it was first reached by."""
@@ -58,11 +53,11 @@ class Walked:
 
     snapshots: int
     states: frozenset[State]
-    breach: str | None = None
+    breach: Promise | None = None
     way: tuple[str, ...] = ()
 
 
-def walk(rules: Rules, promises: frozenset[str] = PROMISES) -> Walked:
+def walk(rules: Rules, promises: Collection[Promise] = frozenset(Promise)) -> Walked:
     """Visit every snapshot once, nearest first; stop at the first that breaks one of the promises."""
     moves = Moves(rules)
     start = Snapshot()
@@ -78,42 +73,48 @@ def walk(rules: Rules, promises: frozenset[str] = PROMISES) -> Walked:
                 continue
             trail[after] = (label, snapshot)
             queue.append(after)
-            broken = {*_broken_promises(after, rules), *_broken_steps(snapshot, after, label, rules)} & promises
+            broken = {*_broken_promises(after, rules), *_broken_steps(snapshot, after, label, rules)}.intersection(
+                promises
+            )
             if broken:
                 return _walked(trail, broken.pop(), after)
     stuck = next(iter(trail.keys() - _can_rest(trail, leads_on)), None)
-    return _walked(trail, AN_END_COMES if stuck and AN_END_COMES in promises else None, stuck or start)
+    return _walked(trail, Promise.AN_END_COMES if stuck and Promise.AN_END_COMES in promises else None, stuck or start)
 
 
-def _broken_promises(snapshot: Snapshot, rules: Rules) -> Iterator[str]:
+def _broken_promises(snapshot: Snapshot, rules: Rules) -> Iterator[Promise]:
     """Yield what a snapshot breaks. Copies that a person saw deleted before a resend are not in it any more."""
     recorded = snapshot.recorded
     if len([copy for copy in snapshot.copies if copy.status != "refused"]) > 1:
-        yield AT_MOST_ONE
+        yield Promise.AT_MOST_ONE
     if snapshot.resends > 1:
-        yield ONE_RESEND
+        yield Promise.ONE_RESEND
     if recorded.state is State.PUBLISHED and not _is_proven(snapshot):
-        yield PUBLISHED_IS_TRUE
+        yield Promise.PUBLISHED_IS_TRUE
     if recorded.state in FINAL_STATES and (is_any_live(snapshot) or can_still_act(snapshot, rules)):
-        yield AN_END_IS_TRUE
+        yield Promise.AN_END_IS_TRUE
 
 
-def _broken_steps(before: Snapshot, after: Snapshot, label: str, rules: Rules) -> Iterator[str]:
+def _broken_steps(before: Snapshot, after: Snapshot, label: str, rules: Rules) -> Iterator[Promise]:
     """Yield what a step breaks. No call for a part may be open when it counts as published: it could double it."""
     is_counted = before.recorded.parts_done < after.recorded.parts_done
     if is_counted and rules.parts and can_still_act(before, rules):
-        yield AT_MOST_ONE
+        yield Promise.AT_MOST_ONE
     if label == "intent" and before.beneath == "live" and not before.recorded.parts_done:
-        yield AT_MOST_ONE
+        yield Promise.AT_MOST_ONE
     is_published = after.recorded.state is State.PUBLISHED and before.recorded.state is not State.PUBLISHED
     if is_published and after.recorded.parts_done <= rules.parts and label != f"person: rules {State.CANCELLED}":
-        yield PUBLISHED_IS_WHOLE
+        yield Promise.PUBLISHED_IS_WHOLE
     if is_counted and not any(copy.status in {"live", "removed"} for copy in before.copies) and not before.beneath:
-        yield PUBLISHED_IS_TRUE
+        yield Promise.PUBLISHED_IS_TRUE
     if label == "intent" and before.is_edited:
-        yield EDIT_HOLDS
+        yield Promise.EDIT_HOLDS
     if label == "intent" and before.recorded.desired in DESIRED_NO_SEND:
-        yield RETRACTION_HOLDS if before.recorded.desired is DesiredState.RETRACTED else CANCELLATION_HOLDS
+        yield (
+            Promise.RETRACTION_HOLDS
+            if before.recorded.desired is DesiredState.RETRACTED
+            else Promise.CANCELLATION_HOLDS
+        )
 
 
 def _is_proven(snapshot: Snapshot) -> bool:
@@ -140,7 +141,7 @@ def _rests(snapshot: Snapshot) -> bool:
     return is_red or state in FINAL_STATES | {State.PUBLISHED}
 
 
-def _walked(trail: Trail, broken: str | None, last: Snapshot) -> Walked:
+def _walked(trail: Trail, broken: Promise | None, last: Snapshot) -> Walked:
     states = frozenset(snapshot.recorded.state for snapshot in trail)
     return Walked(snapshots=len(trail), states=states, breach=broken, way=_way(trail, last) if broken else ())
 
