@@ -38,6 +38,12 @@ ENDPOINTS = {
         FaultTarget.RETRACT: "/c/c/bawu/delthread",
         FaultTarget.PROBE: "/dc/common/tbs",
     },
+    "webhook": {
+        FaultTarget.CREATE: "POST /posts",
+        FaultTarget.LIST: "GET /posts/NAME",
+        FaultTarget.RETRACT: "DELETE /posts/NAME",
+        FaultTarget.PROBE: "GET /health",
+    },
 }
 
 StandIns = Mapping[tuple[FaultTarget, str], dict[str, Any] | None]

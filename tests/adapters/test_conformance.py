@@ -109,7 +109,7 @@ class TestTieba(AdapterConformance):
 
 
 class TestWebhook(AdapterConformance):
-    """The webhook, over a receiver on a raw socket."""
+    """The webhook, over a receiver that the simulator serves."""
 
     factory = WEBHOOK
     account = Account(id=AccountId("site"), platform=Platform("webhook"), identity=ACCOUNT, secret="h")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from datetime import UTC, datetime
 
 from publisher.app.application import open_application
 from publisher.config import load_settings
@@ -105,7 +106,7 @@ async def test_a_post_is_sent_through_an_adapter_of_another_package(tmp_path, mo
         )
         (workspace / "publisher.toml").write_text(SETTINGS + "".join(accounts))
         settings = await load_settings(workspace)
-        world = FakeRuntime(clock=receiver.now())
+        world = FakeRuntime(clock=datetime.now(UTC))
         async with open_application(settings, world, can_send=True) as application:
             assert await apply_schedule(application.planner, SCHEDULE, "schedule.toml") == 3
             await application.store.maintenance.promote_due()
