@@ -46,7 +46,8 @@ class TwoCities(DemoWorkspace):
     """The drill of two cities on all platforms; the identity of an account is its id."""
 
     def __init__(self, simulator_url: str) -> None:
-        super().__init__(regions=read_regions()[:2], simulator_url=simulator_url)
+        regions = [replace(each, agency=f"{each.name}市公安局", tip_line="12377") for each in read_regions()[:2]]
+        super().__init__(regions=regions, simulator_url=simulator_url)
 
     @property
     def accounts(self) -> Sequence[DemoAccount]:
