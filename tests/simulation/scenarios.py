@@ -240,7 +240,7 @@ def post_by_hand(simulation: Simulation) -> None:
 
 
 def remove_something(simulation: Simulation) -> None:
-    """Remove a post as the platform does, one that publisher has seen: no read tells the others from absent ones."""
+    """Remove a post as the platform does, one that was seen: no read distinguishes others from absent ones."""
     known = {post_id(row["remote_id"]) for row in simulation.deliveries()}
     live = [one for one in simulation.platforms.state.posts.values() if one.state == "live" and one.id in known]
     if live:
