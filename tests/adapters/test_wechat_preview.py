@@ -89,7 +89,7 @@ async def test_a_days_previews_are_counted(scene):
 
 async def test_previews_made_at_once_count_each(scene):
     """Two commands at the same time share what is left of the day."""
-    scene.notebook.notes["previews"] = json.dumps({"day": "2026-11-25", "number": 99})
+    scene.state.values["previews"] = json.dumps({"day": "2026-11-25", "number": 99})
     answers = await asyncio.gather(show(scene), show(scene, to="lisi"))
     assert sorted(type(answer).__name__ for answer in answers) == ["PreviewSent", "RateLimited"]
     assert len(scene.asked("message/mass/preview")) == 1

@@ -11,15 +11,16 @@ from typing import Any
 from publisher.engine.decisions import Resolution
 from publisher.simulator.faults import Fault
 from tests.chaos.checker.artefacts import Artefacts, whole_lines
+from tests.chaos.mutants.patch import Patch
 from tests.simulation import patched_runtime
 from tests.simulation.artefacts import artefacts_of
-from tests.simulation.patched_runtime import BEATS, replaced
+from tests.simulation.patched_runtime import JOB_TIMES
 from tests.simulation.platforms import BUSY, CREATING, LISTING
 from tests.simulation.simulation import ENDED, Shape, Simulation, opened
 from tests.simulation.workspace import Entry, Waits, identity_of, instant, platform_of
 
 ACCOUNTS = ("tieba-a", "wechat-a", "weibo-a", "weibo-b")
-WAITS = Waits(deadline=3, lease=5, settle=20)
+WAITS = Waits(deadline=3, lease=5, visibility=20)
 PACE, FAST = 4.0, 240.0
 """How much slower than a real daemon's the jobs follow each other, while posts are sent and while nothing happens."""
 HOUR = 3600.0
@@ -81,7 +82,7 @@ class ScriptedFaults:
 
 def _command(name: str) -> Action:
     """Have a person give a command about the post."""
-    return lambda simulation, post, _account: simulation.order(lambda: getattr(simulation, name)(post))
+    return lambda simulation, post, _account: simulation.run_command(getattr(simulation, name)(post))
 
 
 def _event(name: str, *facts: object) -> Action:
@@ -90,16 +91,15 @@ def _event(name: str, *facts: object) -> Action:
 
 
 def _kill_at(failpoint: str) -> Action:
-    return lambda simulation, _post, _account: simulation.fate.appointed.update({failpoint: 1})
+    return lambda simulation, _post, _account: simulation.crash_plan.at_failpoints.update({failpoint: 1})
 
 
 def _resume(simulation: Simulation, *_whose: str) -> None:
-    for row in simulation.rows("SELECT scope FROM pause"):
-        simulation.order(lambda row=row: simulation.resume(row["scope"]))
+    simulation.resume_all()
 
 
 def _pause(simulation: Simulation, post: str, _account: str) -> None:
-    simulation.order(lambda: simulation.pause(f"post:{post}"))
+    simulation.run_command(simulation.pause(f"post:{post}"))
     simulation.pass_time(6)
     _resume(simulation)
 
@@ -108,20 +108,20 @@ def _resolve(resolution: Resolution) -> Action:
     def action(simulation: Simulation, post: str, account: str) -> None:
         _resume(simulation)
         number = _delivery(simulation, post, account)["id"]
-        simulation.order(lambda: simulation.resolve(number, resolution))
+        simulation.run_command(simulation.resolve(number, resolution))
 
     return action
 
 
 def _resend(simulation: Simulation, post: str, account: str) -> None:
     number = _delivery(simulation, post, account)["id"]
-    simulation.order(lambda: simulation.resend(number))
+    simulation.run_command(simulation.resend(number))
 
 
 def _edit(simulation: Simulation, post: str, _account: str, **changes: Any) -> None:
     simulation.edit(post, **changes or {"title": f"{simulation.workspace.entries[post].title}（改）"})
     simulation.pass_time(4)  # a file that was saved in two steps is whole by then
-    simulation.order(simulation.reload)
+    simulation.run_command(simulation.reload())
 
 
 def _leave_out(simulation: Simulation, post: str, account: str) -> None:
@@ -140,16 +140,14 @@ def _post_alike(simulation: Simulation, post: str, account: str) -> None:
 def _remove(simulation: Simulation, post: str, account: str) -> None:
     """The platform removes what was made of the delivery."""
     for copy in simulation.copies(_delivery(simulation, post, account)):
-        simulation.platforms.world.remove_post(copy, "platform")
+        simulation.platforms.state.remove_post(copy, "platform")
 
 
 def _remove_watched(simulation: Simulation, post: str, account: str) -> None:
     """The same, until the monitor has seen it twice, hours later."""
     _remove(simulation, post, account)
-    simulation.pace = FAST
     while _delivery(simulation, post, account)["state"] != "removed":
-        simulation.pass_time(60)
-    simulation.pace = PACE
+        simulation.pass_time(60, pace=FAST)
     simulation.kill()  # the next daemon begins at this pace
 
 
@@ -163,11 +161,11 @@ def _boot_ahead(simulation: Simulation, *_whose: str) -> None:
 EARLIER = "earlier"
 """What ended before the run."""
 SHARED: Mapping[str, Scenario] = {
-    EARLIER: Scenario(actions=[("pending", _command("withdraw"))], due=60.0),
+    EARLIER: Scenario(actions=[("pending", _command("cancel"))], due=60.0),
     "plain": Scenario(others=("tieba-a", "wechat-a", "weibo-b")),
     "poison": Scenario(actions=[(state, _kill_at("claim.after_commit")) for state in ("pending", "claimed")]),
     "found-after-death": Scenario(actions=[("pending", _kill_at("outcome.before_commit"))]),
-    "not-sent": Scenario(actions=[("pending", _event("cut_off", "refused", 6.0))]),
+    "not-sent": Scenario(actions=[("pending", _event("disconnect", "refused", 6.0))]),
     "edited": Scenario(creations=[(TOO_MANY,)], others=("weibo-b",), actions=[("retrying", _edit)]),
     "expired": Scenario(actions=[("pending", _event("stop_for", 60.0))], entry={"expires": 20.0}, due=10.0),
     "missed": Scenario(actions=[("pending", _event("stop_for", 150.0))], entry={"cron": "*/1 * * * *", "until": 150.0}),
@@ -194,7 +192,7 @@ SEPARATE: Mapping[str, Scenario] = {
         )
         for resolution in (Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL)
     },
-    "cancelled": Scenario(actions=[("pending", _command("withdraw"))], due=60.0),
+    "cancelled": Scenario(actions=[("pending", _command("cancel"))], due=60.0),
     "retracted": Scenario(
         deletions=[({"kind": "api_error", "code": 20112},)], actions=[("published", _command("retract"))]
     ),
@@ -228,10 +226,10 @@ WATCHED: Mapping[str, Scenario] = {
 def simulate() -> Artefacts:
     """Play all scenarios, and return what the run leaves."""
     shape = Shape(accounts=ACCOUNTS, storm=0.0, pace=PACE, waits=WAITS)
-    beats = {**BEATS, "monitor": (30.0, 0.5)}
-    with replaced(patched_runtime, "BEATS", beats), opened("sample", shape, []) as simulation:
+    with Patch() as patch, opened("sample", shape, []) as simulation:
+        patch.put(patched_runtime, "JOB_TIMES", {**JOB_TIMES, "monitor": (30.0, 0.5)})
         faults = ScriptedFaults()
-        simulation.platforms.world.fault_rules = faults
+        simulation.platforms.state.fault_rules = faults
         simulation.pass_time(35)
         _play_all(simulation, faults, SHARED)
         simulation.past = range(1, 2)
@@ -279,7 +277,7 @@ def _add_post(simulation: Simulation, name: str, scenario: Scenario) -> None:
     )
     simulation.workspace.add(entry)
     simulation.workspace.write(instant(simulation.now))
-    simulation.order(simulation.reload)
+    simulation.run_command(simulation.reload())
 
 
 def _delivery(simulation: Simulation, post: str, account: str) -> Any:
