@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -310,7 +310,7 @@ def _connect_failure_reason(error: Exception) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class LoginHttp:
-    """The HTTP client of one login: at most one call is in flight at a time.
+    """The HTTP client of one login: at most one call is in flight at a time, and a creating call goes before all others.
 
     `request_timeout` bounds a whole call, including the wait for its turn. `is_host_allowed` gets the host name alone.
     `may_send` and `is_clock_confirmed` are asked for a creating call when its turn comes, and again right before its
@@ -335,6 +335,9 @@ class LoginHttp:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     default_cooldown: timedelta = timedelta(seconds=30)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    """Held by the call in flight."""
+    _repeatable_lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    """Held by the one repeatable call that waits for `_lock` or is in flight."""
     _cooldown_until: float = -inf
     _calls_started: int = 0
     _waiting_calls: int = 0
@@ -406,15 +409,17 @@ class LoginHttp:
     ) -> HttpResponse | TransportFailure:
         """Make a call when its turn comes.
 
-        A call that `can_share` returns the response to an equal request that started after this call was queued: one
-        list resolves all unknown outcomes of an account.
+        A creating call waits for the call in flight alone: repeatable calls queue for the place behind it. A call that
+        `can_share` returns the response to an equal request that started after this call was queued: one list resolves
+        all unknown outcomes of an account.
         """
         http_request, calls_before = _build_request(request, progress), self._calls_started
         if not self.is_host_allowed(http_request.url.host):
             return NotSent(reason="host_not_allowed")
+        own_queue = self._repeatable_lock if progress.check_start is None else nullcontext()
         self._waiting_calls += 1
         try:
-            async with asyncio.timeout(self.request_timeout.total_seconds()), self._lock:
+            async with asyncio.timeout(self.request_timeout.total_seconds()), own_queue, self._lock:
                 number, query, response = self._shared_responses.get(request.url, (0, None, None))
                 if can_share and response and number > calls_before and query == request:
                     return response

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -85,6 +86,10 @@ async def take(reader) -> None:
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     await reader.readexactly(int(length.split(b":")[1]))
+
+
+async def take_head(reader) -> None:
+    await reader.readuntil(b"\r\n\r\n")
 
 
 def answering(*parts: bytes) -> Deed:
@@ -432,6 +437,32 @@ async def test_failpoints_are_passed_in_order():
         assert passed == ["http.after_connect", "http.mid_body", "http.after_body", "http.after_reply"]
         await http.fetch(post(platform.url))
     assert len(passed) == 4
+
+
+async def test_a_creating_call_waits_for_no_read_but_the_one_in_flight():
+    """However many reads of the login are queued, a post goes next."""
+    arrived, free = asyncio.Event(), asyncio.Event()
+
+    async def deed(reader, writer):
+        await take_head(reader)
+        arrived.set()
+        await free.wait()
+        writer.write(OK)
+        await writer.drain()
+
+    async with raw_server(deed) as platform:
+        http = http_for()
+        calls = [asyncio.create_task(http.fetch(HttpRequest(method="GET", url=f"{platform.url}/0")))]
+        await arrived.wait()
+        for number in range(1, 4):
+            read = HttpRequest(method="GET", url=f"{platform.url}/{number}")
+            calls.append(asyncio.create_task(http.fetch(read)))
+        await asyncio.sleep(0)
+        calls.append(asyncio.create_task(http.create(post(f"{platform.url}/4"), PARCEL)))
+        await asyncio.sleep(0)
+        free.set()
+        await asyncio.gather(*calls)
+    assert [re.match(rb".* /2/post/(\d)", head)[1] for head in platform.received] == [b"0", b"4", b"1", b"2", b"3"]
 
 
 async def test_one_call_of_a_login_at_a_time():
