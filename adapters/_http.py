@@ -310,7 +310,7 @@ def _connect_failure_reason(error: Exception) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class LoginHttp:
-    """The HTTP client of one login: at most one call is in flight at a time, and a creating call goes before all others.
+    """The HTTP client of one login: at most one call is in flight at a time; a creating call is always the next one.
 
     `request_timeout` bounds a whole call, including the wait for its turn. `is_host_allowed` gets the host name alone.
     `may_send` and `is_clock_confirmed` are asked for a creating call when its turn comes, and again right before its
@@ -326,9 +326,9 @@ class LoginHttp:
     monotonic: Callable[[], float]
     failpoint: Callable[[str], None]
     is_host_allowed: Callable[[str], bool]
-    may_send: Callable[[SendRequest], Awaitable[bool]] | None = None
-    record_start: Callable[[DeliveryId, int], None] | None = None
-    is_clock_confirmed: Callable[[], bool] = lambda: True
+    may_send: Callable[[SendRequest], Awaitable[bool]]
+    record_start: Callable[[DeliveryId, int], None]
+    is_clock_confirmed: Callable[[], bool]
     on_date_header: Callable[[str, float], None] = lambda _date, _started_at: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     transport: httpx.AsyncBaseTransport = field(default_factory=FreshConnections, repr=False)
@@ -369,7 +369,7 @@ class LoginHttp:
         """Make the creating call of an attempt, once, unless it may no longer start right before the first byte."""
 
         async def check_start() -> None:
-            if self.may_send is not None and not await self.may_send(send_request):
+            if not await self.may_send(send_request):
                 raise _StartRefusedError("stopped")
             if self.monotonic() > send_request.start_by:
                 raise _StartRefusedError("lease_used_up")
@@ -378,8 +378,7 @@ class LoginHttp:
 
         def record_start() -> None:
             try:
-                if self.record_start is not None:
-                    self.record_start(send_request.delivery, send_request.fencing_token)
+                self.record_start(send_request.delivery, send_request.fencing_token)
             except OSError as error:
                 raise _StartRefusedError("not_recorded") from error
 

@@ -17,6 +17,7 @@ from publisher.config import Environment, Settings
 from publisher.contract import Adapter, AdapterContext, AdapterFactory, AddressProvider, Http, LoginFlow
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.errors import Problem, SettingsError
+from publisher.domain.post import SendRequest
 from publisher.engine.planner import Planner
 from publisher.engine.sender import may_start_call
 from publisher.runtime.clock import Runtime
@@ -170,18 +171,27 @@ def find_missing_secrets(
 
 
 def http_for_login(
-    *, timeout: timedelta, monotonic: Callable[[], float], is_host_allowed: Callable[[str], bool]
+    *, timeout: timedelta, monotonic: Callable[[], float], is_host_allowed: Callable[[str], bool], can_create: bool
 ) -> Http:
-    """Return an HTTP client for a login, limited to the hosts that `is_host_allowed`. Retries do not wait."""
+    """Return an HTTP client for a login, limited to the hosts that `is_host_allowed`. Retries do not wait.
+
+    With `can_create` it makes creating calls as well, which no intent precedes: only tests may do that.
+    """
 
     async def no_wait(_seconds: float) -> None:
         return
+
+    async def may_send(_request: SendRequest) -> bool:
+        return can_create
 
     return LoginHttp(
         request_timeout=timeout,
         monotonic=monotonic,
         failpoint=lambda _name: None,
         is_host_allowed=is_host_allowed,
+        may_send=may_send,
+        record_start=lambda _delivery, _fencing_token: None,
+        is_clock_confirmed=lambda: can_create,
         sleep=no_wait,
     )
 
@@ -232,5 +242,6 @@ def start_login(settings: Settings, account: Account, runtime: Runtime) -> Login
             timeout=LOGIN_REQUEST_TIMEOUT,
             monotonic=runtime.monotonic,
             is_host_allowed=build_host_filter([account], settings, factory),
+            can_create=False,
         ),
     )

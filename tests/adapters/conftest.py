@@ -16,6 +16,7 @@ from publisher.contract import AdapterContext, Token
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.post import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
 from publisher.testing.conformance.harness import MemoryAdapterState
+from tests.unguarded import UNGUARDED
 
 GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2026, 11, 24, 4, 0, 30, tzinfo=UTC)
@@ -53,6 +54,7 @@ def context_over(
         return
 
     http = LoginHttp(
+        **UNGUARDED,
         transport=transport,
         request_timeout=timedelta(seconds=5),
         monotonic=monotonic,

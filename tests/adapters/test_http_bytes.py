@@ -15,10 +15,12 @@ import httpx
 import pytest
 
 from adapters._http import MAX_CREATE_BODY_BYTES, MAX_READ_BODY_BYTES, FreshConnections, LoginHttp, _NetworkBackend
+from publisher.app.application import http_for_login
 from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.post import Baseline, DeliveryId, Marker, RenderedPost, SendRequest
 from publisher.domain.results import NotSent, Unknown
+from tests.unguarded import UNGUARDED
 
 NOON = datetime(2026, 11, 24, 4, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -131,6 +133,7 @@ def http_for(**changes) -> LoginHttp:
         "failpoint": lambda _name: None,
         "is_host_allowed": lambda host: host in {"127.0.0.1", "localhost", "no-such-host.invalid"},
         "sleep": _no_wait,
+        **UNGUARDED,
     }
     return LoginHttp(**{**settled, **changes})
 
@@ -306,6 +309,16 @@ async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connecti
             await platform.ended.wait()
     assert b"".join(platform.received) == b""
     assert begun == []
+
+
+async def test_the_client_of_a_browser_login_creates_nothing():
+    """It has no intent to check and no record to write, so no creating call starts."""
+    http = http_for_login(
+        timeout=timedelta(seconds=5), monotonic=lambda: 100.0, is_host_allowed=lambda _host: True, can_create=False
+    )
+    async with raw_server(answering(OK)) as platform:
+        assert await http.create(post(platform.url), PARCEL) == NotSent(reason="stopped")
+    assert platform.connections == 0
 
 
 async def test_f02_a_call_is_recorded_as_begun_right_before_its_first_byte():

@@ -13,6 +13,7 @@ from publisher.contract import AdapterContext
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.runtime.clock import Runtime
 from publisher.simulator import create_app
+from tests.unguarded import UNGUARDED
 
 HOST = "http://127.0.0.1:8710"
 FACTORIES = {"weibo": WEIBO, "wechat": WECHAT, "tieba": TIEBA}
@@ -26,7 +27,7 @@ def adapter_over(transport, make_server, platform, heard):
         monotonic=lambda: 100.0,
         failpoint=lambda _name: None,
         is_host_allowed=lambda host: host == "127.0.0.1",
-        is_clock_confirmed=lambda: False,
+        **{**UNGUARDED, "is_clock_confirmed": lambda: False},
         on_date_header=heard,
     )
     context = AdapterContext(

@@ -20,6 +20,7 @@ from publisher.domain.post import Baseline, DeliveryId, SendRequest
 from publisher.store.db.tables import load_rendered_post
 from tests.bench.database import read_rows
 from tests.bench.workspace import PUBLIC_IP, uid_of
+from tests.unguarded import UNGUARDED
 
 REQUEST_TIMEOUT = timedelta(seconds=60)
 START_WITHIN_SECONDS = 3600
@@ -51,6 +52,7 @@ def bare_calls(folder: Path, base_url: str) -> Sequence[BareCall]:
         form = api.PostForm(text=rendered.text, marker_code="", client_ip=PUBLIC_IP)
         if account not in clients:
             clients[account] = LoginHttp(
+                **UNGUARDED,
                 request_timeout=REQUEST_TIMEOUT,
                 monotonic=time.monotonic,
                 failpoint=lambda _name: None,

@@ -15,6 +15,7 @@ from publisher.domain.results import Unknown
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import Database, open_engine
 from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapterState
+from tests.unguarded import UNGUARDED
 
 
 def adapter_of(database: Database, address: str, app_id: str) -> Adapter:
@@ -24,6 +25,7 @@ def adapter_of(database: Database, address: str, app_id: str) -> Adapter:
     )
     kit = AdapterContext(
         http=LoginHttp(
+            **UNGUARDED,
             request_timeout=timedelta(seconds=10),
             monotonic=world.monotonic,
             failpoint=lambda _name: None,

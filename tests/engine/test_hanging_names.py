@@ -17,6 +17,7 @@ from publisher.domain.post import PostId
 from publisher.engine.sender import send_due
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
+from tests.unguarded import UNGUARDED
 
 HANGING = [f"h{number}" for number in range(40)]
 """More accounts than the loop's own pool has threads on any machine here."""
@@ -28,6 +29,7 @@ class Named(FakeAdapter):
     def __init__(self, **facts):
         super().__init__(**facts)
         self.http = LoginHttp(
+            **UNGUARDED,
             request_timeout=timedelta(seconds=60),
             monotonic=lambda: 0.0,
             failpoint=lambda _name: None,

@@ -194,7 +194,10 @@ class Harness:
         """Build an adapter as after a restart of the daemon: adapter state and tokens are kept, nothing else."""
         account = replace(self.account, base_url=base_url or self.account.base_url)
         host = urlsplit(account.base_url or "").hostname
-        http = http_for_login(timeout=timeout, monotonic=time.monotonic, is_host_allowed={host, None}.__contains__)
+        is_host_allowed = {host, None}.__contains__
+        http = http_for_login(
+            timeout=timeout, monotonic=time.monotonic, is_host_allowed=is_host_allowed, can_create=True
+        )
         self._tokens = self._tokens or CountingTokenStore(MemoryTokenStore(now=self.now), self.call_tally)
 
         async def ignore_failpoint(_name: str) -> None:
