@@ -321,8 +321,12 @@ def list_secret_values(fields: Mapping[str, str]) -> Sequence[str]:
 
 
 def _read_secret_file(path: Path, name: str) -> str:
-    with suppress(OSError), path.open("rb") as stream:
-        raw = stream.read(MAX_SECRET_BYTES + 1)
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # each call of a burst reads its own secret
+        try:
+            raw = os.read(descriptor, MAX_SECRET_BYTES + 1)
+        finally:
+            os.close(descriptor)
         if len(raw) <= MAX_SECRET_BYTES:
             return raw.decode("utf-8-sig", errors="replace")
     raise SecretError("secret_unreadable", name, (str(path),))
