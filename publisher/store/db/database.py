@@ -123,6 +123,8 @@ MAX_BATCH_SIZE = 80
 MOVED_TO_KEY = "moved_to"
 """The key in a database whose contents were moved; its value is the address of the new one."""
 _MOVED_TO = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == MOVED_TO_KEY)
+GROUP_WINDOW_SECONDS = 0.002
+"""How long several writes that are waiting wait for more, unless a call cannot start before one of them."""
 YIELDS_BETWEEN_BATCHES = 5
 """How many turns of the event loop pass before the next commit. A call needs them to connect and to send its first
 bytes, which the next batch's transaction would delay."""
@@ -279,6 +281,8 @@ class Database:
         loop = asyncio.get_running_loop()
         while True:
             waiting = [await self._queue.get()]
+            if not self._queue.empty() and waiting[0][0]:
+                await asyncio.sleep(GROUP_WINDOW_SECONDS)
             while len(waiting) < MAX_BATCH_SIZE and not self._queue.empty():
                 waiting.append(self._queue.get_nowait())
             writes = [queued for _rank, _number, queued in waiting]
