@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE, IMAGES = ROOT / "docs" / "scaling.md", ROOT / "docs" / "images" / "scaling"
 
 WIDTH, HEIGHT = 380, 230
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 34, 54
+LEFT, RIGHT, TOP, BOTTOM = 52, 34, 34, 54
 COLORS = ("#1f6fb4", "#d1602a", "#3a8f4d", "#8b55a5", "#777777")
 TICKS = 4
 
@@ -53,7 +53,7 @@ class Plot:
             parts.append(_text(LEFT - 6, float(y) + 4, f"{number * step:g}", "end"))
         for x_value in self._x_ticks(left, right):
             x = place(x_value, 0).split(",")[0]
-            parts.append(_text(float(x), HEIGHT - BOTTOM + 15, f"{x_value:,g}"))
+            parts.append(_text(float(x), HEIGHT - BOTTOM + 15, f"{x_value:,.0f}" if x_value >= 1 else f"{x_value:g}"))
         for number, (name, line) in enumerate(self.series.items()):
             color = COLORS[number % len(COLORS)]
             path = " ".join(place(x, y) for x, y in line)
@@ -88,10 +88,10 @@ def write_plots(file: Path, plots: Sequence[Plot], columns: int = 2) -> None:
 
 
 def write_table(name: str, rows: Sequence[Mapping[str, str]]) -> None:
-    """Replace what stands in docs/scaling.md between the marks of a script: a table, and where it was recorded."""
+    """Replace what stands in docs/scaling.md between two marks: a table, and where it was recorded."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    begin, end = f"<!-- recorded by scripts/{name} --record: begin -->", "<!-- recorded: end -->"
+    begin, end = f"<!-- recorded: {name} -->", f"<!-- end of {name} -->"
     head, _mark, rest = PAGE.read_text("utf-8").partition(begin)
     _old, _mark, tail = rest.partition(end)
     PAGE.write_text(f"{head}{begin}\n{table}\n\n{describe_machine()}\n{end}{tail}", "utf-8")

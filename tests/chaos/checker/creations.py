@@ -12,6 +12,7 @@ from typing import Any
 from .history import (
     BEFORE_CALL,
     ENDED,
+    MICRO,
     Copy,
     Delivery,
     Entry,
