@@ -37,17 +37,8 @@ class Verdict:
     seed: str
     violations: Sequence[str]
     digest: str
-    crashes: int
-    creations: int
-    states: Mapping[str, int]
-    seconds: float
-
-    @property
-    def line(self) -> str:
-        reported = ", ".join(f"{number} {state}" for state, number in sorted(self.states.items()))
-        wrong = f"; {len(self.violations)} VIOLATIONS" if self.violations else ""
-        hours = f"{self.seconds / 3600:.1f} h"
-        return f"seed {self.seed}: {reported}; {self.creations} made, {self.crashes} deaths, {hours}{wrong}"
+    line: str
+    """The result in one line."""
 
 
 SetUp = tuple[Shape, list[Entry]]
@@ -151,15 +142,13 @@ def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Ver
 
 
 def verdict_of(simulation: Simulation) -> Verdict:
-    return Verdict(
-        seed=simulation.seed,
-        violations=violations(simulation),
-        digest=simulation.digest(),
-        crashes=sum(simulation.crashes.values()),
-        creations=sum(1 for line in simulation.log if line["kind"] == "act" and line["post_id"] and line["endpoint"]),
-        states=Counter(row["state"] for row in simulation.deliveries()),
-        seconds=simulation.loop.time(),
-    )
+    found = violations(simulation)
+    states = sorted(Counter(row["state"] for row in simulation.deliveries()).items())
+    made = sum(1 for line in simulation.log if line["kind"] == "act" and line["post_id"] and line["endpoint"])
+    result = ", ".join(f"{number} {state}" for state, number in states)
+    line = f"seed {simulation.seed}: {result}; {made} made, {sum(simulation.crashes.values())} deaths"
+    line += f", {simulation.loop.time() / HOUR:.1f} h" + (f"; {len(found)} VIOLATIONS" if found else "")
+    return Verdict(seed=simulation.seed, violations=found, digest=simulation.digest(), line=line)
 
 
 def pause_something(simulation: Simulation) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,7 @@ from publisher.rendering import images
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.renderer import OriginalPost, RenderTarget, compose
 from publisher.rendering.templates import Templates
+from publisher.testing.fakes import TEST_CAPABILITIES
 
 REGION = {
     "name": "北京",
@@ -38,15 +39,10 @@ DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)
 
 
 def traits_of(platform: str) -> Capabilities:
-    return Capabilities(
-        count_text=len,
+    return replace(
+        TEST_CAPABILITIES,
         text_limit={"weibo": 140, "tieba": 2000}.get(platform, 20_000),
-        title_limits=(1, 64),
         picture_limit={"weibo": 1, "tieba": 9}.get(platform, 10),
-        server_delay=timedelta(),
-        listing_lag=timedelta(),
-        list_size=None,
-        can_resend=False,
         is_article=platform == "wechat",
         max_extra_parts=4 if platform == "tieba" else 0,
     )
