@@ -222,9 +222,10 @@ def post_by_hand(simulation: Simulation) -> None:
     """Post as a person does: another text, or ours without the marker."""
     account = simulation.rng.choice(simulation.shape.accounts)
     title, text = "今日天气", f"天气预报 {simulation.now:.0f}"
-    for row in simulation.rows("SELECT text FROM schedule ORDER BY id DESC LIMIT 1") if _toss(simulation) else ():
-        with contextlib.suppress(IndexError):
-            title = text = row["text"].split('title = "')[1].split('"')[0]
+    if simulation.rng.random() < 0.4:
+        for row in simulation.rows("SELECT text FROM schedule ORDER BY id DESC LIMIT 1"):
+            with contextlib.suppress(IndexError):
+                title = text = row["text"].split('title = "')[1].split('"')[0]
     simulation.platforms.post_by_hand(platform_of(account), identity_of(account), title, text)
 
 
@@ -235,10 +236,6 @@ def remove_something(simulation: Simulation) -> None:
     if live:
         post = simulation.rng.choice(sorted(live, key=lambda one: one.id))
         simulation.platforms.state.remove_post(post, "platform")
-
-
-def _toss(simulation: Simulation) -> bool:
-    return simulation.rng.random() < 0.4
 
 
 def _open_post(simulation: Simulation) -> str:

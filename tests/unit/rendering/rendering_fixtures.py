@@ -11,9 +11,7 @@ from publisher.domain.errors import InputError, Problem, TemplateError
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     Marker,
-    OneTimeTrigger,
     Post,
-    PostId,
     PostKind,
     RenderedImage,
     RenderedPost,
@@ -24,6 +22,7 @@ from publisher.rendering import images
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.renderer import OriginalPost, RenderTarget, compose
 from publisher.rendering.templates import Templates
+from publisher.testing.builders import make_post
 from publisher.testing.fakes import TEST_CAPABILITIES
 
 REGION = {
@@ -60,19 +59,9 @@ def account_of(platform: str, **changes: object) -> Account:
 
 
 def post_of(template: str = "warning", **changes: object) -> Post:
-    post = Post(
-        id=PostId("refund"),
-        kind=PostKind.WARNING,
-        template=template,
-        author="zhang",
-        title="警惕“退款客服”诈骗",
-        trigger=OneTimeTrigger(at=None),
-        accounts=(),
-        content_hash="",
-        level=WarningLevel.ORANGE,
-        data={"summary": "正规退款原路退回"},
-    )
-    return replace(post, **changes)
+    post = make_post("refund", (), DUE, title="警惕“退款客服”诈骗")
+    data = {"summary": "正规退款原路退回"}
+    return replace(post, **{"template": template, "level": WarningLevel.ORANGE, "data": data, **changes})
 
 
 def render_for(
