@@ -138,7 +138,7 @@ class SimulatedRuntime(Runtime):
         """Return False: no time service runs on this host."""
         return False
 
-    def boot(self) -> str:
+    def boot_id(self) -> str | None:
         return f"boot at {self.host.booted_at}"
 
     def hit_failpoint_now(self, name: str) -> None:
