@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE, IMAGES = ROOT / "docs" / "scaling.md", ROOT / "docs" / "images" / "scaling"
 
 WIDTH, HEIGHT = 380, 230
-LEFT, RIGHT, TOP, BOTTOM = 52, 34, 34, 54
+LEFT, RIGHT, TOP, BOTTOM = 52, 28, 34, 54
 COLORS = ("#1f6fb4", "#d1602a", "#3a8f4d", "#8b55a5", "#777777")
 TICKS = 4
 
@@ -53,7 +53,7 @@ class Plot:
             parts.append(_text(LEFT - 6, float(y) + 4, f"{number * step:g}", "end"))
         for x_value in self._x_ticks(left, right):
             x = place(x_value, 0).split(",")[0]
-            parts.append(_text(float(x), HEIGHT - BOTTOM + 15, f"{x_value:,.0f}" if x_value >= 1 else f"{x_value:g}"))
+            parts.append(_text(float(x), HEIGHT - BOTTOM + 15, f"{x_value:,.10g}"))
         for number, (name, line) in enumerate(self.series.items()):
             color = COLORS[number % len(COLORS)]
             path = " ".join(place(x, y) for x, y in line)
@@ -74,7 +74,27 @@ class Plot:
         return [number * step for number in range(math.ceil(left / step), math.floor(right / step) + 1)]
 
 
-def write_plots(file: Path, plots: Sequence[Plot], columns: int = 2) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """A bar for each value by name, from zero."""
+
+    title: str
+    values: Mapping[str, float]
+
+    def draw(self) -> str:
+        parts = [_text(8, 18, self.title, "start", 'font-weight="bold"')]
+        room = (HEIGHT - TOP) / len(self.values)
+        for number, (name, value) in enumerate(self.values.items()):
+            y = TOP + number * room
+            width = value / max(self.values.values()) * (WIDTH - 80)
+            parts.append(_text(8, y + 11, name, "start"))
+            color = COLORS[0] if name.startswith("publisher") else COLORS[-1]
+            parts.append(f'<rect x="8" y="{y + 15:.1f}" width="{width:.1f}" height="{room - 24:.1f}" fill="{color}"/>')
+            parts.append(_text(14 + width, y + 15 + room / 2 - 8, f"{value:,.4g}", "start"))
+        return "\n".join(parts)
+
+
+def write_plots(file: Path, plots: Sequence[Plot | Bars], columns: int = 2) -> None:
     """Write plots beside and below each other."""
     rows = math.ceil(len(plots) / columns)
     size = f"{WIDTH * min(columns, len(plots))} {HEIGHT * rows}"
@@ -88,13 +108,22 @@ def write_plots(file: Path, plots: Sequence[Plot], columns: int = 2) -> None:
 
 
 def write_table(name: str, rows: Sequence[Mapping[str, str]]) -> None:
-    """Replace what stands in docs/scaling.md between two marks: a table, and where it was recorded."""
+    """Replace what stands in docs/scaling.md between the marks of a script: a table, and where it was recorded."""
+    write_recorded(PAGE, name, f"{format_table(rows)}\n\n{describe_machine()}")
+
+
+def format_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return a table in Markdown; the keys of the first row are its head."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    begin, end = f"<!-- recorded: {name} -->", f"<!-- end of {name} -->"
-    head, _mark, rest = PAGE.read_text("utf-8").partition(begin)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def write_recorded(page: Path, name: str, text: str) -> None:
+    """Replace what stands in a page between the marks of a script."""
+    begin, end = f"<!-- recorded by scripts/{name} --record: begin -->", "<!-- recorded: end -->"
+    head, _mark, rest = page.read_text("utf-8").partition(begin)
     _old, _mark, tail = rest.partition(end)
-    PAGE.write_text(f"{head}{begin}\n{table}\n\n{describe_machine()}\n{end}{tail}", "utf-8")
+    page.write_text(f"{head}{begin}\n{text}\n{end}{tail}", "utf-8")
 
 
 def describe_machine() -> str:
