@@ -33,7 +33,9 @@ TIMEOUT_SECONDS = 300
 CALLS_BEFORE_KILL = 20
 KILL_LATENCY_SECONDS = 0.05
 """How long the platform takes to answer while processes are killed: calls are in flight then."""
-QUIET_SECONDS = 20
+START_TIMEOUT_SECONDS = 60
+"""Until a restarted worker has made its first calls, on a busy machine; without any by then, all have been made."""
+QUIET_SECONDS = 30
 """A job without a new call for so long is not going to make one: every recovery is faster."""
 SHORT_TIMES = """
 request_timeout = "1.5s"
@@ -233,7 +235,7 @@ def kill_repeatedly(subject: Publisher | Peer, count: int, kills: int) -> Mappin
         with contextlib.suppress(TimeoutError):  # all calls are made
             while killed < kills:
                 with start_worker(job) as process:
-                    platform.wait_for(len(platform.calls()) + CALLS_BEFORE_KILL, QUIET_SECONDS)
+                    platform.wait_for(len(platform.calls()) + CALLS_BEFORE_KILL, START_TIMEOUT_SECONDS)
                     process.kill()
                     killed += 1
         with start_worker(job):

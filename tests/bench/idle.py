@@ -10,6 +10,7 @@ from tests.bench.figures import Figure, Options, median
 from tests.bench.platform import run_platform
 from tests.bench.process import child_pids, processor_seconds, resident_mebibytes
 from tests.bench.workspace import (
+    NO_BODY,
     STARTED,
     daemon,
     format_posts,
@@ -54,7 +55,9 @@ def p12(options: Options) -> Iterator[Figure]:
     """Measure the processor time of a daemon, and of its renderer, with nothing to do but posts to come."""
     posts = options.choose(FUTURE_POSTS, 100)
     with workspace(ACCOUNTS) as folder:
-        write_schedule(folder, format_posts(posts, _tomorrow(), [[f"a{number}"] for number in range(ACCOUNTS)]))
+        write_schedule(
+            folder, format_posts(posts, _tomorrow(), [[f"a{number}"] for number in range(ACCOUNTS)], NO_BODY)
+        )
         asyncio.run(accept_schedule(folder))
         with daemon(folder, options.publisher) as process:
             wait_for_event(folder, STARTED)

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from publisher.daemon import freeze_gc
 from tests.bench.bare_calls import BareCall, bare_calls
 from tests.bench.database import accept_schedule, change_rows, read_rows
 from tests.bench.figures import Figure, Options, median, percentile
 from tests.bench.platform import PlatformClient, run_platform
 from tests.bench.workspace import (
+    BODY,
     STARTED,
     daemon,
     format_post,
@@ -83,6 +85,7 @@ def _delays_of_daemon(
 
 async def _last_bare_call(calls: Sequence[BareCall], platform: PlatformClient) -> float:
     """Make all calls at one instant, each in a task that waits for it; return when the last first byte came."""
+    freeze_gc()  # as the daemon does
     due_at = time.time() + BARE_START_SECONDS
 
     async def make(call: BareCall) -> None:
@@ -131,7 +134,7 @@ def _urgent_delays(options: Options, posts: int) -> Sequence[Sequence[float]]:
 def _send_urgent(options: Options, platform: PlatformClient, folder: Path, number: int) -> Sequence[float]:
     post = f"urgent-{number}"
     file = folder / f"{post}.toml"
-    file.write_text(format_post(post, None, more="urgent = true\n"), "utf-8")
+    file.write_text(format_post(post, None, more=f"urgent = true\n{BODY}"), "utf-8")
     command = [*options.publisher, "-C", folder, "send", file, "--by", "bench"]
     subprocess.run(command, check=True, capture_output=True)
     calls = platform.wait_for(ACCOUNTS, 120, marker=post)

@@ -4,8 +4,10 @@ import argparse
 import dataclasses
 import io
 import json
+import os
 import shlex
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from tests.bench.figures import Figure, Options, SkippedError
 from tests.bench.history import p4, p14
 from tests.bench.idle import p11, p12, p13
 from tests.bench.latency import p5, p6
+from tests.bench.record import record
 from tests.bench.renderer import p9
 from tests.bench.schedule import p8
 from tests.bench.throughput import p1, p3
@@ -52,11 +55,21 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--brief", action="store_true", help="one very small run of each figure, without goals")
     parser.add_argument("--runs", type=int, default=5, help="runs of each subject; medians are printed")
     parser.add_argument("--publisher", type=shlex.split, default=PUBLISHER, help="the command to measure")
+    parser.add_argument("--record", action="store_true", help="write the figures and plots to docs/performance.md")
     asked = parser.parse_args(arguments)
     names = asked.only.upper().split(",")
     if unknown := [name for name in names if name not in FIGURES]:
         parser.error(f"no such figure here: {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+    if is_in_memory(Path(tempfile.gettempdir())) and not asked.brief:
+        click.echo(
+            f"{tempfile.gettempdir()} is in memory, where a sync costs nothing: set TMPDIR to a folder on a disk."
+        )
+        if asked.record:
+            return 1
+    if asked.record and asked.brief:
+        parser.error("a brief run is not recorded")
     options = Options(publisher=asked.publisher, runs=1 if asked.brief else asked.runs, is_brief=asked.brief)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every start would compile all modules
     configure_logging(io.StringIO())
     raise_descriptor_limit()
     figures, failed = [], False
@@ -71,7 +84,16 @@ def main(arguments: Sequence[str]) -> int:
             traceback.print_exc()
     if asked.json:
         asked.json.write_text(json.dumps([figure.as_json() for figure in figures], ensure_ascii=False, indent=1))
+    if asked.record:
+        record(figures)
     return int(failed or any(figure.verdict == "MISSED" for figure in figures))
+
+
+def is_in_memory(folder: Path) -> bool:
+    """Return True if the folder's files are on no disk."""
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+    covering = [(mount, kind) for mount, kind in mounts if folder.is_relative_to(mount)]
+    return max(covering, key=lambda entry: len(entry[0]))[1] in {"tmpfs", "ramfs"}
 
 
 def measure(name: str, options: Options) -> Iterator[Figure]:

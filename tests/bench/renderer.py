@@ -28,7 +28,7 @@ from tests.bench.figures import Cost, Figure, Options, measure_in_turn
 from tests.bench.workspace import ROOT
 
 ACCOUNTS = 50
-BATCHES = 10
+BATCHES = 40
 TIEBA = Platform("tieba")
 DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -85,14 +85,24 @@ def p9(options: Options) -> Iterator[Figure]:
         for _ in range(renders):
             bare_page.render(variables)
 
-    ours, bare = measure_in_turn(options.runs, lambda: Cost.measure(render_batches), lambda: Cost.measure(render_bare))
+    render_batches()  # starts the renderer's process
+    ours, bare = measure_in_turn(
+        options.runs,
+        lambda: Cost.measure(render_batches, with_children=True),
+        lambda: Cost.measure(render_bare),
+    )
     yield Figure(
         id="P9",
-        name="renders/s against a bare sandbox",
-        value=bare.seconds / ours.seconds,
+        name="renders per CPU second against a bare sandbox",
+        value=bare.processor_seconds / ours.processor_seconds,
         goal=0.5,
         is_minimum=True,
-        parts={"renders/s": renders / ours.seconds, "bare renders/s": renders / bare.seconds},
+        parts={
+            "CPU us a render": ours.processor_seconds / renders * 1e6,
+            "CPU us a bare render": bare.processor_seconds / renders * 1e6,
+            "renders/s": renders / ours.seconds,
+            "bare renders/s": renders / bare.seconds,
+        },
     )
 
 

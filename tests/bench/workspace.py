@@ -57,10 +57,12 @@ level = "orange"
 title = "警惕“退款客服”诈骗第{id}期"
 at = {at}
 to = {to}
-body = "正规退款原路退回，不需要转账。自称客服要求转账退款的都是诈骗，请挂断并拨打报警电话。"
 {more}[post.data]
 summary = "凡自称客服要求转账退款的都是诈骗，请挂断"
 """
+BODY = 'body = "正规退款原路退回，不需要转账。自称客服要求转账退款的都是诈骗，请挂断并拨打报警电话。"\n'
+NO_BODY = ""
+"""For schedules of many thousand posts: a file may have 4 MB."""
 
 
 @contextlib.contextmanager
@@ -99,15 +101,15 @@ def write_schedule(folder: Path, *parts: str) -> None:
     new.rename(folder / "schedule.toml")
 
 
-def format_post(post: str, at: datetime | None, to: Sequence[str] = ("all",), more: str = "") -> str:
+def format_post(post: str, at: datetime | None, to: Sequence[str] = ("all",), more: str = BODY) -> str:
     """Return one post of a schedule; without an instant it is due at once. `more` are further lines."""
     when = f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}" if at else '"asap"'
     return POST.format(id=post, at=when, to=json.dumps(list(to)), more=more)
 
 
-def format_posts(posts: int, at: datetime | None, to: Sequence[Sequence[str]] = (("all",),)) -> str:
+def format_posts(posts: int, at: datetime | None, to: Sequence[Sequence[str]] = (("all",),), more: str = BODY) -> str:
     """Return so many posts, all due at one instant, to these recipients in turn."""
-    return "".join(format_post(f"post-{number}", at, to[number % len(to)]) for number in range(posts))
+    return "".join(format_post(f"post-{number}", at, to[number % len(to)], more) for number in range(posts))
 
 
 @contextlib.contextmanager

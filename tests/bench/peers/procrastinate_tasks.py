@@ -15,7 +15,7 @@ from tests.bench.peers.job import IN_FLIGHT, job_of, request_of
 COMMAND, DATABASE, BASE_URL, *COUNT = sys.argv[1:]
 HEARTBEAT_SECONDS, STALLED_SECONDS = 0.5, 2.0
 TLS = ssl.create_default_context()
-app = App(connector=PsycopgConnector(conninfo=DATABASE))
+app = App(connector=PsycopgConnector(conninfo=DATABASE, max_size=IN_FLIGHT))
 
 
 @app.task(name="post")
