@@ -332,12 +332,12 @@ def encode_ticket(pending_job: PendingJob) -> Ticket:
 
 
 def decode_ticket(ticket: Ticket) -> PendingJob | None:
-    """Return a ticket's job, also of an earlier version; None where it is not ours."""
+    """Return a ticket's job; None where it is not ours."""
     try:
         facts = json.loads(ticket.payload)
         return PendingJob(
-            name=str(facts["name"] if "name" in facts else facts["publish_id"]),
-            delivery=DeliveryId(int(facts.get("delivery", 0))),
+            name=str(facts["name"]),
+            delivery=DeliveryId(int(facts["delivery"])),
             looks=int(facts["looks"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError):

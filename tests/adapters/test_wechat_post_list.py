@@ -114,13 +114,6 @@ async def test_a_submission_that_cannot_be_read(scene, answer, reason):
     assert await scene.adapter.check_ticket(TICKET) == Unknown(reason=reason)
 
 
-async def test_a_ticket_of_an_earlier_version(scene):
-    """A submission whose ticket was written before an upgrade is followed up."""
-    scene.answers("freepublish/get", {"publish_id": "9", "publish_status": 3})
-    ticket = Ticket(payload='{"publish_id":"9","draft":"D","looks":1}')
-    assert await scene.adapter.check_ticket(ticket) == Rejected(code="wechat_refused_3", reason="9")
-
-
 @pytest.mark.parametrize("number", ["", "[]", "{}", '{"name":"9","delivery":7,"looks":"x"}'])
 async def test_a_ticket_that_is_not_ours(scene, number):
     """A ticket that cannot be read is Unknown, not an error, and no call is made."""

@@ -47,66 +47,23 @@ def _renders_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 Run = Callable[..., Result]
 PUBLIC_IP = 'public_ip = "211.156.0.1"'
-LIVE_SETTINGS = f"""environment = "live"
-secrets_dir = "secrets"
-{PUBLIC_IP}
-
-[region.110000]
-name = "北京"
-police = "北京市公安局"
+CITIES = (("110000", "beijing", "北京"), ("120000", "tianjin", "天津"))
+REGION = """
+[region.{code}]
+name = "{city}"
+police = "{city}市公安局"
 hotline = "110"
 tip_line = "110"
-tip_link = "https://tips.beijing.gov.cn/tips"
-
-[region.120000]
-name = "天津"
-police = "天津市公安局"
-hotline = "110"
-tip_line = "110"
-tip_link = "https://tips.tianjin.gov.cn/tips"
-
-[groups]
-north = ["beijing-weibo", "beijing-wechat", "tianjin-weibo", "tianjin-wechat"]
-
-[[account]]
-id = "beijing-weibo"
-platform = "weibo"
-identity = "1000000001"
-region = "110000"
-secret = "weibo-beijing"
-link_template = "https://tips.beijing.gov.cn/n/{{marker}}"
-
-[[account]]
-id = "beijing-wechat"
-platform = "wechat"
-identity = "wx0000000000000001"
-region = "110000"
-secret = "wechat-beijing"
-
-[[account]]
-id = "beijing-tieba"
-platform = "tieba"
-identity = "平安北京"
-region = "110000"
-secret = "tieba-beijing"
-forum = "北京"
-mode = "off"
-
-[[account]]
-id = "tianjin-weibo"
-platform = "weibo"
-identity = "1000000002"
-region = "120000"
-secret = "weibo-tianjin"
-link_template = "https://tips.tianjin.gov.cn/n/{{marker}}"
-
-[[account]]
-id = "tianjin-wechat"
-platform = "wechat"
-identity = "wx0000000000000002"
-region = "120000"
-secret = "wechat-tianjin"
+tip_link = "https://tips.{slug}.gov.cn/tips"
 """
+ACCOUNT = """
+[[account]]
+id = "{slug}-{platform}"
+platform = "{platform}"
+identity = "{identity}"
+region = "{code}"
+secret = "{platform}-{slug}"
+{more}"""
 SECRET = b'{"app_id": "a", "app_secret": "s"}'
 BY = ("--by", "王", "--reason", "试验")
 TO_WEIBO = '["platform:weibo"]'
@@ -136,13 +93,31 @@ def publisher_command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "publisher", *map(str, arguments)]
 
 
+def format_live_settings() -> str:
+    """Return the settings of two regions with accounts on Weibo and WeChat, and one on Tieba that is off."""
+    parts = [f'environment = "live"\nsecrets_dir = "secrets"\n{PUBLIC_IP}\n']
+    parts += [REGION.format(code=code, slug=slug, city=city) for code, slug, city in CITIES]
+    parts.append('\n[groups]\nnorth = ["beijing-weibo", "beijing-wechat", "tianjin-weibo", "tianjin-wechat"]\n')
+    for number, (code, slug, city) in enumerate(CITIES, 1):
+        accounts = {
+            "weibo": (f"100000000{number}", f'link_template = "https://tips.{slug}.gov.cn/n/{{marker}}"\n'),
+            "wechat": (f"wx000000000000000{number}", ""),
+        }
+        if slug == "beijing":
+            accounts["tieba"] = (f"平安{city}", f'forum = "{city}"\nmode = "off"\n')
+        for platform, (identity, more) in accounts.items():
+            parts.append(ACCOUNT.format(slug=slug, platform=platform, identity=identity, code=code, more=more))
+    return "".join(parts)
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     """Return a live workspace of two regions with accounts, their secrets, and the demo's posts."""
     demo = demo_files(DemoWorkspace(regions=[], simulator_url=""))
     content = {name: data for name, data in demo.items() if name == "schedule.toml" or name.startswith("media/")}
-    secrets = {f"secrets/{name}": SECRET for name in re.findall(r'secret = "(.+)"', LIVE_SETTINGS)}
-    files = {**new_workspace_files(), **content, **secrets, "publisher.toml": LIVE_SETTINGS.encode()}
+    settings = format_live_settings()
+    secrets = {f"secrets/{name}": SECRET for name in re.findall(r'secret = "(.+)"', settings)}
+    files = {**new_workspace_files(), **content, **secrets, "publisher.toml": settings.encode()}
     create_workspace(tmp_path / "workspace", files)
     return tmp_path / "workspace"
 

@@ -13,7 +13,17 @@ from tests.cli.posts import warning, write_schedule
 BY = ("--by", "王")
 WHY = (*BY, "--reason", "试验")
 PUBLISHED = Published(receipt=Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=START_TIME))
-AHEAD = JournalRecord(delivery=7, attempt=1, fencing_token=1, rendered_hash="f", at="2026-11-25T01:00:00+00:00")
+AHEAD = JournalRecord(
+    delivery=7,
+    attempt=1,
+    fencing_token=1,
+    rendered_hash="f",
+    at="2026-11-25T01:00:00+00:00",
+    post="p",
+    occurrence="once",
+    account="a",
+    part=0,
+)
 
 
 def journal_of(folder):

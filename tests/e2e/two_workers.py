@@ -7,15 +7,16 @@ import asyncio
 import sys
 from datetime import timedelta
 
-from adapters._http import LoginHttp
 from adapters.wechat import WECHAT
+from publisher.app.application import http_for_login
 from publisher.contract import Adapter, AdapterContext
 from publisher.domain.account import Account, AccountId, LoginId, Platform
 from publisher.domain.results import Unknown
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import Database, open_engine
 from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapterState
-from tests.unguarded import UNGUARDED
+
+TIMEOUT = timedelta(seconds=10)
 
 
 def adapter_of(database: Database, address: str, app_id: str) -> Adapter:
@@ -24,13 +25,7 @@ def adapter_of(database: Database, address: str, app_id: str) -> Adapter:
         id=AccountId(app_id), platform=Platform("wechat"), identity=app_id, secret=app_id, base_url=address
     )
     kit = AdapterContext(
-        http=LoginHttp(
-            **UNGUARDED,
-            request_timeout=timedelta(seconds=10),
-            monotonic=world.monotonic,
-            failpoint=lambda _name: None,
-            is_host_allowed=bool,
-        ),
+        http=http_for_login(timeout=TIMEOUT, monotonic=world.monotonic, is_host_allowed=bool, can_create=False),
         secret=lambda: {"app_id": app_id, "app_secret": "2"},
         tokens=MemoryTokenStore(now=world.now),
         state=StoredAdapterState(database=database, login=LoginId(f"wechat/{app_id}")),

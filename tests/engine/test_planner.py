@@ -484,7 +484,15 @@ async def lose_call(planner, post, label):
     """Write a journal entry of a call on the account "a" that the database does not know."""
     at = START_TIME.isoformat()
     call = JournalRecord(
-        delivery=9, attempt=1, fencing_token=1, rendered_hash=post, at=at, post=post, occurrence=label, account="a"
+        delivery=9,
+        attempt=1,
+        fencing_token=1,
+        rendered_hash=post,
+        at=at,
+        post=post,
+        occurrence=label,
+        account="a",
+        part=0,
     )
     store = planner.store
     await store.database.write(lambda unit: recover(store, unit, [call], RECOVERY_MAINTENANCE))
@@ -504,6 +512,7 @@ async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_a
             post=post,
             occurrence=label,
             account="a",
+            part=0,
         )
         for post, label in names
     ]

@@ -103,16 +103,13 @@ def _duties(simulation: Simulation, texts: Sequence[Sequence[Row]], deliveries: 
         is_tight = any("expires" in one or one["max_delay"] != USUAL_DELAY for one in named)
         is_touched = post in stopped | workspace.edited
         end = None if is_touched else "published|expired" if is_tight else "published"
-        times = _cron(named[-1]) if "cron" in named[-1] else _window(named)
-        yield {"post": post, "account": account, "end": end, **times}
-
-
-def _cron(entry: Row) -> Row:
-    return {"occurrence": "*", "every": 60 * int(entry["cron"].split()[0].removeprefix("*/"))}
+        yield {"post": post, "account": account, "end": end, **_window(named)}
 
 
 def _window(entries: Sequence[Row]) -> Row:
-    """Return the time in which a post may be sent by any of the versions that named it."""
+    """Return the time in which a post may be sent by any of the versions that named it, or how often it repeats."""
+    if "cron" in entries[-1]:
+        return {"occurrence": "*", "every": 60 * int(entries[-1]["cron"].split()[0].removeprefix("*/"))}
     dues = [one["at"].timestamp() for one in entries]
     expires = [one["expires"].timestamp() if "expires" in one else None for one in entries]
     delays = [int(one["max_delay"][:-1]) * UNITS[one["max_delay"][-1]] for one in entries]

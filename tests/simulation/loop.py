@@ -121,9 +121,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not self._ready:
             self._jump()
         handle = self._ready.popleft()
-        process = _process_of(handle)
-        if handle._cancelled or (process is not None and process.has_ended):
+        if _is_dropped(handle):
             return
+        process = _process_of(handle)
         if process is not None and process.is_frozen:
             self._frozen.append(handle)
             return
@@ -136,7 +136,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._end(process)
 
     def _jump(self) -> None:
-        while self._scheduled and (self._scheduled[0]._cancelled or _is_over(self._scheduled[0])):
+        while self._scheduled and _is_dropped(self._scheduled[0]):
             heapq.heappop(self._scheduled)._scheduled = False
         if not self._scheduled:
             raise StuckError("nothing will ever happen")
@@ -186,9 +186,10 @@ def _process_of(handle: asyncio.Handle) -> Process | None:
     return None if context is None else context.get(PROCESS)
 
 
-def _is_over(handle: asyncio.Handle) -> bool:
+def _is_dropped(handle: asyncio.Handle) -> bool:
+    """Return True if a callback never runs: it was cancelled, or its process has ended."""
     process = _process_of(handle)
-    return process is not None and process.has_ended
+    return handle._cancelled or (process is not None and process.has_ended)
 
 
 def _close(coroutine: Any) -> None:

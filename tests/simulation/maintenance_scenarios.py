@@ -144,7 +144,7 @@ def _play_portions(simulation: Simulation) -> None:
         patch.put(batches, "NEXT_BATCH_SIZE", PORTION)
         for number in range(rng.randint(18, 21)):
             add_post(simulation, f"m{number}", simulation.shape.accounts, rng.uniform(60, 200))
-        if not simulation.pass_until(lambda: _filed(simulation), 60):
+        if not simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery WHERE post GLOB 'm*'"), 60):
             simulation.errors.append("the many were not filed")
         _send_meanwhile(simulation)
         dies = rng.random() < 0.5
@@ -156,10 +156,6 @@ def _play_portions(simulation: Simulation) -> None:
             if not dies:  # a newer version would end the filing before it dies
                 simulation.run_command(simulation.reload())
         simulation.pass_time(40)
-
-
-def _filed(simulation: Simulation) -> list[Any]:
-    return simulation.rows("SELECT id FROM delivery WHERE post GLOB 'm*'")
 
 
 def _send_meanwhile(simulation: Simulation) -> None:
@@ -280,12 +276,12 @@ def _break_job(simulation: Simulation, broken: BrokenJob) -> None:
     with Patch() as patch:
         patch.put(broken.place, broken.name, _fail)
         broken.begin(simulation)
-        _await_alerts(simulation, [reported])
+        _await_alerts(simulation, [reported], 1)
         if simulation.rng.random() < 0.5:
             simulation.kill()
         simulation.pass_time(simulation.rng.uniform(20, 90))
-        _await_alerts(simulation, [reported])
-    _await_end(simulation, [reported])
+        _await_alerts(simulation, [reported], 1)
+    _await_alerts(simulation, [reported], 0)
 
 
 def _break_template(simulation: Simulation) -> None:
@@ -294,29 +290,23 @@ def _break_template(simulation: Simulation) -> None:
     simulation.pass_time(10)
     simulation.workspace.break_template("warning")
     simulation.kill()
-    _await_alerts(simulation, reported)
+    _await_alerts(simulation, reported, 2)
     simulation.pass_time(simulation.rng.uniform(20, 90))
     simulation.workspace.restore_template("warning")
     simulation.kill()
-    _await_end(simulation, reported)
+    _await_alerts(simulation, reported, 0)
     if not simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery WHERE post = 'far'"), CLEAR_SECONDS):
         simulation.errors.append("what could not be rendered is not filed, though its template is corrected")
 
 
-def _await_alerts(simulation: Simulation, reported: list[tuple[str, str]]) -> None:
-    for code, facts in reported:
-        if not simulation.pass_until(
-            lambda code=code, facts=facts: simulation.rows(STANDING, code, facts), ALERT_SECONDS
-        ):
-            simulation.errors.append(f"no alert {code} was raised: {facts}")
+def _await_alerts(simulation: Simulation, alerts: list[tuple[str, str]], number: int) -> None:
+    """Wait until so many of these alerts stand: all of them, or none."""
 
+    def is_reached() -> bool:
+        return sum(bool(simulation.rows(STANDING, *alert)) for alert in alerts) == number
 
-def _await_end(simulation: Simulation, reported: list[tuple[str, str]]) -> None:
-    for code, facts in reported:
-        if not simulation.pass_until(
-            lambda code=code, facts=facts: not simulation.rows(STANDING, code, facts), CLEAR_SECONDS
-        ):
-            simulation.errors.append(f"{code} {facts} stands, though it works again")
+    if not simulation.pass_until(is_reached, ALERT_SECONDS if number else CLEAR_SECONDS):
+        simulation.errors.append(f"{number} of these alerts should stand: {alerts}")
 
 
 MAINTENANCE_STORMS: Mapping[str, Storm] = {

@@ -18,16 +18,7 @@ NEWEST_HOURS, OLDEST_HOURS = 48, 2880
 STANDING_EACH = 60
 """One of so many deliveries is still live on its account."""
 ENDS = ("expired", "cancelled", "failed", "removed", "retracted")
-INSTANTS = (
-    "scheduled_at",
-    "due_at",
-    "expires_at",
-    "updated_at",
-    "verified_at",
-    "published_at",
-    "unknown_since",
-    "submitted_at",
-)
+INSTANT_SUFFIXES = ("_at", "_since")
 Row = dict[str, Any]
 
 
@@ -53,7 +44,7 @@ def _copy(simulation: Simulation, example: Row, place: int) -> Row:
     rounds, hours = divmod(place, OLDEST_HOURS - NEWEST_HOURS)
     back = NEWEST_HOURS + hours
     row = {**example, "example": example["id"]}
-    row |= {name: row[name] and row[name] - back * HOUR_MICROS for name in INSTANTS}
+    row |= {name: row[name] and row[name] - back * HOUR_MICROS for name in example if name.endswith(INSTANT_SUFFIXES)}
     if simulation.workspace.every[row["post"]].cron:
         row["due_at"] = (row["due_at"] // HOUR_MICROS * 60 + rounds) * MINUTE_MICROS
         row["scheduled_at"] = row["due_at"]

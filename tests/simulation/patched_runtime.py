@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from sqlalchemy import Engine, event
@@ -33,8 +33,6 @@ from tests.chaos.mutants.patch import Patch
 from tests.simulation.loop import PROCESS, CrashedError, VirtualLoop, rng_for
 from tests.simulation.network import Network
 from tests.simulation.platforms import EPOCH
-
-T = TypeVar("T")
 
 JOB_TIMES = {
     "confirm_clock": (0.0, 1.0),
@@ -140,7 +138,7 @@ class SimulatedRuntime(Runtime):
         """Return False: no time service runs on this host."""
         return False
 
-    def boot(self) -> str:
+    def boot_id(self) -> str | None:
         return f"boot at {self.host.booted_at}"
 
     def hit_failpoint_now(self, name: str) -> None:
@@ -230,13 +228,13 @@ def _shipped(folder: Path) -> Templates:
     return load_templates([folder], RenderWorker())
 
 
-def _closed_at_exit(kind: Callable[..., T]) -> Callable[..., T]:
+def _closed_at_exit(kind: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that opens a file of some kind, which is closed when the process that opened it ends."""
 
-    def opened(*facts: Any) -> T:
-        file: Any = kind(*facts)
+    def opened(*facts: Any) -> Any:
+        file = kind(*facts)
         _close_at_exit(file)
-        return file  # type: ignore[no-any-return] # it is of that kind
+        return file
 
     return opened
 

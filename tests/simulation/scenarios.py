@@ -37,17 +37,8 @@ class Verdict:
     seed: str
     violations: Sequence[str]
     digest: str
-    crashes: int
-    creations: int
-    states: Mapping[str, int]
-    seconds: float
-
-    @property
-    def line(self) -> str:
-        reported = ", ".join(f"{number} {state}" for state, number in sorted(self.states.items()))
-        wrong = f"; {len(self.violations)} VIOLATIONS" if self.violations else ""
-        hours = f"{self.seconds / 3600:.1f} h"
-        return f"seed {self.seed}: {reported}; {self.creations} made, {self.crashes} deaths, {hours}{wrong}"
+    line: str
+    """The result in one line."""
 
 
 SetUp = tuple[Shape, list[Entry]]
@@ -151,15 +142,13 @@ def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Ver
 
 
 def verdict_of(simulation: Simulation) -> Verdict:
-    return Verdict(
-        seed=simulation.seed,
-        violations=violations(simulation),
-        digest=simulation.digest(),
-        crashes=sum(simulation.crashes.values()),
-        creations=sum(1 for line in simulation.log if line["kind"] == "act" and line["post_id"] and line["endpoint"]),
-        states=Counter(row["state"] for row in simulation.deliveries()),
-        seconds=simulation.loop.time(),
-    )
+    found = violations(simulation)
+    states = sorted(Counter(row["state"] for row in simulation.deliveries()).items())
+    made = sum(1 for line in simulation.log if line["kind"] == "act" and line["post_id"] and line["endpoint"])
+    result = ", ".join(f"{number} {state}" for state, number in states)
+    line = f"seed {simulation.seed}: {result}; {made} made, {sum(simulation.crashes.values())} deaths"
+    line += f", {simulation.loop.time() / HOUR:.1f} h" + (f"; {len(found)} VIOLATIONS" if found else "")
+    return Verdict(seed=simulation.seed, violations=found, digest=simulation.digest(), line=line)
 
 
 def pause_something(simulation: Simulation) -> None:
@@ -233,9 +222,10 @@ def post_by_hand(simulation: Simulation) -> None:
     """Post as a person does: another text, or ours without the marker."""
     account = simulation.rng.choice(simulation.shape.accounts)
     title, text = "今日天气", f"天气预报 {simulation.now:.0f}"
-    for row in simulation.rows("SELECT text FROM schedule ORDER BY id DESC LIMIT 1") if _toss(simulation) else ():
-        with contextlib.suppress(IndexError):
-            title = text = row["text"].split('title = "')[1].split('"')[0]
+    if simulation.rng.random() < 0.4:
+        for row in simulation.rows("SELECT text FROM schedule ORDER BY id DESC LIMIT 1"):
+            with contextlib.suppress(IndexError):
+                title = text = row["text"].split('title = "')[1].split('"')[0]
     simulation.platforms.post_by_hand(platform_of(account), identity_of(account), title, text)
 
 
@@ -246,10 +236,6 @@ def remove_something(simulation: Simulation) -> None:
     if live:
         post = simulation.rng.choice(sorted(live, key=lambda one: one.id))
         simulation.platforms.state.remove_post(post, "platform")
-
-
-def _toss(simulation: Simulation) -> bool:
-    return simulation.rng.random() < 0.4
 
 
 def _open_post(simulation: Simulation) -> str:

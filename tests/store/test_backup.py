@@ -581,7 +581,15 @@ async def test_a_shortened_journal_is_accepted_as_long_as_it_reaches_back_to_the
 ):
     """Removed lines must be older than the backup, or a call since then would be lost."""
     line = JournalRecord(
-        delivery=1, attempt=1, fencing_token=1, rendered_hash="f", at=START_TIME.isoformat(), post="p", account="a"
+        delivery=1,
+        attempt=1,
+        fencing_token=1,
+        rendered_hash="f",
+        at=START_TIME.isoformat(),
+        post="p",
+        occurrence="once",
+        account="a",
+        part=0,
     )
     label = BackupInfo(
         at=(START_TIME + timedelta(hours=1)).isoformat(),

@@ -22,7 +22,17 @@ from publisher.store.db.tables import ADAPTER_STATE
 from publisher.store.recovery.setup import lock_process, prepare_database
 from publisher.testing.fakes import FakeRuntime
 
-INTENT = JournalRecord(delivery=7, attempt=1, fencing_token=1, rendered_hash="f", at="2026-11-25T01:00:00+00:00")
+INTENT = JournalRecord(
+    delivery=7,
+    attempt=1,
+    fencing_token=1,
+    rendered_hash="f",
+    at="2026-11-25T01:00:00+00:00",
+    post="p",
+    occurrence="once",
+    account="a",
+    part=0,
+)
 
 
 async def test_the_migrations_make_the_tables_of_the_code(database_url, tmp_path):

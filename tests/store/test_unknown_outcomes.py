@@ -20,6 +20,8 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
+from publisher.store.db.tables import read_deliveries
+from publisher.store.deliveries import maintenance
 from publisher.store.deliveries.intents import BLOCKED_RETRY_DELAY, Declined, PendingReadback
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
@@ -209,6 +211,24 @@ async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(o
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     again = await store.outbox.record_readback(unknown, out_of_sight, RECONCILER, world.monotonic())
     assert (again.state, again.reason) == (State.HELD, "report_not_confirmed")
+
+
+async def test_i24_of_what_is_under_check_only_the_overdue_is_read_each_second(open_store, world, monkeypatch):
+    """I24: after an outage thousands of outcomes are unknown, and hardly one of them is overdue."""
+    read = []
+
+    def record_reads(*facts):
+        found = list(read_deliveries(*facts))
+        read.extend(found)
+        return found
+
+    store = await open_store()
+    await leave_unknown(store)
+    monkeypatch.setattr(maintenance, "read_deliveries", record_reads)
+    world.advance_time(make_policy("a").timing.unreadable_hold_after - timedelta(minutes=1))
+    assert (await store.maintenance.hold_overdue(), read) == (0, [])
+    world.advance_time(timedelta(minutes=2))
+    assert await store.maintenance.hold_overdue() == 1
 
 
 async def read_without_finding(store, world, state, by):

@@ -6,7 +6,7 @@ A line that the database does not have proves that the database is older than wh
 the very end belongs to a call that never began; damage anywhere else means that a call may be missing.
 
 A line is one JSON object, whose last key `crc32` is the checksum of all bytes before it. A release reads the keys that
-it knows, and checks the sum over all. Lines of earlier releases have no checksum, and no unknown keys.
+it knows, and checks the sum over all.
 
 The call record says which calls of recorded intents have begun, as far as one process knows within one boot. A line is
 written before an intent is committed, and another one right before the first byte of its call. They are not synced:
@@ -43,7 +43,7 @@ MAX_CALL_RECORD_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalRecord:
-    """One intent. `post`, `occurrence` and `account` identify its delivery in any database; older lines lack them.
+    """One intent. `post`, `occurrence` and `account` identify its delivery in any database.
 
     `part` is the part of a long text that the call was for, 0 being the post itself.
     """
@@ -53,10 +53,10 @@ class JournalRecord:
     fencing_token: int
     rendered_hash: str
     at: str
-    post: str = ""
-    occurrence: str = ""
-    account: str = ""
-    part: int = 0
+    post: str
+    occurrence: str
+    account: str
+    part: int
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -252,13 +252,13 @@ def _format_line(row: Mapping[str, Any]) -> bytes:
 def _parse_line(line: bytes) -> JournalRecord | datetime | None:
     """Return the record, or the instant of a first line; None for a damaged line."""
     checksummed = _CHECKSUMMED_LINE.fullmatch(line)
-    if checksummed and crc32(checksummed[1]) != int(checksummed[2], 16):
+    if not checksummed or crc32(checksummed[1]) != int(checksummed[2], 16):
         return None
     try:
         row = json.loads(line)
         if "kept_since" in row:
             return datetime.fromisoformat(row["kept_since"])
-        record = JournalRecord.from_row(row) if checksummed else JournalRecord(**row)
+        record = JournalRecord.from_row(row)
         datetime.fromisoformat(record.at)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -8,6 +8,7 @@ from functools import partial
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, literal, or_, select, true, update
 
+from publisher.domain.account import Timing
 from publisher.domain.delivery import (
     CHECKED_STATES,
     DESIRED_NO_SEND,
@@ -50,6 +51,8 @@ MAINTENANCE_BATCH_SIZE = 200
 MAX_PROMOTED = 1000
 """How many deliveries one run makes due: more than are sent until the next run, so that none waits for it."""
 MAINTENANCE_LOCK = "maintenance"
+MANUAL_TASK_IN_TICKET = '"manual_task":{'
+"""Found in the stored ticket of a manual task alone: in a platform's own reference the quotes would be escaped."""
 _IS_UNDER_CHECK = in_open_state(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 _DELIVERIES_UNDER_CHECK = select(DELIVERY).where(_IS_UNDER_CHECK)
 _IS_WAITING = in_state(DELIVERY, State.PENDING, State.DUE, State.RETRYING)
@@ -299,7 +302,17 @@ class Maintenance(StorePart):
         now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
-        deliveries = await self.database.read(lambda connection: read_deliveries(connection, _DELIVERIES_UNDER_CHECK))
+        timings = [Timing(), *(policy.timing for policy in self.store.policies.values())]
+        unknown_before = now - min(timing.unreadable_hold_after for timing in timings)
+        submitted_before = now - min(min(timing.review_alert_after, timing.review_hold_after) for timing in timings)
+        query = _DELIVERIES_UNDER_CHECK.where(  # thousands may be under check, and hardly one of them is overdue
+            or_(
+                and_(in_state(DELIVERY, State.UNKNOWN), DELIVERY.c.unknown_since <= unknown_before),
+                and_(in_state(DELIVERY, State.SUBMITTED), DELIVERY.c.submitted_at <= submitted_before),
+                DELIVERY.c.ticket.contains(MANUAL_TASK_IN_TICKET, autoescape=True),
+            )
+        )
+        deliveries = await self.database.read(lambda connection: read_deliveries(connection, query))
         reminders = {
             (code, subject_of(delivery)): delivery.id
             for delivery in deliveries

@@ -26,10 +26,9 @@ from publisher.domain.audit_verifier import ChainVerifier
 from publisher.domain.delivery import Actor
 from publisher.store.base import StorePart
 from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
-from publisher.store.db.filters import subject_column
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.db.rows import AUDIT_BROKEN, batches, clear_alerts, open_alerts, raise_alert, write_audit
-from publisher.store.db.tables import AUDIT, DATABASE_INFO, DELIVERY
+from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, open_alerts, raise_alert, write_audit
+from publisher.store.db.tables import AUDIT, DATABASE_INFO
 from publisher.store.recovery.recover import subject_of_record
 
 AUDIT_PAGE_SIZE = 2000
@@ -108,7 +107,7 @@ class AuditLog(StorePart):
         """Recompute the whole chain, and compare it with checkpoints and journal, which are outside the database."""
 
         def read(connection: Connection) -> ChainVerifier:
-            unseen = _journaled_attempts(connection, records)
+            unseen = {(subject_of_record(record), record.attempt): record for record in records}
 
             def discard_recorded(entries: Iterator[ChainEntry]) -> Iterator[ChainEntry]:
                 for entry in entries:
@@ -198,20 +197,6 @@ def _lossless_text(connection: Connection) -> Iterator[None]:
 
 AttemptKey = tuple[str, int]
 """An attempt as the audit names it: the subject of its delivery, and its number."""
-
-
-def _journaled_attempts(connection: Connection, records: Sequence[JournalRecord]) -> dict[AttemptKey, JournalRecord]:
-    ids = sorted({record.delivery for record in records})
-    subjects: dict[int, str] = {}
-    for page in batches(ids, AUDIT_PAGE_SIZE):
-        query = select(DELIVERY.c.id, subject_column().label("subject")).where(DELIVERY.c.id.in_(page))
-        rows = connection.execute(query)
-        subjects |= {row.id: row.subject for row in rows}
-    attempts = {}
-    for record in records:
-        stored = subjects.get(record.delivery, f"? ({record.delivery})")
-        attempts[subject_of_record(record) if record.post else stored, record.attempt] = record
-    return attempts
 
 
 def _recorded_attempts(entry: ChainEntry) -> list[AttemptKey]:

@@ -47,7 +47,7 @@ from publisher.domain.delivery import (
     WorkerId,
 )
 from publisher.domain.errors import RefusedError
-from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, OneTimeTrigger, Post, format_delivery_name
+from publisher.domain.post import DeliveryId, OneTimeTrigger, Post, format_delivery_name
 from publisher.domain.results import HoldReason, Unknown
 from publisher.runtime.logs import log
 from publisher.store.base import BaseStore
@@ -341,10 +341,10 @@ def mark_unresolved(
             continue
         now = store.runtime.now()
         for record in attempts:
-            subject = _subject(record, delivery)
+            subject = subject_of_record(record)
             transaction.connection.execute(insert(ORPHANED_ATTEMPT).values(asdict(record)))
             write_audit(transaction, now, by, event="attempt_orphaned", subject=subject, detail=asdict(record))
-            facts = {"post": record.post or subject, "account": record.account or "?", "since": record.at}
+            facts = {"post": record.post, "account": record.account, "since": record.at}
             raise_alert(transaction, now, "attempt_orphaned", subject, facts)
     return unresolved
 
@@ -360,7 +360,7 @@ def attach_orphans(store: BaseStore, transaction: Transaction) -> None:
         keys = [(record.rendered_hash, record.at) for record in records]
         attached = tuple_(ORPHANED_ATTEMPT.c.rendered_hash, ORPHANED_ATTEMPT.c.at).in_(keys)
         transaction.connection.execute(delete(ORPHANED_ATTEMPT).where(attached))
-        clear_alerts(transaction, _subject(records[0], None), store.runtime.now())
+        clear_alerts(transaction, subject_of_record(records[0]), store.runtime.now())
         _mark_delivery_unresolved(store, transaction, delivery, records, RECOVERY_MAINTENANCE)
 
 
@@ -371,16 +371,12 @@ def orphaned_attempts(connection: Connection) -> list[JournalRecord]:
 
 
 def _delivery_of(connection: Connection, record: JournalRecord) -> Delivery | None:
-    """Return an attempt's delivery, by post, occurrence and account; in older journals by the rendered text."""
-    if record.post:
-        query = select(DELIVERY).where(
-            DELIVERY.c.post == record.post,
-            DELIVERY.c.occurrence == record.occurrence,
-            DELIVERY.c.account == record.account,
-        )
-    else:
-        same_text = select(DELIVERY).where(DELIVERY.c.rendered_hash == record.rendered_hash)
-        query = same_text.order_by(DELIVERY.c.id.desc()).limit(1)
+    """Return an attempt's delivery, by post, occurrence and account: in another database it has another number."""
+    query = select(DELIVERY).where(
+        DELIVERY.c.post == record.post,
+        DELIVERY.c.occurrence == record.occurrence,
+        DELIVERY.c.account == record.account,
+    )
     row = connection.execute(query).mappings().first()
     return to_delivery(row) if row is not None else None
 
@@ -417,7 +413,7 @@ def _mark_delivery_unresolved(
         # the readback would look for another part, and a later one may be published already: a person has to decide
         steps.append((Held(reason=HoldReason.INCOMPLETE), RECOVERY_MAINTENANCE))
     after = store.transition_through(transaction, delivery, start, steps)
-    subject, detail = _subject(records[0], after), {"calls": [asdict(record) for record in records]}
+    subject, detail = subject_of(after), {"calls": [asdict(record) for record in records]}
     write_audit(transaction, now, by, event="attempts_recovered", subject=subject, detail=detail)
     raise_delivery_alert(transaction, now, "attempt_recovered", after, {"since": records[0].at})
     return after
@@ -475,15 +471,9 @@ def _attempt_rows(
     return rows
 
 
-def _subject(record: JournalRecord, delivery: Delivery | None) -> str:
-    return subject_of(delivery) if delivery is not None else subject_of_record(record)
-
-
 def subject_of_record(record: JournalRecord) -> str:
-    """Return the name of an attempt's delivery; for records of older journals, its number."""
-    if not record.post:
-        return f"delivery:{record.delivery}"
-    return format_delivery_name(record.post, record.occurrence or ONCE_OCCURRENCE, record.account)
+    """Return the name of an attempt's delivery."""
+    return format_delivery_name(record.post, record.occurrence, record.account)
 
 
 def mark_waiting_unresolved(
@@ -548,4 +538,5 @@ def _assumed_attempt(row: RowMapping, since: datetime) -> JournalRecord:
         post=row["post"],
         occurrence=row["occurrence"],
         account=row["account"],
+        part=0,
     )

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .decoder import seconds
 from .history import (
     BEFORE_CALL,
     ENDED,
@@ -24,7 +23,7 @@ from .history import (
     Violation,
     Words,
 )
-from .trace import KEYED, Call, Creation, live_copies, received_words, sent_words, trace_of
+from .trace import KEYED, Call, Creation, live_copies, received_words, recovered_calls, sent_words, trace_of
 
 JOURNAL_RETENTION = 90 * 86400.0
 """Seconds for which each line of a journal is kept, whatever the journal says."""
@@ -136,7 +135,7 @@ def intent_before_call(history: History) -> Iterator[Violation]:
 def _forgotten(history: History) -> Iterator[Violation]:
     """What the journal and the attempts report that the database does not know, or knows otherwise."""
     known = {(one.delivery, one.number, one.fencing_token, one.rendition, one.part) for one in history.attempts}
-    recovered = _recovered(history)
+    recovered = recovered_calls(history)
     for line in history.journal:
         delivery, evidence = (
             history.deliveries.get(line.delivery),
@@ -152,13 +151,6 @@ def _forgotten(history: History) -> Iterator[Violation]:
     for attempt in history.attempts:
         if attempt.delivery not in history.deliveries:
             yield Violation(f"delivery {attempt.delivery}", "an attempt for what is in no book", (attempt.row,))
-
-
-def _recovered(history: History) -> set[tuple[str, int]]:
-    """The calls that an older database took back from the journal, or reported a person that it cannot place."""
-    reported = [act.detail for act in history.audit if act.event in {"attempts_recovered", "attempt_orphaned"}]
-    calls = [call for detail in reported for call in detail.get("calls", [detail])]
-    return {(call["rendered_hash"], round((seconds(call["at"]) or 0.0) * MICRO)) for call in calls}
 
 
 def _account(call: Call) -> str:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from .decoder import instant_of, seconds
 from .history import ENDED, MICRO, Act, Attempt, Delivery, Entry, History, Look, NotJudgedError, Order, Violation
-from .trace import Identity, trace_of
+from .trace import Identity, recovered_calls, trace_of
 from .transitions import STEPS
 
 CLEAR = frozenset({"not_sent", "rate_limited", "busy", "credential_expired"})
@@ -38,10 +38,11 @@ WRITTEN = {
 def not_again_blindly(history: History) -> Iterator[Violation]:
     """I7: after an attempt whose outcome is open, the next comes only once absence is shown, or by a person's word.
 
-    Each part of a thread is reckoned by itself, and begins only once the one before it is known to be live.
+    Each part of a thread is reckoned by itself, and begins only once the one before it is known to be live. Of a call
+    that was recovered from a journal nobody knows any more what the database had known before it.
     """
     parts: dict[tuple[int, int], list[Attempt]] = defaultdict(list)
-    lists, endless = _lists(history), float("inf")
+    lists, endless, recovered = _lists(history), float("inf"), recovered_calls(history)
     heard = {call.attempt.id: call.recv.at for call in reversed(trace_of(history).calls) if call.attempt}
     for attempt in (one for attempts in history.attempts_of.values() for one in attempts):
         parts[attempt.delivery, attempt.part].append(attempt)
@@ -52,7 +53,8 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
             what = f"part {part} was begun before the part before it was known to be published"
             yield Violation(delivery.subject, what, (attempts[0].row, *looks))
         for first, second in pairwise(attempts):
-            if first.outcome in CLEAR or _decided(history, delivery, first, second):
+            is_recovered = (second.rendition, second.stamp) in recovered
+            if first.outcome in CLEAR or is_recovered or _decided(history, delivery, first, second):
                 continue
             alone += 1
             faults = [*_not_shown(history, delivery, first, second, alone, lists)]

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from .history import Attempt, Copy, Delivery, Entry, History, Words
+from .decoder import seconds
+from .history import MICRO, Attempt, Copy, Delivery, Entry, History, Words
 
 PARTS = frozenset({"/c/c/post/add_pc", "/c/c/post/add"})
 """Calls that may add a further part to a thread."""
@@ -100,6 +101,13 @@ def trace_of(history: History) -> Trace:
         by_seq = {call.recv.seq: call for call in calls}
         _KNOWN[history] = Trace(calls=calls, creations=_creations(history, by_seq, markers, texts))
     return _KNOWN[history]
+
+
+def recovered_calls(history: History) -> set[tuple[str, int]]:
+    """Return the calls, by text and instant, that an older database took back from a journal or could not place."""
+    reported = [act.detail for act in history.audit if act.event in {"attempts_recovered", "attempt_orphaned"}]
+    calls = [call for detail in reported for call in detail.get("calls", [detail])]
+    return {(call["rendered_hash"], round((seconds(call["at"]) or 0.0) * MICRO)) for call in calls}
 
 
 def live_copies(history: History, delivery: Delivery) -> Iterator[Creation]:

@@ -46,6 +46,14 @@ def recover_from_the_journal(run):
     add_row(run, "audit", run.rows["audit"][0], event="attempts_recovered", detail=json.dumps({"calls": calls}))
 
 
+def recover_two_calls(run):
+    """A failover lost a call that the platform had refused and the next one; both came back from a journal."""
+    calls = attempts_of(run, "busy")[:2]
+    calls[0].update(outcome=None, detail=None)
+    detail = {"calls": [{"rendered_hash": one["rendered_hash"], "at": one["intended_at"] / 1e6} for one in calls]}
+    add_row(run, "audit", run.rows["audit"][0], event="attempts_recovered", detail=json.dumps(detail))
+
+
 def hold_up(run):
     """The network keeps a call until its outcome counts as unknown and the account's next call is under way."""
     call, [first] = call_of(run, "found"), attempts_of(run, "found")
@@ -69,6 +77,7 @@ def post_as_a_person(run):
         ("I3", recover_from_the_journal),
         ("I3", hold_up),
         ("I6", expire_on_the_way),
+        ("I7", recover_two_calls),
         ("I14", pause_on_the_way),
         *((invariant, post_as_a_person) for invariant in ("I1", "I3", "I8", "I11")),
     ],

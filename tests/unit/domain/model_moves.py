@@ -1,6 +1,7 @@
 """All that may happen next in a snapshot: time, maintenance, planner, people, workers, platform, reads."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Literal
@@ -53,7 +54,7 @@ from publisher.domain.results import (
     Unknown,
 )
 from tests.unit.domain.model_state import (
-    ANOTHERS,
+    ANOTHERS_MATCH,
     BEFORE_CALL,
     BORN,
     DEADLINE,
@@ -110,6 +111,7 @@ REVISIONS = tuple(
     )
     for started in (False, True)
 )
+CALLED_STATES = frozenset({State.SENDING, State.SUBMITTED, State.UNKNOWN})
 ORDERS: tuple[Event, ...] = (Cancelled(reason="not wanted"), RetractionRequested(reason="wrong"))
 
 
@@ -187,24 +189,15 @@ class Moves:
         for has_begun in (True, False) if snapshot.is_unbegun else (True,):
             lapsed = LeaseExpired(may_have_started=has_begun)
             if snapshot.lease == 0 and (after := self._apply(snapshot, lapsed, Role.MAINTENANCE)):
-                is_call = snapshot.recorded.state is State.SENDING
-                yield (
-                    f"keeper: LeaseExpired, begun {has_begun}",
-                    _overtake(after, ended=0 if is_call else snapshot.ended),
-                )
+                ended = 0 if snapshot.recorded.state is State.SENDING else snapshot.ended
+                yield f"keeper: LeaseExpired, begun {has_begun}", _overtake(after, ended)
 
     def _order(self, snapshot: Snapshot) -> Iterator[Step]:
         for event in REVISIONS:
             if after := self._apply(snapshot, event, Role.PLANNER):
-                keeps_words = event.has_started or snapshot.recorded.state in {
-                    State.SENDING,
-                    State.SUBMITTED,
-                    State.UNKNOWN,
-                }
-                yield (
-                    f"planner: Revised, started {event.has_started}",
-                    _without_void_claim(after)._replace(is_edited=keeps_words),
-                )
+                after = _without_void_claim(after)
+                keeps_words = event.has_started or snapshot.recorded.state in CALLED_STATES
+                yield f"planner: Revised, started {event.has_started}", after._replace(is_edited=keeps_words)
         for order in ORDERS:
             if after := self._apply(snapshot, order, Role.PERSON):
                 yield f"person: {type(order).__name__}", _without_void_claim(after)
@@ -351,11 +344,8 @@ class Moves:
             for may_resend, is_expired in product((True, False), repeat=2):
                 shown = AbsenceProven(can_resend=may_resend)
                 if after := self._apply(looked, shown, role, is_expired=is_expired):
-                    is_resent = after.recorded.state is State.DUE
-                    yield (
-                        f"absence shown, may resend {may_resend}",
-                        after._replace(resends=snapshot.resends + is_resent),
-                    )
+                    resends = snapshot.resends + (after.recorded.state is State.DUE)
+                    yield f"absence shown, may resend {may_resend}", after._replace(resends=resends)
         elif isinstance(finding, Deleted) and not self._is_gone(snapshot):
             yield "gone, once", self._apply(looked, GONE_ONCE, role) or looked
         elif after := self._apply(_alerted(looked) if isinstance(finding, Submitted) else looked, finding, role):
@@ -402,13 +392,10 @@ def _all_gone(snapshot: Snapshot) -> Snapshot:
 
 
 def _delivery(recorded: StoreReader, expires_at: datetime, parts: int) -> Delivery:
-    return Delivery(
-        **{name: getattr(BORN, name) for name in ("id", "key", "account", "platform", "login", "rendered_hash")},
+    return replace(
+        BORN,
         state=recorded.state,
-        version=7,
-        due_at=NOW,
         expires_at=expires_at,
-        max_delay=BORN.max_delay,
         updated_at=LONG_AGO,
         fencing_token=recorded.attempts,
         attempts=recorded.attempts,
@@ -573,12 +560,10 @@ def _stored(snapshot: Snapshot, finding: ReadbackResult) -> tuple[str, ...]:
         return tuple(sorted({*telling, OTHER, GONE}))
     if not isinstance(finding, NotFound | ReadFailure):
         return tuple(sorted({*telling, ALIKE if isinstance(finding, PossibleMatch) else OTHER}))
-    before = (
-        snapshot.readbacks
-        if isinstance(finding, ReadFailure)
-        else tuple(readback for readback in snapshot.readbacks if readback != GONE)
-    )
-    if isinstance(finding, ReadFailure) or snapshot.ended is None or telling:
+    if isinstance(finding, ReadFailure):
+        return snapshot.readbacks
+    before = tuple(readback for readback in snapshot.readbacks if readback != GONE)
+    if snapshot.ended is None or telling:
         return before
     kind = _kind_of(finding)
     same = [readback for readback in before if readback == kind]
@@ -591,7 +576,7 @@ def _readback(kind: str) -> Readback:
     findings: dict[str, ReadbackResult] = {
         WHOLE: NotFound(covered_since=LONG_AGO),
         PARTIAL: NotFound(covered_since=JUST_NOW),
-        ALIKE: PossibleMatch(remote_id=ANOTHERS.remote_id, url=ANOTHERS.url),
+        ALIKE: ANOTHERS_MATCH,
         OTHER: Published(receipt=OURS),
         GONE: Deleted(),
     }

@@ -26,6 +26,7 @@ PATIENCE = Timing(request_timeout=DEADLINE * TICK, lease_timeout=LEASE * TICK, v
 OURS = Receipt(remote_id="ours", url="https://example.gov.cn/ours", published_at=NOW)
 ANOTHERS = Receipt(remote_id="another's", url="https://example.gov.cn/another", published_at=NOW)
 PART_RECEIPT = Receipt(remote_id="a part's", url="https://example.gov.cn/ours#2", published_at=NOW)
+ANOTHERS_MATCH = PossibleMatch(remote_id=ANOTHERS.remote_id, url=ANOTHERS.url)
 RECEIPTS = {receipt.remote_id: receipt for receipt in (OURS, ANOTHERS, PART_RECEIPT)}
 TICKET = Ticket(payload="1")
 BORN = Delivery(
@@ -103,39 +104,24 @@ Step = tuple[str, Snapshot]
 Advance = Callable[..., Delivery]
 
 
-def may_start(lease: int) -> bool:
-    """Return True if a call may start with so much of its lease left: it must be over before the lease is."""
-    return lease >= DEADLINE
-
-
-def settles(*, is_current: bool, state: State) -> bool:
-    """Return True if an outcome is accepted: only under the current fencing token while sending."""
-    return is_current and state is State.SENDING
-
-
-def incomplete_readback() -> NotFound:
-    """Return a readback that did not reach back past the attempt."""
-    return NotFound(covered_since=JUST_NOW)
-
-
-def possible_match() -> PossibleMatch | Published:
-    """Return a readback that finds the same text without our marker."""
-    return PossibleMatch(remote_id=ANOTHERS.remote_id, url=ANOTHERS.url)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The product's rules as the walk applies them; a mutant replaces one. `parts` is how many more a text takes."""
+    """The product's rules as the walk applies them; a mutant replaces one. `parts` is how many more a text takes.
+
+    `may_start`: a call is over before its lease, of which so much is left. `settles`: an outcome is accepted only under
+    the current fencing token while sending. `incomplete_readback` did not reach back past the attempt, `possible_match`
+    found the same text without our marker.
+    """
 
     parts: int = 0
     advance: Advance = advance
     shows_absence: Callable[..., bool] = proves_absent
     is_confirmed: Callable[..., bool] = is_confirmed
     settle: int = SETTLE
-    may_start: Callable[[int], bool] = may_start
-    settles: Callable[..., bool] = settles
-    incomplete_readback: Callable[[], NotFound] = incomplete_readback
-    possible_match: Callable[[], PossibleMatch | Published] = possible_match
+    may_start: Callable[[int], bool] = lambda lease: lease >= DEADLINE
+    settles: Callable[..., bool] = lambda *, is_current, state: is_current and state is State.SENDING
+    incomplete_readback: Callable[[], NotFound] = lambda: NotFound(covered_since=JUST_NOW)
+    possible_match: Callable[[], PossibleMatch | Published] = lambda: ANOTHERS_MATCH
 
 
 def can_still_act(snapshot: Snapshot, rules: Rules) -> bool:

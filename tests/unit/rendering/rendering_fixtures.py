@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -11,9 +11,7 @@ from publisher.domain.errors import InputError, Problem, TemplateError
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     Marker,
-    OneTimeTrigger,
     Post,
-    PostId,
     PostKind,
     RenderedImage,
     RenderedPost,
@@ -24,6 +22,8 @@ from publisher.rendering import images
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.renderer import OriginalPost, RenderTarget, compose
 from publisher.rendering.templates import Templates
+from publisher.testing.builders import make_post
+from publisher.testing.fakes import TEST_CAPABILITIES
 
 REGION = {
     "name": "北京",
@@ -38,15 +38,10 @@ DUE = datetime(2027, 1, 5, 1, tzinfo=UTC)
 
 
 def traits_of(platform: str) -> Capabilities:
-    return Capabilities(
-        count_text=len,
+    return replace(
+        TEST_CAPABILITIES,
         text_limit={"weibo": 140, "tieba": 2000}.get(platform, 20_000),
-        title_limits=(1, 64),
         picture_limit={"weibo": 1, "tieba": 9}.get(platform, 10),
-        server_delay=timedelta(),
-        listing_lag=timedelta(),
-        list_size=None,
-        can_resend=False,
         is_article=platform == "wechat",
         max_extra_parts=4 if platform == "tieba" else 0,
     )
@@ -64,19 +59,9 @@ def account_of(platform: str, **changes: object) -> Account:
 
 
 def post_of(template: str = "warning", **changes: object) -> Post:
-    post = Post(
-        id=PostId("refund"),
-        kind=PostKind.WARNING,
-        template=template,
-        author="zhang",
-        title="警惕“退款客服”诈骗",
-        trigger=OneTimeTrigger(at=None),
-        accounts=(),
-        content_hash="",
-        level=WarningLevel.ORANGE,
-        data={"summary": "正规退款原路退回"},
-    )
-    return replace(post, **changes)
+    post = make_post("refund", (), DUE, title="警惕“退款客服”诈骗")
+    data = {"summary": "正规退款原路退回"}
+    return replace(post, **{"template": template, "level": WarningLevel.ORANGE, "data": data, **changes})
 
 
 def render_for(
