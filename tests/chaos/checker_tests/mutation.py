@@ -1,4 +1,4 @@
-"""What changes a run: where each thing of it stands, and the changes that must be found."""
+"""A run that tests may change, with what stands where in it, and the changes that must be found."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -7,7 +7,70 @@ from typing import Any
 from tests.chaos.checker.artefacts import Artefacts
 
 Row = dict[str, Any]
-Mutation = Callable[[Artefacts], object]
+
+
+class SampleRun(Artefacts):
+    """A run of one post for each scenario, which has its name; of several deliveries the first is meant."""
+
+    def row(self, name: str, number: int = 0) -> Row:
+        """Return the delivery of a scenario, or another one of its deliveries."""
+        return [row for row in self.rows["delivery"] if row["post"] == name][number]
+
+    def attempts(self, name: str) -> list[Row]:
+        return [row for row in self.rows["attempt"] if row["delivery"] == self.row(name)["id"]]
+
+    def readbacks(self, name: str) -> list[Row]:
+        return [row for row in self.rows["readback"] if row["delivery"] == self.row(name)["id"]]
+
+    def audit(self, name: str, event: str) -> list[Row]:
+        """Return the entries about the deliveries of a scenario, or about a scope like `post:NAME`."""
+        named = (f"{name}@", f"{name}#")
+        entries = [row for row in self.rows["audit"] if row["event"] == event]
+        return [row for row in entries if row["subject"] == name or row["subject"].startswith(named)]
+
+    def alert(self, name: str) -> Row:
+        return next(row for row in self.rows["alert"] if row["subject"].startswith(f"{name}@"))
+
+    def words(self, row: Row) -> Row:
+        """Return the rendered post of a delivery."""
+        return next(one for one in self.rows["rendered_post"] if one["fingerprint"] == row["rendered_hash"])
+
+    def copy(self, name: str) -> Row:
+        wanted = self.row(name)["remote_id"]
+        return next(post for post in self.documents["posts"] if post["id"] == wanted)
+
+    def duty(self, name: str) -> Row:
+        return next(one for one in self.documents["plan"]["duties"] if one["post"] == name)
+
+    def status(self, name: str) -> Row:
+        return next(one for one in self.documents["status"] if one["post"] == name)
+
+    def entry(self, post: Row, kind: str) -> Row:
+        return next(one for one in self.lists["log"] if one["post_id"] == post["id"] and one["kind"] == kind)
+
+    def call(self, name: str) -> Row:
+        """Return the call that made what is published."""
+        seq = self.entry(self.copy(name), "act")["call"]
+        return next(one for one in self.lists["log"] if one["seq"] == seq)
+
+    def reply(self, call: Row) -> Row:
+        return next(one for one in self.lists["log"] if one["kind"] == "reply" and one["call"] == call["seq"])
+
+    def add_entry(self, like: Row, **changes: Any) -> None:
+        self.lists["log"].append({**like, "seq": self.lists["log"][-1]["seq"] + 1, **changes})
+
+    def add_row(self, table: str, like: Row, **changes: Any) -> None:
+        self.rows[table].append({**like, "id": max(row["id"] for row in self.rows[table]) + 1, **changes})
+
+    def accept(self, text: str, begins: float, ends: float) -> None:
+        """Let a version of the schedule be in force between two instants, in place of any that came between them."""
+        versions = self.rows["schedule"]
+        kept = [one for one in versions if not begins <= one["accepted_at"] / 1e6 <= ends]
+        kept.append({**versions[-1], "text": text, "accepted_at": round(begins * 1e6)})
+        self.rows["schedule"] = sorted(kept, key=lambda one: one["accepted_at"])
+
+
+Mutation = Callable[[SampleRun], object]
 MUTATIONS: dict[str, dict[str, Mutation]] = defaultdict(dict)
 """For each invariant, the mutations of a good run that its own check must find, by name."""
 
@@ -20,71 +83,3 @@ def breaks(invariant: str) -> Callable[[Mutation], Mutation]:
         return mutation
 
     return register
-
-
-def row_of(run: Artefacts, name: str, number: int = 0) -> Row:
-    """Return the delivery of a scenario; of several ones, the first, or the one of that number."""
-    return [row for row in run.rows["delivery"] if row["post"] == name][number]
-
-
-def attempts_of(run: Artefacts, name: str, table: str = "attempt") -> list[Row]:
-    return [row for row in run.rows[table] if row["delivery"] == row_of(run, name)["id"]]
-
-
-def readbacks_of(run: Artefacts, name: str) -> list[Row]:
-    return attempts_of(run, name, "readback")
-
-
-def audit_of(run: Artefacts, name: str, event: str) -> list[Row]:
-    subjects = (f"{name}@", f"{name}#")
-    return [row for row in run.rows["audit"] if row["subject"].startswith(subjects) and row["event"] == event]
-
-
-def alert_of(run: Artefacts, name: str) -> Row:
-    return next(row for row in run.rows["alert"] if row["subject"].startswith(f"{name}@"))
-
-
-def copy_of(run: Artefacts, name: str) -> Row:
-    wanted = row_of(run, name)["remote_id"]
-    return next(post for post in run.documents["posts"] if post["id"] == wanted)
-
-
-def duty_of(run: Artefacts, name: str) -> Row:
-    return next(one for one in run.documents["plan"]["duties"] if one["post"] == name)
-
-
-def status_of(run: Artefacts, name: str) -> Row:
-    return next(one for one in run.documents["status"] if one["post"] == name)
-
-
-def words_of(run: Artefacts, row: Row) -> Row:
-    """Return the rendered post of a delivery or of an attempt."""
-    return next(one for one in run.rows["rendered_post"] if one["fingerprint"] == row["rendered_hash"])
-
-
-def entry_of(run: Artefacts, post: Row, kind: str) -> Row:
-    return next(one for one in run.lists["log"] if one["post_id"] == post["id"] and one["kind"] == kind)
-
-
-def call_of(run: Artefacts, name: str) -> Row:
-    """Return the call that made what is published."""
-    seq = entry_of(run, copy_of(run, name), "act")["call"]
-    return next(one for one in run.lists["log"] if one["seq"] == seq)
-
-
-def reply_to(run: Artefacts, call: Row) -> Row:
-    return next(one for one in run.lists["log"] if one["kind"] == "reply" and one["call"] == call["seq"])
-
-
-def add_entry(run: Artefacts, like: Row, **changes: Any) -> None:
-    run.lists["log"].append({**like, "seq": run.lists["log"][-1]["seq"] + 1, **changes})
-
-
-def add_row(run: Artefacts, table: str, like: Row, **changes: Any) -> None:
-    run.rows[table].append({**like, "id": max(row["id"] for row in run.rows[table]) + 1, **changes})
-
-
-def accept(run: Artefacts, at: float, text: str) -> None:
-    """Let a version of the schedule come into force at some instant."""
-    add_row(run, "schedule", run.rows["schedule"][-1], text=text, accepted_at=round(at * 1e6))
-    run.rows["schedule"].sort(key=lambda one: one["accepted_at"])

@@ -11,6 +11,7 @@ from typing import Any
 from publisher.engine.decisions import Resolution
 from publisher.simulator.faults import Fault
 from tests.chaos.checker.artefacts import Artefacts, whole_lines
+from tests.chaos.checker_tests.mutation import SampleRun
 from tests.chaos.mutants.patch import Patch
 from tests.simulation import patched_runtime
 from tests.simulation.artefacts import artefacts_of
@@ -223,7 +224,7 @@ WATCHED: Mapping[str, Scenario] = {
 """Scenarios that take hours, played at last."""
 
 
-def simulate() -> Artefacts:
+def simulate() -> SampleRun:
     """Play all scenarios, and return what the run leaves."""
     shape = Shape(accounts=ACCOUNTS, storm=0.0, pace=PACE, waits=WAITS)
     with Patch() as patch, opened("sample", shape, []) as simulation:
@@ -284,7 +285,7 @@ def _delivery(simulation: Simulation, post: str, account: str) -> Any:
     return simulation.rows("SELECT * FROM delivery WHERE post = ? AND account = ? ORDER BY id", post, account)[-1]
 
 
-def _complete(run: Artefacts, simulation: Simulation) -> Artefacts:
+def _complete(run: Artefacts, simulation: Simulation) -> SampleRun:
     """Add what only other runs leave: approvals, measurements, connections, what staff are shown, and a second run."""
     rows, plan = run.rows or {}, run.documents["plan"]
     for duty in plan["duties"]:
@@ -311,6 +312,6 @@ def _complete(run: Artefacts, simulation: Simulation) -> Artefacts:
         "connections": [{"host": "127.0.0.1", "port": 8710}],
         "anchors": [value for _line, value in whole_lines(simulation.workspace.folder / "var" / "audit-anchors.log")],
     }
-    run.leaks = []
-    run.replay = deepcopy(run)
-    return run
+    return SampleRun(
+        lists=run.lists, documents=run.documents, rows=rows, journals=run.journals, leaks=[], replay=deepcopy(run)
+    )

@@ -12,7 +12,6 @@ from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.transitions import STATES, STEPS
 from tests.chaos.checker.verdict import INVARIANTS, judge_history
 from tests.chaos.checker_tests.broken_actions import expire_on_the_way, pause_on_the_way
-from tests.chaos.checker_tests.mutation import add_entry, add_row, attempts_of, call_of, copy_of, entry_of, row_of
 
 ROOT = Path(__file__).parents[3]
 OUTCOMES = {
@@ -40,10 +39,10 @@ def test_the_sample_run_shows_every_state_outcome_and_finding(run):
 
 def recover_from_the_journal(run):
     """An older database knew the delivery under another number, and took the call back from the journal."""
-    line = next(line for _number, line in run.journals[0] if line["delivery"] == row_of(run, "found")["id"])
+    line = next(line for _number, line in run.journals[0] if line["delivery"] == run.row("found")["id"])
     line["delivery"] += 500
     calls = [{name: line[name] for name in ("rendered_hash", "at")}]
-    add_row(run, "audit", run.rows["audit"][0], event="attempts_recovered", detail=json.dumps({"calls": calls}))
+    run.add_row("audit", run.rows["audit"][0], event="attempts_recovered", detail=json.dumps({"calls": calls}))
 
 
 def recover_two_calls(run):
@@ -56,7 +55,7 @@ def recover_two_calls(run):
 
 def hold_up(run):
     """The network keeps a call until its outcome counts as unknown and the account's next call is under way."""
-    call, [first] = call_of(run, "found"), attempts_of(run, "found")
+    call, [first] = run.call("found"), run.attempts("found")
     after = next(one for one in run.rows["attempt"] if one["login"] == first["login"] and one["id"] > first["id"])
     first["ended_at"] = after["intended_at"] - 1_000_000
     for entry in (one for one in run.lists["log"] if call["seq"] in {one["seq"], one.get("call")}):
@@ -66,9 +65,9 @@ def hold_up(run):
 
 def post_as_a_person(run):
     """A person makes a post that was prepared, and no call of ours does."""
-    call, made = call_of(run, "plain"), entry_of(run, copy_of(run, "plain"), "act")
+    call, made = run.call("plain"), run.entry(run.copy("plain"), "act")
     run.lists["log"] = [one for one in run.lists["log"] if call["seq"] not in {one["seq"], one.get("call")}]
-    add_entry(run, made, endpoint=None, call=None)
+    run.add_entry(made, endpoint=None, call=None)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +124,7 @@ def test_a_journal_may_lack_old_lines_that_it_says_it_has_removed(run, is_said, 
     [[(_line, oldest), *others]] = run.journals
     run.journals = [[*([(1, {"kept_since": oldest["at"]})] if is_said else []), *others]]
     last = run.rows["audit"][-1]
-    add_row(run, "audit", last, at=last["at"] + (91 if is_old else 1) * 86_400_000_000)
+    run.add_row("audit", last, at=last["at"] + (91 if is_old else 1) * 86_400_000_000)
     assert judge_history(history_of(run)).of("I3").word == word
 
 
@@ -134,7 +133,7 @@ def test_a_compacted_journal_excuses_no_other(run):
     [[(_line, oldest), *others]] = run.journals
     run.journals = [[(1, {"kept_since": oldest["at"]}), *others], []]
     last = run.rows["audit"][-1]
-    add_row(run, "audit", last, at=last["at"] + 91 * 86_400_000_000)
+    run.add_row("audit", last, at=last["at"] + 91 * 86_400_000_000)
     assert judge_history(history_of(run)).of("I3").word == "violated"
 
 
