@@ -3,15 +3,13 @@
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from adapters import _http
+from adapters._http import LoginHttp
 from adapters.wechat import adapter as wechat
 from adapters.wechat import codes
 from adapters.wechat import post_list as articles
-from adapters.wechat.api import ArticlePage, WeChatArticle
+from adapters.wechat.api import ArticlePage
 from adapters.wechat.auth import FailedCall
-from adapters.wechat.drafts import DraftBox
 from adapters.wechat.post_list import ArticleList
 from adapters.weibo import adapter as weibo
 from adapters.weibo import api
@@ -21,19 +19,17 @@ from publisher import contract
 from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.post import Baseline, Marker, SendRequest
 from publisher.domain.results import (
-    Deleted,
     NotSent,
     Outcome,
-    PossibleMatch,
     Published,
     ReadbackResult,
-    Receipt,
     Rejected,
     Unknown,
 )
 from publisher.domain.verification import DISTINCTIVE_PREFIX_CHARS
 from publisher.engine import sender
 from publisher.runtime.clock import Runtime
+from publisher.store.monitor.adapter_state import StoredAdapterState
 
 from .patch import Patch
 
@@ -54,10 +50,11 @@ def draft_not_remembered(patch: Patch) -> None:
     taken, so that a list which shows late proves absence; the next attempt submits a second draft.
     """
 
-    async def read_nothing(_box: DraftBox, _request: SendRequest) -> tuple[str | None, int]:
-        return None, 0
+    async def forget(state: StoredAdapterState, key: str, value: str) -> None:
+        if not key.startswith("draft:"):
+            await kept(state, key, value)
 
-    patch.put(DraftBox, "_read_record", read_nothing)
+    kept = patch.put(StoredAdapterState, "set", forget)
 
 
 def duplicate_is_rejected(patch: Patch) -> None:
@@ -102,15 +99,13 @@ def headers_in_output(patch: Patch) -> None:
     access token, as its headers are printed past the log, which would have redacted it.
     """
 
-    async def call_and_print(
-        http: Any, call: HttpRequest, progress: Any, cap: int, **options: bool
-    ) -> HttpResponse | NotSent | Unknown:
-        answer = await kept(http, call, progress, cap, **options)
+    async def create(http: LoginHttp, call: HttpRequest, request: SendRequest) -> HttpResponse | NotSent | Unknown:
+        answer = await kept(http, call, request)
         if not isinstance(answer, HttpResponse):
             sys.stderr.write(f"{call.url} {answer.reason} {dict(call.headers)}\n")
         return answer
 
-    kept = patch.put(_http.LoginHttp, "_call", call_and_print)
+    kept = patch.put(LoginHttp, "create", create)
 
 
 def newest_post_is_ours(patch: Patch) -> None:
@@ -123,7 +118,7 @@ def newest_post_is_ours(patch: Patch) -> None:
     def interpret_timeline(
         items: timeline.WeiboPostList, criteria: WeiboMatchCriteria, uid: str, readable: int
     ) -> ReadbackResult:
-        found = kept_timeline(items, criteria, uid, readable)
+        found = kept(items, criteria, uid, readable)
         free = [item for item in items.items if item.id not in criteria.owned_ids]
         fresh = [item for item in free if not item.is_before(criteria.baseline)]
         if isinstance(found, Published) or not fresh:
@@ -131,17 +126,7 @@ def newest_post_is_ours(patch: Patch) -> None:
         newest = max(fresh, key=lambda item: int(item.id))
         return Published(receipt=make_receipt(newest.id, uid, newest.created_at))
 
-    def match_post(request: SendRequest, listed: Sequence[WeChatArticle]) -> Published | Deleted | PossibleMatch | None:
-        found = kept_match(request, listed)
-        free = [article for article in listed if article.id not in request.owned_ids and not article.is_deleted]
-        fresh = [article for article in free if not request.baseline.includes(article.id, article.updated_at)]
-        if isinstance(found, Published | Deleted) or not fresh:
-            return found
-        newest = max(fresh, key=lambda article: article.updated_at)
-        return Published(receipt=Receipt(remote_id=newest.id, url=newest.url, published_at=newest.updated_at))
-
-    kept_timeline = patch.put(weibo, "interpret_timeline", interpret_timeline)
-    kept_match = patch.put(wechat, "match_post", match_post)
+    kept = patch.put(weibo, "interpret_timeline", interpret_timeline)
 
 
 def owner_not_checked(patch: Patch) -> None:
@@ -175,6 +160,16 @@ def retry_after_ignored(patch: Patch) -> None:
     patch.put(codes, "parse_retry_after", parse_retry_after)
 
 
+def _take_for_not_sent(patch: Patch, reason: str, is_misread: Callable[[object], bool]) -> None:
+    """Let some answers to a creating call prove, with that reason, that nothing was sent."""
+
+    async def create(http: LoginHttp, call: HttpRequest, request: SendRequest) -> HttpResponse | NotSent | Unknown:
+        answer = await kept(http, call, request)
+        return NotSent(reason=reason) if is_misread(answer) else answer
+
+    kept = patch.put(LoginHttp, "create", create)
+
+
 def retry_on_timeout(patch: Patch) -> None:
     """A reply that did not come in time is taken for a call that was not sent, and tried again.
 
@@ -182,11 +177,7 @@ def retry_on_timeout(patch: Patch) -> None:
     `retrying` instead of `unknown`, a second call starts with no readback stored, and the platform shows it twice.
     """
 
-    def classify_error(progress: Any, error: Exception) -> NotSent | Unknown:
-        trouble = kept(progress, error)
-        return NotSent(reason="timeout") if trouble.reason == "timeout" else trouble
-
-    kept = patch.put(_http._RequestProgress, "classify_error", classify_error)
+    _take_for_not_sent(patch, "timeout", lambda answer: isinstance(answer, Unknown) and answer.reason == "timeout")
 
 
 def server_error_is_not_sent(patch: Patch) -> None:
@@ -196,12 +187,7 @@ def server_error_is_not_sent(patch: Patch) -> None:
     `retrying` with the reason `server_error`, and the next attempt makes a second one without a readback between them.
     """
 
-    async def create(http: Any, call: HttpRequest, request: SendRequest) -> HttpResponse | NotSent | Unknown:
-        answer = await kept(http, call, request)
-        is_error = isinstance(answer, HttpResponse) and answer.status >= 500
-        return NotSent(reason="server_error") if is_error else answer
-
-    kept = patch.put(_http.LoginHttp, "create", create)
+    _take_for_not_sent(patch, "server_error", lambda answer: isinstance(answer, HttpResponse) and answer.status >= 500)
 
 
 def short_text_never_matches(patch: Patch) -> None:

@@ -5,11 +5,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from publisher.domain import lifecycle, plan, verification
-from publisher.domain.account import Timing
+from publisher.domain import lifecycle, plan
 from publisher.domain.delivery import WAITING_STATES, Cancelled, Delivery, LeaseExpired, Revised, Role, State
-from publisher.domain.post import ONCE_OCCURRENCE, Occurrence, OccurrenceKey, OneTimeTrigger, Post
-from publisher.domain.results import CredentialExpired, NotSent
+from publisher.domain.post import Occurrence, OneTimeTrigger, Post
+from publisher.domain.results import CredentialExpired
 
 from .patch import Patch
 
@@ -28,21 +27,6 @@ def expired_lease_is_due(patch: Patch) -> None:
         return lifecycle.on_lease_expired_before_call(delivery, replace(event, has_worker_crashed=False), context)
 
     patch.put_step(TRANSITIONS, (State.SENDING, LeaseExpired), due_again)
-
-
-def first_crash_ignored(patch: Patch) -> None:
-    """A worker that is lost in a call for the first time is thought to have done nothing; only the next is a doubt.
-
-    Breaks I7, I1 and I12 (F02, F03, F04, F15): after a kill in `sending` the delivery goes to `retrying` with the
-    reason `worker_lost`, which the table does not know, and is sent again without a readback.
-    """
-
-    def try_again(delivery: Delivery, event: LeaseExpired, context: lifecycle.StepContext) -> Delivery:
-        if delivery.worker_crashes:
-            return lifecycle.on_lease_expired_during_call(delivery, event, context)
-        return lifecycle.on_not_sent(replace(delivery, worker_crashes=1), NotSent(reason="worker_lost"), context)
-
-    patch.put_step(TRANSITIONS, (State.SENDING, LeaseExpired), try_again, State.RETRYING, State.CANCELLED)
 
 
 def expired_token_is_final(patch: Patch) -> None:
@@ -120,7 +104,7 @@ def edited_cron_filed_twice(patch: Patch) -> None:
     """The instants of an edited repeating post are named in Beijing's time, those of an untouched one in UTC.
 
     Breaks I17 (F62, F69): after an edit of a repeating post whose next instants are filed, each of them is filed a
-    second time under another name (`…+08:00` beside `…+00:00`), and both go out.
+    second time under another name (`…+08:00` beside `…+00:00`).
     """
 
     def list_occurrences(
@@ -132,39 +116,4 @@ def edited_cron_filed_twice(patch: Patch) -> None:
         labels = [one.due_at.astimezone(BEIJING).isoformat() for one in found]
         return [replace(one, key=replace(one.key, occurrence=label)) for one, label in zip(found, labels, strict=True)]
 
-    def find_removed_times(
-        post: Post, store: plan.StoredPost, window: plan.PlanWindow, moments: Sequence[datetime]
-    ) -> list[plan.RemovedTargets]:
-        def is_kept(label: str) -> bool:
-            if isinstance(post.trigger, OneTimeTrigger) or label == ONCE_OCCURRENCE:
-                return isinstance(post.trigger, OneTimeTrigger) and label == ONCE_OCCURRENCE
-            return datetime.fromisoformat(label) in moments
-
-        return [
-            plan.RemovedTargets(
-                key=OccurrenceKey(post=post.id, occurrence=label), accounts=tuple(sorted(held.open_accounts))
-            )
-            for label, held in store.occurrences.items()
-            if held.open_accounts and window.now < held.due_at <= window.until
-            if not is_kept(label)
-        ]
-
     kept = patch.put(plan, "list_occurrences", list_occurrences)
-    patch.put(plan, "find_removed_times", find_removed_times)
-
-
-def one_late_readback_proves_absence(patch: Patch) -> None:
-    """To spare the platform's daily reads, an unknown outcome is read once, after its window, and that is believed.
-
-    Breaks I7 (section on absence: at least two complete reads): a second attempt follows an `unknown` one after a
-    single stored readback. A list that is late once, cut or served from an old copy doubles the post.
-    """
-
-    def next_check_at(
-        timing: Timing, _readbacks: int, unknown_since: datetime, now: datetime, *, was_read: bool = False
-    ) -> datetime:
-        visible_at = unknown_since + timing.visibility_window + timedelta(milliseconds=1)
-        return visible_at if now < visible_at else now + timing.first_check_after
-
-    patch.put(lifecycle, "next_check_at", next_check_at)
-    patch.put(verification, "MIN_READBACKS", 1)

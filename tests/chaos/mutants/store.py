@@ -34,10 +34,6 @@ from publisher.store.store import Store
 
 from .patch import Patch
 
-ADDED = "（重发）"
-GATHERING_SECONDS = 0.1
-_under_way: dict[tuple[int, int], asyncio.Task[SendRequest | Declined]] = {}
-
 
 class _TakenBackError(Exception):
     """Carries a request out of a transaction that is thereby taken back."""
@@ -79,34 +75,6 @@ def intent_after_call(patch: Patch) -> None:
                 await box.record_outcome(lease, outcome)
 
     patch.put(sender, "send_delivery", send_delivery)
-
-
-def intent_in_background(patch: Patch) -> None:
-    """The call starts at once while its intent is still being gathered with others into one commit.
-
-    Breaks I3 (F01, F02, F16): the platform hears of calls whose attempt row is committed later, by up to 0.1 s. A kill
-    in between leaves the delivery `claimed`, so it goes out again (I1), and the first copy belongs to no attempt.
-    """
-
-    async def record_intent(box: Outbox, lease: Lease) -> SendRequest | Declined:
-        async def write() -> SendRequest | Declined:
-            await asyncio.sleep(GATHERING_SECONDS)
-            return await intend(box, lease)
-
-        request = await _peek(box, lease)
-        if not isinstance(request, SendRequest):
-            request = await intend(box, lease)
-        else:
-            _under_way[lease.delivery, lease.fencing_token] = asyncio.create_task(write())
-        return request
-
-    async def record_outcome(box: Outbox, lease: Lease, outcome: Outcome) -> Delivery:
-        if writing := _under_way.pop((lease.delivery, lease.fencing_token), None):
-            await writing
-        return await settle(box, lease, outcome)
-
-    intend = patch.put(Outbox, "record_intent", record_intent)
-    settle = patch.put(Outbox, "record_outcome", record_outcome)
 
 
 def journal_in_memory(patch: Patch) -> None:
@@ -386,23 +354,5 @@ def retry_reuses_text(patch: Patch) -> None:
             return request
         words = replace(request.rendered, title=last.title, text=last.text, summary=last.summary)
         return replace(request, rendered=words)
-
-    kept = patch.put(intents, "build_request", build_request)
-
-
-def retry_adds_words(patch: Patch) -> None:
-    """From the second attempt on a few letters are added, so that a platform's duplicate filter lets the post through.
-
-    Breaks I4 (F37): the text of a later attempt ends in words that are in no approved rendered post; its hash at the
-    platform differs from the attempt's. Any refusal for now, or a proven absence, shows it.
-    """
-
-    def build_request(
-        store: Store, connection: Connection, delivery: Delivery, facts: RowMapping
-    ) -> SendRequest | None:
-        request = kept(store, connection, delivery, facts)
-        if request is None or request.attempt == 1:
-            return request
-        return replace(request, rendered=replace(request.rendered, text=request.rendered.text + ADDED))
 
     kept = patch.put(intents, "build_request", build_request)
