@@ -27,20 +27,6 @@ PAUSE_SECONDS = 2.5
 HANDS = 4
 """People who clear up at once."""
 MOST_RETRACTED, MOST_RULED = 3, 12
-ERRANDS = (
-    "pause",
-    "retract_begun",
-    "withdraw_begun",
-    "edit_begun",
-    "edit_in_doubt",
-    "leave_out_in_doubt",
-    "strike_in_doubt",
-    "rule_edited",
-    "retract_in_doubt",
-    "change_hotline",
-    "by_hand",
-    "pause",
-)
 
 
 @dataclass(slots=True)
@@ -221,3 +207,5 @@ ERRAND: dict[str, Callable[[People], bool]] = {
     "change_hotline": People._change_hotline,
     "by_hand": People._by_hand,
 }
+ERRANDS = (*ERRAND, "pause")
+"""What people mean to do in a wave."""
