@@ -1,7 +1,6 @@
 """Mutations of what people want and what the clock says: edits, pauses, retractions, expiry, missed instants."""
 
-from tests.chaos.checker_tests.broken_runs import HOUR, MICRO, parts_of
-from tests.chaos.checker_tests.mutation import Row, SampleRun, breaks
+from tests.chaos.checker_tests.mutation import HOUR, MICRO, Row, SampleRun, breaks
 
 
 @breaks("I4")
@@ -118,7 +117,7 @@ def called_after_the_cancellation(run: SampleRun) -> None:
 def part_after_the_retraction(run: SampleRun) -> None:
     """The thread is deleted as ordered, only one part came too late."""
     run.copy("parts").update(removed=True, visible=False)
-    call = run.entry(parts_of(run)[-1], "act")
+    call = run.entry(run.parts()[-1], "act")
     run.lists["orders"].append({"kind": "retract", "at": call["t"] - 2, "by": "wang", "post": "parts"})
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from tests.chaos.checker.artefacts import Artefacts
 
 Row = dict[str, Any]
+HOUR = 3600.0
+MICRO = 1_000_000
 
 
 class SampleRun(Artefacts):
@@ -39,6 +41,11 @@ class SampleRun(Artefacts):
         wanted = self.row(name)["remote_id"]
         return next(post for post in self.documents["posts"] if post["id"] == wanted)
 
+    def parts(self) -> list[Row]:
+        """Return the further parts of the thread that has several, as they stand on the platform."""
+        thread = self.copy("parts")["id"]
+        return [post for post in self.documents["posts"] if post["extra"].get("thread") == thread]
+
     def duty(self, name: str) -> Row:
         return next(one for one in self.documents["plan"]["duties"] if one["post"] == name)
 
@@ -59,14 +66,19 @@ class SampleRun(Artefacts):
     def add_entry(self, like: Row, **changes: Any) -> None:
         self.lists["log"].append({**like, "seq": self.lists["log"][-1]["seq"] + 1, **changes})
 
+    def make_twice(self, copy: Row, **changes: Any) -> None:
+        """Let the platform make a post twice in one call."""
+        self.documents["posts"].append({**copy, "id": "twice", **changes})
+        self.add_entry(self.entry(copy, "act"), post_id="twice")
+
     def add_row(self, table: str, like: Row, **changes: Any) -> None:
         self.rows[table].append({**like, "id": max(row["id"] for row in self.rows[table]) + 1, **changes})
 
     def accept(self, text: str, begins: float, ends: float) -> None:
         """Let a version of the schedule be in force between two instants, in place of any that came between them."""
         versions = self.rows["schedule"]
-        kept = [one for one in versions if not begins <= one["accepted_at"] / 1e6 <= ends]
-        kept.append({**versions[-1], "text": text, "accepted_at": round(begins * 1e6)})
+        kept = [one for one in versions if not begins <= one["accepted_at"] / MICRO <= ends]
+        kept.append({**versions[-1], "text": text, "accepted_at": round(begins * MICRO)})
         self.rows["schedule"] = sorted(kept, key=lambda one: one["accepted_at"])
 
 

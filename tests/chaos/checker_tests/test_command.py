@@ -13,7 +13,6 @@ import pytest
 from tests.chaos.artefacts import write_rows
 from tests.chaos.checker.artefacts import Artefacts
 from tests.chaos.checker.verdict import INVARIANTS, judge
-from tests.chaos.checker_tests.broken_runs import again
 
 ROOT = Path(__file__).parents[3]
 CANARY = "canary+S3cret/of the platform"
@@ -58,7 +57,7 @@ def test_a_good_run_ends_with_0(folder):
 
 def test_a_violation_ends_with_1_and_says_where(run, tmp_path):
     """The verdict names the invariant, the delivery and the lines of the log, for people and as JSON."""
-    again(run, "plain")
+    run.make_twice(run.copy("plain"))
     write_run(run, tmp_path / "run")
     done = verdict(tmp_path / "run", "--json")
     reported = json.loads(done.stdout)
