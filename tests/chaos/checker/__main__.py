@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .verdict import Verdict, judge
 
-MOST_TOLD = 20
+MOST_SHOWN = 20
 """So many violations of one invariant are reported, the rest are counted."""
 
 
@@ -28,20 +28,20 @@ def main() -> int:
         json.dump(verdict.as_json(), sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")
     else:
-        _tell(verdict)
+        _print(verdict)
     return int(not verdict.is_whole)
 
 
-def _tell(verdict: Verdict) -> None:
+def _print(verdict: Verdict) -> None:
     lines = []
     for finding in verdict.findings:
         why = f": {finding.why_not}" if finding.why_not else ""
         lines.append(f"{finding.invariant.id:4} {finding.invariant.name:34} {finding.word}{why}")
         lines += [
-            f"     {one.subject}: {one.what} [{', '.join(one.evidence)}]" for one in finding.violations[:MOST_TOLD]
+            f"     {one.subject}: {one.what} [{', '.join(one.evidence)}]" for one in finding.violations[:MOST_SHOWN]
         ]
-        if len(finding.violations) > MOST_TOLD:
-            lines.append(f"     and {len(finding.violations) - MOST_TOLD} more")
+        if len(finding.violations) > MOST_SHOWN:
+            lines.append(f"     and {len(finding.violations) - MOST_SHOWN} more")
     kept = sum(finding.word == "kept" for finding in verdict.findings)
     violated = sum(finding.word == "violated" for finding in verdict.findings)
     lines.append(f"\n{kept} kept, {violated} violated, {len(verdict.findings) - verdict.judged} not judged")

@@ -37,7 +37,7 @@ FOREIGN = "wrong_account"
 NOT_MADE = frozenset({"not_published", "not_published_twice", "captcha", "poison"})
 """Holds of what was never made."""
 LATE = 60.0
-"""Seconds by which a look at an account may come later than its interval asks for."""
+"""Seconds by which the monitor may read an account later than its interval asks for."""
 
 
 def at_most_one(history: History) -> Iterator[Violation]:
@@ -55,7 +55,7 @@ def at_most_one(history: History) -> Iterator[Violation]:
                 (creation.where, *(f"delivery:{key}" for key in sorted(keys))),
             )
         is_refused = creation.copy is not None and creation.copy.state == "refused"
-        if not is_refused and not creation.is_floor:
+        if not is_refused and not creation.is_part:
             for key in keys or _by_call(creation):
                 made[key].append(creation)
     for key, creations in made.items():
@@ -63,7 +63,7 @@ def at_most_one(history: History) -> Iterator[Violation]:
             if not _may_follow(history, history.deliveries[key], earlier, later):
                 subject, count = history.deliveries[key].subject, len(creations)
                 yield Violation(subject, f"made {count} times", (earlier.where, later.where))
-    yield from _doubled_floors(history)
+    yield from _doubled_parts(history)
 
 
 def _subjects(history: History, keys: set[int]) -> str:
@@ -85,7 +85,7 @@ def _may_follow(history: History, delivery: Delivery, earlier: Creation, later: 
     )
 
 
-def _doubled_floors(history: History) -> Iterator[Violation]:
+def _doubled_parts(history: History) -> Iterator[Violation]:
     parts: dict[tuple[str, str], list[Creation]] = defaultdict(list)
     for creation in trace_of(history).creations:
         if creation.copy and creation.copy.thread:
@@ -98,11 +98,11 @@ def _doubled_floors(history: History) -> Iterator[Violation]:
                 f"one part was made {len(same)} times",
                 tuple(creation.where for creation in same),
             )
-    _demand_floors(history)
+    _require_parts(history)
 
 
-def _demand_floors(history: History) -> None:
-    if any(creation.is_floor and creation.copy is None for creation in trace_of(history).creations):
+def _require_parts(history: History) -> None:
+    if any(creation.is_part and creation.copy is None for creation in trace_of(history).creations):
         raise NotJudgedError("posts.json lacks parts that were made: it takes GET /_sim/posts?floors=1")
 
 
@@ -150,7 +150,9 @@ def _forgotten(history: History) -> Iterator[Violation]:
             yield Violation(delivery.subject, "another's name in the journal", evidence)
     for attempt in history.attempts:
         if attempt.delivery not in history.deliveries:
-            yield Violation(f"delivery {attempt.delivery}", "an attempt for what is in no book", (attempt.row,))
+            yield Violation(
+                f"delivery {attempt.delivery}", "an attempt for what is not in the database", (attempt.row,)
+            )
 
 
 def _account(call: Call) -> str:
@@ -179,7 +181,7 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
                 evidence = (creation.where, attempt.row, f"rendered_post:{words.fingerprint}")
                 yield Violation(delivery.subject, what, evidence)
             yield from _unasked(history, delivery, words, creation, creation.copy)
-    _demand_floors(history)
+    _require_parts(history)
 
 
 def _differences(creation: Creation, copy: Copy, words: Words, part: int) -> Iterator[str]:
@@ -198,15 +200,15 @@ def _unasked(history: History, delivery: Delivery, words: Words, creation: Creat
     if duty and duty.images is not None and set(duty.images) != set(words.pictures):
         yield Violation(delivery.subject, "not the pictures that were asked for", evidence)
     arrived = f"{copy.title}\n{copy.text}\n{copy.html}"
-    if duty and not copy.is_rewritten and not creation.is_floor:
+    if duty and not copy.is_rewritten and not creation.is_part:
         for said in (said for said in duty.says if said not in arrived):
             yield Violation(delivery.subject, f"what arrived does not say: {said}", evidence)
 
 
 def _fingerprint(body: Mapping[str, Any]) -> str:
     """Return the hash of what was frozen: its JSON with sorted keys and without spaces."""
-    spelled = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(spelled.encode()).hexdigest()
+    text = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _edits_are_kept(history: History) -> Iterator[Violation]:
@@ -292,7 +294,7 @@ def published_is_true(history: History) -> Iterator[Violation]:
     marked = {
         creation.copy.id: creation.owner
         for creation in trace_of(history).creations
-        if creation.copy and creation.owner and not creation.is_floor
+        if creation.copy and creation.owner and not creation.is_part
     }
     for delivery in history.deliveries.values():
         if delivery.state != "published" or delivery.is_manually_confirmed:
@@ -364,7 +366,7 @@ def live_is_explained(history: History) -> Iterator[Violation]:
             continue
         young = ended - copy.created < _watched_within(history, copy) + LATE
         is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(owners.get(copy.id))
-        if not is_ours and not _is_told(history, copy, young=young):
+        if not is_ours and not _is_explained(history, copy, young=young):
             yield Violation(f"{copy.platform} {copy.account}", "a live post is not explained", (f"posts:{copy.id}",))
 
 
@@ -376,7 +378,7 @@ def _is_open(owner: Delivery | None) -> bool:
     return is_vouched or owner.state in {"sending", "unknown", "submitted", "retracting", "held"}
 
 
-def _is_told(history: History, copy: Copy, *, young: bool) -> bool:
+def _is_explained(history: History, copy: Copy, *, young: bool) -> bool:
     """Seen in time and alerted to by an alert, known as history, or younger than a watch's interval and not ours."""
     names = [name for name, terms in history.settings.accounts.items() if terms.identity == copy.account]
     seen = [one for one in history.sightings if one.account in names and one.remote_id == copy.id]
@@ -388,13 +390,13 @@ def _is_told(history: History, copy: Copy, *, young: bool) -> bool:
 
 
 def _watched_within(history: History, copy: Copy) -> float:
-    """Give the longest time, in seconds, between two looks at the account on which a copy stands."""
+    """Return the longest time, in seconds, between two reads by the monitor of the account on which a copy is."""
     own = [one for one in history.settings.accounts.values() if one.identity == copy.account]
     return max((one.watch_every or 0 for one in own), default=0.0)
 
 
 def _is_alerted(history: History, sighting: Sighting) -> bool:
-    """Whether what was seen was reported at once: one alert stands for all that one look has found."""
+    """Whether what was seen was reported at once: one alert stands for all that one read has found."""
     return any(
         alert.code in EXTERNAL_POSTS
         and alert.subject.split("/")[0] == f"account:{sighting.account}"

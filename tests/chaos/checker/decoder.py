@@ -23,10 +23,10 @@ from .history import (
     Intent,
     Interruption,
     Issue,
-    Look,
     Order,
     Outage,
     Plan,
+    Readback,
     Settings,
     Sighting,
     Stamps,
@@ -43,7 +43,7 @@ T = TypeVar("T")
 def history_of(found: Artefacts) -> History:
     """Give the run behind the artefacts. Raises ValueError when one has not the shape that it should have."""
     try:
-        return History(given=_given(found), **_platforms(found), **_books(found), **_words(found))
+        return History(given=_given(found), **_platforms(found), **_database(found), **_words(found))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"an artefact has not the shape that docs/checker.md names: {error!r}") from error
 
@@ -60,7 +60,7 @@ def _platforms(found: Artefacts) -> dict[str, Any]:
     }
 
 
-def _books(found: Artefacts) -> dict[str, Any]:
+def _database(found: Artefacts) -> dict[str, Any]:
     rows = found.rows or {}
     true = Stamps(_plan(found.documents.get("plan", {})).clocks, found.documents.get("instants", {}))
     earlier = _earlier(found.documents.get("earlier", ()), rows)
@@ -71,7 +71,7 @@ def _books(found: Artefacts) -> dict[str, Any]:
         "earlier": earlier,
         "deliveries": {row["id"]: _delivery(row, true) for row in rows.get("delivery", ()) if row["id"] not in past},
         "attempts": [_attempt(row, true) for row in rows.get("attempt", ()) if row["delivery"] not in past],
-        "looks": [_look(row, true) for row in rows.get("readback", ()) if row["delivery"] not in past],
+        "readbacks": [_readback(row, true) for row in rows.get("readback", ()) if row["delivery"] not in past],
         "audit": [_act(row, true) for row in rows.get("audit", ())],
         "alerts": [_alert(row, true) for row in rows.get("alert", ())],
         "words": {
@@ -227,8 +227,8 @@ def _attempt(row: Table, true: Stamps) -> Attempt:
     )
 
 
-def _look(row: Table, true: Stamps) -> Look:
-    return _fill(Look, row, finding=row["result"], at=true.of("readback", row, "at"), detail=_json(row["detail"]))
+def _readback(row: Table, true: Stamps) -> Readback:
+    return _fill(Readback, row, finding=row["result"], at=true.of("readback", row, "at"), detail=_json(row["detail"]))
 
 
 def _act(row: Table, true: Stamps) -> Act:

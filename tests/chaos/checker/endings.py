@@ -53,7 +53,7 @@ def nothing_ends_silently(history: History) -> Iterator[Violation]:
     """I2: what was planned stands in the database, ends with a reason, or waits for a person who is alerted."""
     for duty in (duty for duty in history.plan.duties if not duty.every and duty.key not in history.past):
         if duty.key not in history.by_key and not _was_stopped(history, duty, None):
-            yield Violation(f"{duty.post}@{duty.account}", "planned, and in no book", ("plan",))
+            yield Violation(f"{duty.post}@{duty.account}", "planned, and not in the database", ("plan",))
     for delivery in history.deliveries.values():
         if delivery.state not in STATES:
             yield _about(delivery, f"a state that nobody knows: {delivery.state}")
@@ -168,7 +168,7 @@ def _falsely_ended(history: History, delivery: Delivery) -> Iterator[Violation]:
 
 def _was_refused(history: History, delivery: Delivery) -> bool:
     refused = any(attempt.outcome == "rejected" for attempt in history.attempts_of.get(delivery.id, ()))
-    return refused or any(look.finding == "rejected" for look in history.looks_of.get(delivery.id, ()))
+    return refused or any(readback.finding == "rejected" for readback in history.readbacks_of.get(delivery.id, ()))
 
 
 def _crashes(history: History, until: float) -> float:
@@ -249,12 +249,11 @@ def _was_left_out(history: History, delivery: Delivery) -> bool:
 
 def _allows_no_second(history: History, delivery: Delivery) -> bool:
     """Whether the platform allows no other call at all, or its answer to one of this delivery's has forbidden it."""
-    terms = history.settings.accounts.get(delivery.account)
-    if terms is None:
-        raise NotJudgedError(f"settings.json does not name the account {delivery.account}")
     calls = (call for call in trace_of(history).calls if call.recv.fault and call.attempt)
     own = (call.recv.fault for call in calls if call.attempt and call.attempt.delivery == delivery.id)
-    return not terms.allows_second(delivery) or any(NO_SECOND & set((fault or "").split("+")) for fault in own)
+    return not history.terms_of(delivery).allows_second(delivery) or any(
+        NO_SECOND & set((fault or "").split("+")) for fault in own
+    )
 
 
 def _was_stopped(history: History, duty: Duty, delivery: Delivery | None) -> bool:

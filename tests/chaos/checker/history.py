@@ -142,7 +142,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Readback:
     id: int
     delivery: int
     attempt: int
@@ -425,7 +425,7 @@ class History:
     copies: Mapping[str, Copy] = field(default_factory=dict)
     deliveries: Mapping[int, Delivery] = field(default_factory=dict)
     attempts: Sequence[Attempt] = ()
-    looks: Sequence[Look] = ()
+    readbacks: Sequence[Readback] = ()
     audit: Sequence[Act] = ()
     alerts: Sequence[Alert] = ()
     words: Mapping[str, Words] = field(default_factory=dict)
@@ -469,8 +469,8 @@ class History:
         return _grouped(sorted(known, key=lambda one: one.number), "delivery")
 
     @cached_property
-    def looks_of(self) -> Mapping[int, Sequence[Look]]:
-        return _grouped(self.looks, "delivery")
+    def readbacks_of(self) -> Mapping[int, Sequence[Readback]]:
+        return _grouped(self.readbacks, "delivery")
 
     @cached_property
     def acts_on(self) -> Mapping[str, Sequence[Act]]:
@@ -497,6 +497,12 @@ class History:
     def is_exact(self) -> bool:
         """Whether the true instant of each row is known."""
         return "instants" in self.given
+
+    def terms_of(self, delivery: Delivery) -> Terms:
+        """Return what the settings say of its account. Raises NotJudgedError where they do not name it."""
+        if terms := self.settings.accounts.get(delivery.account):
+            return terms
+        raise NotJudgedError(f"settings.json does not name the account {delivery.account}")
 
     def identity_of(self, delivery: Delivery) -> tuple[str, str]:
         """Give the platform and the account's own name there."""

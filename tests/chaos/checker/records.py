@@ -1,4 +1,4 @@
-"""What the database must show of themselves: I7, I12, I17, I18, I22."""
+"""What the database must show by itself: I7, I12, I17, I18, I22."""
 
 import hashlib
 import json
@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from .decoder import instant_of, seconds
-from .history import ENDED, MICRO, Act, Attempt, Delivery, Entry, History, Look, NotJudgedError, Order, Violation
+from .history import ENDED, MICRO, Act, Attempt, Delivery, Entry, History, NotJudgedError, Order, Readback, Violation
 from .trace import Identity, recovered_calls, trace_of
 from .transitions import STEPS
 
 CLEAR = frozenset({"not_sent", "rate_limited", "busy", "credential_expired"})
-"""Outcomes after which another call may follow without a look: nothing was made."""
-LOOKS_NEEDED = 2
+"""Outcomes after which another call may follow without a readback: nothing was made."""
+READBACKS_NEEDED = 2
 WEIBO_LISTS = ("/2/statuses/user_timeline.json", "/2/statuses/user_timeline/biz.json")
-"""Where a look reads nothing else: what such a list did not hold, the look cannot know."""
+"""Where a readback reads nothing else: what such a list did not hold, the readback cannot know."""
 SAYS_GONE = frozenset({"deleted", "not_found"})
 EMPTIED = "empty_list"
 ENDS_A_DOUBT = frozenset({"published", "submitted", "rejected"})
-"""What ends a doubt only once a look has found it."""
+"""What resolves an unknown outcome only once a readback has found it."""
 PREFIX = b"publisher audit 1\n"
 """What a hash of the chain begins with."""
 FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
@@ -48,20 +48,23 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
         parts[attempt.delivery, attempt.part].append(attempt)
     for (key, part), attempts in parts.items():
         delivery, alone = history.deliveries[key], 0
-        looks = [f"readback:{look.id}" for look in history.looks_of.get(key, ())]
+        readbacks = [f"readback:{readback.id}" for readback in history.readbacks_of.get(key, ())]
         if part and not _may_begin(history, delivery, parts.get((key, part - 1), []), attempts[0]):
             what = f"part {part} was begun before the part before it was known to be published"
-            yield Violation(delivery.subject, what, (attempts[0].row, *looks))
+            yield Violation(delivery.subject, what, (attempts[0].row, *readbacks))
         for first, second in pairwise(attempts):
             is_recovered = (second.rendition, second.stamp) in recovered
             if first.outcome in CLEAR or is_recovered or _decided(history, delivery, first, second):
                 continue
             alone += 1
             faults = [*_not_shown(history, delivery, first, second, alone, lists)]
-            if heard.get(second.id, endless) - heard.get(first.id, -endless) <= _settle(history, delivery):
+            if (
+                heard.get(second.id, endless) - heard.get(first.id, -endless)
+                <= _settle(history, delivery) - history.settings.tolerance
+            ):
                 faults.append("sent again before the settle time was over, by the platform's clock")
             for what in faults:
-                yield Violation(delivery.subject, what, (first.row, second.row, *looks))
+                yield Violation(delivery.subject, what, (first.row, second.row, *readbacks))
     for call in trace_of(history).calls:
         if call.attempt and call.attempt.outcome == "not_sent":
             what = "written down as not sent, yet the platform received it"
@@ -69,14 +72,14 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
 
 
 def _may_begin(history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt) -> bool:
-    """Whether the part before was seen, by its call or by a look at it, or a person has said so since."""
+    """Whether the part before was seen, by its call or by a readback of it, or a person has said so since."""
     numbers = {one.number for one in before}
     is_seen = any(
-        look.finding == "published" and look.attempt in numbers and look.at <= first.intended
-        for look in history.looks_of.get(delivery.id, ())
+        readback.finding == "published" and readback.attempt in numbers and readback.at <= first.intended
+        for readback in history.readbacks_of.get(delivery.id, ())
     )
-    is_told = any(one.outcome == "published" and one.intended <= first.intended for one in before)
-    return is_told or is_seen or _decided(history, delivery, before[-1] if before else None, first)
+    is_known = any(one.outcome == "published" and one.intended <= first.intended for one in before)
+    return is_known or is_seen or _decided(history, delivery, before[-1] if before else None, first)
 
 
 def _decided(history: History, delivery: Delivery, first: Attempt | None, second: Attempt) -> bool:
@@ -102,51 +105,47 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
     lists: Mapping[Identity, Sequence[Entry]],
 ) -> Iterator[str]:
     """What the rule of absence lacks between two attempts."""
-    terms = history.settings.accounts.get(delivery.account)
-    if terms is None or terms.settle is None:
-        raise NotJudgedError(f"settings.json names no settle time for {delivery.account}")
-    looks = [
+    readbacks = [
         one
-        for one in history.looks_of.get(delivery.id, ())
+        for one in history.readbacks_of.get(delivery.id, ())
         if one.attempt == first.number and one.at <= second.intended
     ]
-    complete = [one for one in looks if one.finding == "not_found" and _reaches_back(history, one, first)]
-    if not terms.allows_second(delivery):
+    complete = [one for one in readbacks if one.finding == "not_found" and _reaches_back(history, one, first)]
+    if not history.terms_of(delivery).allows_second(delivery):
         yield "sent again where the platform allows none"
     if alone > 1:
         yield "sent again a second time"
-    if len(complete) < LOOKS_NEEDED:
-        yield f"sent again after {len(complete)} complete looks"
-    elif first.ended is None or max(one.at for one in complete) <= first.ended + terms.settle:
+    if len(complete) < READBACKS_NEEDED:
+        yield f"sent again after {len(complete)} complete readbacks"
+    elif first.ended is None or max(one.at for one in complete) <= first.ended + _settle(history, delivery):
         yield "sent again before the settle time was over"
     read = lists.get(history.identity_of(delivery), ())
-    ends = [*(one.at for one in looks), second.intended][1:]
-    for look, end in zip(looks, ends, strict=True):
-        since = [one for one in read if look.at <= one.at < end]
-        if look in complete and since and all(EMPTIED in (one.fault or "").split("+") for one in since):
+    ends = [*(one.at for one in readbacks), second.intended][1:]
+    for readback, end in zip(readbacks, ends, strict=True):
+        since = [one for one in read if readback.at <= one.at < end]
+        if readback in complete and since and all(EMPTIED in (one.fault or "").split("+") for one in since):
             yield "sent again after a list that the platform had emptied"
-    if any(one.finding not in {"not_found", "rate_limited", "unknown"} for one in looks):
-        yield "sent again though a look had found something"
+    if any(one.finding not in {"not_found", "rate_limited", "unknown"} for one in readbacks):
+        yield "sent again though a readback had found something"
 
 
 def _settle(history: History, delivery: Delivery) -> float:
-    """Give the seconds that must lie between two calls with a doubt between them, as two clocks may differ."""
-    terms = history.settings.accounts.get(delivery.account)
-    if terms is None or terms.settle is None:
+    """Return the seconds that must lie between two calls of which the first has an unknown outcome."""
+    if (settle := history.terms_of(delivery).settle) is None:
         raise NotJudgedError(f"settings.json names no settle time for {delivery.account}")
-    return terms.settle - history.settings.tolerance
+    return settle
 
 
-def _reaches_back(history: History, look: Look, attempt: Attempt) -> bool:
-    """Whether what a look has read begins before the call; a list that was read whole names the baseline itself."""
-    found = seconds(look.detail.get("covered_since"))
+def _reaches_back(history: History, readback: Readback, attempt: Attempt) -> bool:
+    """Whether what a readback has read begins before the call; a list that was read whole names the baseline itself."""
+    found = seconds(readback.detail.get("covered_since"))
     return found is not None and (round(found * MICRO) == attempt.baseline or history.true(found) <= attempt.since)
 
 
 def legal_steps(history: History) -> Iterator[Violation]:
     """I12: each step stands in the table and was brought by whom it says; versions grow by one; ends stay ends.
 
-    What ends a doubt was stored as a look first, and two looks before others are said to have taken a post down.
+    What resolves an unknown outcome was stored as a readback first; a removed post needs two of them.
     """
     for acts in history.acts_on.values():
         for act in acts:
@@ -168,16 +167,22 @@ def legal_steps(history: History) -> Iterator[Violation]:
 
 
 def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
-    looks = history.looks_of.get(delivery.id, ())
+    readbacks = history.readbacks_of.get(delivery.id, ())
     for act in history.acts_on.get(delivery.subject, ()):
         if act.before == "unknown" and act.event in ENDS_A_DOUBT:
             until = act.at + history.settings.tolerance
             number = act.detail.get("attempt")
-            if not any((look.finding, look.attempt) == (act.event, number) and look.at <= until for look in looks):
-                yield _step(act, f"{act.event} ended a doubt, and no look has seen it")
+            if not any(
+                (readback.finding, readback.attempt) == (act.event, number) and readback.at <= until
+                for readback in readbacks
+            ):
+                yield _step(act, f"{act.event} resolved an unknown outcome, and no readback has seen it")
         if act.event == "deleted" and act.after == "removed":
             until = act.at + history.settings.tolerance
-            if len([look for look in looks if look.finding in SAYS_GONE and look.at <= until]) < LOOKS_NEEDED:
+            if (
+                len([readback for readback in readbacks if readback.finding in SAYS_GONE and readback.at <= until])
+                < READBACKS_NEEDED
+            ):
                 yield _step(act, "removed by a single word that it is gone")
 
 
@@ -254,7 +259,7 @@ def _gaps(delivery: Delivery, acts: Sequence[Act]) -> Iterator[Violation]:
 def _unwritten(history: History) -> Iterator[Violation]:
     used: set[int] = set()
     for order in history.orders:
-        act = next((act for act in history.audit if act.id not in used and _tells_of(history, act, order)), None)
+        act = next((act for act in history.audit if act.id not in used and _records(history, act, order)), None)
         if act is None:
             evidence = (f"orders:{order.line}",)
             yield Violation(_target(order), f"{order.kind} by {order.by} is not in the audit", evidence)
@@ -266,7 +271,7 @@ def _target(order: Order) -> str:
     return order.scope or f"{order.post}@{order.account}" if order.account or order.scope else str(order.post)
 
 
-def _tells_of(history: History, act: Act, order: Order) -> bool:
+def _records(history: History, act: Act, order: Order) -> bool:
     slack = history.settings.tolerance
     is_then = order.asked - slack <= act.at <= order.at + slack
     is_it = act.subject == order.scope if order.scope else _is_about(act, order.post, order.account)
@@ -284,8 +289,8 @@ def _chain(history: History) -> Iterator[Violation]:
                 yield Violation(second.subject, "older than the entry before it", (second.row,))
     hashes = {0: history.database_info.get("audit_genesis")}
     for number, act in enumerate(history.audit, 1):
-        spelled = [number, *(act.columns[name] for name in FIELDS), act.columns["previous"]]
-        found = hashlib.sha256(PREFIX + json.dumps(spelled, separators=(",", ":")).encode()).hexdigest()
+        text = [number, *(act.columns[name] for name in FIELDS), act.columns["previous"]]
+        found = hashlib.sha256(PREFIX + json.dumps(text, separators=(",", ":")).encode()).hexdigest()
         expected = hashes[number - 1]
         if act.id != number or found != act.columns["hash"] or expected not in {None, act.columns["previous"]}:
             yield Violation(act.subject, f"the chain breaks at entry {number}", (act.row,))

@@ -76,7 +76,7 @@ class Creation:
         return self.by_marker or self.by_text
 
     @property
-    def is_floor(self) -> bool:
+    def is_part(self) -> bool:
         return self.act.endpoint in PARTS or (self.copy is not None and self.copy.thread is not None)
 
     @property
@@ -113,7 +113,7 @@ def recovered_calls(history: History) -> set[tuple[str, int]]:
 def live_copies(history: History, delivery: Delivery) -> Iterator[Creation]:
     """Give what was made for a delivery and is still shown."""
     for creation in trace_of(history).creations:
-        is_its = (creation.owner or creation.by_call) is delivery and not creation.is_floor
+        is_its = (creation.owner or creation.by_call) is delivery and not creation.is_part
         if is_its and creation.copy and creation.copy.is_visible and not creation.copy.is_removed:
             yield creation
 
