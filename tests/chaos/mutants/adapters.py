@@ -5,19 +5,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from adapters._http import LoginHttp
-from adapters.wechat import adapter as wechat
 from adapters.wechat import codes
 from adapters.wechat import post_list as articles
-from adapters.wechat.api import ArticlePage
-from adapters.wechat.auth import FailedCall
-from adapters.wechat.post_list import ArticleList
 from adapters.weibo import adapter as weibo
 from adapters.weibo import api
 from adapters.weibo import post_list as timeline
 from adapters.weibo.api import WeiboMatchCriteria, make_receipt
 from publisher import contract
 from publisher.contract import HttpRequest, HttpResponse
-from publisher.domain.post import Baseline, Marker, SendRequest
+from publisher.domain.post import Marker, SendRequest
 from publisher.domain.results import (
     NotSent,
     Outcome,
@@ -74,22 +70,13 @@ def duplicate_is_rejected(patch: Patch) -> None:
 
 
 def first_page_is_whole_list(patch: Patch) -> None:
-    """One page of the account's list counts as the whole list, however short, cut or empty it is.
+    """One page of a Weibo account's list counts as the whole list, however short, cut or empty it is.
 
     Breaks I7 (F52, F53): `NotFound` is found in a list that does not reach back past the intent. With `empty_list`,
     `reorder`, or a few posts made by hand after a lost reply, absence is proven and the post goes out twice (I1).
     """
 
-    async def read_pages(
-        page_from: Callable[[int], Awaitable[ArticlePage | FailedCall]], baseline: Baseline
-    ) -> ArticleList | FailedCall:
-        page = await page_from(0)
-        if isinstance(page, FailedCall):
-            return page
-        return ArticleList(articles=page.articles, covered_since=baseline.taken_at)
-
     patch.put(timeline, "covers_baseline", lambda *_facts: True)
-    patch.put(wechat, "read_pages", read_pages)
 
 
 def headers_in_output(patch: Patch) -> None:
