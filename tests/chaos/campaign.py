@@ -431,7 +431,8 @@ def main() -> int:
         return sweep(options)
     folder = Path(tempfile.mkdtemp(prefix="publisher-chaos-"))
     try:
-        findings = _run(options, folder)
+        with _database(options.database, folder) as database:
+            findings = _run(options, folder, database)
     except DaemonError as error:
         findings = [Finding(by="campaign", invariant="BROKEN", what=str(error))]
     if options.json:
@@ -462,12 +463,6 @@ def _database(kind: str, folder: Path) -> Iterator[str | None]:
         server.cleanup()
 
 
-def _run(options: Options, folder: Path) -> list[Finding]:
-    """Run a campaign in a folder, print its figures, and give what must not have happened."""
-    with _database(options.database, folder) as database:
-        return _run_on(options, folder, database)
-
-
 def _is_busy(options: Options) -> bool:
     return options.deliveries >= BUSY * max(1, options.kills)
 
@@ -476,7 +471,8 @@ def _waves(options: Options) -> int:
     return max(WAVES, options.deliveries // PER_WAVE) if options.kills >= LARGE else 2
 
 
-def _run_on(options: Options, folder: Path, database: str | None) -> list[Finding]:
+def _run(options: Options, folder: Path, database: str | None) -> list[Finding]:
+    """Run a campaign in a folder, print its figures, and give what must not have happened."""
     dice = Random(options.seed)  # noqa: S311 # repeatable on purpose
     waves, is_rough = _waves(options), not options.at and not options.plain
     folders = [folder / f"worker-{number}" for number in range(1, options.workers + 1)]

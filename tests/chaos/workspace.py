@@ -273,24 +273,23 @@ class Workspace:
 
     def _repeating(self) -> str:
         """A post that repeats, and never falls due while the campaign lasts."""
-        accounts = json.dumps(self.repeating_accounts)
         hour = self.repeats_at.astimezone(BEIJING).hour
         body = f"每日提醒，第{self.repeating_edits + 1}版。"
-        return (
-            f'[[post]]\nid = "{REPEATING}"\nkind = "warning"\ntemplate = "warning"\nauthor = "zhang"\nlevel = "blue"\n'
-            f'title = "每日提醒"\nbody = "{body}"\ncron = "0 {hour} * * *"\nto = {accounts}\n'
-            f'[post.data]\nsummary = "{body}"\n'
-        )
+        return self._repeating_table(REPEATING, "每日提醒", body, f'cron = "0 {hour} * * *"\n')
 
     def _minutely(self) -> str:
         """A post that repeats each minute, for as long as an outage lasts."""
         first, last = self.minutes or (EPOCH, EPOCH)
+        times = f'cron = "* * * * *"\nfrom = {_instant(first)}\nuntil = {_instant(last + timedelta(seconds=30))}\n'
+        return self._repeating_table(
+            MINUTELY, MINUTELY_TITLE, MINUTELY_TITLE, f'{times}max_delay = "{MINUTELY_LATE}s"\n'
+        )
+
+    def _repeating_table(self, name: str, title: str, body: str, times: str) -> str:
         return (
-            f'[[post]]\nid = "{MINUTELY}"\nkind = "warning"\ntemplate = "warning"\nauthor = "zhang"\nlevel = "blue"\n'
-            f'title = "{MINUTELY_TITLE}"\nbody = "{MINUTELY_TITLE}"\ncron = "* * * * *"\nfrom = {_instant(first)}\n'
-            f"until = {_instant(last + timedelta(seconds=30))}\nto = {json.dumps(self.repeating_accounts)}\n"
-            f'max_delay = "{MINUTELY_LATE}s"\n'
-            f'[post.data]\nsummary = "{MINUTELY_TITLE}"\n'
+            f'[[post]]\nid = "{name}"\nkind = "warning"\ntemplate = "warning"\nauthor = "zhang"\nlevel = "blue"\n'
+            f'title = "{title}"\nbody = "{body}"\n{times}to = {json.dumps(self.repeating_accounts)}\n'
+            f'[post.data]\nsummary = "{body}"\n'
         )
 
 
