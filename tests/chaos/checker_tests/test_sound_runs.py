@@ -47,10 +47,10 @@ def recover_from_the_journal(run):
 
 def recover_two_calls(run):
     """A failover lost a call that the platform had refused and the next one; both came back from a journal."""
-    calls = attempts_of(run, "busy")[:2]
+    calls = run.attempts("busy")[:2]
     calls[0].update(outcome=None, detail=None)
     detail = {"calls": [{"rendered_hash": one["rendered_hash"], "at": one["intended_at"] / 1e6} for one in calls]}
-    add_row(run, "audit", run.rows["audit"][0], event="attempts_recovered", detail=json.dumps(detail))
+    run.add_row("audit", run.rows["audit"][0], event="attempts_recovered", detail=json.dumps(detail))
 
 
 def hold_up(run):
