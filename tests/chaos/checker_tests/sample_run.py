@@ -91,8 +91,13 @@ def _event(name: str, *facts: object) -> Action:
     return lambda simulation, _post, _account: getattr(simulation, name)(*facts)
 
 
-def _kill_at(failpoint: str) -> Action:
-    return lambda simulation, _post, _account: simulation.crash_plan.at_failpoints.update({failpoint: 1})
+def _kill_at(failpoint: str, times: int = 1) -> Action:
+    def action(simulation: Simulation, *_whose: str) -> None:
+        for number in range(1, times + 1):
+            simulation.crash_plan.at_failpoints[failpoint] = 1
+            simulation.pass_until(lambda number=number: simulation.crashes[failpoint] == number, 60)
+
+    return action
 
 
 def _resume(simulation: Simulation, *_whose: str) -> None:
@@ -164,7 +169,7 @@ EARLIER = "earlier"
 SHARED: Mapping[str, Scenario] = {
     EARLIER: Scenario(actions=[("pending", _command("cancel"))], due=60.0),
     "plain": Scenario(others=("tieba-a", "wechat-a", "weibo-b")),
-    "poison": Scenario(actions=[(state, _kill_at("claim.after_commit")) for state in ("pending", "claimed")]),
+    "poison": Scenario(actions=[("pending", _kill_at("claim.after_commit", times=2))]),
     "found-after-death": Scenario(actions=[("pending", _kill_at("outcome.before_commit"))]),
     "not-sent": Scenario(actions=[("pending", _event("disconnect", "refused", 6.0))]),
     "edited": Scenario(creations=[(TOO_MANY,)], others=("weibo-b",), actions=[("retrying", _edit)]),
