@@ -157,7 +157,7 @@ class WeChatAdapter:
             return response
         result = decode(response)
         if isinstance(result, str):
-            return self._make_submitted(api.PendingJob(name=result, delivery=request.delivery, looks=0))
+            return self._make_submitted(api.PendingJob(name=result, delivery=request.delivery, polls=0))
         outcome = interpret_create_error(result, self._context.now())
         if isinstance(outcome, Rejected) and request.attempt > 1:
             return Unknown(reason=outcome.code)  # an earlier call with the same draft may be what it refuses
@@ -172,7 +172,7 @@ class WeChatAdapter:
         pending = api.decode_ticket(ticket)
         if pending is None:
             return Unknown(reason="wechat_bad_ticket")
-        polled = replace(pending, looks=pending.looks + 1)
+        polled = replace(pending, polls=pending.polls + 1)
         mass = parse_mass_send_id(pending.name)
         if mass is not None:
             return await self._mass_sender.check_mass_send(mass, pending.delivery, lambda: self._make_submitted(polled))
@@ -283,7 +283,7 @@ class WeChatAdapter:
         return request.is_urgent and can_mass_send(self.account)
 
     def _make_submitted(self, pending: api.PendingJob) -> Submitted:
-        interval = POLL_INTERVALS[min(pending.looks, len(POLL_INTERVALS) - 1)]
+        interval = POLL_INTERVALS[min(pending.polls, len(POLL_INTERVALS) - 1)]
         return Submitted(ticket=api.encode_ticket(pending), check_again_at=self._context.now() + interval)
 
     async def _list_published_from(self, offset: int) -> api.ArticlePage | FailedCall:

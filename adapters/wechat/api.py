@@ -320,11 +320,11 @@ def _parse_articles(item_id: str, content: Mapping[str, Any], updated: object) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingJob:
-    """Work that WeChat has not finished: a submission's number or a mass send's name, and how often we read it."""
+    """Work that WeChat has not finished: a submission's number or a mass send's name, and how often it was polled."""
 
     name: str
     delivery: DeliveryId
-    looks: int
+    polls: int
 
 
 def encode_ticket(pending_job: PendingJob) -> Ticket:
@@ -338,7 +338,7 @@ def decode_ticket(ticket: Ticket) -> PendingJob | None:
         return PendingJob(
             name=str(facts["name"]),
             delivery=DeliveryId(int(facts["delivery"])),
-            looks=int(facts["looks"]),
+            polls=int(facts["polls"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -211,7 +211,7 @@ def test_a_hint_means_only_its_own_ticket():
     """Publications match by their id, mass sends by theirs, whether or not the ticket has the statistics' id."""
 
     def ticket(name):
-        return encode_ticket(PendingJob(name=name, delivery=DeliveryId(7), looks=2))
+        return encode_ticket(PendingJob(name=name, delivery=DeliveryId(7), polls=2))
 
     job, mass = CallbackEvent(job_id="2247500001"), CallbackEvent(job_id="mass-3147400001")
     assert callbacks.matches(job, ticket("2247500001"))

@@ -27,7 +27,7 @@ from tests.adapters.fakes_wechat import NOW, SINCE, Scene, article, drafted, err
 
 SEND, STATUS, DELETE = "message/mass/sendall", "message/mass/get", "message/mass/delete"
 NAME = "mass-3147400001-2455800001"
-TICKET = Ticket(payload=json.dumps({"name": NAME, "delivery": 7, "looks": 0}))
+TICKET = Ticket(payload=json.dumps({"name": NAME, "delivery": 7, "polls": 0}))
 RECEIPT = Receipt(remote_id=NAME, url="", published_at=NOW)
 
 
@@ -50,7 +50,7 @@ async def test_an_urgent_post_is_a_mass_send(scene):
     """The draft is sent to all followers in one call under a key, and is followed up by the returned id."""
     outcome = await scene.adapter.publish(_urgent())
     assert isinstance(outcome, Submitted)
-    assert json.loads(outcome.ticket.payload) == {"name": NAME, "delivery": 7, "looks": 0}
+    assert json.loads(outcome.ticket.payload) == {"name": NAME, "delivery": 7, "polls": 0}
     assert outcome.check_again_at == NOW + timedelta(seconds=15)
     [body] = scene.bodies(SEND)
     assert body["filter"] == {"is_to_all": True}

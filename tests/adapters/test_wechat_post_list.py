@@ -38,7 +38,7 @@ from tests.adapters.fakes_wechat import (
     send_request,
 )
 
-TICKET = Ticket(payload=json.dumps({"name": "9", "delivery": 7, "looks": 1}))
+TICKET = Ticket(payload=json.dumps({"name": "9", "delivery": 7, "polls": 1}))
 RECEIPT = Receipt(remote_id="A1", url="http://mp.weixin.qq.com/s?mid=A1", published_at=NOW)
 OLD = NOW - timedelta(days=1)
 
@@ -78,7 +78,7 @@ async def test_a_submission_in_progress_is_read_with_growing_pauses(scene):
         assert isinstance(finding, Submitted)
         pauses.append(finding.check_again_at - NOW)
         ticket = finding.ticket
-    assert json.loads(ticket.payload) == {"name": "9", "delivery": 7, "looks": 6}
+    assert json.loads(ticket.payload) == {"name": "9", "delivery": 7, "polls": 6}
     assert pauses == sorted(pauses)
     assert pauses[-1] == timedelta(minutes=30)
 
@@ -114,7 +114,7 @@ async def test_a_submission_that_cannot_be_read(scene, answer, reason):
     assert await scene.adapter.check_ticket(TICKET) == Unknown(reason=reason)
 
 
-@pytest.mark.parametrize("number", ["", "[]", "{}", '{"name":"9","delivery":7,"looks":"x"}'])
+@pytest.mark.parametrize("number", ["", "[]", "{}", '{"name":"9","delivery":7,"polls":"x"}'])
 async def test_a_ticket_that_is_not_ours(scene, number):
     """A ticket that cannot be read is Unknown, not an error, and no call is made."""
     assert await scene.adapter.check_ticket(Ticket(payload=number)) == Unknown(reason="wechat_bad_ticket")

@@ -61,7 +61,7 @@ async def test_an_article_is_submitted(scene):
     """Pictures, draft and one submission lead to a ticket that names both and is read soon."""
     outcome = await scene.adapter.publish(send_request())
     assert isinstance(outcome, Submitted)
-    assert json.loads(outcome.ticket.payload) == {"name": "2650100001", "delivery": 7, "looks": 0}
+    assert json.loads(outcome.ticket.payload) == {"name": "2650100001", "delivery": 7, "polls": 0}
     assert outcome.check_again_at == NOW + timedelta(seconds=15)
     assert scene.bodies("freepublish/submit") == [{"media_id": "DRAFT"}]
     assert scene.state.values["draft:7"] == drafted("DRAFT")

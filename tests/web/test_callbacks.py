@@ -102,7 +102,7 @@ async def make_callbacks(open_store, world, stack, secret, name=JOB):
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
     await store.outbox.record_intent(lease)
-    ticket = encode_ticket(PendingJob(name=name, delivery=DeliveryId(1), looks=0))
+    ticket = encode_ticket(PendingJob(name=name, delivery=DeliveryId(1), polls=0))
     await store.outbox.record_outcome(lease, Submitted(ticket=ticket, check_again_at=LATER))
     callbacks = CallbackFixture(store, world, secret)
     await stack.enter_async_context(callbacks.server.serving())
