@@ -126,7 +126,7 @@ async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
         previewer = application.adapters[account]
         if not isinstance(previewer, PostPreviewer):
             raise CommandFailedError("preview_not_supported", account=account)
-        detail = {"to": to, "rendition": rendered.fingerprint}
+        detail = {"to": to, "rendered_hash": rendered.fingerprint}
         await application.store.actions.record_action(
             "preview_requested", f"{post}@{account}", named_person(by), detail
         )

@@ -33,7 +33,7 @@ class HoldReason(StrEnum):
     REVIEW_TIMEOUT = "review_timeout"
     HIDDEN = "hidden"
     MANUAL_TASK_OVERDUE = "manual_task_overdue"
-    MANUAL_TASK_CANCELLED = "manual_task_revoked"
+    MANUAL_TASK_CANCELLED = "manual_task_cancelled"
     POISON = "poison"
     UNKNOWN_STATE = "unknown_state"
 

@@ -236,14 +236,14 @@ def test_preview_of_an_article_shows_its_text(run, workspace):
     assert len(text.splitlines()) > 5
     assert "publisher preview refund-scam-2027-01 --open" in shown
     [sent] = run("-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-wechat", "--json").json[
-        "renditions"
+        "rendered_posts"
     ]
     assert "</p>" in sent["text"]
 
 
 def test_preview_as_json_has_every_account(run, workspace):
     """For each account the document has text, length, limit, marker and pictures."""
-    shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--json").json["renditions"]
+    shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--json").json["rendered_posts"]
     assert [item["platform"] for item in shown] == ["weibo", "wechat", "weibo", "wechat"]
     for item in shown:
         assert item["length"] <= item["limit"]

@@ -53,7 +53,7 @@ def creations(simulator):
 
 
 def previewed(workspace):
-    [shown] = json.loads(workspace.publisher("preview", "long", "--json"))["renditions"]
+    [shown] = json.loads(workspace.publisher("preview", "long", "--json"))["rendered_posts"]
     return [shown, *shown["floors"]]
 
 

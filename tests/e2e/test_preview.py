@@ -19,7 +19,7 @@ def test_a_preview_goes_to_one_person_and_makes_no_post(workspace, simulator):
     workspace.write_schedule(POST.format(extra=""))
     where = ("--account", "beijing-wechat")
     reported = workspace.publisher("preview", "p", *where, "--to", "wx-lisi", "--by", "李", "--json")
-    assert [item["account"] for item in json.loads(reported)["renditions"]] == ["beijing-wechat"]
+    assert [item["account"] for item in json.loads(reported)["rendered_posts"]] == ["beijing-wechat"]
     assert len(calls(simulator, "/cgi-bin/message/mass/preview")) == 1
     assert simulator.get("/_sim/posts") == []
     with sqlite3.connect(workspace.folder / "var" / "publisher.db") as connection:

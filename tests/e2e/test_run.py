@@ -74,7 +74,7 @@ def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
     shown = {
         (name, item["account"]): item
         for name in ("plain", "pictured")
-        for item in json.loads(workspace.publisher("preview", name, "--json"))["renditions"]
+        for item in json.loads(workspace.publisher("preview", name, "--json"))["rendered_posts"]
     }
     assert workspace.start("--once").wait(60) == 0, workspace.log()
     by_url = {item["url"]: item for item in simulator.get("/_sim/posts")}

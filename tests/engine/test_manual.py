@@ -221,7 +221,7 @@ async def test_a_cancelled_task_is_not_listed(scene):
     """It is not listed any more, and somebody must confirm that it was not posted."""
     await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
     await scene.run_jobs()
-    assert (await scene.tasks.list_open(), (await scene.now()).reason) == ([], "manual_task_revoked")
+    assert (await scene.tasks.list_open(), (await scene.now()).reason) == ([], "manual_task_cancelled")
     ruled = await resolve_delivery(scene.store, await scene.now(), Resolution.CANCEL, by="li", reason="not posted")
     assert ruled.state is State.CANCELLED
 

@@ -213,8 +213,8 @@ async def test_a_delivery_named_in_the_journal_is_kept(store):
 
 async def file_with_picture(store, post, at):
     draft = make_rendered_delivery(post, at)
-    renditions = tuple(replace(item, images=(PICTURE,)) for item in draft.revision.rendered_posts)
-    draft = replace(draft, revision=RenderedRevision(content_hash=post.content_hash, rendered_posts=renditions))
+    rendered_posts = tuple(replace(item, images=(PICTURE,)) for item in draft.revision.rendered_posts)
+    draft = replace(draft, revision=RenderedRevision(content_hash=post.content_hash, rendered_posts=rendered_posts))
     media = {PICTURE.sha256: ("image/png", b"data")}
     await store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=[draft], posts=[post], media=media))
 

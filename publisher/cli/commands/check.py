@@ -82,7 +82,7 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     elif problems:
         echo(format_problems(problems, terminal.messages))
     counts = {"errors": errors, "warnings": len(problems) - errors}
-    checked = {"posts": report.posts, "accounts": report.accounts, "renditions": report.rendered_posts}
+    checked = {"posts": report.posts, "accounts": report.accounts, "rendered_posts": report.rendered_posts}
     terminal.print_note("check_failed" if errors else "check_passed", **counts, **checked)
     return int(errors > 0)
 

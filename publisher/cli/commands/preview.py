@@ -54,7 +54,7 @@ class PostPreview:
         return {
             "post": self.post.id,
             "due": self.due.isoformat(),
-            "renditions": [
+            "rendered_posts": [
                 {
                     "account": rendered.account,
                     "platform": rendered.platform,
@@ -121,9 +121,9 @@ def preview(  # noqa: PLR0913 # one argument an option
     if as_json:
         terminal.print_json(document)
     else:
-        for rendition in document["renditions"]:
-            is_article = rendered.capabilities[rendition["account"]].is_article
-            _print_rendition(terminal, {**rendition, "post": post}, rendered.due, is_article=is_article)
+        for rendered_post in document["rendered_posts"]:
+            is_article = rendered.capabilities[rendered_post["account"]].is_article
+            _print_rendered_post(terminal, {**rendered_post, "post": post}, rendered.due, is_article=is_article)
     if html or opens:
         file = (html or rendered.settings.workspace / "var" / f"preview-{post}.html").absolute()
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -165,22 +165,24 @@ def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId 
     )
 
 
-def _print_rendition(terminal: Terminal, rendition: Mapping[str, Any], due: datetime, *, is_article: bool) -> None:
-    """Print one of the renditions of a preview's JSON; of an article what readers see, without its HTML."""
-    platform = terminal.messages.platform_name(rendition["platform"])
-    facts = {"platform": platform, "link": rendition["link"] or terminal.translate("nothing")}
-    terminal.print_message("preview_head", **{**rendition, **facts, "due": f"{due:%Y-%m-%d %H:%M}"})
-    for picture in rendition["pictures"]:
+def _print_rendered_post(
+    terminal: Terminal, rendered_post: Mapping[str, Any], due: datetime, *, is_article: bool
+) -> None:
+    """Print one of the rendered posts of a preview's JSON; of an article what readers see, without its HTML."""
+    platform = terminal.messages.platform_name(rendered_post["platform"])
+    facts = {"platform": platform, "link": rendered_post["link"] or terminal.translate("nothing")}
+    terminal.print_message("preview_head", **{**rendered_post, **facts, "due": f"{due:%Y-%m-%d %H:%M}"})
+    for picture in rendered_post["pictures"]:
         terminal.print_message("preview_image", **picture)
-    parts = [rendition, *rendition["floors"]]
+    parts = [rendered_post, *rendered_post["floors"]]
     for number, part in enumerate(parts, 1):
         if len(parts) > 1:
-            place = {"number": number, "total": len(parts), "limit": rendition["limit"]}
+            place = {"number": number, "total": len(parts), "limit": rendered_post["limit"]}
             terminal.print_message("preview_part", **{**part, **place})
         text = article_lines(part["text"]) if is_article else part["text"]
         echo(SEPARATOR_LINE)
         echo(text, nl=not text.endswith("\n"))
         echo(SEPARATOR_LINE)
     if is_article:
-        terminal.print_message("preview_article", **rendition)
+        terminal.print_message("preview_article", **rendered_post)
     echo()

@@ -33,7 +33,7 @@ DEMANDED = frozenset(
         "permission",
         "poison",
         "review_timeout",
-        "manual_task_revoked",
+        "manual_task_cancelled",
         "manual_task_overdue",
         "wrong_account",
     }
