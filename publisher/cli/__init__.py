@@ -3,6 +3,8 @@
 import gc
 import os
 import resource
+import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -16,7 +18,7 @@ from publisher.cli.errors import report_error, report_usage_error
 from publisher.cli.framework import LocalizedHelp, LocalizedUsageError, get_messages, shared_options
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.errors import PublisherError
-from publisher.i18n import LANGUAGES, Lang, Messages
+from publisher.i18n import LANGUAGES, PROGRAM, Lang, Messages
 
 COMMANDS = (
     "init",
@@ -63,7 +65,7 @@ _PR_SET_DUMPABLE = 4
 def main() -> None:
     """Run one command and exit with its code."""
     harden_process()
-    sys.exit(run_command(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:], program_as_called()))
 
 
 def harden_process() -> None:
@@ -79,11 +81,27 @@ def harden_process() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def run_command(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code. Expected errors become messages, never a traceback."""
-    terminal = Terminal(messages=Messages(detect_language(arguments)), workspace=Path())
+def program_as_called() -> str:
+    """Return how this process was called, as a shell reads it: `publisher` if that is what the shell finds."""
+    script = Path(sys.argv[0])
+    if script.name == "__main__.py":
+        return shlex.join(sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1])
+    found = shutil.which(PROGRAM)
+    is_found = found is not None and script.exists() and script.samefile(found)
+    return PROGRAM if is_found or not script.exists() else shlex.quote(str(script))
+
+
+def run_command(arguments: Sequence[str], program: str = PROGRAM) -> int:
+    """Run one command and return its exit code. Expected errors become messages, never a traceback.
+
+    `program` is how it was called; the commands that messages name are called the same way.
+    """
+    workspace = find_option(arguments, "-C")
+    option = f"-C {shlex.quote(workspace)}" if workspace else ""
+    messages = Messages(detect_language(arguments), program, option)
+    terminal = Terminal(messages=messages, workspace=Path())
     try:
-        done = build_program().main(list(arguments), prog_name="publisher", standalone_mode=False, obj=terminal)
+        done = build_program().main(list(arguments), prog_name=program, standalone_mode=False, obj=terminal)
     except click.UsageError as error:
         return report_usage_error(error, terminal)
     except click.Abort:
@@ -95,15 +113,22 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def detect_language(arguments: Sequence[str]) -> Lang:
-    """Return the language; it is read before parsing, as help and usage errors need it."""
-    wanted = os.environ.get("PUBLISHER_LANG", "")
+    """Return the language: that of `--lang`, else of PUBLISHER_LANG, else Chinese."""
+    wanted = find_option(arguments, "--lang") or os.environ.get("PUBLISHER_LANG", "")
+    return next((lang for lang in LANGUAGES if lang == wanted), LANGUAGES[0])
+
+
+def find_option(arguments: Sequence[str], name: str) -> str:
+    """Return the last value of an option, "" without one; help and errors need it before a command is parsed."""
+    value = ""
     for position, argument in enumerate(arguments):
         if argument == "--":
             break
-        name, separator, value = argument.partition("=")
-        if name == "--lang":
-            wanted = value if separator else "".join(arguments[position + 1 : position + 2])
-    return next((lang for lang in LANGUAGES if lang == wanted), LANGUAGES[0])
+        if argument == name:
+            value = "".join(arguments[position + 1 : position + 2])
+        elif argument.startswith(f"{name}=" if name.startswith("--") else name):
+            value = argument.removeprefix(name).removeprefix("=")
+    return value
 
 
 class Program(LocalizedHelp, click.Group):

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import click
 from sqlalchemy.exc import DBAPIError
 
 from publisher.app.open_store import AccessMode, journal_path, open_store
 from publisher.cli.errors import CommandFailedError, report_error
+from publisher.cli.framework import get_messages
 from publisher.cli.terminal import Terminal
 from publisher.config import SETTINGS_FILE, Environment, Settings, load_settings
 from publisher.domain.account import Account
@@ -18,7 +20,6 @@ from publisher.domain.delivery import Delivery
 from publisher.domain.errors import InputError, RefusedError
 from publisher.domain.post import PostId
 from publisher.engine.decisions import named_person, read_system_user
-from publisher.i18n import Messages
 from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
 from publisher.store.db.database import sqlite_file
 from publisher.store.queries.queries import Alert, ModeOverride, Pause, Queries, WorkerStatus
@@ -52,7 +53,8 @@ async def open_command_store(settings: Settings, access: AccessMode = AccessMode
                 try:
                     await asyncio.to_thread(check_against_journal, settings.database, journal_path(settings))
                 except (RefusedError, OSError) as error:
-                    terminal = Terminal(messages=Messages(settings.lang), workspace=settings.workspace)
+                    messages = get_messages(click.get_current_context())
+                    terminal = Terminal(messages=messages, workspace=settings.workspace)
                     terminal.print_note("journal_unusable")
                     report_error(error, terminal)
             yield store

@@ -72,7 +72,7 @@ def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
         return EXIT_USAGE
     if error.ctx is not None:
         echo(error.ctx.get_usage(), err=True)
-    terminal.print_note("see_help", command=error.ctx.command_path if error.ctx else "publisher")
+    terminal.print_note("see_help", command=error.ctx.command_path if error.ctx else terminal.messages.program)
     match error:
         case LocalizedUsageError():
             message = terminal.translate(error.code, param=option_name(error.param), **error.facts)

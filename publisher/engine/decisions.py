@@ -100,7 +100,8 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
         raise RefusedError("nothing_to_resolve", state=delivery.state.value)
     is_task = delivery.manual_task is not None and delivery.state in {State.SUBMITTED, State.RETRACTING}
     if resolution is Resolution.RESEND and delivery.state in CHECKED_STATES and not delivery.readbacks and not is_task:
-        raise RefusedError("not_read_yet", state=delivery.state.value)
+        subject = f"{delivery.key.post}@{delivery.account}"
+        raise RefusedError("not_read_yet", state=delivery.state.value, subject=subject)
     is_published = delivery.receipt is not None and not delivery.receipt.is_manually_confirmed
     if delivery.is_retraction_requested and is_published and resolution in {Resolution.RESEND, Resolution.CANCEL}:
         raise RefusedError("retraction_pending", state=delivery.state.value)

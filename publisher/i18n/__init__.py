@@ -9,8 +9,11 @@ Each `*.toml` beside this file holds one area. An entry is a code with its text 
     hint.en = "…"
 
 A hint says what to do. It is shown with problems, alerts and pauses; for a delivery the hint of its state is shown.
+
+A command is written `publisher COMMAND …`, with all that it requires, and appears as this process was called.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ from publisher.domain.errors import Problem
 
 Lang = Literal["zh_CN", "en"]
 LANGUAGES: tuple[Lang, ...] = ("zh_CN", "en")
+PROGRAM = "publisher"
+"""The name of the program where the shell finds it, and in the texts of the catalogue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,10 @@ class Messages:
     """The messages of one language."""
 
     lang: Lang = "zh_CN"
+    program: str = PROGRAM
+    """How this process was called, as a shell reads it; commands in messages begin with it."""
+    workspace_option: str = ""
+    """The option `-C DIR` that it was called with, if any; commands in messages have it too."""
 
     @property
     def entries(self) -> Mapping[str, Mapping[str, Any]]:
@@ -37,7 +46,7 @@ class Messages:
     def translate(self, code: str, /, **facts: object) -> str:
         """Return the message of a code. A code without an entry is returned as it is, so that nothing is hidden."""
         entry = self.entries.get(code)
-        return entry[self.lang].format_map(_Facts(facts)) if entry else code
+        return self._format(entry[self.lang], facts) if entry else code
 
     def first_known(self, *codes: str) -> str:
         """Return the first code that has an entry, else the last."""
@@ -51,7 +60,7 @@ class Messages:
     def hint(self, code: str, /, **facts: object) -> str:
         """Return what to do about a code; empty if the message already says it."""
         hint = self.entries.get(code, {}).get("hint")
-        return hint[self.lang].format_map(_Facts(facts)) if hint else ""
+        return self._format(hint[self.lang], facts) if hint else ""
 
     def format_problem(self, problem: Problem) -> str:
         """Format a problem on one line: FILE:LINE:COLUMN: key.path: message (hint)."""
@@ -64,12 +73,31 @@ class Messages:
             parts.append(f"({hint})")
         return " ".join(parts)
 
+    def _format(self, text: str, facts: Mapping[str, object]) -> str:
+        if self.program != PROGRAM or self.workspace_option:
+            program = self.program.replace("{", "{{").replace("}", "}}")
+            option = self.workspace_option.replace("{", "{{").replace("}", "}}")
+
+            def call(found: re.Match[str]) -> str:
+                names_workspace = found[1] == "-C"
+                return " ".join(filter(None, (program, "" if names_workspace else option, found[1])))
+
+            text = command_pattern().sub(call, text)
+        return text.format_map(_Facts(facts))
+
 
 class _Facts(dict[str, object]):
     """Facts of a message; a name without a value stays as it is written."""
 
     def __missing__(self, key: str) -> str:
         return f"{{{key}}}"
+
+
+@cache
+def command_pattern() -> re.Pattern[str]:
+    """Return the pattern of a command in a text: the program, then -C or the name of a command as group 1."""
+    names = "|".join(code.removeprefix("cmd_") for code in load_catalogue() if code.startswith("cmd_"))
+    return re.compile(rf"\b{PROGRAM} (-C|(?:{names})\b)")
 
 
 @cache

@@ -76,14 +76,19 @@ NOTHING_CLAIMED = "no delivery could be claimed: none is due, or what is due is 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a function that runs a command in this process."""
+    """Return a function that runs a command in this process.
+
+    It leaves out the option -C of the commands that messages name, so that they read as in the folder itself.
+    """
     monkeypatch.delenv("PUBLISHER_LANG", raising=False)
 
     def run_here(*arguments: str | Path) -> Result:
         capsys.readouterr()
         code = run_command([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return Result(code=code, out=captured.out, err=captured.err)
+        option = f"publisher -C {arguments[1]} " if arguments[:1] == ("-C",) else "publisher "
+        out, err = (text.replace(option, "publisher ") for text in captured)
+        return Result(code=code, out=out, err=err)
 
     return run_here
 

@@ -217,7 +217,7 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(hosts, simula
     server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
     for host in (first, second):
         assert host.start().wait(40) == 3
-        assert "publisher restore --accept-current" in host.log()
+        assert " restore --accept-current --by" in host.log()
     assert len(first.states()) == 4
     newer = str(second.folder / "var" / "audit-anchors.log")
     accept = ["restore", "--accept-current", "--anchors", newer, "--by", "li"]
@@ -259,7 +259,7 @@ def test_f85_a_daemon_that_runs_during_a_restore_stops_by_itself(hosts, simulato
     server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
     write(FEW + POST.format(id="p01"))
     assert daemon.wait(60) == 3
-    assert "publisher restore --accept-current" in host.log()
+    assert " restore --accept-current --by" in host.log()
     assert copies(simulator) == (4, 4)
 
 

@@ -93,7 +93,7 @@ def test_f85_an_old_copy_restored_by_hand_is_accepted_by_name_and_reconciled(bro
         connection.execute("DELETE FROM database_info WHERE key = 'backup'")
     connection.close()
     assert broken_workspace.start().wait(30) == 3
-    assert "publisher restore --accept-current" in broken_workspace.log()
+    assert " restore --accept-current --by" in broken_workspace.log()
     broken_workspace.publisher("restore", "--accept-current", "--by", "li")
     assert reconcile_restored(broken_workspace, simulator, wait_until) in ([], ["li"])
 

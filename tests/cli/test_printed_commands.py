@@ -1,0 +1,177 @@
+"""Commands that messages name can be run as they are printed."""
+
+import base64
+import re
+import shlex
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from publisher.cli import COMMANDS, build_program, program_as_called, run_command
+from publisher.cli.terminal import Terminal
+from publisher.i18n import LANGUAGES, Messages, command_pattern, load_catalogue
+from tests.cli.conftest import Run
+
+POST, ACCOUNT, TARGET = "refund", "beijing-weibo", "refund@beijing-weibo"
+FACTS = {
+    "subject": TARGET,
+    "post": POST,
+    "original": POST,
+    "account": ACCOUNT,
+    "argument": ACCOUNT,
+    "url": "https://weibo.com/1/a",
+    "number": "5",
+}
+"""Facts with a form of their own; any other is one word."""
+STANDS_FOR = {
+    **dict.fromkeys(("TIME", "时间"), "2026-11-27"),
+    **dict.fromkeys(("PUBLIC", "公钥"), base64.b64encode(bytes(32)).decode()),
+}
+"""What a person writes for a blank that must have a form; any other blank is taken as it is."""
+NUMBERS = {"alerts": {"编号": "5", "ID": "5"}}
+"""Blanks that stand for a number, by command."""
+ACTION_OPTIONS = {
+    ("assist", "done"): {"--by"},
+    ("alerts", "dismiss"): {"--by"},
+    ("audit", "accept"): {"--anchors", "--by", "--reason"},
+    ("reload", "--confirm-removals"): {"--by"},
+    ("doctor", "--confirm-clock"): {"--by"},
+}
+"""Options that a command requires only for one of its actions."""
+END_OF_COMMAND = re.compile(r"[，。；：（）、|<\n]|[.,;:](?=\s|$)|[()]|\s{2,}|$")
+"""Punctuation, a redirection, or a gap between columns."""
+COMMAND = re.compile(rf"\bpublisher (?:-C \S+ )?({'|'.join(COMMANDS)})\b(?!-)")
+
+
+class HalfCommandError(Exception):
+    """A command in a text that cannot be run as it is printed."""
+
+
+def texts_with_commands() -> Iterator[tuple[str, str]]:
+    """Yield the code and the text of each message and hint that names a command."""
+    for code, entry in load_catalogue().items():
+        for lang in LANGUAGES:
+            for text in (entry[lang], entry.get("hint", {}).get(lang, "")):
+                if COMMAND.search(text):
+                    yield f"{lang} {code}", text
+
+
+def require_whole_commands(text: str) -> None:
+    """Raise HalfCommandError for the first command of a text that click refuses."""
+    text = re.sub(r"{(\w+)}", lambda found: FACTS.get(found[1], "word"), text)
+    text = re.sub(r"\[|\]…?", "", text)  # of a synopsis
+    for found in COMMAND.finditer(text):
+        rest = text[found.end() :]
+        ending = END_OF_COMMAND.search(re.sub(r'"[^"]*"', lambda quoted: "q" * len(quoted[0]), rest))
+        words = shlex.split(rest[: ending.start() if ending else None].replace("'", "’"))
+        accept_longest(found[1], words)
+
+
+def accept_longest(name: str, words: list[str]) -> None:
+    """Parse as many of the words as click takes; what is left is prose, without an option."""
+    reason, stands_for = "", STANDS_FOR | NUMBERS.get(name, {})
+    required = {option for word in words for option in ACTION_OPTIONS.get((name, word), ())}
+    for count in range(len(words), -1, -1):
+        arguments = [stands_for.get(word, word) for word in words[:count]]
+        if not required <= set(arguments) or any(word.startswith("-") for word in words[count:]):
+            break
+        try:
+            parse(name, arguments)
+        except click.exceptions.Exit:  # --help
+            return
+        except click.UsageError as error:
+            reason = reason or str(error)
+        else:
+            return
+    raise HalfCommandError(f"publisher {name} {' '.join(words)}: {reason}")
+
+
+def parse(name: str, arguments: list[str]) -> None:
+    command = getattr(import_module(f"publisher.cli.commands.{name.replace('-', '_')}"), name.replace("-", "_"))
+    root = click.Context(build_program(), info_name="publisher", obj=Terminal(messages=Messages(), workspace=Path()))
+    with root:
+        command.make_context(name, list(arguments), parent=root)
+
+
+@pytest.mark.parametrize(("code", "text"), [pytest.param(*item, id=item[0]) for item in texts_with_commands()])
+def test_a_command_in_a_message_is_whole(code: str, text: str, capsys: pytest.CaptureFixture[str]):
+    """Every command in a message has its arguments and the options that it requires, and no unknown ones."""
+    require_whole_commands(text)
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        "Then publisher resume.",
+        "请用 publisher resend 重发。",
+        "publisher resend {post} --by NAME --reason WHY",
+        "publisher resend {subject} --by NAME",
+        "publisher resolve {subject} absent --by NAME --reason WHY",
+        "publisher cancel {post} --by NAME --reason WHY --now",
+        "publisher assist done {subject} URL",
+    ],
+)
+def test_half_a_command_is_found(half: str):
+    """A command without target or option, or with an unknown one, is reported."""
+    with pytest.raises(HalfCommandError):
+        require_whole_commands(half)
+
+
+def test_every_command_is_recognised_in_texts():
+    """The catalogue knows the program's commands, so that it can print them as they were called."""
+    assert all(command_pattern().search(f"publisher {name} x")[1] == name for name in COMMANDS)
+    assert not command_pattern().search("a fault of publisher or its settings; publisher.toml")
+
+
+def test_messages_name_the_program_and_folder_as_called():
+    """A command in a message begins as the command that printed it, except for a workspace of its own."""
+    messages = Messages("en", ".venv/bin/publisher", "-C work")
+    assert "starts: .venv/bin/publisher -C work run" in messages.translate("no_daemon_hint")
+    made = messages.translate("drill_made", folder="new")
+    assert ".venv/bin/publisher -C new run" in made
+    assert "-C work" not in made.replace("-C work simulate", "")
+
+
+def test_a_folder_with_braces_or_spaces_is_printed_as_it_is(run: Run, drill: Path):
+    """A folder's name is quoted for the shell, and never taken for a blank of the message."""
+    odd = drill.rename(drill.with_name("a {post} b"))
+    assert f"publisher -C '{odd}' run" in run("--lang", "en", "-C", odd, "status").out
+
+
+def test_an_error_names_the_program_and_the_folder(drill: Path, capsys: pytest.CaptureFixture[str]):
+    """The commands in an error begin as the failed command did, with its program and its option -C."""
+    run_command(["-C", str(drill), "audit", "verify", "--key", "no key"], "bin/publisher")
+    assert f"bin/publisher -C {drill} audit key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "original", "shown"),
+    [
+        (
+            ["/usr/lib/publisher/__main__.py", "status"],
+            ["python3", "-P", "-m", "publisher", "status"],
+            "python3 -P -m publisher",
+        ),
+        (["-c"], ["python3", "-c", "pass"], "publisher"),
+    ],
+)
+def test_a_module_is_called_as_such(argv: list[str], original: list[str], shown: str, monkeypatch: pytest.MonkeyPatch):
+    """`python -m publisher` is named with its interpreter; without a program file it is the plain name."""
+    monkeypatch.setattr("sys.argv", argv)
+    monkeypatch.setattr("sys.orig_argv", original)
+    assert program_as_called() == shown
+
+
+def test_a_script_is_plain_only_where_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A script on PATH is `publisher`; another one is named by its path as it was typed."""
+    script = tmp_path / "my env" / "publisher"
+    script.parent.mkdir()
+    script.touch(0o755)
+    monkeypatch.setattr("sys.argv", [str(script)])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program_as_called() == f"'{script}'"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert program_as_called() == "publisher"
