@@ -63,10 +63,6 @@ class Workspace:
     environment: dict[str, str] = field(default_factory=dict)
     daemons: list[subprocess.Popen] = field(default_factory=list)
 
-    @property
-    def accounts(self) -> Sequence[DemoAccount]:
-        return TwoCities(self.simulator.url).accounts
-
     def create(self) -> None:
         """Write publisher.toml and the secrets of all accounts; there is no schedule yet."""
         files = demo_files(TwoCities(self.simulator.url))

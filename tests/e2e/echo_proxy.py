@@ -6,7 +6,6 @@ import html
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, quote_plus
 
@@ -18,22 +17,18 @@ WORDS = {"weibo": ("error_code", "error"), "wechat": ("errcode", "errmsg"), "tie
 SHORT_LIVED = ("access_token", "tbs")
 
 
-@dataclass(slots=True)
-class Proxy:
+class Proxy(ThreadingHTTPServer):
     """A proxy between publisher and the platforms; `answers` is forward, page, words or nothing."""
 
-    simulator: httpx.Client
-    answers: str = "forward"
-    server: ThreadingHTTPServer | None = None
-    seen: set[str] = field(default_factory=set)
-    """Short-lived secrets that the platforms have issued."""
-    answered: list[str] = field(default_factory=list)
-    """How each request was answered."""
-    released: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def port(self) -> int:
-        return self.server.server_port
+    def __init__(self, simulator: httpx.Client) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.simulator = simulator
+        self.answers = "forward"
+        self.seen: set[str] = set()
+        """Short-lived secrets that the platforms have issued."""
+        self.answered: list[str] = []
+        """How each request was answered."""
+        self.released = threading.Event()
 
 
 def platform_of(path: str) -> str:
@@ -45,14 +40,10 @@ def platform_of(path: str) -> str:
 class Handler(BaseHTTPRequestHandler):
     """Answers one request as its server's proxy is configured."""
 
-    @property
-    def proxy(self) -> Proxy:
-        return self.server.proxy
-
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        self.proxy.answered.append(self.proxy.answers)
-        match self.proxy.answers:
+        self.server.answered.append(self.server.answers)
+        match self.server.answers:
             case "page":
                 self._answer(502, "text/html", f"<html><pre>{html.escape(self._echo(body))}</pre></html>".encode())
             case "words":
@@ -61,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
                 reported = {code: CODES[platform], words: self._echo(body)}
                 self._answer(200, "application/json", json.dumps(reported).encode())
             case "nothing":
-                self.proxy.released.wait(3)
+                self.server.released.wait(3)
             case _:
                 self._forward(body)
 
@@ -73,10 +64,10 @@ class Handler(BaseHTTPRequestHandler):
         return f"{self.path[-150:]} {reported} {body.decode('utf-8', 'replace')[-300:]} {self.headers} {self.path}"
 
     def _forward(self, body: bytes) -> None:
-        reply = self.proxy.simulator.request(self.command, self.path, content=body, headers=self.headers.items())
+        reply = self.server.simulator.request(self.command, self.path, content=body, headers=self.headers.items())
         with contextlib.suppress(ValueError, AttributeError):  # no JSON, or no object
             secrets = {str(reply.json().get(name) or "") for name in SHORT_LIVED}
-            self.proxy.seen |= {secret for secret in secrets if len(secret) >= 16}
+            self.server.seen |= {secret for secret in secrets if len(secret) >= 16}
         self._answer(reply.status_code, reply.headers.get("content-type", "text/html"), reply.content)
 
     def _answer(self, status: int, kind: str, content: bytes) -> None:
@@ -94,14 +85,12 @@ class Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def proxy_to(simulator: httpx.Client) -> Iterator[Proxy]:
     """Run a proxy to the simulator."""
-    proxy = Proxy(simulator)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy.server:
-        proxy.server.proxy = proxy
-        thread = threading.Thread(target=proxy.server.serve_forever)
+    with Proxy(simulator) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
         thread.start()
         yield proxy
         proxy.released.set()
-        proxy.server.shutdown()
+        proxy.shutdown()
         thread.join(20)
 
 

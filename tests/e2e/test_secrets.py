@@ -76,8 +76,9 @@ def move_to_vault(workspace, secrets, **environment):
 
 def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until):
     """I19: under a stream of new values and new keys no post fails, and every read returns one whole value."""
-    names = [account.id for account in workspace.accounts]
-    move_to_vault(workspace, {account.id: account.secret for account in workspace.accounts})
+    secrets = {file.name: json.loads(file.read_text()) for file in (workspace.folder / "secrets").iterdir()}
+    names = sorted(secrets)
+    move_to_vault(workspace, secrets)
     folder = workspace.folder / "var"
     changer = subprocess.Popen([sys.executable, "-c", CHANGER, str(folder), *names], stdout=subprocess.PIPE)
     try:
@@ -137,7 +138,9 @@ def outputs(workspace, simulator, wait_until):
     """Yield the output of all commands, by command; the workspace's platforms are behind a proxy that may echo."""
     with proxy_to(simulator.client) as proxy:
         file = workspace.folder / "publisher.toml"
-        file.write_text(file.read_text("utf-8").replace(simulator.url, f"http://127.0.0.1:{proxy.port}"), "utf-8")
+        file.write_text(
+            file.read_text("utf-8").replace(simulator.url, f"http://127.0.0.1:{proxy.server_port}"), "utf-8"
+        )
         workspace.environment["PUBLISHER_VAULT_KEY"] = VAULT_KEY
         secrets = {f"{city}-{platform}": canaries(city, platform) for city, platform in LOGINS}
         for name, fields in secrets.items():

@@ -110,10 +110,10 @@ def measure() -> Structure:
     trees = {path: ast.parse(path.read_text("utf-8")) for path in product_files()}
     counted = [path for path in trees if not relative(path).startswith(APART) and trees[path].body[1:]]
     sizes = sorted(
-        end - start + 1
+        (function.end_lineno or function.lineno) - function.lineno + 1
         for path, tree in trees.items()
         if not relative(path).startswith(MIGRATIONS)
-        for start, end in _function_spans(tree)
+        for function in _functions(tree)
     )
     return Structure(
         files=len(counted),
@@ -145,9 +145,8 @@ def banned_words() -> Iterator[str]:
     """Find banned words in product, docs, scripts and tests."""
     for pattern in _TEXT_FILES:
         for path in sorted(ROOT.rglob(pattern)):
-            if (
-                path.relative_to(ROOT).parts[0].startswith(".") or "__pycache__" in path.parts
-            ):  # no environment, no cache
+            parts = path.relative_to(ROOT).parts
+            if parts[0].startswith(".") or "__pycache__" in parts:  # no environment, no cache
                 continue
             for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
                 yield from (f"{relative(path)}:{number}: {found[0]}" for found in _BANNED.finditer(line))
@@ -159,10 +158,6 @@ def _line_count(path: Path) -> int:
 
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-
-
-def _function_spans(tree: ast.AST) -> Iterator[tuple[int, int]]:
-    return ((function.lineno, function.end_lineno or function.lineno) for function in _functions(tree))
 
 
 def _share_called_once(trees: dict[Path, ast.Module]) -> float:
