@@ -85,16 +85,13 @@ class PostgresServer:
     def url_of(self, name: str) -> str:
         return self.url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
-    def close(self) -> None:
-        self.connection.close()
-        self.engine.dispose()
-
 
 @pytest.fixture(scope="session")
 def postgres_server(postgres: str) -> Iterator[PostgresServer]:
     server = PostgresServer(postgres)
     yield server
-    server.close()
+    server.connection.close()
+    server.engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp
 from tests.simulation.loop import VirtualLoop, context_of
 from tests.simulation.platforms import EPOCH
 
-_NOBODY = context_of(None)
 QUICK, SLOW = 0.005, 0.12
 """Seconds between the two ends, at least and at most."""
 
@@ -37,13 +36,9 @@ class Connection:
     is_served: bool = False
     in_flight: deque[bytes] = field(default_factory=deque)
 
-    def receive_next(self) -> None:
-        """Receive the bytes that were sent first."""
-        self.receive(self.in_flight.popleft())
-
-    def receive(self, data: bytes) -> None:
-        """Receive bytes from the caller; serve the call as soon as it is complete."""
-        self.server.receive_data(data)
+    def receive(self) -> None:
+        """Receive the bytes that the caller sent first; serve the call as soon as it is complete."""
+        self.server.receive_data(self.in_flight.popleft())
         while True:
             event = self.server.next_event()
             match event:
@@ -85,9 +80,9 @@ class Connection:
             if message["type"] == "http.response.start":
                 await self.network.pause()
                 head = [f"HTTP/1.1 {message['status']} .".encode(), *(b": ".join(pair) for pair in message["headers"])]
-                self.answer.feed_data(
-                    b"\r\n".join([*head, b"date: " + self.network.date, b"connection: close", b"", b""])
-                )
+                now = datetime.fromtimestamp(EPOCH + self.network.loop.time(), UTC)
+                date = f"date: {format_datetime(now, usegmt=True)}".encode()
+                self.answer.feed_data(b"\r\n".join([*head, date, b"connection: close", b"", b""]))
             else:
                 self.answer.feed_data(message.get("body", b""))
 
@@ -126,11 +121,6 @@ class Network(httpcore.AsyncNetworkBackend):
     connect_failure: Callable[[], str | None] = lambda: None
     connect_delay: Callable[[], float] = lambda: 0.0
 
-    @property
-    def date(self) -> bytes:
-        """The true time, as the platforms' answers state it."""
-        return format_datetime(datetime.fromtimestamp(EPOCH + self.loop.time(), UTC), usegmt=True).encode()
-
     async def connect_tcp(
         self,
         host: str,
@@ -157,7 +147,7 @@ class Network(httpcore.AsyncNetworkBackend):
     def deliver(self, line: Connection, data: bytes) -> None:
         """Deliver bytes to the platform; they arrive even if the caller crashes."""
         line.in_flight.append(data)
-        self.loop.call_later(QUICK, line.receive_next, context=_NOBODY)
+        self.loop.call_later(QUICK, line.receive, context=context_of(None))
 
 
 def _scope(request: h11.Request) -> dict[str, Any]:

@@ -156,15 +156,6 @@ def patched(
 ) -> Iterator[None]:
     """Make everything depend on the seed alone while this lasts."""
     kept = random.getstate()
-    apps: dict[object, Any] = {}
-    build = publisher.app.application.build_offline_app
-
-    def build_once(settings: Any) -> Any:
-        """Build again only if templates have changed: settings never do, and reading them takes longest of all."""
-        key = settings.workspace, _own_files(settings.workspace / "templates")
-        if key not in apps:
-            apps[key] = build(settings)
-        return apps[key]
 
     def format_entry(_logger: object, _method: str, fields: dict[str, Any]) -> str:
         if not trace:
@@ -182,7 +173,6 @@ def patched(
             (adapters._http, "_NetworkBackend", lambda: network),
             (publisher.daemon, "run_until_stopped", lambda daemon: _run_jobs(daemon, pace)),
             (publisher.daemon, "freeze_gc", lambda: None),
-            (publisher.app.application, "build_offline_app", build_once),
             (publisher.app.open_store, "IntentJournal", _closed_at_exit(IntentJournal)),
             (publisher.app.open_store, "CallRecord", _closed_at_exit(CallRecord)),
             (publisher.app.offline, "load_templates", _load_once),
@@ -216,11 +206,8 @@ def _close_at_exit(file: Any, _record: object = None) -> None:
 
 def _load_once(folders: Sequence[Path], _process: object) -> Templates:
     """Compile the shipped templates once; few runs have templates of their own."""
-    return load_templates(folders, RenderWorker()) if any(map(_own_files, folders[:-1])) else _shipped(folders[-1])
-
-
-def _own_files(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(folder.rglob("*.*")))
+    has_own = any(next(folder.rglob("*.*"), None) for folder in folders[:-1])
+    return load_templates(folders, RenderWorker()) if has_own else _shipped(folders[-1])
 
 
 @cache
