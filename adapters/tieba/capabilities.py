@@ -31,6 +31,7 @@ CAPABILITIES = Capabilities(
     server_delay=timedelta(minutes=5),
     listing_lag=timedelta(minutes=10),
     list_size=None,
+    line_ending="\r\n",
     can_resend=False,  # a review may hide a thread for longer than we check, and duplicates cost the account
 )
 

@@ -77,6 +77,7 @@ class Capabilities:
     `max_extra_parts` is the number of further parts that a long text may be split into, each a call of its own.
     `notifies_followers`: followers are notified of a new post; if not, an urgent post is published silently.
     `notification_limit` bounds the urgent posts that notify.
+    `line_ending` ends the lines of a text as the platform's own editor writes them.
     `has_deletions_in_metrics`: a post that the platform leaves out of its metrics may be deleted, so it is worth
     checking by itself.
     """
@@ -96,6 +97,7 @@ class Capabilities:
     first_metrics_after: timedelta = timedelta(hours=1)
     monitor_interval: timedelta = timedelta(hours=1)
     has_deletions_in_metrics: bool = False
+    line_ending: str = "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

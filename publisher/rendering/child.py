@@ -242,7 +242,7 @@ class RenderWorker:
             return Problem(code=code, location=place, facts=facts)  # at the innermost line of a template
         if not job.is_article:
             text = tidy(source)
-            return RenderedText(text=text.replace("\n", "\r\n") if job.uses_crlf else text)
+            return RenderedText(text=text.replace("\n", job.line_ending))
         is_plain = job.page.endswith(PLAIN_SUFFIX)  # the account's platform has no page of its own
         html = text_html(tidy(source)) if is_plain else source
         if is_too_deep(html):

@@ -49,13 +49,13 @@ class ReadBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderPage:
-    """Render a page: RenderedText, of an article its HTML. Lines end in CR LF if `uses_crlf`."""
+    """Render a page: RenderedText, of an article its HTML. The lines of a text end in `line_ending`."""
 
     page: str
     variables: Mapping[str, object]
     body: str
     is_article: bool = False
-    uses_crlf: bool = False
+    line_ending: str = "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

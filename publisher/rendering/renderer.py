@@ -43,8 +43,6 @@ SUMMARY_CHARACTERS: Final = 54
 """How much of the body becomes the summary of an article without one, as WeChat itself does."""
 MAX_BODY_CHARACTERS: Final = 50_000
 """Twice what the longest article takes, and little enough for deeply nested Markdown."""
-_CRLF_PLATFORMS: Final = frozenset({"tieba"})
-"""Platforms where lines end in CR LF, as the platform's own web editor writes them."""
 _NON_CHINESE_TEXT: Final = re.compile(r"[^\u2010-\u2027\u3000-\u30ff\u3400-\u9fff\uff00-\uff0f\uff1a-\uff20]+")
 """All but Chinese characters and punctuation, which no platform turns into letters or digits."""
 _SPLIT_POINTS: Final = (
@@ -342,7 +340,7 @@ def make_render_job(context: RenderContext, occurrence: Occurrence, timezone: tz
         variables=variables,
         body=post.body,
         is_article=target.capabilities.is_article,
-        uses_crlf=account.platform in _CRLF_PLATFORMS,
+        line_ending=target.capabilities.line_ending,
     )
 
 

@@ -44,6 +44,7 @@ def traits_of(platform: str) -> Capabilities:
         picture_limit={"weibo": 1, "tieba": 9}.get(platform, 10),
         is_article=platform == "wechat",
         max_extra_parts=4 if platform == "tieba" else 0,
+        line_ending="\r\n" if platform == "tieba" else "\n",
     )
 
 

@@ -56,6 +56,19 @@ def test_every_template_has_an_article_for_it(shipped, name):
     assert [picture.sha256 for picture in article.images] == [shipped.cover(name).sha256]
 
 
+def test_lines_end_as_the_platform_writes_them(shipped):
+    """What the adapter's capabilities say decides, whatever the platform is called."""
+    post = sample_post(shipped, "warning")[0]
+    order = RenderTarget(
+        account=account_of("site"),
+        region=REGION,
+        pictures=(),
+        capabilities=replace(traits_of("site"), line_ending="\r\n"),
+    )
+    rendered = render(post, order, shipped)
+    assert rendered.text == render_for("site", post, shipped).text.replace("\n", "\r\n")
+
+
 def test_text_is_never_taken_for_markup(shipped):
     """HTML in the text of staff is shown as text, not interpreted."""
     post = post_of(data={"summary": "汇款<b>1</b> & 余额<script>x</script>"})
