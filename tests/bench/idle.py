@@ -44,7 +44,9 @@ def _resident(options: Options, posts: int) -> tuple[float, float]:
     """Return the MiB that a waiting daemon and its renderer hold."""
     with workspace(ACCOUNTS) as folder:
         write_schedule(folder, format_posts(posts, _tomorrow()))
-        asyncio.run(accept_schedule(folder))
+        filed = asyncio.run(accept_schedule(folder))
+        if filed != posts * ACCOUNTS:
+            raise AssertionError(filed)
         with daemon(folder, options.publisher) as process:
             wait_for_event(folder, STARTED)
             time.sleep(options.choose(SETTLE_SECONDS, 1))

@@ -118,7 +118,9 @@ def _urgent_delays(options: Options, posts: int) -> Sequence[Sequence[float]]:
     with run_platform(LATENCY_SECONDS) as platform, workspace(ACCOUNTS, platform.base_url) as folder:
         tomorrow = datetime.now(UTC) + timedelta(days=1)
         write_schedule(folder, format_posts(max(posts, 1), tomorrow))
-        asyncio.run(accept_schedule(folder))
+        filed = asyncio.run(accept_schedule(folder))
+        if filed != max(posts, 1) * ACCOUNTS:
+            raise AssertionError(filed)
         if posts:
             now = int(time.time() * 1e6)
             due = "UPDATE delivery SET due_at = ?, next_action_at = ?, max_delay = 86400000000"
