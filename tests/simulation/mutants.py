@@ -58,7 +58,7 @@ def unjournalled_intent_expires(patch: Patch) -> None:
     """An intent that the journal refused is left alone, and its lease expires as if the daemon had crashed."""
 
     async def record_intent(outbox: Outbox, lease: Lease) -> SendRequest | intents.Declined:
-        return await outbox.database.write_batched(outbox.record_intents, lease)
+        return await outbox.database.write_batched(outbox._record_intents, lease)
 
     def lease_expiry_event(maintenance: Maintenance, delivery: Delivery) -> LeaseExpired | None:
         event = kept(maintenance, delivery)

@@ -155,7 +155,7 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_store, monkeypatc
     await one.maintenance.promote_due()
     [lease] = [lease for lease in await other.outbox.claim(10) if lease.account == "a"]
     is_written, may_commit = threading.Event(), threading.Event()
-    announce = other.outbox.record_intents
+    announce = other.outbox._record_intents
 
     def announce_slowly(unit, leases):
         answers = announce(unit, leases)
@@ -163,7 +163,7 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_store, monkeypatc
         may_commit.wait(10)
         return answers
 
-    monkeypatch.setattr(other.outbox, "record_intents", announce_slowly)
+    monkeypatch.setattr(other.outbox, "_record_intents", announce_slowly)
     intending = asyncio.create_task(other.outbox.record_intent(lease))
     await asyncio.to_thread(is_written.wait, 10)
     editing = asyncio.create_task(edit(one, replace(NEW, accounts=(AccountId("b"),))))

@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, case, exists, func, select, update
@@ -49,7 +48,7 @@ from publisher.domain.results import (
 from publisher.domain.verification import is_confirmed, proves_absent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.runtime.logs import log
-from publisher.store.base import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, BaseStore, StateChange, StorePart
+from publisher.store.base import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, StateChange, StorePart
 from publisher.store.db.database import IntentNotJournaledError, Transaction, in_transaction
 from publisher.store.db.filters import in_state, may_call, mode_override
 from publisher.store.db.postgres import (
@@ -124,13 +123,9 @@ PENDING_CALL_QUERY = pending_call_query(may_call)
 class Outbox(StorePart):
     """Claims, intents, outcomes and readbacks. Each method is one transaction; a second caller finds the work done."""
 
-    def __init__(self, store: BaseStore) -> None:
-        super().__init__(store)
-        self.record_intents = partial(record_intents, store)  # one object, so that the writer batches the calls
-
     async def preload(self) -> None:
         """Record no intent: the first one would wait for its queries to be compiled, while a post is due."""
-        await self.database.write(lambda transaction: self.record_intents(transaction, []))
+        await self.database.write(lambda transaction: self._record_intents(transaction, []))
 
     async def claim(self, limit: int) -> Sequence[Lease]:
         """Claim the most urgent due delivery of each free login, for at most `limit` logins."""
@@ -210,7 +205,7 @@ class Outbox(StorePart):
         try:
             with self._mark_if_write_fails([lease]):
                 # before the outcomes of calls that are over: it is the start of a call that can be late
-                answer = await self.database.write_batched(self.record_intents, lease, goes_first=True)
+                answer = await self.database.write_batched(self._record_intents, lease, goes_first=True)
         except IntentNotJournaledError as error:
             if isinstance(error.result, SendRequest):
                 await self.record_outcome(lease, NotSent(reason="journal_write_failed"))
@@ -219,6 +214,9 @@ class Outbox(StorePart):
         if isinstance(answer, Declined):
             self.store.end_lease(lease)
         return answer
+
+    def _record_intents(self, transaction: Transaction, leases: Sequence[Lease]) -> list[SendRequest | Declined]:
+        return record_intents(self.store, transaction, leases)
 
     @contextmanager
     def _mark_if_write_fails(self, leases: Sequence[Lease]) -> Iterator[None]:

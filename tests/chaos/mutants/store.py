@@ -43,7 +43,7 @@ async def _peek(box: Outbox, lease: Lease) -> SendRequest | Declined:
     """Give the request that an intent would be written for, without writing it."""
 
     def operation(unit: Transaction) -> None:
-        raise _TakenBackError(box.record_intents(unit, [lease])[0])
+        raise _TakenBackError(box._record_intents(unit, [lease])[0])
 
     try:
         await box.database.write(operation)
