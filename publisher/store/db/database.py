@@ -365,7 +365,7 @@ class Database:
                     )
                     records += transaction.journal_records
                     entries += transaction.audit_entries
-                for _ in entries:
+                for _ in entries:  # counted by entry: how many share a commit depends on the load, a kill must not
                     self.runtime.hit_failpoint_now("audit.before_append")
                 head = append_entries(connection, entries) if entries else None
                 if records:

@@ -72,7 +72,7 @@ _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
 
 
 class OperatorActions(StorePart):
-    """The actions of named people, each with its audit entry in the same transaction.
+    """The actions of named people, each with its audit entry in the same transaction, and who works on the database.
 
     The steps of an offboarding may be repeated after a crash: what is done already stays as it is.
     """
