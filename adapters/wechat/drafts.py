@@ -35,13 +35,21 @@ class DraftBox:
         person has ordered a resend since it was recorded. A draft whose id was lost in a crash is searched in the box.
         """
         recorded, ordered_after = await self._read_record(request)
-        draft = await self._verify_own(recorded, request) if recorded else None
-        if draft is not None and ordered_after == request.resend_after_attempt:
-            return draft
-        if draft is None or draft == DRAFT_CONSUMED:
-            draft = await self._find_in_box(request) if request.attempt > 1 else None
-            draft = await self._verify_own(draft, request) if isinstance(draft, str) else draft
-            draft = draft or await self.create(request.rendered, request.images)
+        if recorded:
+            own = await self._verify_own(recorded, request)
+            if ordered_after == request.resend_after_attempt:
+                return own
+            if own != DRAFT_CONSUMED:
+                return await self._record(own, request)
+        found = await self._find_in_box(request) if request.attempt > 1 else None
+        if isinstance(found, FailedCall):
+            return found
+        if found is None:
+            return await self._record(await self.create(request.rendered, request.images), request)
+        return await self._record(await self._verify_own(found, request), request)
+
+    async def _record(self, draft: str | FailedCall, request: SendRequest) -> str | FailedCall:
+        """Record a draft for the resend order that the attempt follows, unless it has failed; return it."""
         if isinstance(draft, str):
             note = {"draft": draft, "ordered_after": request.resend_after_attempt}
             await self.context.state.set(_build_state_key(request), json.dumps(note))
