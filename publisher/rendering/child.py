@@ -26,6 +26,8 @@ from PIL import Image, MpoImagePlugin, TiffImagePlugin  # noqa: F401 # imported 
 from publisher.domain.errors import InputError, Location, Problem
 from publisher.rendering.image_formats import clean_picture
 from publisher.rendering.jobs import (
+    PLAIN_SUFFIX,
+    STYLESHEET,
     CleanedPicture,
     CleanPicture,
     CompilePage,
@@ -64,7 +66,6 @@ from publisher.rendering.sandbox import (
     UnprintableError,
     concat_limited,
 )
-from publisher.rendering.templates import PLAIN_SUFFIX, STYLESHEET
 
 MAX_MEMORY_BYTES: Final = 1024**3
 """Address space; the biggest picture takes a third of it."""

@@ -19,6 +19,10 @@ _TYPE_TAG: Final = "\0"
 """The key that names the type of a value that JSON lacks; no key that staff write has this character."""
 _PARENT_ONLY_FACTS: Final = frozenset({"code", "place", "post", "account", "template"})
 """Facts of a problem that only the parent process adds."""
+SHARED_FOLDER: Final = "_shared"
+"""The folder of parts that templates include; not a template itself."""
+STYLESHEET: Final = f"{SHARED_FOLDER}/article.css"
+PLAIN_SUFFIX: Final = ".txt"
 MEDIA_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif"}
 """The formats of pictures, as named by Pillow."""
 _TIME_TYPES: Final = {kind.__name__: kind for kind in (datetime, date, time)}

@@ -28,8 +28,8 @@ from publisher.domain.post import (
     format_part_prefix,
 )
 from publisher.rendering.images import PictureFile, read_picture
-from publisher.rendering.jobs import JobResult, ReadBody, RenderedText, RenderPage
-from publisher.rendering.templates import STYLESHEET, Templates
+from publisher.rendering.jobs import STYLESHEET, JobResult, ReadBody, RenderedText, RenderPage
+from publisher.rendering.templates import Templates
 from publisher.runtime.redaction import redact_text
 
 NO_REGION: Mapping[str, str] = {}

@@ -14,15 +14,11 @@ from publisher.domain.errors import InputError, Location, Problem
 from publisher.domain.post import RenderedImage
 from publisher.i18n import Lang
 from publisher.rendering.images import PictureFile, open_without_symlinks, read_picture
-from publisher.rendering.jobs import CompilePage, Renderer, TemplateFiles
+from publisher.rendering.jobs import PLAIN_SUFFIX, SHARED_FOLDER, CompilePage, Renderer, TemplateFiles
 from publisher.tomlfile.positions import to_line_and_column
 from publisher.tomlfile.read import ReadLimits, parse_toml
 
-SHARED_FOLDER: Final = "_shared"
-"""The folder of parts that templates include; not a template itself."""
-STYLESHEET: Final = f"{SHARED_FOLDER}/article.css"
 MAX_FILE_BYTES: Final = 64 * 1024
-PLAIN_SUFFIX: Final = ".txt"
 _PAGE_SUFFIXES: Final = (PLAIN_SUFFIX, ".html")
 _MAX_ODD_CHARACTERS: Final = 20
 """How many invisible characters of one file are reported."""

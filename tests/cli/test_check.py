@@ -220,6 +220,26 @@ def test_commands_load_only_what_they_need(workspace):
     assert loaded("-C", workspace, "check") == set()
 
 
+def test_the_renderer_loads_only_what_it_renders_with():
+    """Its process is started by every check: neither settings nor the domain's types belong to it."""
+    code = "import sys, publisher.rendering.child; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"pydantic", "sqlalchemy", "publisher.domain.post", "publisher.i18n"} & set(done.stdout.split()) == set()
+
+
+def test_a_message_of_every_command_needs_only_the_first_areas():
+    """The entries of the adapters are parsed once one of them is needed."""
+    code = (
+        "import sys, tomllib; parse, parsed = tomllib.loads, []; "
+        "tomllib.loads = lambda text: parsed.append(text) or parse(text); "
+        "from publisher.i18n import Messages; print(Messages('en').translate('daemon_stopped'), len(parsed)); "
+        "print(Messages('en').translate('no such code'), len(parsed) > 10)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert (first.endswith(" 1"), second) == (True, "no such code True")
+
+
 def test_preview_shows_the_exact_bytes(run, workspace):
     """The hash that preview shows is the hash of the text between its rules."""
     shown = run("-C", workspace, "preview", "refund-scam-2027-01", "--account", "beijing-weibo").out
