@@ -97,7 +97,11 @@ def display_path(path: str | Path) -> str:
 
 
 def text_width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    return (
+        len(text)
+        if text.isascii()
+        else sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    )
 
 
 def shorten(text: str, width: int) -> str:
