@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 from enum import Enum
 from pathlib import Path
 
-from publisher.app.adapters import build_policies
 from publisher.config import Settings
 from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import WorkerId
@@ -44,6 +43,8 @@ async def open_store(
     The policies are built unless given. Raises SettingsError, or RefusedError where the database must not be used.
     """
     if policies is None:
+        from publisher.app.adapters import build_policies  # noqa: PLC0415 # `status` needs no adapters
+
         policies = await asyncio.to_thread(build_policies, settings)
     journal, can_send = journal_path(settings), access is AccessMode.SEND
     environment, is_read = settings.environment.value, access is AccessMode.READ

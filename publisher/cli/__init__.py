@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -172,6 +171,8 @@ class Program(LocalizedHelp, click.Group):
 def build_program() -> Program:
     def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 # click's own
         if value:
+            from importlib.metadata import version  # noqa: PLC0415 # slow, and only needed here
+
             echo(version("agency-publisher"))
             ctx.exit()
 

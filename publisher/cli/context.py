@@ -15,7 +15,7 @@ from publisher.cli.errors import CommandFailedError, report_error
 from publisher.cli.framework import get_messages
 from publisher.cli.terminal import Terminal
 from publisher.config import SETTINGS_FILE, Environment, Settings, load_settings
-from publisher.domain.account import Account
+from publisher.domain.account import Account, AccountId, AccountPolicy
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import InputError, RefusedError
 from publisher.domain.post import PostId
@@ -42,13 +42,18 @@ def has_database(settings: Settings) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def open_command_store(settings: Settings, access: AccessMode = AccessMode.READ) -> AsyncIterator[Store]:
+async def open_command_store(
+    settings: Settings,
+    access: AccessMode = AccessMode.READ,
+    policies: Mapping[AccountId, AccountPolicy] | None = None,
+) -> AsyncIterator[Store]:
     """Open the store. With read access, warn on standard error of a journal that a daemon would refuse.
 
-    Raise CommandFailedError when the database does not answer.
+    A command that only lists what is stored gives empty `policies`: no adapter is loaded then. Raise CommandFailedError
+    when the database does not answer.
     """
     with report_database_errors():
-        async with open_store(settings, Runtime(), access) as store:
+        async with open_store(settings, Runtime(), access, policies) as store:
             if access is AccessMode.READ:
                 try:
                     await asyncio.to_thread(check_against_journal, settings.database, journal_path(settings))

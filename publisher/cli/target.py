@@ -11,7 +11,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import ONCE_OCCURRENCE, PostId
-from publisher.store.plan.actions import SCOPE_ALL
+from publisher.store.db.filters import SCOPE_ALL
 from publisher.store.queries.queries import Queries
 from publisher.store.store import Store
 

@@ -8,7 +8,7 @@ from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal
 from publisher.engine.decisions import named_person
-from publisher.store.plan.actions import SCOPE_ALL
+from publisher.store.db.filters import SCOPE_ALL
 
 
 @command("pause")

@@ -10,7 +10,7 @@ from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId
 from publisher.engine.decisions import named_person
-from publisher.store.plan.actions import SCOPE_ALL
+from publisher.store.db.filters import SCOPE_ALL
 
 
 @command("resume")

@@ -12,6 +12,8 @@ from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, LOGIN, MODE_OVERRIDE, PAUSE
 
+SCOPE_ALL = "all"
+"""The scope of a pause that covers everything."""
 SqlInstant = datetime | ColumnElement[datetime]
 
 
@@ -110,7 +112,7 @@ def is_paused(row: FromClause) -> ColumnElement[bool]:
     """True if a pause covers the delivery."""
     return exists().where(
         or_(
-            PAUSE.c.scope == "all",
+            PAUSE.c.scope == SCOPE_ALL,
             PAUSE.c.scope == literal("platform:").concat(row.c.platform),
             PAUSE.c.scope == literal("account:").concat(row.c.account),
             PAUSE.c.scope == literal("post:").concat(row.c.post),
@@ -122,7 +124,7 @@ def is_in_scope(row: FromClause, scope: str) -> ColumnElement[bool]:
     """True if a pause of this scope would cover the delivery."""
     kind, _, name = scope.partition(":")
     columns = {"platform": row.c.platform, "account": row.c.account, "post": row.c.post}
-    return columns[kind] == name if kind in columns else literal(scope == "all")
+    return columns[kind] == name if kind in columns else literal(scope == SCOPE_ALL)
 
 
 def counts_against_quota() -> ColumnElement[bool]:

@@ -30,7 +30,7 @@ from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted
 from publisher.runtime.clock import ClockReading
 from publisher.store.base import BaseStore, StateChange, StorePart
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.filters import in_state, is_in_scope
+from publisher.store.db.filters import SCOPE_ALL, in_state, is_in_scope
 from publisher.store.db.rows import (
     clear_alerts,
     clear_outcome_alerts,
@@ -65,7 +65,6 @@ from publisher.store.recovery.recover import (
 )
 from publisher.store.system_alerts import ACCOUNT_JOBS, CLOCK_SUBJECT_PREFIX, subject_of_job
 
-SCOPE_ALL = "all"
 MAYBE_PUBLISHED_STATES = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """States in which a retraction has something to delete, or may have."""
 _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
