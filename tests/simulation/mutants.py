@@ -115,6 +115,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "one_deletion_report_believed": Mutant(
         promises=frozenset({"I8"}), storm="gone", function=one_deletion_report_believed
     ),
+    "draft_not_remembered": Mutant(promises=frozenset({"I1"}), storm="repeats"),
     "expired_lease_is_due/repeats": Mutant(promises=frozenset({"I1"}), storm="repeats"),
     "short_text_never_matches": Mutant(promises=frozenset({"I1"}), storm="lists"),
 }
