@@ -93,3 +93,22 @@ async def test_a_failure_of_work_that_has_begun_is_logged_where_no_more_can_be_t
     with capture_logs() as logged, pytest.raises(OperationalError):
         await run_bounded(take, work, 2, "failed")
     assert [(line["event"], repr(line["exc_info"])) for line in logged] == [("failed", "KeyError('p')")]
+
+
+async def test_what_ends_is_replaced_at_once(monkeypatch):
+    """A free slot is filled as soon as one item ends, however long another takes, not at the next look for more."""
+    monkeypatch.setattr("publisher.engine.calls.REFILL_SECONDS", 0.5)
+    left, go_on = list(range(100)), asyncio.Event()
+
+    async def take(room):
+        taken, left[:] = left[:room], left[room:]
+        return taken
+
+    async def work(item):
+        if item == 99:
+            go_on.set()
+        elif item == 0:
+            await go_on.wait()
+
+    async with asyncio.timeout(20):
+        assert await run_bounded(take, work, 2, "failed") == 100

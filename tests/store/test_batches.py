@@ -10,6 +10,7 @@ from publisher.domain.delivery import State
 from publisher.domain.plan import Plan, PlanWindow, RemovedTargets, plan
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, OneTimeTrigger, PostId, Schedule
 from publisher.runtime.clock import FailpointRaisedError
+from publisher.store.db.database import MAX_BATCH_SIZE
 from publisher.store.plan.posts import FIRST_BATCH_SIZE, NEXT_BATCH_SIZE, PlanCommit, split_into_batches
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, mark_waiting_unresolved
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
@@ -176,3 +177,17 @@ def test_urgent_posts_are_filed_first_and_no_occurrence_is_split():
     assert portions[0][0].planned.post is urgent
     assert sizes == [10, 3 * NEXT_BATCH_SIZE, *[NEXT_BATCH_SIZE] * 5]
     assert split_into_batches([]) == [[]]
+
+
+async def test_an_intent_waits_for_no_outcome(store):
+    """What starts a call is written before all that waits already, in a transaction that has room for both or not."""
+    done = []
+
+    def record(_transaction, names):
+        done.extend(names)
+        return names
+
+    writes = [store.database.write_batched(record, f"outcome {number}") for number in range(MAX_BATCH_SIZE + 1)]
+    await asyncio.gather(*writes, store.database.write_batched(record, "intent", goes_first=True))
+    assert done[0] == "intent"
+    assert len(done) == MAX_BATCH_SIZE + 2
