@@ -77,8 +77,8 @@ def context_over(
 class MockServer:
     """An adapter context whose transport is respx's router, and the failpoints that were passed."""
 
-    router: respx.Router
     secret: dict[str, str]
+    router: respx.Router = field(default_factory=lambda: respx.Router(assert_all_called=False))
     now: datetime = NOON
     failpoints: list[str] = field(default_factory=list)
 
@@ -96,10 +96,7 @@ class MockServer:
 
 @pytest.fixture
 def make_server():
-    def make(secret: Mapping[str, str]) -> MockServer:
-        return MockServer(router=respx.Router(assert_all_called=False, assert_all_mocked=True), secret=dict(secret))
-
-    return make
+    return MockServer
 
 
 @pytest.fixture

@@ -136,12 +136,13 @@ def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Ver
         for at in shape.command_times:
             simulation.pass_time(max(0.0, at - simulation.loop.time()))
             act(simulation)
-        simulation.pass_time(max(0.0, shape.storm - simulation.loop.time()))
-        simulation.settle()
-        return verdict_of(simulation)
+        return finish(simulation)
 
 
-def verdict_of(simulation: Simulation) -> Verdict:
+def finish(simulation: Simulation) -> Verdict:
+    """Let the rest of the storm pass, and judge what is left when all is settled."""
+    simulation.pass_time(max(0.0, simulation.shape.storm - simulation.loop.time()))
+    simulation.settle()
     found = violations(simulation)
     states = sorted(Counter(row["state"] for row in simulation.deliveries()).items())
     made = sum(1 for line in simulation.log if line["kind"] == "act" and line["post_id"] and line["endpoint"])

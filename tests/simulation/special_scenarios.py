@@ -23,11 +23,11 @@ from tests.simulation.scenarios import (
     Verdict,
     act,
     draw_shape,
+    finish,
     one_offs,
     pause_one_of,
     resolve_something,
     standing,
-    verdict_of,
 )
 from tests.simulation.simulation import Simulation, opened
 from tests.simulation.workspace import Entry, Waits, identity_of, instant, platform_of
@@ -41,9 +41,7 @@ def run_storm(name: str, number: int, *, trace: bool = False) -> Verdict:
     shape, entries = storm.set_up(rng_for(f"{seed}/shape"), rng_for(f"{seed}/entries"))
     with opened(seed, shape, entries, trace=trace) as simulation:
         storm.play(simulation)
-        simulation.pass_time(max(0.0, shape.storm - simulation.loop.time()))
-        simulation.settle()
-        return verdict_of(simulation)
+        return finish(simulation)
 
 
 # --- an edit while the outcome is unknown ---

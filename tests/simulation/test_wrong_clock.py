@@ -5,7 +5,7 @@ import pytest
 from publisher.runtime.clock import Runtime
 from tests.chaos.mutants.patch import Patch
 from tests.simulation.loop import rng_for
-from tests.simulation.scenarios import entries_of, shape_of, verdict_of
+from tests.simulation.scenarios import entries_of, finish, shape_of
 from tests.simulation.simulation import opened
 
 SEEDS = 12
@@ -25,9 +25,7 @@ def run_seed(seed):
             simulation.loop.call_later(at + seconds, simulation.set_clock, 0.0)
             if rng.random() < 0.6:
                 simulation.loop.call_later(at + rng.uniform(0, 1), simulation.kill)
-        simulation.pass_time(shape.storm)
-        simulation.settle()
-        return verdict_of(simulation)
+        return finish(simulation)
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))

@@ -100,7 +100,6 @@ class Snapshot(NamedTuple):
     is_edited: bool = False
 
 
-Step = tuple[str, Snapshot]
 Advance = Callable[..., Delivery]
 
 
