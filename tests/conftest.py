@@ -28,10 +28,7 @@ os.umask(0o022)  # files of tests have the modes that most systems give
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    reported = (
-        "run the tests that name a fault of docs/failure-model.md, and write docs/faults.md from what came of them"
-    )
-    parser.addoption("--faults", action="store_true", help=reported)
+    parser.addoption("--faults", action="store_true", help="run the tests that name a fault, and write docs/faults.md")
 
 
 def pytest_configure(config: pytest.Config) -> None:

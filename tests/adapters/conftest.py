@@ -137,8 +137,7 @@ def golden():
     """Compare a request with the golden file of its bytes, with the random boundary of a form replaced."""
 
     def compare(name: str, request: httpx.Request) -> None:
-        expected = (GOLDEN / f"{name}.request").read_bytes()
-        assert spell(request) == expected
+        assert spell(request) == (GOLDEN / f"{name}.request").read_bytes()
 
     return compare
 

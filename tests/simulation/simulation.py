@@ -90,7 +90,7 @@ class Simulation:
     """True instants, and by how many seconds the host's clock was ahead from each on."""
     errors: list[str] = field(default_factory=list)
     crashes: Counter[str] = field(default_factory=Counter)
-    process: Process | None = None
+    process: Process = field(default_factory=lambda: Process(name="none", ended_by="never started"))
     is_over: bool = False
     pace: float = 2.0
     starts: int = 0
@@ -122,11 +122,11 @@ class Simulation:
         while not self.is_over:
             self.starts += 1
             process = self.process = Process(name=f"life-{self.starts}", can_crash=True)
-            gone = asyncio.get_running_loop().create_future()
-            process.exit_callbacks.append(lambda gone=gone: gone.done() or gone.set_result(None))
+            ended = asyncio.Event()
+            process.exit_callbacks.append(ended.set)
             task = self.loop.live(process, run(self.settings, self.new_runtime()))
-            task.add_done_callback(lambda _task, gone=gone: gone.done() or gone.set_result(None))
-            await gone
+            task.add_done_callback(lambda _task, ended=ended: ended.set())
+            await ended.wait()
             if process.has_ended:
                 self.crashes[process.ended_by or "?"] += 1
                 self.interrupt("killed")
@@ -145,8 +145,7 @@ class Simulation:
 
     def kill(self) -> None:
         """Kill the daemon between two of its callbacks."""
-        if self.process is not None and not self.process.has_ended:
-            self.loop.kill(self.process, "kill")
+        self.loop.kill(self.process, "kill")
 
     def stop_for(self, seconds: float) -> None:
         """Kill the daemon, and start it again after so many seconds."""
@@ -180,7 +179,7 @@ class Simulation:
     def freeze(self, seconds: float) -> None:
         """Freeze the daemon for so many seconds."""
         process = self.process
-        if process is not None and not process.has_ended and not process.is_frozen:
+        if not process.has_ended and not process.is_frozen:
             self.interrupt("frozen")
             process.is_frozen = True
             self.loop.call_later(seconds, self.loop.thaw, process)
@@ -265,8 +264,7 @@ class Simulation:
     def stop(self) -> None:
         """End the daemon and its supervisor."""
         self.is_over = True
-        if self.process is not None:
-            self.loop.kill(self.process, "end")
+        self.loop.kill(self.process, "end")
 
     # --- the database and the platforms ---
 

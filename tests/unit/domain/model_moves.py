@@ -388,7 +388,8 @@ def _all_gone(snapshot: Snapshot) -> Snapshot:
     """The post is deleted, and its parts with it."""
     if snapshot.beneath:
         return snapshot._replace(copies=(), beneath="removed")
-    return snapshot._replace(copies=tuple(_removed(copy) for copy in snapshot.copies))
+    copies = (Copy("removed") if copy.status == "live" else copy for copy in snapshot.copies)
+    return snapshot._replace(copies=tuple(copies))
 
 
 def _delivery(recorded: StoreReader, expires_at: datetime, parts: int) -> Delivery:
@@ -485,10 +486,6 @@ def _acts(snapshot: Snapshot, fuse: int) -> tuple[Copy, ...]:
     """Return what a call may create while the platform still receives it; under a deleted post, nothing."""
     is_heard = fuse and snapshot.beneath != "removed"
     return (Copy("live", LISTING_LAG + 1), Copy("review", LISTING_LAG + 1)) if is_heard else ()
-
-
-def _removed(copy: Copy) -> Copy:
-    return Copy("removed") if copy.status == "live" else copy
 
 
 def _alerted(snapshot: Snapshot) -> Snapshot:
