@@ -5,6 +5,9 @@ if __name__ == "__main__":
 
     if not sys.flags.safe_path:
         del sys.path[0]
-    from publisher.cli import main
+    try:
+        from publisher.cli import main
 
-    main()
+        main()
+    except KeyboardInterrupt:  # while modules are loaded
+        sys.exit(130)

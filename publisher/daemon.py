@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,7 +28,7 @@ from publisher.engine.planner import active_schedule, apply_schedule, find_next_
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.i18n import Messages
-from publisher.runtime.clock import ClockTrust, Runtime
+from publisher.runtime.clock import ClockTrust, Runtime, handle_stop_signals
 from publisher.runtime.logs import log
 from publisher.schedule.load import SCHEDULE_READ_LIMITS
 from publisher.store.db.database import ConcurrentUpdateError
@@ -379,8 +378,7 @@ async def run(
         application = await stack.enter_async_context(open_application(settings, runtime, can_send=True))
         daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), runtime.now())
         stack.push_async_callback(daemon.clock_check.stop)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, daemon.stop_requested.set)
+        handle_stop_signals(daemon.stop_requested.set)
         skew = await application.store.system_alerts.measure_clock_skew()
         if abs(skew) > MAX_CLOCK_SKEW:
             raise RefusedError("clock_skew", **await application.store.system_alerts.alert_clock_skew(skew))

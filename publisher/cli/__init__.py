@@ -5,6 +5,7 @@ import os
 import resource
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -64,7 +65,9 @@ _PR_SET_DUMPABLE = 4
 def main() -> None:
     """Run one command and exit with its code."""
     harden_process()
-    sys.exit(run_command(sys.argv[1:], program_as_called()))
+    exit_code = run_command(sys.argv[1:], program_as_called())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process ends now; another ^C would show a traceback
+    sys.exit(exit_code)
 
 
 def harden_process() -> None:
@@ -103,7 +106,7 @@ def run_command(arguments: Sequence[str], program: str = PROGRAM) -> int:
         done = build_program().main(list(arguments), prog_name=program, standalone_mode=False, obj=terminal)
     except click.UsageError as error:
         return report_usage_error(error, terminal)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         terminal.print_note("interrupted")
         return EXIT_INTERRUPTED
     except (PublisherError, OSError) as error:

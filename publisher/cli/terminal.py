@@ -1,6 +1,7 @@
 """Output to the terminal. A Chinese character takes two of its columns."""
 
 import json
+import signal
 import sys
 import termios
 import unicodedata
@@ -75,19 +76,24 @@ class Terminal:
 
 @contextmanager
 def hidden_input() -> Iterator[None]:
-    """Turn off the terminal's echo, as for a password; do nothing on a pipe."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    number = sys.stdin.fileno()
-    before = termios.tcgetattr(number)
-    hidden = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
-    termios.tcsetattr(number, termios.TCSAFLUSH, hidden)
+    """Turn off the terminal's echo, as for a password, if there is one.
+
+    ^C ends a read from standard input at once; asyncio's own handler would put that off until the line is complete.
+    """
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    is_terminal = sys.stdin.isatty()
+    if is_terminal:
+        number = sys.stdin.fileno()
+        before = termios.tcgetattr(number)
+        hidden = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+        termios.tcsetattr(number, termios.TCSAFLUSH, hidden)
     try:
         yield
     finally:
-        termios.tcsetattr(number, termios.TCSAFLUSH, before)
-        click.echo(err=True)
+        if is_terminal:
+            termios.tcsetattr(number, termios.TCSAFLUSH, before)
+            click.echo(err=True)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def display_path(path: str | Path) -> str:

@@ -146,7 +146,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One call that may create a post, or part `part` of one.
+    """One call that may create a post, or part `part` of one; if `is_manual`, a person was asked to post instead.
 
     `ended_at` is the time of its response, its deadline, or the time at which its loss was noticed.
     """
@@ -157,6 +157,7 @@ class Attempt:
     ended_at: datetime | None
     baseline_at: datetime
     part: int = 0
+    is_manual: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -232,3 +232,11 @@ def parse_failpoints(text: str) -> Mapping[str, tuple[str, int]]:
             raise FailpointSyntaxError(item)
         points[name] = (action, int(count or "1"))
     return points
+
+
+def handle_stop_signals(stop: Callable[[], object]) -> None:
+    """Call `stop` on ^C, on SIGTERM, and when the terminal is closed, unless that is ignored already, as by nohup."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop)

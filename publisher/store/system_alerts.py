@@ -179,6 +179,8 @@ class JobRunner(StorePart):
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
         self._streaks: dict[str, FailureStreak] = {}
+        self._jobs_in_outage: set[str] = set()
+        """The subjects of jobs that failed since the database went away; empty while it is there."""
         self._open_alerts: set[str] = set()
         self._refresh_at = float("-inf")
 
@@ -194,16 +196,25 @@ class JobRunner(StorePart):
             done = await work
         except Exception as error:  # noqa: BLE001 # a failed job must not end the daemon; it comes again
             if is_outage(error):
-                log.warning("database_unavailable", **fields)
+                self._record_outage(subject, fields)
                 return
             log.exception(event, **fields, error=type(error).__name__)
             record = self._record_failure(subject, {**fields, "event": event})
         else:
+            if subject in self._jobs_in_outage:
+                self._jobs_in_outage.clear()
+                log.info("database_available", **fields)
             record = self._record_success(subject, is_idle=done == 0)
         try:
             await record
         except Exception as error:  # noqa: BLE001 # the alert is tried again when the job comes again
             log.warning("alert_not_written", **fields, error=type(error).__name__)
+
+    def _record_outage(self, subject: str, fields: Mapping[str, str]) -> None:
+        """Log the first failure of an outage only: many jobs fail in it every second."""
+        if not self._jobs_in_outage:
+            log.warning("database_unavailable", **fields)
+        self._jobs_in_outage.add(subject)
 
     async def _record_failure(self, subject: str, facts: dict[str, str]) -> None:
         now = self.runtime.now()

@@ -66,6 +66,15 @@ def test_a_single_run_assigns_tasks_and_ends(run, assigned):
     assert run("-C", assigned, "status").out.count("等待人工发布") >= 3
 
 
+def test_the_history_of_a_manual_task_names_no_call(run, assigned):
+    """`why` says that a person was asked to post, not that the platform was called or has accepted anything."""
+    history = run("-C", assigned, "--lang", "en", "why", REFUND).out
+    assert "handed to a person; the platform is not called" in history
+    assert "waits to be posted manually" in history
+    assert "the call begins" not in history
+    assert "accepted by the platform" not in history
+
+
 def test_the_list_contains_what_a_person_needs(run, assigned):
     """The exact text, the pictures as files, an article as a page, the deadline, and the time it has waited."""
     tasks = {row["platform"]: row for row in run("-C", assigned, "assist", "--json").json["tasks"]}

@@ -65,15 +65,23 @@ def test_messages_of_the_simulated_wechat_are_accepted():
     assert set(reported) == {200}
 
 
-def test_an_interruption_ends_everything():
-    """^C ends daemon, simulator and demonstration in order, with exit code 0."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interruption_ends_everything(number):
+    """^C, or a closed terminal, ends daemon, simulator and demonstration in order, with exit code 0."""
     with demo("--regions", "1") as process:
-        line = next(line for line in process.stdout if "kill -9" in line)
-        daemon = int(DAEMON.search(line)[1])
-        process.send_signal(signal.SIGINT)
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "kill -9" in line:
+                break
+        address = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        daemon = int(DAEMON.search(lines[-1])[1])
+        process.send_signal(number)
         process.stdout.read()
         assert process.wait(PATIENCE) == 0
     assert not is_alive(daemon)
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"{address}/_sim/log", timeout=10)  # noqa: S310 # loopback
 
 
 def test_the_timetable_keeps_the_posts_and_moves_their_times():

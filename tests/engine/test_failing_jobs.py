@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 from watchfiles import awatch
 
 import publisher.daemon
@@ -417,3 +418,23 @@ async def test_i10_file_watching_is_restarted_and_its_alert_ends(tmp_path, world
         async with asyncio.timeout(20):
             await watch_file_until_stopped(daemon)
     assert reported == [[], [], [], [("job_failing", "watch_schedule_file", "3")], []]
+
+
+async def test_f86_an_outage_is_one_line_of_the_log(open_store, world):
+    """F86: the log has one line when the database goes away, however many jobs fail in it, and one when it is back."""
+    store = await open_store(make_policy("a"))
+    jobs = JobRunner(store)
+
+    async def away() -> None:
+        raise busy()
+
+    async def works() -> int:
+        return 1
+
+    with capture_logs() as lines:
+        for _ in range(3):
+            for job in ("send", "plan"):
+                await jobs.run(job, away(), event="job_failed")
+        for job in ("send", "plan"):
+            await jobs.run(job, works(), event="job_failed")
+    assert [line["event"] for line in lines] == ["database_unavailable", "database_available"]

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import socket
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from publisher.cli.workspace import (
     shift_schedule,
 )
 from publisher.config import load_settings
+from publisher.runtime.clock import handle_stop_signals
 from publisher.store.queries.queries import Queries
 
 DEFAULT_PORT = 8710
@@ -59,11 +59,10 @@ NORMAL_SPREAD = timedelta(minutes=2)
 async def demo(  # noqa: PLR0913 # one argument an option
     terminal: Terminal, *, port: int | None, regions: int, no_open: bool, exits: bool, is_fast: bool
 ) -> int:
+    stopping = asyncio.Event()
+    handle_stop_signals(stopping.set)  # so that the children are stopped in order
     workspace = Path(tempfile.mkdtemp(prefix="publisher-demo-"))
     terminal.print_message("demo_begins", workspace=workspace)
-    stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):  # so that the children are stopped in order
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         try:
             simulator, address = await start_simulator(DEFAULT_PORT if port is None else port)

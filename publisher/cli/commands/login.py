@@ -1,6 +1,5 @@
 """`login`: authorise an account again, in a browser."""
 
-import asyncio
 import sys
 from datetime import UTC, datetime
 
@@ -30,7 +29,7 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     terminal.print_message("login_open", account=account, address=session.consent_url)
     with hidden_input():
         terminal.print_note("login_paste")
-        answer = await asyncio.to_thread(sys.stdin.readline)
+        answer = sys.stdin.readline()  # in this thread, which ^C interrupts; nothing else runs here
     if problem := await session.finish(answer.strip()):
         code = terminal.messages.first_known(f"reason_{problem.code}", problem.code)  # a call's reason, or its own code
         raise CommandFailedError(code, **problem.facts)

@@ -1,7 +1,6 @@
 """`simulate`: the three platforms, simulated on this machine."""
 
 import asyncio
-import signal
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import command, host_port
 from publisher.cli.terminal import Terminal, display_path
 from publisher.cli.workspace import DemoWorkspace, read_regions
+from publisher.runtime.clock import handle_stop_signals
 from publisher.simulator import CertificateError, TlsListener, serve
 
 DEFAULT_ADDRESS = "127.0.0.1:8710"
@@ -34,9 +34,7 @@ async def simulate(terminal: Terminal, listen: Address, tls_listen: Address | No
     drill = DemoWorkspace(regions=read_regions(), simulator_url="")
     names = {(account.platform, account.identity): account.region.agency for account in drill.accounts}
     serving = asyncio.create_task(serve(*listen, state, on_ready, tls=tls, account_names=names))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, serving.cancel)
+    handle_stop_signals(serving.cancel)
     await asyncio.wait([serving])
     try:
         if not serving.cancelled():

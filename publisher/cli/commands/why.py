@@ -1,7 +1,7 @@
 """`why`: what happened to a delivery, what comes next, and who must act where."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 
 import click
@@ -91,7 +91,8 @@ def format_history(
             and (entry.event, entry.name, entry.detail.get("reason")) not in own
         ]
     entries.sort(key=lambda entry: entry.at)
-    for text, group in groupby(entries, key=lambda entry: format_event(entry, formatter)):
+    manual = {attempt.number for attempt in history.attempts if attempt.is_manual}
+    for text, group in groupby(entries, key=lambda entry: format_event(entry, formatter, manual)):
         first, *repeated = group
         line = translate("event_times", words=text, times=len(repeated) + 1) if repeated else text
         yield f"    {formatter.time(first.at)}  {line}"
@@ -120,11 +121,13 @@ def format_retraction(history: DeliveryHistory, formatter: Formatter) -> Iterato
             yield f"  {formatter.removal_steps(delivery.platform, delivery.receipt.url)}"
 
 
-def format_event(entry: AuditLine, formatter: Formatter) -> str:
-    """Return the text for one audit entry."""
+def format_event(entry: AuditLine, formatter: Formatter, manual_attempts: Collection[object] = ()) -> str:
+    """Return the text for one audit entry; an attempt of `manual_attempts` was handed to a person, without a call."""
     messages, code = formatter.messages, f"event_{entry.event}"
     if entry.role in READBACK_ROLES:
         code = messages.first_known(f"{code}_read", code)
+    if entry.detail.get("attempt") in manual_attempts:
+        code = messages.first_known(f"{code}_manual", code)
     after = formatter.state(State(entry.after)) if entry.after in frozenset(State) else ""
     reason = entry.detail.get("reason")
     facts = {**entry.detail, "reason": formatter.reason(str(reason) if reason else None), "after": after}

@@ -546,6 +546,7 @@ def to_attempt(row: RowMapping) -> Attempt:
         ended_at=row["ended_at"],
         baseline_at=row["baseline_at"],
         part=row["part"],
+        is_manual=row["is_manual"],
     )
 
 

@@ -1,0 +1,96 @@
+"""^C, and a terminal that is closed."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from publisher.cli import EXIT_INTERRUPTED
+from publisher.secrets import Vault
+from tests.cli.conftest import publisher_command
+
+PATIENCE = 60
+
+
+def start_on_terminal(*arguments: str | Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a command with a terminal of its own as its controlling one; return it and our end of the terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        publisher_command("--lang", "en", *arguments),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # noqa: PLW1509 # it becomes the controlling one
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def read_until(terminal: int, pattern: str) -> str:
+    """Return what was shown up to a match; fail if the command ends before."""
+    shown = ""
+    while not re.search(pattern, shown):
+        shown += os.read(terminal, 4096).decode(errors="replace")  # raises OSError once the command has ended
+    return shown
+
+
+def read_rest(terminal: int) -> str:
+    shown = b""
+    try:
+        while part := os.read(terminal, 4096):
+            shown += part
+    except OSError:  # the other end is closed
+        pass
+    os.close(terminal)
+    return shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "waits_for"),
+    [
+        (("secret", "set", "new-secret"), "Ctrl-D"),
+        (("login", "beijing-weibo"), "paste the whole"),
+        (("status", "--watch"), "Daemon"),
+    ],
+)
+def test_an_interrupt_ends_a_command_at_once(drill: Path, arguments: tuple[str, ...], waits_for: str):
+    """^C at a prompt or in a repeated table ends the command with the code of shells, and shows no traceback."""
+    (drill / "secrets" / "beijing-weibo").unlink()
+    Vault(folder=drill / "var").write("beijing-weibo", {"app_key": "1", "app_secret": "2"})
+    process, terminal = start_on_terminal("-C", drill, *arguments)
+    shown = read_until(terminal, waits_for)
+    os.write(terminal, b"\x03")
+    shown += read_rest(terminal)
+    assert process.wait(PATIENCE) == EXIT_INTERRUPTED, shown
+    assert "Traceback" not in shown
+    assert "never retrieved" not in shown
+
+
+@pytest.mark.parametrize("command", ["run", "simulate"])
+def test_a_closed_terminal_ends_a_daemon_in_order(drill: Path, command: str):
+    """A daemon or simulator whose terminal is closed stops as on SIGTERM, not by the signal."""
+    port = ("--listen", "127.0.0.1:0") if command == "simulate" else ()
+    process, terminal = start_on_terminal("-C", drill, command, *port)
+    read_until(terminal, r"http://|pid \d+|process \d+")
+    process.send_signal(signal.SIGHUP)
+    shown = read_rest(terminal)
+    assert process.wait(PATIENCE) == 0, shown
+
+
+def test_nohup_is_respected(drill: Path):
+    """A command that ignores the signal of a closed terminal already, as nohup sets it, goes on."""
+    with subprocess.Popen(
+        publisher_command("--lang", "en", "simulate", "--listen", "127.0.0.1:0"),
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # noqa: PLW1509 # nothing else runs
+    ) as process:
+        assert process.stdout
+        assert b"http://" in process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
