@@ -2,12 +2,15 @@
 
 import asyncio
 import sqlite3
+from datetime import timedelta
 
+import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from publisher.engine.calls import run_bounded
+from publisher.domain.results import Unknown
+from publisher.engine.calls import call_adapter, run_bounded
 
 
 async def test_the_first_batch_is_begun_before_the_second_is_claimed():
@@ -112,3 +115,15 @@ async def test_what_ends_is_replaced_at_once(monkeypatch):
 
     async with asyncio.timeout(20):
         assert await run_bounded(take, work, 2, "failed") == 100
+
+
+async def test_f86_an_adapter_that_cannot_reach_the_database_is_no_bug():
+    """F86: a call that ends because its adapter found no database is logged as the outage that it is."""
+
+    async def read_state():
+        raise OperationalError("SELECT", {}, psycopg.OperationalError("the server closed the connection"))
+
+    with capture_logs() as entries:
+        result = await call_adapter(read_state(), timedelta(seconds=1))
+    assert result == Unknown(reason="adapter_failed")
+    assert [(entry["event"], entry["log_level"]) for entry in entries] == [("database_unavailable", "warning")]
