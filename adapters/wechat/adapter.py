@@ -17,7 +17,14 @@ from adapters.wechat.auth import FailedCall, WeChatAuth
 from adapters.wechat.capabilities import can_mass_send, get_tag_id
 from adapters.wechat.codes import NO_SUCH_ARTICLE, get_next_midnight, get_reason, interpret_create_error
 from adapters.wechat.drafts import DRAFT_CONSUMED, PREVIEW_AUTHOR, DraftBox
-from adapters.wechat.mass_send import MassSender, decode_mass_send, encode_mass_send, encode_preview, parse_mass_send_id
+from adapters.wechat.mass_send import (
+    KEY_LIFETIME,
+    MassSender,
+    decode_mass_send,
+    encode_mass_send,
+    encode_preview,
+    parse_mass_send_id,
+)
 from adapters.wechat.post_list import match_post, read_pages, to_observed_posts
 from adapters.wechat.validation import find_setting_problems
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
@@ -210,7 +217,9 @@ class WeChatAdapter:
             return Unknown(reason=get_reason(DRAFT_CONSUMED.outcome), is_beyond_list=is_mass_sent)
         if isinstance(content, FailedCall):
             return content.unread
-        return NotFound(covered_since=article_list.covered_since, can_resend=is_mass_sent)
+        # without a recorded draft none was sent, or the database has lost it; then the key protects from a second send
+        is_protected = draft is not None or self._context.now() - request.intended_at < KEY_LIFETIME
+        return NotFound(covered_since=article_list.covered_since, can_resend=is_mass_sent and is_protected)
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
         """Delete the article. It counts as deleted once a read shows it, whatever the deletion call returns.

@@ -67,9 +67,13 @@ def parse_mass_send_id(remote_id: str) -> MassSendId | None:
     return MassSendId(msg_id=numbers[0], data_id=numbers[1] if len(numbers) == 2 else None)
 
 
-def make_idempotency_key(request: SendRequest) -> str:
-    """Return the key by which WeChat recognises a repeat of this attempt's mass send."""
-    name = f"{request.account}\n{request.marker.code}\n{request.delivery}\n{request.attempt}"
+def make_idempotency_key(request: SendRequest, *, is_renewed: bool) -> str:
+    """Return the key by which WeChat recognises a repeat of this mass send.
+
+    The first key of a delivery follows from its post and account alone: a database that has lost the recorded key, in a
+    failover or a restore, leads to it again. One that is renewed is this attempt's own.
+    """
+    name = f"{request.account}\n{request.marker.code}" + (f"\n{request.attempt}" if is_renewed else "")
     return hashlib.sha256(name.encode()).hexdigest()[:_KEY_CHARACTERS]
 
 
@@ -150,7 +154,7 @@ class MassSender:
         record = json.loads(await self.context.state.get(state_key) or "{}")
         if record and now - record["since"] < KEY_LIFETIME.total_seconds():
             return str(record["key"])
-        key = make_idempotency_key(request)
+        key = make_idempotency_key(request, is_renewed=bool(record))
         await self.context.state.set(state_key, json.dumps({"key": key, "since": now}))
         return key
 

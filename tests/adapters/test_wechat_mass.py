@@ -1,6 +1,7 @@
 """Mass sends on WeChat: one key, one call, read by its id, its page deleted."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -8,7 +9,8 @@ import pytest
 
 from adapters.wechat import WECHAT
 from adapters.wechat.mass_send import MassSendId, parse_mass_send_id
-from publisher.domain.post import Baseline
+from publisher.domain.account import AccountId
+from publisher.domain.post import Baseline, OccurrenceKey, PostId, derive_marker
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -121,10 +123,24 @@ async def test_a_key_that_wechat_forgets_is_not_used_again(scene):
     assert first["clientmsgid"] != second["clientmsgid"]
 
 
+async def test_f87_a_key_that_the_database_has_lost_is_made_again(scene):
+    """F85, F87: after a failover or a restore that lost key and draft, WeChat still recognises the repeat for a day."""
+    await scene.adapter.publish(_urgent())
+    scene.state.values.clear()
+    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE, can_resend=True)
+    await scene.adapter.publish(_urgent(attempt=2, delivery=9))
+    assert len({body["clientmsgid"] for body in scene.bodies(SEND)}) == 1
+    scene.state.values.clear()
+    scene.now = NOW + timedelta(hours=23)
+    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE, can_resend=False)
+
+
 async def test_deliveries_have_different_keys(scene):
     """Two deliveries never share a key, or the second would be taken for the first."""
+    key = OccurrenceKey(post=PostId("other"), occurrence="once")
+    rendered = replace(article(), marker=derive_marker(key, AccountId("beijing-wechat")))
     await scene.adapter.publish(_urgent())
-    await scene.adapter.publish(_urgent(delivery=8))
+    await scene.adapter.publish(_urgent(delivery=8, rendered=rendered))
     assert len({body["clientmsgid"] for body in scene.bodies(SEND)}) == 2
 
 
