@@ -51,9 +51,7 @@ async def call_adapter(call: Awaitable[A], time_limit: timedelta) -> A | Unknown
     except SecretError as error:
         return Unknown(reason=error.code)
     except Exception as error:  # noqa: BLE001 # an adapter's bug must not cost the truth about its call
-        if is_outage(error):  # what the adapter keeps is in the database
-            log.warning("database_unavailable", error=type(error).__name__)
-        else:
+        if not is_outage(error):  # what an adapter keeps is in the database, whose outage is logged once
             log.exception("adapter_failed", error=type(error).__name__)
         return Unknown(reason=ADAPTER_FAILED)
 
