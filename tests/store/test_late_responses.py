@@ -238,9 +238,14 @@ async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_
 
 
 async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_store, world):
-    """Behind another post of its login a repeating post loses no instant, and they are sent in order."""
-    store = await open_store(make_policy("a", rate_limit=RateLimit(min_interval=5 * MINUTE, per_hour=100, per_day=100)))
+    """Behind another post of its login a repeating post loses no instant, and they are sent in order.
+
+    That another login was free meanwhile makes no difference.
+    """
+    quota = RateLimit(min_interval=5 * MINUTE, per_hour=100, per_day=100)
+    store = await open_store(make_policy("a", rate_limit=quota), make_policy("free"))
     await enqueue_posts(store.posts, make_post("other", ["a"], START_TIME))
+    await enqueue_posts(store.posts, make_post("tomorrow", ["free"], START_TIME + 24 * HOUR))
     await file_repeating(store, (1, 2))
     went = []
     for number in range(3):

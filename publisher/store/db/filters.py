@@ -80,7 +80,8 @@ def _login_was_free(
         ),
         else_=login.c.routine_cooldown_until,
     )
-    return exists().where(login.c.id == row.c.login, or_(login.c.busy_since > at, is_match(free_since)))
+    was_free = exists().where(login.c.id == row.c.login, or_(login.c.busy_since > at, is_match(free_since)))
+    return was_free.correlate_except(login)  # by itself it would correlate with the innermost query only
 
 
 def is_superseded(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:
