@@ -137,12 +137,11 @@ class Maintenance(StorePart):
                 raise_alert(transaction, expired[0].updated_at, "occurrences_missed", post, facts)
 
         instant = literal(now, DELIVERY.c.due_at.type)
-        is_due_now = or_(
-            and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= instant),
-            in_state(DELIVERY, State.DUE, State.RETRYING),
-        )
+        come = select(DELIVERY.c.id).where(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= instant)
+        waiting = select(DELIVERY.c.id).where(in_open_state(DELIVERY, State.DUE, State.RETRYING))
+        is_due_now = DELIVERY.c.id.in_(come.union_all(waiting))
         is_late_and_free = and_(
-            in_state(DELIVERY, State.DUE, State.RETRYING),
+            in_open_state(DELIVERY, State.DUE, State.RETRYING),
             is_late(DELIVERY, instant),
             DELIVERY.c.account.in_(self.store.active_accounts),
             ~or_(is_paused(DELIVERY), is_switched_off(DELIVERY)),  # lateness is decided once it could be sent again

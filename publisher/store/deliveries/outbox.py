@@ -50,7 +50,7 @@ from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.runtime.logs import log
 from publisher.store.base import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, StateChange, StorePart
 from publisher.store.db.database import IntentNotJournaledError, Transaction, in_transaction
-from publisher.store.db.filters import in_state, may_call, mode_override
+from publisher.store.db.filters import in_open_state, in_state, may_call, mode_override
 from publisher.store.db.postgres import (
     JOURNAL_UNWRITABLE,
     CommitUnknownError,
@@ -185,7 +185,7 @@ class Outbox(StorePart):
         )
         now = self.runtime.now()
         parameters = {"accounts": self.store.active_accounts, "now": now, "due_by": now + PREPARE_AHEAD}
-        waits = select(DELIVERY.c.next_action_at).where(in_state(DELIVERY, State.RETRYING, State.RETRACTING))
+        waits = select(DELIVERY.c.next_action_at).where(in_open_state(DELIVERY, State.RETRYING, State.RETRACTING))
         rows = await self.database.read(lambda connection: connection.execute(query, parameters).all())
         blocked = sorted(
             (row.next_action_at, row.account) for row in rows if row.reason == BLOCKED_BY_UNKNOWN and row.next_action_at

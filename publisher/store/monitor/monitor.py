@@ -13,7 +13,7 @@ from publisher.domain.results import Deleted, NotFound, ObservedPost, RateLimite
 from publisher.domain.verification import is_confirmed
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
-from publisher.store.db.filters import in_state
+from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.rows import (
     get_delivery,
     last_attempt_row,
@@ -218,7 +218,7 @@ def _ownership_test(transaction: Transaction, account: AccountId) -> Callable[[O
         select(DELIVERY, ATTEMPT.c.baseline_at)
         .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
         .where(DELIVERY.c.account == account, DELIVERY.c.remote_id.is_(None))
-        .where(in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.SUBMITTED, State.RETRACTING, State.HELD))
+        .where(in_open_state(DELIVERY, State.SENDING, State.UNKNOWN, State.SUBMITTED, State.RETRACTING, State.HELD))
     ).mappings()
     unresolved = [(to_delivery(row), row["baseline_at"]) for row in rows]
     codes = [derive_marker(delivery.key, account).code for delivery, _ in unresolved]
