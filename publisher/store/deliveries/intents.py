@@ -118,8 +118,6 @@ ROUTINE_CLAIMS = _claim_query(
     LOGIN.c.routine_cooldown_until,
 )
 
-_HAS_STARTED = select(exists().where(in_state(DELIVERY, State.DUE), has_published_parts(DELIVERY)))
-"""True if the next part of any post is due, which is rare: then the claims of such parts need not be asked for."""
 _BLOCKED_ACCOUNTS = (
     select(DELIVERY.c.account)
     .where(in_state(DELIVERY, State.DUE), DELIVERY.c.next_action_at > _NOW)
@@ -163,8 +161,7 @@ def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> lis
 
     blocked_logins = logins_of(active) - logins_of(unblocked)
     find(URGENT_CLAIMS, active)
-    if transaction.connection.scalar(_HAS_STARTED):
-        find(STARTED_CLAIMS, unblocked, blocked_logins)
+    find(STARTED_CLAIMS, unblocked, blocked_logins)
     find(ROUTINE_CLAIMS, unblocked, blocked_logins)
     if not found:
         return []
