@@ -77,6 +77,7 @@ async def send_delivery(
                 outcome=result_code(outcome),
                 state=after.state.value,
                 reason=after.reason,
+                is_manual=request.is_manual,
             )
 
 

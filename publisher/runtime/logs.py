@@ -109,8 +109,13 @@ def dropped_line_count() -> int:
     return _dropped_count
 
 
-def configure_logging(stream: TextIO | None = None) -> None:
-    """Write events as JSON lines to a stream, by default standard error, without blocking."""
+def configure_logging(
+    stream: TextIO | None = None, render: Callable[[Mapping[str, Any]], str | None] | None = None
+) -> None:
+    """Write events as JSON lines to a stream, by default standard error, without blocking.
+
+    With `render`, a line is what that returns for an event, which has its level and timestamp by then; None drops it.
+    """
     import structlog  # noqa: PLC0415 # as above
 
     for library in ("httpx", "httpcore", "apscheduler", "uvicorn"):
@@ -119,7 +124,15 @@ def configure_logging(stream: TextIO | None = None) -> None:
     sink = LogSink(stream or sys.stderr)
     atexit.register(sink.close)
     lines = structlog.PrintLogger(cast("TextIO", sink))
-    _configure_structlog(structlog.processors.JSONRenderer(ensure_ascii=False), lambda *_: lines)
+
+    def render_or_drop(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+        line = render(event) if render else None
+        if line is None:
+            raise structlog.DropEvent
+        return line
+
+    json_lines = structlog.processors.JSONRenderer(ensure_ascii=False)
+    _configure_structlog(render_or_drop if render else json_lines, lambda *_: lines)
 
 
 def configure_command_logging() -> None:

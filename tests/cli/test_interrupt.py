@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -35,6 +36,7 @@ def read_until(terminal: int, pattern: str) -> str:
     """Return what was shown up to a match; fail if the command ends before."""
     shown = ""
     while not re.search(pattern, shown):
+        assert select.select([terminal], [], [], PATIENCE)[0], shown
         shown += os.read(terminal, 4096).decode(errors="replace")  # raises OSError once the command has ended
     return shown
 
@@ -80,6 +82,18 @@ def test_a_closed_terminal_ends_a_daemon_in_order(drill: Path, command: str):
     process.send_signal(signal.SIGHUP)
     shown = read_rest(terminal)
     assert process.wait(PATIENCE) == 0, shown
+
+
+def test_a_daemon_on_a_terminal_speaks_to_a_person(drill: Path):
+    """`run` on a terminal prints readable lines in the operator's language and time, and no JSON; stopping is one."""
+    process, terminal = start_on_terminal("-C", drill, "run")
+    shown = read_until(terminal, r"http://|pid \d+|process \d+")
+    os.write(terminal, b"\x03")
+    shown += read_rest(terminal)
+    assert process.wait(PATIENCE) == 0
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  Stopping", shown)
+    assert "{" not in shown
+    assert '"event"' not in shown
 
 
 def test_nohup_is_respected(drill: Path):

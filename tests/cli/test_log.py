@@ -6,10 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from zoneinfo import ZoneInfo
 
 import pytest
 import structlog
 
+from publisher.cli.commands.run import format_log_event
+from publisher.cli.format import Formatter
+from publisher.i18n import Messages
 from publisher.runtime.logs import LogSink, configure_command_logging, configure_logging, dropped_line_count, log
 from publisher.store.system_alerts import SystemAlerts
 
@@ -65,6 +69,57 @@ def test_f91_a_log_that_cannot_be_written_is_counted():
         with pytest.raises(BrokenPipeError):
             stream.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
+
+
+LINES = [
+    (
+        {"event": "attempt_finished", "post": "p", "account": "a", "state": "held", "reason": "captcha"},
+        "p to a: waiting for a person (",
+    ),
+    (
+        {"event": "attempt_finished", "post": "p", "account": "a", "state": "published", "reason": None},
+        "p to a: published",
+    ),
+    (
+        {"event": "attempt_finished", "post": "p", "account": "a", "state": "submitted", "is_manual": True},
+        "p to a: to be posted manually",
+    ),
+    ({"event": "readback_done", "post": "p", "account": "a", "state": "published"}, "p on a, after a look: published"),
+    (
+        {
+            "event": "alert_raised",
+            "code": "failed",
+            "subject": "p",
+            "facts": {"post": "p", "account": "a", "reason": "expired"},
+        },
+        "Alert: p failed on a: past its expiry. What to do: publisher why p@a",
+    ),
+    ({"event": "database_unavailable", "job": "send"}, "The database cannot be reached"),
+    ({"event": "job_failed", "level": "error", "error": "KeyError"}, "Internal fault: job_failed (KeyError)"),
+    ({"event": "readback_done", "post": "p", "account": "a", "state": "unknown"}, None),
+    ({"event": "own_leases_expired", "leases": 0}, None),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), LINES, ids=[event["event"] for event, _line in LINES])
+def test_an_event_is_a_line_for_people_or_none(event, line):
+    """On a terminal an event is one line with the local time, in the operator's language, or none."""
+    formatter = Formatter(messages=Messages("en"), timezone=ZoneInfo("Asia/Shanghai"))
+    whole = {"level": "info", "timestamp": "2026-11-27T01:02:03.5Z", **event}
+    shown = format_log_event(whole, formatter)
+    assert shown is None if line is None else shown.startswith(f"2026-11-27 09:02:03  {line}")
+
+
+def test_a_rendered_log_has_the_lines_alone(log_as_before):
+    """What the renderer drops is not written; secrets are redacted before it sees an event."""
+    stream = io.StringIO()
+    configure_logging(stream, lambda event: f"{event['event']} {event.get('said', '')}" if "said" in event else None)
+    log.info("shown", said=f"access_token={SECRET}")
+    log.info("dropped")
+    structlog.get_config()["logger_factory"]()._file.close()  # waits for its thread
+    assert stream.getvalue().startswith("shown access_token=")
+    assert SECRET not in stream.getvalue()
+    assert "dropped" not in stream.getvalue()
 
 
 async def test_f91_dropped_lines_are_alerted(open_store, world):

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from publisher.domain.audit_chain import ENTRY_FIELDS, hash_entry
 from publisher.domain.errors import PublisherError, RefusedError
 from publisher.runtime.clock import Runtime
+from publisher.runtime.logs import log
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord
 from publisher.store.db.postgres import (
     CONNECT_ARGS,
@@ -147,7 +148,7 @@ class ConcurrentUpdateError(PublisherError):
 
 @dataclass(slots=True)
 class Transaction:
-    """An open transaction: its connection, its audit entries, and the intents to journal after the commit.
+    """An open transaction: its connection, its audit entries, and the intents to journal, and alerts to log, after it.
 
     The audit entries are written last, because other workers wait for their lock.
     """
@@ -155,6 +156,7 @@ class Transaction:
     connection: Connection
     journal_records: list[JournalRecord] = field(default_factory=list)
     audit_entries: list[Mapping[str, object]] = field(default_factory=list)
+    raised_alerts: list[Mapping[str, object]] = field(default_factory=list)
 
 
 BatchOperation = Callable[[Transaction, Sequence[Any]], Sequence[Any]]
@@ -351,6 +353,7 @@ class Database:
         results: list[tuple[_QueuedWrite, Any, bool]] = []
         records: list[JournalRecord] = []
         entries: list[Mapping[str, object]] = []
+        alerts: list[Mapping[str, object]] = []
         transaction_id: TransactionId | None = None
         try:
             with self.engine.begin() as connection:
@@ -365,6 +368,7 @@ class Database:
                     )
                     records += transaction.journal_records
                     entries += transaction.audit_entries
+                    alerts += transaction.raised_alerts
                 for _ in entries:  # counted by entry: how many share a commit depends on the load, a kill must not
                     self.runtime.hit_failpoint_now("audit.before_append")
                 head = append_entries(connection, entries) if entries else None
@@ -374,6 +378,8 @@ class Database:
         except DBAPIError as error:
             if transaction_id is None or not is_connection_lost(error) or not did_commit(self.engine, transaction_id):
                 raise
+        for alert in alerts:
+            log.info("alert_raised", **alert)
         return results, records
 
 

@@ -131,6 +131,7 @@ def raise_delivery_alert_once(
 
 def raise_alert(transaction: Transaction, at: datetime, code: str, subject: str, facts: Mapping[str, str]) -> None:
     transaction.connection.execute(insert(ALERT).values(at=at, code=code, subject=subject, facts=_encode_detail(facts)))
+    transaction.raised_alerts.append({"code": code, "subject": subject, "facts": facts})
 
 
 def open_alerts(connection: Connection, subject: str) -> list[tuple[str, dict[str, str]]]:
