@@ -62,6 +62,13 @@ What each adapter takes a platform's code for when it answers the call that may 
 source's last reading stands on each line of the adapter's `codes.py`. **A code that is not listed proves nothing**:
 the delivery becomes `unknown`, and the account is read back. So does a listed one in a response from status 500 on. The
 words are those that staff see; while a limit runs, they see that the account is rate-limited, and until when."""
+FAULTS_HEAD = """\
+What must follow from each fault stands in [failure-model.md](failure-model.md). This page lists the tests that name it,
+as files and functions under `tests/`. They run with all others: in `scripts/test`, the long ones in
+`scripts/test-long`.
+
+A test names its faults in the ids of its cases (`id="F30-html"`), and where no case does, in its own name
+(`test_f07_…`) and in the first line of its docstring (`F07: …`, `F28 to F37`)."""
 BLANKS: Mapping[Lang, Mapping[str, str]] = {
     "zh_CN": {
         "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "marker": "〈通报编号〉",
@@ -157,6 +164,59 @@ def _code_table(platform: str) -> str:
         for code, line in sorted(codes.items())
     )
     return _table(["code", "taken as", "说明", "meaning", "source"], rows)
+
+
+def faults_page() -> str:
+    """Return the page on the tests of each fault, read from their source without running them."""
+    tests: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted(ROOT.glob("tests/*/**/test_*.py")):
+        file = str(path.relative_to(ROOT / "tests"))
+        if not file.startswith("repo/"):  # those are about the numbers themselves
+            for test, numbers in faults_by_test(path.read_text("utf-8")):
+                for number in numbers:
+                    tests[number][file].append(f"`{test}`")
+    model = (DOCS / "failure-model.md").read_text("utf-8")
+    rows = (
+        [number, wrong, "<br>".join(f"{file}: {', '.join(names)}" for file, names in tests[number].items())]
+        for number, wrong in re.findall(r"^\| (F\d\d) \| ([^|]+) \|", model, re.MULTILINE)
+    )
+    table = _table(["fault", "what goes wrong", "tests"], rows)
+    return _page(["# Faults and the tests that show them", GENERATED, FAULTS_HEAD, table])
+
+
+def faults_by_test(source: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each test of a module with the faults that its cases name, else its name and its docstring's first line."""
+    module = ast.parse(source)
+    constants = {
+        target.id: node.value
+        for node in module.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            used = (name.id for part in node.decorator_list for name in ast.walk(part) if isinstance(name, ast.Name))
+            places = [*node.decorator_list, *(constants[name] for name in used if name in constants)]
+            promise = (ast.get_docstring(node) or "").partition("\n")[0]
+            yield node.name, faults_named("", " ".join(case_ids(places))) or faults_named(node.name, promise)
+
+
+def case_ids(places: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield the ids of cases (`id="…"`) in pieces of source."""
+    for place in places:
+        for node in ast.walk(place):
+            if isinstance(node, ast.keyword) and node.arg == "id" and isinstance(node.value, ast.Constant):
+                yield str(node.value.value)
+
+
+def faults_named(function: str, words: str) -> frozenset[str]:
+    """Return the faults that a function's name (`f07`) and a line of text (`F07`, `F28 to F37`) name."""
+    found = {f"F{number}" for number in re.findall(r"(?:_|^)f(\d\d)(?=_|$)", function)}
+    found |= set(re.findall(r"\bF\d\d\b", words))
+    for first, last in re.findall(r"\bF(\d\d)(?:-| to )F(\d\d)\b", words):
+        found |= {f"F{number:02}" for number in range(int(first), int(last) + 1)}
+    return frozenset(found)
 
 
 def holds() -> str:
@@ -275,6 +335,7 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     DOCS / "states.md": states_page,
     DOCS / "cli.md": cli_page,
     DOCS / "codes.md": codes_page,
+    DOCS / "faults.md": faults_page,
 }
 PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part for part in (holds, settings, templates, filters, layers, packages, failpoints)

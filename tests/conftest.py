@@ -21,23 +21,15 @@ from publisher.store.recovery.setup import migrate, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeRuntime
-from tests.faults import FaultReport
 from tests.simulator_process import SimulatorProcess, run_simulator
 
 os.umask(0o022)  # files of tests have the modes that most systems give
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults", action="store_true", help="run the tests that name a fault, and write docs/faults.md")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     asks_for_all = config.args == config.getini("testpaths") and not config.option.keyword
-    if asks_for_all and not config.option.markexpr and not config.getoption("--faults"):
+    if asks_for_all and not config.option.markexpr:
         config.option.markexpr = "not long"  # scripts/test-long runs those
-    if config.getoption("--faults"):
-        config.option.warn_unused_snapshots = True  # they belong to tests of no fault
-        config.pluginmanager.register(FaultReport(config))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
