@@ -1,6 +1,7 @@
 """Errors become messages and an exit code: 1 failed, 2 wrong usage, 3 refused for safety, 4 no such item."""
 
 import errno
+import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,6 +38,7 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
     """Print an error with its hint to standard error; return the exit code."""
     messages, exit_code = terminal.messages, EXIT_FAILED
     code: str
+    hint_code = ""
     facts: Mapping[str, object] = {}
     match error:
         case InputError():
@@ -55,12 +57,15 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
             code = "illegal_transition"
         case OSError():
             known = f"errno_{errno.errorcode.get(error.errno or 0, '')}"  # common errors have a text of ours
+            known = "host_unknown" if isinstance(error, socket.gaierror) else known
             reason = messages.translate(messages.first_known(known, error.strerror or type(error).__name__))
-            code, facts = "system_error", {"reason": reason, "file": error.filename or ""}
+            file = display_path(str(error.filename)) if error.filename else ""
+            code, facts = "system_error_at" if file else "system_error", {"reason": reason, "file": file}
+            hint_code = known
         case _:
             code, facts = "concurrent_update", {"error": type(error).__name__}
     terminal.print_note(code, **facts)
-    if hint := messages.hint(code, **facts):
+    if hint := messages.hint(hint_code or code, **facts):
         echo(f"    {hint}", err=True)
     return exit_code
 

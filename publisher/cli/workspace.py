@@ -72,10 +72,14 @@ def create_workspace(folder: Path, contents: Mapping[str, bytes]) -> None:
         path = folder / name
         is_private = path.parent.name == PRIVATE_FOLDER
         path.parent.mkdir(exist_ok=True, mode=0o700 if is_private else 0o777)
-        with path.open("xb") as file:
-            if is_private:
-                path.chmod(0o600)
-            file.write(data)
+        try:
+            with path.open("xb") as file:
+                if is_private:
+                    path.chmod(0o600)
+                file.write(data)
+        except OSError as error:
+            error.filename = str(path)  # a full disk is reported without it
+            raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

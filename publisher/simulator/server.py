@@ -147,15 +147,23 @@ async def _serve_on(
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Bind a socket with an explicit protocol: only then does asyncio send small responses at once (TCP_NODELAY)."""
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    """Bind a socket with an explicit protocol: only then does asyncio send small responses at once (TCP_NODELAY).
+
+    Raises OSError, with the address as its file name.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        error.filename = f"{host}:{port}"
+        raise
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(LISTEN_BACKLOG)
-    except OSError:
+    except OSError as error:
         listener.close()
+        error.filename = f"{host}:{port}"
         raise
     return listener
 

@@ -1,8 +1,11 @@
 """Commands that messages name can be run as they are printed."""
 
 import base64
+import errno
+import os
 import re
 import shlex
+import socket
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 
 from publisher.cli import COMMANDS, build_program, program_as_called, run_command
 from publisher.cli.terminal import Terminal
+from publisher.cli.workspace import create_workspace
 from publisher.i18n import LANGUAGES, Messages, command_pattern, load_catalogue
 from tests.cli.conftest import Run
 
@@ -175,3 +179,38 @@ def test_a_script_is_plain_only_where_the_shell_finds_it(tmp_path: Path, monkeyp
     assert program_as_called() == f"'{script}'"
     monkeypatch.setenv("PATH", str(script.parent))
     assert program_as_called() == "publisher"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("simulate", "--state", "{taken}"), "{taken}: a file or folder of that name exists already"),
+        (("simulate", "--listen", "127.0.0.1:{port}"), "127.0.0.1:{port}: that address and port are in use"),
+        (("simulate", "--listen", "no-host.invalid:1"), "no-host.invalid:1: there is no such host"),
+        (("init", "{taken}/work"), "a part of the path is no folder"),
+    ],
+)
+def test_an_error_of_the_system_says_what_and_what_to_do(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
+):
+    """A refusal of the system names the file or the address, the cause in words of ours, and what to do."""
+    taken = tmp_path / "taken"
+    taken.touch()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        facts = {"taken": str(taken), "port": str(server.getsockname()[1])}
+        result = run("--lang", "en", *(argument.format_map(facts) for argument in arguments))
+    first, hint = result.err.splitlines()
+    assert result.code == 1
+    assert said.format_map(facts) in first
+    assert hint.startswith("    ")
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A workspace that does not fit names the file at which the disk was full."""
+
+    def refuse(_file: Path, _mode: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(OSError, match="secrets/a"):
+        create_workspace(tmp_path / "work", {"secrets/a": b"{}"})

@@ -4,6 +4,7 @@ A backup is made while the database is in use, checked, and labelled with a chec
 a restored database was written becomes unknown before it is used.
 """
 
+import errno
 import json
 import os
 import sqlite3
@@ -71,7 +72,7 @@ def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> 
     # record and time are read before the copy: it holds every attempt until then, and may lack what is sent meanwhile
     newest = next(reversed(read_records(journal)), None)
     try:
-        with _reject_damage(source):
+        with _reject_damage(source, written=target):
             at = runtime.now()
             copy_database(source, part)
             info = _write_info(part, source, newest, at)
@@ -222,11 +223,16 @@ def _passes_integrity_check(connection: sqlite3.Connection) -> bool:
 
 
 @contextmanager
-def _reject_damage(file: Path, code: str = "database_corrupt") -> Iterator[None]:
-    """Translate SQLite errors about a damaged file, or one that is no database. Raises RefusedError, OSError."""
+def _reject_damage(file: Path, code: str = "database_corrupt", written: Path | None = None) -> Iterator[None]:
+    """Translate SQLite errors about a damaged file, or one that is no database, or no room for the one `written`.
+
+    Raises RefusedError, OSError.
+    """
     try:
         yield
     except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, str(error), str(written or file)) from error
         if not is_corrupt(error):
             raise OSError(5, str(error), str(file)) from error
         is_other = code == "backup_damaged" and "not a database" in str(error)
