@@ -47,14 +47,14 @@ def p4(options: Options) -> Iterator[Figure]:
 
 def p14(options: Options) -> Iterator[Figure]:
     """Measure the queries that people and the planner ask, and a start, on top of pasts of different lengths."""
-    for name in _costs(options.choose(PASTS, BRIEF_PASTS)[0]):
+    for name in costs_after(options.choose(PASTS, BRIEF_PASTS)[0]):
         if name != CLAIM:
             yield _figure("P14", name, None if name in {START, CHECK} else 2, options)
 
 
 def _figure(figure_id: str, name: str, goal: float | None, options: Options) -> Figure:
     pasts = options.choose(PASTS, BRIEF_PASTS)
-    costs = [_costs(rows)[name] for rows in pasts]
+    costs = [costs_after(rows)[name] for rows in pasts]
     return Figure(
         id=figure_id,
         name=f"{name}, {pasts[-1]:,} past deliveries against {pasts[0]:,}",
@@ -65,7 +65,7 @@ def _figure(figure_id: str, name: str, goal: float | None, options: Options) -> 
 
 
 @cache
-def _costs(rows: int) -> Mapping[str, float]:
+def costs_after(rows: int) -> Mapping[str, float]:
     """Return the processor seconds of each operation after so many past deliveries; both figures use them."""
     return asyncio.run(_measure(rows))
 
