@@ -45,7 +45,7 @@ async def open_command_application(settings: Settings, *, can_read: bool = False
 
     Raise CommandFailedError when the database does not answer.
     """
-    with report_database_errors():
+    with report_database_errors(settings.database):
         async with open_application(settings, Runtime(), can_send=False, can_read=can_read) as application:
             yield application
 

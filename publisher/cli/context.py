@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import click
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from publisher.app.open_store import AccessMode, journal_path, open_store
@@ -52,7 +53,7 @@ async def open_command_store(
     A command that only lists what is stored gives empty `policies`: no adapter is loaded then. Raise CommandFailedError
     when the database does not answer.
     """
-    with report_database_errors():
+    with report_database_errors(settings.database):
         async with open_store(settings, Runtime(), access, policies) as store:
             if access is AccessMode.READ:
                 try:
@@ -66,13 +67,14 @@ async def open_command_store(
 
 
 @contextlib.contextmanager
-def report_database_errors() -> Iterator[None]:
-    """Raise CommandFailedError where the database does not answer."""
+def report_database_errors(url: str) -> Iterator[None]:
+    """Raise CommandFailedError, with the address but its password, where the database does not answer."""
     try:
         yield
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()
-        raise CommandFailedError("database_error", reason=reason[0] if reason else "?") from error
+        database = make_url(url).render_as_string(hide_password=True)
+        raise CommandFailedError("database_error", database=database, reason=reason[0] if reason else "?") from error
 
 
 def make_runtime(settings: Settings) -> Runtime:

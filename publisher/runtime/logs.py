@@ -136,11 +136,16 @@ def configure_logging(
 
 
 def configure_command_logging() -> None:
-    """Write events as plain text to the current standard error, beside a command's output."""
+    """Write warnings and errors as plain text to the current standard error, beside a command's output."""
     import structlog  # noqa: PLC0415 # as above
 
+    def render_warning(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+        if event["level"] in {"debug", "info"}:  # what a command did is its output
+            raise structlog.DropEvent
+        return plain(logger, method, event)
+
     plain = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
-    _configure_structlog(plain, lambda *_: structlog.PrintLogger(sys.stderr))
+    _configure_structlog(render_warning, lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def _configure_structlog(renderer: "Processor", logger_factory: Callable[..., "structlog.PrintLogger"]) -> None:

@@ -186,3 +186,13 @@ def test_i19_a_failure_in_a_command_is_reported_beside_its_answer_without_secret
     assert "adapter_failed" in reported
     assert "ValueError" in reported
     assert SECRET not in reported
+
+
+def test_a_command_logs_no_event_beside_its_answer(log_as_before, capsys):
+    """What a command did is in its output; of the log, warnings and errors alone are shown beside it."""
+    configure_command_logging()
+    log.info("alert_raised", code="retracting")
+    log.warning("audit_late")
+    shown = capsys.readouterr().err
+    assert "alert_raised" not in shown
+    assert "audit_late" in shown

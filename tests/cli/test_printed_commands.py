@@ -214,3 +214,14 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "chmod", refuse)
     with pytest.raises(OSError, match="secrets/a"):
         create_workspace(tmp_path / "work", {"secrets/a": b"{}"})
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(run: Run, drill: Path):
+    """A wrong address of the database is shown with host and port, and what to check; its password is not."""
+    settings = drill / "publisher.toml"
+    address = 'database = "postgresql://user:canary@127.0.0.1:1/posts"\n'
+    settings.write_text(address + settings.read_text("utf-8"), "utf-8")
+    shown = run("--lang", "en", "-C", drill, "status").err
+    assert "The database postgresql://user:***@127.0.0.1:1/posts does not answer" in shown
+    assert "Check file, or host, port" in shown
+    assert "canary" not in shown

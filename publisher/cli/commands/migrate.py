@@ -11,7 +11,7 @@ from publisher.store.recovery.setup import NEWEST_MIGRATION, migration_of
 @command("migrate")
 async def migrate(terminal: Terminal) -> None:
     settings = await load_workspace_settings(terminal)
-    with report_database_errors():
+    with report_database_errors(settings.database):
         before = await asyncio.to_thread(migration_of, settings.database)
     async with open_command_store(settings):  # opening migrates
         pass

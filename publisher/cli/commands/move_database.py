@@ -30,7 +30,7 @@ async def move_database(terminal: Terminal, url: str, by: str) -> None:
         raise CommandFailedError("already_shared")
     if not has_database(settings):
         raise CommandFailedError("nothing_to_move")
-    with contextlib.ExitStack() as stack, report_database_errors():
+    with contextlib.ExitStack() as stack, report_database_errors(url):
         stack.callback(lock_process(settings.database, settings.workspace).release)
         for database in (settings.database, url):
             await prepare_database(database, settings.environment.value, journal_path(settings), runtime)

@@ -42,7 +42,7 @@ async def restore(  # noqa: PLR0913 # one argument an option
         if next(read_checkpoints(path), None) is None:
             raise CommandFailedError("audit_checkpoints_unreadable", file=display_path(path))
     person, replacement = named_person(by), Path(source) if source else None
-    with report_database_errors():
+    with report_database_errors(settings.database):
         runtime = make_runtime(settings)
         if file is None:
             result = await accept_current(settings, runtime, person, checkpoint_files, allow_incomplete=without_journal)

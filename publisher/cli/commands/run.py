@@ -34,7 +34,7 @@ async def run(terminal: Terminal, *, once: bool) -> int:
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     configure_logging(render=(lambda event: format_log_event(event, formatter)) if sys.stderr.isatty() else None)
     raise_descriptor_limit()
-    with report_database_errors():
+    with report_database_errors(settings.database):
         exit_code = await run_daemon(settings, make_runtime(settings), once=once, report=terminal.print_note)
     if once:
         terminal.print_note("once_done_with_problems" if exit_code else "once_done")
