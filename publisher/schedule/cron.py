@@ -1,6 +1,6 @@
 """Due times of repeating posts: cron expressions in the workspace's zone, optionally on working days only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib import import_module
@@ -26,9 +26,20 @@ def check_cron(text: str, path: KeyPath) -> UnlocatedProblem | None:
         next(CronSim(text, _VALIDATION_START), None)
     except CronSimError as error:
         position = next((index for index, name in enumerate(_FIELDS) if str(error).endswith(name)), 0)
-        facts = {"position": str(position + 1), "part": parts[position]}
+        facts = {"position": str(position + 1), "part": parts[position], "month": parts[3]}
+        if position == _FIELDS.index("day-of-month") and is_cron([*parts[:3], "*", *parts[4:]]):
+            return UnlocatedProblem(path=path, code="cron_no_such_day", facts=facts)
         return UnlocatedProblem(path=path, code="bad_cron", facts=facts)
     return None
+
+
+def is_cron(parts: Sequence[str]) -> bool:
+    """True if these are the fields of a cron expression that comes at some time."""
+    try:
+        CronSim(" ".join(parts), _VALIDATION_START)
+    except CronSimError:
+        return False
+    return True
 
 
 def list_cron_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> list[datetime]:

@@ -1,5 +1,6 @@
 """Read schedule.toml into a Schedule, or report all its problems at once."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,10 +30,16 @@ class ScheduleContext:
     templates: Collection[str] | None = ()
     platforms: Collection[str] = BUILT_IN_PLATFORMS
     known_posts: Collection[PostId] = frozenset()
+    data_keys: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """The keys of `data` that each template names."""
 
 
 def make_schedule_context(
-    settings: Settings, *, templates: Collection[str], known_posts: Collection[PostId] = frozenset()
+    settings: Settings,
+    *,
+    templates: Collection[str],
+    known_posts: Collection[PostId] = frozenset(),
+    data_keys: Mapping[str, Collection[str]] | None = None,
 ) -> ScheduleContext:
     """Make the context of a schedule from the operator's settings."""
     platforms = BUILT_IN_PLATFORMS | {account.platform for account in settings.accounts.values()}
@@ -43,6 +50,7 @@ def make_schedule_context(
         templates=templates,
         platforms=platforms,
         known_posts=known_posts,
+        data_keys=data_keys or {},
     )
 
 
@@ -77,8 +85,13 @@ class RecipientResolver:
             kind, separator, _ = name.partition(":")
             code = {"platform": "unknown_platform", "region": "unknown_region"}.get(kind) if separator else None
             choices = [known for known in self._accounts_by_name if not code or known.startswith(f"{kind}:")]
-            facts = {"value": name, "choices": suggest_closest(name, choices)}
+            qualified = [f"{prefix}:{name}" for prefix in ("platform", "region")]
+            suggested = next((known for known in qualified if known in self._accounts_by_name), None)
+            facts = {"value": name, "choices": suggested or suggest_closest(name, choices)}
             path = (*base_path, position)
+            if len(parts := re.split(r"[,，、;；\s]+", name.strip())) > 1:
+                facts["example"] = ", ".join(f'"{part}"' for part in parts)
+                code = "names_in_one_text"
             problems.append(UnlocatedProblem(path=path, code=code or "unknown_recipient", facts=facts))
         return problems
 
@@ -153,7 +166,8 @@ def find_link_problems(
         elif link.post in cyclic:
             yield UnlocatedProblem(path=path, code="follows_cycle", facts=facts)
         elif link.follows not in times and PostId(link.follows) not in known_posts:
-            choices = suggest_closest(link.follows, [name for name in times if name != link.post])
+            known = [post for post in known_posts if post[:4] == link.follows[:4]]
+            choices = suggest_closest(link.follows, [*known, *(name for name in times if name != link.post)]) or "…"
             yield UnlocatedProblem(path=path, code="follows_unknown", facts={**facts, "choices": choices})
         elif (original := times.get(link.follows)) and link.at and link.at < original:
             yield UnlocatedProblem(path=("post", link.index, "at"), code="follows_too_early", facts=facts)
@@ -216,6 +230,7 @@ _PLACEHOLDERS: Mapping[str, object] = {
 """Valid values for required keys that are missing or broken; problems about them are not reported."""
 
 _CRON_ONLY_KEYS = frozenset({"from", "until", "days"})
+_POST_KEYS = frozenset(info.alias or name for name, info in PostEntry.model_fields.items())
 
 
 def parse_entry(
@@ -240,21 +255,86 @@ def parse_entry(
             kept.pop(str(key), None)
             broken.add(key)
     if "cron" in broken:
-        broken |= _CRON_ONLY_KEYS
+        broken |= {*_CRON_ONLY_KEYS, "at"}
         kept = {key: value for key, value in kept.items() if key not in _CRON_ONLY_KEYS}
     repaired = validate_table(PostEntry, {**_PLACEHOLDERS, **kept})
     entry = repaired if isinstance(repaired, PostEntry) else PostEntry.model_validate(_PLACEHOLDERS)
     rule_problems = find_rule_problems(entry, index, context, resolver)
     return entry, [
-        *(
-            # An approval in the file has its own message: approving is not a matter of editing a file.
-            replace(problem, code="approved_in_file")
-            if problem.code == "unknown_key" and problem.facts["key"] in {"approved", "approved_by", "approval"}
-            else problem
-            for problem in found
-        ),
+        *(explain_problem(problem, table, context.data_keys) for problem in found),
         *(problem for problem in rule_problems if problem.path[2] not in broken),
     ]
+
+
+_KEY_EXAMPLES: Mapping[str, str] = {
+    "id": 'id = "refund-scam-2027-01"',
+    "kind": 'kind = "warning"',
+    "template": 'template = "warning"',
+    "author": 'author = "…"',
+    "title": 'title = "…"',
+    "to": 'to = ["platform:weibo"]',
+    "file": 'file = "media/….png"',
+    "alt": 'alt = "…"',
+}
+_CHINESE_VALUES: Mapping[str, str] = {
+    "红": "red",
+    "橙": "orange",
+    "黄": "yellow",
+    "蓝": "blue",
+    "预警": "warning",
+    "后续": "update",
+    "解除": "all-clear",
+    "通报": "bulletin",
+    "更正": "correction",
+}
+_APPROVAL_KEYS = frozenset({"approved", "approved_by", "approval"})
+"""Approving is not a matter of editing a file, so these keys have a message of their own."""
+_SOON = frozenset({"asap", "now", "立即", "立刻", "马上", "现在"})
+
+
+def explain_problem(  # noqa: C901 # one flat match
+    problem: UnlocatedProblem, table: Mapping[str, Any], data_keys: Mapping[str, Collection[str]]
+) -> UnlocatedProblem:
+    """Return a problem of a post with the code of what was probably meant, judged by the post's other keys."""
+    key, *inner = map(str, problem.path[2:])
+    value, facts = table.get(key), problem.facts
+    match problem.code:
+        case "unknown_key" if not inner and key in _APPROVAL_KEYS:
+            return replace(problem, code="approved_in_file")
+        case "unknown_key" if not inner and key in data_keys.get(str(table.get("template")), ()):
+            return replace(problem, code="key_of_data", facts={**facts, "template": str(table["template"])})
+        case "missing_key" if not inner and isinstance(data := table.get("data"), dict) and key in data:
+            return replace(
+                problem,
+                path=(*problem.path[:2], "data", key),
+                code="key_of_post",
+                facts={**facts, "name": key},
+                is_at_key=True,
+            )
+        case "missing_key" if (last := str(problem.path[-1])) in _KEY_EXAMPLES:
+            return replace(problem, facts={**facts, "example": _KEY_EXAMPLES[last]})
+        case "wrong_type" | "single_brackets" if key == "images" and len(inner) < 2:
+            file = next(
+                (item for item in [value, *(value if isinstance(value, list) else ())] if isinstance(item, str)), ""
+            )
+            example = f'images = [{{ file = "media/{file.removeprefix("media/")[:60] or "….png"}", alt = "…" }}]'
+            return replace(problem, code="bad_images", facts={**facts, "example": example})
+        case "wrong_type" if not inner and key in {"data", "text"} and isinstance(value, list):
+            return replace(problem, code="double_brackets")
+        case "wrong_type" if not inner and key in {"data", "text"}:
+            return replace(problem, facts={**facts, "example": f"[post.{key}]"})
+        case "bad_time" if key == "at" and isinstance(value, str) and value.strip().lower() in _SOON:
+            return replace(problem, code="asap_meant")
+        case "bad_time" if isinstance(value, int) or (
+            isinstance(value, str) and re.match(r"\s*\d+(?!\d*[-/.年月])", value)
+        ):
+            return replace(problem, code="duration_for_time", facts={**facts, "value": str(value)[:20]})
+        case "not_one_of":
+            meant = [english for chinese, english in _CHINESE_VALUES.items() if chinese in facts["value"]]
+            choices = facts["choices"].split(", ")
+            meant = [choice for choice in meant if choice in choices]
+            return replace(problem, facts={**facts, "choices": ", ".join(dict.fromkeys([*meant, *choices]))})
+    return problem
 
 
 SCHEDULE_FILE = "schedule.toml"
@@ -350,7 +430,17 @@ def _split_posts(data: Mapping[str, Any]) -> tuple[Sequence[object], list[Unloca
     tables = data.get("post", [])
     is_list = isinstance(tables, list)
     found = validate_table(ScheduleFile, {**data, "post": []} if is_list else data)
-    return tables if is_list else (), found if isinstance(found, list) else []
+    problems = [explain_top_level_problem(problem, data) for problem in found] if isinstance(found, list) else []
+    return tables if is_list else (), problems
+
+
+def explain_top_level_problem(problem: UnlocatedProblem, data: Mapping[str, Any]) -> UnlocatedProblem:
+    """Return a problem outside the posts; a key of a post has stood before the first of them."""
+    key = str(problem.path[-1])
+    if problem.code != "unknown_key" or key not in _POST_KEYS:
+        return problem
+    is_header = isinstance(data.get(key), dict)
+    return replace(problem, code="header_without_post" if is_header else "key_before_post")
 
 
 def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) -> Post:

@@ -25,12 +25,18 @@ MAX_IMAGES = 20
 """Per post: twice what any platform accepts."""
 
 
+_BACKSLASHES = str.maketrans({"\\": "/", "\t": "/t", "\n": "/n", "\b": "/b", "\f": "/f", "\r": "/r"})
+"""A backslash, also where TOML took it and the letter after it for an escape, as a slash."""
+
+
 def parse_media_path(value: object) -> str:
     """Validate the path of an image below media/, without reading the file."""
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "")
+    if (slashed := value.translate(_BACKSLASHES)) != value:
+        raise PydanticCustomError("backslash_in_path", "", {"example": slashed[:80]})
     parts = value.split("/")
-    if parts[0] != "media" or len(parts) < 2 or {"", ".", ".."} & set(parts) or set('\\:*?"<>|\0') & set(value):
+    if parts[0] != "media" or len(parts) < 2 or {"", ".", ".."} & set(parts) or set(':*?"<>|\0') & set(value):
         raise PydanticCustomError("outside_media", "", {"value": value[:80]})
     return value
 

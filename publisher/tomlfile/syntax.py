@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 QUOTED_OR_COMMENT = re.compile(
     r'"""[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*+(?:"{3,5}|\Z)'
@@ -28,6 +29,29 @@ class SyntaxProblem:
     code: str
     offset: int
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+EXAMPLE_TIME = "2026-11-25T09:00:00"
+_NUMBERS = re.compile(
+    r"\s*(?P<year>\d{4})[-/.年\s]+(?P<month>\d{1,2})[-/.月\s]+(?P<day>\d{1,2})"
+    r"(?:[日T,\s]+(?P<hour>\d{1,2})[:点时：]?(?P<minute>\d{1,2})?(?:[:分：](?P<second>\d{1,2}))?)?",
+    re.IGNORECASE,
+)
+
+
+def suggest_time(text: str) -> str:
+    """Return a time that people wrote, such as `2026/11/5 9:00`, as TOML takes it; if it is none, an example."""
+    found = _NUMBERS.match(text)
+    if found is None:
+        return EXAMPLE_TIME
+    hour = found["hour"] or "9"
+    clock = ":".join(part.zfill(2) for part in (hour, found["minute"] or "0", found["second"] or "0"))
+    suggested = f"{found['year']}-{found['month'].zfill(2)}-{found['day'].zfill(2)}T{clock}"
+    try:
+        datetime.fromisoformat(suggested)
+    except ValueError:
+        return EXAMPLE_TIME
+    return suggested
 
 
 _QUOTES = frozenset("“”„‟‘’‚‛＂＇「」『』″′")
@@ -60,6 +84,11 @@ _STOP = re.compile(r"\(at line (\d+), column (\d+)\)$")
 """The end of such a message, unless the parser stopped at the end of the text."""
 _TIME_WITHOUT_SECONDS = re.compile(r"=\s*(?P<year>\d{4})-\d\d-\d\d[T ]\d\d:\d\d(?![\d:])")
 _TIME_LIKE = re.compile(r"=\s*(?P<year>\d{4})\s?[-/.年]\s?\d")
+_CLOCK = re.compile(r"[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?")
+_ODD_OFFSET = re.compile(r"=\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?\s*(?P<offset>[+-]\d[\d:]*|[A-Za-z]+)")
+_KEY_BEFORE_COLON = re.compile(r"[ \t]*[\w-]+[ \t]*[:：]")
+_MEDIA_PATH = re.compile(r'"(media\\[^"]*)"')
+_NEXT_ENTRY = re.compile(r"[ \t]*(?:[\w-]+[ \t]*=|\[|\Z)")
 
 
 def explain_syntax_error(error: ValueError | RecursionError, text: str) -> SyntaxProblem:
@@ -76,18 +105,73 @@ def explain_syntax_error(error: ValueError | RecursionError, text: str) -> Synta
         return _find_unclosed_text(text, start)
     if problem := _find_full_width(line, start, column):
         return problem
-    if code in {"text_after_value", "bad_value", "bad_time"}:
-        for better, pattern in (("time_without_seconds", _TIME_WITHOUT_SECONDS), ("bad_time", _TIME_LIKE)):
-            if found := pattern.search(line):
-                return SyntaxProblem(code=better, offset=start + found.start("year"))
+    if code in {"text_after_value", "bad_value", "bad_time"} and (problem := explain_time(line, start)):
+        return problem
     if code in {"duplicate_key", "duplicate_table"}:
         return _find_duplicate(text, start + column, code)
-    word = re.split(r"[\s=]", line[column:], maxsplit=1)[0][:20]
+    if code in {"unclosed_list", "bad_key", "no_equals", "text_after_value"} and (
+        problem := explain_punctuation(text, start, column)
+    ):
+        return problem
+    if code == "stray_backslash" and (path := _MEDIA_PATH.search(line)):
+        return SyntaxProblem(
+            code="backslash_in_path", offset=start + path.start(), facts={"example": path[1].replace("\\", "/")}
+        )
+    word = re.split(r"[\s=,\]}]", line[column:], maxsplit=1)[0][:20]
     if code in {"bad_key", "no_equals"} and word and not word[0].isascii():
         code = "key_not_ascii"
     elif code == "bad_value" and not line[column:].strip():
         code = "value_missing"
     return SyntaxProblem(code=code, offset=start + column, facts={"word": word})
+
+
+def explain_time(line: str, start: int) -> SyntaxProblem | None:
+    """Explain a time that the parser cannot read; None if the line has none."""
+    if not (found := _TIME_LIKE.search(line)):
+        return None
+    offset, written = start + found.start("year"), line[found.start("year") :]
+    facts = {"example": suggest_time(written)}
+    if odd := _ODD_OFFSET.search(line):
+        facts["offset"] = odd["offset"]
+        return SyntaxProblem(code="bad_offset", offset=start + odd.start("offset"), facts=facts)
+    clock = _CLOCK.search(written)
+    if clock and (int(clock["hour"]) > 23 or int(clock["minute"]) > 59 or int(clock["second"] or 0) > 59):
+        facts["clock"] = clock[0].strip("T ")
+        return SyntaxProblem(code="no_such_clock_time", offset=offset + clock.start("hour"), facts=facts)
+    code = "time_without_seconds" if _TIME_WITHOUT_SECONDS.search(line) else "bad_time"
+    return SyntaxProblem(code=code, offset=offset, facts=facts)
+
+
+def explain_punctuation(text: str, start: int, column: int) -> SyntaxProblem | None:
+    """Explain a comma, colon, bracket or comment sign that is missing or too much at the parser's stop."""
+    offset, line = start + column, text[start:].partition("\n")[0]
+    before = blank_quoted(text[:offset])
+    opening = find_open_bracket(before)
+    if line.lstrip().startswith("//"):
+        return SyntaxProblem(code="slash_comment", offset=start + line.index("//"))
+    if opening is None:
+        if line[column:].lstrip().startswith(","):
+            return SyntaxProblem(code="comma_after_value", offset=start + line.index(",", column))
+        if found := _KEY_BEFORE_COLON.match(line):
+            return SyntaxProblem(code="colon_for_equals", offset=start + found.end() - 1)
+        return None
+    if before[opening] == "{" and not line[column:].strip():
+        return SyntaxProblem(code="table_over_lines", offset=opening)
+    if line[column : column + 1] == "}":
+        return SyntaxProblem(code="comma_before_brace", offset=before.rindex(",") if "," in before else offset)
+    if "\n" in text[opening:offset] and _NEXT_ENTRY.match(line):
+        return SyntaxProblem(code="bracket_not_closed", offset=opening, facts={"char": before[opening]})
+    return None
+
+
+def find_open_bracket(bare: str) -> int | None:
+    """Return the offset of the innermost bracket that is open at the end of a text without strings."""
+    depth = 0
+    for found in re.finditer(r"[\[\]{}]", bare[::-1]):
+        depth += 1 if found[0] in "]}" else -1
+        if depth < 0:
+            return len(bare) - found.start() - 1
+    return None
 
 
 def _find_full_width(line: str, start: int, column: int) -> SyntaxProblem | None:
@@ -127,7 +211,12 @@ def _find_duplicate(text: str, offset: int, code: str) -> SyntaxProblem:
             single := re.search(rf"^[ \t]*\[{re.escape(key)}\]", text, re.MULTILINE)
         ):
             return SyntaxProblem(code="single_brackets", offset=single.end() - len(key) - 2, facts={"key": key})
-        return SyntaxProblem(code="duplicate_table", offset=offset - len(line.lstrip()), facts={"key": key})
+        place = offset - len(line.lstrip())
+        if re.match(r"\s*\[+[^\]\n]*\S[ \t]+[^\]\s]", text[place:].partition("\n")[0]):
+            return SyntaxProblem(code="bad_header", offset=place)
+        if not line.lstrip().startswith("[[") and re.search(rf"^[ \t]*\[\[{re.escape(key)}\]\]", text, re.MULTILINE):
+            return SyntaxProblem(code="single_brackets", offset=place, facts={"key": key})
+        return SyntaxProblem(code="duplicate_table", offset=place, facts={"key": key})
     sign = max(blank_quoted(text[:offset]).rfind("="), 0)
     start = text.rfind("\n", 0, sign) + 1
     before = re.split(r"[{,]", text[start:sign])[-1]

@@ -10,6 +10,8 @@ from typing import Annotated, TypeAlias, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from publisher.tomlfile.syntax import EXAMPLE_TIME, suggest_time
+
 KeyPath = tuple[str | int, ...]
 
 _MAX_ERRORS = 1000
@@ -94,23 +96,26 @@ def validate_table(
                 code, facts = "unknown_key", {"choices": suggest_closest(key, _list_keys(model, path))}
             else:
                 code, facts = _translate_error(details)
-            facts = {"key": key, **facts}
+            facts = {"key": key, "example": f"{key} = …", **facts}
             problems.append(UnlocatedProblem(path=(*base_path, *path), code=code, facts=facts, is_at_key=is_at_key))
         return problems
 
 
 def suggest_closest(word: str, known: Iterable[str]) -> str:
-    """Return the known word most similar to `word`, or the first 20 if none is similar."""
-    choices = [str(choice) for choice in known]
-    return ", ".join(get_close_matches(word, choices, n=1, cutoff=0.6) or choices[:20])
+    """Return the known word most similar to `word`, ignoring case, or the first 20 if none is similar."""
+    choices = {str(choice).casefold(): str(choice) for choice in known}
+    closest = get_close_matches(word.casefold(), choices, n=1, cutoff=0.6)
+    return ", ".join([choices[found] for found in closest] or [*choices.values()][:20])
 
 
-def _translate_error(details: ErrorDetails) -> tuple[str, dict[str, str]]:  # noqa: C901 # one flat match
+def _translate_error(details: ErrorDetails) -> tuple[str, dict[str, str]]:  # noqa: C901, PLR0912 # one flat match
     """Return our code and facts for a pydantic error."""
     value, context = details["input"], details.get("ctx", {})
     match details["type"]:
         case "list_type" if isinstance(value, Mapping):
             return "single_brackets", {}
+        case "bool_type" if isinstance(value, str) and value.strip().lower() in {"true", "false"}:
+            return "quoted_bool", {"value": value.strip().lower()}
         case "list_type" if isinstance(value, str):
             return "wrong_type", {"example": f'["{_shorten(value)}"]'}
         case kind if kind in _EXAMPLES:
@@ -119,7 +124,11 @@ def _translate_error(details: ErrorDetails) -> tuple[str, dict[str, str]]:  # no
             return "missing_key", {}
         case "literal_error" | "enum":
             choices = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-            return "not_one_of", {"value": _shorten(value), "choices": ", ".join(choices)}
+            closest = get_close_matches(str(value).lower(), choices, n=1)
+            return "not_one_of", {
+                "value": _shorten(value),
+                "choices": ", ".join(dict.fromkeys([*closest, *choices])),
+            }
         case "too_long" if isinstance(value, list):
             return "too_many", {"most": str(context["max_length"]), "number": str(len(value))}
         case "string_too_long" | "too_long":
@@ -183,8 +192,10 @@ def parse_datetime(value: object) -> datetime:
     if isinstance(value, date):
         raise PydanticCustomError("date_without_time", "", {"date": value.isoformat()})
     if isinstance(value, str) and re.match(r"\s*\d{4}-\d\d-\d\d", value):
-        raise PydanticCustomError("quoted_time", "", {"value": value.strip()[:25]})
-    raise PydanticCustomError("bad_time", "")
+        raise PydanticCustomError("quoted_time", "", {"example": suggest_time(value)})
+    raise PydanticCustomError(
+        "bad_time", "", {"example": suggest_time(value) if isinstance(value, str) else EXAMPLE_TIME}
+    )
 
 
 def require_text(value: str) -> str:

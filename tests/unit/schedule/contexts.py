@@ -33,6 +33,7 @@ CONTEXT = ScheduleContext(
     groups={"north": (AccountId("tianjin-weibo"), AccountId("beijing-weibo"))},
     templates={"warning": None, "update": None},
     known_posts={PostId("older-post")},
+    data_keys={"warning": ("summary", "advice")},
 )
 
 

@@ -19,8 +19,9 @@ from tests.unit.tomlfile import test_read
 def refused_texts() -> list[str]:
     (marks,) = test_read.test_a_syntax_error_explains_itself.pytestmark
     (more,) = test_parse_schedule.test_f66_each_mistake_has_its_code_and_place.pytestmark
+    slips = [text for text, *_ in test_parse_schedule.SLIPS]
     shapes = [test_parse_schedule.FIVE, post() + post(), "[post]", "a = " + "[" * 99, "a = " + "1" * 999]
-    return [text for text, _ in marks.args[1]] + [post(**changes) for changes, _ in more.args[1]] + shapes
+    return [text for text, _ in marks.args[1]] + [post(**changes) for changes, _ in more.args[1]] + shapes + slips
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from publisher.domain.errors import InputError, Problem, ScheduleError, Severity
 from publisher.domain.post import CronTrigger, OneTimeTrigger, PostKind, Schedule, WarningLevel
+from publisher.i18n import Messages
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_leniently, parse_schedule
 from publisher.schedule.model import schedule_schema
 from publisher.schedule.warnings import find_overdue_posts, find_warnings
@@ -212,12 +213,15 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"at": "at = 2026-11-25"}, (7, 6, "post[0].at", "date_without_time")),
         ({"at": "at = 09:00:00"}, (7, 6, "post[0].at", "bad_time")),
         ({"at": 'at = "soon"'}, (7, 6, "post[0].at", "bad_time")),
+        ({"at": 'at = "1月5日"'}, (7, 6, "post[0].at", "bad_time")),
         ({"at": "at = 1026-11-25T09:00:00"}, (7, 6, "post[0].at", "year_out_of_range")),
         ({"x": 'cron = "0 9 * * mon"'}, (9, 1, "post[0].cron", "at_and_cron")),
         ({"at": 'cron = "0 9 * *"'}, (7, 8, "post[0].cron", "cron_fields")),
         ({"at": 'cron = "0 0 9 * * mon"'}, (7, 8, "post[0].cron", "cron_fields")),
         ({"at": 'cron = "0 25 * * *"'}, (7, 8, "post[0].cron", "bad_cron")),
-        ({"at": 'cron = "0 9 31 2 *"'}, (7, 8, "post[0].cron", "bad_cron")),
+        ({"at": 'cron = "0 9 31 2 *"'}, (7, 8, "post[0].cron", "cron_no_such_day")),
+        ({"at": 'cron = "0 9 31 2 99"'}, (7, 8, "post[0].cron", "bad_cron")),
+        ({"at": 'cron = ["0 9 * * 1"]'}, (7, 8, "post[0].cron", "wrong_type")),
         ({"x": 'days = "working"'}, (9, 1, "post[0].days", "only_with_cron")),
         ({"x": "from = 2026-11-25T09:00:00"}, (9, 1, "post[0].from", "only_with_cron")),
         (
@@ -272,7 +276,101 @@ def test_f66_each_mistake_has_its_code_and_place(changes: dict[str, str], where:
 def test_a_picture_stays_inside_media(file: str) -> None:
     """No spelling of a path leads out of the media folder."""
     problem = only_problem(post(x=f'images = [{{ file = "{file}", alt = "图" }}]'))
-    assert problem.code == "outside_media"
+    assert problem.code == ("backslash_in_path" if "\\" in file else "outside_media")
+
+
+DATA = '[post.data]\nsummary = "x"'
+IMAGE = 'file = "media/a.png"'
+SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
+    (post(x='summary = "x"'), (9, 1, "key_of_data"), "移到这一条最后的 [post.data]", "move it below [post.data]"),
+    (post(to="", x=f'{DATA}\nto = ["all"]'), (10, 1, "key_of_post"), "移到 [post.data]", "above [post.data]"),
+    (post(x='levle = "red"'), (9, 1, "unknown_key"), "可能是：level", "meant: level"),
+    (post(x="[post.date]\na = 1"), (9, 1, "unknown_key"), "可能是：data", "meant: data"),
+    (post(x="[[post.data]]\na = 1"), (9, 1, "double_brackets"), "单括号 [post.data]", "single brackets"),
+    (post(x="[data]\na = 1"), (9, 1, "header_without_post"), "[post.data]", "[post.data]"),
+    (post(x='text = "x"'), (9, 8, "wrong_type"), "[post.text]", "[post.text]"),
+    ('id = "x"\n' + post(), (1, 1, "key_before_post"), "移到那一条的 [[post]] 下面", "below the [[post]]"),
+    (post().replace("[[post]]", "[[posts]]"), (1, 1, "unknown_key"), "可能是：post", "meant: post"),
+    (post().replace("[[post]]", "[post]"), (1, 1, "single_brackets"), "[[post]]", "[[post]]"),
+    (post() + post().replace("[[post]]", "[post]"), (9, 1, "single_brackets"), "[[post]]", "[[post]]"),
+    (post(x="[post data]\na = 1"), (9, 1, "bad_header"), "独占一行", "on a line of its own"),
+    (post(x='images = ["a.png"]'), (9, 11, "bad_images"), '{ file = "media/a.png", alt', '{ file = "media/a.png", alt'),
+    (post(x='images = "media/a.png"'), (9, 10, "bad_images"), '[{ file = "media/a.png"', '[{ file = "media/a.png"'),
+    (post(x=f"images = {{ {IMAGE} }}"), (9, 10, "bad_images"), "images = [{ file", "images = [{ file"),
+    (post(x=f"images = [{{ {IMAGE} }}]"), (9, 11, "missing_key"), 'alt = "…"', 'alt = "…"'),
+    (
+        post(x=r"images = [{ file = 'media\x.png', alt = 'a' }]"),
+        (9, 20, "backslash_in_path"),
+        "media/x.png",
+        "media/x.png",
+    ),
+    (
+        post(x=r'images = [{ file = "media\x.png", alt = "a" }]'),
+        (9, 20, "backslash_in_path"),
+        "media/x.png",
+        "media/x.png",
+    ),
+    (
+        post(x=r'images = [{ file = "media\t.png", alt = "a" }]'),
+        (9, 20, "backslash_in_path"),
+        "media/t.png",
+        "media/t.png",
+    ),
+    (post(x=f'images = [{{ {IMAGE} alt = "a" }}]'), (9, 34, "unclosed_list"), "英文逗号", "put a comma between"),
+    (post(x=f'images = [{{ {IMAGE},\n alt = "a" }}]'), (9, 11, "table_over_lines"), "接成一行", "join the lines"),
+    (
+        post(x=f'images = [{{ {IMAGE}, alt = "a", }}]'),
+        (9, 44, "comma_before_brace"),
+        "删掉这个逗号",
+        "delete this comma",
+    ),
+    (post(to='to = ["all"\nexpires = 2026-12-01T00:00:00'), (8, 6, "bracket_not_closed"), "补上 ]", "close it with ]"),
+    (post(to='to = ["all", "north"'), (8, 6, "bracket_not_closed"), "补上 ]", "close it with ]"),
+    (post(id='id = "a", author = "b"'), (2, 9, "comma_after_value"), "一行写一项", "one key a line"),
+    (post(title='title: "警惕"'), (6, 6, "colon_for_equals"), "项 = 值", "key = value"),
+    (post(title='title "警惕"'), (6, 7, "no_equals"), "项 = 值", "key = value"),
+    (post(x="// 备注"), (9, 1, "slash_comment"), "# ", "write #"),
+    (post(id='id =\u00a0"a"'), (2, 5, "fullwidth_space"), "删掉它", "delete it"),
+    (post(to='to = ["all"，"north"]'), (8, 12, "fullwidth_mark"), "英文输入法", "English keyboard"),
+    (post(at='at = "2026-11-5 9:00"'), (7, 6, "bad_time"), "2026-11-05T09:00:00", "2026-11-05T09:00:00"),
+    (post(at='at = "2026-11-05 9:00"'), (7, 6, "quoted_time"), "2026-11-05T09:00:00", "2026-11-05T09:00:00"),
+    (post(at="at = 2026/11/5 9:00"), (7, 6, "bad_time"), "2026-11-05T09:00:00", "2026-11-05T09:00:00"),
+    (post(at="at = 2026年11月5日9点"), (7, 6, "bad_time"), "2026-11-05T09:00:00", "2026-11-05T09:00:00"),
+    (post(at="at = 2026-11-05T08:30"), (7, 6, "time_without_seconds"), "2026-11-05T08:30:00", "2026-11-05T08:30:00"),
+    (post(at="at = 2026-11-05T25:00:00"), (7, 17, "no_such_clock_time"), "00 到 23", "00 to 23"),
+    (post(at="at = 2026-11-05T09:00:00+8"), (7, 25, "bad_offset"), "+08:00", "+08:00"),
+    (post(at="at = 2026-11-05T09:00:00 CST"), (7, 26, "bad_offset"), "+08:00", "+08:00"),
+    (post(at='at = "立即"'), (7, 6, "asap_meant"), 'at = "asap"', 'at = "asap"'),
+    (post(x='expires = "24h"'), (9, 11, "duration_for_time"), "max_delay", "max_delay"),
+    (post(x="expires = 24"), (9, 11, "duration_for_time"), "max_delay", "max_delay"),
+    (post(x='max_delay = "2 hours"'), (9, 13, "bad_duration"), '"2h"', '"2h"'),
+    (post(x='urgent = "true"'), (9, 10, "quoted_bool"), "urgent = true", "urgent = true"),
+    (post(x="urgent = True"), (9, 10, "bad_value"), "true 或 false", "true and false"),
+    (post(x='level = "oragne"'), (9, 9, "not_one_of"), "在前）：orange", "first: orange"),
+    (post(x='level = "黄色"'), (9, 9, "not_one_of"), "在前）：yellow", "first: yellow"),
+    (post(kind='kind = "通报"'), (3, 8, "not_one_of"), "在前）：bulletin", "first: bulletin"),
+    (post(template='template = "waring"'), (4, 12, "unknown_template"), "可能是：warning", "meant: warning"),
+    (post(to='to = "all"'), (8, 6, "wrong_type"), '["all"]', '["all"]'),
+    (post(to='to = ["ALL"]'), (8, 7, "unknown_recipient"), "可能是：all", "meant: all"),
+    (post(to='to = ["weibo"]'), (8, 7, "unknown_recipient"), "可能是：platform:weibo", "meant: platform:weibo"),
+    (post(to='to = ["110000"]'), (8, 7, "unknown_recipient"), "可能是：region:110000", "meant: region:110000"),
+    (post(to='to = ["nroth"]'), (8, 7, "unknown_recipient"), "可能是：north", "meant: north"),
+    (post(to='to = ["all、north"]'), (8, 7, "names_in_one_text"), '["all", "north"]', '["all", "north"]'),
+    (post(title='title = ""'), (6, 9, "blank"), "不能为空", "must not be blank"),
+    (post(title=""), (1, 1, "missing_key"), 'title = "…"', 'title = "…"'),
+    (post(x='follows = "older-pst"'), (9, 11, "follows_unknown"), "可能是：older-post", "meant: older-post"),
+    (post(at='cron = "0 9 31 4 *"'), (7, 8, "cron_no_such_day"), "第 4 个月没有 31 日", "month 4 has no day 31"),
+]
+
+
+@pytest.mark.parametrize(("text", "where", "chinese", "english"), SLIPS)
+def test_each_slip_says_how_to_correct_it(text: str, where: tuple[int, int, str], chinese: str, english: str) -> None:
+    """A slip of staff has one problem, at its line and column, with the remedy in both languages."""
+    problem = only_problem(text)
+    assert problem.location is not None
+    assert (problem.location.line, problem.location.column, problem.code) == where
+    assert chinese in Messages("zh_CN").format_problem(problem)
+    assert english in Messages("en").format_problem(problem)
 
 
 def test_problems_beside_the_posts_are_reported_too() -> None:
