@@ -113,6 +113,7 @@ def test_an_address_without_a_password_is_none():
 
 def test_i19_a_pasted_secret_is_not_shown(workspace):
     """I19: a secret pasted into `secret set` on a terminal is stored and not shown; echo is on again afterwards."""
+    (workspace / "secrets" / "weibo-beijing").unlink()  # it would be used before the encrypted store
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     with begun("-C", workspace, "secret", "set", "weibo-beijing", says="Paste", stdin=theirs) as process:

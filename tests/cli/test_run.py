@@ -1,6 +1,5 @@
 """The daemon and the simulator as commands: real processes, real files."""
 
-import json
 import os
 import re
 import shutil
@@ -10,7 +9,6 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
@@ -249,11 +247,10 @@ def test_a_temporary_problem_does_not_leave_the_daemon_down(capsys, code, is_lef
     assert "h" in capsys.readouterr().err
 
 
-def test_the_simulator_shows_agencies_by_their_names(control_simulator, simulator):
+def test_the_simulator_shows_agencies_by_their_names(simulator):
     """A reader of a drill's feeds sees 福州市公安局, not an id, although nobody named the account."""
-    control_simulator("posts", {"platform": "weibo", "account": "1350100001", "text": "甲"})
-    with urlopen(f"{simulator}/_sim/accounts") as reply:  # noqa: S310 # our own process
-        assert [account["name"] for account in json.load(reply)] == ["福州市公安局"]
+    simulator.post("/_sim/posts", {"platform": "weibo", "account": "1350100001", "text": "甲"})
+    assert [account["name"] for account in simulator.get("/_sim/accounts")] == ["福州市公安局"]
 
 
 def test_a_taken_port_is_reported(run, simulator):
