@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 
@@ -11,6 +12,8 @@ from publisher.store.recovery.setup import lock_process
 from tests.cli.posts import warning, write_schedule
 
 BY = ("--by", "王")
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^+\d]"
+"""An instant as people are shown it, without an offset."""
 
 
 @pytest.fixture
@@ -36,6 +39,7 @@ def digest(file):
 def test_a_backup_names_its_file_and_what_else_to_keep(run, drill, backed_up, tmp_path, lang):
     """One file; what is not in it is printed with the result; an existing file ends in 1, unchanged."""
     result = run("-C", drill, "--lang", lang, "backup", tmp_path / "second.db")
+    assert re.search(TIME, result.out)
     assert (result.code, "second.db" in result.out, "vault.json" in result.err) == (0, True, True)
     before = digest(tmp_path / "second.db")
     assert run("-C", drill, "backup", tmp_path / "second.db").code == 1
@@ -57,6 +61,7 @@ def test_a_restore_pauses_everything_and_says_what_to_do_next(run, drill, backed
     result = run("-C", drill, "--lang", lang, "restore", tmp_path / "kept.db", *BY)
     assert result.code == 0, result.err
     assert "publisher resume" in result.out
+    assert re.search(TIME, result.out)
     assert len(list((drill / "var").glob("publisher.db.kept-*"))) == 1
     assert list((drill / "var").glob("*incoming*")) == list((drill / "var").glob("*restoring*")) == []
     shown = run("-C", drill, "status", "--json").json

@@ -1,6 +1,7 @@
 """`backup`: copy the database to a file."""
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ from publisher.app.open_store import journal_path
 from publisher.app.restore import finish_pending_restore
 from publisher.cli.context import has_database, load_workspace_settings, make_runtime
 from publisher.cli.errors import CommandFailedError
+from publisher.cli.format import Formatter
 from publisher.cli.framework import command, one_line
 from publisher.cli.terminal import Terminal
 from publisher.store.db.database import sqlite_file
@@ -28,5 +30,6 @@ async def backup(terminal: Terminal, target: str) -> None:
     await asyncio.to_thread(finish_pending_restore, settings, runtime, file)
     info = await asyncio.to_thread(make_backup, file, Path(target), journal_path(settings), runtime)
     size = Path(target).stat().st_size // 1024  # noqa: ASYNC240 # nothing else runs here
-    terminal.print_message("backup_done", file=target, at=info.at, entries=info.entries, size=size)
+    at = Formatter(messages=terminal.messages, timezone=settings.timezone).time(datetime.fromisoformat(info.at))
+    terminal.print_message("backup_done", file=target, at=at, entries=info.entries, size=size)
     terminal.print_note("backup_also_keep")

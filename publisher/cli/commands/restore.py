@@ -9,6 +9,7 @@ from publisher.app.restore import accept_current
 from publisher.app.restore import restore as restore_database
 from publisher.cli.context import load_workspace_settings, make_runtime, report_database_errors
 from publisher.cli.errors import CommandFailedError
+from publisher.cli.format import Formatter
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal, display_path
 from publisher.engine.checkpoints import read_checkpoints
@@ -50,7 +51,8 @@ async def restore(  # noqa: PLR0913 # one argument an option
             result = await restore_database(
                 settings, runtime, file, replacement, person, checkpoint_files, allow_incomplete=without_journal
             )
-    summary, taken_at = result.summary, result.summary.taken_at.isoformat(timespec="seconds")
+    summary = result.summary
+    taken_at = Formatter(messages=terminal.messages, timezone=settings.timezone).time(summary.taken_at)
     terminal.print_message("restore_done", at=taken_at, calls=summary.recovered, unknown=summary.unresolved)
     if summary.orphaned:
         terminal.print_message("restore_orphaned", number=summary.orphaned)
