@@ -1,6 +1,7 @@
 """Errors become messages and an exit code: 1 failed, 2 wrong usage, 3 refused for safety, 4 no such item."""
 
 import errno
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,17 +9,22 @@ from typing import Any
 import click
 
 from publisher.cli.framework import LocalizedUsageError, option_name
-from publisher.cli.terminal import Terminal, display_path, echo
+from publisher.cli.terminal import Terminal, display_path, echo, shorten, text_width
+from publisher.domain.characters import escape_forbidden
 from publisher.domain.errors import (
     IllegalTransitionError,
     InputError,
+    Location,
     NoSuchItemError,
     Problem,
     PublisherError,
     RefusedError,
 )
 from publisher.i18n import Messages
+from publisher.runtime.redaction import redact_text
+from publisher.schedule.load import entry_id
 from publisher.secrets import SecretError
+from publisher.tomlfile.read import TomlDocument
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_NOT_FOUND = 1, 2, 3, 4
 RETRYABLE_REFUSALS = frozenset({"large_removal", "no_open_manual_task", "nothing_to_resolve", "clock_skew"})
@@ -97,32 +103,85 @@ def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
     return EXIT_USAGE
 
 
-def format_problems(problems: Iterable[Problem], messages: Messages) -> str:
-    """Format problems one a line, sorted by location, each followed by its hint on a line of its own."""
+def format_problems(problems: Iterable[Problem], messages: Messages, document: TomlDocument | None = None) -> str:
+    """Format problems, errors first: one line each, then its hint.
+
+    A problem of `document` has the source line below it, with a mark under the column, and calls its post by number
+    and id.
+    """
     lines = []
+    source = document.text.split("\n") if document is not None else []
     for problem in sorted_problems(problems):
         at, where = problem.location, ""
+        is_quoted = document is not None and at is not None and at.file == document.file
         if at is not None:
-            where = f"{display_path(at.file)}:{at.line}:{at.column}: " + (f"{at.path}: " if at.path else "")
+            key = describe_path(at, document, messages) if is_quoted and document is not None else at.path
+            where = f"{display_path(at.file)}:{at.line}:{at.column}: " + (f"{key}: " if key else "")
         mark = "" if problem.is_error else messages.translate("warning_mark")
         lines.append(f"{where}{mark}{messages.translate(problem.code, **problem.facts)}")
+        if at is not None and is_quoted and problem.code not in UNQUOTED_CODES and at.line <= len(source):
+            lines += quote_line(source[at.line - 1], at.column)
         if hint := messages.hint(problem.code, **problem.facts):
             lines.append(f"    {hint}")
+        if similar := problem.facts.get("similar"):
+            lines.append(f"    {messages.translate('similar_problems', number=similar)}")
     return "\n".join(lines)
 
 
-def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """Sort problems by file, line, column and code; those without a location come first."""
+UNQUOTED_CODES = frozenset(
+    {"rendered_with_secret", "file_empty", "file_too_big", "large_removal_ahead", "more_problems"}
+)
+"""Problems of the whole file, and of a secret, which is not shown."""
+QUOTE_COLUMNS = 90
+"""A longer source line is cut, so that the mark stays below its place."""
+_POST_PATH = re.compile(r"post\[(\d+)\](?:\.(.+))?")
 
-    def sort_key(problem: Problem) -> tuple[str, int, int, str]:
+
+def name_post(location: Location, document: TomlDocument) -> tuple[int, str] | None:
+    """Return the number, from 1, and the id of the post that a location is in; None outside the posts."""
+    found = _POST_PATH.fullmatch(location.path)
+    posts = document.data.get("post")
+    if found is None or not isinstance(posts, list):
+        return None
+    number = int(found[1])
+    return number + 1, (entry_id(posts[number]) if number < len(posts) else None) or "?"
+
+
+def describe_path(location: Location, document: TomlDocument, messages: Messages) -> str:
+    """Return the key of a location in words: `post 8 (mist-1), to item 2` for post[7].to[1]."""
+    named, found = name_post(location, document), _POST_PATH.fullmatch(location.path)
+    if named is None or found is None:
+        return location.path
+    key = re.sub(r"\[(\d+)\]", lambda item: messages.translate("problem_item", number=int(item[1]) + 1), found[2] or "")
+    code = "problem_key" if key else "problem_post"
+    return messages.translate(code, number=named[0], post=named[1], key=key)
+
+
+def quote_line(line: str, column: int) -> list[str]:
+    """Return a source line, indented and without secrets, and a mark below its column; full-width ones count two."""
+    before, after = (
+        escape_forbidden(redact_text(part)).replace("\t", " ") for part in (line[: column - 1], line[column - 1 :])
+    )
+    while text_width(before) > QUOTE_COLUMNS // 2:
+        before = f"…{before[2:]}"
+    return [f"    {shorten(before + after, QUOTE_COLUMNS)}", f"    {' ' * text_width(before)}^"]
+
+
+def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort problems: errors first, then by file, line, column and code; those without a location come first."""
+
+    def sort_key(problem: Problem) -> tuple[bool, str, int, int, str]:
         at = problem.location
-        return (display_path(at.file), at.line, at.column, problem.code) if at else ("", 0, 0, problem.code)
+        place = (display_path(at.file), at.line, at.column) if at else ("", 0, 0)
+        return (not problem.is_error, *place, problem.code)
 
     return sorted(problems, key=sort_key)
 
 
-def problem_as_json(problem: Problem, messages: Messages) -> dict[str, Any]:
+def problem_as_json(problem: Problem, messages: Messages, document: TomlDocument | None = None) -> dict[str, Any]:
+    """Return a problem for --json; one of `document` also has the number and the id of its post."""
     at = problem.location
+    named = name_post(at, document) if at is not None and document is not None and at.file == document.file else None
     return {
         "file": display_path(at.file) if at else None,
         "line": at.line if at else None,
@@ -132,4 +191,6 @@ def problem_as_json(problem: Problem, messages: Messages) -> dict[str, Any]:
         "code": problem.code,
         "message": messages.translate(problem.code, **problem.facts),
         "hint": messages.hint(problem.code, **problem.facts),
+        **({"post": named[0], "id": named[1]} if named else {}),
+        **({"similar": int(problem.facts["similar"])} if "similar" in problem.facts else {}),
     }

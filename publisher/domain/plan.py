@@ -113,6 +113,16 @@ class Plan:
     problems: tuple[Problem, ...] = ()
 
 
+FREE_REMOVALS = 3
+FREE_REMOVAL_SHARE = 0.2
+"""A new version may drop this many open posts, or this share of them, without confirmation."""
+
+
+def needs_confirmation(removed: int, open_posts: int) -> bool:
+    """True if a person must confirm that a new version drops so many of the open posts: it may be cut short."""
+    return removed > max(FREE_REMOVALS, FREE_REMOVAL_SHARE * open_posts)
+
+
 def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times: DueTimes) -> Plan:
     """Compare the schedule with the database. Once the plan is applied, planning again gives an empty plan.
 

@@ -16,6 +16,7 @@ from publisher.domain.plan import (
     PlannedDeliveries,
     PlanWindow,
     StoredPosts,
+    needs_confirmation,
     plan,
     plan_correction,
 )
@@ -35,9 +36,6 @@ MAX_APPLY_ATTEMPTS = 3
 """How often a new version is tried if another one was activated meanwhile."""
 RECHECK_INTERVAL = timedelta(hours=1)
 """How often the schedule is compared with the database although neither has changed."""
-FREE_REMOVALS = 3
-FREE_REMOVAL_SHARE = 0.2
-"""A new version may drop this many open posts, or this share of them, without confirmation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +222,7 @@ def _require_confirmation(changes: Plan, known: StoredPosts, confirmed_removals:
         )
     ]
     removed = [post_id for post_id in changes.removed_posts if post_id in open_posts]
-    if len(removed) > max(FREE_REMOVALS, FREE_REMOVAL_SHARE * len(open_posts)) and confirmed_removals != len(removed):
+    if needs_confirmation(len(removed), len(open_posts)) and confirmed_removals != len(removed):
         raise RefusedError("large_removal", number=str(len(removed)), posts="、".join(sorted(removed)[:20]))
 
 

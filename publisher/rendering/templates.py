@@ -114,6 +114,11 @@ class Templates:
         return tuple(sorted(self.samples))
 
     @property
+    def data_keys(self) -> Mapping[str, frozenset[str]]:
+        """The keys of data that each template's sample names."""
+        return {name: frozenset({*sample.needs, *sample.offers, *sample.data}) for name, sample in self.samples.items()}
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         """The problems of all files."""
         return tuple(chain.from_iterable(self.faults.values()))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib import import_module
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -15,6 +16,10 @@ _FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
 _VALIDATION_START = datetime(2026, 1, 1, tzinfo=UTC)
 MAX_OCCURRENCE_LOOKAHEAD = timedelta(days=400)
 """How far ahead the next occurrence of a repeating post is searched."""
+
+
+LEAP_DAY_LOOKAHEAD = timedelta(days=8 * 366)
+"""How far ahead it is searched for the first times of a repeating post: two leap days may be eight years apart."""
 
 
 def check_cron(text: str, path: KeyPath) -> UnlocatedProblem | None:
@@ -45,6 +50,14 @@ def is_cron(parts: Sequence[str]) -> bool:
 def list_cron_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> list[datetime]:
     """Return the due times of a repeating post from `start` to `end`, both included, in UTC, oldest first."""
     return list(_iterate_cron_times(post.trigger, start, end, tz)) if isinstance(post.trigger, CronTrigger) else []
+
+
+def list_next_times(post: Post, now: datetime, tz: ZoneInfo, number: int = 3) -> list[datetime]:
+    """Return the next due times of a repeating post before it ends or expires, at most `number`, in UTC."""
+    if not isinstance(post.trigger, CronTrigger):
+        return []
+    end = min(now + LEAP_DAY_LOOKAHEAD, post.expires_at or now + LEAP_DAY_LOOKAHEAD)
+    return list(islice(_iterate_cron_times(post.trigger, now, end, tz), number))
 
 
 def find_next_occurrence(post: Post, now: datetime, tz: ZoneInfo) -> Occurrence:

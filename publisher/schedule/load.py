@@ -230,7 +230,7 @@ _PLACEHOLDERS: Mapping[str, object] = {
 """Valid values for required keys that are missing or broken; problems about them are not reported."""
 
 _CRON_ONLY_KEYS = frozenset({"from", "until", "days"})
-_POST_KEYS = frozenset(info.alias or name for name, info in PostEntry.model_fields.items())
+POST_KEYS = frozenset(info.alias or name for name, info in PostEntry.model_fields.items())
 
 
 def parse_entry(
@@ -437,7 +437,7 @@ def _split_posts(data: Mapping[str, Any]) -> tuple[Sequence[object], list[Unloca
 def explain_top_level_problem(problem: UnlocatedProblem, data: Mapping[str, Any]) -> UnlocatedProblem:
     """Return a problem outside the posts; a key of a post has stood before the first of them."""
     key = str(problem.path[-1])
-    if problem.code != "unknown_key" or key not in _POST_KEYS:
+    if problem.code != "unknown_key" or key not in POST_KEYS:
         return problem
     is_header = isinstance(data.get(key), dict)
     return replace(problem, code="header_without_post" if is_header else "key_before_post")

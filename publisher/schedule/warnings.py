@@ -2,15 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode
 from publisher.domain.errors import Problem, Severity
-from publisher.domain.post import OneTimeTrigger, PostId, PostKind, Schedule
+from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, PostId, PostKind, Schedule
 from publisher.schedule.cron import find_years_without_holidays, list_cron_times
+from publisher.schedule.load import POST_KEYS
+from publisher.tomlfile.validate import suggest_closest
+
+FAR_FUTURE = timedelta(days=366)
+"""An instant further ahead than this is probably a mistyped year."""
 
 
 def find_overdue_posts(schedule: Schedule, now: datetime) -> list[Problem]:
@@ -50,6 +55,64 @@ def find_warnings(schedule: Schedule, start: datetime, end: datetime, tz: ZoneIn
             for post in schedule.posts
             for year in find_years_without_holidays(post, start, end, tz)
         ),
+    ]
+
+
+def is_past(post: Post, now: datetime) -> bool:
+    """True if every instant of a post is past; one that is due as soon as it is read counts as past."""
+    if isinstance(post.trigger, CronTrigger):
+        return post.trigger.until is not None and post.trigger.until < now
+    return post.trigger.at is None or post.trigger.at + post.max_delay < now
+
+
+def find_timing_warnings(
+    schedule: Schedule, next_times: Mapping[PostId, Sequence[datetime]], now: datetime
+) -> list[Problem]:
+    """Return warnings of instants more than a year ahead, and of repeating posts without a time in `next_times`.
+
+    Times in the facts are in the zone of `now`.
+    """
+    problems = []
+    for post in schedule.posts:
+        is_repeating = isinstance(post.trigger, CronTrigger)
+        start = post.trigger.since if isinstance(post.trigger, CronTrigger) else post.trigger.at
+        for key, moment in (("from" if is_repeating else "at", start), ("expires", post.expires_at)):
+            if moment is not None and moment - now > FAR_FUTURE:
+                local, days = moment.astimezone(now.tzinfo), (moment - now).days
+                date = {"year": str(local.year), "month": str(local.month), "day": str(local.day)}
+                clock = f"{local:%H:%M}"
+                problems.append(_make_warning("far_future", post=post.id, key=key, **date, clock=clock, days=str(days)))
+                break  # one mistyped year is often in both
+        if is_repeating and not next_times.get(post.id):
+            problems.append(_make_warning("cron_never", post=post.id, key="cron"))
+    return problems
+
+
+def find_misplaced_data(schedule: Schedule, data_keys: Mapping[str, Collection[str]]) -> list[Problem]:
+    """Return warnings of data that a post's template does not use. A template that names no keys may use any."""
+    problems = []
+    for post in schedule.posts:
+        used = data_keys.get(post.template, ())
+        for name in post.data if used else ():
+            if name in used:
+                continue
+            facts = {"post": post.id, "key": f"data.{name}", "name": name, "template": post.template}
+            if name in POST_KEYS:
+                problems.append(_make_warning("key_of_post", **facts))
+            else:
+                problems.append(_make_warning("data_not_used", **facts, choices=suggest_closest(name, used)))
+    return problems
+
+
+def find_follow_up_warnings(schedule: Schedule) -> list[Problem]:
+    """Return warnings of posts that name accounts on which the post that they follow is not published."""
+    posts = {post.id: post for post in schedule.posts}
+    return [
+        _make_warning("follows_elsewhere", post=post.id, key="to", original=original.id, accounts=_join_names(missing))
+        for post in schedule.posts
+        if post.follows is not None
+        and (original := posts.get(post.follows)) is not None
+        and (missing := [account for account in post.accounts if account not in original.accounts])
     ]
 
 
@@ -154,7 +217,7 @@ def find_capacity_warnings(
     """Return warnings of days and months for which an account has more planned than it may send.
 
     Posts due `asap` that the database has are sent or waiting already; past sends are not counted. Equal overloads of
-    several accounts are one warning.
+    several accounts are one warning, and so are those of several days: the first, with the number of the others.
     """
     planned: list[PlannedSend] = []
     for post in schedule.posts:
@@ -175,18 +238,24 @@ def find_capacity_warnings(
         key = (overload.limit, overload.period, overload.planned, overload.allowed, overload.posts)
         groups.setdefault(key, []).append(overload)
     posts = {post.id: post for post in schedule.posts}
-    return [
-        _make_warning(
-            f"overloaded_{overload.limit}",
-            post=overload.posts[-1],  # the last in line is the first to be moved
-            key="at" if isinstance(posts[overload.posts[-1]].trigger, OneTimeTrigger) else "cron",
-            account=_join_names([name for item in [overload, *similar] for name in item.accounts]),
-            day=overload.period,
-            wanted=str(overload.planned),
-            allowed=str(overload.allowed),
-            posts=_join_names(overload.posts),
+    warnings: dict[tuple[str, str, int], list[Problem]] = {}
+    for overload, *similar in groups.values():
+        accounts = _join_names([name for item in [overload, *similar] for name in item.accounts])
+        warnings.setdefault((overload.limit, accounts, overload.allowed), []).append(
+            _make_warning(
+                f"overloaded_{overload.limit}",
+                post=overload.posts[-1],  # the last in line is the first to be moved
+                key="at" if isinstance(posts[overload.posts[-1]].trigger, OneTimeTrigger) else "cron",
+                account=accounts,
+                day=overload.period,
+                wanted=str(overload.planned),
+                allowed=str(overload.allowed),
+                posts=_join_names(overload.posts),
+            )
         )
-        for overload, *similar in groups.values()
+    return [
+        replace(first, facts={**first.facts, "similar": str(len(others))}) if others else first
+        for first, *others in warnings.values()
     ]
 
 

@@ -5,10 +5,12 @@ import re
 import sqlite3
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 from PIL import Image
 
+from publisher.cli.terminal import text_width
 from publisher.i18n import Messages, load_catalogue
 from tests.cli.conftest import PUBLIC_IP
 from tests.cli.posts import warning, write_schedule
@@ -29,7 +31,7 @@ def test_a_new_workspace_passes_its_own_check_and_publishes_nothing(run, tmp_pat
     """`init` makes a workspace without account, post or picture; its examples are comments."""
     assert run("init", tmp_path / "w").code == 0
     checked = run("-C", tmp_path / "w", "--lang", "en", "check", "--json")
-    assert checked.json == {"ok": True, "problems": []}
+    assert checked.json == {"ok": True, "problems": [], "next": {}}
     assert "Posts: 0, accounts: 0" in checked.err
     assert list((tmp_path / "w" / "media").iterdir()) == []
 
@@ -78,7 +80,7 @@ def test_check_names_example_hosts_and_missing_secrets(run, workspace):
     assert "weibo-tianjin" in text.splitlines()[found["secret_missing"]["line"] - 1]
     shown = run("-C", workspace, "--lang", "en", "check").out
     assert "account[0].link_template: warning: www.example.gov.cn in link_template is an address for examples" in shown
-    assert "post[0].data.summary: warning: 192.0.2.7 in summary is an address for examples" in shown
+    assert "post 1 (one), data.summary: warning: 192.0.2.7 in summary is an address for examples" in shown
 
 
 def test_a_new_drill_passes_its_own_check_and_hides_its_secrets(run, tmp_path):
@@ -109,8 +111,8 @@ def test_check_lists_all_problems_in_order(run, workspace):
     heads = [line for line in found.out.splitlines() if not line.startswith("    ")]
     assert len(heads) == 2
     assert all(LINE.match(line) for line in heads)
-    assert "schedule.toml:10:7: post[0].to[0]: " in heads[0]
-    assert "schedule.toml:22:1: post[1].levle: " in heads[1]
+    assert "schedule.toml:10:7: 第 1 条 one 的 to 第 1 项: " in heads[0]
+    assert "schedule.toml:22:1: 第 2 条 two 的 levle: " in heads[1]
     assert any(line.startswith("    ") for line in found.out.splitlines())
 
 
@@ -189,14 +191,153 @@ def test_a_past_time_is_an_error_only_for_a_post_that_the_database_does_not_know
     write_schedule(workspace, warning("old", "at = 2026-01-05T09:00:00"))
     checked = run("-C", workspace, "check", "--json")
     assert (checked.code, [problem["severity"] for problem in checked.json["problems"]]) == (0, ["warning"])
-    connection = sqlite3.connect(workspace / "var" / "publisher.db")
-    connection.execute("CREATE TABLE post (id TEXT)")
-    connection.commit()
+    connection = make_database(workspace)
     assert run("-C", workspace, "check").code == 1
-    connection.execute("INSERT INTO post VALUES ('old')")
+    connection.execute("INSERT INTO post VALUES ('old', 1, 0)")
     connection.commit()
     connection.close()
-    assert run("-C", workspace, "check", "--json").json == {"ok": True, "problems": []}
+    assert run("-C", workspace, "check", "--json").json == {"ok": True, "problems": [], "next": {}}
+
+
+def make_database(workspace):
+    """Make the tables that `check` reads, without a row."""
+    connection = sqlite3.connect(workspace / "var" / "publisher.db")
+    connection.execute("CREATE TABLE post (id TEXT, is_scheduled BOOLEAN, is_cancelled BOOLEAN)")
+    connection.execute("CREATE TABLE delivery (post TEXT, occurrence TEXT, state TEXT, desired TEXT)")
+    connection.commit()
+    return connection
+
+
+def warnings_of(run, workspace, *posts):
+    """Return what `check` warns of in a schedule of these posts: the path, and the whole problem, by code."""
+    write_schedule(workspace, *posts)
+    checked = run("-C", workspace, "check", "--json")
+    assert checked.code == 0
+    return {problem["code"]: problem for problem in checked.json["problems"]}
+
+
+SUMMARY = "正规退款原路退回，不用转账"
+
+
+def test_a_repeating_post_shows_its_next_dates(run, workspace):
+    """The next three times are printed, and are in the JSON with their offset; those that never come are warned of."""
+    weekly = warning("weekly", 'cron = "0 9 * * mon"')
+    never = warning("never", 'cron = "0 9 1 1 *"\nfrom = 2097-02-01T00:00:00\nuntil = 2097-12-31T00:00:00')
+    write_schedule(workspace, weekly, never.replace(SUMMARY, "另一条"))
+    shown = run("-C", workspace, "check", "--json").json
+    assert {post: len(times) for post, times in shown["next"].items()} == {"weekly": 3, "never": 0}
+    assert all(datetime.fromisoformat(time).isoweekday() == 1 for time in shown["next"]["weekly"])
+    assert {problem["path"] for problem in shown["problems"] if problem["code"] == "cron_never"} == {"post[1].cron"}
+    line = next(line for line in run("-C", workspace, "check").out.splitlines() if line.startswith("weekly"))
+    assert line.count("09:00") == 3
+
+
+def test_a_year_far_ahead_is_written_out(run, workspace):
+    """An instant more than a year ahead is accepted, and its date is named."""
+    found = warnings_of(run, workspace, warning("far", "at = 2062-01-05T09:00:00\nexpires = 2062-01-06T09:00:00"))
+    assert found.keys() == {"far_future"}
+    assert (found["far_future"]["path"], "2062 年 1 月 5 日" in found["far_future"]["message"]) == ("post[0].at", True)
+
+
+@pytest.mark.parametrize(
+    ("other", "is_reported"),
+    [
+        ({"when": "at = 2027-01-08T10:00:00"}, True),
+        ({"when": "at = 2027-03-08T10:00:00"}, False),
+        ({"to": '["tianjin-weibo"]'}, False),
+    ],
+)
+def test_the_same_text_twice_on_an_account_is_reported(run, workspace, other, *, is_reported):
+    """Two posts that say the same are named, unless they are on different accounts or more than a month apart."""
+    twin = {"when": "at = 2027-01-06T09:00:00", "to": '["beijing-weibo", "beijing-wechat"]', **other}
+    found = warnings_of(run, workspace, warning("one", to='["beijing-weibo"]'), warning("two", **twin))
+    assert ("same_text" in found) is is_reported
+    if is_reported:
+        assert found["same_text"]["path"] == "post[1].id"
+        assert {"one", "two", "beijing-weibo"} <= set(found["same_text"]["message"].split())
+
+
+def test_data_and_accounts_without_effect_are_reported(run, workspace):
+    """A key that the template does not use, one of the post below its data, and a follow-up beside its original."""
+    slips = 'adviec = ["慢一点"]\nurgent = true\n'
+    original = warning("one", to='["beijing-weibo"]') + slips
+    follow_up = warning("two", 'follows = "one"\nat = 2027-01-06T09:00:00', '["beijing-weibo", "tianjin-weibo"]')
+    follow_up = follow_up.replace('"warning"', '"update"').replace("signs", "# signs").replace(SUMMARY, "三人被抓获")
+    found = warnings_of(run, workspace, original, follow_up)
+    assert {code: problem["path"] for code, problem in found.items()} == {
+        "data_not_used": "post[0].data.adviec",
+        "key_of_post": "post[0].data.urgent",
+        "follows_elsewhere": "post[1].to",
+    }
+    assert "advice" in found["data_not_used"]["hint"]
+    assert "tianjin-weibo" in found["follows_elsewhere"]["message"]
+
+
+def test_images_that_a_platform_leaves_out_are_reported(run, workspace):
+    """Weibo shows the first image only."""
+    images = ", ".join(f'{{ file = "media/refund.png", alt = "图{number}" }}' for number in (1, 2))
+    post = warning(to='["platform:weibo"]').replace("[post.data]", f"images = [{images}]\n[post.data]")
+    found = warnings_of(run, workspace, post)
+    assert (found.keys(), found["images_left_out"]["path"]) == ({"images_left_out"}, "post[0].images")
+
+
+def test_a_post_that_is_over_has_only_errors(run, workspace):
+    """Once every instant is past and the database has no open delivery, its warnings no longer hide the others."""
+    past = warning("past", "at = 2026-01-05T09:00:00") + 'unused = "x"\n'
+    connection = make_database(workspace)
+    connection.execute("INSERT INTO post VALUES ('past', 1, 0)")
+    connection.execute("INSERT INTO delivery VALUES ('past', 'once', 'unknown', 'as_planned')")
+    connection.commit()
+    assert warnings_of(run, workspace, past).keys() == {"data_not_used"}
+    connection.execute("UPDATE delivery SET state = 'published'")
+    connection.commit()
+    assert warnings_of(run, workspace, past).keys() == set()
+    connection.close()
+
+
+@pytest.mark.parametrize(("kept", "is_reported"), [(2, True), (3, False)])
+def test_a_removal_that_the_daemon_will_refuse_is_announced(run, workspace, kept, *, is_reported):
+    """Dropping more than three open posts, and more than a fifth, is warned of, with the command that confirms it."""
+    connection = make_database(workspace)
+    names = [f"p{number}" for number in range(6)]
+    connection.executemany("INSERT INTO post VALUES (?, 1, 0)", [(name,) for name in names])
+    rows = [(name, "once", "pending", "as_planned") for name in names]
+    connection.executemany("INSERT INTO delivery VALUES (?, ?, ?, ?)", rows)
+    connection.execute("INSERT INTO post VALUES ('gone', 1, 1)")
+    connection.commit()
+    connection.close()
+    posts = [
+        warning(name, f"at = 2027-0{month}-05T09:00:00") for month, name in zip((1, 3, 5), names[:kept], strict=False)
+    ]
+    found = warnings_of(run, workspace, *posts)
+    assert ("large_removal_ahead" in found) is is_reported
+    if is_reported:
+        assert "publisher reload --confirm-removals 4" in found["large_removal_ahead"]["hint"]
+
+
+def test_errors_come_first_with_their_source_line(run, workspace):
+    """A warning further up does not precede an error. The mark is below its column; full-width characters take two."""
+    unused = warning("one") + 'unused = "x"\n'
+    wrong = warning("two").replace('to = ["all"]', 'to = ["北京", "beijng-weibo"]')
+    write_schedule(workspace, unused, wrong)
+    lines = run("-C", workspace, "check").out.splitlines()
+    heads = [line for line in lines if "schedule.toml:" in line]
+    assert ["第 2 条 two 的 to 第 1 项" in heads[0], "第 2 条 two 的 to 第 2 项" in heads[1]] == [True, True]
+    assert "第 1 条 one 的 data.unused: 提醒：" in heads[2]
+    quoted, mark = lines[lines.index(heads[1]) + 1 :][:2]
+    assert quoted.strip() == 'to = ["北京", "beijng-weibo"]'
+    assert text_width(mark) - 1 == text_width(quoted[: quoted.index('"beijng')])
+    named = run("-C", workspace, "check", "--json").json["problems"][0]
+    assert (named["post"], named["id"], named["severity"]) == (2, "two", "error")
+
+
+def test_a_line_that_is_no_toml_is_quoted_too(run, workspace):
+    """Where the file cannot be parsed its line is shown all the same; a long one around the place."""
+    write_schedule(workspace, f'[[post]]\ntitle = "{"长" * 80}" "短"\n')
+    head, quoted, mark, *_ = run("-C", workspace, "check").out.splitlines()
+    assert ":2:92: " in head
+    assert (quoted.strip()[0], text_width(quoted) < 100) == ("…", True)
+    assert text_width(mark) - 1 == text_width(quoted[: quoted.index('"短')])
 
 
 def test_json_is_alone_on_standard_output(run, workspace):

@@ -124,6 +124,7 @@ NEVER_ONE = {
     "event_times",
     "job_failing",
     "large_removal",
+    "large_removal_ahead",
     "older_line",
     "parts_abandoned",
     "parts_all_published",

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import hashlib
+import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -18,18 +21,42 @@ from publisher.cli.errors import format_problems, problem_as_json, sorted_proble
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings, load_settings
+from publisher.domain.account import AccountId
 from publisher.domain.errors import InputError, Location, Problem, ScheduleError, Severity
-from publisher.domain.post import Post, Schedule
+from publisher.domain.plan import needs_confirmation
+from publisher.domain.post import CronTrigger, Occurrence, Post, PostId, RenderedPost, Schedule
 from publisher.rendering.templates import shipped_templates
-from publisher.schedule.cron import find_next_occurrence
-from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_schedule_context, parse_leniently
-from publisher.schedule.warnings import find_capacity_warnings, find_overdue_posts, find_warnings
-from publisher.store.queries.known_posts import read_known_posts
-from publisher.tomlfile.read import TomlDocument, read_toml
+from publisher.schedule.cron import find_next_occurrence, list_next_times
+from publisher.schedule.load import (
+    SCHEDULE_FILE,
+    SCHEDULE_READ_LIMITS,
+    entry_id,
+    locate_problems,
+    make_schedule_context,
+    parse_leniently,
+)
+from publisher.schedule.warnings import (
+    MAX_NAMES,
+    find_capacity_warnings,
+    find_follow_up_warnings,
+    find_misplaced_data,
+    find_overdue_posts,
+    find_timing_warnings,
+    find_warnings,
+    is_past,
+)
+from publisher.store.queries.known_posts import KnownPost, read_known_posts
+from publisher.tomlfile.read import TomlDocument, parse_toml, read_text
 from publisher.tomlfile.validate import find_placeholders
 
 HOLIDAY_LOOKAHEAD = timedelta(days=60)
 """How far ahead the holidays should be known."""
+REPETITION_WINDOW = timedelta(days=31)
+"""Equal texts within this time look like a double to readers, and platforms may refuse the second."""
+MAX_NEXT_TIMES = 20
+"""The next times of at most this many repeating posts are printed; --json has them all."""
+_MOMENT = re.compile(r"\d{4}年\d{1,2}月\d{1,2}日 \d\d:\d\d")
+"""The time that an article carries, as templates write it; it differs between posts that say the same."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +67,8 @@ class CheckReport:
     posts: int = 0
     accounts: int = 0
     rendered_posts: int = 0
+    next_times: dict[PostId, list[datetime]] = field(default_factory=dict)
+    """The next due times of each repeating post, in the workspace's zone."""
 
     @contextlib.contextmanager
     def collect_problems(self) -> Iterator[None]:
@@ -55,11 +84,16 @@ class CheckReport:
 @json_option
 def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     report = CheckReport()
-    settings = offline_app = toml = None
+    settings = offline_app = toml = source = None
     with report.collect_problems():
         settings = asyncio.run(load_settings(terminal.workspace))
     with report.collect_problems():
-        toml = read_toml((file or terminal.workspace / "schedule.toml").absolute(), SCHEDULE_READ_LIMITS, ScheduleError)
+        path = (file or terminal.workspace / SCHEDULE_FILE).absolute()
+        text = read_text(path, SCHEDULE_READ_LIMITS, ScheduleError)
+        source = TomlDocument(
+            file=str(path), text=text, data={}
+        )  # where it is no TOML, its lines are shown all the same
+        source = toml = parse_toml(text, str(path), SCHEDULE_READ_LIMITS, ScheduleError)
     if settings is not None:
         report.problems += find_unsafe_permissions(settings)
         with report.collect_problems():
@@ -76,15 +110,26 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     )
     errors = sum(problem.is_error for problem in problems)
     if as_json:
-        terminal.print_json(
-            {"ok": not errors, "problems": [problem_as_json(problem, terminal.messages) for problem in problems]}
-        )
+        found = [problem_as_json(problem, terminal.messages, source) for problem in problems]
+        following = {post: [at.isoformat() for at in times] for post, times in report.next_times.items()}
+        terminal.print_json({"ok": not errors, "problems": found, "next": following})
     elif problems:
-        echo(format_problems(problems, terminal.messages))
+        echo(format_problems(problems, terminal.messages, source))
+    if not as_json and not errors:
+        print_next_times(terminal, report.next_times)
     counts = {"errors": errors, "warnings": len(problems) - errors}
     checked = {"posts": report.posts, "accounts": report.accounts, "rendered_posts": report.rendered_posts}
     terminal.print_note("check_failed" if errors else "check_passed", **counts, **checked)
     return int(errors > 0)
+
+
+def print_next_times(terminal: Terminal, next_times: Mapping[PostId, Sequence[datetime]]) -> None:
+    """Print when each repeating post comes next, so that a slip in its cron text shows."""
+    for post, times in islice(next_times.items(), MAX_NEXT_TIMES):
+        if times:
+            terminal.print_message("next_times", post=post, times="　".join(f"{at:%Y-%m-%d %H:%M}" for at in times))
+    if len(next_times) > MAX_NEXT_TIMES:
+        terminal.print_message("more_next_times", number=len(next_times) - MAX_NEXT_TIMES)
 
 
 def _check_posts(
@@ -97,7 +142,10 @@ def _check_posts(
     else:
         folders = [path for path in (settings.workspace / "templates", shipped_templates()) if path.is_dir()]
         template_names = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
-    context = make_schedule_context(settings, templates=template_names, known_posts=known or frozenset())
+    data_keys = offline_app.post_renderer.templates.data_keys if offline_app else {}
+    context = make_schedule_context(
+        settings, templates=template_names, known_posts=frozenset(known or ()), data_keys=data_keys
+    )
     schedule, problems = parse_leniently(toml, context)
     report.posts = len(schedule.posts)
     report.problems += problems
@@ -107,26 +155,65 @@ def _check_posts(
     found = [problem for problem in find_overdue_posts(schedule, now) if problem.facts["post"] not in (known or ())]
     if known is None:
         found = [replace(problem, severity=Severity.WARNING) for problem in found]
-    found += find_warnings(schedule, now, now + HOLIDAY_LOOKAHEAD, settings.timezone)
+    zone = settings.timezone
+    next_times = {post.id: list_next_times(post, now, zone) for post in schedule.posts}
+    ended = {
+        post.id
+        for post in schedule.posts
+        if (stored := (known or {}).get(post.id)) and not stored.is_waiting and is_past(post, now)
+    }
+    report.next_times = {
+        post.id: [at.astimezone(zone) for at in next_times[post.id]]
+        for post in schedule.posts
+        if isinstance(post.trigger, CronTrigger) and post.id not in ended
+    }
+    found += find_warnings(schedule, now, now + HOLIDAY_LOOKAHEAD, zone)
+    found += find_timing_warnings(schedule, next_times, now)
+    found += find_misplaced_data(schedule, data_keys)
+    found += find_follow_up_warnings(schedule)
     if offline_app is not None:
         policies = offline_app.policies
         found += find_unsafe_timings(policies.values(), settings.environment)
         found += find_missing_public_ips(policies.values(), settings.environment)
         found += find_capacity_warnings(schedule, policies, known or (), datetime.now(UTC), settings.timezone)
-        found += render_all(terminal, offline_app, schedule, report)
+        found += render_all(terminal, offline_app, schedule, report, ended)
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
+    report.problems += find_large_removal(toml, known or {})
+    tables = toml.data.get("post", [])
+    over = {f"post[{index}]" for index, table in enumerate(tables) if entry_id(table) in ended}
+    report.problems = [  # a warning of what is over helps nobody
+        problem
+        for problem in report.problems
+        if problem.is_error or not problem.location or problem.location.path.partition(".")[0] not in over
+    ]
 
 
-def render_all(terminal: Terminal, offline_app: OfflineApp, schedule: Schedule, report: CheckReport) -> list[Problem]:
+def find_large_removal(toml: TomlDocument, known: Mapping[PostId, KnownPost]) -> list[Problem]:
+    """Warn that the daemon will not take this file unless a person confirms how many open posts it drops."""
+    named = {entry_id(table) for table in toml.data.get("post", [])}
+    open_posts = [post for post, stored in known.items() if stored.counts_as_open]
+    removed = sorted(post for post in open_posts if post not in named)
+    if not needs_confirmation(len(removed), len(open_posts)):
+        return []
+    facts = {"number": str(len(removed)), "posts": "、".join(removed[:MAX_NAMES])}
+    location = Location(file=toml.file)
+    return [Problem(code="large_removal_ahead", severity=Severity.WARNING, location=location, facts=facts)]
+
+
+def render_all(
+    terminal: Terminal, offline_app: OfflineApp, schedule: Schedule, report: CheckReport, ended: Collection[PostId] = ()
+) -> list[Problem]:
     """Render the next occurrence of every post for each of its accounts; return each problem once.
 
+    Posts that say the same on one account are reported, unless they are `ended` or a month apart.
     A post that follows an original stands in for it where the original is broken, or is in the database only.
     """
     now = datetime.now(UTC)
     by_id = {post.follows: replace(post, id=post.follows) for post in schedule.posts if post.follows is not None}
     by_id |= {post.id: post for post in schedule.posts}
     problems: list[Problem] = []
+    said: dict[tuple[AccountId, str], Occurrence] = {}
     watched: AbstractContextManager[Iterable[Post]] = contextlib.nullcontext(schedule.posts)
     if sys.stderr.isatty():
         watched = click.progressbar(schedule.posts, label=terminal.translate("proofreading"), file=sys.stderr)
@@ -136,5 +223,43 @@ def render_all(terminal: Terminal, offline_app: OfflineApp, schedule: Schedule, 
             render_result = offline_app.post_renderer.render(post, occurrence, post.accounts, by_id)
             report.rendered_posts += len(render_result.rendered_posts)
             problems += render_result.problems
+            problems += [
+                Problem(
+                    code="images_left_out",
+                    severity=Severity.WARNING,
+                    facts={
+                        "post": post.id,
+                        "key": "images",
+                        "platform": rendered.platform,
+                        "shown": str(len(rendered.images)),
+                        "number": str(len(post.images)),
+                    },
+                )
+                for rendered in render_result.rendered_posts
+                if len(rendered.images) < len(post.images)
+            ]
+            if post.id not in ended:
+                problems += find_repetitions(post, occurrence, render_result.rendered_posts, said)
     report.accounts = len({account for post in schedule.posts for account in post.accounts})
     return list({(found.code, found.location, *sorted(found.facts.items())): found for found in problems}.values())
+
+
+def find_repetitions(
+    post: Post,
+    occurrence: Occurrence,
+    rendered_posts: Sequence[RenderedPost],
+    said: MutableMapping[tuple[AccountId, str], Occurrence],
+) -> Iterator[Problem]:
+    """Yield a warning if an earlier post says the same on one of the accounts.
+
+    `said` has the first occurrence of each text on each account; number and link of a bulletin are no part of a text.
+    """
+    for rendered in rendered_posts:
+        text = "\n".join((rendered.title, *rendered.all_parts)).replace(rendered.link or rendered.marker.code, "")
+        words = _MOMENT.sub("", text.replace(rendered.marker.code, ""))
+        key = rendered.account, hashlib.sha256(words.encode()).hexdigest()
+        first = said.setdefault(key, occurrence)
+        if first.key.post != post.id and abs(occurrence.due_at - first.due_at) <= REPETITION_WINDOW:
+            facts = {"post": post.id, "key": "id", "other": first.key.post, "account": rendered.account}
+            yield Problem(code="same_text", severity=Severity.WARNING, facts=facts)
+            return

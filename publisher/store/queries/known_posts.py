@@ -1,19 +1,33 @@
-"""Reads the ids of known posts with the bare driver, without opening the store, to keep `check` fast."""
+"""Reads what the database knows of posts with the bare driver, without opening the store, to keep `check` fast."""
 
 import contextlib
 import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from publisher.domain.post import PostId
+from publisher.domain.delivery import DESIRED_NO_SEND, REVISABLE_STATES
+from publisher.domain.post import ONCE_OCCURRENCE, PostId
 
 _SQLITE = "sqlite:///"
-_QUERY = "SELECT id FROM post"
 QUERY_TIMEOUT_SECONDS = 3
 
 
-def read_known_posts(url: str) -> frozenset[PostId] | None:
-    """Return the ids of the posts in the store; None if there is no store yet, or it does not answer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPost:
+    """What the database knows of a post.
+
+    `is_waiting`: one of its deliveries may still lead to a call. `counts_as_open`: the daemon counts it among those
+    that a new schedule may not drop in great number without confirmation.
+    """
+
+    is_waiting: bool
+    counts_as_open: bool
+
+
+def read_known_posts(url: str) -> Mapping[PostId, KnownPost] | None:
+    """Return the posts in the store; None if there is no store yet, or it does not answer.
 
     Changes nothing.
     """
@@ -24,13 +38,37 @@ def read_known_posts(url: str) -> frozenset[PostId] | None:
         read_only = f"{file.as_uri()}?mode=ro"
         try:
             with contextlib.closing(sqlite3.connect(read_only, uri=True, timeout=QUERY_TIMEOUT_SECONDS)) as connection:
-                return frozenset(PostId(row[0]) for row in connection.execute(_QUERY))
+                return _known_posts(connection.execute(_QUERY))
         except sqlite3.Error:
             return None
     psycopg = import_module("psycopg")  # loaded only where it is needed: half of all workspaces use SQLite
     try:
         server = "postgresql://" + url.partition("://")[2]
         with psycopg.connect(server, connect_timeout=QUERY_TIMEOUT_SECONDS) as connection:
-            return frozenset(PostId(row[0]) for row in connection.execute(_QUERY))
+            return _known_posts(connection.execute(_QUERY))
     except psycopg.Error:
         return None
+
+
+def _known_posts(rows: Iterable[tuple[str, bool, bool, bool]]) -> Mapping[PostId, KnownPost]:
+    return {
+        PostId(post): KnownPost(is_waiting=bool(is_waiting), counts_as_open=bool(is_kept and (is_waiting or repeats)))
+        for post, is_kept, repeats, is_waiting in rows
+    }
+
+
+def _quote(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in sorted(values))
+
+
+_DELIVERY = "SELECT 1 FROM delivery WHERE delivery.post = post.id AND"
+_QUERY = f"""
+    SELECT
+        id,
+        is_scheduled AND NOT is_cancelled,
+        NOT EXISTS ({_DELIVERY} occurrence = '{ONCE_OCCURRENCE}')
+            OR EXISTS ({_DELIVERY} occurrence <> '{ONCE_OCCURRENCE}'),
+        EXISTS ({_DELIVERY} state IN ({_quote(REVISABLE_STATES)}) AND desired NOT IN ({_quote(DESIRED_NO_SEND)}))
+    FROM post
+"""  # noqa: S608 # of our own constants only
+"""One row for each post: is it in the schedule, does it repeat or wait to be filed, may it still lead to a call."""
