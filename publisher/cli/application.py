@@ -61,7 +61,7 @@ async def read_posts_file(application: Application, file: Path) -> tuple[TomlDoc
     Raise ScheduleError, or CommandFailedError when there is no post in it or one is known already.
     """
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
-    context = replace(application.planner.schedule_context, known_posts=await application.store.posts.post_ids())
+    context = replace(application.planner.schedule_context, known_posts=await application.store.queries.post_ids())
     posts = parse_schedule(toml.text, file=toml.file, context=context).posts
     known = await application.store.posts.stored_posts(posts)
     if not posts:
@@ -91,7 +91,7 @@ async def load_post(application: Application, post_id: PostId) -> Post:
         await activate_schedule(application)
         post = await application.store.posts.get_post(post_id)
     if post is None:
-        raise NoSuchItemError("post", post_id)
+        raise NoSuchItemError("post", post_id, await application.store.queries.post_ids())
     if await application.store.posts.is_cancelled(post_id):
         raise CommandFailedError("send_cancelled", post=post_id)
     active = application.planner.post_renderer.accounts

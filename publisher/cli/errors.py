@@ -4,6 +4,7 @@ import errno
 import re
 import socket
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -51,7 +52,9 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
             echo(format_problems(error.problems, messages), err=True)
             return EXIT_FAILED
         case NoSuchItemError():
-            code, facts, exit_code = f"no_such_{error.what}", {"name": error.name}, EXIT_NOT_FOUND
+            close = ", ".join(get_close_matches(error.name, error.known))
+            code, facts, exit_code = f"no_such_{error.what}", {"name": error.name, "choices": close}, EXIT_NOT_FOUND
+            hint_code = "did_you_mean" if close else ""
         case RefusedError():
             code, facts = error.code, error.facts
             if "state" in facts:

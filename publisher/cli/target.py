@@ -10,7 +10,7 @@ from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError
-from publisher.domain.post import ONCE_OCCURRENCE, PostId
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, format_delivery_name
 from publisher.store.db.filters import SCOPE_ALL
 from publisher.store.queries.queries import Queries
 from publisher.store.store import Store
@@ -50,7 +50,7 @@ def delivery_target(value: str) -> DeliveryTarget:
 async def require_post(queries: Queries, post: PostId) -> None:
     """Raise NoSuchItemError for a post that was never accepted."""
     if not await queries.has_post(post):
-        raise NoSuchItemError("post", post)
+        raise NoSuchItemError("post", post, await queries.post_ids())
 
 
 async def find_deliveries(
@@ -67,7 +67,9 @@ async def find_deliveries(
         occurrence = aware.astimezone(UTC).isoformat()
         found = [delivery for delivery in found if delivery.key.occurrence == occurrence]
     if not found and (target.account or target.instant):
-        raise NoSuchItemError("delivery", target.text)
+        stored = await queries.deliveries(target.post)
+        names = {format_delivery_name(each.key.post, each.key.occurrence, each.account) for each in stored}
+        raise NoSuchItemError("delivery", target.text, names)
     by_account: dict[AccountId, list[Delivery]] = {}
     for delivery in found:
         by_account.setdefault(delivery.account, []).append(delivery)
@@ -93,8 +95,9 @@ async def resolve_scope(name: str, settings: Settings, store: Store) -> str:
     if name == SCOPE_ALL or name in paused:
         return name
     if kind == "platform":
-        if rest not in {account.platform for account in settings.accounts.values()}:
-            raise NoSuchItemError("platform", rest)
+        platforms = {account.platform for account in settings.accounts.values()}
+        if rest not in platforms:
+            raise NoSuchItemError("platform", rest, platforms)
         return name
     if is_account and is_post:
         raise LocalizedUsageError("scope_ambiguous", name=name)
@@ -102,4 +105,5 @@ async def resolve_scope(name: str, settings: Settings, store: Store) -> str:
         return name if kind == "account" else f"account:{name}"
     if is_post:
         return name if kind == "post" else f"post:{name}"
-    raise NoSuchItemError("scope", name)
+    scopes = {f"platform:{account.platform}" for account in settings.accounts.values()}
+    raise NoSuchItemError("scope", name, [*settings.accounts, *scopes, *await queries.post_ids()])

@@ -1,6 +1,6 @@
 """Exceptions are for bugs and unsafe situations; errors of people, platforms and networks are values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -72,9 +72,10 @@ class RefusedError(PublisherError):
 
 
 class NoSuchItemError(PublisherError):
-    """A named post, account or delivery does not exist."""
+    """A named post, account or delivery does not exist; `known` are names that do, to suggest one of them."""
 
-    def __init__(self, kind: str, name: str) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str] = ()) -> None:
         super().__init__(f"{kind} {name}")
         self.what = kind
         self.name = name
+        self.known = tuple(known)

@@ -162,7 +162,7 @@ async def active_schedule(planner: Planner, file: str) -> Schedule | None:
 
 async def _schedule_context(planner: Planner) -> ScheduleContext:
     """Return the context with all stored ids: a post may follow one that has left the schedule."""
-    return replace(planner.schedule_context, known_posts=await planner.store.posts.post_ids())
+    return replace(planner.schedule_context, known_posts=await planner.store.queries.post_ids())
 
 
 async def _with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[Post]:

@@ -40,6 +40,37 @@ def test_an_unknown_target_exits_4(run, due_post, arguments):
     assert re.search("没有", reported.err)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("pause", "beijing-wiebo", "--by", "王"), "beijing-weibo"),
+        (("pause", "refnud", "--by", "王"), "refund"),
+        (("pause", "platfrom:weibo", "--by", "王"), "platform:weibo"),
+        (("pause", "platform:wiebo", "--by", "王"), "weibo"),
+        (("resume", "beijing-wiebo", "--by", "王"), "beijing-weibo"),
+        (("status", "refnud"), "refund"),
+        (("status", "--account", "beijing-wiebo"), "beijing-weibo"),
+        (("why", "refund@beijing-wiebo"), "refund@beijing-weibo"),
+        (("cancel", "refnud", *BY), "refund"),
+        (("retract", "refund", "--account", "beijing-wiebo", *BY), "refund@beijing-weibo"),
+        (("resolve", "refund@beijing-wiebo", "cancel", *BY), "refund@beijing-weibo"),
+        (("send", "refnud", "--by", "王"), "refund"),
+        (("preview", "refnud"), "refund"),
+        (("preview", "refund", "--account", "beijing-wiebo"), "beijing-weibo"),
+        (("mode", "beijing-wiebo", "off", *BY), "beijing-weibo"),
+        (("templates", "waring"), "warning"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_right_one(run, due_post, arguments, meant):
+    """The hint names what exists and looks alike; a name like no other has none."""
+    reported = run("-C", due_post, "--lang", "en", *arguments)
+    assert (reported.code, reported.out) == (4, "")
+    hint = reported.err.splitlines()[-1]
+    assert hint.startswith("    You may have meant: ")
+    assert meant in hint.removeprefix("    You may have meant: ").split(", ")
+    assert "meant" not in run("-C", due_post, "--lang", "en", "pause", "@@@", "--by", "王").err
+
+
 def test_each_resolution_ends_in_its_state(run, due_post, deliver):
     """`not-published` fails it; a second resolution finds nothing held and exits 1."""
     deliver(CAPTCHA)

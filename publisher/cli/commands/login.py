@@ -22,7 +22,7 @@ from publisher.secrets import read_secret
 async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     settings = await load_workspace_settings(terminal)
     if (known := settings.accounts.get(account)) is None:
-        raise NoSuchItemError("account", account)
+        raise NoSuchItemError("account", account, settings.accounts)
     session = start_login(settings, known, Runtime())
     if isinstance(session, Problem):
         raise CommandFailedError(session.code, **session.facts)

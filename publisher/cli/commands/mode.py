@@ -27,7 +27,7 @@ async def mode(terminal: Terminal, account: AccountId, mode: str, *, by: str, re
     async with open_command_store(settings, AccessMode.READ if wanted is Mode.OFF else AccessMode.COMMAND) as store:
         is_overridden = account in {override.account for override in await store.queries.mode_overrides()}
         if known is None and (wanted is not None or not is_overridden):  # an override outlives its account's settings
-            raise NoSuchItemError("account", account)
+            raise NoSuchItemError("account", account, settings.accounts)
         if known is not None and known.mode is Mode.OFF and wanted is not None:
             raise CommandFailedError("mode_off_in_settings", account=account)
         if known is not None and wanted is Mode.API and (code := find_api_blocker(known)):

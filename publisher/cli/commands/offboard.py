@@ -84,7 +84,7 @@ async def find_account(queries: Queries, settings: Settings, account: AccountId)
         sent = [delivery.login for delivery in await queries.deliveries(account=account)]
         logins = [LoginId(str(stored)) for stored in [*sent, *recorded] if stored]
         if not logins:
-            raise NoSuchItemError("account", account)
+            raise NoSuchItemError("account", account, settings.accounts)
         login = logins[-1]
     others = {key: other for key, other in settings.accounts.items() if key != account}
     shared_with = [key for key, other in others.items() if other.secret == login.partition("/")[2]]

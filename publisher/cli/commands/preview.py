@@ -147,11 +147,11 @@ def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId 
     context = make_schedule_context(settings, templates=offline_app.post_renderer.templates.names)
     posts = {post.id: post for post in parse_schedule(toml.text, file=toml.file, context=context).posts}
     if (post := posts.get(post_id)) is None:
-        raise NoSuchItemError("post", post_id)
+        raise NoSuchItemError("post", post_id, posts)
     if only_account is not None and only_account not in offline_app.post_renderer.accounts:
-        raise NoSuchItemError("account", only_account)
+        raise NoSuchItemError("account", only_account, offline_app.post_renderer.accounts)
     if only_account is not None and only_account not in post.accounts:
-        raise NoSuchItemError("delivery", f"{post_id}@{only_account}")
+        raise NoSuchItemError("delivery", f"{post_id}@{only_account}", [f"{post_id}@{name}" for name in post.accounts])
     occurrence = find_next_occurrence(post, datetime.now(UTC), settings.timezone)
     accounts = [only_account] if only_account else post.accounts
     result = offline_app.post_renderer.render(post, occurrence, accounts, posts)

@@ -22,7 +22,8 @@ async def retract(terminal: Terminal, post: PostId, account: AccountId | None, b
         queries = store.queries
         await require_post(queries, post)
         if account is not None and not await queries.deliveries(post, account):
-            raise NoSuchItemError("delivery", f"{post}@{account}")
+            accounts = {delivery.account for delivery in await queries.deliveries(post)}
+            raise NoSuchItemError("delivery", f"{post}@{account}", [f"{post}@{name}" for name in accounts])
         number = len(await store.actions.retract(post, account, named_person(by), reason))
         terminal.print_message("retract_done" if number else "retract_nothing", post=post, number=number)
         if number:

@@ -41,7 +41,7 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
             terminal.print_message("secret_stored", name=name, file=vault.file, key=vault.key_source)
         case "remove":
             if not vault.remove(name or ""):
-                raise NoSuchItemError("secret", name or "")
+                raise NoSuchItemError("secret", name or "", vault.list_names())
             terminal.print_message("secret_removed", name=name)
         case "rotate":
             terminal.print_message("secrets_reencrypted", number=vault.rotate(), key=vault.key_source)

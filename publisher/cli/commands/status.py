@@ -100,7 +100,7 @@ async def status(  # noqa: PLR0913 # one argument an option
 async def _read_status(settings: Settings, chosen: StatusFilter) -> StatusSnapshot:
     """Read what was chosen. Raise NoSuchItemError for a post or an account that does not exist."""
     if chosen.account is not None and chosen.account not in settings.accounts:
-        raise NoSuchItemError("account", chosen.account)
+        raise NoSuchItemError("account", chosen.account, settings.accounts)
     now = datetime.now(settings.timezone)
     if not has_database(settings):
         if chosen.post is not None:

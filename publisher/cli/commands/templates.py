@@ -26,7 +26,7 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
     own_folder = asyncio.run(load_workspace_settings(terminal)).workspace / "templates"
     found = load_templates([own_folder, shipped_templates()], RenderProcess())
     if name is not None and name not in found.names:
-        raise NoSuchItemError("template", name)
+        raise NoSuchItemError("template", name, found.names)
     if as_json:
         names = [name] if name else found.names
         listed = [

@@ -236,11 +236,6 @@ class PostStore(StorePart):
         now = self.runtime.now()
         return await self.database.read(lambda connection: read_stored_posts(connection, posts, now))
 
-    async def post_ids(self) -> frozenset[PostId]:
-        """Return the ids of all posts ever accepted."""
-        ids = await self.database.read(lambda connection: connection.scalars(select(POST.c.id)).all())
-        return frozenset(map(PostId, ids))
-
     async def is_cancelled(self, post: PostId) -> bool:
         """Return True if a person has cancelled the post."""
         query = select(POST.c.id).where(POST.c.id == post, POST.c.is_cancelled)

@@ -150,6 +150,10 @@ class Queries(StorePart):
         """Return True if a post was ever accepted."""
         return bool(await self._rows(select(POST.c.id).where(POST.c.id == post)))
 
+    async def post_ids(self) -> frozenset[PostId]:
+        """Return the ids of all posts ever accepted."""
+        return frozenset(PostId(row["id"]) for row in await self._rows(select(POST.c.id)))
+
     async def titles(self, posts: Collection[PostId]) -> Mapping[PostId, str]:
         """Return the titles of these posts, as they are in force."""
         rows = await self._rows(select(POST.c.id, POST.c.body).where(POST.c.id.in_(sorted(posts))))
