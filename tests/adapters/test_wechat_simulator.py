@@ -9,7 +9,7 @@ import pytest
 from adapters.wechat import WECHAT
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.post import Baseline, DeliveryId
+from publisher.domain.post import Baseline, DeliveryId, Marker
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -269,7 +269,8 @@ async def test_a_mass_send_too_many_f44(stage, settings, expected):
     stage.profile = "mass"
     assert isinstance(await stage.adapter.publish(current_request(is_urgent=True)), Submitted)
     await stage.control.post("/_sim/settings", json=settings)
-    other = current_request(is_urgent=True, delivery=DeliveryId(8))
+    another = article(marker=Marker(code="2RT4-Q7MK"))
+    other = current_request(is_urgent=True, delivery=DeliveryId(8), rendered=another)
     assert isinstance(await stage.adapter.publish(other), expected)
     assert len(await stage.posts()) == 1
 

@@ -4,13 +4,14 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from publisher.app.application import Application, open_application
 from publisher.cli import run_command
@@ -75,7 +76,18 @@ NOTHING_CLAIMED = "no delivery could be claimed: none is due, or what is due is 
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def log_as_before() -> Iterator[None]:
+    """Restore the log's settings, which belong to the process: a later test must not write to this one's stream."""
+    kept = structlog.get_config() if structlog.is_configured() else None
+    yield
+    if kept is None:
+        structlog.reset_defaults()
+    else:
+        structlog.configure(**kept)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_as_before: None) -> Run:
     """Return a function that runs a command in this process.
 
     It leaves out the option -C of the commands that messages name, so that they read as in the folder itself.

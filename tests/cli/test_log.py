@@ -18,14 +18,6 @@ from publisher.runtime.logs import LogSink, configure_command_logging, configure
 from publisher.store.system_alerts import SystemAlerts
 
 
-@pytest.fixture
-def log_as_before():
-    """The log's settings belong to the process: the next test finds those it had."""
-    kept = structlog.get_config()
-    yield
-    structlog.configure(**kept)
-
-
 class Stuck:
     """A stream whose reader has stopped, until it continues."""
 
