@@ -70,7 +70,9 @@ async def open_application(
                 await preload()
                 adapters = _build_adapters(offline_app, store)
             post_renderer = offline_app.post_renderer
-            schedule_context = make_schedule_context(settings, templates=post_renderer.templates.names)
+            schedule_context = make_schedule_context(
+                settings, templates=post_renderer.templates.names, data_keys=post_renderer.templates.data_keys
+            )
             await store.posts.register_logins()
             yield Application(
                 settings=settings,

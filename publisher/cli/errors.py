@@ -126,9 +126,20 @@ def format_problems(problems: Iterable[Problem], messages: Messages, document: T
             lines += quote_line(source[at.line - 1], at.column)
         if hint := messages.hint(problem.code, **problem.facts):
             lines.append(f"    {hint}")
+        if excess := count_excess(problem):
+            is_whole_text = "_text_" in problem.code or "_content_" in problem.code
+            lines.append(f"    {messages.translate('text_over' if is_whole_text else 'over_limit', number=excess)}")
         if similar := problem.facts.get("similar"):
             lines.append(f"    {messages.translate('similar_problems', number=similar)}")
     return "\n".join(lines)
+
+
+def count_excess(problem: Problem) -> int:
+    """Return by how many characters a text is too long; 0 for any other problem, and for what may go on elsewhere."""
+    if not problem.code.endswith(("_too_long", "_length")) or "_link" in problem.code or "more" in problem.facts:
+        return 0
+    length, limit = problem.facts.get("length", ""), problem.facts.get("limit") or problem.facts.get("longest", "")
+    return max(int(length) - int(limit), 0) if length.isdecimal() and limit.isdecimal() else 0
 
 
 UNQUOTED_CODES = frozenset(
@@ -155,16 +166,24 @@ def describe_path(location: Location, document: TomlDocument, messages: Messages
     named, found = name_post(location, document), _POST_PATH.fullmatch(location.path)
     if named is None or found is None:
         return location.path
-    key = re.sub(r"\[(\d+)\]", lambda item: messages.translate("problem_item", number=int(item[1]) + 1), found[2] or "")
+    key = re.sub(
+        r"\[(\d+)\](\.?)",
+        lambda item: messages.translate("problem_item", number=int(item[1]) + 1) + item[2].replace(".", " "),
+        found[2] or "",
+    )
     code = "problem_key" if key else "problem_post"
     return messages.translate(code, number=named[0], post=named[1], key=key)
 
 
 def quote_line(line: str, column: int) -> list[str]:
-    """Return a source line, indented and without secrets, and a mark below its column; full-width ones count two."""
-    before, after = (
-        escape_forbidden(redact_text(part)).replace("\t", " ") for part in (line[: column - 1], line[column - 1 :])
-    )
+    """Return a source line, indented, and a mark below its column, full-width characters counting two.
+
+    A line with what may be a secret is not shown.
+    """
+    if redact_text(line) != line:
+        return []
+    parts = line[: column - 1], line[column - 1 :]
+    before, after = (escape_forbidden(part).replace("\t", " ") for part in parts)
     while text_width(before) > QUOTE_COLUMNS // 2:
         before = f"…{before[2:]}"
     return [f"    {shorten(before + after, QUOTE_COLUMNS)}", f"    {' ' * text_width(before)}^"]
@@ -195,5 +214,6 @@ def problem_as_json(problem: Problem, messages: Messages, document: TomlDocument
         "message": messages.translate(problem.code, **problem.facts),
         "hint": messages.hint(problem.code, **problem.facts),
         **({"post": named[0], "id": named[1]} if named else {}),
+        **({"excess": excess} if (excess := count_excess(problem)) else {}),
         **({"similar": int(problem.facts["similar"])} if "similar" in problem.facts else {}),
     }

@@ -34,7 +34,8 @@ from publisher.runtime.redaction import redact_text
 
 NO_REGION: Mapping[str, str] = {}
 _KEYS_BY_PART: Mapping[str, str] = {
-    "title": "title", "picture": "images", "cover": "images", "summary": "", "text": "", "content": "",
+    "title": "title", "picture": "images", "too_many_images": "images", "cover": "images", "summary": "", "text": "",
+    "content": "",
 }  # fmt: skip
 """Parts that adapters' problem codes name, and the post's key for each; empty if several keys make up the part."""
 MARKER_WITHIN_CHARACTERS: Final = 60

@@ -135,10 +135,9 @@ def find_rule_problems(
         problems.append(UnlocatedProblem(path=(*path, "follows"), code="follows_missing", facts={"kind": entry.kind}))
     for platform in entry.text:
         if platform not in context.platforms:
-            facts = {"value": platform, "choices": suggest_closest(platform, context.platforms)}
-            problems.append(
-                UnlocatedProblem(path=(*path, "text", platform), code="unknown_platform", facts=facts, is_at_key=True)
-            )
+            facts = {"value": platform, "name": platform, "choices": suggest_closest(platform, context.platforms)}
+            code = "key_of_post" if platform in POST_KEYS else "unknown_platform"
+            problems.append(UnlocatedProblem(path=(*path, "text", platform), code=code, facts=facts, is_at_key=True))
     return problems
 
 
@@ -299,6 +298,8 @@ def explain_problem(  # noqa: C901 # one flat match
     key, *inner = map(str, problem.path[2:])
     value, facts = table.get(key), problem.facts
     match problem.code:
+        case _ if key == "text" and inner[:1] and inner[0] in POST_KEYS:
+            return replace(problem, code="key_of_post", facts={**facts, "name": inner[0]}, is_at_key=True)
         case "unknown_key" if not inner and key in _APPROVAL_KEYS:
             return replace(problem, code="approved_in_file")
         case "unknown_key" if not inner and key in data_keys.get(str(table.get("template")), ()):
@@ -412,7 +413,7 @@ def _parse_posts(document: TomlDocument, context: ScheduleContext) -> tuple[tupl
             for problem in own_problems
         )
         accounts = resolver.resolve(tuple(entry.to)) if is_content_intact else ()
-        if is_content_intact and (accounts or not own_problems):
+        if is_content_intact and (accounts or not own_problems) and entry.follows != entry.id:
             posts.append(_make_post(entry, accounts, context.timezone))
     if len(first_index) < len(tables):
         problems += find_duplicate_ids(first_index, tables)

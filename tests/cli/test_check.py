@@ -10,6 +10,7 @@ from datetime import datetime
 import pytest
 from PIL import Image
 
+from publisher.cli.errors import quote_line
 from publisher.cli.terminal import text_width
 from publisher.i18n import Messages, load_catalogue
 from tests.cli.conftest import PUBLIC_IP
@@ -142,6 +143,8 @@ def test_check_judges_the_final_text(run, workspace):
         (12, 11, "post[0].data.summary")
     }
     assert all(problem["message"] and problem["severity"] == "error" for problem in problems)
+    (excess,) = [problem["excess"] for problem in problems if problem["code"] == "weibo_text_too_long"]
+    assert f"超出 {excess} 个字；模板加上的" in run("-C", workspace, "check").out
 
 
 def test_check_reports_problems_of_every_kind_in_one_run(run, workspace):
@@ -281,6 +284,28 @@ def test_images_that_a_platform_leaves_out_are_reported(run, workspace):
     assert (found.keys(), found["images_left_out"]["path"]) == ({"images_left_out"}, "post[0].images")
 
 
+def test_too_many_images_are_reported_at_the_images(run, workspace):
+    """An article has at most ten; a number of images is no number of characters."""
+    images = ", ".join(f'{{ file = "media/refund.png", alt = "图{number}" }}' for number in range(11))
+    write_schedule(
+        workspace, warning(to='["beijing-wechat"]').replace("[post.data]", f"images = [{images}]\n[post.data]")
+    )
+    [problem] = run("-C", workspace, "check", "--json").json["problems"]
+    assert (problem["code"], problem["path"], "excess" in problem) == (
+        "wechat_too_many_images",
+        "post[0].images",
+        False,
+    )
+
+
+def test_a_post_that_follows_itself_has_one_problem(run, workspace):
+    """Its text is not rendered with its own number as that of an earlier bulletin."""
+    write_schedule(workspace, warning("one", 'follows = "one"\nat = 2027-01-05T09:00:00'))
+    assert [problem["code"] for problem in run("-C", workspace, "check", "--json").json["problems"]] == [
+        "follows_itself"
+    ]
+
+
 def test_a_post_that_is_over_has_only_errors(run, workspace):
     """Once every instant is past and the database has no open delivery, its warnings no longer hide the others."""
     past = warning("past", "at = 2026-01-05T09:00:00") + 'unused = "x"\n'
@@ -332,10 +357,11 @@ def test_errors_come_first_with_their_source_line(run, workspace):
 
 
 def test_a_line_that_is_no_toml_is_quoted_too(run, workspace):
-    """Where the file cannot be parsed its line is shown all the same; a long one around the place."""
+    """Where the file cannot be parsed its line is shown all the same, cut around the place, unless it has a secret."""
     write_schedule(workspace, f'[[post]]\ntitle = "{"长" * 80}" "短"\n')
     head, quoted, mark, *_ = run("-C", workspace, "check").out.splitlines()
     assert ":2:92: " in head
+    assert quote_line('note = "access_token=abcdefgh12345678" x', 39) == []
     assert (quoted.strip()[0], text_width(quoted) < 100) == ("…", True)
     assert text_width(mark) - 1 == text_width(quoted[: quoted.index('"短')])
 

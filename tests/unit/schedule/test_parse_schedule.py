@@ -284,6 +284,13 @@ IMAGE = 'file = "media/a.png"'
 SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
     (post(x='summary = "x"'), (9, 1, "key_of_data"), "移到这一条最后的 [post.data]", "move it below [post.data]"),
     (post(to="", x=f'{DATA}\nto = ["all"]'), (10, 1, "key_of_post"), "移到 [post.data]", "above [post.data]"),
+    (
+        post(x="[post.text]\nexpires = 2026-12-01T00:00:00"),
+        (10, 1, "key_of_post"),
+        "[post.text] 的上面",
+        "above [post.data]",
+    ),
+    (post(x='[post.text]\nbody = "正文"'), (10, 1, "key_of_post"), "[post.text] 的上面", "above [post.data]"),
     (post(x='levle = "red"'), (9, 1, "unknown_key"), "可能是：level", "meant: level"),
     (post(x="[post.date]\na = 1"), (9, 1, "unknown_key"), "可能是：data", "meant: data"),
     (post(x="[[post.data]]\na = 1"), (9, 1, "double_brackets"), "单括号 [post.data]", "single brackets"),
