@@ -152,10 +152,15 @@ def find_duplicate_ids(first_of: Mapping[str, int], tables: Sequence[object]) ->
             )
 
 
+MAX_ORIGINAL_SEARCHES = 20
+"""For so many unknown originals a similar id is searched; each search compares with every id of the file."""
+
+
 def find_link_problems(
     links: Sequence[FollowLink], times: Mapping[str, datetime | None], known_posts: Collection[PostId]
 ) -> Iterator[UnlocatedProblem]:
     """Yield the problems of `follows`. `times` has all ids of the file, so that a broken post is not called missing."""
+    searches = 0
     cyclic = _find_cycles({link.post: link.follows for link in links})
     for link in links:
         path = ("post", link.index, "follows")
@@ -165,8 +170,11 @@ def find_link_problems(
         elif link.post in cyclic:
             yield UnlocatedProblem(path=path, code="follows_cycle", facts=facts)
         elif link.follows not in times and PostId(link.follows) not in known_posts:
-            known = [post for post in known_posts if post[:4] == link.follows[:4]]
-            choices = suggest_closest(link.follows, [*known, *(name for name in times if name != link.post)]) or "…"
+            choices = "…"
+            if (searches := searches + 1) <= MAX_ORIGINAL_SEARCHES:
+                known = [post for post in known_posts if post[:4] == link.follows[:4]]
+                names = [*known, *(name for name in times if name != link.post)]
+                choices = suggest_closest(link.follows, names) or choices
             yield UnlocatedProblem(path=path, code="follows_unknown", facts={**facts, "choices": choices})
         elif (original := times.get(link.follows)) and link.at and link.at < original:
             yield UnlocatedProblem(path=("post", link.index, "at"), code="follows_too_early", facts=facts)

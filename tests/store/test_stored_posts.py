@@ -1,5 +1,6 @@
 """What planning reads: everything a plan can depend on, and no more for a history of years."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from publisher.domain.post import ONCE_OCCURRENCE, CronTrigger, OneTimeTrigger, 
 from publisher.domain.results import Published, Receipt
 from publisher.store.db.tables import DELIVERY
 from publisher.store.plan.posts import PlanCommit
+from publisher.store.queries.known_posts import read_known_posts
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
 
@@ -48,6 +50,17 @@ async def publish_all(store):
 
 def instant(at):
     return make_rendered_delivery(DAILY, at, occurrence_id=at.isoformat())
+
+
+async def test_check_reads_what_planning_counts(store, database_url):
+    """The bare query of `check` knows which posts wait, and which a new schedule may not drop in great number."""
+    known = await asyncio.to_thread(read_known_posts, database_url)
+    assert known is not None
+    assert {post: (entry.is_waiting, entry.counts_as_open) for post, entry in known.items()} == {
+        "p": (False, False),
+        "daily": (False, True),
+        "ahead": (True, True),
+    }
 
 
 async def planned(store, *posts, moments=()):

@@ -544,6 +544,15 @@ def test_f67_many_mistakes_are_refused_quickly() -> None:
     assert time.process_time() - began < 15
 
 
+def test_f67_many_unknown_originals_are_refused_quickly() -> None:
+    """A similar id is searched for a few of them only: each search compares with every id of the file."""
+    text = "".join(post(id=f'id = "p-{n}"', kind='kind = "update"', x=f'follows = "q-{n}"') for n in range(3000))
+    began = time.process_time()
+    problems = refusal(text).problems
+    assert [problem.facts["choices"] != "…" for problem in problems[:30]] == [True] * 20 + [False] * 10
+    assert time.process_time() - began < 5
+
+
 def test_a_thousand_posts_take_no_time() -> None:
     """A large schedule is read within half a second of processor time, and a mistake at its end is found as fast."""
     text = "".join(post(id=f'id = "p-{number}"') for number in range(1000))
