@@ -69,6 +69,8 @@ as files and functions under `tests/`. They run with all others: in `scripts/tes
 
 A test names its faults in the ids of its cases (`id="F30-html"`), and where no case does, in its own name
 (`test_f07_…`) and in the first line of its docstring (`F07: …`, `F28 to F37`)."""
+INDEXES = ("Contents · 目录", "Find a code · 按代码查找")
+"""The sections of operating.md that lead to the others."""
 BLANKS: Mapping[Lang, Mapping[str, str]] = {
     "zh_CN": {
         "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "marker": "〈通报编号〉",
@@ -224,6 +226,42 @@ def holds() -> str:
     return _page(part for reason in HoldReason for part in (f"### {reason}", *_texts_of(f"hold_{reason}")))
 
 
+def contents() -> str:
+    """Return links to the sections of operating.md."""
+    return "\n".join(f"- [{title}](#{_anchor(title)})" for title in _sections() if title not in INDEXES)
+
+
+def code_index() -> str:
+    """Return a table of the codes in operating.md by alphabet: a link to each section, its kind, and its message."""
+    sections = _sections()
+    kinds = {str(reason): ("hold", "等待处理 held") for reason in HoldReason}
+    for title, kind in (("Alerts · 提醒", "提醒 alert"), ("When it refuses to start · 拒绝启动", "拒绝启动 refusal")):
+        kinds |= dict.fromkeys(re.findall(r"^### (\w+)$", sections[title], re.MULTILINE), ("alert", kind))
+    return _table(
+        ["代码 code", "种类 kind", "提示", "message"],
+        (
+            [f"[{code}](#{_anchor(code)})", kind, *_message(f"{area}_{code}", code, f"reason_{code}")]
+            for code, (area, kind) in sorted(kinds.items())
+        ),
+    )
+
+
+def _message(*codes: str) -> list[str]:
+    """Return the first sentence of the first known message in each language, with an ellipsis for each fact."""
+    texts = (re.sub(r"\{\w+\}", "…", _say(lang, Messages(lang).first_known(*codes))) for lang in LANGUAGES)
+    return [re.split(r"。|\. |\.$", text)[0] for text in texts]
+
+
+def _sections() -> Mapping[str, str]:
+    """Return the sections of operating.md by their titles."""
+    _, *parts = re.split(r"^## (.+)\n", (DOCS / "operating.md").read_text("utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
 def settings() -> str:
     """Return the table of all keys of publisher.toml."""
     schema = settings_schema()
@@ -338,7 +376,8 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     DOCS / "faults.md": faults_page,
 }
 PARTS: Mapping[str, Callable[[], str]] = {
-    part.__name__: part for part in (holds, settings, templates, filters, layers, packages, failpoints)
+    part.__name__: part
+    for part in (holds, contents, code_index, settings, templates, filters, layers, packages, failpoints)
 }
 
 

@@ -90,6 +90,16 @@ def test_everything_has_a_heading(page, wanted):
     assert {name: found.count(name) for name in wanted} == dict.fromkeys(wanted, 1)
 
 
+def test_each_code_is_found_in_the_index():
+    """Each hold reason, alert and refusal of the operator's manual is in its index, with its message."""
+    text = (DOCS / "operating.md").read_text("utf-8")
+    rows = re.findall(r"^\| \[(\w+)\]\(#\1\) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    codes = [code for code, *_ in rows]
+    assert codes == sorted(code for code in headings("operating.md") if code.islower() and re.fullmatch(r"\w+", code))
+    assert set(HoldReason) | alert_codes() <= set(codes)
+    assert [code for code, *messages in rows if code in messages] == []
+
+
 def test_every_fault_and_invariant_is_in_the_failure_model_once():
     """F01 to F95 and I1 to I25 each have their row, in order."""
     text = (DOCS / "failure-model.md").read_text("utf-8")
