@@ -3,7 +3,8 @@
 import errno
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -23,9 +24,7 @@ from publisher.domain.errors import (
 )
 from publisher.i18n import Messages
 from publisher.runtime.redaction import redact_text
-from publisher.schedule.load import entry_id
 from publisher.secrets import SecretError
-from publisher.tomlfile.read import TomlDocument
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_NOT_FOUND = 1, 2, 3, 4
 RETRYABLE_REFUSALS = frozenset({"large_removal", "no_open_manual_task", "nothing_to_resolve", "clock_skew"})
@@ -106,24 +105,32 @@ def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
     return EXIT_USAGE
 
 
-def format_problems(problems: Iterable[Problem], messages: Messages, document: TomlDocument | None = None) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSource:
+    """The text of a schedule whose problems are shown, and the ids of its posts in order, `?` where there is none."""
+
+    file: str
+    text: str
+    post_ids: Sequence[str] = ()
+
+
+def format_problems(problems: Iterable[Problem], messages: Messages, source: ScheduleSource | None = None) -> str:
     """Format problems, errors first: one line each, then its hint.
 
-    A problem of `document` has the source line below it, with a mark under the column, and calls its post by number
-    and id.
+    A problem of `source` has its line below it, with a mark under the column, and calls its post by number and id.
     """
     lines = []
-    source = document.text.split("\n") if document is not None else []
+    source_lines = source.text.split("\n") if source is not None else []
     for problem in sorted_problems(problems):
         at, where = problem.location, ""
-        is_quoted = document is not None and at is not None and at.file == document.file
+        is_quoted = source is not None and at is not None and at.file == source.file
         if at is not None:
-            key = describe_path(at, document, messages) if is_quoted and document is not None else at.path
+            key = describe_path(at, source, messages) if is_quoted and source is not None else at.path
             where = f"{display_path(at.file)}:{at.line}:{at.column}: " + (f"{key}: " if key else "")
         mark = "" if problem.is_error else messages.translate("warning_mark")
         lines.append(f"{where}{mark}{messages.translate(problem.code, **problem.facts)}")
-        if at is not None and is_quoted and problem.code not in UNQUOTED_CODES and at.line <= len(source):
-            lines += quote_line(source[at.line - 1], at.column)
+        if at is not None and is_quoted and problem.code not in UNQUOTED_CODES and at.line <= len(source_lines):
+            lines += quote_line(source_lines[at.line - 1], at.column)
         if hint := messages.hint(problem.code, **problem.facts):
             lines.append(f"    {hint}")
         if excess := count_excess(problem):
@@ -151,19 +158,17 @@ QUOTE_COLUMNS = 90
 _POST_PATH = re.compile(r"post\[(\d+)\](?:\.(.+))?")
 
 
-def name_post(location: Location, document: TomlDocument) -> tuple[int, str] | None:
+def name_post(location: Location, source: ScheduleSource) -> tuple[int, str] | None:
     """Return the number, from 1, and the id of the post that a location is in; None outside the posts."""
     found = _POST_PATH.fullmatch(location.path)
-    posts = document.data.get("post")
-    if found is None or not isinstance(posts, list):
+    if found is None or int(found[1]) >= len(source.post_ids):
         return None
-    number = int(found[1])
-    return number + 1, (entry_id(posts[number]) if number < len(posts) else None) or "?"
+    return int(found[1]) + 1, source.post_ids[int(found[1])]
 
 
-def describe_path(location: Location, document: TomlDocument, messages: Messages) -> str:
+def describe_path(location: Location, source: ScheduleSource, messages: Messages) -> str:
     """Return the key of a location in words: `post 8 (mist-1), to item 2` for post[7].to[1]."""
-    named, found = name_post(location, document), _POST_PATH.fullmatch(location.path)
+    named, found = name_post(location, source), _POST_PATH.fullmatch(location.path)
     if named is None or found is None:
         return location.path
     key = re.sub(
@@ -200,10 +205,10 @@ def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(problems, key=sort_key)
 
 
-def problem_as_json(problem: Problem, messages: Messages, document: TomlDocument | None = None) -> dict[str, Any]:
-    """Return a problem for --json; one of `document` also has the number and the id of its post."""
+def problem_as_json(problem: Problem, messages: Messages, source: ScheduleSource | None = None) -> dict[str, Any]:
+    """Return a problem for --json; one of `source` also has the number and the id of its post."""
     at = problem.location
-    named = name_post(at, document) if at is not None and document is not None and at.file == document.file else None
+    named = name_post(at, source) if at is not None and source is not None and at.file == source.file else None
     return {
         "file": display_path(at.file) if at else None,
         "line": at.line if at else None,

@@ -20,12 +20,12 @@ HEAVY = ("sqlmodel", "sqlalchemy", "httpx", "jinja2")
 LINE = re.compile(r"^\S+:\d+:\d+: (\S+: )?\S.*$")
 
 
-def loaded(*arguments):
-    """Return the heavy libraries that a command loads."""
+def loaded(*arguments, of=HEAVY):
+    """Return the heavy libraries that a command loads, or those of other names."""
     command = list(map(str, arguments))
     code = f"import sys; from publisher.cli import run_command; run_command({command!r}); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {name for name in HEAVY if name in done.stdout.split()}
+    return {name for name in of if name in done.stdout.split()}
 
 
 def test_a_new_workspace_passes_its_own_check_and_publishes_nothing(run, tmp_path):
@@ -306,6 +306,14 @@ def test_a_post_that_follows_itself_has_one_problem(run, workspace):
     ]
 
 
+@pytest.mark.parametrize("text", ["post = 3\n", "post = [1]\n", "[post]\nid = 1\n", "[[posts]]\n"])
+def test_a_file_of_the_wrong_structure_is_reported_whatever_the_database_knows(run, workspace, text):
+    """Where there are no tables of posts, no check of them fails."""
+    make_database(workspace).close()
+    (workspace / "schedule.toml").write_text(text, "utf-8")
+    assert run("-C", workspace, "check").code == 1
+
+
 def test_a_post_that_is_over_has_only_errors(run, workspace):
     """Once every instant is past and the database has no open delivery, its warnings no longer hide the others."""
     past = warning("past", "at = 2026-01-05T09:00:00") + 'unused = "x"\n'
@@ -382,7 +390,7 @@ def test_a_missing_workspace_is_reported(run, tmp_path):
 
 def test_commands_load_only_what_they_need(workspace):
     """Help loads no heavy library; check has no database and no network, and renders in another process."""
-    assert loaded("--help") == set()
+    assert loaded("--help", of=(*HEAVY, "pydantic")) == set()
     assert loaded("check", "--help") == set()
     assert loaded("-C", workspace, "check") == set()
 

@@ -17,7 +17,7 @@ import click
 from publisher.app.adapters import find_missing_public_ips, find_unsafe_timings
 from publisher.app.offline import OfflineApp, build_offline_app, find_unfinished_settings
 from publisher.app.permissions import find_unsafe_permissions
-from publisher.cli.errors import format_problems, problem_as_json, sorted_problems
+from publisher.cli.errors import ScheduleSource, format_problems, problem_as_json, sorted_problems
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings, load_settings
@@ -90,10 +90,9 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     with report.collect_problems():
         path = (file or terminal.workspace / SCHEDULE_FILE).absolute()
         text = read_text(path, SCHEDULE_READ_LIMITS, ScheduleError)
-        source = TomlDocument(
-            file=str(path), text=text, data={}
-        )  # where it is no TOML, its lines are shown all the same
-        source = toml = parse_toml(text, str(path), SCHEDULE_READ_LIMITS, ScheduleError)
+        source = ScheduleSource(file=str(path), text=text)
+        toml = parse_toml(text, str(path), SCHEDULE_READ_LIMITS, ScheduleError)
+        source = replace(source, post_ids=[entry_id(table) or "?" for table in post_tables(toml)])
     if settings is not None:
         report.problems += find_unsafe_permissions(settings)
         with report.collect_problems():
@@ -121,6 +120,12 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     checked = {"posts": report.posts, "accounts": report.accounts, "rendered_posts": report.rendered_posts}
     terminal.print_note("check_failed" if errors else "check_passed", **counts, **checked)
     return int(errors > 0)
+
+
+def post_tables(toml: TomlDocument) -> Sequence[object]:
+    """Return the tables of the posts, whatever is in them; none where `post` is no list."""
+    tables = toml.data.get("post")
+    return tables if isinstance(tables, list) else []
 
 
 def print_next_times(terminal: Terminal, next_times: Mapping[PostId, Sequence[datetime]]) -> None:
@@ -180,8 +185,7 @@ def _check_posts(
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
     report.problems += find_large_removal(toml, known or {})
-    tables = toml.data.get("post", [])
-    over = {f"post[{index}]" for index, table in enumerate(tables) if entry_id(table) in ended}
+    over = {f"post[{index}]" for index, table in enumerate(post_tables(toml)) if entry_id(table) in ended}
     report.problems = [  # a warning of what is over helps nobody
         problem
         for problem in report.problems
@@ -191,7 +195,7 @@ def _check_posts(
 
 def find_large_removal(toml: TomlDocument, known: Mapping[PostId, KnownPost]) -> list[Problem]:
     """Warn that the daemon will not take this file unless a person confirms how many open posts it drops."""
-    named = {entry_id(table) for table in toml.data.get("post", [])}
+    named = {entry_id(table) for table in post_tables(toml)}
     open_posts = [post for post, stored in known.items() if stored.counts_as_open]
     removed = sorted(post for post in open_posts if post not in named)
     if not needs_confirmation(len(removed), len(open_posts)):
