@@ -71,6 +71,13 @@ def test_every_shell_block_says_whether_it_is_run():
     assert [kind for kind, _ in BLOCKS].count("runs") > 5
 
 
+@pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=range(len(BLOCKS)))
+def test_each_block_is_valid_shell(block):
+    """A shell can read each block, also one that is not run."""
+    done = subprocess.run(["/bin/sh", "-n"], input=block, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("path", [MANUAL, CONTAINERFILE], ids=lambda path: path.name)
 def test_the_commands_that_are_named_exist(path):
     """Blocks that cannot be run here name commands of publisher all the same."""
