@@ -416,9 +416,13 @@ def _parse_posts(document: TomlDocument, context: ScheduleContext) -> tuple[tupl
         if first_index.get(entry.id) != index:
             continue
         times[entry.id] = at
-        is_content_intact = all(
-            problem.code in _SKIPPABLE_CODES or (len(problem.path) > 2 and problem.path[2] in _NON_CONTENT_KEYS)
-            for problem in own_problems
+        is_content_intact = not own_problems or (
+            all(
+                problem.code in _SKIPPABLE_CODES or (len(problem.path) > 2 and problem.path[2] in _NON_CONTENT_KEYS)
+                for problem in own_problems
+            )
+            and isinstance(table, dict)  # a misspelt [post.data] may have what the template needs
+            and not any(isinstance(value, dict) and key not in POST_KEYS for key, value in table.items())
         )
         accounts = resolver.resolve(tuple(entry.to)) if is_content_intact else ()
         if is_content_intact and (accounts or not own_problems) and entry.follows != entry.id:

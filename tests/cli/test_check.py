@@ -298,6 +298,12 @@ def test_too_many_images_are_reported_at_the_images(run, workspace):
     )
 
 
+def test_a_misspelt_header_is_the_only_problem(run, workspace):
+    """What it was to hold is not reported as missing."""
+    write_schedule(workspace, warning("one").replace("[post.data]", "[post.date]"))
+    assert [problem["code"] for problem in run("-C", workspace, "check", "--json").json["problems"]] == ["unknown_key"]
+
+
 def test_a_post_that_follows_itself_has_one_problem(run, workspace):
     """Its text is not rendered with its own number as that of an earlier bulletin."""
     write_schedule(workspace, warning("one", 'follows = "one"\nat = 2027-01-05T09:00:00'))

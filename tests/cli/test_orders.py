@@ -231,17 +231,20 @@ def test_a_post_sent_before_its_time_carries_the_minute_of_the_order(run, drill,
 
 
 def test_a_large_removal_needs_its_number(run, drill):
-    """Removal of many open posts is refused with the command that confirms it; with the number it is done."""
+    """Removal of many open posts is refused, as `check` says before, with the command that confirms it."""
     soon = f"at = {NOW + timedelta(days=3650):%Y-%m-%dT%H:%M:%S}"
     write_schedule(drill, *(warning(f"p{number}", soon, TO_WEIBO) for number in range(6)))
     assert run("-C", drill, "reload").code == 0
     for number in range(6):
         assert run("-C", drill, "send", f"p{number}", "--by", "王").code == 0
     write_schedule(drill, warning("p0", soon, TO_WEIBO))
+    announced = {each["code"]: each for each in run("-C", drill, "check", "--json").json["problems"]}
+    assert "publisher reload --confirm-removals 5 --by" in announced["large_removal_ahead"]["hint"]
     refused = run("-C", drill, "reload")
     assert refused.code == 1
     assert "publisher reload --confirm-removals 5 --by" in refused.err
     assert run("-C", drill, "reload", "--confirm-removals", "5", "--by", "王").code == 0
+    assert "confirm-removals" not in run("-C", drill, "check").out
 
 
 def test_every_order_names_its_person(run, due_post, deliver):
