@@ -155,6 +155,8 @@ UNQUOTED_CODES = frozenset(
 """Problems of the whole file, and of a secret, which is not shown."""
 QUOTE_COLUMNS = 90
 """A longer source line is cut, so that the mark stays below its place."""
+SCANNED_CHARACTERS = 1000
+"""How far on either side of a place a secret is searched: a line may have megabytes."""
 _POST_PATH = re.compile(r"post\[(\d+)\](?:\.(.+))?")
 
 
@@ -185,10 +187,11 @@ def quote_line(line: str, column: int) -> list[str]:
 
     A line with what may be a secret is not shown.
     """
-    if redact_text(line) != line:
+    parts = line[: column - 1][-SCANNED_CHARACTERS:], line[column - 1 :][:SCANNED_CHARACTERS]
+    if redact_text("".join(parts)) != "".join(parts):
         return []
-    parts = line[: column - 1], line[column - 1 :]
-    before, after = (escape_forbidden(part).replace("\t", " ") for part in parts)
+    before = escape_forbidden(parts[0][-QUOTE_COLUMNS:]).replace("\t", " ")
+    after = escape_forbidden(parts[1][:QUOTE_COLUMNS]).replace("\t", " ")
     while text_width(before) > QUOTE_COLUMNS // 2:
         before = f"…{before[2:]}"
     return [f"    {shorten(before + after, QUOTE_COLUMNS)}", f"    {' ' * text_width(before)}^"]

@@ -375,6 +375,7 @@ def test_a_line_that_is_no_toml_is_quoted_too(run, workspace):
     write_schedule(workspace, f'[[post]]\ntitle = "{"长" * 80}" "短"\n')
     head, quoted, mark, *_ = run("-C", workspace, "check").out.splitlines()
     assert ":2:92: " in head
+    assert len(quote_line("长" * 4_000_000, 2_000_000)[0]) < 100
     assert quote_line('note = "access_token=abcdefgh12345678" x', 39) == []
     assert (quoted.strip()[0], text_width(quoted) < 100) == ("…", True)
     assert text_width(mark) - 1 == text_width(quoted[: quoted.index('"短')])
