@@ -123,7 +123,7 @@ class Daemon:
     next_planning_at: float = 0.0
     """Until when, in monotonic seconds, that plan stays complete."""
     has_read_file: bool = False
-    is_database_replaced: bool = False
+    refusal: RefusedError | None = None
     read_file_version: FileVersion | None = None
     first_file_version: FileVersion | None = None
     has_waited_for_clock: bool = False
@@ -170,9 +170,13 @@ class Daemon:
         return await send_due(app.store, app.adapters, limit, self.stop_requested)
 
     async def heartbeat(self) -> None:
-        """Record that this worker runs; stop if an older database was put in place, which a person must accept."""
-        if not await self.application.store.actions.heartbeat():
-            self.is_database_replaced = True
+        """Record that this worker runs; stop if an older database was put in place, or another machine has its name."""
+        try:
+            if not await self.application.store.actions.heartbeat():
+                self.refusal = RefusedError("database_replaced")
+        except RefusedError as error:
+            self.refusal = error
+        if self.refusal is not None:
             self.stop_requested.set()
 
     async def load_initial_schedule(self) -> None:
@@ -383,12 +387,12 @@ async def run(
         if abs(skew) > MAX_CLOCK_SKEW:
             raise RefusedError("clock_skew", **await application.store.system_alerts.alert_clock_skew(skew))
         await daemon.clock_check.confirm()
-        # Leases of this worker's previous process: the process lock proves that it is gone.
+        if not await application.store.actions.register_worker():
+            raise RefusedError("database_replaced")
+        # Leases of this worker's previous process: the process lock and the registration prove that it is gone.
         expired_leases = await application.store.maintenance.expire_own_leases()
         log.info("own_leases_expired", leases=expired_leases)
         await application.store.outbox.preload()
-        if not await application.store.actions.register_worker():
-            raise RefusedError("database_replaced")
         manual_accounts = [
             order.account for order in await application.store.queries.mode_overrides() if order.mode is not Mode.API
         ]
@@ -404,8 +408,8 @@ async def run(
             async with serve_callbacks(application, report):
                 await run_until_stopped(daemon)
             exit_code = 0
-        if daemon.is_database_replaced:
-            raise RefusedError("database_replaced")
+        if daemon.refusal is not None:
+            raise daemon.refusal
         await daemon.run_logged("write_checkpoint", daemon.jobs["write_checkpoint"].run())
         await application.store.actions.deregister_worker()
         return exit_code

@@ -5,7 +5,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import click
 from sqlalchemy import make_url
@@ -22,13 +22,11 @@ from publisher.domain.errors import InputError, RefusedError
 from publisher.domain.post import PostId
 from publisher.engine.decisions import named_person, read_system_user
 from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
+from publisher.store.base import HEARTBEAT_TIMEOUT
 from publisher.store.db.database import sqlite_file
 from publisher.store.queries.queries import Alert, ModeOverride, Pause, Queries, WorkerStatus
 from publisher.store.recovery.setup import check_against_journal, pending_swaps
 from publisher.store.store import Store
-
-HEARTBEAT_TIMEOUT = timedelta(seconds=15)
-"""A daemon writes a heartbeat every few seconds; after this time without one it is not running."""
 
 
 async def load_workspace_settings(terminal: Terminal) -> Settings:

@@ -27,7 +27,9 @@ from publisher.runtime.redaction import redact_text
 from publisher.secrets import SecretError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_NOT_FOUND = 1, 2, 3, 4
-RETRYABLE_REFUSALS = frozenset({"large_removal", "no_open_manual_task", "nothing_to_resolve", "clock_skew"})
+RETRYABLE_REFUSALS = frozenset(
+    {"large_removal", "no_open_manual_task", "nothing_to_resolve", "clock_skew", "worker_name_taken"}
+)
 """Refusals after which the same command may work: with another option, or once the clock is set."""
 
 

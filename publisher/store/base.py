@@ -45,6 +45,8 @@ ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOV
 """States that raise an alert when a delivery enters them."""
 TEMPORARY_ALERT_STATES = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 """States whose alerts are cleared when a delivery leaves them."""
+HEARTBEAT_TIMEOUT = timedelta(seconds=15)
+"""A daemon whose last heartbeat is older does not run."""
 BLOCKED_BY_UNKNOWN = "blocked_by_unknown"
 """Why a delivery waits: it could push another one with an unknown outcome beyond its account's list."""
 CANNOT_SEND = "cannot_send"

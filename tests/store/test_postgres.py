@@ -19,6 +19,7 @@ from publisher.domain.post import PostId, SendRequest
 from publisher.domain.results import NotFound, Published, RateLimited, Receipt, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.reconciler import reconcile_due
+from publisher.store.base import HEARTBEAT_TIMEOUT
 from publisher.store.db import postgres as link
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal, read_records
@@ -65,6 +66,21 @@ async def open_host(database_url, tmp_path, world):
             return host
 
         yield opening
+
+
+async def test_f80_a_machine_whose_name_is_taken_does_not_start(open_host, world, monkeypatch):
+    """F80: cloned machines have one name; each would take the other's leases and journal for its own."""
+    boots = iter(["one boot", "one boot", "another boot", "another boot", "one boot"])
+    monkeypatch.setattr(type(world), "boot_id", lambda _runtime: next(boots))
+    first = await open_host("host")
+    assert await first.orders.register_worker(), "a restart on the same machine"
+    with pytest.raises(RefusedError) as refused:
+        await open_host("host")
+    assert refused.value.code == "worker_name_taken"
+    world.advance_time(HEARTBEAT_TIMEOUT)
+    await open_host("host")
+    with pytest.raises(RefusedError):
+        await first.orders.heartbeat()
 
 
 @pytest.mark.parametrize("seconds", [-60, 60])

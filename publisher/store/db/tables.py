@@ -330,12 +330,13 @@ class AdapterStateRow(SQLModel, table=True):
 
 
 class WorkerRow(SQLModel, table=True):
-    """Daemons, by name, and the last heartbeat of each."""
+    """Daemons, by name, and the last heartbeat of each; `boot_id` distinguishes machines of one name."""
 
     __tablename__: ClassVar[str] = "worker"
     id: str = Field(primary_key=True)
     host: str
     pid: int
+    boot_id: str | None = None
     started_at: datetime = Field(sa_type=Instant)
     heartbeat_at: datetime = Field(sa_type=Instant)
     stopped_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -28,7 +28,7 @@ from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, Post, PostId, Ren
 from publisher.domain.reports import is_not_started
 from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted, Ticket
 from publisher.runtime.clock import ClockReading
-from publisher.store.base import BaseStore, StateChange, StorePart
+from publisher.store.base import HEARTBEAT_TIMEOUT, BaseStore, StateChange, StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import SCOPE_ALL, in_state, is_in_scope
 from publisher.store.db.rows import (
@@ -247,11 +247,18 @@ class OperatorActions(StorePart):
         write_audit(transaction, self.runtime.now(), by, event=event, subject=subject, detail=detail)
 
     async def register_worker(self) -> bool:
-        """Record the start of this daemon. Returns False, and writes nothing, if the database was replaced."""
+        """Record the start of this daemon. Returns False, and writes nothing, if the database was replaced.
+
+        Raises RefusedError while a daemon of the same name runs on another machine: each would take the other's leases
+        and journal for its own.
+        """
         return await self._write_heartbeat(is_start=True)
 
     async def heartbeat(self) -> bool:
-        """Record that this daemon is alive. Returns False, and writes nothing, if the database was replaced."""
+        """Record that this daemon is alive. Returns False, and writes nothing, if the database was replaced.
+
+        Raises RefusedError if another machine has taken its name, as it may after a long silence.
+        """
         return await self._write_heartbeat(is_start=False)
 
     @in_transaction
@@ -259,11 +266,23 @@ class OperatorActions(StorePart):
         now, connection = self.runtime.now(), transaction.connection
         if not is_original_database(self.database, connection):
             return False
-        process = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
+        boot_id = self.runtime.boot_id()
+        its_row = WORKER.c.id == self.store.worker
+        known = connection.execute(select(WORKER).where(its_row).with_for_update()).one_or_none()
+        if (
+            self.database.is_shared
+            and known is not None
+            and known.boot_id != boot_id
+            and known.stopped_at is None
+            and now - known.heartbeat_at < HEARTBEAT_TIMEOUT
+        ):
+            raise RefusedError("worker_name_taken", worker=self.store.worker, host=known.host, pid=str(known.pid))
+        process = {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id, "started_at": now}
         alive = {"heartbeat_at": now, "stopped_at": None}
         values = {**process, **alive} if is_start else alive
-        result = connection.execute(update(WORKER).where(WORKER.c.id == self.store.worker).values(values))
-        if result.rowcount == 0:
+        if known is not None:
+            connection.execute(update(WORKER).where(its_row).values(values))
+        else:
             connection.execute(insert(WORKER).values(id=self.store.worker, **process, **alive))
         return True
 

@@ -73,6 +73,7 @@ class WorkerStatus:
     id: str
     host: str
     pid: int
+    boot_id: str | None
     started_at: datetime
     heartbeat_at: datetime
     stopped_at: datetime | None
