@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = "not long"  # scripts/test-long runs those
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the long tests of a file in one process, which share what the file sets up; seeds share nothing."""
     for item in items:

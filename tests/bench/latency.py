@@ -40,7 +40,7 @@ def p5(options: Options) -> Iterator[Figure]:
     """Measure until the last first byte of posts due at one instant, in a running daemon and in a bare loop."""
     most_open = 0
     for accounts, start_seconds, runs in options.choose(
-        ((150, 8, options.runs), (1500, 25, options.few_runs)), ((50, 7, 1),)
+        ((150, 8, options.runs), (1500, 25, options.few_runs)), ((50, 30, 1),)
     ):
         ours: list[Sequence[float]] = []
         bare: list[float] = []

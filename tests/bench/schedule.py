@@ -31,7 +31,7 @@ SPREAD = timedelta(days=365)
 """The posts are spread over a year; planning files those of the next two days."""
 SENT_INTERVAL = timedelta(milliseconds=50)
 """Between two posts that are sent while the schedule is loaded."""
-START_SECONDS = 10
+START_SECONDS, BRIEF_START_SECONDS = 10, 30
 """Before the first of them, beside the time that accepting them takes."""
 SENT_BEFORE_SECONDS, SENT_AFTER_SECONDS = 3, 5
 """How long posts are sent before and after the reload."""
@@ -124,7 +124,9 @@ def _delays_of_reload(
     write_schedule(folder, accepted)
     with daemon(folder, options.publisher):
         wait_for_event(folder, STARTED)
-        first_due = datetime.now(UTC) + timedelta(seconds=4 * reload_seconds + START_SECONDS)
+        first_due = datetime.now(UTC) + timedelta(
+            seconds=4 * reload_seconds + options.choose(START_SECONDS, BRIEF_START_SECONDS)
+        )
         seconds = SENT_BEFORE_SECONDS + options.choose(3, 1) * reload_seconds + SENT_AFTER_SECONDS
         due = [first_due + SENT_INTERVAL * number for number in range(round(seconds / SENT_INTERVAL.total_seconds()))]
         posts = [format_post(f"sent-{number}", at, [f"a{number % ACCOUNTS}"], NO_BODY) for number, at in enumerate(due)]

@@ -107,7 +107,7 @@ MUTANTS: Mapping[str, Mutant] = {
         promises=frozenset({"I6", "I14", "I16"}), storm="slow", function=no_check_before_first_byte
     ),
     "all_missed_sent": Mutant(promises=frozenset({"I6"}), storm="outage"),
-    "unsent_counts_in_quota": Mutant(promises=frozenset({"I9"}), storm="outage", function=unsent_counts_in_quota),
+    "unsent_counts_in_quota": Mutant(promises=frozenset({"I6", "I9"}), storm="outage", function=unsent_counts_in_quota),
     "unjournalled_intent_expires": Mutant(
         promises=frozenset({"I9"}), storm="full", function=unjournalled_intent_expires
     ),
