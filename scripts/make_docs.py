@@ -56,7 +56,8 @@ POST#INSTANT@ACCOUNT. Answers go to standard output, diagnostics to standard err
 | 1 | problems were found, or something failed | 发现问题，或没有做成 |
 | 2 | wrong usage | 用法有误 |
 | 3 | refused for safety | 为安全起见拒绝 |
-| 4 | no such post, account or delivery | 没有这条内容、账号或任务 |"""
+| 4 | no such post, account, delivery, alert, secret or template | 没有这条内容、账号、任务、提醒、密钥或模板 |
+| 130 | interrupted by Ctrl-C | 按 Ctrl-C 中断 |"""
 CODES_HEAD = """\
 What each adapter takes a platform's code for when it answers the call that may have created a post. The date of the
 source's last reading stands on each line of the adapter's `codes.py`. **A code that is not listed proves nothing**:

@@ -100,7 +100,7 @@ def find_misplaced_data(schedule: Schedule, data_keys: Mapping[str, Collection[s
             if name in POST_KEYS:
                 problems.append(_make_warning("key_of_post", **facts))
             else:
-                problems.append(_make_warning("data_not_used", **facts, choices=suggest_closest(name, used)))
+                problems.append(_make_warning("data_not_used", **facts, choices=suggest_closest(name, sorted(used))))
     return problems
 
 

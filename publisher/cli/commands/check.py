@@ -234,7 +234,7 @@ def render_all(
                     facts={
                         "post": post.id,
                         "key": "images",
-                        "platform": rendered.platform,
+                        "platform": terminal.messages.platform_name(rendered.platform),
                         "shown": str(len(rendered.images)),
                         "number": str(len(post.images)),
                     },

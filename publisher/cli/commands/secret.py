@@ -69,7 +69,7 @@ def _read_fields(terminal: Terminal, name: str, users: Sequence[Account]) -> Map
             terminal.print_note("secret_prompt")
         fields = parse_fields(sys.stdin.read(MAX_SECRET_CHARACTERS))
     if fields is None and not needed:
-        raise CommandFailedError("secret_not_json", name=name, places="stdin")
+        raise CommandFailedError("secret_not_json", name=name, places=terminal.translate("standard_input"))
     if missing := [field for field in needed if field not in (fields or {})]:
         raise CommandFailedError("secret_incomplete", name=name, missing=", ".join(missing), example=example)
     return fields or {}
