@@ -147,11 +147,13 @@ class Daemon:
 
     async def confirm_clock(self) -> None:
         """Try to confirm an unconfirmed clock, and plan at once what has waited for that; then update the alerts."""
-        if await self.clock_check.confirm() and self.has_waited_for_clock:
-            self.has_waited_for_clock = False
-            await self.read_schedule()
-            await self.plan()
-        await self.application.store.system_alerts.update()
+        try:
+            if await self.clock_check.confirm() and self.has_waited_for_clock:
+                self.has_waited_for_clock = False
+                await self.read_schedule()
+                await self.plan()
+        finally:
+            await self.application.store.system_alerts.update()
 
     async def send(self) -> int:
         """Ask the database if a delivery needs a job, and send what is due.
@@ -165,7 +167,7 @@ class Daemon:
             return 0
         self.last_sending = now
         if self.has_work and was_idle:
-            await app.store.maintenance.run()
+            await self.run_logged("run_maintenance", app.store.maintenance.run())
         limit = min(MAX_SENDS, descriptor_limit() // 2)  # each call in flight has a connection
         return await send_due(app.store, app.adapters, limit, self.stop_requested)
 
@@ -223,11 +225,10 @@ class Daemon:
                 self.schedule = await active_schedule(planner, str(self.schedule_file))
                 self.schedule_version = version
             if self.schedule is not None:
-                complete_for = find_next_planning(planner, self.schedule)
-                self.next_planning_at = runtime.monotonic() + complete_for.total_seconds()
+                complete_until = runtime.monotonic() + find_next_planning(planner, self.schedule).total_seconds()
                 await plan_window(planner, self.schedule, version)
                 await post_store.set_config_hash(planner.config_hash)
-                self.planned_basis = basis
+                self.planned_basis, self.next_planning_at = basis, complete_until  # only a complete one counts
         except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
             await self._record_rejection(error)
 

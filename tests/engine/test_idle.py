@@ -176,3 +176,21 @@ async def test_what_has_changed_in_the_database_is_compared(daemon, world):
     world.advance_time(timedelta(minutes=1))
     await daemon.plan()
     assert len(await deliveries_of(daemon, "p")) == 2
+
+
+async def test_planning_that_failed_is_tried_again_soon(daemon, world, monkeypatch):
+    """A plan counts only once it is complete: the next run of the job makes it, not the one after an hour."""
+    await apply_schedule(daemon.application.planner, cron("every", "0 9 * * *"), "schedule.toml")
+    await daemon.plan()
+    world.advance_time(timedelta(days=1))
+
+    async def fail(*_arguments):
+        raise OSError("busy")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(publisher.daemon, "plan_window", fail)
+        with pytest.raises(OSError, match="busy"):
+            await daemon.plan()
+    filed = len(await deliveries_of(daemon, "every"))
+    await daemon.plan()
+    assert len(await deliveries_of(daemon, "every")) > filed

@@ -1,5 +1,6 @@
 """Changes that follow from time alone: deliveries become due or expire, leases expire, overdue checks are held."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -77,6 +78,7 @@ class Maintenance(StorePart):
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
         self._redated_trust: ClockTrust | None = None
+        self._lock = asyncio.Lock()
 
     async def has_work(self, within: timedelta) -> bool:
         """Return True if a delivery is being sent, or needs a job of the daemon before `within` has passed.
@@ -90,14 +92,15 @@ class Maintenance(StorePart):
 
     async def run(self) -> None:
         """Run all of it once. While the clock is not confirmed, only this process's own leases are handled."""
-        if number := await self.correct_timestamps():
-            log.warning("times_corrected", deliveries=number)
-        await self.expire_leases()
-        if await can_plan(self.database):
-            await self.expire()
-            await self.cancel_orphans()
-        await self.promote_due()
-        await self.hold_overdue()
+        async with self._lock:
+            if number := await self.correct_timestamps():
+                log.warning("times_corrected", deliveries=number)
+            await self.expire_leases()
+            if await can_plan(self.database):
+                await self.expire()
+                await self.cancel_orphans()
+            await self.promote_due()
+            await self.hold_overdue()
 
     async def promote_due(self) -> int:
         """Make due what has reached its instant, urgent posts first; nothing while the clock is not confirmed.
