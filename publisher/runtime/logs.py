@@ -1,11 +1,12 @@
 """Structured logging: one JSON line per event, without secrets and without the text of posts."""
 
 import atexit
+import json
 import logging
 import queue
 import sys
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -83,8 +84,18 @@ class LogSink:
             try:
                 self._stream.write("".join(lines))
                 self._stream.flush()
+            except UnicodeEncodeError:  # one line has what the stream's encoding has not
+                self._write_each(lines)
             except (OSError, ValueError):  # the disk is full, or the reader is gone
                 _count_dropped(len(lines))
+
+    def _write_each(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            try:
+                self._stream.write(line)
+                self._stream.flush()
+            except (OSError, ValueError):
+                _count_dropped()
 
 
 class _LibraryLogHandler(logging.Handler):
@@ -126,7 +137,10 @@ def configure_logging(
     lines = structlog.PrintLogger(cast("TextIO", sink))
 
     def render_or_drop(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-        line = render(event) if render else None
+        try:
+            line = render(event) if render else None
+        except Exception:  # noqa: BLE001 # a line that cannot be made must not stop what is logged
+            return json.dumps(event, ensure_ascii=False, default=str)
         if line is None:
             raise structlog.DropEvent
         return line

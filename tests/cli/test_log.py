@@ -114,6 +114,26 @@ def test_a_rendered_log_has_the_lines_alone(log_as_before):
     assert "dropped" not in stream.getvalue()
 
 
+def test_a_line_that_cannot_be_rendered_is_written_as_json(log_as_before):
+    """A mistake in a text for people stops nothing: what was logged is still there."""
+    stream = io.StringIO()
+    configure_logging(stream, lambda event: event["missing"])
+    log.info("shown", number=1)
+    structlog.get_config()["logger_factory"]()._file.close()
+    assert json.loads(stream.getvalue())["event"] == "shown"
+
+
+def test_a_line_that_the_stream_cannot_encode_is_lost_alone():
+    """Of lines that are written together the others are there."""
+    bytes_written, before = io.BytesIO(), dropped_line_count()
+    sink = LogSink(io.TextIOWrapper(bytes_written, encoding="gbk", write_through=True))
+    for line in ("一\n", "\N{GRINNING FACE}\n", "三\n"):
+        sink.write(line)
+    sink.close()
+    assert bytes_written.getvalue().decode("gbk") == "一\n三\n"
+    assert dropped_line_count() == before + 1
+
+
 async def test_f91_dropped_lines_are_alerted(open_store, world):
     """F91: people are alerted how many lines are missing, once."""
     store = await open_store()
