@@ -25,7 +25,7 @@ from publisher.domain.delivery import (
     make_manual_timing,
 )
 from publisher.domain.lifecycle import advance
-from publisher.domain.post import DeliveryId
+from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, format_delivery_name
 from publisher.domain.results import RESULT_CODES, Submitted, Unknown
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction, execute_rows
@@ -39,7 +39,7 @@ from publisher.store.db.rows import (
     subject_of,
     write_entries,
 )
-from publisher.store.db.tables import ATTEMPT, DELIVERY, CallResult, changed_columns, dump_result
+from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, CallResult, changed_columns, dump_result
 
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States that raise an alert when a delivery enters them."""
@@ -294,8 +294,11 @@ class BaseStore:
         write_entries(transaction, [_audit_entry(change, after, by) for change, after in pairs])
         for change, after in pairs:
             _write_alerts(transaction, change.before, after, by)
-        if published := {(after.key.post, after.account) for _change, after in pairs if after.state is State.PUBLISHED}:
-            clear_outcome_alerts(transaction, now, lambda post, account: (post, account) in published)
+        published = [after for _change, after in pairs if after.state is State.PUBLISHED]
+        if published:  # of a repeating post the other instants keep their alerts; what a resend replaces is a one-off
+            replaced = {format_delivery_name(after.key.post, ONCE_OCCURRENCE, after.account) for after in published}
+            names = sorted(replaced | set(map(subject_of, published)))
+            clear_outcome_alerts(transaction, now, ALERT.c.subject.in_(names))
         resolved = {
             (after.login, after.account)
             for change, after in pairs

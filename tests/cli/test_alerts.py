@@ -1,5 +1,7 @@
 """`alerts`: how one is listed and dismissed, and what ends it."""
 
+import sqlite3
+
 import pytest
 
 from publisher.domain.results import Rejected
@@ -57,6 +59,16 @@ def test_a_refusal_is_over_when_the_post_is_published_by_a_resend(run, due_post,
     assert len(alerts()) == 1
     deliver(PUBLISHED)
     assert alerts() == {}
+
+
+def test_the_alert_of_one_instant_stays_when_another_is_published(run, due_post, deliver, alerts):
+    """Of a repeating post each instant is a matter of its own."""
+    deliver(REFUSED)
+    with sqlite3.connect(due_post / "var" / "publisher.db") as database:
+        database.execute("UPDATE alert SET subject = 'refund#2027-01-01T00:00:00+00:00@beijing-weibo'")
+    assert run("-C", due_post, "resend", "refund@beijing-weibo", *BY).code == 0
+    deliver(PUBLISHED)
+    assert len(alerts()) == 1
 
 
 def test_a_refusal_is_over_when_the_post_is_cancelled(run, due_post, deliver, alerts):

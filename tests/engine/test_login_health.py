@@ -10,6 +10,7 @@ from publisher.domain.account import AccountId, Mode
 from publisher.domain.results import Blocked, CredentialExpired, Healthy, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.monitor import check_logins_due
+from publisher.store.db.rows import raise_alert
 from publisher.store.monitor.login_health import PROBE_INTERVAL, PROBER
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import START_TIME, FakeAdapter
@@ -65,6 +66,15 @@ async def test_a_paused_account_is_alerted_once(open_store):
     await checkups.store.actions.pause_account(AccountId("a"), PROBER, "weibo_21327")
     await check_logins_due(checkups.store, adapters, 10)
     assert [alert.code for alert in await queries.alerts()] == ["account_paused"]
+
+
+async def test_another_alert_of_the_account_hides_no_refused_login(open_store):
+    """F43: a post that nobody knows of has an alert of its own; the refused login is alerted beside it."""
+    checkups, adapters, queries = await health_checks(open_store, CredentialExpired(reason="weibo_21327"))
+    now = checkups.runtime.now()
+    await checkups.database.write(lambda unit: raise_alert(unit, now, "unauthorized_post", "account:a", {}))
+    await check_logins_due(checkups.store, adapters, 10)
+    assert sorted(alert.code for alert in await queries.alerts()) == ["login_refused", "unauthorized_post"]
 
 
 async def test_after_a_person_has_signed_in_again_the_probe_comes_at_once(open_store):

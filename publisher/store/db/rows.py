@@ -1,12 +1,12 @@
 """Rows read and written with a change of state: deliveries, audit entries, alerts, pauses, readbacks, attempts."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, or_, select, tuple_, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SYSTEM_USER_KEY
@@ -40,9 +40,7 @@ _OWNERS_OF_IDS = select(DELIVERY.c.id, DELIVERY.c.account, DELIVERY.c.remote_id)
     DELIVERY.c.remote_id.is_not(None),
 )
 
-_OUTCOME_ALERTS = select(ALERT.c.id, ALERT.c.facts).where(
-    ALERT.c.cleared_at.is_(None), or_(*(ALERT.c.code.startswith(f"{state}.") for state in sorted(FINAL_STATES)))
-)
+_IS_ABOUT_OUTCOME = or_(*(ALERT.c.code.startswith(f"{state}.") for state in sorted(FINAL_STATES)))
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -164,13 +162,10 @@ def clear_alerts(transaction: Transaction, subject: str, at: datetime, code: str
     transaction.connection.execute(open_alerts.values(cleared_at=at))
 
 
-def clear_outcome_alerts(transaction: Transaction, at: datetime, is_over: Callable[[str, str], bool]) -> None:
-    """Clear the alerts about deliveries that ended unpublished, where `is_over` says so of post and account."""
-    found = transaction.connection.execute(_OUTCOME_ALERTS)
-    facts = {row.id: json.loads(row.facts) for row in found}
-    over = [number for number, about in facts.items() if is_over(about["post"], about["account"])]
-    if over:
-        transaction.connection.execute(update(ALERT).where(ALERT.c.id.in_(over)).values(cleared_at=at))
+def clear_outcome_alerts(transaction: Transaction, at: datetime, subjects: ColumnElement[bool]) -> None:
+    """Clear the alerts that deliveries ended unpublished or were removed, of the subjects that meet a condition."""
+    is_open = (ALERT.c.cleared_at.is_(None), _IS_ABOUT_OUTCOME)
+    transaction.connection.execute(update(ALERT).where(subjects, *is_open).values(cleared_at=at))
 
 
 def pause_account(  # noqa: PLR0913 # who, why, and the platform's own words

@@ -123,7 +123,8 @@ class LoginHealthStore(StorePart):
         if isinstance(result, ReadFailure):
             return  # nothing was learned, so an open alert stays
         subject, alert = f"login:{account.login}", _alert_for(result, now)
-        if isinstance(result, CredentialExpired | Blocked) and open_alerts(connection, f"account:{account.id}"):
+        is_paused = "account_paused" in dict(open_alerts(connection, f"account:{account.id}"))
+        if is_paused and isinstance(result, CredentialExpired | Blocked):
             alert = None  # the alert of the account's pause says so already
         facts = {"account": account.id, **alert[1]} if alert else {}
         if alert is not None and (alert[0], facts) in open_alerts(connection, subject)[:1]:

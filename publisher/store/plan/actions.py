@@ -144,7 +144,8 @@ class OperatorActions(StorePart):
         transaction.connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
         now, detail = self.runtime.now(), {"reason": reason}
         write_audit(transaction, now, by, event="cancelled", subject=post, detail=detail)
-        clear_outcome_alerts(transaction, now, lambda about, _account: about == post)
+        of_post = (ALERT.c.subject.startswith(f"{post}{mark}", autoescape=True) for mark in "@#")
+        clear_outcome_alerts(transaction, now, or_(*of_post))
         return cancel_matching(self.store, transaction, {"post": post}, by, reason="cancelled_by_person")
 
     @in_transaction
@@ -277,8 +278,8 @@ class OperatorActions(StorePart):
             and now - known.heartbeat_at < HEARTBEAT_TIMEOUT
         ):
             raise RefusedError("worker_name_taken", worker=self.store.worker, host=known.host, pid=str(known.pid))
-        process = {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id, "started_at": now}
-        alive = {"heartbeat_at": now, "stopped_at": None}
+        process = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
+        alive = {"boot_id": boot_id, "heartbeat_at": now, "stopped_at": None}
         values = {**process, **alive} if is_start else alive
         if known is not None:
             connection.execute(update(WORKER).where(its_row).values(values))
