@@ -426,25 +426,25 @@ for invariant, changes in {
 CASES = [(invariant, name) for invariant, mutations in MUTATIONS.items() for name in mutations]
 
 
-def assert_found(run, number):
+def violations_of(run, number):
+    """Return the violations of an invariant, as far as they name a subject and evidence."""
     [invariant] = (one for one in INVARIANTS if one.id == number)
-    found = judge_invariant(invariant, history_of(run))
-    assert found.violations
-    assert all(one.subject and one.what and one.evidence for one in found.violations)
+    found = judge_invariant(invariant, history_of(run)).violations
+    return [] if not all(one.subject and one.what and one.evidence for one in found) else found
 
 
 @pytest.mark.parametrize(("invariant", "name"), CASES)
 def test_each_mutation_is_found_by_the_check_of_its_invariant(run, invariant, name):
     """What was sound before is a violation of that invariant after, with a subject and with evidence."""
     MUTATIONS[invariant][name](run)
-    assert_found(run, invariant)
+    assert violations_of(run, invariant)
 
 
 @pytest.mark.parametrize("invariant", EXACT)
 def test_each_mutation_of_true_instants_is_found(exact_run, invariant):
     """Where a run knows when each row was written, the order of intents and of what people do is judged exactly."""
     EXACT[invariant](exact_run)
-    assert_found(exact_run, invariant)
+    assert violations_of(exact_run, invariant)
 
 
 def test_every_invariant_can_be_broken():
