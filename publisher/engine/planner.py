@@ -184,12 +184,13 @@ def _schedule_problems(
     problems = [
         problem for problem in find_overdue_posts(schedule, now.astimezone(zone)) if problem.facts["post"] not in known
     ]
-    by_id = {post.id: post for post in posts}
-    for post in schedule.posts:
-        stored = known.get(post.id)
-        if stored is None or not stored.is_fully_planned(post):
-            occurrence = find_next_occurrence(post, now, zone)
-            problems += planner.post_renderer.render(post, occurrence, post.accounts, by_id).problems
+    unplanned = [
+        (post, find_next_occurrence(post, now, zone), post.accounts)
+        for post in schedule.posts
+        if (stored := known.get(post.id)) is None or not stored.is_fully_planned(post)
+    ]
+    for result in planner.post_renderer.render_all(unplanned, {post.id: post for post in posts}):
+        problems += result.problems
     return problems
 
 
@@ -234,8 +235,8 @@ async def _render_all(planner: Planner, planned: Sequence[PlannedDeliveries], po
         rendered: list[RenderedOccurrence] = []
         media: dict[str, tuple[str, bytes]] = {}
         problems: list[Problem] = []
-        for item in planned:
-            result = planner.post_renderer.render(item.post, item.occurrence, item.accounts, by_id)
+        items = [(item.post, item.occurrence, item.accounts) for item in planned]
+        for item, result in zip(planned, planner.post_renderer.render_all(items, by_id), strict=True):
             errors = [problem for problem in result.problems if problem.is_error]
             problems += errors
             if not errors:

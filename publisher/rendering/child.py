@@ -228,7 +228,7 @@ class RenderWorker:
 
     def _render(self, job: RenderPage) -> RenderedText | Problem:
         page = self._sandbox.get_template(job.page)
-        variables = {**job.variables, "body": job.body, "body_text": body_text(job.body), BUDGET_VARIABLE: Budget()}
+        variables = {**job.variables, "body": job.body, BUDGET_VARIABLE: Budget()}
         if job.is_article:
             html = body_html(job.body, self._stylesheet)
             variables["body_html"] = Markup(html)  # noqa: S704 # sanitised

@@ -1,4 +1,4 @@
-"""Convert a post's Markdown body to HTML or plain text. Pure: the last result is cached for a post's other accounts."""
+"""Convert a post's Markdown body to HTML or plain text. Pure: the last HTML is cached for a post's other accounts."""
 
 import re
 from collections import Counter
@@ -56,7 +56,6 @@ def body_html(markdown: str, stylesheet: str) -> str:
     return sanitize_html("".join(map(_token_html, _tokens(markdown))), stylesheet)
 
 
-@lru_cache(maxsize=1)
 def body_text(markdown: str) -> str:
     """Convert a body to plain text, with an empty line between paragraphs."""
     return tidy("".join(map(_token_text, _tokens(markdown))))

@@ -3,7 +3,7 @@
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from itertools import islice
@@ -44,6 +44,8 @@ SUMMARY_CHARACTERS: Final = 54
 """How much of the body becomes the summary of an article without one, as WeChat itself does."""
 MAX_BODY_CHARACTERS: Final = 50_000
 """Twice what the longest article takes, and little enough for deeply nested Markdown."""
+MAX_BATCH_TEXTS: Final = 64
+"""So many texts are rendered together: asking the renderer's process for each by itself would take most of the time."""
 _NON_CHINESE_TEXT: Final = re.compile(r"[^\u2010-\u2027\u3000-\u30ff\u3400-\u9fff\uff00-\uff0f\uff1a-\uff20]+")
 """All but Chinese characters and punctuation, which no platform turns into letters or digits."""
 _SPLIT_POINTS: Final = (
@@ -74,6 +76,24 @@ class RenderTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenderRequest:
+    """One occurrence of a post, and the accounts that publish it."""
+
+    post: Post
+    occurrence: Occurrence
+    targets: Sequence[RenderTarget]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pictures:
+    """The pictures of a post, their media type and bytes by hash, and a problem for each that cannot be used."""
+
+    shown: Sequence[RenderedImage]
+    media: Mapping[str, tuple[str, bytes]]
+    problems: Sequence[Problem]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RenderResult:
     """The rendered posts of one occurrence, their pictures' media type and bytes by hash, and all problems."""
 
@@ -96,14 +116,37 @@ class PostRenderer:
     def render(
         self, post: Post, occurrence: Occurrence, accounts: Iterable[AccountId], posts: Mapping[PostId, Post]
     ) -> RenderResult:
-        """Render an occurrence for these accounts. `posts` holds the posts it may follow, by id.
+        """Render one occurrence for these accounts, as render_all does."""
+        [result] = self.render_all([(post, occurrence, accounts)], posts)
+        return result
+
+    def render_all(
+        self, items: Iterable[tuple[Post, Occurrence, Iterable[AccountId]]], posts: Mapping[PostId, Post]
+    ) -> Iterator[RenderResult]:
+        """Render occurrences for their accounts, in order. `posts` holds the posts they may follow, by id.
 
         A post with an unusable picture has no rendered posts, but its text is checked all the same.
         """
-        pictures, media, problems = self._read_pictures(post)
-        has_all_pictures = not problems
-        targets = [self._render_target(post, self.accounts[account], pictures, posts) for account in accounts]
-        body_text, composed = compose(post, occurrence, targets, self.templates, self.timezone)
+        batch: list[tuple[RenderRequest, _Pictures]] = []
+        for post, occurrence, accounts in items:
+            pictures = self._read_pictures(post)
+            targets = [self._render_target(post, self.accounts[account], pictures.shown, posts) for account in accounts]
+            batch.append((RenderRequest(post=post, occurrence=occurrence, targets=targets), pictures))
+            if pictures.media or sum(len(request.targets) for request, _pictures in batch) >= MAX_BATCH_TEXTS:
+                yield from self._render_batch(batch)
+                batch = []
+        yield from self._render_batch(batch)
+
+    def _render_batch(self, batch: Sequence[tuple[RenderRequest, _Pictures]]) -> Iterator[RenderResult]:
+        composed = compose([request for request, _pictures in batch], self.templates, self.timezone)
+        for (request, pictures), (body_text, found) in zip(batch, composed, strict=True):
+            yield self._check(request.post, pictures, found, body_text)
+
+    def _check(
+        self, post: Post, pictures: _Pictures, composed: Sequence[RenderedPost | TemplateError], body_text: str
+    ) -> RenderResult:
+        """Return the rendered posts of one occurrence, with what their platforms refuse."""
+        problems, media = [*pictures.problems], {**pictures.media}
         rendered_posts: list[RenderedPost] = []
         for found in composed:
             if isinstance(found, TemplateError):
@@ -124,7 +167,7 @@ class PostRenderer:
             shared_facts = tuple(sorted((key, value) for key, value in problem.facts.items() if key != "account"))
             unique.setdefault((problem.code, problem.location, shared_facts), problem)
         return RenderResult(
-            rendered_posts=tuple(rendered_posts) if has_all_pictures else (),
+            rendered_posts=() if pictures.problems else tuple(rendered_posts),
             media=media,
             problems=tuple(unique.values()),
         )
@@ -145,7 +188,7 @@ class PostRenderer:
             original=original,
         )
 
-    def _read_pictures(self, post: Post) -> tuple[list[RenderedImage], dict[str, tuple[str, bytes]], list[Problem]]:
+    def _read_pictures(self, post: Post) -> _Pictures:
         """Read the pictures of a post; a problem with one names the post's key."""
         pictures: list[RenderedImage] = []
         media: dict[str, tuple[str, bytes]] = {}
@@ -161,7 +204,7 @@ class PostRenderer:
             picture, data = found
             pictures.append(picture)
             media[picture.sha256] = (picture.media_type, data)
-        return pictures, media, problems
+        return _Pictures(shown=pictures, media=media, problems=problems)
 
 
 def _with_post(problem: Problem, post: Post, account: AccountId | None = None) -> Problem:
@@ -211,23 +254,43 @@ class RenderContext:
 
 
 def compose(
-    post: Post, occurrence: Occurrence, targets: Sequence[RenderTarget], templates: Templates, timezone: tzinfo
-) -> tuple[str, Sequence[RenderedPost | TemplateError]]:
-    """Return the post's body as plain text, and the rendered posts of all targets. Pure: equal arguments, equal bytes.
+    requests: Sequence[RenderRequest], templates: Templates, timezone: tzinfo
+) -> list[tuple[str, Sequence[RenderedPost | TemplateError]]]:
+    """Return each post's body as plain text, and the rendered posts of its targets. Pure: equal arguments, equal bytes.
 
     There is a TemplateError instead for a target whose template fails, or whose text lacks its marker or (except in a
     correction) the region's tip line, or carries a secret. Its problems name the post, the account and the template's
     line.
     """
-    contexts = [prepare(post, occurrence, target, templates) for target in targets]
-    valid = [context for context in contexts if isinstance(context, RenderContext)]
-    jobs = [make_render_job(context, occurrence, timezone) for context in valid]
-    body = templates.renderer.run([ReadBody(body=post.body)])[0] if valid else RenderedText(text="")
-    body_text = body.text if isinstance(body, RenderedText) else ""
-    rendered = iter(templates.renderer.run(jobs) if isinstance(body, RenderedText) else [body] * len(valid))
-    return body_text, [
-        _finish(context, next(rendered), body_text) if isinstance(context, RenderContext) else context
+    prepared = [[prepare(item.post, item.occurrence, each, templates) for each in item.targets] for item in requests]
+    bodies: list[JobResult] = [RenderedText(text="")] * len(requests)
+    written = [
+        number
+        for number, contexts in enumerate(prepared)
+        if requests[number].post.body and any(isinstance(context, RenderContext) for context in contexts)
+    ]
+    # all bodies first: one that costs the renderer's process must not cost it again with each page
+    read = templates.renderer.run([ReadBody(body=requests[number].post.body) for number in written])
+    for number, result in zip(written, read, strict=True):
+        bodies[number] = result
+    jobs = [
+        make_render_job(context, item.occurrence, timezone, body.text)
+        for item, contexts, body in zip(requests, prepared, bodies, strict=True)
         for context in contexts
+        if isinstance(context, RenderContext) and isinstance(body, RenderedText)
+    ]
+    rendered = iter(templates.renderer.run(jobs))
+
+    def finish(context: RenderContext | TemplateError, body: JobResult) -> RenderedPost | TemplateError:
+        if isinstance(context, TemplateError):
+            return context
+        if not isinstance(body, RenderedText):
+            return _finish(context, body, "")
+        return _finish(context, next(rendered), body.text)
+
+    return [
+        (body.text if isinstance(body, RenderedText) else "", [finish(context, body) for context in contexts])
+        for contexts, body in zip(prepared, bodies, strict=True)
     ]
 
 
@@ -312,7 +375,8 @@ def build_link(account: Account, region: Mapping[str, str], marker: Marker) -> s
     return f"{page}{'&' if '?' in page else '?'}n={marker.code}{hash_sign}{fragment}"
 
 
-def make_render_job(context: RenderContext, occurrence: Occurrence, timezone: tzinfo) -> RenderPage:
+def make_render_job(context: RenderContext, occurrence: Occurrence, timezone: tzinfo, body_text: str) -> RenderPage:
+    """Return the job of one page. `body_text` is the post's body as plain text."""
     post, account, target = context.post, context.account, context.target
     variables: dict[str, object] = {
         "post": {
@@ -330,6 +394,7 @@ def make_render_job(context: RenderContext, occurrence: Occurrence, timezone: tz
         "words": post.text_by_platform.get(account.platform),
         "original": {"title": target.original.title} if target.original else None,
         "due_at": occurrence.due_at.astimezone(timezone),
+        "body_text": body_text,
     }
     if target.capabilities.is_article:
         variables["pictures"] = [

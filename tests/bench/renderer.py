@@ -22,7 +22,7 @@ from publisher.domain.post import (
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.markdown import body_text
 from publisher.rendering.process import RenderProcess
-from publisher.rendering.renderer import RenderContext, RenderTarget, compose, make_render_job, prepare
+from publisher.rendering.renderer import RenderContext, RenderRequest, RenderTarget, compose, make_render_job, prepare
 from publisher.rendering.templates import load_templates
 from tests.bench.figures import Cost, Figure, Options, measure_in_turn
 from tests.bench.workspace import ROOT
@@ -66,9 +66,11 @@ def p9(options: Options) -> Iterator[Figure]:
     occurrence = make_occurrence(POST, ONCE_OCCURRENCE, DUE)
     target = RenderTarget(account=ACCOUNT, region=REGION, capabilities=CAPABILITIES, pictures=())
 
+    request = RenderRequest(post=POST, occurrence=occurrence, targets=[target] * ACCOUNTS)
+
     def render_batches() -> None:
         for _ in range(batches):
-            _body, rendered = compose(POST, occurrence, [target] * ACCOUNTS, templates, ZONE)
+            [(_body, rendered)] = compose([request], templates, ZONE)
             if not all(isinstance(item, RenderedPost) for item in rendered):
                 raise AssertionError(rendered)
 
@@ -77,8 +79,8 @@ def p9(options: Options) -> Iterator[Figure]:
     context = prepare(POST, occurrence, target, templates)
     assert page is not None
     assert isinstance(context, RenderContext)
-    job = make_render_job(context, occurrence, ZONE)
-    variables = {**job.variables, "body": POST.body, "body_text": body_text(POST.body)}
+    job = make_render_job(context, occurrence, ZONE, body_text(POST.body))
+    variables = {**job.variables, "body": POST.body}
     bare_page = bare_sandbox(worker._sandbox.filters).get_template(page)
 
     def render_bare() -> None:

@@ -218,13 +218,14 @@ def render_all(
     by_id |= {post.id: post for post in schedule.posts}
     problems: list[Problem] = []
     said: dict[tuple[AccountId, str], Occurrence] = {}
+    zone = offline_app.settings.timezone
+    items = [(post, find_next_occurrence(post, now, zone), post.accounts) for post in schedule.posts]
+    results = offline_app.post_renderer.render_all(items, by_id)
     watched: AbstractContextManager[Iterable[Post]] = contextlib.nullcontext(schedule.posts)
     if sys.stderr.isatty():
         watched = click.progressbar(schedule.posts, label=terminal.translate("proofreading"), file=sys.stderr)
     with watched as posts:
-        for post in posts:
-            occurrence = find_next_occurrence(post, now, offline_app.settings.timezone)
-            render_result = offline_app.post_renderer.render(post, occurrence, post.accounts, by_id)
+        for post, (_post, occurrence, _accounts), render_result in zip(posts, items, results, strict=True):
             report.rendered_posts += len(render_result.rendered_posts)
             problems += render_result.problems
             problems += [

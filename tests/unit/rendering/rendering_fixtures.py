@@ -20,7 +20,7 @@ from publisher.domain.post import (
 )
 from publisher.rendering import images
 from publisher.rendering.child import RenderWorker
-from publisher.rendering.renderer import OriginalPost, RenderTarget, compose
+from publisher.rendering.renderer import OriginalPost, RenderRequest, RenderTarget, compose
 from publisher.rendering.templates import Templates
 from publisher.testing.builders import make_post
 from publisher.testing.fakes import TEST_CAPABILITIES
@@ -88,7 +88,8 @@ def render_for(
 def render(post: Post, order: RenderTarget, templates: Templates) -> RenderedPost:
     """Render a post for one account. Raises TemplateError."""
     occurrence = make_occurrence(post, ONCE_OCCURRENCE, DUE)
-    _body, (found,) = compose(post, occurrence, [order], templates, ZoneInfo("Asia/Shanghai"))
+    request = RenderRequest(post=post, occurrence=occurrence, targets=[order])
+    [(_body, [found])] = compose([request], templates, ZoneInfo("Asia/Shanghai"))
     if isinstance(found, TemplateError):
         raise found
     return found

@@ -33,7 +33,7 @@ from publisher.rendering.jobs import (
     encode_result,
     write_frame,
 )
-from publisher.rendering.markdown import body_html, body_text
+from publisher.rendering.markdown import body_html
 from publisher.rendering.process import RendererClosedError, RenderProcess
 from publisher.rendering.templates import load_templates, shipped_templates
 from tests.unit.rendering.rendering_fixtures import post_of, render_for
@@ -41,7 +41,7 @@ from tests.unit.rendering.test_image_cleaner import PLAIN, PROFILE, TAGGED, enco
 from tests.unit.rendering.test_image_cleaner import scene as image
 from tests.unit.rendering.test_images import drawn
 
-GOOD = "{{ body_text }}"
+GOOD = "{{ body }}"
 DOUBLED = "{% set a = [1] %}{% set b = [1] %}" + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40
 BOMBS = {
     "a huge number": "{{ 1|round(-100000000) }}",
@@ -133,7 +133,7 @@ def test_f74_memory_does_not_grow_from_post_to_post():
     worker = RenderWorker()
     worker.load(TemplateFiles(texts={"a/b.html": "{{ body_html }}"}, paths={"a/b.html": "b"}))
     worker.run([RenderPage(page="a/b.html", variables={}, body=str(number), is_article=True) for number in range(9)])
-    assert [keeps.cache_info().currsize for keeps in (body_html, body_text)] == [1, 1]
+    assert body_html.cache_info().currsize == 1
 
 
 def test_a_process_killed_from_outside_costs_nothing(renderer):
@@ -185,7 +185,7 @@ def test_f74_the_process_returns_the_results_of_the_worker():
     profiles = (PROFILE, *(path.read_bytes() for path in Path("/usr/share/color/icc").rglob("*.icc")))
     modes = product(("RGB", "L"), profiles, ("PNG", "JPEG"))
     pictures += [encoded(kind, image(mode=mode), icc_profile=profile) for mode, profile, kind in modes]
-    texts = {"own/page.html": "{{ body_html }}{{ body_text|upper }}{{ when|moment }}{{ [3, 1]|sort|join('、') }}"}
+    texts = {"own/page.html": "{{ body_html }}{{ body|upper }}{{ when|moment }}{{ [3, 1]|sort|join('、') }}"}
     files = TemplateFiles(texts=texts, paths={name: name for name in texts})
     variables = {"when": datetime(2027, 1, 5, 9, tzinfo=UTC)}
     jobs = [ReadBody(body=body) for body in bodies]
