@@ -466,13 +466,16 @@ def _build_request(request: HttpRequest, progress: _RequestProgress) -> httpx.Re
         {"cookie": "; ".join(f"{name}={value}" for name, value in request.cookies.items())} if request.cookies else {}
     )
     uploads = [(part.name, (part.filename, part.data, part.media_type)) for part in request.uploads]
+    form: dict[str, list[str]] = {}
+    for name, value in request.form:
+        form.setdefault(name, []).append(value)
     return httpx.Request(
         request.method,
         request.url,
-        params=dict(request.query) or None,
+        params=list(request.query) or None,
         headers={**_DEFAULT_HEADERS, **cookies, **{name.lower(): value for name, value in request.headers.items()}},
         content=request.content,
-        data=dict(request.form) or None,
+        data=form or None,
         files=uploads or None,
         extensions={"trace": progress.on_trace_event},
     )

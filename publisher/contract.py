@@ -24,7 +24,12 @@ from publisher.domain.results import (
     Unknown,
 )
 
+CONTRACT = 1
+"""The version of this interface. A factory states the one that it was written for; docs/adapters.md has the rules."""
+
 T = TypeVar("T")
+Pairs = tuple[tuple[str, str], ...]
+"""Names and values of a query or a form, in order; a name may come more than once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +46,16 @@ class Upload:
 class HttpRequest:
     """One HTTP request, as data.
 
-    `form` is sent urlencoded, or as multipart if there are `uploads`; `content` is a raw body instead of a form. Values
-    may be secrets, so the repr omits them. `is_idempotent` is False for a request that creates something each time,
-    such as a draft.
+    `query` and `form` are pairs, so that a name can be repeated: `(("ids[]", "1"), ("ids[]", "2"))`. `form` is sent
+    urlencoded, or as multipart if there are `uploads`; `content` is a raw body instead of a form. Values may be
+    secrets, so the repr omits them. `is_idempotent` is False for a request that creates something each time, such as a
+    draft.
     """
 
     method: str
     url: str
-    query: Mapping[str, str] = field(default_factory=dict, repr=False)
-    form: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Pairs = field(default=(), repr=False)
+    form: Pairs = field(default=(), repr=False)
     uploads: tuple[Upload, ...] = ()
     content: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -73,11 +79,13 @@ class HttpResponse:
         decoded: T = self._decoded[decode, identity]
         return decoded
 
+    def retry_at(self, now: datetime) -> datetime | None:
+        """Return the time that Retry-After names, in seconds or as a date; None if it is absent, past or unreadable."""
+        return parse_retry_after(self.headers.get("retry-after"), now)
+
     def to_rate_limited(self, code: str, now: datetime) -> RateLimited | None:
         """Return RateLimited with the adapter's code for a 429; None for any other response."""
-        if self.status != 429:
-            return None
-        return RateLimited(code=code, until=parse_retry_after(self.headers.get("retry-after"), now))
+        return RateLimited(code=code, until=self.retry_at(now)) if self.status == 429 else None
 
 
 class Http(Protocol):
@@ -157,14 +165,26 @@ class Adapter(Protocol):
 
     Any read may return RateLimited if the platform wants no more calls of the login for now, and then makes no further
     call: the core stops every call of the login until the limit ends.
+
+    Each method has `timing.lease_timeout` in all, 40 s by default, for everything it awaits; then it is cancelled. Each
+    HTTP call in it has `timing.request_timeout`, 20 s by default, including the wait for the login's other calls.
     """
 
     async def publish(self, request: SendRequest) -> Outcome:
-        """Make one attempt: repeatable calls first, then exactly one `http.create`. Return Unknown, never a guess."""
+        """Make one attempt: repeatable calls first, then exactly one `http.create`. Return Unknown, never a guess.
+
+        What the platform still prepares, such as an uploaded video, is `NotSent` with `until`: before `http.create`
+        only, and at no cost to the login's quota. Cancelled before `http.create`, it counts as `NotSent`, afterwards as
+        `Unknown`.
+        """
         ...
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
-        """Read the platform's progress on a submitted post."""
+        """Read the platform's progress on a submitted post, by the ticket that this adapter made.
+
+        A ticket whose payload is the plain remote id of a receipt asks about a published post that a list no longer
+        shows: Published if anybody can still see it, Deleted if the platform says that it is gone, else Unknown.
+        """
         ...
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from adapters.tieba.codes import CODES, READ_LIMIT_CODE, TiebaErrorClass, to_message_key
-from publisher.contract import HttpRequest, HttpResponse, Upload
+from publisher.contract import HttpRequest, HttpResponse, Pairs, Upload
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -63,10 +63,10 @@ def sign(fields: Mapping[str, str], salt: str) -> str:
     return hashlib.md5((text + salt).encode(), usedforsecurity=False).hexdigest()
 
 
-def sign_pc_form(fields: Mapping[str, str], **unsent: str) -> dict[str, str]:
+def sign_pc_form(fields: Mapping[str, str], **unsent: str) -> Pairs:
     """Complete a form or query of the PC site. `unsent` fields are signed but sent in another way."""
     form = {**fields, "subapp_type": "pc", "_client_type": "20"}
-    return {**form, "sign": sign({**form, **unsent}, PC_SALT)}
+    return (*form.items(), ("sign", sign({**form, **unsent}, PC_SALT)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,8 @@ def encode_session(host: str, cookies: Mapping[str, str]) -> HttpRequest:
 
 
 def encode_forum(host: str, forum: str) -> HttpRequest:
-    return HttpRequest(method="GET", url=f"{host}/f/commit/share/fnameShareApi", query={"fname": forum, "ie": "utf-8"})
+    query = (("fname", forum), ("ie", "utf-8"))
+    return HttpRequest(method="GET", url=f"{host}/f/commit/share/fnameShareApi", query=query)
 
 
 def encode_upload(host: str, cookies: Mapping[str, str], tbs: str, file: Upload, size: tuple[int, int]) -> HttpRequest:
@@ -182,7 +183,7 @@ def encode_delete(host: str, bduss: str, tbs: str, thread: tuple[str, str, int])
         "is_frs_mask": "0",
         "delete_my_thread": "1",
     }
-    form = {**fields, "sign": sign(fields, APP_SALT)}
+    form = (*fields.items(), ("sign", sign(fields, APP_SALT)))
     return HttpRequest(method="POST", url=f"{host}/c/c/bawu/delthread", form=form)
 
 

@@ -204,7 +204,7 @@ def _build_signed_request(
 ) -> HttpRequest:
     url = f"{endpoint.base_url}{path}"
     return HttpRequest(
-        method=method, url=url, query=query, headers=sign_headers(endpoint.secret, method, url, b"", now)
+        method=method, url=url, query=tuple(query.items()), headers=sign_headers(endpoint.secret, method, url, b"", now)
     )
 
 

@@ -104,16 +104,18 @@ def encode_token(base: str, app_id: str, app_secret: str, *, is_forced: bool) ->
 
 def encode_cover(base: str, token: str, picture: RenderedImage, data: bytes) -> HttpRequest:
     """Store a picture permanently, as covers require."""
-    query = {"access_token": token, "type": "image"}
+    query = (("access_token", token), ("type", "image"))
     url = f"{base}/cgi-bin/material/add_material"
     return HttpRequest(method="POST", url=url, query=query, uploads=(_to_upload(picture, data),))
 
 
 def encode_picture(base: str, token: str, picture: RenderedImage, data: bytes) -> HttpRequest:
     """Store a picture for use inside articles."""
-    query = {"access_token": token}
     return HttpRequest(
-        method="POST", url=f"{base}/cgi-bin/media/uploadimg", query=query, uploads=(_to_upload(picture, data),)
+        method="POST",
+        url=f"{base}/cgi-bin/media/uploadimg",
+        query=(("access_token", token),),
+        uploads=(_to_upload(picture, data),),
     )
 
 
@@ -243,7 +245,7 @@ def build_json_request(
     return HttpRequest(
         method="POST",
         url=f"{base}/{path_prefix}/{path}",
-        query={"access_token": token},
+        query=(("access_token", token),),
         content=_encode_json(body),
         headers=_JSON_HEADERS,
     )

@@ -202,11 +202,11 @@ class WeiboEndpoint:
         return {"authorization": f"OAuth2 {self.token}"}
 
     def build_get(self, url: str, **query: str) -> HttpRequest:
-        return HttpRequest(method="GET", url=url, query=query, headers=self.headers)
+        return HttpRequest(method="GET", url=url, query=tuple(query.items()), headers=self.headers)
 
     def build_post(self, url: str, form: Mapping[str, str], picture: Upload | None = None) -> HttpRequest:
         uploads = (picture,) if picture else ()
-        return HttpRequest(method="POST", url=url, form=form, uploads=uploads, headers=self.headers)
+        return HttpRequest(method="POST", url=url, form=tuple(form.items()), uploads=uploads, headers=self.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,7 +302,8 @@ def encode_article(endpoint: WeiboEndpoint, account: Account, rendered: Rendered
         "access_token": endpoint.token,
         **_client_ip_field(account.public_ip),
     }
-    return HttpRequest(method="POST", url=endpoint.build_url(API_URL, "proxy/article/publish.json"), form=form)
+    url = endpoint.build_url(API_URL, "proxy/article/publish.json")
+    return HttpRequest(method="POST", url=url, form=tuple(form.items()))
 
 
 def decode_created(response: HttpResponse, uid: str, ticket: Ticket, now: datetime) -> Outcome:

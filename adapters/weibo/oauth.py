@@ -93,7 +93,7 @@ def encode_code_exchange(account: Account, secret: Mapping[str, str], code: str)
         "redirect_uri": _get_redirect_uri(account),
     }
     url = _make_endpoint(account).build_url(API_URL, "oauth2/access_token")
-    return HttpRequest(method="POST", url=url, form=form, is_idempotent=False)
+    return HttpRequest(method="POST", url=url, form=tuple(form.items()), is_idempotent=False)
 
 
 def decode_token_grant(response: HttpResponse | NotSent | Unknown) -> WeiboTokenGrant | Problem:

@@ -113,7 +113,9 @@ def encode_destroy(endpoint: api.WeiboEndpoint, remote_id: str) -> HttpRequest:
 def encode_token_info(endpoint: api.WeiboEndpoint) -> HttpRequest:
     """Read whose token it is. This call takes the token in the body only."""
     return HttpRequest(
-        method="POST", url=endpoint.build_url(API_URL, "oauth2/get_token_info"), form={"access_token": endpoint.token}
+        method="POST",
+        url=endpoint.build_url(API_URL, "oauth2/get_token_info"),
+        form=(("access_token", endpoint.token),),
     )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from publisher.domain.account import (
+    MAX_COOLDOWN,
     Timing,
     compute_jitter,
     next_check_at,
@@ -282,7 +283,7 @@ def on_rate_limited(delivery: Delivery, event: RateLimited, context: StepContext
 
 
 def on_busy(delivery: Delivery, event: Busy, context: StepContext) -> Delivery:
-    return _retry(delivery, event.code, None, context)
+    return _retry(delivery, event.code, event.until and min(event.until, context.now + MAX_COOLDOWN), context)
 
 
 def on_not_sent(delivery: Delivery, event: NotSent, context: StepContext) -> Delivery:
@@ -290,7 +291,12 @@ def on_not_sent(delivery: Delivery, event: NotSent, context: StepContext) -> Del
 
     A delivery whose `max_delay` is under a minute gets no extension.
     """
-    waiting = _retry(delivery, event.reason, None, context)
+    if event.until is None:
+        waiting = _retry(delivery, event.reason, None, context)
+    else:  # the platform still prepares, which is no failure: longer waits would only delay the post
+        until = min(max(event.until, context.now + context.timing.retry_first), context.now + MAX_COOLDOWN)
+        prepared = replace(delivery, reason=event.reason, auth_failures=0)
+        waiting = _return_to_waiting(prepared, State.RETRYING, until, context)
     deadline, retry_at = waiting.first_attempt_deadline, waiting.next_action_at
     if deadline is None or retry_at is None or waiting.max_delay < MIN_EXTENDABLE_DELAY:
         return waiting

@@ -110,10 +110,11 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
-    """Rejected for now, with a code that is documented as having no effect."""
+    """Rejected for now, with a code that is documented as having no effect. No attempt follows before `until`."""
 
     code: str
     reason: str
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +135,14 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent:
-    """The transport, or the call record, proves that no byte of the creating request was sent."""
+    """The transport, or the call record, proves that no byte of the creating request was sent.
+
+    With `until` the platform still prepares what the post needs, such as a video: that is no failure, and the next
+    attempt comes then.
+    """
 
     reason: str
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

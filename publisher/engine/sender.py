@@ -18,7 +18,7 @@ from publisher.domain.results import (
     Unknown,
     result_code,
 )
-from publisher.engine.calls import ABORT_REASONS, call_adapter, run_bounded
+from publisher.engine.calls import ABORT_REASONS, ADAPTER_FAILED, call_adapter, run_bounded
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
 from publisher.store.deliveries.outbox import Outbox
@@ -85,12 +85,18 @@ async def make_call(request: SendRequest, store: Store, adapter: Adapter) -> Out
     """Make the one call of an attempt.
 
     An adapter that fails, or takes too long, before its creating call has sent nothing: the call record proves it.
+    One that claims after it that the platform still prepares the post is wrong: nobody knows what the call did.
     """
     outcome = await call_adapter(adapter.publish(request), store.timing(request.account).lease_timeout)
-    if not isinstance(outcome, Unknown) or outcome.reason not in ABORT_REASONS:
-        return outcome
+    match outcome:
+        case Unknown(reason=reason) if reason in ABORT_REASONS:
+            unsent: Outcome = NotSent(reason=reason)
+        case NotSent(until=until) if until is not None:
+            unsent, reason = outcome, ADAPTER_FAILED
+        case _:
+            return outcome
     may_have_started = store.call_record.may_have_started(request.delivery, request.fencing_token)
-    return outcome if may_have_started else NotSent(reason=outcome.reason)
+    return Unknown(reason=reason) if may_have_started else unsent
 
 
 async def may_start_call(outbox: Outbox, request: SendRequest) -> bool:

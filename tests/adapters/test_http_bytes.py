@@ -162,7 +162,7 @@ PARCEL = SendRequest(
 
 def post(url: str, **changes) -> HttpRequest:
     return replace(
-        HttpRequest(method="POST", url=url, form={"status": "警惕 诈骗", "access_token": "SECRET"}), **changes
+        HttpRequest(method="POST", url=url, form=(("status", "警惕 诈骗"), ("access_token", "SECRET"))), **changes
     )
 
 
@@ -526,7 +526,7 @@ async def test_equal_reads_that_wait_together_are_made_once():
 
 @pytest.mark.parametrize(
     "change",
-    [{"is_idempotent": False}, {"query": {"page": "2"}}, {"headers": {"token": "2"}}, {"form": {"x": "2"}}],
+    [{"is_idempotent": False}, {"query": (("page", "2"),)}, {"headers": {"token": "2"}}, {"form": (("x", "2"),)}],
 )
 async def test_other_reads_and_calls_with_effects_are_made_separately(change):
     """A reply is shared only where every part of the call is the same, and a repeat has no effect."""
@@ -715,7 +715,21 @@ async def test_nothing_of_a_call_is_logged(caplog):
     """I19: even at the lowest log level no address, token or text of a call reaches the log."""
     caplog.set_level(logging.DEBUG)
     async with raw_server(answering(OK)) as platform:
-        await http_for().create(post(platform.url, query={"access_token": "CANARY"}), PARCEL)
+        await http_for().create(post(platform.url, query=(("access_token", "CANARY"),)), PARCEL)
     assert "CANARY" not in caplog.text
     assert "SECRET" not in caplog.text
     assert "SECRET" not in repr(post(platform.url))
+
+
+async def test_a_name_may_be_repeated_in_query_and_form():
+    """Pairs arrive in their order, in the address, in a form and in one with a file."""
+    pairs = (("ids[]", "1"), ("ids[]", "2"), ("空", "&"))
+    file = Upload(name="file", filename="a.txt", media_type="text/plain", data=b"x")
+    async with raw_server(answering(OK)) as platform:
+        await http_for().fetch(post(platform.url, query=pairs, form=pairs))
+        await http_for().fetch(post(platform.url, form=pairs, uploads=(file,)))
+    plain, multipart = platform.received
+    encoded = b"ids%5B%5D=1&ids%5B%5D=2&%E7%A9%BA=%26"
+    assert plain.startswith(b"POST /2/post?" + encoded + b" HTTP/1.1")
+    assert plain.endswith(b"\r\n\r\n" + encoded)
+    assert re.findall(rb'name="ids\[\]"\r\n\r\n(\d)', multipart) == [b"1", b"2"]

@@ -93,6 +93,23 @@ async def test_f19_a_call_that_was_not_sent_is_tried_again_soon(open_store, worl
     assert len(fake.calls) == 3
 
 
+async def test_an_adapter_that_claims_to_prepare_after_its_call_is_not_believed(open_store, world):
+    """Once the creating call has started, "still preparing" would make it a second time: the outcome is unknown."""
+    store, fake, adapters = await stage(open_store, "a")
+
+    def create_and_wait(request):
+        store.call_record.record_start(request.delivery, request.fencing_token)
+        fake.add_post(request)
+        return NotSent(reason="preparing", until=world.now() + timedelta(minutes=1))
+
+    fake.script.append(create_and_wait)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, adapters)
+    assert (await state_of(store)).reason == "adapter_failed"
+    await run_on(store, adapters, world, minutes=5)
+    assert ((await state_of(store)).state, len(fake.calls)) == (State.PUBLISHED, 1)
+
+
 async def test_f45_refused_content_fails_with_its_reason(open_store, world):
     """No retry; the reason can be read."""
     store, fake, adapters = await stage(open_store, "a")

@@ -237,6 +237,20 @@ async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_
     assert isinstance(await store.outbox.record_intent(lease), SendRequest)
 
 
+async def test_what_the_platform_still_prepares_costs_no_quota(open_store, world):
+    """A video that takes an hour leaves the login's one call of the hour for the post itself."""
+    store = await open_store(make_policy("a", rate_limit=RateLimit(min_interval=0 * MINUTE, per_hour=1, per_day=2)))
+    await enqueue_posts(store.posts, replace(make_post("p", ["a"], START_TIME), max_delay=2 * MINUTE))
+    for _ in range(6):
+        [lease] = await claim(store)
+        await store.outbox.record_intent(lease)
+        after = await store.outbox.record_outcome(lease, NotSent(reason="video", until=world.now() + 5 * MINUTE))
+        assert after.next_action_at == world.now() + 5 * MINUTE
+        world.advance_time(5 * MINUTE)
+    [lease] = await claim(store)
+    assert isinstance(await store.outbox.record_intent(lease), SendRequest)
+
+
 async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_store, world):
     """Behind another post of its login a repeating post loses no instant, and they are sent in order.
 

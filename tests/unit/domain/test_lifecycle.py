@@ -297,6 +297,29 @@ def test_a_rate_limit_is_waited_out():
     assert past.next_action_at > NOW
 
 
+def test_a_busy_platform_says_when_to_come_back():
+    """The platform's instant counts where it is later than ours, for a day at most."""
+    sending = in_state(State.SENDING)
+    assert after(sending, Busy(code="busy", reason="", until=NOW + 30 * MINUTE)).next_action_at == NOW + 30 * MINUTE
+    assert (
+        after(sending, Busy(code="busy", reason="", until=NOW + 60000 * MINUTE)).next_action_at == NOW + 1440 * MINUTE
+    )
+    soonest = after(sending, Busy(code="busy", reason="")).next_action_at
+    assert after(sending, Busy(code="busy", reason="", until=NOW - MINUTE)).next_action_at == soonest
+
+
+def test_what_the_platform_still_prepares_is_no_failure():
+    """The next attempt comes when the platform says, however often; the post does not become late by it."""
+    delivery = in_state(State.SENDING, failures=3, first_attempt_deadline=NOW + MINUTE)
+    for minutes in (1, 5, 9):
+        waiting = after(delivery, NotSent(reason="video_in_work", until=NOW + minutes * MINUTE))
+        assert (waiting.state, waiting.next_action_at) == (State.RETRYING, NOW + minutes * MINUTE)
+        assert (waiting.reason, waiting.failures) == ("video_in_work", 3)
+        assert waiting.first_attempt_deadline == NOW + minutes * MINUTE + delivery.max_delay
+    assert after(delivery, NotSent(reason="x", until=NOW - MINUTE)).next_action_at > NOW
+    assert after(delivery, NotSent(reason="x", until=NOW + 60000 * MINUTE)).next_action_at == NOW + 1440 * MINUTE
+
+
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.SUBMITTED, State.RETRACTING])
 @pytest.mark.parametrize("receipt", [None, RECEIPT])
 def test_a_rate_limited_read_is_taken_again_no_sooner_than_allowed_f26(state, receipt):
