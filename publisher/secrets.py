@@ -30,12 +30,16 @@ MAX_SECRET_BYTES = 64 * 1024
 AUDIT_KEY_NAME = "audit-key"
 """The name of the secret with the audit's key; its field `private` is 32 bytes in base64."""
 PRIVATE_KEY_FIELD = "private"
+USER_KEY_NAME = "user-key"
+"""The name of the secret that encrypts the users' second factors."""
+USER_KEY_FIELD = "key"
+"""Its field: one Fernet key, or several with spaces between them, of which the first encrypts."""
 TEMPORARY_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
 """Errors of the source, not of the secret: it may be readable at the next try."""
 
 SecretErrorCode = Literal[
     "secret_missing", "secret_unreadable", "secret_not_json", "bad_secret_name", "audit_key_bad",
-    "vault_key_missing", "vault_key_bad", "vault_locked", "vault_damaged", "vault_unreadable",
+    "user_key_bad", "vault_key_missing", "vault_key_bad", "vault_locked", "vault_damaged", "vault_unreadable",
 ]  # fmt: skip
 
 
@@ -379,6 +383,26 @@ def load_audit_key(vault: Vault, secrets_dir: Path | None = None, *, creates_mis
         return AuditKey(private=fields[PRIVATE_KEY_FIELD], public=base64.b64encode(public).decode())
     except (KeyError, ValueError):
         raise SecretError("audit_key_bad", AUDIT_KEY_NAME, (PRIVATE_KEY_FIELD,)) from None
+
+
+def load_user_key(vault: Vault, secrets_dir: Path | None = None, *, creates_missing: bool = False) -> "MultiFernet":
+    """Return the cipher of the users' second factors; create its key in the encrypted store if that is asked for.
+
+    Raises SecretError.
+    """
+    from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 # slow import
+
+    try:
+        fields = read_secret(USER_KEY_NAME, secrets_dir=secrets_dir, vault=vault)
+    except SecretError as error:
+        if error.code != "secret_missing" or not creates_missing:
+            raise
+        vault.create_if_missing(USER_KEY_NAME, {USER_KEY_FIELD: Fernet.generate_key().decode()})
+        fields = read_secret(USER_KEY_NAME, secrets_dir=secrets_dir, vault=vault)
+    try:
+        return MultiFernet([Fernet(key) for key in fields[USER_KEY_FIELD].split()])
+    except (KeyError, ValueError):
+        raise SecretError("user_key_bad", USER_KEY_NAME, (USER_KEY_FIELD,)) from None
 
 
 def _parse_private_key(private: str) -> "Ed25519PrivateKey":

@@ -1,5 +1,6 @@
 """Output to the terminal. A Chinese character takes two of its columns."""
 
+import getpass
 import json
 import signal
 import sys
@@ -93,6 +94,17 @@ def hidden_input() -> Iterator[None]:
         if is_terminal:
             termios.tcsetattr(number, termios.TCSAFLUSH, before)
             click.echo(err=True)
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def ask_hidden(prompt: str) -> str:
+    """Ask for a password or a code on the terminal, also where standard input is a file. ^C ends it at once."""
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return getpass.getpass(f"{escape_forbidden(prompt)} ")
+    except EOFError:
+        return ""
+    finally:
         signal.signal(signal.SIGINT, interrupt)
 
 

@@ -16,6 +16,8 @@ ENTRY_FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "de
 """The fields of an entry in hash order; `at` in microseconds since 1970, UTC."""
 SYSTEM_USER_KEY = "system"
 """The key in an entry's detail for the operating system user who ran the command."""
+SIGN_IN_KEY = "sign_in"
+"""The key in an entry's detail for what has proved the person's name, such as a password."""
 RESTORED_EVENT = "restored"
 """The event that records the restore of an older database."""
 LOSS_ACCEPTED_EVENT = "loss_accepted"

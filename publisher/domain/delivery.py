@@ -210,11 +210,15 @@ class SystemUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """The source of an event: a job under its own name, or a named person with the command's system user."""
+    """The source of an event: a job under its own name, or a named person with the command's system user.
+
+    `sign_in` is what has proved the name, such as a password; None where nobody has to sign in.
+    """
 
     role: Role
     name: str
     system: SystemUser | None = None
+    sign_in: str | None = None
 
 
 PLANNER = Actor(role=Role.PLANNER, name="planner")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.monitor.login_health import LoginHealthStore
     from publisher.store.monitor.monitor import Monitoring
+    from publisher.store.people.sign_ins import SignIns
+    from publisher.store.people.users import Users
     from publisher.store.plan.actions import ManualTasks, OperatorActions
     from publisher.store.plan.posts import PostStore
     from publisher.store.queries.audit_log import AuditLog
@@ -79,3 +81,15 @@ class Store(BaseStore):
         from publisher.store.queries.audit_log import AuditLog  # noqa: PLC0415 # see the class
 
         return AuditLog(self)
+
+    @cached_property
+    def users(self) -> "Users":
+        from publisher.store.people.users import Users  # noqa: PLC0415 # see the class
+
+        return Users(self)
+
+    @cached_property
+    def sign_ins(self) -> "SignIns":
+        from publisher.store.people.sign_ins import SignIns  # noqa: PLC0415 # see the class
+
+        return SignIns(self)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, or_, select, tuple_, update
 
 from publisher.domain.account import AccountId
-from publisher.domain.audit_chain import SYSTEM_USER_KEY
+from publisher.domain.audit_chain import SIGN_IN_KEY, SYSTEM_USER_KEY
 from publisher.domain.delivery import FINAL_STATES, Actor, Delivery, Readback
 from publisher.domain.post import DeliveryId, format_delivery_name
 from publisher.domain.results import Outcome, Published, ReadbackResult, Unknown
@@ -81,8 +81,9 @@ def audit_entry(  # noqa: PLR0913 # an entry has that many parts
     after: str | None = None,
     detail: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Return an audit entry as its columns; for a person's action the detail holds the system user."""
+    """Return an audit entry as its columns; for a person's action the detail holds system user and sign-in."""
     system = {} if by.system is None else {SYSTEM_USER_KEY: asdict(by.system)}
+    sign_in = {} if by.sign_in is None else {SIGN_IN_KEY: by.sign_in}
     return {
         "at": at,
         "role": by.role.value,
@@ -91,7 +92,7 @@ def audit_entry(  # noqa: PLR0913 # an entry has that many parts
         "subject": subject,
         "before": before,
         "after": after,
-        "detail": _encode_detail({**(detail or {}), **system}),
+        "detail": _encode_detail({**(detail or {}), **system, **sign_in}),
     }
 
 

@@ -3,9 +3,10 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from publisher.store.db import tables
+from publisher.store.db import tables, user_tables
 
-assert tables  # noqa: S101 # importing it fills the metadata
+assert tables  # noqa: S101 # importing them fills the metadata
+assert user_tables  # noqa: S101 # same
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -356,6 +356,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("clock_ticks", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("worker"),
     )
+    _create_user_tables()
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":  # a shared database says where it lives, so that a copy is known as one
         op.execute(
@@ -369,6 +370,65 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
     statements = AUDIT_SQLITE if connection.dialect.name == "sqlite" else AUDIT_POSTGRESQL
     for statement in statements.split(";;"):
         connection.exec_driver_sql(statement)
+
+
+def _create_user_tables() -> None:
+    op.create_table(
+        "auth_user",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("name_skeleton", sa.String(), nullable=False),
+        sa.Column("grants", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("password_hash", sa.String(), nullable=True),
+        sa.Column("totp_secret", sa.String(), nullable=True),
+        sa.Column("totp_step", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("link_hash", sa.String(), nullable=True),
+        sa.Column("link_expires_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("name"),
+        sa.UniqueConstraint("name_skeleton"),
+        sa.UniqueConstraint("link_hash"),
+    )
+    op.create_table(
+        "recovery_code",
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("code_hash", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("user", "code_hash"),
+    )
+    op.create_table(
+        "auth_session",
+        sa.Column("id_hash", sa.String(), nullable=False),
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("stepped_up_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id_hash"),
+    )
+    op.create_index("ix_auth_session_user", "auth_session", ["user"])
+    op.create_table(
+        "auth_token",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("token_hash", sa.String(), nullable=False),
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("token_hash"),
+    )
+    op.create_index("ix_auth_token_user", "auth_token", ["user"])
+    op.create_table(
+        "sign_in_attempt",
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failed_at", sa.BigInteger(), nullable=False),
+        sa.Column("retry_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("user", "source"),
+    )
 
 
 def downgrade() -> None:

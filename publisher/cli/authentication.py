@@ -1,0 +1,165 @@
+"""Who acts: how a command finds out, and what each command needs permission for."""
+
+import os
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from publisher.cli.terminal import Terminal, ask_hidden
+from publisher.config import Settings
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import Actor
+from publisher.domain.errors import RefusedError
+from publisher.domain.user import Permission, Principal, list_members
+from publisher.engine.authentication import check_code, check_password
+from publisher.engine.decisions import named_person, read_system_user
+from publisher.runtime.redaction import register_secrets
+from publisher.secrets import Vault, load_user_key
+from publisher.store.store import Store
+
+TOKEN_VARIABLE = "PUBLISHER_TOKEN"  # noqa: S105 # the name of the variable
+BREAK_GLASS_METHOD = "system owner"
+COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
+    "init": None,
+    "check": None,
+    "preview": None,
+    "preview --to": Permission.WRITE,
+    "run": None,
+    "send": Permission.SEND,
+    "status": None,
+    "why": None,
+    "cancel": Permission.STOP,
+    "retract": Permission.RETRACT,
+    "correct": Permission.SEND,
+    "resolve": Permission.OPERATE,
+    "resend": Permission.SEND,
+    "assist": None,
+    "assist done": Permission.ASSIST,
+    "mode": Permission.OPERATE,
+    "pause": Permission.STOP,
+    "resume": Permission.OPERATE,
+    "reload": None,
+    "reload --confirm-removals": Permission.OPERATE,
+    "reach": None,
+    "report": None,
+    "alerts": None,
+    "alerts dismiss": Permission.OPERATE,
+    "accounts": None,
+    "doctor": None,
+    "doctor --confirm-clock": Permission.OPERATE,
+    "offboard": Permission.CREDENTIALS,
+    "templates": None,
+    "backup": None,
+    "restore": Permission.RECOVER,
+    "migrate": None,
+    "login": Permission.CREDENTIALS,
+    "secret set": Permission.CREDENTIALS,
+    "secret remove": Permission.CREDENTIALS,
+    "secret rotate": Permission.CREDENTIALS,
+    "secret list": None,
+    "audit verify": None,
+    "audit export": None,
+    "audit key": None,
+    "audit accept": Permission.AUDIT,
+    "move-database": Permission.RECOVER,
+    "simulate": None,
+    "demo": None,
+}
+"""What each command, and each of its actions, needs. Those with None act for nobody: the files' modes decide."""
+BREAK_GLASS_COMMANDS = frozenset({"pause", "user reset", "user enable"})
+"""Commands that the system user who owns the workspace may give without sign-in, with a red alert."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActingPerson:
+    """Who acts. Without `principal` nobody had to sign in: there are no users yet, or the glass was broken."""
+
+    actor: Actor
+    principal: Principal | None = None
+    breaks_glass: bool = False
+
+
+async def authenticate(  # noqa: PLR0913 # who does what, and to which accounts
+    terminal: Terminal,
+    settings: Settings,
+    store: Store,
+    *,
+    command: str,
+    by: str | None,
+    accounts: Collection[AccountId] | None = None,
+) -> Actor:
+    """Return who gives a command, once it is proved and allowed for these accounts; without any, for the workspace.
+
+    Raises RefusedError. An action without sign-in is recorded.
+    """
+    person = await identify(terminal, settings, store, command, by)
+    require_permission(person, settings, command, accounts)
+    if person.breaks_glass:
+        await store.users.record_break_glass(person.actor, f"command:{command}", command)
+    return person.actor
+
+
+async def identify(terminal: Terminal, settings: Settings, store: Store, command: str, by: str | None) -> ActingPerson:
+    """Find out who acts: until there are users, the name as it was given; then by token or password.
+
+    Raises RefusedError.
+    """
+    if not await store.users.exist():
+        return ActingPerson(actor=named_person(by or system_user_name()))
+    if token := os.environ.get(TOKEN_VARIABLE):
+        register_secrets([token])
+        principal = await store.sign_ins.find_token(token)
+        if principal is None:
+            raise RefusedError("token_invalid", variable=TOKEN_VARIABLE)
+        if by is not None and by != principal.user.name:
+            raise RefusedError("token_of_another", by=by, name=principal.user.name)
+        return _make_person(principal)
+    may_break_glass = command in BREAK_GLASS_COMMANDS and is_system_owner(settings.workspace)
+    if sys.stderr.isatty() and by is not None:
+        code = "ask_password_or_break_glass" if may_break_glass else "ask_password"
+        if (password := ask_hidden(terminal.translate(code, name=by))) or not may_break_glass:
+            return _make_person(await _sign_in(terminal, settings, store, by, password))
+    if may_break_glass:
+        actor = replace(named_person(by or system_user_name()), sign_in=BREAK_GLASS_METHOD)
+        return ActingPerson(actor=actor, breaks_glass=True)
+    raise RefusedError("sign_in_needed", variable=TOKEN_VARIABLE)
+
+
+def require_permission(
+    person: ActingPerson, settings: Settings, command: str, accounts: Collection[AccountId] | None = None
+) -> None:
+    """Raise RefusedError unless the person may give a command for these accounts; without any, for the workspace."""
+    permission = COMMAND_PERMISSIONS[command]
+    if person.principal is None or permission is None:
+        return
+    members = list_members(settings.accounts.values(), settings.groups)
+    if not person.principal.may(permission, accounts, members):
+        raise RefusedError("not_permitted", name=person.actor.name, command=command, permission=permission.value)
+
+
+async def _sign_in(terminal: Terminal, settings: Settings, store: Store, name: str, password: str) -> Principal:
+    source = f"uid {os.getuid()}"
+    user = await check_password(store.users, name, password, source)
+    if not user.has_second_factor:
+        return Principal(user=user, method="password")
+    code = ask_hidden(terminal.translate("ask_code", name=name))
+    load_key = partial(load_user_key, Vault(folder=settings.workspace / "var"), settings.secrets_dir)
+    return await check_code(store.users, user, code, source, load_key)
+
+
+def _make_person(principal: Principal) -> ActingPerson:
+    actor = replace(named_person(principal.user.name), sign_in=principal.method)
+    return ActingPerson(actor=actor, principal=principal)
+
+
+def system_user_name() -> str:
+    """Return the name of the system user, as which a person acts who gives no other."""
+    user = read_system_user()
+    return user.user or f"uid {user.uid}"
+
+
+def is_system_owner(workspace: Path) -> bool:
+    """Return True if this process runs as the owner of the workspace's folder."""
+    return workspace.stat().st_uid == os.getuid()

@@ -1,0 +1,187 @@
+"""People who use publisher: their roles, what each role may do, and on which accounts. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from publisher.domain.account import Account, AccountId
+
+ALL_TARGET = "all"
+"""The target that covers every account, those that have left the settings included."""
+
+
+class UserRole(StrEnum):
+    VIEWER = "viewer"
+    AUTHOR = "author"
+    APPROVER = "approver"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+    ADMIN = "admin"
+
+
+class Permission(StrEnum):
+    """What a role allows. Persisted as the scope of tokens."""
+
+    VIEW = "view"
+    WRITE = "write"
+    SEND = "send"
+    APPROVE = "approve"
+    STOP = "stop"
+    RETRACT = "retract"
+    ASSIST = "assist"
+    OPERATE = "operate"
+    CREDENTIALS = "credentials"
+    AUDIT = "audit"
+    RECOVER = "recover"
+    ADMINISTER = "administer"
+
+
+ROLE_PERMISSIONS: Mapping[UserRole, frozenset[Permission]] = {
+    UserRole.VIEWER: frozenset({Permission.VIEW}),
+    UserRole.AUTHOR: frozenset({
+        Permission.VIEW, Permission.WRITE, Permission.SEND, Permission.STOP, Permission.RETRACT, Permission.ASSIST,
+    }),
+    UserRole.APPROVER: frozenset({Permission.VIEW, Permission.APPROVE, Permission.STOP, Permission.RETRACT}),
+    UserRole.OPERATOR: frozenset({
+        Permission.VIEW, Permission.SEND, Permission.STOP, Permission.RETRACT, Permission.ASSIST, Permission.OPERATE,
+        Permission.CREDENTIALS, Permission.RECOVER,
+    }),
+    UserRole.AUDITOR: frozenset({Permission.VIEW, Permission.AUDIT}),
+    UserRole.ADMIN: frozenset({Permission.VIEW, Permission.STOP, Permission.RECOVER, Permission.ADMINISTER}),
+}  # fmt: skip
+"""Stopping is open to all who answer for posts. Who administers users can neither write, send nor approve."""
+
+
+class UserState(StrEnum):
+    """`SUSPENDED`: an older database was put in place, and nobody has confirmed yet that the user is still wanted."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    SUSPENDED = "suspended"
+    LEFT = "left"
+
+
+class GrantSyntaxError(ValueError):
+    """A text is no grant; `code` is the reason, for the message catalogue."""
+
+    def __init__(self, code: str, value: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.value = value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A role on some accounts. `targets` are names as in a post's `to`; an approver's grant may be for some stages."""
+
+    role: UserRole
+    targets: frozenset[str] = frozenset({ALL_TARGET})
+    stages: frozenset[str] = frozenset()
+    """The stages that an approver may approve; empty for every stage."""
+
+    def __str__(self) -> str:
+        """Return the grant as it is typed: `ROLE[:STAGE,…][@TARGET,…]`."""
+        stages = f":{','.join(sorted(self.stages))}" if self.stages else ""
+        targets = "" if self.is_for_all else f"@{','.join(sorted(self.targets))}"
+        return f"{self.role}{stages}{targets}"
+
+    @property
+    def is_for_all(self) -> bool:
+        return ALL_TARGET in self.targets
+
+    def covers(self, account: AccountId, members: Mapping[str, Collection[AccountId]]) -> bool:
+        """Return True if the grant is valid on this account; `members` are the accounts behind names of targets."""
+        return self.is_for_all or any(account == name or account in members.get(name, ()) for name in self.targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person with a sign-in. `has_password` is False until the first one-time link is used."""
+
+    name: str
+    grants: tuple[Grant, ...]
+    state: UserState = UserState.ENABLED
+    has_password: bool = False
+    has_second_factor: bool = False
+
+    @property
+    def is_enabled(self) -> bool:
+        return self.state is UserState.ENABLED
+
+    @property
+    def is_active_admin(self) -> bool:
+        """True if the user can administer the workspace's users now."""
+        return self.is_enabled and self.has_password and may(self, Permission.ADMINISTER)
+
+
+def may(
+    user: User,
+    permission: Permission,
+    accounts: Collection[AccountId] | None = None,
+    members: Mapping[str, Collection[AccountId]] | None = None,
+    stage: str | None = None,
+) -> bool:
+    """Return True if a user may do something on all of these accounts; without accounts, on the whole workspace.
+
+    `members` are the accounts behind the names of targets, from `list_members`. `stage` is the stage of an approval.
+    Each account may be covered by another grant of the user.
+    """
+    if not user.is_enabled:
+        return False
+    grants = [
+        grant
+        for grant in user.grants
+        if permission in ROLE_PERMISSIONS[grant.role] and (stage is None or not grant.stages or stage in grant.stages)
+    ]
+    if not accounts:
+        return any(grant.is_for_all for grant in grants)
+    return all(any(grant.covers(account, members or {}) for grant in grants) for account in accounts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A user who has signed in, by what (`method`), and what that is limited to; a password is limited to nothing."""
+
+    user: User
+    method: str
+    scope: frozenset[Permission] = frozenset(Permission)
+
+    def may(
+        self,
+        permission: Permission,
+        accounts: Collection[AccountId] | None = None,
+        members: Mapping[str, Collection[AccountId]] | None = None,
+        stage: str | None = None,
+    ) -> bool:
+        """Return True if both the user's grants and the scope of the sign-in allow it; see `may`."""
+        return permission in self.scope and may(self.user, permission, accounts, members, stage)
+
+
+def list_members(
+    accounts: Iterable[Account], groups: Mapping[str, Collection[AccountId]]
+) -> Mapping[str, frozenset[AccountId]]:
+    """Return the accounts behind each name of a target: groups, `platform:P` and `region:R`."""
+    members: dict[str, set[AccountId]] = {name: set(group) for name, group in groups.items()}
+    for account in accounts:
+        members.setdefault(f"platform:{account.platform}", set()).add(account.id)
+        if account.region:
+            members.setdefault(f"region:{account.region}", set()).add(account.id)
+    return {name: frozenset(group) for name, group in members.items()}
+
+
+def parse_grant(text: str) -> Grant:
+    """Parse `ROLE[:STAGE,…][@TARGET,…]`, such as `approver:初审@north,region:110000`. Raises GrantSyntaxError."""
+    named, at, targets = text.partition("@")
+    role, colon, stages = named.partition(":")
+    if role not in set(UserRole):
+        raise GrantSyntaxError("grant_role_unknown", role)
+    parsed_stages, parsed_targets = _split_names(stages), _split_names(targets)
+    if (colon and not parsed_stages) or (at and not parsed_targets):
+        raise GrantSyntaxError("grant_incomplete", text)
+    if parsed_stages and role != UserRole.APPROVER:
+        raise GrantSyntaxError("grant_stage_without_approver", text)
+    return Grant(role=UserRole(role), targets=parsed_targets or frozenset({ALL_TARGET}), stages=parsed_stages)
+
+
+def _split_names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,205 @@
+"""Passwords, second factors and recovery codes: how a user proves who he is, and where that is set up."""
+
+import asyncio
+import hmac
+import secrets
+import unicodedata
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from publisher.domain.delivery import Actor
+from publisher.domain.errors import RefusedError
+from publisher.domain.user import Principal, User
+from publisher.secrets import SecretError
+from publisher.store.people.users import RECOVERY_CODE_BYTES, RECOVERY_CODES, NewSignIn, Users
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
+    from pwdlib.hashers.argon2 import Argon2Hasher
+
+MIN_PASSWORD_CHARACTERS, MAX_PASSWORD_CHARACTERS = 12, 256
+ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES = 19_456, 2, 1
+"""The first choice of OWASP's Password Storage Cheat Sheet for argon2id: 19 MiB and 30 ms a hash."""
+HASH_OF_NOTHING = "$argon2id$v=19$m=19456,t=2,p=1$GRNNa1RxqpCxKlwQkXxDsQ$Grn1Z8fsFnBxFnOZBmtAqr0Q5gpMPMJVwCN9g991blc"
+"""Checked for an unknown user, so that the answer takes as long as for a known one."""
+TOTP_SECONDS = 30
+TOTP_STEPS_ACCEPTED = 1
+"""A code of the step before or after is accepted: the phone's clock may differ, and typing takes time."""
+ISSUER = "publisher"
+LoadUserKey = Callable[[], "MultiFernet"]
+
+_hash_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="password")
+"""One hash at a time: a flood of sign-ins must not take the memory and the processors that posts need."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactor:
+    """A new second factor, before a code of it has been typed. `uri` is what an authenticator app reads."""
+
+    secret: str = field(repr=False)
+    uri: str = field(repr=False)
+    recovery_codes: Sequence[str] = field(repr=False)
+
+
+async def check_password(users: Users, name: str, password: str, source: str) -> User:
+    """Return the user whose password this is. One with a second factor must then pass `check_code`.
+
+    `source` is where the attempt comes from; failures are counted for it. Raises RefusedError: `sign_in_failed` for a
+    wrong name or password and for a user who is not enabled, `sign_in_delayed` after too many failures.
+    """
+    await _start_attempt(users, name, source)
+    proofs = await users.read_proofs(name)
+    stored = proofs.password_hash if proofs is not None else None
+    is_right = await verify_password(password, stored or HASH_OF_NOTHING)
+    if proofs is None or stored is None or not is_right or not proofs.user.is_enabled:
+        raise RefusedError("sign_in_failed", name=name)
+    if not proofs.user.has_second_factor:
+        await users.end_attempt(name, source)
+    return proofs.user
+
+
+async def check_code(users: Users, user: User, code: str, source: str, load_user_key: LoadUserKey) -> Principal:
+    """Check a code of the second factor, or a recovery code, after the password; each is used up by it.
+
+    Raises RefusedError as `check_password` does, or `second_factor_key_missing` if codes cannot be checked: a recovery
+    code can.
+    """
+    await _start_attempt(users, user.name, source)
+    typed = "".join(code.split())
+    if len(typed) > 6:  # a recovery code
+        is_right, method = await users.use_recovery_code(user.name, normalize_recovery_code(typed)), "recovery code"
+    else:
+        is_right, method = await _use_totp_code(users, user, typed, load_user_key), "password, code"
+    if not is_right:
+        raise RefusedError("sign_in_failed", name=user.name)
+    await users.end_attempt(user.name, source)
+    return Principal(user=user, method=method)
+
+
+async def _start_attempt(users: Users, name: str, source: str) -> None:
+    if (until := await users.start_attempt(name, source)) is not None:
+        seconds = (until - users.runtime.now()).total_seconds()
+        raise RefusedError("sign_in_delayed", seconds=str(int(seconds) + 1))
+
+
+async def _use_totp_code(users: Users, user: User, code: str, load_user_key: LoadUserKey) -> bool:
+    """Return True if a code is right and its time step was not used before."""
+    proofs = await users.read_proofs(user.name)
+    if proofs is None or proofs.totp_secret is None:
+        return False
+    secret = decrypt_totp_secret(proofs.totp_secret, user.name, load_user_key)
+    step = find_totp_step(secret, code, users.runtime.now().timestamp())
+    return step is not None and await users.use_totp_step(user.name, step)
+
+
+def find_totp_step(secret: str, code: str, at: float) -> int | None:
+    """Return the time step that a code belongs to, near an instant in seconds since 1970; None for a wrong code."""
+    import pyotp  # noqa: PLC0415 # only needed with a second factor
+
+    totp, now = pyotp.TOTP(secret, interval=TOTP_SECONDS), int(at) // TOTP_SECONDS
+    steps = range(now - TOTP_STEPS_ACCEPTED, now + TOTP_STEPS_ACCEPTED + 1)
+    return next((step for step in steps if hmac.compare_digest(totp.generate_otp(step), code)), None)
+
+
+def make_second_factor(name: str) -> SecondFactor:
+    """Return a new second factor for a user, with recovery codes."""
+    import pyotp  # noqa: PLC0415 # as above
+
+    secret = pyotp.random_base32()
+    uri = pyotp.TOTP(secret, interval=TOTP_SECONDS).provisioning_uri(name=name, issuer_name=ISSUER)
+    codes = [secrets.token_hex(RECOVERY_CODE_BYTES) for _ in range(RECOVERY_CODES)]
+    return SecondFactor(secret=secret, uri=uri, recovery_codes=["-".join(_split(code, 5)) for code in codes])
+
+
+def normalize_recovery_code(code: str) -> str:
+    """Return a recovery code without spaces and dashes, in small letters, as its hash is made of it."""
+    return code.replace("-", "").replace(" ", "").lower()
+
+
+async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
+    users: Users,
+    link: str,
+    password: str,
+    *,
+    by: Callable[[str], Actor],
+    second_factor: SecondFactor | None = None,
+    code: str = "",
+    load_user_key: LoadUserKey,
+) -> User:
+    """Use up a one-time link and store the new password, and the second factor if a code proves that it is set up.
+
+    Raises RefusedError: `link_invalid`, `password_too_short`, `password_too_long`, `password_is_name`, `code_wrong`.
+    """
+    if (user := await users.find_link(link)) is None:
+        raise RefusedError("link_invalid")
+    require_good_password(password, user.name)
+    sign_in = NewSignIn(password_hash=await hash_password(password))
+    if second_factor is not None:
+        step = find_totp_step(second_factor.secret, "".join(code.split()), users.runtime.now().timestamp())
+        if step is None:
+            raise RefusedError("code_wrong")
+        sign_in = replace(
+            sign_in,
+            totp_secret=encrypt_totp_secret(second_factor.secret, user.name, load_user_key),
+            totp_step=step,
+            recovery_codes=[normalize_recovery_code(each) for each in second_factor.recovery_codes],
+        )
+    return await users.activate(link, sign_in, by)
+
+
+def require_good_password(password: str, name: str) -> None:
+    """Raise RefusedError for a password that is too short, too long, or made of the user's name."""
+    normalized = unicodedata.normalize("NFKC", password)
+    if len(normalized) < MIN_PASSWORD_CHARACTERS or len(set(normalized)) < MIN_PASSWORD_CHARACTERS // 3:
+        raise RefusedError("password_too_short", least=str(MIN_PASSWORD_CHARACTERS))
+    if len(normalized) > MAX_PASSWORD_CHARACTERS:
+        raise RefusedError("password_too_long", most=str(MAX_PASSWORD_CHARACTERS))
+    if not normalized.casefold().replace(unicodedata.normalize("NFKC", name).casefold(), ""):
+        raise RefusedError("password_is_name")
+
+
+async def hash_password(password: str) -> str:
+    """Return the argon2id hash of a password; hashes are made one at a time, off the event loop."""
+    return await asyncio.get_running_loop().run_in_executor(_hash_thread, _hasher().hash, _encode(password))
+
+
+async def verify_password(password: str, stored: str) -> bool:
+    """Return True if a hash is of this password; as `hash_password`."""
+    typed = _encode(password[: MAX_PASSWORD_CHARACTERS + 1])
+    return await asyncio.get_running_loop().run_in_executor(_hash_thread, _hasher().verify, typed, stored)
+
+
+@cache
+def _hasher() -> "Argon2Hasher":
+    from pwdlib.hashers.argon2 import Argon2Hasher  # noqa: PLC0415 # only needed for passwords
+
+    return Argon2Hasher(time_cost=ARGON2_PASSES, memory_cost=ARGON2_MEMORY_KIB, parallelism=ARGON2_LANES)
+
+
+def _encode(password: str) -> str:
+    return unicodedata.normalize("NFKC", password)
+
+
+def encrypt_totp_secret(secret: str, name: str, load_user_key: LoadUserKey) -> str:
+    """Encrypt a second factor together with its user's name: it is worth nothing in another row."""
+    return load_user_key().encrypt(f"{name}\0{secret}".encode()).decode()
+
+
+def decrypt_totp_secret(encrypted: str, name: str, load_user_key: LoadUserKey) -> str:
+    """Return a second factor. Raises RefusedError if the key is missing or is another one."""
+    from cryptography.fernet import InvalidToken  # noqa: PLC0415 # slow import
+
+    try:
+        owner, _, secret = load_user_key().decrypt(encrypted.encode()).decode().partition("\0")
+    except (InvalidToken, SecretError):
+        raise RefusedError("second_factor_key_missing", name=name) from None
+    if owner != name:
+        raise RefusedError("second_factor_key_missing", name=name)
+    return secret
+
+
+def _split(text: str, size: int) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]

@@ -1,0 +1,106 @@
+"""The tables of users: who may sign in, and what they are signed in with, of which there are only hashes."""
+
+import json
+from collections.abc import Collection
+from datetime import datetime
+from typing import ClassVar
+
+from sqlalchemy import RowMapping, Text
+from sqlmodel import Field, SQLModel
+
+from publisher.domain.user import Grant, Permission, User, UserState, parse_grant
+from publisher.store.db.tables import SERVER_DEFAULT_ZERO, Instant, table_of
+
+
+class AuthUserRow(SQLModel, table=True):
+    """A user. `grants` are JSON, each as it is typed. `name_skeleton` keeps apart names that look alike.
+
+    `link_hash` is of the one-time link that is open, if any. `totp_secret` is encrypted with a key that is not in the
+    database; `totp_step` is the time step of the last code that was used.
+    """
+
+    __tablename__: ClassVar[str] = "auth_user"
+    name: str = Field(primary_key=True)
+    name_skeleton: str = Field(unique=True)
+    grants: str = Field(sa_type=Text)
+    state: str
+    created_at: datetime = Field(sa_type=Instant)
+    password_hash: str | None = None
+    totp_secret: str | None = None
+    totp_step: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
+    link_hash: str | None = Field(default=None, unique=True)
+    link_expires_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class RecoveryCodeRow(SQLModel, table=True):
+    """A code that replaces the second factor once."""
+
+    __tablename__: ClassVar[str] = "recovery_code"
+    user: str = Field(primary_key=True)
+    code_hash: str = Field(primary_key=True)
+
+
+class AuthSessionRow(SQLModel, table=True):
+    """A session of a browser. Its id changes at sign-in and at step-up; `source` is where it came from."""
+
+    __tablename__: ClassVar[str] = "auth_session"
+    id_hash: str = Field(primary_key=True)
+    user: str = Field(index=True)
+    source: str
+    created_at: datetime = Field(sa_type=Instant)
+    seen_at: datetime = Field(sa_type=Instant)
+    expires_at: datetime = Field(sa_type=Instant)
+    stepped_up_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class AuthTokenRow(SQLModel, table=True):
+    """A token of a user for commands. `scope` is JSON: the permissions that it is limited to."""
+
+    __tablename__: ClassVar[str] = "auth_token"
+    id: int | None = Field(default=None, primary_key=True)
+    token_hash: str = Field(unique=True)
+    user: str = Field(index=True)
+    scope: str
+    created_at: datetime = Field(sa_type=Instant)
+    used_at: datetime = Field(sa_type=Instant)
+    expires_at: datetime = Field(sa_type=Instant)
+
+
+class SignInAttemptRow(SQLModel, table=True):
+    """Failed sign-ins in a row by user and source, and when the next may begin. `user` is "" for those of all users."""
+
+    __tablename__: ClassVar[str] = "sign_in_attempt"
+    user: str = Field(primary_key=True)
+    source: str = Field(primary_key=True)
+    failures: int
+    failed_at: datetime = Field(sa_type=Instant)
+    retry_at: datetime = Field(sa_type=Instant)
+
+
+AUTH_USER = table_of(AuthUserRow)
+RECOVERY_CODE = table_of(RecoveryCodeRow)
+AUTH_SESSION = table_of(AuthSessionRow)
+AUTH_TOKEN = table_of(AuthTokenRow)
+SIGN_IN_ATTEMPT = table_of(SignInAttemptRow)
+
+
+def to_user(row: RowMapping) -> User:
+    return User(
+        name=row["name"],
+        grants=tuple(map(parse_grant, json.loads(row["grants"]))),
+        state=UserState(row["state"]),
+        has_password=row["password_hash"] is not None,
+        has_second_factor=row["totp_secret"] is not None,
+    )
+
+
+def dump_grants(grants: Collection[Grant]) -> str:
+    return json.dumps(sorted(map(str, grants)), ensure_ascii=False)
+
+
+def dump_scope(scope: Collection[Permission]) -> str:
+    return json.dumps(sorted(scope))
+
+
+def load_scope(text: str) -> frozenset[Permission]:
+    return frozenset(map(Permission, json.loads(text)))

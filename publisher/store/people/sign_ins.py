@@ -1,0 +1,156 @@
+"""What users are signed in with: sessions of browsers, and tokens for commands. Each is a row that can be ended."""
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, insert, select, update
+
+from publisher.domain.delivery import Actor
+from publisher.domain.errors import NoSuchItemError
+from publisher.domain.user import Permission, Principal, UserState
+from publisher.store.base import StorePart
+from publisher.store.db.database import Transaction, in_transaction
+from publisher.store.db.rows import write_audit
+from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, dump_scope, load_scope, to_user
+from publisher.store.people.users import hash_secret
+
+SESSION_BYTES = TOKEN_BYTES = 32
+SESSION_IDLE_LIFETIME, SESSION_LIFETIME = timedelta(minutes=30), timedelta(hours=12)
+"""A session ends when it is not used for so long, and so long after the sign-in at the latest."""
+STEP_UP_LIFETIME = timedelta(minutes=10)
+"""For how long a repeated second factor counts."""
+TOKEN_IDLE_LIFETIME, TOKEN_LIFETIME = timedelta(days=30), timedelta(days=90)
+TOKEN_PREFIX = "publisher-"  # noqa: S105 # so that a search for leaked secrets finds tokens
+SEEN_INTERVAL = timedelta(minutes=1)
+"""How often it is recorded at most that a session or token is in use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A valid session. `is_stepped_up`: the second factor was repeated a moment ago."""
+
+    principal: Principal
+    created_at: datetime
+    expires_at: datetime
+    is_stepped_up: bool
+
+
+class SignIns(StorePart):
+    """The sessions and tokens. Only hashes of them are stored; disabling or resetting a user ends all of them."""
+
+    @in_transaction
+    def start_session(self, transaction: Transaction, user: str, source: str, by: Actor) -> str:
+        """Start a session of a user who has just signed in, and return its new id."""
+        now, session = self.runtime.now(), secrets.token_urlsafe(SESSION_BYTES)
+        connection = transaction.connection
+        connection.execute(delete(AUTH_SESSION).where(AUTH_SESSION.c.expires_at <= now))
+        row = {"id_hash": hash_secret(session), "user": user, "source": source, "created_at": now, "seen_at": now}
+        connection.execute(insert(AUTH_SESSION).values(**row, expires_at=now + SESSION_LIFETIME))
+        write_audit(transaction, now, by, event="session_started", subject=f"user:{user}", detail={"source": source})
+        return session
+
+    async def find_session(self, session: str) -> Session | None:
+        """Return a session that is valid now, and record that it is in use; None if it has ended."""
+        now, id_hash = self.runtime.now(), hash_secret(session)
+        query = (
+            select(AUTH_USER, AUTH_SESSION)
+            .join(AUTH_SESSION, AUTH_SESSION.c.user == AUTH_USER.c.name)
+            .where(
+                AUTH_SESSION.c.id_hash == id_hash,
+                AUTH_SESSION.c.expires_at > now,
+                AUTH_SESSION.c.seen_at > now - SESSION_IDLE_LIFETIME,
+                AUTH_USER.c.state == UserState.ENABLED.value,
+            )
+        )
+        row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        if row is None:
+            return None
+        if row["seen_at"] <= now - SEEN_INTERVAL:
+            seen = update(AUTH_SESSION).where(AUTH_SESSION.c.id_hash == id_hash).values(seen_at=now)
+            await self.database.write(lambda transaction: transaction.connection.execute(seen))
+        stepped_up_at = row["stepped_up_at"]
+        return Session(
+            principal=Principal(user=to_user(row), method="session"),
+            created_at=row[AUTH_SESSION.c.created_at],
+            expires_at=row["expires_at"],
+            is_stepped_up=stepped_up_at is not None and stepped_up_at > now - STEP_UP_LIFETIME,
+        )
+
+    @in_transaction
+    def step_up(self, transaction: Transaction, session: str, by: Actor) -> str:
+        """Record that the second factor was repeated, and return the session's new id; the old one has ended.
+
+        Raises NoSuchItemError if the session has ended meanwhile.
+        """
+        now, replaced = self.runtime.now(), secrets.token_urlsafe(SESSION_BYTES)
+        changed = update(AUTH_SESSION).where(AUTH_SESSION.c.id_hash == hash_secret(session))
+        values = {"id_hash": hash_secret(replaced), "stepped_up_at": now, "seen_at": now}
+        user = transaction.connection.scalar(changed.values(values).returning(AUTH_SESSION.c.user))
+        if user is None:
+            raise NoSuchItemError("session", "")
+        write_audit(transaction, now, by, event="session_stepped_up", subject=f"user:{user}")
+        return replaced
+
+    @in_transaction
+    def end_session(self, transaction: Transaction, session: str, by: Actor) -> bool:
+        """End a session at sign-out. Returns False if it had ended before."""
+        ended = delete(AUTH_SESSION).where(AUTH_SESSION.c.id_hash == hash_secret(session))
+        user = transaction.connection.scalar(ended.returning(AUTH_SESSION.c.user))
+        if user is not None:
+            write_audit(transaction, self.runtime.now(), by, event="session_ended", subject=f"user:{user}")
+        return user is not None
+
+    @in_transaction
+    def issue_token(self, transaction: Transaction, user: str, scope: Collection[Permission], by: Actor) -> str:
+        """Return a new token of a user, limited to these permissions. Raises NoSuchItemError."""
+        now, token = self.runtime.now(), f"{TOKEN_PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
+        connection = transaction.connection
+        connection.execute(delete(AUTH_TOKEN).where(AUTH_TOKEN.c.expires_at <= now))
+        if connection.scalar(select(AUTH_USER.c.name).where(AUTH_USER.c.name == user)) is None:
+            raise NoSuchItemError("user", user, connection.scalars(select(AUTH_USER.c.name)).all())
+        row = {"token_hash": hash_secret(token), "user": user, "scope": dump_scope(scope)}
+        times = {"created_at": now, "used_at": now, "expires_at": now + TOKEN_LIFETIME}
+        connection.execute(insert(AUTH_TOKEN).values(**row, **times))
+        detail = {"scope": dump_scope(scope)}
+        write_audit(transaction, now, by, event="token_issued", subject=f"user:{user}", detail=detail)
+        return token
+
+    async def find_token(self, token: str) -> Principal | None:
+        """Return who signs in with a token, and record that it is in use; None if it is unknown or has ended."""
+        now = self.runtime.now()
+        query = (
+            select(AUTH_USER, AUTH_TOKEN)
+            .join(AUTH_TOKEN, AUTH_TOKEN.c.user == AUTH_USER.c.name)
+            .where(
+                AUTH_TOKEN.c.token_hash == hash_secret(token),
+                AUTH_TOKEN.c.expires_at > now,
+                AUTH_TOKEN.c.used_at > now - TOKEN_IDLE_LIFETIME,
+                AUTH_USER.c.state == UserState.ENABLED.value,
+            )
+        )
+        row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        if row is None:
+            return None
+        if row["used_at"] <= now - SEEN_INTERVAL:
+            used = update(AUTH_TOKEN).where(AUTH_TOKEN.c.id == row["id"]).values(used_at=now)
+            await self.database.write(lambda transaction: transaction.connection.execute(used))
+        return Principal(user=to_user(row), method=f"token {row['id']}", scope=load_scope(row["scope"]))
+
+    async def count_valid(self, user: str) -> tuple[int, int]:
+        """Return how many sessions and how many tokens of a user are valid now."""
+        now = self.runtime.now()
+        sessions = select(func.count()).where(
+            AUTH_SESSION.c.user == user,
+            AUTH_SESSION.c.expires_at > now,
+            AUTH_SESSION.c.seen_at > now - SESSION_IDLE_LIFETIME,
+        )
+        tokens = select(func.count()).where(
+            AUTH_TOKEN.c.user == user,
+            AUTH_TOKEN.c.expires_at > now,
+            AUTH_TOKEN.c.used_at > now - TOKEN_IDLE_LIFETIME,
+        )
+        return await self.database.read(
+            lambda connection: (connection.execute(sessions).scalar_one(), connection.execute(tokens).scalar_one())
+        )

@@ -1,0 +1,318 @@
+"""Users: their roles, their one-time links, passwords and second factors, and how often a sign-in failed."""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from sqlalchemy import Connection, RowMapping, Update, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from publisher.domain.account import backoff_delay
+from publisher.domain.characters import name_skeleton
+from publisher.domain.delivery import Actor
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.user import Grant, User, UserState
+from publisher.store.base import StorePart
+from publisher.store.db.database import Transaction, in_transaction
+from publisher.store.db.rows import raise_alert, write_audit
+from publisher.store.db.user_tables import (
+    AUTH_SESSION,
+    AUTH_TOKEN,
+    AUTH_USER,
+    RECOVERY_CODE,
+    SIGN_IN_ATTEMPT,
+    dump_grants,
+    to_user,
+)
+
+LINK_LIFETIME = timedelta(hours=24)
+LINK_BYTES = 32
+RECOVERY_CODES = 10
+RECOVERY_CODE_BYTES = 10
+FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER = 3, timedelta(minutes=5)
+FREE_ATTEMPTS_OF_SOURCE, MAX_DELAY_OF_SOURCE = 20, timedelta(minutes=1)
+"""From one source: how many attempts in a row are free, for one user and for all, and the longest wait after that."""
+ATTEMPTS_FORGOTTEN_AFTER = timedelta(days=1)
+ANY_USER = ""
+BREAK_GLASS = "break_glass"
+"""Code of the alert that somebody acted without sign-in, as the system user who owns the workspace."""
+
+
+def hash_secret(text: str) -> str:
+    """Return what is stored of a link, token, session or recovery code: all are random, so no slow hash is needed."""
+    return sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInProofs:
+    """What a user must know or have; the second factor is encrypted."""
+
+    user: User
+    password_hash: str | None = field(repr=False)
+    totp_secret: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSignIn:
+    """What a user sets up with a one-time link; a code of the second factor was used, that of `totp_step`."""
+
+    password_hash: str = field(repr=False)
+    totp_secret: str | None = field(default=None, repr=False)
+    totp_step: int = 0
+    recovery_codes: Collection[str] = field(default=(), repr=False)
+
+
+class Users(StorePart):
+    """The users. Each change by a person has its audit entry in the same transaction."""
+
+    async def exist(self) -> bool:
+        """Return True once there is a user: from then on a person who acts must sign in."""
+        query = select(AUTH_USER.c.name).limit(1)
+        return await self.database.read(lambda connection: connection.execute(query).first() is not None)
+
+    async def list(self) -> Sequence[User]:
+        """Return all users, those who have left included."""
+        query = select(AUTH_USER).order_by(AUTH_USER.c.name)
+        return await self.database.read(lambda connection: list(map(to_user, connection.execute(query).mappings())))
+
+    async def get(self, name: str) -> User:
+        """Return a user. Raises NoSuchItemError."""
+        row = await self.database.read(lambda connection: _get_row(connection, name))
+        return to_user(row)
+
+    @in_transaction
+    def add(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> str:
+        """Add a user and return a one-time link; one who has left and comes back is the same user with new grants.
+
+        Raises RefusedError for a name that looks like that of another user, or if the first user is no administrator.
+        """
+        now, connection = self.runtime.now(), transaction.connection
+        known = _lock_users(connection)
+        same = next((row for row in known if row["name_skeleton"] == name_skeleton(name)), None)
+        if same is not None and (same["name"] != name or same["state"] != UserState.LEFT):
+            raise RefusedError("user_exists", name=name, other=same["name"])
+        added = User(name=name, grants=tuple(grants), has_password=True)
+        if not known and not added.is_active_admin:
+            raise RefusedError("first_user_admin")
+        values = {"grants": dump_grants(grants), "state": UserState.ENABLED.value}
+        if same is None:
+            key = {"name": name, "name_skeleton": name_skeleton(name), "created_at": now}
+            connection.execute(insert(AUTH_USER).values(**key, **values))
+        else:
+            connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        write_audit(
+            transaction, now, by, event="user_added", subject=f"user:{name}", detail={"roles": dump_grants(grants)}
+        )
+        return self._issue_link(connection, name, now)
+
+    @in_transaction
+    def change_grants(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> None:
+        """Replace a user's grants. Raises NoSuchItemError, or RefusedError for the last administrator."""
+        _get_row(transaction.connection, name)
+        self._change_user(transaction, name, {"grants": dump_grants(grants)})
+        detail = {"roles": dump_grants(grants)}
+        write_audit(transaction, self.runtime.now(), by, event="user_changed", subject=f"user:{name}", detail=detail)
+
+    @in_transaction
+    def disable(self, transaction: Transaction, name: str, by: Actor, state: UserState = UserState.DISABLED) -> None:
+        """Disable a user, or mark one as left; ends sessions, tokens and link.
+
+        Raises NoSuchItemError, or RefusedError for the last administrator.
+        """
+        _get_row(transaction.connection, name)
+        self._change_user(transaction, name, {"state": state.value, "link_hash": None, "link_expires_at": None})
+        end_sign_ins(transaction.connection, name)
+        event = "user_left" if state is UserState.LEFT else "user_disabled"
+        write_audit(transaction, self.runtime.now(), by, event=event, subject=f"user:{name}")
+
+    @in_transaction
+    def enable(self, transaction: Transaction, name: str, by: Actor, *, breaks_glass: bool = False) -> None:
+        """Enable a user who was disabled or suspended, with the password of before. Raises what `reset` raises."""
+        now, connection = self.runtime.now(), transaction.connection
+        if _get_row(connection, name)["state"] == UserState.LEFT:
+            raise RefusedError("user_has_left", name=name)
+        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(state=UserState.ENABLED.value))
+        write_audit(transaction, now, by, event="user_enabled", subject=f"user:{name}")
+        if breaks_glass:
+            record_break_glass(transaction, now, by, f"user:{name}", "user enable")
+
+    @in_transaction
+    def reset(self, transaction: Transaction, name: str, by: Actor, *, breaks_glass: bool = False) -> str:
+        """Take away a user's password, second factor, sessions and tokens, and return a new one-time link.
+
+        A disabled or suspended user is enabled by it. Raises NoSuchItemError, or RefusedError for one who has left.
+        """
+        now, connection = self.runtime.now(), transaction.connection
+        if _get_row(connection, name)["state"] == UserState.LEFT:
+            raise RefusedError("user_has_left", name=name)
+        values = {"password_hash": None, "totp_secret": None, "totp_step": 0, "state": UserState.ENABLED.value}
+        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+        end_sign_ins(connection, name)
+        write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}")
+        if breaks_glass:
+            record_break_glass(transaction, now, by, f"user:{name}", "user reset")
+        return self._issue_link(connection, name, now)
+
+    async def find_link(self, link: str) -> User | None:
+        """Return whose one-time link this is, if it is still open. Using it is `activate`."""
+        query = select(AUTH_USER).where(AUTH_USER.c.link_hash == hash_secret(link))
+        row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        if row is None or row["link_expires_at"] <= self.runtime.now() or row["state"] != UserState.ENABLED:
+            return None
+        return to_user(row)
+
+    @in_transaction
+    def activate(self, transaction: Transaction, link: str, sign_in: NewSignIn, by: Callable[[str], Actor]) -> User:
+        """Use up a one-time link: store the password and the second factor, if any. `by` makes an actor of the name.
+
+        Earlier sessions and tokens end. Raises RefusedError for a link that is unknown, used or expired.
+        """
+        now, connection = self.runtime.now(), transaction.connection
+        is_open = (AUTH_USER.c.link_hash == hash_secret(link), AUTH_USER.c.link_expires_at > now)
+        used = update(AUTH_USER).where(*is_open, AUTH_USER.c.state == UserState.ENABLED.value)
+        values = {
+            "password_hash": sign_in.password_hash,
+            "totp_secret": sign_in.totp_secret,
+            "totp_step": sign_in.totp_step,
+            "link_hash": None,
+            "link_expires_at": None,
+        }
+        name = connection.scalar(used.values(values).returning(AUTH_USER.c.name))
+        if name is None:
+            raise RefusedError("link_invalid")
+        connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+        for code in sign_in.recovery_codes:
+            connection.execute(insert(RECOVERY_CODE).values(user=name, code_hash=hash_secret(code)))
+        end_sign_ins(connection, name)
+        detail = {"second_factor": str(sign_in.totp_secret is not None).lower()}
+        write_audit(transaction, now, by(name), event="user_activated", subject=f"user:{name}", detail=detail)
+        return to_user(_get_row(connection, name))
+
+    async def read_proofs(self, name: str) -> SignInProofs | None:
+        """Return what a sign-in is checked against; None for an unknown user."""
+        query = select(AUTH_USER).where(AUTH_USER.c.name == name)
+        row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        if row is None:
+            return None
+        return SignInProofs(user=to_user(row), password_hash=row["password_hash"], totp_secret=row["totp_secret"])
+
+    @in_transaction
+    def use_totp_step(self, transaction: Transaction, name: str, step: int) -> bool:
+        """Use up a time step of the second factor. Returns False if this one or a later one was used already."""
+        is_new = (AUTH_USER.c.name == name, AUTH_USER.c.totp_step < step)
+        return transaction.connection.execute(update(AUTH_USER).where(*is_new).values(totp_step=step)).rowcount == 1
+
+    @in_transaction
+    def use_recovery_code(self, transaction: Transaction, name: str, code: str) -> bool:
+        """Use up a recovery code. Returns False if it is none, or was used already."""
+        is_code = (RECOVERY_CODE.c.user == name, RECOVERY_CODE.c.code_hash == hash_secret(code))
+        return transaction.connection.execute(delete(RECOVERY_CODE).where(*is_code)).rowcount == 1
+
+    @in_transaction
+    def start_attempt(self, transaction: Transaction, name: str, source: str) -> datetime | None:
+        """Count a sign-in as failed, before its password is checked, until `end_attempt`.
+
+        Returns None if it may go on, else when the next one from this source may. Waits depend on the source: a guesser
+        elsewhere locks nobody out.
+        """
+        now, connection = self.runtime.now(), transaction.connection
+        connection.execute(delete(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.failed_at < now - ATTEMPTS_FORGOTTEN_AFTER))
+        is_known = connection.scalar(select(AUTH_USER.c.name).where(AUTH_USER.c.name == name)) is not None
+        limits = {ANY_USER: (FREE_ATTEMPTS_OF_SOURCE, MAX_DELAY_OF_SOURCE)}
+        if is_known:  # names that nobody has would fill the table
+            limits[name] = (FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER)
+        rows = {user: _lock_attempts(connection, user, source, now) for user in limits}
+        if blocked := [row["retry_at"] for row in rows.values() if row["retry_at"] > now]:
+            retry_at: datetime = max(blocked)
+            return retry_at
+        for user, (free, longest) in limits.items():
+            failures = rows[user]["failures"] + 1
+            wait = backoff_delay(timedelta(seconds=1), failures - free, longest) if failures >= free else timedelta(0)
+            values = {"failures": failures, "failed_at": now, "retry_at": now + wait}
+            connection.execute(_of_source(user, source).values(values))
+        return None
+
+    @in_transaction
+    def end_attempt(self, transaction: Transaction, name: str, source: str) -> None:
+        """Record that a sign-in succeeded: the user's failures from this source are forgotten."""
+        of_source = SIGN_IN_ATTEMPT.c.source == source
+        transaction.connection.execute(delete(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.user == name, of_source))
+        values = {"failures": SIGN_IN_ATTEMPT.c.failures - 1, "retry_at": self.runtime.now()}
+        has_failures = SIGN_IN_ATTEMPT.c.failures > 0
+        transaction.connection.execute(_of_source(ANY_USER, source).where(has_failures).values(values))
+
+    @in_transaction
+    def record_break_glass(self, transaction: Transaction, by: Actor, subject: str, action: str) -> None:
+        """Record an action without sign-in, with a red alert."""
+        record_break_glass(transaction, self.runtime.now(), by, subject, action)
+
+    def _change_user(self, transaction: Transaction, name: str, values: Mapping[str, object]) -> None:
+        """Change a user's row. Raises RefusedError if it would leave the workspace without an administrator."""
+        connection = transaction.connection
+        before = [to_user(row) for row in _lock_users(connection)]
+        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        after = [to_user(row) for row in _lock_users(connection)]
+        if any(user.is_active_admin for user in before) and not any(user.is_active_admin for user in after):
+            raise RefusedError("last_admin", name=name)
+
+    def _issue_link(self, connection: Connection, name: str, now: datetime) -> str:
+        """Store a new one-time link, which ends the one before, and return it."""
+        link = secrets.token_urlsafe(LINK_BYTES)
+        values = {"link_hash": hash_secret(link), "link_expires_at": now + LINK_LIFETIME}
+        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        return link
+
+
+def record_break_glass(transaction: Transaction, at: datetime, by: Actor, subject: str, action: str) -> None:
+    write_audit(transaction, at, by, event=BREAK_GLASS, subject=subject, detail={"action": action})
+    raise_alert(transaction, at, BREAK_GLASS, subject, {"by": by.name, "action": action})
+
+
+def end_sign_ins(connection: Connection, user: str | None = None) -> None:
+    """End the sessions and tokens of a user, or of all."""
+    for table in (AUTH_SESSION, AUTH_TOKEN):
+        ended = delete(table)
+        connection.execute(ended if user is None else ended.where(table.c.user == user))
+
+
+def suspend_all(connection: Connection) -> None:
+    """End all sessions, tokens and links, and suspend all users.
+
+    For a database that may be older than the last change of its users.
+    """
+    end_sign_ins(connection)
+    connection.execute(update(AUTH_USER).values(link_hash=None, link_expires_at=None))
+    suspended = update(AUTH_USER).where(AUTH_USER.c.state == UserState.ENABLED.value)
+    connection.execute(suspended.values(state=UserState.SUSPENDED.value))
+
+
+def _get_row(connection: Connection, name: str) -> RowMapping:
+    row = connection.execute(select(AUTH_USER).where(AUTH_USER.c.name == name)).mappings().one_or_none()
+    if row is None:
+        raise NoSuchItemError("user", name, connection.scalars(select(AUTH_USER.c.name)).all())
+    return row
+
+
+def _lock_users(connection: Connection) -> Sequence[RowMapping]:
+    """Return all users, locked: of two administrators who disable each other, one must fail."""
+    return connection.execute(select(AUTH_USER).order_by(AUTH_USER.c.name).with_for_update()).mappings().all()
+
+
+def _of_source(user: str, source: str) -> Update:
+    return update(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.user == user, SIGN_IN_ATTEMPT.c.source == source)
+
+
+def _lock_attempts(connection: Connection, user: str, source: str, now: datetime) -> RowMapping:
+    """Return the row of a user's attempts from a source, locked; it is inserted if there is none."""
+    of_source = select(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.user == user, SIGN_IN_ATTEMPT.c.source == source)
+    locked = of_source.with_for_update()
+    if (row := connection.execute(locked).mappings().one_or_none()) is not None:
+        return row
+    new = insert(SIGN_IN_ATTEMPT).values(user=user, source=source, failures=0, failed_at=now, retry_at=now)
+    with contextlib.suppress(IntegrityError), connection.begin_nested():  # another worker may insert it meanwhile
+        connection.execute(new)
+    return connection.execute(locked).mappings().one()

@@ -1,0 +1,279 @@
+"""Users, links, sessions, tokens and the rate limit of sign-ins, on both databases."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.user import Permission, UserState, parse_grant
+from publisher.engine.decisions import named_person
+from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, RECOVERY_CODE
+from publisher.store.people.sign_ins import (
+    SESSION_IDLE_LIFETIME,
+    SESSION_LIFETIME,
+    STEP_UP_LIFETIME,
+    TOKEN_IDLE_LIFETIME,
+    TOKEN_LIFETIME,
+)
+from publisher.store.people.users import LINK_LIFETIME, NewSignIn, suspend_all
+
+LI = named_person("li")
+ADMIN, AUTHOR = (parse_grant("admin"),), (parse_grant("author@bj-weibo"),)
+SIGN_IN = NewSignIn(password_hash="hash", totp_secret="sealed", totp_step=7, recovery_codes=["aaaa", "bbbb"])
+SECOND = timedelta(seconds=1)
+
+
+async def add_active(store, name, grants=AUTHOR):
+    link = await store.users.add(name, grants, LI)
+    return await store.users.activate(link, SIGN_IN, named_person)
+
+
+async def test_the_first_user_is_an_administrator(open_store):
+    """Without an administrator nobody could add the next one; a limited one is not enough."""
+    store = await open_store()
+    assert not await store.users.exist()
+    for grants in (AUTHOR, (parse_grant("admin@bj-weibo"),)):
+        with pytest.raises(RefusedError, match="first_user_admin"):
+            await store.users.add("zhang", grants, LI)
+    await store.users.add("zhang", ADMIN, LI)
+    assert await store.users.exist()
+
+
+@pytest.mark.parametrize("other", ["zhang", "Zhang", "zhаng", "zh ang"])
+async def test_no_two_users_look_alike(open_store, other):
+    """A name that differs only in case, width, spaces or look-alike letters is refused."""
+    store = await open_store()
+    await store.users.add("zhang", ADMIN, LI)
+    with pytest.raises(RefusedError, match="user_exists"):
+        await store.users.add(other, AUTHOR, LI)
+
+
+async def test_a_link_is_used_once_within_a_day(open_store, world):
+    """The link stores a password once; used, expired, replaced or unknown it is refused."""
+    store = await open_store()
+    first = await store.users.add("zhang", ADMIN, LI)
+    second = await store.users.reset("zhang", LI)
+    with pytest.raises(RefusedError, match="link_invalid"):
+        await store.users.activate(first, SIGN_IN, named_person)
+    assert (await store.users.activate(second, SIGN_IN, named_person)).has_password
+    with pytest.raises(RefusedError, match="link_invalid"):
+        await store.users.activate(second, SIGN_IN, named_person)
+    third = await store.users.reset("zhang", LI)
+    assert (await store.users.find_link(third)).name == "zhang"
+    world.advance_time(LINK_LIFETIME)
+    assert await store.users.find_link(third) is None
+    with pytest.raises(RefusedError, match="link_invalid"):
+        await store.users.activate(third, SIGN_IN, named_person)
+
+
+async def test_only_hashes_are_stored(open_store):
+    """No link, token, session id or recovery code is in the database."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    link = await store.users.add("wang", AUTHOR, LI)
+    token = await store.sign_ins.issue_token("zhang", [Permission.STOP], LI)
+    session = await store.sign_ins.start_session("zhang", "127.0.0.1", LI)
+
+    def read(connection):
+        tables = (AUTH_USER, AUTH_TOKEN, AUTH_SESSION, RECOVERY_CODE)
+        return [str(tuple(row)) for table in tables for row in connection.execute(table.select())]
+
+    rows = await store.database.read(read)
+    assert len(rows) == 6
+    assert [row for row in rows for text in (link, token, session, "aaaa") if text in row] == []
+
+
+async def test_the_last_administrator_stays(open_store):
+    """Disabling, leaving and losing the role are refused for the last active administrator only."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    await store.users.add("wang", ADMIN, LI)  # has no password yet
+    for change in (
+        store.users.disable("zhang", LI),
+        store.users.disable("zhang", LI, UserState.LEFT),
+        store.users.change_grants("zhang", AUTHOR, LI),
+    ):
+        with pytest.raises(RefusedError, match="last_admin"):
+            await change
+    assert (await store.users.get("zhang")).is_active_admin
+    await store.users.activate(await store.users.reset("wang", LI), SIGN_IN, named_person)
+    await store.users.disable("zhang", LI)
+    assert (await store.users.get("zhang")).state is UserState.DISABLED
+
+
+async def test_of_two_administrators_who_disable_each_other_one_stays(open_store):
+    """Two changes at the same moment cannot both succeed."""
+    one, other = await open_store(), await open_store(worker="worker-2")
+    await add_active(one, "zhang", ADMIN)
+    await add_active(one, "wang", ADMIN)
+    results = await asyncio.gather(
+        one.users.disable("zhang", LI), other.users.disable("wang", LI), return_exceptions=True
+    )
+    assert [type(result) for result in results if result is not None] == [RefusedError]
+    assert sum(user.is_active_admin for user in await one.users.list()) == 1
+
+
+@pytest.mark.parametrize("end", ["disable", "leave", "reset", "suspend"])
+async def test_ending_a_user_ends_sessions_tokens_and_links_at_once(open_store, end):
+    """What a user is signed in with is void from the commit on; another user's stays, unless all are suspended."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    await add_active(store, "wang")
+    signed_in = {}
+    for name in ("zhang", "wang"):
+        token = await store.sign_ins.issue_token(name, [Permission.STOP], LI)
+        signed_in[name] = (await store.sign_ins.start_session(name, "here", LI), token)
+        assert await store.sign_ins.count_valid(name) == (1, 1)
+    match end:
+        case "disable":
+            await store.users.disable("wang", LI)
+        case "leave":
+            await store.users.disable("wang", LI, UserState.LEFT)
+        case "reset":
+            await store.users.reset("wang", LI)
+        case _:
+            await store.database.write(lambda transaction: suspend_all(transaction.connection))
+    session, token = signed_in["wang"]
+    assert await store.sign_ins.find_session(session) is None
+    assert await store.sign_ins.find_token(token) is None
+    assert await store.sign_ins.count_valid("wang") == (0, 0)
+    session, token = signed_in["zhang"]
+    assert (await store.sign_ins.find_session(session) is None) is (end == "suspend")
+    assert (await store.sign_ins.find_token(token) is None) is (end == "suspend")
+
+
+async def test_a_suspended_user_signs_in_again_once_enabled(open_store):
+    """Enabling keeps the password; one who has left is added again instead."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    await add_active(store, "wang")
+    await store.users.disable("wang", LI, UserState.LEFT)
+    await store.database.write(lambda transaction: suspend_all(transaction.connection))
+    assert [user.state for user in await store.users.list()] == [UserState.LEFT, UserState.SUSPENDED]
+    await store.users.enable("zhang", LI)
+    user = await store.users.get("zhang")
+    assert (user.is_enabled, user.has_password) == (True, True)
+    for change in (store.users.enable("wang", LI), store.users.reset("wang", LI)):
+        with pytest.raises(RefusedError, match="user_has_left"):
+            await change
+    await store.users.add("wang", ADMIN, LI)
+    assert (await store.users.get("wang")).is_enabled
+
+
+async def test_a_session_ends_unused_and_at_its_end(open_store, world):
+    """Use prolongs a session, but not beyond its absolute lifetime."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    idle = await store.sign_ins.start_session("zhang", "here", LI)
+    world.advance_time(SESSION_IDLE_LIFETIME)
+    assert await store.sign_ins.find_session(idle) is None
+    used = await store.sign_ins.start_session("zhang", "here", LI)
+    for _ in range(SESSION_LIFETIME // (SESSION_IDLE_LIFETIME - SECOND)):
+        world.advance_time(SESSION_IDLE_LIFETIME - SECOND)
+        assert await store.sign_ins.find_session(used) is not None
+    world.advance_time(SESSION_IDLE_LIFETIME - SECOND)
+    assert await store.sign_ins.find_session(used) is None
+
+
+async def test_step_up_gives_a_new_id_for_ten_minutes(open_store, world):
+    """After a step-up the old id is void, and the new one counts as stepped up for a while."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    before = await store.sign_ins.start_session("zhang", "here", LI)
+    assert not (await store.sign_ins.find_session(before)).is_stepped_up
+    after = await store.sign_ins.step_up(before, LI)
+    assert await store.sign_ins.find_session(before) is None
+    assert (await store.sign_ins.find_session(after)).is_stepped_up
+    world.advance_time(STEP_UP_LIFETIME)
+    assert not (await store.sign_ins.find_session(after)).is_stepped_up
+    with pytest.raises(NoSuchItemError):
+        await store.sign_ins.step_up(before, LI)
+    assert await store.sign_ins.end_session(after, LI)
+    assert not await store.sign_ins.end_session(after, LI)
+
+
+async def test_a_token_has_its_scope_and_two_lifetimes(open_store, world):
+    """A token ends 90 days after its issue, or after 30 days without use, and carries what it is limited to."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    token = await store.sign_ins.issue_token("zhang", [Permission.STOP], LI)
+    principal = await store.sign_ins.find_token(token)
+    assert (principal.user.name, principal.scope) == ("zhang", {Permission.STOP})
+    for _ in range(TOKEN_LIFETIME // TOKEN_IDLE_LIFETIME):
+        world.advance_time(TOKEN_IDLE_LIFETIME - SECOND)
+        assert await store.sign_ins.find_token(token) is not None
+    world.advance_time(timedelta(minutes=1))
+    assert await store.sign_ins.find_token(token) is None
+    unused = await store.sign_ins.issue_token("zhang", [Permission.STOP], LI)
+    world.advance_time(TOKEN_IDLE_LIFETIME)
+    assert await store.sign_ins.find_token(unused) is None
+    assert await store.sign_ins.find_token("publisher-unknown") is None
+
+
+async def test_recovery_codes_and_steps_are_used_once(open_store):
+    """A recovery code works once; a time step only if it is later than the last one used."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    assert [await store.users.use_recovery_code("zhang", code) for code in ("aaaa", "aaaa", "cccc")] == [
+        True,
+        False,
+        False,
+    ]
+    assert [await store.users.use_totp_step("zhang", step) for step in (7, 8, 8, 6, 9)] == [
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+async def test_guessing_is_slowed_for_its_source_alone(open_store, world):
+    """Failures from one source make that source wait, ever longer up to a bound; a sign-in from elsewhere is free."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    waits = []
+    for _ in range(14):
+        until = await store.users.start_attempt("zhang", "guesser")
+        wait = timedelta(0) if until is None else until - world.now()
+        waits.append(wait)
+        world.advance_time(wait)
+        if until is not None:
+            assert await store.users.start_attempt("zhang", "guesser") is None
+    assert waits[:3] == [timedelta(0)] * 3
+    assert waits == sorted(waits)
+    assert waits[-1] == timedelta(minutes=5)
+    assert await store.users.start_attempt("zhang", "elsewhere") is None
+    await store.users.end_attempt("zhang", "elsewhere")
+    world.advance_time(timedelta(days=1, seconds=1))
+    assert await store.users.start_attempt("zhang", "guesser") is None
+
+
+async def test_guessing_names_is_slowed_too_and_stores_no_names(open_store, world):
+    """From one source so many names may be tried freely, then it waits a minute at most; unknown names leave no row."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    free = 0
+    while await store.users.start_attempt(f"name-{free}", "guesser") is None:
+        free += 1
+    assert free == 20
+    assert await store.users.start_attempt("zhang", "guesser") is not None
+    world.advance_time(timedelta(minutes=1))
+    assert await store.users.start_attempt("zhang", "guesser") is None
+
+
+async def test_each_change_of_users_is_in_the_audit(open_store):
+    """Adding, changing, activating, disabling, enabling, resetting and breaking the glass each leave one entry."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    await add_active(store, "wang")
+    await store.users.change_grants("wang", ADMIN, LI)
+    await store.users.disable("wang", LI)
+    await store.users.enable("wang", LI, breaks_glass=True)
+    await store.users.reset("wang", LI)
+    history = await store.queries.audit_history("user:wang")
+    assert [entry.event for entry in history] == [
+        "user_added", "user_activated", "user_changed", "user_disabled", "user_enabled", "break_glass", "user_reset",
+    ]  # fmt: skip
+    assert [alert.code for alert in await store.queries.alerts()] == ["break_glass"]
