@@ -63,7 +63,8 @@ _CATEGORY_LABELS: Final[Mapping[str, str]] = {
 def find_forbidden_characters(text: str) -> Iterator[int]:
     """Yield the position of each forbidden character. Linear, and fast if there is none."""
     suspects = "".join(filter(_is_suspect, set(text)))
-    if suspects:
+    has_only_line_ends = suspects == "\r" and text.count("\r") == text.count("\r\n")
+    if suspects and not has_only_line_ends:
         for found in re.finditer(f"[{re.escape(suspects)}]", text):
             if not _is_allowed_in_context(text, found.start()):
                 yield found.start()

@@ -441,7 +441,7 @@ def _content_problems(
 
 def _contains_secret(*texts: str) -> bool:
     """Return True if a log would redact any part of these texts."""
-    return any(redact_text(text) != text for text in texts)
+    return any(redact_text(text) != text for text in texts if text)
 
 
 def _odd_character_problems(context: RenderContext, rendered: RenderedPost, body_text: str) -> list[Problem]:
@@ -456,13 +456,14 @@ def _odd_character_problems(context: RenderContext, rendered: RenderedPost, body
         "link": rendered.link or "",
         "alt": "\n".join(picture.alt for picture in rendered.images),
     }
-    key = "body" if next(find_forbidden_characters(body_text), None) is not None else None
-    code = "rendered_invisible_character"
-    return [
-        context.problem(code, key=key, part=part, character=describe_character(text[position]))
+    found = [
+        (part, describe_character(text[position]))
         for part, text in parts.items()
         for position in islice(find_forbidden_characters(text), 1)
     ]
+    is_in_body = bool(found) and next(find_forbidden_characters(body_text), None) is not None
+    key, code = "body" if is_in_body else None, "rendered_invisible_character"
+    return [context.problem(code, key=key, part=part, character=character) for part, character in found]
 
 
 def _contains_marker(text: str, marker: Marker) -> bool:

@@ -52,7 +52,9 @@ _ESCAPE: Final = re.compile(
 )
 """Escapes of URLs, forms, JSON, JavaScript, Python, C and HTML; escapes of one length match as runs."""
 _QUOTED_ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"a": b"\a"}
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{11,}")
+_MIN_ENCODED_BYTES: Final = 11
+"""The shortest base64 or hexadecimal that is decoded: eight bytes in base64 without padding."""
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{%d,}" % _MIN_ENCODED_BYTES)
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{16,}")
 _SEPARATED_HEX: Final = re.compile(
@@ -195,8 +197,10 @@ def _secret_spans(data: bytes, depth: int) -> Iterator[Span]:
             *_known_spans(_with_plus_as_space(data)),
             *(one.span(1) for one in _SECRET_PATTERN.finditer(data.lower())),
         ]
-        for decoded in (*_decode_base64(data), *_decode_hex(data)) if depth else ():
-            spans += map(decoded.source_span, _secret_spans(decoded.data, depth - 1))
+        if depth and len(data) >= _MIN_ENCODED_BYTES:
+            runs = [found.span() for found in _BASE64.finditer(data)]
+            for decoded in (*_decode_base64(data, runs), *_decode_hex(data, runs)):
+                spans += map(decoded.source_span, _secret_spans(decoded.data, depth - 1))
         for span in spans:
             for view in reversed(trail):
                 span = view.source_span(span)  # noqa: PLW2901 # layer by layer back to the original text
@@ -281,9 +285,8 @@ def _decode_entity(text: bytes) -> bytes:
     return html.unescape(text.decode()).encode("utf-8", "surrogatepass")
 
 
-def _decode_base64(data: bytes) -> Iterator[_DecodedView]:
+def _decode_base64(data: bytes, runs: Sequence[Span]) -> Iterator[_DecodedView]:
     """Decode possible base64, of either alphabet, from each of the four characters at which it may begin."""
-    runs = [found.span() for found in _BASE64.finditer(data)]
     if not runs:
         return
     translated = data.translate(_URL_SAFE)
@@ -297,9 +300,12 @@ def _decode_base64(data: bytes) -> Iterator[_DecodedView]:
         yield view
 
 
-def _decode_hex(data: bytes) -> Iterator[_DecodedView]:
-    """Decode possible hexadecimal: consecutive pairs, from either digit, and pairs with separators."""
-    runs = [found.span() for found in _HEX.finditer(data)]
+def _decode_hex(data: bytes, base64_runs: Sequence[Span]) -> Iterator[_DecodedView]:
+    """Decode possible hexadecimal: consecutive pairs, from either digit, and pairs with separators.
+
+    Consecutive pairs might be base64 as well.
+    """
+    runs = [found.span() for run in base64_runs for found in _HEX.finditer(data, *run)]
     for phase in range(2) if runs else ():
         view = _DecodedView()
         for start, end in runs:
