@@ -74,13 +74,13 @@ def decode_reach(response: HttpResponse | api.RequestFailure, query: ThreadQuery
 def to_observed_posts(listing: TiebaThreadList, fid: int) -> Sequence[ObservedPost]:
     """Return the threads in one forum that others can see too, newest first."""
     visible = [item for item in listing.items if item.fid == fid and item.is_visible]
-    newest = sorted(visible, key=lambda item: (item.created_at, int(item.tid)), reverse=True)
+    newest = sorted(visible, key=lambda item: (item.created_at, int(item.remote_id)), reverse=True)
     return [
         ObservedPost(
-            remote_id=item.tid,
-            url=build_thread_url(item.tid),
+            remote_id=item.remote_id,
+            url=item.url,
             published_at=item.created_at,
-            text=f"{item.title}\n{item.abstract}",
+            text=f"{item.title}\n{item.text}",
         )
         for item in newest
     ]
@@ -308,7 +308,7 @@ class TiebaAdapter:
             if (
                 not page.items
                 or page.is_complete
-                or post_list.covers_baseline(post_list.join_pages(pages), criteria.baseline)
+                or post_list.is_covered(post_list.join_pages(pages), criteria.baseline)
             ):
                 break
         return post_list.interpret_thread_list(post_list.join_pages(pages), criteria, fid, self.context.now())

@@ -8,16 +8,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from adapters.tieba import api
 from publisher.contract import HttpResponse
-from publisher.domain.post import Baseline, Marker, SendRequest, normalize
+from publisher.domain.post import Baseline, Marker, SendRequest
+from publisher.domain.post_list import ListedPost, MatchCriteria, covers_baseline, match_list
 from publisher.domain.results import (
     Deleted,
-    NotFound,
-    PossibleMatch,
     Published,
     ReadbackResult,
     ReadFailure,
@@ -26,35 +24,24 @@ from publisher.domain.results import (
     Ticket,
     Unknown,
 )
-from publisher.domain.verification import is_similar
 
 from .codes import THREAD_GONE_CODES, to_message_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThreadMatchCriteria:
+class ThreadMatchCriteria(MatchCriteria):
     """How our thread is recognised. `tid` is its number, once there is one."""
 
-    marker: Marker
-    baseline: Baseline
+    are_ids_ascending: bool = True
     tid: str | None = None
-    owned_ids: frozenset[str] = frozenset()
-    texts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TiebaListedThread:
+@dataclass(frozen=True, kw_only=True)
+class TiebaListedThread(ListedPost):
     """One thread of the account's own list. `is_visible` is False where the list marks it as hidden or deleted."""
 
-    tid: str
     fid: int
-    created_at: datetime
-    title: str
-    abstract: str
     is_visible: bool = True
-
-    def is_before(self, baseline: Baseline) -> bool:
-        return baseline.includes(self.tid, self.created_at, are_ids_ascending=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +67,8 @@ def make_criteria(request: SendRequest, tid: str | None = None) -> ThreadMatchCr
         baseline=request.baseline,
         tid=tid,
         owned_ids=request.owned_ids,
-        texts=(request.rendered.title, request.rendered.text),
+        title=request.rendered.title,
+        text=request.rendered.text,
     )
 
 
@@ -130,42 +118,24 @@ def join_pages(pages: Sequence[TiebaThreadList]) -> TiebaThreadList:
     return TiebaThreadList(items=items, is_complete=pages[-1].is_complete and bool(pages[-1].items))
 
 
-def covers_baseline(listing: TiebaThreadList, baseline: Baseline) -> bool:
-    """True if no thread newer than the baseline can be missing: newest first down to an older one, or complete.
-
-    A list that holds a thread twice moved between two pages, or is out of order: threads may be missing.
-    """
-    if not listing.items or len({item.tid for item in listing.items}) < len(listing.items):
-        return False
-    is_ordered = all(newer.created_at >= older.created_at for newer, older in pairwise(listing.items))
-    return listing.is_complete or (is_ordered and listing.items[-1].is_before(baseline))
+def is_covered(listing: TiebaThreadList, baseline: Baseline) -> bool:
+    """True if no thread newer than the baseline can be missing from the list."""
+    return covers_baseline(listing.items, baseline, is_complete=listing.is_complete, are_ids_ascending=True)
 
 
 def interpret_thread_list(
     listing: TiebaThreadList, criteria: ThreadMatchCriteria, fid: int, now: datetime
 ) -> ReadbackResult:
-    """Return what the account's own list shows: our thread, a similar one, its absence, or nothing certain."""
-    foreign = [item for item in listing.items if item.fid == fid and item.tid not in criteria.owned_ids]
-    marked = [item for item in foreign if any(criteria.marker.is_in(text) for text in (item.title, item.abstract))]
-    ours = [item for item in marked if not item.is_before(criteria.baseline)]
-    if ours:
-        found = replace(criteria, tid=min(ours, key=lambda item: int(item.tid)).tid)
-        return Submitted(ticket=encode_ticket(found), check_again_at=now)
-    similar = [
-        item
-        for item in foreign
-        if criteria.texts
-        and not item.is_before(criteria.baseline)
-        and (
-            normalize(item.title) == normalize(criteria.texts[0])
-            or is_similar(criteria.texts, (item.title, item.abstract), criteria.marker)
-        )
-    ]
-    for item in marked or similar:
-        return PossibleMatch(remote_id=item.tid, url=build_thread_url(item.tid))
-    if not covers_baseline(listing, criteria.baseline):
-        return Unknown(reason="tieba_list_incomplete")
-    return NotFound(covered_since=criteria.baseline.taken_at)
+    """Return what the account's own list shows: our thread, a similar one, its absence, or nothing certain.
+
+    Only threads of the forum can be ours. What the account itself sees need not be visible to others.
+    """
+    in_forum = [item for item in listing.items if item.fid == fid]
+    found = match_list(in_forum, criteria, is_covered=is_covered(listing, criteria.baseline))
+    if isinstance(found, Published):
+        seen = replace(criteria, tid=found.receipt.remote_id)
+        return Submitted(ticket=encode_ticket(seen), check_again_at=now)
+    return found or Unknown(reason="tieba_list_incomplete")
 
 
 def interpret_page(
@@ -236,11 +206,12 @@ def _decode_listed_thread(entry: object, identity: str) -> TiebaListedThread | U
         return Unknown(reason="tieba_wrong_account")
     is_visible = not any(api.to_int(flag) == 1 for flag in (entry.get("private"), info.get("is_deleted")))
     return TiebaListedThread(
-        tid=str(tid),
+        remote_id=str(tid),
+        url=build_thread_url(str(tid)),
         fid=fid,
         created_at=at,
         title=title,
-        abstract=join_texts(info.get("abstract")),
+        text=join_texts(info.get("abstract")),
         is_visible=is_visible,
     )
 

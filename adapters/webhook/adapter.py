@@ -12,6 +12,7 @@ from adapters.webhook.codes import CODES, NO_SUCH_POST, WebhookErrorClass, to_me
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.account import Account, parse_retry_after
 from publisher.domain.post import SendRequest
+from publisher.domain.post_list import ListedPost, MatchCriteria, match_list
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -52,7 +53,7 @@ def interpret_created(body: Json, request: SendRequest, account: str, now: datet
         return Unknown(reason=post.reason, is_duplicate=is_existing)
     if post.key != request.marker.code:
         return Unknown(reason="webhook_other_key", is_duplicate=is_existing)
-    if is_existing and (_is_foreign(post, request) or post.state in {"refused", "removed"}):
+    if is_existing and (not _match(post, request) or post.state in {"refused", "removed"}):
         return Unknown(reason="webhook_key_used", is_duplicate=True)
     match post.state:
         case "live":
@@ -89,9 +90,10 @@ def interpret_found(body: Json, request: SendRequest, account: str, now: datetim
         return post
     if post.key != request.marker.code:
         return Unknown(reason="webhook_other_key")
-    if post.account == account and _is_foreign(post, request):
+    ours = _match(post, request)
+    if post.account == account and ours is None:
         return PossibleMatch(remote_id=post.id, url=post.url)
-    return interpret_state(post, account, now, has_seen_text=request.marker.is_in(post.text))
+    return interpret_state(post, account, now, has_seen_text=ours is not None and ours.is_text_confirmed)
 
 
 def interpret_state(post: WebhookPost, account: str, now: datetime, *, has_seen_text: bool) -> ReadbackResult:
@@ -114,9 +116,14 @@ def is_not_found(refusal: Refusal, requested_name: str) -> bool:
     return refusal.status == 404 and refusal.code == NO_SUCH_POST and refusal.requested_name == requested_name
 
 
-def _is_foreign(post: WebhookPost, request: SendRequest) -> bool:
-    """True if a post existed before the call, or belongs to another delivery."""
-    return request.baseline.includes(post.id, post.created_at) or post.id in request.owned_ids
+def _match(post: WebhookPost, request: SendRequest) -> Published | None:
+    """Return the post with our key as ours; None if it existed before the call, or belongs to another delivery."""
+    criteria = MatchCriteria(marker=request.marker, baseline=request.baseline, owned_ids=request.owned_ids)
+    listed = ListedPost(
+        remote_id=post.id, url=post.url, created_at=post.created_at, text=post.text, other_texts=(post.key,)
+    )
+    found = match_list((listed,), criteria, is_covered=False)
+    return found if isinstance(found, Published) else None
 
 
 def make_receipt(post: WebhookPost) -> Receipt:

@@ -205,11 +205,9 @@ class WeChatAdapter:
         article_list = await read_pages(self._list_published_from, request.baseline)
         if isinstance(article_list, FailedCall):
             return article_list.unread
-        matched = match_post(request, article_list.articles)
-        if matched is not None and (article_list.covered_since or not isinstance(matched, Deleted)):
+        matched = match_post(request, article_list)
+        if not isinstance(matched, NotFound):
             return matched
-        if article_list.covered_since is None:
-            return Unknown(reason=article_list.reason)
         is_mass_sent = self._is_mass_sent(request)
         draft = await self._drafts.get_recorded(request)
         content = await self._drafts.read(draft) if draft is not None else None
@@ -219,7 +217,7 @@ class WeChatAdapter:
             return content.unread
         # without a recorded draft none was sent, or the database has lost it; then the key protects from a second send
         is_protected = draft is not None or self._context.now() - request.intended_at < KEY_LIFETIME
-        return NotFound(covered_since=article_list.covered_since, can_resend=is_mass_sent and is_protected)
+        return replace(matched, can_resend=is_mass_sent and is_protected)
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
         """Delete the article. It counts as deleted once a read shows it, whatever the deletion call returns.

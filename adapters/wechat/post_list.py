@@ -10,8 +10,8 @@ from itertools import pairwise
 
 from adapters.wechat.mass_send import parse_mass_send_id
 from publisher.domain.post import Baseline, Marker, RenderedPost, SendRequest
-from publisher.domain.results import Deleted, ObservedPost, PossibleMatch, Published, Receipt
-from publisher.domain.verification import is_similar
+from publisher.domain.post_list import ListedPost, MatchCriteria, match_list
+from publisher.domain.results import NotFound, ObservedPost, Published, ReadbackResult, Unknown
 
 from .api import ArticlePage, WeChatArticle
 from .auth import FailedCall
@@ -101,32 +101,37 @@ async def read_pages(
     return ArticleList(articles=progress.articles, reason="wechat_list_too_long")
 
 
-def match_post(request: SendRequest, articles: Sequence[WeChatArticle]) -> Published | Deleted | PossibleMatch | None:
-    """Return the request's post among published articles: by its marker, never one that another delivery owns.
+def match_post(request: SendRequest, articles: ArticleList) -> ReadbackResult:
+    """Return what the published articles show of the request's post: itself, a similar one, its absence, or nothing.
 
-    A person decides about an article that has the marker but existed before the attempt, or the same text without it.
+    That an article has the marker is read from the list; that it has our whole text is not.
     """
-    free = [article for article in articles if article.id not in request.owned_ids]
-    marked = [article for article in free if has_marker(article, request.marker)]
-    ours = [article for article in marked if not request.baseline.includes(article.id, article.updated_at)]
-    for article in ours:
-        if not article.is_deleted:
-            receipt = Receipt(remote_id=article.id, url=article.url, published_at=article.updated_at)
-            return Published(receipt=receipt)
-    if ours:
-        return Deleted()
     rendered = request.rendered
-    texts = (rendered.title, rendered.summary or rendered.text)  # without a digest WeChat takes the beginning
-    similar = (
-        article
-        for article in free
-        if not article.is_deleted
-        and article.updated_at > request.baseline.taken_at
-        and is_similar(texts, (article.title, article.digest), request.marker)
+    criteria = MatchCriteria(
+        marker=request.marker,
+        baseline=request.baseline,
+        owned_ids=request.owned_ids,
+        title=rendered.title,
+        text=rendered.summary or rendered.text,  # without a digest WeChat takes the beginning
     )
-    for article in marked or similar:
-        return PossibleMatch(remote_id=article.id, url=article.url)
-    return None
+    listed = [
+        ListedPost(
+            remote_id=article.id,
+            url=article.url,
+            created_at=article.updated_at,
+            title=article.title,
+            text=article.digest,
+            other_texts=(article.link,),
+            is_deleted=article.is_deleted,
+        )
+        for article in articles.articles
+    ]
+    found = match_list(listed, criteria, is_covered=articles.covered_since is not None)
+    if isinstance(found, Published):
+        return Published(receipt=found.receipt)
+    if isinstance(found, NotFound) and articles.covered_since is not None:
+        return NotFound(covered_since=articles.covered_since)
+    return found or Unknown(reason=articles.reason)
 
 
 def has_marker(article: WeChatArticle, marker: Marker) -> bool:

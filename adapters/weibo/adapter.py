@@ -136,7 +136,7 @@ class WeiboAdapter:
         timeline = post_list.decode_timeline(response, self.account.identity)
         if isinstance(timeline, ReadFailure):
             return timeline
-        return post_list.to_observed_posts(timeline, self.account.identity)
+        return post_list.to_observed_posts(timeline)
 
     async def _find_in_lists(self, criteria: WeiboMatchCriteria) -> ReadbackResult:
         endpoint = self._get_endpoint()

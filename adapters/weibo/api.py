@@ -22,6 +22,7 @@ from adapters.weibo.codes import BAD_PARAMETER, CODES, LOGIN_LIMIT_CODES, WeiboE
 from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.account import Account
 from publisher.domain.post import Baseline, Marker, RenderedPost, SendRequest
+from publisher.domain.post_list import MatchCriteria
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -230,13 +231,10 @@ class PostForm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeiboMatchCriteria:
-    """How our post is recognised: by its marker, and by what was published before it. `text` is what a list shows."""
+class WeiboMatchCriteria(MatchCriteria):
+    """How our post is recognised; `is_article` means that it leads to an article."""
 
-    marker: Marker
-    baseline: Baseline
-    owned_ids: frozenset[str] = frozenset()
-    text: str | None = None
+    are_ids_ascending: bool = True
     is_article: bool = False
 
 

@@ -9,15 +9,14 @@ to the baseline does not prove that a post is absent.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from adapters.weibo import api
 from adapters.weibo.capabilities import API_URL
 from adapters.weibo.codes import CODES, NO_SUCH_POST, WeiboErrorClass, to_message_key
 from publisher.contract import HttpRequest, HttpResponse
-from publisher.domain.post import Baseline, normalize
+from publisher.domain.post_list import ListedPost, covers_baseline, is_newest_first, match_list
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -26,20 +25,18 @@ from publisher.domain.results import (
     HealthCheckResult,
     Healthy,
     HoldReason,
-    NotFound,
     ObservedPost,
-    PossibleMatch,
     Published,
     RateLimited,
     Reach,
     ReadbackResult,
     ReadFailure,
+    Receipt,
     Rejected,
     Ticket,
     Unknown,
     to_read_failure,
 )
-from publisher.domain.verification import is_similar
 
 DELETION_UNCONFIRMED = Unknown(reason="weibo_deletion_unconfirmed")
 """Weibo reports that a post is deleted, or does not exist, and no read has shown it yet."""
@@ -58,26 +55,10 @@ BEYOND_LIST = Unknown(reason="weibo_list_too_short", is_beyond_list=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeiboListedPost:
-    """One post of a list. `texts` are its text, the URLs behind its links, and its annotations.
-
-    `normalized_texts` are the same without what the platform may change, to search for markers.
-    """
-
-    id: str
-    created_at: datetime
-    texts: tuple[str, ...] = field(repr=False)
-    normalized_texts: tuple[str, ...] = field(repr=False)
-
-    def is_before(self, baseline: Baseline) -> bool:
-        return baseline.includes(self.id, self.created_at, are_ids_ascending=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WeiboPostList:
     """The newest posts of the account, in the order given; `total` is how many the account has, as Weibo reports it."""
 
-    items: tuple[WeiboListedPost, ...]
+    items: tuple[ListedPost, ...]
     total: int | None
 
 
@@ -143,16 +124,11 @@ def _decode_timeline(response: HttpResponse, uid: str) -> WeiboPostList | ReadFa
     return WeiboPostList(items=tuple(items), total=total if isinstance(total, int) else None)
 
 
-def to_observed_posts(timeline: WeiboPostList, uid: str) -> Sequence[ObservedPost]:
+def to_observed_posts(timeline: WeiboPostList) -> Sequence[ObservedPost]:
     """Return the posts of a list, newest first; in the list itself a pinned post comes first."""
-    newest = sorted(timeline.items, key=lambda item: int(item.id), reverse=True)
+    newest = sorted(timeline.items, key=lambda item: int(item.remote_id), reverse=True)
     return [
-        ObservedPost(
-            remote_id=item.id,
-            url=api.make_receipt(item.id, uid, item.created_at).url,
-            published_at=item.created_at,
-            text=item.texts[0],
-        )
+        ObservedPost(remote_id=item.remote_id, url=item.url, published_at=item.created_at, text=item.text)
         for item in newest
     ]
 
@@ -163,7 +139,9 @@ def decode_show(response: api.ReadResponse, uid: str) -> Published | Deleted | R
     if isinstance(body, ReadFailure):
         return Deleted() if api.get_reason(body) == to_message_key(NO_SUCH_POST) else body
     item = _decode_listed_post(body, uid)
-    return item if isinstance(item, Unknown) else Published(receipt=api.make_receipt(item.id, uid, item.created_at))
+    if isinstance(item, Unknown):
+        return item
+    return Published(receipt=Receipt(remote_id=item.remote_id, url=item.url, published_at=item.created_at))
 
 
 def decode_counts(response: api.ReadResponse, ids: Sequence[str]) -> Mapping[str, Reach] | ReadFailure:
@@ -244,7 +222,7 @@ def decode_token_info(response: api.ReadResponse, uid: str, app_key: str | None,
     return check_token(info, uid, app_key) or Healthy(credentials_expire_at=expires_at)
 
 
-def _decode_listed_post(entry: object, uid: str) -> WeiboListedPost | Unknown:
+def _decode_listed_post(entry: object, uid: str) -> ListedPost | Unknown:
     if not isinstance(entry, dict):
         return Unknown(reason="bad_response")
     remote_id, owner = api.get_post_id(entry), api.get_owner_id(entry)
@@ -252,61 +230,38 @@ def _decode_listed_post(entry: object, uid: str) -> WeiboListedPost | Unknown:
         return Unknown(reason="weibo_no_id")
     if owner != uid:
         return Unknown(reason="weibo_wrong_account")
-    at = api.parse_time(entry.get("created_at")) or api.decode_created_at(remote_id)
-    texts = [str(entry.get("text", ""))]
     links, annotations = entry.get("url_objects"), entry.get("annotations")
-    texts += (
+    others = (
         [str(link.get("url_ori", "")) for link in links if isinstance(link, dict)] if isinstance(links, list) else []
     )
-    texts += [json.dumps(annotations)] if annotations else []  # they return in varying forms
-    return WeiboListedPost(
-        id=remote_id, created_at=at, texts=tuple(texts), normalized_texts=tuple(map(normalize, texts))
+    others += [json.dumps(annotations)] if annotations else []  # they return in varying forms
+    receipt = api.make_receipt(
+        remote_id, uid, api.parse_time(entry.get("created_at")) or api.decode_created_at(remote_id)
+    )
+    return ListedPost(
+        remote_id=remote_id,
+        url=receipt.url,
+        created_at=receipt.published_at,
+        text=str(entry.get("text", "")),
+        other_texts=tuple(others),
     )
 
 
 def interpret_timeline(
     timeline: WeiboPostList, criteria: api.WeiboMatchCriteria, uid: str, max_readable: int
 ) -> ReadbackResult:
-    """Return what a list of at most `max_readable` posts shows: our post, a similar one, its absence, or nothing."""
-    foreign = [item for item in timeline.items if item.id not in criteria.owned_ids]
-    code = criteria.marker.normalized
-    marked = [item for item in foreign if any(code in text for text in item.normalized_texts)]
-    ours = [item for item in marked if not item.is_before(criteria.baseline)]
-    if ours:
-        first = min(ours, key=lambda item: int(item.id))
-        make = api.make_article_receipt if criteria.is_article else api.make_receipt
-        return Published(
-            receipt=make(first.id, uid, first.created_at), is_text_confirmed=code in first.normalized_texts[0]
-        )
-    similar = [
-        item
-        for item in foreign
-        if criteria.text is not None
-        and not item.is_before(criteria.baseline)
-        and is_similar((criteria.text,), (item.texts[0],), criteria.marker)
-    ]
-    for item in marked or similar:
-        return PossibleMatch(remote_id=item.id, url=api.make_receipt(item.id, uid, item.created_at).url)
-    if covers_baseline(timeline, criteria.baseline, max_readable):
-        return NotFound(covered_since=criteria.baseline.taken_at)
-    is_full = len(timeline.items) >= max_readable and _is_newest_first(timeline.items[1:])
-    return BEYOND_LIST if is_full else LIST_TOO_SHORT
+    """Return what a list of at most `max_readable` posts shows: our post, a similar one, its absence, or nothing.
 
-
-def covers_baseline(timeline: WeiboPostList, baseline: Baseline, max_readable: int) -> bool:
-    """True if no post newer than the baseline can be missing from a list.
-
-    Its end must be older than the baseline and its order newest first, each post once, else posts may be missing in
-    between; the first one may be out of order or repeated, as an account can pin a post. Or the list is the whole
-    account: fewer posts than are readable, at least one, and as many as Weibo reports for the account. An empty list
-    proves nothing.
+    The list is the whole account if it has fewer posts than are readable, and as many as Weibo reports for the account.
     """
     items = timeline.items
-    if not items or not _is_newest_first(items[1:]):
-        return False
-    is_whole = len(items) < max_readable and timeline.total == len({item.id for item in items})
-    return is_whole or items[-1].is_before(baseline)
-
-
-def _is_newest_first(items: Sequence[WeiboListedPost]) -> bool:
-    return all(int(newer.id) > int(older.id) for newer, older in pairwise(items))
+    is_complete = len(items) < max_readable and timeline.total == len({item.remote_id for item in items})
+    is_covered = covers_baseline(
+        items, criteria.baseline, is_complete=is_complete, are_ids_ascending=True, may_begin_with_pinned=True
+    )
+    found = match_list(items, criteria, is_covered=is_covered)
+    if isinstance(found, Published) and criteria.is_article:
+        receipt = found.receipt
+        return replace(found, receipt=api.make_article_receipt(receipt.remote_id, uid, receipt.published_at))
+    is_full = len(items) >= max_readable and is_newest_first(items[1:], are_ids_ascending=True)
+    return found or (BEYOND_LIST if is_full else LIST_TOO_SHORT)

@@ -242,7 +242,7 @@ class Baseline:
         Platforms may keep whole seconds while the baseline carries fractions of one: a second is tolerated.
         """
         newest = self.newest_id or ""
-        if are_ids_ascending and newest.isdigit() and int(remote_id) <= int(newest):
+        if are_ids_ascending and newest.isdecimal() and remote_id.isdecimal() and int(remote_id) <= int(newest):
             return True
         return remote_id == self.newest_id or created_at <= self.taken_at - timedelta(seconds=1)
 

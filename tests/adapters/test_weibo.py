@@ -84,6 +84,7 @@ def listing(*entries: dict, total: int = 500) -> httpx.Response:
 
 
 OLD = status("5316149214569000", "旧闻", MADE - timedelta(hours=3))
+OLDER = status("5316149214568000", "更旧的", MADE - timedelta(hours=4))
 
 
 async def test_share_golden(weibo, send_request, golden, answer):
@@ -274,7 +275,7 @@ async def test_slow_server_is_followed_up_f39(weibo, send_request):
     outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)
     assert outcome.check_again_at == server.now + timedelta(minutes=2)
-    server.router.get(TIMELINE).mock(side_effect=[listing(OLD), listing(status(POST_ID, TEXT), OLD)])
+    server.router.get(TIMELINE).mock(side_effect=[listing(OLD, OLDER), listing(status(POST_ID, TEXT), OLD)])
     assert await adapter.check_ticket(outcome.ticket) == NotFound(covered_since=send_request.baseline.taken_at)
     assert isinstance(await adapter.check_ticket(outcome.ticket), Published)
     assert server.failpoints == []
@@ -329,11 +330,19 @@ async def test_absence_needs_a_list_that_reaches_back_f53(weibo, send_request):
     assert await adapter.find_post(send_request) == NotFound(covered_since=send_request.baseline.taken_at)
 
 
+async def test_one_old_post_may_be_a_pinned_one_f53(weibo, send_request):
+    """F53: a list cut after its first entry proves no absence, as that may be pinned; a whole account does."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).mock(side_effect=[listing(OLD), listing(OLD, total=1)])
+    assert await adapter.find_post(send_request) == Unknown(reason="weibo_list_too_short")
+    assert isinstance(await adapter.find_post(send_request), NotFound)
+
+
 async def test_newest_known_id_bounds_a_read(weibo, send_request):
     """A post known before the call marks the end of the search, whatever its time says."""
     adapter, server = weibo
     known = status("5316149214569001", "刚才的", MADE)
-    server.router.get(TIMELINE).mock(return_value=listing(known))
+    server.router.get(TIMELINE).mock(return_value=listing(status(POST_ID, "别的"), known))
     before = replace(
         send_request, baseline=Baseline(newest_id="5316149214569001", taken_at=send_request.baseline.taken_at)
     )

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from adapters._http import LoginHttp
 from adapters.wechat import codes
-from adapters.wechat import post_list as articles
 from adapters.weibo import adapter as weibo
 from adapters.weibo import api
 from adapters.weibo import post_list as timeline
 from adapters.weibo.api import WeiboMatchCriteria, make_receipt
 from publisher import contract
 from publisher.contract import HttpRequest, HttpResponse
+from publisher.domain import post_list
 from publisher.domain.post import Marker, SendRequest
 from publisher.domain.results import (
     NotSent,
@@ -76,7 +76,7 @@ def first_page_is_whole_list(patch: Patch) -> None:
     `reorder`, or a few posts made by hand after a lost reply, absence is proven and the post goes out twice (I1).
     """
 
-    patch.put(timeline, "covers_baseline", lambda *_facts: True)
+    patch.put(timeline, "covers_baseline", lambda *_posts, **_facts: True)
 
 
 def headers_in_output(patch: Patch) -> None:
@@ -106,12 +106,12 @@ def newest_post_is_ours(patch: Patch) -> None:
         items: timeline.WeiboPostList, criteria: WeiboMatchCriteria, uid: str, readable: int
     ) -> ReadbackResult:
         found = kept(items, criteria, uid, readable)
-        free = [item for item in items.items if item.id not in criteria.owned_ids]
-        fresh = [item for item in free if not item.is_before(criteria.baseline)]
+        free = [item for item in items.items if item.remote_id not in criteria.owned_ids]
+        fresh = [item for item in free if not criteria.is_before(item)]
         if isinstance(found, Published) or not fresh:
             return found
-        newest = max(fresh, key=lambda item: int(item.id))
-        return Published(receipt=make_receipt(newest.id, uid, newest.created_at))
+        newest = max(fresh, key=lambda item: int(item.remote_id))
+        return Published(receipt=make_receipt(newest.remote_id, uid, newest.created_at))
 
     kept = patch.put(weibo, "interpret_timeline", interpret_timeline)
 
@@ -187,5 +187,4 @@ def short_text_never_matches(patch: Patch) -> None:
     def is_similar(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:
         return len(" ".join(theirs)) >= DISTINCTIVE_PREFIX_CHARS and kept(ours, theirs, marker)
 
-    kept = patch.put(timeline, "is_similar", is_similar)
-    patch.put(articles, "is_similar", is_similar)
+    kept = patch.put(post_list, "is_similar", is_similar)
