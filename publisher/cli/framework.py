@@ -2,16 +2,20 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
 from publisher.cli.terminal import ColumnHelp, Terminal
 from publisher.domain.characters import find_invisible
 from publisher.i18n import LANGUAGES, Messages
+
+_MAYBE_CODE = re.compile(r"[a-z0-9_.-]+")
 
 
 class LocalizedUsageError(click.BadParameter):
@@ -111,6 +115,16 @@ def one_line(value: str) -> str:
     raise LocalizedUsageError("text_missing")
 
 
+def keep_typed_reason(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Put a reason that is spelt like one of our codes into quotation marks, so that it stays what the person typed."""
+    if value is None or not _MAYBE_CODE.fullmatch(value):
+        return value
+    from publisher.cli.format import Formatter  # noqa: PLC0415 # help needs none
+
+    formatter = Formatter(messages=get_messages(ctx), timezone=ZoneInfo("UTC"))
+    return value if formatter.reason(value) == value else f"“{value}”"
+
+
 def person_name(value: str) -> str:
     """Parse the name of a person, which has no invisible characters."""
     if found := find_invisible(value.strip(" ")):
@@ -175,5 +189,7 @@ def command(name: str) -> Callable[[Callable[..., Any]], LocalizedCommand]:
 
 
 by_option = click.option("--by", "by", metavar="NAME", required=True, type=person_name, help="opt_by")
-reason_option = click.option("--reason", metavar="TEXT", required=True, type=one_line, help="opt_reason")
+reason_option = click.option(
+    "--reason", metavar="TEXT", required=True, type=one_line, callback=keep_typed_reason, help="opt_reason"
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="opt_json")

@@ -71,6 +71,33 @@ def test_a_misspelt_name_is_answered_with_the_right_one(run, due_post, arguments
     assert "meant" not in run("-C", due_post, "--lang", "en", "pause", "@@@", "--by", "王").err
 
 
+@pytest.mark.parametrize("reason", ["expired", "captcha", "weibo_20012"])
+def test_a_reason_that_is_spelt_like_a_code_stays_as_it_was_typed(run, due_post, deliver, reason):
+    """Neither a state's reason, nor that of a hold, nor a platform's code is read into what a person wrote."""
+    deliver(PUBLISHED)
+    assert run("-C", due_post, "retract", "refund", "--by", "王", "--reason", reason).code == 0
+    assert run("-C", due_post, "pause", "beijing-tieba", "--by", "王", "--reason", reason).code == 0
+    assert f"要求删帖：“{reason}”（王）" in run("-C", due_post, "why", "refund").out
+    assert f"“{reason}”）。恢复" in run("-C", due_post, "status").out
+
+
+def test_a_reason_in_words_is_kept_as_it_is(run, due_post, deliver):
+    """A word that is no code gets no quotation marks; of a pause the reason may be left out, but not be blank."""
+    deliver(PUBLISHED)
+    assert run("-C", due_post, "retract", "refund", "--by", "王", "--reason", "oops").code == 0
+    assert "要求删帖：oops（王）" in run("-C", due_post, "why", "refund").out
+    assert run("-C", due_post, "pause", "--by", "王").code == 0
+    assert run("-C", due_post, "pause", "--by", "王", "--reason", " ").code == 2
+
+
+def test_sending_what_has_ended_leaves_no_trace_in_its_history(run, due_post, deliver):
+    """The command fails, and `why` does not say that the post was to be sent at once."""
+    deliver(PUBLISHED)
+    before = run("-C", due_post, "why", "refund").out
+    assert run("-C", due_post, "send", "refund", "--by", "李").code == 1
+    assert run("-C", due_post, "why", "refund").out == before
+
+
 def test_each_resolution_ends_in_its_state(run, due_post, deliver):
     """`not-published` fails it; a second resolution finds nothing held and exits 1."""
     deliver(CAPTCHA)

@@ -14,7 +14,15 @@ import click
 from publisher.app.open_store import journal_path
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError, report_error
-from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, one_line, person_name
+from publisher.cli.framework import (
+    LocalizedUsageError,
+    choice,
+    command,
+    json_option,
+    keep_typed_reason,
+    one_line,
+    person_name,
+)
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
 from publisher.domain.audit_chain import AcceptedDataLoss, Checkpoint, checkpoint_signing_text, format_time
@@ -72,7 +80,7 @@ class CheckedCheckpoints:
 @click.option("--from", "since", metavar="TIME", type=time_or_day, help="opt_from")
 @click.option("--to", "until", metavar="TIME", type=time_or_day, help="opt_to")
 @click.option("--by", metavar="NAME", type=person_name, help="opt_by_accept")
-@click.option("--reason", metavar="TEXT", type=one_line, help="opt_reason_accept")
+@click.option("--reason", metavar="TEXT", type=one_line, callback=keep_typed_reason, help="opt_reason_accept")
 @json_option
 async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
     terminal: Terminal,

@@ -4,7 +4,7 @@ import click
 
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter, scope_argument
-from publisher.cli.framework import by_option, command, one_line
+from publisher.cli.framework import by_option, command, keep_typed_reason, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal
 from publisher.engine.decisions import named_person
@@ -14,11 +14,11 @@ from publisher.store.db.filters import SCOPE_ALL
 @command("pause")
 @click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=one_line)
 @by_option
-@click.option("--reason", metavar="TEXT", default="", help="opt_reason")
-async def pause(terminal: Terminal, scope: str, by: str, reason: str) -> None:
+@click.option("--reason", metavar="TEXT", type=one_line, callback=keep_typed_reason, help="opt_reason")
+async def pause(terminal: Terminal, scope: str, by: str, reason: str | None) -> None:
     settings = await load_workspace_settings(terminal)
     async with open_command_store(settings) as store:
         resolved = await resolve_scope(scope, settings, store)
-        await store.actions.pause(resolved, named_person(by), reason)
+        await store.actions.pause(resolved, named_person(by), reason or "")
     text = Formatter(messages=terminal.messages, timezone=settings.timezone).scope(resolved)
     terminal.print_message("paused_done", scope=text, argument=scope_argument(resolved))

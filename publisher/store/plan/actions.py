@@ -191,7 +191,8 @@ class OperatorActions(StorePart):
                 version=DELIVERY.c.version + 1,
             )
         )
-        write_audit(transaction, now, by, event="send_requested", subject=post)
+        if result.rowcount:
+            write_audit(transaction, now, by, event="send_requested", subject=post)
         return result.rowcount
 
     @in_transaction
