@@ -150,6 +150,18 @@ def test_another_consent_changes_nothing(office, uid, says, paste, words):
     assert (office.folder / "var" / "vault.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("endpoint", ["/oauth2/access_token", "/oauth2/get_token_info"])
+def test_a_sign_in_without_a_usable_response_is_not_spoken_of_as_a_post(office, simulator, endpoint):
+    """F30: it failed, whatever the platform has done with the code; what to do is to sign in again."""
+    before = (office.folder / "var" / "vault.json").read_bytes()
+    simulator.post("/_sim/faults", {"platform": "weibo", "endpoint": endpoint, "fault": {"kind": "html"}})
+    shown = log_in(office, UID, code=1)
+    assert "授权没有完成，密钥没有改动" in shown
+    assert f"publisher -C {office.folder} login {ACCOUNT}" in shown
+    assert not re.search("发布结果|重复发送", shown)
+    assert (office.folder / "var" / "vault.json").read_bytes() == before
+
+
 def test_f43_days_run_out_with_four_warnings_and_signing_in_again_clears_the_alert(office, simulator):
     """F43: people are alerted at 14, 7, 3 and 1 days, then of a refused login; a new consent clears the alert."""
     log_in(office, UID)

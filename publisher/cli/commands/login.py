@@ -31,8 +31,9 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
         terminal.print_note("login_paste")
         answer = sys.stdin.readline()  # in this thread, which ^C interrupts; nothing else runs here
     if problem := await session.finish(answer.strip()):
-        code = terminal.messages.first_known(f"reason_{problem.code}", problem.code)  # a call's reason, or its own code
-        raise CommandFailedError(code, **problem.facts)
+        if (reason := f"reason_{problem.code}") in terminal.messages.entries:  # of a call, which was made for a sign-in
+            raise CommandFailedError("login_failed", account=account, reason=terminal.translate(reason))
+        raise CommandFailedError(problem.code, **problem.facts)
     ends_at = read_secret(session.account.secret, vault=session.vault).get("access_token_ends_at")
     days = str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days) if ends_at else "?"
     terminal.print_message("login_done", account=account, days=days)
