@@ -259,7 +259,9 @@ class Scenario:
     def print_message(self, code: str, **facts: object) -> None:
         text = self.formatter.messages.translate(code, **facts)
         if self.live is not None:
-            self.live.console.print(escape_forbidden(text), highlight=False, markup=False)
+            self.live.console.print(
+                escape_forbidden(text), highlight=False, markup=False, soft_wrap=True
+            )  # a command stays one
         else:
             echo(text)
 

@@ -1,5 +1,6 @@
 """The demonstration, as a whole and in parts."""
 
+import io
 import json
 import os
 import re
@@ -8,10 +9,16 @@ import subprocess
 import tomllib
 import urllib.request
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
+from publisher.cli.drill import Scenario
+from publisher.cli.format import Formatter
 from publisher.cli.workspace import find_shipped_schedule, read_regions, shift_schedule
+from publisher.i18n import Messages
 from tests.cli.conftest import publisher_command
 
 START = datetime(2026, 11, 25, 9, 0, 0)  # noqa: DTZ001 # a TOML time without offset
@@ -47,6 +54,16 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
     assert len(pids) == 2
     assert any("恰好一份" in line for line in lines)
     assert not any(is_alive(pid) for pid in pids)
+
+
+def test_a_command_to_type_is_not_broken_over_two_lines():
+    """On a narrow terminal the terminal itself wraps: what is copied has no line break in it."""
+    shown = io.StringIO()
+    unused = dict.fromkeys(("workspace", "queries", "demo_workspace", "platforms", "simulator", "stopping"))
+    scenario = Scenario(formatter=Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("UTC")), **unused)
+    scenario.live = Live(console=Console(file=shown, width=20, force_terminal=True), auto_refresh=False)
+    scenario.print_message("demo_daemon", pid=12345)
+    assert "kill -9 12345：" in shown.getvalue()
 
 
 @pytest.mark.long
