@@ -398,7 +398,7 @@ async def run(
             order.account for order in await application.store.queries.mode_overrides() if order.mode is not Mode.API
         ]
         for account, error in find_missing_secrets(settings, manual_accounts).items():
-            await application.store.actions.pause_account(account, MAINTENANCE, error.code)
+            await application.store.actions.pause_account(settings.accounts[account], MAINTENANCE, error.code)
         await daemon.report_template_problems()
         await daemon.try_initial_load()
         freeze_gc()

@@ -13,8 +13,9 @@ from sqlalchemy.exc import DBAPIError
 
 from publisher.app.open_store import AccessMode, journal_path, open_store
 from publisher.cli.errors import CommandFailedError, report_error
+from publisher.cli.format import Formatter
 from publisher.cli.framework import get_messages
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.config import SETTINGS_FILE, Environment, Settings, load_settings
 from publisher.domain.account import Account, AccountId, AccountPolicy
 from publisher.domain.delivery import Delivery
@@ -140,8 +141,9 @@ async def record_action(
 ) -> bool:
     """Record a finished action where there is a database; without a name it is the system user's.
 
-    The logins of `accounts` are checked soon, which ends the alerts about what the action has changed. Such an action
-    must not wait for the database. Return False, with a note, if the entry could not be written.
+    The logins of `accounts` are checked soon, which ends the alerts about what the action has changed; those that stay
+    paused are named. Such an action must not wait for the database. Return False, with a note, if the entry could not
+    be written.
     """
     user = read_system_user()
     try:
@@ -154,6 +156,14 @@ async def record_action(
                 await store.actions.record_action(event, subject, person, {})
                 for account in accounts:
                     await store.login_health.request_probe(account)
+                pauses = await store.queries.pauses() if accounts else ()
+            formatter, scopes = (
+                Formatter(messages=terminal.messages, timezone=settings.timezone),
+                {f"account:{one.id}" for one in accounts},
+            )
+            for pause in pauses:
+                if pause.scope in scopes:
+                    echo(formatter.pause("still_paused", pause), err=True)
     except (InputError, CommandFailedError, RefusedError):
         terminal.print_note("audit_not_written")
         return False

@@ -84,9 +84,10 @@ class Formatter:
         """Return the text for an alert; a code such as `held.captcha` is a state and a reason."""
         state, separator, reason = alert.code.partition(".")
         reason_text = self.reason(reason if separator else alert.facts.get("reason"))
-        if platform_message := alert.facts.get("said"):
-            remedy = self.remedy(alert.facts.get("reason"), platform_message)
-            reason_text = " ".join(filter(None, [reason_text, remedy, f"({platform_message})"]))
+        platform_message = alert.facts.get("said")
+        if platform_message or alert.facts.get("secret"):
+            said = f"({platform_message})" if platform_message else ""
+            reason_text = " ".join(filter(None, [reason_text, self.alert_remedy(alert), said]))
         facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": reason_text}
         if job := alert.facts.get("job"):
             since = self.time(datetime.fromisoformat(alert.facts["since"]))
@@ -102,10 +103,12 @@ class Formatter:
             "at": self.iso(alert.at),
         }
 
-    def remedy(self, code: str | None, platform_message: str) -> str:
-        """Return what to do about a platform's refusal, with the IP address that its message names, if any."""
-        message = self.messages.first_known(f"reason_{code}", code or "")
-        return self.messages.hint(message, address=self.ip_address(platform_message))
+    def alert_remedy(self, alert: Alert) -> str:
+        """Return what to do about an alert's reason, with the IP address that the platform's message names, if any."""
+        code = alert.facts.get("reason", "")
+        message = self.messages.first_known(f"reason_{code}", code)
+        address = self.ip_address(alert.facts.get("said", ""))
+        return self.messages.hint(message, address=address, secret=alert.facts.get("secret", ""))
 
     def ip_address(self, platform_message: str) -> str:
         """Return the first IP address in a platform's message: this machine's, as the platform sees it."""

@@ -127,6 +127,25 @@ def test_a_secret_without_the_fields_of_its_platform_is_not_stored(run, drill, t
     assert run("-C", drill, "secret", "list").out == "加密库里还没有密钥\n"
 
 
+@pytest.mark.parametrize(("lang", "words"), [("zh_CN", "不是一个 JSON 对象"), ("en", "no JSON object")])
+def test_a_secret_that_is_no_json_is_called_so(run, drill, typed, lang, words):
+    """No field is said to be missing from what could not be read at all."""
+    typed("oops")
+    refused = run("-C", drill, "--lang", lang, "secret", "set", "beijing-weibo")
+    assert (refused.code, words in refused.err, "oops" in refused.err) == (1, True, False)
+
+
+def test_a_new_secret_names_the_account_that_is_still_paused(run, drill, due_post, typed):
+    """The command that lifts the pause is printed; other accounts' pauses are not."""
+    for account in ("beijing-weibo", "beijing-tieba"):
+        run("-C", drill, "pause", account, "--by", "王")
+    (drill / "secrets" / "beijing-weibo").unlink()
+    typed('{"app_key": "1", "app_secret": "2"}')
+    stored = run("-C", drill, "secret", "set", "beijing-weibo", "--by", "王")
+    assert (stored.code, stored.err.count("publisher resume")) == (0, 1)
+    assert "publisher resume beijing-weibo --by" in stored.err
+
+
 def test_a_secret_that_another_place_overrides_is_an_error(run, drill, typed):
     """It is stored, and the exit code says that it has no effect; a broken publisher.toml prevents neither."""
     typed('{"app_key": "1", "app_secret": "2"}')

@@ -92,6 +92,7 @@ def test_a_missing_secret_pauses_its_account_only(run, drill):
         shown = wait_for(run, drill, lambda found: any(row["state"] == "published" for row in found["deliveries"]))
     assert [pause["scope"] for pause in shown["paused"]] == ["account:beijing-wechat"]
     assert "beijing-wechat" in shown["alerts"][0]["message"]
+    assert "publisher secret set beijing-wechat" in shown["alerts"][0]["message"]
     assert "secret_missing" not in shown["alerts"][0]["message"]
 
 

@@ -48,7 +48,9 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
         case _:
             echo("\n".join(vault.list_names()) or terminal.translate("no_secrets"))
             return 0
-    is_recorded = await record_action(terminal, AUDIT_EVENTS[action], f"secret:{name or '*'}", by, users)
+    is_recorded = await record_action(
+        terminal, AUDIT_EVENTS[action], f"secret:{name or '*'}", by, users if action == "set" else ()
+    )
     if action == "set" and settings is not None:
         if source := find_external_source(name or "", secrets_dir=settings.secrets_dir):
             raise CommandFailedError("secret_overridden", name=name, place=source)
@@ -68,8 +70,9 @@ def _read_fields(terminal: Terminal, name: str, users: Sequence[Account]) -> Map
         if sys.stdin.isatty():
             terminal.print_note("secret_prompt")
         fields = parse_fields(sys.stdin.read(MAX_SECRET_CHARACTERS))
-    if fields is None and not needed:
-        raise CommandFailedError("secret_not_json", name=name, places=terminal.translate("standard_input"))
-    if missing := [field for field in needed if field not in (fields or {})]:
+    if fields is None:
+        code = "secret_no_json" if needed else "secret_not_json"
+        raise CommandFailedError(code, name=name, places=terminal.translate("standard_input"), example=example)
+    if missing := [field for field in needed if field not in fields]:
         raise CommandFailedError("secret_incomplete", name=name, missing=", ".join(missing), example=example)
-    return fields or {}
+    return fields

@@ -155,8 +155,7 @@ def format_next_steps(  # noqa: C901 # a flat list of what may be said
         for pause in pauses_covering(snapshot.pauses, delivery):
             yield formatter.pause("why_paused", pause)
             alerts = [alert for alert in snapshot.pause_alerts if alert.subject == pause.scope]
-            remedies = (formatter.remedy(one.facts.get("reason"), one.facts.get("said", "")) for one in alerts)
-            yield from filter(None, remedies)
+            yield from filter(None, map(formatter.alert_remedy, alerts))
         for override in snapshot.mode_overrides:
             if override.account == delivery.account:
                 yield formatter.mode("why_mode_override", override)

@@ -169,16 +169,27 @@ def clear_outcome_alerts(transaction: Transaction, at: datetime, subjects: Colum
     transaction.connection.execute(update(ALERT).where(subjects, *is_open).values(cleared_at=at))
 
 
-def pause_account(  # noqa: PLR0913 # who, why, and the platform's own words
-    transaction: Transaction, account: AccountId, *, at: datetime, by: Actor, reason: str, message: str = ""
+def pause_account(  # noqa: PLR0913 # who, why, and what the alert says
+    transaction: Transaction,
+    account: AccountId,
+    *,
+    at: datetime,
+    by: Actor,
+    reason: str,
+    message: str = "",
+    secret: str = "",
 ) -> None:
-    """Pause an account until a person resumes it, unless it is paused. `message` is the platform's own text."""
+    """Pause an account until a person resumes it, unless it is paused.
+
+    The alert has the platform's own text, `message`, or the name of the `secret` that is wrong.
+    """
     scope = f"account:{account}"
     if transaction.connection.scalar(select(PAUSE.c.scope).where(PAUSE.c.scope == scope)) is not None:
         return
     transaction.connection.execute(insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason))
     write_audit(transaction, at, by, event="paused", subject=scope, detail={"reason": reason})
-    raise_alert(transaction, at, "account_paused", scope, {"account": account, "reason": reason, "said": message})
+    facts = {"account": account, "reason": reason, "said": message, "secret": secret}
+    raise_alert(transaction, at, "account_paused", scope, facts)
 
 
 def reject_foreign_ids(transaction: Transaction, results: Sequence[tuple[Delivery, R]]) -> list[R | Unknown]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, case, delete, insert, literal, or_, select, update
 
-from publisher.domain.account import AccountId, LoginId, Mode
+from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.delivery import (
     MAINTENANCE,
     RECONCILER,
@@ -91,9 +91,9 @@ class OperatorActions(StorePart):
         write_audit(transaction, now, by, event="paused", subject=scope, detail={"reason": reason})
 
     @in_transaction
-    def pause_account(self, transaction: Transaction, account: AccountId, by: Actor, reason: str) -> None:
-        """Pause an account that cannot work, with an alert; do nothing if it is paused already."""
-        pause_account(transaction, account, at=self.runtime.now(), by=by, reason=reason)
+    def pause_account(self, transaction: Transaction, account: Account, by: Actor, reason: str) -> None:
+        """Pause an account whose secret is wrong, with an alert; do nothing if it is paused already."""
+        pause_account(transaction, account.id, at=self.runtime.now(), by=by, reason=reason, secret=account.secret)
 
     @in_transaction
     def dismiss_alert(self, transaction: Transaction, alert: int, by: Actor) -> bool:
