@@ -28,6 +28,7 @@ CAPABILITIES = Capabilities(
     max_extra_parts=4,  # our own choice: hurried replies in one thread cost accounts, and nobody reads a fifth part
     title_limits=(5, 31),
     picture_limit=9,  # code 230809
+    picture_length=4,  # its markup counts as two, and so does the line break before it
     server_delay=timedelta(minutes=5),
     listing_lag=timedelta(minutes=10),
     list_size=None,

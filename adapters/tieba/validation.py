@@ -35,8 +35,10 @@ def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]
     length = len(title) if len(title) < shortest else CAPABILITIES.count_text(title)
     if not shortest <= length <= longest:
         report("tieba_title_length", length=str(length), shortest=str(shortest), longest=str(longest))
-    length = max(CAPABILITIES.count_text(part) for part in rendered.all_parts)
-    limit, more = CAPABILITIES.text_limit, CAPABILITIES.max_extra_parts
+    first_limit, more = CAPABILITIES.text_limit_beside(len(rendered.images)), CAPABILITIES.max_extra_parts
+    limits = (first_limit, *(CAPABILITIES.text_limit for _ in rendered.extra_parts))
+    lengths = [CAPABILITIES.count_text(part) for part in rendered.all_parts]
+    length, limit = max(zip(lengths, limits, strict=True), key=lambda pair: pair[0] - pair[1])
     if length > limit or len(rendered.extra_parts) > more:
         report("tieba_text_too_long", length=str(length), limit=str(limit), more=str(more))
     if not all(part.strip() for part in rendered.all_parts):

@@ -78,6 +78,7 @@ class Capabilities:
     `notifies_followers`: followers are notified of a new post; if not, an urgent post is published silently.
     `notification_limit` bounds the urgent posts that notify.
     `line_ending` ends the lines of a text as the platform's own editor writes them.
+    `picture_length` is how much of the text limit each picture takes.
     `has_deletions_in_metrics`: a post that the platform leaves out of its metrics may be deleted, so it is worth
     checking by itself.
     """
@@ -98,6 +99,11 @@ class Capabilities:
     monitor_interval: timedelta = timedelta(hours=1)
     has_deletions_in_metrics: bool = False
     line_ending: str = "\n"
+    picture_length: int = 0
+
+    def text_limit_beside(self, picture_count: int) -> int:
+        """Return the limit of a text that has so many pictures."""
+        return self.text_limit - self.picture_length * picture_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -339,8 +339,9 @@ def _finish(context: RenderContext, result: JobResult, body_text: str) -> Render
     if not isinstance(result, RenderedText):
         raise TypeError(type(result).__name__)
     capabilities, link, post = context.target.capabilities, context.link, context.post
-    first, *more = split_text(result.text, context.marker, capabilities)
     pictures, summary = tuple(context.target.pictures), ""
+    picture_count = min(len(pictures), capabilities.picture_limit)
+    first, *more = split_text(result.text, context.marker, capabilities, picture_count)
     if capabilities.is_article:  # its first picture is the cover
         cover = context.templates.cover(post.template)
         pictures = pictures or ((cover,) if cover else ())
@@ -476,24 +477,32 @@ def _problem(post: Post, account: Account, code: str, place: Location | None = N
     return Problem(code=code, location=place, facts={**named, **facts})
 
 
-def split_text(text: str, marker: Marker, capabilities: Capabilities) -> Sequence[str]:
-    """Split a text into as few parts as hold it; return it whole if it fits, or if even the most parts are too few."""
+def split_text(text: str, marker: Marker, capabilities: Capabilities, picture_count: int = 0) -> Sequence[str]:
+    """Split a text into as few parts as hold it; return it whole if it fits, or if even the most parts are too few.
+
+    The first part has the pictures.
+    """
     max_length = capabilities.text_limit * (capabilities.max_extra_parts + 1)
+    first_limit = capabilities.text_limit_beside(picture_count)
     # Twice the length may still fit: half of it may be empty lines, which are dropped between parts.
-    if capabilities.text_limit < capabilities.count_text(text) <= 2 * max_length:
+    if first_limit < capabilities.count_text(text) <= 2 * max_length:
         for total in range(2, capabilities.max_extra_parts + 2):
-            if parts := _split_into(text, marker, total, capabilities):
+            if parts := _split_into(text, marker, total, capabilities, first_limit):
                 return parts
     return (text,)
 
 
-def _split_into(text: str, marker: Marker, total: int, capabilities: Capabilities) -> Sequence[str] | None:
+def _split_into(
+    text: str, marker: Marker, total: int, capabilities: Capabilities, first_limit: int
+) -> Sequence[str] | None:
     """Return exactly `total` parts, each as full as the split points allow; None if that is not possible."""
     line_end = "\r\n" if "\r\n" in text else "\n"
-    parts, rest = [], text
+    parts: list[str] = []
+    rest = text
     for number in range(1, total):
         head = f"{format_part_prefix(marker, number, total)}{line_end}" if number > 1 else ""
-        part = _take_first(rest, capabilities.text_limit - capabilities.count_text(head), capabilities)
+        limit = capabilities.text_limit if parts else first_limit
+        part = _take_first(rest, limit - capabilities.count_text(head), capabilities)
         if not part:
             return None
         parts.append(head + part)

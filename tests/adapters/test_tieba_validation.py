@@ -95,6 +95,16 @@ def test_text_length(tieba, send_request, text, length):
     assert all(problem.facts == {"length": str(length), "limit": "2000", "more": "4"} for problem in problems)
 
 
+@pytest.mark.parametrize(("pictures", "room"), [(0, 2000), (1, 1996), (9, 1964)])
+def test_a_text_leaves_room_for_its_pictures(tieba, send_request, picture, pictures, room):
+    """Each picture takes four characters of the limit: its markup, and the line break that joins it to the text."""
+    adapter, _ = tieba
+    good = replace(send_request.rendered, text="雨" * room, images=(picture,) * pictures)
+    assert TIEBA.validate(adapter.account, good) == ()
+    [problem] = TIEBA.validate(adapter.account, replace(good, text="雨" * (room + 1)))
+    assert problem.facts == {"length": str(room + 1), "limit": str(room), "more": "4"}
+
+
 def test_declared_timing_covers_the_platforms_delays():
     """The visibility window covers the longest late effect plus the longest list delay; no second call is allowed."""
     traits = TIEBA.capabilities(account())

@@ -60,7 +60,7 @@ class PostPreview:
                     "platform": rendered.platform,
                     "title": rendered.title,
                     **text_as_json(rendered.account, rendered.text),
-                    "limit": self.capabilities[rendered.account].text_limit,
+                    "limit": self.capabilities[rendered.account].text_limit_beside(len(rendered.images)),
                     "summary": rendered.summary,
                     "link": rendered.link,
                     "marker": rendered.marker.code,

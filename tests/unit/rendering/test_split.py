@@ -33,6 +33,17 @@ def test_a_text_that_fits_stays_whole():
     assert split_text(long, MARKER, replace(TRAITS, max_extra_parts=0)) == (long,)
 
 
+def test_the_first_part_leaves_room_for_the_pictures():
+    """The pictures are in the first part, and take some of its limit; the further parts are as long as ever."""
+    traits = replace(TRAITS, picture_length=4)
+    assert split_text("雨" * 52, MARKER, traits, 2) == ("雨" * 52,)
+    text = f"{PARAGRAPH}\r\n\r\n{PARAGRAPH}\r\n\r\n{PARAGRAPH}"
+    assert len(split_text(text, MARKER, traits, 0)[0]) > len(PARAGRAPH)
+    first, *others = split_text(text, MARKER, traits, 5)
+    assert first == PARAGRAPH
+    assert others == [f"{format_part_prefix(MARKER, number, 3)}\r\n{PARAGRAPH}" for number in (2, 3)]
+
+
 def test_paragraphs_come_first_then_sentences():
     """Split between paragraphs; inside one only where it would waste half a part, and then between sentences."""
     text = f"{PARAGRAPH}\r\n\r\n{PARAGRAPH}\r\n\r\n{PARAGRAPH}"
