@@ -1,12 +1,81 @@
-"""Two adapters that must fail the conformance kit; `test_conformance_kit.py` runs this file."""
+"""Adapters with one planted bug each, which must fail the conformance kit; `test_conformance_kit.py` runs this file."""
 
+import json
+import re
+import secrets
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+
+from adapters._http import FreshConnections
 from adapters.webhook import WebhookFactory
 from adapters.webhook.adapter import WebhookAdapter
-from publisher.domain.results import NotFound, NotSent, Published, ReadFailure, Receipt, Unknown
+from adapters.webhook.api import sign_headers
+from adapters.weibo import WeiboFactory
+from publisher.contract import HttpResponse
+from publisher.domain.post import Baseline
+from publisher.domain.results import (
+    Deleted,
+    Healthy,
+    NotFound,
+    NotSent,
+    Published,
+    ReadFailure,
+    Receipt,
+    Unknown,
+)
+from publisher.domain.verification import is_similar
+from publisher.testing.conformance.harness import MemoryAdapterState
+from tests.adapters.receiver import ACCOUNT, receiving
+from tests.adapters.simulated import Simulated
 from tests.adapters.test_conformance import TestWebhook as Sound
+from tests.adapters.test_conformance import TestWeiboBiz as SoundBiz
 
 LOST = {"timeout", "reset", "response_truncated"}
 PAGE = 10
+
+
+def make_factory(adapter, **capabilities):
+    """Return the webhook's factory, with another adapter or other capabilities."""
+
+    class Factory(WebhookFactory):
+        def create(self, account, context):
+            return adapter(account=account, context=context)
+
+        def capabilities(self, account):
+            return replace(super().capabilities(account), **capabilities)
+
+    return Factory()
+
+
+@dataclass(frozen=True)
+class ChangedHttp:
+    """A client that changes the creating requests and the responses of reads."""
+
+    inner: object
+    change_request: object = None
+    change_response: object = None
+
+    async def fetch(self, request):
+        response = await self.inner.fetch(request)
+        is_changed = self.change_response and isinstance(response, HttpResponse)
+        return self.change_response(response) if is_changed else response
+
+    async def create(self, request, send_request):
+        request = self.change_request(request) if self.change_request else request
+        return await self.inner.create(request, send_request)
+
+
+def claim_own_account(response):
+    """Return a response in the account's own name, as if nobody had compared it."""
+    body = re.sub(rb'"account":"[^"]*"', b'"account":"' + ACCOUNT.encode() + b'"', response.body)
+    return replace(response, body=body)
+
+
+def over(adapter, **changes):
+    """Return an adapter of the same kind over a client that changes something."""
+    return replace(adapter, context=replace(adapter.context, http=ChangedHttp(adapter.context.http, **changes)))
 
 
 class Hasty(WebhookAdapter):
@@ -32,22 +101,243 @@ class Greedy(WebhookAdapter):
         return NotFound(covered_since=request.baseline.taken_at)
 
 
-class HastyFactory(WebhookFactory):
-    def create(self, account, context):
-        return Hasty(account=account, context=context)
+class Fooled(WebhookAdapter):
+    """Takes a post with its words for its own, whatever its marker."""
+
+    async def find_post(self, request):
+        finding = await super().find_post(request)
+        page = await self.list_recent() if isinstance(finding, NotFound) else ()
+        for sighting in page if not isinstance(page, ReadFailure) else ():
+            is_new = not request.baseline.includes(sighting.remote_id, sighting.published_at)
+            if is_new and is_similar((request.text,), (sighting.text,), request.marker):
+                receipt = Receipt(remote_id=sighting.remote_id, url=sighting.url, published_at=sighting.published_at)
+                return Published(receipt=receipt)
+        return finding
 
 
-class GreedyFactory(WebhookFactory):
+class BlindInList(WebhookAdapter):
+    """Does not compare the account when it looks for its post."""
+
+    async def find_post(self, request):
+        return await WebhookAdapter.find_post(over(self, change_response=claim_own_account), request)
+
+
+class BlindInRecent(WebhookAdapter):
+    """Does not compare the account in the list of the newest posts."""
+
+    async def list_recent(self):
+        return await WebhookAdapter.list_recent(over(self, change_response=claim_own_account))
+
+
+class BlindInProbe(WebhookAdapter):
+    """Does not compare the account of its login."""
+
+    async def check_health(self):
+        return await WebhookAdapter.check_health(over(self, change_response=claim_own_account))
+
+
+class BlindInTicket(WebhookAdapter):
+    """Does not compare the account of the post that it follows."""
+
+    async def check_ticket(self, ticket):
+        return await WebhookAdapter.check_ticket(over(self, change_response=claim_own_account), ticket)
+
+
+class Forgetful(WebhookAdapter):
+    """Sends another idempotency key with each attempt."""
+
+    async def publish(self, request):
+        def change(call):
+            return replace(call, headers={**call.headers, "idempotency-key": secrets.token_hex(4)})
+
+        return await WebhookAdapter.publish(over(self, change_request=change), request)
+
+
+class Trusting(WebhookAdapter):
+    """Takes any 404 on a deletion for the post's absence."""
+
+    async def retract(self, receipt):
+        statuses = []
+
+        def note(response):
+            statuses.append(response.status)
+            return response
+
+        result = await WebhookAdapter.retract(over(self, change_response=note), receipt)
+        return Deleted() if statuses[-1:] == [404] else result
+
+
+class Plain(WebhookAdapter):
+    """Leaves out the pictures."""
+
+    async def publish(self, request):
+        return await super().publish(replace(request, images=(), rendered=replace(request.rendered, images=())))
+
+
+class Wordless(WebhookAdapter):
+    """Sends the marker, and none of the words."""
+
+    async def publish(self, request):
+        return await super().publish(
+            replace(request, rendered=replace(request.rendered, text=request.marker.code, title=request.marker.code))
+        )
+
+
+class Private(WebhookAdapter):
+    """Publishes for the account alone."""
+
+    async def publish(self, request):
+        def change(call):
+            body = json.dumps({**json.loads(call.content), "private": True}, ensure_ascii=False).encode()
+            key = self.context.secret()["key"]
+            signature = sign_headers(key, call.method, call.url, body, self.context.now())
+            return replace(call, content=body, headers={**call.headers, **signature})
+
+        return await WebhookAdapter.publish(over(self, change_request=change), request)
+
+
+class Nostalgic(WebhookAdapter):
+    """Takes a post from before its attempt for its own."""
+
+    async def find_post(self, request):
+        long_ago = Baseline(newest_id=None, taken_at=datetime(2000, 1, 1, tzinfo=UTC))
+        return await super().find_post(replace(request, baseline=long_ago))
+
+
+class Willful(WebhookAdapter):
+    """Reads by a client of its own, which has no limits and no deadline."""
+
+    async def find_post(self, request):
+        own = OwnHttp()
+        return await WebhookAdapter.find_post(replace(self, context=replace(self.context, http=own)), request)
+
+
+class OwnHttp:
+    async def fetch(self, request):
+        async with httpx.AsyncClient(transport=FreshConnections()) as client:
+            try:
+                response = await client.request(request.method, request.url, headers=request.headers)
+            except httpx.TransportError:
+                return Unknown(reason="reset")
+        return HttpResponse(status=response.status_code, headers=dict(response.headers), body=response.content)
+
+
+class Talkative(WebhookAdapter):
+    """Quotes its key in a result."""
+
+    async def check_health(self):
+        health = await super().check_health()
+        key = self.context.secret().get("key")
+        return Unknown(reason=f"refused with {key}") if isinstance(health, Healthy) and key else health
+
+
+class Creative(WebhookAdapter):
+    """Publishes once more while it looks for its post."""
+
+    async def find_post(self, request):
+        await self.publish(request)
+        return await super().find_post(request)
+
+
+class WastefulFactory(WeiboFactory):
+    """Makes adapters that forget which pictures they have stored."""
+
     def create(self, account, context):
-        return Greedy(account=account, context=context)
+        return super().create(account, replace(context, state=MemoryAdapterState()))
+
+
+class Defective(Simulated):
+    """A test platform that promises faults and makes none."""
+
+    async def inject_fault(self, spot, kind, **facts):
+        return True
 
 
 class TestHasty(Sound):
-    factory = HastyFactory()
+    factory = make_factory(Hasty)
 
 
 class TestGreedy(Sound):
-    factory = GreedyFactory()
+    factory = make_factory(Greedy)
 
 
-del Sound  # run by test_conformance_kit.py, not collected here
+class TestFooled(Sound):
+    factory = make_factory(Fooled)
+
+
+class TestBlindInList(Sound):
+    factory = make_factory(BlindInList)
+
+
+class TestBlindInRecent(Sound):
+    factory = make_factory(BlindInRecent)
+
+
+class TestBlindInProbe(Sound):
+    factory = make_factory(BlindInProbe)
+
+
+class TestBlindInTicket(Sound):
+    factory = make_factory(BlindInTicket)
+
+
+class TestForgetful(Sound):
+    factory = make_factory(Forgetful)
+
+
+class TestTrusting(Sound):
+    factory = make_factory(Trusting)
+
+
+class TestPlain(Sound):
+    factory = make_factory(Plain)
+
+
+class TestWordless(Sound):
+    factory = make_factory(Wordless)
+
+
+class TestPrivate(Sound):
+    factory = make_factory(Private)
+
+
+class TestNostalgic(Sound):
+    factory = make_factory(Nostalgic)
+
+
+class TestWillful(Sound):
+    factory = make_factory(Willful)
+
+
+class TestTalkative(Sound):
+    factory = make_factory(Talkative)
+
+
+class TestCreative(Sound):
+    factory = make_factory(Creative)
+
+
+class TestLinkless(Sound):
+    """Counts links as nothing."""
+
+    factory = make_factory(WebhookAdapter, count_text=lambda text: len(re.sub(r"https?://\S+", "", text)))
+
+
+class TestImpatient(Sound):
+    """Declares delays that its visibility window does not cover."""
+
+    factory = make_factory(WebhookAdapter, server_delay=timedelta(hours=1))
+
+
+class TestWasteful(SoundBiz):
+    factory = WastefulFactory()
+
+
+class TestDefective(Sound):
+    """A sound adapter over a double that ignores the faults it is asked for."""
+
+    def open_platform(self):
+        return receiving(Defective)
+
+
+del Sound, SoundBiz  # run by test_conformance_kit.py, not collected here

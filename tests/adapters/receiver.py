@@ -1,5 +1,6 @@
 """A receiver of webhook posts, as one more platform of the simulator, which adds the faults."""
 
+import base64
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Mapping
@@ -72,16 +73,21 @@ def serve(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 def create(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     fields, key = request.parse_json() or {}, request.headers["idempotency-key"]
     for post in state.get_posts("webhook", ACCOUNT):
-        if post.extra["key"] == key:
+        if post.extra["idempotency_key"] == key:
             return ApiResponse.from_json(describe(post), 409)
-    return ApiResponse.from_json(describe(state.create_post(request, make_post(state, {**fields, "key": key}))), 201)
+    post = make_post(state, {**fields, "key": fields.get("marker", key), "idempotency_key": key})
+    return ApiResponse.from_json(describe(state.create_post(request, post)), 201)
 
 
 def make_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
     number = str(state.take_number("webhook", 1001))
     key = fields.get("key", f"by-hand-{number}")
     text, title = fields["text"], fields["title"]
-    return SimulatedPost(number, "webhook", ACCOUNT, state.now(), text, title, extra={"key": key})
+    images = [state.store_media(base64.b64decode(picture["data"])) for picture in fields.get("pictures", ())]
+    extra = {"key": key, "idempotency_key": fields.get("idempotency_key", key)}
+    if fields.get("private"):
+        extra["private"] = True
+    return SimulatedPost(number, "webhook", ACCOUNT, state.now(), text, title, images=images, extra=extra)
 
 
 def describe(post: SimulatedPost) -> dict[str, Any]:
@@ -114,11 +120,11 @@ RECEIVER = Platform(
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[tuple[Simulated, dict[str, str]]]:
+async def receiving(kind: type[Simulated] = Simulated) -> AsyncIterator[tuple[Simulated, dict[str, str]]]:
     """Serve an empty receiver."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PLATFORMS, "webhook", RECEIVER)
         for prefix in ("posts", "health", "reach"):
             patch.setitem(PLATFORM_BY_PREFIX, prefix, RECEIVER)
-        async with simulated("webhook", ACCOUNT) as served:
+        async with simulated("webhook", ACCOUNT, kind=kind) as served:
             yield served

@@ -73,7 +73,11 @@ class Simulated:
         found = (await self.control.get("/_sim/posts", params=params)).json()
         return [
             PlatformPost(
-                remote_id=post["id"], is_published=post["state"] == "live", text=f"{post['title']}\n{post['text']}"
+                remote_id=post["id"],
+                is_published=post["state"] == "live",
+                is_public=post["state"] == "live" and not (post["extra"].keys() & {"hidden", "private"}),
+                picture_count=len(post["images"]),
+                text=f"{post['title']}\n{post['text']}\n{post['html']}",
             )
             for post in found
         ]
@@ -85,6 +89,9 @@ class Simulated:
         endpoint = self.endpoints.get(spot, "*")
         rule = {"platform": self.platform, "account": "*", "endpoint": endpoint, "fault": fault}
         return (await self.control.post("/_sim/faults", json=rule)).is_success
+
+    async def fault_count(self) -> int:
+        return sum(rule["fired"] for rule in (await self.control.get("/_sim/faults")).json())
 
     async def clear_faults(self) -> None:
         await self.control.delete("/_sim/faults")
@@ -108,6 +115,7 @@ async def simulated(
     *,
     way: str = "",
     settings: Mapping[str, Any] | None = None,
+    kind: type[Simulated] = Simulated,
     **account: Any,
 ) -> AsyncIterator[tuple[Simulated, dict[str, str]]]:
     """Serve an empty simulator with one account on it."""
@@ -120,7 +128,7 @@ async def simulated(
             wanted = {"platform": platform, "account": identity, **account}
             secret = (await control.post("/_sim/accounts", json=wanted)).json()
             await control.post("/_sim/settings", json=dict(settings or {}))
-            yield Simulated(base_url, platform, identity, control, stand_ins or {}, way), secret
+            yield kind(base_url, platform, identity, control, stand_ins or {}, way), secret
     finally:
         for _ in range(2):  # the second signal ends the server's wait for open requests
             server.cancel()

@@ -24,7 +24,7 @@ def _fault(kind: str, **facts: object) -> AdapterFault:
 UNKNOWN_OUTCOME_FAULTS = (
     _fault("drop_before"),
     _fault("drop_after"),
-    _fault("act_late", seconds=30),
+    _fault("act_late"),
     _fault("truncate"),
     _fault("html"),
     _fault("html", acts=True),
@@ -36,15 +36,14 @@ UNKNOWN_OUTCOME_FAULTS = (
     _fault("status", code=307, headers={"location": "http://127.0.0.1:1/elsewhere"}),
     _fault("api_error", code=UNLISTED_ERROR_CODE),
     _fault("api_error", code=UNLISTED_ERROR_CODE, acts=True),
+    _fault("delay"),
+    _fault("delay", when="before"),
+    _fault("drip"),
 )
-"""After these nobody can know whether a post was created: the only honest outcome is Unknown."""
+"""After these nobody can know whether a post was created: the only honest outcome is Unknown.
 
-LATE_REPLY_FAULTS = (
-    _fault("delay", seconds=1.5),
-    _fault("delay", seconds=1.5, when="before"),
-    _fault("drip", bytes_per_second=10),
-)
-"""The response comes after the timeout."""
+The last three respond after the timeout, or not to the end.
+"""
 
 ANSWERED_FAULTS = (
     _fault("status", code=429),
@@ -70,10 +69,10 @@ UNREADABLE_LIST_FAULTS = (
     _fault("no_id"),
     _fault("status", code=503),
     _fault("status", code=404),
+    _fault("html", code=404),
     _fault("api_error", code=UNLISTED_ERROR_CODE),
     _fault("expire_token"),
     _fault("captcha"),
-    _fault("wrong_account"),
     _fault("empty_list"),
     _fault("reorder"),
     _fault("reorder", how="twice"),
@@ -91,3 +90,12 @@ TRUNCATED_LIST_FAULTS = (
 
 FAILED_READ_FAULTS = (_fault("drop_before"), _fault("html"), _fault("bad_json"), _fault("status", code=503))
 """Reads that return nothing usable."""
+
+PROXY_FAULTS = (_fault("status", code=404), _fault("html", code=404), _fault("status", code=410))
+"""Responses of a proxy that has lost the platform: they look like "no such post", and say nothing about it."""
+
+UNCONFIRMED_DELETION_FAULTS = (*FAILED_READ_FAULTS, _fault("drop_after"), _fault("truncate"), *PROXY_FAULTS)
+"""Responses to a deletion that do not show whether the post is gone."""
+
+UPLOAD_FAULTS = (_fault("html"), _fault("status", code=400))
+"""Responses to the calls before the creating one, such as the upload of a picture."""

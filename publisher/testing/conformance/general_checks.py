@@ -3,6 +3,7 @@
 import logging
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -10,11 +11,19 @@ import pytest
 from publisher.domain.errors import Problem
 from publisher.domain.post import RenderedPost
 from publisher.domain.results import Published, ReadFailure, Submitted, Ticket
+from publisher.testing.conformance.faults import UNLISTED_ERROR_CODE
 from publisher.testing.conformance.harness import FaultTarget, Harness
-from publisher.testing.conformance.verdicts import ConformanceRule, publish_once
+from publisher.testing.conformance.rules import ConformanceRule
+from publisher.testing.conformance.verdicts import (
+    MAX_EXCERPT_CHARACTERS,
+    publish_once,
+    publish_well,
+    verify_content,
+)
 
 MIN_SECRET_CHARACTERS = 8
 """Shorter fields of a secret are not searched for."""
+LINK = "https://police.example/t?n=K7QM-4R2T"
 
 
 class GeneralChecks:
@@ -27,21 +36,39 @@ class GeneralChecks:
         """Lengthen a text by so many full-width characters, without breaking the platform's rules for it."""
         return replace(rendered, text="公" * by + rendered.text)
 
+    def _lengthen_to_limit(self, harness: Harness, sample: RenderedPost) -> RenderedPost:
+        limit, count_text = harness.capabilities.text_limit_beside(len(sample.images)), harness.capabilities.count_text
+        spare = bisect_right(range(limit + 1), limit, key=lambda by: count_text(self.lengthen(sample, by).text))
+        return self.lengthen(sample, max(spare - 1, 0))
+
     async def test_takes_texts_up_to_the_limit(self, harness: Harness) -> None:
         """A text of exactly the limit is valid, the next longer one is not, counted as the platform counts."""
         sample = harness.make_request().rendered
         ConformanceRule.LENGTH_MEASURED.require(
             not _errors(harness, sample), f"the sample has {_errors(harness, sample)}"
         )
-        limit, count_text = harness.capabilities.text_limit, harness.capabilities.count_text
-        spare = bisect_right(range(limit + 1), limit, key=lambda by: count_text(self.lengthen(sample, by).text))
-        full = self.lengthen(sample, max(spare - 1, 0))
+        full = self._lengthen_to_limit(harness, sample)
         ConformanceRule.LENGTH_MEASURED.require(
             not _errors(harness, full), f"at the limit, but {_errors(harness, full)}"
         )
         over = self.lengthen(full, 1)
         what = f"one over the limit of {harness.capabilities.text_limit}, but nothing is said"
         ConformanceRule.LENGTH_MEASURED.require(_errors(harness, over), what)
+
+    async def test_the_platform_takes_texts_up_to_the_limit(self, harness: Harness) -> None:
+        """A text of exactly the limit, by the adapter's count, is published with all its words."""
+        request = harness.make_request()
+        request = replace(request, rendered=self._lengthen_to_limit(harness, request.rendered))
+        await publish_well(harness, harness.build_adapter(), request)
+        await harness.wait_until_visible()
+        [post] = await harness.created_posts()
+        verify_content(harness, request, post)
+
+    async def test_counts_links(self, harness: Harness) -> None:
+        """A link in a text counts, by its own length or by that of the platform's short link."""
+        count_text = harness.capabilities.count_text
+        without, having = count_text("公告"), count_text(f"公告 {LINK}")
+        ConformanceRule.LENGTH_MEASURED.require(having > without + 1, f"{LINK} adds {having - without} to a text")
 
     async def test_takes_pictures_up_to_the_limit(self, harness: Harness) -> None:
         """One picture above the platform's limit is refused."""
@@ -59,7 +86,6 @@ class GeneralChecks:
         request = harness.make_request()
         adapter = harness.build_adapter()
         outcome = await publish_once(harness, adapter, request)
-        await harness.inject_fault(FaultTarget.ANY, "expire_token")
         calls = (
             lambda: adapter.find_post(request),
             lambda: adapter.check_ticket(Ticket(payload="1")),
@@ -67,17 +93,18 @@ class GeneralChecks:
             adapter.list_recent,
             lambda: adapter.publish(harness.make_request()),
         )
-        for call in calls:
-            before = harness.call_tally.renewal_count
-            answer = await call()
-            often = harness.call_tally.renewal_count - before
-            ConformanceRule.ONE_REFRESH.require(often <= 1, f"{often} renewals for {answer!r}, after {outcome!r}")
+        async with harness.fault(FaultTarget.ANY, "expire_token"):
+            for call in calls:
+                before = harness.call_tally.renewal_count
+                answer = await call()
+                often = harness.call_tally.renewal_count - before
+                ConformanceRule.ONE_REFRESH.require(often <= 1, f"{often} renewals for {answer!r}, after {outcome!r}")
 
     async def test_measures_reach(self, harness: Harness) -> None:
         """Metrics cover only the requested posts, or are Unknown."""
         adapter, request = harness.build_adapter(), harness.make_request()
         await publish_once(harness, adapter, request)
-        await harness.advance_time(harness.capabilities.server_delay + harness.capabilities.listing_lag)
+        await harness.wait_until_visible()
         finding = await harness.find_post(request)
         receipts = [finding.receipt] if isinstance(finding, Published) else []
         metrics = await adapter.read_metrics(receipts)
@@ -95,7 +122,7 @@ class GeneralChecks:
         """The recent posts are live, newest first, with ours among them; or they are Unknown."""
         adapter, request = harness.build_adapter(), harness.make_request()
         await publish_once(harness, adapter, request)
-        await harness.advance_time(harness.capabilities.server_delay + harness.capabilities.listing_lag)
+        await harness.wait_until_visible()
         recent = await adapter.list_recent()
         if isinstance(recent, ReadFailure):
             return
@@ -111,28 +138,37 @@ class GeneralChecks:
     async def test_never_leaks_a_secret(
         self, harness: Harness, kind: str | None, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """No secret and no token is in an outcome, a URL, a log or a representation."""
+        """No secret and no token is in an outcome, a URL, a log, the adapter's state or a representation."""
         caplog.set_level(logging.DEBUG)
         adapter, request = harness.build_adapter(), harness.make_request()
-        if kind is not None:
-            await harness.inject_fault(FaultTarget.ANY, kind, **({"code": 999_999} if kind == "api_error" else {}))
-        outcome = await publish_once(harness, adapter, request)
-        found = [await adapter.find_post(request), await adapter.check_health(), await adapter.list_recent()]
-        if isinstance(outcome, Submitted):
-            found.append(await adapter.check_ticket(outcome.ticket))
-        output = "\n".join(
-            [
-                repr([adapter, outcome, *found]),
-                str([adapter, outcome, *found]),
-                repr(harness.call_tally.requests),
-                repr(harness.adapter_state),
-                caplog.text,
-            ]
-        )
+        facts = {"code": UNLISTED_ERROR_CODE} if kind == "api_error" else {}
+        async with harness.fault(FaultTarget.ANY, kind, **facts) if kind else nullcontext():
+            outcome = await publish_once(harness, adapter, request)
+            found = {
+                "the outcome of publish": outcome,
+                "the result of find_post": await adapter.find_post(request),
+                "the result of check_health": await adapter.check_health(),
+                "the result of list_recent": await adapter.list_recent(),
+            }
+            if isinstance(outcome, Submitted):
+                found["the result of check_ticket"] = await adapter.check_ticket(outcome.ticket)
+        places = {
+            **{place: f"{value!r} {value}" for place, value in found.items()},
+            "the adapter's repr": f"{adapter!r} {adapter}",
+            "the adapter's state": repr(harness.adapter_state),
+            **{f"the repr of a {call.method} request": repr(call) for call in harness.call_tally.requests},
+            **{f"the log of {record.name}": record.getMessage() for record in caplog.records},
+        }
         hidden = {name: value for name, value in harness.secret.items() if name not in self.public_fields}
         kept = {**hidden, **{f"token {number}": value for number, value in enumerate(harness.call_tally.tokens)}}
-        shown = [name for name, value in kept.items() if len(value) >= MIN_SECRET_CHARACTERS and value in output]
-        ConformanceRule.SECRETS_STAY.require(not shown, f"leaked: {', '.join(shown)}")
+        shown = [
+            f"{name} is in {place}: {text.replace(value, '…')[:MAX_EXCERPT_CHARACTERS]}"
+            for name, value in kept.items()
+            if len(value) >= MIN_SECRET_CHARACTERS
+            for place, text in places.items()
+            if value in text
+        ]
+        ConformanceRule.SECRETS_STAY.require(not shown, "; ".join(shown))
 
 
 def _errors(harness: Harness, rendered: RenderedPost) -> Sequence[Problem]:
