@@ -14,6 +14,7 @@ from publisher.cli.framework import LocalizedUsageError, option_name
 from publisher.cli.terminal import Terminal, display_path, echo, shorten, text_width
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.errors import (
+    ApprovalError,
     IllegalTransitionError,
     InputError,
     Location,
@@ -62,7 +63,7 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
             if "state" in facts:
                 facts = {**facts, "state": messages.translate(f"state_{facts['state']}")}
             exit_code = EXIT_FAILED if code in RETRYABLE_REFUSALS else EXIT_REFUSED
-        case CommandFailedError() | SecretError():
+        case CommandFailedError() | SecretError() | ApprovalError():
             code, facts = error.code, error.facts
         case IllegalTransitionError():
             code = "illegal_transition"

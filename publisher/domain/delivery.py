@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final, NewType
 
 from publisher.domain.account import AccountId, LoginId, Platform, Timing
-from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId
+from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId, PostKind
 from publisher.domain.results import (
     MANUAL_CHECK_INTERVAL,
     RESULT_CODES,
@@ -89,7 +89,8 @@ class Delivery:
     after which a person ordered another one, 0 if none. `extra_parts` is the number of further parts of its text,
     nearly always 0; each is a call of its own. `parts_done` counts published parts: at 0 nothing is published, above
     `extra_parts` everything is. `receipt` is the post's own; the counters of a call belong to the present part.
-    Texts, readbacks and metrics of a delivery that `is_pruned` are deleted.
+    Texts, readbacks and metrics of a delivery that `is_pruned` are deleted. `kind` is the post's own when the text was
+    rendered. A delivery that `is_due_when_approved` has no time of its own: its last approval makes it due.
     """
 
     id: DeliveryId
@@ -127,6 +128,8 @@ class Delivery:
     parts_done: int = 0
     resend_after_attempt: int = 0
     is_pruned: bool = False
+    kind: str = PostKind.WARNING.value
+    is_due_when_approved: bool = False
 
     @property
     def manual_task(self) -> ManualTask | None:
@@ -244,6 +247,21 @@ class Revised:
     is_urgent: bool
     has_started: bool
     extra_parts: int = 0
+    kind: str = PostKind.WARNING.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalMissing:
+    """Its time has come, but not everyone who must approve the content has done so; asked again at `until`."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """The last missing approval was given. `expires_at` applies to a post that is due when approved."""
+
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,6 +351,8 @@ class Resolved:
 Event = (
     BecameDue
     | Revised
+    | ApprovalMissing
+    | Approved
     | Claimed
     | AttemptStarted
     | Released
@@ -347,9 +367,21 @@ Event = (
     | ReadbackResult
 )
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """The input of a step besides the delivery and the event."""
+
+    now: datetime
+    timing: Timing
+    by: Actor
+
+
 EVENT_CODES: Final[Mapping[type, str]] = {
     BecameDue: "became_due",
     Revised: "revised",
+    ApprovalMissing: "approval_missing",
+    Approved: "approved",
     Claimed: "claimed",
     AttemptStarted: "attempt_started",
     Released: "released",

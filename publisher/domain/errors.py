@@ -71,6 +71,15 @@ class RefusedError(PublisherError):
         self.facts = facts
 
 
+class ApprovalError(PublisherError):
+    """A person's approval does not count, or cannot be ended. `code` and `facts` say why."""
+
+    def __init__(self, code: str, **facts: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.facts = facts
+
+
 class NoSuchItemError(PublisherError):
     """A named post, account or delivery does not exist; `known` are names that do, to suggest one of them."""
 

@@ -21,12 +21,15 @@ from publisher.domain.account import (
     next_poll_at,
     next_retry_at,
 )
+from publisher.domain.approval import AWAITING_APPROVAL, on_approval_missing, on_approved
 from publisher.domain.delivery import (
     DESIRED_BY_PERSON,
     DESIRED_NO_SEND,
     WAITING_STATES,
     AbsenceProven,
     Actor,
+    ApprovalMissing,
+    Approved,
     AttemptStarted,
     BecameDue,
     Cancelled,
@@ -43,6 +46,7 @@ from publisher.domain.delivery import (
     Revised,
     Role,
     State,
+    StepContext,
 )
 from publisher.domain.errors import IllegalTransitionError
 from publisher.domain.results import (
@@ -66,17 +70,6 @@ MIN_EXTENDABLE_DELAY = timedelta(minutes=1)
 """A delivery with a shorter `max_delay` gets no extension when a call could not be sent."""
 MAX_WORKER_CRASHES = 2
 MAX_AUTH_FAILURES = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepContext:
-    """The input of a step besides the delivery and the event."""
-
-    now: datetime
-    timing: Timing
-    by: Actor
-
-
 Step = Callable[[Delivery, Any, StepContext], Delivery]
 
 
@@ -117,7 +110,8 @@ def advance(delivery: Delivery, event: Event, *, by: Actor, now: datetime, timin
 
 
 def on_became_due(delivery: Delivery, _event: BecameDue, _context: StepContext) -> Delivery:
-    return replace(delivery, state=State.DUE, next_action_at=None)
+    reason = None if delivery.reason == AWAITING_APPROVAL else delivery.reason
+    return replace(delivery, state=State.DUE, next_action_at=None, reason=reason)
 
 
 def on_revised(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
@@ -137,12 +131,14 @@ def on_revised_while_held(delivery: Delivery, event: Revised, context: StepConte
 
 def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
     """Replace the content. The deadline of the first attempt restarts: at the due time, or now if that has passed."""
+    deadline = max(event.due_at, context.now) + event.max_delay
     return replace(
         _replace_limits(delivery, event),
         rendered_hash=event.rendered_hash,
         extra_parts=event.extra_parts,
+        kind=event.kind,
         due_at=event.due_at,
-        first_attempt_deadline=max(event.due_at, context.now) + event.max_delay,
+        first_attempt_deadline=event.expires_at if delivery.is_due_when_approved else deadline,
         desired=_merge_desired(delivery, DesiredState.AS_PLANNED),
     )
 
@@ -524,6 +520,9 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
     ({_S.RETRYING}, Revised, {_S.RETRYING, _S.PENDING, _S.HELD}, _PLANNER, on_revised),
     ({_S.HELD}, Revised, {_S.HELD}, _PLANNER, on_revised_while_held),
     *(({state}, Revised, {state}, _PLANNER, record_edit) for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN)),
+    ({_S.PENDING}, ApprovalMissing, {_S.PENDING}, _MAINTENANCE, on_approval_missing),
+    ({_S.CLAIMED}, ApprovalMissing, {_S.PENDING, _S.DUE}, _SENDER, on_approval_missing),
+    ({_S.PENDING}, Approved, {_S.PENDING}, _PERSON, on_approved),
     ({_S.DUE}, Claimed, {_S.CLAIMED}, _SENDER, on_claimed),
     ({_S.CLAIMED}, AttemptStarted, {_S.SENDING}, _SENDER, on_attempt_started),
     ({_S.CLAIMED}, Released, {_S.DUE}, _SENDER, on_released),

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from publisher.domain.account import AccountId
+from publisher.domain.approval import NO_APPROVALS, ApprovalRules
 from publisher.domain.delivery import FINAL_STATES, Delivery, State
 from publisher.domain.errors import Problem
 from publisher.domain.post import (
@@ -73,10 +74,21 @@ DueTimes = Mapping[PostId, Sequence[datetime]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanWindow:
-    """The period for which occurrences are stored, from now on."""
+    """The period for which occurrences are stored, from now on; longer for posts that people must approve first.
+
+    Such a post is stored at once if it is due once, and until `approvable_until` if it repeats.
+    """
 
     now: datetime
     until: datetime
+    approvable_until: datetime | None = None
+    approval_rules: ApprovalRules = NO_APPROVALS
+
+    def end_for(self, post: Post) -> datetime | None:
+        """Return until when the occurrences of a post are stored; None if all of them are."""
+        if self.approvable_until is None or not self.approval_rules.chain_for(post.kind):
+            return self.until
+        return None if isinstance(post.trigger, OneTimeTrigger) else max(self.until, self.approvable_until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,10 +186,12 @@ def list_occurrences(
         existing = stored.occurrences.get(ONCE_OCCURRENCE) if stored else None
         if post.trigger.at is None:
             return [make_occurrence(post, ONCE_OCCURRENCE, existing.due_at if existing else window.now)]
-        if existing is None and post.trigger.at > window.until:
+        end = window.end_for(post)
+        if existing is None and end is not None and post.trigger.at > end:
             return []
         return [make_occurrence(post, ONCE_OCCURRENCE, post.trigger.at)]
-    repeating = [make_occurrence(post, moment.isoformat(), moment) for moment in due_times if moment <= window.until]
+    end = window.end_for(post) or window.until
+    repeating = [make_occurrence(post, moment.isoformat(), moment) for moment in due_times if moment <= end]
     started = {*stored.occurrences, *stored.attempted_occurrences} if stored else set()
     is_edited = stored is not None and stored.content_hash != post.content_hash
     # Of the missed times only the newest is sent: a week of silence is not made up in a minute.
@@ -194,10 +208,14 @@ def find_removed_times(
     """Return the future occurrences that an earlier timing stored and the present one no longer has."""
     is_one_time = isinstance(post.trigger, OneTimeTrigger)
     kept = {ONCE_OCCURRENCE} if is_one_time else {moment.isoformat() for moment in due_times}
+    end = window.end_for(post)
     return [
         RemovedTargets(key=OccurrenceKey(post=post.id, occurrence=name), accounts=tuple(sorted(existing.open_accounts)))
         for name, existing in stored.occurrences.items()
-        if existing.open_accounts and window.now < existing.due_at <= window.until and name not in kept
+        if existing.open_accounts
+        and window.now < existing.due_at
+        and (end is None or existing.due_at <= end)
+        and name not in kept
     ]
 
 

@@ -46,6 +46,7 @@ class Planner:
     post_renderer: PostRenderer
     schedule_context: ScheduleContext
     plan_days: int
+    approve_days: int = 7
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One plan at a time: a second one would file the same deliveries."""
 
@@ -58,6 +59,8 @@ class Planner:
         """Hash of the settings that decide to whom a post goes, and when."""
         context = self.schedule_context
         settings_text = repr((context.timezone, context.accounts, context.groups, self.plan_days))
+        if self.store.approval_rules.is_active:
+            settings_text += repr((self.store.approval_rules, self.approve_days))
         return hashlib.sha256(settings_text.encode()).hexdigest()
 
 
@@ -137,15 +140,18 @@ async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int
 
 def find_next_planning(planner: Planner, schedule: Schedule) -> timedelta:
     """Return how long a plan of that schedule stays complete, unless the database changes; RECHECK_INTERVAL at most."""
-    window_end = planner.now + timedelta(days=planner.plan_days)
-    latest, zone = window_end + RECHECK_INTERVAL, planner.schedule_context.timezone
-    following = [latest]
+    window, zone = _plan_window(planner), planner.schedule_context.timezone
+    waits = [RECHECK_INTERVAL]
     for post in schedule.posts:
+        window_end = window.end_for(post)
+        if window_end is None:  # all of it is stored at once
+            continue
         if not isinstance(post.trigger, OneTimeTrigger):
-            following += list_cron_times(post, window_end + timedelta.resolution, latest, zone)[:1]
+            following = list_cron_times(post, window_end + timedelta.resolution, window_end + RECHECK_INTERVAL, zone)
+            waits += [due_at - window_end for due_at in following[:1]]
         elif post.trigger.at is not None and post.trigger.at > window_end:
-            following.append(post.trigger.at)
-    return min(following) - window_end
+            waits.append(post.trigger.at - window_end)
+    return min(waits)
 
 
 async def active_schedule(planner: Planner, file: str) -> Schedule | None:
@@ -196,15 +202,25 @@ def _schedule_problems(
 
 def diff_schedule(planner: Planner, schedule: Schedule, known: StoredPosts) -> Plan:
     """Compare a schedule with the store, as of now."""
-    now = planner.now
-    window = PlanWindow(now=now, until=now + timedelta(days=planner.plan_days))
-    cron_times = {}
+    window = _plan_window(planner)
+    now, cron_times = window.now, {}
     for post in schedule.posts:
         if not isinstance(post.trigger, OneTimeTrigger):
             stored = known.get(post.id)
             since = max(stored.active_since, now - CRON_LOOKBACK) if stored else now
-            cron_times[post.id] = list_cron_times(post, since, window.until, planner.schedule_context.timezone)
+            until = window.end_for(post) or window.until
+            cron_times[post.id] = list_cron_times(post, since, until, planner.schedule_context.timezone)
     return plan(schedule, known, window, cron_times)
+
+
+def _plan_window(planner: Planner) -> PlanWindow:
+    now = planner.now
+    return PlanWindow(
+        now=now,
+        until=now + timedelta(days=planner.plan_days),
+        approvable_until=now + timedelta(days=planner.approve_days),
+        approval_rules=planner.store.approval_rules,
+    )
 
 
 def _require_confirmation(changes: Plan, known: StoredPosts, confirmed_removals: int | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, case, func, select, update
 
 from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode, Timing
+from publisher.domain.approval import NO_APPROVALS, ApprovalRules
 from publisher.domain.delivery import (
     DESIRED_NO_SEND,
     Actor,
@@ -174,6 +175,7 @@ class BaseStore:
     call_ends: CallEnds = field(default_factory=CallEnds)
     undated_limits: list[UndatedRateLimit] = field(default_factory=list)
     """Written as cooldowns of logins once the clock is confirmed."""
+    approval_rules: ApprovalRules = NO_APPROVALS
 
     def record_undated_limit(self, login: LoginId, duration: timedelta, *, is_for_reads: bool) -> None:
         """Remember a rate limit that cannot be dated, because the clock is not confirmed."""

@@ -8,6 +8,7 @@ from publisher.store.queries.queries import Queries
 from publisher.store.system_alerts import SystemAlerts
 
 if TYPE_CHECKING:
+    from publisher.store.approvals import ApprovalStore
     from publisher.store.deliveries.maintenance import Maintenance
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.monitor.login_health import LoginHealthStore
@@ -43,6 +44,12 @@ class Store(BaseStore):
         from publisher.store.plan.actions import ManualTasks  # noqa: PLC0415 # see the class
 
         return ManualTasks(self)
+
+    @cached_property
+    def approvals(self) -> "ApprovalStore":
+        from publisher.store.approvals import ApprovalStore  # noqa: PLC0415 # see the class
+
+        return ApprovalStore(self)
 
     @cached_property
     def queries(self) -> Queries:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, insert, or_, select, tuple_, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SIGN_IN_KEY, SYSTEM_USER_KEY
@@ -46,6 +46,13 @@ _IS_ABOUT_OUTCOME = or_(*(ALERT.c.code.startswith(f"{state}.") for state in sort
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Split a sequence, so that no statement gets too many parameters, and no transaction lasts too long."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def write_row(connection: Connection, table: Table, key: Mapping[str, object], values: Mapping[str, object]) -> None:
+    """Update the row with this key, or insert it if there is none."""
+    is_row = [table.c[name] == value for name, value in key.items()]
+    if not connection.execute(update(table).where(*is_row).values(values)).rowcount:
+        connection.execute(insert(table).values({**key, **values}))
 
 
 def get_delivery(transaction: Transaction, delivery: DeliveryId) -> Delivery:

@@ -22,9 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
-    insert,
     text,
-    update,
 )
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -94,7 +92,10 @@ class ScheduleRow(SQLModel, table=True):
 
 
 class PostRow(SQLModel, table=True):
-    """Every post ever accepted. `body` is the post as JSON. `is_scheduled`: it is from the schedule, not by `send`."""
+    """Every post ever accepted. `body` is the post as JSON. `is_scheduled`: it is from the schedule, not by `send`.
+
+    Its text was last saved by a named person, or read from a file that this system user owns.
+    """
 
     __tablename__: ClassVar[str] = "post"
     __table_args__ = (Index("scheduled_posts", "id", sqlite_where=text("is_scheduled = 1")),)
@@ -104,6 +105,8 @@ class PostRow(SQLModel, table=True):
     in_force_since: datetime = Field(sa_type=Instant)
     is_scheduled: bool
     is_cancelled: bool = False
+    saved_by: str | None = None
+    file_owner: str | None = None
 
 
 class MediaRow(SQLModel, table=True):
@@ -218,6 +221,8 @@ class DeliveryRow(SQLModel, table=True):
     parts_done: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
     resend_after_attempt: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
     is_pruned: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    kind: str
+    is_due_when_approved: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
 
 
 class AttemptRow(SQLModel, table=True):
@@ -444,13 +449,6 @@ class LoginHealthRow(SQLModel, table=True):
 CallResult = Outcome | ReadbackResult | DeletionResult
 
 
-def write_row(connection: Connection, table: Table, key: Mapping[str, object], values: Mapping[str, object]) -> None:
-    """Update the row with this key, or insert it if there is none."""
-    is_row = [table.c[name] == value for name, value in key.items()]
-    if not connection.execute(update(table).where(*is_row).values(values)).rowcount:
-        connection.execute(insert(table).values({**key, **values}))
-
-
 def table_of(row: type[SQLModel]) -> Table:
     """Return the core table behind a row class."""
     return SQLModel.metadata.tables[str(row.__tablename__)]
@@ -484,7 +482,7 @@ _PLAIN_COLUMNS = (
     "version", "due_at", "expires_at", "max_delay", "updated_at", "is_urgent", "reason", "next_action_at", "attempts",
     "fencing_token", "readbacks", "auth_failures", "failures", "worker_crashes", "unknown_since", "submitted_at",
     "verified_at", "reported_url", "was_resent", "first_attempt_deadline", "extra_parts", "parts_done",
-    "resend_after_attempt", "is_pruned",
+    "resend_after_attempt", "is_pruned", "kind", "is_due_when_approved",
 )  # fmt: skip
 """Columns with the name and the value of a field of Delivery."""
 _RECEIPT_COLUMNS = ("remote_id", "url", "published_at", "is_manually_confirmed")

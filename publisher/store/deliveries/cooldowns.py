@@ -19,7 +19,7 @@ from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction, execute_rows
 from publisher.store.db.filters import LOGIN_IDLE_AFTER, counts_against_quota, in_state
-from publisher.store.db.rows import clear_alerts, raise_alert, write_audit
+from publisher.store.db.rows import clear_alerts, raise_alert, write_audit, write_row
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
@@ -30,7 +30,6 @@ from publisher.store.db.tables import (
     UNIX_EPOCH,
     CallResult,
     load_result,
-    write_row,
 )
 
 FAILURE_THRESHOLD = 5

@@ -5,7 +5,7 @@ together, and the rows are written together.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +28,7 @@ from sqlalchemy import (
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import (
     SENDER,
+    ApprovalMissing,
     Attempt,
     AttemptStarted,
     Delivery,
@@ -40,6 +41,7 @@ from publisher.domain.delivery import (
 )
 from publisher.domain.post import Baseline, DeliveryId, SendRequest
 from publisher.domain.results import HoldReason
+from publisher.store.approvals import APPROVAL_RECHECK_INTERVAL, find_unapproved
 from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, extend_blocked_deadlines
 from publisher.store.db.database import Transaction, execute_rows
 from publisher.store.db.filters import in_state, is_late, is_superseded, may_call, mode_override
@@ -57,7 +59,7 @@ from publisher.store.db.tables import (
     to_delivery,
 )
 from publisher.store.deliveries.cooldowns import start_quota_cooldowns
-from publisher.store.recovery.recover import is_original_database, recover_lost_attempts
+from publisher.store.recovery.recover import is_original_database, is_timeline_new, recover_lost_attempts
 
 PREPARE_AHEAD = timedelta(seconds=2)
 """How long before its instant a delivery is prepared, so that only the call remains to be made then."""
@@ -337,6 +339,7 @@ def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[
     parameters = {"deliveries": [lease.delivery for lease in leases], "now": store.runtime.now()}
     rows = {row["id"]: row for row in transaction.connection.execute(GUARD_QUERY, parameters).mappings()}
     since_unresolved = _attempts_since_unresolved(store, transaction, [lease.account for lease in leases])
+    unapproved = _find_unapproved(store, transaction, map(to_delivery, rows.values()))
     answers: dict[DeliveryId, SendRequest | Declined] = {}
     stopped: list[StateChange] = []
     ready: list[tuple[Delivery, SendRequest]] = []
@@ -352,6 +355,10 @@ def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[
                 extend_blocked_deadlines(transaction, delivery.login, delivery.account, store.runtime.now())
             stopped.append(StateChange(before=delivery, event=event))
             answers[lease.delivery] = Declined(guard=guard)
+        elif delivery.id in unapproved:
+            waits = ApprovalMissing(until=store.runtime.now() + APPROVAL_RECHECK_INTERVAL)
+            stopped.append(StateChange(before=delivery, event=waits))
+            answers[lease.delivery] = Declined(guard="not_approved")
         elif request := build_request(store, transaction.connection, delivery, row):
             ready.append((delivery, request))
             answers[lease.delivery] = request
@@ -362,6 +369,20 @@ def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[
     if ready:
         _write_intents(store, transaction, ready)
     return [answers[lease.delivery] for lease in leases]
+
+
+def _find_unapproved(
+    store: BaseStore, transaction: Transaction, deliveries: Iterable[Delivery]
+) -> frozenset[DeliveryId]:
+    """Return what may not be sent for lack of approvals: nothing may, while the server has just taken over.
+
+    Such a server may lack that an approval was ended.
+    """
+    if not store.approval_rules.is_active:
+        return frozenset()
+    if store.database.is_shared and is_timeline_new(transaction.connection):
+        return frozenset(item.id for item in deliveries if store.approval_rules.chain_for(item.kind))
+    return find_unapproved(store, transaction, deliveries)
 
 
 def _attempts_since_unresolved(

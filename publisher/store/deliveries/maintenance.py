@@ -2,19 +2,21 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, literal, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, literal, or_, select, true, update
 
 from publisher.domain.account import Timing
+from publisher.domain.approval import AWAITING_APPROVAL, NOT_APPROVED, REMINDER_LEAD
 from publisher.domain.delivery import (
     CHECKED_STATES,
     DESIRED_NO_SEND,
     FINAL_STATES,
     MAINTENANCE,
+    ApprovalMissing,
     BecameDue,
     Cancelled,
     Delivery,
@@ -30,6 +32,13 @@ from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason, NotSent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockTrust
 from publisher.runtime.logs import log
+from publisher.store.approvals import (
+    APPROVAL_NEEDED,
+    APPROVAL_RECHECK_INTERVAL,
+    find_unapproved,
+    name_occurrence,
+    read_approval_statuses,
+)
 from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
@@ -42,7 +51,14 @@ from publisher.store.db.filters import (
     is_switched_off,
     original_is_published,
 )
-from publisher.store.db.rows import batches, raise_alert, raise_delivery_alert, raise_delivery_alert_once, subject_of
+from publisher.store.db.rows import (
+    batches,
+    clear_alerts,
+    raise_alert,
+    raise_delivery_alert,
+    raise_delivery_alert_once,
+    subject_of,
+)
 from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, READBACK, read_deliveries
 from publisher.store.deliveries.cooldowns import redate_cooldowns, revert_quota_cooldowns
 from publisher.store.deliveries.intents import PREPARE_AHEAD
@@ -52,6 +68,8 @@ MAINTENANCE_BATCH_SIZE = 200
 MAX_PROMOTED = 1000
 """How many deliveries one run makes due: more than are sent until the next run, so that none waits for it."""
 MAINTENANCE_LOCK = "maintenance"
+APPROVAL_REMINDER_SECONDS = 30.0
+"""How often is looked for posts that are due soon and still need an approval."""
 MANUAL_TASK_IN_TICKET = '"manual_task":{'
 """Found in the stored ticket of a manual task alone: in a platform's own reference the quotes would be escaped."""
 _IS_UNDER_CHECK = in_open_state(DELIVERY, State.SUBMITTED, State.UNKNOWN)
@@ -79,6 +97,7 @@ class Maintenance(StorePart):
         super().__init__(store)
         self._redated_trust: ClockTrust | None = None
         self._lock = asyncio.Lock()
+        self._next_reminders = float("-inf")
 
     async def has_work(self, within: timedelta) -> bool:
         """Return True if a delivery is being sent, or needs a job of the daemon before `within` has passed.
@@ -100,6 +119,7 @@ class Maintenance(StorePart):
                 await self.expire()
                 await self.cancel_orphans()
             await self.promote_due()
+            await self.remind_of_approvals()
             await self.hold_overdue()
 
     async def promote_due(self) -> int:
@@ -113,8 +133,32 @@ class Maintenance(StorePart):
         is_planned = and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= now + PREPARE_AHEAD)
         is_retry = and_(in_state(DELIVERY, State.RETRYING), DELIVERY.c.next_action_at <= now)
         is_due = or_(is_planned, is_retry)
-        urgent = await self._apply_to_matching(and_(is_due, DELIVERY.c.is_urgent), BecameDue())
-        return urgent + await self._apply_to_matching(is_due, BecameDue(), limit=MAX_PROMOTED)
+        urgent = await self._promote(and_(is_due, DELIVERY.c.is_urgent))
+        return urgent + await self._promote(is_due, limit=MAX_PROMOTED)
+
+    async def _promote(self, condition: ColumnElement[bool], limit: int | None = None) -> int:
+        """Make due what matches; what still needs an approval at its time waits for it as it is."""
+        if not self.store.approval_rules.is_active:
+            return await self._apply_to_matching(condition, BecameDue(), limit=limit)
+
+        def decide(transaction: Transaction, deliveries: Sequence[Delivery]) -> list[StateChange]:
+            now = self.runtime.now()
+            pending = [delivery for delivery in deliveries if delivery.state is State.PENDING]
+            unapproved = find_unapproved(self.store, transaction, pending)
+            changes = []
+            for delivery in deliveries:
+                if delivery.id not in unapproved:
+                    changes.append(StateChange(before=delivery, event=BecameDue()))
+                    continue
+                until = _next_approval_check(delivery, now)
+                if delivery.reason != AWAITING_APPROVAL:
+                    changes.append(StateChange(before=delivery, event=ApprovalMissing(until=until)))
+                else:  # it waits already: no step, and no audit entry, only to look again
+                    is_same = (DELIVERY.c.id == delivery.id, DELIVERY.c.version == delivery.version)
+                    transaction.connection.execute(update(DELIVERY).where(*is_same).values(next_action_at=until))
+            return changes
+
+        return await self._apply_to_matching(condition, decide=decide, limit=limit)
 
     async def promote_requested(self, posts: Collection[PostId]) -> int:
         """Make due what a person has just ordered to be sent now, whether the clock is confirmed or not.
@@ -122,7 +166,7 @@ class Maintenance(StorePart):
         Return how many.
         """
         requested = and_(DELIVERY.c.post.in_(list(posts)), DELIVERY.c.next_action_at <= self.runtime.now())
-        return await self._apply_to_matching(and_(in_state(DELIVERY, State.PENDING), requested), BecameDue())
+        return await self._promote(and_(in_state(DELIVERY, State.PENDING), requested))
 
     async def expire(self) -> int:
         """Expire what is past its expiry, too late, or superseded by a later instant. Return how many.
@@ -144,7 +188,6 @@ class Maintenance(StorePart):
         waiting = select(DELIVERY.c.id).where(in_open_state(DELIVERY, State.DUE, State.RETRYING))
         is_due_now = DELIVERY.c.id.in_(come.union_all(waiting))
         is_late_and_free = and_(
-            in_open_state(DELIVERY, State.DUE, State.RETRYING),
             is_late(DELIVERY, instant),
             DELIVERY.c.account.in_(self.store.active_accounts),
             ~or_(is_paused(DELIVERY), is_switched_off(DELIVERY)),  # lateness is decided once it could be sent again
@@ -154,17 +197,19 @@ class Maintenance(StorePart):
         number = await self._apply_to_matching(
             and_(is_due_now, is_superseded(DELIVERY, instant)), Expired(reason=SUPERSEDED), alert=alert_missed
         )
+        if self.store.approval_rules.is_active:
+            awaits_approval = and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.reason == AWAITING_APPROVAL)
+            number += await self._apply_to_matching(
+                and_(awaits_approval, is_late_and_free), Expired(reason=NOT_APPROVED)
+            )
         for condition, reason in (
-            (is_late_and_free, "too_late"),
+            (and_(in_open_state(DELIVERY, State.DUE, State.RETRYING), is_late_and_free), "too_late"),
             (and_(is_expired, is_paused(DELIVERY)), "expired_paused"),
             (and_(is_expired, ~original_is_published(DELIVERY)), "expired_original"),
             (and_(is_expired, is_in_cooldown(now)), "expired_rate_limited"),
         ):
             number += await self._apply_to_matching(condition, Expired(reason=reason))
-        return number + await self._apply_to_matching(
-            is_expired,
-            lambda delivery: Expired(reason="expired_retrying") if delivery.state is State.RETRYING else Expired(),
-        )
+        return number + await self._apply_to_matching(is_expired, _expiry_event)
 
     async def expire_leases(self) -> int:
         """Expire the leases of all workers that have run out. Return how many.
@@ -295,6 +340,45 @@ class Maintenance(StorePart):
             is_orphaned, Cancelled(reason="original_not_published"), alert=alert_orphans
         )
 
+    async def remind_of_approvals(self) -> int:
+        """Keep one alert for each occurrence that is due soon, or already, and not approved. Return how many are new.
+
+        Nothing is asked where no post needs an approval, and otherwise once in APPROVAL_REMINDER_SECONDS.
+        """
+        now, ticks = self.runtime.now_if_confirmed(), self.runtime.monotonic()
+        if now is None or not self.store.approval_rules.is_active or ticks < self._next_reminders:
+            return 0
+        self._next_reminders = ticks + APPROVAL_REMINDER_SECONDS
+        is_near = or_(DELIVERY.c.next_action_at <= now + REMINDER_LEAD, DELIVERY.c.due_at <= now + REMINDER_LEAD)
+        near = select(DELIVERY).where(in_state(DELIVERY, State.PENDING), is_near)
+        open_alerts = select(ALERT.c.subject).where(ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None))
+
+        def compare(connection: Connection) -> tuple[Mapping[str, Mapping[str, str]], set[str]]:
+            """Return the facts of each alert that there must be, by subject, and the subjects of those there are."""
+            first = {delivery.key: delivery for delivery in reversed(read_deliveries(connection, near))}
+            chained = {key: item for key, item in first.items() if self.store.approval_rules.chain_for(item.kind)}
+            wanted = {}
+            for (key, _kind), status in read_approval_statuses(self.store, connection, chained).items():
+                if not status.is_approved:
+                    stages = "、".join(missing.stage.name for missing in status.missing)
+                    facts = {"post": key.post, "due": chained[key].due_at.isoformat(), "stages": stages}
+                    wanted[name_occurrence(key)] = facts
+            return wanted, set(connection.scalars(open_alerts))
+
+        wanted, found = await self.database.read(compare)
+
+        def update_alerts(transaction: Transaction) -> int:
+            if not try_lock(transaction, MAINTENANCE_LOCK):
+                return 0
+            wanted, found = compare(transaction.connection)
+            for subject in found - set(wanted):
+                clear_alerts(transaction, subject, now, APPROVAL_NEEDED)
+            for subject in sorted(set(wanted) - found):
+                raise_alert(transaction, now, APPROVAL_NEEDED, subject, wanted[subject])
+            return len(set(wanted) - found)
+
+        return await self.database.write(update_alerts) if set(wanted) != found else 0
+
     async def hold_overdue(self) -> int:
         """Hold for a person what has been in review, or unreadable, for too long. Return how many.
 
@@ -369,14 +453,17 @@ class Maintenance(StorePart):
     async def _apply_to_matching(  # noqa: PLR0913 # the options of one maintenance write
         self,
         condition: ColumnElement[bool],
-        event_for: Event | Callable[[Delivery], Event | None],
+        event_for: Event | Callable[[Delivery], Event | None] | None = None,
         *,
+        decide: Callable[[Transaction, Sequence[Delivery]], list[StateChange]] | None = None,
         ends_attempts: bool = False,
         waits_for_lock: bool = False,
         alert: Callable[[Transaction, Sequence[Delivery]], None] | None = None,
         limit: int | None = None,
     ) -> int:
         """Apply an event to all deliveries that match, or the first `limit`, in batches. Return how many.
+
+        With `decide` the events of a batch are decided together, in its transaction.
 
         The ids are read first, by whichever index fits: most runs find nothing, and write nothing. While another worker
         does maintenance, this one does nothing, unless `waits_for_lock`. What another worker is changing is left for
@@ -390,9 +477,11 @@ class Maintenance(StorePart):
                 return 0
             query = select(DELIVERY).where(DELIVERY.c.id.in_(batch), condition).order_by(DELIVERY.c.id)
             query = query.with_for_update(of=DELIVERY, skip_locked=not waits_for_lock)
-            changes = [
+            deliveries = read_deliveries(transaction.connection, query)
+            changes = decide(transaction, deliveries) if decide else []
+            changes += [
                 StateChange(before=delivery, event=event)
-                for delivery in read_deliveries(transaction.connection, query)
+                for delivery in deliveries
                 if (event := event_for(delivery) if callable(event_for) else event_for) is not None
             ]
             unsent = [
@@ -420,6 +509,19 @@ class Maintenance(StorePart):
         for batch in batches(found, MAINTENANCE_BATCH_SIZE):
             changed += await self.database.write(partial(apply_events, batch=batch))
         return changed
+
+
+def _next_approval_check(delivery: Delivery, now: datetime) -> datetime:
+    """Return when an unapproved delivery is looked at again: when it is too late, if that is sooner."""
+    limits = (delivery.first_attempt_deadline, delivery.expires_at)
+    future = [limit + timedelta.resolution for limit in limits if limit is not None and limit > now]
+    return min([now + APPROVAL_RECHECK_INTERVAL, *future])
+
+
+def _expiry_event(delivery: Delivery) -> Expired:
+    if delivery.reason == AWAITING_APPROVAL:
+        return Expired(reason=NOT_APPROVED)
+    return Expired(reason="expired_retrying") if delivery.state is State.RETRYING else Expired()
 
 
 def _mark_suspects(changes: Sequence[StateChange]) -> list[StateChange]:

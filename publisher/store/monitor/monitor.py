@@ -21,6 +21,7 @@ from publisher.store.db.rows import (
     readbacks_of,
     replace_alerts,
     write_readback,
+    write_row,
 )
 from publisher.store.db.tables import (
     ATTEMPT,
@@ -32,7 +33,6 @@ from publisher.store.db.tables import (
     UNIX_EPOCH,
     to_attempt,
     to_delivery,
-    write_row,
 )
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
 from publisher.store.deliveries.intents import PendingReadback, pending_readbacks

@@ -177,8 +177,9 @@ class OperatorActions(StorePart):
     def send_now(self, transaction: Transaction, post: PostId, by: Actor) -> int:
         """Make a planned one-off post due now; its validity starts now too. Returns how many deliveries it concerns."""
         now = self.runtime.now()
-        body = transaction.connection.scalars(select(POST.c.body).where(POST.c.id == post)).one()
-        expires_at = make_occurrence(load_post(body), ONCE_OCCURRENCE, now).expires_at
+        ordered = load_post(transaction.connection.scalars(select(POST.c.body).where(POST.c.id == post)).one())
+        expires_at = make_occurrence(ordered, ONCE_OCCURRENCE, now).expires_at
+        needs_approval = bool(self.store.approval_rules.chain_for(ordered.kind))
         result = transaction.connection.execute(
             update(DELIVERY)
             .where(DELIVERY.c.post == post, DELIVERY.c.state == State.PENDING.value)
@@ -187,6 +188,7 @@ class OperatorActions(StorePart):
                 next_action_at=now,
                 expires_at=expires_at,
                 updated_at=now,
+                is_due_when_approved=or_(DELIVERY.c.is_due_when_approved, literal(needs_approval)),
                 first_attempt_deadline=literal(now, DELIVERY.c.due_at.type) + DELIVERY.c.max_delay,
                 version=DELIVERY.c.version + 1,
             )

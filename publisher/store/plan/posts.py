@@ -40,6 +40,7 @@ from publisher.domain.post import (
     format_delivery_name,
 )
 from publisher.domain.results import RESULT_CODES, NotSent
+from publisher.store.approvals import record_contents
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
 from publisher.store.db.rows import audit_entry, clear_alerts, lock_planning, replace_alerts, write_audit, write_entries
@@ -148,7 +149,8 @@ class PlanCommit:
     `schedule_text` is set for a new version of the schedule, and `posts` are its posts. `media` maps an image's hash to
     its media type and bytes. `is_scheduled` is False for posts sent from outside the schedule. `base_version` is the
     version that the plan was made from, if any. `is_resend`: a person ordered these deliveries in addition to those of
-    the schedule, so no delivery of their posts may be open on their accounts.
+    the schedule, so no delivery of their posts may be open on their accounts. A named person has saved the texts of
+    `posts`, or they are from a file of this owner.
     """
 
     plan: Plan
@@ -160,6 +162,8 @@ class PlanCommit:
     base_version: int | None = None
     is_resend: bool = False
     actions: Sequence[AuditAction] = ()
+    saved_by: str | None = None
+    file_owner: str | None = None
 
 
 PlanBatches = Sequence[Sequence[RenderedOccurrence]]
@@ -287,13 +291,17 @@ class PostStore(StorePart):
         cancelled = {row.id for row in post_rows(connection, post_ids) if row.is_cancelled}
         _write_content(transaction, commit.media, rendered, cancelled)
         inserted = 0
+        written, edited = {item.key for item in commit.plan.removed_targets}, set()
         for item in rendered:
+            key = item.planned.occurrence.key
             if item.planned.post.id in cancelled:
                 continue
+            written.add(key)
             if item.planned.is_new:
-                inserted += self._insert_deliveries(transaction, item, now)
-            else:
-                self._revise_deliveries(transaction, item)
+                is_ordered = not commit.is_scheduled
+                inserted += self._insert_deliveries(transaction, item, now, is_ordered=is_ordered)
+            elif self._revise_deliveries(transaction, item):
+                edited.add(key)
         attach_orphans(self.store, transaction)
         mark_new_unresolved(self.store, transaction, new_keys, is_new_version=commit.schedule_text is not None)
         self.runtime.hit_failpoint_now("plan.after_insert")
@@ -304,6 +312,8 @@ class PostStore(StorePart):
             for account in untargeted.accounts:
                 target = {"post": untargeted.key.post, "occurrence": untargeted.key.occurrence, "account": account}
                 cancel_matching(self.store, transaction, target, PLANNER, reason=REMOVAL_REASONS[1])
+        if self.store.approval_rules.is_active:
+            record_contents(self.store, transaction, written, edited, by)
         self.runtime.hit_failpoint_now("reload.before_commit")
         return inserted, connection.execute(NEWEST_VERSION).scalar_one(), remaining
 
@@ -341,7 +351,13 @@ class PostStore(StorePart):
         new = []
         for post in commit.posts:
             row, body = stored.get(post.id), dump_post(post)
-            values = {"content_hash": post.content_hash, "body": body, "is_scheduled": commit.is_scheduled}
+            values = {
+                "content_hash": post.content_hash,
+                "body": body,
+                "is_scheduled": commit.is_scheduled,
+                "saved_by": commit.saved_by,
+                "file_owner": commit.file_owner,
+            }
             if row is None:
                 new.append({**values, "id": post.id, "in_force_since": now, "is_cancelled": False})
             elif row.body != body or row.is_scheduled != commit.is_scheduled:
@@ -351,14 +367,18 @@ class PostStore(StorePart):
         if new:
             connection.execute(insert(POST), new)
 
-    def _insert_deliveries(self, transaction: Transaction, item: RenderedOccurrence, now: datetime) -> int:
+    def _insert_deliveries(
+        self, transaction: Transaction, item: RenderedOccurrence, now: datetime, *, is_ordered: bool
+    ) -> int:
         """Insert the deliveries that do not exist yet, with their audit entries. Returns how many."""
         key = item.planned.occurrence.key
         query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
         existing = set(transaction.connection.scalars(query))
-        revision = item.revision.id
+        revision, post = item.revision.id, item.planned.post
+        is_immediate = is_ordered or (isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None)
+        waits = is_immediate and bool(self.store.approval_rules.chain_for(post.kind))
         rows = [
-            delivery_row(item, revision, rendered_post, self.store.policies, now)
+            delivery_row(item, revision, rendered_post, self.store.policies, now, is_due_when_approved=waits)
             for rendered_post in item.revision.rendered_posts
             if rendered_post.account not in existing
         ]
@@ -370,8 +390,8 @@ class PostStore(StorePart):
             write_entries(transaction, [entry])
         return len(rows)
 
-    def _revise_deliveries(self, transaction: Transaction, item: RenderedOccurrence) -> None:
-        """Apply an edit to each delivery that may still lead to a call.
+    def _revise_deliveries(self, transaction: Transaction, item: RenderedOccurrence) -> bool:
+        """Apply an edit to each delivery that may still lead to a call. Return True if it replaced what was written.
 
         The occurrence is locked first: another host's intent is either counted here as started, or reads the new text.
         Every delivery records the content it was compared with. One that is being sent, or is held for the edit, keeps
@@ -382,7 +402,8 @@ class PostStore(StorePart):
         locked = select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
         rows = {row["account"]: row for row in connection.execute(locked).mappings()}
         has_started = connection.execute(_STARTED_ATTEMPTS.where(*matches_key)).first() is not None
-        revision = item.revision.id
+        revision, is_edited = item.revision.id, False
+        chain = self.store.approval_rules.chain_for(planned.post.kind)
         for rendered_post in item.revision.rendered_posts:
             row = rows.get(rendered_post.account)
             if row is None or row["state"] not in REVISABLE_STATES:
@@ -397,16 +418,21 @@ class PostStore(StorePart):
                 is_urgent=planned.post.is_urgent,
                 has_started=has_started,
                 extra_parts=len(rendered_post.extra_parts),
+                kind=planned.post.kind.value,
             )
             after = self.store.transition(transaction, delivery, event, PLANNER)
             values: dict[str, object] = {
                 "content_hash": item.revision.content_hash,
                 "scheduled_at": planned.scheduled_at or occurrence.due_at,
                 "follows": planned.post.follows,
+                # one that a person sends now is due with its last approval
+                "is_due_when_approved": row["is_due_when_approved"] or bool(planned.scheduled_at and chain),
             }
+            is_edited = is_edited or (not has_started and row["content_hash"] != item.revision.content_hash)
             if after.rendered_hash == rendered_post.fingerprint:
                 values["revision_hash"] = revision
             connection.execute(update(DELIVERY).where(DELIVERY.c.id == after.id).values(values))
+        return is_edited
 
 
 def _resend_blocker(
@@ -446,12 +472,14 @@ def cancel_matching(
     return len(deliveries)
 
 
-def delivery_row(
+def delivery_row(  # noqa: PLR0913 # what a delivery is made from
     item: RenderedOccurrence,
     revision: Fingerprint,
     rendered_post: RenderedPost,
     policies: Mapping[AccountId, AccountPolicy],
     now: datetime,
+    *,
+    is_due_when_approved: bool = False,
 ) -> dict[str, object]:
     """Return a new delivery as its columns."""
     post, occurrence = item.planned.post, item.planned.occurrence
@@ -471,11 +499,13 @@ def delivery_row(
         "next_action_at": occurrence.due_at,
         "expires_at": occurrence.expires_at,
         "max_delay": post.max_delay,
-        "first_attempt_deadline": occurrence.due_at + post.max_delay,
+        "first_attempt_deadline": occurrence.expires_at if is_due_when_approved else occurrence.due_at + post.max_delay,
         "updated_at": now,
         "is_urgent": post.is_urgent,
         "follows": post.follows,
         "extra_parts": len(rendered_post.extra_parts),
+        "kind": post.kind.value,
+        "is_due_when_approved": is_due_when_approved,
     }
 
 

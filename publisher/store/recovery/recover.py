@@ -50,6 +50,7 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.post import DeliveryId, OneTimeTrigger, Post, format_delivery_name
 from publisher.domain.results import HoldReason, Unknown
 from publisher.runtime.logs import log
+from publisher.store.approvals import void_approvals
 from publisher.store.base import BaseStore
 from publisher.store.db.database import Database, Transaction
 from publisher.store.db.filters import in_state
@@ -62,6 +63,7 @@ from publisher.store.db.rows import (
     raise_delivery_alert,
     subject_of,
     write_audit,
+    write_row,
 )
 from publisher.store.db.tables import (
     ATTEMPT,
@@ -73,7 +75,6 @@ from publisher.store.db.tables import (
     WORKER,
     WORKER_STATE,
     to_delivery,
-    write_row,
 )
 
 RECOVERY_MAINTENANCE = Actor(role=Role.MAINTENANCE, name="recovery")
@@ -232,9 +233,18 @@ def can_claim(store: BaseStore, transaction: Transaction) -> bool:
     if status.compared_timeline != status.timeline:
         set_worker_state(connection, store.worker, compared_timeline=status.timeline)
     if status.first_seen_at is None:
+        if is_timeline_new(connection):
+            void_approvals(transaction, now, RECOVERY_MAINTENANCE, "failover")
         connection.execute(insert(SERVER_TIMELINE).values(timeline=status.timeline, first_seen_at=now))
     may_still_come = status.is_other_behind and now < (status.first_seen_at or now) + COMPARE_TIMEOUT
     return not status.is_live_worker_behind and not may_still_come and not status.is_other_pending
+
+
+def is_timeline_new(connection: Connection) -> bool:
+    """Return True if the server took over from another one, and no worker has taken note of that yet."""
+    known = select(SERVER_TIMELINE.c.timeline)
+    is_known = exists(known.where(SERVER_TIMELINE.c.timeline == _TIMELINE))
+    return connection.scalar(select(and_(exists(known), ~is_known))) is True
 
 
 def is_comparison_expected(connection: Connection, worker: WorkerId, now: datetime) -> bool:

@@ -14,6 +14,8 @@ from publisher.domain.delivery import (
     WAITING_STATES,
     AbsenceProven,
     Actor,
+    ApprovalMissing,
+    Approved,
     AttemptStarted,
     BecameDue,
     Cancelled,
@@ -73,6 +75,8 @@ POSSIBLE_MATCH = PossibleMatch(remote_id="43", url="https://example.gov.cn/43")
 EVENTS: tuple[Any, ...] = (
     BecameDue(),
     REVISED,
+    ApprovalMissing(until=NOW + MINUTE),
+    Approved(expires_at=NOW + 30 * MINUTE),
     Claimed(),
     AttemptStarted(),
     Released(),

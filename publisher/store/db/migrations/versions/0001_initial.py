@@ -44,6 +44,52 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.PrimaryKeyConstraint("account"),
     )
     op.create_table(
+        "approval",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("post", sa.String(), nullable=False),
+        sa.Column("occurrence", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("chain", sa.String(), nullable=False),
+        sa.Column("stage", sa.String(), nullable=False),
+        sa.Column("person", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("is_emergency", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_by", sa.String(), nullable=True),
+        sa.Column("ended_reason", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("approvals_by_occurrence", "approval", ["post", "occurrence"])
+    op.create_table(
+        "approvable_text",
+        sa.Column("post", sa.String(), nullable=False),
+        sa.Column("occurrence", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("author", sa.String(), nullable=False),
+        sa.Column("saved_by", sa.String(), nullable=True),
+        sa.Column("file_owner", sa.String(), nullable=True),
+        sa.Column("is_edit", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("rendered_hashes", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("post", "occurrence", "fingerprint"),
+    )
+    op.create_table(
+        "duty_officer",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("by", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "decision_request",
+        sa.Column("delivery", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("by", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("delivery"),
+    )
+    op.create_table(
         "alert",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -155,6 +201,8 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("parts_done", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("resend_after_attempt", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("is_pruned", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("is_due_when_approved", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("post", "occurrence", "account"),
     )
@@ -271,6 +319,8 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("in_force_since", sa.BigInteger(), nullable=False),
         sa.Column("is_scheduled", sa.Boolean(), nullable=False),
         sa.Column("is_cancelled", sa.Boolean(), nullable=False),
+        sa.Column("saved_by", sa.String(), nullable=True),
+        sa.Column("file_owner", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(

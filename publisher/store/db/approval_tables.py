@@ -1,0 +1,75 @@
+"""The tables of approvals, of the officers on duty, and of decisions that wait for a second person."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from sqlalchemy import Index, Text
+from sqlmodel import Field, SQLModel
+
+from publisher.store.db.tables import SERVER_DEFAULT_FALSE, Instant, table_of
+
+
+class ApprovalRow(SQLModel, table=True):
+    """Every yes that a person has given to the exact content of an occurrence; it counts until `ended_at` is set.
+
+    `chain` is the hash of the chain under which it was given.
+    """
+
+    __tablename__: ClassVar[str] = "approval"
+    __table_args__ = (Index("approvals_by_occurrence", "post", "occurrence"),)
+    id: int | None = Field(default=None, primary_key=True)
+    post: str
+    occurrence: str
+    fingerprint: str
+    chain: str
+    stage: str
+    person: str
+    at: datetime = Field(sa_type=Instant)
+    is_emergency: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    ended_by: str | None = None
+    ended_reason: str | None = None
+
+
+class ApprovableTextRow(SQLModel, table=True):
+    """The contents of an occurrence that approvals refer to: by account the hash of its rendered post, as JSON.
+
+    `saved_by` and `file_owner` are those of the post when it was rendered; `is_edit`: it replaced an earlier content.
+    """
+
+    __tablename__: ClassVar[str] = "approvable_text"
+    post: str = Field(primary_key=True)
+    occurrence: str = Field(primary_key=True)
+    fingerprint: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=Instant)
+    author: str
+    saved_by: str | None = None
+    file_owner: str | None = None
+    is_edit: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    rendered_hashes: str = Field(sa_type=Text)
+
+
+class DutyOfficerRow(SQLModel, table=True):
+    """The officers on duty, who may release a post in an emergency."""
+
+    __tablename__: ClassVar[str] = "duty_officer"
+    name: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=Instant)
+    by: str
+
+
+class DecisionRequestRow(SQLModel, table=True):
+    """Decisions on deliveries that count only once a second person has confirmed them."""
+
+    __tablename__: ClassVar[str] = "decision_request"
+    delivery: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    url: str
+    reason: str
+    at: datetime = Field(sa_type=Instant)
+    by: str
+
+
+APPROVAL = table_of(ApprovalRow)
+APPROVABLE_TEXT = table_of(ApprovableTextRow)
+DUTY_OFFICER = table_of(DutyOfficerRow)
+DECISION_REQUEST = table_of(DecisionRequestRow)

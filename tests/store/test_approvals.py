@@ -1,0 +1,243 @@
+"""Approvals in the store: nothing leaves without every yes that its chain asks for, over exactly what is sent."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.account import AccountId
+from publisher.domain.approval import ApprovalRules, Stage
+from publisher.domain.delivery import Actor, Role, State
+from publisher.domain.errors import ApprovalError
+from publisher.domain.plan import Plan, RemovedTargets
+from publisher.domain.post import OneTimeTrigger, PostId, PostKind, SendRequest
+from publisher.store.approvals import Approver, end_approvals_of, void_approvals
+from publisher.store.deliveries.intents import Declined
+from publisher.store.plan.posts import PlanCommit
+from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.fakes import START_TIME
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+FIRST, LAST = Stage(name="first"), Stage(name="last")
+RULES = ApprovalRules(by_kind={"warning": (FIRST, LAST)})
+POST = make_post("p", ["a", "b"], START_TIME + HOUR)
+P = PostId("p")
+
+
+def person(name):
+    return Actor(role=Role.PERSON, name=name)
+
+
+async def file_post(open_store, post=POST, rules=RULES):
+    """Open a store under these rules, and file a post."""
+    store = replace(await open_store(make_policy("a"), make_policy("b"), make_policy("c")), approval_rules=rules)
+    await enqueue_posts(store.posts, post)
+    return store
+
+
+async def approve(store, name, fingerprint=None, post=P):
+    """Say yes to the content as it is, or to a named one."""
+    shown = fingerprint or (await store.approvals.tasks(post))[0].status.fingerprint
+    approver = Approver(name=name, may_take=lambda _stage, _accounts: True)
+    return await store.approvals.approve(post, shown, approver, person(name))
+
+
+async def approve_all(store, post=P):
+    for name in ("li", "wang"):
+        await approve(store, name, post=post)
+
+
+async def try_to_send(store):
+    """Run maintenance, and record the intents that the guards allow. Return the accounts of these."""
+    await store.maintenance.run()
+    answers = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
+    return sorted(answer.account for answer in answers if isinstance(answer, SendRequest))
+
+
+async def edit(store, post):
+    draft = make_rendered_delivery(post, post.trigger.at, is_new=False)
+    commit = PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post], file_owner="ops")
+    await store.posts.commit_plan(commit)
+
+
+async def test_i5_a_post_waits_at_its_time_until_every_stage_has_approved_it(open_store):
+    """F72: at its time it is pending with its reason; the last yes within `max_delay` sends it, to both accounts."""
+    store = await file_post(open_store)
+    await approve(store, "li")
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == []
+    waiting = await store.queries.deliveries(P)
+    assert {(item.state, item.reason) for item in waiting} == {(State.PENDING, "awaiting_approval")}
+    store.runtime.advance_time(20 * MINUTE)
+    await approve(store, "wang")
+    assert await try_to_send(store) == ["a", "b"]
+
+
+async def test_i6_a_post_that_nobody_approves_expires_with_an_alert(open_store):
+    """People hear of it two hours before its time, and again when it has become too late."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME + 3 * HOUR))
+    await store.maintenance.run()
+    assert await store.queries.alerts() == []
+    store.runtime.advance_time(HOUR + MINUTE)
+    await store.maintenance.run()
+    assert [(alert.code, alert.facts["stages"]) for alert in await store.queries.alerts()] == [
+        ("approval_needed", "first、last")
+    ]
+    store.runtime.advance_time(2 * HOUR)
+    assert await try_to_send(store) == []
+    store.runtime.advance_time(31 * MINUTE)
+    await store.maintenance.run()
+    [delivery] = await store.queries.deliveries(P)
+    assert (delivery.state, delivery.reason) == (State.EXPIRED, "not_approved")
+    store.runtime.advance_time(MINUTE)
+    await store.maintenance.run()
+    assert [alert.code for alert in await store.queries.alerts()] == ["expired.not_approved"]
+
+
+async def test_f72_a_yes_can_be_ended_until_the_intent(open_store):
+    """Ended after the claim, no call is made; what was approved again afterwards is sent."""
+    store = await file_post(open_store)
+    await approve_all(store)
+    store.runtime.advance_time(HOUR)
+    await store.maintenance.run()
+    leases = await store.outbox.claim(10)
+    result = await store.approvals.unapprove(P, None, person("li"), "wrong number")
+    assert (result.approvals, result.sent_before) == (2, 0)
+    assert [await store.outbox.record_intent(lease) for lease in leases] == [Declined(guard="not_approved")] * 2
+    assert {item.state for item in await store.queries.deliveries(P)} == {State.PENDING}
+    await approve_all(store)
+    assert await try_to_send(store) == ["a", "b"]
+
+
+async def test_what_is_sent_already_is_reported_when_a_yes_is_ended(open_store):
+    """Of two accounts one has been called: its call is counted, the other one waits; nothing left is an error."""
+    store = await file_post(open_store)
+    await approve_all(store)
+    store.runtime.advance_time(HOUR)
+    await store.maintenance.run()
+    first, second = await store.outbox.claim(10)
+    await store.outbox.record_intent(first)
+    assert (await store.approvals.unapprove(P, None, person("li"), "wrong")).sent_before == 1
+    assert await store.outbox.record_intent(second) == Declined(guard="not_approved")
+    await approve_all(store)
+    assert await try_to_send(store) == [second.account]
+    with pytest.raises(ApprovalError, match="unapprove_too_late"):
+        await store.approvals.unapprove(P, None, person("li"), "wrong")
+
+
+async def test_f69_an_edit_ends_every_yes(open_store):
+    """Also where the text returns to what was approved: each change needs each person again."""
+    store = await file_post(open_store)
+    await approve_all(store)
+    shown = (await store.approvals.tasks(P))[0].status.fingerprint
+    await edit(store, replace(POST, title="警惕“退款”诈骗", content_hash="other"))
+    with pytest.raises(ApprovalError, match="approval_changed"):
+        await approve(store, "li", shown)
+    await edit(store, POST)
+    [task] = await store.approvals.tasks(P)
+    assert (task.status.fingerprint, len(task.status.missing), task.is_edit) == (shown, 2, True)
+    assert task.file_owner == "ops"
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == []
+
+
+async def test_an_edit_without_another_text_ends_every_yes(open_store):
+    """What staff wrote has changed, so nobody has approved it as it is, even if the final text is the same."""
+    store = await file_post(open_store)
+    await approve_all(store)
+    await edit(store, replace(POST, content_hash="other"))
+    [task] = await store.approvals.tasks(P)
+    assert [missing.stage.name for missing in task.status.missing] == ["first", "last"]
+    assert [line.event for line in await store.queries.audit_history("p")][-1] == "changed_outside"
+
+
+async def test_i4_a_yes_covers_the_bytes_of_every_account(open_store):
+    """An account added or taken away afterwards needs a new yes for all of them, also when it is taken back."""
+    store = await file_post(open_store)
+    await approve_all(store)
+    added = make_rendered_delivery(replace(POST, accounts=(AccountId("c"),)), START_TIME + HOUR)
+    await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(added.planned,)), rendered=[added]))
+    assert len((await store.approvals.tasks(P))[0].status.missing) == 2
+    gone = RemovedTargets(key=added.planned.occurrence.key, accounts=(AccountId("c"),))
+    await store.posts.commit_plan(PlanCommit(plan=Plan(removed_targets=(gone,))))
+    assert len((await store.approvals.tasks(P))[0].status.missing) == 2
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == []
+
+
+async def test_i5_author_and_those_who_saved_the_text_do_not_count(open_store):
+    """However their names are spelled; the author is barred at the intent as well, should the schedule rename them."""
+    store = await file_post(open_store)
+    for name in ("zhang", " ＺＨＡＮＧ "):
+        with pytest.raises(ApprovalError, match="approval_barred"):
+            await approve(store, name)
+    await edit(store, replace(POST, content_hash="by ops"))
+    with pytest.raises(ApprovalError, match="approval_barred"):
+        await approve(store, "ops")
+    await approve_all(store)
+    renamed = replace(POST, author="li", content_hash="by ops")
+    await store.posts.commit_plan(PlanCommit(plan=Plan(), posts=[renamed]))
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == []
+
+
+async def test_i5_nobody_approves_twice_in_one_chain(open_store):
+    """The second yes of one person is refused, whatever the spelling."""
+    store = await file_post(open_store)
+    await approve(store, "li")
+    with pytest.raises(ApprovalError, match="approval_given_already"):
+        await approve(store, "LI")
+    assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [LAST]
+
+
+async def test_a_changed_kind_is_judged_by_the_chain_of_its_text(open_store):
+    """A yes to a warning is none to the same words as a bulletin, whose kind needs its own."""
+    rules = ApprovalRules(default=(FIRST,), by_kind={"warning": (FIRST, LAST)})
+    store = await file_post(open_store, rules=rules)
+    await approve_all(store)
+    await edit(store, replace(POST, kind=PostKind.BULLETIN, content_hash="bulletin"))
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == []
+    await approve(store, "li")
+    assert await try_to_send(store) == ["a", "b"]
+
+
+@pytest.mark.parametrize("chain", [(FIRST,), (LAST,), (FIRST, LAST, Stage(name="more"))])
+async def test_yeses_of_another_chain_do_not_count(open_store, chain):
+    """After the settings have changed the chain, fewer stages as well as more, each yes is needed again."""
+    store = await file_post(open_store)
+    await approve_all(store)
+    changed = replace(store, approval_rules=ApprovalRules(by_kind={"warning": chain}))
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(changed) == []
+    assert len((await changed.approvals.tasks(P))[0].status.missing) == len(chain)
+
+
+async def test_a_post_due_when_approved_is_not_late_before(open_store):
+    """`asap`: its time, and its allowed delay, begin with the last yes, hours after it was saved."""
+    post = replace(make_post("p", ["a"], START_TIME), trigger=OneTimeTrigger(at=None))
+    store = replace(await open_store(make_policy("a")), approval_rules=RULES)
+    draft = make_rendered_delivery(post, START_TIME)
+    await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post]))
+    for _ in range(5):
+        assert await try_to_send(store) == []
+        store.runtime.advance_time(HOUR)
+    await approve_all(store)
+    [delivery] = await store.queries.deliveries(P)
+    assert delivery.due_at == START_TIME + 5 * HOUR
+    assert await try_to_send(store) == ["a"]
+
+
+async def test_a_leaver_and_a_restored_database_end_what_is_not_sent_yet(open_store):
+    """Neither the yes of a person who has left counts, nor any that an older database may have brought back."""
+    store = await file_post(open_store)
+    await approve_all(store)
+    now, by = store.runtime.now(), person("admin")
+    names = await store.database.write(lambda unit: end_approvals_of(unit, now, "Li", by, "left"))
+    assert names == ["p"]
+    assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [FIRST]
+    await approve(store, "chen")
+    assert await store.database.write(lambda unit: void_approvals(unit, now, by, "restored")) == 2
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == []
+    assert "approvals_voided" in [alert.code for alert in await store.queries.alerts()]
