@@ -11,7 +11,7 @@ from publisher.config import Settings
 from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import WorkerId
 from publisher.runtime.clock import Runtime
-from publisher.store.db.database import Database, open_engine
+from publisher.store.db.database import Database, open_engine, sqlite_file
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
 from publisher.store.recovery.recover import current_identity
 from publisher.store.recovery.setup import check_awaited_journal, check_journals_compared, prepare_database
@@ -66,6 +66,20 @@ async def open_store(
     finally:
         await database.close()
         calls.close()
+
+
+@contextlib.asynccontextmanager
+async def open_unchecked_store(settings: Settings, runtime: Runtime) -> AsyncIterator[Store | None]:
+    """Open the store as it is, without checks and migrations, to find out who repairs it; None without a database."""
+    file = sqlite_file(settings.database)
+    if file is not None and not file.is_file():
+        yield None
+        return
+    database = Database(open_engine(settings.database), runtime)
+    try:
+        yield Store(database=database, policies={}, worker=build_worker_id(settings))
+    finally:
+        await database.close()
 
 
 def build_worker_id(settings: Settings) -> WorkerId:

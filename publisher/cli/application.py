@@ -8,12 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from publisher.app.application import Application, open_application
+from publisher.cli.authentication import authenticate
 from publisher.cli.context import report_database_errors
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
 from publisher.contract import PostPreviewer
+from publisher.domain.delivery import Actor
 from publisher.domain.errors import NoSuchItemError, ScheduleError
 from publisher.domain.post import Post, PostId
 from publisher.domain.results import (
@@ -27,7 +29,6 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.engine.calls import call_adapter
-from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
 from publisher.rendering.renderer import RenderResult
 from publisher.runtime.clock import Runtime
@@ -99,7 +100,7 @@ async def load_post(application: Application, post_id: PostId) -> Post:
 
 
 async def activate_schedule(
-    application: Application, confirmed_removals: int | None = None, by: str | None = None
+    application: Application, confirmed_removals: int | None = None, by: Actor | None = None
 ) -> int | None:
     """Read the schedule and apply it; return the number of new deliveries, or None when nothing has changed."""
     file = application.settings.workspace / "schedule.toml"
@@ -109,7 +110,7 @@ async def activate_schedule(
     actions = []
     if confirmed_removals is not None and by is not None:
         detail = {"number": str(confirmed_removals)}
-        actions = [AuditAction(event="removals_confirmed", subject="schedule", by=named_person(by), detail=detail)]
+        actions = [AuditAction(event="removals_confirmed", subject="schedule", by=by, detail=detail)]
     return await apply_schedule(application.planner, toml.text, str(file), confirmed_removals, actions)
 
 
@@ -127,9 +128,10 @@ async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
         if not isinstance(previewer, PostPreviewer):
             raise CommandFailedError("preview_not_supported", account=account)
         detail = {"to": to, "rendered_hash": rendered.fingerprint}
-        await application.store.actions.record_action(
-            "preview_requested", f"{post}@{account}", named_person(by), detail
+        person = await authenticate(
+            terminal, settings, application.store, command="preview --to", by=by, accounts=[account]
         )
+        await application.store.actions.record_action("preview_requested", f"{post}@{account}", person, detail)
         answer = await call_adapter(previewer.send_preview(rendered, images, to), PREVIEW_TIMEOUT)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     match answer:

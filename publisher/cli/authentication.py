@@ -7,14 +7,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from publisher.app.open_store import open_unchecked_store
+from publisher.cli.context import report_database_errors
+from publisher.cli.errors import CommandFailedError
 from publisher.cli.terminal import Terminal, ask_hidden
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
-from publisher.domain.errors import RefusedError
+from publisher.domain.errors import SignInError
+from publisher.domain.post import PostId
 from publisher.domain.user import Permission, Principal, list_members
 from publisher.engine.authentication import check_code, check_password
 from publisher.engine.decisions import named_person, read_system_user
+from publisher.runtime.clock import Runtime
 from publisher.runtime.redaction import register_secrets
 from publisher.secrets import Vault, load_user_key
 from publisher.store.store import Store
@@ -25,7 +30,7 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "init": None,
     "check": None,
     "preview": None,
-    "preview --to": Permission.WRITE,
+    "preview --to": Permission.SEND,
     "run": None,
     "send": Permission.SEND,
     "status": None,
@@ -92,7 +97,7 @@ async def authenticate(  # noqa: PLR0913 # who does what, and to which accounts
 ) -> Actor:
     """Return who gives a command, once it is proved and allowed for these accounts; without any, for the workspace.
 
-    Raises RefusedError. An action without sign-in is recorded.
+    Raises SignInError. An action without sign-in is recorded.
     """
     person = await identify(terminal, settings, store, command, by)
     require_permission(person, settings, command, accounts)
@@ -104,7 +109,7 @@ async def authenticate(  # noqa: PLR0913 # who does what, and to which accounts
 async def identify(terminal: Terminal, settings: Settings, store: Store, command: str, by: str | None) -> ActingPerson:
     """Find out who acts: until there are users, the name as it was given; then by token or password.
 
-    Raises RefusedError.
+    Raises SignInError.
     """
     if not await store.users.exist():
         return ActingPerson(actor=named_person(by or system_user_name()))
@@ -112,9 +117,9 @@ async def identify(terminal: Terminal, settings: Settings, store: Store, command
         register_secrets([token])
         principal = await store.sign_ins.find_token(token)
         if principal is None:
-            raise RefusedError("token_invalid", variable=TOKEN_VARIABLE)
+            raise SignInError("token_invalid", variable=TOKEN_VARIABLE)
         if by is not None and by != principal.user.name:
-            raise RefusedError("token_of_another", by=by, name=principal.user.name)
+            raise SignInError("token_of_another", by=by, name=principal.user.name)
         return _make_person(principal)
     may_break_glass = command in BREAK_GLASS_COMMANDS and is_system_owner(settings.workspace)
     if sys.stderr.isatty() and by is not None:
@@ -124,19 +129,64 @@ async def identify(terminal: Terminal, settings: Settings, store: Store, command
     if may_break_glass:
         actor = replace(named_person(by or system_user_name()), sign_in=BREAK_GLASS_METHOD)
         return ActingPerson(actor=actor, breaks_glass=True)
-    raise RefusedError("sign_in_needed", variable=TOKEN_VARIABLE)
+    raise SignInError("sign_in_needed", variable=TOKEN_VARIABLE)
 
 
 def require_permission(
     person: ActingPerson, settings: Settings, command: str, accounts: Collection[AccountId] | None = None
 ) -> None:
-    """Raise RefusedError unless the person may give a command for these accounts; without any, for the workspace."""
+    """Raise SignInError unless the person may give a command for these accounts; without any, for the workspace."""
     permission = COMMAND_PERMISSIONS[command]
     if person.principal is None or permission is None:
         return
     members = list_members(settings.accounts.values(), settings.groups)
     if not person.principal.may(permission, accounts, members):
-        raise RefusedError("not_permitted", name=person.actor.name, command=command, permission=permission.value)
+        raise SignInError("not_permitted", name=person.actor.name, command=command, permission=permission.value)
+
+
+async def authenticate_offline(
+    terminal: Terminal,
+    settings: Settings,
+    *,
+    command: str,
+    by: str | None,
+    accounts: Collection[AccountId] | None = None,
+) -> Actor:
+    """Return who acts, as `authenticate` does, for a command that must work while the database does not.
+
+    The database is read as it is. Where it cannot be read, the system user who owns the workspace needs no sign-in; any
+    other gets the error.
+    """
+    try:
+        with report_database_errors(settings.database):
+            async with open_unchecked_store(settings, Runtime()) as store:
+                if store is not None:
+                    return await authenticate(terminal, settings, store, command=command, by=by, accounts=accounts)
+    except (CommandFailedError, OSError):
+        if not is_system_owner(settings.workspace):
+            raise
+    return named_person(by or system_user_name())
+
+
+async def accounts_of_post(store: Store, post: PostId) -> Collection[AccountId]:
+    """Return the accounts that a post is or was for."""
+    stored = await store.posts.get_post(post)
+    planned = {delivery.account for delivery in await store.queries.deliveries(post)}
+    return planned.union(stored.accounts if stored else ())
+
+
+async def accounts_in_scope(scope: str, settings: Settings, store: Store) -> Collection[AccountId] | None:
+    """Return the accounts in the scope of a pause; None for all, those that have left the settings included."""
+    kind, _, name = scope.partition(":")
+    match kind:
+        case "account":
+            return [AccountId(name)]
+        case "platform":
+            return [account.id for account in settings.accounts.values() if account.platform == name]
+        case "post":
+            return await accounts_of_post(store, PostId(name))
+        case _:
+            return None
 
 
 async def _sign_in(terminal: Terminal, settings: Settings, store: Store, name: str, password: str) -> Principal:

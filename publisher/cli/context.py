@@ -18,10 +18,9 @@ from publisher.cli.framework import get_messages
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import SETTINGS_FILE, Environment, Settings, load_settings
 from publisher.domain.account import Account, AccountId, AccountPolicy
-from publisher.domain.delivery import Delivery
+from publisher.domain.delivery import Actor, Delivery
 from publisher.domain.errors import InputError, RefusedError
 from publisher.domain.post import PostId
-from publisher.engine.decisions import named_person, read_system_user
 from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
 from publisher.store.base import HEARTBEAT_TIMEOUT
 from publisher.store.db.database import sqlite_file
@@ -137,23 +136,21 @@ async def warn_if_no_daemon(terminal: Terminal, queries: Queries) -> None:
 
 
 async def record_action(
-    terminal: Terminal, event: str, subject: str, by: str | None, accounts: Collection[Account] = ()
+    terminal: Terminal, event: str, subject: str, by: Actor, accounts: Collection[Account] = ()
 ) -> bool:
-    """Record a finished action where there is a database; without a name it is the system user's.
+    """Record a finished action where there is a database.
 
     The logins of `accounts` are checked soon, which ends the alerts about what the action has changed; those that stay
     paused are named. Such an action must not wait for the database. Return False, with a note, if the entry could not
     be written.
     """
-    user = read_system_user()
     try:
         if not (terminal.workspace / SETTINGS_FILE).is_file():  # nothing else runs here
             return True
         settings = await load_workspace_settings(terminal)
         if has_database(settings):
-            person = named_person(by or user.user or f"uid {user.uid}")
             async with open_command_store(settings) as store:
-                await store.actions.record_action(event, subject, person, {})
+                await store.actions.record_action(event, subject, by, {})
                 for account in accounts:
                     await store.login_health.request_probe(account)
                 pauses = await store.queries.pauses() if accounts else ()

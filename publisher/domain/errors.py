@@ -80,6 +80,10 @@ class ApprovalError(PublisherError):
         self.facts = facts
 
 
+class SignInError(RefusedError):
+    """Nobody has proved to be who may do this."""
+
+
 class NoSuchItemError(PublisherError):
     """A named post, account or delivery does not exist; `known` are names that do, to suggest one of them."""
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from publisher.domain.delivery import Actor
-from publisher.domain.errors import RefusedError
+from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import Principal, User
 from publisher.secrets import SecretError
 from publisher.store.people.users import RECOVERY_CODE_BYTES, RECOVERY_CODES, NewSignIn, Users
@@ -47,7 +47,7 @@ class SecondFactor:
 async def check_password(users: Users, name: str, password: str, source: str) -> User:
     """Return the user whose password this is. One with a second factor must then pass `check_code`.
 
-    `source` is where the attempt comes from; failures are counted for it. Raises RefusedError: `sign_in_failed` for a
+    `source` is where the attempt comes from; failures are counted for it. Raises SignInError: `sign_in_failed` for a
     wrong name or password and for a user who is not enabled, `sign_in_delayed` after too many failures.
     """
     await _start_attempt(users, name, source)
@@ -55,7 +55,7 @@ async def check_password(users: Users, name: str, password: str, source: str) ->
     stored = proofs.password_hash if proofs is not None else None
     is_right = await verify_password(password, stored or HASH_OF_NOTHING)
     if proofs is None or stored is None or not is_right or not proofs.user.is_enabled:
-        raise RefusedError("sign_in_failed", name=name)
+        raise SignInError("sign_in_failed", name=name)
     if not proofs.user.has_second_factor:
         await users.end_attempt(name, source)
     return proofs.user
@@ -64,7 +64,7 @@ async def check_password(users: Users, name: str, password: str, source: str) ->
 async def check_code(users: Users, user: User, code: str, source: str, load_user_key: LoadUserKey) -> Principal:
     """Check a code of the second factor, or a recovery code, after the password; each is used up by it.
 
-    Raises RefusedError as `check_password` does, or `second_factor_key_missing` if codes cannot be checked: a recovery
+    Raises SignInError as `check_password` does, or `second_factor_key_missing` if codes cannot be checked: a recovery
     code can.
     """
     await _start_attempt(users, user.name, source)
@@ -74,7 +74,7 @@ async def check_code(users: Users, user: User, code: str, source: str, load_user
     else:
         is_right, method = await _use_totp_code(users, user, typed, load_user_key), "password, code"
     if not is_right:
-        raise RefusedError("sign_in_failed", name=user.name)
+        raise SignInError("sign_in_failed", name=user.name)
     await users.end_attempt(user.name, source)
     return Principal(user=user, method=method)
 
@@ -82,7 +82,7 @@ async def check_code(users: Users, user: User, code: str, source: str, load_user
 async def _start_attempt(users: Users, name: str, source: str) -> None:
     if (until := await users.start_attempt(name, source)) is not None:
         seconds = (until - users.runtime.now()).total_seconds()
-        raise RefusedError("sign_in_delayed", seconds=str(int(seconds) + 1))
+        raise SignInError("sign_in_delayed", seconds=str(int(seconds) + 1))
 
 
 async def _use_totp_code(users: Users, user: User, code: str, load_user_key: LoadUserKey) -> bool:
@@ -189,15 +189,15 @@ def encrypt_totp_secret(secret: str, name: str, load_user_key: LoadUserKey) -> s
 
 
 def decrypt_totp_secret(encrypted: str, name: str, load_user_key: LoadUserKey) -> str:
-    """Return a second factor. Raises RefusedError if the key is missing or is another one."""
+    """Return a second factor. Raises SignInError if the key is missing or is another one."""
     from cryptography.fernet import InvalidToken  # noqa: PLC0415 # slow import
 
     try:
         owner, _, secret = load_user_key().decrypt(encrypted.encode()).decode().partition("\0")
     except (InvalidToken, SecretError):
-        raise RefusedError("second_factor_key_missing", name=name) from None
+        raise SignInError("second_factor_key_missing", name=name) from None
     if owner != name:
-        raise RefusedError("second_factor_key_missing", name=name)
+        raise SignInError("second_factor_key_missing", name=name)
     return secret
 
 

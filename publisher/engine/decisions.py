@@ -85,7 +85,7 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
     delivery: Delivery,
     resolution: Resolution,
     *,
-    by: str,
+    by: Actor,
     reason: str,
     url: str | None = None,
     second_person: str | None = None,
@@ -107,8 +107,8 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
         raise RefusedError("retraction_pending", state=delivery.state.value)
     if resolution is Resolution.PUBLISHED and second_person is None and not delivery.attempts:
         raise RefusedError("never_sent", state=delivery.state.value)
-    if second_person is not None and is_same_name(second_person, by):
-        raise RefusedError("same_person", by=by)
+    if second_person is not None and is_same_name(second_person, by.name):
+        raise RefusedError("same_person", by=by.name)
     if resolution is not Resolution.PUBLISHED:
         event = Resolved(to=_STATES[resolution], reason=reason)
     elif second_person is None:
@@ -122,5 +122,5 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
         )
         event = Resolved(to=State.PUBLISHED, reason=f"{reason} ({second_person})", url=url, receipt=receipt)
     if is_task:
-        return await store.manual_tasks.cancel_task(delivery.id, event, named_person(by))
-    return await store.actions.apply_event(delivery.id, event, named_person(by))
+        return await store.manual_tasks.cancel_task(delivery.id, event, by)
+    return await store.actions.apply_event(delivery.id, event, by)

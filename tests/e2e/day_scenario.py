@@ -103,7 +103,7 @@ class Day:
         for account in self.troubles[name]:
             await self.app.store.actions.resume(f"account:{account.id}", named_person("王"))
             for row in await self.app.store.queries.deliveries(account=account.id, states=[State.HELD]):
-                await resolve_delivery(self.app.store, row, Resolution.RESEND, by="王", reason=reason)
+                await resolve_delivery(self.app.store, row, Resolution.RESEND, by=named_person("王"), reason=reason)
 
     async def delete_some(self) -> frozenset[int]:
         """Make each platform delete four published posts."""

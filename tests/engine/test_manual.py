@@ -181,7 +181,7 @@ async def test_an_unreadable_post_waits_for_two_people(scene):
         scene.store,
         await scene.now(),
         Resolution.PUBLISHED,
-        by="li",
+        by=named_person("li"),
         reason="seen",
         url=URL,
         second_person="wang",
@@ -222,7 +222,9 @@ async def test_a_cancelled_task_is_not_listed(scene):
     await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
     await scene.run_jobs()
     assert (await scene.tasks.list_open(), (await scene.now()).reason) == ([], "manual_task_cancelled")
-    ruled = await resolve_delivery(scene.store, await scene.now(), Resolution.CANCEL, by="li", reason="not posted")
+    ruled = await resolve_delivery(
+        scene.store, await scene.now(), Resolution.CANCEL, by=named_person("li"), reason="not posted"
+    )
     assert ruled.state is State.CANCELLED
 
 
@@ -249,8 +251,10 @@ async def test_a_task_to_be_retracted_ends_by_a_persons_confirmation_only(scene)
     await scene.run_on(minutes=60)
     assert (await scene.now()).state is State.RETRACTING
     with pytest.raises(RefusedError):
-        await resolve_delivery(scene.store, await scene.now(), Resolution.RESEND, by="li", reason="no")
-    ruled = await resolve_delivery(scene.store, await scene.now(), Resolution.CANCEL, by="li", reason="never posted")
+        await resolve_delivery(scene.store, await scene.now(), Resolution.RESEND, by=named_person("li"), reason="no")
+    ruled = await resolve_delivery(
+        scene.store, await scene.now(), Resolution.CANCEL, by=named_person("li"), reason="never posted"
+    )
     assert ruled.state is State.RETRACTED
 
 
@@ -269,7 +273,9 @@ async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
     await scene.switch(Mode.API)
     await scene.run_on(minutes=120, step=timedelta(minutes=10))
     assert (scene.fake.calls, len(await scene.tasks.list_open())) == ([], 1)
-    await resolve_delivery(scene.store, await scene.now(), Resolution.RESEND, by="li", reason="not posted")
+    await resolve_delivery(
+        scene.store, await scene.now(), Resolution.RESEND, by=named_person("li"), reason="not posted"
+    )
     await scene.run_jobs()
     assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (State.PUBLISHED, 1, [])
 

@@ -93,7 +93,7 @@ async def held_part(open_store, world):
 async def test_a_person_resends_the_part(open_store, world):
     """`resend` applies to the part: the post is not sent again, and the next parts follow."""
     store, fake, adapters, held = await held_part(open_store, world)
-    await resolve_delivery(store, held, Resolution.RESEND, by="li", reason="not there")
+    await resolve_delivery(store, held, Resolution.RESEND, by=named_person("li"), reason="not there")
     await run_on(store, adapters, world, minutes=3)
     assert ((await state_of(store)).state, texts(fake)) == (State.PUBLISHED, wanted())
 
@@ -102,7 +102,13 @@ async def test_a_person_confirms_that_the_part_is_published(open_store, world):
     """`published` reads first; what is found counts, and the next part is sent. A second person's word counts alone."""
     store, fake, adapters, held = await held_part(open_store, world)
     after = await resolve_delivery(
-        store, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
+        store,
+        held,
+        Resolution.PUBLISHED,
+        by=named_person("li"),
+        second_person="wang",
+        reason="both saw it",
+        url="https://x.cn",
     )
     assert (after.state, after.parts_done, after.receipt.remote_id) == (State.DUE, 2, "1")
     await run_on(store, adapters, world, minutes=3)
@@ -112,9 +118,9 @@ async def test_a_person_confirms_that_the_part_is_published(open_store, world):
 async def test_a_person_leaves_the_incomplete_text_or_retracts_it(open_store, world):
     """`not-published` keeps the hold, `cancel` keeps what is published, and a retraction nothing (F77)."""
     store, fake, adapters, held = await held_part(open_store, world)
-    asked = await resolve_delivery(store, held, Resolution.NOT_PUBLISHED, by="li", reason="not there")
+    asked = await resolve_delivery(store, held, Resolution.NOT_PUBLISHED, by=named_person("li"), reason="not there")
     assert (asked.state, asked.reason) == (State.HELD, HoldReason.INCOMPLETE)
-    left = await resolve_delivery(store, asked, Resolution.CANCEL, by="li", reason="enough")
+    left = await resolve_delivery(store, asked, Resolution.CANCEL, by=named_person("li"), reason="enough")
     assert (left.state, left.is_incomplete) == (State.PUBLISHED, True)
     await run_on(store, adapters, world, minutes=3)
     assert (len(fake.calls), len(fake.posts)) == (2, 1)

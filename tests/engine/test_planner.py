@@ -399,7 +399,7 @@ async def test_a_delivery_held_for_an_edit_and_resent_is_not_held_again(planner)
     await apply_schedule(planner, entry("p", title="新的标题"), "schedule.toml")
     [held] = await deliveries(planner, account=AccountId("b"))
     _rounds, _outbox = stores(planner)
-    await resolve_delivery(planner.store, held, Resolution.RESEND, by="li", reason="old words are fine")
+    await resolve_delivery(planner.store, held, Resolution.RESEND, by=named_person("li"), reason="old words are fine")
     await plan_window(
         planner, await active_schedule(planner, "schedule.toml"), await planner.store.posts.schedule_version()
     )

@@ -240,7 +240,13 @@ async def test_f77_a_post_confirmed_by_people_is_not_taken_for_deleted(open_stor
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + timedelta(hours=1)))
     held = await store.actions.apply_event((await state_of(store)).id, Held(reason=HoldReason.POISON), SENDER)
     await resolve_delivery(
-        store, held, Resolution.PUBLISHED, by="li", second_person="wang", reason="both saw it", url="https://x.cn"
+        store,
+        held,
+        Resolution.PUBLISHED,
+        by=named_person("li"),
+        second_person="wang",
+        reason="both saw it",
+        url="https://x.cn",
     )
     await store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
     await run_on(store, adapters, world, minutes=2)
@@ -269,7 +275,9 @@ async def test_a_persons_confirmation_is_checked_by_reading_first(open_store, wo
     await run_on(store, {"a": blind}, world, minutes=130, step=timedelta(minutes=5))
     for expected in (State.HELD, State.PUBLISHED):
         held = await state_of(store)
-        await resolve_delivery(store, held, Resolution.PUBLISHED, by="li", reason="seen", url="https://fake.example/1")
+        await resolve_delivery(
+            store, held, Resolution.PUBLISHED, by=named_person("li"), reason="seen", url="https://fake.example/1"
+        )
         await run_on(store, adapters, world, minutes=9)
         if expected is State.HELD:
             assert (await state_of(store)).state is State.UNKNOWN
@@ -290,7 +298,12 @@ async def test_f39_a_report_during_a_retraction_is_checked_as_long_as_lists_may_
     await store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
     await run_on(store, {"a": blind}, world, minutes=60, step=timedelta(minutes=5))
     await resolve_delivery(
-        store, await state_of(store), Resolution.PUBLISHED, by="li", reason="seen", url="https://fake.example/1"
+        store,
+        await state_of(store),
+        Resolution.PUBLISHED,
+        by=named_person("li"),
+        reason="seen",
+        url="https://fake.example/1",
     )
     await run_on(store, adapters, world, minutes=5)
     assert (await state_of(store)).state is State.RETRACTING

@@ -406,7 +406,7 @@ class Simulation:
         async with open_store(self.settings, self.new_runtime()) as store:
             [held] = [item for item in await store.queries.deliveries() if item.id == number]
             with self._record("resolve", "zhao", post=held.key.post, account=held.account):
-                await resolve_delivery(store, held, resolution, by="zhao", reason="looked", **more)
+                await resolve_delivery(store, held, resolution, by=named_person("zhao"), reason="looked", **more)
 
     def _choose(self, held: sqlite3.Row, copies: Sequence[Any]) -> tuple[Resolution, dict[str, str]]:
         if copies:

@@ -321,7 +321,7 @@ async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_sinc
         await workspace.store.actions.resume("account:a", LI)
     workspace.copy()
     [ruled] = await workspace.queries.deliveries("ruled")
-    await resolve_delivery(workspace.store, ruled, Resolution.RESEND, by="li", reason="solved")
+    await resolve_delivery(workspace.store, ruled, Resolution.RESEND, by=named_person("li"), reason="solved")
     await workspace.send()
     assert await workspace.states() == {"ruled": "published", "left": "held"}
     await workspace.close()
@@ -333,7 +333,7 @@ async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_sinc
     await workspace.open()
     [ruled] = await workspace.queries.deliveries("ruled")
     with pytest.raises(RefusedError) as refused:
-        await resolve_delivery(workspace.store, ruled, Resolution.RESEND, by="li", reason="given again")
+        await resolve_delivery(workspace.store, ruled, Resolution.RESEND, by=named_person("li"), reason="given again")
     assert refused.value.code == "not_read_yet"
     await workspace.read()
     await workspace.store.actions.resume("all", LI)

@@ -12,7 +12,7 @@ from publisher.domain.delivery import RECONCILER, DesiredState, State
 from publisher.domain.plan import Plan, RemovedTargets
 from publisher.domain.post import SendRequest
 from publisher.domain.results import NotFound, NotSent, Published, Receipt, Unknown
-from publisher.engine.decisions import Resolution, resolve_delivery
+from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.store.plan.posts import PlanCommit
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
@@ -63,7 +63,7 @@ async def test_f70_after_an_edit_during_an_unknown_outcome_no_old_text_is_sent(o
     assert [alert.code for alert in await store.queries.alerts()] == ["held.edited"] * 2
     assert await store.outbox.claim(10) == []
     chosen = await resolve_delivery(
-        store, found[AccountId("a")], Resolution.RESEND, by="li", reason="the old words will do"
+        store, found[AccountId("a")], Resolution.RESEND, by=named_person("li"), reason="the old words will do"
     )
     assert chosen.state is State.DUE
 

@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason
-from publisher.engine.decisions import Resolution, resolve_delivery
+from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.sender import send_due
 from publisher.store.db.tables import DELIVERY
@@ -25,7 +25,7 @@ async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(open_stor
     await run_on(store, adapters, world, minutes=5)
     [delivery] = await store.queries.deliveries()
     assert (delivery.state, delivery.reason, fake.calls) == (State.HELD, HoldReason.UNKNOWN_STATE, [])
-    after = await resolve_delivery(store, delivery, Resolution.CANCEL, by="li", reason="nobody knows it")
+    after = await resolve_delivery(store, delivery, Resolution.CANCEL, by=named_person("li"), reason="nobody knows it")
     assert after.state is State.CANCELLED
 
 

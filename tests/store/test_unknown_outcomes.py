@@ -263,7 +263,9 @@ async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_stor
     assert after.reason == "undeletable"
     [alert] = await store.queries.alerts()
     assert alert.code == "held.undeletable"
-    ended = await resolve_delivery(store, after, Resolution.NOT_PUBLISHED, by="li", reason="deleted by hand")
+    ended = await resolve_delivery(
+        store, after, Resolution.NOT_PUBLISHED, by=named_person("li"), reason="deleted by hand"
+    )
     assert ended.state is State.RETRACTED
 
 
@@ -392,9 +394,11 @@ async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(open_s
     unknown = await delay_by_unknown(store)
     if ruling is Resolution.RESEND:
         with pytest.raises(RefusedError, match="not_read_yet"):
-            await resolve_delivery(store, unknown.delivery, ruling, by="li", reason="looked at the account")
+            await resolve_delivery(
+                store, unknown.delivery, ruling, by=named_person("li"), reason="looked at the account"
+            )
     unread = await store.outbox.record_readback(unknown, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
-    after = await resolve_delivery(store, unread, ruling, by="li", reason="looked at the account")
+    after = await resolve_delivery(store, unread, ruling, by=named_person("li"), reason="looked at the account")
     assert after.state in {State.FAILED, State.DUE, State.CANCELLED}
     _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)

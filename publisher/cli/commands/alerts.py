@@ -2,12 +2,13 @@
 
 import click
 
+from publisher.cli.authentication import authenticate
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter
 from publisher.cli.framework import LocalizedUsageError, choice, command, int_range, json_option, person_name
 from publisher.cli.terminal import Terminal, echo
+from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
-from publisher.engine.decisions import named_person
 
 MAX_ID = 2**31 - 1
 
@@ -28,7 +29,14 @@ async def alerts(terminal: Terminal, action: str | None, alert: int | None, by: 
     else:
         async with open_command_store(settings) as store:
             if alert is not None and by is not None:
-                if not await store.actions.dismiss_alert(alert, named_person(by)):
+                known = next((item for item in await store.queries.alerts() if item.id == alert), None)
+                if known is None:
+                    raise NoSuchItemError("alert", str(alert))
+                accounts = [AccountId(known.facts["account"])] if known.facts.get("account") else None
+                person = await authenticate(
+                    terminal, settings, store, command="alerts dismiss", by=by, accounts=accounts
+                )
+                if not await store.actions.dismiss_alert(alert, person):
                     raise NoSuchItemError("alert", str(alert))
                 terminal.print_message("alert_dismissed", number=alert)
                 return

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from publisher.cli.authentication import authenticate
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, person_name
@@ -19,7 +20,6 @@ from publisher.config import Settings
 from publisher.domain.account import Account
 from publisher.domain.delivery import State
 from publisher.domain.post import format_delivery_name
-from publisher.engine.decisions import named_person
 from publisher.store.plan.actions import OpenManualTask
 from publisher.store.queries.queries import Pause
 
@@ -101,7 +101,9 @@ async def assist(  # noqa: PLR0913 # one argument an option
         if delivery.state is State.PUBLISHED and receipt is not None:  # it was found before a person reported it
             terminal.print_message("assist_done_already", subject=subject, url=receipt.url)
             return
-        await store.manual_tasks.record_report(delivery.id, url, named_person(by))
+        accounts = [delivery.account]
+        person = await authenticate(terminal, settings, store, command="assist done", by=by, accounts=accounts)
+        await store.manual_tasks.record_report(delivery.id, url, person)
         terminal.print_message("assist_done_recorded", subject=subject)
         await warn_if_no_daemon(terminal, queries)
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from publisher.app.open_store import journal_path
+from publisher.cli.authentication import authenticate
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError, report_error
 from publisher.cli.framework import (
@@ -35,7 +36,6 @@ from publisher.engine.checkpoints import (
     own_signature_check,
     read_checkpoints,
 )
-from publisher.engine.decisions import named_person
 from publisher.secrets import SecretError, is_public_key, is_signed_by
 from publisher.store.db.intent_journal import read_records
 
@@ -227,8 +227,9 @@ async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Seque
     signature = key.sign(acceptance.signing_text) if key else ""
     is_all = len(lost) == len(verification.breaks) + verification.unlisted_breaks
     async with open_command_store(settings) as store:
+        person = await authenticate(terminal, settings, store, command="audit accept", by=by)
         await store.audit.record_acceptance(
-            replace(acceptance, signature=signature), named_person(by), is_everything_accepted=is_all
+            replace(acceptance, signature=signature), person, is_everything_accepted=is_all
         )
     for item in lost:
         echo(f"- {format_break(terminal, item, settings.timezone)}")

@@ -13,6 +13,7 @@ from publisher.cli.application import (
     read_posts_file,
     with_locations,
 )
+from publisher.cli.authentication import accounts_of_post, authenticate
 from publisher.cli.context import load_workspace_settings, take_snapshot
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.format import Formatter, pauses_covering
@@ -22,7 +23,6 @@ from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.plan import CorrectionPlan
 from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
-from publisher.engine.decisions import named_person
 from publisher.engine.planner import send_correction
 
 
@@ -44,8 +44,10 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
             new = await load_post(application, named)
         await require_post(application.store.queries, post)
         require_correction(new, post, terminal)
+        accounts = {*new.accounts, *await accounts_of_post(application.store, post)}
+        person = await authenticate(terminal, settings, application.store, command="correct", by=by, accounts=accounts)
         with with_locations(toml) if toml else contextlib.nullcontext():
-            plan = await send_correction(application.planner, new, named_person(by), is_new=toml is not None)
+            plan = await send_correction(application.planner, new, person, is_new=toml is not None)
         await application.store.maintenance.promote_requested([new.id])
         snapshot = await take_snapshot(application.store.queries, new.id)
     _print_result(terminal, new, plan)

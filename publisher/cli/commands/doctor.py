@@ -10,6 +10,7 @@ import click
 from publisher.app.application import Application
 from publisher.app.permissions import find_unsafe_permissions
 from publisher.cli.application import open_command_application
+from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.errors import format_problems, problem_as_json
 from publisher.cli.format import Formatter, credential_days_left
@@ -26,7 +27,6 @@ from publisher.domain.results import (
     result_code,
 )
 from publisher.engine.calls import call_adapter
-from publisher.engine.decisions import named_person
 from publisher.store.monitor.login_health import EXPIRY_WARNING_DAYS, AccountHealth
 from publisher.store.queries.queries import Pause
 
@@ -63,7 +63,8 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if by is not None:
         async with open_command_store(settings) as store:
-            reading = await store.actions.confirm_clock(named_person(by))
+            person = await authenticate(terminal, settings, store, command="doctor --confirm-clock", by=by)
+            reading = await store.actions.confirm_clock(person)
         terminal.print_message("clock_confirmed_done", by=by, at=formatter.time(reading.at))
         return 0
     async with open_command_application(settings, can_read=True) as application:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from publisher.app.application import start_login
+from publisher.cli.authentication import authenticate_offline
 from publisher.cli.context import load_workspace_settings, record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import command, one_line, person_name
@@ -23,6 +24,7 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     settings = await load_workspace_settings(terminal)
     if (known := settings.accounts.get(account)) is None:
         raise NoSuchItemError("account", account, settings.accounts)
+    person = await authenticate_offline(terminal, settings, command="login", by=by, accounts=[account])
     session = start_login(settings, known, Runtime())
     if isinstance(session, Problem):
         raise CommandFailedError(session.code, **session.facts)
@@ -37,5 +39,5 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     ends_at = read_secret(session.account.secret, vault=session.vault).get("access_token_ends_at")
     days = str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days) if ends_at else "?"
     terminal.print_message("login_done", account=account, days=days)
-    is_recorded = await record_action(terminal, "signed_in", f"account:{account}", by, [known])
+    is_recorded = await record_action(terminal, "signed_in", f"account:{account}", person, [known])
     return 0 if is_recorded else EXIT_FAILED

@@ -5,12 +5,12 @@ import contextlib
 import click
 
 from publisher.app.open_store import journal_path
-from publisher.cli.context import has_database, load_workspace_settings, report_database_errors
+from publisher.cli.authentication import authenticate
+from publisher.cli.context import has_database, load_workspace_settings, open_command_store, report_database_errors
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal
 from publisher.config import has_password, is_postgres_url
-from publisher.engine.decisions import named_person
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import sqlite_file
 from publisher.store.recovery.move_database import copy_to_postgres
@@ -34,5 +34,7 @@ async def move_database(terminal: Terminal, url: str, by: str) -> None:
         stack.callback(lock_process(settings.database, settings.workspace).release)
         for database in (settings.database, url):
             await prepare_database(database, settings.environment.value, journal_path(settings), runtime)
-        rows = sum((await copy_to_postgres(settings.database, url, runtime, named_person(by))).values())
+        async with open_command_store(settings, policies={}) as store:
+            person = await authenticate(terminal, settings, store, command="move-database", by=by)
+        rows = sum((await copy_to_postgres(settings.database, url, runtime, person)).values())
     terminal.print_message("moved_done", rows=rows)

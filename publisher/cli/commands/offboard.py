@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import click
 
 from publisher.app.application import open_vault
+from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.format import Formatter
 from publisher.cli.framework import by_option, command, one_line, reason_option
@@ -16,7 +17,6 @@ from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.reports import OpenWork, collect_open_work
-from publisher.engine.decisions import named_person
 from publisher.secrets import find_external_source
 from publisher.store.queries.queries import Queries
 
@@ -41,11 +41,12 @@ class OffboardingAccount:
 @reason_option
 @click.option("--cancel", "cancels", is_flag=True, help="opt_cancel")
 async def offboard(terminal: Terminal, account: AccountId, *, by: str, reason: str, cancels: bool) -> int:
-    person, settings = named_person(by), await load_workspace_settings(terminal)
+    settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_store(settings) as store:
         queries, actions = store.queries, store.actions
         leaving = await find_account(queries, settings, account)
+        person = await authenticate(terminal, settings, store, command="offboard", by=by, accounts=[account])
         modes = {override.account: override.mode for override in await queries.mode_overrides()}
         if modes.get(account) is not Mode.OFF:
             await actions.set_mode(account, Mode.OFF, person, reason)

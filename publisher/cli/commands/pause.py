@@ -2,12 +2,12 @@
 
 import click
 
+from publisher.cli.authentication import accounts_in_scope, authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter, scope_argument
 from publisher.cli.framework import by_option, command, keep_typed_reason, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal
-from publisher.engine.decisions import named_person
 from publisher.store.db.filters import SCOPE_ALL
 
 
@@ -19,6 +19,8 @@ async def pause(terminal: Terminal, scope: str, by: str, reason: str | None) -> 
     settings = await load_workspace_settings(terminal)
     async with open_command_store(settings) as store:
         resolved = await resolve_scope(scope, settings, store)
-        await store.actions.pause(resolved, named_person(by), reason or "")
+        accounts = await accounts_in_scope(resolved, settings, store)
+        person = await authenticate(terminal, settings, store, command="pause", by=by, accounts=accounts)
+        await store.actions.pause(resolved, person, reason or "")
     text = Formatter(messages=terminal.messages, timezone=settings.timezone).scope(resolved)
     terminal.print_message("paused_done", scope=text, argument=scope_argument(resolved))

@@ -3,6 +3,7 @@
 import click
 
 from publisher.cli.application import activate_schedule, open_command_application
+from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings
 from publisher.cli.framework import LocalizedUsageError, command, int_range, person_name
 from publisher.cli.terminal import Terminal
@@ -16,8 +17,12 @@ MAX_CONFIRMED_REMOVALS = 1_000_000
 async def reload(terminal: Terminal, confirm_removals: int | None, by: str | None) -> None:
     if confirm_removals is not None and by is None:
         raise LocalizedUsageError("reload_needs_by")
-    async with open_command_application(await load_workspace_settings(terminal)) as application:
-        filed = await activate_schedule(application, confirm_removals, by)
+    settings, person = await load_workspace_settings(terminal), None
+    async with open_command_application(settings) as application:
+        if confirm_removals is not None:
+            command = "reload --confirm-removals"
+            person = await authenticate(terminal, settings, application.store, command=command, by=by)
+        filed = await activate_schedule(application, confirm_removals, person)
     if filed is None:
         terminal.print_message("reload_unchanged")
     else:

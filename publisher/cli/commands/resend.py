@@ -3,6 +3,7 @@
 import click
 
 from publisher.cli.application import open_command_application
+from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, warn_if_no_daemon
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
@@ -11,7 +12,6 @@ from publisher.cli.target import DeliveryTarget, delivery_target, find_deliverie
 from publisher.cli.terminal import Terminal
 from publisher.domain.delivery import State
 from publisher.domain.errors import NoSuchItemError
-from publisher.engine.decisions import named_person
 from publisher.engine.planner import resend_post
 from publisher.store.plan.posts import AuditAction
 
@@ -38,7 +38,10 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
         post = await application.store.posts.get_post(old.key.post)
         if post is None:
             raise NoSuchItemError("post", old.key.post)
-        action = AuditAction(event="resend_requested", subject=subject, by=named_person(by), detail={"reason": reason})
+        person = await authenticate(
+            terminal, settings, application.store, command="resend", by=by, accounts=[old.account]
+        )
+        action = AuditAction(event="resend_requested", subject=subject, by=person, detail={"reason": reason})
         await resend_post(application.planner, post, [old.account], [action])
         terminal.print_message("resend_done", post=old.key.post, account=old.account)
         await warn_if_no_daemon(terminal, application.store.queries)

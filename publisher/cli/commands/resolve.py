@@ -3,6 +3,7 @@
 import click
 
 from publisher.app.open_store import AccessMode
+from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import LocalizedUsageError, by_option, choice, command, person_name, reason_option
@@ -44,7 +45,8 @@ async def resolve(  # noqa: PLR0913 # one argument an option
     async with open_command_store(settings, access) as store:
         queries = store.queries
         [held] = await find_deliveries(queries, target, settings.timezone, can_be_resolved)
-        after = await resolve_delivery(store, held, resolution, by=by, reason=reason, url=url, second_person=second)
+        person = await authenticate(terminal, settings, store, command="resolve", by=by, accounts=[held.account])
+        after = await resolve_delivery(store, held, resolution, by=person, reason=reason, url=url, second_person=second)
         code = resolution_message(resolution, after, is_manually_confirmed=bool(second))
         terminal.print_message(code, subject=formatter.subject(after), by=by, reason=reason, url=url, second=second)
         if resolution is Resolution.RESEND:

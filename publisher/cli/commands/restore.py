@@ -7,13 +7,13 @@ import click
 
 from publisher.app.restore import accept_current
 from publisher.app.restore import restore as restore_database
+from publisher.cli.authentication import authenticate_offline
 from publisher.cli.context import load_workspace_settings, make_runtime, report_database_errors
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal, display_path
 from publisher.engine.checkpoints import read_checkpoints
-from publisher.engine.decisions import named_person
 from publisher.store.db.database import sqlite_file
 
 
@@ -42,7 +42,8 @@ async def restore(  # noqa: PLR0913 # one argument an option
     for path in checkpoint_files:
         if next(read_checkpoints(path), None) is None:
             raise CommandFailedError("audit_checkpoints_unreadable", file=display_path(path))
-    person, replacement = named_person(by), Path(source) if source else None
+    person = await authenticate_offline(terminal, settings, command="restore", by=by)
+    replacement = Path(source) if source else None
     with report_database_errors(settings.database):
         runtime = make_runtime(settings)
         if file is None:

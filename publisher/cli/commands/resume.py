@@ -3,13 +3,13 @@
 import click
 
 from publisher.app.open_store import AccessMode
+from publisher.cli.authentication import accounts_in_scope, authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId
-from publisher.engine.decisions import named_person
 from publisher.store.db.filters import SCOPE_ALL
 
 
@@ -22,7 +22,9 @@ async def resume(terminal: Terminal, scope: str, by: str) -> None:
     # refused where the database does not know all that was sent: the pause may be all that prevents a second post
     async with open_command_store(settings, AccessMode.COMMAND) as store:
         resolved = await resolve_scope(scope, settings, store)
-        was_paused = await store.actions.resume(resolved, named_person(by))
+        accounts = await accounts_in_scope(resolved, settings, store)
+        person = await authenticate(terminal, settings, store, command="resume", by=by, accounts=accounts)
+        was_paused = await store.actions.resume(resolved, person)
         if account := settings.accounts.get(AccountId(resolved.removeprefix("account:"))):
             await store.login_health.request_probe(account)
         left = await store.queries.pauses()

@@ -8,12 +8,14 @@ from contextlib import suppress
 import click
 
 from publisher.app.adapters import load_factories
+from publisher.cli.authentication import authenticate_offline, system_user_name
 from publisher.cli.context import load_workspace_settings, record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, choice, command, one_line, person_name
 from publisher.cli.terminal import Terminal, echo, hidden_input
 from publisher.domain.account import Account
 from publisher.domain.errors import InputError, NoSuchItemError
+from publisher.engine.decisions import named_person
 from publisher.secrets import AUDIT_KEY_NAME, Vault, find_external_source, parse_fields
 
 MAX_SECRET_CHARACTERS = 64 * 1024
@@ -34,6 +36,10 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
     ):  # a leaked secret can be replaced whatever is wrong in publisher.toml
         settings = await load_workspace_settings(terminal)
     users = [account for account in settings.accounts.values() if account.secret == name] if settings else []
+    person = named_person(by or system_user_name())
+    if settings is not None and action != "list":
+        accounts, command_name = [account.id for account in users], f"secret {action}"
+        person = await authenticate_offline(terminal, settings, command=command_name, by=by, accounts=accounts)
     match action:
         case "set":
             fields = _read_fields(terminal, name or "", users)
@@ -49,7 +55,7 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
             echo("\n".join(vault.list_names()) or terminal.translate("no_secrets"))
             return 0
     is_recorded = await record_action(
-        terminal, AUDIT_EVENTS[action], f"secret:{name or '*'}", by, users if action == "set" else ()
+        terminal, AUDIT_EVENTS[action], f"secret:{name or '*'}", person, users if action == "set" else ()
     )
     if action == "set" and settings is not None:
         if source := find_external_source(name or "", secrets_dir=settings.secrets_dir):

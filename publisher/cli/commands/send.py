@@ -1,6 +1,6 @@
 """`send`: publish a post now, from the schedule or from a file of its own."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
@@ -13,13 +13,13 @@ from publisher.cli.application import (
     read_posts_file,
     with_locations,
 )
+from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, warn_if_no_daemon
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.terminal import Terminal
-from publisher.domain.delivery import OPEN_STATES, State
+from publisher.domain.delivery import OPEN_STATES, Actor, State
 from publisher.domain.post import OneTimeTrigger, Post, PostId
-from publisher.engine.decisions import named_person
 from publisher.engine.planner import resend_post, send_now, send_scheduled_now
 from publisher.store.plan.posts import AuditAction
 
@@ -31,40 +31,48 @@ async def send(terminal: Terminal, what: str, by: str) -> None:
     named = parse_file_or_post(what)
     async with open_command_application(await load_workspace_settings(terminal)) as application:
         if isinstance(named, Path):
-            sent = await _send_file(application, named, by)
+            sent = await _send_file(terminal, application, named, by)
         else:
-            sent = {named: await _send_post(application, named, by)}
+            sent = {named: await _send_post(terminal, application, named, by)}
         await application.store.maintenance.promote_requested(list(sent))  # no need to wait for the daemon's next check
         for post, number in sent.items():
             terminal.print_message("send_done", post=post, number=number)
         await warn_if_no_daemon(terminal, application.store.queries)
 
 
-async def _send_file(application: Application, file: Path, by: str) -> dict[PostId, int]:
+async def _send_file(terminal: Terminal, application: Application, file: Path, by: str) -> dict[PostId, int]:
     """File all posts of a file, due now; none when one of them is known already or cannot be sent."""
     toml, posts = await read_posts_file(application, file)
     for post in posts:
         await _require_sendable(application, post, {item.id for item in posts})
+    person = await _authenticate(terminal, application, by, posts)
     actions = [
-        AuditAction(event="send_requested", subject=post.id, by=named_person(by), detail={"file": file.name})
-        for post in posts
+        AuditAction(event="send_requested", subject=post.id, by=person, detail={"file": file.name}) for post in posts
     ]
     with with_locations(toml):
         await send_now(application.planner, posts, actions)
     return {post.id: len(post.accounts) for post in posts}
 
 
-async def _send_post(application: Application, post_id: PostId, by: str) -> int:
+async def _send_post(terminal: Terminal, application: Application, post_id: PostId, by: str) -> int:
     """Make a post of the schedule due now; return its number of deliveries."""
     post = await load_post(application, post_id)
     await _require_sendable(application, post)
-    action = AuditAction(event="send_requested", subject=post.id, by=named_person(by))
+    person = await _authenticate(terminal, application, by, [post])
+    action = AuditAction(event="send_requested", subject=post.id, by=person)
     if not isinstance(post.trigger, OneTimeTrigger):
         return await resend_post(application.planner, post, post.accounts, [action])
     number = await send_scheduled_now(application.planner, post, action)
     if not number:
         raise CommandFailedError("send_nothing", post=post_id)
     return number
+
+
+async def _authenticate(terminal: Terminal, application: Application, by: str, posts: Sequence[Post]) -> Actor:
+    accounts = {account for post in posts for account in post.accounts}
+    return await authenticate(
+        terminal, application.settings, application.store, command="send", by=by, accounts=accounts
+    )
 
 
 async def _require_sendable(application: Application, post: Post, sent_with: Collection[PostId] = ()) -> None:
