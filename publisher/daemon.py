@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -68,6 +69,9 @@ FILE_WATCH_STEP_MILLISECONDS = 200
 """How often the watch of the file looks at what the system has reported."""
 FILE_WATCH_RETRY_SECONDS = 20.0
 """Least time from one start of the file watch to the next, so that one that fails at once does not fill the log."""
+THREAD_SWITCH_SECONDS = 0.0005
+"""How long a thread that computes, as one that reads a schedule, may keep another waiting. A call's intent waits at
+each of its statements; by Python's default of 5 ms it would take ten times as long while a long schedule is read."""
 MAX_PLAN_ATTEMPTS = 3
 """How often one run plans again because another host has activated a newer version."""
 UNSETTLED_STATES = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
@@ -378,6 +382,7 @@ async def run(
     would be unsafe, SettingsError if settings are wrong.
     """
     require_safe_permissions(settings)
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(lock_process(settings.database, settings.workspace).release)
         application = await stack.enter_async_context(open_application(settings, runtime, can_send=True))

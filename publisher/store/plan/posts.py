@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -256,6 +256,9 @@ class PostStore(StorePart):
         """
         batches = split_into_batches(commit.rendered) if commit.base_version is not None else [commit.rendered]
         write = self.database.write
+        if commit.posts:
+            changed = await self.database.read(lambda connection: find_changed_posts(connection, commit))
+            commit = replace(commit, posts=changed)
         inserted, version, remaining = await write(partial(self._commit_batch, commit, batches, by))
         for rendered in remaining:
             batch = PlanCommit(plan=Plan(), rendered=rendered, media=commit.media, base_version=version)
@@ -340,7 +343,7 @@ class PostStore(StorePart):
             transaction.connection.execute(insert(LOGIN), rows)
 
     def _write_version(self, transaction: Transaction, commit: PlanCommit, now: datetime, by: Actor) -> None:
-        """Write the new schedule version, if any, and those of its posts that are new or have changed."""
+        """Write the new schedule version, if any, and the posts, which are new or have changed."""
         connection = transaction.connection
         if commit.schedule_text is not None:
             digest = sha256(commit.schedule_text.encode()).hexdigest()
@@ -360,7 +363,7 @@ class PostStore(StorePart):
             }
             if row is None:
                 new.append({**values, "id": post.id, "in_force_since": now, "is_cancelled": False})
-            elif row.body != body or row.is_scheduled != commit.is_scheduled:
+            else:
                 if load_post(row.body).trigger != post.trigger:
                     values["in_force_since"] = now
                 connection.execute(update(POST).where(POST.c.id == post.id).values(values))
@@ -433,6 +436,21 @@ class PostStore(StorePart):
                 values["revision_hash"] = revision
             connection.execute(update(DELIVERY).where(DELIVERY.c.id == after.id).values(values))
         return is_edited
+
+
+def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]:
+    """Return the posts that are not stored as the commit has them.
+
+    Comparing thousands takes long, so it is done before the transaction, in which a call's intent would have to wait.
+    """
+    stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
+    return [
+        post
+        for post in commit.posts
+        if (row := stored.get(post.id)) is None
+        or row.is_scheduled != commit.is_scheduled
+        or row.body != dump_post(post)
+    ]
 
 
 def _resend_blocker(
