@@ -20,7 +20,15 @@ from publisher.domain.plan import (
     plan,
     plan_correction,
 )
-from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post, RenderedRevision, Schedule, make_occurrence
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    OneTimeTrigger,
+    Post,
+    PostId,
+    RenderedRevision,
+    Schedule,
+    make_occurrence,
+)
 from publisher.rendering.renderer import PostRenderer
 from publisher.schedule.cron import find_next_occurrence, list_cron_times
 from publisher.schedule.load import ScheduleContext, locate_problems, parse_schedule
@@ -49,6 +57,8 @@ class Planner:
     approve_days: int = 7
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One plan at a time: a second one would file the same deliveries."""
+    sound_posts: dict[PostId, tuple[object, ...]] = field(default_factory=dict, init=False)
+    """What the texts of the last schedule's posts depend on, for each post whose texts had no problem."""
 
     @property
     def now(self) -> datetime:
@@ -184,19 +194,32 @@ def _schedule_problems(
 ) -> list[Problem]:
     """Return all that prevents a schedule's posts from being sent in time. `posts` includes those they may follow.
 
-    Filed texts are frozen: later changes of templates and pictures do not concern them.
+    Filed texts are frozen: later changes of templates and pictures do not concern them. Texts that were sound in the
+    last version, and whose post has not changed, are not rendered again; every text is, before it is filed.
     """
     now, zone = planner.now, planner.schedule_context.timezone
     problems = [
         problem for problem in find_overdue_posts(schedule, now.astimezone(zone)) if problem.facts["post"] not in known
     ]
-    unplanned = [
-        (post, find_next_occurrence(post, now, zone), post.accounts)
-        for post in schedule.posts
-        if (stored := known.get(post.id)) is None or not stored.is_fully_planned(post)
-    ]
-    for result in planner.post_renderer.render_all(unplanned, {post.id: post for post in posts}):
+    by_id = {post.id: post for post in posts}
+    sound: dict[PostId, tuple[object, ...]] = {}
+    unchecked = []
+    for post in schedule.posts:
+        stored = known.get(post.id)
+        if stored is not None and stored.is_fully_planned(post):
+            continue
+        occurrence = find_next_occurrence(post, now, zone)
+        original = by_id[post.follows].title if post.follows in by_id else None
+        sound[post.id] = (post.content_hash, occurrence.due_at, post.accounts, original)
+        if post.images or planner.sound_posts.get(post.id) != sound[post.id]:  # a picture's file may have changed
+            unchecked.append((post, occurrence, post.accounts))
+    results = planner.post_renderer.render_all(unchecked, by_id)
+    for (post, _occurrence, _accounts), result in zip(unchecked, results, strict=True):
         problems += result.problems
+        if result.problems:
+            del sound[post.id]
+    planner.sound_posts.clear()
+    planner.sound_posts.update(sound)
     return problems
 
 
