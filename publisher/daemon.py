@@ -72,6 +72,10 @@ FILE_WATCH_RETRY_SECONDS = 20.0
 THREAD_SWITCH_SECONDS = 0.0005
 """How long a thread that computes, as one that reads a schedule, may keep another waiting. A call's intent waits at
 each of its statements; by Python's default of 5 ms it would take ten times as long while a long schedule is read."""
+REFUSED_FILE_PAUSE_SECONDS = (20.0, 300.0)
+"""How soon at first, and at the latest, a refused file that has not changed is read again, each time after twice as
+long: what it lacks, such as a picture, may have come."""
+MEDIA_FOLDER = "media"
 MAX_PLAN_ATTEMPTS = 3
 """How often one run plans again because another host has activated a newer version."""
 UNSETTLED_STATES = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
@@ -127,6 +131,10 @@ class Daemon:
     next_planning_at: float = 0.0
     """Until when, in monotonic seconds, that plan stays complete."""
     has_read_file: bool = False
+    refused_file_pause: float = 0.0
+    """The seconds from the last refusal of the file to its next reading."""
+    read_refused_file_at: float = 0.0
+    """When that is, in monotonic seconds."""
     refusal: RefusedError | None = None
     read_file_version: FileVersion | None = None
     first_file_version: FileVersion | None = None
@@ -226,7 +234,7 @@ class Daemon:
         try:
             if version != self.schedule_version:
                 self.schedule = None  # an old version must never be planned from once there is a newer one
-                self.schedule = await active_schedule(planner, str(self.schedule_file))
+                self.schedule = await active_schedule(planner, self.schedule_file.name)
                 self.schedule_version = version
             if self.schedule is not None:
                 complete_until = runtime.monotonic() + find_next_planning(planner, self.schedule).total_seconds()
@@ -245,11 +253,14 @@ class Daemon:
 
     async def read_schedule(self) -> None:
         """Activate a changed schedule file; if it is invalid, alert people and keep the last good version."""
+        runtime = self.application.runtime
         version = await asyncio.to_thread(FileVersion.read, self.schedule_file)
-        if (self.has_read_file and version == self.read_file_version) or not await self._can_plan():
+        is_same = version == self.read_file_version
+        if is_same and (self.has_read_file or runtime.monotonic() < self.read_refused_file_at):
+            return
+        if not await self._can_plan():
             return
         if version is not None:
-            runtime = self.application.runtime
             await runtime.sleep_until(min(version.modified_at, runtime.now()) + FILE_QUIET_PERIOD)
             if await asyncio.to_thread(FileVersion.read, self.schedule_file) != version or not await self._can_plan():
                 return
@@ -263,11 +274,14 @@ class Daemon:
                 return
             if version == self.first_file_version and await post_store.is_old_schedule(text):
                 raise RefusedError("schedule_superseded")  # noqa: TRY301 # handled like every other refusal of the file
-            filed = await apply_schedule(self.application.planner, text, str(self.schedule_file))
+            filed = await apply_schedule(self.application.planner, text, self.schedule_file.name)
         except BaseException as error:  # also one that was cancelled is read again
             self.has_read_file = False  # the cause, such as a missing picture, may go without the file changing
             if not isinstance(error, (InputError, RefusedError)):
                 raise
+            shortest, longest = REFUSED_FILE_PAUSE_SECONDS
+            self.refused_file_pause = min(max(2 * self.refused_file_pause, shortest), longest) if is_same else shortest
+            self.read_refused_file_at = runtime.monotonic() + self.refused_file_pause
             await self._record_rejection(error)
         else:
             log.info("schedule_accepted", filed=filed)
@@ -275,10 +289,12 @@ class Daemon:
     async def watch_schedule_file(self) -> None:
         """Read the schedule when its file changes, until there is no change for FILE_WATCH_TIMEOUT_SECONDS.
 
-        If the watch fails, the job `read_schedule` still reads the file.
+        A refused one is read again when a picture comes, too. If the watch fails, the job `read_schedule` still reads
+        the file.
         """
+        folder = self.schedule_file.parent
         watching = awatch(
-            self.schedule_file.parent,
+            *filter(Path.is_dir, (folder, folder / MEDIA_FOLDER)),
             recursive=False,
             stop_event=self.stop_requested,
             debounce=600,
@@ -290,7 +306,11 @@ class Daemon:
             async for changes in batches:
                 if not changes:
                     return
-                if any(Path(path).name == self.schedule_file.name for _change, path in changes):
+                paths = [Path(path) for _change, path in changes]
+                has_pictures = not self.has_read_file and any(path.parent.name == MEDIA_FOLDER for path in paths)
+                if has_pictures:
+                    self.read_refused_file_at = 0.0
+                if has_pictures or any(path.name == self.schedule_file.name for path in paths):
                     await self.run_logged("read_schedule", self.read_schedule())
                     await self.run_logged("plan", self.plan())
 
@@ -357,7 +377,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("send", daemon.send, 0.1, 0.5),
         Job("reconcile", reconcile, 0.2, 1.0, IDLE_INTERVAL_SECONDS),
         Job("retract", retract, 0.3, 1.0, IDLE_INTERVAL_SECONDS),
-        Job("read_schedule", daemon.read_schedule, 20.0, 20.0),
+        Job("read_schedule", daemon.read_schedule, 2.0, 20.0),
         Job("plan", daemon.plan, 2.0, 60.0),
         Job("heartbeat", daemon.heartbeat, 5.0, 5.0),
         Job("check_logins", check_logins, 5.0, 30.0),

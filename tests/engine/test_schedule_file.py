@@ -7,18 +7,23 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
+from PIL import Image
 
+import publisher.daemon
 from publisher.app.application import open_application
 from publisher.config import parse_settings
-from publisher.daemon import Daemon
+from publisher.daemon import Daemon, run_until_stopped
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.engine.sender import send_due
 from publisher.i18n import Messages
 from publisher.rendering.templates import shipped_templates
 from publisher.testing.fakes import FakeAdapter, FakeRuntime
+from publisher.tomlfile.read import read_text
 from tests.engine.test_planner import SETTINGS, cron, entry
 
+FILE_READ_SECONDS = 15
+"""Less than the interval of the job that reads the file, and enough for a slow machine."""
 WHOLE = entry("p") + entry("q")
 HALF = entry("p")
 
@@ -131,6 +136,69 @@ async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon)
     await daemon.read_schedule()
     assert await daemon.application.store.posts.active_schedule_text() == WHOLE
     assert [alert.code for alert in await daemon.application.store.queries.alerts()] == ["reload_refused"]
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """Return the files that were read so far, one for each time."""
+    found = []
+
+    def read(file, *arguments):
+        found.append(file)
+        return read_text(file, *arguments)
+
+    monkeypatch.setattr(publisher.daemon, "read_text", read)
+    return found
+
+
+async def test_a_refused_file_is_read_again_after_longer_and_longer_pauses(daemon, world, readings):
+    """Its job, every 20 s, does not parse it each time; five minutes are the longest pause, and a change ends it."""
+    daemon.schedule_file.write_text(WHOLE + entry("p"), "utf-8")
+    read_at = []
+    for second in range(0, 1500, 20):
+        before = len(readings)
+        await daemon.read_schedule()
+        read_at += [second] * (len(readings) - before)
+        world.advance_time(timedelta(seconds=20))
+    assert read_at == [0, 20, 60, 140, 300, 600, 900, 1200]
+    daemon.schedule_file.write_text(WHOLE, "utf-8")
+    await daemon.read_schedule()
+    assert await posts_of(daemon) == {PostId("p"), PostId("q")}
+
+
+async def test_a_picture_that_a_refused_file_lacks_is_noticed_when_it_comes(daemon, world):
+    """F75: the file is read again at once, although it has not changed."""
+    media = daemon.schedule_file.parent / "media"
+    media.mkdir()
+    picture = 'images = [{ file = "media/late.png", alt = "图" }]\n[post.data]'
+    daemon.schedule_file.write_text(HALF.replace("[post.data]", picture), "utf-8")
+    await daemon.read_schedule()
+    assert await posts_of(daemon) == set()
+    watching = asyncio.create_task(daemon.watch_schedule_file())
+    async with asyncio.timeout(30):
+        while not await posts_of(daemon):
+            Image.new("RGB", (200, 200), "navy").save(media / "late.png")
+            await asyncio.sleep(0.3)
+    daemon.stop_requested.set()
+    await watching
+    assert await posts_of(daemon) == {PostId("p")}
+
+
+@pytest.mark.long
+async def test_a_file_saved_before_it_is_watched_is_read_within_seconds(daemon, monkeypatch):
+    """What changes between the first reading and the start of the watch does not wait for the slow job."""
+
+    async def watch(*_paths, **_options):
+        await daemon.stop_requested.wait()
+        for nothing in ():
+            yield nothing
+
+    monkeypatch.setattr(publisher.daemon, "awatch", watch)
+    await daemon.load_initial_schedule()
+    daemon.schedule_file.write_text(WHOLE, "utf-8")
+    asyncio.get_running_loop().call_later(FILE_READ_SECONDS, daemon.stop_requested.set)
+    await run_until_stopped(daemon)
+    assert await posts_of(daemon) == {PostId("p"), PostId("q")}
 
 
 @pytest.mark.parametrize("how", ["fault", "gone"])
