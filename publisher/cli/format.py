@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from publisher.config import BUILT_IN_PLATFORMS
 from publisher.domain.delivery import FINAL_STATES, Delivery, Role, State
-from publisher.domain.post import ONCE_OCCURRENCE
+from publisher.domain.post import ONCE_OCCURRENCE, PostId
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -88,7 +88,10 @@ class Formatter:
         if platform_message or alert.facts.get("secret"):
             said = f"({platform_message})" if platform_message else ""
             reason_text = " ".join(filter(None, [reason_text, self.alert_remedy(alert), said]))
+        if "\n" in reason_text:  # one problem a line
+            reason_text = "".join(f"\n    {line}" for line in reason_text.splitlines())
         facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": reason_text}
+        facts["name"] = self.occurrence_name(facts["post"], alert.facts.get("occurrence", ONCE_OCCURRENCE))
         if job := alert.facts.get("job"):
             since = self.time(datetime.fromisoformat(alert.facts["since"]))
             facts |= {"work": self.messages.translate(f"job_{job}", **alert.facts), "since": since}
@@ -164,25 +167,26 @@ class Formatter:
         """Return an instant for machines, with its offset."""
         return instant.astimezone(self.timezone).isoformat() if instant else None
 
-    def occurrence(self, delivery: Delivery) -> str:
+    def occurrence(self, key: str) -> str:
         """Return `once` or the occurrence's instant."""
-        key = delivery.key.occurrence
         return key if key == ONCE_OCCURRENCE else datetime.fromisoformat(key).astimezone(self.timezone).isoformat()
+
+    def occurrence_name(self, post: PostId | str, key: str) -> str:
+        """Return the name of an occurrence as it is typed: that of a one-off post is the post's."""
+        return post if key == ONCE_OCCURRENCE else f"{post}#{self.occurrence(key)}"
 
     def key_as_json(self, delivery: Delivery) -> dict[str, str]:
         """Return what names a delivery, for machines."""
         return {
             "post": delivery.key.post,
-            "occurrence": self.occurrence(delivery),
+            "occurrence": self.occurrence(delivery.key.occurrence),
             "account": delivery.account,
             "platform": delivery.platform,
         }
 
     def subject(self, delivery: Delivery) -> str:
         """Return a delivery's name as it is typed."""
-        occurrence = self.occurrence(delivery)
-        instant = "" if occurrence == ONCE_OCCURRENCE else f"#{occurrence}"
-        return f"{delivery.key.post}{instant}@{delivery.account}"
+        return f"{self.occurrence_name(delivery.key.post, delivery.key.occurrence)}@{delivery.account}"
 
     def health(self, health: HealthCheckResult | None) -> str:
         translate = self.messages.translate

@@ -5,7 +5,8 @@ import sqlite3
 import pytest
 
 from publisher.domain.results import Rejected
-from tests.cli.conftest import BY, CAPTCHA, PUBLISHED
+from tests.cli.conftest import BY, CAPTCHA, PUBLISHED, TO_WEIBO
+from tests.cli.posts import warning, write_schedule
 
 REFUSED = Rejected(code="weibo_20012", reason="too long")
 
@@ -44,6 +45,26 @@ def test_a_dismissed_alert_is_no_longer_shown(run, due_post, deliver, alerts):
     assert run("-C", due_post, "status", "--json").json["alerts"] == []
     assert "有人看过提醒，让它不再显示" in run("-C", due_post, "why", "refund").out
     assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 4
+
+
+@pytest.mark.parametrize(("lang", "words"), [("zh_CN", "怎么做："), ("en", "What to do: ")])
+def test_an_alert_about_a_repeating_post_names_its_occurrence(run, drill, deliver, lang, words):
+    """The name is the one that `status` and `why` use, and the command in it finds that delivery alone."""
+    write_schedule(drill, warning("weekly", 'cron = "0 9 * * mon"', TO_WEIBO))
+    for _ in range(2):
+        assert run("-C", drill, "send", "weekly", "--by", "王").code == 0
+        deliver(REFUSED)
+    row = next(row for row in run("-C", drill, "status", "--json").json["deliveries"] if row["state"] == "failed")
+    name = f"weekly#{row['occurrence']}@{row['account']}"
+    [message] = [
+        alert["message"]
+        for alert in run("-C", drill, "--lang", lang, "alerts", "--json").json["alerts"]
+        if row["occurrence"] in alert["message"]
+    ]
+    assert message.startswith(f"weekly#{row['occurrence']} ")
+    assert message.endswith(f"{words}publisher why {name}")
+    heads = [line for line in run("-C", drill, "why", name).out.splitlines() if line.startswith("weekly#")]
+    assert [head.partition("：")[0] for head in heads] == [name]
 
 
 @pytest.mark.parametrize("arguments", [["dismiss"], ["dismiss", "1"], ["dismiss", "x", "--by", "王"], ["close", "1"]])

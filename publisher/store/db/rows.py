@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, 
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SIGN_IN_KEY, SYSTEM_USER_KEY
 from publisher.domain.delivery import FINAL_STATES, Actor, Delivery, Readback
-from publisher.domain.post import DeliveryId, format_delivery_name
+from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, format_delivery_name
 from publisher.domain.results import Outcome, Published, ReadbackResult, Unknown
 from publisher.store.db.database import Transaction
 from publisher.store.db.tables import (
@@ -124,6 +124,8 @@ def raise_delivery_alert(
     transaction: Transaction, at: datetime, code: str, delivery: Delivery, facts: Mapping[str, str] | None = None
 ) -> None:
     named = {"post": delivery.key.post, "account": delivery.account, **(facts or {})}
+    if delivery.key.occurrence != ONCE_OCCURRENCE:
+        named["occurrence"] = delivery.key.occurrence
     raise_alert(transaction, at, code, subject_of(delivery), named)
 
 
