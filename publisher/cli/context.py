@@ -23,8 +23,8 @@ from publisher.domain.errors import InputError, RefusedError
 from publisher.domain.post import PostId
 from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
 from publisher.store.base import HEARTBEAT_TIMEOUT
-from publisher.store.db.database import sqlite_file
-from publisher.store.queries.queries import Alert, ModeOverride, Pause, Queries, WorkerStatus
+from publisher.store.db.database import is_incomplete, sqlite_file
+from publisher.store.queries.queries import Alert, LoginCooldown, ModeOverride, Pause, Queries, WorkerStatus
 from publisher.store.recovery.setup import check_against_journal, pending_swaps
 from publisher.store.store import Store
 
@@ -72,7 +72,8 @@ def report_database_errors(url: str) -> Iterator[None]:
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()
         database = make_url(url).render_as_string(hide_password=True)
-        raise CommandFailedError("database_error", database=database, reason=reason[0] if reason else "?") from error
+        code = "database_incomplete" if is_incomplete(error) else "database_error"
+        raise CommandFailedError(code, database=database, reason=reason[0] if reason else "?") from error
 
 
 def make_runtime(settings: Settings) -> Runtime:

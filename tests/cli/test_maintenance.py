@@ -96,3 +96,14 @@ def test_migrate_upgrades_an_older_database(run, drill, tmp_path, monkeypatch):
     assert NUMBERS[-1] in reported
     with closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (NUMBERS[-1],)
+
+
+@pytest.mark.parametrize(("lang", "words"), [("zh_CN", "预发布版"), ("en", "pre-release")])
+def test_a_database_of_an_earlier_pre_release_is_called_so(run, due_post, lang, words):
+    """Where a table is missing, the message says where it comes from and what to do, and does not doubt the address."""
+    with closing(sqlite3.connect(due_post / "var" / "publisher.db")) as connection:
+        connection.execute("DROP TABLE pause")
+    for command in (("status",), ("pause", "--by", "王"), ("run", "--once")):
+        reported = run("-C", due_post, "--lang", lang, *command)
+        assert (reported.code, words in reported.err, "publisher init" in reported.err) == (1, True, True)
+        assert "Traceback" not in reported.err

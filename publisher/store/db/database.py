@@ -40,6 +40,8 @@ GENESIS_KEY = "audit_genesis"
 """The key whose value the first audit entry of a database is chained to."""
 _LOCK_GENESIS = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == GENESIS_KEY).with_for_update()
 _INSERT_ENTRY = insert(AUDIT)
+_MISSING_IN_SCHEMA_SQLSTATES = frozenset({"42P01", "42703"})
+"""No such table, no such column."""
 _HEAD = select(AUDIT.c.id, AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
 
 
@@ -411,6 +413,14 @@ def is_corrupt(error: BaseException) -> bool:
     return isinstance(original, sqlite3.DatabaseError) and any(
         word in str(original) for word in ("malformed", "not a database", "corrupt")
     )
+
+
+def is_incomplete(error: BaseException) -> bool:
+    """Return True if the database lacks a table or a column that this version uses."""
+    original = getattr(error, "orig", error)
+    if isinstance(original, sqlite3.OperationalError):
+        return any(words in str(original) for words in ("no such table", "no such column", "has no column"))
+    return getattr(original, "sqlstate", None) in _MISSING_IN_SCHEMA_SQLSTATES
 
 
 def try_lock(transaction: Transaction, name: str) -> bool:
