@@ -17,8 +17,8 @@ from publisher.cli.format import Formatter
 from publisher.cli.framework import get_messages
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import SETTINGS_FILE, Environment, Settings, load_settings
-from publisher.domain.account import Account, AccountId, AccountPolicy
-from publisher.domain.delivery import Actor, Delivery
+from publisher.domain.account import Account, AccountId, AccountPolicy, LoginId
+from publisher.domain.delivery import Actor, Delivery, State
 from publisher.domain.errors import InputError, RefusedError
 from publisher.domain.post import PostId
 from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
@@ -66,7 +66,7 @@ async def open_command_store(
 
 @contextlib.contextmanager
 def report_database_errors(url: str) -> Iterator[None]:
-    """Raise CommandFailedError, with the address but its password, where the database does not answer."""
+    """Raise CommandFailedError, with the address but its password, where the database does not answer as it should."""
     try:
         yield
     except DBAPIError as error:
@@ -99,6 +99,15 @@ class StatusSnapshot:
     titles: Mapping[PostId, str] = field(default_factory=dict)
     has_older: bool = False
     """True if deliveries that ended long ago are left out."""
+    cooldowns: Mapping[LoginId, LoginCooldown] = field(default_factory=dict)
+
+    def waits_until(self, delivery: Delivery) -> datetime | None:
+        """Return until when its login's gap and limits keep a due delivery waiting; None if they do not."""
+        cooldown = self.cooldowns.get(delivery.login)
+        if cooldown is None or delivery.state is not State.DUE:
+            return None
+        until = cooldown.urgent_until if delivery.is_urgent else cooldown.routine_until
+        return until if until > self.now else None
 
     @property
     def latest_worker(self) -> WorkerStatus | None:
@@ -127,6 +136,7 @@ async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_a
         alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
         pause_alerts=[alert for alert in alerts if alert.code == "account_paused"],
         mode_overrides=await queries.mode_overrides(),
+        cooldowns=await queries.cooldowns(),
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from publisher.domain.results import Unknown
 from publisher.i18n import LANGUAGES
-from tests.cli.conftest import BY, CAPTCHA, PUBLISHED
+from tests.cli.conftest import BY, CAPTCHA, PUBLISHED, TO_WEIBO
+from tests.cli.posts import warning, write_schedule
 
 HEADINGS = {
     "zh_CN": ["内容", "标题", "账号", "状态", "尝试次数", "计划时间", "说明"],
@@ -73,6 +74,21 @@ def test_what_has_ended_is_counted_and_listed_on_request(run, due_post, deliver)
     for arguments in (("refund",), ("--today",), ("--all",), ("--today", "--account", "beijing-weibo")):
         assert "https://weibo.com/1/a" in run("-C", due_post, "status", *arguments).out
     assert len(run("-C", due_post, "status", "--json").json["deliveries"]) == 1
+
+
+@pytest.mark.parametrize(("urgent", "is_shown"), [("", True), ("urgent = true\n", False)], ids=["routine", "urgent"])
+def test_what_waits_for_its_login_shows_until_when(run, drill, deliver, urgent, *, is_shown):
+    """A due post that the login's limits hold back has its earliest time in `status` and `why`, unless it overtakes."""
+    settings = drill / "publisher.toml"
+    limits = re.sub(r"(\[limits.weibo\]\n.*\n)per_hour = \d+", r"\1per_hour = 2", settings.read_text("utf-8"))
+    settings.write_text(limits, "utf-8")
+    for name, more in (("first", ""), ("second", urgent)):
+        write_schedule(drill, warning(name, f'at = "asap"\n{more}', TO_WEIBO))
+        assert run("-C", drill, "send", name, "--by", "王").code == 0
+        if name == "first":
+            deliver(PUBLISHED)
+    for arguments in (("status",), ("why", "second")):
+        assert ("最早" in run("-C", drill, *arguments).out) is is_shown
 
 
 def test_problems_are_listed_alone(run, due_post, deliver):

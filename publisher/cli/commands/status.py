@@ -200,7 +200,7 @@ def _print_deliveries(
                 formatter.status(item),
                 str(item.attempts),
                 formatter.time(item.due_at),
-                format_details(item, snapshot.pauses, formatter),
+                format_details(item, snapshot, formatter),
             )
             for item in shown
         ]
@@ -223,7 +223,7 @@ def _print_deliveries(
         terminal.print_message("older_line", days=MAX_STATUS_AGE.days)
 
 
-def format_details(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> str:
+def format_details(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> str:
     translate, receipt, parts = formatter.messages.translate, delivery.receipt, formatter.parts_progress(delivery)
     if delivery.state is State.PUBLISHED and receipt:
         code = "manually_confirmed" if receipt.is_manually_confirmed else "is_verified" if delivery.verified_at else ""
@@ -238,7 +238,9 @@ def format_details(delivery: Delivery, pauses: Sequence[Pause], formatter: Forma
     if delivery.reason:
         details.append(formatter.reason(delivery.reason))
     if delivery.state is State.DUE:
-        details += [formatter.pause("blocked_by_pause", pause) for pause in pauses_covering(pauses, delivery)]
+        details += [formatter.pause("blocked_by_pause", pause) for pause in pauses_covering(snapshot.pauses, delivery)]
+    if until := snapshot.waits_until(delivery):
+        details.append(translate("sent_from", at=formatter.time(until)))
     if delivery.next_action_at and delivery.state is not State.PENDING:
         details.append(translate("next_at", at=formatter.time(delivery.next_action_at)))
     return translate("list_comma").join(details)

@@ -151,6 +151,8 @@ def format_next_steps(  # noqa: C901 # a flat list of what may be said
         yield messages.translate("why_next_part", **facts, number=number)
     else:
         yield messages.hint(manual_task_code(delivery) or f"state_{delivery.state.value}", **facts)
+    if until := snapshot.waits_until(delivery):
+        yield messages.translate("why_sent_from", at=formatter.time(until))
     if delivery.state in WAITING_STATES | {State.HELD}:
         for pause in pauses_covering(snapshot.pauses, delivery):
             yield formatter.pause("why_paused", pause)

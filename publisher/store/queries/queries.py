@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, or_, select
 
-from publisher.domain.account import AccountId, Mode
+from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
 from publisher.domain.post import PostId, PostKind
 from publisher.domain.reports import METRIC_NAMES, ReportRow
@@ -21,6 +21,7 @@ from publisher.store.db.tables import (
     ATTEMPT,
     AUDIT,
     DELIVERY,
+    LOGIN,
     MODE_OVERRIDE,
     PAUSE,
     POST,
@@ -66,6 +67,14 @@ class Pause:
     at: datetime
     by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginCooldown:
+    """Until when the gap and the limits of a login keep its urgent posts, and all others, from being sent."""
+
+    urgent_until: datetime
+    routine_until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +187,16 @@ class Queries(StorePart):
 
     async def pauses(self) -> Sequence[Pause]:
         return [Pause(**row) for row in await self._rows(select(PAUSE).order_by(PAUSE.c.at))]
+
+    async def cooldowns(self) -> Mapping[LoginId, LoginCooldown]:
+        """Return the logins that may not send yet."""
+        query = select(LOGIN.c.id, LOGIN.c.cooldown_until, LOGIN.c.routine_cooldown_until).where(
+            LOGIN.c.routine_cooldown_until > self.runtime.now()
+        )
+        return {
+            row["id"]: LoginCooldown(urgent_until=row["cooldown_until"], routine_until=row["routine_cooldown_until"])
+            for row in await self._rows(query)
+        }
 
     async def workers(self) -> Sequence[WorkerStatus]:
         """Return the daemons with a heartbeat within MAX_STATUS_AGE: running ones first, newest heartbeat first."""
