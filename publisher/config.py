@@ -20,7 +20,8 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from publisher.domain.account import Account, AccountId, Mode, Platform, RateLimit, RegionCode, Timing
-from publisher.domain.errors import SettingsError
+from publisher.domain.approval import NO_APPROVALS, PRESET_CHAINS, ApprovalPreset, ApprovalRules, Stage
+from publisher.domain.errors import Problem, SettingsError
 from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml, read_toml
 from publisher.tomlfile.validate import (
     DurationValue,
@@ -119,6 +120,18 @@ class AuditEntry(StrictModel):
     syslog: bool = Field(default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存")
 
 
+PostKindName = Literal["warning", "update", "all-clear", "bulletin", "correction"]
+
+
+class StageEntry(StrictModel):
+    stage: SingleLine = Field(description="环节的名称，同一类内容里不能重复，如 初审")
+    role: Literal["approver", "operator", "author", "admin"] = Field(
+        default="approver", description="哪种角色的人可以审批这个环节"
+    )
+    people: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="这个环节要几个人")
+    proofread: bool = Field(default=False, description="审批的人同时确认校对过文字")
+
+
 class SettingsFile(StrictModel):
     environment: Literal["live", "drill"] = Field(
         default="live", description="live 正式；drill 演练，只能连接本机的模拟器"
@@ -136,7 +149,15 @@ class SettingsFile(StrictModel):
         default_factory=CallbacksEntry, description="接收平台的事件推送（微信），让审核结果早几分钟知道"
     )
     audit: AuditEntry = Field(default_factory=AuditEntry, description="审计链的锚点写到哪里")
-    approvals: dict[str, list[dict[str, Any]]] = Field(default_factory=dict, description="审批环节；本版本尚不支持")
+    approval_preset: Literal["none", "two persons", "三审三校"] = Field(
+        default="none", description="没有单独写明环节的各类内容，用哪一套审批环节"
+    )
+    approve_days: Annotated[int, Field(ge=1, le=366)] = Field(
+        default=7, description="重复发布的内容，提前几天生成终稿供审批"
+    )
+    approvals: dict[PostKindName, list[StageEntry]] = Field(
+        default_factory=dict, description="某一类内容的审批环节，按顺序；写空的一类不需要审批"
+    )
     limits: dict[str, LimitEntry] = Field(default_factory=dict, description="按平台的限额和等待时间")
     region: dict[str, dict[str, str]] = Field(default_factory=dict, description="地区资料，供模板使用；项可自定")
     groups: dict[str, list[SingleLine]] = Field(default_factory=dict, description="账号分组")
@@ -170,6 +191,10 @@ class Settings:
     secrets_dir: Path | None = None
     callbacks: CallbacksEntry = field(default_factory=CallbacksEntry)
     audit: AuditEntry = field(default_factory=AuditEntry)
+    approval_rules: ApprovalRules = NO_APPROVALS
+    approve_days: int = 7
+    users_needed: Problem | None = None
+    """The problem to report where approvals are asked for and there are no users."""
     lang: Literal["zh_CN", "en"] = "zh_CN"
 
 
@@ -189,14 +214,22 @@ def find_global_problems(file: SettingsFile, platforms: Collection[str]) -> Iter
         yield UnlocatedProblem(path=("callbacks", "listen"), code="bad_listen", facts={"value": file.callbacks.listen})
     if file.public_ip and not is_ip(file.public_ip):
         yield UnlocatedProblem(path=("public_ip",), code="bad_ip", facts={"value": file.public_ip})
-    for kind, stages in file.approvals.items():
-        if stages:
-            yield UnlocatedProblem(path=("approvals", kind), code="approvals_not_available", facts={"kind": kind})
+    yield from find_stage_problems(file)
     for platform, limits in file.limits.items():
         if platform not in platforms:
             facts = {"value": platform, "choices": suggest_closest(platform, sorted(platforms))}
             yield UnlocatedProblem(path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True)
         yield from find_limit_problems(platform, limits)
+
+
+def find_stage_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
+    """Yield the stages whose name another stage of the same kind has."""
+    for kind, stages in file.approvals.items():
+        names = [stage.stage for stage in stages]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                path = ("approvals", kind, index, "stage")
+                yield UnlocatedProblem(path=path, code="duplicate_stage", facts={"stage": name, "kind": kind})
 
 
 def find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[UnlocatedProblem]:
@@ -375,6 +408,7 @@ def _make_settings(document: TomlDocument, workspace: Path, platforms: Collectio
         )
         for item in entry.account
     ]
+    rules = make_approval_rules(entry)
     return Settings(
         workspace=workspace,
         timezone=ZoneInfo(entry.timezone),
@@ -389,7 +423,29 @@ def _make_settings(document: TomlDocument, workspace: Path, platforms: Collectio
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
         callbacks=entry.callbacks,
         audit=entry.audit,
+        approval_rules=rules,
+        approve_days=entry.approve_days,
+        users_needed=document.locate_problems([find_missing_users(entry)])[0] if rules.is_active else None,
     )
+
+
+def make_approval_rules(file: SettingsFile) -> ApprovalRules:
+    """Return the chains of a file: those of its kinds, and for all others the preset's."""
+
+    def make_stage(item: StageEntry) -> Stage:
+        return Stage(name=item.stage, role=item.role, people=item.people, includes_proofreading=item.proofread)
+
+    return ApprovalRules(
+        default=PRESET_CHAINS[ApprovalPreset(file.approval_preset)],
+        by_kind={kind: tuple(map(make_stage, stages)) for kind, stages in file.approvals.items()},
+    )
+
+
+def find_missing_users(file: SettingsFile) -> UnlocatedProblem:
+    """Return the problem that nobody could approve, at the setting that asks for it."""
+    kind = next((kind for kind, stages in file.approvals.items() if stages), None)
+    path: KeyPath = ("approvals", kind) if kind else ("approval_preset",)
+    return UnlocatedProblem(path=path, code="approvals_need_users", is_at_key=True)
 
 
 def resolve_database_url(url: str, workspace: Path) -> str | None:

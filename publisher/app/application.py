@@ -83,6 +83,7 @@ async def open_application(
                     post_renderer=post_renderer,
                     schedule_context=schedule_context,
                     plan_days=settings.plan_days,
+                    approve_days=settings.approve_days,
                 ),
                 adapters=adapters,
             )

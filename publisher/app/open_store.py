@@ -10,6 +10,7 @@ from pathlib import Path
 from publisher.config import Settings
 from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import WorkerId
+from publisher.domain.errors import SettingsError
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import Database, open_engine, sqlite_file
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
@@ -40,7 +41,8 @@ async def open_store(
 ) -> AsyncIterator[Store]:
     """Open the store without templates: a broken one must not prevent people from reading, or from stopping a post.
 
-    The policies are built unless given. Raises SettingsError, or RefusedError where the database must not be used.
+    The policies are built unless given. Raises SettingsError, also for approvals that no user could give, and
+    RefusedError where the database must not be used.
     """
     if policies is None:
         from publisher.app.adapters import build_policies  # noqa: PLC0415 # `status` needs no adapters
@@ -62,7 +64,16 @@ async def open_store(
     try:
         if can_send and database.is_shared:
             database.expected_identity = await database.read(current_identity)
-        yield Store(database=database, policies=policies, worker=build_worker_id(settings), call_record=calls)
+        store = Store(
+            database=database,
+            policies=policies,
+            worker=build_worker_id(settings),
+            call_record=calls,
+            approval_rules=settings.approval_rules,
+        )
+        if settings.users_needed is not None and not is_read and not await store.users.exist():
+            raise SettingsError([settings.users_needed])
+        yield store
     finally:
         await database.close()
         calls.close()

@@ -19,6 +19,7 @@ from publisher.config import (
     settings_schema,
 )
 from publisher.domain.account import Mode, RateLimit, Timing
+from publisher.domain.approval import Stage
 from publisher.domain.errors import SettingsError
 from publisher.schedule.load import make_schedule_context
 from tests.unit.schedule.contexts import reported
@@ -217,14 +218,34 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         (TIEBA + 'forum = "a"', (1, 1, "account[0].accept_risk", "risk_not_accepted")),
         ('[account]\nid = "w"', (1, 1, "account", "single_brackets")),
         (
-            '[[approvals.warning]]\nstage = "初审"\nrole = "approver"\npeople = 1',
-            (1, 1, "approvals.warning", "approvals_not_available"),
+            '[[approvals.warning]]\nstage = "初审"\n[[approvals.warning]]\nstage = "初审"',
+            (4, 9, "approvals.warning[1].stage", "duplicate_stage"),
+        ),
+        ("approvals.notice = []", (1, 20, "approvals.notice", "not_one_of")),
+        (
+            '[[approvals.warning]]\nstage = "初审"\nrole = "viewer"',
+            (3, 8, "approvals.warning[0].role", "not_one_of"),
         ),
     ],
 )
 def test_each_mistake_has_its_code_and_place(text: str, where: tuple[int, int, str, str]) -> None:
     """One mistake gives one problem, with the line and column to change."""
     assert reported(refusal(text)) == [where]
+
+
+def test_a_kind_without_stages_of_its_own_has_those_of_the_preset() -> None:
+    """An empty list exempts a kind; without any setting nothing needs an approval, and no user."""
+    text = 'approval_preset = "三审三校"\napprovals.bulletin = []\n[[approvals.update]]\nstage = "值班"\npeople = 2\n'
+    settings = read(text)
+    rules, problem = settings.approval_rules, settings.users_needed
+    assert [stage.name for stage in rules.chain_for("warning")] == ["初审", "复审", "终审"]
+    assert rules.chain_for("bulletin") == ()
+    assert rules.chain_for("update") == (Stage(name="值班", people=2),)
+    assert problem is not None
+    assert problem.location is not None
+    assert (problem.code, problem.location.line) == ("approvals_need_users", 3)
+    assert not read(WEIBO).approval_rules.is_active
+    assert read(WEIBO).users_needed is None
 
 
 def test_accepted_addresses() -> None:
