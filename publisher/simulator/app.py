@@ -31,7 +31,7 @@ PLATFORM_BY_PREFIX = {
     "dc": tieba.PLATFORM,
     "f": tieba.PLATFORM,
 }
-NESTED_KEYS = ("data", "statuses")
+NESTED_KEYS = ("data", "item", "list", "statuses", "thread_info")
 ERROR_PAGE = (
     b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>The page cannot be shown</h1></body></html>"
 )
@@ -181,7 +181,7 @@ def _refuse(state: SimulatorState, request: ApiRequest, platform: Platform, faul
 
 
 def _remove_keys(value: object, keys: frozenset[str]) -> object:
-    """Remove keys at the top level, from the items of a list, and where Tieba (`data`) and Weibo (`statuses`) nest."""
+    """Remove keys at the top level, from the items of a list, and where the platforms nest their posts."""
     if isinstance(value, list):
         return [_remove_keys(each, keys) for each in value]
     if not isinstance(value, dict):

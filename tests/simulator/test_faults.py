@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from publisher.simulator import create_app, serve
+from publisher.simulator.app import PLATFORMS, _remove_keys
 
 SHARE = "/2/statuses/share.json"
 TIMELINE = "/2/statuses/user_timeline.json"
@@ -406,3 +407,19 @@ async def test_the_response_waits_for_the_disk(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_bytes().splitlines()]
     assert [line["kind"] for line in lines] == ["recv", "act", "visible", "reply"]
     disk.close()
+
+
+@pytest.mark.parametrize(
+    ("platform", "body"),
+    [
+        ("weibo", {"statuses": [{"id": 1, "idstr": "1", "text": "雨"}], "total_number": 1}),
+        ("wechat", {"item": [{"article_id": "a", "content": {"news_item": []}}], "total_count": 1}),
+        ("tieba", {"data": {"list": [{"thread_info": {"tid": 1, "title": "雨"}}], "has_more": 0}}),
+    ],
+)
+def test_ids_are_missing_from_lists_too(platform, body):
+    """The fault no_id finds the ids of a list in the format of each platform, and leaves the rest."""
+    left = json.dumps(_remove_keys(body, PLATFORMS[platform].id_keys))
+    assert not [key for key in PLATFORMS[platform].id_keys if f'"{key}"' in left]
+    assert left != json.dumps(body)
+    assert all(key in left for key in body)
