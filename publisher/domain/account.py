@@ -72,7 +72,7 @@ class Capabilities:
     `count_text` counts text as the platform does. `server_delay` is the longest a call may take effect after its
     response was lost, `listing_lag` the longest until a list shows the post. `list_size` is how many of the newest
     posts a list returns, None if it can be paged without end. `can_resend`: proven absence allows a second call.
-    `can_retract`: a call deletes a post; without one `retract` is Rejected, and a person deletes it.
+    `can_retract`: a call deletes a post; without one `retract` is never called, and a person deletes it.
     `first_metrics_after` is how long after publishing the metrics are first worth reading, `monitor_interval` how often
     the account's list may be read to check that published posts still exist.
     `max_extra_parts` is the number of further parts that a long text may be split into, each a call of its own.

@@ -6,7 +6,16 @@ from publisher.contract import Adapter
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import RECONCILER, RETRACTOR, State
 from publisher.domain.post import DeliveryId
-from publisher.domain.results import Deleted, DeletionResult, ReadbackResult, Rejected, Unknown, result_code
+from publisher.domain.results import (
+    Deleted,
+    DeletionResult,
+    Published,
+    ReadbackResult,
+    Rejected,
+    Ticket,
+    Unknown,
+    result_code,
+)
 from publisher.engine.calls import call_adapter, find_post, run_bounded
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PendingReadback
@@ -69,7 +78,8 @@ async def retract_delivery(unknown: PendingReadback, store: Store, adapter: Adap
     runtime, timing = store.runtime, store.timing(unknown.delivery.account)
     await runtime.hit_failpoint("retract.before_call")
     began = runtime.monotonic()
-    result = await call_adapter(delete_or_find_post(unknown, adapter), timing.lease_timeout)
+    can_retract = store.policies[unknown.delivery.account].capabilities.can_retract
+    result = await call_adapter(delete_or_find_post(unknown, adapter, can_retract=can_retract), timing.lease_timeout)
     await runtime.hit_failpoint("retract.after_call")
     after = await store.outbox.record_readback(unknown, result, RETRACTOR, began)
     log.info(
@@ -81,11 +91,19 @@ async def retract_delivery(unknown: PendingReadback, store: Store, adapter: Adap
     )
 
 
-async def delete_or_find_post(unknown: PendingReadback, adapter: Adapter) -> ReadbackResult | DeletionResult:
-    """Delete a post that the platform has confirmed as published; look for any other first."""
+async def delete_or_find_post(
+    unknown: PendingReadback, adapter: Adapter, *, can_retract: bool
+) -> ReadbackResult | DeletionResult:
+    """Delete a post that the platform has confirmed as published; look for any other first.
+
+    Where no call deletes posts, a person does, and the post is read until it is gone.
+    """
     receipt = unknown.delivery.receipt
     if receipt is not None and not receipt.is_manually_confirmed:
-        return await adapter.retract(receipt)
+        if can_retract:
+            return await adapter.retract(receipt)
+        found = await adapter.check_ticket(Ticket(payload=receipt.remote_id))
+        return Rejected(code="cannot_retract", reason=receipt.url) if isinstance(found, Published) else found
     if unknown.delivery.ticket is not None and unknown.delivery.manual_task is None:
         found = await adapter.check_ticket(unknown.delivery.ticket)
     elif unknown.request is not None:

@@ -8,7 +8,7 @@ import pytest
 
 from publisher.domain.delivery import SENDER, Held, State
 from publisher.domain.post import PostId
-from publisher.domain.results import Busy, HoldReason, NotSent, Rejected, Submitted, Ticket, Unknown
+from publisher.domain.results import Busy, Deleted, HoldReason, NotSent, Rejected, Submitted, Ticket, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
@@ -232,6 +232,34 @@ async def test_f77_a_retraction_of_an_unknown_outcome_first_finds_then_deletes(o
     await run_on(store, adapters, world, minutes=2)
     assert (await state_of(store)).state is State.RETRACTED
     assert (fake.posts, len(fake.calls)) == ({}, 1)
+
+
+class UndeletableAdapter(FakeAdapter):
+    """An adapter of a platform that has no call to delete a post; people delete there."""
+
+    async def retract(self, receipt):
+        raise NotImplementedError
+
+    async def check_ticket(self, ticket):
+        return await super().check_ticket(ticket) if ticket.payload in self.posts else Deleted()
+
+
+async def test_f78_an_adapter_that_cannot_retract_is_not_asked_to(open_store, world):
+    """F78: where no call deletes a post, an alert asks a person to; it is retracted once a read shows it gone."""
+    policy = make_policy("a")
+    store = await open_store(replace(policy, capabilities=replace(policy.capabilities, can_retract=False)))
+    fake = UndeletableAdapter(now=store.runtime.now)
+    adapters = dict.fromkeys(store.policies, fake)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await run_jobs(store, adapters)
+    await store.actions.retract(PostId("p"), None, named_person("li"), "wrong text")
+    await run_on(store, adapters, world, minutes=2)
+    refused, alerts = await state_of(store), await store.queries.alerts()
+    assert (refused.state, refused.reason) == (State.RETRACTING, "cannot_retract")
+    assert "retraction_refused" in {alert.code for alert in alerts}
+    fake.posts.clear()
+    await run_on(store, adapters, world, minutes=20)
+    assert (await state_of(store)).state is State.RETRACTED
 
 
 async def test_f77_a_post_confirmed_by_people_is_not_taken_for_deleted(open_store, world):
