@@ -64,6 +64,34 @@ class FrontRequest:
     body: bytes = field(repr=False)
     tag: str = ""
 
+    @classmethod
+    async def read_from(cls, reader: asyncio.StreamReader) -> "FrontRequest | None":
+        """Read one request; None if the client leaves before its end, or does not speak HTTP."""
+        connection, head, body = h11.Connection(h11.SERVER), None, bytearray()
+        try:
+            while True:
+                event = connection.next_event()
+                if event is h11.NEED_DATA:
+                    connection.receive_data(await reader.read(_READ_BYTES))
+                elif isinstance(event, h11.Request):
+                    head = event
+                elif isinstance(event, h11.Data):
+                    body += event.data
+                else:
+                    break
+        except (h11.RemoteProtocolError, OSError):
+            return None
+        if head is None or not isinstance(event, h11.EndOfMessage):
+            return None
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+        return cls(
+            method=head.method.decode(),
+            target=head.target.decode("latin-1"),
+            headers=tuple((name, value) for name, value in headers if name != TAG_HEADER),
+            body=bytes(body),
+            tag=dict(headers).get(TAG_HEADER, ""),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontResponse:
@@ -74,6 +102,19 @@ class FrontResponse:
     @classmethod
     def from_json(cls, status: int, value: object) -> "FrontResponse":
         return cls(status=status, headers=(("content-type", "application/json"),), body=_to_json(value))
+
+    def encode_head(self) -> bytes:
+        """Return the status line and the headers, with the length of the whole body."""
+        has_body = self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+        length = [("content-length", str(len(self.body)))] if has_body else []
+        headers = [*self.headers, *length, ("connection", "close")]
+        lines = [
+            f"HTTP/1.1 {self.status} {responses.get(self.status, '')}",
+            *(f"{name}: {value}" for name, value in headers),
+            "",
+            "",
+        ]
+        return "\r\n".join(lines).encode("latin-1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +140,28 @@ class InjectedFault:
     count: int = 0
     held: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def make_response(self) -> FrontResponse:
+        """Return the page or the bare status of a self."""
+        is_page, body, headers = self.kind == "html", self.facts.get("body"), self.facts.get("headers")
+        return FrontResponse(
+            status=int(str(self.facts.get("code", 200 if is_page else 503))),
+            headers=(
+                ("content-type", "text/html; charset=utf-8" if is_page else "application/json"),
+                *((str(name), str(value)) for name, value in (headers.items() if isinstance(headers, Mapping) else ())),
+            ),
+            body=str(body).encode() if body is not None else _ERROR_PAGE if is_page else b"",
+        )
+
 
 class FaultFront:
-    """The proxy. `requests` are all that it received, faulty or not; `platform_url` is where they go."""
+    """The proxy. `requests` are all that came, `exchanges` those that reached the platform, with its responses."""
 
     def __init__(
         self, platform_url: str, response_format: ResponseFormat | None, ssl_context: ssl.SSLContext | None
     ) -> None:
         self.base_url = ""
         self.requests: list[FrontRequest] = []
+        self.exchanges: list[tuple[FrontRequest, FrontResponse]] = []
         self._platform_url = platform_url.rstrip("/")
         self._format = response_format
         self._upstream = httpx.AsyncHTTPTransport(verify=ssl_context or True, trust_env=False)
@@ -148,7 +202,7 @@ class FaultFront:
         assert task is not None  # noqa: S101 # a coroutine always runs in one
         self._connections.add(task)
         try:
-            request = await _read_request(reader)
+            request = await FrontRequest.read_from(reader)
             if request is not None:
                 self._tasks.add(task)
                 self.requests.append(request)
@@ -196,7 +250,7 @@ class FaultFront:
             case "drop_after":
                 _reset(writer)
             case "truncate":
-                writer.write(_encode_head(response) + response.body[: len(response.body) // 2])
+                writer.write(response.encode_head() + response.body[: len(response.body) // 2])
                 await writer.drain()
             case "drip":
                 await _drip(fault, response, reader, writer)
@@ -212,7 +266,7 @@ class FaultFront:
             if fault.facts.get("acts"):
                 await self._forward(request)
             refusals = self._format.refusals if self._format else {}
-            return refusals.get(fault.kind) or _make_plain_response(fault)
+            return refusals.get(fault.kind) or fault.make_response()
         response = await self._forward(request)
         body = change_body(fault.kind, fault.facts, self._format, response.body)
         fault.count += body != response.body
@@ -233,7 +287,9 @@ class FaultFront:
             await response.aclose()
         raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
         kept = tuple((name, value) for name, value in raw if name not in _HOP_HEADERS)
-        return FrontResponse(status=response.status_code, headers=kept, body=body)
+        answer = FrontResponse(status=response.status_code, headers=kept, body=body)
+        self.exchanges.append((request, answer))
+        return answer
 
 
 @asynccontextmanager
@@ -255,49 +311,8 @@ async def open_fault_front(
         await server.wait_closed()
 
 
-async def _read_request(reader: asyncio.StreamReader) -> FrontRequest | None:
-    """Read one request; None if the client leaves before its end, or does not speak HTTP."""
-    connection, head, body = h11.Connection(h11.SERVER), None, bytearray()
-    try:
-        while True:
-            event = connection.next_event()
-            if event is h11.NEED_DATA:
-                connection.receive_data(await reader.read(_READ_BYTES))
-            elif isinstance(event, h11.Request):
-                head = event
-            elif isinstance(event, h11.Data):
-                body += event.data
-            else:
-                break
-    except (h11.RemoteProtocolError, OSError):
-        return None
-    if head is None or not isinstance(event, h11.EndOfMessage):
-        return None
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
-    return FrontRequest(
-        method=head.method.decode(),
-        target=head.target.decode("latin-1"),
-        headers=tuple((name, value) for name, value in headers if name != TAG_HEADER),
-        body=bytes(body),
-        tag=dict(headers).get(TAG_HEADER, ""),
-    )
-
-
-def _encode_head(response: FrontResponse) -> bytes:
-    has_body = response.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
-    length = [("content-length", str(len(response.body)))] if has_body else []
-    headers = [*response.headers, *length, ("connection", "close")]
-    lines = [
-        f"HTTP/1.1 {response.status} {responses.get(response.status, '')}",
-        *(f"{name}: {value}" for name, value in headers),
-        "",
-        "",
-    ]
-    return "\r\n".join(lines).encode("latin-1")
-
-
 async def _send(writer: asyncio.StreamWriter, response: FrontResponse) -> None:
-    writer.write(_encode_head(response) + response.body)
+    writer.write(response.encode_head() + response.body)
     await writer.drain()
 
 
@@ -319,7 +334,7 @@ async def _drip(
     fault: InjectedFault, response: FrontResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     pause = 1 / float(str(fault.facts.get("bytes_per_second", 10)))
-    writer.write(_encode_head(response))
+    writer.write(response.encode_head())
     for at in range(len(response.body) - 1):
         writer.write(response.body[at : at + 1])
         await writer.drain()
@@ -337,19 +352,6 @@ async def _has_left(reader: asyncio.StreamReader, seconds: float) -> bool:
         return False
     except OSError:
         return True
-
-
-def _make_plain_response(fault: InjectedFault) -> FrontResponse:
-    """Return the page or the bare status of a fault."""
-    is_page, body, headers = fault.kind == "html", fault.facts.get("body"), fault.facts.get("headers")
-    return FrontResponse(
-        status=int(str(fault.facts.get("code", 200 if is_page else 503))),
-        headers=(
-            ("content-type", "text/html; charset=utf-8" if is_page else "application/json"),
-            *((str(name), str(value)) for name, value in (headers.items() if isinstance(headers, Mapping) else ())),
-        ),
-        body=str(body).encode() if body is not None else _ERROR_PAGE if is_page else b"",
-    )
 
 
 def change_body(kind: str, facts: Mapping[str, Any], response_format: ResponseFormat | None, body: bytes) -> bytes:

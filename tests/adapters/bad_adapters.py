@@ -217,7 +217,7 @@ class OwnHttp:
         async with httpx.AsyncClient(transport=FreshConnections()) as client:
             try:
                 response = await client.request(request.method, request.url, headers=request.headers)
-            except httpx.TransportError:
+            except (OSError, httpx.TransportError):
                 return Unknown(reason="reset")
         return HttpResponse(status=response.status_code, headers=dict(response.headers), body=response.content)
 
@@ -251,6 +251,13 @@ class Defective(Simulated):
 
     async def inject_fault(self, spot, kind, **facts):
         return True
+
+
+class Lying(Defective):
+    """A test platform that makes no faults, and reports that it did."""
+
+    async def fault_count(self):
+        return 1
 
 
 class TestHasty(Sound):
@@ -338,6 +345,13 @@ class TestDefective(Sound):
 
     def open_platform(self):
         return receiving(Defective)
+
+
+class TestLying(Sound):
+    """A sound adapter over a double that only pretends to make faults."""
+
+    def open_platform(self):
+        return receiving(Lying)
 
 
 del Sound, SoundBiz  # run by test_conformance_kit.py, not collected here

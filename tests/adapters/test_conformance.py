@@ -1,7 +1,11 @@
 """Every adapter passes the conformance kit against its platform's test server."""
 
-from dataclasses import replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import ClassVar
+
+import pytest
 
 from adapters.tieba import TIEBA
 from adapters.webhook import WEBHOOK
@@ -9,9 +13,9 @@ from adapters.wechat import WECHAT
 from adapters.weibo import WEIBO
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import RenderedImage, RenderedPost
-from publisher.testing.conformance import AdapterConformance, FaultTarget
+from publisher.testing.conformance import AdapterConformance, FaultTarget, FrontResponse, ResponseFormat
 from tests.adapters.receiver import ACCOUNT, receiving
-from tests.adapters.simulated import simulated
+from tests.adapters.simulated import Simulated, simulated
 
 PNG = b"\x89PNG\r\n\x1a\n-picture-"
 PICTURE = RenderedImage(sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图")
@@ -134,6 +138,55 @@ class TestWebhook(AdapterConformance):
         )  # fmt: skip
 
     has_idempotency_key = True
+    not_shown: ClassVar = {"reorder on list": "a post is read by its key, not in a list"}
 
     def open_platform(self):
         return receiving()
+
+
+@dataclass
+class RealReceiver:
+    """A receiver as a real server would be: its clock cannot be moved, and it makes no faults."""
+
+    served: Simulated
+
+    @property
+    def base_url(self):
+        return self.served.base_url
+
+    async def posts(self):
+        return await self.served.posts()
+
+    async def remove(self, remote_id):
+        await self.served.remove(remote_id)
+
+    async def post_manually(self, title, text):
+        return await self.served.post_manually(title, text)
+
+
+@pytest.mark.long
+class TestWebhookOnARealServer(TestWebhook):
+    """The webhook, over a receiver that has nothing but its own calls; the fault front makes all faults."""
+
+    settle_time = timedelta(milliseconds=50)
+    response_format = ResponseFormat(
+        refusals={
+            "api_error": FrontResponse.from_json(422, {"error": "e_999999"}),
+            "captcha": FrontResponse.from_json(403, {"error": "person_needed"}),
+            "duplicate": FrontResponse.from_json(409, {"account": ACCOUNT}),
+            "expire_token": FrontResponse.from_json(401, {"error": "bad_signature"}),
+        },
+        id_keys=frozenset({"id"}),
+        text_keys=frozenset({"title", "text"}),
+    )
+    not_shown: ClassVar = {
+        "review on create": "a receiver has no call to put a post under review",
+        "list_late on create": "a receiver has no call to list a post late",
+        "empty_list on list": "a post is read by its key, not in a list",
+        **TestWebhook.not_shown,
+    }
+
+    @asynccontextmanager
+    async def open_platform(self):
+        async with receiving() as (served, secret):
+            yield RealReceiver(served), secret

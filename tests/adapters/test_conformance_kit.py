@@ -19,7 +19,10 @@ from publisher.testing.conformance.faults import (
 
 ROOT = Path(__file__).parents[2]
 BAD_ADAPTERS = "tests/adapters/bad_adapters.py"
-MIN_FAULTS_OF_A_DOUBLE = 30
+MIN_FAULTS_OF_A_DOUBLE = 32
+"""How many checks need a fault that the double of the webhook makes itself."""
+SIDE_EFFECTS = {"Greedy": {"fault_has_effect"}, "Talkative": {"probe_reports_failure"}}
+"""Rules that a bug breaks as a consequence: its calls are not those that a fault applies to, or its probe lies."""
 BROKEN = re.compile(r"^FAILED .*::Test(\w+)::(\w+)(?:\[(.*)\])? - .*BrokenRuleError: (\w+):", re.MULTILINE)
 
 
@@ -46,6 +49,7 @@ PLANTED = {
     "Linkless": {"length_measured": "test_counts_links"},
     "Impatient": {"find_past_baseline": "test_waits_out_what_the_platform_does_late"},
     "Wasteful": {"media_stored_once": "test_stores_its_pictures_once"},
+    "Lying": {"fault_has_effect": "test_never_claims_more_than_the_reply captcha"},
     "Defective": {"fault_has_effect": "test_unknown_outcome_stays_unknown no_id"},
 }
 """The planted bugs, each with the rules that it breaks and, for each rule, one test that must find it."""
@@ -93,16 +97,10 @@ def test_the_kit_catches_a_planted_bug_f21_f22_f24_f53_f55(broken, bug):
 @pytest.mark.long
 def test_a_planted_bug_breaks_no_other_rule():
     """The whole kit finds, with each bad adapter, the rules that it breaks and no others."""
-    assert {bug: set(rules) for bug, rules in run_kit(BAD_ADAPTERS).items()} == {
-        bug: set(rules) for bug, rules in PLANTED.items()
-    }
-
-
-@pytest.mark.long
-def test_a_double_that_ignores_faults_fails_wherever_one_matters():
-    """Each check whose fault the double should have made fails, as the fault had no effect."""
-    run = run_kit(BAD_ADAPTERS, "-k", "Defective")
-    assert len(run["Defective"]["fault_has_effect"]) >= MIN_FAULTS_OF_A_DOUBLE
+    found = run_kit(BAD_ADAPTERS, "-k", "not Lying")
+    rules = {bug: set(broken) - SIDE_EFFECTS.get(bug, set()) for bug, broken in found.items()}
+    assert rules == {bug: set(wanted) for bug, wanted in PLANTED.items() if bug != "Lying"}
+    assert len(found["Defective"]["fault_has_effect"]) >= MIN_FAULTS_OF_A_DOUBLE
 
 
 def test_the_kit_uses_every_fault_of_the_simulator():

@@ -46,6 +46,7 @@ from publisher.store.monitor.adapter_state import MemoryTokenStore
 from publisher.testing.conformance.rules import ConformanceRule
 from publisher.testing.fault_front import (
     PLAIN_KINDS,
+    REFUSAL_KINDS,
     TAG_HEADER,
     TRANSPORT_KINDS,
     FaultFront,
@@ -419,6 +420,7 @@ class Harness:
         injector = self.platform if isinstance(self.platform, FaultInjector) else None
         injected: InjectedFault | None = None
         is_on_the_way = injector is None or kind in TRANSPORT_KINDS | PLAIN_KINDS
+        seen, made = len(self.front.exchanges), {post.remote_id for post in await self.created_posts()}
         if is_on_the_way or not (injector and await injector.inject_fault(target, kind, **facts)):
             ConformanceRule.FAULT_BITES.require(
                 self.front.can(kind),
@@ -429,12 +431,33 @@ class Harness:
         try:
             yield
             count = injected.count if injected else await injector.fault_count() if injector else 0
+            is_ignored = injected is None and await self._is_ignored(target, kind, facts, seen, made)
         finally:
             self.front.clear()
             self._held.clear()
             if injector:
                 await injector.clear_faults()
-        ConformanceRule.FAULT_BITES.require(count, f"the fault {name} has changed no call, so it has shown nothing")
+        ConformanceRule.FAULT_BITES.require(
+            count and not is_ignored, f"the fault {name} has changed no call, so it has shown nothing"
+        )
+
+    async def _is_ignored(
+        self, target: FaultTarget, kind: str, facts: Mapping[str, object], seen: int, made: Collection[str]
+    ) -> bool:
+        """True if a fault that the platform says it made has visibly changed nothing.
+
+        A call that it was to refuse has created a post, a post that it was to review is published at once, or reads got
+        what the same reads had got before.
+        """
+        if target is FaultTarget.CREATE:
+            new = [post for post in await self.created_posts() if post.remote_id not in made]
+            if kind == "review":
+                return any(post.is_published for post in new)
+            return bool(new) and kind in REFUSAL_KINDS and not facts.get("acts")
+        exchanges = [(replace(request, headers=()), response) for request, response in self.front.exchanges]
+        before = {request: (response.status, response.body) for request, response in exchanges[:seen]}
+        after = [(response.status, response.body) == before.get(request) for request, response in exchanges[seen:]]
+        return bool(after) and all(after)
 
     def _inject_on_the_way(self, target: FaultTarget, kind: str, facts: Mapping[str, object]) -> InjectedFault:
         """Let the front make the fault. What a platform stores otherwise is what its reads show otherwise."""
