@@ -59,7 +59,7 @@ ALERTS = {
 }
 ABOUT_THE_WHOLE = {
     "reload_refused", "database_restored", "waiting_for_journal", "circuit_breaker_open", "templates_invalid",
-    "clock_skew", "approvals_voided", *OF_THE_CLOCK,
+    "clock_skew", "approvals_voided", "users_suspended", *OF_THE_CLOCK,
 }  # fmt: skip
 """Alerts that concern no single post or account."""
 INSTANT = datetime(2027, 1, 5, 1, 0, tzinfo=UTC)

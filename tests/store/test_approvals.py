@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import ApprovalRules, Stage
@@ -11,9 +12,13 @@ from publisher.domain.delivery import Actor, Role, State
 from publisher.domain.errors import ApprovalError
 from publisher.domain.plan import Plan, RemovedTargets
 from publisher.domain.post import OneTimeTrigger, PostId, PostKind, SendRequest
-from publisher.store.approvals import Approver, end_approvals_of, void_approvals
+from publisher.domain.user import UserState, parse_grant
+from publisher.store.approvals import Approver
+from publisher.store.db.tables import SERVER_TIMELINE
 from publisher.store.deliveries.intents import Declined
+from publisher.store.people.users import NewSignIn
 from publisher.store.plan.posts import PlanCommit
+from publisher.store.recovery.backup import RecoveredIntents, finish_restore
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
 
@@ -228,16 +233,48 @@ async def test_a_post_due_when_approved_is_not_late_before(open_store):
     assert await try_to_send(store) == ["a"]
 
 
-async def test_a_leaver_and_a_restored_database_end_what_is_not_sent_yet(open_store):
-    """Neither the yes of a person who has left counts, nor any that an older database may have brought back."""
+async def test_what_a_leaver_has_approved_does_not_count(open_store):
+    """Disabling a user ends that person's yeses to what is not sent yet, and no others."""
     store = await file_post(open_store)
+    admin = await store.users.add("root", [parse_grant("admin")], person("root"))
+    await store.users.add("Li", [parse_grant("approver")], person("root"))
+    assert admin
     await approve_all(store)
-    now, by = store.runtime.now(), person("admin")
-    names = await store.database.write(lambda unit: end_approvals_of(unit, now, "Li", by, "left"))
-    assert names == ["p"]
+    await store.users.activate(admin, NewSignIn(password_hash="x"), person)
+    await store.users.disable("Li", person("root"))
     assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [FIRST]
-    await approve(store, "chen")
-    assert await store.database.write(lambda unit: void_approvals(unit, now, by, "restored")) == 2
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []
-    assert "approvals_voided" in [alert.code for alert in await store.queries.alerts()]
+
+
+async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
+    """It may lack that one was withdrawn, or that a user was disabled: all of them are needed again."""
+    store = await file_post(open_store)
+    await store.users.add("root", [parse_grant("admin")], person("root"))
+    await approve_all(store)
+    none_lost = RecoveredIntents(records=())
+    await store.database.write(lambda unit: finish_restore(store, unit, none_lost, None, [], person("root")))
+    await store.actions.resume("all", person("root"))
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == []
+    assert [item.reason for item in await store.queries.deliveries(P)] == ["awaiting_approval"] * 2
+    assert [user.state for user in await store.users.list()] == [UserState.SUSPENDED]
+    codes = {alert.code for alert in await store.queries.alerts()}
+    assert {"approvals_voided", "users_suspended"} <= codes
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_f87_a_server_that_took_over_counts_no_yes(open_store):
+    """What it lacks may be the end of a yes: no intent relies on one, and the next claim ends them all."""
+    store = await file_post(open_store)
+    await approve_all(store)
+    store.runtime.advance_time(HOUR)
+    await store.maintenance.run()
+    leases = await store.outbox.claim(1)
+    took_over = update(SERVER_TIMELINE).values(timeline="before")
+    await store.database.write(lambda unit: unit.connection.execute(took_over))
+    assert [await store.outbox.record_intent(lease) for lease in leases] == [Declined(guard="not_approved")]
+    assert await try_to_send(store) == []
+    assert len((await store.approvals.tasks(P))[0].status.missing) == 2
+    await approve_all(store)
+    assert await try_to_send(store) == ["a", "b"]

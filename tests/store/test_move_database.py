@@ -1,13 +1,18 @@
 """From SQLite to PostgreSQL: all or nothing, compared, and safe to repeat."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import func, insert, select
 
+from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
+from publisher.domain.post import PostId
 from publisher.domain.results import Published, Receipt
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import FailpointRaisedError
+from publisher.store.approvals import Approver
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.db.tables import DELIVERY, MEDIA
@@ -19,6 +24,9 @@ from publisher.testing.fakes import START_TIME, FakeRuntime
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 LI = named_person("li")
+
+
+RULES = ApprovalRules(default=(Stage(name="one"),))
 
 
 class Moving:
@@ -146,3 +154,20 @@ async def test_a_target_that_holds_something_is_refused_and_nothing_changes(movi
     assert refused.value.code == "target_not_empty"
     assert [item.key.post for item in await moving.deliveries(moving.target)] == ["theirs"]
     assert len(await moving.deliveries(moving.source)) == 2
+
+
+async def test_a_moved_database_counts_no_yes(tmp_path, database_url):
+    """The old database stays readable, so what is withdrawn there must not count as approved in the new one."""
+    moving = Moving(tmp_path, database_url)
+    store = replace(await moving.open(moving.source), approval_rules=RULES)
+    await store.posts.register_logins()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    [task] = await store.approvals.tasks()
+    approver = Approver(name="li", may_take=lambda _stage, _accounts: True)
+    await store.approvals.approve(PostId("p"), task.status.fingerprint, approver, LI)
+    await store.database.close()
+    await moving.go()
+    moved = replace(await moving.open(moving.target), approval_rules=RULES)
+    [task] = await moved.approvals.tasks()
+    assert (task.status.approvals, task.status.is_approved) == ([], False)
+    await moved.database.close()

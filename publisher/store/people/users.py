@@ -15,6 +15,7 @@ from publisher.domain.characters import name_skeleton
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.user import Grant, User, UserState
+from publisher.store.approvals import end_approvals_of
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import raise_alert, write_audit
@@ -118,15 +119,17 @@ class Users(StorePart):
 
     @in_transaction
     def disable(self, transaction: Transaction, name: str, by: Actor, state: UserState = UserState.DISABLED) -> None:
-        """Disable a user, or mark one as left; ends sessions, tokens and link.
+        """Disable a user, or mark one as left; ends sessions, tokens, link, and approvals of what is not sent yet.
 
         Raises NoSuchItemError, or RefusedError for the last administrator.
         """
         _get_row(transaction.connection, name)
         self._change_user(transaction, name, {"state": state.value, "link_hash": None, "link_expires_at": None})
         end_sign_ins(transaction.connection, name)
-        event = "user_left" if state is UserState.LEFT else "user_disabled"
-        write_audit(transaction, self.runtime.now(), by, event=event, subject=f"user:{name}")
+        event, now = "user_left" if state is UserState.LEFT else "user_disabled", self.runtime.now()
+        ended = end_approvals_of(transaction, now, name, by, event)
+        detail = {"approvals_ended": ended} if ended else {}
+        write_audit(transaction, now, by, event=event, subject=f"user:{name}", detail=detail)
 
     @in_transaction
     def enable(self, transaction: Transaction, name: str, by: Actor, *, breaks_glass: bool = False) -> None:
@@ -279,15 +282,15 @@ def end_sign_ins(connection: Connection, user: str | None = None) -> None:
         connection.execute(ended if user is None else ended.where(table.c.user == user))
 
 
-def suspend_all(connection: Connection) -> None:
-    """End all sessions, tokens and links, and suspend all users.
+def suspend_all(connection: Connection) -> int:
+    """End all sessions, tokens and links, and suspend all users. Return how many were enabled.
 
     For a database that may be older than the last change of its users.
     """
     end_sign_ins(connection)
     connection.execute(update(AUTH_USER).values(link_hash=None, link_expires_at=None))
     suspended = update(AUTH_USER).where(AUTH_USER.c.state == UserState.ENABLED.value)
-    connection.execute(suspended.values(state=UserState.SUSPENDED.value))
+    return connection.execute(suspended.values(state=UserState.SUSPENDED.value)).rowcount
 
 
 def _get_row(connection: Connection, name: str) -> RowMapping:

@@ -34,6 +34,7 @@ from publisher.store.recovery.recover import (
     missing_from,
     orphaned_attempts,
     recover,
+    void_authority,
     workers_to_compare,
 )
 from publisher.store.recovery.setup import BACKUP_KEY
@@ -382,6 +383,7 @@ def finish_restore(  # noqa: PLR0913, PLR0917 # who restored what, from where, a
     unresolved = 0
     if intents.since is not None:
         unresolved = mark_waiting_unresolved(store, transaction, intents.since, by, exclude=recovered)
+    void_authority(transaction, now, by, "restored")
     clear_alerts(transaction, "all", now)
     facts = {"since": begins_at.isoformat(timespec="seconds"), "by": by.name}
     raise_alert(transaction, now, "database_restored", "all", facts)

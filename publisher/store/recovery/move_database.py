@@ -11,10 +11,10 @@ from sqlmodel import SQLModel
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
-from publisher.store.db.database import MOVED_TO_KEY, append_entries, open_engine
+from publisher.store.db.database import MOVED_TO_KEY, Transaction, append_entries, open_engine
 from publisher.store.db.rows import audit_entry
 from publisher.store.db.tables import DATABASE_INFO, MEDIA
-from publisher.store.recovery.recover import store_identity
+from publisher.store.recovery.recover import store_identity, void_authority
 
 ROWS_PER_PAGE, IMAGES_PER_PAGE = 500, 5
 """How many rows are in memory at once; an image has several megabytes."""
@@ -37,7 +37,9 @@ async def copy_to_postgres(source: str, target: str, runtime: Runtime, by: Actor
                 with new.begin() as to_target:
                     counts = _copy(from_source, to_target)
                     entry = audit_entry(runtime.now(), by, event="database_moved", subject="database", detail=counts)
-                    append_entries(to_target, [entry])
+                    unit = Transaction(to_target)
+                    void_authority(unit, runtime.now(), by, "moved")
+                    append_entries(to_target, [entry, *unit.audit_entries])
                 runtime.hit_failpoint_now("migrate.mid")
                 append_entries(from_source, [{**entry, "event": "database_moved_away"}])
                 from_source.execute(insert(DATABASE_INFO).values(key=MOVED_TO_KEY, value=shown))

@@ -76,6 +76,7 @@ from publisher.store.db.tables import (
     WORKER_STATE,
     to_delivery,
 )
+from publisher.store.people.users import suspend_all
 
 RECOVERY_MAINTENANCE = Actor(role=Role.MAINTENANCE, name="recovery")
 RECOVERY_SENDER = Actor(role=Role.SENDER, name="recovery")
@@ -234,10 +235,24 @@ def can_claim(store: BaseStore, transaction: Transaction) -> bool:
         set_worker_state(connection, store.worker, compared_timeline=status.timeline)
     if status.first_seen_at is None:
         if is_timeline_new(connection):
-            void_approvals(transaction, now, RECOVERY_MAINTENANCE, "failover")
+            void_authority(transaction, now, RECOVERY_MAINTENANCE, "failover")
         connection.execute(insert(SERVER_TIMELINE).values(timeline=status.timeline, first_seen_at=now))
     may_still_come = status.is_other_behind and now < (status.first_seen_at or now) + COMPARE_TIMEOUT
     return not status.is_live_worker_behind and not may_still_come and not status.is_other_pending
+
+
+def void_authority(transaction: Transaction, now: datetime, by: Actor, reason: str) -> None:
+    """End all sign-ins, and every approval of what is not sent yet, in a database that others may be ahead of.
+
+    It may lack that an approval was withdrawn, that a user was disabled, or that a token or a link was used up.
+    """
+    void_approvals(transaction, now, by, reason)
+    number = suspend_all(transaction.connection)
+    if number:
+        detail = {"reason": reason, "users": number}
+        write_audit(transaction, now, by, event="users_suspended", subject="users", detail=detail)
+        clear_alerts(transaction, "users", now)
+        raise_alert(transaction, now, "users_suspended", "users", {"reason": reason, "number": str(number)})
 
 
 def is_timeline_new(connection: Connection) -> bool:
