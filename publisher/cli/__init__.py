@@ -50,6 +50,7 @@ COMMANDS = (
     "migrate",
     "login",
     "secret",
+    "user",
     "audit",
     "move-database",
     "simulate",

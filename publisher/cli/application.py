@@ -131,7 +131,9 @@ async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
         person = await authenticate(
             terminal, settings, application.store, command="preview --to", by=by, accounts=[account]
         )
-        await application.store.actions.record_action("preview_requested", f"{post}@{account}", person, detail)
+        record_action = application.store.actions.record_action
+        await record_action("secret_read", f"secret:{settings.accounts[account].secret}", person, {})
+        await record_action("preview_requested", f"{post}@{account}", person, detail)
         answer = await call_adapter(previewer.send_preview(rendered, images, to), PREVIEW_TIMEOUT)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     match answer:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from publisher.app.open_store import open_unchecked_store
 from publisher.cli.context import report_database_errors
@@ -23,6 +24,9 @@ from publisher.runtime.clock import Runtime
 from publisher.runtime.redaction import register_secrets
 from publisher.secrets import Vault, load_user_key
 from publisher.store.store import Store
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 TOKEN_VARIABLE = "PUBLISHER_TOKEN"  # noqa: S105 # the name of the variable
 BREAK_GLASS_METHOD = "system owner"
@@ -64,6 +68,15 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "secret remove": Permission.CREDENTIALS,
     "secret rotate": Permission.CREDENTIALS,
     "secret list": None,
+    "user add": Permission.ADMINISTER,
+    "user change": Permission.ADMINISTER,
+    "user list": None,
+    "user disable": Permission.ADMINISTER,
+    "user enable": Permission.ADMINISTER,
+    "user reset": Permission.ADMINISTER,
+    "user leave": Permission.ADMINISTER,
+    "user token": Permission.VIEW,
+    "user activate": None,
     "audit verify": None,
     "audit export": None,
     "audit key": None,
@@ -73,6 +86,8 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "demo": None,
 }
 """What each command, and each of its actions, needs. Those with None act for nobody: the files' modes decide."""
+PASSWORD_COMMANDS = frozenset({"user token"})
+"""Commands for which a token is not enough: it could else prolong its own life."""
 BREAK_GLASS_COMMANDS = frozenset({"pause", "user reset", "user enable"})
 """Commands that the system user who owns the workspace may give without sign-in, with a red alert."""
 
@@ -113,7 +128,7 @@ async def identify(terminal: Terminal, settings: Settings, store: Store, command
     """
     if not await store.users.exist():
         return ActingPerson(actor=named_person(by or system_user_name()))
-    if token := os.environ.get(TOKEN_VARIABLE):
+    if command not in PASSWORD_COMMANDS and (token := os.environ.get(TOKEN_VARIABLE)):
         register_secrets([token])
         principal = await store.sign_ins.find_token(token)
         if principal is None:
@@ -121,10 +136,10 @@ async def identify(terminal: Terminal, settings: Settings, store: Store, command
         if by is not None and by != principal.user.name:
             raise SignInError("token_of_another", by=by, name=principal.user.name)
         return _make_person(principal)
-    may_break_glass = command in BREAK_GLASS_COMMANDS and is_system_owner(settings.workspace)
-    if sys.stderr.isatty() and by is not None:
+    may_break_glass = command in BREAK_GLASS_COMMANDS and is_system_owner(settings.workspace, os.getuid())
+    if by is not None and (sys.stderr.isatty() or not may_break_glass):
         code = "ask_password_or_break_glass" if may_break_glass else "ask_password"
-        if (password := ask_hidden(terminal.translate(code, name=by))) or not may_break_glass:
+        if password := ask_hidden(terminal.translate(code, name=by)):
             return _make_person(await _sign_in(terminal, settings, store, by, password))
     if may_break_glass:
         actor = replace(named_person(by or system_user_name()), sign_in=BREAK_GLASS_METHOD)
@@ -163,7 +178,7 @@ async def authenticate_offline(
                 if store is not None:
                     return await authenticate(terminal, settings, store, command=command, by=by, accounts=accounts)
     except (CommandFailedError, OSError):
-        if not is_system_owner(settings.workspace):
+        if not is_system_owner(settings.workspace, os.getuid()):
             raise
     return named_person(by or system_user_name())
 
@@ -195,8 +210,13 @@ async def _sign_in(terminal: Terminal, settings: Settings, store: Store, name: s
     if not user.has_second_factor:
         return Principal(user=user, method="password")
     code = ask_hidden(terminal.translate("ask_code", name=name))
-    load_key = partial(load_user_key, Vault(folder=settings.workspace / "var"), settings.secrets_dir)
-    return await check_code(store.users, user, code, source, load_key)
+    return await check_code(store.users, user, code, source, partial(workspace_user_key, settings))
+
+
+def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> "MultiFernet":
+    """Return the cipher of the users' second factors; see `load_user_key`."""
+    vault = Vault(folder=settings.workspace / "var")
+    return load_user_key(vault, settings.secrets_dir, creates_missing=creates_missing)
 
 
 def _make_person(principal: Principal) -> ActingPerson:
@@ -210,6 +230,6 @@ def system_user_name() -> str:
     return user.user or f"uid {user.uid}"
 
 
-def is_system_owner(workspace: Path) -> bool:
-    """Return True if this process runs as the owner of the workspace's folder."""
-    return workspace.stat().st_uid == os.getuid()
+def is_system_owner(workspace: Path, uid: int) -> bool:
+    """Return True if a system user owns the workspace's folder."""
+    return workspace.stat().st_uid == uid

@@ -14,7 +14,7 @@ from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import Principal, User
 from publisher.secrets import SecretError
-from publisher.store.people.users import RECOVERY_CODE_BYTES, RECOVERY_CODES, NewSignIn, Users
+from publisher.store.people.users import NewSignIn, Users
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
@@ -28,6 +28,8 @@ HASH_OF_NOTHING = "$argon2id$v=19$m=19456,t=2,p=1$GRNNa1RxqpCxKlwQkXxDsQ$Grn1Z8f
 TOTP_SECONDS = 30
 TOTP_STEPS_ACCEPTED = 1
 """A code of the step before or after is accepted: the phone's clock may differ, and typing takes time."""
+RECOVERY_CODES, RECOVERY_GROUPS, RECOVERY_GROUP_BYTES = 10, 5, 2
+"""How many recovery codes there are, and of how many groups each is made: 80 random bits, in 20 hexadecimal digits."""
 ISSUER = "publisher"
 LoadUserKey = Callable[[], "MultiFernet"]
 
@@ -56,8 +58,7 @@ async def check_password(users: Users, name: str, password: str, source: str) ->
     is_right = await verify_password(password, stored or HASH_OF_NOTHING)
     if proofs is None or stored is None or not is_right or not proofs.user.is_enabled:
         raise SignInError("sign_in_failed", name=name)
-    if not proofs.user.has_second_factor:
-        await users.end_attempt(name, source)
+    await users.end_attempt(name, source)
     return proofs.user
 
 
@@ -67,6 +68,7 @@ async def check_code(users: Users, user: User, code: str, source: str, load_user
     Raises SignInError as `check_password` does, or `second_factor_key_missing` if codes cannot be checked: a recovery
     code can.
     """
+    source = f"{source} code"  # counted apart: who knows the password must not be free to guess codes
     await _start_attempt(users, user.name, source)
     typed = "".join(code.split())
     if len(typed) > 6:  # a recovery code
@@ -110,8 +112,10 @@ def make_second_factor(name: str) -> SecondFactor:
 
     secret = pyotp.random_base32()
     uri = pyotp.TOTP(secret, interval=TOTP_SECONDS).provisioning_uri(name=name, issuer_name=ISSUER)
-    codes = [secrets.token_hex(RECOVERY_CODE_BYTES) for _ in range(RECOVERY_CODES)]
-    return SecondFactor(secret=secret, uri=uri, recovery_codes=["-".join(_split(code, 5)) for code in codes])
+    codes = [
+        "-".join(secrets.token_hex(RECOVERY_GROUP_BYTES) for _ in range(RECOVERY_GROUPS)) for _ in range(RECOVERY_CODES)
+    ]
+    return SecondFactor(secret=secret, uri=uri, recovery_codes=codes)
 
 
 def normalize_recovery_code(code: str) -> str:
@@ -199,7 +203,3 @@ def decrypt_totp_secret(encrypted: str, name: str, load_user_key: LoadUserKey) -
     if owner != name:
         raise SignInError("second_factor_key_missing", name=name)
     return secret
-
-
-def _split(text: str, size: int) -> list[str]:
-    return [text[start : start + size] for start in range(0, len(text), size)]

@@ -91,7 +91,7 @@ async def test_the_last_administrator_stays(open_store):
     await store.users.add("wang", ADMIN, LI)  # has no password yet
     for change in (
         store.users.disable("zhang", LI),
-        store.users.disable("zhang", LI, UserState.LEFT),
+        store.users.leave("zhang", [], LI),
         store.users.change_grants("zhang", AUTHOR, LI),
     ):
         with pytest.raises(RefusedError, match="last_admin"):
@@ -129,7 +129,7 @@ async def test_ending_a_user_ends_sessions_tokens_and_links_at_once(open_store, 
         case "disable":
             await store.users.disable("wang", LI)
         case "leave":
-            await store.users.disable("wang", LI, UserState.LEFT)
+            await store.users.leave("wang", ["key"], LI)
         case "reset":
             await store.users.reset("wang", LI)
         case _:
@@ -148,13 +148,14 @@ async def test_a_suspended_user_signs_in_again_once_enabled(open_store):
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     await add_active(store, "wang")
-    await store.users.disable("wang", LI, UserState.LEFT)
+    await store.users.leave("wang", [], LI)
     await store.database.write(lambda transaction: suspend_all(transaction.connection))
     assert [user.state for user in await store.users.list()] == [UserState.LEFT, UserState.SUSPENDED]
     await store.users.enable("zhang", LI)
     user = await store.users.get("zhang")
     assert (user.is_enabled, user.has_password) == (True, True)
-    for change in (store.users.enable("wang", LI), store.users.reset("wang", LI)):
+    changes = (store.users.enable, store.users.reset, store.users.disable)
+    for change in [operation("wang", LI) for operation in changes]:
         with pytest.raises(RefusedError, match="user_has_left"):
             await change
     await store.users.add("wang", ADMIN, LI)

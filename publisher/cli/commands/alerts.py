@@ -30,9 +30,8 @@ async def alerts(terminal: Terminal, action: str | None, alert: int | None, by: 
         async with open_command_store(settings) as store:
             if alert is not None and by is not None:
                 known = next((item for item in await store.queries.alerts() if item.id == alert), None)
-                if known is None:
-                    raise NoSuchItemError("alert", str(alert))
-                accounts = [AccountId(known.facts["account"])] if known.facts.get("account") else None
+                account = known.facts.get("account") if known else None
+                accounts = [AccountId(account)] if account else None
                 person = await authenticate(
                     terminal, settings, store, command="alerts dismiss", by=by, accounts=accounts
                 )

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from publisher.app.open_store import journal_path
-from publisher.cli.authentication import authenticate
+from publisher.cli.authentication import authenticate_offline
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError, report_error
 from publisher.cli.framework import (
@@ -211,6 +211,9 @@ def check_signatures(terminal: Terminal, files: Sequence[Path], publics: Sequenc
 
 async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Sequence[str], by: str, reason: str) -> int:
     """Record as a signed audit entry that a named holder of checkpoints accepts what was lost."""
+    person = await authenticate_offline(
+        terminal, await load_workspace_settings(terminal), command="audit accept", by=by
+    )
     verification, _checked, settings = await verify_database(terminal, named, publics)
     targets = build_checkpoint_targets(settings)
     own = [file for file in (targets.file, targets.newest_file) if file is not None and file.exists()]
@@ -227,7 +230,6 @@ async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Seque
     signature = key.sign(acceptance.signing_text) if key else ""
     is_all = len(lost) == len(verification.breaks) + verification.unlisted_breaks
     async with open_command_store(settings) as store:
-        person = await authenticate(terminal, settings, store, command="audit accept", by=by)
         await store.audit.record_acceptance(
             replace(acceptance, signature=signature), person, is_everything_accepted=is_all
         )

@@ -28,6 +28,8 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     session = start_login(settings, known, Runtime())
     if isinstance(session, Problem):
         raise CommandFailedError(session.code, **session.facts)
+    secret = f"secret:{known.secret}"
+    await record_action(terminal, "secret_read", secret, person)
     terminal.print_message("login_open", account=account, address=session.consent_url)
     with hidden_input():
         terminal.print_note("login_paste")
@@ -39,5 +41,6 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     ends_at = read_secret(session.account.secret, vault=session.vault).get("access_token_ends_at")
     days = str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days) if ends_at else "?"
     terminal.print_message("login_done", account=account, days=days)
+    await record_action(terminal, "secret_stored", secret, person)
     is_recorded = await record_action(terminal, "signed_in", f"account:{account}", person, [known])
     return 0 if is_recorded else EXIT_FAILED

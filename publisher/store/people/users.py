@@ -1,6 +1,7 @@
 """Users: their roles, their one-time links, passwords and second factors, and how often a sign-in failed."""
 
 import contextlib
+import json
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +11,17 @@ from hashlib import sha256
 from sqlalchemy import Connection, RowMapping, Update, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from publisher.domain.account import backoff_delay
+from publisher.domain.account import AccountId, backoff_delay
+from publisher.domain.audit_chain import SYSTEM_USER_KEY
 from publisher.domain.characters import name_skeleton
-from publisher.domain.delivery import Actor
+from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.user import Grant, User, UserState
 from publisher.store.approvals import end_approvals_of
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.rows import raise_alert, write_audit
+from publisher.store.db.rows import raise_alert, replace_alerts, write_audit
+from publisher.store.db.tables import AUDIT
 from publisher.store.db.user_tables import (
     AUTH_SESSION,
     AUTH_TOKEN,
@@ -31,13 +34,15 @@ from publisher.store.db.user_tables import (
 
 LINK_LIFETIME = timedelta(hours=24)
 LINK_BYTES = 32
-RECOVERY_CODES = 10
-RECOVERY_CODE_BYTES = 10
 FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER = 3, timedelta(minutes=5)
 FREE_ATTEMPTS_OF_SOURCE, MAX_DELAY_OF_SOURCE = 20, timedelta(minutes=1)
 """From one source: how many attempts in a row are free, for one user and for all, and the longest wait after that."""
 ATTEMPTS_FORGOTTEN_AFTER = timedelta(days=1)
 ANY_USER = ""
+SECRET_EVENTS = frozenset({"secret_stored", "secret_read"})
+"""Audit events of people who had a secret before their eyes."""
+ROTATION_DUE = "rotation_due"
+"""Code of the alert that a person who has left knows a secret."""
 BREAK_GLASS = "break_glass"
 """Code of the alert that somebody acted without sign-in, as the system user who owns the workspace."""
 
@@ -64,6 +69,24 @@ class NewSignIn:
     totp_secret: str | None = field(default=None, repr=False)
     totp_step: int = 0
     recovery_codes: Collection[str] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonTraces:
+    """What a person has acted on, which secrets were seen, and which system users were used."""
+
+    accounts: frozenset[AccountId]
+    secrets: frozenset[str]
+    uids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """What ended when a user left."""
+
+    sessions: int
+    tokens: int
+    approvals: Sequence[str]
 
 
 class Users(StorePart):
@@ -111,32 +134,70 @@ class Users(StorePart):
 
     @in_transaction
     def change_grants(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> None:
-        """Replace a user's grants. Raises NoSuchItemError, or RefusedError for the last administrator."""
-        _get_row(transaction.connection, name)
+        """Replace a user's grants. Raises what `disable` raises."""
+        _require_present(_get_row(transaction.connection, name))
         self._change_user(transaction, name, {"grants": dump_grants(grants)})
         detail = {"roles": dump_grants(grants)}
         write_audit(transaction, self.runtime.now(), by, event="user_changed", subject=f"user:{name}", detail=detail)
 
     @in_transaction
-    def disable(self, transaction: Transaction, name: str, by: Actor, state: UserState = UserState.DISABLED) -> None:
-        """Disable a user, or mark one as left; ends sessions, tokens, link, and approvals of what is not sent yet.
+    def disable(self, transaction: Transaction, name: str, by: Actor) -> None:
+        """Disable a user; ends sessions, tokens, link, and approvals of what is not sent yet.
 
-        Raises NoSuchItemError, or RefusedError for the last administrator.
+        Raises NoSuchItemError, or RefusedError for one who has left and for the last administrator.
         """
-        _get_row(transaction.connection, name)
-        self._change_user(transaction, name, {"state": state.value, "link_hash": None, "link_expires_at": None})
+        _require_present(_get_row(transaction.connection, name))
+        values = {"state": UserState.DISABLED.value, "link_hash": None, "link_expires_at": None}
+        self._change_user(transaction, name, values)
         end_sign_ins(transaction.connection, name)
-        event, now = "user_left" if state is UserState.LEFT else "user_disabled", self.runtime.now()
-        ended = end_approvals_of(transaction, now, name, by, event)
+        now = self.runtime.now()
+        ended = end_approvals_of(transaction, now, name, by, "user_disabled")
         detail = {"approvals_ended": ended} if ended else {}
-        write_audit(transaction, now, by, event=event, subject=f"user:{name}", detail=detail)
+        write_audit(transaction, now, by, event="user_disabled", subject=f"user:{name}", detail=detail)
+
+    async def read_traces(self, name: str) -> PersonTraces:
+        """Return what the audit says that a person has done and seen."""
+        query = select(AUDIT.c.event, AUDIT.c.subject, AUDIT.c.detail).where(
+            AUDIT.c.role == Role.PERSON.value, AUDIT.c.name == name
+        )
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        accounts, secrets_seen, uids = set(), set(), set()
+        for event, subject, detail in rows:
+            kind, _, rest = subject.partition(":")
+            if kind == "secret" and event in SECRET_EVENTS:
+                secrets_seen.add(rest)
+            if kind == "account" or "@" in subject:
+                accounts.add(rest if kind == "account" else subject.rpartition("@")[2])
+            if system := json.loads(detail).get(SYSTEM_USER_KEY):
+                uids.add(system["uid"])
+        return PersonTraces(
+            accounts=frozenset(map(AccountId, accounts)), secrets=frozenset(secrets_seen), uids=frozenset(uids)
+        )
+
+    @in_transaction
+    def leave(self, transaction: Transaction, name: str, secrets_seen: Collection[str], by: Actor) -> Departure:
+        """Mark a user as left: sessions, tokens, link and open approvals end at once.
+
+        An alert for each secret that the user has seen stays until it is replaced. Raises NoSuchItemError, or
+        RefusedError for the last administrator.
+        """
+        now, connection = self.runtime.now(), transaction.connection
+        _get_row(connection, name)
+        values = {"state": UserState.LEFT.value, "link_hash": None, "link_expires_at": None}
+        self._change_user(transaction, name, values)
+        sessions, tokens = end_sign_ins(connection, name)
+        approvals = end_approvals_of(transaction, now, name, by, "user_left")
+        for secret in sorted(secrets_seen):
+            replace_alerts(transaction, now, ROTATION_DUE, f"secret:{secret}", {"name": secret, "user": name})
+        detail = {"approvals": approvals, "secrets": sorted(secrets_seen)}
+        write_audit(transaction, now, by, event="user_left", subject=f"user:{name}", detail=detail)
+        return Departure(sessions=sessions, tokens=tokens, approvals=approvals)
 
     @in_transaction
     def enable(self, transaction: Transaction, name: str, by: Actor, *, breaks_glass: bool = False) -> None:
         """Enable a user who was disabled or suspended, with the password of before. Raises what `reset` raises."""
         now, connection = self.runtime.now(), transaction.connection
-        if _get_row(connection, name)["state"] == UserState.LEFT:
-            raise RefusedError("user_has_left", name=name)
+        _require_present(_get_row(connection, name))
         connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(state=UserState.ENABLED.value))
         write_audit(transaction, now, by, event="user_enabled", subject=f"user:{name}")
         if breaks_glass:
@@ -149,8 +210,7 @@ class Users(StorePart):
         A disabled or suspended user is enabled by it. Raises NoSuchItemError, or RefusedError for one who has left.
         """
         now, connection = self.runtime.now(), transaction.connection
-        if _get_row(connection, name)["state"] == UserState.LEFT:
-            raise RefusedError("user_has_left", name=name)
+        _require_present(_get_row(connection, name))
         values = {"password_hash": None, "totp_secret": None, "totp_step": 0, "state": UserState.ENABLED.value}
         connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
         connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
@@ -275,15 +335,17 @@ def record_break_glass(transaction: Transaction, at: datetime, by: Actor, subjec
     raise_alert(transaction, at, BREAK_GLASS, subject, {"by": by.name, "action": action})
 
 
-def end_sign_ins(connection: Connection, user: str | None = None) -> None:
-    """End the sessions and tokens of a user, or of all."""
-    for table in (AUTH_SESSION, AUTH_TOKEN):
-        ended = delete(table)
-        connection.execute(ended if user is None else ended.where(table.c.user == user))
+def end_sign_ins(connection: Connection, user: str | None = None) -> tuple[int, int]:
+    """End the sessions and tokens of a user, or of all, and return how many of each there were."""
+    sessions, tokens = (
+        connection.execute(delete(table) if user is None else delete(table).where(table.c.user == user)).rowcount
+        for table in (AUTH_SESSION, AUTH_TOKEN)
+    )
+    return sessions, tokens
 
 
 def suspend_all(connection: Connection) -> int:
-    """End all sessions, tokens and links, and suspend all users. Return how many were enabled.
+    """End all sessions, tokens and links, and suspend all users until each is enabled by name; return their number.
 
     For a database that may be older than the last change of its users.
     """
@@ -298,6 +360,11 @@ def _get_row(connection: Connection, name: str) -> RowMapping:
     if row is None:
         raise NoSuchItemError("user", name, connection.scalars(select(AUTH_USER.c.name)).all())
     return row
+
+
+def _require_present(row: RowMapping) -> None:
+    if row["state"] == UserState.LEFT:
+        raise RefusedError("user_has_left", name=row["name"])
 
 
 def _lock_users(connection: Connection) -> Sequence[RowMapping]:

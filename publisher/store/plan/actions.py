@@ -65,6 +65,8 @@ from publisher.store.recovery.recover import (
 )
 from publisher.store.system_alerts import ACCOUNT_JOBS, CLOCK_SUBJECT_PREFIX, subject_of_job
 
+SECRET_STORED = "secret_stored"  # noqa: S105 # the name of an event
+"""The audit event of a new value of a secret."""
 MAYBE_PUBLISHED_STATES = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """States in which a retraction has something to delete, or may have."""
 _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
@@ -247,8 +249,14 @@ class OperatorActions(StorePart):
     def record_action(
         self, transaction: Transaction, event: str, subject: str, by: Actor, detail: Mapping[str, str]
     ) -> None:
-        """Write an audit entry for an action that other modules carry out."""
-        write_audit(transaction, self.runtime.now(), by, event=event, subject=subject, detail=detail)
+        """Write an audit entry for an action that other modules carry out.
+
+        Alerts about a secret end once it is replaced: what others know of it is void.
+        """
+        now = self.runtime.now()
+        write_audit(transaction, now, by, event=event, subject=subject, detail=detail)
+        if event == SECRET_STORED:
+            clear_alerts(transaction, subject, now)
 
     async def register_worker(self) -> bool:
         """Record the start of this daemon. Returns False, and writes nothing, if the database was replaced.

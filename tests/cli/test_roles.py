@@ -1,0 +1,150 @@
+"""Each role and each command that acts for a person, on a real workspace: who may, may, and nobody else."""
+
+import asyncio
+import io
+from datetime import datetime, timedelta
+from importlib import import_module
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.cli import COMMANDS
+from publisher.cli.application import activate_schedule
+from publisher.cli.authentication import BREAK_GLASS_COMMANDS, COMMAND_PERMISSIONS, PASSWORD_COMMANDS
+from publisher.config import load_settings
+from publisher.domain.results import Rejected
+from publisher.domain.user import ROLE_PERMISSIONS, Grant, Permission, UserRole
+from publisher.engine.decisions import named_person
+from publisher.store.people.users import NewSignIn
+from publisher.testing.fakes import make_confirmed_runtime
+from tests.cli.conftest import TO_WEIBO, make_drill
+from tests.cli.posts import warning, write_schedule
+from tests.cli.test_correct import CORRECTION
+
+REASON = ("--reason", "test")
+SECRET = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
+ARGUMENTS = {
+    "preview --to": ("preview", "refund", "--account", "beijing-wechat", "--to", "someone"),
+    "send": ("send", "waiting"),
+    "cancel": ("cancel", "cancelled", *REASON),
+    "retract": ("retract", "cancelled", *REASON),
+    "correct": ("correct", "refund", "fix"),
+    "resolve": ("resolve", "waiting@beijing-weibo", "cancel", *REASON),
+    "resend": ("resend", "refund@beijing-weibo", *REASON),
+    "assist done": ("assist", "done", "waiting@beijing-weibo", "https://weibo.com/1/a"),
+    "mode": ("mode", "beijing-tieba", "off", *REASON),
+    "pause": ("pause",),
+    "resume": ("resume",),
+    "reload --confirm-removals": ("reload", "--confirm-removals", "1"),
+    "alerts dismiss": ("alerts", "dismiss", "1"),
+    "doctor --confirm-clock": ("doctor", "--confirm-clock"),
+    "offboard": ("offboard", "beijing-tieba", *REASON),
+    "restore": ("restore", "no-such-file.db"),
+    "login": ("login", "beijing-weibo"),
+    "secret set": ("secret", "set", "beijing-weibo"),
+    "secret remove": ("secret", "remove", "no-such-secret"),
+    "secret rotate": ("secret", "rotate"),
+    "audit accept": ("audit", "accept", "--anchors", "no-such-file", *REASON),
+    "move-database": ("move-database", "postgresql://publisher@127.0.0.1:9/publisher"),
+    "user add": ("user", "add", "new", "--role", "viewer"),
+    "user change": ("user", "change", "spare", "--role", "author"),
+    "user disable": ("user", "disable", "spare"),
+    "user enable": ("user", "enable", "spare"),
+    "user reset": ("user", "reset", "spare"),
+    "user leave": ("user", "leave", "gone"),
+    "user token": ("user", "token", "{name}", "--scope", "view"),
+}
+"""Command lines that come as far as the question who acts, and leave the workspace usable for the next one."""
+ACTING = [name for name, permission in COMMAND_PERMISSIONS.items() if permission is not None]
+NOT_PERMITTED = "may not run publisher"
+
+
+@pytest.fixture(scope="module")
+def staffed(tmp_path_factory):
+    """Return a drill with one user of each role, three posts in several states, and the token of each user by role."""
+    folder = make_drill(tmp_path_factory.mktemp("roles") / "drill", "http://127.0.0.1:9")
+    now = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0, tzinfo=None)
+    due, later = f"at = {now.isoformat()}", f"at = {(now + timedelta(hours=5)).isoformat()}"
+    write_schedule(
+        folder,
+        warning("refund", due, '["beijing-weibo", "beijing-wechat"]'),
+        warning("waiting", later, TO_WEIBO),
+        warning("cancelled", later, TO_WEIBO),
+        CORRECTION.format(id="fix", follows="refund", when=later, to=TO_WEIBO),
+    )
+
+    async def fill():
+        async with open_application(
+            await load_settings(folder), make_confirmed_runtime(), can_send=True
+        ) as application:
+            store, by = application.store, named_person("li")
+            await activate_schedule(application)
+            await store.maintenance.promote_due()
+            for lease in await store.outbox.claim(10):
+                await store.outbox.record_intent(lease)
+                await store.outbox.record_outcome(lease, Rejected(code="weibo_20012", reason="too long"))
+            tokens = {}
+            for role in (UserRole.ADMIN, *UserRole, "spare", "gone"):
+                if role in tokens:
+                    continue
+                grants = [Grant(role=role if isinstance(role, UserRole) else UserRole.VIEWER)]
+                link = await store.users.add(role, grants, by)
+                await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
+                tokens[role] = await store.sign_ins.issue_token(role, Permission, by)
+            return tokens
+
+    return folder, asyncio.run(fill())
+
+
+@pytest.fixture
+def run_as(run, staffed, monkeypatch):
+    """Return a function that gives a command with the token of a role, or with none."""
+    folder, tokens = staffed
+
+    def run_with_token(name, role):
+        by = role or "nobody"
+        monkeypatch.setattr("sys.stdin", io.StringIO(SECRET if role else ""))
+        if role:
+            monkeypatch.setenv("PUBLISHER_TOKEN", tokens[role])
+        arguments = [part.format(name=by) for part in ARGUMENTS[name]]
+        return run("-C", folder, "--lang", "en", *arguments, "--by", by)
+
+    return run_with_token
+
+
+@pytest.mark.parametrize("role", list(UserRole))
+@pytest.mark.parametrize("name", [name for name in ACTING if name not in PASSWORD_COMMANDS])
+def test_a_command_is_for_those_whose_role_allows_it(run_as, name, role):
+    """Where the role has the command's permission it is carried out or fails for its own reasons; else it exits 3."""
+    is_allowed = COMMAND_PERMISSIONS[name] in ROLE_PERMISSIONS[role]
+    result = run_as(name, role)
+    was_refused = (result.code, NOT_PERMITTED in result.err) == (3, True)
+    assert was_refused is not is_allowed, result.err
+
+
+@pytest.mark.parametrize("name", ACTING)
+def test_nobody_acts_without_a_sign_in(run_as, name, monkeypatch):
+    """Without a token and a password each command exits 3, also for the owner, but for those that break the glass."""
+    monkeypatch.delenv("PUBLISHER_TOKEN", raising=False)
+    result = run_as(name, None)
+    if name in BREAK_GLASS_COMMANDS:
+        assert result.code == 0, result.err
+    else:
+        assert (result.code, "must know who acts" in result.err) == (3, True), result.err
+
+
+def test_every_command_declares_what_it_needs():
+    """A command without an entry, an entry without a command, and an entry that is not tried are found here."""
+    assert {name.split(maxsplit=1)[0] for name in COMMAND_PERMISSIONS} == set(COMMANDS)
+    assert set(ARGUMENTS) == set(ACTING)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_takes_a_name_asks_whose_it_is(name):
+    """A command has the option --by exactly if something that it does needs a permission."""
+    module = name.replace("-", "_")
+    command = getattr(import_module(f"publisher.cli.commands.{module}"), module)
+    takes_name = any("--by" in param.opts for param in command.params)
+    needs = [need for entry, need in COMMAND_PERMISSIONS.items() if entry.split(maxsplit=1)[0] == name]
+    assert takes_name is any(need is not None for need in needs)

@@ -1,0 +1,341 @@
+"""`user`, and how the commands of a person find out who acts."""
+
+import io
+import json
+import re
+
+import pyotp
+import pytest
+
+from publisher.engine.authentication import RECOVERY_CODES, TOTP_SECONDS
+from tests.cli.conftest import TO_WEIBO
+from tests.cli.posts import warning, write_schedule
+
+PASSWORD, OTHER_PASSWORD = "correct horse battery", "staple horse correct"
+LINK = re.compile(r"^[\w-]{43}$", re.MULTILINE)
+TOKEN = re.compile(r"^publisher-[\w-]{43}$", re.MULTILINE)
+
+
+@pytest.fixture
+def ask(run, drill, monkeypatch):
+    """Return a function that gives a command on the drill, with lines of standard input and a token, if any."""
+
+    def run_with(*arguments, lines=(), token=None):
+        monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        if token:
+            monkeypatch.setenv("PUBLISHER_TOKEN", token)
+        else:
+            monkeypatch.delenv("PUBLISHER_TOKEN", raising=False)
+        return run("-C", drill, "--lang", "en", *arguments)
+
+    return run_with
+
+
+@pytest.fixture
+def enrol(ask):
+    """Return a function that adds a user and sets a password with the one-time link."""
+
+    def add_user(name, *roles, by=None, password=PASSWORD):
+        given = [part for role in roles for part in ("--role", role)]
+        named = ("--by", by) if by else ()
+        added = ask("user", "add", name, *given, *named, lines=[PASSWORD])
+        assert added.code == 0, added.err
+        [link] = LINK.findall(added.out)
+        activated = ask("user", "activate", lines=[link, password])
+        assert activated.code == 0, activated.err
+        return link
+
+    return add_user
+
+
+@pytest.fixture
+def issue_token(ask):
+    """Return a function that signs a user in with the password and returns a token of these permissions."""
+
+    def issue(name, *scope):
+        given = [part for permission in scope for part in ("--scope", permission)]
+        issued = ask("user", "token", name, *given, lines=[PASSWORD])
+        assert issued.code == 0, issued.err
+        [token] = TOKEN.findall(issued.out)
+        return token
+
+    return issue
+
+
+def audit_of(ask, drill):
+    """Return the audit entries, oldest first."""
+    file = drill / "exported.jsonl"
+    assert ask("audit", "export", str(file)).code == 0
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()[1:]]
+
+
+def test_names_are_as_given_until_there_are_users(ask):
+    """Without users nobody is asked for anything, and the list says how to add the first."""
+    assert ask("pause", "--by", "anybody").code == 0
+    listed = ask("user", "list")
+    assert (listed.code, "user add" in listed.out) == (0, True)
+    assert ask("user", "list", "--json").json == {"users": []}
+    assert ask("user", "token", "anybody", "--scope", "stop").code == 1
+
+
+def test_a_link_sets_a_password_and_that_signs_in(ask, enrol):
+    """The first user is an administrator; the link works once, and the password from then on."""
+    assert ask("user", "add", "wang", "--role", "author").code == 3
+    link = enrol("zhang", "admin", "operator")
+    assert ask("user", "activate", lines=[link, OTHER_PASSWORD]).code == 1
+    assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 0
+    for lines in ([OTHER_PASSWORD], [""], []):
+        assert ask("resume", "--by", "zhang", lines=lines).code == 3
+    assert ask("resume", "--by", "nobody", lines=[PASSWORD]).code == 3
+    [row] = ask("user", "list", "--json").json["users"]
+    assert row == {
+        "name": "zhang", "roles": ["admin", "operator"], "state": "enabled", "has_password": True,
+        "has_second_factor": False, "sessions": 0, "tokens": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("password", "message"), [("short", "too simple"), ("a" * 40, "too simple"), ("x1y2" * 90, "at most 256")]
+)
+def test_a_bad_password_leaves_the_link_open(ask, password, message):
+    """What is too short, repeats a letter or is too long is refused, and the same link works afterwards."""
+    [link] = LINK.findall(ask("user", "add", "zhang", "--role", "admin").out)
+    refused = ask("user", "activate", lines=[link, password])
+    assert (refused.code, message in refused.err) == (1, True)
+    assert ask("user", "activate", lines=[f"https://host/setup/{link}", PASSWORD]).code == 0
+
+
+def test_roles_are_limited_to_accounts(ask, enrol, issue_token, drill):
+    """A user limited to one platform acts on its posts, and on no post that also goes elsewhere."""
+    write_schedule(drill, warning("here", to=TO_WEIBO), warning("everywhere"))
+    assert ask("reload").code == 0
+    enrol("zhang", "admin")
+    enrol("wang", "author@platform:weibo", by="zhang")
+    token = issue_token("wang", "stop", "send")
+    assert ask("cancel", "here", "--by", "wang", "--reason", "x", token=token).code == 0
+    assert ask("cancel", "everywhere", "--by", "wang", "--reason", "x", token=token).code == 3
+    assert ask("pause", "platform:weibo", "--by", "wang", token=token).code == 0
+    assert ask("pause", "beijing-tieba", "--by", "wang", token=token).code == 3
+    assert ask("pause", "all", "--by", "wang", token=token).code == 3
+    assert ask("user", "add", "li", "--role", "author@no-such", "--by", "zhang", lines=[PASSWORD]).code == 2
+
+
+def test_a_token_names_its_user_and_does_no_more_than_its_scope(ask, enrol, issue_token):
+    """With a token --by may be left out where it is optional, and cannot name somebody else."""
+    enrol("zhang", "admin", "operator")
+    token = issue_token("zhang", "stop")
+    assert ask("pause", "--by", "zhang", token=token).code == 0
+    refused = ask("pause", "--by", "wang", token=token)
+    assert (refused.code, "is of zhang" in refused.err) == (3, True)
+    assert ask("resume", "--by", "zhang", token=token).code == 3
+    assert ask("secret", "rotate", token=issue_token("zhang", "credentials")).code != 3
+    assert ask("pause", "--by", "zhang", token="publisher-unknown").code == 3
+    prolonged = ask("user", "token", "zhang", "--scope", "stop", token=token)
+    assert (prolonged.code, TOKEN.findall(prolonged.out)) == (3, [])
+
+
+def test_a_disabled_user_and_one_who_was_reset_are_out_at_once(ask, enrol, issue_token):
+    """Tokens and passwords end with the command; a reset gives a new link, enabling gives the old password back."""
+    enrol("zhang", "admin")
+    enrol("wang", "operator", by="zhang")
+    token = issue_token("wang", "stop", "operate")
+    assert ask("user", "disable", "wang", "--by", "zhang", lines=[PASSWORD]).code == 0
+    assert ask("resume", "--by", "wang", token=token).code == 3
+    assert ask("resume", "--by", "wang", lines=[PASSWORD]).code == 3
+    assert ask("user", "enable", "wang", "--by", "zhang", lines=[PASSWORD]).code == 0
+    assert ask("resume", "--by", "wang", token=token).code == 3
+    assert ask("resume", "--by", "wang", lines=[PASSWORD]).code == 0
+    reset = ask("user", "reset", "wang", "--by", "zhang", lines=[PASSWORD])
+    assert ask("resume", "--by", "wang", lines=[PASSWORD]).code == 3
+    assert ask("user", "activate", lines=[*LINK.findall(reset.out), OTHER_PASSWORD]).code == 0
+    assert ask("resume", "--by", "wang", lines=[OTHER_PASSWORD]).code == 0
+    assert ask("user", "disable", "zhang", "--by", "zhang", lines=[PASSWORD]).code == 3
+    assert ask("user", "change", "zhang", "--role", "viewer", "--by", "zhang", lines=[PASSWORD]).code == 3
+
+
+@pytest.fixture
+def with_second_factor(ask, monkeypatch):
+    """Return the second factor and the recovery codes of the first user, `zhang`; the first code is used already."""
+    [link] = LINK.findall(ask("user", "add", "zhang", "--role", "admin", "--role", "operator").out)
+    made = []
+
+    class AnsweringInput(io.StringIO):
+        """Standard input whose last line is the code for the key that was printed meanwhile."""
+
+        def readline(self, *_size):
+            if line := super().readline():
+                return line
+            [factor] = made
+            return f"{pyotp.TOTP(factor.secret).now()}\n"
+
+    def make(name):
+        from publisher.engine import authentication  # noqa: PLC0415 # the real one, not this
+
+        made.append(authentication.make_second_factor(name))
+        return made[0]
+
+    monkeypatch.setattr("publisher.cli.commands.user.make_second_factor", make)
+    monkeypatch.setattr("tests.cli.test_user.io.StringIO", AnsweringInput)
+    activated = ask("user", "activate", "--second-factor", lines=[link, PASSWORD])
+    monkeypatch.undo()
+    assert activated.code == 0, activated.err
+    return made[0].secret, re.findall(r"^  ([0-9a-f-]{24})$", activated.out, re.MULTILINE)
+
+
+def code_after(secret, steps):
+    """Return the code of so many time steps from now."""
+    from time import time  # noqa: PLC0415 # only here
+
+    return pyotp.TOTP(secret).at(int(time()) + steps * TOTP_SECONDS)
+
+
+def test_a_code_and_a_recovery_code_work_once(ask, with_second_factor, drill):
+    """With a second factor the password is not enough; a code works once, and so does a recovery code."""
+    secret, recovery_codes = with_second_factor
+    assert len(recovery_codes) == RECOVERY_CODES
+    assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 3
+    code = code_after(secret, 1)
+    assert ask("resume", "--by", "zhang", lines=[PASSWORD, code]).code == 0
+    assert ask("resume", "--by", "zhang", lines=[PASSWORD, code]).code == 3
+    assert ask("resume", "--by", "zhang", lines=[PASSWORD, recovery_codes[0].upper()]).code == 0
+    assert ask("resume", "--by", "zhang", lines=[PASSWORD, recovery_codes[0]]).code == 3
+    assert secret.encode() not in (drill / "var" / "publisher.db").read_bytes()
+
+
+def test_without_its_key_a_second_factor_fails_clearly_and_recovery_codes_work(ask, with_second_factor, drill):
+    """The key is in the encrypted store, not in the database: without it only recovery codes and a reset help."""
+    secret, recovery_codes = with_second_factor
+    (drill / "var" / "vault.json").write_text("{}", "ascii")
+    refused = ask("resume", "--by", "zhang", lines=[PASSWORD, code_after(secret, 1)])
+    assert (refused.code, "user-key" in refused.err) == (3, True)
+    assert ask("resume", "--by", "zhang", lines=[PASSWORD, recovery_codes[1]]).code == 0
+
+
+def test_guessing_makes_the_guesser_wait(ask, enrol):
+    """After some wrong passwords the next attempt is refused for a while, the right password included: exit 1."""
+    enrol("zhang", "admin")
+    codes = [
+        ask("user", "change", "zhang", "--role", "admin", "--by", "zhang", lines=["x" * 12]).code for _ in range(4)
+    ]
+    assert codes[:2] == [3, 3]
+    refused = ask("user", "change", "zhang", "--role", "admin", "--by", "zhang", lines=[PASSWORD])
+    assert (refused.code, "try again in" in refused.err) == (1, True)
+
+
+def test_the_owner_of_the_workspace_may_pause_and_reset_without_sign_in(ask, enrol, drill):
+    """Breaking the glass works, and leaves a red alert and an audit entry with the system user."""
+    enrol("zhang", "admin")
+    assert ask("pause", "--by", "night shift").code == 0
+    assert ask("status", "--json").json["paused"][0]["scope"] == "all"
+    assert len(LINK.findall(ask("user", "reset", "zhang", "--by", "night shift").out)) == 1
+    alerts = [alert["code"] for alert in ask("alerts", "--json").json["alerts"]]
+    assert alerts.count("break_glass") == 2
+    broken = [entry for entry in audit_of(ask, drill) if entry["event"] == "break_glass"]
+    assert [(entry["name"], entry["subject"]) for entry in broken] == [
+        ("night shift", "command:pause"),
+        ("night shift", "user:zhang"),
+    ]
+    assert ask("resume", "--by", "night shift").code == 3
+
+
+def test_another_system_user_cannot_break_the_glass(ask, enrol, monkeypatch):
+    """Only the owner of the workspace's folder needs no sign-in to pause."""
+    enrol("zhang", "admin")
+    monkeypatch.setattr("publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False)
+    assert ask("pause", "--by", "night shift").code == 3
+    assert ask("user", "reset", "zhang", "--by", "night shift").code == 3
+    assert ask("status", "--json").json["paused"] == []
+
+
+def test_who_leaves_is_out_and_leaves_a_list(ask, enrol, issue_token, drill, monkeypatch):
+    """Tokens end; accounts and secrets are listed, and each secret stays an alert until it is replaced."""
+    write_schedule(drill, warning("refund", to=TO_WEIBO))
+    enrol("zhang", "admin", "operator")
+    enrol("wang", "operator", by="zhang")
+    token = issue_token("wang", "operate", "credentials", "stop")
+    secret = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
+    assert ask("mode", "beijing-tieba", "off", "--by", "wang", "--reason", "x", token=token).code == 0
+    assert ask("secret", "set", "spare", "--by", "wang", token=token, lines=[secret]).code == 0
+    monkeypatch.setattr("publisher.cli.commands.user.is_system_owner", lambda _workspace, _uid: False)
+    left = ask("user", "leave", "wang", "--by", "zhang", lines=[PASSWORD])
+    assert left.code == 0
+    assert "tokens: 1" in left.out
+    assert "beijing-tieba" in left.out
+    assert "publisher secret set spare" in left.out
+    assert ask("mode", "beijing-tieba", "settings", "--by", "wang", "--reason", "x", token=token).code == 3
+    due = [alert for alert in ask("alerts", "--json").json["alerts"] if alert["code"] == "rotation_due"]
+    assert [alert["subject"] for alert in due] == ["secret:spare"]
+    replaced = issue_token("zhang", "credentials")
+    assert ask("secret", "set", "spare", "--by", "zhang", token=replaced, lines=[secret]).code == 0
+    assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == []
+
+
+def test_who_acted_as_the_owner_could_read_every_secret(ask, enrol, issue_token):
+    """Whoever gave commands as the system user who owns the workspace has had all its secrets within reach."""
+    enrol("zhang", "admin")
+    enrol("wang", "operator", by="zhang")
+    assert ask("pause", "--by", "wang", token=issue_token("wang", "stop")).code == 0
+    left = ask("user", "leave", "wang", "--by", "zhang", lines=[PASSWORD])
+    assert "can read every secret" in left.out
+    assert {"beijing-weibo", "beijing-wechat", "beijing-tieba"} <= set(re.findall(r"secret set ([\w-]+)", left.out))
+
+
+def test_the_audit_says_how_a_person_signed_in(ask, enrol, issue_token, drill):
+    """Each entry of a person who signed in names the method; no link, password or token is in database or audit."""
+    link = enrol("zhang", "admin", "operator")
+    token = issue_token("zhang", "stop")
+    ask("pause", "--by", "zhang", token=token)
+    ask("resume", "--by", "zhang", lines=[PASSWORD])
+    entries = audit_of(ask, drill)
+    methods = {entry["event"]: json.loads(entry["detail"]).get("sign_in") for entry in entries}
+    assert methods["user_activated"] == "one-time link"
+    assert methods["paused"] == "token 1"
+    assert methods["resumed"] == methods["token_issued"] == "password"
+    stored = b"".join(file.read_bytes() for file in (drill / "var").glob("publisher.db*"))
+    assert [text for text in (link, token, PASSWORD) if text.encode() in stored] == []
+
+
+def test_after_a_restore_nobody_signs_in_before_being_enabled(ask, enrol, issue_token, drill, tmp_path):
+    """A backup may hold users who have left since: tokens are void, and each user is enabled by the owner, by name."""
+    enrol("zhang", "admin", "operator")
+    token = issue_token("zhang", "recover", "stop")
+    backup = tmp_path / "backup.db"
+    assert ask("backup", str(backup)).code == 0
+    restored = ask("restore", str(backup), "--without-journal", "--by", "zhang", token=token)
+    assert restored.code == 0, restored.err
+    assert [row["state"] for row in ask("user", "list", "--json").json["users"]] == ["suspended"]
+    assert ask("pause", "--by", "zhang", token=token).code == 3
+    assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 3
+    assert "users_suspended" in [alert["code"] for alert in ask("alerts", "--json").json["alerts"]]
+    assert ask("user", "enable", "zhang", "--by", "root of the night").code == 0
+    assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 0
+
+
+def test_a_lost_database_is_restored_by_the_owner_with_a_red_alert(ask, enrol, drill, tmp_path):
+    """Without a database nobody can sign in; the restored one has users, so the action is marked."""
+    enrol("zhang", "admin")
+    backup = tmp_path / "backup.db"
+    assert ask("backup", str(backup)).code == 0
+    for file in (drill / "var").glob("publisher.db*"):
+        file.unlink()
+    restored = ask("restore", str(backup), "--without-journal", "--by", "night shift")
+    assert restored.code == 0, restored.err
+    assert "break_glass" in [alert["code"] for alert in ask("alerts", "--json").json["alerts"]]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("user", "add"),
+        ("user", "list", "zhang"),
+        ("user", "add", "zhang"),
+        ("user", "disable", "zhang", "--role", "viewer"),
+        ("user", "token", "zhang"),
+        ("user", "add", "zhang", "--role", "chief"),
+        ("user", "add", "zhang", "--role", "admin", "--scope", "stop"),
+        ("user", "promote", "zhang"),
+    ],
+)
+def test_wrong_usage_exits_2(ask, arguments):
+    """A missing name, a role or scope where none belongs, and an unknown role are wrong usage."""
+    assert ask(*arguments).code == 2
