@@ -156,15 +156,13 @@ class InjectedFault:
 class FaultFront:
     """The proxy. `requests` are all that came, `exchanges` those that reached the platform, with its responses."""
 
-    def __init__(
-        self, platform_url: str, response_format: ResponseFormat | None, ssl_context: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, platform_url: str, response_format: ResponseFormat | None, ssl_context: ssl.SSLContext) -> None:
         self.base_url = ""
         self.requests: list[FrontRequest] = []
         self.exchanges: list[tuple[FrontRequest, FrontResponse]] = []
         self._platform_url = platform_url.rstrip("/")
         self._format = response_format
-        self._upstream = httpx.AsyncHTTPTransport(verify=ssl_context or True, trust_env=False)
+        self._upstream = httpx.AsyncHTTPTransport(verify=ssl_context, trust_env=False)
         self._faults: list[InjectedFault] = []
         self._late: list[FrontRequest] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -298,8 +296,11 @@ async def open_fault_front(
 ) -> AsyncIterator[FaultFront]:
     """Serve a front for the platform at this address, on a free port of this machine.
 
-    `ssl_context` is for a platform whose certificate the system does not trust.
+    `ssl_context` is for a platform over TLS whose certificate the system does not trust.
     """
+    if ssl_context is None:
+        is_secure = platform_url.startswith("https:")  # loading the system's certificates takes a while
+        ssl_context = ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     front = FaultFront(platform_url, response_format, ssl_context)
     server = await asyncio.start_server(front.handle, "127.0.0.1", 0)
     front.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

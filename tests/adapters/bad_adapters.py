@@ -174,6 +174,14 @@ class Plain(WebhookAdapter):
         return await super().publish(replace(request, images=(), rendered=replace(request.rendered, images=())))
 
 
+class Thrifty(WebhookAdapter):
+    """Sends the first picture alone."""
+
+    async def publish(self, request):
+        rendered = replace(request.rendered, images=request.rendered.images[:1])
+        return await super().publish(replace(request, images=request.images[:1], rendered=rendered))
+
+
 class Wordless(WebhookAdapter):
     """Sends the marker, and none of the words."""
 
@@ -298,6 +306,10 @@ class TestTrusting(Sound):
 
 class TestPlain(Sound):
     factory = make_factory(Plain)
+
+
+class TestThrifty(Sound):
+    factory = make_factory(Thrifty)
 
 
 class TestWordless(Sound):

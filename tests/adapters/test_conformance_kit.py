@@ -16,6 +16,7 @@ from publisher.testing.conformance.faults import (
     UNKNOWN_OUTCOME_FAULTS,
     UNREADABLE_LIST_FAULTS,
 )
+from tests.adapters.receiver import KEY
 
 ROOT = Path(__file__).parents[2]
 BAD_ADAPTERS = "tests/adapters/bad_adapters.py"
@@ -40,6 +41,7 @@ PLANTED = {
     "Forgetful": {"one_idempotency_key": "test_all_attempts_carry_one_key"},
     "Trusting": {"retraction_confirmed": "test_unknown_result_is_not_claimed html-code=404"},
     "Plain": {"whole_content": "test_publishes_all_of_it_for_all"},
+    "Thrifty": {"whole_content": "test_publishes_every_picture"},
     "Wordless": {"whole_content": "test_publishes_all_of_it_for_all"},
     "Private": {"visible_to_all": "test_publishes_all_of_it_for_all"},
     "Nostalgic": {"matches_own_posts_only": "test_ignores_posts_from_before_the_baseline newest known"},
@@ -56,7 +58,7 @@ PLANTED = {
 
 
 def run_kit(*options):
-    """Run the kit over the bad adapters, and return the rules that each broke, with the tests that found it."""
+    """Run the kit over the bad adapters; return the rules that each broke, with the tests, and all that was printed."""
     command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"]
     run = subprocess.run(
         [*command, *options],
@@ -72,7 +74,7 @@ def run_kit(*options):
     for who, test, what, rule in BROKEN.findall(run.stdout):
         found[who][rule].add(f"{test} {what}".strip())
     assert sum(len(tests) for rules in found.values() for tests in rules.values()) == run.stdout.count("FAILED ")
-    return found
+    return found, run.stdout
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +92,22 @@ def broken():
 @pytest.mark.parametrize("bug", PLANTED)
 def test_the_kit_catches_a_planted_bug_f21_f22_f24_f53_f55(broken, bug):
     """Each planted bug breaks its rule, in the test that is meant for it."""
+    found, _ = broken
     for rule, test in PLANTED[bug].items():
-        assert test in broken[bug][rule]
+        assert test in found[bug][rule]
+
+
+def test_a_secret_in_the_open_is_located(broken):
+    """A failure names the field of the secret and where it was found, and quotes the place without the secret."""
+    _, printed = broken
+    assert "no_secret_leaks: key is in the result of check_health: Unknown(reason='refused with …'" in printed
+    assert KEY not in printed
 
 
 @pytest.mark.long
 def test_a_planted_bug_breaks_no_other_rule():
     """The whole kit finds, with each bad adapter, the rules that it breaks and no others."""
-    found = run_kit(BAD_ADAPTERS, "-k", "not Lying")
+    found, _ = run_kit(BAD_ADAPTERS, "-k", "not Lying")
     rules = {bug: set(broken) - SIDE_EFFECTS.get(bug, set()) for bug, broken in found.items()}
     assert rules == {bug: set(wanted) for bug, wanted in PLANTED.items() if bug != "Lying"}
     assert len(found["Defective"]["fault_has_effect"]) >= MIN_FAULTS_OF_A_DOUBLE

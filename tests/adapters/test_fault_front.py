@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import ssl
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
+from publisher.simulator.server import make_certificate
 from publisher.testing.fault_front import (
     FrontResponse,
     ResponseFormat,
@@ -133,6 +135,22 @@ async def test_a_fault_without_effect_does_not_count():
         assert fault.count == 0
         with pytest.raises(ValueError, match="duplicate"):
             front.inject("duplicate")
+
+
+async def test_a_platform_over_tls_must_be_trusted(tmp_path):
+    """A platform with a certificate of its own is reached with the context that trusts it, and not without."""
+    certificate, key = make_certificate(tmp_path, "localhost")
+    served, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=certificate)
+    served.load_cert_chain(certificate, key)
+    server = await asyncio.start_server(Origin().serve, "127.0.0.1", 0, ssl=served)
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+    async with httpx.AsyncClient(timeout=60) as client, open_fault_front(url, ssl_context=trusting) as front:
+        assert (await client.get(front.base_url)).json() == POSTS
+        async with open_fault_front(url) as wary:
+            with pytest.raises(httpx.TransportError):
+                await client.get(wary.base_url)
+    server.close()
+    await server.wait_closed()
 
 
 async def test_a_platform_that_is_gone_breaks_the_connection():

@@ -63,8 +63,6 @@ class AdapterConformance(PublishChecks, ReadChecks, GeneralChecks, ABC):
     """Return the sample post for a marker, with its pictures in `images`. A staticmethod."""
     response_format: ResponseFormat | None = None
     """How the platform's JSON looks, where its server does not make such faults itself."""
-    not_shown: Mapping[str, str] = {}
-    """What this platform cannot show, as `KIND on TARGET` or a rule, and why: such checks are skipped."""
     settle_time: timedelta = timedelta(seconds=1)
     """How long a server whose clock cannot be moved takes at most to do what it does late."""
 

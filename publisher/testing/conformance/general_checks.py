@@ -11,7 +11,7 @@ import pytest
 from publisher.domain.errors import Problem
 from publisher.domain.post import RenderedPost
 from publisher.domain.results import Published, ReadFailure, Submitted, Ticket
-from publisher.testing.conformance.faults import UNLISTED_ERROR_CODE
+from publisher.testing.conformance.faults import UNLISTED_ERROR_CODE, make_fault
 from publisher.testing.conformance.harness import FaultTarget, Harness
 from publisher.testing.conformance.rules import ConformanceRule
 from publisher.testing.conformance.verdicts import (
@@ -20,9 +20,13 @@ from publisher.testing.conformance.verdicts import (
     publish_well,
     verify_content,
 )
+from publisher.testing.fault_front import PLAIN_KINDS, RESPONSE_KINDS, TRANSPORT_KINDS
 
 MIN_SECRET_CHARACTERS = 8
 """Shorter fields of a secret are not searched for."""
+STORED_KINDS = frozenset({"review", "list_late"})
+"""Faults that only the platform itself can make."""
+DECLARABLE_RULES = frozenset({ConformanceRule.MEDIA_STORED_ONCE})
 LINK = "https://police.example/t?n=K7QM-4R2T"
 
 
@@ -31,6 +35,16 @@ class GeneralChecks:
 
     public_fields: frozenset[str] = frozenset()
     """Fields of the secret that only name the account."""
+    not_shown: Mapping[str, str] = {}
+    """What this platform cannot show, as `KIND on TARGET` or a rule, and why: such checks are skipped."""
+
+    async def test_declares_only_what_is_checked(self) -> None:
+        """Each entry of `not_shown` names a fault on a target or a rule that may be declared, and gives a reason."""
+        kinds = TRANSPORT_KINDS | PLAIN_KINDS | RESPONSE_KINDS | STORED_KINDS
+        known = {f"{kind} on {target}" for kind in kinds for target in FaultTarget} | DECLARABLE_RULES
+        unknown = set(self.not_shown) - known
+        ConformanceRule.FAULT_BITES.require(not unknown, f"not_shown has {unknown}, which no check would skip")
+        ConformanceRule.FAULT_BITES.require(all(self.not_shown.values()), "not_shown gives no reason")
 
     def lengthen(self, rendered: RenderedPost, by: int) -> RenderedPost:
         """Lengthen a text by so many full-width characters, without breaking the platform's rules for it."""
@@ -93,7 +107,7 @@ class GeneralChecks:
             adapter.list_recent,
             lambda: adapter.publish(harness.make_request()),
         )
-        async with harness.fault(FaultTarget.ANY, "expire_token"):
+        async with harness.fault(FaultTarget.ANY, make_fault("expire_token")):
             for call in calls:
                 before = harness.call_tally.renewal_count
                 answer = await call()
@@ -142,7 +156,7 @@ class GeneralChecks:
         caplog.set_level(logging.DEBUG)
         adapter, request = harness.build_adapter(), harness.make_request()
         facts = {"code": UNLISTED_ERROR_CODE} if kind == "api_error" else {}
-        async with harness.fault(FaultTarget.ANY, kind, **facts) if kind else nullcontext():
+        async with harness.fault(FaultTarget.ANY, make_fault(kind, **facts)) if kind else nullcontext():
             outcome = await publish_once(harness, adapter, request)
             found = {
                 "the outcome of publish": outcome,

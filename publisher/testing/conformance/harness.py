@@ -43,6 +43,7 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.store.monitor.adapter_state import MemoryTokenStore
+from publisher.testing.conformance.faults import AdapterFault
 from publisher.testing.conformance.rules import ConformanceRule
 from publisher.testing.fault_front import (
     PLAIN_KINDS,
@@ -410,12 +411,13 @@ class Harness:
         return remote_id
 
     @asynccontextmanager
-    async def fault(self, target: FaultTarget, kind: str, **facts: object) -> AsyncIterator[None]:
+    async def fault(self, target: FaultTarget, fault: AdapterFault, *, is_needed: bool = True) -> AsyncIterator[None]:
         """Make such calls fail within the block. Skips the check where `not_shown` names the fault.
 
-        Raises BrokenRuleError if nothing can make the fault, or if it has changed no call within the block.
+        Raises BrokenRuleError if nothing can make the fault, or if it has changed no call within the block, unless the
+        check shows something without it as well (`is_needed` False).
         """
-        name = f"{kind} on {target}"
+        kind, facts, name = fault.kind, fault.facts, f"{fault.kind} on {target}"
         self.skip_where_not_shown(name)
         injector = self.platform if isinstance(self.platform, FaultInjector) else None
         injected: InjectedFault | None = None
@@ -438,7 +440,8 @@ class Harness:
             if injector:
                 await injector.clear_faults()
         ConformanceRule.FAULT_BITES.require(
-            count and not is_ignored, f"the fault {name} has changed no call, so it has shown nothing"
+            (count and not is_ignored) or not is_needed,
+            f"the fault {name} has changed no call, so it has shown nothing",
         )
 
     async def _is_ignored(

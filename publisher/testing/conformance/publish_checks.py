@@ -13,6 +13,7 @@ from publisher.testing.conformance.faults import (
     UNKNOWN_OUTCOME_FAULTS,
     UPLOAD_FAULTS,
     AdapterFault,
+    make_fault,
 )
 from publisher.testing.conformance.harness import FaultTarget, Harness, MemoryAdapterState
 from publisher.testing.conformance.rules import ConformanceRule
@@ -56,6 +57,20 @@ class PublishChecks:
         verify_content(harness, request, post)
         ConformanceRule.VISIBLE_TO_ALL.require(post.is_public, f"{post.remote_id} is live, but not for everybody")
 
+    async def test_publishes_every_picture(self, harness: Harness) -> None:
+        """A post with two pictures is published with both."""
+        capabilities, request = harness.capabilities, harness.make_request()
+        if not request.images or capabilities.picture_limit == 1 or capabilities.is_article:
+            pytest.skip("NOT APPLICABLE: one picture at most, or an article, whose text names its pictures")
+        first, data = request.rendered.images[0], request.images[0]
+        second, other = replace(first, sha256="1" * len(first.sha256), size=first.size + 1), data + b"\0"
+        rendered = replace(request.rendered, images=(first, second))
+        request = replace(request, rendered=rendered, images=(data, other))
+        await publish_well(harness, harness.build_adapter(), request)
+        await harness.wait_until_visible()
+        [post] = await harness.created_posts()
+        verify_content(harness, request, post)
+
     @pytest.mark.parametrize("fault", UPLOAD_FAULTS, ids=str)
     async def test_publishes_nothing_without_its_pictures(self, harness: Harness, fault: AdapterFault) -> None:
         """If a call before the creating one fails, nothing is published without what it was to bring."""
@@ -66,7 +81,7 @@ class PublishChecks:
         await harness.wait_until_visible()
         earlier = {post.remote_id for post in await harness.created_posts()}
         second, state = harness.make_request(), MemoryAdapterState()
-        async with harness.fault(FaultTarget.PREPARE, fault.kind, **fault.facts):
+        async with harness.fault(FaultTarget.PREPARE, fault):
             await publish_once(harness, harness.build_adapter(state=state), second)
         await harness.wait_until_visible()
         for post in await harness.created_posts():
@@ -77,7 +92,7 @@ class PublishChecks:
     async def test_unknown_outcome_stays_unknown(self, harness: Harness, fault: AdapterFault) -> None:
         """If nobody can know whether the post was created, the outcome is Unknown, and a readback finds it."""
         adapter, request = harness.build_adapter(), harness.make_request()
-        async with harness.fault(FaultTarget.CREATE, fault.kind, **fault.facts):
+        async with harness.fault(FaultTarget.CREATE, fault):
             outcome = await publish_once(harness, adapter, request)
         ConformanceRule.HONEST_OUTCOME.require(
             isinstance(outcome, Unknown), f"after {fault} comes {outcome!r}, not Unknown"
@@ -88,7 +103,7 @@ class PublishChecks:
     async def test_never_claims_more_than_the_reply(self, harness: Harness, fault: AdapterFault) -> None:
         """Whatever the platform responds, no outcome denies a created post or claims a missing one."""
         adapter, request = harness.build_adapter(), harness.make_request()
-        async with harness.fault(FaultTarget.CREATE, fault.kind, **fault.facts):
+        async with harness.fault(FaultTarget.CREATE, fault):
             outcome = await publish_once(harness, adapter, request)
         if fault.kind == "wrong_account":
             is_careful = not isinstance(outcome, Published)
@@ -136,7 +151,7 @@ class PublishChecks:
     async def test_goes_on_after_a_refused_sign_in(self, harness: Harness) -> None:
         """A refused sign-in costs at most one renewal, and the next attempt creates the one post."""
         request = harness.make_request()
-        async with harness.fault(FaultTarget.CREATE, "expire_token"):
+        async with harness.fault(FaultTarget.CREATE, make_fault("expire_token")):
             await publish_once(harness, harness.build_adapter(), request)
         ConformanceRule.ONE_REFRESH.require(
             harness.call_tally.renewal_count <= 1, f"{harness.call_tally.renewal_count} renewals in one call"
@@ -151,7 +166,7 @@ class PublishChecks:
     async def test_a_second_attempt_makes_no_second_post_of_its_own(self, harness: Harness) -> None:
         """An attempt after a lost reply creates at most one post, and denies none."""
         request = harness.make_request()
-        async with harness.fault(FaultTarget.CREATE, "drop_before"):
+        async with harness.fault(FaultTarget.CREATE, make_fault("drop_before")):
             await publish_once(harness, harness.build_adapter(), request)
         await harness.advance_time(timedelta(minutes=10))
         outcome = await publish_once(harness, harness.build_adapter(), replace(request, attempt=2))
@@ -160,7 +175,7 @@ class PublishChecks:
     async def test_all_attempts_carry_one_key(self, harness: Harness) -> None:
         """The idempotency key of a delivery is the same in each attempt, even where a database has lost all state."""
         request, created_by = harness.make_request(), harness.call_tally.created_by
-        async with harness.fault(FaultTarget.CREATE, "drop_after"):
+        async with harness.fault(FaultTarget.CREATE, make_fault("drop_after")):
             await publish_once(harness, harness.build_adapter(), request)
         again = harness.build_adapter(state=MemoryAdapterState())
         await again.publish(replace(request, attempt=2))
@@ -180,7 +195,7 @@ class PublishChecks:
         """A second attempt uses the pictures that the first one has stored, after a restart as well."""
         harness.skip_where_not_shown(ConformanceRule.MEDIA_STORED_ONCE)
         request = harness.make_request()
-        async with harness.fault(FaultTarget.CREATE, "drop_before"):
+        async with harness.fault(FaultTarget.CREATE, make_fault("drop_before")):
             await publish_once(harness, harness.build_adapter(), request)
         first = count_uploads(harness, since=0)
         if not first:

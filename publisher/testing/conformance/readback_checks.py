@@ -31,6 +31,7 @@ from publisher.testing.conformance.faults import (
     UNCONFIRMED_DELETION_FAULTS,
     UNREADABLE_LIST_FAULTS,
     AdapterFault,
+    make_fault,
 )
 from publisher.testing.conformance.harness import FaultTarget, Harness
 from publisher.testing.conformance.rules import BrokenRuleError, ConformanceRule
@@ -39,6 +40,8 @@ from publisher.testing.fault_front import rewrite_text
 
 RATE_LIMIT_PERIOD = timedelta(minutes=2)
 """The time for which the platform refuses calls."""
+NOT_ADOPTED = (PossibleMatch, NotFound, Unknown)
+"""What a readback may say of a post that is not its own."""
 LOOKALIKE_NUMBER = 10_000
 """The delivery whose marker a lookalike of our post carries."""
 
@@ -56,7 +59,7 @@ class ReadChecks:
         request = harness.make_request()
         if rewrite_text(request.text, how=how) == request.text:
             pytest.skip(f"NOT APPLICABLE: the sample has nothing that changes with {how}")
-        async with harness.fault(FaultTarget.CREATE, "rewrite", how=how):
+        async with harness.fault(FaultTarget.CREATE, make_fault("rewrite", how=how)):
             await publish_once(harness, harness.build_adapter(), request)
             await harness.wait_until_visible()
             [post] = await harness.created_posts()
@@ -80,7 +83,7 @@ class ReadChecks:
     async def test_ignores_external_posts(self, harness: Harness) -> None:
         """External posts are not ours, however new they are."""
         request = harness.make_request()
-        async with harness.fault(FaultTarget.CREATE, "drop_before"):
+        async with harness.fault(FaultTarget.CREATE, make_fault("drop_before")):
             await publish_once(harness, harness.build_adapter(), request)
         await harness.post_manually("别人的新消息", "这是别人刚刚发布的消息，与本条无关。")
         await harness.wait_until_visible()
@@ -90,7 +93,7 @@ class ReadChecks:
     async def test_ignores_lookalikes(self, harness: Harness, number: str) -> None:
         """A post with our words, but without our marker, is at most a possible match."""
         request, code = harness.make_request(), harness.make_marker(LOOKALIKE_NUMBER).code
-        async with harness.fault(FaultTarget.CREATE, "drop_before"):
+        async with harness.fault(FaultTarget.CREATE, make_fault("drop_before")):
             await publish_once(harness, harness.build_adapter(), request)
         title, text = (
             words.replace(request.marker.code, code if number == "another's" else "")
@@ -99,9 +102,25 @@ class ReadChecks:
         remote_id = await harness.post_manually(title, text)
         await harness.wait_until_visible()
         finding = await harness.find_post(request)
-        is_honest = isinstance(finding, PossibleMatch | NotFound | Unknown)
         ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(
-            is_honest, f"{remote_id} has our words with {number} marker, but find says {finding!r}"
+            isinstance(finding, NOT_ADOPTED),
+            f"{remote_id} has our words with {number} marker, but find says {finding!r}",
+        )
+
+    async def test_ignores_lookalikes_in_a_list_that_cuts_its_words(self, harness: Harness) -> None:
+        """A post that begins like ours is at most a possible match where the list shows no marker."""
+        request, code = harness.make_request(), harness.make_marker(LOOKALIKE_NUMBER).code
+        async with harness.fault(FaultTarget.CREATE, make_fault("drop_before")):
+            await publish_once(harness, harness.build_adapter(), request)
+        title, text = (words.replace(request.marker.code, code) for words in (request.rendered.title, request.text))
+        remote_id = await harness.post_manually(title, text)
+        await harness.wait_until_visible()
+        async with harness.fault(
+            FaultTarget.LIST, make_fault("rewrite", how="excerpt", characters=12), is_needed=False
+        ):
+            finding = await harness.find_post(request)
+        ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(
+            isinstance(finding, NOT_ADOPTED), f"{remote_id} only begins like ours, but find says {finding!r}"
         )
 
     @pytest.mark.parametrize("is_newest_known", [True, False], ids=["newest known", "newest unknown"])
@@ -112,15 +131,15 @@ class ReadChecks:
         if not is_newest_known:
             baseline = replace(baseline, newest_id=None)
         finding = await harness.find_post(replace(request, baseline=baseline, intended_at=harness.now()))
-        is_honest = isinstance(finding, PossibleMatch | NotFound | Unknown)
         ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(
-            is_honest, f"{receipt.remote_id} is older than the attempt, but find says {finding!r}"
+            isinstance(finding, NOT_ADOPTED),
+            f"{receipt.remote_id} is older than the attempt, but find says {finding!r}",
         )
 
     async def test_a_list_of_another_account_proves_nothing(self, harness: Harness) -> None:
         """If the lists name another account, `find_post` is Unknown."""
         request, _ = await _publish_visible(harness)
-        async with harness.fault(FaultTarget.LIST, "wrong_account"):
+        async with harness.fault(FaultTarget.LIST, make_fault("wrong_account")):
             finding = await harness.build_adapter().find_post(request)
         ConformanceRule.RIGHT_ACCOUNT.require(
             isinstance(finding, Unknown), f"the list is another account's, but find says {finding!r}"
@@ -129,7 +148,7 @@ class ReadChecks:
     async def test_recent_posts_of_another_account_are_not_shown(self, harness: Harness) -> None:
         """If the newest posts name another account, `list_recent` is Unknown."""
         await _publish_visible(harness)
-        async with harness.fault(FaultTarget.RECENT, "wrong_account"):
+        async with harness.fault(FaultTarget.RECENT, make_fault("wrong_account")):
             recent = await harness.build_adapter().list_recent()
         ConformanceRule.RIGHT_ACCOUNT.require(
             isinstance(recent, Unknown), f"the list is another account's, but it says {recent!r}"
@@ -138,7 +157,7 @@ class ReadChecks:
     async def test_a_post_of_another_account_is_not_followed(self, harness: Harness) -> None:
         """If the read of a post names another account, `check_ticket` is Unknown."""
         _, receipt = await _publish_visible(harness)
-        async with harness.fault(FaultTarget.TICKET, "wrong_account"):
+        async with harness.fault(FaultTarget.TICKET, make_fault("wrong_account")):
             finding = await harness.build_adapter().check_ticket(Ticket(payload=receipt.remote_id))
         ConformanceRule.RIGHT_ACCOUNT.require(
             isinstance(finding, Unknown), f"the post is another account's, but it says {finding!r}"
@@ -146,7 +165,7 @@ class ReadChecks:
 
     async def test_a_login_of_another_account_is_blocked(self, harness: Harness) -> None:
         """If the login belongs to another account, the health check is Blocked as such."""
-        async with harness.fault(FaultTarget.PROBE, "wrong_account"):
+        async with harness.fault(FaultTarget.PROBE, make_fault("wrong_account")):
             health = await harness.build_adapter().check_health()
         is_noticed = isinstance(health, Blocked) and health.hold_reason is HoldReason.WRONG_ACCOUNT
         ConformanceRule.RIGHT_ACCOUNT.require(is_noticed, f"the login is another account's, but it says {health!r}")
@@ -194,7 +213,7 @@ class ReadChecks:
     async def test_a_list_that_cannot_be_read_proves_nothing(self, harness: Harness, fault: AdapterFault) -> None:
         """As long as a post exists, no faulty list leads to its denial."""
         request, receipt = await _publish_visible(harness)
-        async with harness.fault(FaultTarget.LIST, fault.kind, **fault.facts):
+        async with harness.fault(FaultTarget.LIST, fault):
             finding = await harness.find_post(request)
         is_found = is_found_as(finding, receipt.remote_id)
         is_honest = is_found or isinstance(finding, Unknown)
@@ -205,7 +224,7 @@ class ReadChecks:
     async def test_a_list_that_cuts_its_words_denies_nothing(self, harness: Harness, fault: AdapterFault) -> None:
         """A post of which a list shows only the beginning is found, a possible match, or Unknown."""
         request, receipt = await _publish_visible(harness)
-        async with harness.fault(FaultTarget.LIST, fault.kind, **fault.facts):
+        async with harness.fault(FaultTarget.LIST, fault):
             finding = await harness.find_post(request)
         is_found = is_found_as(finding, receipt.remote_id)
         is_alike = isinstance(finding, PossibleMatch) and finding.remote_id == receipt.remote_id
@@ -218,7 +237,7 @@ class ReadChecks:
         request, receipt = await _publish_visible(harness)
         await harness.advance_time(harness.capabilities.first_metrics_after + timedelta(days=1))
         adapter = harness.build_adapter()
-        async with harness.fault(FaultTarget.ANY, fault.kind, **fault.facts):
+        async with harness.fault(FaultTarget.ANY, fault):
             answers = {name: await read(adapter) for name, read in _get_reads(harness, request, receipt).items()}
         wrong = {name: answer for name, answer in answers.items() if not isinstance(answer, Unknown)}
         ConformanceRule.READS_OR_SAYS_SO.require(not wrong, f"{fault}, but {wrong!r}")
@@ -228,7 +247,7 @@ class ReadChecks:
         request, receipt = await _publish_visible(harness)
         await harness.advance_time(harness.capabilities.first_metrics_after + timedelta(days=1))
         headers = {"retry-after": str(RATE_LIMIT_PERIOD.seconds)}
-        async with harness.fault(FaultTarget.ANY, "status", code=429, headers=headers):
+        async with harness.fault(FaultTarget.ANY, make_fault("status", code=429, headers=headers)):
             for name, read in _get_reads(harness, request, receipt).items():
                 before, calls = harness.now(), len(harness.call_tally.requests)
                 answer = await read(harness.build_adapter())
@@ -270,7 +289,7 @@ class ReadChecks:
         """Deleted is reported only of a deleted post, Rejected only of a live one."""
         _skip_without_deletion(harness)
         _, receipt = await _publish_visible(harness)
-        async with harness.fault(FaultTarget.RETRACT, fault.kind, **fault.facts):
+        async with harness.fault(FaultTarget.RETRACT, fault):
             result = await harness.build_adapter().retract(receipt)
         is_live = receipt.remote_id in {post.remote_id for post in await harness.platform.posts() if post.is_published}
         is_honest = isinstance(result, (Unknown, Rejected if is_live else Deleted))
@@ -300,7 +319,7 @@ class ReadChecks:
         ConformanceRule.PROBE_TELLS.require(isinstance(health, Healthy), f"the login works, but {health!r}")
         health = await harness.build_adapter(secret={}).check_health()
         ConformanceRule.PROBE_TELLS.require(isinstance(health, CredentialExpired), f"no credentials, but {health!r}")
-        async with harness.fault(FaultTarget.PROBE, "expire_token"):
+        async with harness.fault(FaultTarget.PROBE, make_fault("expire_token")):
             health = await harness.build_adapter().check_health()
         ConformanceRule.PROBE_TELLS.require(isinstance(health, CredentialExpired), f"a refused sign-in, but {health!r}")
 
