@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from tests.bench.database import accept_schedule
+from tests.bench.database import accept_schedule, application
 from tests.bench.figures import Figure, Options, median
 from tests.bench.platform import run_platform
 from tests.bench.process import child_pids, processor_seconds, resident_mebibytes
@@ -54,13 +55,17 @@ def _resident(options: Options, posts: int) -> tuple[float, float]:
 
 
 def p12(options: Options) -> Iterator[Figure]:
-    """Measure the processor time of a daemon, and of its renderer, with nothing to do but posts to come."""
+    """Measure the processor time of a daemon, and of its renderer, with nothing to do but posts to come.
+
+    Its clock is confirmed, and its logins and lists have just been read.
+    """
     posts = options.choose(FUTURE_POSTS, 100)
-    with workspace(ACCOUNTS) as folder:
+    with run_platform() as platform, workspace(ACCOUNTS, platform.base_url) as folder:
         write_schedule(
             folder, format_posts(posts, _tomorrow(), [[f"a{number}"] for number in range(ACCOUNTS)], NO_BODY)
         )
         asyncio.run(accept_schedule(folder))
+        asyncio.run(_postpone_reads(folder))
         with daemon(folder, options.publisher) as process:
             wait_for_event(folder, STARTED)
             time.sleep(options.choose(SETTLE_SECONDS, 1))
@@ -70,6 +75,13 @@ def p12(options: Options) -> Iterator[Figure]:
     name = f"processor of an idle daemon, {posts:,} future posts"
     parts = {"CPU s": spent, "watched s": seconds}
     yield Figure(id="P12", name=name, value=spent / seconds * 100, goal=0.5, unit="%", parts=parts)
+
+
+async def _postpone_reads(folder: Path) -> None:
+    """Let no login and no list of posts be due to be read for hours."""
+    async with application(folder, can_send=False) as opened:
+        await opened.store.login_health.claim_due_probes(ACCOUNTS)
+        await opened.store.monitoring.claim_due_accounts(ACCOUNTS)
 
 
 def p13(options: Options) -> Iterator[Figure]:
