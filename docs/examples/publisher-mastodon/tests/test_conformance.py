@@ -1,0 +1,50 @@
+"""The adapter passes the conformance kit against a double of a Mastodon server."""
+
+from types import MappingProxyType
+
+from double import IDENTITY, USERNAME, open_double
+from publisher_mastodon import MASTODON
+
+from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.post import RenderedImage, RenderedPost
+from publisher.testing.conformance import AdapterConformance, FrontResponse, ResponseFormat
+
+PNG = b"\x89PNG\r\n\x1a\n-picture-"
+PICTURE = RenderedImage(sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图")
+TITLE = "警惕“退款客服”诈骗"
+WORDS = "近期有人冒充电商客服🚨，以退款为由  诱导群众转账：不转账,不汇款！举报 https://police.example/tips/online/12377"
+
+
+class TestMastodon(AdapterConformance):
+    factory = MASTODON
+    account = Account(id=AccountId("beijing"), platform=Platform("mastodon"), identity=IDENTITY, secret="m")
+    images = (PNG,)
+    has_idempotency_key = True
+    response_format = ResponseFormat(
+        refusals={
+            "api_error": FrontResponse.from_json(418, {"error": "no document lists this"}),
+            "captcha": FrontResponse.from_json(403, {"error": "Your login is currently disabled"}),
+            "expire_token": FrontResponse.from_json(401, {"error": "The access token is invalid"}),
+        },
+        id_keys=frozenset({"id"}),
+        text_keys=frozenset({"content"}),
+        identity=USERNAME,
+    )
+    not_shown = MappingProxyType(
+        {
+            "duplicate on create": "a repeated call is answered with the first post, never refused",
+            "review on create": "no post is reviewed before it is shown",
+            "list_late on create": "the documents name no delay",
+            "rewrite on list": "lists have whole posts, in HTML, which the fault would cut within a tag",
+        }
+    )
+
+    @staticmethod
+    def render_sample(marker):
+        return RenderedPost(
+            account=AccountId("beijing"), platform=Platform("mastodon"), marker=marker, title=TITLE,
+            text=f"{TITLE}\n\n{WORDS} \n\n通报编号 {marker.code}", images=(PICTURE,),
+        )  # fmt: skip
+
+    def open_platform(self):
+        return open_double()
