@@ -31,6 +31,7 @@ import unicodedata
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
 from http.client import responses
@@ -123,11 +124,13 @@ class ResponseFormat:
 
     `refusals` are responses by the kind of fault, as far as the platform has such a refusal; `api_error` is one with a
     code that no documentation lists. `id_keys` name the fields with a post's id, `text_keys` those with its words.
+    `identity` is the account's name there, where it is not the account's identity in publisher.toml.
     """
 
     refusals: Mapping[str, FrontResponse]
     id_keys: frozenset[str]
     text_keys: frozenset[str]
+    identity: str = ""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -285,6 +288,8 @@ class FaultFront:
             await response.aclose()
         raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
         kept = tuple((name, value) for name, value in raw if name not in _HOP_HEADERS)
+        if "date" not in response.headers:  # a proxy adds it: RFC 9110, 6.6.1
+            kept = (*kept, ("date", formatdate(usegmt=True)))
         answer = FrontResponse(status=response.status_code, headers=kept, body=body)
         self.exchanges.append((request, answer))
         return answer
@@ -360,7 +365,7 @@ def change_body(kind: str, facts: Mapping[str, Any], response_format: ResponseFo
     if kind == "bad_json":
         return body[:-1] + b',"'
     if kind == "wrong_account":
-        own = str(facts["own"])
+        own = (response_format.identity if response_format else "") or str(facts["own"])
         other = own[:-1] + ("1" if own[-1:] != "1" else "2")
         return re.sub(rb"(?<!\w)" + re.escape(own.encode()) + rb"(?!\w)", other.encode(), body)
     try:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import ssl
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
@@ -51,6 +53,20 @@ async def fronted():
         yield origin, front, client
     server.close()
     await server.wait_closed()
+
+
+async def test_a_missing_date_is_added():
+    """As any proxy, the front dates a response that the server has not: the daemon reads the time from it."""
+    async with fronted() as (_origin, front, client):
+        response = await client.get(front.base_url)
+        assert parsedate_to_datetime(response.headers["date"]).tzinfo is not None
+
+
+async def test_the_account_may_have_another_name_on_the_wire():
+    """Where the JSON names the account otherwise than publisher.toml, that name is replaced."""
+    named = replace(FORMAT, identity="me")
+    changed = json.loads(change_body("wrong_account", {"own": "me@social.example"}, named, json.dumps(POSTS).encode()))
+    assert {post["owner"]["id"] for post in changed} == {"m1"}
 
 
 async def test_without_a_fault_everything_passes():
