@@ -1,7 +1,9 @@
 """Passwords, second factors and recovery codes: how a user proves who he is, and where that is set up."""
 
 import asyncio
+import base64
 import hmac
+import re
 import secrets
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -28,8 +30,8 @@ HASH_OF_NOTHING = "$argon2id$v=19$m=19456,t=2,p=1$GRNNa1RxqpCxKlwQkXxDsQ$Grn1Z8f
 TOTP_SECONDS = 30
 TOTP_STEPS_ACCEPTED = 1
 """A code of the step before or after is accepted: the phone's clock may differ, and typing takes time."""
-RECOVERY_CODES, RECOVERY_GROUPS, RECOVERY_GROUP_BYTES = 10, 5, 2
-"""How many recovery codes there are, and of how many groups each is made: 80 random bits, in 20 hexadecimal digits."""
+RECOVERY_CODES, RECOVERY_CODE_BYTES = 10, 15
+"""How many recovery codes there are, and how random each is: from 112 bits on a plain hash of it is safe to store."""
 ISSUER = "publisher"
 LoadUserKey = Callable[[], "MultiFernet"]
 
@@ -112,15 +114,13 @@ def make_second_factor(name: str) -> SecondFactor:
 
     secret = pyotp.random_base32()
     uri = pyotp.TOTP(secret, interval=TOTP_SECONDS).provisioning_uri(name=name, issuer_name=ISSUER)
-    codes = [
-        "-".join(secrets.token_hex(RECOVERY_GROUP_BYTES) for _ in range(RECOVERY_GROUPS)) for _ in range(RECOVERY_CODES)
-    ]
-    return SecondFactor(secret=secret, uri=uri, recovery_codes=codes)
+    codes = [base64.b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)).decode() for _ in range(RECOVERY_CODES)]
+    return SecondFactor(secret=secret, uri=uri, recovery_codes=["-".join(re.findall("....", code)) for code in codes])
 
 
 def normalize_recovery_code(code: str) -> str:
-    """Return a recovery code without spaces and dashes, in small letters, as its hash is made of it."""
-    return code.replace("-", "").replace(" ", "").lower()
+    """Return a recovery code without spaces and dashes, in capitals, as its hash is made of it."""
+    return code.replace("-", "").replace(" ", "").upper()
 
 
 async def activate_user(  # noqa: PLR0913 # what a sign-in is made of

@@ -32,6 +32,8 @@ FACTS = {
 """Facts with a form of their own; any other is one word."""
 STANDS_FOR = {
     **dict.fromkeys(("TIME", "时间"), "2026-11-27"),
+    **dict.fromkeys(("PERMISSION", "权限"), "view"),
+    **dict.fromkeys(("ROLE", "角色"), "viewer"),
     **dict.fromkeys(("PUBLIC", "公钥"), base64.b64encode(bytes(32)).decode()),
 }
 """What a person writes for a blank that must have a form; any other blank is taken as it is."""

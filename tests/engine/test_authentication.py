@@ -1,0 +1,188 @@
+"""Passwords and second factors as the engine checks them."""
+
+import asyncio
+import re
+import threading
+import time
+from functools import partial
+
+import pyotp
+import pytest
+from cryptography.fernet import Fernet, MultiFernet
+
+from publisher.domain.errors import RefusedError, SignInError
+from publisher.domain.user import parse_grant
+from publisher.engine import authentication
+from publisher.engine.authentication import (
+    TOTP_SECONDS,
+    activate_user,
+    check_code,
+    check_password,
+    hash_password,
+    make_second_factor,
+    verify_password,
+)
+from publisher.engine.decisions import named_person
+from publisher.secrets import USER_KEY_NAME, SecretError
+
+PASSWORD = "correct horse battery"
+KEY = MultiFernet([Fernet(Fernet.generate_key())])
+LI = named_person("li")
+
+
+def load_key():
+    return KEY
+
+
+def no_key():
+    raise SecretError("secret_missing", USER_KEY_NAME, ())
+
+
+@pytest.fixture
+async def users(open_store):
+    """Return the users of a store: an administrator, `zhang`, without a second factor."""
+    store = await open_store()
+    link = await store.users.add("zhang", [parse_grant("admin")], LI)
+    await activate_user(store.users, link, PASSWORD, by=named_person, load_user_key=load_key)
+    return store.users
+
+
+@pytest.fixture
+async def second_factor(users):
+    """Return the second factor of the user `wang`, whose code of the present time step is used."""
+    factor = make_second_factor("wang")
+    link = await users.add("wang", [parse_grant("admin")], LI)
+    code = pyotp.TOTP(factor.secret).at(users.runtime.now())
+    activate = partial(activate_user, users, link, PASSWORD, by=named_person, second_factor=factor)
+    with pytest.raises(RefusedError, match="code_wrong"):
+        await activate(code="000000" if code != "000000" else "111111", load_user_key=load_key)
+    await activate(code=code, load_user_key=load_key)
+    return factor
+
+
+async def test_a_password_is_stored_as_argon2id_with_a_salt_of_its_own():
+    """The parameters are those of OWASP: 19,456 KiB, two passes, one lane; two hashes of one password differ."""
+    one, other = await hash_password(PASSWORD), await hash_password(PASSWORD)
+    assert re.match(r"\$argon2id\$v=19\$m=19456,t=2,p=1\$", one)
+    assert one != other
+    assert await verify_password(PASSWORD, one)
+    assert not await verify_password(f"{PASSWORD}.", one)
+
+
+async def test_the_same_characters_are_the_same_password():
+    """Full-width letters, as a Chinese keyboard may give, are the ordinary ones; nothing is cut off."""
+    stored = await hash_password("ｃｏｒｒｅｃｔ horse battery")
+    assert await verify_password(PASSWORD, stored)
+    long = "长" * 200
+    assert not await verify_password(long[:-1], await hash_password(long))
+
+
+async def test_hashes_are_made_one_at_a_time_off_the_event_loop(monkeypatch):
+    """However many sign in at once, one hash is made at a time, in another thread, and the loop goes on."""
+    running, most, threads = 0, 0, set()
+
+    class SlowHasher:
+        def hash(self, _password):
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            threads.add(threading.current_thread())
+            time.sleep(0.02)
+            running -= 1
+            return "hash"
+
+    monkeypatch.setattr(authentication, "_hasher", SlowHasher)
+    hashes = [asyncio.create_task(hash_password(PASSWORD)) for _ in range(5)]
+    turns = 0
+    while not all(task.done() for task in hashes):
+        turns += 1
+        await asyncio.sleep(0.001)
+    assert (most, len(threads), threading.current_thread() in threads) == (1, 1, False)
+    assert turns > 5
+
+
+async def test_a_wrong_password_and_an_unknown_name_look_the_same(users, monkeypatch):
+    """Both fail with one code, and both cost a hash."""
+    checked = []
+
+    async def count(password, stored):
+        checked.append(stored)
+        return await verify_password(password, stored)
+
+    monkeypatch.setattr(authentication, "verify_password", count)
+    for name in ("zhang", "nobody"):
+        with pytest.raises(SignInError) as caught:
+            await check_password(users, name, "wrong password", "here")
+        assert caught.value.code == "sign_in_failed"
+    assert len(checked) == 2
+    assert (await check_password(users, "zhang", PASSWORD, "here")).name == "zhang"
+
+
+async def test_a_disabled_user_cannot_sign_in(users):
+    """The right password does not help who is disabled."""
+    link = await users.add("wang", [parse_grant("admin")], LI)
+    await activate_user(users, link, PASSWORD, by=named_person, load_user_key=no_key)
+    await users.disable("wang", LI)
+    with pytest.raises(SignInError, match="sign_in_failed"):
+        await check_password(users, "wang", PASSWORD, "here")
+
+
+async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, world):
+    """A code of the step before or after is accepted; one used, or two steps away, is not."""
+    totp = pyotp.TOTP(second_factor.secret)
+    user = await check_password(users, "wang", PASSWORD, "here")
+    check = partial(check_code, users, user, load_user_key=load_key)
+    outcomes = []
+    for steps, source in ((0, "a"), (-1, "b"), (2, "c"), (1, "d"), (1, "e")):
+        code = totp.at(int(world.now().timestamp()) + steps * TOTP_SECONDS)
+        try:
+            outcomes.append((await check(code, source)).method)
+        except SignInError as error:
+            outcomes.append(error.code)
+    failed, right = "sign_in_failed", "password, code"
+    assert outcomes == [failed, failed, failed, right, failed]
+
+
+async def test_who_knows_the_password_cannot_guess_codes_freely(users, second_factor):
+    """Passing the password does not forgive wrong codes: after some the next must wait."""
+    codes = []
+    for guess in range(5):
+        user = await check_password(users, "wang", PASSWORD, "here")
+        with pytest.raises(SignInError) as caught:
+            await check_code(users, user, f"{guess:06}", "here", load_key)
+        codes.append(caught.value.code)
+    assert codes[0] == "sign_in_failed"
+    assert codes[-1] == "sign_in_delayed"
+
+
+async def test_without_the_key_a_recovery_code_signs_in(users, second_factor, world):
+    """A missing key, or another one, is named; recovery codes need none."""
+    user = await check_password(users, "wang", PASSWORD, "here")
+    code = pyotp.TOTP(second_factor.secret).at(int(world.now().timestamp()) + TOTP_SECONDS)
+    other = MultiFernet([Fernet(Fernet.generate_key())])
+    for load_user_key in (no_key, lambda: other):
+        with pytest.raises(SignInError, match="second_factor_key_missing"):
+            await check_code(users, user, code, "here", load_user_key)
+    spoken = second_factor.recovery_codes[0].lower().replace("-", " ")
+    assert (await check_code(users, user, spoken, "here", no_key)).method == "recovery code"
+
+
+async def test_a_second_factor_is_bound_to_its_user(users, second_factor):
+    """Who copies the encrypted second factor into another row cannot sign in with it."""
+    from sqlalchemy import select, update  # noqa: PLC0415 # what an attacker with the database would run
+
+    from publisher.store.db.user_tables import AUTH_USER  # noqa: PLC0415 # same
+
+    copied = select(AUTH_USER.c.totp_secret).where(AUTH_USER.c.name == "wang").scalar_subquery()
+    change = update(AUTH_USER).where(AUTH_USER.c.name == "zhang").values(totp_secret=copied, totp_step=0)
+    await users.database.write(lambda transaction: transaction.connection.execute(change))
+    user = await check_password(users, "zhang", PASSWORD, "here")
+    code = pyotp.TOTP(second_factor.secret).at(users.runtime.now())
+    with pytest.raises(SignInError, match="second_factor_key_missing"):
+        await check_code(users, user, code, "here", load_key)
+
+
+async def test_recovery_codes_are_random_enough_for_a_plain_hash(second_factor):
+    """Each of the ten codes has 120 random bits in groups of four that can be read out."""
+    assert len(set(second_factor.recovery_codes)) == 10
+    assert all(re.fullmatch(r"([A-Z2-7]{4}-){5}[A-Z2-7]{4}", code) for code in second_factor.recovery_codes)
