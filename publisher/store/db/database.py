@@ -423,6 +423,16 @@ def is_incomplete(error: BaseException) -> bool:
     return getattr(original, "sqlstate", None) in _MISSING_IN_SCHEMA_SQLSTATES
 
 
+def wait_for_lock(transaction: Transaction, name: str, *, is_shared: bool) -> None:
+    """Hold this lock until the transaction ends: together with others that share it, or alone.
+
+    On SQLite every transaction that writes is alone anyway.
+    """
+    if transaction.connection.dialect.name != "sqlite":
+        lock = func.pg_advisory_xact_lock_shared if is_shared else func.pg_advisory_xact_lock
+        transaction.connection.execute(select(lock(func.hashtext(f"publisher/{name}"))))
+
+
 def try_lock(transaction: Transaction, name: str) -> bool:
     """Return True if no other transaction holds this lock; then this one holds it until it ends."""
     if transaction.connection.dialect.name == "sqlite":

@@ -43,7 +43,7 @@ from publisher.domain.post import Baseline, DeliveryId, SendRequest
 from publisher.domain.results import HoldReason
 from publisher.store.approvals import APPROVAL_RECHECK_INTERVAL, find_unapproved
 from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, extend_blocked_deadlines
-from publisher.store.db.database import Transaction, execute_rows
+from publisher.store.db.database import Transaction, execute_rows, wait_for_lock
 from publisher.store.db.filters import in_state, is_late, is_superseded, may_call, mode_override
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import SELECT_DELIVERIES, raise_delivery_alert_once
@@ -67,6 +67,8 @@ PAUSED_RETRY_DELAY = timedelta(seconds=5)
 """How soon a delivery that a pause blocks is tried again."""
 BLOCKED_RETRY_DELAY = timedelta(seconds=15)
 """How soon a delivery is tried again that an unknown outcome on its account blocks, unless that is resolved before."""
+PAUSE_LOCK = "pause"
+"""Shared by intents: a pause waits for those that did not see it, and is answered after them."""
 MAX_OWNED_IDS = 200
 """How many of an account's own ids go along with a request, newest first."""
 
@@ -336,6 +338,7 @@ def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[
     if not is_original_database(store.database, transaction.connection):
         return [Declined(guard="database_replaced") for _ in leases]
     recover_lost_attempts(store, transaction)
+    wait_for_lock(transaction, PAUSE_LOCK, is_shared=True)
     parameters = {"deliveries": [lease.delivery for lease in leases], "now": store.runtime.now()}
     rows = {row["id"]: row for row in transaction.connection.execute(GUARD_QUERY, parameters).mappings()}
     since_unresolved = _attempts_since_unresolved(store, transaction, [lease.account for lease in leases])

@@ -29,7 +29,7 @@ from publisher.domain.reports import is_not_started
 from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted, Ticket
 from publisher.runtime.clock import ClockReading
 from publisher.store.base import HEARTBEAT_TIMEOUT, BaseStore, StateChange, StorePart
-from publisher.store.db.database import Transaction, in_transaction
+from publisher.store.db.database import Transaction, in_transaction, wait_for_lock
 from publisher.store.db.filters import SCOPE_ALL, in_state, is_in_scope
 from publisher.store.db.rows import (
     clear_alerts,
@@ -56,6 +56,7 @@ from publisher.store.db.tables import (
     read_deliveries,
     to_delivery,
 )
+from publisher.store.deliveries.intents import PAUSE_LOCK
 from publisher.store.plan.posts import AuditAction, cancel_matching
 from publisher.store.recovery.recover import (
     clear_acceptance,
@@ -86,7 +87,8 @@ class OperatorActions(StorePart):
 
     @in_transaction
     def pause(self, transaction: Transaction, scope: str, by: Actor, reason: str) -> None:
-        """Stop new calls in a scope: `all`, `platform:P`, `account:A` or `post:P`."""
+        """Stop new calls in a scope: `all`, `platform:P`, `account:A` or `post:P`. No intent follows this."""
+        wait_for_lock(transaction, PAUSE_LOCK, is_shared=False)
         now = self.runtime.now()
         transaction.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
         transaction.connection.execute(insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason))
