@@ -13,6 +13,8 @@ from publisher.domain.delivery import (
     WAITING_STATES,
     AbsenceProven,
     Actor,
+    ApprovalMissing,
+    Approved,
     Attempt,
     AttemptStarted,
     BecameDue,
@@ -55,6 +57,7 @@ from publisher.domain.results import (
 )
 from tests.unit.domain.model_state import (
     ANOTHERS_MATCH,
+    APPROVED,
     BEFORE_CALL,
     BORN,
     DEADLINE,
@@ -64,6 +67,7 @@ from tests.unit.domain.model_state import (
     LISTING_LAG,
     LONG_AGO,
     MOST_ATTEMPTS,
+    NOT_APPROVED,
     NOW,
     OURS,
     PART_RECEIPT,
@@ -99,7 +103,8 @@ NOTHING_DONE: tuple[Outcome, ...] = (
     CredentialExpired(reason="token"),
     Blocked(code="captcha", reason="", hold_reason=HoldReason.CAPTCHA),
 )
-KEEPER_EVENTS: tuple[Event, ...] = (BecameDue(), Expired(), Held(reason=HoldReason.UNCHECKABLE))
+AWAITS_APPROVAL = ApprovalMissing(until=LATER)
+KEEPER_EVENTS: tuple[Event, ...] = (BecameDue(), Expired(), Held(reason=HoldReason.UNCHECKABLE), AWAITS_APPROVAL)
 REVISIONS = tuple(
     Revised(
         rendered_hash=Fingerprint("r2"),
@@ -122,6 +127,8 @@ class Moves:
         self.rules = rules
         self._advanced: dict[tuple[StoreReader, Event, Role, bool], StoreReader | None] = {}
         self._absent: dict[tuple[bool, tuple[str, ...], str, bool], bool] = {}
+        self._counts_unapproved = any(map(rules.is_approved, NOT_APPROVED.values())) or rules.reads_ended_approvals
+        self._counts_approved = rules.is_approved(APPROVED)
         self._may_do_harm = rules.may_start(-1) or rules.settles(is_current=False, state=State.SENDING)
 
     def of(self, snapshot: Snapshot) -> Iterator[Step]:
@@ -134,6 +141,7 @@ class Moves:
         yield "tick", _tick(snapshot)
         yield from self._maintain(snapshot)
         yield from self._order(snapshot)
+        yield from self._approve(snapshot)
         yield from self._resolve(snapshot)
         yield from self._work(snapshot)
         yield from self._wake(snapshot)
@@ -150,6 +158,8 @@ class Moves:
         state = snapshot.recorded.state
         if state is not State.SENDING:
             snapshot = snapshot._replace(is_unbegun=False)
+        if state not in WAITING_STATES:  # what people say then, they may as well say later
+            snapshot = snapshot._replace(is_approved=False)
         if state is State.PUBLISHED or snapshot.recorded.desired in DESIRED_NO_SEND:
             snapshot = snapshot._replace(is_edited=False)
         if state in WAITING_STATES or state is State.PUBLISHED:
@@ -197,10 +207,21 @@ class Moves:
             if after := self._apply(snapshot, event, Role.PLANNER):
                 after = _without_void_claim(after)
                 keeps_words = event.has_started or snapshot.recorded.state in CALLED_STATES
-                yield f"planner: Revised, started {event.has_started}", after._replace(is_edited=keeps_words)
+                after = after._replace(is_edited=keeps_words, is_approved=after.is_approved and keeps_words)
+                yield f"planner: Revised, started {event.has_started}", after
         for order in ORDERS:
             if after := self._apply(snapshot, order, Role.PERSON):
                 yield f"person: {type(order).__name__}", _without_void_claim(after)
+
+    def _approve(self, snapshot: Snapshot) -> Iterator[Step]:
+        """Let the last one say yes, or somebody end a yes, at any instant; a restore or a failover ends all of them."""
+        if snapshot.recorded.state not in WAITING_STATES:
+            return
+        if snapshot.is_approved:
+            yield "person: ends an approval", snapshot._replace(is_approved=False)
+        else:
+            released = self._apply(snapshot, Approved(expires_at=BORN.expires_at), Role.PERSON)
+            yield "person: approves", (released or snapshot)._replace(is_approved=True)
 
     def _resolve(self, snapshot: Snapshot) -> Iterator[Step]:
         """Resolutions are true to the platform; only a request to read again needs no knowledge."""
@@ -229,12 +250,13 @@ class Moves:
     def _work(self, snapshot: Snapshot) -> Iterator[Step]:
         recorded, worker = snapshot.recorded, snapshot.worker
         if recorded.attempts < MOST_ATTEMPTS and (after := self._apply(snapshot, Claimed(), Role.SENDER)):
-            yield "claim", after._replace(worker=Worker("claimed"), lease=LEASE)
+            was_approved = self.rules.reads_approvals_at_claim and snapshot.is_approved
+            yield "claim", after._replace(worker=Worker("claimed", was_approved=was_approved), lease=LEASE)
         if worker is None:
             return
         yield "worker dies", _without(snapshot, "worker")
         if worker.step == "claimed":
-            yield from self._intend(snapshot)
+            yield from self._intend(snapshot, worker)
         elif worker.step == "intended":
             if self.rules.may_start(snapshot.lease):
                 yield "call starts", snapshot._replace(worker=_calling(), is_unbegun=False)
@@ -242,15 +264,23 @@ class Moves:
         else:
             yield from self._call(snapshot, worker)
 
-    def _intend(self, snapshot: Snapshot) -> Iterator[Step]:
+    def _intend(self, snapshot: Snapshot, worker: Worker) -> Iterator[Step]:
         if after := self._apply(snapshot, Released(), Role.SENDER):
             yield "release", _without_void_claim(after)
+        if not (self._finds_approved(snapshot) or worker.was_approved):
+            if after := self._apply(snapshot, AWAITS_APPROVAL, Role.SENDER):
+                yield "approval is missing", _without_void_claim(after)
+            return
         if after := self._apply(snapshot, AttemptStarted(), Role.SENDER):
             copies = tuple(copy for copy in snapshot.copies if copy.status != "refused")
             announced = after._replace(
                 worker=Worker("intended"), readbacks=(), ended=None, copies=copies, is_unbegun=True
             )
-            yield "intent", announced
+            yield "intent", announced._replace(is_sent_unapproved=not snapshot.is_approved)
+
+    def _finds_approved(self, snapshot: Snapshot) -> bool:
+        """Apply the rule to what the store may find: what lacks a yes may lack it in any way."""
+        return self._counts_approved if snapshot.is_approved else self._counts_unapproved
 
     def _call(self, snapshot: Snapshot, worker: Worker) -> Iterator[Step]:
         if worker.step == "answered":

@@ -1,11 +1,20 @@
 """One instant of the walk: the state of database, workers and platform, and the rules that change it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from publisher.domain.account import AccountId, LoginId, Platform, Timing
+from publisher.domain.approval import (
+    PRESET_CHAINS,
+    Approval,
+    ApprovalPreset,
+    ApprovalStatus,
+    Rendition,
+    hash_chain,
+    hash_renditions,
+)
 from publisher.domain.delivery import Delivery, DesiredState, State
 from publisher.domain.lifecycle import advance
 from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId
@@ -44,6 +53,38 @@ BORN = Delivery(
     updated_at=NOW,
 )
 
+CHAIN = PRESET_CHAINS[ApprovalPreset.TWO_PERSONS]
+AUTHOR = "zhang"
+RENDITIONS = [
+    Rendition(account=AccountId(name), kind="warning", rendered_hash=Fingerprint("r")) for name in ("account", "other")
+]
+CONTENT = hash_renditions(RENDITIONS)
+CHANGED_ELSEWHERE = hash_renditions([RENDITIONS[0], replace(RENDITIONS[1], rendered_hash=Fingerprint("r2"))])
+"""The same text on our account, another one on the other account of the occurrence."""
+
+
+def _approved_by(*people: str, content: Fingerprint = CONTENT) -> ApprovalStatus:
+    """Return an occurrence to which these people have said yes, over some content of it."""
+    approvals = [
+        Approval(person=person, stage=CHAIN[0].name, chain=hash_chain(CHAIN), fingerprint=content, at=NOW)
+        for person in people
+    ]
+    return ApprovalStatus(
+        fingerprint=CONTENT, chain=CHAIN, approvals=approvals, author=AUTHOR, barred=frozenset({AUTHOR})
+    )
+
+
+APPROVED = _approved_by("li", "wang")
+NOT_APPROVED = {
+    "nobody": _approved_by(),
+    "one person": _approved_by("li"),
+    "one person twice": _approved_by("li", "li"),
+    "the author": _approved_by("li", AUTHOR),
+    "other text on our account": _approved_by("li", "wang", content=hash_renditions(RENDITIONS[1:])),
+    "other text on the other account": _approved_by("li", "wang", content=CHANGED_ELSEWHERE),
+}
+"""What a store may find of an occurrence that lacks a valid yes; yeses that were ended are not among those it reads."""
+
 
 class StoreReader(NamedTuple):
     """The part of a delivery that decides its future, without counters that only lengthen waits."""
@@ -64,10 +105,12 @@ class Worker(NamedTuple):
     """A process that has leased the delivery; one that does nothing while time passes is frozen.
 
     `step` is claimed, intended, calling (the platform may still act, for `fuse` ticks) or answered (it has acted).
+    `was_approved` is remembered from the claim under a broken rule only.
     """
 
     step: str
     fuse: int = 0
+    was_approved: bool = False
 
 
 class Copy(NamedTuple):
@@ -83,7 +126,9 @@ class Snapshot(NamedTuple):
 
     `copies` are of the part that is being sent. `beneath` is the state of the post whose part that is: live or
     removed; without it the part is the post itself. `is_unbegun`: the call of the last intent has not started.
-    `is_edited`: the schedule has another text by now, and no person has chosen the old one.
+    `is_edited`: the schedule has another text by now, and no person has chosen the old one. `is_approved`: all who must
+    say yes to the content have done so, and no yes was ended; this is followed only while the delivery waits for its
+    call. `is_sent_unapproved`: an intent was written without that.
     """
 
     recorded: StoreReader = StoreReader()
@@ -98,6 +143,8 @@ class Snapshot(NamedTuple):
     beneath: str = ""
     is_unbegun: bool = False
     is_edited: bool = False
+    is_approved: bool = False
+    is_sent_unapproved: bool = False
 
 
 Advance = Callable[..., Delivery]
@@ -109,7 +156,8 @@ class Rules:
 
     `may_start`: a call is over before its lease, of which so much is left. `settles`: an outcome is accepted only under
     the current fencing token while sending. `incomplete_readback` did not reach back past the attempt, `possible_match`
-    found the same text without our marker.
+    found the same text without our marker. `is_approved` is asked in the transaction of the intent, unless approvals
+    are read at the claim; the store reads no yes that was ended.
     """
 
     parts: int = 0
@@ -121,6 +169,9 @@ class Rules:
     settles: Callable[..., bool] = lambda *, is_current, state: is_current and state is State.SENDING
     incomplete_readback: Callable[[], NotFound] = lambda: NotFound(covered_since=JUST_NOW)
     possible_match: Callable[[], PossibleMatch | Published] = lambda: ANOTHERS_MATCH
+    is_approved: Callable[[ApprovalStatus], bool] = lambda status: status.is_approved
+    reads_ended_approvals: bool = False
+    reads_approvals_at_claim: bool = False
 
 
 def can_still_act(snapshot: Snapshot, rules: Rules) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from publisher.domain.approval import ApprovalStatus
 from publisher.domain.delivery import (
     AbsenceProven,
     Attempt,
@@ -23,7 +24,7 @@ from publisher.domain.delivery import (
 from publisher.domain.lifecycle import advance
 from publisher.domain.results import NotFound, Published, Rejected, Unknown
 from publisher.domain.verification import proves_absent
-from tests.unit.domain.model_state import ANOTHERS, LONG_AGO, SETTLE, Rules
+from tests.unit.domain.model_state import ANOTHERS, LONG_AGO, NOT_APPROVED, SETTLE, Rules
 from tests.unit.domain.walk import Promise, walk
 
 
@@ -140,6 +141,31 @@ def one_report(readbacks: Sequence[Readback], predicate: Callable[[Readback], bo
     return predicate(readbacks[-1])
 
 
+def fingerprint_of_one_account(status: ApprovalStatus) -> bool:
+    """A change on another account keeps the approvals, as if the fingerprint were that of our own text."""
+    elsewhere = NOT_APPROVED["other text on the other account"].approvals
+    given = [replace(each, fingerprint=status.fingerprint) if each in elsewhere else each for each in status.approvals]
+    return replace(status, approvals=given).is_approved
+
+
+def changed_text_keeps_approvals(status: ApprovalStatus) -> bool:
+    given = [replace(each, fingerprint=status.fingerprint) for each in status.approvals]
+    return replace(status, approvals=given).is_approved
+
+
+def author_counts(status: ApprovalStatus) -> bool:
+    return replace(status, barred=frozenset()).is_approved
+
+
+def person_counts_twice(status: ApprovalStatus) -> bool:
+    given = [replace(each, person=f"{each.person} {number}") for number, each in enumerate(status.approvals)]
+    return replace(status, approvals=given, barred=frozenset({f"{status.author} 1"})).is_approved
+
+
+def one_person_is_enough(status: ApprovalStatus) -> bool:
+    return bool(status.approvals)
+
+
 MUTANTS = {
     "lapsed lease in sending is due again": (changed_rules(lapsed_call_is_due_again), Promise.AT_MOST_ONE),
     "unknown outcome is retried": (changed_rules(unknown_is_retried), Promise.AT_MOST_ONE),
@@ -181,6 +207,13 @@ MUTANTS = {
         changed_rules(incomplete_ends(RetractionRequested, State.CANCELLED), parts=1),
         Promise.AN_END_IS_TRUE,
     ),
+    "approvals are read at the claim": (Rules(reads_approvals_at_claim=True), Promise.APPROVED),
+    "ended approvals are honoured": (Rules(reads_ended_approvals=True), Promise.APPROVED),
+    "fingerprint of one account only": (Rules(is_approved=fingerprint_of_one_account), Promise.APPROVED),
+    "changed text keeps its approvals": (Rules(is_approved=changed_text_keeps_approvals), Promise.APPROVED),
+    "author's approval counts": (Rules(is_approved=author_counts), Promise.APPROVED),
+    "one person approves twice": (Rules(is_approved=person_counts_twice), Promise.APPROVED),
+    "one person is enough": (Rules(is_approved=one_person_is_enough), Promise.APPROVED),
 }
 
 

@@ -40,6 +40,7 @@ class Promise(StrEnum):
     CANCELLATION_HOLDS = "no call after a withdrawal"
     RETRACTION_HOLDS = "no call after a retraction"
     EDIT_HOLDS = "no call with the old words after an edit, unless a person decides so"
+    APPROVED = "no intent without all valid approvals"
     AN_END_COMES = "an end comes, or a person is asked"
 
 
@@ -89,6 +90,8 @@ def _broken_promises(snapshot: Snapshot, rules: Rules) -> Iterator[Promise]:
         yield Promise.AT_MOST_ONE
     if snapshot.resends > 1:
         yield Promise.ONE_RESEND
+    if snapshot.is_sent_unapproved:
+        yield Promise.APPROVED
     if recorded.state is State.PUBLISHED and not _is_proven(snapshot):
         yield Promise.PUBLISHED_IS_TRUE
     if recorded.state in FINAL_STATES and (is_any_live(snapshot) or can_still_act(snapshot, rules)):
