@@ -21,11 +21,12 @@ from publisher.app.open_store import open_store
 from publisher.config import Settings, load_settings
 from publisher.daemon import run
 from publisher.domain.delivery import State
-from publisher.domain.errors import IllegalTransitionError, InputError, RefusedError
+from publisher.domain.errors import ApprovalError, IllegalTransitionError, InputError, RefusedError
 from publisher.domain.post import PostId
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import apply_schedule, resend_post, send_scheduled_now
 from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
+from publisher.store.approvals import Approver
 from publisher.store.plan.posts import AuditAction
 from publisher.store.recovery.setup import prepare_database
 from tests.simulation.loop import Process, VirtualLoop, rng_for
@@ -43,6 +44,8 @@ NEWER_RELEASE_CHANCE = 0.3
 """The share of crashes after which the journal looks as if a newer release had written it."""
 RESTART_SECONDS = (0.2, 8.0)
 """Seconds until a daemon that has crashed is started again, at least and at most."""
+APPROVERS = ("li", "wang")
+"""Who says yes to everything that is asked of them; there is one more approver who does not."""
 CRASH_FAILPOINTS = tuple(sorted(FAILPOINT_NAMES - {"migrate.mid"}))
 
 
@@ -64,6 +67,7 @@ class Shape:
     pace: float = 2.0
     skew: float = 0.0
     per_hour: int = 1000
+    needs_approval: bool = False
     waits: Waits = field(default_factory=Waits)
 
 
@@ -314,7 +318,7 @@ class Simulation:
 
     def run_command(self, command: Coroutine[Any, Any, None]) -> None:
         """Run a person's command in a process of its own; it may be refused."""
-        with contextlib.suppress(RefusedError, IllegalTransitionError, InputError):
+        with contextlib.suppress(RefusedError, IllegalTransitionError, InputError, ApprovalError):
             self.loop.run_until_complete(self.loop.live(Process(name="person"), command))
 
     def resume_all(self) -> None:
@@ -347,6 +351,25 @@ class Simulation:
         with self._record("retract", "li", post=post, account=account):
             async with open_store(self.settings, self.new_runtime()) as store:
                 await store.actions.retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
+
+    def approve_all(self) -> None:
+        """Let people approve all that waits for them."""
+        for person in APPROVERS:
+            self.run_command(self.approve(person))
+
+    async def approve(self, by: str, post: str | None = None) -> None:
+        """Say yes to the content of each occurrence as it is shown, or to those of one post, where it may be said."""
+        async with open_store(self.settings, self.new_runtime()) as store:
+            for task in await store.approvals.tasks(PostId(post) if post else None):
+                approver = Approver(name=by, may_take=lambda _stage, _accounts: True)
+                with contextlib.suppress(ApprovalError), self._record("approve", by, post=task.key.post):
+                    shown = task.status.fingerprint
+                    await store.approvals.approve(task.key.post, shown, approver, named_person(by))
+
+    async def unapprove(self, post: str) -> None:
+        async with open_store(self.settings, self.new_runtime()) as store:
+            with self._record("unapprove", "li", post=post):
+                await store.approvals.unapprove(PostId(post), None, named_person("li"), "wrong number")
 
     @contextlib.contextmanager
     def _record(self, kind: str, by: str, **target: str | None) -> Iterator[None]:
@@ -479,7 +502,8 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
     platforms = open_platforms(loop, rng_for(f"{seed}/mischief"))
     connect = rng_for(f"{seed}/connect")
     network = Network(loop, platforms.application, rng_for(f"{seed}/network"))
-    workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, migrated_database())
+    empty = migrated_database()
+    workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, empty, needs_approval=shape.needs_approval)
     true_time = TrueTime(lambda: EPOCH + loop.time())
     crash_plan = CrashPlan(rng_for(f"{seed}/fate"), shape.crash_chance, dict(shape.at_failpoints))
     try:
@@ -494,7 +518,7 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
                 platforms=platforms,
                 host=Host(ahead=shape.skew),
                 crash_plan=crash_plan,
-                settings=settings,
+                settings=replace(settings, users_needed=None),  # nobody signs in here: people act on the store
                 network=network,
                 true_time=true_time,
                 pace=shape.pace,

@@ -21,6 +21,8 @@ IDENTITIES = {
 PORT = 8710
 SEALED_LINE = re.compile(rb'^(\{.+),"crc32":"[0-9a-f]{8}"\}\n', re.MULTILINE)
 """A whole line of the journal, without its checksum."""
+AUTHOR = "zhang"
+"""Who writes all posts."""
 GAP = 2.0
 """Seconds between two calls of a login, as the settings below say."""
 SETTINGS = """environment = "drill"
@@ -34,6 +36,7 @@ hotline = "110"
 tip_line = "12377"
 tip_link = "https://example.gov.cn/tips"
 """
+APPROVALS = 'approval_preset = "two persons"\n'
 LIMITS = """[limits.{platform}]
 min_interval = "2s"
 per_hour = {per_hour}
@@ -92,7 +95,7 @@ class Entry:
             "id": self.id,
             "kind": kind,
             "template": kind,
-            "author": "zhang",
+            "author": AUTHOR,
             "level": "orange",
             "title": self.title,
             "body": self.body,
@@ -174,14 +177,16 @@ def _with_another_key(line: re.Match[bytes]) -> bytes:
     return body + b',"crc32":"%08x"}\n' % crc32(body)
 
 
-def make_workspace(accounts: Sequence[str], per_hour: int, waits: Waits, template: Path) -> Workspace:
+def make_workspace(
+    accounts: Sequence[str], per_hour: int, waits: Waits, template: Path, *, needs_approval: bool = False
+) -> Workspace:
     """Create a workspace, in memory where possible, with a database copied from `template`."""
     memory = Path("/dev/shm")  # noqa: S108 # a folder of our own is made in it
     folder = Path(tempfile.mkdtemp(prefix="publisher-sim-", dir=memory if memory.is_dir() else None))
     for name in ("secrets", "media", "templates", "var"):
         (folder / name).mkdir()
     limits = (LIMITS.format(platform=platform, per_hour=per_hour, waits=waits) for platform in PLATFORMS)
-    parts = [SETTINGS, *limits]
+    parts = [*([APPROVALS] if needs_approval else []), SETTINGS, *limits]
     for account in accounts:
         identity, platform = identity_of(account), platform_of(account)
         secrets = {

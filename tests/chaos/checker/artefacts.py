@@ -23,11 +23,12 @@ TABLES = {
     "media": "sha256",
     "observed_post": "account",
     "database_info": "key",
+    "approvable_text": "fingerprint",
 }
 """The tables that are read, and the column that orders each."""
 DATABASE_FILE, DATABASE_URL = "publisher.db", "database.url"
 JOURNALS, ANCHORS = "intents*.jsonl", "audit-anchors*.log"
-LISTS = ("log", "orders", "approvals", "timings", "metrics", "connections", "interruptions")
+LISTS = ("log", "orders", "timings", "metrics", "connections", "interruptions")
 """Artefacts that are one JSON object a line; the log may also be one JSON array, as the simulator gives it."""
 DOCUMENTS = ("posts", "plan", "settings", "status", "instants", "earlier")
 CANARIES = "canaries.txt"

@@ -12,7 +12,7 @@ from .history import (
     MICRO,
     Act,
     Alert,
-    Approval,
+    Approvable,
     Attempt,
     Copy,
     Delivery,
@@ -29,6 +29,7 @@ from .history import (
     Readback,
     Settings,
     Sighting,
+    Stage,
     Stamps,
     Terms,
     Version,
@@ -82,6 +83,7 @@ def _database(found: Artefacts) -> dict[str, Any]:
         "versions": [_version(row, true) for row in rows.get("schedule", ())],
         "media": {row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())},
         "sightings": [_sighting(row, true) for row in rows.get("observed_post", ())],
+        "approvables": [_approvable(row) for row in rows.get("approvable_text", ())],
         "database_info": {row["key"]: row["value"] for row in rows.get("database_info", ())},
         "journals_kept_since": [
             max((_kept_since(value) for _line, value in journal), default=0) for journal in found.journals or ()
@@ -119,7 +121,6 @@ def _words(found: Artefacts) -> dict[str, Any]:
         "status": _status(documents.get("status", ())),
         "orders": [_order(line, value) for line, value in enumerate(lists.get("orders", ()), 1)],
         "interruptions": [_interruption(value) for value in lists.get("interruptions", ())],
-        "approvals": [_approval(value) for value in lists.get("approvals", ())],
         **{name: lists.get(name, ()) for name in ("timings", "metrics", "connections", "anchors")},
         "leaks": found.leaks or (),
         "replay": history_of(found.replay) if found.replay else None,
@@ -254,6 +255,17 @@ def _sighting(row: Table, true: Stamps) -> Sighting:
     return _fill(Sighting, row, seen=true.of("observed_post", row, "seen_at"))
 
 
+def _approvable(row: Table) -> Approvable:
+    people = (row["author"], row["saved_by"], row["file_owner"])
+    return _fill(
+        Approvable,
+        row,
+        label=row["occurrence"],
+        renditions=json.loads(row["rendered_hashes"]),
+        barred=frozenset(one for one in people if one),
+    )
+
+
 def _kept_since(value: Table) -> int:
     """Give the instant in the first line of a journal that was compacted; 0 for any other line."""
     return round((seconds(value.get("kept_since")) or 0.0) * MICRO)
@@ -304,10 +316,6 @@ def _order(line: int, value: Table) -> Order:
     return _fill(Order, value, line=line, at=at, asked=seconds(value.get("asked_at")) or at)
 
 
-def _approval(value: Table) -> Approval:
-    return _fill(Approval, value, at=_certain(value["at"]), ended=seconds(value.get("ended_at")))
-
-
 def _interruption(value: Table) -> Interruption:
     at = _certain(value["at"])
     return _fill(Interruption, value, at=at, until=seconds(value.get("until")) or at)
@@ -325,4 +333,13 @@ def _settings(value: Table) -> Settings:
         one["id"]: _fill(Terms, {**platforms.get(one["platform"], {}), **one}, account=one["id"])
         for one in value.get("accounts", ())
     }
-    return _fill(Settings, value, accounts=accounts, hosts=frozenset(value.get("hosts", ())))
+    approvers, officers = value.get("approvers"), value.get("officers")
+    return _fill(
+        Settings,
+        value,
+        accounts=accounts,
+        hosts=frozenset(value.get("hosts", ())),
+        stages={kind: [_fill(Stage, one) for one in stages] for kind, stages in value.get("stages", {}).items()},
+        approvers=approvers and {name: frozenset(stages) for name, stages in approvers.items()},
+        officers=None if officers is None else frozenset(officers),
+    )

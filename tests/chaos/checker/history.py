@@ -101,6 +101,7 @@ class Delivery:
     has_ticket: bool
     is_manually_confirmed: bool
     is_urgent: bool = False
+    kind: str = ""
 
     @property
     def subject(self) -> str:
@@ -255,7 +256,6 @@ class Duty:
     says: tuple[str, ...] = ()
     images: tuple[str, ...] | None = None
     author: str | None = None
-    approvals: int = 0
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -365,11 +365,22 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    rendition: str
-    by: str
-    at: float
-    ended: float | None
+class Stage:
+    """A stage that a kind of post must pass: how many people must say yes at it."""
+
+    name: str
+    people: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approvable:
+    """A content that was shown for approval: what each account gets, and who wrote or saved it."""
+
+    post: str
+    label: str
+    fingerprint: str
+    renditions: Mapping[str, str]
+    barred: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,6 +425,15 @@ class Settings:
     rest_within: float | None = None
     recover_within: float | None = None
     bounds: Mapping[str, float] = field(default_factory=dict)
+    stages: Mapping[str, Sequence[Stage]] = field(default_factory=dict)
+    """What each kind of post must pass, in order; `default` is that of a kind which is not named."""
+    approvers: Mapping[str, AbstractSet[str]] | None = None
+    """Who may approve, and the stages to which that is limited; nothing is known of that where it is None."""
+    officers: AbstractSet[str] | None = None
+    """Who may release a post in an emergency."""
+
+    def stages_of(self, kind: str) -> Sequence[Stage]:
+        return self.stages.get(kind, self.stages.get("default", ()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -439,7 +459,7 @@ class History:
     plan: Plan = field(default_factory=Plan)
     true: Stamps = field(default_factory=Stamps)
     orders: Sequence[Order] = ()
-    approvals: Sequence[Approval] = ()
+    approvables: Sequence[Approvable] = ()
     interruptions: Sequence[Interruption] = ()
     earlier: Sequence[Earlier] = ()
     """What had ended before: it is judged only by whether it stayed so, and stands nowhere else in here."""

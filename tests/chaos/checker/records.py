@@ -24,6 +24,8 @@ PREFIX = b"publisher audit 1\n"
 """What a hash of the chain begins with."""
 FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
 WRITTEN = {
+    "approve": ("approval_given",),
+    "unapprove": ("unapproved",),
     "pause": ("paused",),
     "resume": ("resumed",),
     "cancel": ("cancelled",),

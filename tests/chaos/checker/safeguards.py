@@ -1,28 +1,8 @@
-"""What goes beyond one delivery: I5, I19, I23, I24, I25."""
+"""What goes beyond one delivery: I19, I23, I24, I25."""
 
 from collections.abc import Iterator, Sequence
 
-from .history import Attempt, Duty, History, NotJudgedError, Violation
-
-
-def two_people(history: History) -> Iterator[Violation]:
-    """I5: at each intent its words had the approvals that they need, by people who are not their author."""
-    for attempt in history.attempts:
-        delivery = history.deliveries.get(attempt.delivery)
-        duty = history.duty_of(delivery) if delivery else None
-        if delivery and duty and duty.approvals and len(_approvers(history, attempt, duty)) < duty.approvals:
-            yield Violation(delivery.subject, f"sent with fewer than {duty.approvals} approvals", (attempt.row,))
-
-
-def _approvers(history: History, attempt: Attempt, duty: Duty) -> set[str]:
-    return {
-        approval.by
-        for approval in history.approvals
-        if approval.rendition == attempt.rendition
-        and approval.by != duty.author
-        and approval.at <= attempt.intended
-        and (approval.ended is None or approval.ended > attempt.intended)
-    }
+from .history import History, NotJudgedError, Violation
 
 
 def secrets_stay_secret(history: History) -> Iterator[Violation]:

@@ -1,6 +1,8 @@
 """The legal steps of a delivery, written down a second time: from, event, to, and who may bring it."""
 
 TABLE = """
+pending    | approval_missing     | pending                             | maintenance
+pending    | approved             | pending                             | person
 pending    | expired              | expired                             | maintenance sender
 pending    | revised              | pending held                        | planner
 pending    | became_due           | due                                 | maintenance
@@ -18,6 +20,7 @@ retrying | revised              | retrying pending held             | planner
 retrying | became_due           | due                                 | maintenance
 retrying | held                 | held                                | maintenance planner reconciler retractor sender
 retrying | cancelled            | held cancelled                      | maintenance person planner
+claimed    | approval_missing     | pending due                         | sender
 claimed    | expired              | held expired                        | maintenance sender
 claimed    | attempt_started      | sending                             | sender
 claimed    | lease_expired        | due held                            | maintenance

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import creations, endings, records, safeguards, windows
+from . import approvals, creations, endings, records, safeguards, windows
 from .artefacts import read_folder
 from .decoder import history_of
 from .history import History, NotJudgedError, Violation
@@ -32,7 +32,7 @@ INVARIANTS: Sequence[Invariant] = (
     Invariant("I2", "no silent end", endings.nothing_ends_silently, (*STORE, "plan", "settings")),
     Invariant("I3", "intent before call", creations.intent_before_call, (*CALLS, "journal")),
     Invariant("I4", "sent as frozen", creations.sent_as_frozen, CALLS),
-    Invariant("I5", "two people", safeguards.two_people, (*STORE, "plan", "approvals")),
+    Invariant("I5", "approved by people", approvals.approved_by_people, (*STORE, "settings")),
     Invariant("I6", "only in its window", windows.only_in_its_window, CALLS),
     Invariant("I7", "unknown is never retried blindly", records.not_again_blindly, CALLS),
     Invariant("I8", "published is true", creations.published_is_true, CALLS),

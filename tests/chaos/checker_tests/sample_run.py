@@ -122,12 +122,14 @@ def _resolve(resolution: Resolution) -> Action:
 def _resend(simulation: Simulation, post: str, account: str) -> None:
     number = _delivery(simulation, post, account)["id"]
     simulation.run_command(simulation.resend(number))
+    simulation.approve_all()
 
 
 def _edit(simulation: Simulation, post: str, _account: str, **changes: Any) -> None:
     simulation.edit(post, **changes or {"title": f"{simulation.workspace.entries[post].title}（改）"})
     simulation.pass_time(4)  # a file that was saved in two steps is whole by then
     simulation.run_command(simulation.reload())
+    simulation.approve_all()
 
 
 def _leave_out(simulation: Simulation, post: str, account: str) -> None:
@@ -231,7 +233,7 @@ WATCHED: Mapping[str, Scenario] = {
 
 def simulate() -> SampleRun:
     """Play all scenarios, and return what the run leaves."""
-    shape = Shape(accounts=ACCOUNTS, storm=0.0, pace=PACE, waits=WAITS)
+    shape = Shape(accounts=ACCOUNTS, storm=0.0, pace=PACE, waits=WAITS, needs_approval=True)
     with Patch() as patch, opened("sample", shape, []) as simulation:
         patch.put(patched_runtime, "JOB_TIMES", {**JOB_TIMES, "monitor": (30.0, 0.5)})
         faults = ScriptedFaults()
@@ -284,6 +286,7 @@ def _add_post(simulation: Simulation, name: str, scenario: Scenario) -> None:
     simulation.workspace.add(entry)
     simulation.workspace.write(instant(simulation.now))
     simulation.run_command(simulation.reload())
+    simulation.approve_all()
 
 
 def _delivery(simulation: Simulation, post: str, account: str) -> Any:
@@ -291,10 +294,8 @@ def _delivery(simulation: Simulation, post: str, account: str) -> Any:
 
 
 def _complete(run: Artefacts, simulation: Simulation) -> SampleRun:
-    """Add what only other runs leave: approvals, measurements, connections, what staff are shown, and a second run."""
+    """Add what only other runs leave: measurements, connections, what staff are shown, and a second run."""
     rows, plan = run.rows or {}, run.documents["plan"]
-    for duty in plan["duties"]:
-        duty |= {"author": "zhang", "approvals": 2}
     plan["clocks"] = [
         {"from": begins, "to": ends, "ahead": ahead}
         for (begins, ahead), (ends, _ahead) in pairwise(simulation.clocks)
@@ -307,11 +308,6 @@ def _complete(run: Artefacts, simulation: Simulation) -> SampleRun:
         if row["post"] != EARLIER
     ]
     run.lists |= {
-        "approvals": [
-            {"rendition": row["fingerprint"], "by": name, "at": plan["began_at"]}
-            for row in rows["rendered_post"]
-            for name in ("li", "wang")
-        ],
         "timings": [{"delay": number / 20, "during_fault": number % 2 == 0} for number in range(20)],
         "metrics": [{"rss": 50_000}],
         "connections": [{"host": "127.0.0.1", "port": 8710}],

@@ -83,9 +83,31 @@ def frozen_words_changed(run: SampleRun) -> None:
     words["body"] = words["body"].replace("诈骗", "骗局")
 
 
-def approval_of(run: SampleRun) -> Row:
-    wanted = run.attempts("busy")[0]["rendered_hash"]
-    return next(one for one in run.lists["approvals"] if one["rendition"] == wanted)
+def yes_of(run: SampleRun) -> Row:
+    """Return the second of the two yeses to a post."""
+    return run.audit("busy", "approval_given")[1]
+
+
+@breaks("I5")
+def approved_what_one_account_gets(run: SampleRun) -> None:
+    """The fingerprint is that of one text of four."""
+    text = next(one for one in run.rows["approvable_text"] if one["post"] == "plain")
+    shown = json.loads(text["rendered_hashes"])
+    text["rendered_hashes"] = json.dumps(dict([*shown.items()][:1]))
+
+
+@breaks("I5")
+def sent_after_it_was_unapproved(run: SampleRun) -> None:
+    """It was answered as done; the database is an older one, which does not know."""
+    at = run.call("busy")["t"] - 1
+    run.lists["orders"].append({"kind": "unapprove", "by": "li", "post": "busy", "asked_at": at, "at": at})
+
+
+@breaks("I5")
+def published_by_one_persons_word(run: SampleRun) -> None:
+    run.row("busy")["is_manually_confirmed"] = True
+    published = run.audit("busy", "published")[0]
+    run.add_row("audit", published, event="resolved", role="person", name="li", after="published")
 
 
 def first_readbacks(run: SampleRun) -> list[Row]:
@@ -297,10 +319,16 @@ for invariant, changes in {
         "kept_picture_changed": lambda run: run.rows["media"].append({"sha256": "0" * 64, "data": b"other"}),
     },
     "I5": {
-        "approval_withdrawn": lambda run: approval_of(run).update(ended_at=run.call("busy")["t"] - 60),
-        "one_approval_short": lambda run: run.lists["approvals"].remove(approval_of(run)),
-        "approved_by_its_author": lambda run: approval_of(run).update(by="zhang"),
-        "approved_twice_by_one": lambda run: approval_of(run).update(by="wang"),
+        "approval_ended": lambda run: yes_of(run).update(event="unapproved"),
+        "one_approval_short": lambda run: run.rows["audit"].remove(yes_of(run)),
+        "approved_by_its_author": lambda run: yes_of(run).update(name="zhang"),
+        "approved_by_who_saved_it": lambda run: [
+            text.update(saved_by="wang") for text in run.rows["approvable_text"] if text["post"] == "busy"
+        ],
+        "approved_twice_by_one": lambda run: yes_of(run).update(name="Ｌi "),
+        "approved_by_anybody": lambda run: yes_of(run).update(name="sun"),
+        "restored_meanwhile": lambda run: yes_of(run).update(event="restored"),
+        "other_words_approved": lambda run: run.attempts("busy")[0].update(rendered_hash="0" * 64),
     },
     "I6": {
         "called_too_early": lambda run: run.duty("busy").update(due=run.call("busy")["t"] + 60),

@@ -1,0 +1,199 @@
+"""Who said yes to what, read from the audit alone: I5. The order of its entries is the order of the transactions."""
+
+import hashlib
+import json
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .history import Act, Approvable, Attempt, Delivery, History, NotJudgedError, Order, Violation
+from .trace import recovered_calls
+
+GIVEN, INTENDED, RESOLVED = "approval_given", "attempt_started", "resolved"
+ENDS_ALL_OF_A_POST = frozenset({"unapproved", "changed_outside", "changed_by_person"})
+"""Entries after which no earlier yes to their post, or to their occurrence of it, counts."""
+ENDS_ONE = "approval_ended"
+ENDS_EVERYTHING = frozenset({"approvals_voided", "restored", "database_moved"})
+"""Entries after which no earlier yes counts at all: an older database may have brought back one that was ended."""
+OFFICERS_NEEDED = 2
+PEOPLE_WHO_CONFIRM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Yes:
+    """One person's approval, as an entry of the audit says it."""
+
+    person: str
+    stage: str
+    fingerprint: str
+    is_emergency: bool
+    row: str
+
+
+@dataclass(slots=True)
+class Given:
+    """The yeses that still count while the audit is read from its beginning, by the name of their occurrence."""
+
+    history: History
+    by_name: dict[str, list[Yes]] = field(default_factory=lambda: defaultdict(list))
+
+    def read(self, act: Act) -> None:
+        if act.event == GIVEN:
+            detail = act.detail
+            is_emergency = bool(detail.get("is_emergency"))
+            yes = Yes(act.name, detail["stage"], detail["fingerprint"], is_emergency, act.row)
+            self.by_name[act.subject].append(yes)
+        elif act.event in ENDS_EVERYTHING:
+            self.by_name.clear()
+        elif act.event in ENDS_ALL_OF_A_POST:
+            for name in [name for name in self.by_name if name.partition("#")[0] == act.subject or name == act.subject]:
+                del self.by_name[name]
+        elif act.event == ENDS_ONE:
+            left = [yes for yes in self.by_name[act.subject] if _same(yes.person) != _same(act.detail["of"])]
+            self.by_name[act.subject] = left
+
+
+def approved_by_people(history: History) -> Iterator[Violation]:
+    """I5: before each intent all its approvals were given, over exactly what its whole occurrence was to be.
+
+    Each by somebody who may, none by its author or by anyone who saved it, none twice, none ended before. What counts
+    as published by people's word alone is the word of two of them.
+    """
+    if not any(history.settings.stages.values()):
+        raise NotJudgedError("settings.json asks for no approvals")
+    given = Given(history)
+    attempts = {(one.delivery, one.number): one for one in history.attempts}
+    deliveries = {one.subject: one for one in history.deliveries.values()}
+    for act in history.audit:
+        given.read(act)
+        delivery = deliveries.get(act.subject)
+        if delivery is None or act.event not in {INTENDED, RESOLVED}:
+            continue
+        if act.event == RESOLVED:
+            yield from _confirmed_by_two(history, delivery, act)
+        elif (attempt := attempts.get((delivery.id, act.detail.get("attempt", 0)))) is not None:
+            yield from _approved(history, delivery, attempt, act, given.by_name[_name_of(delivery)])
+    yield from _approved_again(history)
+
+
+def _name_of(delivery: Delivery) -> str:
+    return delivery.post if delivery.label == "once" else f"{delivery.post}#{delivery.label}"
+
+
+def _approved(
+    history: History, delivery: Delivery, attempt: Attempt, act: Act, yeses: Sequence[Yes]
+) -> Iterator[Violation]:
+    """Yield what an intent lacks, if no content that was approved is the one that it sends."""
+    if not history.settings.stages_of(delivery.kind):
+        return
+    lacks = {"nobody had approved what it sends"}
+    for fingerprint in dict.fromkeys(yes.fingerprint for yes in yeses):
+        of_it = [yes for yes in yeses if yes.fingerprint == fingerprint]
+        texts = [one for one in history.approvables if (one.post, one.label) == (delivery.post, delivery.label)]
+        shown = next((one for one in texts if one.fingerprint == fingerprint), None)
+        if shown is None or shown.renditions.get(delivery.account) != attempt.rendition:
+            lacks |= {"what was approved is not what it sends"}
+            continue
+        lacks = {*_missing(history, delivery, shown, of_it)}
+        if not lacks:
+            return
+    evidence = (attempt.row, act.row, *(yes.row for yes in yeses))
+    yield Violation(delivery.subject, "; ".join(sorted(lacks)), evidence)
+
+
+def _missing(history: History, delivery: Delivery, shown: Approvable, yeses: Sequence[Yes]) -> Iterator[str]:
+    """Yield what is missing for a content to be sent."""
+    if shown.fingerprint not in _fingerprints(history, shown):
+        yield "the fingerprint that was approved is not that of all its texts"
+    if _is_released(history, delivery, shown, yeses):
+        return
+    counted = {_same(name) for name in (*shown.barred, *_authors(history, delivery))}
+    given: dict[str, int] = defaultdict(int)
+    for yes in yeses:
+        if not yes.is_emergency and _same(yes.person) not in counted and _may(history, yes):
+            counted.add(_same(yes.person))
+            given[yes.stage] += 1
+    for stage in history.settings.stages_of(delivery.kind):
+        if given[stage.name] < stage.people:
+            yield f"{stage.name} had {given[stage.name]} of {stage.people} approvals"
+
+
+def _is_released(history: History, delivery: Delivery, shown: Approvable, yeses: Sequence[Yes]) -> bool:
+    """Whether the author and another officer on duty have released it in an emergency."""
+    officers = history.settings.officers
+    people = {
+        _same(yes.person)
+        for yes in yeses
+        if yes.is_emergency and (officers is None or yes.person in officers) and yes.fingerprint == shown.fingerprint
+    }
+    has_author = any(_same(name) in people for name in _authors(history, delivery))
+    return has_author and len(people) >= OFFICERS_NEEDED
+
+
+def _authors(history: History, delivery: Delivery) -> Sequence[str]:
+    duty = history.duty_of(delivery)
+    return [duty.author] if duty and duty.author else []
+
+
+def _may(history: History, yes: Yes) -> bool:
+    if history.settings.approvers is None:
+        return True
+    stages = history.settings.approvers.get(yes.person)
+    return stages is not None and (not stages or yes.stage in stages)
+
+
+def _same(name: str) -> str:
+    """Give what is the same for two spellings of one name."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _fingerprints(history: History, shown: Approvable) -> set[str]:
+    """Give the fingerprint of all that an occurrence sends, for each kind that its post has had."""
+    kinds = {one.kind for one in history.deliveries.values() if one.post == shown.post} | set(history.settings.stages)
+    return {_fingerprint(shown.renditions, kind) for kind in kinds}
+
+
+def _fingerprint(renditions: Mapping[str, str], kind: str) -> str:
+    """A hash over account, kind and text of every account; each text is named by the hash of its own words."""
+    lines = sorted([account, kind, rendition] for account, rendition in renditions.items())
+    return hashlib.sha256(json.dumps(lines, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def _approved_again(history: History) -> Iterator[Violation]:
+    """After `unapprove` was answered, each call needs people who were asked again since.
+
+    This is known from the orders alone, so it holds whatever an older database says that was put in place.
+    """
+    recovered = recovered_calls(history)
+    approvals = [one for one in history.orders if one.kind == "approve"]
+    for order in (one for one in history.orders if one.kind == "unapprove"):
+        for delivery in (one for one in history.deliveries.values() if one.post == order.post):
+            stages = history.settings.stages_of(delivery.kind)
+            for attempt in history.attempts_of.get(delivery.id, ()):
+                is_later = attempt.intended > order.at + history.settings.tolerance
+                if not is_later or (attempt.rendition, attempt.stamp) in recovered:
+                    continue
+                people = {one.by for one in approvals if _is_between(one, order, attempt)}
+                if len(people) < sum(stage.people for stage in stages):
+                    what = f"sent after its approvals were ended, and {len(people)} had approved it again"
+                    yield Violation(delivery.subject, what, (attempt.row, f"orders:{order.line}"))
+
+
+def _is_between(approval: Order, end: Order, attempt: Attempt) -> bool:
+    return approval.post == end.post and approval.at >= end.asked and approval.asked <= attempt.intended
+
+
+def _confirmed_by_two(history: History, delivery: Delivery, act: Act) -> Iterator[Violation]:
+    """What people say is published, and nobody has seen, counts by the word of two of them."""
+    if act.after != "published" or not delivery.is_manually_confirmed:
+        return
+    people = {_same(act.name), *(_same(name) for name in _requested_by(history, delivery, act))}
+    if len(people) < PEOPLE_WHO_CONFIRM:
+        yield Violation(delivery.subject, "published by the word of one person", (delivery.row, act.row))
+
+
+def _requested_by(history: History, delivery: Delivery, act: Act) -> Sequence[str]:
+    """Give who had asked for the decision that another one confirmed: the entry before it on the same delivery."""
+    asked = [one for one in history.acts_on.get(delivery.subject, ()) if one.event == "decision_requested"]
+    return [one.name for one in asked if one.id < act.id][-1:]
