@@ -1,0 +1,132 @@
+"""Mistakes around approvals: which of them count for an intent, for what, and when that is asked."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement
+
+from publisher.domain import approval
+from publisher.domain.approval import Approval, ApprovalStatus, Chain, MissingStage, Rendition
+from publisher.domain.delivery import Actor
+from publisher.domain.post import DeliveryId, Fingerprint
+from publisher.store import approvals
+from publisher.store.db.database import Transaction
+from publisher.store.deliveries import intents
+from publisher.store.recovery import recover
+
+from .patch import Patch
+
+
+def approvals_read_before_intent(patch: Patch) -> None:
+    """Approvals are asked for when a delivery is made due, and not again in the transaction of its intent.
+
+    Breaks I5: what is unapproved or edited between that and the intent is sent all the same, where a login's gap, a
+    pause or a process that was frozen lies between.
+    """
+
+    def find_unapproved(*_facts: object) -> frozenset[DeliveryId]:
+        return frozenset()
+
+    patch.put(intents, "find_unapproved", find_unapproved)
+
+
+def fingerprint_of_one_account(patch: Patch) -> None:
+    """The fingerprint that people approve is that of the first account's text.
+
+    Breaks I5: the texts of the other accounts were shown to nobody, and change under the same yes.
+    """
+
+    def hash_renditions(renditions: Iterable[Rendition]) -> Fingerprint:
+        return kept(sorted(renditions, key=lambda one: one.account)[:1])
+
+    kept = patch.put(approvals, "hash_renditions", hash_renditions)
+
+
+def author_counted(patch: Patch) -> None:
+    """Who wrote the text may approve it like anybody else.
+
+    Breaks I5: of two people who must have read a text, one is its author.
+    """
+    patch.put(ApprovalStatus, "is_barred", lambda _status, _person: False)
+    _put_missing(patch, lambda given: given, counts_barred=True)
+
+
+def ended_approval_honoured(patch: Patch) -> None:
+    """An approval that was taken back is marked as taken back, and still counts.
+
+    Breaks I5: after `unapprove` was answered as done, the post is sent.
+    """
+
+    def end_approvals(
+        transaction: Transaction, now: datetime, reason: str, by: str, *conditions: ColumnElement[bool]
+    ) -> int:
+        if reason != "unapproved":
+            return int(kept(transaction, now, reason, by, *conditions))
+        return len(transaction.connection.execute(approvals.select(approvals.APPROVAL).where(*conditions)).all())
+
+    kept = patch.put(approvals, "end_approvals", end_approvals)
+
+
+def restored_approval_honoured(patch: Patch) -> None:
+    """What an older database says was approved is approved.
+
+    Breaks I5: approved, backed up, unapproved and restored, the post is sent.
+    """
+
+    def void_approvals(_transaction: Transaction, _now: datetime, _by: Actor, _reason: str) -> int:
+        return 0
+
+    for module in (module for module in _VOIDING if hasattr(module, "void_approvals")):
+        patch.put(module, "void_approvals", void_approvals)
+
+
+def edit_keeps_approvals(patch: Patch) -> None:
+    """A text that is changed after it was approved keeps its approvals, as only a word was corrected.
+
+    Breaks I5: what is sent is not what people have approved.
+    """
+
+    def end_approvals(
+        transaction: Transaction, now: datetime, reason: str, by: str, *conditions: ColumnElement[bool]
+    ) -> int:
+        return 0 if reason == "changed" else int(kept(transaction, now, reason, by, *conditions))
+
+    kept = patch.put(approvals, "end_approvals", end_approvals)
+    _put_missing(patch, lambda given: given, ignores_content=True)
+
+
+def person_approves_twice(patch: Patch) -> None:
+    """Each yes counts, of the same person too: one person passes all stages alone.
+
+    Breaks I5: a chain of two people is passed by one.
+    """
+
+    def number_people(given: Sequence[Approval]) -> Sequence[Approval]:
+        return [replace(one, person=f"{one.person} ({number})") for number, one in enumerate(given)]
+
+    patch.put(ApprovalStatus, "has_approved", lambda _status, _person: False)
+    _put_missing(patch, number_people)
+
+
+_VOIDING = (recover, intents, approvals)
+"""The modules from which approvals are made void after a restore, a failover or a move."""
+
+
+def _put_missing(
+    patch: Patch,
+    change: Any,
+    *,
+    counts_barred: bool = False,
+    ignores_content: bool = False,
+) -> None:
+    """Let other approvals count than those which do."""
+
+    def missing_stages(
+        chain: Chain, given: Sequence[Approval], content: Fingerprint, barred: Collection[str]
+    ) -> list[MissingStage]:
+        counted = change([replace(one, fingerprint=content) for one in given] if ignores_content else given)
+        return list(kept(chain, counted, content, () if counts_barred else barred))
+
+    kept = patch.put(approval, "missing_stages", missing_stages)

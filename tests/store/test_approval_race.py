@@ -1,0 +1,30 @@
+"""People and the sender race: nothing leaves without valid approvals, or after an answer that it is stopped."""
+
+import pytest
+
+from tests.chaos.mutants import plant
+from tests.chaos.race import race
+
+ROUNDS = 20
+MOST_FOR_A_MUTANT = 60
+PLANTED = ("approvals_read_before_intent", "ended_approval_honoured", "edit_keeps_approvals")
+"""What shows only in the order of transactions, or between an answer and a call."""
+
+pytestmark = pytest.mark.long
+
+
+async def test_i5_i14_nothing_leaves_without_approvals_and_nothing_follows_an_answer(database_url, tmp_path):
+    """F72: approve, edit, unapprove, cancel and pause, against the sender, in the very instants of a post's intent."""
+    result = await race(database_url, tmp_path, rounds=ROUNDS, seed=1)
+    assert result.findings == []
+    assert result.calls, "nothing was sent, so that nothing was shown"
+    assert {"approve done", "edit done", "unapprove done", "cancel done", "pause done"} <= result.counts.keys()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", PLANTED)
+async def test_i5_a_planted_mistake_is_found(database_url, tmp_path, name):
+    """Without the rule, a post leaves in one of the rounds that nobody had approved as it was."""
+    with plant(name):
+        result = await race(database_url, tmp_path, rounds=MOST_FOR_A_MUTANT, seed=1)
+    assert any(finding.startswith("I5: ") for finding in result.findings)
