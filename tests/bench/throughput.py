@@ -88,6 +88,7 @@ async def deliver_all(folder: Path) -> Cost:
     """Deliver all that is filed; return the cost from the first claim to the last receipt."""
     async with application(folder, can_send=True) as opened:
         await promote_all(opened)
+        await opened.store.outbox.preload()  # as the daemon does
         spent = Cost.meter()
         count = await send_due(opened.store, opened.adapters, IN_FLIGHT, asyncio.Event())
         cost = spent()

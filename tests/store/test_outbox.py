@@ -442,3 +442,14 @@ async def test_an_ended_delivery_is_not_read_sooner(open_store):
     )
     assert await store.outbox.check_now(AccountId("a"), lambda _ticket: True) == 0
     assert await only(store) == before
+
+
+async def test_a_start_claims_nothing_while_it_compiles_its_queries(open_store):
+    """Before the first call the daemon runs each query once: what is due stays as it is."""
+    store = await open_store(make_policy("a"))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    await store.maintenance.promote_due()
+    before = await store.queries.deliveries()
+    await store.outbox.preload()
+    assert await store.queries.deliveries() == before
+    assert [delivery.state for delivery in before] == [State.DUE]

@@ -128,7 +128,7 @@ _BLOCKED_ACCOUNTS = (
     .where(DELIVERY.c.reason == BLOCKED_BY_UNKNOWN)
 )
 """Accounts on which an unknown outcome has just blocked a post: it would block all others that are not urgent too."""
-_STILL_CLAIMABLE = SELECT_DELIVERIES.where(
+STILL_CLAIMABLE = SELECT_DELIVERIES.where(
     in_state(DELIVERY, State.DUE),
     ~exists().where(
         _OTHER_DELIVERY.c.login == DELIVERY.c.login, in_state(_OTHER_DELIVERY, State.CLAIMED, State.SENDING)
@@ -169,7 +169,7 @@ def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> lis
     find(ROUTINE_CLAIMS, unblocked, blocked_logins)
     if not found:
         return []
-    return read_deliveries(transaction.connection, _STILL_CLAIMABLE, {"deliveries": list(found.values())})
+    return read_deliveries(transaction.connection, STILL_CLAIMABLE, {"deliveries": list(found.values())})
 
 
 _OWNED_IDS = (

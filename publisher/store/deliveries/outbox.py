@@ -59,6 +59,7 @@ from publisher.store.db.postgres import (
 )
 from publisher.store.db.rows import (
     SELECT_DELIVERIES,
+    clear_outcome_alerts,
     get_delivery,
     last_attempt_row,
     pause_account,
@@ -71,6 +72,7 @@ from publisher.store.db.rows import (
     write_readback,
 )
 from publisher.store.db.tables import (
+    ALERT,
     ATTEMPT,
     DELIVERY,
     LOGIN,
@@ -90,6 +92,7 @@ from publisher.store.deliveries.cooldowns import (
 )
 from publisher.store.deliveries.intents import (
     PREPARE_AHEAD,
+    STILL_CLAIMABLE,
     Declined,
     PendingReadback,
     choose_claims,
@@ -124,8 +127,16 @@ class Outbox(StorePart):
     """Claims, intents, outcomes and readbacks. Each method is one transaction; a second caller finds the work done."""
 
     async def preload(self) -> None:
-        """Record no intent: the first one would wait for its queries to be compiled, while a post is due."""
-        await self.database.write(lambda transaction: self._record_intents(transaction, []))
+        """Claim and record nothing: the first posts that are due would wait for the queries to be compiled."""
+
+        def compile_queries(transaction: Transaction) -> None:
+            choose_claims(self.store, transaction, 1)
+            read_deliveries(transaction.connection, STILL_CLAIMABLE, {"deliveries": []})
+            self._record_intents(transaction, [])
+            self._record_outcomes(transaction, [])
+            clear_outcome_alerts(transaction, self.runtime.now(), ALERT.c.subject.in_([]))
+
+        await self.database.write(compile_queries)
 
     async def claim(self, limit: int) -> Sequence[Lease]:
         """Claim the most urgent due delivery of each free login, for at most `limit` logins."""
