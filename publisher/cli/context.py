@@ -71,7 +71,7 @@ def report_database_errors(url: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()
-        database = make_url(url).render_as_string(hide_password=True)
+        database = sqlite_file(url) or make_url(url).render_as_string(hide_password=True)
         code = "database_incomplete" if is_incomplete(error) else "database_error"
         raise CommandFailedError(code, database=database, reason=reason[0] if reason else "?") from error
 
