@@ -2,6 +2,8 @@
 
 import getpass
 import json
+import os
+import shutil
 import signal
 import sys
 import termios
@@ -53,23 +55,28 @@ class Terminal:
     ) -> None:
         """Print rows below the headings `column_NAME`.
 
-        On a terminal the cells of `styled_column` have the styles, one for each row.
+        On a terminal the cells of `styled_column` have the styles, one for each row. Where a line would not fit, what
+        follows them stands below it: no cell is broken, so that an address or a command in it can be copied.
         """
         heading = [self.translate(f"column_{column}") for column in columns]
+        lines = list(align_columns([heading, *rows]))
         if styled_column is None or not sys.stdout.isatty():
-            echo("\n".join(align_columns([heading, *rows])))
+            echo("\n".join(lines))
             return
-        from rich import box, console, table, text  # noqa: PLC0415 # loading rich takes longer than all else here
-
-        grid = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in heading:
-            grid.add_column(column, overflow="fold")
         styled = columns.index(styled_column)
-        for row, style in zip(rows, styles, strict=True):
-            cells = [text.Text(escape_forbidden(cell)) for cell in row]
-            cells[styled].stylize(style)
-            grid.add_row(*cells)
-        console.Console(highlight=False).print(grid)
+        is_narrow = max(map(text_width, lines)) > shutil.get_terminal_size().columns
+        shown = [row[: styled + 1] if is_narrow else row for row in (heading, *rows)]
+        for row, style, cells in zip((heading, *rows), ("bold", *styles), pad_cells(shown), strict=True):
+            parts = [escape_forbidden(cell) for cell in cells]
+            if row is heading:
+                parts = [set_style(part, style) for part in parts]
+            else:
+                parts[styled] = set_style(parts[styled], style)
+            click.echo("".join(parts).rstrip())
+            if is_narrow and row is not heading:
+                named = zip(heading[styled + 1 : -1], row[styled + 1 : -1], strict=True)
+                details = [*(f"{name} {cell}" for name, cell in named), row[-1]]
+                echo(f"    {self.translate('list_comma').join(filter(None, details))}")
 
     def print_json(self, value: Any) -> None:  # noqa: ANN401 # any JSON value
         echo(json.dumps(value, ensure_ascii=False, indent=2))
@@ -138,10 +145,23 @@ def shorten(text: str, width: int) -> str:
 
 def align_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield the rows as lines whose cells are padded to columns."""
+    for cells in pad_cells(rows):
+        yield "".join(cells).rstrip()
+
+
+def pad_cells(rows: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
+    """Yield the cells of each row, padded to columns."""
     widths = [max(map(text_width, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = (cell + " " * (width - text_width(cell) + _COLUMN_GAP) for cell, width in zip(row, widths, strict=True))
-        yield "".join(cells).rstrip()
+        yield [cell + " " * (width - text_width(cell) + _COLUMN_GAP) for cell, width in zip(row, widths, strict=True)]
+
+
+def set_style(text: str, style: str) -> str:
+    """Return a padded cell in a style such as `bold red`; an empty one changes nothing, nor does any with NO_COLOR."""
+    if not style or os.environ.get("NO_COLOR"):
+        return text
+    bare, colour = text.rstrip(), style.removeprefix("bold").strip()
+    return click.style(bare, fg=colour or None, bold=style.startswith("bold")) + " " * (len(text) - len(bare))
 
 
 def wrap_text(text: str, width: int) -> Iterator[str]:

@@ -156,15 +156,28 @@ def test_status_shows_the_attempts_after_the_state(run, due_post, deliver, langu
 
 
 def test_status_colours_the_state_on_a_terminal(run, due_post, deliver, monkeypatch):
-    """The state's cell has its colour, and no other cell has."""
+    """The state's cell has its colour, and no other cell has; with NO_COLOR none has."""
     deliver(CAPTCHA)
-    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "200")):
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     shown = run("-C", due_post, "--lang", "en", "status").out
-    bold_yellow = re.findall(r"\x1b\[1;33m([^\x1b]*)\x1b", shown)
-    assert bold_yellow == ["waiting for a person"]
+    assert re.findall(r"\x1b\[33m\x1b\[1m([^\x1b]*)\x1b", shown) == ["waiting for a person"]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in run("-C", due_post, "--lang", "en", "status").out
+
+
+@pytest.mark.parametrize(("columns", "is_below"), [("60", True), ("400", False)])
+def test_no_cell_is_broken_on_a_narrow_terminal(run, due_post, monkeypatch, columns, *, is_below):
+    """The remarks stand below the row where they would not fit, and the command in them stays in one piece."""
+    run("-C", due_post, "pause", "beijing-weibo", "--by", "王")
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    [line] = [line for line in run("-C", due_post, "status").out.splitlines() if "，恢复：publisher resume" in line]
+    assert line.endswith("publisher resume beijing-weibo --by 姓名")
+    assert line.startswith("    尝试次数 0，计划时间 ") is is_below
+    assert line.startswith("refund ") is not is_below
 
 
 @pytest.mark.parametrize("scope", ["all", "platform:weibo", "beijing-weibo", "refund"])
