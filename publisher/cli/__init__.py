@@ -7,10 +7,13 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -19,6 +22,7 @@ from publisher.cli.framework import LocalizedHelp, LocalizedUsageError, get_mess
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.errors import PublisherError
 from publisher.i18n import LANGUAGES, PROGRAM, Lang, Messages
+from publisher.runtime.logs import describe_command_log
 
 COMMANDS = (
     "init",
@@ -103,6 +107,7 @@ def run_command(arguments: Sequence[str], program: str = PROGRAM) -> int:
     option = f"-C {shlex.quote(workspace)}" if workspace else ""
     messages = Messages(detect_language(arguments), program, option)
     terminal = Terminal(messages=messages, workspace=Path())
+    describe_command_log(partial(describe_event, messages=messages))
     try:
         done = build_program().main(list(arguments), prog_name=program, standalone_mode=False, obj=terminal)
     except click.UsageError as error:
@@ -113,6 +118,14 @@ def run_command(arguments: Sequence[str], program: str = PROGRAM) -> int:
     except (PublisherError, OSError) as error:
         return report_error(error, terminal)
     return done if isinstance(done, int) else 0
+
+
+def describe_event(event: Mapping[str, Any], messages: Messages) -> str | None:
+    """Return an event of a command's log in words for people, without its time."""
+    from publisher.cli.commands.run import describe_log_event  # noqa: PLC0415 # most commands log nothing
+    from publisher.cli.format import Formatter  # noqa: PLC0415 # same
+
+    return describe_log_event(event, Formatter(messages=messages, timezone=ZoneInfo("UTC")))
 
 
 def detect_language(arguments: Sequence[str]) -> Lang:

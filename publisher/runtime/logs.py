@@ -7,7 +7,6 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from publisher.domain.characters import escape_forbidden
@@ -29,12 +28,14 @@ _dropped_count = 0
 class _LazyLog:
     """A logger that imports and configures structlog at first use, for a command unless `configure_logging` ran."""
 
-    @cached_property
+    describe: "Callable[[Mapping[str, Any]], str | None] | None" = None
+
+    @property
     def _logger(self) -> "structlog.stdlib.BoundLogger":
         import structlog  # noqa: PLC0415 # it imports rich: a tenth of the time of a command that logs nothing
 
         if not structlog.is_configured():
-            configure_command_logging()
+            configure_command_logging(self.describe)
         logger: structlog.stdlib.BoundLogger = structlog.get_logger()
         return logger
 
@@ -42,7 +43,13 @@ class _LazyLog:
         return getattr(self._logger, level)
 
 
-log = cast("structlog.stdlib.BoundLogger", _LazyLog())
+_lazy_log = _LazyLog()
+log = cast("structlog.stdlib.BoundLogger", _lazy_log)
+
+
+def describe_command_log(describe: Callable[[Mapping[str, Any]], str | None]) -> None:
+    """Let a command's log on a terminal have, for each event, the line for people that `describe` returns, or none."""
+    _lazy_log.describe = describe
 
 
 class LogSink:
@@ -149,14 +156,21 @@ def configure_logging(
     _configure_structlog(render_or_drop if render else json_lines, lambda *_: lines)
 
 
-def configure_command_logging() -> None:
-    """Write warnings and errors as plain text to the current standard error, beside a command's output."""
+def configure_command_logging(describe: Callable[[Mapping[str, Any]], str | None] | None = None) -> None:
+    """Write warnings and errors to the current standard error, beside a command's output: on a terminal for people.
+
+    Elsewhere, and without `describe`, they are plain text for developers.
+    """
     import structlog  # noqa: PLC0415 # as above
 
     def render_warning(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
         if event["level"] in {"debug", "info"}:  # what a command did is its output
             raise structlog.DropEvent
-        return plain(logger, method, event)
+        if describe is None or not sys.stderr.isatty():
+            return plain(logger, method, event)
+        if line := describe(event):
+            return line
+        raise structlog.DropEvent
 
     plain = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     _configure_structlog(render_warning, lambda *_: structlog.PrintLogger(sys.stderr))

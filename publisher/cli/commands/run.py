@@ -45,6 +45,12 @@ async def run(terminal: Terminal, *, once: bool) -> int:
 
 def format_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | None:
     """Return a log event as a line for people, with its time; None for one that only developers need."""
+    line = describe_log_event(event, formatter)
+    return f"{formatter.time(datetime.fromisoformat(event['timestamp']))}  {line}" if line else None
+
+
+def describe_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | None:
+    """Return a log event in words for people; None for one that only developers need."""
     name, messages, reason = event["event"], formatter.messages, event.get("reason") or event.get("code")
     if (name, event.get("state")) in WAITING:
         return None
@@ -53,8 +59,8 @@ def format_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | No
         facts["state"] = (
             messages.translate("manual_task_open") if event.get("is_manual") else formatter.state(State(state))
         )
-    at = datetime.fromisoformat(event["timestamp"])
     if name == "alert_raised":
+        at = datetime.fromisoformat(event["timestamp"])
         alert = Alert(id=0, at=at, code=event["code"], subject=event["subject"], facts=event["facts"])
         facts["alert"] = formatter.alert(alert)
     code = messages.first_known(*([f"logged_{name}_why"] if reason else []), f"logged_{name}")
@@ -62,4 +68,4 @@ def format_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | No
         if event["level"] not in {"error", "critical"}:
             return None
         code, facts["error"] = "logged_error", event.get("error", event["level"])
-    return f"{formatter.time(at)}  {messages.translate(code, **facts)}"
+    return messages.translate(code, **facts)
