@@ -233,12 +233,13 @@ def pauses_covering(pauses: Iterable[Pause], delivery: Delivery) -> list[Pause]:
 
 def message_args(delivery: Delivery, formatter: Formatter) -> Mapping[str, object]:
     """Return the facts that messages about a state may use."""
-    receipt = delivery.receipt
+    receipt, late = delivery.receipt, f"late_{delivery.platform}"
     return {
         "subject": formatter.subject(delivery),
         "post": delivery.key.post,
         "account": delivery.account,
         "place": formatter.sign_in_place(delivery.platform),
+        "late": formatter.messages.translate(late) if late in formatter.messages.entries else "",
         "secret": delivery.login.partition("/")[2],
         "due": formatter.time(delivery.due_at),
         "next": formatter.time(delivery.next_action_at),

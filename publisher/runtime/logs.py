@@ -35,7 +35,7 @@ class _LazyLog:
         import structlog  # noqa: PLC0415 # it imports rich: a tenth of the time of a command that logs nothing
 
         if not structlog.is_configured():
-            configure_command_logging(self.describe)
+            configure_command_logging()
         logger: structlog.stdlib.BoundLogger = structlog.get_logger()
         return logger
 
@@ -156,21 +156,22 @@ def configure_logging(
     _configure_structlog(render_or_drop if render else json_lines, lambda *_: lines)
 
 
-def configure_command_logging(describe: Callable[[Mapping[str, Any]], str | None] | None = None) -> None:
+def configure_command_logging() -> None:
     """Write warnings and errors to the current standard error, beside a command's output: on a terminal for people.
 
-    Elsewhere, and without `describe`, they are plain text for developers.
+    Elsewhere they are plain text for developers.
     """
     import structlog  # noqa: PLC0415 # as above
 
     def render_warning(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
         if event["level"] in {"debug", "info"}:  # what a command did is its output
             raise structlog.DropEvent
-        if describe is None or not sys.stderr.isatty():
+        if _lazy_log.describe is None or not sys.stderr.isatty():
             return plain(logger, method, event)
-        if line := describe(event):
-            return line
-        raise structlog.DropEvent
+        line = _lazy_log.describe(event)
+        if line is None:
+            raise structlog.DropEvent
+        return line
 
     plain = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     _configure_structlog(render_warning, lambda *_: structlog.PrintLogger(sys.stderr))

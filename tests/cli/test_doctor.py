@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import sqlite3
 
 import pytest
@@ -80,10 +81,26 @@ def test_a_spent_quota_and_a_pause_are_shown(run, drill):
 def test_a_missing_secret_is_shown_with_the_commands_that_add_it(run, drill):
     """Without credentials no login works: the commands to add them are shown, filled in."""
     settings = asyncio.run(load_settings(drill))
-    (settings.secrets_dir / settings.accounts["beijing-weibo"].secret).unlink()
+    for platform in ("weibo", "tieba"):
+        (settings.secrets_dir / settings.accounts[f"beijing-{platform}"].secret).unlink()
     code, logins = examined(run, drill)
     assert code == 1
-    assert any("publisher login beijing-weibo" in step for step in logins["weibo"]["to_do"])
+    steps = {platform: "\n".join(logins[platform]["to_do"]) for platform in ("weibo", "tieba")}
+    assert "publisher login beijing-weibo" in steps["weibo"]
+    assert "publisher secret set beijing-tieba" in steps["tieba"]
+    assert "publisher login" not in steps["tieba"]
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"), [("zh_CN", "账号 beijing-weibo 的密钥不能用"), ("en", "beijing-weibo cannot be")]
+)
+def test_no_line_for_developers_reaches_a_terminal(run, drill, monkeypatch, lang, words):
+    """What is logged meanwhile is said in the person's language, without an event's name or the time in UTC."""
+    (drill / "secrets" / "beijing-weibo").unlink()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    shown = run("-C", drill, "--lang", lang, "doctor").err
+    assert words in shown
+    assert not re.search("secret_unreadable|error|[0-9]Z", shown)
 
 
 @pytest.fixture

@@ -2,8 +2,11 @@
 
 import re
 
-from publisher.domain.results import Unknown
+import pytest
+
+from publisher.domain.results import Blocked, HoldReason, Unknown
 from tests.cli.conftest import BY, CAPTCHA, PUBLISHED, state_of
+from tests.cli.posts import warning, write_schedule
 
 
 def test_a_captcha_is_explained_and_resolved(run, due_post, deliver):
@@ -33,3 +36,17 @@ def test_why_shows_the_history_of_an_unknown_outcome(run, due_post, deliver):
     assert "规定时间内没有收到完整的答复" in reported
     assert "请勿手工重发" in reported
     assert re.search(r"下一次在 \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", reported)
+
+
+@pytest.mark.parametrize(
+    ("platform", "lang", "is_said"),
+    [("weibo", "zh_CN", False), ("wechat", "zh_CN", True), ("tieba", "en", False), ("wechat", "en", True)],
+)
+def test_advice_of_one_platform_is_not_given_for_another(run, drill, deliver, platform, lang, *, is_said):
+    """Only an outcome on WeChat may be a mass send that still waits for its administrator."""
+    write_schedule(drill, warning("refund", to=f'["platform:{platform}"]'))
+    run("-C", drill, "send", "refund", "--by", "王")
+    deliver(Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.UNCHECKABLE))
+    reported = run("-C", drill, "--lang", lang, "why", "refund").out
+    assert bool(re.search("群发若在等|A mass send that", reported)) is is_said
+    assert "{" not in reported

@@ -157,7 +157,10 @@ def required_steps(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetim
     translate, account = formatter.messages.translate, diagnosis.account
     platform_message = diagnosis.health.reason if isinstance(diagnosis.health, Blocked) else ""
     facts = {"account": account.id, "name": account.secret, "place": formatter.sign_in_place(account.platform)}
-    facts["address"] = formatter.ip_address(platform_message)
+    facts |= {"address": formatter.ip_address(platform_message), "secret": account.secret}
+    facts["renewal"] = translate(
+        formatter.messages.first_known(f"renewal_{account.platform}", "renewal_other"), **facts
+    )
     match diagnosis.health:
         case Healthy(credentials_expire_at=datetime() as until) if until - now <= EXPIRY_NOTICE:
             yield translate("doctor_renew_soon", **facts, days=credential_days_left(diagnosis.health, now))
