@@ -227,9 +227,9 @@ class FreshConnections(httpx.AsyncBaseTransport):
 
 
 def get_host(address: str) -> str:
-    """Return the host of a URL as `is_host_allowed` receives it; empty if there is none."""
+    """Return the host of a URL, or a host's own name, as `is_host_allowed` receives it; empty if there is none."""
     try:
-        return httpx.URL(address).host
+        return httpx.URL(address if "/" in address else f"//{address}").host
     except httpx.InvalidURL:
         return ""
 

@@ -5,11 +5,10 @@ import ipaddress
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,9 +37,6 @@ from publisher.tomlfile.validate import (
 SETTINGS_FILE = "publisher.toml"
 SETTINGS_READ_LIMITS = ReadLimits(max_bytes=2**20)
 DEFAULT_DATABASE = "sqlite:///var/publisher.db"
-BUILT_IN_PLATFORMS: frozenset[str] = frozenset({"weibo", "wechat", "tieba", "webhook"})
-WEIBO_PROFILES = ("share", "update", "biz")
-"""The sets of API calls that Weibo grants. Profiles of other platforms are checked by their adapters."""
 MARKER_PLACEHOLDER = "{marker}"
 """The placeholder for the marker in a link template."""
 _POSTGRES_SCHEMES = ("postgresql://", "postgresql+psycopg://")
@@ -62,24 +58,25 @@ SecretName = Annotated[
 
 class AccountEntry(StrictModel):
     id: Identifier = Field(description="账号代号，全文件唯一；字母、数字、- 和 _，最多 80 个字符")
-    platform: SingleLine = Field(description="平台：weibo、wechat、tieba、webhook，或已安装的其他适配器的名称")
-    identity: SingleLine = Field(description="平台上的身份：微博 uid、公众号 AppID、贴吧 portrait 或用户名")
+    platform: SingleLine = Field(description="平台：自带的或已安装的适配器的名称")
+    identity: SingleLine = Field(description="平台上的身份，如用户编号、AppID、用户名，见该平台的说明")
     secret: SecretName = Field(description="密钥的名称（不是密钥本身）；同平台同名的账号共用一个登录和一份额度")
     region: SingleLine | None = Field(default=None, description="所属地区的代码，须在 [region.代码] 中写明")
     mode: Literal["api", "assisted", "off"] = Field(
         default="api", description="api 自动发布；assisted 人工代发，publisher 备稿并核实；off 停用"
     )
-    forum: SingleLine | None = Field(default=None, description="贴吧的吧名，不带“吧”字；仅贴吧账号使用")
+    forum: SingleLine | None = Field(default=None, description="平台分版块的，发在哪个版块；别的平台不写")
     has_accepted_risk: bool = Field(
-        default=False, alias="accept_risk", description="贴吧没有官方发帖接口；自动发布须由运营方确认风险"
+        default=False, alias="accept_risk", description="平台没有官方发布接口的，自动发布须由运营方确认风险"
     )
-    link_template: SingleLine | None = Field(default=None, description="微博分享接口要求的安全域名链接，须含 {marker}")
+    link_template: SingleLine | None = Field(
+        default=None, description="正文所带链接的样式，须含 {marker}；有的平台要求它在安全域名之下"
+    )
     base_url: SingleLine | None = Field(default=None, description="替换该平台全部地址：演练模拟器或代理")
     public_ip: SingleLine | None = Field(default=None, description="本账号对外的公网 IPv4；默认用全局的 public_ip")
     profile: SingleLine | None = Field(
         default=None,
-        description="平台授予本登录的接口。微博：share（默认）、update、biz；"
-        "微信：publish（默认，不通知关注者）、mass（紧急内容群发）",
+        description="平台授予本登录的接口，见该平台的说明",
     )
     exclusive: bool = Field(default=False, description="本账号只由 publisher 发布；出现别的内容就告警")
     options: dict[str, SingleLine] = Field(default_factory=dict, description="某个适配器自己的选项，见该适配器的说明")
@@ -143,10 +140,10 @@ class SettingsFile(StrictModel):
         default=400, description="结束多少天之后，删去文字、图片、读取记录和阅读数；谁收到了什么、结果和审计永久保留"
     )
     secrets_dir: SingleLine | None = Field(default=None, description="存放密钥文件的文件夹，一个密钥一个文件")
-    public_ip: SingleLine | None = Field(default=None, description="本机对外的公网 IPv4；正式环境的微博账号必需")
+    public_ip: SingleLine | None = Field(default=None, description="本机对外的公网 IPv4；有的平台发布时必需")
     dashboard: DashboardEntry = Field(default_factory=DashboardEntry, description="管理页面")
     callbacks: CallbacksEntry = Field(
-        default_factory=CallbacksEntry, description="接收平台的事件推送（微信），让审核结果早几分钟知道"
+        default_factory=CallbacksEntry, description="接收平台的事件推送，让审核结果早几分钟知道"
     )
     audit: AuditEntry = Field(default_factory=AuditEntry, description="审计链的锚点写到哪里")
     approval_preset: Literal["none", "two persons", "三审三校"] = Field(
@@ -176,7 +173,11 @@ class Environment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """An accepted publisher.toml. `database` is an absolute URL; it may contain a password, so the repr omits it."""
+    """An accepted publisher.toml. `database` is an absolute URL; it may contain a password, so the repr omits it.
+
+    Which platforms there are, and what they require of their accounts, is checked where adapters are loaded; `document`
+    gives the lines.
+    """
 
     workspace: Path
     timezone: ZoneInfo
@@ -196,9 +197,16 @@ class Settings:
     users_needed: Problem | None = None
     """The problem to report where approvals are asked for and there are no users."""
     lang: Literal["zh_CN", "en"] = "zh_CN"
+    document: TomlDocument | None = field(default=None, repr=False, compare=False)
+
+    def locate_problems(self, problems: Iterable[UnlocatedProblem]) -> tuple[Problem, ...]:
+        """Return problems with line and column, where the file is known."""
+        if self.document is not None:
+            return self.document.locate_problems(problems)
+        return tuple(Problem(code=problem.code, facts=problem.facts) for problem in problems)
 
 
-def find_global_problems(file: SettingsFile, platforms: Collection[str]) -> Iterator[UnlocatedProblem]:
+def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     """Yield the problems of settings that concern all accounts."""
     try:
         ZoneInfo(file.timezone)
@@ -216,9 +224,6 @@ def find_global_problems(file: SettingsFile, platforms: Collection[str]) -> Iter
         yield UnlocatedProblem(path=("public_ip",), code="bad_ip", facts={"value": file.public_ip})
     yield from find_stage_problems(file)
     for platform, limits in file.limits.items():
-        if platform not in platforms:
-            facts = {"value": platform, "choices": suggest_closest(platform, sorted(platforms))}
-            yield UnlocatedProblem(path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True)
         yield from find_limit_problems(platform, limits)
 
 
@@ -250,61 +255,31 @@ def find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[Unlocated
         yield UnlocatedProblem(path=("limits", platform, "per_hour"), code="hour_over_day", facts=facts)
 
 
-def find_account_problems(file: SettingsFile, platforms: Collection[str]) -> Iterator[UnlocatedProblem]:
-    """Yield the problems of each account, and accounts that are the same."""
+def find_account_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
+    """Yield the problems of each account, and accounts that are the same: one identity at one server."""
     ids: dict[str, int] = {}
-    identities: dict[tuple[str, str, str | None], int] = {}
+    identities: dict[tuple[str | None, ...], int] = {}
     for index, item in enumerate(file.account):
         path = ("account", index)
         if (first := ids.setdefault(item.id, index)) != index:
             facts, lines = {"account": item.id}, {"first": ("account", first, "id")}
             yield UnlocatedProblem(path=(*path, "id"), code="duplicate_account", facts=facts, line_facts=lines)
-        if (first := identities.setdefault((item.platform, item.identity, item.forum), index)) != index:
+        server = item.base_url.rstrip("/") if item.base_url else None
+        if (first := identities.setdefault((item.platform, server, item.identity, item.forum), index)) != index:
             facts = {"account": item.id, "other": file.account[first].id}
             lines = {"first": ("account", first, "identity")}
             yield UnlocatedProblem(path=(*path, "identity"), code="same_identity", facts=facts, line_facts=lines)
-        if item.platform not in platforms:
-            facts = {"value": item.platform, "choices": suggest_closest(item.platform, sorted(platforms))}
-            yield UnlocatedProblem(path=(*path, "platform"), code="unknown_platform", facts=facts)
         if item.region and item.region not in file.region:
             facts = {"value": item.region, "choices": suggest_closest(item.region, file.region)}
             yield UnlocatedProblem(path=(*path, "region"), code="unknown_region", facts=facts)
-        yield from find_mode_problems(item, path)
+        if item.link_template is not None and not is_link_template(item.link_template):
+            facts = {"account": item.id}
+            yield UnlocatedProblem(path=(*path, "link_template"), code="bad_link_template", facts=facts)
         yield from find_address_problems(item, path, file)
 
 
-def find_mode_problems(item: AccountEntry, path: KeyPath) -> Iterator[UnlocatedProblem]:
-    """Yield settings that the platform or the mode of an account does not allow, or requires."""
-    facts = {"account": item.id}
-    if item.forum and item.platform in BUILT_IN_PLATFORMS - {"tieba"}:
-        yield UnlocatedProblem(path=(*path, "forum"), code="forum_only_on_tieba", facts=facts, is_at_key=True)
-    if item.link_template is not None and not is_link_template(item.link_template):
-        yield UnlocatedProblem(path=(*path, "link_template"), code="bad_link_template", facts=facts)
-    if item.platform == "weibo" and item.profile not in {None, *WEIBO_PROFILES}:
-        choices = {"value": item.profile or "", "choices": ", ".join(WEIBO_PROFILES)}
-        yield UnlocatedProblem(path=(*path, "profile"), code="weibo_profile_unknown", facts={**facts, **choices})
-    if item.mode != "off" and item.platform == "tieba" and not item.forum:
-        yield UnlocatedProblem(path=(*path, "forum"), code="forum_missing", facts=facts)
-    if item.mode == "api":
-        for key, code in _find_missing_settings(item):
-            yield UnlocatedProblem(path=(*path, key), code=code, facts=facts)
-
-
-def find_api_blocker(account: Account) -> str | None:
-    """Return the code of the first setting that an account lacks for automatic posting; None if nothing is missing."""
-    return next((code for _key, code in _find_missing_settings(account)), None)
-
-
-def _find_missing_settings(account: Account | AccountEntry) -> Iterator[tuple[str, str]]:
-    """Yield key and problem code of each setting that an account lacks for automatic posting."""
-    if account.platform == "tieba" and not account.has_accepted_risk:
-        yield "accept_risk", "risk_not_accepted"
-    if account.platform == "weibo" and account.profile in {None, "share"} and account.link_template is None:
-        yield "link_template", "link_template_missing"
-
-
 def find_address_problems(item: AccountEntry, path: KeyPath, file: SettingsFile) -> Iterator[UnlocatedProblem]:
-    """Yield problems of the platform's address and of our public address. Weibo requires a public IPv4."""
+    """Yield problems of the platform's address and of our public address."""
     facts, is_drill = {"account": item.id}, file.environment == "drill"
     code, host = None, parse_host(item.base_url) if item.base_url is not None else None
     if item.base_url is None:
@@ -317,13 +292,8 @@ def find_address_problems(item: AccountEntry, path: KeyPath, file: SettingsFile)
         code = "base_url_not_https"
     if code is not None:
         yield UnlocatedProblem(path=(*path, "base_url"), code=code, facts={**facts, "host": host} if host else facts)
-    address = item.public_ip or file.public_ip
     if item.public_ip and not is_ip(item.public_ip):
         yield UnlocatedProblem(path=(*path, "public_ip"), code="bad_ip", facts={"value": item.public_ip})
-    elif address and is_ip(address) and not is_public_ipv4(address):
-        ip_path = (*path, "public_ip") if item.public_ip else ("public_ip",)
-        if file.environment == "live" and item.platform == "weibo" and item.mode == "api":
-            yield UnlocatedProblem(path=ip_path, code="ip_not_public", facts={"value": address, **facts})
 
 
 def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
@@ -348,17 +318,14 @@ async def load_settings(workspace: Path) -> Settings:
     def load() -> Settings:
         root = workspace.absolute()
         document = read_toml(root / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError)
-        installed = {entry.name for entry in entry_points(group="publisher.adapters")}
-        return _make_settings(document, root, BUILT_IN_PLATFORMS | installed)
+        return _make_settings(document, root)
 
     return await asyncio.to_thread(load)
 
 
-def parse_settings(
-    text: str, *, workspace: Path, file: str = SETTINGS_FILE, platforms: Collection[str] = BUILT_IN_PLATFORMS
-) -> Settings:
-    """Parse the text of a publisher.toml; `platforms` are those with an adapter. Raises SettingsError."""
-    return _make_settings(parse_toml(text, file, SETTINGS_READ_LIMITS, SettingsError), workspace, platforms)
+def parse_settings(text: str, *, workspace: Path, file: str = SETTINGS_FILE) -> Settings:
+    """Parse the text of a publisher.toml. Raises SettingsError."""
+    return _make_settings(parse_toml(text, file, SETTINGS_READ_LIMITS, SettingsError), workspace)
 
 
 def apply_overrides(rate_limit: RateLimit, timing: Timing, limits: LimitEntry) -> tuple[RateLimit, Timing]:
@@ -377,13 +344,13 @@ def apply_overrides(rate_limit: RateLimit, timing: Timing, limits: LimitEntry) -
     return rate_limit, result
 
 
-def _make_settings(document: TomlDocument, workspace: Path, platforms: Collection[str]) -> Settings:
+def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
     entry = validate_table(SettingsFile, document.data)
     if isinstance(entry, list):
         raise SettingsError(document.locate_problems(entry))
     problems = [
-        *find_global_problems(entry, platforms),
-        *find_account_problems(entry, platforms),
+        *find_global_problems(entry),
+        *find_account_problems(entry),
         *find_group_problems(entry),
         *(found for found in find_placeholders(document.data) if found.code == "placeholder_left"),
     ]
@@ -426,6 +393,7 @@ def _make_settings(document: TomlDocument, workspace: Path, platforms: Collectio
         approval_rules=rules,
         approve_days=entry.approve_days,
         users_needed=document.locate_problems([find_missing_users(entry)])[0] if rules.is_active else None,
+        document=document,
     )
 
 
@@ -477,7 +445,7 @@ def has_password(url: str) -> bool:
 
 
 def is_link_template(entry: str) -> bool:
-    """True if this is an address with one placeholder for the marker, as Weibo requires."""
+    """True if this is an address with one placeholder for the marker."""
     has_one = entry.count(MARKER_PLACEHOLDER) == 1
     return has_one and _split_host(entry.replace(MARKER_PLACEHOLDER, "K7QM-4R2T")) is not None
 
@@ -514,12 +482,6 @@ def is_ip(value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_public_ipv4(value: str) -> bool:
-    """True if an IP address is a public IPv4 address."""
-    address = ipaddress.ip_address(value)
-    return address.version == 4 and address.is_global
 
 
 def is_listen_address(listen: str) -> bool:

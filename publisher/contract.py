@@ -1,8 +1,13 @@
 """The interface of adapters. From publisher, an adapter imports this module and the domain, nothing else."""
 
+import tomllib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from publisher.domain.account import Account, Capabilities, RateLimit, Timing, parse_retry_after
@@ -302,7 +307,15 @@ class PlatformCallbacks(Protocol):
 
 
 class AdapterFactory(Protocol):
-    """The entry point `publisher.adapters` of a package: gives the platform's rules and builds adapters."""
+    """The entry point `publisher.adapters` of a package: gives the platform's rules and builds adapters.
+
+    It may have the members of `OptionalHooks` as well; all of them are checked when it is loaded.
+    """
+
+    @property
+    def contract(self) -> int:
+        """The version of CONTRACT that the factory was written for, as a number: not imported from here."""
+        ...
 
     @property
     def defaults(self) -> PlatformDefaults: ...
@@ -318,13 +331,60 @@ class AdapterFactory(Protocol):
         """
         ...
 
-    def create(self, account: Account, context: AdapterContext) -> Adapter: ...
-
-
-@runtime_checkable
-class AddressProvider(Protocol):
-    """Optional interface of a factory that knows which addresses its adapters call."""
-
-    def list_addresses(self, account: Account) -> Collection[str]:
-        """Return every address whose host is called for an account without `base_url`; no other host is called."""
+    def create(self, account: Account, context: AdapterContext) -> Adapter:
+        """Return the adapter of an account. It keeps the context and calls nothing: secrets change while it lives."""
         ...
+
+
+Texts = Mapping[str, str]
+"""One text in each language: `zh_CN` and `en`."""
+
+
+class OptionalHooks:
+    """The optional members of a factory, with what holds where one is missing. A factory may inherit from it."""
+
+    display_name: Texts = MappingProxyType({})
+    """The platform's name for people; without it, the name in publisher.toml."""
+
+    messages: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    """Texts of the platform's codes, in the form of `read_messages`. Each code begins with the platform's name and `_`.
+
+    Besides these, with the platform's name at the end: `place_` (where people sign in), `revoke_` (how a login is
+    revoked), `take_down_` (how a person deletes a post), `renew_` (how credentials are renewed), `late_` (how late a
+    post may still appear) and `assist_note_` (what to know of posting manually).
+    """
+
+    templates: Path | None = None
+    """A folder with pages for this platform, `TEMPLATE/PLATFORM.txt` or `.html`; pages of a workspace replace them."""
+
+    secret_fields: Sequence[str] = ()
+    """The names of the fields that a secret must have."""
+
+    public_fields: Sequence[str] = ()
+    """The names of fields of the secret that are no secret, such as an app's id: they are not redacted."""
+
+    sign_in: LoginFlow | None = None
+    callbacks: PlatformCallbacks | None = None
+
+    def check_account(self, account: Account) -> Sequence[Problem]:  # noqa: ARG002 # the default
+        """Return what is wrong with an account's settings, although no post may go there. Pure.
+
+        `facts["key"]` names the key in the account's table, such as `profile` or `options.tag_id`: the problem is shown
+        at its line. Where people post everything (`Mode.ASSISTED`), what only the API requires is no problem. It is
+        not called for an account that is off.
+        """
+        return ()
+
+    def hosts(self, account: Account) -> Collection[str] | None:  # noqa: ARG002 # the default
+        """Return every host that is called for an account without `base_url`, by name or as part of an address.
+
+        No other host may be called then; None allows any.
+        """
+        return None
+
+
+@cache
+def read_messages(package: str, file: str = "messages.toml") -> Mapping[str, Mapping[str, Any]]:
+    """Read the texts of a package from a file in it: a table for each code, with `zh_CN`, `en` and perhaps a `hint`."""
+    texts = files(package.partition(".")[0]).joinpath(*package.split(".")[1:], file).read_text("utf-8")
+    return tomllib.loads(texts)

@@ -23,7 +23,7 @@ KEY_VARIABLE = "PUBLISHER_VAULT_KEY"
 KEY_NAME = "vault-key"
 """The name of the key file in `$CREDENTIALS_DIRECTORY`; by default it lies beside the store."""
 PRIVATE_FILE_MODE = 0o600
-PUBLIC_FIELDS = frozenset({"app_id", "app_key"})
+_public_fields: dict[str, frozenset[str]] = {}
 """Fields that are not secret, and that identify the account to people."""
 MAX_SECRET_BYTES = 64 * 1024
 """A platform's credentials have a few hundred bytes."""
@@ -272,7 +272,7 @@ def read_secret(
             places = (variable, *(str(Path(folder) / name) for folder in folders if folder))
             raise SecretError("secret_missing", name, (*places, *([str(vault.file)] if vault else [])))
         fields = stored
-    register_secrets(list_secret_values(fields))
+    register_secrets(list_secret_values(fields, _public_fields.get(name, frozenset())))
     return fields
 
 
@@ -319,9 +319,14 @@ def secret_variable_name(name: str) -> str:
     return "PUBLISHER_SECRET_" + name.upper().replace("-", "_")
 
 
-def list_secret_values(fields: Mapping[str, str]) -> Sequence[str]:
+def declare_public_fields(name: str, fields: Collection[str]) -> None:
+    """Do not redact these fields of a secret, such as an app's id, when it is read."""
+    _public_fields[name] = frozenset(fields)
+
+
+def list_secret_values(fields: Mapping[str, str], public_fields: Collection[str] = ()) -> Sequence[str]:
     """Return the values that must be redacted."""
-    return [value for field, value in fields.items() if field not in PUBLIC_FIELDS and not field.endswith("_at")]
+    return [value for field, value in fields.items() if field not in public_fields and not field.endswith("_at")]
 
 
 def _read_secret_file(path: Path, name: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from adapters import BUILT_IN_ADAPTERS
+from publisher.app.adapters import AdapterTexts
 from publisher.cli import COMMANDS, build_program
 from publisher.cli.framework import shared_options
 from publisher.cli.terminal import Terminal
@@ -25,12 +26,13 @@ from publisher.config import settings_schema
 from publisher.domain.delivery import EVENT_CODES, FINAL_STATES, State
 from publisher.domain.lifecycle import TRANSITIONS, Transition
 from publisher.domain.results import HoldReason
-from publisher.i18n import LANGUAGES, Lang, Messages
+from publisher.i18n import LANGUAGES, Lang, Messages, use_platform_texts
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.sandbox import TemplateSandbox
 from publisher.rendering.templates import TemplateSample, load_templates, shipped_templates
 from publisher.runtime.clock import FAILPOINT_NAMES
 
+use_platform_texts(AdapterTexts)
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 GENERATED = "<!-- Drawn from the code by scripts/make_docs.py; edits here are overwritten. -->"

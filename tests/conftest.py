@@ -12,7 +12,9 @@ import pytest
 from sqlalchemy import create_engine, delete
 from sqlalchemy.engine import make_url
 
+from publisher.app.adapters import AdapterTexts
 from publisher.domain.delivery import WorkerId
+from publisher.i18n import use_platform_texts
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
 from publisher.store.db.tables import DATABASE_INFO
@@ -23,6 +25,7 @@ from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeRuntime
 from tests.simulator_process import SimulatorProcess, run_simulator
 
+use_platform_texts(AdapterTexts)
 os.umask(0o022)  # files of tests have the modes that most systems give
 
 

@@ -15,19 +15,25 @@ _MARKUP = re.compile(r"#\([^()]*\)")
 """What the platform takes for an emoticon, a mention, a picture or a link (official app; read 2026-11-24)."""
 
 
-def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: C901 # a list of guards
-    """Return all that the 2026 PC editor and its server refuse, and what the operator still has to configure."""
+def find_account_problems(account: Account) -> Sequence[Problem]:
+    """Return what the operator still has to configure."""
+    problems = []
+    if not account.forum:
+        problems.append(Problem(code="tieba_no_forum_set", facts={"key": "forum"}))
+    if "forum_id" in account.options and get_configured_forum_id(account) is None:
+        facts = {"key": "options.forum_id", "value": account.options["forum_id"]}
+        problems.append(Problem(code="tieba_forum_id", facts=facts))
+    if not account.has_accepted_risk and account.mode is Mode.API:
+        problems.append(Problem(code="tieba_risk_not_accepted", facts={"key": "accept_risk"}))
+    return problems
+
+
+def find_problems(_account: Account, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: C901 # a list of guards
+    """Return all that the 2026 PC editor and its server refuse."""
     problems: list[Problem] = []
 
     def report(code: str, **facts: str) -> None:
         problems.append(Problem(code=code, facts=facts))
-
-    if not account.forum:
-        report("tieba_no_forum_set", account=account.id)
-    if "forum_id" in account.options and get_configured_forum_id(account) is None:
-        report("tieba_forum_id", value=account.options["forum_id"])
-    if not account.has_accepted_risk and account.mode is not Mode.ASSISTED:
-        report("tieba_risk_not_accepted", account=account.id)
 
     shortest, longest = CAPABILITIES.title_limits
     title = rendered.title.strip()

@@ -1,25 +1,26 @@
 """A signed call to a receiver of one's own: any site that implements the endpoints named in `api.py`."""
 
-from collections.abc import Collection
-
-from publisher.contract import Adapter, AdapterContext
+from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_messages
 from publisher.domain.account import Account
 
 from .adapter import WebhookAdapter
 from .capabilities import DEFAULTS, get_base_url, get_capabilities
-from .validation import find_problems
+from .validation import find_account_problems, find_problems
 
 
-class WebhookFactory:
+class WebhookFactory(OptionalHooks):
+    contract = 1
     defaults = DEFAULTS
+    messages = read_messages(__name__)
     secret_fields = ("key",)
     capabilities = staticmethod(get_capabilities)
     validate = staticmethod(find_problems)
+    check_account = staticmethod(find_account_problems)
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return WebhookAdapter(account=account, context=context)
 
-    def list_addresses(self, account: Account) -> Collection[str]:
+    def hosts(self, account: Account) -> tuple[str, ...]:
         address = get_base_url(account)
         return (address,) if address else ()
 

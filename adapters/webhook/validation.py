@@ -12,15 +12,21 @@ PICTURE_MEDIA_TYPES = frozenset({"image/jpeg", "image/png", "image/gif"})
 MAX_PICTURE_BYTES = 5 * 1024 * 1024
 
 
-def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:
+def find_account_problems(account: Account) -> Sequence[Problem]:
+    """Return what is wrong with an account's settings: without an address nothing can be called."""
+    problems = [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
+    url = get_base_url(account)
+    if url is None or not url.startswith(("http://", "https://")):
+        problems.append(Problem(code="webhook_no_address", facts={"key": "options.url", "account": account.id}))
+    return problems
+
+
+def find_problems(_account: Account, rendered: RenderedPost) -> Sequence[Problem]:
     problems: list[Problem] = []
 
     def report(code: str, **facts: str) -> None:
         problems.append(Problem(code=code, facts=facts))
 
-    url = get_base_url(account)
-    if url is None or not url.startswith(("http://", "https://")):
-        report("webhook_no_address", account=account.id)
     shortest, longest = CAPABILITIES.title_limits
     length = CAPABILITIES.count_text(rendered.title.strip())
     if not shortest <= length <= longest:

@@ -26,7 +26,7 @@ from adapters.wechat.mass_send import (
     parse_mass_send_id,
 )
 from adapters.wechat.post_list import match_post, read_pages, to_observed_posts
-from adapters.wechat.validation import find_setting_problems
+from adapters.wechat.validation import find_account_problems
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.account import BEIJING, Account
 from publisher.domain.post import RenderedPost, SendRequest
@@ -145,7 +145,7 @@ class WeChatAdapter:
 
     async def publish(self, request: SendRequest) -> Outcome:
         """Create the draft and publish it with the one call that is never repeated."""
-        for problem in find_setting_problems(self.account):
+        for problem in find_account_problems(self.account):
             return Blocked(code=problem.code, reason=self.account.id, hold_reason=HoldReason.PERMISSION)
         draft = await self._drafts.ensure_draft(request)
         if isinstance(draft, FailedCall):

@@ -58,25 +58,26 @@ class _HtmlScanner(HTMLParser):
             self.pictures.append(values.get("src", ""))
 
 
-def find_setting_problems(account: Account) -> tuple[Problem, ...]:
+def find_account_problems(account: Account) -> tuple[Problem, ...]:
     """Return what is wrong with an account's profile or options."""
-    problems = []
+    problems = [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
     profile, tag = get_profile(account), account.options.get("tag_id")
     if profile not in PROFILES:
-        facts = {"profile": profile, "known": ", ".join(PROFILES)}
+        facts = {"key": "profile", "profile": profile, "known": ", ".join(PROFILES)}
         problems.append(Problem(code="wechat_profile_unknown", facts=facts))
     if tag is not None and not (tag.isascii() and tag.isdigit()):
-        problems.append(Problem(code="wechat_tag_invalid", facts={"tag": tag}))
+        problems.append(Problem(code="wechat_tag_invalid", facts={"key": "options.tag_id", "tag": tag}))
     for name in MASS_QUOTA_OPTIONS:
         quota = account.options.get(name, "1")
         if not (quota.isascii() and quota.isdigit() and int(quota) > 0):
-            problems.append(Problem(code="wechat_mass_quota_invalid", facts={"name": name}))
+            facts = {"key": f"options.{name}", "name": name}
+            problems.append(Problem(code="wechat_mass_quota_invalid", facts=facts))
     return tuple(problems)
 
 
-def find_problems(account: Account, rendered: RenderedPost) -> tuple[Problem, ...]:  # noqa: C901, PLR0912 # a list of guards
-    """Return what is wrong with the account's settings, or with an article."""
-    problems = list(find_setting_problems(account))
+def find_problems(_account: Account, rendered: RenderedPost) -> tuple[Problem, ...]:  # noqa: C901, PLR0912 # a list of guards
+    """Return what is wrong with an article."""
+    problems: list[Problem] = []
 
     def report(code: str, severity: Severity = Severity.ERROR, **facts: str) -> None:
         problems.append(Problem(code=code, severity=severity, facts=facts))

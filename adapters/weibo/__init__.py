@@ -1,27 +1,30 @@
 """Sina Weibo, through the open platform: the calls that an account's profile permits."""
 
-from collections.abc import Collection
-
-from publisher.contract import Adapter, AdapterContext
+from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_messages
 from publisher.domain.account import Account
 
 from .adapter import WeiboAdapter
 from .capabilities import DEFAULTS, PLATFORM_URLS, get_capabilities
 from .oauth import WeiboOAuthLogin
-from .validation import find_problems
+from .validation import find_account_problems, find_problems
 
 
-class WeiboFactory:
+class WeiboFactory(OptionalHooks):
+    contract = 1
     defaults = DEFAULTS
+    messages = read_messages(__name__)
+    display_name = messages["platform_weibo"]
     secret_fields = ("app_key", "app_secret")
+    public_fields = ("app_key",)
     sign_in = WeiboOAuthLogin()
     capabilities = staticmethod(get_capabilities)
     validate = staticmethod(find_problems)
+    check_account = staticmethod(find_account_problems)
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return WeiboAdapter(account=account, context=context)
 
-    def list_addresses(self, _account: Account) -> Collection[str]:
+    def hosts(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002 # the same for all
         return PLATFORM_URLS
 
 

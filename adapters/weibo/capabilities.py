@@ -83,7 +83,8 @@ PROFILES: Mapping[str, WeiboProfile] = {profile.name: profile for profile in (SH
 
 
 def get_profile(account: Account) -> WeiboProfile:
-    return PROFILES[account.profile or SHARE.name]
+    """Return the calls that an account may make; a profile that does not exist is reported, and permits the fewest."""
+    return PROFILES.get(account.profile or SHARE.name, SHARE)
 
 
 def get_article_cover_url(account: Account) -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from publisher.domain.account import Account, Mode
@@ -11,6 +12,7 @@ from publisher.domain.post import RenderedPost
 from .capabilities import (
     MAX_LEAD_LENGTH,
     MAX_TITLE_LENGTH,
+    PROFILES,
     get_article_cover_url,
     get_capabilities,
     get_profile,
@@ -22,6 +24,27 @@ PICTURE_MEDIA_TYPES = frozenset({"image/jpeg", "image/png", "image/gif"})
 MAX_PICTURE_BYTES = 5 * 1024 * 1024
 _TOPIC = re.compile(r"#[^#\n]+#")
 _LINK = re.compile(r"https?://\S+")
+
+
+def find_account_problems(account: Account) -> Sequence[Problem]:
+    """Return what is wrong with an account's profile, or missing for the calls that it permits.
+
+    Weibo requires the public IPv4 address of the poster (`rip`); a drill or a gateway has its own `base_url`.
+    """
+    problems = [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
+    if account.profile not in {None, *PROFILES}:
+        facts = {"key": "profile", "value": account.profile or "", "choices": ", ".join(PROFILES)}
+        return [*problems, Problem(code="weibo_profile_unknown", facts=facts)]
+    if account.mode is not Mode.API:
+        return problems
+    if get_profile(account).is_strict and account.link_template is None:
+        problems.append(Problem(code="weibo_link_template_missing", facts={"key": "link_template"}))
+    if account.base_url is None and account.public_ip is None:
+        problems.append(Problem(code="weibo_public_ip_missing", severity=Severity.WARNING, facts={"key": "public_ip"}))
+    elif account.base_url is None and not is_public_ipv4(account.public_ip or ""):
+        facts = {"key": "public_ip", "value": account.public_ip or ""}
+        problems.append(Problem(code="weibo_ip_not_public", facts=facts))
+    return problems
 
 
 def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: C901, PLR0912 # a list of guards
@@ -70,6 +93,13 @@ def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]
         if not _get_host(get_article_cover_url(account) or ""):
             report("weibo_article_image", account=account.id)
     return tuple(problems)
+
+
+def is_public_ipv4(address: str) -> bool:
+    try:
+        return ip_address(address).version == 4 and ip_address(address).is_global
+    except ValueError:
+        return False
 
 
 def _get_host(link: str) -> str:

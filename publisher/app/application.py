@@ -3,18 +3,18 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 from adapters._http import LoginHttp, get_host, preload
-from publisher.app.adapters import find_unsafe_timings, load_factories
+from publisher.app.adapters import find_sources, find_unsafe_timings, get_hook, load_factories
 from publisher.app.offline import OfflineApp, build_offline_app
 from publisher.app.open_store import AccessMode, open_store
 from publisher.config import Environment, Settings
-from publisher.contract import Adapter, AdapterContext, AdapterFactory, AddressProvider, Http, LoginFlow
+from publisher.contract import Adapter, AdapterContext, AdapterFactory, Http, LoginFlow
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.errors import Problem, SettingsError
 from publisher.domain.post import SendRequest
@@ -71,7 +71,10 @@ async def open_application(
                 adapters = _build_adapters(offline_app, store)
             post_renderer = offline_app.post_renderer
             schedule_context = make_schedule_context(
-                settings, templates=post_renderer.templates.names, data_keys=post_renderer.templates.data_keys
+                settings,
+                templates=post_renderer.templates.names,
+                data_keys=post_renderer.templates.data_keys,
+                platforms=find_sources().keys(),
             )
             await store.posts.register_logins()
             yield Application(
@@ -142,8 +145,8 @@ def build_host_filter(
     for account in accounts:
         if account.base_url is not None:
             hosts.add(get_host(account.base_url))
-        elif isinstance(factory, AddressProvider):
-            hosts.update(map(get_host, factory.list_addresses(account)))
+        elif (addresses := get_hook(factory, "hosts")(account)) is not None:
+            hosts.update(map(get_host, addresses))
         else:
             return bool
     return (hosts - {""}).__contains__
@@ -210,6 +213,7 @@ class LoginSession:
     login_flow: LoginFlow
     vault: Vault
     http: Http
+    public_fields: Sequence[str]
 
     async def finish(self, response: str) -> Problem | None:
         """Exchange the response for a new secret and save it in the encrypted store. Return a Problem if that fails."""
@@ -219,7 +223,7 @@ class LoginSession:
         renewed = await self.login_flow.exchange_code(self.account, self.secret, response, self.http)
         if isinstance(renewed, Problem):
             return renewed
-        register_secrets(list_secret_values(renewed))
+        register_secrets(list_secret_values(renewed, self.public_fields))
         self.vault.write(self.account.secret, renewed)
         return None
 
@@ -227,7 +231,7 @@ class LoginSession:
 def start_login(settings: Settings, account: Account, runtime: Runtime) -> LoginSession | Problem:
     """Start a login. Raises SecretError if the app's own credentials are not in the encrypted store."""
     factory = load_factories([account])[account.platform]
-    login_flow: LoginFlow | None = getattr(factory, "sign_in", None)
+    login_flow: LoginFlow | None = get_hook(factory, "sign_in")
     if login_flow is None:
         return Problem(code="login_not_by_browser", facts={"account": account.id, "name": account.secret})
     if find_external_source(account.secret, secrets_dir=settings.secrets_dir) is not None:
@@ -247,4 +251,5 @@ def start_login(settings: Settings, account: Account, runtime: Runtime) -> Login
             is_host_allowed=build_host_filter([account], settings, factory),
             can_create=False,
         ),
+        public_fields=get_hook(factory, "public_fields"),
     )

@@ -21,7 +21,7 @@ from publisher.cli.errors import report_error, report_usage_error
 from publisher.cli.framework import LocalizedHelp, LocalizedUsageError, get_messages, shared_options
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.errors import PublisherError
-from publisher.i18n import LANGUAGES, PROGRAM, Lang, Messages
+from publisher.i18n import LANGUAGES, PROGRAM, Lang, Messages, use_platform_texts
 from publisher.runtime.logs import describe_command_log
 
 COMMANDS = (
@@ -105,6 +105,7 @@ def run_command(arguments: Sequence[str], program: str = PROGRAM) -> int:
     """
     workspace = find_option(arguments, "-C")
     option = f"-C {shlex.quote(workspace)}" if workspace else ""
+    use_platform_texts(lambda: import_module("publisher.app.adapters").AdapterTexts())  # few commands need them
     messages = Messages(detect_language(arguments), program, option)
     terminal = Terminal(messages=messages, workspace=Path())
     describe_command_log(partial(describe_event, messages=messages))

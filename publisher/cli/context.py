@@ -48,8 +48,8 @@ async def open_command_store(
 ) -> AsyncIterator[Store]:
     """Open the store. With read access, warn on standard error of a journal that a daemon would refuse.
 
-    A command that only lists what is stored gives empty `policies`: no adapter is loaded then. Raise CommandFailedError
-    when the database does not answer.
+    A command that only lists what is stored gives empty `policies`: no adapter is loaded then. Otherwise adapters that
+    cannot be used are left out, with a note. Raise CommandFailedError when the database does not answer.
     """
     with report_database_errors(settings.database):
         async with open_store(settings, Runtime(), access, policies) as store:
@@ -61,6 +61,9 @@ async def open_command_store(
                     terminal = Terminal(messages=messages, workspace=settings.workspace)
                     terminal.print_note("journal_unusable")
                     report_error(error, terminal)
+            if policies is None and (left_out := [key for key in settings.accounts if key not in store.policies]):
+                terminal = Terminal(messages=get_messages(click.get_current_context()), workspace=settings.workspace)
+                terminal.print_note("adapters_left_out", accounts=", ".join(left_out))
             yield store
 
 

@@ -132,7 +132,7 @@ def format_problems(problems: Iterable[Problem], messages: Messages, source: Sch
             key = describe_path(at, source, messages) if is_quoted and source is not None else at.path
             where = f"{display_path(at.file)}:{at.line}:{at.column}: " + (f"{key}: " if key else "")
         mark = "" if problem.is_error else messages.translate("warning_mark")
-        lines.append(f"{where}{mark}{messages.translate(problem.code, **problem.facts)}")
+        lines.append(f"{where}{mark}{messages.describe(problem)}")
         if at is not None and is_quoted and problem.code not in UNQUOTED_CODES and at.line <= len(source_lines):
             lines += quote_line(source_lines[at.line - 1], at.column)
         if hint := messages.hint(problem.code, **problem.facts):
@@ -223,7 +223,7 @@ def problem_as_json(problem: Problem, messages: Messages, source: ScheduleSource
         "path": at.path if at else None,
         "severity": problem.severity.value,
         "code": problem.code,
-        "message": messages.translate(problem.code, **problem.facts),
+        "message": messages.describe(problem),
         "hint": messages.hint(problem.code, **problem.facts),
         **({"post": named[0], "id": named[1]} if named else {}),
         **({"excess": excess} if (excess := count_excess(problem)) else {}),

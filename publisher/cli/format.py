@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from publisher.config import BUILT_IN_PLATFORMS
 from publisher.domain.delivery import FINAL_STATES, Delivery, Role, State
 from publisher.domain.post import ONCE_OCCURRENCE, PostId
 from publisher.domain.results import (
@@ -26,7 +25,6 @@ from publisher.store.queries.queries import Alert, ModeOverride, Pause
 
 NO_VALUE = "—"
 """Shown where nothing is known."""
-_PLATFORM_CODE = re.compile(rf"(?:{'|'.join(sorted(BUILT_IN_PLATFORMS))})_-?\w+")
 
 
 STATE_STYLES: Mapping[State, str] = {
@@ -76,7 +74,7 @@ class Formatter:
             return self.messages.translate(f"hold_{reason}")
         if (code := f"reason_{reason}") in self.messages.entries:
             return self.messages.translate(code)
-        if _PLATFORM_CODE.fullmatch(reason):
+        if self.messages.is_reason_of_platform(reason):
             return self.messages.translate(self.messages.first_known(reason, "reason_unlisted"), code=reason)
         return reason
 

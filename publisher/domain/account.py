@@ -38,7 +38,7 @@ class NotificationLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One identity that posts in one place; for Tieba, in one forum.
+    """One identity that posts in one place, such as one forum of a platform that has several.
 
     `profile` names the set of API calls that the platform has granted the login. On an exclusive account only publisher
     posts. `options` are specific to the adapter.

@@ -190,7 +190,7 @@ class RenderedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedPost:
-    """The exact content for one account. `text` is plain text (Weibo, Tieba) or the HTML of an article (WeChat).
+    """The exact content for one account. `text` is plain text, or the HTML of an article.
 
     Inside an article an image is `<img src="media:SHA256">`; the adapter replaces this with the platform's address of
     the uploaded image and changes nothing else. `link` is an address that contains the marker.

@@ -84,7 +84,7 @@ def match_list(
         return Published(receipt=receipt, is_text_confirmed=is_text_confirmed)
     if ours:
         return Deleted() if is_covered else None
-    for post in marked or (post for post in free if _is_alike(post, criteria)):
+    for post in marked or (post for post in free if is_alike(post, criteria)):
         return PossibleMatch(remote_id=post.remote_id, url=post.url)
     return NotFound(covered_since=criteria.baseline.taken_at) if is_covered else None
 
@@ -121,7 +121,7 @@ def is_newest_first(posts: Sequence[ListedPost], *, are_ids_ascending: bool) -> 
     )
 
 
-def _is_alike(post: ListedPost, criteria: MatchCriteria) -> bool:
+def is_alike(post: ListedPost, criteria: MatchCriteria) -> bool:
     """Return True if a visible post, newer than the baseline, has our title, or our words as far as it shows them.
 
     Where ids do not ascend, the baseline's own newest post counts again if it was changed since.

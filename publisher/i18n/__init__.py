@@ -15,12 +15,12 @@ A command is written `publisher COMMAND …`, with all that it requires, and app
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from publisher.domain.errors import Problem
 
@@ -28,10 +28,51 @@ Lang = Literal["zh_CN", "en"]
 LANGUAGES: tuple[Lang, ...] = ("zh_CN", "en")
 PROGRAM = "publisher"
 """The name of the program where the shell finds it, and in the texts of the catalogue."""
+PLATFORM_TEXTS = ("platform", "place", "revoke", "take_down", "renew", "late", "assist_note")
+"""Texts about a platform as a whole: the platform's name follows."""
 COMMON_AREAS = ("cli.toml", "states.toml", "files.toml")
 """The areas of which most commands need an entry."""
+POSITION_FACTS = frozenset({"post", "account", "key", "template"})
+"""Facts that say where a problem is, and not what it is."""
+_CODE = re.compile(r"[\w-]+")
 _COMMAND_HEADER = re.compile(r"^\[cmd_(.+)\]$", re.MULTILINE)
 """The header of a command's entry: finding these is much quicker than parsing every area."""
+
+
+class PlatformTexts(Protocol):
+    """The texts that adapters bring. The catalogue knows no platform itself."""
+
+    def names(self) -> Collection[str]:
+        """Return the names of all platforms."""
+        ...
+
+    def load(self, platform: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return a platform's texts, in the form of the catalogue's own."""
+        ...
+
+
+_platform_texts: list[Callable[[], PlatformTexts]] = []
+
+
+def use_platform_texts(find: Callable[[], PlatformTexts]) -> None:
+    """Show the texts of the platforms that `find` returns from now on; it is called once one of them may be needed."""
+    _platform_texts[:] = [cache(find)]
+
+
+def _find_owner(code: str) -> tuple[PlatformTexts, str] | None:
+    """Return the platform whose code this is: the one with the longest name, where several names begin it."""
+    for find in _platform_texts:
+        texts = find()
+        if owners := [platform for platform in texts.names() if is_platform_code(platform, code)]:
+            return texts, max(owners, key=len)
+    return None
+
+
+def is_platform_code(platform: str, code: str) -> bool:
+    """True if a code belongs to a platform: its name and `_` come first, or it is a text about the platform."""
+    return code.startswith((f"{platform}_", f"reason_{platform}_")) or code in {
+        f"{name}_{platform}" for name in PLATFORM_TEXTS
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +94,17 @@ class Messages:
         entry = self.entries.get(code)
         return self._format(entry[self.lang], facts) if entry else code
 
+    def describe(self, problem: Problem) -> str:
+        """Return the message of a problem; one without an entry is shown by its code and its facts."""
+        if problem.code in self.entries:
+            return self.translate(problem.code, **problem.facts)
+        facts = [f"{name}={value}" for name, value in problem.facts.items() if name not in POSITION_FACTS]
+        return f"{problem.code} ({', '.join(facts)})" if facts else problem.code
+
+    def is_reason_of_platform(self, reason: str) -> bool:
+        """True if a reason is a platform's code, listed or not, and not a person's words."""
+        return bool(_CODE.fullmatch(reason)) and _find_owner(reason) is not None
+
     def first_known(self, *codes: str) -> str:
         """Return the first code that has an entry, else the last."""
         return next((code for code in codes if code in self.entries), codes[-1])
@@ -73,7 +125,7 @@ class Messages:
         if location := problem.location:
             parts.append(f"{location.file}:{location.line}:{location.column}:")
             parts += [f"{location.path}:"] if location.path else []
-        parts.append(self.translate(problem.code, **problem.facts))
+        parts.append(self.describe(problem))
         if hint := self.hint(problem.code, **problem.facts):
             parts.append(f"({hint})")
         return " ".join(parts)
@@ -99,7 +151,11 @@ class _Facts(dict[str, object]):
 
 
 class _Catalogue(Mapping[str, Mapping[str, Any]]):
-    """The entries of all areas. An area is parsed once a code is not in those before it: all of them take 0.04 s."""
+    """The entries of all areas. An area is parsed once a code is not in those before it: all of them take 0.04 s.
+
+    The codes of a platform are looked up in the texts that its adapter brings. Of two platforms whose names begin alike
+    the one with the longer name has its own codes.
+    """
 
     def __init__(self, areas: Sequence[str]) -> None:
         self.areas = areas
@@ -108,13 +164,18 @@ class _Catalogue(Mapping[str, Mapping[str, Any]]):
         for area in self.areas:
             if code in (entries := _load_area(area)):
                 return entries[code]
+        if owner := _find_owner(code):  # last: finding the platforms takes longer than all areas
+            texts, platform = owner
+            return texts.load(platform)[code]
         raise KeyError(code)
 
     def __iter__(self) -> Iterator[str]:
-        return chain.from_iterable(map(_load_area, self.areas))
+        yield from chain.from_iterable(map(_load_area, self.areas))
+        for find in _platform_texts:
+            yield from chain.from_iterable(map(find().load, find().names()))
 
     def __len__(self) -> int:
-        return sum(map(len, map(_load_area, self.areas)))
+        return sum(1 for _ in self)
 
 
 @cache

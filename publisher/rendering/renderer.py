@@ -41,7 +41,7 @@ _KEYS_BY_PART: Mapping[str, str] = {
 MARKER_WITHIN_CHARACTERS: Final = 60
 """A text must carry its marker within this many characters of its start; lists may show no more of a post."""
 SUMMARY_CHARACTERS: Final = 54
-"""How much of the body becomes the summary of an article without one, as WeChat itself does."""
+"""How much of the body becomes the summary of an article without one."""
 MAX_BODY_CHARACTERS: Final = 50_000
 """Twice what the longest article takes, and little enough for deeply nested Markdown."""
 MAX_BATCH_TEXTS: Final = 64
@@ -157,7 +157,7 @@ class PostRenderer:
                 if picture.sha256 not in media and (cover := self.templates.cover_bytes(picture.sha256)) is not None:
                     media[picture.sha256] = (picture.media_type, cover)
             account, factory = self.accounts[found.account], self.factories[found.platform]
-            for problem in factory.validate(account, found):
+            for problem in validate_rendered(factory, account, found):
                 problems.append(_with_post(_with_key(problem, post, found, body_text), post, found.account))
             if post.is_urgent and not factory.capabilities(account).notifies_followers:
                 facts = {"post": post.id, "key": "urgent", "platform": found.platform}
@@ -205,6 +205,15 @@ class PostRenderer:
             pictures.append(picture)
             media[picture.sha256] = (picture.media_type, data)
         return _Pictures(shown=pictures, media=media, problems=problems)
+
+
+def validate_rendered(factory: AdapterFactory, account: Account, rendered: RenderedPost) -> Sequence[Problem]:
+    """Return what the platform would refuse. A bug in its adapter refuses the post, and does not stop the others."""
+    try:
+        return tuple(factory.validate(account, rendered))
+    except Exception as error:  # noqa: BLE001 # a package's own code, whatever it raises
+        text = redact_text(f"{type(error).__name__}: {error}")
+        return [Problem(code="adapter_validate_failed", facts={"platform": account.platform, "error": text})]
 
 
 def _with_post(problem: Problem, post: Post, account: AccountId | None = None) -> Problem:

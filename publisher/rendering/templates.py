@@ -2,7 +2,7 @@
 
 import errno
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from publisher.tomlfile.positions import to_line_and_column
 from publisher.tomlfile.read import ReadLimits, parse_toml
 
 MAX_FILE_BYTES: Final = 64 * 1024
-_PAGE_SUFFIXES: Final = (PLAIN_SUFFIX, ".html")
+PAGE_SUFFIXES: Final = (PLAIN_SUFFIX, ".html")
 _MAX_ODD_CHARACTERS: Final = 20
 """How many invisible characters of one file are reported."""
 
@@ -164,14 +164,15 @@ def shipped_templates() -> Path:
     return packaged if packaged.is_dir() else package.parent / "templates"
 
 
-def load_templates(folders: Sequence[Path], renderer: Renderer) -> Templates:
+def load_templates(folders: Sequence[Path], renderer: Renderer, pages: Iterable[Path] = ()) -> Templates:
     """Read and compile the templates of all folders; a file in an earlier folder replaces the same in a later one.
 
-    A folder that does not exist has no templates. A file that cannot be used is among the faults.
+    A folder that does not exist has no templates. A file that cannot be used is among the faults. `pages` are those of
+    adapters' packages; they stand in for pages that no folder has.
     """
     paths: dict[str, Path] = {}
-    for path in chain.from_iterable(sorted(folder.glob("*/*")) for folder in folders):
-        is_template_file = path.suffix in {*_PAGE_SUFFIXES, ".toml", ".css", ".png"} and not path.name.startswith(".")
+    for path in chain(chain.from_iterable(sorted(folder.glob("*/*")) for folder in folders), pages):
+        is_template_file = path.suffix in {*PAGE_SUFFIXES, ".toml", ".css", ".png"} and not path.name.startswith(".")
         if is_template_file and _may_be_file(path):
             paths.setdefault(f"{path.parent.name}/{path.name}", path)
     faults: ProblemsByFile = {}
@@ -183,7 +184,7 @@ def load_templates(folders: Sequence[Path], renderer: Renderer) -> Templates:
     places = {name: str(path) for name, path in paths.items()}
     files = TemplateFiles(texts=texts, paths=places, faulty=sorted(faults))
     renderer.load(files)
-    written = [name for name in texts if name.endswith(_PAGE_SUFFIXES)]
+    written = [name for name in texts if name.endswith(PAGE_SUFFIXES)]
     broken: ProblemsByFile = {}
     for name in written:
         [found] = renderer.run([CompilePage(page=name)])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from publisher.config import BUILT_IN_PLATFORMS, Settings
+from publisher.config import Settings
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.errors import Problem, ScheduleError
 from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, PostId, PostImage, Schedule, Trigger, fingerprint
@@ -28,7 +28,7 @@ class ScheduleContext:
     accounts: Mapping[AccountId, Account]
     groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
     templates: Collection[str] | None = ()
-    platforms: Collection[str] = BUILT_IN_PLATFORMS
+    platforms: Collection[str] = frozenset()
     known_posts: Collection[PostId] = frozenset()
     data_keys: Mapping[str, Collection[str]] = field(default_factory=dict)
     """The keys of `data` that each template names."""
@@ -40,15 +40,15 @@ def make_schedule_context(
     templates: Collection[str],
     known_posts: Collection[PostId] = frozenset(),
     data_keys: Mapping[str, Collection[str]] | None = None,
+    platforms: Collection[str] = (),
 ) -> ScheduleContext:
-    """Make the context of a schedule from the operator's settings."""
-    platforms = BUILT_IN_PLATFORMS | {account.platform for account in settings.accounts.values()}
+    """Make the context of a schedule from the operator's settings; a post may have texts for `platforms` as well."""
     return ScheduleContext(
         timezone=settings.timezone,
         accounts=settings.accounts,
         groups=settings.groups,
         templates=templates,
-        platforms=platforms,
+        platforms={*platforms, *(account.platform for account in settings.accounts.values())},
         known_posts=known_posts,
         data_keys=data_keys or {},
     )

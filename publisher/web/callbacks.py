@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
-from publisher.app.adapters import load_factories
+from publisher.app.adapters import get_hook, load_factories
 from publisher.app.application import Application, open_vault
 from publisher.config import Settings, split_host_port
 from publisher.contract import CallbackEvent, CallbackRequest, PlatformCallbacks
@@ -70,7 +70,7 @@ def make_endpoint_finder(
         account = accounts.get(AccountId(name))
         if account is None or account.platform != platform:
             return None
-        callbacks: PlatformCallbacks | None = getattr(factories[account.platform], "callbacks", None)
+        callbacks: PlatformCallbacks | None = get_hook(factories[account.platform], "callbacks")
         if callbacks is None:
             return None
         read_at, endpoint = endpoints.get(account.id, (-SECRET_CACHE_SECONDS, None))

@@ -25,6 +25,7 @@ POSTS = {}
 
 @dataclass(frozen=True)
 class Factory:
+    contract = 1
     defaults = PlatformDefaults(rate_limit=TEST_RATE_LIMIT, timing=TEST_TIMING)
 
     def capabilities(self, account):

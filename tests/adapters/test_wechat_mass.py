@@ -96,7 +96,7 @@ def test_an_account_says_whether_it_notifies(scene, profile, notifies):
 async def test_a_wrong_setting_is_reported_and_stops_the_account(scene, profile, options, code):
     """The check reports an invalid profile or tag, and nothing is sent with it."""
     scene.profile, scene.options = profile, options
-    assert [problem.code for problem in WECHAT.validate(scene.adapter.account, article())] == [code]
+    assert [problem.code for problem in WECHAT.check_account(scene.adapter.account)] == [code]
     outcome = await scene.adapter.publish(_urgent())
     assert outcome == Blocked(code=code, reason="beijing-wechat", hold_reason=HoldReason.PERMISSION)
     assert not scene.router.calls

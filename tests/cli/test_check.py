@@ -123,7 +123,7 @@ def test_weibo_needs_the_public_address(run, workspace):
     settings.write_text(settings.read_text("utf-8").replace(PUBLIC_IP, ""), "utf-8")
     checked = run("-C", workspace, "check", "--json")
     reported = {item["code"]: item["severity"] for item in checked.json["problems"]}
-    assert (checked.code, checked.json["ok"], reported["public_ip_missing"]) == (0, True, "warning")
+    assert (checked.code, checked.json["ok"], reported["weibo_public_ip_missing"]) == (0, True, "warning")
 
 
 def test_check_reports_settings_and_syntax_errors_together(run, workspace):

@@ -5,16 +5,19 @@ import tomllib
 from collections import Counter
 from importlib.resources import files
 
-from publisher.i18n import LANGUAGES, load_catalogue
+import pytest
 
-AREAS = sorted(path.name for path in files("publisher.i18n").iterdir() if path.name.endswith(".toml"))
+from adapters import BUILT_IN_ADAPTERS
+from publisher.i18n import LANGUAGES, Messages, is_platform_code, load_catalogue
+
+AREAS = [*sorted(path for path in files("publisher.i18n").iterdir() if path.name.endswith(".toml"))]
+PLATFORM_AREAS = {name: files("adapters").joinpath(name, "messages.toml") for name in sorted(BUILT_IN_ADAPTERS)}
 
 
 def test_no_code_is_in_two_areas():
     """Each code has its texts in one place only."""
-    codes = Counter(
-        code for area in AREAS for code in tomllib.loads(files("publisher.i18n").joinpath(area).read_text("utf-8"))
-    )
+    areas = [*AREAS, *PLATFORM_AREAS.values()]
+    codes = Counter(code for area in areas for code in tomllib.loads(area.read_text("utf-8")))
     assert [code for code, number in codes.items() if number > 1] == []
 
 
@@ -28,6 +31,14 @@ def differing(entry):
 def test_both_languages_say_the_same_facts():
     """Every message and hint exists in both languages and has the same placeholders in each."""
     assert {code: found for code, entry in load_catalogue().items() if (found := differing(entry))} == {}
+
+
+@pytest.mark.parametrize("platform", PLATFORM_AREAS)
+def test_an_adapter_brings_texts_for_its_own_codes_only(platform):
+    """What is checked of a package when it is loaded holds for the built-in adapters too."""
+    entries = tomllib.loads(PLATFORM_AREAS[platform].read_text("utf-8"))
+    assert [code for code in entries if not is_platform_code(platform, code)] == []
+    assert Messages("en").translate(f"platform_{platform}") != f"platform_{platform}"
 
 
 def test_a_placeholder_that_one_language_lacks_is_found():

@@ -16,6 +16,7 @@ SHIPPED = sorted(
         "docs/**/*.md",
         "templates/**/*",
         "publisher/i18n/*.toml",
+        "adapters/*/messages.toml",
         "publisher/cli/**/*",
         "publisher/simulator/**/*",
         "publisher/config.py",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from publisher.app.adapters import find_missing_public_ips, find_unsafe_timings
+from publisher.app.adapters import find_sources, find_unsafe_timings
 from publisher.app.offline import OfflineApp, build_offline_app, find_unfinished_settings
 from publisher.app.permissions import find_unsafe_permissions
 from publisher.cli.errors import ScheduleSource, format_problems, problem_as_json, sorted_problems
@@ -99,7 +99,7 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
             report.problems += find_unfinished_settings(settings)
         with report.collect_problems():
             offline_app = build_offline_app(settings)
-            report.problems += offline_app.post_renderer.templates.problems
+            report.problems += [*offline_app.warnings, *offline_app.post_renderer.templates.problems]
         if toml is not None:
             with report.collect_problems():
                 _check_posts(terminal, toml, settings, offline_app, report)
@@ -149,7 +149,11 @@ def _check_posts(
         template_names = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
     data_keys = offline_app.post_renderer.templates.data_keys if offline_app else {}
     context = make_schedule_context(
-        settings, templates=template_names, known_posts=frozenset(known or ()), data_keys=data_keys
+        settings,
+        templates=template_names,
+        known_posts=frozenset(known or ()),
+        data_keys=data_keys,
+        platforms=find_sources().keys(),
     )
     schedule, problems = parse_leniently(toml, context)
     report.posts = len(schedule.posts)
@@ -179,7 +183,6 @@ def _check_posts(
     if offline_app is not None:
         policies = offline_app.policies
         found += find_unsafe_timings(policies.values(), settings.environment)
-        found += find_missing_public_ips(policies.values(), settings.environment)
         found += find_capacity_warnings(schedule, policies, known or (), datetime.now(UTC), settings.timezone)
         found += render_all(terminal, offline_app, schedule, report, ended)
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]

@@ -2,13 +2,13 @@
 
 import click
 
+from publisher.app.adapters import find_api_blocker
 from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, choice, command, one_line, reason_option
 from publisher.cli.terminal import Terminal
-from publisher.config import find_api_blocker
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.errors import NoSuchItemError
 
@@ -30,8 +30,8 @@ async def mode(terminal: Terminal, account: AccountId, mode: str, *, by: str, re
             raise NoSuchItemError("account", account, settings.accounts)
         if known is not None and known.mode is Mode.OFF and wanted is not None:
             raise CommandFailedError("mode_off_in_settings", account=account)
-        if known is not None and wanted is Mode.API and (code := find_api_blocker(known)):
-            raise CommandFailedError("mode_not_api", account=account, reason=terminal.translate(code, account=account))
+        if known is not None and wanted is Mode.API and (blocker := find_api_blocker(known)):
+            raise CommandFailedError("mode_not_api", account=account, reason=terminal.messages.describe(blocker))
         person = await authenticate(terminal, settings, store, command="mode", by=by, accounts=[account])
         await store.actions.set_mode(account, wanted, person, reason)
         now = wanted or (known.mode if known else Mode.OFF)

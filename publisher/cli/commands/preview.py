@@ -15,6 +15,7 @@ from typing import Any
 import click
 from jinja2 import Environment, StrictUndefined
 
+from publisher.app.adapters import find_sources
 from publisher.app.offline import build_offline_app
 from publisher.cli.errors import format_problems
 from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line, person_name
@@ -144,7 +145,8 @@ def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId 
     settings = asyncio.run(load_settings(terminal.workspace))
     offline_app = build_offline_app(settings)
     toml = read_toml(settings.workspace / "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError)
-    context = make_schedule_context(settings, templates=offline_app.post_renderer.templates.names)
+    names, platforms = offline_app.post_renderer.templates.names, find_sources().keys()
+    context = make_schedule_context(settings, templates=names, platforms=platforms)
     posts = {post.id: post for post in parse_schedule(toml.text, file=toml.file, context=context).posts}
     if (post := posts.get(post_id)) is None:
         raise NoSuchItemError("post", post_id, posts)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import click
 
-from publisher.app.adapters import load_factories
+from publisher.app.adapters import get_hook, load_factories
 from publisher.cli.authentication import authenticate_offline, system_user_name
 from publisher.cli.context import load_workspace_settings, record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
@@ -70,7 +70,7 @@ def _read_fields(terminal: Terminal, name: str, users: Sequence[Account]) -> Map
 
     Raises CommandFailedError, which never repeats it, unless it has the fields that the platform of its users needs.
     """
-    needed = [field for factory in load_factories(users).values() for field in getattr(factory, "secret_fields", ())]
+    needed = [field for factory in load_factories(users).values() for field in get_hook(factory, "secret_fields")]
     example = json.dumps(dict.fromkeys(needed, "…"), ensure_ascii=False)
     with hidden_input():
         if sys.stdin.isatty():

@@ -79,7 +79,13 @@ def test_schedule_is_accepted(shipped):
     accounts = {account.id: account for account in map(account_of, ("weibo", "wechat", "tieba"))}
     groups = {"north": tuple(accounts)}
     zone = ZoneInfo("Asia/Shanghai")
-    context = ScheduleContext(timezone=zone, accounts=accounts, groups=groups, templates=shipped.names)
+    context = ScheduleContext(
+        timezone=zone,
+        accounts=accounts,
+        groups=groups,
+        templates=shipped.names,
+        platforms=("weibo", "wechat", "tieba"),
+    )
     schedule = parse_schedule((ROOT / "schedule.toml").read_text("utf-8"), context=context)
     assert [post.id for post in schedule.posts] == list(TITLES)
     assert all(post.accounts for post in schedule.posts)

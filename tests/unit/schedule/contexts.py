@@ -32,6 +32,7 @@ CONTEXT = ScheduleContext(
     accounts={item.id: item for item in ACCOUNTS},
     groups={"north": (AccountId("tianjin-weibo"), AccountId("beijing-weibo"))},
     templates={"warning": None, "update": None},
+    platforms=("weibo", "wechat", "tieba"),
     known_posts={PostId("older-post")},
     data_keys={"warning": ("summary", "advice")},
 )

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from publisher.config import parse_settings
 from publisher.domain.errors import InputError
 from publisher.i18n import LANGUAGES, Messages
 from publisher.schedule.load import parse_schedule
@@ -30,7 +29,7 @@ def test_every_problem_has_a_text(lang: str) -> None:
     messages = Messages(lang=lang)
     (cases,) = test_settings.test_each_mistake_has_its_code_and_place.pytestmark
     errors = [refusal(parse_schedule, text, file="s.toml", context=CONTEXT) for text in refused_texts()]
-    errors += [refusal(parse_settings, text, workspace=test_settings.WORKSPACE) for text, _ in cases.args[1]]
+    errors += [test_settings.refusal(text) for text, _ in cases.args[1]]
     for problem in (problem for error in errors for problem in error.problems):
         words = messages.format_problem(problem)
         assert messages.translate(problem.code, **problem.facts) != problem.code
