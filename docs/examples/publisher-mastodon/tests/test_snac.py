@@ -19,9 +19,6 @@ class TestSnac(OverDouble):
     has_idempotency_key = False
     later_post_count = 10
     response_format = replace(OverDouble.response_format, identity=USERNAME)
-    not_shown = OverDouble.not_shown | {
-        "length_measured": "snac accepts 100,000 characters",
-    }
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
