@@ -9,10 +9,13 @@ from pathlib import Path
 
 from publisher.config import SETTINGS_FILE, Environment, Settings, has_password
 from publisher.domain.errors import Location, Problem, RefusedError, Severity
-from publisher.secrets import KEY_NAME, Vault
+from publisher.secrets import AUDIT_KEY_NAME, KEY_NAME, USER_KEY_NAME, Vault
 
 MAX_LISTED_FILES = 20
 """How many files of a folder are listed; one command fixes all of them."""
+
+KEY_SECRETS = (KEY_NAME, AUDIT_KEY_NAME, USER_KEY_NAME)
+"""Secrets that belong to no account."""
 
 
 def require_safe_permissions(settings: Settings) -> None:
@@ -41,7 +44,7 @@ def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:  # noqa: C
 
     workspace, vault = settings.workspace, Vault(folder=settings.workspace / "var")
     folders = [Path(folder) for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir) if folder]
-    names = sorted({*(account.secret for account in settings.accounts.values()), KEY_NAME})
+    names = sorted({*(account.secret for account in settings.accounts.values()), *KEY_SECRETS})
     secrets = [*(folder / name for folder in folders for name in names), vault.file, vault.folder / KEY_NAME]
     for file in (workspace / SETTINGS_FILE, *secrets):
         if _file_mode(file) & (stat.S_IWGRP | stat.S_IWOTH):

@@ -1,5 +1,6 @@
 """^C, and a terminal that is closed."""
 
+import io
 import os
 import pty
 import re
@@ -39,6 +40,11 @@ def read_until(terminal: int, pattern: str) -> str:
         assert select.select([terminal], [], [], PATIENCE)[0], shown
         shown += os.read(terminal, 4096).decode(errors="replace")  # raises OSError once the command has ended
     return shown
+
+
+def type_line(terminal: int, text: str) -> None:
+    """Type a line, as a person does."""
+    os.write(terminal, f"{text}\n".encode())
 
 
 def read_rest(terminal: int) -> str:
@@ -108,3 +114,38 @@ def test_nohup_is_respected(drill: Path):
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+
+
+def add_user(run, drill, monkeypatch, password):
+    """Add an administrator and operator with this password."""
+    added = run("-C", drill, "user", "add", "zhang", "--role", "admin", "--role", "operator")
+    [link] = re.findall(r"^[\w-]{43}$", added.out, re.MULTILINE)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{link}\n{password}\n"))
+    assert run("-C", drill, "user", "activate").code == 0
+
+
+def test_a_password_is_asked_for_on_the_terminal_and_not_shown(run, drill, monkeypatch):
+    """The prompt names the person; what is typed is not echoed, and the command goes on with it."""
+    add_user(run, drill, monkeypatch, "correct horse battery")
+    process, terminal = start_on_terminal("-C", drill, "resume", "--by", "zhang")
+    shown = read_until(terminal, "Password of zhang")
+    type_line(terminal, "correct horse battery")
+    shown += read_rest(terminal)
+    assert (process.wait(PATIENCE), "horse" in shown) == (0, False), shown
+
+
+def test_enter_alone_pauses_without_sign_in(run, drill, monkeypatch):
+    """The owner of the workspace may stop everything at the prompt; ^C there ends the command and changes nothing."""
+    add_user(run, drill, monkeypatch, "correct horse battery")
+    process, terminal = start_on_terminal("-C", drill, "pause", "--by", "zhang")
+    read_until(terminal, "Enter alone")
+    os.write(terminal, b"\x03")
+    read_rest(terminal)
+    assert process.wait(PATIENCE) == EXIT_INTERRUPTED
+    assert run("-C", drill, "status", "--json").json["paused"] == []
+    process, terminal = start_on_terminal("-C", drill, "pause", "--by", "zhang")
+    read_until(terminal, "Enter alone")
+    type_line(terminal, "")
+    read_rest(terminal)
+    assert process.wait(PATIENCE) == 0
+    assert [alert["code"] for alert in run("-C", drill, "alerts", "--json").json["alerts"]] == ["break_glass"]

@@ -270,6 +270,35 @@ def test_who_leaves_is_out_and_leaves_a_list(ask, enrol, issue_token, drill, mon
     assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == []
 
 
+def test_a_person_whose_command_reads_a_secret_is_noted(ask, enrol, drill):
+    """A preview on a phone is made with the account's secret: the audit says for whom it was read."""
+    write_schedule(drill, warning("refund"))
+    enrol("zhang", "admin", "author")
+    preview = ("preview", "refund", "--account", "beijing-wechat", "--to", "someone", "--by", "zhang")
+    assert ask(*preview, lines=[PASSWORD]).code == 1  # nobody serves the platform
+    read = [entry for entry in audit_of(ask, drill) if entry["event"] == "secret_read"]
+    assert [(entry["name"], entry["subject"]) for entry in read] == [("zhang", "secret:beijing-wechat")]
+
+
+def test_accounts_of_a_post_count_as_touched(ask, enrol, issue_token, drill):
+    """Who has cancelled a post has acted on all its accounts."""
+    write_schedule(drill, warning("refund"))
+    assert ask("reload").code == 0
+    enrol("zhang", "admin")
+    enrol("wang", "author", by="zhang")
+    assert ask("cancel", "refund", "--by", "wang", "--reason", "x", token=issue_token("wang", "stop")).code == 0
+    left = ask("user", "leave", "wang", "--by", "zhang", lines=[PASSWORD])
+    [line] = re.findall(r"^Accounts acted on: (.+)$", left.out, re.MULTILINE)
+    assert set(re.split(r"[、,] *", line)) == {"beijing-weibo", "beijing-wechat", "beijing-tieba"}
+
+
+def test_an_approver_for_a_stage_that_is_not_configured_is_noted(ask, enrol):
+    """Users come before the settings that need them, so an unknown stage is no error."""
+    enrol("zhang", "admin")
+    added = ask("user", "add", "li", "--role", "approver:初审", "--by", "zhang", lines=[PASSWORD])
+    assert (added.code, "初审" in added.err) == (0, True)
+
+
 def test_who_acted_as_the_owner_could_read_every_secret(ask, enrol, issue_token):
     """Who gave commands as the system user who owns the workspace has had all its secrets within reach."""
     enrol("zhang", "admin")

@@ -16,7 +16,7 @@ from publisher.cli.terminal import Terminal, echo, hidden_input
 from publisher.domain.account import Account
 from publisher.domain.errors import InputError, NoSuchItemError
 from publisher.engine.decisions import named_person
-from publisher.secrets import AUDIT_KEY_NAME, Vault, find_external_source, parse_fields
+from publisher.secrets import AUDIT_KEY_NAME, USER_KEY_NAME, Vault, find_external_source, parse_fields
 
 MAX_SECRET_CHARACTERS = 64 * 1024
 AUDIT_EVENTS = {"set": "secret_stored", "remove": "secret_removed", "rotate": "secrets_rotated"}
@@ -60,7 +60,7 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
     if action == "set" and settings is not None:
         if source := find_external_source(name or "", secrets_dir=settings.secrets_dir):
             raise CommandFailedError("secret_overridden", name=name, place=source)
-        if not users and name != AUDIT_KEY_NAME:
+        if not users and name not in {AUDIT_KEY_NAME, USER_KEY_NAME}:
             terminal.print_note("secret_unused", name=name)
     return 0 if is_recorded else EXIT_FAILED
 

@@ -71,6 +71,7 @@ async def user(  # noqa: PLR0913 # one argument an option
         raise LocalizedUsageError("user_needs_scope" if not scope else "user_takes_no_scope", action=action)
     settings = await load_workspace_settings(terminal)
     require_known_targets(settings, roles)
+    warn_of_unknown_stages(terminal, settings, roles)
     if action == "list" and not has_database(settings):
         _print_users(terminal, [], as_json=as_json)
         return
@@ -94,6 +95,14 @@ def require_known_targets(settings: Settings, grants: Collection[Grant]) -> None
     known = {ALL_TARGET, *settings.accounts, *list_members(settings.accounts.values(), settings.groups)}
     if unknown := sorted({target for each in grants for target in each.targets} - known):
         raise LocalizedUsageError("grant_target_unknown", value=", ".join(unknown))
+
+
+def warn_of_unknown_stages(terminal: Terminal, settings: Settings, grants: Collection[Grant]) -> None:
+    """Print a note of stages that no kind of post has: users come before the approvals that need them."""
+    rules = settings.approval_rules
+    known = {stage.name for chain in (rules.default, *rules.by_kind.values()) for stage in chain}
+    if unknown := sorted({stage for each in grants for stage in each.stages} - known):
+        terminal.print_note("grant_stage_unknown", value=terminal.translate("list_comma").join(unknown))
 
 
 async def administer(  # noqa: PLR0913, PLR0917 # who does what to whom

@@ -20,8 +20,8 @@ from publisher.domain.user import Grant, User, UserState
 from publisher.store.approvals import end_approvals_of
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.rows import raise_alert, replace_alerts, write_audit
-from publisher.store.db.tables import AUDIT
+from publisher.store.db.rows import batches, raise_alert, replace_alerts, write_audit
+from publisher.store.db.tables import AUDIT, DELIVERY, POST, load_post
 from publisher.store.db.user_tables import (
     AUTH_SESSION,
     AUTH_TOKEN,
@@ -38,6 +38,7 @@ FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER = 3, timedelta(minutes=5)
 FREE_ATTEMPTS_OF_SOURCE, MAX_DELAY_OF_SOURCE = 20, timedelta(minutes=1)
 """From one source: how many attempts in a row are free, for one user and for all, and the longest wait after that."""
 ATTEMPTS_FORGOTTEN_AFTER = timedelta(days=1)
+MAX_NAMES_PER_QUERY = 500
 ANY_USER = ""
 SECRET_EVENTS = frozenset({"secret_stored", "secret_read"})
 """Audit events of people who had a secret before their eyes."""
@@ -160,19 +161,29 @@ class Users(StorePart):
         query = select(AUDIT.c.event, AUDIT.c.subject, AUDIT.c.detail).where(
             AUDIT.c.role == Role.PERSON.value, AUDIT.c.name == name
         )
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
-        accounts, secrets_seen, uids = set(), set(), set()
-        for event, subject, detail in rows:
-            kind, _, rest = subject.partition(":")
-            if kind == "secret" and event in SECRET_EVENTS:
-                secrets_seen.add(rest)
-            if kind == "account" or "@" in subject:
-                accounts.add(rest if kind == "account" else subject.rpartition("@")[2])
-            if system := json.loads(detail).get(SYSTEM_USER_KEY):
-                uids.add(system["uid"])
-        return PersonTraces(
-            accounts=frozenset(map(AccountId, accounts)), secrets=frozenset(secrets_seen), uids=frozenset(uids)
-        )
+
+        def read(connection: Connection) -> PersonTraces:
+            accounts, posts, secrets_seen, uids = set(), set(), set(), set()
+            for event, subject, detail in connection.execute(query):
+                kind, _, rest = subject.partition(":")
+                if kind == "secret" and event in SECRET_EVENTS:
+                    secrets_seen.add(rest)
+                elif kind == "account" or "@" in subject:
+                    accounts.add(rest if kind == "account" else subject.rpartition("@")[2])
+                else:
+                    posts.add(rest if kind == "post" else subject.partition("#")[0])
+                if system := json.loads(detail).get(SYSTEM_USER_KEY):
+                    uids.add(system["uid"])
+            for names in batches(sorted(posts), MAX_NAMES_PER_QUERY):
+                of_posts = select(DELIVERY.c.account).where(DELIVERY.c.post.in_(names)).distinct()
+                accounts.update(connection.scalars(of_posts))
+                for body in connection.scalars(select(POST.c.body).where(POST.c.id.in_(names))):
+                    accounts.update(load_post(body).accounts)  # what is not planned yet has no delivery
+            return PersonTraces(
+                accounts=frozenset(map(AccountId, accounts)), secrets=frozenset(secrets_seen), uids=frozenset(uids)
+            )
+
+        return await self.database.read(read)
 
     @in_transaction
     def leave(self, transaction: Transaction, name: str, secrets_seen: Collection[str], by: Actor) -> Departure:
