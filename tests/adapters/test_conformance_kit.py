@@ -22,8 +22,12 @@ ROOT = Path(__file__).parents[2]
 BAD_ADAPTERS = "tests/adapters/bad_adapters.py"
 MIN_FAULTS_OF_A_DOUBLE = 32
 """How many checks need a fault that the double of the webhook makes itself."""
-SIDE_EFFECTS = {"Greedy": {"fault_has_effect"}, "Talkative": {"probe_reports_failure"}}
-"""Rules that a bug breaks as a consequence: its calls are not those that a fault applies to, or its probe lies."""
+SIDE_EFFECTS = {
+    "Greedy": {"fault_has_effect"},
+    "Wordless": {"fault_has_effect"},
+    "Talkative": {"probe_reports_failure"},
+}
+"""Rules that a bug breaks as a consequence: a fault finds nothing to change in its calls or words, or its probe lies."""
 BROKEN = re.compile(r"^FAILED .*::Test(\w+)::(\w+)(?:\[(.*)\])? - .*BrokenRuleError: (\w+):", re.MULTILINE)
 
 
