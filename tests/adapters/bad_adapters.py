@@ -13,7 +13,8 @@ from adapters.webhook import WebhookFactory
 from adapters.webhook.adapter import WebhookAdapter
 from adapters.webhook.api import sign_headers
 from adapters.weibo import WeiboFactory
-from publisher.contract import HttpResponse
+from adapters.weibo.adapter import WeiboAdapter
+from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.post import Baseline
 from publisher.domain.results import (
     Deleted,
@@ -247,6 +248,22 @@ class Creative(WebhookAdapter):
         return await super().find_post(request)
 
 
+class Careless(WeiboAdapter):
+    """Goes on without the pictures when one cannot be stored."""
+
+    async def _prepare_post_request(self, endpoint, request):
+        prepared = await super()._prepare_post_request(endpoint, request)
+        if isinstance(prepared, HttpRequest):
+            return prepared
+        bare = replace(request, images=(), rendered=replace(request.rendered, images=()))
+        return await super()._prepare_post_request(endpoint, bare)
+
+
+class CarelessFactory(WeiboFactory):
+    def create(self, account, context):
+        return Careless(account=account, context=context)
+
+
 class WastefulFactory(WeiboFactory):
     """Makes adapters that forget which pictures they have stored."""
 
@@ -346,6 +363,10 @@ class TestImpatient(Sound):
     """Declares delays that its visibility window does not cover."""
 
     factory = make_factory(WebhookAdapter, server_delay=timedelta(hours=1))
+
+
+class TestCareless(SoundBiz):
+    factory = CarelessFactory()
 
 
 class TestWasteful(SoundBiz):

@@ -27,7 +27,7 @@ SIDE_EFFECTS = {
     "Wordless": {"fault_has_effect"},
     "Talkative": {"probe_reports_failure"},
 }
-"""Rules that a bug breaks as a consequence: a fault finds nothing to change in its calls or words, or its probe lies."""
+"""Rules that a bug breaks as a consequence: a fault finds nothing to change in its calls or words, its probe lies."""
 BROKEN = re.compile(r"^FAILED .*::Test(\w+)::(\w+)(?:\[(.*)\])? - .*BrokenRuleError: (\w+):", re.MULTILINE)
 
 
@@ -54,6 +54,7 @@ PLANTED = {
     "Creative": {"one_create": "test_ignores_external_posts"},
     "Linkless": {"length_measured": "test_counts_links"},
     "Impatient": {"find_past_baseline": "test_waits_out_what_the_platform_does_late"},
+    "Careless": {"whole_content": "test_publishes_nothing_without_its_pictures html"},
     "Wasteful": {"media_stored_once": "test_stores_its_pictures_once"},
     "Lying": {"fault_has_effect": "test_never_claims_more_than_the_reply captcha"},
     "Defective": {"fault_has_effect": "test_unknown_outcome_stays_unknown no_id"},

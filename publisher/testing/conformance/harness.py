@@ -1,6 +1,7 @@
 """The interface of a test platform, one account on it, and the context that its adapters receive and are counted by."""
 
 import asyncio
+import base64
 import itertools
 import secrets
 import time
@@ -71,7 +72,7 @@ class FaultTarget(StrEnum):
     """The calls that a fault applies to."""
 
     CREATE = "create"  # the creating call
-    PREPARE = "prepare"  # the repeatable calls of `publish`
+    UPLOAD = "upload"  # the calls of `publish` before that one which carry a picture
     LIST = "list"  # the calls of `find_post`
     RECENT = "recent"  # the calls of `list_recent`
     TICKET = "ticket"  # the calls of `check_ticket`
@@ -159,6 +160,7 @@ class CountingHttp:
 
     inner: Http
     tally: CallTally
+    images: tuple[bytes, ...]
     tag: str
     held: asyncio.Event
     is_closed: bool
@@ -167,7 +169,8 @@ class CountingHttp:
         self.tally.requests.append(request)
         if self.is_closed:
             return NotSent(reason="connect_failed")
-        return await self._unless_held(self.inner.fetch(self._tag(request, "fetch")))
+        call = "upload" if count_pictures(request, self.images) else "fetch"
+        return await self._unless_held(self.inner.fetch(self._tag(request, call)))
 
     async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
         return NotSent(reason="connect_failed") if self.is_closed else await self.inner.fetch_date(base_url)
@@ -194,6 +197,12 @@ class CountingHttp:
             for task in (response, held):
                 task.cancel()
             await asyncio.gather(response, held, return_exceptions=True)
+
+
+def count_pictures(request: HttpRequest, images: Sequence[bytes]) -> int:
+    """Return how many of these pictures a request carries."""
+    bodies = [*(part.data for part in request.uploads), request.content or b""]
+    return sum(image in body or base64.b64encode(image) in body for body in bodies for image in images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +292,7 @@ class ObservedAdapter:
 
 _TARGET_METHODS: Mapping[FaultTarget, Collection[str]] = {
     FaultTarget.CREATE: {"publish create"},
-    FaultTarget.PREPARE: {"publish fetch"},
+    FaultTarget.UPLOAD: {"publish upload"},
     FaultTarget.LIST: {"find_post fetch"},
     FaultTarget.RECENT: {"list_recent fetch"},
     FaultTarget.TICKET: {"check_ticket fetch"},
@@ -356,7 +365,7 @@ class Harness:
             return
 
         context = AdapterContext(
-            http=CountingHttp(http, self.call_tally, self._tag, self._held, is_closed),
+            http=CountingHttp(http, self.call_tally, self.images, self._tag, self._held, is_closed),
             secret=lambda: self.secret if secret is None else secret,
             tokens=self._tokens,
             state=state or self.adapter_state,

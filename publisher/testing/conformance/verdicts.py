@@ -1,6 +1,5 @@
 """Checks of an outcome against the posts that exist on the platform."""
 
-import base64
 import re
 from html import unescape
 
@@ -20,7 +19,7 @@ from publisher.domain.results import (
     Submitted,
     Unknown,
 )
-from publisher.testing.conformance.harness import Harness, PlatformPost
+from publisher.testing.conformance.harness import Harness, PlatformPost, count_pictures
 from publisher.testing.conformance.rules import ConformanceRule
 
 DENIAL_TYPES = (Rejected, RateLimited, Busy, NotSent, CredentialExpired)
@@ -75,8 +74,7 @@ def count_uploads(harness: Harness, *, since: int) -> int:
     """Return how many pictures were sent before creating calls, from that request on."""
     tally = harness.call_tally
     calls = [call for call in tally.requests[since:] if not any(call is created for created in tally.created_by)]
-    bodies = [body for call in calls for body in (*(part.data for part in call.uploads), call.content or b"")]
-    return sum(image in body or base64.b64encode(image) in body for body in bodies for image in harness.images)
+    return sum(count_pictures(call, harness.images) for call in calls)
 
 
 def _to_words(text: str) -> str:
