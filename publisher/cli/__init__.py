@@ -58,6 +58,7 @@ COMMANDS = (
     "audit",
     "move-database",
     "simulate",
+    "new-adapter",
     "demo",
 )
 """In the order of the help. Each is a module of its name in `commands`."""

@@ -47,3 +47,13 @@ def test_the_mastodon_example_passes_its_own_tests(environment, tmp_path):
     if shutil.which("snac") is None:
         pytest.skip("NO SNAC: the Mastodon example ran against its double only; apt-get install snac2")
     assert "NO SNAC" not in done.stdout
+
+
+def test_a_generated_package_passes_its_own_tests(environment, tmp_path):
+    """What `publisher new-adapter` writes works as it is, before anybody has changed a line."""
+    conftest._run([str(environment / "bin" / "publisher"), "new-adapter", "cityboard", "-C", str(tmp_path)])
+    package = tmp_path / "publisher-cityboard"
+    install(environment, package)
+    done = run_tests(environment, package)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr
+    assert "passed" in done.stdout

@@ -89,4 +89,4 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
     """Return what is wrong with an account's settings, whether or not a post goes there."""
     if _IDENTITY.fullmatch(account.identity):
         return ()
-    return (Problem(code="mastodon_identity", facts={"identity": account.identity}),)
+    return (Problem(code="mastodon_identity", facts={"key": "identity", "identity": account.identity}),)
