@@ -78,16 +78,24 @@ def _origin(terminal: Terminal, name: str, found: Templates, own_folder: Path) -
 
 
 def _print_template(terminal: Terminal, name: str, found: Templates, own_folder: Path) -> None:
-    sample, lang = found.samples[name], terminal.messages.lang
-    echo(f"{name}  {sample.explain('about', lang)}".rstrip())
-    terminal.print_message("template_files", origin=_origin(terminal, name, found, own_folder))
-    echo("\n".join(f"    {display_path(path)}" for path in found.file_paths(name).values()))
+    """Print what a template is for and needs, as comments, so that all of it may be appended to schedule.toml."""
+    sample, lang, translate = found.samples[name], terminal.messages.lang, terminal.translate
+    lines = [
+        f"{name}  {sample.explain('about', lang)}".rstrip(),
+        translate("template_files", origin=_origin(terminal, name, found, own_folder)),
+        *(f"    {display_path(path)}" for path in found.file_paths(name).values()),
+    ]
     for code, keys in (("template_needs", sample.needs), ("template_offers", sample.offers)):
         if keys:
-            terminal.print_message(code)
-            echo("\n".join(align_columns([(f"    data.{key}", sample.explain(key, lang)) for key in keys])))
-    terminal.print_message("template_sample")
+            lines += [translate(code), *align_columns([(f"    data.{key}", sample.explain(key, lang)) for key in keys])]
+    echo("\n".join(f"# {line}" for line in [*lines, translate("template_sample")]))
     echo(f"\n{sample_entry(terminal, name, sample)}", nl=False)
+
+
+def _as_toml(text: str) -> str:
+    """Return a text as TOML, one of several lines as staff would write it."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return f'"""\n{text.strip()}\n"""' if "\n" in text and "\\" not in quoted.replace("\\n", "") else quoted
 
 
 def sample_entry(terminal: Terminal, name: str, sample: TemplateSample) -> str:
@@ -107,7 +115,7 @@ def sample_entry(terminal: Terminal, name: str, sample: TemplateSample) -> str:
         "body": sample.body or None,
         "at": "asap",
     }
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items() if value is not None]
+    lines = [f"{key} = {_as_toml(value)}" for key, value in entry.items() if value is not None]
     data = [f"{key} = {value}" for key, value in sample.as_toml.items()]
     recipients = f"to = []  # {terminal.translate('template_to')}"
     return "\n".join(["[[post]]", *lines, recipients, "[post.data]", *data, ""])
