@@ -278,13 +278,14 @@ def read_secret(
 
 @dataclass(slots=True, kw_only=True)
 class LoginSecret:
-    """A login's credentials, read from their source by each `read`. `account` is named in the log."""
+    """A login's credentials, read from their source by each `read`. The log names `account` when that fails first."""
 
     name: str
     account: str
     secrets_dir: Path | None
     vault: Vault
     _last_read: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _last_error: str = ""
 
     def read(self) -> Mapping[str, str]:
         """Return the credentials; empty if there are none, and the adapter then reports that it cannot sign in.
@@ -295,11 +296,15 @@ class LoginSecret:
         try:
             self._last_read = read_secret(self.name, secrets_dir=self.secrets_dir, vault=self.vault)
         except SecretError as error:
-            log.error("secret_unreadable", account=self.account, code=error.code)
+            if error.code != self._last_error:
+                self._last_error = error.code
+                log.error("secret_unreadable", account=self.account, code=error.code)
             if error.code not in TEMPORARY_ERRORS:
                 return {}
             if not self._last_read:
                 raise
+        else:
+            self._last_error = ""
         return self._last_read
 
 

@@ -4,8 +4,9 @@ import traceback
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from publisher.secrets import SecretError, read_secret, secret_variable_name
+from publisher.secrets import LoginSecret, SecretError, Vault, read_secret, secret_variable_name
 
 VALUE = '{"app_id": "wx1", "app_secret": "hunter2"}'
 
@@ -52,6 +53,20 @@ def test_i19_the_content_never_shows(value: str) -> None:
 def test_numbers_are_taken_as_texts() -> None:
     """An app key typed as a number is the same key."""
     assert read_secret("w", environment={"PUBLISHER_SECRET_W": '{"app_key": 123}'}) == {"app_key": "123"}
+
+
+def test_a_secret_that_stays_missing_is_logged_once(tmp_path: Path) -> None:
+    """One line when it begins to fail, and one when it fails again after it was there."""
+    secret = LoginSecret(name="w", account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var"))
+    logged = []
+    for content in (None, None, VALUE, None, None):
+        (tmp_path / "w").unlink(missing_ok=True)
+        if content:
+            (tmp_path / "w").write_text(content)
+        with capture_logs() as entries:
+            assert bool(secret.read()) is (content is not None)
+        logged.append([entry["code"] for entry in entries])
+    assert logged == [["secret_missing"], [], [], ["secret_missing"], []]
 
 
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
