@@ -83,7 +83,7 @@ class Formatter:
         state, separator, reason = alert.code.partition(".")
         reason_text = self.reason(reason if separator else alert.facts.get("reason"))
         platform_message = alert.facts.get("said")
-        if platform_message or alert.facts.get("secret"):
+        if platform_message or alert.code == "account_paused":
             said = f"({platform_message})" if platform_message else ""
             reason_text = " ".join(filter(None, [reason_text, self.alert_remedy(alert), said]))
         if "\n" in reason_text:  # one problem a line

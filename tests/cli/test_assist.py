@@ -71,6 +71,7 @@ def test_the_history_of_a_manual_task_names_no_call(run, assigned):
     history = run("-C", assigned, "--lang", "en", "why", REFUND).out
     assert "handed to a person; the platform is not called" in history
     assert "waits to be posted manually" in history
+    assert "calls so far: 0" in history
     assert "the call begins" not in history
     assert "accepted by the platform" not in history
 

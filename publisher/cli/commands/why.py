@@ -70,7 +70,8 @@ def format_history(
     delivery, translate = history.delivery, formatter.messages.translate
     yield translate("why_head", subject=formatter.subject(delivery), state=formatter.status(delivery))
     due, expires = formatter.time(delivery.due_at), formatter.time(delivery.expires_at)
-    yield translate("why_times", due=due, expires=expires, attempts=delivery.attempts)
+    manual = {attempt.number for attempt in history.attempts if attempt.is_manual}
+    yield translate("why_times", due=due, expires=expires, calls=delivery.attempts - len(manual))
     if delivery.reason:
         yield translate("why_reason", reason=formatter.reason(delivery.reason))
     if delivery.receipt:
@@ -91,7 +92,6 @@ def format_history(
             and (entry.event, entry.name, entry.detail.get("reason")) not in own
         ]
     entries.sort(key=lambda entry: entry.at)
-    manual = {attempt.number for attempt in history.attempts if attempt.is_manual}
     for text, group in groupby(entries, key=lambda entry: format_event(entry, formatter, manual)):
         first, *repeated = group
         line = translate("event_times", words=text, times=len(repeated) + 1) if repeated else text
