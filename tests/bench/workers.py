@@ -108,6 +108,7 @@ async def _count_states(folder: Path) -> Counter[State]:
 async def work(folder: Path) -> None:
     """Deliver, once a line has come in, until nothing is left."""
     async with application(folder, can_send=True) as opened:
+        await opened.store.outbox.preload()  # as the daemon does
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
