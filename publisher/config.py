@@ -122,8 +122,8 @@ PostKindName = Literal["warning", "update", "all-clear", "bulletin", "correction
 
 class StageEntry(StrictModel):
     stage: SingleLine = Field(description="环节的名称，同一类内容里不能重复，如 初审")
-    role: Literal["approver", "operator", "author", "admin"] = Field(
-        default="approver", description="哪种角色的人可以审批这个环节"
+    role: Literal["approver"] = Field(
+        default="approver", description="哪种角色的人可以审批；一个审批人可以只管某几个环节"
     )
     people: Annotated[int, Field(ge=1, le=9)] = Field(default=1, description="这个环节要几个人")
     proofread: bool = Field(default=False, description="审批的人同时确认校对过文字")

@@ -131,6 +131,17 @@ class ApprovalStatus:
         return missing_stages(self.chain, self.approvals, self.fingerprint, self.barred)
 
     @property
+    def counted(self) -> list[Approval]:
+        """The approvals of this content and chain by people who may give one, oldest first."""
+        chain = hash_chain(self.chain)
+        return [
+            approval
+            for approval in sorted(self.approvals, key=lambda one: one.at)
+            if (approval.fingerprint, approval.chain, approval.is_emergency) == (self.fingerprint, chain, False)
+            and not self.is_barred(approval.person)
+        ]
+
+    @property
     def is_emergency(self) -> bool:
         """True if the author and another officer, both on duty, have released exactly this content."""
         people = {

@@ -138,6 +138,20 @@ def may(
     return all(any(grant.covers(account, members or {}) for grant in grants) for account in accounts)
 
 
+def holds_role(
+    user: User,
+    role: str,
+    accounts: Collection[AccountId],
+    members: Mapping[str, Collection[AccountId]],
+    stage: str | None = None,
+) -> bool:
+    """Return True if an enabled user has a role on all of these accounts, for a stage where the grant names stages."""
+    grants = [grant for grant in user.grants if grant.role == role]
+    if stage is not None:
+        grants = [grant for grant in grants if not grant.stages or stage in grant.stages]
+    return user.is_enabled and all(any(grant.covers(account, members) for grant in grants) for account in accounts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """A user who has signed in, by what (`method`), and what that is limited to; a password is limited to nothing."""

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, Actor, Delivery, State
@@ -120,8 +121,17 @@ async def _apply_schedule(
             schedule_text=text,
             base_version=base_version,
             actions=actions,
+            file_owner=await asyncio.to_thread(find_file_owner, Path(file)),
         )
     )
+
+
+def find_file_owner(file: Path) -> str | None:
+    """Return the system user who owns a file; None if the system does not know."""
+    try:
+        return file.owner()
+    except (OSError, KeyError):
+        return None
 
 
 async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int:
@@ -308,10 +318,13 @@ async def send_scheduled_now(planner: Planner, post: Post, action: AuditAction) 
     """Send a scheduled one-off post now. Return how many deliveries become due.
 
     Its text carries this minute, not the scheduled one; but if a call may have started for one account, the others get
-    the same text as that one. Raises ScheduleError if the text cannot be sent.
+    the same text as that one, and what people have approved is sent as it is. Raises ScheduleError if the text cannot
+    be sent.
     """
     once = [item for item in await planner.store.queries.deliveries(post.id) if item.key.occurrence == ONCE_OCCURRENCE]
-    if any(map(_may_have_started, once)):
+    tasks = await planner.store.approvals.tasks(post.id) if planner.store.approval_rules.is_active else ()
+    is_approved = any(task.status.counted for task in tasks if task.key.occurrence == ONCE_OCCURRENCE)
+    if is_approved or any(map(_may_have_started, once)):
         return await planner.store.actions.send_now(post.id, action.by)
     pending = {item.account for item in once if item.state is State.PENDING}
     accounts = tuple(account for account in post.accounts if not once or account in pending)
@@ -433,5 +446,6 @@ async def _enqueue(
             is_scheduled=False,
             is_resend=is_resend,
             actions=actions,
+            saved_by=actions[0].by.name if new and actions else None,
         )
     )

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, insert, or_, select, tuple_, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import (
+    AFTER_REVIEW_PERIOD,
     AWAITING_APPROVAL,
     MIN_FINGERPRINT_LENGTH,
     Approval,
@@ -25,7 +26,7 @@ from publisher.domain.approval import (
     hash_renditions,
     is_fingerprint_of,
 )
-from publisher.domain.characters import is_same_name
+from publisher.domain.characters import is_same_name, name_skeleton
 from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Actor, Approved, Delivery, DesiredState, State
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import (
@@ -39,7 +40,7 @@ from publisher.domain.post import (
     make_occurrence,
 )
 from publisher.store.base import BaseStore, StateChange, StorePart
-from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL
+from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state
 from publisher.store.db.rows import batches, clear_alerts, lock_planning, raise_alert, write_audit, write_row
@@ -47,6 +48,8 @@ from publisher.store.db.tables import DELIVERY, POST, RENDERED_POST, load_post, 
 
 APPROVAL_RECHECK_INTERVAL = timedelta(minutes=1)
 """How soon a delivery that awaits approvals is looked at again; its last approval makes it due at once."""
+AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE = "after_review_due", "after_review_overdue"
+"""The alerts that a post was released in an emergency: its regular approvals must follow, or should have."""
 APPROVAL_NEEDED = "approval_needed"
 """The alert that an occurrence is due soon, or already, and still needs approvals."""
 KEYS_PER_QUERY = 200
@@ -275,6 +278,14 @@ class ApprovalTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DutyOfficer:
+    """A person on duty since an instant."""
+
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnapproveResult:
     """How many yeses were ended, of which occurrences, and how many of their deliveries had been sent before."""
 
@@ -419,6 +430,10 @@ class ApprovalStore(StorePart):
         if after.status.is_approved:
             clear_alerts(transaction, task.name, now, APPROVAL_NEEDED)
             self._release(transaction, task, now, by)
+        if task.status.is_emergency and not after.status.missing:  # the review that was due after the release
+            for code in (AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE):
+                clear_alerts(transaction, task.name, now, code)
+            write_audit(transaction, now, by, event="after_review_done", subject=task.name)
         return after
 
     def _release(self, transaction: Transaction, task: ApprovalTask, now: datetime, by: Actor) -> None:
@@ -433,6 +448,54 @@ class ApprovalStore(StorePart):
         event = Approved(expires_at=make_occurrence(task.post, task.key.occurrence, now).expires_at)
         changes = [StateChange(before=delivery, event=event) for delivery in waiting]
         self.store.transition_all(transaction, changes, by)
+
+    @in_transaction
+    def release_in_emergency(  # noqa: PLR0913, PLR0917 # who releases what, and why
+        self, transaction: Transaction, post: PostId, fingerprint: str, approver: Approver, by: Actor, reason: str
+    ) -> ApprovalTask:
+        """Record that an officer on duty releases this content without its chain, which must follow within a day.
+
+        It takes two: the author, and any other officer. Raises ApprovalError.
+        """
+        lock_planning(transaction)
+        task = self._find_task(transaction.connection, post, fingerprint)
+        status, facts = task.status, {"post": task.name, "by": approver.name}
+        if status.is_approved:
+            raise ApprovalError("approval_complete", **facts)
+        on_duty = set(map(name_skeleton, transaction.connection.scalars(select(DUTY_OFFICER.c.name))))
+        for person, code in ((approver.name, "not_on_duty"), (status.author, "author_not_on_duty")):
+            if name_skeleton(person) not in on_duty:
+                raise ApprovalError(code, **{**facts, "author": status.author})
+        if any(item.is_emergency and is_same_name(item.person, approver.name) for item in status.approvals):
+            raise ApprovalError("approval_given_already", **facts)
+        after = self._record(transaction, task, None, approver.name, by)
+        now, detail = self.runtime.now(), {"reason": reason, "fingerprint": status.fingerprint}
+        write_audit(transaction, now, by, event="emergency_released", subject=task.name, detail=detail)
+        if after.status.is_emergency:
+            until = (now + AFTER_REVIEW_PERIOD).isoformat()
+            raise_alert(transaction, now, AFTER_REVIEW_DUE, task.name, {"post": task.key.post, "until": until})
+        return after
+
+    async def officers(self) -> Sequence[DutyOfficer]:
+        """Return the officers on duty, by name."""
+        query = select(DUTY_OFFICER.c.name, DUTY_OFFICER.c.at).order_by(DUTY_OFFICER.c.name)
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        return [DutyOfficer(name=row.name, at=row.at) for row in rows]
+
+    @in_transaction
+    def set_duty(self, transaction: Transaction, name: str, by: Actor, *, is_on_duty: bool) -> None:
+        """Put a person on the list of officers on duty, or take one off; open emergency releases of theirs end then."""
+        now, connection = self.runtime.now(), transaction.connection
+        removed = connection.execute(delete(DUTY_OFFICER).where(DUTY_OFFICER.c.name == name)).rowcount
+        if is_on_duty:
+            connection.execute(insert(DUTY_OFFICER).values(name=name, at=now, by=by.name))
+        elif not removed:
+            raise ApprovalError("not_on_duty", post="", by=name)
+        else:
+            is_theirs = (APPROVAL.c.person == name, APPROVAL.c.is_emergency)
+            end_approvals(transaction, now, "off_duty", by.name, _IS_UNSENT, *is_theirs)
+        event = "duty_added" if is_on_duty else "duty_removed"
+        write_audit(transaction, now, by, event=event, subject=f"user:{name}")
 
     @in_transaction
     def unapprove(

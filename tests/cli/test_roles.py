@@ -26,6 +26,10 @@ REASON = ("--reason", "test")
 SECRET = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
 ARGUMENTS = {
     "preview --to": ("preview", "refund", "--account", "beijing-wechat", "--to", "someone"),
+    "approve": ("approve", "waiting", "--fingerprint", "0" * 16),
+    "unapprove": ("unapprove", "waiting", *REASON),
+    "duty add": ("duty", "add", "spare"),
+    "duty remove": ("duty", "remove", "spare"),
     "send": ("send", "waiting"),
     "cancel": ("cancel", "cancelled", *REASON),
     "retract": ("retract", "cancelled", *REASON),

@@ -5,12 +5,13 @@ import base64
 import hashlib
 import re
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import unified_diff
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from jinja2 import Environment, StrictUndefined
@@ -19,17 +20,22 @@ from publisher.app.adapters import find_sources
 from publisher.app.offline import build_offline_app
 from publisher.cli.errors import format_problems
 from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line, person_name
+from publisher.cli.target import DeliveryTarget, post_target
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId, Capabilities
+from publisher.domain.approval import Rendition, hash_renditions
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
-from publisher.domain.post import Post, PostId
+from publisher.domain.post import Post, PostId, RenderedPost
 from publisher.i18n import Messages
 from publisher.rendering.markdown import article_lines
 from publisher.rendering.renderer import RenderResult
 from publisher.schedule.cron import find_next_occurrence
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_schedule_context, parse_schedule
 from publisher.tomlfile.read import read_toml
+
+if TYPE_CHECKING:
+    from publisher.store.approvals import ApprovalTask
 
 MEDIA_REFERENCE = re.compile(r"media:([0-9a-f]{64})")
 SEPARATOR_LINE = "─" * 60
@@ -44,9 +50,20 @@ class PostPreview:
     due: datetime
     result: RenderResult
     problems: Sequence[Problem]
+    fingerprint: str
+    task: "ApprovalTask | None" = None
+    """What the content needs and has, if people must approve it: then it is shown as it is stored."""
+    changes: Sequence[str] = ()
+    """How it differs from what a person approved last."""
     capabilities: Mapping[AccountId, Capabilities]
 
     def as_json(self) -> dict[str, Any]:
+        approval: dict[str, Any] = {}
+        if self.task is not None:
+            from publisher.cli.commands.approvals import task_as_json  # noqa: PLC0415 # loads the store
+
+            approval = {"approval": task_as_json(self.task)}
+
         def text_as_json(account: AccountId, text: str) -> dict[str, Any]:
             sha256 = hashlib.sha256(text.encode()).hexdigest()
             return {"text": text, "sha256": sha256, "length": self.capabilities[account].count_text(text)}
@@ -55,6 +72,8 @@ class PostPreview:
         return {
             "post": self.post.id,
             "due": self.due.isoformat(),
+            "fingerprint": self.fingerprint,
+            **approval,
             "rendered_posts": [
                 {
                     "account": rendered.account,
@@ -95,7 +114,7 @@ class PostPreview:
 
 
 @command("preview")
-@click.argument("post", metavar="POST", type=one_line)
+@click.argument("target", metavar="POST", type=post_target)
 @click.option("--account", metavar="ACCOUNT", type=one_line, help="opt_account")
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="opt_html")
 @click.option("--open", "opens", is_flag=True, help="opt_open")
@@ -104,7 +123,7 @@ class PostPreview:
 @json_option
 def preview(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,
-    post: PostId,
+    target: DeliveryTarget,
     account: AccountId | None,
     html: Path | None,
     *,
@@ -115,7 +134,8 @@ def preview(  # noqa: PLR0913 # one argument an option
 ) -> int:
     if to and not (account and by):
         raise LocalizedUsageError("preview_needs_account_and_by")
-    rendered = render_preview(terminal, post, account)
+    post, account = target.post, account or target.account
+    rendered = asyncio.run(find_saved_preview(terminal, target, account, by)) or render_preview(terminal, post, account)
     if rendered.problems:
         echo(format_problems(rendered.problems, terminal.messages), err=True)
     document = rendered.as_json()
@@ -125,6 +145,16 @@ def preview(  # noqa: PLR0913 # one argument an option
         for rendered_post in document["rendered_posts"]:
             is_article = rendered.capabilities[rendered_post["account"]].is_article
             _print_rendered_post(terminal, {**rendered_post, "post": post}, rendered.due, is_article=is_article)
+        terminal.print_message("preview_fingerprint", fingerprint=rendered.fingerprint)
+        if rendered.task is not None:
+            from publisher.cli.commands.approvals import format_task  # noqa: PLC0415 # loads the store
+            from publisher.cli.format import Formatter  # noqa: PLC0415 # same
+
+            formatter = Formatter(messages=terminal.messages, timezone=rendered.settings.timezone)
+            echo(format_task(rendered.task, formatter))
+        if rendered.changes:
+            terminal.print_message("preview_changes", by=by)
+            echo("\n".join(rendered.changes))
     if html or opens:
         file = (html or rendered.settings.workspace / "var" / f"preview-{post}.html").absolute()
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +168,69 @@ def preview(  # noqa: PLR0913 # one argument an option
         asyncio.run(send_preview(terminal, rendered.settings, rendered.post.id, rendered.result, to=to, by=by))
         return 0
     return int(any(problem.is_error for problem in rendered.problems))
+
+
+async def find_saved_preview(
+    terminal: Terminal, target: DeliveryTarget, only_account: AccountId | None, by: str | None
+) -> PostPreview | None:
+    """Return a post as it is stored, if people must approve it: exactly that is sent, whatever the file says now.
+
+    With several occurrences it is the next one, or the one of the instant. `by` is shown what has changed since.
+    """
+    settings = await load_settings(terminal.workspace)
+    if not settings.approval_rules.is_active:
+        return None
+    from publisher.cli.context import has_database, open_command_store  # noqa: PLC0415 # loads the store
+
+    if not has_database(settings):
+        return None
+    async with open_command_store(settings) as store:
+        tasks = await store.approvals.tasks(target.post)
+        if target.instant is not None:
+            instant = target.instant if target.instant.tzinfo else target.instant.replace(tzinfo=settings.timezone)
+            tasks = [task for task in tasks if task.key.occurrence == instant.astimezone(UTC).isoformat()]
+        if not tasks:
+            return None
+        task, approvals = tasks[0], store.approvals
+        contents = await approvals.contents(task.key, task.status.fingerprint)
+        changes: list[str] = []
+        if by is not None and (before := await approvals.last_approved(task.key, by)) is not None:
+            changes = list(compare_contents(await approvals.contents(task.key, before), contents))
+        media: dict[str, tuple[str, bytes]] = {}
+        for rendered in contents:
+            data = await store.manual_tasks.read_pictures(rendered)
+            media |= {image.sha256: (image.media_type, data[image.sha256]) for image in rendered.images}
+        policies = store.policies
+    shown = tuple(rendered for rendered in contents if only_account in {None, rendered.account})
+    if not shown:
+        raise NoSuchItemError("account", str(only_account), [rendered.account for rendered in contents])
+    return PostPreview(
+        settings=settings,
+        post=task.post,
+        due=(task.due_at or store.runtime.now()).astimezone(settings.timezone),
+        result=RenderResult(rendered_posts=shown, media=media),
+        problems=(),
+        fingerprint=task.status.fingerprint,
+        task=task,
+        changes=changes,
+        capabilities={rendered.account: policies[rendered.account].capabilities for rendered in shown},
+    )
+
+
+def compare_contents(before: Sequence[RenderedPost], after: Sequence[RenderedPost]) -> Iterator[str]:
+    """Yield the lines in which the texts and pictures of each account differ, as a unified diff."""
+
+    def to_lines(rendered: RenderedPost | None) -> list[str]:
+        if rendered is None:
+            return []
+        texts = [rendered.title, rendered.summary, *rendered.all_parts, rendered.link or ""]
+        pictures = [f"[{image.sha256[:16]}] {image.alt}" for image in rendered.images]
+        return [line for text in texts for line in text.splitlines()] + pictures
+
+    old, new = ({rendered.account: rendered for rendered in contents} for contents in (before, after))
+    for account in sorted({*old, *new}):
+        lines = to_lines(old.get(account)), to_lines(new.get(account))
+        yield from unified_diff(*lines, fromfile=account, tofile=account, n=0, lineterm="")
 
 
 def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId | None) -> PostPreview:
@@ -157,12 +250,17 @@ def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId 
     occurrence = find_next_occurrence(post, datetime.now(UTC), settings.timezone)
     accounts = [only_account] if only_account else post.accounts
     result = offline_app.post_renderer.render(post, occurrence, accounts, posts)
+    whole = offline_app.post_renderer.render(post, occurrence, post.accounts, posts) if only_account else result
     return PostPreview(
         settings=settings,
         post=post,
         due=occurrence.due_at.astimezone(settings.timezone),
         result=result,
         problems=locate_problems(result.problems, text=toml.text, file=toml.file),
+        fingerprint=hash_renditions(
+            Rendition(account=rendered.account, kind=post.kind.value, rendered_hash=rendered.fingerprint)
+            for rendered in whole.rendered_posts
+        ),
         capabilities={account: offline_app.policies[account].capabilities for account in post.accounts},
     )
 

@@ -1,6 +1,7 @@
 """Changes that follow from time alone: deliveries become due or expire, leases expire, overdue checks are held."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from functools import partial
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, literal, or_, select, true, update
 
 from publisher.domain.account import Timing
-from publisher.domain.approval import AWAITING_APPROVAL, NOT_APPROVED, REMINDER_LEAD
+from publisher.domain.approval import AFTER_REVIEW_PERIOD, AWAITING_APPROVAL, NOT_APPROVED, REMINDER_LEAD
 from publisher.domain.delivery import (
     CHECKED_STATES,
     DESIRED_NO_SEND,
@@ -33,6 +34,8 @@ from publisher.domain.results import HoldReason, NotSent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockTrust
 from publisher.runtime.logs import log
 from publisher.store.approvals import (
+    AFTER_REVIEW_DUE,
+    AFTER_REVIEW_OVERDUE,
     APPROVAL_NEEDED,
     APPROVAL_RECHECK_INTERVAL,
     find_unapproved,
@@ -365,6 +368,7 @@ class Maintenance(StorePart):
                     wanted[name_occurrence(key)] = facts
             return wanted, set(connection.scalars(open_alerts))
 
+        await self._remind_of_after_reviews(now)
         wanted, found = await self.database.read(compare)
 
         def update_alerts(transaction: Transaction) -> int:
@@ -378,6 +382,27 @@ class Maintenance(StorePart):
             return len(set(wanted) - found)
 
         return await self.database.write(update_alerts) if set(wanted) != found else 0
+
+    async def _remind_of_after_reviews(self, now: datetime) -> None:
+        """Alert once more where what was released in an emergency should have been approved by now."""
+        again = ALERT.alias("again")
+        is_reminded = exists().where(
+            again.c.subject == ALERT.c.subject, again.c.code == AFTER_REVIEW_OVERDUE, again.c.cleared_at.is_(None)
+        )
+        overdue = select(ALERT.c.subject, ALERT.c.facts).where(
+            ALERT.c.code == AFTER_REVIEW_DUE,
+            ALERT.c.cleared_at.is_(None),
+            ALERT.c.at <= now - AFTER_REVIEW_PERIOD,
+            ~is_reminded,
+        )
+
+        def raise_overdue(transaction: Transaction) -> None:
+            if try_lock(transaction, MAINTENANCE_LOCK):
+                for row in transaction.connection.execute(overdue).all():
+                    raise_alert(transaction, now, AFTER_REVIEW_OVERDUE, row.subject, json.loads(row.facts))
+
+        if await self.database.read(lambda connection: connection.execute(overdue).first()) is not None:
+            await self.database.write(raise_overdue)
 
     async def hold_overdue(self) -> int:
         """Hold for a person what has been in review, or unreadable, for too long. Return how many.

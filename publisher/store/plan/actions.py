@@ -28,6 +28,7 @@ from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, Post, PostId, Ren
 from publisher.domain.reports import is_not_started
 from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted, Ticket
 from publisher.runtime.clock import ClockReading
+from publisher.store.approvals import AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE
 from publisher.store.base import HEARTBEAT_TIMEOUT, BaseStore, StateChange, StorePart
 from publisher.store.db.database import Transaction, in_transaction, wait_for_lock
 from publisher.store.db.filters import SCOPE_ALL, in_state, is_in_scope
@@ -106,7 +107,8 @@ class OperatorActions(StorePart):
         Its problem is not solved by that: it stays open, so that the same one is not raised again, until it is over.
         """
         now, is_shown = self.runtime.now(), (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
-        dismissed = update(ALERT).where(ALERT.c.id == alert, *is_shown).values(dismissed_at=now)
+        may_be_dismissed = ALERT.c.code.not_in([AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE])  # they stay until it is done
+        dismissed = update(ALERT).where(ALERT.c.id == alert, may_be_dismissed, *is_shown).values(dismissed_at=now)
         row = transaction.connection.execute(dismissed.returning(ALERT.c.code, ALERT.c.subject)).one_or_none()
         if row is not None:
             write_audit(transaction, now, by, event="alert_dismissed", subject=row.subject, detail={"code": row.code})

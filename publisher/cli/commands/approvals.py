@@ -1,0 +1,116 @@
+"""`approvals`: what waits for an approval, what it has, and what is missing."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import click
+
+from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.format import Formatter
+from publisher.cli.framework import command, json_option, one_line, person_name
+from publisher.cli.terminal import Terminal, echo
+from publisher.domain.account import AccountId
+from publisher.domain.approval import MIN_FINGERPRINT_LENGTH
+from publisher.domain.post import PostId
+from publisher.domain.user import User, holds_role, list_members
+from publisher.store.approvals import ApprovalTask
+
+
+@command("approvals")
+@click.argument("post", metavar="[POST]", type=one_line, required=False)
+@click.option("--for", "approver", metavar="NAME", type=person_name, help="opt_for_approver")
+@json_option
+async def approvals(terminal: Terminal, post: PostId | None, approver: str | None, *, as_json: bool) -> None:
+    settings = await load_workspace_settings(terminal)
+    tasks: Sequence[ApprovalTask] = ()
+    if has_database(settings):
+        async with open_command_store(settings, policies={}) as store:
+            tasks = await store.approvals.tasks(post)
+            if approver is not None:
+                user = await store.users.get(approver)
+                members = list_members(settings.accounts.values(), settings.groups)
+                tasks = [task for task in tasks if waits_for(task, user, members)]
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    if as_json:
+        terminal.print_json({"approvals": [task_as_json(task) for task in tasks]})
+        return
+    for task in tasks:
+        echo(format_task(task, formatter))
+    if not tasks:
+        terminal.print_message("approvals_none" if settings.approval_rules.is_active else "approvals_not_asked")
+    elif any(task.status.missing for task in tasks):
+        terminal.print_message("approvals_how")
+
+
+def waits_for(task: ApprovalTask, user: User, members: Mapping[str, Collection[AccountId]]) -> bool:
+    """Return True if a user may give the next approval of an occurrence."""
+    status = task.status
+    if not status.missing or status.is_barred(user.name) or status.has_approved(user.name):
+        return False
+    stage = status.missing[0].stage
+    return holds_role(user, stage.role, task.accounts, members, stage.name)
+
+
+def format_task(task: ApprovalTask, formatter: Formatter) -> str:
+    """Return the lines about one occurrence."""
+    translate, status = formatter.messages.translate, task.status
+    comma = translate("list_comma")
+    due = formatter.time(task.due_at) if task.due_at else translate("approvals_due_when_approved")
+    given = [translate("approvals_given", stage=approval.stage, person=approval.person) for approval in status.counted]
+    missing = [
+        translate("approvals_missing", stage=item.stage.name, people=item.people, role=item.stage.role)
+        for item in status.missing
+    ]
+    lines = [
+        translate(
+            "approvals_head",
+            post=task.name,
+            title=task.post.title,
+            due=due,
+            accounts=len(task.accounts),
+            fingerprint=status.fingerprint[:MIN_FINGERPRINT_LENGTH],
+            author=status.author,
+        ),
+        translate(
+            "approvals_stages",
+            given=comma.join(given) or translate("nothing"),
+            missing=comma.join(missing) or translate("nothing"),
+        ),
+    ]
+    if task.is_edit:
+        code = "approvals_changed_by" if task.saved_by else "approvals_changed_outside"
+        lines.append(translate(code, person=task.saved_by, owner=task.file_owner or "?"))
+    if status.is_emergency:
+        lines.append(translate("approvals_emergency"))
+    return "\n".join(lines)
+
+
+def task_as_json(task: ApprovalTask) -> dict[str, Any]:
+    """Return an occurrence for --json."""
+    status = task.status
+    missing = {item.stage.name: item.people for item in status.missing}
+    return {
+        "post": task.key.post,
+        "occurrence": task.key.occurrence,
+        "title": task.post.title,
+        "due": task.due_at.isoformat() if task.due_at else None,
+        "accounts": list(task.accounts),
+        "fingerprint": status.fingerprint,
+        "author": status.author,
+        "is_approved": status.is_approved,
+        "is_emergency": status.is_emergency,
+        "stages": [
+            {
+                "stage": stage.name,
+                "role": stage.role,
+                "people": stage.people,
+                "proofread": stage.includes_proofreading,
+                "approved_by": [item.person for item in status.counted if item.stage == stage.name],
+                "missing": missing.get(stage.name, 0),
+            }
+            for stage in status.chain
+        ],
+        "is_edited": task.is_edit,
+        "saved_by": task.saved_by,
+        "file_owner": task.file_owner,
+    }

@@ -1,0 +1,38 @@
+"""`duty`: the officers on duty, who may release a post in an emergency."""
+
+import click
+
+from publisher.cli.authentication import authenticate
+from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.errors import CommandFailedError
+from publisher.cli.format import Formatter
+from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, person_name
+from publisher.cli.terminal import Terminal, echo
+
+
+@command("duty")
+@click.argument("action", metavar="[add|remove", type=choice("add", "remove"), required=False)
+@click.argument("name", metavar="NAME]", type=person_name, required=False)
+@click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_admin")
+@json_option
+async def duty(terminal: Terminal, action: str | None, name: str | None, by: str | None, *, as_json: bool) -> None:
+    if action and (name is None or by is None):
+        raise LocalizedUsageError("missing_parameter", name="--by" if name else "NAME")
+    settings = await load_workspace_settings(terminal)
+    if not has_database(settings):
+        raise CommandFailedError("approvals_not_asked")
+    async with open_command_store(settings, policies={}) as store:
+        if action and name and by:
+            person = await authenticate(terminal, settings, store, command=f"duty {action}", by=by)
+            await store.users.get(name)
+            await store.approvals.set_duty(name, person, is_on_duty=action == "add")
+            terminal.print_message(f"duty_{action}_done", name=name)
+            return
+        officers = await store.approvals.officers()
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    if as_json:
+        terminal.print_json({"officers": [{"name": item.name, "since": item.at.isoformat()} for item in officers]})
+    for officer in () if as_json else officers:
+        echo(f"{formatter.time(officer.at)}  {officer.name}")
+    if not officers and not as_json:
+        terminal.print_message("duty_none")

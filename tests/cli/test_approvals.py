@@ -1,0 +1,179 @@
+"""`approvals`, `approve`, `unapprove`, `duty`, and what `preview` shows to those who approve."""
+
+import asyncio
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from publisher.app.open_store import open_store
+from publisher.config import load_settings
+from publisher.domain.user import Permission, parse_grant
+from publisher.engine.decisions import named_person
+from publisher.runtime.clock import Runtime
+from publisher.store.people.users import NewSignIn
+from tests.cli.conftest import TO_WEIBO
+from tests.cli.posts import warning, write_schedule
+
+PEOPLE = {
+    "root": "admin",
+    "zhang": "approver",
+    "li": "approver:审核",
+    "wang": "approver",
+    "chen": "approver:终审",
+    "north": "approver@beijing-wechat",
+}
+REASON = ("--reason", "test")
+
+
+def due_in(hours):
+    at = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0, tzinfo=None) + timedelta(hours=hours)
+    return f"at = {at.isoformat()}"
+
+
+@pytest.fixture
+def approving(drill):
+    """Return a drill whose warnings need two people, with one post that is due in three hours."""
+    settings = drill / "publisher.toml"
+    settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
+    write_schedule(drill, warning("refund", due_in(3), TO_WEIBO))
+    return drill
+
+
+@pytest.fixture
+def tokens(approving):
+    """Add the users, and return the token of each."""
+
+    async def add_users():
+        issued = {}
+        async with open_store(await load_settings(approving), Runtime()) as store:
+            for name, grant in PEOPLE.items():
+                link = await store.users.add(name, [parse_grant(grant)], named_person("root"))
+                await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
+                issued[name] = await store.sign_ins.issue_token(name, Permission, named_person("root"))
+        return issued
+
+    return asyncio.run(add_users())
+
+
+@pytest.fixture
+def ask(run, approving, tokens, monkeypatch):
+    """Return a function that gives a command on the workspace, as a user if one is named."""
+
+    def run_as(*arguments, by=None):
+        monkeypatch.setenv("PUBLISHER_TOKEN", tokens.get(by, ""))
+        return run("-C", approving, "--lang", "en", *arguments, *(("--by", by) if by else ()))
+
+    assert run_as("reload").code == 0
+    return run_as
+
+
+def fingerprint_of(ask, post="refund"):
+    return ask("preview", post, "--json").json["fingerprint"]
+
+
+def approve(ask, by, *more, fingerprint=None):
+    return ask("approve", "refund", "--fingerprint", fingerprint or fingerprint_of(ask), *more, by=by)
+
+
+def test_a_workspace_that_asks_for_approvals_does_not_load_without_users(run, approving):
+    """The line that asks is named, and the way out; what only reads or stops works all the same."""
+    refused = run("-C", approving, "--lang", "en", "reload")
+    assert refused.code == 1
+    assert "publisher.toml:1:1: approval_preset" in refused.err
+    assert "publisher user add" in refused.err
+    for works in (("status",), ("pause", "--by", "li"), ("approvals",)):
+        assert run("-C", approving, *works).code == 0
+
+
+def test_two_people_approve_what_preview_shows(ask):
+    """Sixteen characters of the fingerprint suffice; the list and `why` show what is missing until it is complete."""
+    whole = fingerprint_of(ask)
+    [task] = ask("approvals", "--json").json["approvals"]
+    assert (task["fingerprint"], task["stages"][0]["missing"], task["is_approved"]) == (whole, 2, False)
+    first = approve(ask, "li", fingerprint=whole[:16])
+    assert (first.code, "1 more" in first.out) == (0, True), first.err
+    assert [item["post"] for item in ask("approvals", "--for", "wang", "--json").json["approvals"]] == ["refund"]
+    assert ask("approvals", "--for", "li", "--json").json["approvals"] == []
+    assert "审核 by li" in ask("approvals").out
+    last = approve(ask, "wang")
+    assert (last.code, "is due at" in last.out) == (0, True)
+    assert ask("approvals", "--json").json["approvals"][0]["is_approved"]
+
+
+@pytest.mark.parametrize(
+    ("by", "reason"),
+    [
+        ("zhang", "wrote refund or saved its text"),
+        ("chen", "waits for the stage"),
+        ("north", "may not run publisher approve"),
+        ("root", "may not run publisher approve"),
+    ],
+)
+def test_i5_who_may_not_approve_is_refused(ask, by, reason):
+    """The author, an approver of another stage or of other accounts, an administrator: nothing is recorded."""
+    refused = approve(ask, by)
+    assert refused.code in {1, 3}
+    assert reason in refused.err
+    assert ask("approvals", "--json").json["approvals"][0]["stages"][0]["approved_by"] == []
+
+
+def test_f69_an_edit_in_the_file_is_shown_as_changed_outside(ask, approving):
+    """The old fingerprint fails with 1; who approved before sees in what lines the text differs."""
+    before = fingerprint_of(ask)
+    assert approve(ask, "li").code == 0
+    edited = warning("refund", due_in(3), TO_WEIBO).replace("不用转账", "不要转账")
+    write_schedule(approving, edited)
+    assert ask("reload").code == 0
+    changed = approve(ask, "wang", fingerprint=before)
+    assert (changed.code, "has changed" in changed.err) == (1, True)
+    shown = ask("preview", "refund", by="li")
+    assert "Changed since li approved it last" in shown.out
+    assert any(line.startswith("-") and "不用转账" in line for line in shown.out.splitlines())
+    assert any(line.startswith("+") and "不要转账" in line for line in shown.out.splitlines())
+    assert "changed outside publisher" in shown.out
+    [task] = ask("approvals", "--json").json["approvals"]
+    assert (task["stages"][0]["approved_by"], task["is_edited"]) == ([], True)
+
+
+def test_f72_an_approval_can_be_withdrawn(ask):
+    """All of them end by it, and nothing is left to withdraw then."""
+    assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
+    withdrawn = ask("unapprove", "refund", *REASON, by="li")
+    assert (withdrawn.code, "withdrew approvals of refund: 2" in withdrawn.out) == (0, True)
+    assert ask("approvals", "--json").json["approvals"][0]["stages"][0]["missing"] == 2
+    assert ask("unapprove", "refund", *REASON, by="li").code == 1
+
+
+def test_a_post_sent_from_a_file_can_be_previewed_and_needs_its_approvals(ask, approving):
+    """`send FILE` is due once it is approved; the sender has saved the text, and may not approve it."""
+    file = approving / "urgent.toml"
+    file.write_text(warning("urgent", 'at = "asap"', TO_WEIBO), "utf-8")
+    assert ask("send", str(file), by="wang").code == 3
+    assert ask("user", "change", "wang", "--role", "author", "--role", "approver", by="root").code == 0
+    assert ask("send", str(file), by="wang").code == 0
+    shown = ask("preview", "urgent", "--json").json
+    assert (shown["post"], shown["approval"]["due"]) == ("urgent", None)
+    own = ask("approve", "urgent", "--fingerprint", shown["fingerprint"], by="wang")
+    assert (own.code, "saved its text" in own.err) == (1, True)
+    [delivery] = ask("status", "urgent", "--json").json["deliveries"]
+    assert (delivery["state"], delivery["reason"]) == ("pending", "awaiting_approval")
+
+
+def test_an_emergency_release_takes_the_author_and_another_officer(ask):
+    """Both on duty; the regular approvals remain to be given, and the alert cannot be dismissed before."""
+    emergency = ("--emergency", *REASON)
+    assert approve(ask, "li", *emergency).code == 1
+    for name in ("zhang", "li"):
+        assert ask("duty", "add", name, by="root").code == 0
+    assert [item["name"] for item in ask("duty", "--json").json["officers"]] == ["li", "zhang"]
+    one = approve(ask, "li", *emergency)
+    assert (one.code, "one more person" in one.out) == (0, True)
+    assert not ask("approvals", "--json").json["approvals"][0]["is_approved"]
+    assert approve(ask, "zhang", *emergency).code == 0
+    [task] = ask("approvals", "--json").json["approvals"]
+    assert (task["is_approved"], task["is_emergency"], task["stages"][0]["missing"]) == (True, True, 2)
+    [alert] = ask("alerts", "--json").json["alerts"]
+    assert alert["code"] == "after_review_due"
+    assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
+    assert ask("alerts", "--json").json["alerts"] == []
