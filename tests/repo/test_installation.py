@@ -34,7 +34,7 @@ SOURCE = (
     "docs/examples",
 )
 RELEASES = ("0.1.0", "0.2.0")
-PATIENCE = 300
+PATIENCE = 900
 
 MOUNT = """
 root=$1
@@ -235,6 +235,16 @@ def test_the_container_runs_without_root_and_keeps_its_records():
     assert found["STOPSIGNAL"] == "SIGTERM"
     assert json.loads(found["ENTRYPOINT"])[0].startswith("/opt/publisher/.venv/bin/")
     assert json.loads(found["CMD"])[-1] == "run"
+
+
+def test_the_manual_owns_the_containers_folders_by_its_numbers():
+    """User and group of the image have the numbers that the manual gives to the folders and secrets of the host."""
+    [made] = [words for name, words in instructions() if name == "RUN" and "useradd" in words]
+    numbers = re.findall(r"groupadd .*?--gid (\d+) .*?useradd .*?--uid (\d+) --gid publisher ", made)
+    manual = MANUAL.read_text("utf-8")
+    named = {*re.findall(r"install -d -o (\d+) -g (\d+)", manual), *re.findall(r"chown -R (\d+):(\d+)", manual)}
+    assert named == {(user, group) for group, user in numbers}
+    assert re.findall(r"--secret \S+,uid=(\d+),", manual) == [user for _group, user in numbers]
 
 
 def test_the_container_copies_files_that_exist_and_pins_what_it_installs():
