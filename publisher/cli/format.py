@@ -247,9 +247,10 @@ def message_args(delivery: Delivery, formatter: Formatter) -> Mapping[str, objec
 
 
 def format_counts(deliveries: Iterable[Delivery], formatter: Formatter) -> str:
-    """Return the number of deliveries in each state, as text."""
-    counts = Counter(delivery.state for delivery in deliveries)
-    shown = [f"{formatter.state(state)} {counts[state]}" for state in State if counts[state]]
+    """Return the number of deliveries in each state, as text; an open manual task is called as in its row."""
+    states = list(State)
+    by_state = sorted(deliveries, key=lambda delivery: states.index(delivery.state))
+    shown = [f"{status} {number}" for status, number in Counter(map(formatter.status, by_state)).items()]
     return formatter.messages.translate("list_comma").join(shown)
 
 

@@ -66,6 +66,13 @@ def test_a_single_run_assigns_tasks_and_ends(run, assigned):
     assert run("-C", assigned, "status").out.count("等待人工发布") >= 3
 
 
+def test_the_counts_call_a_manual_task_as_its_row_does(run, assigned):
+    """Nothing is said to be accepted by the platform where a person is to post it."""
+    [counts] = [line for line in run("-C", assigned, "status").out.splitlines() if line.startswith("共 ")]
+    assert "等待人工发布 3" in counts
+    assert "平台已受理" not in counts
+
+
 def test_the_history_of_a_manual_task_names_no_call(run, assigned):
     """`why` says that a person was asked to post, not that the platform was called or has accepted anything."""
     history = run("-C", assigned, "--lang", "en", "why", REFUND).out
