@@ -123,7 +123,7 @@ async def authenticate(  # noqa: PLR0913 # who does what, and to which accounts
     person = await identify(terminal, settings, store, command, by)
     require_permission(person, settings, command, accounts)
     if person.breaks_glass:
-        await store.users.record_break_glass(person.actor, f"command:{command}", command)
+        await store.users.record_break_glass(person.actor, command)
     return person.actor
 
 
@@ -134,15 +134,16 @@ async def identify(terminal: Terminal, settings: Settings, store: Store, command
     """
     if not await store.users.exist():
         return ActingPerson(actor=named_person(by or system_user_name()))
+    may_break_glass = command in BREAK_GLASS_COMMANDS and is_system_owner(settings.workspace, os.getuid())
     if command not in PASSWORD_COMMANDS and (token := os.environ.get(TOKEN_VARIABLE)):
         register_secrets([token])
         principal = await store.sign_ins.find_token(token)
-        if principal is None:
+        if principal is not None:
+            if by is not None and by != principal.user.name:
+                raise SignInError("token_of_another", by=by, name=principal.user.name)
+            return _make_person(principal)
+        if not may_break_glass:  # a token that has expired overnight must not keep the owner from stopping everything
             raise SignInError("token_invalid", variable=TOKEN_VARIABLE)
-        if by is not None and by != principal.user.name:
-            raise SignInError("token_of_another", by=by, name=principal.user.name)
-        return _make_person(principal)
-    may_break_glass = command in BREAK_GLASS_COMMANDS and is_system_owner(settings.workspace, os.getuid())
     if by is not None and (sys.stderr.isatty() or not may_break_glass):
         code = "ask_password_or_break_glass" if may_break_glass else "ask_password"
         if password := ask_hidden(terminal.translate(code, name=by)):

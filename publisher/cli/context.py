@@ -165,6 +165,7 @@ async def record_action(
         if has_database(settings):
             async with open_command_store(settings) as store:
                 await store.actions.record_action(event, subject, by, {})
+                await store.users.mark_unproved(by, click.get_current_context().info_name or event)
                 for account in accounts:
                     await store.login_health.request_probe(account)
                 pauses = await store.queries.pauses() if accounts else ()

@@ -129,7 +129,7 @@ def test_a_token_names_its_user_and_does_no_more_than_its_scope(ask, enrol, issu
     assert (refused.code, "is of zhang" in refused.err) == (3, True)
     assert ask("resume", "--by", "zhang", token=token).code == 3
     assert ask("secret", "rotate", token=issue_token("zhang", "credentials")).code != 3
-    assert ask("pause", "--by", "zhang", token="publisher-unknown").code == 3
+    assert ask("resume", "--by", "zhang", token="publisher-unknown").code == 3
     prolonged = ask("user", "token", "zhang", "--scope", "stop", token=token)
     assert (prolonged.code, TOKEN.findall(prolonged.out)) == (3, [])
 
@@ -238,6 +238,13 @@ def test_the_owner_of_the_workspace_may_pause_and_reset_without_sign_in(ask, enr
     assert ask("resume", "--by", "night shift").code == 3
 
 
+def test_an_expired_token_does_not_keep_the_owner_from_stopping(ask, enrol):
+    """What is no token any more counts as none: the owner pauses without sign-in, others are refused."""
+    enrol("zhang", "admin")
+    assert ask("pause", "--by", "zhang", token="publisher-expired").code == 0
+    assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == ["break_glass"]
+
+
 def test_another_system_user_cannot_break_the_glass(ask, enrol, monkeypatch):
     """Only the owner of the workspace's folder needs no sign-in to pause."""
     enrol("zhang", "admin")
@@ -333,7 +340,7 @@ def test_after_a_restore_nobody_signs_in_before_being_enabled(ask, enrol, issue_
     restored = ask("restore", str(backup), "--without-journal", "--by", "zhang", token=token)
     assert restored.code == 0, restored.err
     assert [row["state"] for row in ask("user", "list", "--json").json["users"]] == ["suspended"]
-    assert ask("pause", "--by", "zhang", token=token).code == 3
+    assert ask("resume", "--by", "zhang", token=token).code == 3
     assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 3
     assert "users_suspended" in [alert["code"] for alert in ask("alerts", "--json").json["alerts"]]
     assert ask("user", "enable", "zhang", "--by", "root of the night").code == 0

@@ -159,7 +159,8 @@ async def test_a_suspended_user_signs_in_again_once_enabled(open_store):
         with pytest.raises(RefusedError, match="user_has_left"):
             await change
     await store.users.add("wang", ADMIN, LI)
-    assert (await store.users.get("wang")).is_enabled
+    back = await store.users.get("wang")
+    assert (back.is_enabled, back.has_password, back.has_second_factor) == (True, False, False)
 
 
 async def test_a_session_ends_unused_and_at_its_end(open_store, world):

@@ -13,8 +13,6 @@ from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal, display_path
-from publisher.config import Settings
-from publisher.domain.delivery import Actor
 from publisher.engine.checkpoints import read_checkpoints
 from publisher.store.db.database import sqlite_file
 
@@ -54,7 +52,8 @@ async def restore(  # noqa: PLR0913 # one argument an option
             result = await restore_database(
                 settings, runtime, file, replacement, person, checkpoint_files, allow_incomplete=without_journal
             )
-    await record_unproved_restore(settings, person)
+    async with open_command_store(settings, policies={}) as store:
+        await store.users.mark_unproved(person, "restore")
     summary = result.summary
     taken_at = Formatter(messages=terminal.messages, timezone=settings.timezone).time(summary.taken_at)
     terminal.print_message("restore_done", at=taken_at, calls=summary.recovered, unknown=summary.unresolved)
@@ -66,10 +65,3 @@ async def restore(  # noqa: PLR0913 # one argument an option
         workers = "\n".join(f"  {worker}" for worker in summary.workers_to_compare)
         terminal.print_message("restore_waiting_for_workers", workers=workers)
     terminal.print_message("restore_next_steps")
-
-
-async def record_unproved_restore(settings: Settings, person: Actor) -> None:
-    """Raise a red alert if the restored database has users, and nobody could sign in before it was there."""
-    async with open_command_store(settings, policies={}) as store:
-        if person.sign_in is None and await store.users.exist():
-            await store.users.record_break_glass(person, "command:restore", "restore")

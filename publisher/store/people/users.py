@@ -40,6 +40,10 @@ FREE_ATTEMPTS_OF_SOURCE, MAX_DELAY_OF_SOURCE = 20, timedelta(minutes=1)
 ATTEMPTS_FORGOTTEN_AFTER = timedelta(days=1)
 MAX_NAMES_PER_QUERY = 500
 ANY_USER = ""
+NO_SIGN_IN: Mapping[str, object] = {
+    "password_hash": None, "totp_secret": None, "totp_step": 0, "link_hash": None, "link_expires_at": None,
+}  # fmt: skip
+"""The columns of a user who has nothing to sign in with."""
 SECRET_EVENTS = frozenset({"secret_stored", "secret_read"})
 """Audit events of people who had a secret before their eyes."""
 ROTATION_DUE = "rotation_due"
@@ -194,8 +198,8 @@ class Users(StorePart):
         """
         now, connection = self.runtime.now(), transaction.connection
         _get_row(connection, name)
-        values = {"state": UserState.LEFT.value, "link_hash": None, "link_expires_at": None}
-        self._change_user(transaction, name, values)
+        self._change_user(transaction, name, {"state": UserState.LEFT.value, **NO_SIGN_IN})
+        connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
         sessions, tokens = end_sign_ins(connection, name)
         approvals = end_approvals_of(transaction, now, name, by, "user_left")
         for secret in sorted(secrets_seen):
@@ -222,7 +226,7 @@ class Users(StorePart):
         """
         now, connection = self.runtime.now(), transaction.connection
         _require_present(_get_row(connection, name))
-        values = {"password_hash": None, "totp_secret": None, "totp_step": 0, "state": UserState.ENABLED.value}
+        values = {"state": UserState.ENABLED.value, **NO_SIGN_IN}
         connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
         connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
         end_sign_ins(connection, name)
@@ -320,9 +324,14 @@ class Users(StorePart):
         transaction.connection.execute(_of_source(ANY_USER, source).where(has_failures).values(values))
 
     @in_transaction
-    def record_break_glass(self, transaction: Transaction, by: Actor, subject: str, action: str) -> None:
-        """Record an action without sign-in, with a red alert."""
-        record_break_glass(transaction, self.runtime.now(), by, subject, action)
+    def record_break_glass(self, transaction: Transaction, by: Actor, command: str) -> None:
+        """Record a command that was given without sign-in, with a red alert."""
+        record_break_glass(transaction, self.runtime.now(), by, f"command:{command}", command)
+
+    async def mark_unproved(self, by: Actor, command: str) -> None:
+        """Do what `record_break_glass` does, if nobody could sign in before the command and there are users."""
+        if by.sign_in is None and await self.exist():
+            await self.record_break_glass(by, command)
 
     def _change_user(self, transaction: Transaction, name: str, values: Mapping[str, object]) -> None:
         """Change a user's row. Raises RefusedError if it would leave the workspace without an administrator."""
