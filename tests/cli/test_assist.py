@@ -182,8 +182,10 @@ def test_an_impossible_report_is_refused(run, assigned, arguments, code):
 
 def test_two_people_end_a_task_that_cannot_be_read(run, assigned):
     """Two confirmations publish it and end the task; a report that comes later says so."""
-    resolved = run("-C", assigned, "resolve", REFUND, "published", URL, "--second", "李", *BY)
-    assert resolved.code == 0, resolved.err
+    for ruling, name in (("published", "王"), ("confirm", "李")):
+        url = [URL] if ruling == "published" else []
+        resolved = run("-C", assigned, "resolve", REFUND, ruling, *url, "--by", name, "--reason", "试验")
+        assert resolved.code == 0, resolved.err
     row = next(row for row in run("-C", assigned, "status", "--json").json["deliveries"] if row["platform"] == "weibo")
     assert (row["state"], row["url"], row["verified_at"]) == ("published", URL, None)
     again = run("-C", assigned, "assist", "done", REFUND, URL, "--by", "王")

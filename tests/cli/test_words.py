@@ -217,7 +217,7 @@ def test_help_is_in_the_chosen_language(capsys, command, lang):
         (["resolve", "p@a", "burn", "--by", "a", "--reason", "r"], "只能是"),
         (["resolve", "p@a", "published", "--by", "a", "--reason", "r"], "要写网址"),
         (["resolve", "p@a", "cancel", "u", "--by", "a", "--reason", "r"], "不写网址"),
-        (["resolve", "p@a", "cancel", "--second", "b", "--by", "a", "--reason", "r"], "只用于 published"),
+        (["resolve", "p@a", "confirm", "u", "--by", "a", "--reason", "r"], "不写网址"),
         (["why", "p#yesterday@a"], "无法识别"),
         (["reload", "--confirm-removals", "3"], "要写明 --by"),
         (["--lang", "fr", "check"], "--lang 只能是"),

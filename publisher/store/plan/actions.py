@@ -30,6 +30,7 @@ from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted
 from publisher.runtime.clock import ClockReading
 from publisher.store.approvals import AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE
 from publisher.store.base import HEARTBEAT_TIMEOUT, BaseStore, StateChange, StorePart
+from publisher.store.db.approval_tables import DECISION_REQUEST
 from publisher.store.db.database import Transaction, in_transaction, wait_for_lock
 from publisher.store.db.filters import SCOPE_ALL, in_state, is_in_scope
 from publisher.store.db.rows import (
@@ -40,6 +41,7 @@ from publisher.store.db.rows import (
     pause_account,
     subject_of,
     write_audit,
+    write_row,
 )
 from publisher.store.db.tables import (
     ALERT,
@@ -74,6 +76,15 @@ MAYBE_PUBLISHED_STATES = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State
 _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationRequest:
+    """One person's word that a post is published at an address."""
+
+    url: str
+    by: str
+    reason: str
+
+
 class OperatorActions(StorePart):
     """The actions of named people, each with its audit entry in the same transaction, and who works on the database.
 
@@ -85,6 +96,28 @@ class OperatorActions(StorePart):
         """Apply a person's event to a delivery. Raises IllegalTransitionError where the table does not allow it."""
         before = get_delivery(transaction, delivery)
         return self.store.transition(transaction, before, event, by)
+
+    @in_transaction
+    def request_confirmation(
+        self, transaction: Transaction, delivery: DeliveryId, url: str, by: Actor, reason: str
+    ) -> None:
+        """Store what a person says of a delivery: it counts once another person has confirmed it."""
+        now, subject = self.runtime.now(), subject_of(get_delivery(transaction, delivery))
+        values = {"url": url, "reason": reason, "at": now, "by": by.name}
+        write_row(transaction.connection, DECISION_REQUEST, {"delivery": delivery}, values)
+        detail = {"url": url, "reason": reason}
+        write_audit(transaction, now, by, event="confirmation_requested", subject=subject, detail=detail)
+
+    async def confirmation_request(self, delivery: DeliveryId) -> ConfirmationRequest | None:
+        """Return what waits for a second person's confirmation of a delivery, if anything."""
+        query = select(DECISION_REQUEST).where(DECISION_REQUEST.c.delivery == delivery)
+        row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
+        return ConfirmationRequest(url=row.url, by=row.by, reason=row.reason) if row else None
+
+    @in_transaction
+    def end_confirmation_request(self, transaction: Transaction, delivery: DeliveryId) -> None:
+        """Forget the request: it was confirmed, or decided otherwise."""
+        transaction.connection.execute(delete(DECISION_REQUEST).where(DECISION_REQUEST.c.delivery == delivery))
 
     @in_transaction
     def pause(self, transaction: Transaction, scope: str, by: Actor, reason: str) -> None:
