@@ -50,6 +50,8 @@ class MastodonDouble:
         self.statuses: list[StoredStatus] = []
         self.status_by_key: dict[str, StoredStatus] = {}
         self.media: dict[str, str] = {}
+        self.is_processing = False
+        """Whether uploaded files are still being processed."""
 
     def build_app(self) -> Starlette:
         handlers: tuple[tuple[str, str, Handler], ...] = (
@@ -83,13 +85,13 @@ class MastodonDouble:
             return refuse(422, "Validation failed: File can't be blank")
         media_id = str(22348641 + len(self.media))
         self.media[media_id] = str(form.get("description") or "")
-        return JSONResponse(self.describe_media(media_id))
+        return JSONResponse(self.describe_media(media_id), 202 if self.is_processing else 200)
 
     async def show_media(self, request: Request) -> Response:
         media_id = request.path_params["id"]
-        return (
-            JSONResponse(self.describe_media(media_id)) if media_id in self.media else refuse(404, "Record not found")
-        )
+        if media_id not in self.media:
+            return refuse(404, "Record not found")
+        return JSONResponse(self.describe_media(media_id), 206 if self.is_processing else 200)
 
     async def create(self, request: Request) -> Response:
         content, key = json.loads(await request.body()), request.headers.get("idempotency-key")

@@ -2,11 +2,13 @@
 
 from types import MappingProxyType
 
-from double import IDENTITY, USERNAME, open_double
+import pytest
+from double import IDENTITY, USERNAME, MastodonDouble, open_double
 from publisher_mastodon import MASTODON
 
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import RenderedImage, RenderedPost
+from publisher.domain.results import NotSent, Published
 from publisher.testing.conformance import AdapterConformance, FrontResponse, ResponseFormat
 
 PNG = b"\x89PNG\r\n\x1a\n-picture-"
@@ -48,3 +50,17 @@ class TestMastodon(AdapterConformance):
 
     def open_platform(self):
         return open_double()
+
+    async def test_a_post_waits_for_its_picture(self, harness):
+        """While the server processes a picture nothing is posted; later attempts use the same upload."""
+        if not isinstance(harness.platform, MastodonDouble):
+            pytest.skip("NOT SHOWN: this server processes a picture at once")
+        adapter, request = harness.build_adapter(), harness.make_request()
+        harness.platform.is_processing = True
+        for _ in range(2):
+            outcome = await adapter.publish(request)
+            assert isinstance(outcome, NotSent)
+            assert outcome.until is not None
+        harness.platform.is_processing = False
+        assert isinstance(await adapter.publish(request), Published)
+        assert (len(await harness.created_posts()), len(harness.platform.media)) == (1, 1)
