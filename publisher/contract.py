@@ -276,6 +276,11 @@ class CallbackEvent:
 class PlatformCallbacks(Protocol):
     """Callbacks from a platform. Pure; a factory whose platform sends them provides this as `callbacks`."""
 
+    @property
+    def acknowledgement(self) -> str:
+        """The body of the reply to a message that is accepted, also when it comes again."""
+        ...
+
     def is_configured(self, secret: Mapping[str, str]) -> bool:
         """True if the secret contains what is needed to verify the platform's messages."""
         ...
@@ -350,8 +355,8 @@ class OptionalHooks:
     """Texts of the platform's codes, in the form of `read_messages`. Each code begins with the platform's name and `_`.
 
     Besides these, with the platform's name at the end: `place_` (where people sign in), `revoke_` (how a login is
-    revoked), `take_down_` (how a person deletes a post), `renew_` (how credentials are renewed), `late_` (how late a
-    post may still appear) and `assist_note_` (what to know of posting manually).
+    revoked), `take_down_` (how a person deletes a post), `renewal_` (the command that renews credentials), `late_`
+    (how late a post may still appear) and `assist_note_` (what to know of posting manually).
     """
 
     templates: Path | None = None

@@ -36,6 +36,8 @@ MAX_XML_ELEMENTS = 2000
 class WeChatCallbacks:
     """Parses an account's callbacks: in plain mode, or encrypted where the secret holds a key."""
 
+    acknowledgement = "success"
+
     def is_configured(self, secret: Mapping[str, str]) -> bool:
         return bool(secret.get("callback_token"))
 

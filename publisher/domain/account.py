@@ -103,6 +103,11 @@ class Capabilities:
     line_ending: str = "\n"
     picture_length: int = 0
 
+    @property
+    def has_title(self) -> bool:
+        """True if the platform has titles: where one may be empty, the shipped `default.txt` prints it in the text."""
+        return self.title_limits[0] > 0
+
     def text_limit_beside(self, picture_count: int) -> int:
         """Return the limit of a text that has so many pictures."""
         return self.text_limit - self.picture_length * picture_count

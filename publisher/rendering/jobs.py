@@ -30,7 +30,7 @@ _TIME_TYPES: Final = {kind.__name__: kind for kind in (datetime, date, time)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateFiles:
-    """The texts and paths of all templates, by names such as warning/weibo.txt. Those in `faulty` must not be used."""
+    """The texts and paths of all templates, by names like warning/default.txt. Those in `faulty` must not be used."""
 
     texts: Mapping[str, str]
     paths: Mapping[str, str]

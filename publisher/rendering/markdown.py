@@ -52,7 +52,7 @@ _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False, "breaks": True}).ena
 
 @lru_cache(maxsize=1)
 def body_html(markdown: str, stylesheet: str) -> str:
-    """Convert a body to HTML that WeChat keeps: a few tags with inline styles, and links written out as text."""
+    """Convert a body to HTML that platforms keep: a few tags with inline styles, and links written out as text."""
     return sanitize_html("".join(map(_token_html, _tokens(markdown))), stylesheet)
 
 

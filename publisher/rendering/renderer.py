@@ -222,7 +222,7 @@ def _with_post(problem: Problem, post: Post, account: AccountId | None = None) -
 
 
 def _with_key(problem: Problem, post: Post, rendered: RenderedPost, body_text: str) -> Problem:
-    """Add the post's key to a platform's problem, whose code names the part, as in weibo_text_too_long."""
+    """Add the post's key to a platform's problem, whose code names the part, as in NAME_text_too_long."""
     key = next((key for name, key in _KEYS_BY_PART.items() if f"_{name}" in problem.code), None)
     if key is None:
         return problem
@@ -398,7 +398,12 @@ def make_render_job(context: RenderContext, occurrence: Occurrence, timezone: tz
         },
         "data": post.data,
         "region": target.region,
-        "account": {"id": account.id, "platform": account.platform, "forum": account.forum},
+        "account": {
+            "id": account.id,
+            "platform": account.platform,
+            "forum": account.forum,
+            "has_title": target.capabilities.has_title,
+        },
         "marker": context.marker.code,
         "link": context.link,
         "words": post.text_by_platform.get(account.platform),

@@ -279,7 +279,7 @@ _KEY_EXAMPLES: Mapping[str, str] = {
     "template": 'template = "warning"',
     "author": 'author = "…"',
     "title": 'title = "…"',
-    "to": 'to = ["platform:weibo"]',
+    "to": 'to = ["all"]',
     "file": 'file = "media/….png"',
     "alt": 'alt = "…"',
 }

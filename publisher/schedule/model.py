@@ -81,17 +81,15 @@ class PostEntry(StrictModel):
         default=None, description="all 每天；working 仅工作日（含调休上班日）；只与 cron 连用"
     )
     to: Annotated[list[SingleLine], Field(min_length=1)] = Field(
-        description='发给谁：账号代号、分组名、"platform:weibo"、"region:110000" 或 "all"'
+        description='发给谁：账号代号、分组名、"platform:平台"、"region:110000" 或 "all"'
     )
     expires: DateTimeValue | None = Field(default=None, description="过了这个时间就不再发布；默认为发布时间后 24 小时")
     max_delay: DurationValue = Field(
         default=timedelta(minutes=30), description='最多允许迟发多久，如 "30m"、"2h"；默认 30 分钟'
     )
-    urgent: bool = Field(
-        default=False, description='紧急：优先发布，可用预留额度；在微信上，账号写了 profile = "mass" 的才推送给关注者'
-    )
+    urgent: bool = Field(default=False, description="紧急：优先发布，可用预留额度；有的平台要账号获准才推送给关注者")
     images: list[ImageEntry] = Field(default_factory=list, max_length=MAX_IMAGES, description="配图，最多 20 张")
-    text: dict[str, NonBlankText] = Field(default_factory=dict, description="按平台另写的正文，如 weibo = “…”")
+    text: dict[str, NonBlankText] = Field(default_factory=dict, description="按平台另写的正文，写成 平台 = “…”")
     data: dict[str, Any] = Field(default_factory=dict, description="模板需要的其他内容")
 
 

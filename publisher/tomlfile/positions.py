@@ -104,7 +104,7 @@ class PositionFinder:
 
 
 def format_path(path: KeyPath) -> str:
-    """Return a path as people write it: `post[0].text.weibo`."""
+    """Return a path as people write it: `post[0].data.summary`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 

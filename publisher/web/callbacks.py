@@ -26,10 +26,6 @@ MAX_NONCES = 10_000
 """How many messages are remembered. An older one is rejected by its own timestamp."""
 CHECK_NOW_INTERVAL = timedelta(seconds=10)
 """A job is checked early at most once in this time, however many messages arrive; the regular checks go on."""
-ACKNOWLEDGEMENT = "success"
-"""The reply that WeChat expects."""
-REPLAY_RESPONSE = (200, ACKNOWLEDGEMENT)
-"""The reply to a repeated message: a refusal would count as a failure, and WeChat would send it again."""
 FORBIDDEN_RESPONSE = (403, "")
 """The one reply to all that is not authenticated, so that it does not reveal which accounts exist."""
 SECRET_CACHE_SECONDS = 1.0
@@ -147,18 +143,19 @@ class CallbackHandler:
         if request.method == "GET":
             echo = endpoint.verify_endpoint(CallbackRequest(query=request.query), self.now())
             return self._refuse(endpoint, echo) if isinstance(echo, Problem) else (200, echo)
-        if self._is_repeated(endpoint, nonce):
-            return REPLAY_RESPONSE
+        accepted = 200, endpoint.callbacks.acknowledgement
+        if self._is_repeated(endpoint, nonce):  # a refusal would count as a failure, and it would be sent again
+            return accepted
         body = await request.body()
         if self._is_repeated(endpoint, nonce):  # it arrived on two connections at once
-            return REPLAY_RESPONSE
+            return accepted
         self.nonces.add(endpoint.account.id, nonce, self.now())
         event = endpoint.parse(CallbackRequest(query=request.query, body=body), self.now())
         if isinstance(event, Problem):
             return self._refuse(endpoint, event)
         if event is not None:
             await self._handle_event(endpoint, nonce, event)
-        return 200, ACKNOWLEDGEMENT
+        return accepted
 
     def _is_repeated(self, endpoint: CallbackEndpoint, nonce: str) -> bool:
         if self.nonces.seen_at(endpoint.account.id, nonce) is None:
@@ -188,7 +185,7 @@ class CallbackHandler:
 
 
 LISTEN_BACKLOG = 4096
-"""Connections that wait in the kernel, at no cost to us: at 1000 a second the last waits four seconds, WeChat five."""
+"""Connections that wait in the kernel, at no cost to us: at 1000 a second the last waits 4 s, platforms 5 s."""
 
 
 @contextlib.asynccontextmanager

@@ -102,9 +102,9 @@ MAX_HEAD_LINES = 40
 MAX_TARGET_BYTES = 2_048
 MAX_QUERY_FIELDS = 16
 MAX_QUERY_PART_CHARACTERS = 128
-"""Of a name or a value in a query; WeChat's longest has forty."""
+"""Of a name or a value in a query; the longest of any platform so far has forty."""
 MAX_BODY_BYTES = 65_536
-"""A WeChat event has one or two thousand."""
+"""A platform's event has one or two thousand."""
 MAX_BODY_PARTS = 256
 """Chunks, or reads: each is parsed separately."""
 REASON_PHRASES = {
@@ -133,7 +133,7 @@ class HttpLimits:
     head_timeout_seconds: float = 2.0
     """The whole head must arrive within this time."""
     body_timeout_seconds: float = 3.0
-    """The whole body must arrive within this time; WeChat itself waits five seconds for the reply."""
+    """The whole body must arrive within this time; platforms wait five seconds for the reply."""
     response_timeout_seconds: float = 1.0
     """The client must have received the response within this time."""
     read_interval_seconds: float = 0.1

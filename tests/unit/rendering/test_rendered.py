@@ -6,10 +6,19 @@ from dataclasses import replace
 import pytest
 
 from publisher.domain.errors import TemplateError
-from publisher.domain.post import Marker, RenderedImage, WarningLevel
+from publisher.domain.post import Marker, PostKind, RenderedImage, WarningLevel
 from publisher.rendering.markdown import body_html, body_text
-from publisher.rendering.renderer import OriginalPost
-from tests.unit.rendering.rendering_fixtures import AGENCY, REGION, post_of, render_for, sample_post
+from publisher.rendering.renderer import OriginalPost, RenderTarget
+from publisher.testing.fakes import TEST_CAPABILITIES
+from tests.unit.rendering.rendering_fixtures import (
+    AGENCY,
+    REGION,
+    account_of,
+    post_of,
+    render,
+    render_for,
+    sample_post,
+)
 
 PICTURES = tuple(
     RenderedImage(sha256=f"{number:064x}", media_type="image/png", size=1, width=900, height=600, alt=f"图{number}")
@@ -65,6 +74,28 @@ def test_tieba_lines_end_as_its_editor_ends_them(shipped):
     assert "\r\n" in text
     assert "\n" not in text.replace("\r\n", "")
     assert "\r" not in render_for("weibo", post_of(), shipped).text
+
+
+@pytest.mark.parametrize("template", ["warning", "bulletin", "update", "all-clear", "correction"])
+def test_a_platform_without_titles_shows_the_title_in_the_text(shipped, template):
+    """The default page prints it in the second line, below the marker; where there is a title it stays out."""
+    original = OriginalPost(title="旧的", marker=Marker(code="AAAA-2222"))
+    data = {"summary": "正规退款原路退回", "right": "对的", "wrong": "错的"}
+    kind = PostKind.CORRECTION if template == "correction" else PostKind.WARNING
+    post = post_of(template, title="警惕退款客服", data=data, kind=kind)
+    texts = []
+    for title_limits in ((0, 0), (1, 64)):
+        order = RenderTarget(
+            account=account_of("city"),
+            region=REGION,
+            pictures=(),
+            capabilities=replace(TEST_CAPABILITIES, title_limits=title_limits),
+            original=original,
+        )
+        texts.append(render(post, order, shipped).text)
+    assert texts[0].splitlines()[1:3].count("【警惕退款客服】") == 1
+    assert "警惕退款客服" not in texts[1]
+    assert texts[0].replace("【警惕退款客服】\n", "") == texts[1]
 
 
 def test_times_are_in_the_workspace_zone(shipped):
