@@ -8,6 +8,7 @@ import pyotp
 import pytest
 
 from publisher.engine.authentication import RECOVERY_CODES, TOTP_SECONDS
+from publisher.store.people.users import FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER
 from tests.cli.conftest import TO_WEIBO
 from tests.cli.posts import warning, write_schedule
 
@@ -211,15 +212,35 @@ def test_without_its_key_a_second_factor_fails_clearly_and_recovery_codes_work(a
     assert ask("resume", "--by", "zhang", lines=[PASSWORD, recovery_codes[1]]).code == 0
 
 
-def test_guessing_makes_the_guesser_wait(ask, enrol):
+def test_guessing_makes_the_guesser_wait(ask, enrol, monkeypatch):
     """After some wrong passwords the next attempt is refused for a while, the right password included: exit 1."""
-    enrol("zhang", "admin")
-    codes = [
-        ask("user", "change", "zhang", "--role", "admin", "--by", "zhang", lines=["x" * 12]).code for _ in range(4)
-    ]
-    assert codes[:2] == [3, 3]
-    refused = ask("user", "change", "zhang", "--role", "admin", "--by", "zhang", lines=[PASSWORD])
+    enrol("zhang", "admin", "operator")
+    monkeypatch.setattr("publisher.store.people.users.backoff_delay", lambda *_: MAX_DELAY_OF_USER)
+    wrong = [ask("resume", "--by", "zhang", lines=[OTHER_PASSWORD]).code for _ in range(FREE_ATTEMPTS_OF_USER)]
+    assert wrong == [3] * FREE_ATTEMPTS_OF_USER
+    refused = ask("resume", "--by", "zhang", lines=[PASSWORD])
     assert (refused.code, "try again in" in refused.err) == (1, True)
+
+
+def test_i19_what_signs_in_is_shown_once_and_stored_nowhere(ask, enrol, issue_token, drill):
+    """Passwords, tokens and links are in no output of later commands, right or wrong, and in no file."""
+    link = enrol("zhang", "admin", "operator")
+    token = issue_token("zhang", "stop", "operate")
+    shown = [
+        ask("resume", "--by", "zhang", token=token),
+        ask("resume", "--by", "wang", token=token),
+        ask("resume", "--by", "zhang", token=f"{token}x"),
+        ask("resume", "--by", "zhang", lines=[PASSWORD]),
+        ask("resume", "--by", "zhang", lines=[OTHER_PASSWORD]),
+        ask("user", "activate", lines=[link, PASSWORD]),
+        ask("user", "list"),
+        ask("status", "--json"),
+        ask("alerts"),
+    ]
+    text = "".join(result.out + result.err for result in shown)
+    stored = b"".join(file.read_bytes() for file in (drill / "var").rglob("*") if file.is_file())
+    assert [secret for secret in (link, token, PASSWORD, OTHER_PASSWORD) if secret in text] == []
+    assert [secret for secret in (link, token, PASSWORD, OTHER_PASSWORD) if secret.encode() in stored] == []
 
 
 def test_the_owner_of_the_workspace_may_pause_and_reset_without_sign_in(ask, enrol, drill):
