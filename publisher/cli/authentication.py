@@ -69,6 +69,7 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "backup": None,
     "restore": Permission.RECOVER,
     "migrate": None,
+    "new-adapter": None,
     "login": Permission.CREDENTIALS,
     "secret set": Permission.CREDENTIALS,
     "secret remove": Permission.CREDENTIALS,
