@@ -118,4 +118,10 @@ MUTANTS: Mapping[str, Mutant] = {
     "draft_not_remembered": Mutant(promises=frozenset({"I1"}), storm="repeats"),
     "expired_lease_is_due/repeats": Mutant(promises=frozenset({"I1"}), storm="repeats"),
     "short_text_never_matches": Mutant(promises=frozenset({"I1"}), storm="lists"),
+    "approvals_read_before_intent": Mutant(promises=frozenset({"I5"}), storm="approvals"),
+    "fingerprint_of_one_account": Mutant(promises=frozenset({"I5"}), storm="approvals"),
+    "author_counted": Mutant(promises=frozenset({"I5"}), storm="approvals"),
+    "ended_approval_honoured": Mutant(promises=frozenset({"I5"}), storm="approvals"),
+    "edit_keeps_approvals": Mutant(promises=frozenset({"I5"}), storm="approvals"),
+    "person_approves_twice": Mutant(promises=frozenset({"I5"}), storm="approvals"),
 }

@@ -228,6 +228,7 @@ class Simulation:
         self.workspace.write(instant(self.now))
         self.pass_time(45)
         self.resume_all()
+        self.approve_rest()
         until = self.loop.time() + MAX_SETTLE_SECONDS
         for _ in range(MAX_RESOLUTIONS):
             self._wait_for_rest(until)
@@ -235,7 +236,9 @@ class Simulation:
                 if post.state == "review" and post.review.get("due") is None:
                     self.platforms.state.decide_review(post, "pass")
             self.resume_all()
-            if self.is_over or not self.resolve_held():
+            has_resolved = not self.is_over and bool(self.resolve_held())
+            self.approve_rest()
+            if not has_resolved:
                 break
         self._wait_for_rest(until)
 
@@ -352,6 +355,11 @@ class Simulation:
             async with open_store(self.settings, self.new_runtime()) as store:
                 await store.actions.retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
 
+    def approve_rest(self) -> None:
+        """Let people approve what still waits for them, where posts need that."""
+        if self.shape.needs_approval and not self.is_over:
+            self.approve_all()
+
     def approve_all(self) -> None:
         """Let people approve all that waits for them."""
         for person in APPROVERS:
@@ -428,6 +436,8 @@ class Simulation:
         """Decide about a held delivery, as `publisher resolve` does."""
         async with open_store(self.settings, self.new_runtime()) as store:
             [held] = [item for item in await store.queries.deliveries() if item.id == number]
+            if first := more.get("second_person"):
+                await store.actions.request_confirmation(held.id, more["url"], named_person(first), "seen")
             with self._record("resolve", "zhao", post=held.key.post, account=held.account):
                 await resolve_delivery(store, held, resolution, by=named_person("zhao"), reason="looked", **more)
 

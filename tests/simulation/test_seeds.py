@@ -38,7 +38,12 @@ def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
     assert not verdict.violations, report(verdict)
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+def _of_mutant(name):
+    """Return a mutant as a parameter: storms in which people approve take long."""
+    return pytest.param(name, marks=pytest.mark.long if MUTANTS[name].storm == "approvals" else ())
+
+
+@pytest.mark.parametrize("name", map(_of_mutant, MUTANTS))
 def test_a_broken_rule_is_found(name):
     """With one rule broken, one of the first seeds breaks a promise that the rule keeps, and names its replay."""
     mutant = MUTANTS[name]

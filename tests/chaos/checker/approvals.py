@@ -195,5 +195,5 @@ def _confirmed_by_two(history: History, delivery: Delivery, act: Act) -> Iterato
 
 def _requested_by(history: History, delivery: Delivery, act: Act) -> Sequence[str]:
     """Give who had asked for the decision that another one confirmed: the entry before it on the same delivery."""
-    asked = [one for one in history.acts_on.get(delivery.subject, ()) if one.event == "decision_requested"]
+    asked = [one for one in history.acts_on.get(delivery.subject, ()) if one.event == "confirmation_requested"]
     return [one.name for one in asked if one.id < act.id][-1:]

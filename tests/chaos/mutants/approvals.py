@@ -78,8 +78,7 @@ def restored_approval_honoured(patch: Patch) -> None:
     def void_approvals(_transaction: Transaction, _now: datetime, _by: Actor, _reason: str) -> int:
         return 0
 
-    for module in (module for module in _VOIDING if hasattr(module, "void_approvals")):
-        patch.put(module, "void_approvals", void_approvals)
+    patch.put(recover, "void_approvals", void_approvals)
 
 
 def edit_keeps_approvals(patch: Patch) -> None:
@@ -108,10 +107,6 @@ def person_approves_twice(patch: Patch) -> None:
 
     patch.put(ApprovalStatus, "has_approved", lambda _status, _person: False)
     _put_missing(patch, number_people)
-
-
-_VOIDING = (recover, intents, approvals)
-"""The modules from which approvals are made void after a restore, a failover or a move."""
 
 
 def _put_missing(

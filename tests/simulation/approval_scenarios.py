@@ -1,0 +1,91 @@
+"""Storms in which every post needs the approval of two people, who change their minds, and some who may not approve."""
+
+from collections.abc import Mapping
+from random import Random
+
+from tests.simulation.scenarios import (
+    LOST,
+    MADE,
+    SetUp,
+    Storm,
+    cancel_something,
+    draw_shape,
+    edit_something,
+    one_offs,
+    pause_something,
+    resume_something,
+    standing,
+)
+from tests.simulation.simulation import APPROVERS, CRASH_FAILPOINTS, Simulation
+from tests.simulation.workspace import AUTHOR, identity_of
+
+WEAK, TEMPTING = "p1", "p2"
+"""A post that one person and its author approve, and one that a single person approves again and again."""
+UNWATCHED = frozenset({WEAK, TEMPTING})
+"""Posts that nobody else approves before the storm is over."""
+
+
+def _set_up_approvals(rng: Random, entry_rng: Random) -> SetUp:
+    shape = draw_shape(rng, storm=260.0, pace=(1.5, 2.5))
+    shape.accounts = tuple(sorted({*shape.accounts, "weibo-a", rng.choice(["weibo-b", "wechat-a"])}))
+    shape.needs_approval = True
+    shape.crash_chance = rng.choice([0.0, 0.003, 0.01])
+    shape.at_failpoints = {name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 3]))}
+    shape.kills = [rng.uniform(5, 240) for _ in range(rng.choice([0, 1, 2, 3]))]
+    shape.freezes = [(rng.uniform(5, 200), rng.uniform(3, 20)) for _ in range(rng.choice([0, 0, 1]))]
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(5, 7), within=(15, 200))
+    for entry in entries:
+        entry.accounts = shape.accounts if entry_rng.random() < 0.6 else entry.accounts
+    return shape, entries
+
+
+def _play_approvals(simulation: Simulation) -> None:
+    """Let people approve, and take back, edit, cancel and pause what others have approved, until the storm is over."""
+    rng = simulation.rng
+    for account in simulation.shape.accounts:
+        kinds = rng.choices([LOST, MADE, ()], [1, 1, 2], k=rng.randint(1, 3))
+        simulation.platforms.faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds if kind]
+    simulation.pass_time(rng.uniform(4, 8))
+    while simulation.loop.time() < simulation.shape.storm:
+        _approve_some(simulation)
+        _approve_wrongly(simulation)
+        if rng.random() < 0.6:
+            simulation.pass_until(lambda: standing(simulation, "due", "claimed"), 20)
+        change = rng.choices(
+            [_unapprove_some, edit_something, pause_something, resume_something, cancel_something, _wait],
+            [4, 3, 1, 2, 0.3, 3],
+        )
+        change[0](simulation)
+        if rng.random() < 0.7:
+            simulation.pass_time(4)  # a file that was saved in two steps is whole by then
+            simulation.run_command(simulation.reload())
+        simulation.pass_time(rng.uniform(1, 12))
+
+
+def _wait(simulation: Simulation) -> None:
+    simulation.pass_time(simulation.rng.uniform(1, 8))
+
+
+def _approve_some(simulation: Simulation) -> None:
+    """Let one approver, or both, approve some of the posts."""
+    for post in sorted(set(simulation.workspace.every) - UNWATCHED):
+        for person in simulation.rng.sample(APPROVERS, simulation.rng.choice([0, 1, 2, 2])):
+            simulation.run_command(simulation.approve(person, post))
+
+
+def _approve_wrongly(simulation: Simulation) -> None:
+    """Let the author approve what one other person has approved, and one person approve for two."""
+    for person, post in ((APPROVERS[0], WEAK), (AUTHOR, WEAK), (APPROVERS[1], TEMPTING), (APPROVERS[1], TEMPTING)):
+        if post in simulation.workspace.every:
+            simulation.run_command(simulation.approve(person, post))
+
+
+def _unapprove_some(simulation: Simulation) -> None:
+    """End the approvals of what is about to be sent, or of anything."""
+    near = [post for post, _account in standing(simulation, "due", "claimed", "retrying")]
+    post = simulation.rng.choice(near or sorted(simulation.workspace.every))
+    simulation.run_command(simulation.unapprove(post))
+
+
+APPROVAL_STORMS: Mapping[str, Storm] = {"approvals": Storm(set_up=_set_up_approvals, play=_play_approvals)}
+"""The kinds of storms of this module, by name."""
