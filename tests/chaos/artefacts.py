@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.checker.artefacts import Rows, rows_of_server
 from tests.chaos.faults import RETRY_AFTER
-from tests.chaos.workspace import CANARY, MINUTELY, MINUTELY_LATE, REPEATING, TIGHT_EXPIRES
+from tests.chaos.people import APPROVERS, PASSWORD, STAGES
+from tests.chaos.workspace import AUTHOR, CANARY, MINUTELY, MINUTELY_LATE, REPEATING, TIGHT_EXPIRES
 
 if TYPE_CHECKING:
     from tests.chaos.campaign import Campaign
@@ -53,6 +54,7 @@ def save(folder: Path, campaign: "Campaign") -> None:
                 "rss": RSS + RSS_EACH * campaign.options.deliveries,
                 "handles": HANDLES + HANDLES_EACH * len(settings["account"]),
             },
+            **_approvals(campaign),
         },
     )
     _write(folder / "plan.json", _plan(campaign))
@@ -69,6 +71,13 @@ def save(folder: Path, campaign: "Campaign") -> None:
     else:
         _copy_database(campaign.workspace.folder / "var" / "publisher.db", folder / "publisher.db")
     _keep_files(folder, campaign)
+
+
+def _approvals(campaign: "Campaign") -> dict[str, Any]:
+    """Name the stages that every post must pass, and who may approve."""
+    if not campaign.options.approvals:
+        return {}
+    return {"stages": STAGES, "approvers": {name: [] for name in APPROVERS}}
 
 
 def _dump(url: str, file: Path) -> None:
@@ -201,14 +210,15 @@ def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
         "expires": (due + (TIGHT_EXPIRES if entry.tight else LASTS)).isoformat(),
         "max_delay": entry.most_late,
         "end": wanted,
+        "author": AUTHOR,
         "says": entry.says(campaign.workspace.accounts[account]),
         "images": [picture] if (picture := campaign.workspace.pictures.get(entry.id)) else None,
     }
 
 
-def order(kind: str, asked: float, **target: str) -> dict[str, str]:
+def order(kind: str, asked: float, *, by: str = "wang", **target: str) -> dict[str, str]:
     """Spell what a person has just done, given when it was begun."""
-    return {"kind": kind, "asked_at": _iso(asked), "at": _iso(time.time()), "by": "wang", **target}
+    return {"kind": kind, "asked_at": _iso(asked), "at": _iso(time.time()), "by": by, **target}
 
 
 def _iso(at: float) -> str:
@@ -230,7 +240,8 @@ def write_rows(file: Path, found: Rows) -> None:
 
 def _keep_files(folder: Path, campaign: "Campaign") -> None:
     """What the daemons wrote, whatever they died of: in none of it may the accounts' secret stand."""
-    lines = [f"canary: {CANARY}", "path: publisher.db"]
+    secrets = [CANARY, *campaign.publisher.tokens.values(), *([PASSWORD] if campaign.publisher.tokens else [])]
+    lines = [*(f"canary: {secret}" for secret in secrets), "path: publisher.db"]
     if (folder / DUMP).exists():
         lines.append(f"path: {DUMP}")
     for worker in campaign.workspace.folders:

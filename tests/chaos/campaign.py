@@ -22,6 +22,7 @@ from random import Random
 
 import click
 
+from tests.chaos.approvers import Approvers, enrol
 from tests.chaos.artefacts import RESENDS, save
 from tests.chaos.checker.history import WrongClock
 from tests.chaos.expectations import Duty, Expectations, Task
@@ -118,11 +119,13 @@ class Campaign:
     calm_since: float = 0.0
     outages: list[tuple[float, float]] = field(default_factory=list)
     people: People = field(init=False)
+    approvers: Approvers = field(init=False)
     deck: Deck = field(init=False)
     dealing: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.people = People(self, Random(self.dice.getrandbits(32)))  # noqa: S311 # repeatable on purpose
+        self.approvers = Approvers(self.publisher)
         points = tuple(self.options.at) or tuple(COMMON_POINTS)
         is_busy, is_brief = _is_busy(self.options), self.kills < LARGE
         self.deck = Deck(
@@ -160,6 +163,10 @@ class Campaign:
         return follows | {entry.id for entry in self.workspace.entries if entry.withdrawn}
 
     def run(self) -> None:
+        with self.approvers.acting() if self.options.approvals else contextlib.nullcontext():
+            self._run_waves()
+
+    def _run_waves(self) -> None:
         for wave in range(self.waves):
             self._write(wave, (self.kills - self.spent) // (self.waves - wave))
             self._open(wave)
@@ -261,6 +268,8 @@ class Campaign:
         patience = ACCEPT_SECONDS + self.options.deliveries / self.waves / PER_SECOND
         if wave == 0 and self.kills >= LARGE:
             self._kill(Kill(point=FIRST_START), patience=patience)
+        if wave == 0 and self.options.approvals:
+            enrol(self.publisher)
         for point in self.dice.sample(RELOAD_POINTS, len(RELOAD_POINTS) if self._is_thorough(wave) else 1):
             self._kill(Kill(point=point), patience=patience)
         if self._put_off():
@@ -486,6 +495,7 @@ def _run(options: Options, folder: Path, database: str | None) -> list[Finding]:
             troubles += excerpts(dice, named, options.lost)
         accepts_repeats = is_rough and options.seed % 2 == 1
         platforms.furnish(workspace.accounts.values(), troubles, accepts_repeats=accepts_repeats)
+        workspace.needs_approval = options.approvals
         workspace.prepare(platforms.base_url, database)
         patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)
         publishers = [Publisher(worker, database, options.bug, patience) for worker in workspace.folders]
@@ -499,7 +509,7 @@ def _run(options: Options, folder: Path, database: str | None) -> list[Finding]:
         save(artefacts, campaign)
     finally:
         network = platforms.close()
-    findings += check(artefacts)
+    findings += check(artefacts, needs_approval=options.approvals)
     figures = figures_of(options, campaign, expectations, findings, lasted=lasted, network=network)
     report(figures, campaign)
     if options.record and not findings:

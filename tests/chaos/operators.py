@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+from tests.chaos.approvers import UNAPPROVABLE
+from tests.chaos.people import APPROVERS
 from tests.chaos.store_reader import (
     BEGUN,
     FINISHED,
@@ -42,7 +44,8 @@ class People:
 
     def plan(self) -> None:
         """Think of what to do in this wave; what cannot be done yet is tried again."""
-        self.waiting = [*self.waiting, *self.dice.sample(ERRANDS, len(ERRANDS))][: len(ERRANDS)]
+        errands = (*ERRANDS, UNAPPROVE, UNAPPROVE) if self.campaign.options.approvals else ERRANDS
+        self.waiting = [*self.waiting, *self.dice.sample(errands, len(errands))][: len(errands)]
 
     def act(self) -> None:
         """Do the first thing that can be done now."""
@@ -164,6 +167,12 @@ class People:
             self.campaign.publisher.retract(post, account)
         return bool(found)
 
+    def _unapprove(self) -> bool:
+        """End the approvals of what is on its way or about to be; the approvers give them again."""
+        rows = self.campaign.publisher.store.rows(UNAPPROVABLE)
+        found = sorted({post for (post,) in rows} - self.touched - self.campaign.untouchable)
+        return bool(found) and self.campaign.publisher.unapprove(self.dice.choice(found), by=APPROVERS[0])
+
     def _change_hotline(self) -> bool:
         self.campaign.workspace.write_settings(HOTLINES[1])
         return True
@@ -194,6 +203,8 @@ class People:
         self.campaign.wanted.update({(entry.id, account): state for account in entry.accounts})
 
 
+UNAPPROVE = "unapprove"
+"""What people do only where posts need approvals."""
 ERRAND: dict[str, Callable[[People], bool]] = {
     "pause": People._pause,
     "retract_begun": People._retract_begun,
@@ -204,8 +215,9 @@ ERRAND: dict[str, Callable[[People], bool]] = {
     "strike_in_doubt": People._strike_in_doubt,
     "rule_edited": People._rule_edited,
     "retract_in_doubt": People._retract_in_doubt,
+    UNAPPROVE: People._unapprove,
     "change_hotline": People._change_hotline,
     "by_hand": People._by_hand,
 }
-ERRANDS = (*ERRAND, "pause")
+ERRANDS = (*(name for name in ERRAND if name != UNAPPROVE), "pause")
 """What people mean to do in a wave."""

@@ -28,6 +28,7 @@ class Options:
     seconds: float = 0.0
     plain: bool = False
     missed: bool = False
+    approvals: bool = False
     bug: str | None = None
     artefacts: Path | None = None
     json: Path | None = None
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=0.0, help="kill nobody after so long")
     parser.add_argument("--plain", action="store_true", help="only deaths and lost replies")
     parser.add_argument("--missed", action="store_true", help="let instants of a repeating post be missed at the end")
+    parser.add_argument("--approvals", action="store_true", help="let every post need the approval of two people")
     parser.add_argument("--brief", action="store_true", help="a campaign of a few minutes")
     parser.add_argument("--bug", choices=sorted(MODULES), help="run a daemon with this planted bug")
     parser.add_argument("--artefacts", type=Path, help="leave what scripts/check-run judges in this folder")

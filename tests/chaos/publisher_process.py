@@ -29,6 +29,7 @@ PUBLISHER = (str(Path(sys.executable).with_name("publisher")),)
 BEGUN = b'"own_leases_expired"'
 """The daemon's first word in its log, once the database is its own."""
 START_SECONDS = 60.0
+COMMAND_REFUSED = 1
 FAILED, REFUSED = 1, 3
 """How a daemon ends that is to be started again by itself, and one that a person must see to."""
 FAULTY_PAGE = "{% if title %}{{ title }}"
@@ -65,6 +66,8 @@ class Publisher:
     reported: dict[str, str] = field(default_factory=dict)
     measured: list[dict[str, float]] = field(default_factory=list)
     clocks: list[WrongClock] = field(default_factory=list)
+    tokens: dict[str, str] = field(default_factory=dict)
+    """With which the people sign in who have to, by their names."""
     log: Path = field(init=False)
     store: StoreReader = field(init=False)
 
@@ -205,7 +208,7 @@ class Publisher:
             daemon.kill()
 
     def status(self) -> Sequence[dict[str, Any]]:
-        rows: list[dict[str, Any]] = json.loads(self._say("status", "--all", "--json", program=PUBLISHER))["deliveries"]
+        rows: list[dict[str, Any]] = json.loads(self.say("status", "--all", "--json", program=PUBLISHER))["deliveries"]
         return rows
 
     def withdraw(self, post: str) -> None:
@@ -221,14 +224,34 @@ class Publisher:
     def resume(self, scope: str) -> None:
         self._order("resume", scope=scope)
 
+    def approve(self, post: str, fingerprint: str, by: str) -> bool:
+        """Say yes to a content; returns False where it is not there any more, or needs no yes."""
+        asked = time.time()
+        done = self._run("approve", post, "--fingerprint", fingerprint, "--by", by, acts_as=by)
+        return self._note("approve", asked, done, post=post, by=by)
+
+    def unapprove(self, post: str, by: str) -> bool:
+        """End the approvals of a post; returns False where it is too late."""
+        asked = time.time()
+        done = self._run("unapprove", post, "--by", by, "--reason", "drill", acts_as=by)
+        return self._note("unapprove", asked, done, post=post, by=by)
+
+    def _note(self, kind: str, asked: float, done: "subprocess.CompletedProcess[str]", **target: str) -> bool:
+        """Note what was answered as done. Raises DaemonError for what is neither done nor refused."""
+        if done.returncode not in {0, COMMAND_REFUSED} or "Traceback" in done.stderr:
+            raise DaemonError(f"{kind} ended with {done.returncode}: {done.stderr[-2000:]}")
+        if done.returncode == 0:
+            self.orders.append(order(kind, asked, **target))
+        return done.returncode == 0
+
     def rule(self, post: str, account: str, ruling: str) -> None:
         asked = time.time()
-        self._say("resolve", f"{post}@{account}", ruling, "--by", "wang", "--reason", "drill")
+        self.say("resolve", f"{post}@{account}", ruling, "--by", "wang", "--reason", "drill", acts_as="wang")
         self.orders.append(order("resolve", asked, post=post, account=account))
 
     def _order(self, kind: str, *more: str, **target: str) -> None:
         asked = time.time()
-        self._say(kind, target.get("post") or target["scope"], *more, "--by", "wang")
+        self.say(kind, target.get("post") or target["scope"], *more, "--by", "wang", acts_as="wang")
         self.orders.append(order(kind, asked, **target))
 
     def measure(self, daemon: subprocess.Popen[bytes]) -> None:
@@ -266,12 +289,21 @@ class Publisher:
             reported.seek(self.mark)
             return reported.read()
 
-    def _say(self, *arguments: str, program: Sequence[str] = ()) -> str:
-        command = [*(program or self._program()), "-C", str(self.folder), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    def say(self, *arguments: str, program: Sequence[str] = (), acts_as: str = "", lines: Sequence[str] = ()) -> str:
+        """Give a command, and lines of standard input; return what it prints. Raises DaemonError if it fails."""
+        done = self._run(*arguments, program=program, acts_as=acts_as, lines=lines)
         if done.returncode != 0:
             raise DaemonError(f"{arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
         return done.stdout
+
+    def _run(
+        self, *arguments: str, program: Sequence[str] = (), acts_as: str = "", lines: Sequence[str] = ()
+    ) -> "subprocess.CompletedProcess[str]":
+        command = [*(program or self._program()), "-C", str(self.folder), *arguments]
+        signed_in = {"PUBLISHER_TOKEN": self.tokens[acts_as]} if acts_as in self.tokens else {}
+        given = "".join(f"{line}\n" for line in lines)
+        environment = {**os.environ, **signed_in}
+        return subprocess.run(command, capture_output=True, text=True, check=False, input=given, env=environment)
 
     def _await_begin(self, daemon: subprocess.Popen[bytes]) -> None:
         """Wait until a daemon that was just started works, or is dead."""

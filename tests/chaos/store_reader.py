@@ -33,6 +33,7 @@ WHERE state IN ('claimed', 'sending') AND worker = '{worker}' AND post LIKE 'pos
 LIVE = "SELECT post, account FROM delivery WHERE state = 'published' AND post LIKE 'post-%'"
 LEFT = """SELECT DISTINCT account FROM delivery WHERE state IN ('pending', 'due') AND attempts = 0
 AND post LIKE 'post-%' AND due_at < {until} AND account NOT LIKE '{besides}%' AND follows IS NULL
+AND coalesce(reason, '') <> 'awaiting_approval'
 AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retrying'))"""
 """Accounts of all platforms but one that had something to send at an instant, and nothing in doubt."""
 CALLED_SINCE = "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"

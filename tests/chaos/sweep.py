@@ -117,5 +117,7 @@ def _words(name: str, seed: int) -> Iterator[str]:
         yield from SHARED
     if seed % 3 == 2:
         yield from MISSED
+    if MODULES.get(name) == "approvals":
+        yield "--approvals"
     if name != NONE:
         yield from ("--bug", name)

@@ -50,10 +50,13 @@ USED_TEMPLATE, UNUSED_TEMPLATE = "warning", "bulletin"
 NAMED, NAME = "weibo", "localhost"
 """The platform whose host is known by a name, and that name; the others are found by their address."""
 
+AUTHOR = "zhang"
+"""Who writes all posts."""
 SETTINGS = """environment = "drill"
 secrets_dir = "secrets"
 public_ip = "192.0.2.1"
 """
+PRESET = 'approval_preset = "two persons"\n'
 LIMITS = """[limits.{platform}]
 min_interval = "0.05s"
 per_hour = 100000
@@ -191,6 +194,7 @@ class Workspace:
     repeating_edits: int = 0
     base_url: str = ""
     database: str | None = None
+    needs_approval: bool = False
 
     @property
     def folder(self) -> Path:
@@ -218,6 +222,8 @@ class Workspace:
         """Write the settings; another hotline changes what templates say from now on, never what was frozen."""
         own = {**OWN, "weibo": OWN["weibo"] + OF_MANY} if self.is_large else OWN
         text = _settings(list(self.accounts.values()), self.base_url, self.database, hotline, own)
+        if self.needs_approval:
+            text = PRESET + text
         for folder in self.folders:
             _replace(folder / "publisher.toml", text)
 
@@ -287,7 +293,7 @@ class Workspace:
 
     def _repeating_table(self, name: str, title: str, body: str, times: str) -> str:
         return (
-            f'[[post]]\nid = "{name}"\nkind = "warning"\ntemplate = "warning"\nauthor = "zhang"\nlevel = "blue"\n'
+            f'[[post]]\nid = "{name}"\nkind = "warning"\ntemplate = "warning"\nauthor = "{AUTHOR}"\nlevel = "blue"\n'
             f'title = "{title}"\nbody = "{body}"\n{times}to = {json.dumps(self.repeating_accounts)}\n'
             f'[post.data]\nsummary = "{body}"\n'
         )
@@ -397,7 +403,7 @@ def _table(entry: Entry) -> str:
         "id": entry.id,
         "kind": kind,
         "template": kind,
-        "author": "zhang",
+        "author": AUTHOR,
         "level": "orange",
         "title": entry.edited_title,
         "body": entry.body + "转账前请先拨打反诈专线核实。" * entry.edits,

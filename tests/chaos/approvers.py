@@ -1,0 +1,76 @@
+"""The people of a campaign who sign in: an administrator, an operator, and two who approve what waits, by tokens."""
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tests.chaos.people import ADMIN, APPROVERS, PASSWORD, USERS
+from tests.chaos.publisher_process import DaemonError, Publisher
+
+GLANCE_SECONDS, RETRY_SECONDS = 0.5, 5.0
+"""Seconds from one look at what waits to the next, and until what was refused is tried again."""
+LINK = re.compile(r"^[\w-]{43}$", re.MULTILINE)
+WAITING = """SELECT t.post, t.occurrence, t.fingerprint FROM approvable_text t
+WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.post = t.post AND d.occurrence = t.occurrence
+    AND d.state IN ('pending', 'due', 'claimed', 'retrying'))
+AND t.at = (SELECT max(n.at) FROM approvable_text n WHERE n.post = t.post AND n.occurrence = t.occurrence)
+ORDER BY (SELECT min(d.due_at) FROM delivery d WHERE d.post = t.post AND d.occurrence = t.occurrence)"""
+GIVEN = "SELECT post, occurrence, fingerprint, person FROM approval WHERE ended_at IS NULL"
+UNAPPROVABLE = """SELECT DISTINCT a.post FROM approval a
+JOIN delivery d ON d.post = a.post AND d.occurrence = a.occurrence
+WHERE a.ended_at IS NULL AND d.state IN ('pending', 'due', 'claimed', 'retrying') AND a.post LIKE 'post-%'"""
+"""Posts whose approval can still be ended, of which some deliveries may be on their way."""
+
+
+def enrol(publisher: Publisher) -> None:
+    """Add the users by commands, as the owner of the workspace and then as the administrator; keep their tokens."""
+    for name, (role, scope) in USERS.items():
+        by = () if name == ADMIN else ("--by", ADMIN)
+        added = publisher.say("user", "add", name, "--role", role, *by, acts_as=ADMIN)
+        publisher.say("user", "activate", lines=[*LINK.findall(added), PASSWORD])
+        wanted = [word for permission in scope for word in ("--scope", permission)]
+        publisher.tokens[name] = publisher.say("user", "token", name, *wanted, lines=[PASSWORD]).split()[-1]
+
+
+@dataclass(slots=True)
+class Approvers:
+    """Approve what waits, each on their own, while daemons live and die."""
+
+    publisher: Publisher
+    is_over: threading.Event = field(default_factory=threading.Event)
+    errors: list[DaemonError] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def acting(self) -> Iterator[None]:
+        """Let them act meanwhile. Raises DaemonError if one of their commands failed."""
+        threads = [threading.Thread(target=self._approve, args=(name,), name=name) for name in APPROVERS]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self.is_over.set()
+            for thread in threads:
+                thread.join()
+        if self.errors:
+            raise self.errors[0]
+
+    def _approve(self, name: str) -> None:
+        refused: dict[tuple[str, str, str], float] = {}
+        while not self.is_over.wait(GLANCE_SECONDS):
+            if name not in self.publisher.tokens:
+                continue
+            given = {row[:3] for row in self.publisher.store.rows(GIVEN) if row[3] == name}
+            for row in self.publisher.store.rows(WAITING):
+                key = (row[0], row[1], row[2])
+                if key in given or refused.get(key, 0.0) > time.monotonic() or self.is_over.is_set():
+                    continue
+                try:
+                    if not self.publisher.approve(key[0], key[2], by=name):
+                        refused[key] = time.monotonic() + RETRY_SECONDS
+                except DaemonError as error:
+                    self.errors.append(error)
+                    return
