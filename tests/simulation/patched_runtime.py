@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -204,15 +204,15 @@ def _close_at_exit(file: Any, _record: object = None) -> None:
         process.exit_callbacks.append(file.close)
 
 
-def _load_once(folders: Sequence[Path], _process: object) -> Templates:
+def _load_once(folders: Sequence[Path], _process: object, pages: Iterable[Path] = ()) -> Templates:
     """Compile the shipped templates once; few runs have templates of their own."""
     has_own = any(next(folder.rglob("*.*"), None) for folder in folders[:-1])
-    return load_templates(folders, RenderWorker()) if has_own else _shipped(folders[-1])
+    return load_templates(folders, RenderWorker(), pages) if has_own else _shipped(folders[-1], tuple(pages))
 
 
 @cache
-def _shipped(folder: Path) -> Templates:
-    return load_templates([folder], RenderWorker())
+def _shipped(folder: Path, pages: tuple[Path, ...]) -> Templates:
+    return load_templates([folder], RenderWorker(), pages)
 
 
 def _closed_at_exit(kind: Callable[..., Any]) -> Callable[..., Any]:
