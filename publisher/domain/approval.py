@@ -174,6 +174,11 @@ def hash_chain(chain: Chain) -> Fingerprint:
     return fingerprint([asdict(stage) for stage in chain])
 
 
+def hash_rules(rules: ApprovalRules) -> Fingerprint:
+    """Return the hash of the chains of all kinds."""
+    return fingerprint([asdict(rules)])
+
+
 def hash_renditions(renditions: Iterable[Rendition]) -> Fingerprint:
     """Return the fingerprint of an occurrence: of what every one of its accounts gets."""
     return fingerprint(sorted([item.account, item.kind, item.rendered_hash] for item in renditions))

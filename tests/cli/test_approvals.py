@@ -17,7 +17,7 @@ from tests.cli.posts import warning, write_schedule
 
 PEOPLE = {
     "root": "admin",
-    "zhang": "approver",
+    "zhang": "author",
     "li": "approver:审核",
     "wang": "approver",
     "chen": "approver:终审",
@@ -104,7 +104,7 @@ def test_two_people_approve_what_preview_shows(ask):
 @pytest.mark.parametrize(
     ("by", "reason"),
     [
-        ("zhang", "wrote refund or saved its text"),
+        ("zhang", "may not run publisher approve"),
         ("chen", "waits for the stage"),
         ("north", "may not run publisher approve"),
         ("root", "may not run publisher approve"),
@@ -116,6 +116,13 @@ def test_i5_who_may_not_approve_is_refused(ask, by, reason):
     assert refused.code in {1, 3}
     assert reason in refused.err
     assert ask("approvals", "--json").json["approvals"][0]["stages"][0]["approved_by"] == []
+
+
+def test_i5_an_author_who_is_an_approver_too_cannot_approve_the_own_post(ask):
+    """The role does not help: the name in the post does not count."""
+    assert ask("user", "change", "zhang", "--role", "author", "--role", "approver", by="root").code == 0
+    refused = approve(ask, "zhang")
+    assert (refused.code, "wrote refund or saved its text" in refused.err) == (1, True)
 
 
 def test_f69_an_edit_in_the_file_is_shown_as_changed_outside(ask, approving):

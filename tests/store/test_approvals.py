@@ -9,7 +9,7 @@ from sqlalchemy import update
 from publisher.domain.account import AccountId
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.delivery import Actor, Role, State
-from publisher.domain.errors import ApprovalError
+from publisher.domain.errors import ApprovalError, RefusedError
 from publisher.domain.plan import Plan, RemovedTargets
 from publisher.domain.post import OneTimeTrigger, PostId, PostKind, SendRequest
 from publisher.domain.user import UserState, parse_grant
@@ -278,3 +278,16 @@ async def test_f87_a_server_that_took_over_counts_no_yes(open_store):
     assert len((await store.approvals.tasks(P))[0].status.missing) == 2
     await approve_all(store)
     assert await try_to_send(store) == ["a", "b"]
+
+
+async def test_hosts_with_other_rules_do_not_work_together(open_store):
+    """One that asks for no approvals would send what the other holds back; a change is in the audit."""
+    first = replace(await open_store(), approval_rules=RULES)
+    assert await first.actions.register_worker()
+    second = await open_store(worker="worker-2")
+    with pytest.raises(RefusedError, match="approval_rules_differ"):
+        await second.actions.register_worker()
+    await first.actions.deregister_worker()
+    assert await second.actions.register_worker()
+    events = [line.event for line in await second.queries.audit_history("approvals")]
+    assert events == ["approval_rules_changed"] * 2

@@ -4,10 +4,12 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sqlalchemy import Connection, and_, case, delete, insert, literal, or_, select, update
 
 from publisher.domain.account import Account, AccountId, LoginId, Mode
+from publisher.domain.approval import hash_rules
 from publisher.domain.delivery import (
     MAINTENANCE,
     RECONCILER,
@@ -46,6 +48,7 @@ from publisher.store.db.rows import (
 from publisher.store.db.tables import (
     ALERT,
     AUDIT,
+    DATABASE_INFO,
     DELIVERY,
     MEDIA,
     MODE_OVERRIDE,
@@ -71,6 +74,8 @@ from publisher.store.system_alerts import ACCOUNT_JOBS, CLOCK_SUBJECT_PREFIX, su
 
 SECRET_STORED = "secret_stored"  # noqa: S105 # the name of an event
 """The audit event of a new value of a secret."""
+APPROVAL_RULES_KEY = "approval_rules"
+"""Key of the hash of the rules for approvals under which the daemons of a database run."""
 MAYBE_PUBLISHED_STATES = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
 """States in which a retraction has something to delete, or may have."""
 _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
@@ -326,6 +331,8 @@ class OperatorActions(StorePart):
             and now - known.heartbeat_at < HEARTBEAT_TIMEOUT
         ):
             raise RefusedError("worker_name_taken", worker=self.store.worker, host=known.host, pid=str(known.pid))
+        if is_start:
+            self._record_approval_rules(transaction, now)
         process = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
         alive = {"boot_id": boot_id, "heartbeat_at": now, "stopped_at": None}
         values = {**process, **alive} if is_start else alive
@@ -334,6 +341,28 @@ class OperatorActions(StorePart):
         else:
             connection.execute(insert(WORKER).values(id=self.store.worker, **process, **alive))
         return True
+
+    def _record_approval_rules(self, transaction: Transaction, now: datetime) -> None:
+        """Store which approvals are asked for, with an audit entry if that has changed.
+
+        Raises RefusedError while a daemon with other rules runs: one of the two would send what the other holds back.
+        """
+        connection, rules = transaction.connection, self.store.approval_rules
+        key = {"key": APPROVAL_RULES_KEY}
+        present = hash_rules(rules) if rules.is_active else "none"
+        stored = connection.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == APPROVAL_RULES_KEY))
+        if present == (stored or "none"):
+            return
+        alive = select(WORKER.c.id).where(
+            WORKER.c.id != self.store.worker,
+            WORKER.c.stopped_at.is_(None),
+            WORKER.c.heartbeat_at > now - HEARTBEAT_TIMEOUT,
+        )
+        if others := connection.scalars(alive.order_by(WORKER.c.id)).all():
+            raise RefusedError("approval_rules_differ", workers=", ".join(others))
+        write_row(connection, DATABASE_INFO, key, {"value": present})
+        detail = {"before": stored or "none", "after": present}
+        write_audit(transaction, now, MAINTENANCE, event="approval_rules_changed", subject="approvals", detail=detail)
 
     @in_transaction
     def deregister_worker(self, transaction: Transaction) -> None:
