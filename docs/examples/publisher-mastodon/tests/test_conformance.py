@@ -1,5 +1,6 @@
 """The adapter passes the conformance kit against a double of a Mastodon server."""
 
+import re
 from types import MappingProxyType
 
 import pytest
@@ -8,7 +9,7 @@ from publisher_mastodon import MASTODON
 
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import RenderedImage, RenderedPost
-from publisher.domain.results import NotSent, Published
+from publisher.domain.results import NotSent, Published, Ticket, Unknown
 from publisher.testing.conformance import AdapterConformance, FrontResponse, ResponseFormat
 
 PNG = b"\x89PNG\r\n\x1a\n-picture-"
@@ -50,6 +51,18 @@ class TestMastodon(AdapterConformance):
 
     def open_platform(self):
         return open_double()
+
+    async def test_a_post_behind_many_is_not_gone_for_a_proxys_404(self, harness):
+        """A 404 to the read of one post, and a first page without it, do not show that an older post is gone."""
+        request = harness.make_request()
+        outcome = await harness.build_adapter().publish(request)
+        assert isinstance(outcome, Published)
+        for number in range(45):
+            await harness.post_manually("较新的消息", f"第 {number} 条")
+        is_read = re.compile(r"/api/v1/statuses/\w+$").search
+        harness.front.inject("status", applies_to=lambda request: is_read(request.target) is not None, code=404)
+        ticket = Ticket(payload=outcome.receipt.remote_id)
+        assert isinstance(await harness.build_adapter().check_ticket(ticket), Unknown)
 
     async def test_a_post_waits_for_its_picture(self, harness):
         """While the server processes a picture nothing is posted; later attempts use the same upload."""

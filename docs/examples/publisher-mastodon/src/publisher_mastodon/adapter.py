@@ -1,14 +1,14 @@
 """The adapter of one Mastodon account: which calls it makes, in which order, and what their responses prove."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse
 from publisher.domain.account import Account
 from publisher.domain.post import RenderedImage, SendRequest
-from publisher.domain.post_list import MatchCriteria, covers_baseline, match_list
+from publisher.domain.post_list import ListedPost, MatchCriteria, covers_baseline, match_list
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -90,6 +90,11 @@ def interpret_list(statuses: Sequence[Status], request: SendRequest) -> Readback
     return result
 
 
+def is_older(one_id: str, other_id: str) -> bool:
+    """True if an id is surely that of an older post: Mastodon's are numbers that grow with time."""
+    return one_id.isdecimal() and other_id.isdecimal() and int(one_id) < int(other_id)
+
+
 def make_receipt(status: Status) -> Receipt:
     post = status.listed
     return Receipt(remote_id=post.remote_id, url=post.url, published_at=post.created_at)
@@ -116,7 +121,8 @@ class MastodonAdapter:
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
         """Read the account's list back to before the baseline, and look for our post in it."""
-        statuses = await self._read_list(until=request)
+        baseline = request.baseline
+        statuses = await self._read_list(lambda post: baseline.includes(post.remote_id, post.created_at))
         return statuses if isinstance(statuses, ReadFailure) else interpret_list(statuses, request)
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
@@ -171,7 +177,7 @@ class MastodonAdapter:
         return metrics
 
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
-        statuses = await self._read_list(until=None)
+        statuses = await self._read_list(lambda _post: True)
         if isinstance(statuses, ReadFailure):
             return statuses
         public = [status.listed for status in statuses if status.is_public]
@@ -232,11 +238,12 @@ class MastodonAdapter:
         answer = await self._fetch(api.encode_read(login, status_id))
         body = answer if isinstance(answer, ReadFailure) else api.decode_json(answer)
         if isinstance(body, Refusal) and body.status == 404:
-            statuses = await self._read_list(until=None)
+            statuses = await self._read_list(lambda post: is_older(post.remote_id, status_id))
             if isinstance(statuses, ReadFailure):
                 return statuses
             is_listed = any(status.listed.remote_id == status_id for status in statuses)
-            return Unknown(reason="mastodon_404") if is_listed else Deleted()
+            is_far_enough = len(statuses) < MAX_PAGES * api.PAGE_SIZE
+            return Deleted() if is_far_enough and not is_listed else Unknown(reason="mastodon_404")
         status = to_status(body, login)
         if isinstance(status, ReadFailure):
             return status
@@ -244,8 +251,8 @@ class MastodonAdapter:
             return Unknown(reason="mastodon_other_status")
         return Published(receipt=make_receipt(status)) if status.is_public else Unknown(reason="mastodon_not_public")
 
-    async def _read_list(self, *, until: SendRequest | None) -> Sequence[Status] | ReadFailure:
-        """Read the newest page of the list, and further ones back to before the baseline of `until`.
+    async def _read_list(self, is_far_enough: Callable[[ListedPost], bool]) -> Sequence[Status] | ReadFailure:
+        """Read the list, newest first, page by page until the last post is far enough back.
 
         A page without a new post is the end. snac does not page: it repeats the whole list, at most 256 posts.
         """
@@ -265,7 +272,7 @@ class MastodonAdapter:
             new = [status for status in page if status.listed.remote_id not in known]
             statuses += new
             known |= {status.listed.remote_id for status in new}
-            if until is None or not new or until.baseline.includes(new[-1].listed.remote_id, new[-1].listed.created_at):
+            if not new or is_far_enough(new[-1].listed):
                 break
         return statuses
 
