@@ -192,6 +192,14 @@ class Wordless(WebhookAdapter):
         )
 
 
+class Unlinked(WebhookAdapter):
+    """Leaves out the links."""
+
+    async def publish(self, request):
+        text = re.sub(r"https?://\S+", "", request.text)
+        return await super().publish(replace(request, rendered=replace(request.rendered, text=text)))
+
+
 class Private(WebhookAdapter):
     """Publishes for the account alone."""
 
@@ -331,6 +339,10 @@ class TestThrifty(Sound):
 
 class TestWordless(Sound):
     factory = make_factory(Wordless)
+
+
+class TestUnlinked(Sound):
+    factory = make_factory(Unlinked)
 
 
 class TestPrivate(Sound):

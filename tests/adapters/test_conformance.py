@@ -134,7 +134,7 @@ class TestWebhook(AdapterConformance):
     def render_sample(marker):
         return RenderedPost(
             account=AccountId("site"), platform=Platform("webhook"), marker=marker, title=TITLE,
-            text=f"预警提示｜通报编号 {marker.code}\n{WORDS}", images=(PICTURE,),
+            text=f"预警提示｜通报编号 {marker.code}\n{WORDS} https://police.example/tips", images=(PICTURE,),
         )  # fmt: skip
 
     has_idempotency_key = True

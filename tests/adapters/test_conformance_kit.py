@@ -47,6 +47,7 @@ PLANTED = {
     "Plain": {"whole_content": "test_publishes_all_of_it_for_all"},
     "Thrifty": {"whole_content": "test_publishes_every_picture"},
     "Wordless": {"whole_content": "test_publishes_all_of_it_for_all"},
+    "Unlinked": {"whole_content": "test_publishes_all_of_it_for_all"},
     "Private": {"visible_to_all": "test_publishes_all_of_it_for_all"},
     "Nostalgic": {"matches_own_posts_only": "test_ignores_posts_from_before_the_baseline newest known"},
     "Willful": {"client_given": "test_finds_its_post_behind_many"},

@@ -31,6 +31,7 @@ UNKNOWN_OUTCOME_FAULTS = (
     make_fault("bad_json"),
     make_fault("no_id"),
     *(make_fault("status", code=code, acts=acts) for code in (500, 502, 503, 504) for acts in (False, True)),
+    make_fault("status", code=500, body='{"error":"down"}', acts=True),
     make_fault("status", code=200, acts=True),
     make_fault("status", code=302, headers={"location": "http://127.0.0.1:1/elsewhere"}, acts=True),
     make_fault("status", code=307, headers={"location": "http://127.0.0.1:1/elsewhere"}),

@@ -59,12 +59,17 @@ async def publish_well(harness: Harness, adapter: Adapter, request: SendRequest)
 
 
 def verify_content(harness: Harness, request: SendRequest, post: PlatformPost) -> None:
-    """Check that a post has the title, all words between the links, and each picture. Raises BrokenRuleError."""
+    """Check that a post has the title, all words, a link for each link, and each picture. Raises BrokenRuleError.
+
+    The platform may have replaced links by short ones.
+    """
     rendered, shown = request.rendered, _to_words(post.text)
     title = rendered.title if harness.capabilities.title_limits[1] else ""
     for words in (title, *_LINK.split(request.text)):
         missing, whole = words[:MAX_EXCERPT_CHARACTERS], post.text[:MAX_EXCERPT_CHARACTERS]
         ConformanceRule.WHOLE_CONTENT.require(_to_words(words) in shown, f"{missing!r} is missing in {whole!r}")
+    wanted, links = len(_LINK.findall(request.text)), len(_LINK.findall(post.text))
+    ConformanceRule.WHOLE_CONTENT.require(links >= wanted, f"{links} of {wanted} links")
     ConformanceRule.WHOLE_CONTENT.require(
         post.picture_count == len(rendered.images), f"{post.picture_count} of {len(rendered.images)} pictures"
     )
