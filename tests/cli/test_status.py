@@ -87,6 +87,8 @@ def test_what_waits_for_its_login_shows_until_when(run, drill, deliver, urgent, 
         assert run("-C", drill, "send", name, "--by", "王").code == 0
         if name == "first":
             deliver(PUBLISHED)
+    row = run("-C", drill, "status", "second", "--json").json["deliveries"][0]
+    assert (row["next_try"] is not None) is is_shown
     for arguments in (("status",), ("why", "second")):
         assert ("最早" in run("-C", drill, *arguments).out) is is_shown
 

@@ -1,7 +1,6 @@
 """`status`: the state of the daemon, of deliveries, pauses and alerts."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -127,7 +126,7 @@ def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str
     if others := [worker_as_json(worker) for worker in snapshot.workers if worker is not latest]:
         daemon["others"] = others
     rows = [
-        {**delivery_as_json(item, snapshot.pauses, formatter), "title": snapshot.titles.get(item.key.post)}
+        {**delivery_as_json(item, snapshot, formatter), "title": snapshot.titles.get(item.key.post)}
         for item in snapshot.deliveries
     ]
     return {
@@ -144,18 +143,18 @@ def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str
     }
 
 
-def delivery_as_json(delivery: Delivery, pauses: Sequence[Pause], formatter: Formatter) -> dict[str, Any]:
+def delivery_as_json(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
     receipt = delivery.receipt
     return {
         **formatter.key_as_json(delivery),
         "state": delivery.state.value,
-        "reason": reason_code(delivery, pauses),
+        "reason": reason_code(delivery, snapshot.pauses),
         "attempts": delivery.attempts,
         "remote_id": receipt.remote_id if receipt else None,
         "url": receipt.url if receipt else None,
         "due": formatter.iso(delivery.due_at),
         "updated": formatter.iso(delivery.updated_at),
-        "next_try": formatter.iso(delivery.next_action_at),
+        "next_try": formatter.iso(delivery.next_action_at or snapshot.waits_until(delivery)),
         "verified_at": formatter.iso(delivery.verified_at),
         "gone_at": formatter.iso(delivery.updated_at) if delivery.state is State.RETRACTED else None,
         "is_still_live": is_still_published(delivery),
