@@ -31,13 +31,13 @@ from publisher.engine.sender import send_due
 from publisher.i18n import Messages
 from publisher.runtime.clock import ClockTrust, Runtime, handle_stop_signals
 from publisher.runtime.logs import log
-from publisher.schedule.load import SCHEDULE_READ_LIMITS
+from publisher.schedule.load import SCHEDULE_READ_LIMITS, list_post_ids
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.deliveries.retention import compact_journal, prune
 from publisher.store.recovery.recover import can_plan
 from publisher.store.recovery.setup import lock_process
-from publisher.tomlfile.read import read_text
+from publisher.tomlfile.read import parse_toml, read_text
 from publisher.web.callbacks import serve_callbacks
 from publisher.web.server import descriptor_limit
 
@@ -266,7 +266,7 @@ class Daemon:
                 return
         self.has_read_file, self.read_file_version = True, version
         self.first_file_version = self.first_file_version or version
-        post_store = self.application.store.posts
+        post_store, text = self.application.store.posts, ""
         try:
             text = await asyncio.to_thread(read_text, self.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
             if text == await post_store.active_schedule_text():
@@ -282,7 +282,7 @@ class Daemon:
             shortest, longest = REFUSED_FILE_PAUSE_SECONDS
             self.refused_file_pause = min(max(2 * self.refused_file_pause, shortest), longest) if is_same else shortest
             self.read_refused_file_at = runtime.monotonic() + self.refused_file_pause
-            await self._record_rejection(error)
+            await self._record_rejection(error, text)
         else:
             log.info("schedule_accepted", filed=filed)
 
@@ -321,17 +321,25 @@ class Daemon:
             log.warning("templates_invalid", reason=reason)
         await self.application.store.system_alerts.set_template_alert(reason)
 
-    def _format_problems(self, problems: Sequence[Problem]) -> str:
+    def _format_problems(self, problems: Sequence[Problem], posts: Sequence[str] = ()) -> str:
         """Format problems as text, one a line; a problem that several occurrences of a post share appears once."""
-        return "\n".join(dict.fromkeys(map(self.messages.format_problem, problems)))
+        return "\n".join(dict.fromkeys(self.messages.format_problem(problem, posts) for problem in problems))
 
-    async def _record_rejection(self, error: InputError | RefusedError) -> None:
+    async def _record_rejection(self, error: InputError | RefusedError, text: str = "") -> None:
+        """Alert people to what is wrong with the text of a schedule file, or with the version in force."""
         if isinstance(error, InputError):
-            reason = self._format_problems(error.problems)
+            posts = await asyncio.to_thread(self._list_post_ids, text) if text else ()
+            reason = self._format_problems(error.problems, posts)
         else:
             reason = self.messages.translate(error.code, **error.facts)
         log.warning("reload_refused", reason=reason)
         await self.application.store.posts.record_rejection(reason)
+
+    def _list_post_ids(self, text: str) -> Sequence[str]:
+        """Return the ids of a schedule's posts, in order; none where it cannot be parsed."""
+        with contextlib.suppress(InputError):
+            return list_post_ids(parse_toml(text, self.schedule_file.name, SCHEDULE_READ_LIMITS, ScheduleError))
+        return ()
 
     async def run_logged(self, name: str, work: Awaitable[int | None]) -> None:
         """Await a job's work. An error is logged and does not end the daemon; repeated ones alert people."""

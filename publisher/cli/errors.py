@@ -1,7 +1,6 @@
 """Errors become messages and an exit code: 1 failed, 2 wrong usage, 3 refused for safety, 4 no such item."""
 
 import errno
-import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ from publisher.domain.errors import (
     ApprovalError,
     IllegalTransitionError,
     InputError,
-    Location,
     NoSuchItemError,
     Problem,
     PublisherError,
     RefusedError,
 )
-from publisher.i18n import Messages
+from publisher.i18n import Messages, find_post
 from publisher.runtime.redaction import redact_text
 from publisher.secrets import SecretError
 
@@ -129,7 +127,7 @@ def format_problems(problems: Iterable[Problem], messages: Messages, source: Sch
         at, where = problem.location, ""
         is_quoted = source is not None and at is not None and at.file == source.file
         if at is not None:
-            key = describe_path(at, source, messages) if is_quoted and source is not None else at.path
+            key = messages.name_key(at.path, source.post_ids if is_quoted and source is not None else ())
             where = f"{display_path(at.file)}:{at.line}:{at.column}: " + (f"{key}: " if key else "")
         mark = "" if problem.is_error else messages.translate("warning_mark")
         lines.append(f"{where}{mark}{messages.describe(problem)}")
@@ -161,29 +159,6 @@ QUOTE_COLUMNS = 90
 """A longer source line is cut, so that the mark stays below its place."""
 SCANNED_CHARACTERS = 1000
 """How far on either side of a place a secret is searched: a line may have megabytes."""
-_POST_PATH = re.compile(r"post\[(\d+)\](?:\.(.+))?")
-
-
-def name_post(location: Location, source: ScheduleSource) -> tuple[int, str] | None:
-    """Return the number, from 1, and the id of the post that a location is in; None outside the posts."""
-    found = _POST_PATH.fullmatch(location.path)
-    if found is None or int(found[1]) >= len(source.post_ids):
-        return None
-    return int(found[1]) + 1, source.post_ids[int(found[1])]
-
-
-def describe_path(location: Location, source: ScheduleSource, messages: Messages) -> str:
-    """Return the key of a location in words: `post 8 (mist-1), to item 2` for post[7].to[1]."""
-    named, found = name_post(location, source), _POST_PATH.fullmatch(location.path)
-    if named is None or found is None:
-        return location.path
-    key = re.sub(
-        r"\[(\d+)\](\.?)",
-        lambda item: messages.translate("problem_item", number=int(item[1]) + 1) + item[2].replace(".", " "),
-        found[2] or "",
-    )
-    code = "problem_key" if key else "problem_post"
-    return messages.translate(code, number=named[0], post=named[1], key=key)
 
 
 def quote_line(line: str, column: int) -> list[str]:
@@ -215,7 +190,7 @@ def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
 def problem_as_json(problem: Problem, messages: Messages, source: ScheduleSource | None = None) -> dict[str, Any]:
     """Return a problem for --json; one of `source` also has the number and the id of its post."""
     at = problem.location
-    named = name_post(at, source) if at is not None and source is not None and at.file == source.file else None
+    named = find_post(at.path, source.post_ids) if at and source is not None and at.file == source.file else None
     return {
         "file": display_path(at.file) if at else None,
         "line": at.line if at else None,

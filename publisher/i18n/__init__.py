@@ -35,6 +35,7 @@ COMMON_AREAS = ("cli.toml", "states.toml", "files.toml")
 POSITION_FACTS = frozenset({"post", "account", "key", "template"})
 """Facts that say where a problem is, and not what it is."""
 _CODE = re.compile(r"[\w-]+")
+_POST_PATH = re.compile(r"post\[(\d+)\](?:\.|$)")
 _COMMAND_HEADER = re.compile(r"^\[cmd_(.+)\]$", re.MULTILINE)
 """The header of a command's entry: finding these is much quicker than parsing every area."""
 
@@ -119,12 +120,24 @@ class Messages:
         hint = self.entries.get(code, {}).get("hint")
         return self._format(hint[self.lang], facts) if hint else ""
 
-    def format_problem(self, problem: Problem) -> str:
-        """Format a problem on one line: FILE:LINE:COLUMN: key.path: message (hint)."""
+    def name_key(self, path: str, posts: Sequence[str] = ()) -> str:
+        """Return the path of a key in words where it is in one of `posts`: `post 8 (mist-1), to item 2`."""
+        named = find_post(path, posts)
+        if named is None:
+            return path
+        key = re.sub(
+            r"\[(\d+)\](\.?)",
+            lambda item: self.translate("problem_item", number=int(item[1]) + 1) + item[2].replace(".", " "),
+            path.partition("].")[2],
+        )
+        return self.translate("problem_key" if key else "problem_post", number=named[0], post=named[1], key=key)
+
+    def format_problem(self, problem: Problem, posts: Sequence[str] = ()) -> str:
+        """Format a problem on one line: FILE:LINE:COLUMN: key: message (hint). `posts` are the ids of its file."""
         parts = []
         if location := problem.location:
             parts.append(f"{location.file}:{location.line}:{location.column}:")
-            parts += [f"{location.path}:"] if location.path else []
+            parts += [f"{self.name_key(location.path, posts)}:"] if location.path else []
         parts.append(self.describe(problem))
         if hint := self.hint(problem.code, **problem.facts):
             parts.append(f"({hint})")
@@ -141,6 +154,14 @@ class Messages:
 
             text = command_pattern().sub(call, text)
         return text.format_map(_Facts(facts))
+
+
+def find_post(path: str, posts: Sequence[str]) -> tuple[int, str] | None:
+    """Return the number, from 1, and the id of the post that the path of a key is in; None outside the posts."""
+    found = _POST_PATH.match(path)
+    if found is None or int(found[1]) >= len(posts):
+        return None
+    return int(found[1]) + 1, posts[int(found[1])]
 
 
 class _Facts(dict[str, object]):

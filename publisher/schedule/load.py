@@ -180,6 +180,17 @@ def find_link_problems(
             yield UnlocatedProblem(path=("post", link.index, "at"), code="follows_too_early", facts=facts)
 
 
+def post_tables(toml: TomlDocument) -> Sequence[object]:
+    """Return the tables of the posts, whatever is in them; none where `post` is no list."""
+    tables = toml.data.get("post")
+    return tables if isinstance(tables, list) else []
+
+
+def list_post_ids(toml: TomlDocument) -> Sequence[str]:
+    """Return the ids of the posts in order, `?` where there is none."""
+    return [entry_id(table) or "?" for table in post_tables(toml)]
+
+
 def entry_id(table: object) -> str | None:
     """Return the id of a post's table, even if the table has other problems."""
     name = table.get("id") if isinstance(table, Mapping) else None

@@ -1,6 +1,7 @@
 """The schedule file changes while the daemon is about to read it."""
 
 import asyncio
+import re
 import shutil
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -149,6 +150,18 @@ def readings(monkeypatch):
 
     monkeypatch.setattr(publisher.daemon, "read_text", read)
     return found
+
+
+async def test_the_alert_calls_a_post_by_its_number_and_id(daemon):
+    """As `check` does, with the name of the file and one problem a line."""
+    daemon.schedule_file.write_text(WHOLE.replace('id = "q"', 'id = "q"\nlevle = "red"') + entry("p"), "utf-8")
+    await daemon.read_schedule()
+    [alert] = await daemon.application.store.queries.alerts()
+    lines = alert.facts["reason"].splitlines()
+    assert [re.sub(r":\d+:\d+:", "", line).partition(": ")[0] for line in lines] == [
+        "schedule.toml 第 2 条 q 的 levle",
+        "schedule.toml 第 3 条 p 的 id",
+    ]
 
 
 async def test_a_refused_file_is_read_again_after_longer_and_longer_pauses(daemon, world, readings):

@@ -31,9 +31,11 @@ from publisher.schedule.load import (
     SCHEDULE_FILE,
     SCHEDULE_READ_LIMITS,
     entry_id,
+    list_post_ids,
     locate_problems,
     make_schedule_context,
     parse_leniently,
+    post_tables,
 )
 from publisher.schedule.warnings import (
     MAX_NAMES,
@@ -92,7 +94,7 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
         text = read_text(path, SCHEDULE_READ_LIMITS, ScheduleError)
         source = ScheduleSource(file=str(path), text=text)
         toml = parse_toml(text, str(path), SCHEDULE_READ_LIMITS, ScheduleError)
-        source = replace(source, post_ids=[entry_id(table) or "?" for table in post_tables(toml)])
+        source = replace(source, post_ids=list_post_ids(toml))
     if settings is not None:
         report.problems += find_unsafe_permissions(settings)
         with report.collect_problems():
@@ -120,12 +122,6 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     checked = {"posts": report.posts, "accounts": report.accounts, "rendered_posts": report.rendered_posts}
     terminal.print_note("check_failed" if errors else "check_passed", **counts, **checked)
     return int(errors > 0)
-
-
-def post_tables(toml: TomlDocument) -> Sequence[object]:
-    """Return the tables of the posts, whatever is in them; none where `post` is no list."""
-    tables = toml.data.get("post")
-    return tables if isinstance(tables, list) else []
 
 
 def print_next_times(terminal: Terminal, next_times: Mapping[PostId, Sequence[datetime]]) -> None:
