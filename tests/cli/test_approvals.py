@@ -96,6 +96,7 @@ def test_two_people_approve_what_preview_shows(ask):
     assert [item["post"] for item in ask("approvals", "--for", "wang", "--json").json["approvals"]] == ["refund"]
     assert ask("approvals", "--for", "li", "--json").json["approvals"] == []
     assert "审核 by li" in ask("approvals").out
+    assert "missing: 审核: 1 (approver)" in ask("why", "refund").out
     last = approve(ask, "wang")
     assert (last.code, "is due at" in last.out) == (0, True)
     assert ask("approvals", "--json").json["approvals"][0]["is_approved"]
@@ -165,6 +166,7 @@ def test_a_post_sent_from_a_file_can_be_previewed_and_needs_its_approvals(ask, a
     assert (own.code, "saved its text" in own.err) == (1, True)
     [delivery] = ask("status", "urgent", "--json").json["deliveries"]
     assert (delivery["state"], delivery["reason"]) == ("pending", "awaiting_approval")
+    assert "With its last approval it is sent at once" in ask("why", "urgent").out
 
 
 def test_an_emergency_release_takes_the_author_and_another_officer(ask):

@@ -6,6 +6,7 @@ from itertools import groupby
 
 import click
 
+from publisher.cli.commands.approvals import format_task
 from publisher.cli.context import (
     StatusSnapshot,
     has_database,
@@ -17,6 +18,7 @@ from publisher.cli.format import Formatter, manual_task_code, message_args, paus
 from publisher.cli.framework import command
 from publisher.cli.target import DeliveryTarget, find_deliveries, post_target
 from publisher.cli.terminal import Terminal, echo
+from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import DESIRED_NO_SEND, OPEN_STATES, WAITING_STATES, Delivery, DesiredState, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import derive_marker, format_part_prefix
@@ -60,7 +62,11 @@ async def why(terminal: Terminal, target: DeliveryTarget) -> None:
         actions = [entry for entry in await queries.audit_history(target.post) if entry.event in POST_EVENTS]
         snapshot = await take_snapshot(queries, target.post)
         histories = [await queries.delivery_history(delivery) for delivery in deliveries]
+        tasks = await store.approvals.tasks(target.post) if settings.approval_rules.is_active else ()
     echo("\n\n".join("\n".join(format_history(history, actions, snapshot, formatter)) for history in histories))
+    for task in tasks:
+        if task.status.missing:
+            echo(f"\n{format_task(task, formatter)}")
 
 
 def format_history(
@@ -135,7 +141,7 @@ def format_event(entry: AuditLine, formatter: Formatter, manual_attempts: Collec
     return messages.translate("event_by", words=text, name=entry.name) if entry.role == "person" else text
 
 
-def format_next_steps(  # noqa: C901 # a flat list of what may be said
+def format_next_steps(  # noqa: C901, PLR0912 # a flat list of what may be said
     delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter
 ) -> Iterator[str]:
     """Yield what comes next, and what a person has to do."""
@@ -149,6 +155,9 @@ def format_next_steps(  # noqa: C901 # a flat list of what may be said
             yield messages.hint("part_at", **facts, number=number)
     elif delivery.is_incomplete and delivery.state in WAITING_STATES:
         yield messages.translate("why_next_part", **facts, number=number)
+    elif delivery.reason == AWAITING_APPROVAL and delivery.state in WAITING_STATES:
+        latest = formatter.time(delivery.first_attempt_deadline or delivery.expires_at)
+        yield messages.hint("reason_awaiting_approval", **facts, latest=latest)
     else:
         yield messages.hint(manual_task_code(delivery) or f"state_{delivery.state.value}", **facts)
     if until := snapshot.waits_until(delivery):
