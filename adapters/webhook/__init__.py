@@ -12,6 +12,7 @@ class WebhookFactory(OptionalHooks):
     contract = 1
     defaults = DEFAULTS
     messages = read_messages(__name__)
+    display_name = messages["platform_webhook"]
     secret_fields = ("key",)
     capabilities = staticmethod(get_capabilities)
     validate = staticmethod(find_problems)

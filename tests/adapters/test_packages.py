@@ -3,6 +3,8 @@
 import asyncio
 import re
 import sys
+from dataclasses import replace
+from importlib.resources import files
 from itertools import count
 
 import pytest
@@ -14,6 +16,7 @@ from publisher.config import load_settings
 from publisher.domain.account import AccountId
 from publisher.domain.errors import Problem, SettingsError
 from publisher.i18n import Messages
+from publisher.runtime.redaction import redact_text
 
 FACTORY = """
 from pathlib import Path
@@ -73,6 +76,18 @@ secret = "s"
 region = "1"
 options = { quarter = "north" }
 """
+POST = """
+[[post]]
+id = "p1"
+kind = "warning"
+template = "warning"
+author = "zhang"
+title = "警惕退款诈骗"
+at = "asap"
+to = ["all"]
+[post.data]
+summary = "退款不用转账"
+"""
 _numbers = count()
 
 
@@ -113,6 +128,43 @@ def test_a_package_that_keeps_the_contract_is_used(install):
     assert Messages().format_problem(problem) == "喂 太响 (轻点)"
     assert Messages("en").platform_name("city") == "City site"
     assert Messages("en").translate("place_city") == "the city's console"
+
+
+def test_publisher_is_typed_for_packages():
+    """A type checker reads the types of the contract from the installed package."""
+    assert files("publisher").joinpath("py.typed").is_file()
+
+
+def test_a_package_may_bring_pages_for_its_own_platform_only(install, tmp_path):
+    """They stand in where no folder has one; a page for another platform in the same folder counts for nothing."""
+    pages = tmp_path / "pages" / "warning"
+    pages.mkdir(parents=True)
+    (pages / "city.txt").write_text("{{ marker }} {{ post.title }}")
+    (pages / "other.txt").write_text("{{ marker }}")
+    settings = install(FACTORY.replace("contract = 1", f"contract = 1\n    templates = Path({str(pages.parent)!r})"))
+    templates = build_offline_app(settings).post_renderer.templates
+    assert templates.page_for("warning", "city") == "warning/city.txt"
+    assert templates.page_for("warning", "other") == "warning/default.txt"
+
+
+def test_a_public_field_of_a_secret_stays_readable(install):
+    """Its value may be an identity that people read; every other field is redacted once it was read."""
+    settings = install(FACTORY.replace("contract = 1", "contract = 1\n    public_fields = ('app',)"))
+    folder = settings.workspace / "secrets"
+    folder.mkdir()
+    (folder / "s").write_text('{"app": "app-PQ7xTf02LmWzK9", "key": "key-Vb3nRy81HsJdC4"}')
+    build_offline_app(replace(settings, secrets_dir=folder))
+    assert redact_text("app-PQ7xTf02LmWzK9") == "app-PQ7xTf02LmWzK9"
+    assert "Vb3nRy81HsJdC4" not in redact_text("it was key-Vb3nRy81HsJdC4")
+
+
+def test_a_bug_in_validate_refuses_the_post_only(install, capsys):
+    """It is a problem of that post on that account; the other account is checked as ever."""
+    settings = install(FACTORY.replace("return ()\n", "raise ZeroDivisionError('soft')\n", 1))
+    (settings.workspace / "schedule.toml").write_text(POST)
+    assert run_command(["-C", str(settings.workspace), "--lang", "en", "check"]) == 1
+    shown = capsys.readouterr().out
+    assert shown.count("cannot check this post: ZeroDivisionError: soft") == 1
 
 
 def test_a_code_without_words_keeps_its_facts(install):
