@@ -83,6 +83,7 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "user reset": Permission.ADMINISTER,
     "user leave": Permission.ADMINISTER,
     "user token": Permission.VIEW,
+    "user password": Permission.VIEW,
     "user activate": None,
     "audit verify": None,
     "audit export": None,
@@ -93,8 +94,8 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "demo": None,
 }
 """What each command, and each of its actions, needs. Those with None act for nobody: the files' modes decide."""
-PASSWORD_COMMANDS = frozenset({"user token"})
-"""Commands for which a token is not enough: it could else prolong its own life."""
+PASSWORD_COMMANDS = frozenset({"user token", "user password"})
+"""Commands for which a token is not enough: it could else prolong its own life, or take the user over."""
 BREAK_GLASS_COMMANDS = frozenset({"pause", "user reset", "user enable"})
 """Commands that the system user who owns the workspace may give without sign-in, with a red alert."""
 

@@ -154,6 +154,12 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     return await users.activate(link, sign_in, by)
 
 
+async def change_password(users: Users, name: str, password: str, by: Actor) -> None:
+    """Replace a password. Raises RefusedError as `activate_user` does for one that is not good enough."""
+    require_good_password(password, name)
+    await users.change_password(name, await hash_password(password), by)
+
+
 def require_good_password(password: str, name: str) -> None:
     """Raise RefusedError for a password that is too short, too long, or made of the user's name."""
     normalized = unicodedata.normalize("NFKC", password)

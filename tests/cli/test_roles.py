@@ -57,6 +57,7 @@ ARGUMENTS = {
     "user enable": ("user", "enable", "spare"),
     "user reset": ("user", "reset", "spare"),
     "user leave": ("user", "leave", "gone"),
+    "user password": ("user", "password", "{name}"),
     "user token": ("user", "token", "{name}", "--scope", "view"),
 }
 """Command lines that come as far as the question who acts, and leave the workspace usable for the next one."""

@@ -154,6 +154,19 @@ def test_a_disabled_user_and_one_who_was_reset_are_out_at_once(ask, enrol, issue
     assert ask("user", "change", "zhang", "--role", "viewer", "--by", "zhang", lines=[PASSWORD]).code == 3
 
 
+def test_a_user_replaces_the_password_with_the_old_one(ask, enrol, issue_token):
+    """The old password is asked for, a token is not enough; sessions and tokens end, and the new one signs in."""
+    enrol("zhang", "admin", "operator")
+    token = issue_token("zhang", "operate")
+    assert ask("user", "password", "zhang", lines=[OTHER_PASSWORD, OTHER_PASSWORD], token=token).code == 3
+    assert ask("user", "password", "zhang", lines=[PASSWORD, "short"]).code == 1
+    assert ask("resume", "--by", "zhang", token=token).code == 0
+    assert ask("user", "password", "zhang", lines=[PASSWORD, OTHER_PASSWORD]).code == 0
+    assert ask("resume", "--by", "zhang", token=token).code == 3
+    assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 3
+    assert ask("resume", "--by", "zhang", lines=[OTHER_PASSWORD]).code == 0
+
+
 @pytest.fixture
 def with_second_factor(ask, monkeypatch):
     """Return the second factor and the recovery codes of the first user, `zhang`; the first code is used already."""

@@ -22,13 +22,13 @@ from publisher.cli.terminal import Terminal, echo, hidden_input
 from publisher.config import Settings
 from publisher.domain.delivery import Actor
 from publisher.domain.user import ALL_TARGET, Grant, GrantSyntaxError, Permission, User, list_members, parse_grant
-from publisher.engine.authentication import activate_user, make_second_factor
+from publisher.engine.authentication import activate_user, change_password, make_second_factor
 from publisher.engine.decisions import named_person
 from publisher.secrets import Vault
 from publisher.store.people.users import PersonTraces
 from publisher.store.store import Store
 
-ACTIONS = ("add", "change", "list", "disable", "enable", "reset", "leave", "token", "activate")
+ACTIONS = ("add", "change", "list", "disable", "enable", "reset", "leave", "token", "password", "activate")
 WITH_ROLES = frozenset({"add", "change"})
 WITHOUT_NAME = frozenset({"list", "activate"})
 LINK_METHOD = "one-time link"
@@ -84,6 +84,8 @@ async def user(  # noqa: PLR0913 # one argument an option
             await activate(terminal, settings, store, with_second_factor=second_factor)
         elif action == "token":
             await issue_token(terminal, settings, store, name or "", frozenset(map(Permission, scope)))
+        elif action == "password":
+            await replace_password(terminal, settings, store, name or "")
         else:
             person = await identify(terminal, settings, store, f"user {action}", by)
             require_permission(person, settings, f"user {action}")
@@ -156,9 +158,7 @@ async def activate(terminal: Terminal, settings: Settings, store: Store, *, with
     if (known := await store.users.find_link(link)) is None:
         raise CommandFailedError("link_invalid")
     terminal.print_note("activating", name=known.name)
-    password = _read_hidden(terminal, "ask_new_password", name=known.name)
-    if sys.stdin.isatty() and _read_hidden(terminal, "ask_password_again") != password:
-        raise CommandFailedError("passwords_differ")
+    password = _read_new_password(terminal, known.name)
     factor, code = None, ""
     if with_second_factor:
         factor = make_second_factor(known.name)
@@ -177,6 +177,23 @@ async def activate(terminal: Terminal, settings: Settings, store: Store, *, with
     if factor is not None:
         terminal.print_message("recovery_codes", codes="\n".join(f"  {each}" for each in factor.recovery_codes))
     terminal.print_message("user_activated", name=known.name)
+
+
+async def replace_password(terminal: Terminal, settings: Settings, store: Store, name: str) -> None:
+    """Let a user who signs in with the old password set a new one."""
+    if not await store.users.exist():
+        raise CommandFailedError("no_users_yet")
+    person = await identify(terminal, settings, store, "user password", name)
+    await change_password(store.users, name, _read_new_password(terminal, name), person.actor)
+    terminal.print_message("password_changed", name=name)
+
+
+def _read_new_password(terminal: Terminal, name: str) -> str:
+    """Read a new password, twice where a person types it."""
+    password = _read_hidden(terminal, "ask_new_password", name=name)
+    if sys.stdin.isatty() and _read_hidden(terminal, "ask_password_again") != password:
+        raise CommandFailedError("passwords_differ")
+    return password
 
 
 def _read_hidden(terminal: Terminal, prompt: str, **facts: object) -> str:

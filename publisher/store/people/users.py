@@ -270,6 +270,14 @@ class Users(StorePart):
         write_audit(transaction, now, by(name), event="user_activated", subject=f"user:{name}", detail=detail)
         return to_user(_get_row(connection, name))
 
+    @in_transaction
+    def change_password(self, transaction: Transaction, name: str, password_hash: str, by: Actor) -> None:
+        """Replace the password of a user who has just signed in with the old one; ends sessions and tokens."""
+        connection = transaction.connection
+        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(password_hash=password_hash))
+        end_sign_ins(connection, name)
+        write_audit(transaction, self.runtime.now(), by, event="password_changed", subject=f"user:{name}")
+
     async def read_proofs(self, name: str) -> SignInProofs | None:
         """Return what a sign-in is checked against; None for an unknown user."""
         query = select(AUTH_USER).where(AUTH_USER.c.name == name)
