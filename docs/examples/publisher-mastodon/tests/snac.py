@@ -8,7 +8,7 @@ import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from publisher.testing.conformance import PlatformPost
 
 USERNAME = "police"
 DEADLINE_SECONDS = 60
+MAX_STARTS, PROBE_SECONDS = 5, 5
 REDIRECT = "urn:ietf:wg:oauth:2.0:oob"
 
 
@@ -39,10 +40,15 @@ class Snac:
         return f"{USERNAME}@localhost:{self.port}"
 
     def call(
-        self, method: str, path: str, form: Mapping[str, str] | None = None, authorization: str = ""
+        self,
+        method: str,
+        path: str,
+        form: Mapping[str, str] | None = None,
+        authorization: str = "",
+        timeout: float = DEADLINE_SECONDS,
     ) -> tuple[int, str]:
         """Make a call as any client would."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         headers = {"authorization": authorization} if authorization else {}
         if form is not None:
             headers["content-type"] = "application/x-www-form-urlencoded"
@@ -91,9 +97,30 @@ class Snac:
 
 @contextmanager
 def serve_snac(folder: Path) -> Iterator[Snac]:
-    """Make an instance in a new folder, with one account, and serve it. Its log is in `snac.log` beside the folder."""
+    """Make an instance in this new folder, with one account, and serve it. Its log is `snac.log` in there.
+
+    Another program may take the port before snac does: then there is another instance, on another port.
+    """
     program = shutil.which("snac")
     assert program is not None
+    folder.mkdir(parents=True)
+    for number in range(MAX_STARTS):
+        instance = folder / f"instance-{number}"
+        server = _make_instance(program, instance)
+        with (folder / "snac.log").open("a") as log:
+            process = subprocess.Popen([program, "httpd", str(instance)], stdout=log, stderr=log)
+        try:
+            if _has_answered(server, process):
+                server.token = _sign_in(server)
+                yield server
+                return
+        finally:
+            process.terminate()
+            process.wait(DEADLINE_SECONDS)
+    raise AssertionError((folder / "snac.log").read_text())
+
+
+def _make_instance(program: str, folder: Path) -> Snac:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     answers = f"127.0.0.1\n{port}\nlocalhost:{port}\n\n\n"  # address, port, host, prefix, e-mail
@@ -102,30 +129,20 @@ def serve_snac(folder: Path) -> Iterator[Snac]:
     settings |= {"protocol": "http", "disable_inbox_collection": True, "disable_email_notifications": True}
     (folder / "server.json").write_text(json.dumps(settings))
     said = _run([program, "adduser", str(folder), USERNAME], f"{USERNAME}\n")
-    password = said.partition("password is ")[2].split()[0]
-    with (folder.parent / "snac.log").open("w") as log:
-        process = subprocess.Popen([program, "httpd", str(folder)], stdout=log, stderr=log)
-        try:
-            server = Snac(port=port, password=password)
-            _await_answer(server, process)
-            server.token = _sign_in(server)
-            yield server
-        finally:
-            process.terminate()
-            process.wait(DEADLINE_SECONDS)
+    return Snac(port=port, password=said.partition("password is ")[2].split()[0])
 
 
-def _await_answer(server: Snac, process: subprocess.Popen[bytes]) -> None:
+def _has_answered(server: Snac, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until snac answers; return False if it ends, as it does where its port is taken."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while True:
-        assert process.poll() is None, "snac has ended"
-        try:
-            assert server.call("GET", "/api/v1/instance")[0] == 200
-        except OSError:
-            assert time.monotonic() < deadline, "snac does not answer"
-            time.sleep(0.1)
-        else:
-            return
+    while process.poll() is None:
+        with suppress(OSError, http.client.HTTPException):
+            status, body = server.call("GET", "/api/v1/instance", timeout=PROBE_SECONDS)
+            if status == 200 and "snac" in body:
+                return True
+        assert time.monotonic() < deadline, "snac does not answer"
+        time.sleep(0.1)
+    return False
 
 
 def _sign_in(server: Snac) -> str:
