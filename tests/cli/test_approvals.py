@@ -1,6 +1,7 @@
 """`approvals`, `approve`, `unapprove`, `duty`, and what `preview` shows to those who approve."""
 
 import asyncio
+import subprocess
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,7 @@ from publisher.domain.user import Permission, parse_grant
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import Runtime
 from publisher.store.people.users import NewSignIn
-from tests.cli.conftest import TO_WEIBO
+from tests.cli.conftest import TO_WEIBO, publisher_command
 from tests.cli.posts import warning, write_schedule
 
 PEOPLE = {
@@ -40,20 +41,25 @@ def approving(drill):
     return drill
 
 
-@pytest.fixture
-def tokens(approving):
-    """Add the users, and return the token of each."""
+def add_users(folder):
+    """Add the users to a workspace, and return the token of each."""
 
-    async def add_users():
+    async def add():
         issued = {}
-        async with open_store(await load_settings(approving), Runtime()) as store:
+        async with open_store(await load_settings(folder), Runtime()) as store:
             for name, grant in PEOPLE.items():
                 link = await store.users.add(name, [parse_grant(grant)], named_person("root"))
                 await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
                 issued[name] = await store.sign_ins.issue_token(name, Permission, named_person("root"))
         return issued
 
-    return asyncio.run(add_users())
+    return asyncio.run(add())
+
+
+@pytest.fixture
+def tokens(approving):
+    """Return the token of each user."""
+    return add_users(approving)
 
 
 @pytest.fixture
@@ -186,3 +192,30 @@ def test_an_emergency_release_takes_the_author_and_another_officer(ask):
     assert alert["code"] == "after_review_due"
     assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
     assert ask("alerts", "--json").json["alerts"] == []
+
+
+@pytest.mark.long
+def test_i5_the_daemon_sends_nothing_before_the_last_approval(run, simulated_drill, simulator, monkeypatch):
+    """Over a real platform's interface: a run without the second yes makes no call, the next one publishes."""
+    settings = simulated_drill / "publisher.toml"
+    settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
+    write_schedule(simulated_drill, warning("refund", 'at = "asap"', TO_WEIBO))
+    tokens = add_users(simulated_drill)
+    assert run("-C", simulated_drill, "reload").code == 0
+    fingerprint = run("-C", simulated_drill, "preview", "refund", "--json").json["fingerprint"]
+
+    def give(name):
+        monkeypatch.setenv("PUBLISHER_TOKEN", tokens[name])
+        return run("-C", simulated_drill, "approve", "refund", "--fingerprint", fingerprint, "--by", name).code
+
+    def state_after_run():
+        finished = subprocess.run(
+            publisher_command("-C", simulated_drill, "run", "--once"), capture_output=True, text=True, check=False
+        )
+        deliveries = run("-C", simulated_drill, "status", "--json").json["deliveries"]
+        return finished.returncode, {item["state"] for item in deliveries}
+
+    assert give("li") == 0
+    assert state_after_run() == (1, {"pending"})  # an alert says that it needs approvals
+    assert give("wang") == 0
+    assert state_after_run() == (0, {"published"})
