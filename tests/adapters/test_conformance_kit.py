@@ -20,7 +20,7 @@ from tests.adapters.receiver import KEY
 
 ROOT = Path(__file__).parents[2]
 BAD_ADAPTERS = "tests/adapters/bad_adapters.py"
-MIN_FAULTS_OF_A_DOUBLE = 32
+MIN_FAULTS_OF_A_DOUBLE = 30
 """How many checks need a fault that the double of the webhook makes itself."""
 SIDE_EFFECTS = {
     "Greedy": {"fault_has_effect"},
