@@ -201,8 +201,8 @@ class Racers:
 
     async def cancel(self, post: Post) -> None:
         async def act() -> int:
-            await self.people.actions.cancel_post(post.id, _person("wang"), "not wanted")
-            return 0
+            stopped = await self.people.actions.cancel_post(post.id, _person("wang"), "not wanted")
+            return len(post.accounts) - stopped
 
         await self._answer("cancel", post, act)
 
@@ -295,6 +295,8 @@ def _too_late(rows: Rows, racers: Racers) -> Iterator[str]:
             under_way = [call for call in after if intents[names[call.delivery], call.attempt] < entry]
             if len(under_way) > answer.sent_before:
                 yield f"{answer.post}: {len(under_way)} calls after an unapprove that counted {answer.sent_before}"
+        if answer.kind == "cancel" and len(after) > answer.sent_before:
+            yield f"{answer.post}: {len(after)} calls after a cancellation that left {answer.sent_before}"
         if answer.kind in STOPS:
             scope = answer.post if answer.kind == "cancel" else f"post:{answer.post}"
             entry = entries[STOPS[answer.kind], scope]

@@ -183,7 +183,7 @@ class OperatorActions(StorePart):
 
     @in_transaction
     def cancel_post(self, transaction: Transaction, post: PostId, by: Actor, reason: str) -> int:
-        """Cancel every delivery of a post that is not published, now and in future. Returns how many it concerned."""
+        """Cancel every delivery of a post that is not published, now and in future. Returns how many are not sent."""
         lock_planning(transaction)
         transaction.connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
         now, detail = self.runtime.now(), {"reason": reason}

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import (
+    CHECKED_STATES,
     OPEN_STATES,
     PLANNER,
     REVISABLE_STATES,
@@ -475,7 +476,10 @@ def _resend_blocker(
 def cancel_matching(
     store: BaseStore, transaction: Transaction, target: Mapping[str, str], by: Actor, *, reason: str
 ) -> int:
-    """Cancel every matching delivery that may still lead to a call and is not cancelled yet. Returns how many."""
+    """Cancel every matching delivery that may still lead to a call and is not cancelled yet.
+
+    Returns how many will not be sent now: the call of any other may be under way.
+    """
     cancellable = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
     if by.role is not Role.PLANNER:
         cancellable.append(DesiredState.NOT_TARGETED.value)
@@ -485,9 +489,8 @@ def cancel_matching(
         DELIVERY.c.desired.in_(cancellable),
     )
     deliveries = read_deliveries(transaction.connection, query)
-    for delivery in deliveries:
-        store.transition(transaction, delivery, Cancelled(reason=reason), by)
-    return len(deliveries)
+    after = [store.transition(transaction, delivery, Cancelled(reason=reason), by) for delivery in deliveries]
+    return sum(delivery.state not in CHECKED_STATES | {State.SENDING} for delivery in after)
 
 
 def delivery_row(  # noqa: PLR0913 # what a delivery is made from
