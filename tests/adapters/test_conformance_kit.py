@@ -73,7 +73,7 @@ def run_kit(*options):
         capture_output=True,
         text=True,
         check=False,
-        timeout=500,
+        timeout=1800,
     )
     assert run.returncode == 1, run.stdout + run.stderr
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
