@@ -56,7 +56,8 @@ SETTINGS = """environment = "drill"
 secrets_dir = "secrets"
 public_ip = "192.0.2.1"
 """
-PRESET = 'approval_preset = "two persons"\n'
+PRESET = 'approval_preset = "two persons"\napprove_days = 2\n'
+"""Every post needs two people; what repeats is filed no earlier than without them."""
 LIMITS = """[limits.{platform}]
 min_interval = "0.05s"
 per_hour = 100000
