@@ -53,16 +53,15 @@ FIRST_SPREAD_SECONDS = 0.04
 """Within so many seconds of a post's instant people act, until it is known how long sending one takes here."""
 SLOW_CONNECTION_SECONDS = INTENT_RECHECK_AFTER.total_seconds() + 0.1
 """So late after its intent a call begins now and then that it must be asked again whether it may."""
-SLACK_SECONDS = 0.1
-"""Seconds by which a call may begin later than it was allowed, as this process has other work too."""
 STOPS = {"cancel": "cancelled", "pause": "paused"}
 """The actions after which no call may begin, and their entries in the audit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that has begun: when, and for which intent."""
+    """A call that has begun: when, for which intent, and when it was asked whether it may."""
 
+    asked_at: float
     at: float
     post: str
     delivery: int
@@ -91,10 +90,13 @@ class RacingAdapter(FakeAdapter):
     async def publish(self, request: SendRequest) -> Outcome:
         delays = (0.0, self.dice.uniform(0, FIRST_SPREAD_SECONDS), SLOW_CONNECTION_SECONDS)
         await asyncio.sleep(self.dice.choices(delays, [6, 3, 1])[0])
+        asked_at = time.monotonic()
         if not await may_start_call(self.store.outbox, request):
             return NotSent(reason="stopped")
         post, number = request.rendered.title.split()[0], len(self.begun)
-        self.begun.append(Call(at=time.monotonic(), post=post, delivery=request.delivery, attempt=request.attempt))
+        self.begun.append(
+            Call(asked_at=asked_at, at=time.monotonic(), post=post, delivery=request.delivery, attempt=request.attempt)
+        )
         receipt = Receipt(remote_id=f"{request.account}-{number}", url="https://fake.example", published_at=self.now())
         return Published(receipt=receipt)
 
@@ -301,11 +303,11 @@ def _too_late(rows: Rows, racers: Racers) -> Iterator[str]:
             scope = answer.post if answer.kind == "cancel" else f"post:{answer.post}"
             entry = entries[STOPS[answer.kind], scope]
             for call in after:
-                late = call.at - answer.at
+                late = call.asked_at - answer.at
                 if intents[names[call.delivery], call.attempt] > entry:
                     yield f"{names[call.delivery]}: an intent was written after the {answer.kind} was answered"
-                elif late > INTENT_RECHECK_AFTER.total_seconds() + SLACK_SECONDS:
-                    yield f"{names[call.delivery]}: a call began {late:.2f} s after the {answer.kind} was answered"
+                elif late > INTENT_RECHECK_AFTER.total_seconds():
+                    yield f"{names[call.delivery]}: a call that asked {late:.2f} s after the {answer.kind} was allowed"
 
 
 def _intents(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[tuple[str, int], int]:

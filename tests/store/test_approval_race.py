@@ -6,7 +6,7 @@ from tests.chaos.mutants import plant
 from tests.chaos.race import race
 
 ROUNDS = 20
-MOST_FOR_A_MUTANT = 60
+RACES_FOR_A_MUTANT = 12
 PLANTED = ("approvals_read_before_intent", "ended_approval_honoured", "edit_keeps_approvals")
 """What shows only in the order of transactions, or between an answer and a call."""
 
@@ -18,13 +18,19 @@ async def test_i5_i14_nothing_leaves_without_approvals_and_nothing_follows_an_an
     result = await race(database_url, tmp_path, rounds=ROUNDS, seed=1)
     assert result.findings == []
     assert result.calls, "nothing was sent, so that nothing was shown"
-    assert {"approve done", "edit done", "unapprove done", "cancel done", "pause done"} <= result.counts.keys()
+    assert {answer.kind for answer in result.answers} == {"approve", "edit", "unapprove", "cancel", "pause"}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", PLANTED)
-async def test_i5_a_planted_mistake_is_found(database_url, tmp_path, name):
+async def test_i5_a_planted_mistake_is_found(tmp_path, name):
     """Without the rule, a post leaves in one of the rounds that nobody had approved as it was."""
-    with plant(name):
-        result = await race(database_url, tmp_path, rounds=MOST_FOR_A_MUTANT, seed=1)
-    assert any(finding.startswith("I5: ") for finding in result.findings)
+    found = []
+    for seed in range(1, RACES_FOR_A_MUTANT + 1):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        with plant(name):
+            result = await race(f"sqlite:///{folder / 'race.db'}", folder, rounds=ROUNDS, seed=seed)
+        found = [finding for finding in result.findings if finding.startswith("I5: ")]
+        if found:
+            break
+    assert found
