@@ -223,7 +223,8 @@ def find_adapter_problems(settings: Settings) -> tuple[Problem, ...]:
             facts = {"value": account.platform, "account": ", ".join(same), **error.facts}
             code = "unknown_platform" if error.code == "adapter_missing" else error.code
             path = ("account", number, "platform")
-            is_used = any(each.mode is not Mode.OFF for each in settings.accounts.values() if each.id in same)
+            concerned = [error.facts["account"]] if "account" in error.facts else same
+            is_used = any(each.mode is not Mode.OFF for each in settings.accounts.values() if each.id in concerned)
             severity = Severity.ERROR if is_used else Severity.WARNING  # the others go on without accounts that are off
             found.append((severity, UnlocatedProblem(path=path, code=code, facts=facts)))
     for severity in Severity:
@@ -240,42 +241,41 @@ def find_key_path(settings: Settings, number: int, key: str) -> KeyPath:
     return (key,) if key in data and key not in table else ("account", number, *key.split("."))
 
 
-def get_capabilities(account: Account, factory: AdapterFactory) -> Capabilities:
-    """Return what the platform allows an account. Raises AdapterError."""
-    [source] = find_sources()[account.platform]
-    call = _describing_errors("adapter_failed", source, account=account.id, name="capabilities")
-    capabilities = call(lambda: factory.capabilities(account))
-    if not isinstance(capabilities, Capabilities):
-        raise AdapterError("adapter_hook_wrong", **source.facts, name="capabilities")
-    return capabilities
-
-
 def check_account(account: Account) -> Sequence[Problem]:
-    """Return what is wrong with an account by its platform's rules. Raises AdapterError.
+    """Return what is wrong with an account by its platform's rules. Raises AdapterError."""
+    factory = load_factory(account.platform)
+    [source] = find_sources()[account.platform]
+    problems: Sequence[Problem] = ()
+    if account.mode is not Mode.OFF:
+        call = _describing_errors("adapter_failed", source, account=account.id, name="check_account")
+        problems = call(lambda: tuple(get_hook(factory, "check_account")(account)))
+    if not all(isinstance(problem, Problem) for problem in problems):
+        raise AdapterError("adapter_hook_wrong", **source.facts, name="check_account")
+    if not any(problem.is_error for problem in problems):  # with wrong settings the rest may fail
+        try_adapter(account, factory)
+    return problems
+
+
+def try_adapter(account: Account, factory: AdapterFactory) -> Capabilities:
+    """Return what the platform allows an account, once its adapter can be used. Raises AdapterError.
 
     The adapter is built, and checked for methods that are missing; nothing is called.
     """
-    factory = load_factory(account.platform)
     [source] = find_sources()[account.platform]
 
     def call(name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401 # whatever the member returns
         return _describing_errors("adapter_failed", source, account=account.id, name=name)(work)
 
-    problems: Sequence[Problem] = ()
-    if account.mode is not Mode.OFF:
-        problems = call("check_account", lambda: tuple(get_hook(factory, "check_account")(account)))
-    if not all(isinstance(problem, Problem) for problem in problems):
-        raise AdapterError("adapter_hook_wrong", **source.facts, name="check_account")
-    if any(problem.is_error for problem in problems):  # with wrong settings the rest may fail
-        return problems
-    get_capabilities(account, factory)
+    capabilities = call("capabilities", lambda: factory.capabilities(account))
+    if not isinstance(capabilities, Capabilities):
+        raise AdapterError("adapter_hook_wrong", **source.facts, name="capabilities")
     adapter = call("create", lambda: factory.create(account, _INERT_CONTEXT))
     if missing := [name for name in _ADAPTER_METHODS if not callable(getattr(adapter, name, None))]:
         raise AdapterError("adapter_incomplete", **source.facts, missing=", ".join(missing))
     hosts = call("hosts", lambda: get_hook(factory, "hosts")(account))
     if hosts is not None and not _are_names(hosts):
         raise AdapterError("adapter_hook_wrong", **source.facts, name="hosts")
-    return problems
+    return capabilities
 
 
 class _InertService:
@@ -314,7 +314,7 @@ def build_policies(
         rate_limit, timing = apply_overrides(factory.defaults.rate_limit, factory.defaults.timing, limits)
         with contextlib.suppress(AdapterError):
             policies[key] = AccountPolicy(
-                account=account, capabilities=get_capabilities(account, factory), rate_limit=rate_limit, timing=timing
+                account=account, capabilities=try_adapter(account, factory), rate_limit=rate_limit, timing=timing
             )
     if disordered := sorted({item.account.platform for item in policies.values() if not item.timing.has_valid_order}):
         raise SettingsError([Problem(code="timings_out_of_order", facts={"platform": name}) for name in disordered])

@@ -251,6 +251,18 @@ def test_the_other_accounts_go_on_where_the_accounts_of_a_broken_package_are_off
     assert set(build_offline_app(settings).policies) == {"w"}
 
 
+SECOND = ACCOUNTS[ACCOUNTS.index('[[account]]\nid = "c"') :].replace('"c"', '"d"').replace('"me"', '"other"')
+FAILING = FACTORY.replace("return FakeAdapter", "account.options['quarter']\n        return FakeAdapter")
+
+
+def test_an_account_that_is_off_stops_nobody_although_its_adapter_fails(install):
+    """Its settings are not checked; it is left out with a warning, and an account of the same platform goes on."""
+    settings = install(FAILING, settings=ACCOUNTS + SECOND.replace("quarter", "district") + 'mode = "off"\n')
+    line = 1 + (ACCOUNTS + SECOND).partition('"d"')[0].count("\n") + 1
+    assert found(settings) == [("adapter_failed", False, line)]
+    assert set(build_offline_app(settings).policies) == {"w", "c"}
+
+
 @pytest.mark.parametrize("command", ["cancel", "retract", "why"])
 def test_posts_are_stopped_and_explained_with_a_broken_package(install, capsys, command):
     """Commands that send nothing leave its accounts out, with a note; they fail for their own reasons only."""
