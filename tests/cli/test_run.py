@@ -20,7 +20,7 @@ from publisher.rendering.templates import shipped_templates
 from tests.cli.conftest import publisher_command
 from tests.cli.posts import warning, write_schedule
 
-PATIENCE = 20
+PATIENCE = 60
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,13 +32,18 @@ def drill(simulated_drill):
 
 @contextmanager
 def daemon(drill, **environment):
-    """Run a daemon; it has started when the block begins."""
-    command = publisher_command("-C", drill, "run")
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True
-    ) as process:
+    """Run a daemon; it has started when the block begins. It logs to a file: a full pipe would stop it."""
+    command, log = publisher_command("-C", drill, "run"), drill.parent / "daemon.log"
+    with (
+        log.open("w") as stream,
+        subprocess.Popen(command, stderr=stream, env={**os.environ, **environment}, start_new_session=True) as process,
+    ):
         try:
-            assert any("守护进程已启动" in line for line in iter(process.stderr.readline, ""))
+            give_up = time.monotonic() + PATIENCE
+            while "守护进程已启动" not in (logged := log.read_text("utf-8", errors="replace")):
+                assert process.poll() is None, logged
+                assert time.monotonic() < give_up, logged
+                time.sleep(0.05)
             yield process
         finally:
             process.kill()
