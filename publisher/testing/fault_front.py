@@ -144,7 +144,7 @@ class InjectedFault:
     held: asyncio.Event = field(default_factory=asyncio.Event)
 
     def make_response(self) -> FrontResponse:
-        """Return the page or the bare status of a self."""
+        """Return the page, or the bare status, that stands in for the platform's response."""
         is_page, body, headers = self.kind == "html", self.facts.get("body"), self.facts.get("headers")
         return FrontResponse(
             status=int(str(self.facts.get("code", 200 if is_page else 503))),

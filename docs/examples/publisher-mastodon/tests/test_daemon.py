@@ -94,7 +94,7 @@ async def published_once(folder, snac):
     _, output, _ = await publisher(folder, "status", "--json")
     [delivery] = json.loads(output)["deliveries"]
     [status, _older] = snac.list_statuses()
-    assert "退款不用转账" in status["content"]
+    assert "警惕“退款客服”诈骗" in status["content"]
     return (delivery["state"], delivery["remote_id"], delivery["url"]) == ("published", status["id"], status["url"])
 
 
