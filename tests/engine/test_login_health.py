@@ -63,7 +63,8 @@ async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_
 async def test_a_paused_account_is_alerted_once(open_store):
     """F43: the alert of the pause says that the login has expired; the probe that meets it too adds no second one."""
     checkups, adapters, queries = await health_checks(open_store, CredentialExpired(reason="weibo_21327"), Healthy())
-    await checkups.store.actions.pause_account(AccountId("a"), PROBER, "weibo_21327")
+    account = checkups.store.policies[AccountId("a")].account
+    await checkups.store.actions.pause_account(account, PROBER, "weibo_21327")
     await check_logins_due(checkups.store, adapters, 10)
     assert [alert.code for alert in await queries.alerts()] == ["account_paused"]
 
