@@ -81,6 +81,23 @@ def test_a_reason_that_is_spelt_like_a_code_stays_as_it_was_typed(run, due_post,
     assert f"“{reason}”）。恢复" in run("-C", due_post, "status").out
 
 
+@pytest.mark.parametrize(("lang", "words"), [("zh_CN", "原因：改为明天发"), ("en", "reason: 改为明天发")])
+def test_status_says_that_what_a_person_typed_is_a_reason(run, due_post, deliver, lang, words):
+    """A code's text explains itself; what a person wrote is introduced."""
+    deliver(CAPTCHA)
+    decision = ("resolve", "refund@beijing-weibo", "cancel", "--by", "王", "--reason", "改为明天发")
+    assert run("-C", due_post, *decision).code == 0
+    assert words in run("-C", due_post, "--lang", lang, "status", "refund").out
+
+
+def test_resuming_an_account_names_what_is_not_sent_by_itself(run, due_post, deliver):
+    """A post that was refused before the pause still waits for its own decision, and the command for it is printed."""
+    deliver(CAPTCHA)
+    resumed = run("-C", due_post, "resume", "beijing-weibo", "--by", "王")
+    assert (resumed.code, "publisher why refund@beijing-weibo" in resumed.err) == (0, True)
+    assert "why" not in run("-C", due_post, "resume", "beijing-wechat", "--by", "王").err
+
+
 def test_a_reason_in_words_is_kept_as_it_is(run, due_post, deliver):
     """A word that is no code gets no quotation marks; of a pause the reason may be left out, but not be blank."""
     deliver(PUBLISHED)

@@ -265,13 +265,21 @@ async def test_f50_a_blocked_account_is_paused_with_an_alert(open_store):
 
 
 async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(open_store):
-    """One refusal is answered by a new attempt at once; two in a row need a person."""
+    """One refusal is answered by a new attempt at once; two in a row need a person.
+
+    The alerts of the pauses replace the one that a probe has raised before about the same login.
+    """
     store = await open_store(make_policy("a", login="shared"), make_policy("b", login="shared"))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    policy = store.policies[AccountId("a")]
+    await store.login_health.record_probe(policy.account, CredentialExpired(reason="21327"))
+    assert [alert.code for alert in await store.queries.alerts()] == ["login_refused"]
     for expected in (State.RETRYING, State.HELD):
         lease, _request = await claim_and_intend(store)
         after = await store.outbox.record_outcome(lease, CredentialExpired(reason="21327"))
         assert after.state is expected
+    codes = sorted(alert.code for alert in await store.queries.alerts())
+    assert codes == ["account_paused", "account_paused", "held.auth"]
     assert sorted(pause.scope for pause in await store.queries.pauses()) == ["account:a", "account:b"]
 
 

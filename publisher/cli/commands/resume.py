@@ -1,5 +1,7 @@
 """`resume`: lift a pause."""
 
+from collections.abc import Sequence
+
 import click
 
 from publisher.app.open_store import AccessMode
@@ -10,6 +12,7 @@ from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId
+from publisher.domain.delivery import Delivery, State
 from publisher.store.db.filters import SCOPE_ALL
 
 
@@ -24,10 +27,14 @@ async def resume(terminal: Terminal, scope: str, by: str) -> None:
         resolved = await resolve_scope(scope, settings, store)
         accounts = await accounts_in_scope(resolved, settings, store)
         person = await authenticate(terminal, settings, store, command="resume", by=by, accounts=accounts)
+        held: Sequence[Delivery] = ()
         was_paused = await store.actions.resume(resolved, person)
         if account := settings.accounts.get(AccountId(resolved.removeprefix("account:"))):
             await store.login_health.request_probe(account)
+            held = await store.queries.deliveries(account=account.id, states=[State.HELD])
         left = await store.queries.pauses()
     terminal.print_message("resumed_done" if was_paused else "resumed_nothing", scope=formatter.scope(resolved))
     for pause in left:
         echo(formatter.pause("still_paused", pause), err=True)
+    for delivery in held:
+        terminal.print_note("still_held", subject=formatter.subject(delivery))

@@ -59,6 +59,7 @@ from publisher.store.db.postgres import (
 )
 from publisher.store.db.rows import (
     SELECT_DELIVERIES,
+    clear_alerts,
     clear_outcome_alerts,
     get_delivery,
     last_attempt_row,
@@ -372,6 +373,7 @@ class Outbox(StorePart):
                 for account, policy in self.store.policies.items():
                     if policy.account.login == delivery.login:
                         pause_account(transaction, account, at=now, by=SENDER, reason=outcome.reason)
+                clear_alerts(transaction, f"login:{delivery.login}", now)  # those of the pauses say so from now on
             case NotSent(reason="tls_failed") if delivery.failures >= MAX_TLS_FAILURES:
                 pause_account(transaction, delivery.account, at=now, by=SENDER, reason=outcome.reason)
             case NotSent() if delivery.state is State.RETRYING and now > delivery.due_at + delivery.max_delay:
