@@ -78,12 +78,12 @@ BLANKS: Mapping[Lang, Mapping[str, str]] = {
     "zh_CN": {
         "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "late": "", "marker": "〈通报编号〉",
         "next": "〈下次时间〉", "place": "平台的网站", "post": "编号", "secret": "〈密钥名称〉", "subject": "编号@账号",
-        "url": "〈网址〉",
+        "name": "编号", "url": "〈网址〉",
     },
     "en": {
         "account": "ACCOUNT", "due": "its time", "expires": "its expiry", "late": "", "marker": "NUMBER",
         "next": "the next look", "place": "the platform's site", "post": "POST", "secret": "NAME",
-        "subject": "POST@ACCOUNT", "url": "URL",
+        "subject": "POST@ACCOUNT", "name": "POST", "url": "URL",
     },
 }  # fmt: skip
 """Placeholders for the facts of a single delivery."""

@@ -306,6 +306,7 @@ def test_who_leaves_is_out_and_leaves_a_list(ask, enrol, issue_token, drill, mon
     assert ask("mode", "beijing-tieba", "settings", "--by", "wang", "--reason", "x", token=token).code == 3
     due = [alert for alert in ask("alerts", "--json").json["alerts"] if alert["code"] == "rotation_due"]
     assert [alert["subject"] for alert in due] == ["secret:spare"]
+    assert due[0]["message"].endswith("publisher secret set spare")
     replaced = issue_token("zhang", "credentials")
     assert ask("secret", "set", "spare", "--by", "zhang", token=replaced, lines=[secret]).code == 0
     assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == []

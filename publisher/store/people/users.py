@@ -203,7 +203,7 @@ class Users(StorePart):
         sessions, tokens = end_sign_ins(connection, name)
         approvals = end_approvals_of(transaction, now, name, by, "user_left")
         for secret in sorted(secrets_seen):
-            replace_alerts(transaction, now, ROTATION_DUE, f"secret:{secret}", {"name": secret, "user": name})
+            replace_alerts(transaction, now, ROTATION_DUE, f"secret:{secret}", {"secret": secret, "user": name})
         detail = {"approvals": approvals, "secrets": sorted(secrets_seen)}
         write_audit(transaction, now, by, event="user_left", subject=f"user:{name}", detail=detail)
         return Departure(sessions=sessions, tokens=tokens, approvals=approvals)
