@@ -150,6 +150,13 @@ def test_f69_an_edit_in_the_file_is_shown_as_changed_outside(ask, approving):
     assert (task["stages"][0]["approved_by"], task["is_edited"]) == ([], True)
 
 
+def test_approvals_of_an_unknown_post_are_an_error(ask):
+    """A misspelt name must not read as a post that waits for nobody."""
+    asked = ask("approvals", "refnud")
+    assert (asked.code, asked.out) == (4, "")
+    assert "refund" in asked.err
+
+
 def test_f72_an_approval_can_be_withdrawn(ask):
     """All of them end by it, and nothing is left to withdraw then."""
     assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]

@@ -8,9 +8,11 @@ import click
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.format import Formatter
 from publisher.cli.framework import command, json_option, one_line, person_name
+from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId
 from publisher.domain.approval import MIN_FINGERPRINT_LENGTH
+from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.domain.user import User, holds_role, list_members
 from publisher.store.approvals import ApprovalTask
@@ -25,11 +27,15 @@ async def approvals(terminal: Terminal, post: PostId | None, approver: str | Non
     tasks: Sequence[ApprovalTask] = ()
     if has_database(settings):
         async with open_command_store(settings, policies={}) as store:
+            if post is not None:
+                await require_post(store.queries, post)
             tasks = await store.approvals.tasks(post)
             if approver is not None:
                 user = await store.users.get(approver)
                 members = list_members(settings.accounts.values(), settings.groups)
                 tasks = [task for task in tasks if waits_for(task, user, members)]
+    elif post is not None:
+        raise NoSuchItemError("post", post)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
         terminal.print_json({"approvals": [task_as_json(task) for task in tasks]})
