@@ -116,6 +116,16 @@ def test_a_malformed_secret_is_refused_without_repeating_it(run, drill, typed, t
     assert run("-C", drill, "secret", "set").code == 2
 
 
+@pytest.mark.parametrize("token", [{}, {"access_token": CANARY}], ids=["without token", "with token"])
+def test_a_secret_without_its_token_names_the_command_that_gets_it(run, drill, typed, token):
+    """What the platform's owner enters is stored; the token comes with a sign-in, unless it was entered as well."""
+    (drill / "secrets" / "beijing-weibo").unlink()  # it would be used before the encrypted store
+    typed(json.dumps({"app_key": "1", "app_secret": "2", **token}))
+    stored = run("-C", drill, "secret", "set", "beijing-weibo")
+    assert stored.code == 0
+    assert ("publisher login beijing-weibo" in stored.err) is (not token)
+
+
 @pytest.mark.parametrize("text", ["x", "{}", '{"app_key": "1"}', '{"app_key": "1", "app_secret": ""}'])
 def test_a_secret_without_the_fields_of_its_platform_is_not_stored(run, drill, typed, text):
     """What is missing is named, with the form that the platform of its accounts needs."""

@@ -13,6 +13,7 @@ from publisher.cli.context import load_workspace_settings, record_action
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, choice, command, one_line, person_name
 from publisher.cli.terminal import Terminal, echo, hidden_input
+from publisher.config import Settings
 from publisher.domain.account import Account
 from publisher.domain.errors import InputError, NoSuchItemError
 from publisher.engine.decisions import named_person
@@ -31,6 +32,7 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
     if action in {"set", "remove"} and name is None:
         raise LocalizedUsageError("missing_parameter", name="NAME")
     settings = None
+    fields: Mapping[str, str] = {}
     with suppress(
         InputError, CommandFailedError
     ):  # a leaked secret can be replaced whatever is wrong in publisher.toml
@@ -58,11 +60,25 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
         terminal, AUDIT_EVENTS[action], f"secret:{name or '*'}", person, users if action == "set" else ()
     )
     if action == "set" and settings is not None:
-        if source := find_external_source(name or "", secrets_dir=settings.secrets_dir):
-            raise CommandFailedError("secret_overridden", name=name, place=source)
-        if not users and name not in {AUDIT_KEY_NAME, USER_KEY_NAME}:
-            terminal.print_note("secret_unused", name=name)
+        report_use(terminal, settings, name or "", users, fields)
     return 0 if is_recorded else EXIT_FAILED
+
+
+def report_use(
+    terminal: Terminal, settings: Settings, name: str, users: Sequence[Account], fields: Mapping[str, str]
+) -> None:
+    """Print what a stored secret still lacks: an account that uses it, or the token that a sign-in adds.
+
+    Raises CommandFailedError if another source comes before the encrypted store.
+    """
+    if source := find_external_source(name, secrets_dir=settings.secrets_dir):
+        raise CommandFailedError("secret_overridden", name=name, place=source)
+    if not users and name not in {AUDIT_KEY_NAME, USER_KEY_NAME}:
+        terminal.print_note("secret_unused", name=name)
+    for account in users[:1]:  # the others share its sign-in
+        factory = load_factories([account])[account.platform]
+        if get_hook(factory, "sign_in") and fields.keys() <= set(get_hook(factory, "secret_fields")):
+            terminal.print_note("secret_needs_login", account=account.id)
 
 
 def _read_fields(terminal: Terminal, name: str, users: Sequence[Account]) -> Mapping[str, str]:

@@ -235,7 +235,8 @@ def format_details(delivery: Delivery, snapshot: StatusSnapshot, formatter: Form
     if parts:
         details.append(parts)
     if delivery.reason:
-        details.append(formatter.reason(delivery.reason))
+        text = formatter.reason(delivery.reason)
+        details.append(translate("typed_reason", reason=text) if text == delivery.reason else text)
     if delivery.state is State.DUE:
         details += [formatter.pause("blocked_by_pause", pause) for pause in pauses_covering(snapshot.pauses, delivery)]
     if until := snapshot.waits_until(delivery):
