@@ -157,12 +157,8 @@ class ApprovalStatus:
         return not self.missing or self.is_emergency
 
     def has_approved(self, person: str) -> bool:
-        """True if a person has already said yes to this content in its chain."""
-        return any(
-            name_skeleton(approval.person) == name_skeleton(person)
-            for approval in self.approvals
-            if not approval.is_emergency and approval.fingerprint == self.fingerprint
-        )
+        """True if a person has already said yes to this content in its chain: a yes in another one does not count."""
+        return any(name_skeleton(approval.person) == name_skeleton(person) for approval in self.counted)
 
     def is_barred(self, person: str) -> bool:
         """True if a person wrote or saved the content."""

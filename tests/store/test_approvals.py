@@ -209,13 +209,16 @@ async def test_a_changed_kind_is_judged_by_the_chain_of_its_text(open_store):
 
 @pytest.mark.parametrize("chain", [(FIRST,), (LAST,), (FIRST, LAST, Stage(name="more"))])
 async def test_yeses_of_another_chain_do_not_count(open_store, chain):
-    """After the settings have changed the chain, fewer stages as well as more, each yes is needed again."""
+    """After the settings have changed the chain, to fewer stages or more, the same people are asked again."""
     store = await file_post(open_store)
     await approve_all(store)
     changed = replace(store, approval_rules=ApprovalRules(by_kind={"warning": chain}))
     store.runtime.advance_time(HOUR)
     assert await try_to_send(changed) == []
     assert len((await changed.approvals.tasks(P))[0].status.missing) == len(chain)
+    for name in ("li", "wang", "chen")[: len(chain)]:
+        await approve(changed, name)
+    assert await try_to_send(changed) == ["a", "b"]
 
 
 async def test_a_post_due_when_approved_is_not_late_before(open_store):
