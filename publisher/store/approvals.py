@@ -43,8 +43,16 @@ from publisher.store.base import BaseStore, StateChange, StorePart
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state
-from publisher.store.db.rows import batches, clear_alerts, lock_planning, raise_alert, write_audit, write_row
-from publisher.store.db.tables import DELIVERY, POST, RENDERED_POST, load_post, load_rendered_post, read_deliveries
+from publisher.store.db.rows import (
+    batches,
+    clear_alerts,
+    lock_planning,
+    open_alerts,
+    raise_alert,
+    write_audit,
+    write_row,
+)
+from publisher.store.db.tables import ALERT, DELIVERY, POST, RENDERED_POST, load_post, load_rendered_post, read_deliveries
 
 APPROVAL_RECHECK_INTERVAL = timedelta(minutes=1)
 """How soon a delivery that awaits approvals is looked at again; its last approval makes it due at once."""
@@ -60,6 +68,11 @@ _IS_TARGETED = DELIVERY.c.desired != DesiredState.NOT_TARGETED.value
 def name_occurrence(key: OccurrenceKey) -> str:
     """Return the name of an occurrence in the audit and in alerts: POST, or POST#INSTANT for a repeating post."""
     return key.post if key.occurrence == ONCE_OCCURRENCE else f"{key.post}#{key.occurrence}"
+
+
+def alert_facts(key: OccurrenceKey) -> dict[str, str]:
+    """Return what names an occurrence in an alert."""
+    return {"post": key.post} if key.occurrence == ONCE_OCCURRENCE else {"post": key.post, "occurrence": key.occurrence}
 
 
 def read_approval_statuses(
@@ -300,17 +313,16 @@ class ApprovalStore(StorePart):
     async def tasks(self, post: PostId | None = None) -> Sequence[ApprovalTask]:
         """Return the occurrences, or those of a post, whose content people approve before it is sent; earliest first.
 
-        One that was released in an emergency stays among them until its chain is complete.
+        One that was released in an emergency stays among them until its chain is complete, even if the release was ended.
         """
         return await self.database.read(lambda connection: self._tasks(connection, post))
 
     def _tasks(self, connection: Connection, post: PostId | None) -> list[ApprovalTask]:
         is_open = DELIVERY.c.state.in_(_OPEN_STATES)
         is_released = exists().where(
-            APPROVAL.c.post == DELIVERY.c.post,
-            APPROVAL.c.occurrence == DELIVERY.c.occurrence,
-            APPROVAL.c.is_emergency,
-            APPROVAL.c.ended_at.is_(None),
+            ALERT.c.code == AFTER_REVIEW_DUE,
+            ALERT.c.cleared_at.is_(None),
+            ALERT.c.subject.in_([DELIVERY.c.post, DELIVERY.c.post + "#" + DELIVERY.c.occurrence]),
         )
         query = (
             select(DELIVERY).where(or_(is_open, is_released), _IS_TARGETED).order_by(DELIVERY.c.due_at, DELIVERY.c.id)
@@ -430,11 +442,17 @@ class ApprovalStore(StorePart):
         if after.status.is_approved:
             clear_alerts(transaction, task.name, now, APPROVAL_NEEDED)
             self._release(transaction, task, now, by)
-        if task.status.is_emergency and not after.status.missing:  # the review that was due after the release
-            for code in (AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE):
-                clear_alerts(transaction, task.name, now, code)
-            write_audit(transaction, now, by, event="after_review_done", subject=task.name)
+        if not after.status.missing:
+            self._end_after_review(transaction, task.name, now, by)
         return after
+
+    @staticmethod
+    def _end_after_review(transaction: Transaction, name: str, now: datetime, by: Actor) -> None:
+        """Note that the review which an emergency release has left to do is done, if there is one."""
+        if any(code == AFTER_REVIEW_DUE for code, _facts in open_alerts(transaction.connection, name)):
+            for code in (AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE):
+                clear_alerts(transaction, name, now, code)
+            write_audit(transaction, now, by, event="after_review_done", subject=name)
 
     def _release(self, transaction: Transaction, task: ApprovalTask, now: datetime, by: Actor) -> None:
         """Let go what has waited at its time for the last yes, and give a time to what had none."""
@@ -472,8 +490,9 @@ class ApprovalStore(StorePart):
         now, detail = self.runtime.now(), {"reason": reason, "fingerprint": status.fingerprint}
         write_audit(transaction, now, by, event="emergency_released", subject=task.name, detail=detail)
         if after.status.is_emergency:
-            until = (now + AFTER_REVIEW_PERIOD).isoformat()
-            raise_alert(transaction, now, AFTER_REVIEW_DUE, task.name, {"post": task.key.post, "until": until})
+            facts = {**alert_facts(task.key), "until": (now + AFTER_REVIEW_PERIOD).isoformat()}
+            if not any(code == AFTER_REVIEW_DUE for code, _facts in open_alerts(transaction.connection, task.name)):
+                raise_alert(transaction, now, AFTER_REVIEW_DUE, task.name, facts)
         return after
 
     async def officers(self) -> Sequence[DutyOfficer]:

@@ -266,6 +266,66 @@ async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
     assert {"approvals_voided", "users_suspended"} <= codes
 
 
+async def release(store, *names, post=P):
+    """Release the content in an emergency, by these officers on duty, of whom one is the author."""
+    await store.users.add("root", [parse_grant("admin")], person("root"))
+    for name in names:
+        await store.approvals.set_duty(name, person("root"), is_on_duty=True)
+        [task] = await store.approvals.tasks(post)
+        officer = Approver(name=name, may_take=lambda _stage, _accounts: False)
+        await store.approvals.release_in_emergency(post, task.status.fingerprint, officer, person(name), "flood")
+
+
+async def alert_codes(store):
+    await store.maintenance.run()
+    return sorted(alert.code for alert in await store.queries.alerts())
+
+
+async def test_the_review_after_an_emergency_is_overdue_after_a_day(open_store):
+    """Sent at once; a second alert after 24 hours, none before, and both end with the last regular yes."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME))
+    await release(store, "zhang", "chen")
+    assert await try_to_send(store) == ["a"]
+    store.runtime.advance_time(24 * HOUR - MINUTE)
+    assert "after_review_overdue" not in await alert_codes(store)
+    store.runtime.advance_time(2 * MINUTE)
+    for _ in range(2):
+        assert [code for code in await alert_codes(store) if "review" in code] == [
+            "after_review_due",
+            "after_review_overdue",
+        ]
+        store.runtime.advance_time(MINUTE)
+    await approve_all(store)
+    assert [code for code in await alert_codes(store) if "review" in code] == []
+
+
+@pytest.mark.parametrize("change", ["edit", "unapprove", "unapprove and cancel"])
+async def test_the_review_after_an_emergency_can_be_given_whatever_became_of_the_release(open_store, change):
+    """Nobody can dismiss its alert, so the regular yeses end it also where the release itself was ended."""
+    store = await file_post(open_store)
+    await release(store, "zhang", "chen")
+    if change == "edit":
+        await edit(store, replace(POST, title="警惕“退款”诈骗", content_hash="other"))
+    else:
+        await store.approvals.unapprove(P, None, person("li"), "wrong")
+    if change == "unapprove and cancel":
+        await store.actions.cancel_post(P, person("li"), "wrong")
+    assert "after_review_due" in await alert_codes(store)
+    await approve_all(store)
+    assert await alert_codes(store) == []
+    assert [line.event for line in await store.queries.audit_history("p")].count("after_review_done") == 1
+
+
+async def test_half_a_release_of_what_has_expired_waits_for_nobody(open_store):
+    """One officer alone has released nothing, so there is nothing to review."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME))
+    await release(store, "zhang")
+    store.runtime.advance_time(24 * HOUR)
+    await store.maintenance.run()
+    assert [item.state for item in await store.queries.deliveries(P)] == [State.EXPIRED]
+    assert await store.approvals.tasks(P) == []
+
+
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_f87_a_server_that_took_over_counts_no_yes(open_store):
     """What it lacks may be the end of a yes: no intent relies on one, and the next claim ends them all."""
