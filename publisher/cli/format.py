@@ -90,9 +90,11 @@ class Formatter:
             reason_text = "".join(f"\n    {line}" for line in reason_text.splitlines())
         facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": reason_text}
         facts["name"] = self.occurrence_name(facts["post"], alert.facts.get("occurrence", ONCE_OCCURRENCE))
+        instants = {key: alert.facts[key] for key in ("due", "until") if key in alert.facts}
         if job := alert.facts.get("job"):
-            since = self.time(datetime.fromisoformat(alert.facts["since"]))
-            facts |= {"work": self.messages.translate(f"job_{job}", **alert.facts), "since": since}
+            instants["since"] = alert.facts["since"]
+            facts["work"] = self.messages.translate(f"job_{job}", **alert.facts)
+        facts |= {key: self.time(datetime.fromisoformat(instant)) for key, instant in instants.items()}
         return self.messages.translate(self.messages.first_known(f"alert_{state}", alert.code), **facts)
 
     def alert_as_json(self, alert: Alert) -> dict[str, str | int | None]:

@@ -52,7 +52,15 @@ from publisher.store.db.rows import (
     write_audit,
     write_row,
 )
-from publisher.store.db.tables import ALERT, DELIVERY, POST, RENDERED_POST, load_post, load_rendered_post, read_deliveries
+from publisher.store.db.tables import (
+    ALERT,
+    DELIVERY,
+    POST,
+    RENDERED_POST,
+    load_post,
+    load_rendered_post,
+    read_deliveries,
+)
 
 APPROVAL_RECHECK_INTERVAL = timedelta(minutes=1)
 """How soon a delivery that awaits approvals is looked at again; its last approval makes it due at once."""
@@ -313,7 +321,7 @@ class ApprovalStore(StorePart):
     async def tasks(self, post: PostId | None = None) -> Sequence[ApprovalTask]:
         """Return the occurrences, or those of a post, whose content people approve before it is sent; earliest first.
 
-        One that was released in an emergency stays among them until its chain is complete, even if the release was ended.
+        One that was released in an emergency stays among them until its chain is complete, whatever became of it.
         """
         return await self.database.read(lambda connection: self._tasks(connection, post))
 

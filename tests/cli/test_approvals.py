@@ -25,6 +25,7 @@ PEOPLE = {
     "north": "approver@beijing-wechat",
 }
 REASON = ("--reason", "test")
+HOUR = timedelta(hours=1)
 
 
 def due_in(hours):
@@ -197,6 +198,8 @@ def test_an_emergency_release_takes_the_author_and_another_officer(ask):
     assert (task["is_approved"], task["is_emergency"], task["stages"][0]["missing"]) == (True, True, 2)
     [alert] = ask("alerts", "--json").json["alerts"]
     assert alert["code"] == "after_review_due"
+    until = datetime.strptime(alert["message"].partition("follow until ")[2][:19], "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007
+    assert abs(until - datetime.now(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None) - timedelta(days=1)) < HOUR
     assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
     assert ask("alerts", "--json").json["alerts"] == []
 

@@ -38,6 +38,7 @@ from publisher.store.approvals import (
     AFTER_REVIEW_OVERDUE,
     APPROVAL_NEEDED,
     APPROVAL_RECHECK_INTERVAL,
+    alert_facts,
     find_unapproved,
     name_occurrence,
     read_approval_statuses,
@@ -364,7 +365,7 @@ class Maintenance(StorePart):
             for (key, _kind), status in read_approval_statuses(self.store, connection, chained).items():
                 if not status.is_approved:
                     stages = "、".join(missing.stage.name for missing in status.missing)
-                    facts = {"post": key.post, "due": chained[key].due_at.isoformat(), "stages": stages}
+                    facts = {**alert_facts(key), "due": chained[key].due_at.isoformat(), "stages": stages}
                     wanted[name_occurrence(key)] = facts
             return wanted, set(connection.scalars(open_alerts))
 
