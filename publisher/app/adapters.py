@@ -27,7 +27,7 @@ from publisher.contract import (
 )
 from publisher.domain.account import Account, AccountId, AccountPolicy, Capabilities, Mode, Platform
 from publisher.domain.errors import Problem, SettingsError, Severity
-from publisher.i18n import LANGUAGES, is_platform_code
+from publisher.i18n import LANGUAGES, is_fillable, is_platform_code
 from publisher.rendering.templates import PAGE_SUFFIXES
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE
 from publisher.runtime.redaction import redact_text
@@ -124,7 +124,10 @@ def _describing_errors(code: str, source: AdapterSource, **facts: str) -> Callab
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(value.get(lang), str) for lang in LANGUAGES)
+    if not isinstance(value, Mapping):
+        return False
+    texts = [value.get(lang) for lang in LANGUAGES]
+    return all(isinstance(text, str) and is_fillable(text) for text in texts)
 
 
 def _are_names(value: object) -> bool:

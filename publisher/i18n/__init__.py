@@ -171,6 +171,15 @@ class _Facts(dict[str, object]):
         return f"{{{key}}}"
 
 
+def is_fillable(text: str) -> bool:
+    """True if facts can be filled into a message: each brace in it belongs to the plain name of one."""
+    try:
+        text.format_map(_Facts())
+    except (ValueError, TypeError, AttributeError, LookupError):
+        return False
+    return True
+
+
 class _Catalogue(Mapping[str, Mapping[str, Any]]):
     """The entries of all areas. An area is parsed once a code is not in those before it: all of them take 0.04 s.
 

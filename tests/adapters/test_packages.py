@@ -214,6 +214,8 @@ BROKEN = {
     "no defaults": (FACTORY.replace("    defaults =", "    default ="), "adapter_incomplete"),
     "no method": (FACTORY.replace("return FakeAdapter(now=context.now)", "return object()"), "adapter_incomplete"),
     "half a text": (FACTORY.replace('"zh_CN": "{word} 太响", ', ""), "adapter_hook_wrong"),
+    "open brace": (FACTORY.replace('"{word} is too loud"', '"{word is too loud"'), "adapter_hook_wrong"),
+    "JSON in a hint": (FACTORY.replace('"hush"', """'store {"token": "…"}'"""), "adapter_hook_wrong"),
     "text of another": (FACTORY.replace('"city_too_loud"', '"hold_auth"'), "adapter_text_foreign"),
     "hosts as text": (FACTORY.replace('return ("city.example",)', 'return ("city.example")'), "adapter_hook_wrong"),
     "templates as text": (FACTORY.replace("contract =", "templates = 'pages'\n    contract ="), "adapter_hook_wrong"),
