@@ -85,18 +85,17 @@ async def make_call(request: SendRequest, store: Store, adapter: Adapter) -> Out
     """Make the one call of an attempt.
 
     An adapter that fails, or takes too long, before its creating call has sent nothing: the call record proves it.
-    One that claims after it that the platform still prepares the post is wrong: nobody knows what the call did.
+    One that claims after it that nothing was sent is wrong: nobody knows what the call did.
     """
     outcome = await call_adapter(adapter.publish(request), store.timing(request.account).lease_timeout)
     match outcome:
         case Unknown(reason=reason) if reason in ABORT_REASONS:
-            unsent: Outcome = NotSent(reason=reason)
-        case NotSent(until=until) if until is not None:
-            unsent, reason = outcome, ADAPTER_FAILED
+            may_have_started = store.call_record.may_have_started(request.delivery, request.fencing_token)
+            return outcome if may_have_started else NotSent(reason=reason)
+        case NotSent() if store.call_record.has_started(request.delivery, request.fencing_token):
+            return Unknown(reason=ADAPTER_FAILED)
         case _:
             return outcome
-    may_have_started = store.call_record.may_have_started(request.delivery, request.fencing_token)
-    return Unknown(reason=reason) if may_have_started else unsent
 
 
 async def may_start_call(outbox: Outbox, request: SendRequest) -> bool:

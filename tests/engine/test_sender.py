@@ -93,14 +93,15 @@ async def test_f19_a_call_that_was_not_sent_is_tried_again_soon(open_store, worl
     assert len(fake.calls) == 3
 
 
-async def test_an_adapter_that_claims_to_prepare_after_its_call_is_not_believed(open_store, world):
-    """Once the creating call has started, "still preparing" would make it a second time: the outcome is unknown."""
+@pytest.mark.parametrize("wait", [None, timedelta(minutes=1)], ids=["not sent", "still preparing"])
+async def test_an_adapter_that_claims_after_its_call_that_nothing_was_sent_is_not_believed(open_store, world, wait):
+    """Once the creating call has started, that would make it a second time: the outcome is unknown."""
     store, fake, adapters = await stage(open_store, "a")
 
     def create_and_wait(request):
         store.call_record.record_start(request.delivery, request.fencing_token)
         fake.add_post(request)
-        return NotSent(reason="preparing", until=world.now() + timedelta(minutes=1))
+        return NotSent(reason="preparing", until=wait and world.now() + wait)
 
     fake.script.append(create_and_wait)
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))

@@ -319,6 +319,10 @@ class CallRecord:
         call = (delivery, fencing_token)
         return call not in self._pending or call in self._started
 
+    def has_started(self, delivery: DeliveryId, fencing_token: int) -> bool:
+        """Return True if it is certain that the first byte of this call may have left."""
+        return (delivery, fencing_token) in self._started
+
     def forget(self, delivery: DeliveryId, fencing_token: int) -> None:
         """Drop a call whose outcome is recorded: it is not looked up again."""
         with self._lock:

@@ -25,6 +25,7 @@ from publisher.domain.results import (
 from publisher.domain.verification import DISTINCTIVE_PREFIX_CHARS
 from publisher.engine import sender
 from publisher.runtime.clock import Runtime
+from publisher.store.db.intent_journal import CallRecord
 from publisher.store.monitor.adapter_state import StoredAdapterState
 
 from .patch import Patch
@@ -148,13 +149,14 @@ def retry_after_ignored(patch: Patch) -> None:
 
 
 def _take_for_not_sent(patch: Patch, reason: str, is_misread: Callable[[object], bool]) -> None:
-    """Let some answers to a creating call prove, with that reason, that nothing was sent."""
+    """Let some answers to a creating call prove, with that reason, that nothing was sent; the sender believes it."""
 
     async def create(http: LoginHttp, call: HttpRequest, request: SendRequest) -> HttpResponse | NotSent | Unknown:
         answer = await kept(http, call, request)
         return NotSent(reason=reason) if is_misread(answer) else answer
 
     kept = patch.put(LoginHttp, "create", create)
+    patch.put(CallRecord, "has_started", lambda *_call: False)
 
 
 def retry_on_timeout(patch: Patch) -> None:
