@@ -25,7 +25,7 @@ from publisher.domain.post import Schedule
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.engine.clock_check import ClockCheck
 from publisher.engine.monitor import check_logins_due, monitor_due
-from publisher.engine.planner import active_schedule, apply_schedule, find_next_planning, plan_window
+from publisher.engine.planner import active_schedule, apply_schedule, find_file_owner, find_next_planning, plan_window
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.i18n import Messages
@@ -274,7 +274,8 @@ class Daemon:
                 return
             if version == self.first_file_version and await post_store.is_old_schedule(text):
                 raise RefusedError("schedule_superseded")  # noqa: TRY301 # handled like every other refusal of the file
-            filed = await apply_schedule(self.application.planner, text, self.schedule_file.name)
+            owner = await asyncio.to_thread(find_file_owner, self.schedule_file)
+            filed = await apply_schedule(self.application.planner, text, self.schedule_file.name, file_owner=owner)
         except BaseException as error:  # also one that was cancelled is read again
             self.has_read_file = False  # the cause, such as a missing picture, may go without the file changing
             if not isinstance(error, (InputError, RefusedError)):

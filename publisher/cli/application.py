@@ -29,7 +29,7 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.engine.calls import call_adapter
-from publisher.engine.planner import apply_schedule
+from publisher.engine.planner import apply_schedule, find_file_owner
 from publisher.rendering.renderer import RenderResult
 from publisher.runtime.clock import Runtime
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_schedule
@@ -111,7 +111,10 @@ async def activate_schedule(
     if confirmed_removals is not None and by is not None:
         detail = {"number": str(confirmed_removals)}
         actions = [AuditAction(event="removals_confirmed", subject="schedule", by=by, detail=detail)]
-    return await apply_schedule(application.planner, toml.text, str(file), confirmed_removals, actions)
+    owner = await asyncio.to_thread(find_file_owner, file)
+    return await apply_schedule(
+        application.planner, toml.text, str(file), confirmed_removals, actions, file_owner=owner
+    )
 
 
 async def send_preview(  # noqa: PLR0913 # what, to whom, by whom

@@ -75,12 +75,19 @@ class Planner:
         return hashlib.sha256(settings_text.encode()).hexdigest()
 
 
-async def apply_schedule(
-    planner: Planner, text: str, file: str, confirmed_removals: int | None = None, actions: Sequence[AuditAction] = ()
+async def apply_schedule(  # noqa: PLR0913 # the text, where it comes from, and what people say about it
+    planner: Planner,
+    text: str,
+    file: str,
+    confirmed_removals: int | None = None,
+    actions: Sequence[AuditAction] = (),
+    *,
+    file_owner: str | None = None,
 ) -> int:
     """Activate a new version of the schedule, as a whole or not at all. Return the number of new deliveries.
 
-    Very many new deliveries are filed in batches; after a crash `plan_window` files the rest.
+    Very many new deliveries are filed in batches; after a crash `plan_window` files the rest. `file` is the name in
+    problems; its owner may approve nothing of it.
 
     Raises ScheduleError with every Problem, or RefusedError `large_removal` if too many posts would vanish: a
     person must then state their number in `confirmed_removals`.
@@ -88,12 +95,17 @@ async def apply_schedule(
     for _ in range(MAX_APPLY_ATTEMPTS):
         with contextlib.suppress(ConcurrentUpdateError):  # another version was activated while this one was checked
             async with planner.lock:
-                return await _apply_schedule(planner, text, file, confirmed_removals, actions)
+                return await _apply_schedule(planner, text, file, confirmed_removals, actions, file_owner)
     raise RefusedError("reload_conflict")
 
 
-async def _apply_schedule(
-    planner: Planner, text: str, file: str, confirmed_removals: int | None, actions: Sequence[AuditAction]
+async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
+    planner: Planner,
+    text: str,
+    file: str,
+    confirmed_removals: int | None,
+    actions: Sequence[AuditAction],
+    file_owner: str | None,
 ) -> int:
     post_store = planner.store.posts
     base_version = await post_store.schedule_version()
@@ -121,7 +133,7 @@ async def _apply_schedule(
             schedule_text=text,
             base_version=base_version,
             actions=actions,
-            file_owner=await asyncio.to_thread(find_file_owner, Path(file)),
+            file_owner=file_owner,
         )
     )
 

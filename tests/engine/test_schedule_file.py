@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from PIL import Image
+from sqlalchemy import select
 
 import publisher.daemon
 from publisher.app.application import open_application
@@ -19,6 +20,7 @@ from publisher.domain.post import PostId
 from publisher.engine.sender import send_due
 from publisher.i18n import Messages
 from publisher.rendering.templates import shipped_templates
+from publisher.store.db.tables import POST
 from publisher.testing.fakes import FakeAdapter, FakeRuntime
 from publisher.tomlfile.read import read_text
 from tests.engine.test_planner import SETTINGS, cron, entry
@@ -94,6 +96,19 @@ async def test_recipients_are_updated_before_the_first_call(tmp_path, world):
         {"a": State.PENDING, "b": State.PENDING},
         {"a": State.PENDING, "b": State.CANCELLED},
     ]
+
+
+async def test_i5_the_owner_of_the_file_is_noted_wherever_the_daemon_runs(daemon, tmp_path, monkeypatch):
+    """I5: who owns the file may not approve what is in it; a daemon started elsewhere must know the owner as well."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    daemon.schedule_file.write_text(WHOLE, "utf-8")
+    await daemon.load_initial_schedule()
+    owners = await daemon.application.store.database.read(
+        lambda connection: set(connection.scalars(select(POST.c.file_owner)))
+    )
+    assert owners == {daemon.schedule_file.owner()}
 
 
 async def test_instants_that_come_within_range_are_filed_after_the_first_calls(daemon, world):
