@@ -2,12 +2,24 @@
 
 import fcntl
 import os
+import select
 import subprocess
 import sys
 
 from tests.e2e.test_run import post
 
 SMALL = 4096
+START_SECONDS = 60
+
+
+def read_until(pipe: int, words: str) -> bool:
+    """Read a pipe until it has had these words; False once nothing comes any more."""
+    seen = b""
+    while words.encode() not in seen:
+        if not select.select([pipe], [], [], START_SECONDS)[0]:
+            return False
+        seen += os.read(pipe, SMALL)
+    return True
 
 
 def fill(pipe: int) -> None:
@@ -26,12 +38,13 @@ def test_f91_posts_are_sent_while_nobody_reads_the_log(workspace, wait_until):
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL)
     command = [sys.executable, "-m", "publisher", "-C", str(workspace.folder), "run"]
     workspace.write_schedule("")
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writing) as daemon, os.fdopen(reading) as log:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writing) as daemon:
         try:
-            assert any("守护进程已启动" in line for line in iter(log.readline, ""))
+            assert read_until(reading, "守护进程已启动")
             fill(writing)
             workspace.write_schedule(post("p"))
             wait_until(lambda: list(workspace.states().values()) == ["published"] * 6)
         finally:
             daemon.kill()
             os.close(writing)
+            os.close(reading)
