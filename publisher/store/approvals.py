@@ -308,11 +308,15 @@ class DutyOfficer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnapproveResult:
-    """How many yeses were ended, of which occurrences, and how many of their deliveries had been sent before."""
+    """How many yeses were ended, of which occurrences, and how many of their deliveries had been sent before.
+
+    `is_too_late`: there is none whose call has not begun. One that turns out to have sent nothing is not repeated.
+    """
 
     approvals: int
     occurrences: Sequence[str]
     sent_before: int
+    is_too_late: bool
 
 
 class ApprovalStore(StorePart):
@@ -530,7 +534,7 @@ class ApprovalStore(StorePart):
     ) -> UnapproveResult:
         """End every yes to what is not sent yet of a post, or of one occurrence of it.
 
-        Raises ApprovalError if there is none, or all of it has been sent.
+        Raises ApprovalError if there is none.
         """
         lock_planning(transaction)
         now, connection = self.runtime.now(), transaction.connection
@@ -543,16 +547,18 @@ class ApprovalStore(StorePart):
         keys = [OccurrenceKey(post=post, occurrence=name) for name in names]
         is_concerned = (DELIVERY.c.post == post, DELIVERY.c.occurrence.in_(names), _IS_TARGETED)
         deliveries = read_deliveries(connection, select(DELIVERY).where(*is_concerned))
-        stopped = [delivery for delivery in deliveries if delivery.state in STOPPABLE_STATES]
-        if not stopped:
-            raise ApprovalError("unapprove_too_late" if deliveries else "unapprove_nothing", post=post)
+        if not deliveries:
+            raise ApprovalError("unapprove_nothing", post=post)
         for key in keys:
             write_audit(
                 transaction, now, by, event="unapproved", subject=name_occurrence(key), detail={"reason": reason}
             )
         sent_before = [delivery for delivery in deliveries if delivery.state in SENT_STATES]
         return UnapproveResult(
-            approvals=number, occurrences=[name_occurrence(key) for key in keys], sent_before=len(sent_before)
+            approvals=number,
+            occurrences=[name_occurrence(key) for key in keys],
+            sent_before=len(sent_before),
+            is_too_late=not any(delivery.state in STOPPABLE_STATES for delivery in deliveries),
         )
 
 

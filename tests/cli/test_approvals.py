@@ -1,6 +1,7 @@
 """`approvals`, `approve`, `unapprove`, `duty`, and what `preview` shows to those who approve."""
 
 import asyncio
+import sqlite3
 import subprocess
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -165,6 +166,16 @@ def test_f72_an_approval_can_be_withdrawn(ask):
     assert (withdrawn.code, "withdrew approvals of refund: 2" in withdrawn.out) == (0, True)
     assert ask("approvals", "--json").json["approvals"][0]["stages"][0]["missing"] == 2
     assert ask("unapprove", "refund", *REASON, by="li").code == 1
+
+
+def test_f72_withdrawn_after_the_call_has_begun(ask, approving):
+    """Exit code 1 and what can be done, but the approvals end: should the call have sent nothing, none follows."""
+    assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
+    with sqlite3.connect(approving / "var" / "publisher.db") as database:
+        database.execute("UPDATE delivery SET state = 'unknown', attempts = 1")
+    late = ask("unapprove", "refund", *REASON, by="li")
+    assert (late.code, "cannot be stopped" in late.err, "publisher retract refund" in late.err) == (1, True, True)
+    assert ask("approvals", "--json").json["approvals"][0]["stages"][0]["missing"] == 2
 
 
 def test_a_post_sent_from_a_file_can_be_previewed_and_needs_its_approvals(ask, approving):

@@ -12,6 +12,7 @@ from publisher.domain.delivery import Actor, Role, State
 from publisher.domain.errors import ApprovalError, RefusedError
 from publisher.domain.plan import Plan, RemovedTargets
 from publisher.domain.post import OneTimeTrigger, PostId, PostKind, SendRequest
+from publisher.domain.results import NotSent
 from publisher.domain.user import UserState, parse_grant
 from publisher.store.approvals import Approver
 from publisher.store.db.tables import SERVER_TIMELINE
@@ -126,8 +127,24 @@ async def test_what_is_sent_already_is_reported_when_a_yes_is_ended(open_store):
     assert await store.outbox.record_intent(second) == Declined(guard="not_approved")
     await approve_all(store)
     assert await try_to_send(store) == [second.account]
-    with pytest.raises(ApprovalError, match="unapprove_too_late"):
-        await store.approvals.unapprove(P, None, person("li"), "wrong")
+    assert (await store.approvals.unapprove(P, None, person("li"), "wrong")).is_too_late
+
+
+async def test_f72_a_call_that_sent_nothing_is_not_repeated_once_its_yes_is_ended(open_store):
+    """It is too late to stop the call, as the answer says, but there is no second one."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME))
+    await approve_all(store)
+    await store.maintenance.run()
+    [lease] = await store.outbox.claim(10)
+    await store.outbox.record_intent(lease)
+    result = await store.approvals.unapprove(P, None, person("li"), "wrong number")
+    assert (result.is_too_late, result.sent_before) == (True, 1)
+    await store.outbox.record_outcome(lease, NotSent(reason="cannot_connect"))
+    store.runtime.advance_time(5 * MINUTE)
+    assert await try_to_send(store) == []
+    await approve_all(store)
+    store.runtime.advance_time(2 * MINUTE)
+    assert await try_to_send(store) == ["a"]
 
 
 async def test_f69_an_edit_ends_every_yes(open_store):

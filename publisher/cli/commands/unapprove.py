@@ -6,6 +6,7 @@ import click
 
 from publisher.cli.authentication import accounts_of_post, authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store
+from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, reason_option
 from publisher.cli.target import DeliveryTarget, post_target, require_post
 from publisher.cli.terminal import Terminal
@@ -26,6 +27,8 @@ async def unapprove(terminal: Terminal, target: DeliveryTarget, by: str, reason:
         accounts = await accounts_of_post(store, target.post)
         person = await authenticate(terminal, settings, store, command="unapprove", by=by, accounts=accounts)
         result = await store.approvals.unapprove(target.post, occurrence, person, reason)
+    if result.is_too_late:
+        raise CommandFailedError("unapprove_too_late", post=target.post)
     names = terminal.translate("list_comma").join(result.occurrences)
     terminal.print_message("unapprove_done", post=names, number=result.approvals)
     if result.sent_before:
