@@ -43,7 +43,7 @@ def _of_mutant(name):
     return pytest.param(name, marks=pytest.mark.long if MUTANTS[name].storm == "approvals" else ())
 
 
-@pytest.mark.parametrize("name", map(_of_mutant, MUTANTS))
+@pytest.mark.parametrize("name", [_of_mutant(name) for name in MUTANTS])
 def test_a_broken_rule_is_found(name):
     """With one rule broken, one of the first seeds breaks a promise that the rule keeps, and names its replay."""
     mutant = MUTANTS[name]
