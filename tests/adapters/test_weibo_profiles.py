@@ -9,8 +9,6 @@ import pytest
 
 from adapters.weibo import WEIBO
 from adapters.weibo.api import decode_created_at
-from adapters.weibo.capabilities import PROFILES
-from publisher.config import WEIBO_PROFILES
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.results import (
     Deleted,
@@ -65,11 +63,6 @@ OLD = post("旧闻", "5316149214500000", created_at="Tue Nov 24 09:00:31 +0800 2
 
 def form_of(request: httpx.Request) -> dict[str, str]:
     return {key: values[0] for key, values in parse_qs(request.content.decode()).items()}
-
-
-def test_settings_and_adapter_name_the_same_profiles():
-    """Settings accept exactly the profiles of the adapter; the default is `share`."""
-    assert set(WEIBO_PROFILES) == set(PROFILES)
 
 
 @pytest.mark.parametrize(("profile", "pictures", "readable"), [(None, 1, 5), ("update", 1, 5), ("biz", 9, 100)])
