@@ -1,7 +1,6 @@
 """Who acts: how a command finds out, and what each command needs permission for."""
 
 import os
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from publisher.app.open_store import open_unchecked_store
 from publisher.cli.context import report_database_errors
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.terminal import Terminal, ask_hidden
+from publisher.cli.terminal import Terminal, ask_hidden, has_terminal
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
@@ -146,7 +145,7 @@ async def identify(terminal: Terminal, settings: Settings, store: Store, command
             return _make_person(principal)
         if not may_break_glass:  # a token that has expired overnight must not keep the owner from stopping everything
             raise SignInError("token_invalid", variable=TOKEN_VARIABLE)
-    if by is not None and (sys.stderr.isatty() or not may_break_glass):
+    if by is not None and (has_terminal() or not may_break_glass):
         code = "ask_password_or_break_glass" if may_break_glass else "ask_password"
         if password := ask_hidden(terminal.translate(code, name=by)):
             return _make_person(await _sign_in(terminal, settings, store, by, password))

@@ -104,14 +104,19 @@ def hidden_input() -> Iterator[None]:
         signal.signal(signal.SIGINT, interrupt)
 
 
+def has_terminal() -> bool:
+    """Return True if a person can be asked, also while standard input or standard error is a file."""
+    return sys.stdin.isatty() or sys.stderr.isatty()
+
+
 def ask_hidden(prompt: str) -> str:
-    """Ask for a password or a code on the terminal, also where standard input is a file. ^C ends it at once.
+    """Ask for a password or a code on the terminal. ^C ends it at once.
 
     Without a terminal the answer is the next line of standard input; "" at its end.
     """
     interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        if not sys.stderr.isatty():
+        if not has_terminal():
             return sys.stdin.readline().rstrip("\r\n")
         return getpass.getpass(f"{escape_forbidden(prompt)} ")
     except EOFError:

@@ -18,14 +18,14 @@ from tests.cli.conftest import publisher_command
 PATIENCE = 60
 
 
-def start_on_terminal(*arguments: str | Path) -> tuple[subprocess.Popen[bytes], int]:
+def start_on_terminal(*arguments: str | Path, redirects_output: bool = False) -> tuple[subprocess.Popen[bytes], int]:
     """Start a command with a terminal of its own as its controlling one; return it and our end of the terminal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         publisher_command("--lang", "en", *arguments),
         stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdout=subprocess.DEVNULL if redirects_output else theirs,
+        stderr=subprocess.DEVNULL if redirects_output else theirs,
         start_new_session=True,
         preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # noqa: PLW1509 # it becomes the controlling one
     )
@@ -124,10 +124,11 @@ def add_user(run, drill, monkeypatch, password):
     assert run("-C", drill, "user", "activate").code == 0
 
 
-def test_a_password_is_asked_for_on_the_terminal_and_not_shown(run, drill, monkeypatch):
-    """The prompt names the person; what is typed is not echoed, and the command goes on with it."""
+@pytest.mark.parametrize("redirects_output", [False, True])
+def test_a_password_is_asked_for_on_the_terminal_and_not_shown(run, drill, monkeypatch, redirects_output):
+    """The prompt names the person; what is typed is not echoed, also while all output goes to a file."""
     add_user(run, drill, monkeypatch, "correct horse battery")
-    process, terminal = start_on_terminal("-C", drill, "resume", "--by", "zhang")
+    process, terminal = start_on_terminal("-C", drill, "resume", "--by", "zhang", redirects_output=redirects_output)
     shown = read_until(terminal, "Password of zhang")
     type_line(terminal, "correct horse battery")
     shown += read_rest(terminal)
