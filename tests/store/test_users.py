@@ -191,6 +191,9 @@ async def test_step_up_gives_a_new_id_for_ten_minutes(open_store, world):
     assert not (await store.sign_ins.find_session(after)).is_stepped_up
     with pytest.raises(NoSuchItemError):
         await store.sign_ins.step_up(before, LI)
+    world.advance_time(SESSION_IDLE_LIFETIME)
+    with pytest.raises(NoSuchItemError):  # it was not used for too long, and a step-up does not bring it back
+        await store.sign_ins.step_up(after, LI)
     assert await store.sign_ins.end_session(after, LI)
     assert not await store.sign_ins.end_session(after, LI)
 

@@ -85,7 +85,11 @@ class SignIns(StorePart):
         Raises NoSuchItemError if the session has ended meanwhile.
         """
         now, replaced = self.runtime.now(), secrets.token_urlsafe(SESSION_BYTES)
-        changed = update(AUTH_SESSION).where(AUTH_SESSION.c.id_hash == hash_secret(session))
+        changed = update(AUTH_SESSION).where(
+            AUTH_SESSION.c.id_hash == hash_secret(session),
+            AUTH_SESSION.c.expires_at > now,
+            AUTH_SESSION.c.seen_at > now - SESSION_IDLE_LIFETIME,
+        )
         values = {"id_hash": hash_secret(replaced), "stepped_up_at": now, "seen_at": now}
         user = transaction.connection.scalar(changed.values(values).returning(AUTH_SESSION.c.user))
         if user is None:
