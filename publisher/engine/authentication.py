@@ -72,9 +72,9 @@ async def check_code(users: Users, user: User, code: str, source: str, load_user
     """
     source = f"{source} code"  # counted apart: who knows the password must not be free to guess codes
     await _start_attempt(users, user.name, source)
-    typed = "".join(code.split())
+    typed = _normalize_code(code)
     if len(typed) > 6:  # a recovery code
-        is_right, method = await users.use_recovery_code(user.name, normalize_recovery_code(typed)), "recovery code"
+        is_right, method = await users.use_recovery_code(user.name, typed), "recovery code"
     else:
         is_right, method = await _use_totp_code(users, user, typed, load_user_key), "password, code"
     if not is_right:
@@ -103,9 +103,10 @@ def find_totp_step(secret: str, code: str, at: float) -> int | None:
     """Return the time step that a code belongs to, near an instant in seconds since 1970; None for a wrong code."""
     import pyotp  # noqa: PLC0415 # only needed with a second factor
 
+    typed = _encode(_normalize_code(code))
     totp, now = pyotp.TOTP(secret, interval=TOTP_SECONDS), int(at) // TOTP_SECONDS
     steps = range(now - TOTP_STEPS_ACCEPTED, now + TOTP_STEPS_ACCEPTED + 1)
-    return next((step for step in steps if hmac.compare_digest(totp.generate_otp(step), code)), None)
+    return next((step for step in steps if hmac.compare_digest(totp.generate_otp(step).encode(), typed)), None)
 
 
 def make_second_factor(name: str) -> SecondFactor:
@@ -118,9 +119,9 @@ def make_second_factor(name: str) -> SecondFactor:
     return SecondFactor(secret=secret, uri=uri, recovery_codes=["-".join(re.findall("....", code)) for code in codes])
 
 
-def normalize_recovery_code(code: str) -> str:
-    """Return a recovery code without spaces and dashes, in capitals, as its hash is made of it."""
-    return code.replace("-", "").replace(" ", "").upper()
+def _normalize_code(code: str) -> str:
+    """Return a code as it is compared: in capitals, full-width characters as ordinary ones, no spaces and dashes."""
+    return "".join(unicodedata.normalize("NFKC", code).split()).replace("-", "").upper()
 
 
 async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
@@ -142,14 +143,14 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     require_good_password(password, user.name)
     sign_in = NewSignIn(password_hash=await hash_password(password))
     if second_factor is not None:
-        step = find_totp_step(second_factor.secret, "".join(code.split()), users.runtime.now().timestamp())
+        step = find_totp_step(second_factor.secret, code, users.runtime.now().timestamp())
         if step is None:
             raise RefusedError("code_wrong")
         sign_in = replace(
             sign_in,
             totp_secret=encrypt_totp_secret(second_factor.secret, user.name, load_user_key),
             totp_step=step,
-            recovery_codes=[normalize_recovery_code(each) for each in second_factor.recovery_codes],
+            recovery_codes=[_normalize_code(each) for each in second_factor.recovery_codes],
         )
     return await users.activate(link, sign_in, by)
 
@@ -189,8 +190,9 @@ def _hasher() -> "Argon2Hasher":
     return Argon2Hasher(time_cost=ARGON2_PASSES, memory_cost=ARGON2_MEMORY_KIB, parallelism=ARGON2_LANES)
 
 
-def _encode(password: str) -> str:
-    return unicodedata.normalize("NFKC", password)
+def _encode(text: str) -> bytes:
+    """Return what is hashed and compared, also of input that is no UTF-8, as from a terminal of another encoding."""
+    return unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")
 
 
 def encrypt_totp_secret(secret: str, name: str, load_user_key: LoadUserKey) -> str:

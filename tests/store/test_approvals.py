@@ -253,15 +253,24 @@ async def test_a_post_due_when_approved_is_not_late_before(open_store):
     assert await try_to_send(store) == ["a"]
 
 
-async def test_what_a_leaver_has_approved_does_not_count(open_store):
-    """Disabling a user ends that person's yeses to what is not sent yet, and no others."""
+@pytest.mark.parametrize("end", ["disable", "reset", "leave"])
+async def test_what_a_leaver_has_approved_does_not_count(open_store, end):
+    """Disabling, resetting or leaving ends that person's yeses to what is not sent yet, and no others."""
     store = await file_post(open_store)
     admin = await store.users.add("root", [parse_grant("admin")], person("root"))
     await store.users.add("Li", [parse_grant("approver")], person("root"))
     assert admin
     await approve_all(store)
     await store.users.activate(admin, NewSignIn(password_hash="x"), person)
-    await store.users.disable("Li", person("root"))
+    match end:
+        case "disable":
+            await store.users.disable("Li", person("root"))
+        case "reset":
+            await store.users.reset("Li", person("root"))
+        case _:
+            await store.approvals.set_duty("Li", person("root"), is_on_duty=True)
+            await store.users.leave("Li", [], person("root"))
+    assert await store.approvals.officers() == []
     assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [FIRST]
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []

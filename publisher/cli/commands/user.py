@@ -24,7 +24,7 @@ from publisher.domain.delivery import Actor
 from publisher.domain.user import ALL_TARGET, Grant, GrantSyntaxError, Permission, User, list_members, parse_grant
 from publisher.engine.authentication import activate_user, change_password, make_second_factor
 from publisher.engine.decisions import named_person
-from publisher.secrets import Vault
+from publisher.secrets import AUDIT_KEY_NAME, USER_KEY_NAME, Vault
 from publisher.store.people.users import PersonTraces
 from publisher.store.store import Store
 
@@ -229,10 +229,13 @@ async def leave(terminal: Terminal, settings: Settings, store: Store, name: str,
 
 
 def find_seen_secrets(settings: Settings, traces: PersonTraces, *, is_owner: bool) -> Sequence[str]:
-    """Return the secrets that a person knows or could read: the owner of the workspace could read all of them."""
+    """Return the secrets that a person knows or could read: the owner of the workspace could read all of them.
+
+    The workspace's own keys are left out: no platform replaces them, and a new one ends everybody's second factor.
+    """
     if not is_owner:
         return sorted(traces.secrets)
-    stored = Vault(folder=settings.workspace / "var").list_names()
+    stored = set(Vault(folder=settings.workspace / "var").list_names()) - {AUDIT_KEY_NAME, USER_KEY_NAME}
     return sorted({*traces.secrets, *stored, *(account.secret for account in settings.accounts.values())})
 
 

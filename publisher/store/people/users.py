@@ -19,6 +19,7 @@ from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.user import Grant, User, UserState
 from publisher.store.approvals import end_approvals_of
 from publisher.store.base import StorePart
+from publisher.store.db.approval_tables import DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import batches, raise_alert, replace_alerts, write_audit
 from publisher.store.db.tables import AUDIT, DELIVERY, POST, load_post
@@ -54,7 +55,7 @@ BREAK_GLASS = "break_glass"
 
 def hash_secret(text: str) -> str:
     """Return what is stored of a link, token, session or recovery code: all are random, so no slow hash is needed."""
-    return sha256(text.encode()).hexdigest()
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()  # what is typed may be no UTF-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +192,7 @@ class Users(StorePart):
 
     @in_transaction
     def leave(self, transaction: Transaction, name: str, secrets_seen: Collection[str], by: Actor) -> Departure:
-        """Mark a user as left: sessions, tokens, link and open approvals end at once.
+        """Mark a user as left: sessions, tokens, link, open approvals and duty end at once.
 
         An alert for each secret that the user has seen stays until it is replaced. Raises NoSuchItemError, or
         RefusedError for the last administrator.
@@ -201,6 +202,7 @@ class Users(StorePart):
         self._change_user(transaction, name, {"state": UserState.LEFT.value, **NO_SIGN_IN})
         connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
         sessions, tokens = end_sign_ins(connection, name)
+        connection.execute(delete(DUTY_OFFICER).where(DUTY_OFFICER.c.name == name))
         approvals = end_approvals_of(transaction, now, name, by, "user_left")
         for secret in sorted(secrets_seen):
             replace_alerts(transaction, now, ROTATION_DUE, f"secret:{secret}", {"secret": secret, "user": name})
@@ -222,7 +224,8 @@ class Users(StorePart):
     def reset(self, transaction: Transaction, name: str, by: Actor, *, breaks_glass: bool = False) -> str:
         """Take away a user's password, second factor, sessions and tokens, and return a new one-time link.
 
-        A disabled or suspended user is enabled by it. Raises NoSuchItemError, or RefusedError for one who has left.
+        Approvals of what is not sent yet end too: somebody else may have given them. A disabled or suspended user is
+        enabled by it. Raises NoSuchItemError, or RefusedError for one who has left.
         """
         now, connection = self.runtime.now(), transaction.connection
         _require_present(_get_row(connection, name))
@@ -230,7 +233,9 @@ class Users(StorePart):
         connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
         connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
         end_sign_ins(connection, name)
-        write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}")
+        ended = end_approvals_of(transaction, now, name, by, "user_reset")
+        detail = {"approvals_ended": ended} if ended else {}
+        write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}", detail=detail)
         if breaks_glass:
             record_break_glass(transaction, now, by, f"user:{name}", "user reset")
         return self._issue_link(connection, name, now)
@@ -359,8 +364,10 @@ class Users(StorePart):
 
 
 def record_break_glass(transaction: Transaction, at: datetime, by: Actor, subject: str, action: str) -> None:
+    """Record an action without sign-in: the name is claimed, so the alert names the system user beside it."""
+    user = "?" if by.system is None else by.system.user or f"uid {by.system.uid}"
     write_audit(transaction, at, by, event=BREAK_GLASS, subject=subject, detail={"action": action})
-    raise_alert(transaction, at, BREAK_GLASS, subject, {"by": by.name, "action": action})
+    raise_alert(transaction, at, BREAK_GLASS, subject, {"user": user, "by": by.name, "action": action})
 
 
 def end_sign_ins(connection: Connection, user: str | None = None) -> tuple[int, int]:
