@@ -79,6 +79,11 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
     secrets = {file.name: json.loads(file.read_text()) for file in (workspace.folder / "secrets").iterdir()}
     names = sorted(secrets)
     move_to_vault(workspace, secrets)
+    file = workspace.folder / "publisher.toml"
+    text = file.read_text("utf-8")
+    for hasty, patient in {'"1.5s"': '"30s"', '"2s"': '"40s"', '"3s"': '"60s"'}.items():
+        text = text.replace(hasty, patient)  # a call must not end for the machine being slow
+    file.write_text(text, "utf-8")
     folder = workspace.folder / "var"
     changer = subprocess.Popen([sys.executable, "-c", CHANGER, str(folder), *names], stdout=subprocess.PIPE)
     try:
@@ -89,6 +94,7 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
         posts = [f"p{number}" for number in range(6)]
         workspace.write_schedule(schedule_of(*posts, to='["platform:weibo", "platform:wechat"]'))
         workspace.start()
+        wait_until(lambda: len(workspace.states()) == 24)  # the database is there, so that the rotation is recorded
         workspace.publisher("secret", "rotate")
         wait_until(lambda: list(workspace.states().values()) == ["published"] * 24)
         assert [reader.wait(60) for reader in readers] == [0, 0]
@@ -96,8 +102,11 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
     finally:
         changer.kill()
         changer.communicate()
-    assert {row["attempts"] for row in workspace.status()["deliveries"]} == {1}
+    outcomes = set(re.findall(r'"outcome": ?"(\w+)"', workspace.log()))
+    assert {"published", "submitted"} <= outcomes  # both platforms; a call that could not start is repeated ...
+    assert outcomes <= {"published", "submitted", "not_sent"}  # ... while a bad secret is refused or leaves a doubt
     assert "secret_unreadable" not in workspace.log()
+    assert "vault_" not in workspace.log()
     workspace.publisher("secret", "rotate")
     assert workspace.publisher("secret", "list").split() == sorted(names)
 
