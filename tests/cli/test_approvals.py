@@ -159,6 +159,15 @@ def test_approvals_of_an_unknown_post_are_an_error(ask):
     assert "refund" in asked.err
 
 
+def test_content_for_an_account_that_has_left_the_settings_is_not_previewed(ask, approving):
+    """Its length can no longer be counted: the account is named, instead of a traceback or a preview without it."""
+    settings = approving / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8").replace('"beijing-weibo"', '"other-weibo"'), "utf-8")
+    shown = ask("preview", "refund")
+    assert (shown.code, shown.out) == (4, ""), shown.err
+    assert "beijing-weibo" in shown.err
+
+
 def test_f72_an_approval_can_be_withdrawn(ask):
     """All of them end by it, and nothing is left to withdraw then."""
     assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]

@@ -204,6 +204,8 @@ async def find_saved_preview(
     shown = tuple(rendered for rendered in contents if only_account in {None, rendered.account})
     if not shown:
         raise NoSuchItemError("account", str(only_account), [rendered.account for rendered in contents])
+    if gone := [rendered.account for rendered in shown if rendered.account not in policies]:
+        raise NoSuchItemError("account", gone[0])
     return PostPreview(
         settings=settings,
         post=task.post,
