@@ -253,9 +253,9 @@ async def test_a_post_due_when_approved_is_not_late_before(open_store):
     assert await try_to_send(store) == ["a"]
 
 
-@pytest.mark.parametrize("end", ["disable", "reset", "leave"])
+@pytest.mark.parametrize("end", ["disable", "reset", "change", "leave"])
 async def test_what_a_leaver_has_approved_does_not_count(open_store, end):
-    """Disabling, resetting or leaving ends that person's yeses to what is not sent yet, and no others."""
+    """Disabling, resetting, leaving or losing a role ends one's yeses to what is not sent yet, and no others."""
     store = await file_post(open_store)
     admin = await store.users.add("root", [parse_grant("admin")], person("root"))
     await store.users.add("Li", [parse_grant("approver")], person("root"))
@@ -267,6 +267,11 @@ async def test_what_a_leaver_has_approved_does_not_count(open_store, end):
             await store.users.disable("Li", person("root"))
         case "reset":
             await store.users.reset("Li", person("root"))
+        case "change":
+            more = [parse_grant("approver"), parse_grant("viewer")]
+            await store.users.change_grants("Li", more, person("root"))
+            assert (await store.approvals.tasks(P))[0].status.is_approved
+            await store.users.change_grants("Li", more[1:], person("root"))
         case _:
             await store.approvals.set_duty("Li", person("root"), is_on_duty=True)
             await store.users.leave("Li", [], person("root"))

@@ -140,11 +140,14 @@ class Users(StorePart):
 
     @in_transaction
     def change_grants(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> None:
-        """Replace a user's grants. Raises what `disable` raises."""
-        _require_present(_get_row(transaction.connection, name))
+        """Replace a user's grants. Losing one ends approvals of what is not sent. Raises what `disable` raises."""
+        row, now = _get_row(transaction.connection, name), self.runtime.now()
+        _require_present(row)
         self._change_user(transaction, name, {"grants": dump_grants(grants)})
-        detail = {"roles": dump_grants(grants)}
-        write_audit(transaction, self.runtime.now(), by, event="user_changed", subject=f"user:{name}", detail=detail)
+        detail: dict[str, object] = {"roles": dump_grants(grants)}
+        if set(to_user(row).grants) - set(grants):
+            detail["approvals_ended"] = end_approvals_of(transaction, now, name, by, "user_changed")
+        write_audit(transaction, now, by, event="user_changed", subject=f"user:{name}", detail=detail)
 
     @in_transaction
     def disable(self, transaction: Transaction, name: str, by: Actor) -> None:
