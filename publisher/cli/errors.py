@@ -104,6 +104,8 @@ def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
         case _:
             message = error.format_message()
     terminal.print_note("usage_error", message=message)
+    if isinstance(error, LocalizedUsageError) and (hint := terminal.messages.hint(error.code, **error.facts)):
+        echo(f"    {hint}", err=True)
     return EXIT_USAGE
 
 

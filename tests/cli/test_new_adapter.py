@@ -64,6 +64,7 @@ def test_nothing_is_overwritten(run, tmp_path):
 
 @pytest.mark.parametrize("name", ["3a", "City", "city-board", "../x", "class", "城", "", "x", "weibo", "webhook"])
 def test_a_name_that_no_platform_can_have_is_refused(run, tmp_path, name):
-    """A name that is no module, or that publisher has, is a wrong usage, and nothing is written."""
+    """A name that is no module, or that publisher has, is a wrong usage with a remedy, and nothing is written."""
     result = run("new-adapter", name, "-C", tmp_path)
     assert (result.code, list(tmp_path.iterdir())) == (2, [])
+    assert "请换一个名字" in result.err or "小写字母和数字" in result.err
