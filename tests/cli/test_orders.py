@@ -137,6 +137,31 @@ def test_published_without_proof_takes_two_people(run, due_post, deliver):
     assert "由人确认" in run("-C", due_post, "status", "refund").out
 
 
+def test_two_people_confirm_what_was_posted_without_any_call(run, due_post):
+    """There is no call to look for, so the first word changes nothing yet, and the second makes it published."""
+    with sqlite3.connect(due_post / "var" / "publisher.db") as database:
+        database.execute("UPDATE delivery SET state = 'held', reason = 'poison'")
+    target = ("resolve", "refund@beijing-weibo")
+    assert run("-C", due_post, *target, "published", "https://weibo.com/1/b", *BY).code == 0
+    assert state_of(run, due_post) == "held"
+    assert run("-C", due_post, *target, "confirm", "--reason", "试验", "--by", "李").code == 0
+    [delivery] = run("-C", due_post, "status", "--json").json["deliveries"]
+    assert (delivery["state"], delivery["url"]) == ("published", "https://weibo.com/1/b")
+
+
+def test_a_second_person_confirms_nothing_about_an_earlier_call(run, due_post, deliver):
+    """What the first said of one call is no word about the next."""
+    deliver(CAPTCHA)
+    target = ("resolve", "refund@beijing-weibo")
+    assert run("-C", due_post, *target, "published", "https://weibo.com/1/b", *BY).code == 0
+    with sqlite3.connect(due_post / "var" / "publisher.db") as database:
+        database.execute("UPDATE delivery SET state = 'due', next_action_at = NULL")
+        database.execute("DELETE FROM pause")
+    deliver(CAPTCHA)
+    refused = run("-C", due_post, *target, "confirm", "--reason", "试验", "--by", "李")
+    assert (refused.code, state_of(run, due_post)) == (1, "held")
+
+
 @pytest.mark.parametrize("second", ["Zhang", "ZHANG", "ｚｈａｎｇ", "zhаng", "zh ang"])
 def test_another_spelling_is_no_second_person(run, due_post, deliver, second):
     """Case, width, spaces and look-alike letters make no second person of the first."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, case, delete, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, case, delete, exists, insert, literal, or_, select, update
 
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.approval import hash_rules
@@ -47,6 +47,7 @@ from publisher.store.db.rows import (
 )
 from publisher.store.db.tables import (
     ALERT,
+    ATTEMPT,
     AUDIT,
     DATABASE_INFO,
     DELIVERY,
@@ -114,8 +115,9 @@ class OperatorActions(StorePart):
         write_audit(transaction, now, by, event="confirmation_requested", subject=subject, detail=detail)
 
     async def confirmation_request(self, delivery: DeliveryId) -> ConfirmationRequest | None:
-        """Return what waits for a second person's confirmation of a delivery, if anything."""
-        query = select(DECISION_REQUEST).where(DECISION_REQUEST.c.delivery == delivery)
+        """Return what waits for a second person's confirmation of a delivery's last attempt, if anything."""
+        is_outdated = exists().where(ATTEMPT.c.delivery == delivery, ATTEMPT.c.intended_at > DECISION_REQUEST.c.at)
+        query = select(DECISION_REQUEST).where(DECISION_REQUEST.c.delivery == delivery, ~is_outdated)
         row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
         return ConfirmationRequest(url=row.url, by=row.by, reason=row.reason) if row else None
 
