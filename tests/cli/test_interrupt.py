@@ -18,6 +18,12 @@ from tests.cli.conftest import publisher_command
 PATIENCE = 60
 
 
+def begin_on_terminal() -> None:
+    """Make the terminal the controlling one, and let ^C interrupt, which a shell's background jobs ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
+
+
 def start_on_terminal(*arguments: str | Path, redirects_output: bool = False) -> tuple[subprocess.Popen[bytes], int]:
     """Start a command with a terminal of its own as its controlling one; return it and our end of the terminal."""
     ours, theirs = pty.openpty()
@@ -27,7 +33,7 @@ def start_on_terminal(*arguments: str | Path, redirects_output: bool = False) ->
         stdout=subprocess.DEVNULL if redirects_output else theirs,
         stderr=subprocess.DEVNULL if redirects_output else theirs,
         start_new_session=True,
-        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # noqa: PLW1509 # it becomes the controlling one
+        preexec_fn=begin_on_terminal,  # noqa: PLW1509 # nothing else runs
     )
     os.close(theirs)
     return process, ours

@@ -128,10 +128,21 @@ async def test_i21_cancellations_and_edits_are_applied_with_the_version(store):
     assert sent == {"a0": "改", "a1": "改", "a2": joined.title}
 
 
-async def test_a_newer_version_ends_the_filing_of_an_older_one(store):
+async def test_a_newer_version_ends_the_filing_of_an_older_one(store, monkeypatch):
     """Posts of the older version alone are not filed any more; the newer one's posts are."""
+    write, first_batch, newer_version = store.database.write, asyncio.Event(), asyncio.Event()
+
+    async def write_newer_version_second(operation):
+        if asyncio.current_task() is not older:
+            newer_version.set()
+        elif first_batch.is_set():
+            await newer_version.wait()
+        first_batch.set()
+        return await write(operation)
+
+    monkeypatch.setattr(store.database, "write", write_newer_version_second)
     older = asyncio.create_task(accept(store, MANY, text="older"))
-    await asyncio.sleep(0)
+    await first_batch.wait()
     changes = Plan(removed_posts=tuple(post.id for post in MANY))
     await accept(store, [URGENT], changes=changes, text="newer", based_on=1)
     assert 0 < await older < len(ALL)
