@@ -3,16 +3,18 @@
 import asyncio
 import sqlite3
 import subprocess
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import create_engine, insert, make_url
 
 from publisher.app.open_store import open_store
 from publisher.config import load_settings
 from publisher.domain.user import Permission, parse_grant
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import Runtime
+from publisher.store.db.tables import SERVER_TIMELINE
 from publisher.store.people.users import NewSignIn
 from tests.cli.conftest import TO_WEIBO, publisher_command
 from tests.cli.posts import warning, write_schedule
@@ -222,6 +224,26 @@ def test_an_emergency_release_takes_the_author_and_another_officer(ask):
     assert abs(until - datetime.now(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None) - timedelta(days=1)) < HOUR
     assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
     assert ask("alerts", "--json").json["alerts"] == []
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_f87_no_command_relies_on_people_before_the_daemon_knows_the_new_server(
+    run, approving, database_url, monkeypatch
+):
+    """What that server lacks may be the end of a yes or of a token: approving is refused, stopping works."""
+    settings = approving / "publisher.toml"
+    settings.write_text(f'database = "{database_url}"\n' + settings.read_text("utf-8"), "utf-8")
+    tokens = add_users(approving)
+    monkeypatch.setenv("PUBLISHER_TOKEN", tokens["li"])
+    assert run("-C", approving, "reload").code == 0
+    fingerprint = run("-C", approving, "preview", "refund", "--json").json["fingerprint"]
+    engine = create_engine(make_url(database_url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(insert(SERVER_TIMELINE).values(timeline="before", first_seen_at=datetime.now(UTC)))
+    engine.dispose()
+    approved = run("-C", approving, "--lang", "en", "approve", "refund", "--fingerprint", fingerprint, "--by", "li")
+    assert (approved.code, "another database server has just taken over" in approved.err) == (3, True)
+    assert run("-C", approving, "pause", "--by", "li").code == 0
 
 
 @pytest.mark.long
