@@ -78,12 +78,13 @@ BLANKS: Mapping[Lang, Mapping[str, str]] = {
     "zh_CN": {
         "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "late": "", "marker": "〈通报编号〉",
         "next": "〈下次时间〉", "place": "平台的网站", "post": "编号", "secret": "〈密钥名称〉", "subject": "编号@账号",
-        "name": "编号", "url": "〈网址〉",
+        "name": "编号", "url": "〈网址〉", "renewal": "publisher login 账号，或 publisher secret set 〈密钥名称〉",
     },
     "en": {
         "account": "ACCOUNT", "due": "its time", "expires": "its expiry", "late": "", "marker": "NUMBER",
         "next": "the next look", "place": "the platform's site", "post": "POST", "secret": "NAME",
         "subject": "POST@ACCOUNT", "name": "POST", "url": "URL",
+        "renewal": "publisher login ACCOUNT, or publisher secret set NAME",
     },
 }  # fmt: skip
 """Placeholders for the facts of a single delivery."""

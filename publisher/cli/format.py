@@ -84,8 +84,9 @@ class Formatter:
         reason_text = self.reason(reason if separator else alert.facts.get("reason"))
         platform_message = alert.facts.get("said")
         if platform_message or alert.code == "account_paused":
-            said = f"({platform_message})" if platform_message else ""
-            reason_text = " ".join(filter(None, [reason_text, self.alert_remedy(alert), said]))
+            said = f" ({platform_message})" if platform_message else ""
+            sentences = [reason_text + said, self.alert_remedy(alert).rstrip("。.")]  # the message ends the last one
+            reason_text = self.messages.translate("sentence_break").join(filter(None, sentences))
         if "\n" in reason_text:  # one problem a line
             reason_text = "".join(f"\n    {line}" for line in reason_text.splitlines())
         facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": reason_text}
@@ -240,7 +241,12 @@ def message_args(delivery: Delivery, formatter: Formatter) -> Mapping[str, objec
         "account": delivery.account,
         "place": formatter.sign_in_place(delivery.platform),
         "late": formatter.messages.translate(late) if late in formatter.messages.entries else "",
-        "secret": delivery.login.partition("/")[2],
+        "secret": (secret := delivery.login.partition("/")[2]),
+        "renewal": formatter.messages.translate(
+            formatter.messages.first_known(f"renewal_{delivery.platform}", "renewal_other"),
+            account=delivery.account,
+            name=secret,
+        ),
         "due": formatter.time(delivery.due_at),
         "next": formatter.time(delivery.next_action_at),
         "expires": formatter.time(delivery.expires_at),

@@ -1,10 +1,11 @@
 """`alerts`: how one is listed and dismissed, and what ends it."""
 
+import re
 import sqlite3
 
 import pytest
 
-from publisher.domain.results import Rejected
+from publisher.domain.results import CredentialExpired, Rejected
 from tests.cli.conftest import BY, CAPTCHA, PUBLISHED, TO_WEIBO
 from tests.cli.posts import warning, write_schedule
 
@@ -34,6 +35,29 @@ def test_the_alerts_are_listed_as_status_shows_them(run, due_post, deliver, aler
     assert "publisher alerts dismiss" in listed[-1]
     status = run("-C", due_post, "status", "--json").json
     assert status["alerts"] == run("-C", due_post, "alerts", "--json").json["alerts"]
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [
+        ("zh_CN", "微博令牌已过期。请用该账号重新授权，并更新密钥中的 access_token。处理好之后"),
+        ("en", "the Weibo token has ended. Authorise again with the account and store the new access_token. Once"),
+    ],
+)
+def test_the_alert_of_a_pause_is_in_whole_sentences(run, due_post, deliver, lang, words):
+    """The reason, its remedy and the command that ends the pause have one full stop each."""
+    for _ in range(2):
+        deliver(CredentialExpired(reason="weibo_21327"))
+    shown = run("-C", due_post, "--lang", lang, "alerts", "--json").json["alerts"]
+    [message] = [alert["message"] for alert in shown if alert["code"] == "account_paused"]
+    assert words in message
+
+
+def test_a_refused_sign_in_names_the_command_that_renews_it(run, due_post, deliver):
+    """The first step of `why` can be given as it stands, for the account's platform."""
+    for _ in range(2):
+        deliver(CredentialExpired(reason="weibo_21327"))
+    assert re.search("1\\. .*publisher login beijing-weibo；", run("-C", due_post, "why", "refund").out)
 
 
 def test_a_dismissed_alert_is_no_longer_shown(run, due_post, deliver, alerts):
