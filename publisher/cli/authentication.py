@@ -121,17 +121,25 @@ async def authenticate(  # noqa: PLR0913 # who does what, and to which accounts
 
     Raises SignInError. An action without sign-in is recorded.
     """
-    person = await identify(terminal, settings, store, command, by)
+    person = await identify(terminal, settings, store, command, by, accounts)
     require_permission(person, settings, command, accounts)
     if person.breaks_glass:
         await store.users.record_break_glass(person.actor, command)
     return person.actor
 
 
-async def identify(terminal: Terminal, settings: Settings, store: Store, command: str, by: str | None) -> ActingPerson:
+async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which accounts
+    terminal: Terminal,
+    settings: Settings,
+    store: Store,
+    command: str,
+    by: str | None,
+    accounts: Collection[AccountId] | None = None,
+) -> ActingPerson:
     """Find out who acts: until there are users, the name as it was given; then by token or password.
 
-    Raises SignInError.
+    Raises SignInError; where a token will not do, the owner who may break the glass is told how. A token is checked for
+    these accounts.
     """
     if not await store.users.exist():
         return ActingPerson(actor=named_person(by or system_user_name()))
@@ -139,12 +147,18 @@ async def identify(terminal: Terminal, settings: Settings, store: Store, command
     if command not in PASSWORD_COMMANDS and (token := os.environ.get(TOKEN_VARIABLE)):
         register_secrets([token])
         principal = await store.sign_ins.find_token(token)
-        if principal is not None:
-            if by is not None and by != principal.user.name:
-                raise SignInError("token_of_another", by=by, name=principal.user.name)
-            return _make_person(principal)
-        if not may_break_glass:  # a token that has expired overnight must not keep the owner from stopping everything
-            raise SignInError("token_invalid", variable=TOKEN_VARIABLE)
+        try:
+            person = _check_token(principal, by)
+            require_permission(person, settings, command, accounts)
+        except SignInError:
+            if principal is not None and may_break_glass:
+                terminal.print_note("break_glass_without_token", variable=TOKEN_VARIABLE, command=command)
+            # a token that has expired overnight must not keep the owner from stopping everything; the roles of one that
+            # has not are obeyed until the owner leaves it out
+            if principal is not None or not may_break_glass:
+                raise
+        else:
+            return person
     if by is not None and (has_terminal() or not may_break_glass):
         code = "ask_password_or_break_glass" if may_break_glass else "ask_password"
         if password := ask_hidden(terminal.translate(code, name=by)):
@@ -225,6 +239,14 @@ def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> 
     """Return the cipher of the users' second factors; see `load_user_key`."""
     vault = Vault(folder=settings.workspace / "var")
     return load_user_key(vault, settings.secrets_dir, creates_missing=creates_missing)
+
+
+def _check_token(principal: Principal | None, by: str | None) -> ActingPerson:
+    if principal is None:
+        raise SignInError("token_invalid", variable=TOKEN_VARIABLE)
+    if by is not None and by != principal.user.name:
+        raise SignInError("token_of_another", by=by, name=principal.user.name)
+    return _make_person(principal)
 
 
 def _make_person(principal: Principal) -> ActingPerson:

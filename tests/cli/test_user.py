@@ -293,6 +293,29 @@ def test_an_expired_token_does_not_keep_the_owner_from_stopping(ask, enrol):
     assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == ["break_glass"]
 
 
+@pytest.mark.parametrize(("name", "scope"), [("wang", "stop"), ("zhang", "view")])
+def test_an_owner_whose_token_will_not_do_is_told_how_to_break_the_glass(ask, enrol, issue_token, name, scope):
+    """A token of another, or without the permission, is obeyed: exit 3. Left out, the command works."""
+    enrol("zhang", "admin")
+    enrol("wang", "operator", by="zhang")
+    token = issue_token(name, scope)
+    for command in (("pause", "--by", "zhang"), ("user", "reset", "wang", "--by", "zhang")):
+        refused = ask(*command, token=token)
+        assert (refused.code, "PUBLISHER_TOKEN= publisher" in refused.err) == (3, True), refused.err
+        assert ask(*command).code == 0
+    assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == ["break_glass"] * 2
+
+
+def test_nobody_else_is_told_how_to_break_the_glass(ask, enrol, issue_token, monkeypatch):
+    """Another system user, and the owner who gives a command that needs a sign-in, are only refused."""
+    enrol("zhang", "admin")
+    token = issue_token("zhang", "view")
+    assert "PUBLISHER_TOKEN=" not in ask("resume", "--by", "zhang", token=token).err
+    monkeypatch.setattr("publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False)
+    refused = ask("pause", "--by", "zhang", token=token)
+    assert (refused.code, "PUBLISHER_TOKEN=" in refused.err) == (3, False)
+
+
 def test_another_system_user_cannot_break_the_glass(ask, enrol, monkeypatch):
     """Only the owner of the workspace's folder needs no sign-in to pause."""
     enrol("zhang", "admin")
