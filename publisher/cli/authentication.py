@@ -138,7 +138,7 @@ async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which acco
 ) -> ActingPerson:
     """Find out who acts: until there are users, the name as it was given; then by token or password.
 
-    Raises SignInError; where a token will not do, the owner who may break the glass is told how. A token is checked for
+    Raises SignInError; where a token will not do, a note shows the owner how to break the glass. A token is checked for
     these accounts.
     """
     if not await store.users.exist():

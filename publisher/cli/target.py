@@ -47,6 +47,11 @@ def delivery_target(value: str) -> DeliveryTarget:
     return target
 
 
+def in_zone(instant: datetime, timezone: ZoneInfo) -> datetime:
+    """Return an instant as it was typed; without an offset it is of this zone."""
+    return instant if instant.tzinfo else instant.replace(tzinfo=timezone)
+
+
 async def require_post(queries: Queries, post: PostId) -> None:
     """Raise NoSuchItemError for a post that was never accepted."""
     if not await queries.has_post(post):
@@ -63,8 +68,7 @@ async def find_deliveries(
     await require_post(queries, target.post)
     found = await queries.deliveries(target.post, target.account)
     if (instant := target.instant) is not None:
-        aware = instant if instant.tzinfo else instant.replace(tzinfo=timezone)
-        occurrence = aware.astimezone(UTC).isoformat()
+        occurrence = in_zone(instant, timezone).astimezone(UTC).isoformat()
         found = [delivery for delivery in found if delivery.key.occurrence == occurrence]
     if not found and (target.account or target.instant):
         stored = await queries.deliveries(target.post)

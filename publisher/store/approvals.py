@@ -39,6 +39,7 @@ from publisher.domain.post import (
     RenderedPost,
     make_occurrence,
 )
+from publisher.domain.user import UserState
 from publisher.store.base import BaseStore, StateChange, StorePart
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction
@@ -61,6 +62,7 @@ from publisher.store.db.tables import (
     load_rendered_post,
     read_deliveries,
 )
+from publisher.store.db.user_tables import AUTH_USER
 
 APPROVAL_RECHECK_INTERVAL = timedelta(minutes=1)
 """How soon a delivery that awaits approvals is looked at again; its last approval makes it due at once."""
@@ -515,8 +517,14 @@ class ApprovalStore(StorePart):
 
     @in_transaction
     def set_duty(self, transaction: Transaction, name: str, by: Actor, *, is_on_duty: bool) -> None:
-        """Put a person on the list of officers on duty, or take one off; open emergency releases of theirs end then."""
+        """Put a person on the list of officers on duty, or take one off; open emergency releases of theirs end then.
+
+        Raises ApprovalError for a user who is not enabled, and for one to take off who is not on duty.
+        """
         now, connection = self.runtime.now(), transaction.connection
+        state = connection.scalar(select(AUTH_USER.c.state).where(AUTH_USER.c.name == name).with_for_update())
+        if is_on_duty and state not in {None, UserState.ENABLED}:
+            raise ApprovalError("duty_user_not_enabled", post="", by=name)
         removed = connection.execute(delete(DUTY_OFFICER).where(DUTY_OFFICER.c.name == name)).rowcount
         if is_on_duty:
             connection.execute(insert(DUTY_OFFICER).values(name=name, at=now, by=by.name))

@@ -1,6 +1,7 @@
 """`approvals`, `approve`, `unapprove`, `duty`, and what `preview` shows to those who approve."""
 
 import asyncio
+import json
 import sqlite3
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -189,6 +190,19 @@ def test_f72_withdrawn_after_the_call_has_begun(ask, approving):
     assert ask("approvals", "--json").json["approvals"][0]["stages"][0]["missing"] == 2
 
 
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_an_instant_that_is_no_occurrence_is_not_previewed_as_the_next(ask, approving, is_stored):
+    """Exit 4 names what was asked for; the instant of the next occurrence shows that one, as the plain name does."""
+    due = ask("preview", "refund", "--json").json["due"]
+    if not is_stored:
+        write_schedule(approving, warning("refund", due_in(3), TO_WEIBO), warning("later", due_in(4), TO_WEIBO))
+        due = ask("preview", "later", "--json").json["due"]
+    post = "refund" if is_stored else "later"
+    other = ask("preview", f"{post}#2031-01-01T09:00")
+    assert (other.code, f"no occurrence {post}#2031-01-01T09:00" in other.err) == (4, True)
+    assert ask("preview", f"{post}#{due}", "--json").json["due"] == due
+
+
 def test_a_post_sent_from_a_file_can_be_previewed_and_needs_its_approvals(ask, approving):
     """`send FILE` is due once it is approved; the sender has saved the text, and may not approve it."""
     file = approving / "urgent.toml"
@@ -224,6 +238,33 @@ def test_an_emergency_release_takes_the_author_and_another_officer(ask):
     assert abs(until - datetime.now(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None) - timedelta(days=1)) < HOUR
     assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
     assert ask("alerts", "--json").json["alerts"] == []
+
+
+def test_who_is_disabled_or_has_left_cannot_be_on_duty(ask):
+    """`duty add` is refused until the person is enabled again; one who has left never is."""
+    for action in ("disable", "leave"):
+        assert ask("user", action, "li", by="root").code == 0
+        refused = ask("duty", "add", "li", by="root")
+        assert (refused.code, "cannot be on duty" in refused.err) == (1, True)
+    assert ask("duty", "--json").json["officers"] == []
+
+
+def test_without_a_database_the_list_of_officers_names_what_is_missing(run, approving):
+    """A workspace that asks for approvals names the users to add; only another says that it asks for none."""
+    assert "publisher user add" in run("-C", approving, "--lang", "en", "duty").err
+    settings = approving / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8").partition("\n")[2], "utf-8")
+    assert "asks for no approvals" in run("-C", approving, "--lang", "en", "duty").err
+
+
+def test_an_emergency_reason_that_is_spelt_like_a_code_stays_what_was_typed(ask, approving):
+    """The audit has it in quotation marks, so no page translates it."""
+    for name in ("zhang", "li"):
+        assert ask("duty", "add", name, by="root").code == 0
+    assert approve(ask, "li", "--emergency", "--reason", "awaiting_approval").code == 0
+    with sqlite3.connect(approving / "var" / "publisher.db") as database:
+        [(detail,)] = database.execute("SELECT detail FROM audit WHERE event = 'emergency_released'")
+    assert json.loads(detail)["reason"] == "“awaiting_approval”"
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

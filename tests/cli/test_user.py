@@ -294,7 +294,7 @@ def test_an_expired_token_does_not_keep_the_owner_from_stopping(ask, enrol):
 
 
 @pytest.mark.parametrize(("name", "scope"), [("wang", "stop"), ("zhang", "view")])
-def test_an_owner_whose_token_will_not_do_is_told_how_to_break_the_glass(ask, enrol, issue_token, name, scope):
+def test_an_owner_whose_token_will_not_do_sees_how_to_break_the_glass(ask, enrol, issue_token, name, scope):
     """A token of another, or without the permission, is obeyed: exit 3. Left out, the command works."""
     enrol("zhang", "admin")
     enrol("wang", "operator", by="zhang")
@@ -306,7 +306,7 @@ def test_an_owner_whose_token_will_not_do_is_told_how_to_break_the_glass(ask, en
     assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == ["break_glass"] * 2
 
 
-def test_nobody_else_is_told_how_to_break_the_glass(ask, enrol, issue_token, monkeypatch):
+def test_nobody_else_sees_how_to_break_the_glass(ask, enrol, issue_token, monkeypatch):
     """Another system user, and the owner who gives a command that needs a sign-in, are only refused."""
     enrol("zhang", "admin")
     token = issue_token("zhang", "view")

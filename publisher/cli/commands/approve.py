@@ -9,7 +9,7 @@ from publisher.cli.authentication import ActingPerson, accounts_of_post, identif
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.format import Formatter
-from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
+from publisher.cli.framework import LocalizedUsageError, by_option, command, keep_typed_reason, one_line
 from publisher.cli.target import DeliveryTarget, post_target, require_post
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
@@ -24,7 +24,7 @@ from publisher.store.approvals import ApprovalTask, Approver
 @click.option("--fingerprint", metavar="F", required=True, type=one_line, help="opt_fingerprint")
 @by_option
 @click.option("--emergency", "is_emergency", is_flag=True, help="opt_emergency")
-@click.option("--reason", metavar="TEXT", type=one_line, help="opt_emergency_reason")
+@click.option("--reason", metavar="TEXT", type=one_line, callback=keep_typed_reason, help="opt_emergency_reason")
 async def approve(  # noqa: PLR0913 # one argument an option
     terminal: Terminal, target: DeliveryTarget, fingerprint: str, by: str, *, is_emergency: bool, reason: str | None
 ) -> None:

@@ -20,7 +20,7 @@ async def duty(terminal: Terminal, action: str | None, name: str | None, by: str
         raise LocalizedUsageError("missing_parameter", name="--by" if name else "NAME")
     settings = await load_workspace_settings(terminal)
     if not has_database(settings):
-        raise CommandFailedError("approvals_not_asked")
+        raise CommandFailedError("duty_no_users" if settings.approval_rules.is_active else "approvals_not_asked")
     async with open_command_store(settings, policies={}) as store:
         if action and name and by:
             person = await authenticate(terminal, settings, store, command=f"duty {action}", by=by)

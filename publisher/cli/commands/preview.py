@@ -20,13 +20,13 @@ from publisher.app.adapters import find_sources
 from publisher.app.offline import build_offline_app
 from publisher.cli.errors import format_problems
 from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line, person_name
-from publisher.cli.target import DeliveryTarget, post_target
+from publisher.cli.target import DeliveryTarget, in_zone, post_target
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId, Capabilities
 from publisher.domain.approval import Rendition, hash_renditions
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
-from publisher.domain.post import Post, PostId, RenderedPost
+from publisher.domain.post import Post, RenderedPost
 from publisher.i18n import Messages
 from publisher.rendering.markdown import article_lines
 from publisher.rendering.renderer import RenderResult
@@ -135,7 +135,8 @@ def preview(  # noqa: PLR0913 # one argument an option
     if to and not (account and by):
         raise LocalizedUsageError("preview_needs_account_and_by")
     post, account = target.post, account or target.account
-    rendered = asyncio.run(find_saved_preview(terminal, target, account, by)) or render_preview(terminal, post, account)
+    saved = asyncio.run(find_saved_preview(terminal, target, account, by))
+    rendered = saved or render_preview(terminal, target, account)
     if rendered.problems:
         echo(format_problems(rendered.problems, terminal.messages), err=True)
     document = rendered.as_json()
@@ -187,8 +188,8 @@ async def find_saved_preview(
     async with open_command_store(settings) as store:
         tasks = await store.approvals.tasks(target.post)
         if target.instant is not None:
-            instant = target.instant if target.instant.tzinfo else target.instant.replace(tzinfo=settings.timezone)
-            tasks = [task for task in tasks if task.key.occurrence == instant.astimezone(UTC).isoformat()]
+            occurrence = in_zone(target.instant, settings.timezone).astimezone(UTC).isoformat()
+            tasks = [task for task in tasks if task.key.occurrence == occurrence]
         if not tasks:
             return None
         task, approvals = tasks[0], store.approvals
@@ -235,9 +236,9 @@ def compare_contents(before: Sequence[RenderedPost], after: Sequence[RenderedPos
         yield from unified_diff(*lines, fromfile=account, tofile=account, n=0, lineterm="")
 
 
-def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId | None) -> PostPreview:
-    """Render a post's next occurrence. Raise NoSuchItemError, InputError."""
-    settings = asyncio.run(load_settings(terminal.workspace))
+def render_preview(terminal: Terminal, target: DeliveryTarget, only_account: AccountId | None) -> PostPreview:
+    """Render a post's next occurrence. Raise NoSuchItemError, if another is asked for as well, or InputError."""
+    post_id, settings = target.post, asyncio.run(load_settings(terminal.workspace))
     offline_app = build_offline_app(settings)
     toml = read_toml(settings.workspace / "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError)
     names, platforms = offline_app.post_renderer.templates.names, find_sources().keys()
@@ -250,13 +251,16 @@ def render_preview(terminal: Terminal, post_id: PostId, only_account: AccountId 
     if only_account is not None and only_account not in post.accounts:
         raise NoSuchItemError("delivery", f"{post_id}@{only_account}", [f"{post_id}@{name}" for name in post.accounts])
     occurrence = find_next_occurrence(post, datetime.now(UTC), settings.timezone)
+    due = occurrence.due_at.astimezone(settings.timezone)
+    if target.instant is not None and in_zone(target.instant, settings.timezone) != due:
+        raise NoSuchItemError("occurrence", target.text, [f"{post_id}#{due.isoformat()}"])
     accounts = [only_account] if only_account else post.accounts
     result = offline_app.post_renderer.render(post, occurrence, accounts, posts)
     whole = offline_app.post_renderer.render(post, occurrence, post.accounts, posts) if only_account else result
     return PostPreview(
         settings=settings,
         post=post,
-        due=occurrence.due_at.astimezone(settings.timezone),
+        due=due,
         result=result,
         problems=locate_problems(result.problems, text=toml.text, file=toml.file),
         fingerprint=hash_renditions(
