@@ -22,7 +22,7 @@ from publisher.domain.account import Mode
 from publisher.domain.delivery import MAINTENANCE, State
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
 from publisher.domain.post import Schedule
-from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
+from publisher.engine.checkpoints import build_checkpoint_targets, void_authority_if_older, write_checkpoint
 from publisher.engine.clock_check import ClockCheck
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.planner import active_schedule, apply_schedule, find_file_owner, find_next_planning, plan_window
@@ -424,6 +424,7 @@ async def run(
         await daemon.clock_check.confirm()
         if not await application.store.actions.register_worker():
             raise RefusedError("database_replaced")
+        await void_authority_if_older(application.store.audit, build_checkpoint_targets(settings))
         # Leases of this worker's previous process: the process lock and the registration prove that it is gone.
         expired_leases = await application.store.maintenance.expire_own_leases()
         log.info("own_leases_expired", leases=expired_leases)

@@ -10,11 +10,11 @@ from pathlib import Path
 from publisher.config import Settings
 from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import WorkerId
-from publisher.domain.errors import RefusedError, SettingsError
+from publisher.domain.errors import SettingsError
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import Database, open_engine, sqlite_file
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
-from publisher.store.recovery.recover import current_identity, is_timeline_new
+from publisher.store.recovery.recover import current_identity
 from publisher.store.recovery.setup import check_awaited_journal, check_journals_compared, prepare_database
 from publisher.store.store import Store
 
@@ -73,9 +73,6 @@ async def open_store(
         )
         if settings.users_needed is not None and not is_read and not await store.users.exist():
             raise SettingsError([settings.users_needed])
-        relies_on_people = access is AccessMode.COMMAND and settings.approval_rules.is_active
-        if relies_on_people and database.is_shared and await database.read(is_timeline_new):
-            raise RefusedError("server_took_over")
         yield store
     finally:
         await database.close()

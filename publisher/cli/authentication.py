@@ -14,7 +14,7 @@ from publisher.cli.terminal import Terminal, ask_hidden, has_terminal
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
-from publisher.domain.errors import SignInError
+from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission, Principal, list_members
 from publisher.engine.authentication import check_code, check_password
@@ -22,6 +22,7 @@ from publisher.engine.decisions import named_person, read_system_user
 from publisher.runtime.clock import Runtime
 from publisher.runtime.redaction import register_secrets
 from publisher.secrets import Vault, load_user_key
+from publisher.store.recovery.recover import is_timeline_new
 from publisher.store.store import Store
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ PASSWORD_COMMANDS = frozenset({"user token", "user password"})
 BREAK_GLASS_COMMANDS = frozenset({"pause", "user reset", "user enable"})
 """Commands that the system user who owns the workspace may give without sign-in, with a red alert."""
 
+TAKEOVER_COMMANDS = frozenset({"pause", "restore"})
+"""Commands that work on a server that has just taken over, although it may lack that a sign-in was ended."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActingPerson:
@@ -139,10 +143,11 @@ async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which acco
     """Find out who acts: until there are users, the name as it was given; then by token or password.
 
     Raises SignInError; where a token will not do, a note shows the owner how to break the glass. A token is checked for
-    these accounts.
+    these accounts. Raises RefusedError while a server that took over may still count what the lost one had ended.
     """
     if not await store.users.exist():
         return ActingPerson(actor=named_person(by or system_user_name()))
+    await require_known_server(store, command)
     may_break_glass = command in BREAK_GLASS_COMMANDS and is_system_owner(settings.workspace, os.getuid())
     if command not in PASSWORD_COMMANDS and (token := os.environ.get(TOKEN_VARIABLE)):
         register_secrets([token])
@@ -167,6 +172,13 @@ async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which acco
         actor = replace(named_person(by or system_user_name()), sign_in=BREAK_GLASS_METHOD)
         return ActingPerson(actor=actor, breaks_glass=True)
     raise SignInError("sign_in_needed", variable=TOKEN_VARIABLE)
+
+
+async def require_known_server(store: Store, command: str) -> None:
+    """Raise RefusedError while the server has just taken over, and no daemon knows that yet."""
+    database = store.database
+    if database.is_shared and command not in TAKEOVER_COMMANDS and await database.read(is_timeline_new):
+        raise RefusedError("server_took_over")
 
 
 def require_permission(

@@ -56,18 +56,32 @@ def own_checkpoint_files(targets: CheckpointTargets) -> Sequence[Path]:
     return [file for file in files if file.is_file()]
 
 
+async def void_authority_if_older(audit: AuditLog, targets: CheckpointTargets) -> None:
+    """End sign-ins and approvals if a checkpoint knows entries that the database lacks.
+
+    It needs no key, as an accepted loss has had this effect before. A file that cannot be read is only logged: the next
+    `write_checkpoint` alerts people.
+    """
+    try:
+        mismatched = await audit.mismatched_checkpoints(await asyncio.to_thread(_recent_own_checkpoints, targets))
+    except OSError as error:
+        log.error("audit_checkpoint_failed", error=type(error).__name__, number=error.errno)
+        return
+    if mismatched:
+        await audit.void_authority_once(mismatched[-1])
+
+
 async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:
     """Write the chain head outside if it has moved; alert people if that fails, or if the audit does not match."""
     head = await audit.read_checkpoint()
     try:
         key = await asyncio.to_thread(targets.load_key)
-        recent = await asyncio.to_thread(
-            lambda: [*_newest_file_checkpoints(targets), *recent_checkpoints(targets.file)]
-        )
+        recent = await asyncio.to_thread(_recent_own_checkpoints, targets)
         mismatched = await audit.mismatched_checkpoints(recent, own_signature_check(key))
         if mismatched:  # before the next checkpoint is written, which matches again
             log.error("audit_broken", sequence=mismatched[-1].sequence)
             await audit.raise_alert_once(AUDIT_BROKEN, str(mismatched[-1].sequence))
+            await audit.void_authority_once(mismatched[-1])
         if head is not None:
             newest = [*mismatched[-MAX_LOST_CHECKPOINTS:], sign_checkpoint(head, key)]
             written = await asyncio.gather(  # a failure of one must not prevent the other
@@ -116,6 +130,10 @@ def recent_checkpoints(file: Path) -> Sequence[Checkpoint]:
 
 def _newest_file_checkpoints(targets: CheckpointTargets) -> Sequence[Checkpoint]:
     return recent_checkpoints(targets.newest_file) if targets.newest_file is not None else []
+
+
+def _recent_own_checkpoints(targets: CheckpointTargets) -> Sequence[Checkpoint]:
+    return [*_newest_file_checkpoints(targets), *recent_checkpoints(targets.file)]
 
 
 def _save_newest(targets: CheckpointTargets, checkpoints: Sequence[Checkpoint]) -> None:

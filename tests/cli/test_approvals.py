@@ -282,8 +282,19 @@ def test_f87_no_command_relies_on_people_before_the_daemon_knows_the_new_server(
     with engine.begin() as connection:
         connection.execute(insert(SERVER_TIMELINE).values(timeline="before", first_seen_at=datetime.now(UTC)))
     engine.dispose()
-    approved = run("-C", approving, "--lang", "en", "approve", "refund", "--fingerprint", fingerprint, "--by", "li")
-    assert (approved.code, "another database server has just taken over" in approved.err) == (3, True)
+    monkeypatch.setenv("PUBLISHER_TOKEN", tokens["root"])
+    for command in (
+        ("approve", "refund", "--fingerprint", fingerprint, "--by", "li"),
+        ("retract", "refund", "--by", "root", "--reason", "why"),
+        ("user", "add", "new", "--role", "viewer"),
+        ("user", "token", "root", "--scope", "view"),
+        ("duty", "add", "li", "--by", "root"),
+        ("mode", "beijing-weibo", "off", "--by", "root", "--reason", "why"),
+        ("offboard", "beijing-weibo", "--by", "root", "--reason", "why"),
+    ):
+        refused = run("-C", approving, "--lang", "en", *command)
+        assert (refused.code, "another database server has just taken over" in refused.err) == (3, True), refused
+    monkeypatch.setenv("PUBLISHER_TOKEN", tokens["li"])
     assert run("-C", approving, "pause", "--by", "li").code == 0
 
 

@@ -14,6 +14,12 @@ from publisher.domain.plan import Plan, RemovedTargets
 from publisher.domain.post import OneTimeTrigger, PostId, PostKind, SendRequest
 from publisher.domain.results import NotSent
 from publisher.domain.user import UserState, parse_grant
+from publisher.engine.checkpoints import (
+    CheckpointTargets,
+    append_checkpoint,
+    void_authority_if_older,
+    write_checkpoint,
+)
 from publisher.store.approvals import Approver
 from publisher.store.db.tables import SERVER_TIMELINE
 from publisher.store.deliveries.intents import Declined
@@ -295,6 +301,31 @@ async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
     assert [user.state for user in await store.users.list()] == [UserState.SUSPENDED]
     codes = {alert.code for alert in await store.queries.alerts()}
     assert {"approvals_voided", "users_suspended"} <= codes
+
+
+async def test_f85_a_database_that_lacks_what_a_checkpoint_knows_counts_no_yes_and_no_sign_in(open_store, tmp_path):
+    """An older one was copied into place: once, all are void; what is given after that counts."""
+    store = await file_post(open_store)
+    await store.users.add("root", [parse_grant("admin")], person("root"))
+    await approve_all(store)
+    targets = CheckpointTargets(file=tmp_path / "anchors.log")
+    await void_authority_if_older(store.audit, targets)
+    await write_checkpoint(store.audit, targets)
+    await void_authority_if_older(store.audit, targets)
+    assert (await store.approvals.tasks(P))[0].status.is_approved
+    head = await store.audit.read_checkpoint()
+    append_checkpoint(targets, replace(head, sequence=head.sequence + 9, hash="f" * 64), None)
+    await void_authority_if_older(store.audit, targets)
+    store.runtime.advance_time(HOUR)
+    assert await try_to_send(store) == []
+    assert [user.state for user in await store.users.list()] == [UserState.SUSPENDED]
+    await store.users.enable("root", person("root"))
+    await approve_all(store)
+    await write_checkpoint(store.audit, targets)
+    await void_authority_if_older(store.audit, targets)
+    assert [user.state for user in await store.users.list()] == [UserState.ENABLED]
+    assert await try_to_send(store) == ["a", "b"]
+    assert "audit_broken" in {alert.code for alert in await store.queries.alerts()}
 
 
 async def release(store, *names, post=P):

@@ -12,6 +12,8 @@ from publisher.domain.audit_chain import (
     ENTRY_FIELDS,
     EXPORT_FORMAT,
     LOSS_ACCEPTED_EVENT,
+    OLDER_DATABASE_EVENT,
+    RESTORED_EVENT,
     AcceptedDataLoss,
     ChainEntry,
     Checkpoint,
@@ -20,6 +22,7 @@ from publisher.domain.audit_chain import (
     format_entry,
     format_header,
     parse_accepted_loss,
+    parse_cut_checkpoints,
     reject_signature,
 )
 from publisher.domain.audit_verifier import ChainVerifier
@@ -29,7 +32,7 @@ from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, open_alerts, raise_alert, write_audit
 from publisher.store.db.tables import AUDIT, DATABASE_INFO
-from publisher.store.recovery.recover import subject_of_record
+from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, subject_of_record, void_authority
 
 AUDIT_PAGE_SIZE = 2000
 AUDIT_SUBJECT = "audit"
@@ -87,6 +90,18 @@ class AuditLog(StorePart):
             return [item for item in lost if not any(loss.covers(item) for loss in losses)]
 
         return await self.database.read(read)
+
+    @in_transaction
+    def void_authority_once(self, transaction: Transaction, lost: Checkpoint) -> None:
+        """End sign-ins and approvals of what is unsent, unless that was done when this checkpoint was first missed."""
+        connection, cut = transaction.connection, (lost.sequence, lost.hash)
+        known = select(AUDIT.c.detail).where(AUDIT.c.event.in_([RESTORED_EVENT, OLDER_DATABASE_EVENT]))
+        if any(cut in parse_cut_checkpoints(detail) for detail in connection.scalars(known)):
+            return
+        now, by = self.runtime.now(), RECOVERY_MAINTENANCE
+        detail = {"cut": [{"sequence": lost.sequence, "hash": lost.hash}]}
+        write_audit(transaction, now, by, event=OLDER_DATABASE_EVENT, subject="database", detail=detail)
+        void_authority(transaction, now, by, "older")
 
     @in_transaction
     def record_acceptance(
