@@ -41,7 +41,7 @@ from publisher.domain.post import (
 )
 from publisher.domain.user import UserState
 from publisher.store.base import BaseStore, StateChange, StorePart
-from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
+from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DECISION_REQUEST, DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state
 from publisher.store.db.rows import (
@@ -50,6 +50,7 @@ from publisher.store.db.rows import (
     lock_planning,
     open_alerts,
     raise_alert,
+    subject_of,
     write_audit,
     write_row,
 )
@@ -260,14 +261,27 @@ def void_approvals(transaction: Transaction, now: datetime, by: Actor, reason: s
 
 
 def end_approvals_of(transaction: Transaction, now: datetime, person: str, by: Actor, reason: str) -> list[str]:
-    """End what a person has approved and what is not sent yet. Return the names of the occurrences."""
+    """End what a person has approved and what is not sent yet, and requests. Return the names of the occurrences."""
     query = select(APPROVAL).where(APPROVAL.c.ended_at.is_(None), _IS_UNSENT).order_by(APPROVAL.c.id)
     theirs = [row for row in transaction.connection.execute(query) if is_same_name(row.person, person)]
     end_approvals(transaction, now, reason, by.name, APPROVAL.c.id.in_([row.id for row in theirs]))
     names = [name_occurrence(OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)) for row in theirs]
     for name in dict.fromkeys(names):
         write_audit(transaction, now, by, event="approval_ended", subject=name, detail={"of": person, "reason": reason})
+    _end_confirmation_requests_of(transaction, now, person, by, reason)
     return list(dict.fromkeys(names))
+
+
+def _end_confirmation_requests_of(transaction: Transaction, now: datetime, person: str, by: Actor, reason: str) -> None:
+    """Forget what a person has asked a second one to confirm."""
+    connection, table = transaction.connection, DECISION_REQUEST.c
+    rows = connection.execute(select(table.delivery, table.by)).all()
+    ids = [row.delivery for row in rows if is_same_name(row.by, person)]
+    connection.execute(delete(DECISION_REQUEST).where(table.delivery.in_(ids)))
+    detail = {"of": person, "reason": reason}
+    for delivery in read_deliveries(connection, select(DELIVERY).where(DELIVERY.c.id.in_(ids))):
+        subject = subject_of(delivery)
+        write_audit(transaction, now, by, event="confirmation_request_ended", subject=subject, detail=detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

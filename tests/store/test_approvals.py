@@ -287,6 +287,26 @@ async def test_what_a_leaver_has_approved_does_not_count(open_store, end):
     assert await try_to_send(store) == []
 
 
+@pytest.mark.parametrize("end", ["disable", "leave"])
+async def test_what_a_person_asked_a_second_one_to_confirm_ends_with_the_person(open_store, end):
+    """Only the requests of who is disabled or has left end, with an audit entry that names the delivery."""
+    store = await file_post(open_store)
+    link = await store.users.add("root", [parse_grant("admin")], person("root"))
+    await store.users.activate(link, NewSignIn(password_hash="x"), person)
+    await store.users.add("Li", [parse_grant("operator")], person("root"))
+    mine, other = await store.queries.deliveries(P)
+    for delivery, name in ((mine, "Li"), (other, "wang")):
+        await store.actions.request_confirmation(delivery.id, "https://a.example/1", person(name), "seen")
+    if end == "disable":
+        await store.users.disable("Li", person("root"))
+    else:
+        await store.users.leave("Li", [], person("root"))
+    assert await store.actions.confirmation_request(mine.id) is None
+    assert await store.actions.confirmation_request(other.id) is not None
+    events = [line.event for line in await store.queries.audit_history(f"p@{mine.account}")]
+    assert events[-1] == "confirmation_request_ended"
+
+
 async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
     """It may lack that one was withdrawn, or that a user was disabled: all of them are needed again."""
     store = await file_post(open_store)
