@@ -1,6 +1,7 @@
 """`approvals`, `approve`, `unapprove`, `duty`, and what `preview` shows to those who approve."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import subprocess
@@ -323,3 +324,33 @@ def test_i5_the_daemon_sends_nothing_before_the_last_approval(run, simulated_dri
     assert state_after_run() == (1, {"pending"})  # an alert says that it needs approvals
     assert give("wang") == 0
     assert state_after_run() == (0, {"published"})
+
+
+@pytest.mark.long
+def test_f85_a_yes_in_an_older_file_copied_into_place_sends_nothing(run, simulated_drill, monkeypatch):
+    """The journal knows of no call; the checkpoint outside shows that the yes may have been withdrawn since."""
+    settings, file = simulated_drill / "publisher.toml", simulated_drill / "var" / "publisher.db"
+    settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
+    write_schedule(simulated_drill, warning("refund", 'at = "asap"', TO_WEIBO))
+    tokens = add_users(simulated_drill)
+    assert run("-C", simulated_drill, "reload").code == 0
+    fingerprint = run("-C", simulated_drill, "preview", "refund", "--json").json["fingerprint"]
+    for name in ("li", "wang"):
+        monkeypatch.setenv("PUBLISHER_TOKEN", tokens[name])
+        given = run("-C", simulated_drill, "approve", "refund", "--fingerprint", fingerprint, "--by", name)
+        assert given.code == 0, given.err
+    older = sqlite3.connect(simulated_drill / "older.db")
+    with contextlib.closing(older), contextlib.closing(sqlite3.connect(file)) as current:
+        current.backup(older)
+    withdrawn = run("-C", simulated_drill, "unapprove", "refund", "--by", "wang", "--reason", "wrong number")
+    assert withdrawn.code == 0, withdrawn.err
+    for puts_older in (False, True):
+        if puts_older:
+            for suffix in ("-wal", "-shm"):
+                file.with_name(file.name + suffix).unlink(missing_ok=True)
+            (simulated_drill / "older.db").replace(file)
+        once = publisher_command("-C", simulated_drill, "run", "--once")
+        finished = subprocess.run(once, capture_output=True, text=True, check=False)
+        assert finished.returncode in {0, 1}, finished.stderr
+        deliveries = run("-C", simulated_drill, "status", "--json").json["deliveries"]
+        assert {item["state"] for item in deliveries} == {"pending"}
