@@ -64,6 +64,20 @@ class TestMastodon(AdapterConformance):
         ticket = Ticket(payload=outcome.receipt.remote_id)
         assert isinstance(await harness.build_adapter().check_ticket(ticket), Unknown)
 
+    async def test_a_post_behind_short_pages_is_not_gone(self, harness, monkeypatch):
+        """Pages that hold fewer posts than asked for do not show that the list was read to its end."""
+        request = harness.make_request()
+        outcome = await harness.build_adapter().publish(request)
+        assert isinstance(outcome, Published)
+        for number in range(45):
+            await harness.post_manually("较新的消息", f"第 {number} 条")
+        monkeypatch.setattr("publisher_mastodon.adapter.MAX_PAGES", 1)
+        monkeypatch.setattr("publisher_mastodon.api.PAGE_SIZE", 80)  # the server gives at most 40
+        is_read = re.compile(r"/api/v1/statuses/\w+$").search
+        harness.front.inject("status", applies_to=lambda request: is_read(request.target) is not None, code=404)
+        ticket = Ticket(payload=outcome.receipt.remote_id)
+        assert isinstance(await harness.build_adapter().check_ticket(ticket), Unknown)
+
     async def test_a_post_waits_for_its_picture(self, harness):
         """While the server processes a picture nothing is posted; later attempts use the same upload."""
         if not isinstance(harness.platform, MastodonDouble):

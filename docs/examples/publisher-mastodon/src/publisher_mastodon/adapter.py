@@ -122,8 +122,8 @@ class MastodonAdapter:
     async def find_post(self, request: SendRequest) -> ReadbackResult:
         """Read the account's list back to before the baseline, and look for our post in it."""
         baseline = request.baseline
-        statuses = await self._read_list(lambda post: baseline.includes(post.remote_id, post.created_at))
-        return statuses if isinstance(statuses, ReadFailure) else interpret_list(statuses, request)
+        read = await self._read_list(lambda post: baseline.includes(post.remote_id, post.created_at))
+        return read if isinstance(read, ReadFailure) else interpret_list(read[0], request)
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
         """Read one post by its id: published, or gone."""
@@ -177,10 +177,10 @@ class MastodonAdapter:
         return metrics
 
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
-        statuses = await self._read_list(lambda _post: True)
-        if isinstance(statuses, ReadFailure):
-            return statuses
-        public = [status.listed for status in statuses if status.is_public]
+        read = await self._read_list(lambda _post: True)
+        if isinstance(read, ReadFailure):
+            return read
+        public = [status.listed for status in read[0] if status.is_public]
         return [
             ObservedPost(remote_id=post.remote_id, url=post.url, published_at=post.created_at, text=post.text)
             for post in sorted(public, key=lambda post: post.created_at, reverse=True)
@@ -238,11 +238,11 @@ class MastodonAdapter:
         answer = await self._fetch(api.encode_read(login, status_id))
         body = answer if isinstance(answer, ReadFailure) else api.decode_json(answer)
         if isinstance(body, Refusal) and body.status == 404:
-            statuses = await self._read_list(lambda post: is_older(post.remote_id, status_id))
-            if isinstance(statuses, ReadFailure):
-                return statuses
+            read = await self._read_list(lambda post: is_older(post.remote_id, status_id))
+            if isinstance(read, ReadFailure):
+                return read
+            statuses, is_far_enough = read
             is_listed = any(status.listed.remote_id == status_id for status in statuses)
-            is_far_enough = len(statuses) < MAX_PAGES * api.PAGE_SIZE
             return Deleted() if is_far_enough and not is_listed else Unknown(reason="mastodon_404")
         status = to_status(body, login)
         if isinstance(status, ReadFailure):
@@ -251,8 +251,10 @@ class MastodonAdapter:
             return Unknown(reason="mastodon_other_status")
         return Published(receipt=make_receipt(status)) if status.is_public else Unknown(reason="mastodon_not_public")
 
-    async def _read_list(self, is_far_enough: Callable[[ListedPost], bool]) -> Sequence[Status] | ReadFailure:
-        """Read the list, newest first, page by page until the last post is far enough back.
+    async def _read_list(
+        self, is_far_enough: Callable[[ListedPost], bool]
+    ) -> tuple[Sequence[Status], bool] | ReadFailure:
+        """Read the list, newest first, until the last post is far enough back. Return it, and whether it is, or all.
 
         A page without a new post is the end. snac does not page: it repeats the whole list, at most 256 posts.
         """
@@ -273,8 +275,8 @@ class MastodonAdapter:
             statuses += new
             known |= {status.listed.remote_id for status in new}
             if not new or is_far_enough(new[-1].listed):
-                break
-        return statuses
+                return statuses, True
+        return statuses, False
 
     async def _fetch(self, request: HttpRequest) -> HttpResponse | ReadFailure:
         """Make a call that creates no post. Without a token none is made."""
