@@ -139,10 +139,10 @@ def failing_once(error):
     """Return a reload that fails the first time."""
     errors = [error]
 
-    async def fail_once(*facts):
+    async def fail_once(*facts, **more):
         if errors:
             raise errors.pop()
-        return await apply_schedule(*facts)
+        return await apply_schedule(*facts, **more)
 
     return fail_once
 

@@ -99,7 +99,7 @@ def plant(name: str) -> Patch:
 MUTANTS: Mapping[str, Mutant] = {
     "expired_lease_is_due": Mutant(promises=frozenset({"I1", "I7", "I12"})),
     "one_readback_proves_absence": Mutant(promises=frozenset({"I1", "I7"})),
-    "newest_post_is_ours": Mutant(promises=frozenset({"I4", "I8"})),
+    "newest_post_is_ours": Mutant(promises=frozenset({"I4", "I8"}), storm="lists"),
     "audit_entry_lost": Mutant(promises=frozenset({"I12", "I18"}), function=audit_entry_lost),
     "hour_is_a_minute": Mutant(promises=frozenset({"I15"}), function=hour_is_a_minute),
     "edit_of_unknown_ignored": Mutant(promises=frozenset({"I4"}), storm="edits"),
