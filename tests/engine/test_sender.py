@@ -239,7 +239,7 @@ class UndeletableAdapter(FakeAdapter):
     """An adapter of a platform that has no call to delete a post; people delete there."""
 
     async def retract(self, receipt):
-        raise NotImplementedError
+        pytest.fail("the platform has no call that deletes a post")
 
     async def check_ticket(self, ticket):
         return await super().check_ticket(ticket) if ticket.payload in self.posts else Deleted()
