@@ -128,8 +128,8 @@ def run_command(arguments: Sequence[str], program: str = PROGRAM) -> int:
 
 def describe_event(event: Mapping[str, Any], messages: Messages) -> str | None:
     """Return an event of a command's log in words for people, without its time."""
+    from publisher.app.format import Formatter  # noqa: PLC0415 # same
     from publisher.cli.commands.run import describe_log_event  # noqa: PLC0415 # most commands log nothing
-    from publisher.cli.format import Formatter  # noqa: PLC0415 # same
 
     return describe_log_event(event, Formatter(messages=messages, timezone=ZoneInfo("UTC")))
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from publisher.app.application import Application, open_application
+from publisher.app.format import Formatter
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import report_database_errors
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.format import Formatter
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
 from publisher.contract import PostPreviewer

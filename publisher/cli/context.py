@@ -1,30 +1,28 @@
-"""What most commands begin with: the settings, the store, and what it shows at one moment."""
+"""What most commands begin with: the settings and the store."""
 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from dataclasses import replace
 
 import click
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
+from publisher.app.format import Formatter
 from publisher.app.open_store import AccessMode, journal_path, open_store
 from publisher.cli.errors import CommandFailedError, report_error
-from publisher.cli.format import Formatter
 from publisher.cli.framework import get_messages
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import SETTINGS_FILE, Environment, Settings, load_settings
-from publisher.domain.account import Account, AccountId, AccountPolicy, LoginId
-from publisher.domain.delivery import Actor, Delivery, State
+from publisher.domain.account import Account, AccountId, AccountPolicy
+from publisher.domain.delivery import Actor
 from publisher.domain.errors import InputError, RefusedError
-from publisher.domain.post import PostId
 from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
-from publisher.store.base import HEARTBEAT_TIMEOUT
 from publisher.store.db.database import is_incomplete, sqlite_file
-from publisher.store.queries.queries import Alert, LoginCooldown, ModeOverride, Pause, Queries, WorkerStatus
+from publisher.store.queries.queries import Queries
+from publisher.store.queries.snapshot import StatusSnapshot
 from publisher.store.recovery.setup import check_against_journal, pending_swaps
 from publisher.store.store import Store
 
@@ -88,59 +86,6 @@ def make_runtime(settings: Settings) -> Runtime:
     if failpoints and settings.environment is Environment.LIVE:
         raise RefusedError("failpoints_live")
     return Runtime(failpoints=failpoints)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusSnapshot:
-    now: datetime
-    workers: Sequence[WorkerStatus] = ()
-    pauses: Sequence[Pause] = ()
-    deliveries: Sequence[Delivery] = ()
-    alerts: Sequence[Alert] = ()
-    pause_alerts: Sequence[Alert] = ()
-    mode_overrides: Sequence[ModeOverride] = ()
-    titles: Mapping[PostId, str] = field(default_factory=dict)
-    has_older: bool = False
-    """True if deliveries that ended long ago are left out."""
-    cooldowns: Mapping[LoginId, LoginCooldown] = field(default_factory=dict)
-
-    def waits_until(self, delivery: Delivery) -> datetime | None:
-        """Return until when its login's gap and limits keep a due delivery waiting; None if they do not."""
-        cooldown = self.cooldowns.get(delivery.login)
-        if cooldown is None or delivery.state is not State.DUE:
-            return None
-        until = cooldown.urgent_until if delivery.is_urgent else cooldown.routine_until
-        return until if until > self.now else None
-
-    @property
-    def latest_worker(self) -> WorkerStatus | None:
-        """Return the daemon that was last seen, one that is alive first."""
-        return max(self.workers, key=lambda worker: (self.is_alive(worker), worker.heartbeat_at), default=None)
-
-    @property
-    def is_running(self) -> bool:
-        return any(map(self.is_alive, self.workers))
-
-    def is_alive(self, worker: WorkerStatus) -> bool:
-        return worker.stopped_at is None and self.now - worker.heartbeat_at < HEARTBEAT_TIMEOUT
-
-
-async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_all: bool = False) -> StatusSnapshot:
-    """Read the store, or what concerns one post; without a post, what ended long ago only with `shows_all`."""
-    alerts, is_whole = await queries.alerts(), shows_all or post is not None
-    deliveries = await (queries.deliveries(post) if is_whole else queries.current_deliveries())
-    return StatusSnapshot(
-        now=queries.runtime.now(),
-        workers=await queries.workers(),
-        pauses=await queries.pauses(),
-        deliveries=deliveries,
-        titles=await queries.titles({delivery.key.post for delivery in deliveries}),
-        has_older=not is_whole and await queries.has_older_deliveries(),
-        alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
-        pause_alerts=[alert for alert in alerts if alert.code == "account_paused"],
-        mode_overrides=await queries.mode_overrides(),
-        cooldowns=await queries.cooldowns(),
-    )
 
 
 async def warn_if_no_daemon(terminal: Terminal, queries: Queries) -> None:

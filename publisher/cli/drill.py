@@ -19,9 +19,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from publisher.app.format import Formatter, format_counts
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.format import STATE_STYLES, Formatter, format_counts
-from publisher.cli.terminal import echo
+from publisher.cli.terminal import STATE_STYLES, echo
 from publisher.cli.workspace import CALLBACK_SIGNING_KEY, DemoAccount, DemoWorkspace
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.delivery import OPEN_STATES, Delivery, State

@@ -119,7 +119,7 @@ def keep_typed_reason(ctx: click.Context, _param: click.Parameter, value: str | 
     """Put a reason that is spelt like one of our codes into quotation marks, so that it stays what the person typed."""
     if value is None or not _MAYBE_CODE.fullmatch(value):
         return value
-    from publisher.cli.format import Formatter  # noqa: PLC0415 # help needs none
+    from publisher.app.format import Formatter  # noqa: PLC0415 # help needs none
 
     formatter = Formatter(messages=get_messages(ctx), timezone=ZoneInfo("UTC"))
     return value if formatter.reason(value) == value else f"“{value}”"

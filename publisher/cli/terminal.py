@@ -8,7 +8,7 @@ import signal
 import sys
 import termios
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
@@ -18,10 +18,20 @@ from typing import Any
 import click
 
 from publisher.domain.characters import escape_forbidden
+from publisher.domain.delivery import State
 from publisher.i18n import Messages
 
 _MAX_FIRST_COLUMN_WIDTH = 30
 _COLUMN_GAP = 2
+STATE_STYLES: Mapping[State, str] = {
+    State.PUBLISHED: "green",
+    State.HELD: "bold yellow",
+    State.UNKNOWN: "yellow",
+    State.RETRACTING: "bold red",
+    State.FAILED: "bold red",
+    State.EXPIRED: "red",
+    State.REMOVED: "red",
+}
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:

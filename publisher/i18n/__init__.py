@@ -36,6 +36,12 @@ POSITION_FACTS = frozenset({"post", "account", "key", "template"})
 """Facts that say where a problem is, and not what it is."""
 _CODE = re.compile(r"[\w-]+")
 _POST_PATH = re.compile(r"post\[(\d+)\](?:\.|$)")
+_BUTTON_COMMAND = re.compile(
+    rf"{PROGRAM} ([a-z]+(?:-[a-z]+)*)"
+    r"""((?: (?:--[a-z]+ (?:"[^"]*"|[^\s，。；：;,.()（）]+)|\{\w+\}|[A-Z]+\b"""
+    r"|(?:published|not-published|resend|cancel|confirm|done)\b|网址|编号|账号|更正稿编号))*)"
+)
+"""A command in a text of the catalogue: its name, then its arguments, as they are written there."""
 _COMMAND_HEADER = re.compile(r"^\[cmd_(.+)\]$", re.MULTILINE)
 """The header of a command's entry: finding these is much quicker than parsing every area."""
 
@@ -85,6 +91,8 @@ class Messages:
     """How this process was called, as a shell reads it; commands in messages begin with it."""
     workspace_option: str = ""
     """The option `-C DIR` that it was called with, if any; commands in messages have it too."""
+    names_buttons: bool = False
+    """True on pages: a command that has a button there is called by the button's name."""
 
     @property
     def entries(self) -> Mapping[str, Mapping[str, Any]]:
@@ -144,6 +152,8 @@ class Messages:
         return " ".join(parts)
 
     def _format(self, text: str, facts: Mapping[str, object]) -> str:
+        if self.names_buttons:
+            text = _BUTTON_COMMAND.sub(self._name_button, text)
         if self.program != PROGRAM or self.workspace_option:
             program = self.program.replace("{", "{{").replace("}", "}}")
             option = self.workspace_option.replace("{", "{{").replace("}", "}}")
@@ -154,6 +164,12 @@ class Messages:
 
             text = command_pattern().sub(call, text)
         return text.format_map(_Facts(facts))
+
+    def _name_button(self, command: re.Match[str]) -> str:
+        """Return the name of the button that does the same as a command; the command where there is none."""
+        verb = next((word for word in command[2].split() if f"button_{command[1]}_{word}" in self.entries), "")
+        code = f"button_{command[1]}_{verb}" if verb else f"button_{command[1]}"
+        return str(self.entries[code][self.lang]) if code in self.entries else command[0]
 
 
 def find_post(path: str, posts: Sequence[str]) -> tuple[int, str] | None:

@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 
 from publisher.app.application import Application
-from publisher.cli.context import take_snapshot
 from publisher.domain.account import AccountId
 from publisher.domain.post import PostId, SendRequest
 from publisher.engine.planner import active_schedule, plan_window
+from publisher.store.queries.snapshot import take_snapshot
 from publisher.store.recovery.setup import check_integrity
 from tests.bench.database import (
     accept_schedule,

@@ -15,8 +15,8 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
+from publisher.app.format import Formatter
 from publisher.cli.drill import Scenario
-from publisher.cli.format import Formatter
 from publisher.cli.workspace import find_shipped_schedule, read_regions, shift_schedule
 from publisher.i18n import Messages
 from tests.cli.conftest import publisher_command

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import structlog
 
+from publisher.app.format import Formatter
 from publisher.cli.commands.run import format_log_event
-from publisher.cli.format import Formatter
 from publisher.i18n import Messages
 from publisher.runtime.logs import LogSink, configure_command_logging, configure_logging, dropped_line_count, log
 from publisher.store.system_alerts import SystemAlerts

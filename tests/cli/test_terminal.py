@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 import publisher.cli
+from publisher.app.format import Formatter
 from publisher.cli.commands.report import build_report, write_csv
-from publisher.cli.format import Formatter
 from publisher.cli.terminal import Terminal, echo
 from publisher.i18n import Messages
 from publisher.runtime.logs import configure_command_logging, log

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from publisher.app.format import Formatter
+from publisher.app.history import format_event
 from publisher.cli import COMMANDS, run_command
-from publisher.cli.commands.why import format_event
-from publisher.cli.format import Formatter
 from publisher.cli.terminal import text_width, wrap_text
 from publisher.domain.delivery import EVENT_CODES, ReminderKind, State
 from publisher.domain.results import HoldReason

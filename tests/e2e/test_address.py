@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from publisher.cli.format import Formatter
+from publisher.app.format import Formatter
 from publisher.i18n import Messages
 from tests.e2e.test_callbacks import POST
 

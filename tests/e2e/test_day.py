@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from publisher.cli.format import Formatter, message_args
+from publisher.app.format import Formatter, message_args
 from publisher.domain.delivery import State
 from publisher.domain.post import derive_marker
 from publisher.i18n import LANGUAGES, Messages

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from publisher.app.adapters import build_policies
+from publisher.app.format import Formatter, credential_days_left
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
-from publisher.cli.format import Formatter, credential_days_left
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal
 from publisher.domain.results import result_code

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from publisher.app.format import Formatter
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
-from publisher.cli.format import Formatter
 from publisher.cli.framework import command, json_option, one_line, person_name
 from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal, echo

@@ -4,11 +4,11 @@ from collections.abc import Collection
 
 import click
 
+from publisher.app.format import Formatter
 from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import ActingPerson, accounts_of_post, identify, require_permission
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.format import Formatter
 from publisher.cli.framework import LocalizedUsageError, by_option, command, keep_typed_reason, one_line
 from publisher.cli.target import DeliveryTarget, post_target, require_post
 from publisher.cli.terminal import Terminal

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import click
 
+from publisher.app.format import Formatter, pauses_covering
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store, warn_if_no_daemon
-from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, person_name
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, display_path, echo

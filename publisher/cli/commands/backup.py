@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from publisher.app.format import Formatter
 from publisher.app.open_store import journal_path
 from publisher.app.restore import finish_pending_restore
 from publisher.cli.context import has_database, load_workspace_settings, make_runtime
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.format import Formatter
 from publisher.cli.framework import command, one_line
 from publisher.cli.terminal import Terminal
 from publisher.store.db.database import sqlite_file

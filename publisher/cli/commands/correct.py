@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from publisher.app.format import Formatter, pauses_covering
 from publisher.cli.application import (
     load_post,
     open_command_application,
@@ -14,9 +15,8 @@ from publisher.cli.application import (
     with_locations,
 )
 from publisher.cli.authentication import accounts_of_post, authenticate
-from publisher.cli.context import load_workspace_settings, take_snapshot
+from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
-from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal, echo
@@ -24,6 +24,7 @@ from publisher.domain.account import AccountId, Mode
 from publisher.domain.plan import CorrectionPlan
 from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
 from publisher.engine.planner import send_correction
+from publisher.store.queries.snapshot import take_snapshot
 
 
 @command("correct")

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from publisher.app.format import Formatter
 from publisher.cli.context import open_command_store
 from publisher.cli.drill import (
     SIMULATOR_STOP_SECONDS,
@@ -24,7 +25,6 @@ from publisher.cli.drill import (
     stop_process,
 )
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.format import Formatter
 from publisher.cli.framework import command, int_range
 from publisher.cli.terminal import Terminal
 from publisher.cli.workspace import (

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 import click
 
 from publisher.app.application import Application
+from publisher.app.format import Formatter, credential_days_left
 from publisher.app.permissions import find_unsafe_permissions
 from publisher.cli.application import open_command_application
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store
 from publisher.cli.errors import format_problems, problem_as_json
-from publisher.cli.format import Formatter, credential_days_left
 from publisher.cli.framework import LocalizedUsageError, command, json_option, person_name
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import Account, Mode

@@ -2,10 +2,10 @@
 
 import click
 
+from publisher.app.format import Formatter
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.format import Formatter
 from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, person_name
 from publisher.cli.terminal import Terminal, echo
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import click
 
 from publisher.app.application import open_vault
+from publisher.app.format import Formatter
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
-from publisher.cli.format import Formatter
 from publisher.cli.framework import by_option, command, one_line, reason_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings

@@ -2,9 +2,9 @@
 
 import click
 
+from publisher.app.format import Formatter, scope_argument
 from publisher.cli.authentication import accounts_in_scope, authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store
-from publisher.cli.format import Formatter, scope_argument
 from publisher.cli.framework import by_option, command, keep_typed_reason, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal

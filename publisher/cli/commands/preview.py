@@ -148,8 +148,8 @@ def preview(  # noqa: PLR0913 # one argument an option
             _print_rendered_post(terminal, {**rendered_post, "post": post}, rendered.due, is_article=is_article)
         terminal.print_message("preview_fingerprint", fingerprint=rendered.fingerprint)
         if rendered.task is not None:
+            from publisher.app.format import Formatter  # noqa: PLC0415 # same
             from publisher.cli.commands.approvals import format_task  # noqa: PLC0415 # loads the store
-            from publisher.cli.format import Formatter  # noqa: PLC0415 # same
 
             formatter = Formatter(messages=terminal.messages, timezone=rendered.settings.timezone)
             echo(format_task(rendered.task, formatter))

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from publisher.app.format import NO_VALUE, Formatter
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
-from publisher.cli.format import NO_VALUE, Formatter
 from publisher.cli.framework import LocalizedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.domain.characters import escape_forbidden

@@ -2,11 +2,11 @@
 
 import click
 
+from publisher.app.format import Formatter
 from publisher.cli.application import open_command_application
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, warn_if_no_daemon
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.format import Formatter
 from publisher.cli.framework import by_option, command, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal

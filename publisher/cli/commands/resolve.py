@@ -2,11 +2,11 @@
 
 import click
 
+from publisher.app.format import Formatter, pauses_covering
 from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.format import Formatter, pauses_covering
 from publisher.cli.framework import LocalizedUsageError, by_option, choice, command, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, echo

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
+from publisher.app.format import Formatter
 from publisher.app.restore import accept_current
 from publisher.app.restore import restore as restore_database
 from publisher.cli.authentication import authenticate_offline
 from publisher.cli.context import load_workspace_settings, make_runtime, open_command_store, report_database_errors
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.format import Formatter
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal, display_path
 from publisher.engine.checkpoints import read_checkpoints

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import click
 
+from publisher.app.format import Formatter
 from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import accounts_in_scope, authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store
-from publisher.cli.format import Formatter
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import resolve_scope
 from publisher.cli.terminal import Terminal, echo

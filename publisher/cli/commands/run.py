@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from publisher.app.format import Formatter
 from publisher.cli.context import load_workspace_settings, make_runtime, report_database_errors
-from publisher.cli.format import Formatter
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal
 from publisher.daemon import run as run_daemon

@@ -7,24 +7,19 @@ from typing import Any
 
 import click
 
-from publisher.cli.context import (
-    StatusSnapshot,
-    has_database,
-    load_workspace_settings,
-    open_command_store,
-    take_snapshot,
-)
+from publisher.app.format import Formatter, format_counts, pauses_covering, reason_code
+from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import EXIT_FAILED
-from publisher.cli.format import STATE_STYLES, Formatter, format_counts, pauses_covering, reason_code
 from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line
 from publisher.cli.target import require_post
-from publisher.cli.terminal import Terminal, echo, shorten
+from publisher.cli.terminal import STATE_STYLES, Terminal, echo, shorten
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.store.queries.queries import MAX_STATUS_AGE, ModeOverride, Pause, WorkerStatus
+from publisher.store.queries.snapshot import StatusSnapshot, take_snapshot
 
 PROBLEM_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """A person is needed, or what was planned is not on the platform."""

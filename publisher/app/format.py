@@ -27,17 +27,6 @@ NO_VALUE = "—"
 """Shown where nothing is known."""
 
 
-STATE_STYLES: Mapping[State, str] = {
-    State.PUBLISHED: "green",
-    State.HELD: "bold yellow",
-    State.UNKNOWN: "yellow",
-    State.RETRACTING: "bold red",
-    State.FAILED: "bold red",
-    State.EXPIRED: "red",
-    State.REMOVED: "red",
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formatter:
     """Formats values in one language and time zone."""

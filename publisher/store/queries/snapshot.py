@@ -1,0 +1,64 @@
+"""What the store shows at one moment: daemons, pauses, deliveries, alerts, modes and cooldowns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from publisher.domain.account import LoginId
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.post import PostId
+from publisher.store.base import HEARTBEAT_TIMEOUT
+from publisher.store.queries.queries import Alert, LoginCooldown, ModeOverride, Pause, Queries, WorkerStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSnapshot:
+    now: datetime
+    workers: Sequence[WorkerStatus] = ()
+    pauses: Sequence[Pause] = ()
+    deliveries: Sequence[Delivery] = ()
+    alerts: Sequence[Alert] = ()
+    pause_alerts: Sequence[Alert] = ()
+    mode_overrides: Sequence[ModeOverride] = ()
+    titles: Mapping[PostId, str] = field(default_factory=dict)
+    has_older: bool = False
+    """True if deliveries that ended long ago are left out."""
+    cooldowns: Mapping[LoginId, LoginCooldown] = field(default_factory=dict)
+
+    def waits_until(self, delivery: Delivery) -> datetime | None:
+        """Return until when its login's gap and limits keep a due delivery waiting; None if they do not."""
+        cooldown = self.cooldowns.get(delivery.login)
+        if cooldown is None or delivery.state is not State.DUE:
+            return None
+        until = cooldown.urgent_until if delivery.is_urgent else cooldown.routine_until
+        return until if until > self.now else None
+
+    @property
+    def latest_worker(self) -> WorkerStatus | None:
+        """Return the daemon that was last seen, one that is alive first."""
+        return max(self.workers, key=lambda worker: (self.is_alive(worker), worker.heartbeat_at), default=None)
+
+    @property
+    def is_running(self) -> bool:
+        return any(map(self.is_alive, self.workers))
+
+    def is_alive(self, worker: WorkerStatus) -> bool:
+        return worker.stopped_at is None and self.now - worker.heartbeat_at < HEARTBEAT_TIMEOUT
+
+
+async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_all: bool = False) -> StatusSnapshot:
+    """Read the store, or what concerns one post; without a post, what ended long ago only with `shows_all`."""
+    alerts, is_whole = await queries.alerts(), shows_all or post is not None
+    deliveries = await (queries.deliveries(post) if is_whole else queries.current_deliveries())
+    return StatusSnapshot(
+        now=queries.runtime.now(),
+        workers=await queries.workers(),
+        pauses=await queries.pauses(),
+        deliveries=deliveries,
+        titles=await queries.titles({delivery.key.post for delivery in deliveries}),
+        has_older=not is_whole and await queries.has_older_deliveries(),
+        alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
+        pause_alerts=[alert for alert in alerts if alert.code == "account_paused"],
+        mode_overrides=await queries.mode_overrides(),
+        cooldowns=await queries.cooldowns(),
+    )
