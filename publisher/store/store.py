@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from publisher.store.plan.actions import ManualTasks, OperatorActions
     from publisher.store.plan.posts import PostStore
     from publisher.store.queries.audit_log import AuditLog
+    from publisher.store.queries.occurrences import OccurrenceQueries
 
 
 class Store(BaseStore):
@@ -88,6 +89,12 @@ class Store(BaseStore):
         from publisher.store.queries.audit_log import AuditLog  # noqa: PLC0415 # see the class
 
         return AuditLog(self)
+
+    @cached_property
+    def occurrences(self) -> "OccurrenceQueries":
+        from publisher.store.queries.occurrences import OccurrenceQueries  # noqa: PLC0415 # see the class
+
+        return OccurrenceQueries(self)
 
     @cached_property
     def users(self) -> "Users":

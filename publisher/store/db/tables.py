@@ -156,7 +156,7 @@ class DeliveryRow(SQLModel, table=True):
     """One delivery; the columns are the fields of the domain's Delivery. `worker` holds its lease, if any.
 
     `scheduled_at` is the instant in the schedule; `due_at` differs from it if a person sent the post sooner.
-    `is_pruned`: retention has deleted its texts, readbacks and metrics.
+    `is_pruned`: retention has deleted its texts, readbacks and metrics. `marker` is its bulletin number.
     """
 
     __tablename__: ClassVar[str] = "delivery"
@@ -165,6 +165,7 @@ class DeliveryRow(SQLModel, table=True):
         Index("one_in_flight_per_login", "login", unique=True, sqlite_where=text("state IN ('claimed', 'sending')")),
         Index("due_by_login", "login", text("is_urgent DESC"), "due_at", "id", sqlite_where=text("state = 'due'")),
         Index("started_by_login", "login", "due_at", "id", sqlite_where=text("state = 'due' AND parts_done > 0")),
+        Index("deliveries_by_marker", "marker"),
         Index("deliveries_by_due_time", "is_pruned", "due_at"),
         Index("scheduled_by_occurrence", "post", "occurrence", "scheduled_at"),
         Index("recurring_by_account", "post", "account", "due_at", sqlite_where=text("occurrence != 'once'")),
@@ -222,6 +223,7 @@ class DeliveryRow(SQLModel, table=True):
     resend_after_attempt: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
     is_pruned: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
     kind: str
+    marker: str
     is_due_when_approved: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
 
 
@@ -276,6 +278,7 @@ class AuditRow(SQLModel, table=True):
     """
 
     __tablename__: ClassVar[str] = "audit"
+    __table_args__ = (Index("entries_of_people", "id", "name", "event", sqlite_where=text("role = 'person'")),)
     id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     at: datetime = Field(sa_type=Instant)
     role: str

@@ -515,6 +515,7 @@ def delivery_row(  # noqa: PLR0913 # what a delivery is made from
         "revision_hash": revision,
         "content_hash": item.revision.content_hash,
         "rendered_hash": rendered_post.fingerprint,
+        "marker": rendered_post.marker.code,
         "scheduled_at": item.planned.scheduled_at or occurrence.due_at,
         "due_at": occurrence.due_at,
         "next_action_at": occurrence.due_at,

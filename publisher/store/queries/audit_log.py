@@ -1,12 +1,13 @@
 """Reads the audit: its head for checkpoints, the whole chain to verify it, and a part of it for an export."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-from sqlalchemy import BigInteger, Connection, func, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, func, literal_column, select, type_coerce
 
 from publisher.domain.audit_chain import (
     ENTRY_FIELDS,
@@ -26,7 +27,7 @@ from publisher.domain.audit_chain import (
     reject_signature,
 )
 from publisher.domain.audit_verifier import ChainVerifier
-from publisher.domain.delivery import Actor
+from publisher.domain.delivery import Actor, Role
 from publisher.store.base import StorePart
 from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
 from publisher.store.db.intent_journal import JournalRecord
@@ -42,8 +43,40 @@ _AT = type_coerce(AUDIT.c.at, BigInteger)
 _CHAIN_ENTRIES = select(
     AUDIT.c.id, _AT.label("at"), *(AUDIT.c[name] for name in ENTRY_FIELDS[1:]), AUDIT.c.previous, AUDIT.c.hash
 ).order_by(AUDIT.c.id)
+_IS_OF_PERSON = AUDIT.c.role == literal_column(f"'{Role.PERSON.value}'")
+"""Written as a literal, so that the index of people's entries is used."""
+_RECORD_COLUMNS = ("id", "at", "role", "name", "event", "subject", "before", "after", "detail", "hash")
 _GENESIS = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == GENESIS_KEY)
 _HEAD = select(AUDIT.c.id, AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Which entries to list. `text` stands in their subject; `by` is a person; entries of jobs only with `has_jobs`."""
+
+    text: str = ""
+    by: str = ""
+    event: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int | None = None
+    has_jobs: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """One entry as people read it. `detail` is empty where it cannot be read."""
+
+    id: int
+    at: datetime
+    role: str
+    name: str
+    event: str
+    subject: str
+    before: str | None
+    after: str | None
+    detail: Mapping[str, object]
+    hash: str
 
 
 class AuditLog(StorePart):
@@ -176,6 +209,36 @@ class AuditLog(StorePart):
 
         return await self.database.read(read)
 
+    async def search(self, wanted: AuditFilter, limit: int) -> Sequence[AuditRecord]:
+        """Return entries, newest first."""
+        conditions: list[ColumnElement[bool]] = [] if wanted.has_jobs else [_IS_OF_PERSON]
+        if wanted.text:
+            conditions.append(AUDIT.c.subject.icontains(wanted.text, autoescape=True))
+        if wanted.by:
+            conditions.append(AUDIT.c.name == wanted.by)
+        if wanted.event:
+            conditions.append(AUDIT.c.event == wanted.event)
+        if wanted.since is not None:
+            conditions.append(AUDIT.c.at >= wanted.since)
+        if wanted.until is not None:
+            conditions.append(AUDIT.c.at < wanted.until)
+        if wanted.before is not None:
+            conditions.append(AUDIT.c.id < wanted.before)
+        newest = select(*(AUDIT.c[name] for name in _RECORD_COLUMNS)).order_by(AUDIT.c.id.desc()).limit(limit)
+        query = newest.where(*conditions)
+        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        return [AuditRecord(**{**row, "detail": load_detail(row["detail"])}) for row in rows]
+
+    async def events_of_people(self) -> Sequence[str]:
+        """Return the kinds of entries that people have caused, by code."""
+        query = select(AUDIT.c.event).where(_IS_OF_PERSON).distinct().order_by(AUDIT.c.event)
+        return await self.database.read(lambda connection: connection.scalars(query).all())
+
+    async def people(self) -> Sequence[str]:
+        """Return the names of the people who have acted."""
+        query = select(AUDIT.c.name).where(_IS_OF_PERSON).distinct().order_by(AUDIT.c.name)
+        return await self.database.read(lambda connection: connection.scalars(query).all())
+
     @in_transaction
     def raise_alert_once(self, transaction: Transaction, code: str, reason: str) -> None:
         """Raise an alert about the audit, whose subject is its code, unless it is open already."""
@@ -186,6 +249,15 @@ class AuditLog(StorePart):
         """Clear an alert about the audit, if it is open."""
         if await self.database.read(lambda connection: open_alerts(connection, code)):
             await self.database.write(lambda transaction: clear_alerts(transaction, code, self.runtime.now()))
+
+
+def load_detail(text: str) -> Mapping[str, object]:
+    """Return the detail of an entry; nothing where it was tampered with, which `verify` reports."""
+    try:
+        detail = json.loads(text)
+    except ValueError:
+        return {}
+    return detail if isinstance(detail, dict) else {}
 
 
 def _chain_entries(connection: Connection, first: int = 1, last: int | None = None) -> Iterator[ChainEntry]:

@@ -142,6 +142,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_audit_subject", "audit", ["subject"])
+    op.create_index("entries_of_people", "audit", ["id", "name", "event"], **_only("role = 'person'"))
     op.create_table(
         "data_loss",
         sa.Column("since", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -202,10 +203,12 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("resend_after_attempt", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("is_pruned", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("marker", sa.String(), nullable=False),
         sa.Column("is_due_when_approved", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("post", "occurrence", "account"),
     )
+    op.create_index("deliveries_by_marker", "delivery", ["marker"])
     op.create_index("deliveries_by_due_time", "delivery", ["is_pruned", "due_at"])
     op.create_index(
         "started_by_login", "delivery", ["login", "due_at", "id"], **_only("state = 'due' AND parts_done > 0")

@@ -1,0 +1,409 @@
+"""Posts as pages list them: each occurrence with the number of its deliveries by platform and sign."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    Row,
+    Select,
+    and_,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    tuple_,
+)
+
+from publisher.domain.account import AccountId, LoginId, Platform
+from publisher.domain.approval import AWAITING_APPROVAL, REMINDER_LEAD
+from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, State
+from publisher.domain.glyph import GLYPHS, Glyph, worst_glyph
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, Post, PostId, RenderedPost, normalize
+from publisher.store.approvals import APPROVAL_NEEDED
+from publisher.store.base import StorePart
+from publisher.store.db.filters import in_open_state, in_state, is_paused
+from publisher.store.db.tables import (
+    ALERT,
+    DELIVERY,
+    OBSERVED_POST,
+    POST,
+    RENDERED_POST,
+    load_post,
+    load_rendered_post,
+    read_deliveries,
+    to_delivery,
+)
+
+PAGE_SIZE = 50
+MAX_ACCOUNTS_PER_PAGE = 20_000
+"""How many deliveries are looked through for one page of the list, newest first: its cost must not grow for years."""
+MARKER_LENGTH = 8
+_OPEN_TASK = '"done_at":null'
+"""Found in the stored ticket of a manual task that nobody has reported done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OccurrenceSummary:
+    """One occurrence of a post, and how many of its deliveries have which sign, by platform."""
+
+    key: OccurrenceKey
+    title: str
+    kind: str
+    level: str | None
+    author: str
+    due_at: datetime
+    expires_at: datetime
+    is_urgent: bool
+    is_repeating: bool
+    follows: PostId | None
+    counts: Mapping[Platform, Mapping[Glyph, int]]
+
+    @property
+    def total(self) -> int:
+        """The number of accounts."""
+        return sum(sum(numbers.values()) for numbers in self.counts.values())
+
+    @property
+    def by_glyph(self) -> Mapping[Glyph, int]:
+        """The number of accounts by sign, the worst first."""
+        whole = sum((Counter(numbers) for numbers in self.counts.values()), Counter[Glyph]())
+        return {glyph: whole[glyph] for glyph in Glyph if whole[glyph]}
+
+    @property
+    def glyph(self) -> Glyph:
+        """The worst sign of any account."""
+        return worst_glyph(self.by_glyph)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OccurrenceFilter:
+    """Which occurrences to list. `text` stands in a post's id or words."""
+
+    text: str = ""
+    kind: str = ""
+    level: str = ""
+    glyph: Glyph | None = None
+    account: AccountId | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPostDetails:
+    """A post as it is in force, who saved it, and whether it still is in the schedule."""
+
+    post: Post
+    saved_by: str | None
+    file_owner: str | None
+    is_scheduled: bool
+    is_cancelled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCounts:
+    """What an account has to do: how many of its deliveries need a person, and how many are open at all."""
+
+    needing_person: int = 0
+    is_open: int = 0
+    next_due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignPost:
+    """A post on an account that is none of ours."""
+
+    account: AccountId
+    url: str
+    published_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clash:
+    """Several deliveries of one login at one instant: they can only leave after each other."""
+
+    due_at: datetime
+    logins: int
+    number: int
+
+
+class OccurrenceQueries(StorePart):
+    """Grouped queries for pages: a few statements each, however many accounts there are."""
+
+    async def find(self, wanted: OccurrenceFilter, limit: int = PAGE_SIZE) -> Sequence[OccurrenceSummary]:
+        """Return occurrences, latest due first."""
+
+        def read(connection: Connection) -> list[OccurrenceSummary]:
+            newest = (
+                select(DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.due_at)
+                .where(*list_conditions(wanted, self.runtime.now()))
+                .order_by(DELIVERY.c.due_at.desc())
+                .limit(MAX_ACCOUNTS_PER_PAGE)
+                .subquery()
+            )
+            keys = (
+                select(newest.c.post, newest.c.occurrence)
+                .group_by(newest.c.post, newest.c.occurrence)
+                .order_by(func.max(newest.c.due_at).desc(), newest.c.post)
+                .limit(limit)
+            )
+            return self._summaries(connection, keys.subquery())
+
+        return await self.database.read(read)
+
+    async def between(self, start: datetime, end: datetime) -> Sequence[OccurrenceSummary]:
+        """Return the occurrences due from `start` until before `end`, latest first."""
+
+        def read(connection: Connection) -> list[OccurrenceSummary]:
+            is_due = (DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+            keys = select(DELIVERY.c.post, DELIVERY.c.occurrence).where(*is_due).distinct()
+            return self._summaries(connection, keys.subquery())
+
+        return await self.database.read(read)
+
+    async def of_post(self, post: PostId, limit: int = PAGE_SIZE) -> Sequence[OccurrenceSummary]:
+        """Return the occurrences of a post, latest due first."""
+
+        def read(connection: Connection) -> list[OccurrenceSummary]:
+            keys = (
+                select(DELIVERY.c.post, DELIVERY.c.occurrence)
+                .where(DELIVERY.c.post == post)
+                .group_by(DELIVERY.c.post, DELIVERY.c.occurrence)
+                .order_by(func.max(DELIVERY.c.due_at).desc())
+                .limit(limit)
+            )
+            return self._summaries(connection, keys.subquery())
+
+        return await self.database.read(read)
+
+    def _summaries(self, connection: Connection, keys: FromClause) -> list[OccurrenceSummary]:
+        """Return the summaries of the occurrences that a query names: two statements."""
+        is_key = and_(DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence)
+        groups: dict[OccurrenceKey, list[Row[Any]]] = defaultdict(list)
+        for row in connection.execute(count_by_state(self.runtime.now()).join(keys, is_key)):
+            groups[OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)].append(row)
+        posts = select(POST.c.id, POST.c.body).where(POST.c.id.in_(sorted({key.post for key in groups})))
+        bodies = {row.id: json.loads(row.body) for row in connection.execute(posts)}
+        found = [summarize(key, bodies[key.post], rows) for key, rows in groups.items()]
+        return sorted(found, key=lambda item: (item.due_at, item.key), reverse=True)
+
+    async def post(self, post: PostId) -> StoredPostDetails | None:
+        """Return a post as it is in force; None if it was never accepted."""
+        query = select(POST).where(POST.c.id == post)
+        row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
+        if row is None:
+            return None
+        return StoredPostDetails(
+            post=load_post(row.body),
+            saved_by=row.saved_by,
+            file_owner=row.file_owner,
+            is_scheduled=row.is_scheduled,
+            is_cancelled=row.is_cancelled,
+        )
+
+    async def planned_posts(self, start: datetime, end: datetime) -> Sequence[Post]:
+        """Return the posts of the schedule that repeat, or are due in the months of a time span, filed or not."""
+        days = [start - timedelta(days=1) + timedelta(days=number) for number in range((end - start).days + 3)]
+        months = sorted({f"{day:%Y-%m}" for day in days})
+        marks = [*(f'"at":"{month}-' for month in months), '"text":']
+        may_be_due = or_(*map(POST.c.body.contains, marks))
+        query = select(POST.c.body).where(POST.c.is_scheduled, ~POST.c.is_cancelled, may_be_due)
+        bodies = await self.database.read(lambda connection: connection.scalars(query).all())
+        return [load_post(body) for body in bodies]
+
+    async def followers(self, post: PostId) -> Sequence[tuple[PostId, str, str]]:
+        """Return id, title and kind of the posts that follow a post."""
+        query = select(POST.c.id, POST.c.body).where(POST.c.body.contains(f'"follows":{json.dumps(post)}'))
+        rows = await self.database.read(lambda connection: connection.execute(query.order_by(POST.c.id)).all())
+        bodies = [(PostId(row.id), json.loads(row.body)) for row in rows]
+        return [(name, body["title"], body["kind"]) for name, body in bodies]
+
+    async def deliveries(self, key: OccurrenceKey) -> Sequence[Delivery]:
+        """Return the deliveries of an occurrence."""
+        query = select(DELIVERY).where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+        return await self.database.read(lambda connection: read_deliveries(connection, query))
+
+    async def delivery(self, key: OccurrenceKey, account: AccountId) -> Delivery | None:
+        """Return one delivery, if there is one."""
+        names = (DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.account)
+        query = select(DELIVERY).where(tuple_(*names) == tuple_(key.post, key.occurrence, account))
+        row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        return to_delivery(row) if row else None
+
+    async def renditions(self, key: OccurrenceKey) -> Sequence[RenderedPost]:
+        """Return the final texts of an occurrence by account, as far as they are still kept."""
+        query = (
+            select(RENDERED_POST.c.body)
+            .join(DELIVERY, DELIVERY.c.rendered_hash == RENDERED_POST.c.fingerprint)
+            .where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+            .order_by(DELIVERY.c.account)
+        )
+        bodies = await self.database.read(lambda connection: connection.scalars(query).all())
+        return [load_rendered_post(body) for body in bodies]
+
+    async def find_marker(self, typed: str) -> tuple[OccurrenceKey, AccountId] | None:
+        """Return the delivery with a bulletin number, typed in whichever way; None if there is none."""
+        code = normalize(typed).upper()
+        query = select(DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.account).where(
+            DELIVERY.c.marker == f"{code[: MARKER_LENGTH // 2]}-{code[MARKER_LENGTH // 2 :]}"
+        )
+        row = await self.database.read(lambda connection: connection.execute(query).first())
+        return (
+            (OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence), AccountId(row.account)) if row else None
+        )
+
+    async def open_counts(self) -> Mapping[AccountId, OpenCounts]:
+        """Return what each account has to do."""
+        now = self.runtime.now()
+        waits = in_state(DELIVERY, *WAITING_STATES)
+        due_at = case((waits, DELIVERY.c.due_at), else_=None)
+        query = (
+            select(
+                DELIVERY.c.account,
+                func.count().label("is_open"),
+                func.sum(cast(needs_person(now), Integer)).label("needing_person"),
+                func.min(due_at, type_=DELIVERY.c.due_at.type).label("next_due_at"),
+            )
+            .where(in_open_state(DELIVERY, *OPEN_STATES))
+            .group_by(DELIVERY.c.account)
+        )
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        return {
+            row.account: OpenCounts(
+                needing_person=int(row.needing_person), is_open=row.is_open, next_due_at=row.next_due_at
+            )
+            for row in rows
+        }
+
+    async def foreign_posts(self, since: datetime, account: AccountId | None = None) -> Sequence[ForeignPost]:
+        """Return the posts that others have published on the accounts, newest first."""
+        names = ("account", "url", "published_at", "seen_at")
+        query = select(*(OBSERVED_POST.c[name] for name in names)).where(
+            OBSERVED_POST.c.published_at >= since, ~OBSERVED_POST.c.predates_monitoring
+        )
+        if account is not None:
+            query = query.where(OBSERVED_POST.c.account == account)
+        query = query.order_by(OBSERVED_POST.c.published_at.desc())
+        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        return [ForeignPost(**row) for row in rows]
+
+    async def clashes(self, start: datetime, end: datetime) -> Sequence[Clash]:
+        """Return the instants at which logins have several deliveries that are still to be sent, earliest first."""
+        crowded = (
+            select(DELIVERY.c.login, DELIVERY.c.due_at, func.count().label("number"))
+            .where(in_state(DELIVERY, *WAITING_STATES), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+            .group_by(DELIVERY.c.login, DELIVERY.c.due_at)
+            .having(func.count() > 1)
+            .subquery()
+        )
+        query = (
+            select(crowded.c.due_at, func.count().label("logins"), func.max(crowded.c.number).label("number"))
+            .group_by(crowded.c.due_at)
+            .order_by(crowded.c.due_at)
+        )
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        return [Clash(due_at=row.due_at, logins=row.logins, number=row.number) for row in rows]
+
+    async def busiest_logins(self, start: datetime, end: datetime) -> Mapping[Platform, tuple[LoginId, int]]:
+        """Return for each platform the login with the most posts due in a time span, and their number."""
+        unsent = (DELIVERY.c.state != State.CANCELLED.value, DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+        query = (
+            select(DELIVERY.c.platform, DELIVERY.c.login, func.count().label("number"))
+            .where(DELIVERY.c.is_pruned.in_([False, True]), *unsent)
+            .group_by(DELIVERY.c.platform, DELIVERY.c.login)
+            .order_by(func.count(), DELIVERY.c.login.desc())
+        )
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        return {Platform(row.platform): (LoginId(row.login), row.number) for row in rows}
+
+
+def list_conditions(wanted: OccurrenceFilter, now: datetime) -> list[ColumnElement[bool]]:
+    """Return the conditions on deliveries of a filter."""
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.before is not None:
+        conditions.append(DELIVERY.c.due_at < wanted.before)
+    if wanted.account is not None:
+        conditions.append(DELIVERY.c.account == wanted.account)
+    if wanted.kind:
+        conditions.append(DELIVERY.c.kind == wanted.kind)
+    if wanted.level:
+        is_of_level = POST.c.body.contains(f'"level":{json.dumps(wanted.level)}', autoescape=True)
+        conditions.append(DELIVERY.c.post.in_(select(POST.c.id).where(is_of_level)))
+    if wanted.text:
+        words = or_(*(column.icontains(wanted.text, autoescape=True) for column in (POST.c.id, POST.c.body)))
+        conditions.append(DELIVERY.c.post.in_(select(POST.c.id).where(words)))
+    if wanted.glyph is Glyph.ACTION:
+        conditions += [in_open_state(DELIVERY, *OPEN_STATES), needs_person(now)]
+    elif wanted.glyph is not None:
+        conditions.append(in_state(DELIVERY, *(state for state in State if GLYPHS[state] is wanted.glyph)))
+    return conditions
+
+
+def needs_person(now: datetime) -> ColumnElement[bool]:
+    """True if somebody has to do something about a delivery; the same as Glyph.ACTION of `choose_glyph`."""
+    at = literal(now, DELIVERY.c.due_at.type)
+    name = case(
+        (DELIVERY.c.occurrence == ONCE_OCCURRENCE, DELIVERY.c.post),
+        else_=DELIVERY.c.post.concat("#").concat(DELIVERY.c.occurrence),
+    )
+    is_unapproved = or_(
+        DELIVERY.c.reason == AWAITING_APPROVAL,
+        exists().where(ALERT.c.subject == name, ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None)),
+    )
+    is_soon = DELIVERY.c.due_at <= literal(now + REMINDER_LEAD, DELIVERY.c.due_at.type)
+    return case(  # no subquery is run for what is not due soon
+        (in_state(DELIVERY, State.HELD), true()),
+        (in_state(DELIVERY, State.SUBMITTED), func.coalesce(DELIVERY.c.ticket, "").contains(_OPEN_TASK)),
+        (
+            and_(in_state(DELIVERY, *WAITING_STATES), is_soon),
+            or_(func.coalesce(is_unapproved, false()), and_(DELIVERY.c.due_at <= at, is_paused(DELIVERY))),
+        ),
+        else_=false(),
+    )
+
+
+def count_by_state(now: datetime) -> Select[Any]:
+    """Return the query that counts deliveries by occurrence, platform, state, and whether they need a person."""
+    is_action = needs_person(now).label("is_action")
+    by = (DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.platform, DELIVERY.c.state, is_action)
+    return select(
+        *by,
+        func.count().label("number"),
+        func.min(DELIVERY.c.due_at, type_=DELIVERY.c.due_at.type).label("due_at"),
+        func.max(DELIVERY.c.expires_at, type_=DELIVERY.c.expires_at.type).label("expires_at"),
+        func.max(cast(DELIVERY.c.is_urgent, Integer)).label("is_urgent"),
+        func.max(DELIVERY.c.follows).label("follows"),
+    ).group_by(*by)
+
+
+def summarize(key: OccurrenceKey, body: Mapping[str, Any], rows: Iterable[Row[Any]]) -> OccurrenceSummary:
+    counts: dict[Platform, Counter[Glyph]] = defaultdict(Counter)
+    found = list(rows)
+    for row in found:
+        state = State(row.state) if row.state in frozenset(State) else State.HELD  # of a newer release
+        counts[Platform(row.platform)][Glyph.ACTION if row.is_action else GLYPHS[state]] += row.number
+    return OccurrenceSummary(
+        key=key,
+        title=body["title"],
+        kind=body["kind"],
+        level=body["level"],
+        author=body["author"],
+        due_at=min(row.due_at for row in found),
+        expires_at=max(row.expires_at for row in found),
+        is_urgent=any(row.is_urgent for row in found),
+        is_repeating="text" in body["trigger"],
+        follows=PostId(found[0].follows) if found[0].follows else None,
+        counts={platform: counts[platform] for platform in sorted(counts)},
+    )
