@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.chaos.artefacts import order
 from tests.chaos.checker.history import WrongClock
+from tests.chaos.commands import give_command
 from tests.chaos.kill_plan import Kill
 from tests.chaos.store_reader import IN_SENDING, StoreReader
 from tests.chaos.workspace import NAME
@@ -208,7 +209,7 @@ class Publisher:
             daemon.kill()
 
     def status(self) -> Sequence[dict[str, Any]]:
-        rows: list[dict[str, Any]] = json.loads(self.say("status", "--all", "--json", program=PUBLISHER))["deliveries"]
+        rows: list[dict[str, Any]] = json.loads(self.say("status", "--all", "--json", is_sound=True))["deliveries"]
         return rows
 
     def withdraw(self, post: str) -> None:
@@ -227,13 +228,13 @@ class Publisher:
     def approve(self, post: str, fingerprint: str, by: str) -> bool:
         """Say yes to a content; returns False where it is not there any more, or needs no yes."""
         asked = time.time()
-        done = self._run("approve", post, "--fingerprint", fingerprint, "--by", by, acts_as=by)
+        done = self._give("approve", post, "--fingerprint", fingerprint, "--by", by, acts_as=by)
         return self._note("approve", asked, done, post=post, by=by)
 
     def unapprove(self, post: str, by: str) -> bool:
         """End the approvals of a post; returns False where it is too late."""
         asked = time.time()
-        done = self._run("unapprove", post, "--by", by, "--reason", "drill", acts_as=by)
+        done = self._give("unapprove", post, "--by", by, "--reason", "drill", acts_as=by)
         return self._note("unapprove", asked, done, post=post, by=by)
 
     def _note(self, kind: str, asked: float, done: "subprocess.CompletedProcess[str]", **target: str) -> bool:
@@ -289,21 +290,26 @@ class Publisher:
             reported.seek(self.mark)
             return reported.read()
 
-    def say(self, *arguments: str, program: Sequence[str] = (), acts_as: str = "", lines: Sequence[str] = ()) -> str:
-        """Give a command, and lines of standard input; return what it prints. Raises DaemonError if it fails."""
-        done = self._run(*arguments, program=program, acts_as=acts_as, lines=lines)
+    def say(self, *arguments: str, is_sound: bool = False, acts_as: str = "", lines: Sequence[str] = ()) -> str:
+        """Give a command, and lines of standard input; return what it prints. Raises DaemonError if it fails.
+
+        One that `is_sound` has no mistake planted in it.
+        """
+        done = self._give(*arguments, is_sound=is_sound, acts_as=acts_as, lines=lines)
         if done.returncode != 0:
             raise DaemonError(f"{arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
         return done.stdout
 
-    def _run(
-        self, *arguments: str, program: Sequence[str] = (), acts_as: str = "", lines: Sequence[str] = ()
+    def _give(
+        self, *arguments: str, is_sound: bool = False, acts_as: str = "", lines: Sequence[str] = ()
     ) -> "subprocess.CompletedProcess[str]":
-        command = [*(program or self._program()), "-C", str(self.folder), *arguments]
         signed_in = {"PUBLISHER_TOKEN": self.tokens[acts_as]} if acts_as in self.tokens else {}
-        given = "".join(f"{line}\n" for line in lines)
-        environment = {**os.environ, **signed_in}
-        return subprocess.run(command, capture_output=True, text=True, check=False, input=given, env=environment)
+        return give_command(
+            ["-C", str(self.folder), *arguments],
+            {**os.environ, **signed_in},
+            "".join(f"{line}\n" for line in lines),
+            None if is_sound else self.mutant,
+        )
 
     def _await_begin(self, daemon: subprocess.Popen[bytes]) -> None:
         """Wait until a daemon that was just started works, or is dead."""
