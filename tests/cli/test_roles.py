@@ -14,7 +14,7 @@ from publisher.cli.application import activate_schedule
 from publisher.cli.authentication import BREAK_GLASS_COMMANDS, COMMAND_PERMISSIONS, PASSWORD_COMMANDS
 from publisher.config import load_settings
 from publisher.domain.results import Rejected
-from publisher.domain.user import ROLE_PERMISSIONS, Grant, Permission, UserRole
+from publisher.domain.user import ROLE_PERMISSIONS, Grant, Permission, UserRole, parse_grant
 from publisher.engine.decisions import named_person
 from publisher.store.people.users import NewSignIn
 from publisher.testing.fakes import make_confirmed_runtime
@@ -61,14 +61,85 @@ ARGUMENTS = {
     "user token": ("user", "token", "{name}", "--scope", "view"),
 }
 """Command lines that come as far as the question who acts, and leave the workspace usable for the next one."""
+ON_ACCOUNTS = {
+    "preview --to": ["beijing-wechat"],
+    "approve": ["beijing-weibo"],
+    "unapprove": ["beijing-weibo"],
+    "send": ["beijing-weibo"],
+    "cancel": ["beijing-weibo"],
+    "retract": ["beijing-weibo"],
+    "correct": ["beijing-weibo", "beijing-wechat"],
+    "resolve": ["beijing-weibo"],
+    "resend": ["beijing-weibo"],
+    "assist done": ["beijing-weibo"],
+    "mode": ["beijing-tieba"],
+    "pause": ["beijing-weibo"],
+    "resume": ["beijing-weibo"],
+    "offboard": ["beijing-tieba"],
+    "login": ["beijing-weibo"],
+    "secret set": ["beijing-weibo"],
+}
+"""The accounts that a command line acts on; of all others the whole workspace is the target."""
+ARGUMENTS_OF_ONE = {
+    "pause": ("pause", "beijing-weibo"),
+    "resume": ("resume", "beijing-weibo"),
+}
+"""Command lines that act on the whole workspace above, and here on an account."""
+WORKSPACE_LIMITED = {
+    permission: f"{role}@platform:weibo,platform:wechat"
+    for role, permissions in ROLE_PERMISSIONS.items()
+    for permission in permissions
+}
+"""The user for each permission whose role, limited to two platforms, has it."""
+PLATFORMS = ("weibo", "wechat", "tieba")
+KINDS = ("account", "group", "region", "platform")
 ACTING = [name for name, permission in COMMAND_PERMISSIONS.items() if permission is not None]
 NOT_PERMITTED = "may not run publisher"
 
 
+def target_of(kind, account):
+    """Return what a role is limited to that covers an account."""
+    platform = account.rpartition("-")[2]
+    of_platform = {"group": f"only-{platform}", "platform": f"platform:{platform}"}
+    return {"account": account, "region": "region:110000", **of_platform}[kind]
+
+
+def inside(name, kind):
+    """Return targets that cover the accounts of a command line."""
+    return frozenset(target_of(kind, account) for account in ON_ACCOUNTS[name])
+
+
+def outside(name, kind):
+    """Return targets that cover all accounts of a command line but one, and another account."""
+    if kind == "region":
+        return frozenset({"region:120000"})
+    missing, *others = ON_ACCOUNTS[name]
+    instead = next(f"beijing-{each}" for each in PLATFORMS if f"beijing-{each}" not in ON_ACCOUNTS[name])
+    return frozenset(target_of(kind, account) for account in (*others, instead)) - {target_of(kind, missing)}
+
+
+def role_for(name):
+    """Return a role that allows a command, and may be limited to accounts."""
+    roles = (UserRole.AUTHOR, UserRole.APPROVER, UserRole.OPERATOR)
+    return next(role for role in roles if COMMAND_PERMISSIONS[name] in ROLE_PERMISSIONS[role])
+
+
+LIMITED = {
+    Grant(role=role_for(name), targets=targets(name, kind))
+    for name in ON_ACCOUNTS
+    for kind in KINDS
+    for targets in (inside, outside)
+}
+"""The grants of the users whose roles are limited; each user is called like the own grant."""
+
+
 @pytest.fixture(scope="module")
 def staffed(tmp_path_factory):
-    """Return a drill with one user of each role, three posts in several states, and the token of each user by role."""
+    """Return a drill with a user of each role, and of each limited one, posts in several states, and their tokens."""
     folder = make_drill(tmp_path_factory.mktemp("roles") / "drill", "http://127.0.0.1:9")
+    settings = folder / "publisher.toml"
+    groups = "".join(f'only-{platform} = ["beijing-{platform}"]\n' for platform in PLATFORMS)
+    settings.write_text(settings.read_text("utf-8").replace("[groups]\n", f"[groups]\n{groups}"), "utf-8")
     now = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0, tzinfo=None)
     due, later = f"at = {now.isoformat()}", f"at = {(now + timedelta(hours=5)).isoformat()}"
     write_schedule(
@@ -97,6 +168,10 @@ def staffed(tmp_path_factory):
                 link = await store.users.add(role, grants, by)
                 await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
                 tokens[role] = await store.sign_ins.issue_token(role, Permission, by)
+            for grant in {*map(str, LIMITED), *WORKSPACE_LIMITED.values()}:
+                link = await store.users.add(grant, [parse_grant(grant)], by)
+                await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
+                tokens[grant] = await store.sign_ins.issue_token(grant, Permission, by)
             return tokens
 
     return folder, asyncio.run(fill())
@@ -104,15 +179,15 @@ def staffed(tmp_path_factory):
 
 @pytest.fixture
 def run_as(run, staffed, monkeypatch):
-    """Return a function that gives a command with the token of a role, or with none."""
+    """Return a function that gives a command with the token of a user, or with none."""
     folder, tokens = staffed
 
-    def run_with_token(name, role):
-        by = role or "nobody"
-        monkeypatch.setattr("sys.stdin", io.StringIO(SECRET if role else ""))
-        if role:
-            monkeypatch.setenv("PUBLISHER_TOKEN", tokens[role])
-        arguments = [part.format(name=by) for part in ARGUMENTS[name]]
+    def run_with_token(name, user, **instead):
+        by = user or "nobody"
+        monkeypatch.setattr("sys.stdin", io.StringIO(SECRET if user else ""))
+        if user:
+            monkeypatch.setenv("PUBLISHER_TOKEN", tokens[user])
+        arguments = [part.format(name=by) for part in instead.get(name) or ARGUMENTS[name]]
         return run("-C", folder, "--lang", "en", *arguments, "--by", by)
 
     return run_with_token
@@ -126,6 +201,25 @@ def test_a_command_is_for_those_whose_role_allows_it(run_as, name, role):
     result = run_as(name, role)
     was_refused = (result.code, NOT_PERMITTED in result.err) == (3, True)
     assert was_refused is not is_allowed, result.err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ON_ACCOUNTS)
+def test_a_limited_role_acts_on_its_accounts_alone(run_as, name, kind):
+    """Whatever it is limited by: it is refused over any other account, and over none of its own."""
+    others, own = (
+        run_as(name, str(Grant(role=role_for(name), targets=targets(name, kind))), **ARGUMENTS_OF_ONE)
+        for targets in (outside, inside)
+    )
+    assert (others.code, NOT_PERMITTED in others.err) == (3, True), others.err
+    assert NOT_PERMITTED not in own.err
+
+
+@pytest.mark.parametrize("name", [name for name in ACTING if name not in {*ON_ACCOUNTS, *PASSWORD_COMMANDS}])
+def test_a_limited_role_does_not_act_on_the_workspace(run_as, name):
+    """What concerns no account, or all of them, needs a role without limits."""
+    result = run_as(name, WORKSPACE_LIMITED[COMMAND_PERMISSIONS[name]])
+    assert (result.code, NOT_PERMITTED in result.err) == (3, True), result.err
 
 
 @pytest.mark.parametrize("name", ACTING)
