@@ -20,6 +20,7 @@ from publisher.domain.approval import (
     MIN_FINGERPRINT_LENGTH,
     Approval,
     ApprovalStatus,
+    Chain,
     Rendition,
     Stage,
     hash_chain,
@@ -39,7 +40,6 @@ from publisher.domain.post import (
     RenderedPost,
     make_occurrence,
 )
-from publisher.domain.user import UserState
 from publisher.store.base import BaseStore, StateChange, StorePart
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DECISION_REQUEST, DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction
@@ -63,7 +63,6 @@ from publisher.store.db.tables import (
     load_rendered_post,
     read_deliveries,
 )
-from publisher.store.db.user_tables import AUTH_USER
 
 APPROVAL_RECHECK_INTERVAL = timedelta(minutes=1)
 """How soon a delivery that awaits approvals is looked at again; its last approval makes it due at once."""
@@ -233,11 +232,12 @@ def _is_given(key: OccurrenceKey) -> ColumnElement[bool]:
     return and_(APPROVAL.c.post == key.post, APPROVAL.c.occurrence == key.occurrence)
 
 
-_IS_UNSENT = exists().where(
+IS_UNSENT = exists().where(
     DELIVERY.c.post == APPROVAL.c.post,
     DELIVERY.c.occurrence == APPROVAL.c.occurrence,
     DELIVERY.c.state.in_(_OPEN_STATES),
 )
+"""The yeses to what is not sent yet."""
 
 
 def end_approvals(
@@ -251,7 +251,7 @@ def end_approvals(
 
 def void_approvals(transaction: Transaction, now: datetime, by: Actor, reason: str) -> int:
     """End every yes to what has not been sent yet: the database may have lost that one was ended. Return how many."""
-    number = end_approvals(transaction, now, reason, by.name, _IS_UNSENT)
+    number = end_approvals(transaction, now, reason, by.name, IS_UNSENT)
     if number:
         detail = {"reason": reason, "approvals_ended": number}
         write_audit(transaction, now, by, event="approvals_voided", subject="approvals", detail=detail)
@@ -262,26 +262,28 @@ def void_approvals(transaction: Transaction, now: datetime, by: Actor, reason: s
 
 def end_approvals_of(transaction: Transaction, now: datetime, person: str, by: Actor, reason: str) -> list[str]:
     """End what a person has approved and what is not sent yet, and requests. Return the names of the occurrences."""
-    query = select(APPROVAL).where(APPROVAL.c.ended_at.is_(None), _IS_UNSENT).order_by(APPROVAL.c.id)
+    query = select(APPROVAL).where(APPROVAL.c.ended_at.is_(None), IS_UNSENT).order_by(APPROVAL.c.id)
     theirs = [row for row in transaction.connection.execute(query) if is_same_name(row.person, person)]
     end_approvals(transaction, now, reason, by.name, APPROVAL.c.id.in_([row.id for row in theirs]))
     names = [name_occurrence(OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)) for row in theirs]
     for name in dict.fromkeys(names):
         write_audit(transaction, now, by, event="approval_ended", subject=name, detail={"of": person, "reason": reason})
-    _end_confirmation_requests_of(transaction, now, person, by, reason)
+    end_confirmation_requests(transaction, now, by, reason, of=person)
     return list(dict.fromkeys(names))
 
 
-def _end_confirmation_requests_of(transaction: Transaction, now: datetime, person: str, by: Actor, reason: str) -> None:
-    """Forget what a person has asked a second one to confirm."""
+def end_confirmation_requests(
+    transaction: Transaction, now: datetime, by: Actor, reason: str, of: str | None = None
+) -> None:
+    """Forget what people have asked a second one to confirm; with `of` only what this person has."""
     connection, table = transaction.connection, DECISION_REQUEST.c
     rows = connection.execute(select(table.delivery, table.by)).all()
-    ids = [row.delivery for row in rows if is_same_name(row.by, person)]
-    connection.execute(delete(DECISION_REQUEST).where(table.delivery.in_(ids)))
-    detail = {"of": person, "reason": reason}
-    for delivery in read_deliveries(connection, select(DELIVERY).where(DELIVERY.c.id.in_(ids))):
-        subject = subject_of(delivery)
-        write_audit(transaction, now, by, event="confirmation_request_ended", subject=subject, detail=detail)
+    asked = {row.delivery: row.by for row in rows if of is None or is_same_name(row.by, of)}
+    connection.execute(delete(DECISION_REQUEST).where(table.delivery.in_(list(asked))))
+    for delivery in read_deliveries(connection, select(DELIVERY).where(DELIVERY.c.id.in_(list(asked)))):
+        detail = {"of": asked[delivery.id], "reason": reason}
+        event = "confirmation_request_ended"
+        write_audit(transaction, now, by, event=event, subject=subject_of(delivery), detail=detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,14 +317,6 @@ class ApprovalTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DutyOfficer:
-    """A person on duty since an instant."""
-
-    name: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UnapproveResult:
     """How many yeses were ended, of which occurrences, and how many of their deliveries had been sent before.
 
@@ -341,7 +335,8 @@ class ApprovalStore(StorePart):
     async def tasks(self, post: PostId | None = None) -> Sequence[ApprovalTask]:
         """Return the occurrences, or those of a post, whose content people approve before it is sent; earliest first.
 
-        One that was released in an emergency stays among them until its chain is complete, whatever became of it.
+        One whose kind was edited while part of it was sent is there once for each chain. One that was released in an
+        emergency stays among them until its chain is complete, whatever became of it.
         """
         return await self.database.read(lambda connection: self._tasks(connection, post))
 
@@ -357,13 +352,15 @@ class ApprovalStore(StorePart):
         )
         if post is not None:
             query = query.where(DELIVERY.c.post == post)
-        by_key: dict[OccurrenceKey, list[Delivery]] = defaultdict(list)
+        found: dict[tuple[OccurrenceKey, Chain], list[Delivery]] = defaultdict(list)
         for delivery in read_deliveries(connection, query):
-            if self.store.approval_rules.chain_for(delivery.kind):
-                by_key[delivery.key].append(delivery)
-        statuses = read_approval_statuses(self.store, connection, by_key)
+            if chain := self.store.approval_rules.chain_for(delivery.kind):
+                found[delivery.key, chain].append(delivery)
+        # what a call may be made for comes before what was sent, of another kind, before an edit
+        ordered = sorted(found.items(), key=lambda item: (item[1][0].due_at, not _can_be_stopped(item[1])))
+        statuses = read_approval_statuses(self.store, connection, {key for key, _chain in found})
         tasks = []
-        for key, deliveries in by_key.items():
+        for (key, _chain), deliveries in ordered:
             first = deliveries[0]
             status = statuses[key, first.kind]
             if not (any(delivery.state in OPEN_STATES for delivery in deliveries) or status.missing):
@@ -420,22 +417,18 @@ class ApprovalStore(StorePart):
         needs an approval, or this person may not give it.
         """
         lock_planning(transaction)
-        task = self._find_task(transaction.connection, post, fingerprint)
-        status = task.status
-        facts = {"post": task.name, "by": approver.name}
-        if status.is_barred(approver.name):
-            raise ApprovalError("approval_barred", **facts)
-        if status.has_approved(approver.name):
-            raise ApprovalError("approval_given_already", **facts)
-        if not status.missing:
-            raise ApprovalError("approval_complete", **facts)
-        stage = status.missing[0].stage
-        if not approver.may_take(stage, task.accounts):
-            raise ApprovalError("approval_wrong_stage", stage=stage.name, role=stage.role, **facts)
-        return self._record(transaction, task, stage, approver.name, by)
+        found = self._find(transaction.connection, post, fingerprint)
+        refusals = [_find_refusal(task, approver) for task in found]
+        for task, refusal in zip(found, refusals, strict=True):
+            if refusal is None:
+                return self._record(transaction, task, task.status.missing[0].stage, approver.name, by)
+        raise next(filter(None, refusals))
 
-    def _find_task(self, connection: Connection, post: PostId, fingerprint: str) -> ApprovalTask:
-        """Return the occurrence whose content has this fingerprint. Raises ApprovalError."""
+    def _find(self, connection: Connection, post: PostId, fingerprint: str) -> Sequence[ApprovalTask]:
+        """Return the occurrence whose content has this fingerprint, for each of its chains, incomplete ones first.
+
+        Raises ApprovalError if there is none.
+        """
         tasks = self._tasks(connection, post)
         if not tasks:
             raise ApprovalError("approval_nothing_waits", post=post)
@@ -444,7 +437,7 @@ class ApprovalStore(StorePart):
         found = [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)]
         if not found:
             raise ApprovalError("approval_changed", post=post)
-        return found[0]
+        return sorted(found, key=lambda task: not task.status.missing)
 
     def _record(
         self, transaction: Transaction, task: ApprovalTask, stage: Stage | None, person: str, by: Actor
@@ -467,10 +460,13 @@ class ApprovalStore(StorePart):
         detail = {name: row[name] for name in ("fingerprint", "stage", "is_emergency")}
         write_audit(transaction, now, by, event="approval_given", subject=task.name, detail=detail)
         after = replace(task, status=replace(task.status, approvals=[*task.status.approvals, approval]))
-        if after.status.is_approved:
+        same = [other for other in self._tasks(transaction.connection, task.key.post) if other.key == task.key]
+        others = [other for other in same if other.status.chain != task.status.chain]
+        approved = [one for one in (after, *others) if one.status.is_approved]
+        self._release(transaction, task, {one.status.chain for one in approved}, now, by)
+        if len(approved) > len(others):
             clear_alerts(transaction, task.name, now, APPROVAL_NEEDED)
-            self._release(transaction, task, now, by)
-        if not after.status.missing:
+        if not any(one.status.missing for one in (after, *others)):
             self._end_after_review(transaction, task.name, now, by)
         return after
 
@@ -482,8 +478,10 @@ class ApprovalStore(StorePart):
                 clear_alerts(transaction, name, now, code)
             write_audit(transaction, now, by, event="after_review_done", subject=name)
 
-    def _release(self, transaction: Transaction, task: ApprovalTask, now: datetime, by: Actor) -> None:
-        """Let go what has waited at its time for the last yes, and give a time to what had none."""
+    def _release(
+        self, transaction: Transaction, task: ApprovalTask, chains: Collection[Chain], now: datetime, by: Actor
+    ) -> None:
+        """Let go what has waited at its time for the last yes of these chains, and give a time to what had none."""
         is_waiting = (
             DELIVERY.c.post == task.key.post,
             DELIVERY.c.occurrence == task.key.occurrence,
@@ -492,7 +490,9 @@ class ApprovalStore(StorePart):
         )
         waiting = read_deliveries(transaction.connection, select(DELIVERY).where(*is_waiting).with_for_update())
         event = Approved(expires_at=make_occurrence(task.post, task.key.occurrence, now).expires_at)
-        changes = [StateChange(before=delivery, event=event) for delivery in waiting]
+        rules = self.store.approval_rules
+        released = [delivery for delivery in waiting if rules.chain_for(delivery.kind) in chains]
+        changes = [StateChange(before=delivery, event=event) for delivery in released]
         self.store.transition_all(transaction, changes, by)
 
     @in_transaction
@@ -504,7 +504,7 @@ class ApprovalStore(StorePart):
         It takes two: the author, and any other officer. Raises ApprovalError.
         """
         lock_planning(transaction)
-        task = self._find_task(transaction.connection, post, fingerprint)
+        task = min(self._find(transaction.connection, post, fingerprint), key=lambda one: one.status.is_approved)
         status, facts = task.status, {"post": task.name, "by": approver.name}
         if status.is_approved:
             raise ApprovalError("approval_complete", **facts)
@@ -523,33 +523,6 @@ class ApprovalStore(StorePart):
                 raise_alert(transaction, now, AFTER_REVIEW_DUE, task.name, facts)
         return after
 
-    async def officers(self) -> Sequence[DutyOfficer]:
-        """Return the officers on duty, by name."""
-        query = select(DUTY_OFFICER.c.name, DUTY_OFFICER.c.at).order_by(DUTY_OFFICER.c.name)
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
-        return [DutyOfficer(name=row.name, at=row.at) for row in rows]
-
-    @in_transaction
-    def set_duty(self, transaction: Transaction, name: str, by: Actor, *, is_on_duty: bool) -> None:
-        """Put a person on the list of officers on duty, or take one off; open emergency releases of theirs end then.
-
-        Raises ApprovalError for a user who is not enabled, and for one to take off who is not on duty.
-        """
-        now, connection = self.runtime.now(), transaction.connection
-        state = connection.scalar(select(AUTH_USER.c.state).where(AUTH_USER.c.name == name).with_for_update())
-        if is_on_duty and state not in {None, UserState.ENABLED}:
-            raise ApprovalError("duty_user_not_enabled", post="", by=name)
-        removed = connection.execute(delete(DUTY_OFFICER).where(DUTY_OFFICER.c.name == name)).rowcount
-        if is_on_duty:
-            connection.execute(insert(DUTY_OFFICER).values(name=name, at=now, by=by.name))
-        elif not removed:
-            raise ApprovalError("not_on_duty", post="", by=name)
-        else:
-            is_theirs = (APPROVAL.c.person == name, APPROVAL.c.is_emergency)
-            end_approvals(transaction, now, "off_duty", by.name, _IS_UNSENT, *is_theirs)
-        event = "duty_added" if is_on_duty else "duty_removed"
-        write_audit(transaction, now, by, event=event, subject=f"user:{name}")
-
     @in_transaction
     def unapprove(
         self, transaction: Transaction, post: PostId, occurrence: str | None, by: Actor, reason: str
@@ -560,7 +533,7 @@ class ApprovalStore(StorePart):
         """
         lock_planning(transaction)
         now, connection = self.runtime.now(), transaction.connection
-        given = [APPROVAL.c.post == post, APPROVAL.c.ended_at.is_(None), _IS_UNSENT]
+        given = [APPROVAL.c.post == post, APPROVAL.c.ended_at.is_(None), IS_UNSENT]
         if occurrence is not None:
             given.append(APPROVAL.c.occurrence == occurrence)
         names = connection.scalars(select(APPROVAL.c.occurrence).where(*given).distinct()).all()
@@ -582,6 +555,25 @@ class ApprovalStore(StorePart):
             sent_before=len(sent_before),
             is_too_late=not any(delivery.state in STOPPABLE_STATES for delivery in deliveries),
         )
+
+
+def _find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None:
+    """Return why a person may not give the next approval of an occurrence, if so."""
+    status, facts = task.status, {"post": task.name, "by": approver.name}
+    if status.is_barred(approver.name):
+        return ApprovalError("approval_barred", **facts)
+    if status.has_approved(approver.name):
+        return ApprovalError("approval_given_already", **facts)
+    if not status.missing:
+        return ApprovalError("approval_complete", **facts)
+    stage = status.missing[0].stage
+    if not approver.may_take(stage, task.accounts):
+        return ApprovalError("approval_wrong_stage", stage=stage.name, role=stage.role, **facts)
+    return None
+
+
+def _can_be_stopped(deliveries: Iterable[Delivery]) -> bool:
+    return any(delivery.state in STOPPABLE_STATES for delivery in deliveries)
 
 
 STOPPABLE_STATES = WAITING_STATES | {State.HELD}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.monitor.login_health import LoginHealthStore
     from publisher.store.monitor.monitor import Monitoring
+    from publisher.store.people.duty import DutyRoster
     from publisher.store.people.sign_ins import SignIns
     from publisher.store.people.users import Users
     from publisher.store.plan.actions import ManualTasks, OperatorActions
@@ -51,6 +52,12 @@ class Store(BaseStore):
         from publisher.store.approvals import ApprovalStore  # noqa: PLC0415 # see the class
 
         return ApprovalStore(self)
+
+    @cached_property
+    def duty(self) -> "DutyRoster":
+        from publisher.store.people.duty import DutyRoster  # noqa: PLC0415 # see the class
+
+        return DutyRoster(self)
 
     @cached_property
     def queries(self) -> Queries:

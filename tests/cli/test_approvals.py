@@ -131,6 +131,17 @@ def test_i5_who_may_not_approve_is_refused(ask, by, reason):
     assert ask("approvals", "--json").json["approvals"][0]["stages"][0]["approved_by"] == []
 
 
+def test_an_approver_decides_about_the_accounts_that_the_post_has_now(ask, approving):
+    """Not about one that an edit has taken away; what is refused before the edit is allowed after it."""
+    write_schedule(approving, warning("refund", due_in(3), '["beijing-weibo", "beijing-wechat"]'))
+    assert ask("reload").code == 0
+    assert (refused := approve(ask, "north")).code == 3, refused.err
+    write_schedule(approving, warning("refund", due_in(3), '["beijing-wechat"]'))
+    assert ask("reload").code == 0
+    assert (approved := approve(ask, "north")).code == 0, approved.err
+    assert (ended := ask("unapprove", "refund", *REASON, by="north")).code == 0, ended.err
+
+
 def test_i5_an_author_who_is_an_approver_too_cannot_approve_the_own_post(ask):
     """The role does not help: the name in the post does not count."""
     assert ask("user", "change", "zhang", "--role", "author", "--role", "approver", by="root").code == 0

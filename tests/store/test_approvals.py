@@ -230,6 +230,33 @@ async def test_a_changed_kind_is_judged_by_the_chain_of_its_text(open_store):
     assert await try_to_send(store) == ["a", "b"]
 
 
+async def test_a_kind_edited_after_a_part_was_sent_is_approved_for_each_chain(open_store):
+    """An account that is added with another kind needs the chain of that kind alone; the others keep theirs."""
+    rules = ApprovalRules(default=(LAST,), by_kind={"warning": (FIRST, LAST)})
+    store = await file_post(open_store, rules=rules)
+    await approve_all(store)
+    store.runtime.advance_time(HOUR)
+    await store.maintenance.run()
+    [sent] = await store.outbox.claim(1)
+    await store.outbox.record_intent(sent)
+    post = replace(POST, kind=PostKind.BULLETIN, content_hash="bulletin", accounts=(AccountId("c"),))
+    added = make_rendered_delivery(post, START_TIME + HOUR)
+    commit = PlanCommit(plan=Plan(planned=(added.planned,)), rendered=[added], posts=[post])
+    await store.posts.commit_plan(commit)
+    assert await try_to_send(store) == []
+    assert [(task.accounts, task.status.chain) for task in await store.approvals.tasks(P)] == [
+        (["a", "b"], (FIRST, LAST)),
+        (["c"], (LAST,)),
+    ]
+    await approve_all(store)
+    assert await try_to_send(store) == ["b"]
+    store.runtime.advance_time(MINUTE)
+    assert "approval_needed" in await alert_codes(store)
+    await approve(store, "wang")
+    assert await try_to_send(store) == ["c"]
+    assert "approval_needed" not in await alert_codes(store)
+
+
 @pytest.mark.parametrize("chain", [(FIRST,), (LAST,), (FIRST, LAST, Stage(name="more"))])
 async def test_yeses_of_another_chain_do_not_count(open_store, chain):
     """After the settings have changed the chain, to fewer stages or more, the same people are asked again."""
@@ -279,9 +306,9 @@ async def test_what_a_leaver_has_approved_does_not_count(open_store, end):
             assert (await store.approvals.tasks(P))[0].status.is_approved
             await store.users.change_grants("Li", more[1:], person("root"))
         case _:
-            await store.approvals.set_duty("Li", person("root"), is_on_duty=True)
+            await store.duty.add("Li", person("root"))
             await store.users.leave("Li", [], person("root"))
-    assert await store.approvals.officers() == []
+    assert await store.duty.officers() == []
     assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [FIRST]
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []
@@ -305,6 +332,35 @@ async def test_what_a_person_asked_a_second_one_to_confirm_ends_with_the_person(
     assert await store.actions.confirmation_request(other.id) is not None
     events = [line.event for line in await store.queries.audit_history(f"p@{mine.account}")]
     assert events[-1] == "confirmation_request_ended"
+
+
+async def test_who_is_disabled_is_off_duty(open_store):
+    """The list shows whom one can call; enabled again, the person has to be put on it again."""
+    store = await file_post(open_store)
+    link = await store.users.add("root", [parse_grant("admin")], person("root"))
+    await store.users.activate(link, NewSignIn(password_hash="x"), person)
+    await store.users.add("Li", [parse_grant("approver")], person("root"))
+    await store.duty.add("Li", person("root"))
+    await store.users.disable("Li", person("root"))
+    await store.users.enable("Li", person("root"))
+    assert await store.duty.officers() == []
+    assert [line.event for line in await store.queries.audit_history("user:Li")][-3:] == [
+        "duty_removed",
+        "user_disabled",
+        "user_enabled",
+    ]
+
+
+async def test_f85_a_restored_database_asks_nobody_to_confirm(open_store):
+    """It may lack that the first person took back what a second one is asked to confirm."""
+    store = await file_post(open_store)
+    delivery, _other = await store.queries.deliveries(P)
+    await store.actions.request_confirmation(delivery.id, "https://a.example/1", person("li"), "seen")
+    none_lost = RecoveredIntents(records=())
+    await store.database.write(lambda unit: finish_restore(store, unit, none_lost, None, [], person("root")))
+    assert await store.actions.confirmation_request(delivery.id) is None
+    events = [line.event for line in await store.queries.audit_history(f"p@{delivery.account}")]
+    assert "confirmation_request_ended" in events
 
 
 async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
@@ -352,7 +408,7 @@ async def release(store, *names, post=P):
     """Release the content in an emergency, by these officers on duty, of whom one is the author."""
     await store.users.add("root", [parse_grant("admin")], person("root"))
     for name in names:
-        await store.approvals.set_duty(name, person("root"), is_on_duty=True)
+        await store.duty.add(name, person("root"))
         [task] = await store.approvals.tasks(post)
         officer = Approver(name=name, may_take=lambda _stage, _accounts: False)
         await store.approvals.release_in_emergency(post, task.status.fingerprint, officer, person(name), "flood")
@@ -396,6 +452,18 @@ async def test_the_review_after_an_emergency_can_be_given_whatever_became_of_the
     await approve_all(store)
     assert await alert_codes(store) == []
     assert [line.event for line in await store.queries.audit_history("p")].count("after_review_done") == 1
+
+
+async def test_the_review_after_an_emergency_can_be_dismissed_once_nothing_asks_for_it(open_store):
+    """While the settings ask for the regular yeses nobody can; without approvals no yes could ever end the alert."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME))
+    await release(store, "zhang", "chen")
+    [alert] = [item for item in await store.queries.alerts() if item.code == "after_review_due"]
+    assert not await store.actions.dismiss_alert(alert.id, person("root"))
+    without = replace(store, approval_rules=ApprovalRules())
+    assert await without.actions.dismiss_alert(alert.id, person("root"))
+    store.runtime.advance_time(25 * HOUR)
+    assert [code for code in await alert_codes(without) if "review" in code] == []
 
 
 async def test_half_a_release_of_what_has_expired_waits_for_nobody(open_store):

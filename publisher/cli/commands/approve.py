@@ -1,6 +1,6 @@
 """`approve`: a person's yes to exactly the content that has a fingerprint."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import click
 
@@ -14,9 +14,11 @@ from publisher.cli.target import DeliveryTarget, post_target, require_post
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
 from publisher.domain.account import AccountId
-from publisher.domain.approval import Stage
+from publisher.domain.approval import Stage, is_fingerprint_of
+from publisher.domain.post import PostId
 from publisher.domain.user import Permission, holds_role, list_members
 from publisher.store.approvals import ApprovalTask, Approver
+from publisher.store.store import Store
 
 
 @command("approve")
@@ -34,8 +36,9 @@ async def approve(  # noqa: PLR0913 # one argument an option
     async with open_command_store(settings, AccessMode.COMMAND) as store:
         await require_post(store.queries, target.post)
         person = await identify(terminal, settings, store, "approve", by)
-        accounts = await accounts_of_post(store, target.post)
-        if not (is_emergency and _may_send(person, settings, accounts)):  # its author need be no approver
+        targets = await _list_targets(store, target.post, fingerprint)
+        accounts = next((each for each in targets if _may(person, settings, Permission.APPROVE, each)), targets[0])
+        if not (is_emergency and _may(person, settings, Permission.SEND, set().union(*targets))):  # authors release too
             require_permission(person, settings, "approve", accounts)
         if not settings.approval_rules.is_active:
             raise CommandFailedError("approvals_not_asked")
@@ -50,9 +53,19 @@ async def approve(  # noqa: PLR0913 # one argument an option
             await warn_if_no_daemon(terminal, store.queries)
 
 
-def _may_send(person: ActingPerson, settings: Settings, accounts: Collection[AccountId]) -> bool:
+async def _list_targets(store: Store, post: PostId, fingerprint: str) -> Sequence[Collection[AccountId]]:
+    """Return the accounts of each chain of what waits with this fingerprint, else of all that waits of a post.
+
+    Only if nothing waits are they all accounts that the post was ever for.
+    """
+    tasks = await store.approvals.tasks(post)
+    found = [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)]
+    return [task.accounts for task in found or tasks] or [await accounts_of_post(store, post)]
+
+
+def _may(person: ActingPerson, settings: Settings, permission: Permission, accounts: Collection[AccountId]) -> bool:
     members = list_members(settings.accounts.values(), settings.groups)
-    return person.principal is not None and person.principal.may(Permission.SEND, accounts, members)
+    return person.principal is not None and person.principal.may(permission, accounts, members)
 
 
 def _make_approver(person: ActingPerson, settings: Settings) -> Approver:

@@ -25,10 +25,10 @@ async def duty(terminal: Terminal, action: str | None, name: str | None, by: str
         if action and name and by:
             person = await authenticate(terminal, settings, store, command=f"duty {action}", by=by)
             await store.users.get(name)
-            await store.approvals.set_duty(name, person, is_on_duty=action == "add")
+            await (store.duty.add if action == "add" else store.duty.remove)(name, person)
             terminal.print_message(f"duty_{action}_done", name=name)
             return
-        officers = await store.approvals.officers()
+        officers = await store.duty.officers()
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
         terminal.print_json({"officers": [{"name": item.name, "since": item.at.isoformat()} for item in officers]})

@@ -359,11 +359,14 @@ class Maintenance(StorePart):
 
         def compare(connection: Connection) -> tuple[Mapping[str, Mapping[str, str]], set[str]]:
             """Return the facts of each alert that there must be, by subject, and the subjects of those there are."""
-            first = {delivery.key: delivery for delivery in reversed(read_deliveries(connection, near))}
-            chained = {key: item for key, item in first.items() if self.store.approval_rules.chain_for(item.kind)}
+            found = [
+                item for item in read_deliveries(connection, near) if self.store.approval_rules.chain_for(item.kind)
+            ]
+            waiting, chained = {(item.key, item.kind) for item in found}, {item.key: item for item in reversed(found)}
             wanted = {}
-            for (key, _kind), status in read_approval_statuses(self.store, connection, chained).items():
-                if not status.is_approved:
+            for (key, kind), status in read_approval_statuses(self.store, connection, chained).items():
+                # what was sent as another kind, before an edit, waits for nobody
+                if (key, kind) in waiting and not status.is_approved:
                     stages = "、".join(missing.stage.name for missing in status.missing)
                     facts = {**alert_facts(key), "due": chained[key].due_at.isoformat(), "stages": stages}
                     wanted[name_occurrence(key)] = facts
@@ -393,6 +396,7 @@ class Maintenance(StorePart):
         overdue = select(ALERT.c.subject, ALERT.c.facts).where(
             ALERT.c.code == AFTER_REVIEW_DUE,
             ALERT.c.cleared_at.is_(None),
+            ALERT.c.dismissed_at.is_(None),
             ALERT.c.at <= now - AFTER_REVIEW_PERIOD,
             ~is_reminded,
         )

@@ -19,7 +19,6 @@ from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.user import Grant, User, UserState
 from publisher.store.approvals import end_approvals_of
 from publisher.store.base import StorePart
-from publisher.store.db.approval_tables import DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import batches, raise_alert, replace_alerts, write_audit
 from publisher.store.db.tables import AUDIT, DELIVERY, POST, load_post
@@ -32,6 +31,7 @@ from publisher.store.db.user_tables import (
     dump_grants,
     to_user,
 )
+from publisher.store.people.duty import end_duty
 
 LINK_LIFETIME = timedelta(hours=24)
 LINK_BYTES = 32
@@ -151,7 +151,7 @@ class Users(StorePart):
 
     @in_transaction
     def disable(self, transaction: Transaction, name: str, by: Actor) -> None:
-        """Disable a user; ends sessions, tokens, link, and approvals of what is not sent yet.
+        """Disable a user; ends sessions, tokens, link, duty, and approvals of what is not sent yet.
 
         Raises NoSuchItemError, or RefusedError for one who has left and for the last administrator.
         """
@@ -160,6 +160,7 @@ class Users(StorePart):
         self._change_user(transaction, name, values)
         end_sign_ins(transaction.connection, name)
         now = self.runtime.now()
+        end_duty(transaction, now, name, by)
         ended = end_approvals_of(transaction, now, name, by, "user_disabled")
         detail = {"approvals_ended": ended} if ended else {}
         write_audit(transaction, now, by, event="user_disabled", subject=f"user:{name}", detail=detail)
@@ -205,7 +206,7 @@ class Users(StorePart):
         self._change_user(transaction, name, {"state": UserState.LEFT.value, **NO_SIGN_IN})
         connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
         sessions, tokens = end_sign_ins(connection, name)
-        connection.execute(delete(DUTY_OFFICER).where(DUTY_OFFICER.c.name == name))
+        end_duty(transaction, now, name, by)
         approvals = end_approvals_of(transaction, now, name, by, "user_left")
         for secret in sorted(secrets_seen):
             replace_alerts(transaction, now, ROTATION_DUE, f"secret:{secret}", {"secret": secret, "user": name})

@@ -145,10 +145,15 @@ class OperatorActions(StorePart):
         """Stop showing an open alert. Returns False if there is none of this number.
 
         Its problem is not solved by that: it stays open, so that the same one is not raised again, until it is over.
+        That a review is still to be done stays shown, unless the settings no longer ask for one.
         """
         now, is_shown = self.runtime.now(), (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
-        may_be_dismissed = ALERT.c.code.not_in([AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE])  # they stay until it is done
-        dismissed = update(ALERT).where(ALERT.c.id == alert, may_be_dismissed, *is_shown).values(dismissed_at=now)
+        is_review = (ALERT.c.id == alert, ALERT.c.code.in_([AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE]))
+        of_occurrence = ALERT.c.subject.in_([DELIVERY.c.post, DELIVERY.c.post + "#" + DELIVERY.c.occurrence])
+        kinds = transaction.connection.scalars(select(DELIVERY.c.kind).where(*is_review, of_occurrence).distinct())
+        if any(map(self.store.approval_rules.chain_for, kinds)):
+            return False
+        dismissed = update(ALERT).where(ALERT.c.id == alert, *is_shown).values(dismissed_at=now)
         row = transaction.connection.execute(dismissed.returning(ALERT.c.code, ALERT.c.subject)).one_or_none()
         if row is not None:
             write_audit(transaction, now, by, event="alert_dismissed", subject=row.subject, detail={"code": row.code})

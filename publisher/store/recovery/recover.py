@@ -50,7 +50,7 @@ from publisher.domain.errors import RefusedError
 from publisher.domain.post import DeliveryId, OneTimeTrigger, Post, format_delivery_name
 from publisher.domain.results import HoldReason, Unknown
 from publisher.runtime.logs import log
-from publisher.store.approvals import void_approvals
+from publisher.store.approvals import end_confirmation_requests, void_approvals
 from publisher.store.base import BaseStore
 from publisher.store.db.database import Database, Transaction
 from publisher.store.db.filters import in_state
@@ -244,9 +244,11 @@ def can_claim(store: BaseStore, transaction: Transaction) -> bool:
 def void_authority(transaction: Transaction, now: datetime, by: Actor, reason: str) -> None:
     """End all sign-ins, and every approval of what is not sent yet, in a database that others may be ahead of.
 
-    It may lack that an approval was withdrawn, that a user was disabled, or that a token or a link was used up.
+    It may lack that an approval was withdrawn, that a user was disabled, or that a token or a link was used up. What a
+    person has asked a second one to confirm ends too.
     """
     void_approvals(transaction, now, by, reason)
+    end_confirmation_requests(transaction, now, by, reason)
     number = suspend_all(transaction.connection)
     if number:
         detail = {"reason": reason, "users": number}

@@ -1,0 +1,62 @@
+"""The officers on duty, who may release a post in an emergency."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select
+
+from publisher.domain.delivery import Actor
+from publisher.domain.errors import ApprovalError
+from publisher.domain.user import UserState
+from publisher.store.approvals import IS_UNSENT, end_approvals
+from publisher.store.base import StorePart
+from publisher.store.db.approval_tables import APPROVAL, DUTY_OFFICER
+from publisher.store.db.database import Transaction, in_transaction
+from publisher.store.db.rows import write_audit
+from publisher.store.db.user_tables import AUTH_USER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DutyOfficer:
+    """A person on duty since an instant."""
+
+    name: str
+    at: datetime
+
+
+class DutyRoster(StorePart):
+    """The list of officers on duty. Each change by a person has its audit entry in the same transaction."""
+
+    async def officers(self) -> Sequence[DutyOfficer]:
+        """Return the officers on duty, by name."""
+        query = select(DUTY_OFFICER.c.name, DUTY_OFFICER.c.at).order_by(DUTY_OFFICER.c.name)
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        return [DutyOfficer(name=row.name, at=row.at) for row in rows]
+
+    @in_transaction
+    def add(self, transaction: Transaction, name: str, by: Actor) -> None:
+        """Put a person on duty. Raises ApprovalError for a user who is not enabled."""
+        now, connection = self.runtime.now(), transaction.connection
+        state = connection.scalar(select(AUTH_USER.c.state).where(AUTH_USER.c.name == name).with_for_update())
+        if state not in {None, UserState.ENABLED}:
+            raise ApprovalError("duty_user_not_enabled", post="", by=name)
+        connection.execute(delete(DUTY_OFFICER).where(DUTY_OFFICER.c.name == name))
+        connection.execute(insert(DUTY_OFFICER).values(name=name, at=now, by=by.name))
+        write_audit(transaction, now, by, event="duty_added", subject=f"user:{name}")
+
+    @in_transaction
+    def remove(self, transaction: Transaction, name: str, by: Actor) -> None:
+        """Take a person off duty; open emergency releases of theirs end. Raises ApprovalError for one not on duty."""
+        now, is_theirs = self.runtime.now(), (APPROVAL.c.person == name, APPROVAL.c.is_emergency)
+        if not end_duty(transaction, now, name, by):
+            raise ApprovalError("not_on_duty", post="", by=name)
+        end_approvals(transaction, now, "off_duty", by.name, IS_UNSENT, *is_theirs)
+
+
+def end_duty(transaction: Transaction, now: datetime, name: str, by: Actor) -> bool:
+    """Take a person off the list. Return False if the person was not on it."""
+    removed = transaction.connection.execute(delete(DUTY_OFFICER).where(DUTY_OFFICER.c.name == name)).rowcount
+    if removed:
+        write_audit(transaction, now, by, event="duty_removed", subject=f"user:{name}")
+    return bool(removed)
