@@ -101,7 +101,32 @@ class LimitEntry(StrictModel):
 
 
 class DashboardEntry(StrictModel):
-    listen: SingleLine = Field(default="127.0.0.1:8700", description="监听地址，写成 地址:端口")
+    listen: SingleLine = Field(
+        default="127.0.0.1:8700",
+        description="监听地址，写成 地址:端口；不是本机地址的，须写明 certificate 和 key，或 proxy",
+    )
+    certificate: SingleLine | None = Field(
+        default=None, description="TLS 证书文件（PEM，含中间证书）；路径从工作区算起，与 key 一起写"
+    )
+    key: SingleLine | None = Field(default=None, description="TLS 私钥文件（PEM）；路径从工作区算起")
+    proxy: SingleLine | None = Field(
+        default=None, description="反向代理的 IP 地址：由它提供 TLS，只相信它转来的客户端地址；须写明 url"
+    )
+    url: SingleLine | None = Field(
+        default=None, description="大家打开管理页面用的网址，如 https://fabu.example.gov.cn；不写就按监听地址"
+    )
+
+    @property
+    def is_secure(self) -> bool:
+        """True if people reach the pages by TLS."""
+        return self.certificate is not None or self.proxy is not None
+
+    @property
+    def address(self) -> str:
+        """Return the address under which people open the pages, without a slash at its end."""
+        if self.url is not None:
+            return self.url.rstrip("/")
+        return f"{'https' if self.is_secure else 'http'}://{self.listen}"
 
 
 class CallbacksEntry(StrictModel):
@@ -190,6 +215,7 @@ class Settings:
     groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
     limits: Mapping[Platform, LimitEntry] = field(default_factory=dict)
     secrets_dir: Path | None = None
+    dashboard: DashboardEntry = field(default_factory=DashboardEntry)
     callbacks: CallbacksEntry = field(default_factory=CallbacksEntry)
     audit: AuditEntry = field(default_factory=AuditEntry)
     approval_rules: ApprovalRules = NO_APPROVALS
@@ -216,8 +242,7 @@ def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
         yield UnlocatedProblem(path=("timezone",), code="unknown_timezone", facts=facts)
     if resolve_database_url(file.database, Path("/")) is None:
         yield UnlocatedProblem(path=("database",), code="bad_database")
-    if not is_listen_address(file.dashboard.listen):
-        yield UnlocatedProblem(path=("dashboard", "listen"), code="bad_listen", facts={"value": file.dashboard.listen})
+    yield from find_dashboard_problems(file.dashboard)
     if file.callbacks.listen is not None and not is_listen_address(file.callbacks.listen):
         yield UnlocatedProblem(path=("callbacks", "listen"), code="bad_listen", facts={"value": file.callbacks.listen})
     if file.public_ip and not is_ip(file.public_ip):
@@ -225,6 +250,31 @@ def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     yield from find_stage_problems(file)
     for platform, limits in file.limits.items():
         yield from find_limit_problems(platform, limits)
+
+
+def find_dashboard_problems(entry: DashboardEntry) -> Iterator[UnlocatedProblem]:
+    """Yield the problems of the dashboard's address: a public one needs TLS, by files of ours or by a proxy."""
+    if not is_listen_address(entry.listen):
+        yield UnlocatedProblem(path=("dashboard", "listen"), code="bad_listen", facts={"value": entry.listen})
+    elif not is_loopback(split_host_port(entry.listen)[0]) and not entry.is_secure:
+        yield UnlocatedProblem(
+            path=("dashboard", "listen"), code="dashboard_unprotected", facts={"value": entry.listen}
+        )
+    if (entry.certificate is None) is not (entry.key is None):
+        given = "key" if entry.certificate is None else "certificate"
+        missing = "certificate" if entry.certificate is None else "key"
+        yield UnlocatedProblem(path=("dashboard", given), code="dashboard_tls_incomplete", facts={"key": missing})
+    if entry.proxy is not None and not is_ip(entry.proxy):
+        yield UnlocatedProblem(path=("dashboard", "proxy"), code="dashboard_bad_proxy", facts={"value": entry.proxy})
+    if entry.proxy is not None and entry.url is None:
+        yield UnlocatedProblem(path=("dashboard", "proxy"), code="dashboard_proxy_without_url")
+    if entry.url is not None:
+        host = parse_host(entry.url)
+        if host is None or urlsplit(entry.url).path.strip("/"):
+            yield UnlocatedProblem(path=("dashboard", "url"), code="dashboard_bad_url", facts={"value": entry.url})
+        elif (urlsplit(entry.url).scheme == "https") is not entry.is_secure:
+            code = "dashboard_url_needs_tls" if entry.url.startswith("https") else "dashboard_url_not_https"
+            yield UnlocatedProblem(path=("dashboard", "url"), code=code, facts={"value": entry.url})
 
 
 def find_stage_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
@@ -388,6 +438,7 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
         groups={name: tuple(AccountId(member) for member in members) for name, members in entry.groups.items()},
         limits={Platform(name): item for name, item in entry.limits.items()},
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
+        dashboard=entry.dashboard,
         callbacks=entry.callbacks,
         audit=entry.audit,
         approval_rules=rules,

@@ -1,6 +1,7 @@
 """The offline part of the application: read, check and preview, without database or network."""
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,11 @@ def find_unfinished_settings(settings: Settings) -> list[Problem]:
     data = settings.document.data if settings.document else {}
     found = list(find_placeholders(data)) if settings.environment is Environment.LIVE else []
     vault = Vault(folder=settings.workspace / "var")
+    for key in ("certificate", "key"):
+        name = getattr(settings.dashboard, key)
+        if name is not None and not os.access(settings.workspace / name, os.R_OK):
+            facts = {"file": str(settings.workspace / name)}
+            found.append(UnlocatedProblem(path=("dashboard", key), code="dashboard_file_missing", facts=facts))
     _declare_public_fields(settings, load_usable_factories(settings.accounts.values())[0])
     for number, account in enumerate(settings.accounts.values()):
         if account.mode is Mode.API:

@@ -138,6 +138,11 @@ def may(
     return all(any(grant.covers(account, members or {}) for grant in grants) for account in accounts)
 
 
+def may_somewhere(user: User, permission: Permission) -> bool:
+    """Return True if a user may do something on some account, or on the whole workspace."""
+    return user.is_enabled and any(permission in ROLE_PERMISSIONS[grant.role] for grant in user.grants)
+
+
 def holds_role(
     user: User,
     role: str,

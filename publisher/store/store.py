@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from publisher.store.plan.actions import ManualTasks, OperatorActions
     from publisher.store.plan.posts import PostStore
     from publisher.store.queries.audit_log import AuditLog
+    from publisher.store.queries.dashboard import DashboardQueries
     from publisher.store.queries.occurrences import OccurrenceQueries
 
 
@@ -102,6 +103,12 @@ class Store(BaseStore):
         from publisher.store.queries.occurrences import OccurrenceQueries  # noqa: PLC0415 # see the class
 
         return OccurrenceQueries(self)
+
+    @cached_property
+    def dashboard(self) -> "DashboardQueries":
+        from publisher.store.queries.dashboard import DashboardQueries  # noqa: PLC0415 # see the class
+
+        return DashboardQueries(self)
 
     @cached_property
     def users(self) -> "Users":

@@ -1,1 +1,1 @@
-"""The HTTP server for platforms' callbacks."""
+"""What publisher serves by HTTP: the dashboard for staff, and the address for platforms' callbacks."""

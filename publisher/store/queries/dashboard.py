@@ -1,0 +1,91 @@
+"""Queries of the dashboard's frame: one read, whatever the number of deliveries."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, select
+
+from publisher.domain.delivery import WAITING_STATES, State
+from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
+from publisher.store.db.approval_tables import DUTY_OFFICER
+from publisher.store.db.filters import SCOPE_ALL, in_open_state
+from publisher.store.db.tables import ALERT, AUDIT, DELIVERY, PAUSE, WORKER
+from publisher.store.queries.queries import Alert, Pause
+
+BANNER_ALERTS = ("audit_broken", "reload_refused", "waiting_for_journal", "database_restored")
+"""Alerts that every page shows, the heaviest first."""
+WAITING_AHEAD = timedelta(hours=24)
+"""How far ahead deliveries count as held up while nothing is sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStatus:
+    """The last heartbeat of any daemon, None if there never was one; and what waits for one within WAITING_AHEAD."""
+
+    heartbeat_at: datetime | None
+    is_running: bool
+    waiting: int = 0
+    next_due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameFacts:
+    """What every page shows. `audit_number` is that of the newest audit entry."""
+
+    daemon: DaemonStatus
+    pause: Pause | None
+    alerts: Sequence[Alert]
+    officers: Sequence[str]
+    audit_number: int
+
+
+class DashboardQueries(StorePart):
+    async def frame_facts(self) -> FrameFacts:
+        """Return what every page shows."""
+        return await self.database.read(self._read_frame_facts)
+
+    async def count_sending(self) -> int:
+        """Return how many calls are under way."""
+        query = select(func.count()).where(in_open_state(DELIVERY, State.SENDING))
+        return await self.database.read(lambda connection: connection.execute(query).scalar_one())
+
+    def _read_frame_facts(self, connection: Connection) -> FrameFacts:
+        pause = connection.execute(select(PAUSE).where(PAUSE.c.scope == SCOPE_ALL)).mappings().one_or_none()
+        daemon = self._read_daemon(connection, counts_waiting=pause is not None)
+        return FrameFacts(
+            daemon=daemon,
+            pause=None if pause is None else Pause(**pause),
+            alerts=read_open_alerts(connection, BANNER_ALERTS),
+            officers=connection.scalars(select(DUTY_OFFICER.c.name).order_by(DUTY_OFFICER.c.name)).all(),
+            audit_number=connection.scalar(select(func.max(AUDIT.c.id))) or 0,
+        )
+
+    def _read_daemon(self, connection: Connection, *, counts_waiting: bool) -> DaemonStatus:
+        """Return the daemons' status; what waits is counted only while nothing is sent."""
+        now = self.runtime.now()
+        is_started = WORKER.c.stopped_at.is_(None)
+        heartbeat_at = connection.scalar(select(func.max(WORKER.c.heartbeat_at)).where(is_started))
+        is_running = heartbeat_at is not None and now - heartbeat_at < HEARTBEAT_TIMEOUT
+        if heartbeat_at is None:
+            heartbeat_at = connection.scalar(select(func.max(WORKER.c.heartbeat_at)))
+        if is_running and not counts_waiting:
+            return DaemonStatus(heartbeat_at=heartbeat_at, is_running=True)
+        held_up = select(func.count(), func.min(DELIVERY.c.due_at)).where(
+            in_open_state(DELIVERY, *WAITING_STATES), DELIVERY.c.due_at < now + WAITING_AHEAD
+        )
+        waiting, next_due_at = connection.execute(held_up).one()
+        return DaemonStatus(heartbeat_at=heartbeat_at, is_running=is_running, waiting=waiting, next_due_at=next_due_at)
+
+
+def read_open_alerts(connection: Connection, codes: Collection[str]) -> list[Alert]:
+    """Return the open alerts of some codes that nobody has dismissed, in the order of the codes."""
+    is_shown = (ALERT.c.code.in_(codes), ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+    rows = connection.execute(select(ALERT).where(*is_shown).order_by(ALERT.c.id.desc())).mappings()
+    found = [
+        Alert(id=row["id"], at=row["at"], code=row["code"], subject=row["subject"], facts=json.loads(row["facts"]))
+        for row in rows
+    ]
+    order = list(codes)
+    return sorted(found, key=lambda alert: order.index(alert.code))

@@ -1,0 +1,156 @@
+"""Who a visitor is: sessions in cookies, and what a route needs before its handler runs."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from publisher.domain.user import Permission
+from publisher.engine.authentication import check_code
+from publisher.i18n import LANGUAGES, Lang
+from publisher.web.page import render_page
+from publisher.web.server import peer_key
+from publisher.web.site import PREFERENCES, Site, Visitor, get_site, get_visitor
+
+Handler = Callable[[Request], Awaitable[Response]]
+MAX_RESUMED_CHARACTERS = 65_536
+"""A form that was posted after its session had ended is kept up to this size, until its sender has signed in."""
+PREFERENCE_SECONDS = 365 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRoute:
+    """A row of the table of routes. Without a permission anybody may open it, before a sign-in too.
+
+    A permission on some account is enough to open a page; what it shows and does is checked for the accounts concerned.
+    """
+
+    path: str
+    method: str
+    name: str
+    permission: Permission | None
+    handler: Handler
+
+
+def session_cookie(site: Site) -> str:
+    """Return the name of the session's cookie. By TLS it is bound to this host; on loopback that is not possible."""
+    return "__Host-publisher_session" if site.is_secure else "publisher_session"
+
+
+def set_session_cookie(request: Request, response: Response, session_id: str) -> None:
+    """Let the browser keep a session until it is closed."""
+    site = get_site(request)
+    response.set_cookie(session_cookie(site), session_id, secure=site.is_secure, httponly=True, samesite="lax")
+
+
+def clear_session_cookie(request: Request, response: Response) -> None:
+    site = get_site(request)
+    response.delete_cookie(session_cookie(site), secure=site.is_secure, httponly=True, samesite="lax")
+
+
+async def identify(request: Request) -> Visitor:
+    """Return the visitor of a request."""
+    site = get_site(request)
+    session_id = request.cookies.get(session_cookie(site), "")
+    session = await site.store.sign_ins.find_session(session_id) if session_id else None
+    return Visitor(
+        site=site,
+        lang=read_lang(request),
+        theme=_read_preference(request, "theme", "system"),
+        size=_read_preference(request, "size", "normal"),
+        source=find_source(request),
+        session_id=session_id if session is not None else "",
+        session=session,
+    )
+
+
+def _read_preference(request: Request, name: str, default: str) -> str:
+    """Return a preference from the query, else from its cookie."""
+    cookie, values = PREFERENCES[name]
+    wanted = (request.query_params.get(name), request.cookies.get(cookie))
+    return next((value for value in wanted if value in values), None) or default
+
+
+def read_lang(request: Request) -> Lang:
+    chosen = _read_preference(request, "lang", get_site(request).settings.lang)
+    return next((lang for lang in LANGUAGES if lang == chosen), LANGUAGES[0])
+
+
+def find_source(request: Request) -> str:
+    """Return where a request comes from, as attempts to sign in are counted."""
+    host = request.client.host if request.client else ""
+    try:
+        return f"address {peer_key(host)}"
+    except ValueError:
+        return f"address {host}"
+
+
+def protect(route: PageRoute) -> Handler:
+    """Return the handler of a route, which runs only for a visitor who may open it."""
+
+    async def handle(request: Request) -> Response:
+        request.state.visitor = visitor = await identify(request)
+        if route.permission is not None and visitor.session is None:
+            if not await get_site(request).require_users():
+                return await render_page(request, "first_run")
+            return await ask_to_sign_in(request)
+        if route.permission is not None and not visitor.may(route.permission):
+            return await render_problem(request, 403, "web_not_permitted", permission=route.permission)
+        response = await route.handler(request)
+        keep_preferences(request, response)
+        return response
+
+    return handle
+
+
+def keep_preferences(request: Request, response: Response) -> None:
+    """Keep what a visitor has chosen by the query of any page: language, theme, size of text."""
+    for name, (cookie, values) in PREFERENCES.items():
+        if (value := request.query_params.get(name)) in values and value is not None:
+            response.set_cookie(
+                cookie, value, max_age=PREFERENCE_SECONDS, secure=get_site(request).is_secure, samesite="lax"
+            )
+
+
+async def ask_to_sign_in(request: Request) -> Response:
+    """Send a visitor to the sign-in, and back afterwards; a form that was posted is kept and may be sent then."""
+    if request.method == "GET":
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"/login?{urlencode({'next': request.url.path + query})}", status_code=303)
+    form = await request.form()
+    fields = [(name, value) for name, value in form.multi_items() if not isinstance(value, UploadFile)]
+    resumed = urlencode(fields)[:MAX_RESUMED_CHARACTERS]
+    values = {"next": request.url.path, "resume": resumed, "name": "", "problem": "", "is_expired": True}
+    return await render_page(request, "login", status=401, **values)
+
+
+async def render_problem(request: Request, status: int, code: str, **facts: object) -> Response:
+    """Return a page that says why nothing was done."""
+    visitor = get_visitor(request)
+    translate = visitor.messages.translate
+    if (permission := facts.get("permission")) is not None:
+        facts["permission"] = translate(f"web_may_{permission}")
+    values = {"title": translate(f"web_problem_{status}"), "text": translate(code, **facts)}
+    hint = visitor.messages.hint(code, **facts)
+    return await render_page(request, "problem", status=status, number=status, help=hint, **values)
+
+
+async def step_up(request: Request, code: str) -> str:
+    """Check a code of the visitor's second factor and return the session's new id, which the response has to set.
+
+    Raises SignInError for a wrong code.
+    """
+    site, visitor = get_site(request), get_visitor(request)
+    await check_code(site.store.users, visitor.user, code, visitor.source, site.load_user_key)
+    replaced = await site.store.sign_ins.step_up(visitor.session_id, visitor.actor)
+    session = await site.store.sign_ins.find_session(replaced)
+    request.state.visitor = replace(visitor, session_id=replaced, session=session)
+    return replaced
+
+
+def list_form_fields(resumed: str) -> Sequence[tuple[str, str]]:
+    """Return the fields of a form that was kept during a sign-in."""
+    return parse_qsl(resumed, keep_blank_values=True)

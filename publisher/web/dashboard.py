@@ -1,0 +1,108 @@
+"""The dashboard: the application of routes, middleware and pages for errors."""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from modern_csrf.asgi import BlockCrossOriginRequests
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from publisher.app.application import Application
+from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
+from publisher.runtime.logs import log
+from publisher.web.access import identify, protect, render_problem
+from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, find_hosts
+from publisher.web.routes import ROUTES
+from publisher.web.site import Site
+from publisher.web.static_files import serve_static
+
+MIN_COMPRESSED_BYTES = 1_000
+COMPRESSION_LEVEL = 5
+REFERENCE_BYTES = 4
+"""Of the number by which a person reports an error, and by which the log has it."""
+
+
+def create_dashboard(application: Application) -> Starlette:
+    """Return the dashboard of an application that need not send."""
+    site = Site(
+        application=application,
+        pages={row.path: row.permission for row in ROUTES if row.method == "GET" and row.permission is not None},
+    )
+    hosts, is_on_loopback = find_hosts(site.settings)
+    origins = {site.settings.dashboard.url.rstrip("/")} if site.settings.dashboard.url else set()
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        site.stopping.set()
+
+    app = Starlette(
+        routes=[
+            *(Route(row.path, protect(row), methods=[row.method], name=row.name) for row in ROUTES),
+            Route("/static/{hash}/{name:path}", serve_static, name="static"),
+        ],
+        middleware=[
+            Middleware(SecurityHeaders, is_secure=site.is_secure),
+            Middleware(KnownHosts, hosts=hosts, is_on_loopback=is_on_loopback),
+            Middleware(BlockCrossOriginRequests, trusted_origins=origins),
+            Middleware(BoundedBodies),
+            Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=COMPRESSION_LEVEL),
+        ],
+        exception_handlers={
+            HTTPException: show_http_error,
+            NoSuchItemError: show_not_found,
+            SignInError: show_not_permitted,
+            RefusedError: show_refusal,
+            ApprovalError: show_refusal,
+            Exception: show_error,
+        },
+        lifespan=lifespan,
+    )
+    app.state.site = site
+    return app
+
+
+async def show_http_error(request: Request, error: Exception) -> Response:
+    """Show what Starlette refuses: an unknown path, or a method that a path does not have."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code = "web_not_found" if status == 404 else "web_bad_request"
+    return await _show(request, status if status in {404, 405} else 400, code)
+
+
+async def show_not_found(request: Request, error: Exception) -> Response:
+    name = error.name if isinstance(error, NoSuchItemError) else ""
+    return await _show(request, 404, "web_no_such_item", name=name)
+
+
+async def show_not_permitted(request: Request, error: Exception) -> Response:
+    code, facts = _reason(error)
+    return await _show(request, 403, code, **facts)
+
+
+async def show_refusal(request: Request, error: Exception) -> Response:
+    """Show why the engine has not done what was asked for."""
+    code, facts = _reason(error)
+    return await _show(request, 409, code, **facts)
+
+
+async def show_error(request: Request, error: Exception) -> Response:
+    """Show a reference by which the log has the error; nothing of the error itself."""
+    reference = secrets.token_hex(REFERENCE_BYTES)
+    log.error("page_failed", path=request.url.path, reference=reference, error=type(error).__name__, exc_info=error)
+    return await _show(request, 500, "web_error", reference=reference)
+
+
+async def _show(request: Request, status: int, code: str, **facts: object) -> Response:
+    if not hasattr(request.state, "visitor"):
+        request.state.visitor = await identify(request)
+    return await render_problem(request, status, code, **facts)
+
+
+def _reason(error: Exception) -> tuple[str, Mapping[str, str]]:
+    return (error.code, error.facts) if isinstance(error, RefusedError | ApprovalError) else ("web_bad_request", {})

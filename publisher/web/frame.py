@@ -1,0 +1,111 @@
+"""What stands round every page: the menu, the state of the system, and the one banner."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from publisher.store.queries.dashboard import FrameFacts
+from publisher.web.site import Site, Visitor
+
+FACTS_LIFETIME_SECONDS = 1.0
+"""How long what all visitors see alike is kept, so that many open pages ask the database no more than one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MenuEntry:
+    """A page in the menu. `group` parts the menu by lines; a `is_main` one is among the five on a phone."""
+
+    name: str
+    path: str
+    icon: str
+    group: int
+    is_main: bool = False
+
+
+MENU: Sequence[MenuEntry] = (
+    MenuEntry(name="write", path="/write", icon="pencil", group=0),
+    MenuEntry(name="today", path="/today", icon="sun", group=1, is_main=True),
+    MenuEntry(name="inbox", path="/inbox", icon="inbox", group=1, is_main=True),
+    MenuEntry(name="calendar", path="/calendar", icon="calendar-days", group=1, is_main=True),
+    MenuEntry(name="posts", path="/posts", icon="file-text", group=1),
+    MenuEntry(name="accounts", path="/accounts", icon="shield-check", group=2),
+    MenuEntry(name="assist", path="/assist", icon="hand", group=2),
+    MenuEntry(name="audit", path="/audit", icon="scroll-text", group=3),
+    MenuEntry(name="people", path="/people", icon="users", group=3),
+)
+"""Each entry is shown once its page is in the table of routes, to those who may open it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Banner:
+    """The one banner: its kind, which is also its test id, how grave it is, and its words."""
+
+    kind: str
+    tone: str
+    icon: str
+    title: str
+    text: str = ""
+    action: str = ""
+    """The path that the banner's button leads to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    menu: Sequence[MenuEntry]
+    facts: FrameFacts
+    banner: Banner | None
+    beat_seconds: int | None
+    """Seconds since the last heartbeat; None if there never was one."""
+    badges: Mapping[str, int] = field(default_factory=dict)
+
+
+async def read_frame(site: Site, visitor: Visitor) -> Frame:
+    """Return the frame of a visitor who has signed in."""
+    facts = await read_frame_facts(site)
+    beat = facts.daemon.heartbeat_at
+    return Frame(
+        menu=[entry for entry in MENU if (needed := site.pages.get(entry.path)) is not None and visitor.may(needed)],
+        facts=facts,
+        banner=choose_banner(visitor, facts),
+        beat_seconds=None if beat is None else max(0, int((site.runtime.now() - beat).total_seconds())),
+    )
+
+
+async def read_frame_facts(site: Site) -> FrameFacts:
+    """Return what every page shows, at most FACTS_LIFETIME_SECONDS old."""
+    now = site.runtime.monotonic()
+    if site.frame_facts is None or now - site.frame_facts_at >= FACTS_LIFETIME_SECONDS:
+        site.frame_facts = await site.store.dashboard.frame_facts()
+        site.frame_facts_at = now
+    return site.frame_facts
+
+
+def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:
+    """Return the heaviest of what concerns everybody, if there is anything."""
+    translate, formatter, daemon = visitor.messages.translate, visitor.formatter, facts.daemon
+    waiting = ""
+    if daemon.waiting and daemon.next_due_at is not None:
+        due = f"{daemon.next_due_at.astimezone(formatter.timezone):%H:%M}"
+        waiting = translate("web_banner_waiting", number=daemon.waiting, due=due)
+    if not daemon.is_running:
+        text = " ".join(filter(None, [waiting, translate("web_banner_stopped_call")]))
+        return Banner(kind="stopped", tone="danger", icon="siren", title=describe_stop(visitor, facts), text=text)
+    if facts.pause is not None:
+        title = translate("web_banner_paused")
+        said = formatter.pause("web_banner_paused_by", facts.pause)
+        text = " ".join(filter(None, [said, waiting]))
+        return Banner(kind="paused", tone="danger", icon="circle-pause", title=title, text=text, action="/resume")
+    if facts.alerts:
+        alert = facts.alerts[0]
+        tone = "danger" if alert.code == "audit_broken" else "warn"
+        title = translate(f"web_banner_{alert.code}")
+        return Banner(kind=alert.code, tone=tone, icon="triangle-alert", title=title, text=formatter.alert(alert))
+    return None
+
+
+def describe_stop(visitor: Visitor, facts: FrameFacts) -> str:
+    beat = facts.daemon.heartbeat_at
+    if beat is None:
+        return visitor.messages.translate("web_banner_never_started")
+    minutes = (visitor.site.runtime.now() - beat) // timedelta(minutes=1)
+    return visitor.messages.translate("web_banner_stopped", minutes=max(minutes, 1))

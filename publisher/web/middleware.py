@@ -1,0 +1,140 @@
+"""What every request passes: headers of every response, foreign hosts and origins refused, bounded bodies."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from publisher.config import Settings, is_loopback, split_host_port
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Mapping[str, str] = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "private, no-cache",
+}
+"""A response that sets one of them keeps its own. Pages are asked for again each time, but a browser that goes back to
+a form shows what was typed there."""
+STRICT_TRANSPORT_SECURITY = "max-age=31536000"
+MAX_BODY_BYTES, MAX_UPLOAD_BYTES = 2**20, 25 * 2**20
+BODY_TIMEOUT_SECONDS = 60.0
+"""The whole body of a request must arrive within this time."""
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class SecurityHeaders:
+    """Adds to every response the headers that limit what a browser does with it."""
+
+    def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
+        self.app = app
+        self.headers = {**HEADERS, **({"strict-transport-security": STRICT_TRANSPORT_SECURITY} if is_secure else {})}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class KnownHosts:
+    """Refuses requests for another host, and on loopback those that a page of another local port has made.
+
+    All ports of a host share their cookies, so a page of another local server would act for who has signed in here.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str], is_on_loopback: bool) -> None:
+        self.app = app
+        self.hosts = hosts
+        self.is_on_loopback = is_on_loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (reason := self.find_refusal(Headers(scope=scope))):
+            await PlainTextResponse(reason, status_code=403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def find_refusal(self, headers: Headers) -> str:
+        """Return why a request is refused, or the empty text."""
+        host = headers.get("host", "")
+        if self.hosts and host_name(host) not in self.hosts:
+            return "This is not the address of the dashboard."
+        if not self.is_on_loopback:
+            return ""
+        is_from_other_port = headers.get("sec-fetch-site") == "same-site"
+        origin = headers.get("origin")
+        if is_from_other_port or (origin is not None and urlsplit(origin).netloc != host):
+            return "Another server on this host may not use the dashboard."
+        return ""
+
+
+def host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def find_hosts(settings: Settings) -> tuple[Collection[str], bool]:
+    """Return the hosts that requests may name, none for any, and whether only this machine can connect."""
+    host, _port = split_host_port(settings.dashboard.listen)
+    is_on_loopback = is_loopback(host) and not settings.dashboard.is_secure
+    own = {urlsplit(settings.dashboard.url).hostname or ""} if settings.dashboard.url else set()
+    if is_on_loopback:
+        return {*LOOPBACK_HOSTS, host, *own}, True
+    return ({*own, host} if own else set()), False
+
+
+class BoundedBodies:
+    """Limits the size of a request's body, and the time until all of it has arrived."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
+            await self.app(scope, receive, send)
+            return
+        is_upload = Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
+        limit = MAX_UPLOAD_BYTES if is_upload else MAX_BODY_BYTES
+        deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
+        received, is_complete = 0, False
+
+        async def receive_within_limits() -> Message:
+            nonlocal received, is_complete
+            if is_complete:
+                return await receive()
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                is_complete = not message.get("more_body", False)
+            if received > limit:
+                raise BodyTooLargeError
+            return message
+
+        try:
+            await self.app(scope, receive_within_limits, send)
+        except BodyTooLargeError:
+            await PlainTextResponse("Content Too Large", status_code=413)(scope, receive, send)
+        except TimeoutError:
+            if is_complete:
+                raise
+            await PlainTextResponse("Request Timeout", status_code=408)(scope, receive, send)
+
+
+class BodyTooLargeError(Exception):
+    """A request's body is larger than any form of ours."""

@@ -1,0 +1,61 @@
+"""Pause everything, in two clicks from anywhere, and resume."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.errors import SignInError
+from publisher.domain.user import Permission
+from publisher.store.db.filters import SCOPE_ALL
+from publisher.web.access import set_session_cookie, step_up
+from publisher.web.page import redirect, render_page, safe_path
+from publisher.web.site import Notice, get_site, get_visitor
+
+MAX_REASON_CHARACTERS = 200
+
+
+async def show_pause(request: Request) -> Response:
+    following = safe_path(request.query_params.get("next", ""))
+    return await render_page(request, "pause", next=following, sending=await count_sending(request))
+
+
+async def count_sending(request: Request) -> int:
+    """Return how many calls are under way, which a pause does not stop."""
+    return await get_site(request).store.dashboard.count_sending()
+
+
+async def pause_all(request: Request) -> Response:
+    """Stop all new calls. Nothing is asked for a second time: stopping is always allowed to who answers for posts."""
+    visitor, form = get_visitor(request), await request.form()
+    visitor.require_everywhere(Permission.STOP)
+    reason = " ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS]
+    site = get_site(request)
+    await site.store.actions.pause(SCOPE_ALL, visitor.actor, reason)
+    site.frame_facts = None
+    following = safe_path(str(form.get("next", "")))
+    return redirect(request, following, Notice(code="web_done_paused", undo="/resume"))
+
+
+async def show_resume(request: Request) -> Response:
+    facts = await get_site(request).store.dashboard.frame_facts()
+    return await render_page(request, "resume_all", pause=facts.pause, daemon=facts.daemon, problem="")
+
+
+async def resume_all(request: Request) -> Response:
+    """Let calls begin again, after the second factor was repeated."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    visitor.require_everywhere(Permission.OPERATE)
+    session_id = ""
+    if not visitor.is_stepped_up:
+        try:
+            session_id = await step_up(request, str(form.get("code", "")))
+        except SignInError as error:
+            facts = await site.store.dashboard.frame_facts()
+            problem = visitor.messages.translate(error.code, **error.facts)
+            values = {"pause": facts.pause, "daemon": facts.daemon, "problem": problem}
+            return await render_page(request, "resume_all", status=422, **values)
+    await site.store.actions.resume(SCOPE_ALL, get_visitor(request).actor)
+    site.frame_facts = None
+    response = redirect(request, "/today", Notice(code="web_done_resumed"))
+    if session_id:
+        set_session_cookie(request, response, session_id)
+    return response

@@ -1,0 +1,221 @@
+"""Sign-in by password and second factor, the first sign-in by a one-time link, and sign-out."""
+
+import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import segno
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.config import Environment, is_loopback, split_host_port
+from publisher.domain.delivery import Actor, Role
+from publisher.domain.errors import RefusedError, SignInError
+from publisher.domain.user import User
+from publisher.engine.authentication import SecondFactor, activate_user, check_code, check_password, make_second_factor
+from publisher.store.people.users import hash_secret
+from publisher.web.access import (
+    MAX_RESUMED_CHARACTERS,
+    clear_session_cookie,
+    list_form_fields,
+    set_session_cookie,
+)
+from publisher.web.page import redirect, render_page, safe_path
+from publisher.web.site import (
+    MAX_PENDING,
+    PENDING_LIFETIME,
+    SETUP_LIFETIME,
+    PendingSetup,
+    PendingSignIn,
+    Site,
+    get_site,
+    get_visitor,
+)
+
+PENDING_COOKIE = "publisher_sign_in"
+LINK_METHOD = "one-time link"
+UNUSED_PASSWORD_BYTES = 32
+
+
+async def show_login(request: Request) -> Response:
+    if get_visitor(request).session is not None:
+        return redirect(request, safe_path(request.query_params.get("next", "")))
+    if not await get_site(request).require_users():
+        return await render_page(request, "first_run")
+    following = safe_path(request.query_params.get("next", ""))
+    return await render_page(request, "login", name="", problem="", next=following, resume="", is_expired=False)
+
+
+async def log_in(request: Request) -> Response:
+    """Check name and password; a user with a second factor goes on to that."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
+    following = safe_path(str(form.get("next", "")))
+    resumed = str(form.get("resume", ""))[:MAX_RESUMED_CHARACTERS]
+    try:
+        user = await check_limited_password(site, name, password, visitor.source)
+    except SignInError as error:
+        problem = visitor.messages.translate(error.code, **error.facts)
+        status = 429 if error.code == "sign_in_delayed" else 422
+        values = {"next": following, "resume": resumed, "is_expired": bool(resumed)}
+        return await render_page(request, "login", status=status, name=name, problem=problem, **values)
+    if not user.has_second_factor:
+        return await _start_session(request, user, "password", following, resumed)
+    key = secrets.token_urlsafe()
+    until = site.runtime.now() + PENDING_LIFETIME
+    _drop_oldest(site.pending_sign_ins)
+    site.pending_sign_ins[hash_secret(key)] = PendingSignIn(user=user, until=until, next=following, resumed=resumed)
+    response = redirect(request, "/login/code")
+    seconds = int(PENDING_LIFETIME / timedelta(seconds=1))
+    response.set_cookie(
+        PENDING_COOKIE, key, max_age=seconds, secure=site.is_secure, httponly=True, samesite="lax", path="/login"
+    )
+    return response
+
+
+async def check_limited_password(site: Site, name: str, password: str, source: str) -> User:
+    """Check a password, as long as there were not too many attempts; raises SignInError."""
+    site.limits.require_attempt(source, name)
+    site.limits.waiting += 1
+    try:
+        user = await check_password(site.store.users, name, password, source)
+    finally:
+        site.limits.waiting -= 1
+    site.limits.forget_attempts(source, name)
+    return user
+
+
+async def show_code(request: Request) -> Response:
+    if _find_pending(request) is None:
+        return redirect(request, "/login")
+    return await render_page(request, "login_code", problem="")
+
+
+async def enter_code(request: Request) -> Response:
+    """Check the code of the second factor, or a recovery code, and start the session."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    pending = _find_pending(request)
+    if pending is None:
+        return redirect(request, "/login")
+    try:
+        site.limits.require_attempt(visitor.source, f"{pending.user.name} code")
+        code = str(form.get("code", ""))
+        principal = await check_code(site.store.users, pending.user, code, visitor.source, site.load_user_key)
+    except SignInError as error:
+        problem = visitor.messages.translate(error.code, **error.facts)
+        status = 429 if error.code == "sign_in_delayed" else 422
+        return await render_page(request, "login_code", status=status, problem=problem)
+    site.pending_sign_ins.pop(hash_secret(request.cookies[PENDING_COOKIE]), None)
+    response = await _start_session(request, pending.user, principal.method, pending.next, pending.resumed)
+    response.delete_cookie(PENDING_COOKIE, path="/login")
+    return response
+
+
+def _find_pending(request: Request) -> PendingSignIn | None:
+    site = get_site(request)
+    pending = site.pending_sign_ins.get(hash_secret(request.cookies.get(PENDING_COOKIE, "")))
+    return pending if pending is not None and pending.until > site.runtime.now() else None
+
+
+def _drop_oldest(pending: dict[str, PendingSignIn] | dict[str, PendingSetup]) -> None:
+    """Make room for one more."""
+    while len(pending) >= MAX_PENDING:
+        pending.pop(next(iter(pending)))
+
+
+async def _start_session(request: Request, user: User, method: str, following: str, resumed: str = "") -> Response:
+    """Sign a user in and go on to where he wanted to; a form that was kept is shown to be sent."""
+    site, visitor = get_site(request), get_visitor(request)
+    by = Actor(role=Role.PERSON, name=user.name, sign_in=method)
+    session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by)
+    session = await site.store.sign_ins.find_session(session_id)
+    request.state.visitor = replace(visitor, session_id=session_id, session=session)
+    if resumed:
+        response = await render_page(request, "resume", next=following, fields=list_form_fields(resumed))
+    else:
+        response = redirect(request, following)
+    set_session_cookie(request, response, session_id)
+    return response
+
+
+async def show_logout(request: Request) -> Response:
+    return await render_page(request, "logout")
+
+
+async def log_out(request: Request) -> Response:
+    site, visitor = get_site(request), get_visitor(request)
+    await site.store.sign_ins.end_session(visitor.session_id, visitor.actor)
+    response = redirect(request, "/login")
+    clear_session_cookie(request, response)
+    return response
+
+
+async def show_setup(request: Request) -> Response:
+    """Show what the holder of a one-time link sets up. Nothing is used up by that."""
+    return await _render_setup(request, str(request.path_params["link"]))
+
+
+async def set_up(request: Request) -> Response:
+    """Use up a one-time link: set the password and the second factor, and sign in.
+
+    In a drill on this machine a user may go in without either.
+    """
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    link, is_skipped = str(request.path_params["link"]), "skip" in form and may_skip_setup(site)
+    pending = site.pending_setups.get(hash_secret(link))
+    if pending is None and not is_skipped:
+        problem = visitor.messages.translate("web_setup_again")
+        return await _render_setup(request, link, "code", problem, status=409)
+    password = secrets.token_urlsafe(UNUSED_PASSWORD_BYTES) if is_skipped else str(form.get("password", ""))
+    try:
+        site.limits.require_attempt(visitor.source, "setup")
+        if not is_skipped and password != form.get("password_again"):
+            raise RefusedError("passwords_differ")  # noqa: TRY301 # shown like the others
+        user = await activate_user(
+            site.store.users,
+            link,
+            password,
+            by=lambda name: Actor(role=Role.PERSON, name=name, sign_in=LINK_METHOD),
+            second_factor=pending.factor if pending is not None and not is_skipped else None,
+            code=str(form.get("code", "")),
+            load_user_key=site.load_user_key,
+        )
+    except RefusedError as error:
+        problem = visitor.messages.translate(error.code, **error.facts)
+        key = "code" if error.code == "code_wrong" else "password"
+        status = 429 if error.code == "sign_in_delayed" else 422
+        return await _render_setup(request, link, key, problem, status=status)
+    site.pending_setups.pop(hash_secret(link), None)
+    site.limits.forget_attempts(visitor.source, "setup")
+    return await _start_session(request, user, LINK_METHOD, "/today")
+
+
+async def _render_setup(
+    request: Request, link: str, key: str = "", problem: str = "", *, status: int = 200
+) -> Response:
+    """Show the form of a one-time link; `problem` stands at the field `key`."""
+    site = get_site(request)
+    user = await site.store.users.find_link(link)
+    if user is None:
+        return await render_page(request, "link_invalid", status=404)
+    factor = keep_setup(site, link, user, site.runtime.now())
+    qr = segno.make(factor.uri, error="m").svg_data_uri(scale=5, border=2, dark="#18212f", light="#ffffff")
+    values = {"user": user, "factor": factor, "qr": qr, "may_skip": may_skip_setup(site)}
+    return await render_page(request, "setup", status=status, problems={key: problem}, link=link, **values)
+
+
+def keep_setup(site: Site, link: str, user: User, now: datetime) -> SecondFactor:
+    """Return the second factor of a setup that has begun; the same one when its page is opened again."""
+    key = hash_secret(link)
+    pending = site.pending_setups.get(key)
+    if pending is None or pending.until <= now:
+        _drop_oldest(site.pending_setups)
+        pending = PendingSetup(factor=make_second_factor(user.name), until=now + SETUP_LIFETIME)
+        site.pending_setups[key] = pending
+    return pending.factor
+
+
+def may_skip_setup(site: Site) -> bool:
+    """Return True in a drill that only this machine can reach: there nothing is at stake."""
+    host, _port = split_host_port(site.settings.dashboard.listen)
+    return site.settings.environment is Environment.DRILL and is_loopback(host) and not site.is_secure

@@ -1,0 +1,198 @@
+"""What handlers of pages work with: the site, which lives as long as the process, and the visitor of one request."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from starlette.requests import HTTPConnection, Request
+
+from publisher.app.application import Application
+from publisher.app.format import Formatter
+from publisher.config import Settings
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import Actor, Role
+from publisher.domain.errors import SignInError
+from publisher.domain.user import Permission, User, UserRole, list_members, may_somewhere
+from publisher.engine.authentication import LoadUserKey, SecondFactor
+from publisher.i18n import LANGUAGES, Lang, Messages
+from publisher.runtime.clock import Runtime
+from publisher.secrets import Vault, load_user_key
+from publisher.store.people.sign_ins import Session
+from publisher.store.queries.dashboard import FrameFacts
+from publisher.store.store import Store
+from publisher.web.limits import Limits
+
+LANG_COOKIE, THEME_COOKIE, SIZE_COOKIE = "publisher_lang", "publisher_theme", "publisher_size"
+PREFERENCES: Mapping[str, tuple[str, Collection[str]]] = {
+    "lang": (LANG_COOKIE, LANGUAGES),
+    "theme": (THEME_COOKIE, ("light", "dark", "system")),
+    "size": (SIZE_COOKIE, ("normal", "large")),
+}
+"""How a visitor likes to see pages: the name in a query, the cookie that keeps it, and the values there are."""
+PENDING_LIFETIME = timedelta(minutes=5)
+"""How long a sign-in may wait for its second factor."""
+SETUP_LIFETIME = timedelta(hours=1)
+"""How long a new second factor is kept while its user sets it up."""
+MAX_PENDING = 1_000
+SESSION_METHOD = "session"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingSignIn:
+    """A user whose password was right, and who must still give a code; then he goes on to `next`.
+
+    `resumed` are the fields of a form that was posted after an earlier session had ended.
+    """
+
+    user: User
+    until: datetime
+    next: str
+    resumed: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingSetup:
+    """The second factor shown to the holder of a one-time link, before a code of it was typed."""
+
+    factor: SecondFactor = field(repr=False)
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What was done, for the page that is shown next. `undo` is the path of the action that takes it back, if any."""
+
+    code: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+    undo: str = ""
+    undo_fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """What this process knows. All of it may be lost: people then sign in, or set up, once more."""
+
+    application: Application
+    limits: Limits = field(default_factory=Limits)
+    pending_sign_ins: dict[str, PendingSignIn] = field(default_factory=dict)
+    pending_setups: dict[str, PendingSetup] = field(default_factory=dict)
+    notices: dict[str, Notice] = field(default_factory=dict)
+    members: Mapping[str, Collection[AccountId]] = field(init=False)
+    pages: Mapping[str, Permission] = field(default_factory=dict)
+    """What the pages in the table of routes need, by path."""
+    frame_facts: FrameFacts | None = None
+    frame_facts_at: float = 0.0
+    """When they were read, in monotonic seconds."""
+    has_users: bool = False
+    """True once there are users; there never are none again."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.members = list_members(self.settings.accounts.values(), self.settings.groups)
+
+    @property
+    def settings(self) -> Settings:
+        return self.application.settings
+
+    @property
+    def store(self) -> Store:
+        return self.application.store
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.application.runtime
+
+    @property
+    def is_secure(self) -> bool:
+        """True if people reach the pages by TLS: cookies are then never sent without it."""
+        return self.settings.dashboard.is_secure
+
+    @property
+    def load_user_key(self) -> LoadUserKey:
+        vault = Vault(folder=self.settings.workspace / "var")
+        return partial(load_user_key, vault, self.settings.secrets_dir, creates_missing=True)
+
+    async def require_users(self) -> bool:
+        """Return True once there is a user."""
+        self.has_users = self.has_users or await self.store.users.exist()
+        return self.has_users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who asks for a page, in which language. Without a session nobody has signed in."""
+
+    site: Site = field(repr=False)
+    lang: Lang
+    theme: str = "system"
+    size: str = "normal"
+    source: str = ""
+    """Where the request comes from."""
+    session_id: str = field(default="", repr=False)
+    session: Session | None = None
+
+    @property
+    def messages(self) -> Messages:
+        return Messages(self.lang)
+
+    @property
+    def formatter(self) -> Formatter:
+        return Formatter(messages=self.messages, timezone=self.site.settings.timezone)
+
+    @property
+    def user(self) -> User:
+        """Return the user who has signed in. Raises SignInError if nobody has."""
+        if self.session is None:
+            raise SignInError("web_sign_in_needed")
+        return self.session.principal.user
+
+    @property
+    def actor(self) -> Actor:
+        """Return the person who acts, for the audit. Raises SignInError if nobody has signed in."""
+        return Actor(role=Role.PERSON, name=self.user.name, sign_in=SESSION_METHOD)
+
+    @property
+    def is_stepped_up(self) -> bool:
+        """True if the second factor was repeated a moment ago, or if there is none that could be."""
+        return self.session is not None and (self.session.is_stepped_up or not self.user.has_second_factor)
+
+    @property
+    def role(self) -> UserRole:
+        """Return the role that a user is called by: the first of those granted that is not `viewer`."""
+        roles = [grant.role for grant in self.user.grants]
+        return next((role for role in roles if role is not UserRole.VIEWER), UserRole.VIEWER)
+
+    def may(self, permission: Permission, accounts: Collection[AccountId] | None = None) -> bool:
+        """Return True if the visitor may do something on all of these accounts; without any, on some account."""
+        if self.session is None:
+            return False
+        if accounts is None:
+            return may_somewhere(self.user, permission)
+        return self.session.principal.may(permission, accounts, self.site.members)
+
+    def may_everywhere(self, permission: Permission) -> bool:
+        """Return True if the visitor may do something in the whole workspace."""
+        return self.session is not None and self.session.principal.may(permission)
+
+    def require(self, permission: Permission, accounts: Collection[AccountId]) -> None:
+        """Raise SignInError unless the visitor may do something on all of these accounts."""
+        if not self.may(permission, accounts):
+            raise SignInError("web_not_permitted", permission=self.messages.translate(f"web_may_{permission}"))
+
+    def require_everywhere(self, permission: Permission) -> None:
+        """Raise SignInError unless the visitor may do something in the whole workspace."""
+        if not self.may_everywhere(permission):
+            raise SignInError("web_not_permitted", permission=self.messages.translate(f"web_may_{permission}"))
+
+
+def get_site(connection: HTTPConnection) -> Site:
+    site: Site = connection.app.state.site
+    return site
+
+
+def get_visitor(request: Request) -> Visitor:
+    """Return the visitor of a request that has passed the table of routes."""
+    visitor: Visitor = request.state.visitor
+    return visitor

@@ -1,0 +1,101 @@
+// The dashboard's own script. Every page and action works without it.
+(() => {
+  "use strict";
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // Dialogs: a link with data-dialog opens one instead of leading to its page.
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-dialog]");
+    const dialog = opener && document.getElementById(opener.dataset.dialog);
+    if (dialog && dialog.showModal && !event.metaKey && !event.ctrlKey) {
+      event.preventDefault();
+      dialog.showModal();
+      (dialog.querySelector("[autofocus]") || dialog.querySelector("button")).focus();
+    }
+    const copier = event.target.closest("[data-copy]");
+    if (copier && navigator.clipboard) {
+      event.preventDefault();
+      const source = document.getElementById(copier.dataset.copy);
+      navigator.clipboard.writeText(source.value || source.textContent.trim()).then(() => {
+        copier.textContent = copier.dataset.copied || copier.textContent;
+      });
+    }
+    if (!event.target.closest("details.who, details.more")) {
+      all("details.who[open], details.more[open]").forEach((each) => { each.open = false; });
+    }
+  });
+
+  // A button that works shows so and stays where it is; a second click does nothing.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post" || event.defaultPrevented) return;
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "1";
+    const button = event.submitter;
+    if (button && button.dataset.working) button.textContent = button.dataset.working;
+    setTimeout(() => { delete form.dataset.sent; }, 4000);
+  });
+  window.addEventListener("pageshow", () => all("form[data-sent]").forEach((form) => { delete form.dataset.sent; }));
+
+  // The beat: seconds since the daemon's last sign of life, counted here between two frames of the stream.
+  const beat = document.getElementById("beat");
+  let beatAt = beat && beat.dataset.seconds !== "" ? Date.now() - 1000 * Number(beat.dataset.seconds) : null;
+  const showBeat = () => {
+    if (!beat || beatAt === null) return;
+    const seconds = Math.max(0, Math.round((Date.now() - beatAt) / 1000));
+    beat.querySelector(".ago").textContent = beat.dataset.text.replace("{seconds}", seconds);
+    beat.classList.toggle("late", seconds > 15 && seconds <= 60);
+    beat.classList.toggle("stopped", seconds > 60);
+  };
+  if (beat) setInterval(showBeat, 1000);
+  document.addEventListener("beat", (event) => {
+    beatAt = event.detail.data === "" ? null : Date.now() - 1000 * Number(event.detail.data);
+    showBeat();
+  });
+
+  // The stream: a banner says since when the page shows an old state, and goes when the stream is back.
+  const cutOff = document.getElementById("cut-off");
+  const showCutOff = (isCut) => {
+    if (!cutOff || cutOff.hidden === !isCut) return;
+    const since = cutOff.querySelector("[data-since]");
+    const clock = new Date().toLocaleTimeString("zh-CN", { hour: "2-digit", minute: "2-digit", hour12: false });
+    if (isCut) since.textContent = since.dataset.since.replace("{time}", clock);
+    cutOff.hidden = !isCut;
+  };
+  document.addEventListener("htmx:sse:error", () => showCutOff(true));
+  document.addEventListener("htmx:sse:after:connection", () => showCutOff(false));
+  document.addEventListener("htmx:sse:after:message", () => showCutOff(false));
+
+  // Times left and clocks.
+  const tick = () => {
+    all("[data-until]").forEach((each) => {
+      const minutes = Math.floor((Date.parse(each.dataset.until) - Date.now()) / 60000);
+      if (minutes >= 0 && minutes <= 120) each.textContent = each.dataset.left.replace("{minutes}", minutes);
+    });
+  };
+  setInterval(tick, 10000);
+
+  // Keys, outside of fields only.
+  const pages = { t: "/today", i: "/inbox", c: "/calendar", p: "/posts", a: "/accounts" };
+  let isAfterG = false;
+  document.addEventListener("keydown", (event) => {
+    const target = event.target;
+    if (event.metaKey || event.ctrlKey || event.altKey || document.body.dataset.keys === "off") return;
+    if (target.closest("input, textarea, select, [contenteditable], dialog[open]")) return;
+    const link = (path) => document.querySelector(`nav a[href="${path}"]`);
+    if (isAfterG && pages[event.key] && link(pages[event.key])) {
+      location.href = pages[event.key];
+    } else if (event.key === "/") {
+      const search = document.querySelector('[data-key="/"]');
+      if (search) { event.preventDefault(); search.focus(); }
+    } else if (event.key === "n" && link("/write")) {
+      location.href = "/write";
+    } else if (event.key === "j" || event.key === "k") {
+      const rows = all("[data-row]");
+      const next = rows[rows.indexOf(document.activeElement.closest("[data-row]")) + (event.key === "j" ? 1 : -1)];
+      const place = next && (next.querySelector("a") || next);
+      if (place) place.focus();
+    }
+    isAfterG = event.key === "g";
+  });
+})();

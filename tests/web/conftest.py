@@ -1,0 +1,85 @@
+"""The dashboard in this process: a drill of two regions, a manual clock, and a client for each user."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from publisher.app.application import Application, open_application
+from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
+from publisher.config import load_settings
+from publisher.domain.delivery import Actor, Role
+from publisher.domain.user import parse_grant
+from publisher.rendering.child import RenderWorker
+from publisher.store.people.users import NewSignIn
+from publisher.testing.fakes import FakeRuntime
+from publisher.web.dashboard import create_dashboard
+
+ADMIN = Actor(role=Role.PERSON, name="主管")
+ADDRESS = "http://127.0.0.1:8700"
+
+
+@dataclass(slots=True, kw_only=True)
+class WebSite:
+    """A dashboard, and those who use it. `application` gives the store, to arrange and to look."""
+
+    application: Application
+    app: Starlette
+    runtime: FakeRuntime
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
+
+    @property
+    def store(self):
+        return self.application.store
+
+    def client(self, cookies=None, address="127.0.0.1"):
+        """Return the client of a visitor who has not signed in."""
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 40000))
+        client = httpx.AsyncClient(transport=transport, base_url=ADDRESS, cookies=cookies)
+        self.clients.append(client)
+        return client
+
+    async def add_user(self, name, *grants):
+        """Add a user with these roles, such as `author@north`, who has not used his link; return the link."""
+        if not await self.store.users.exist():
+            await self.store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
+        return await self.store.users.add(name, [parse_grant(grant) for grant in grants], ADMIN)
+
+    async def signed_in(self, *grants, name=None):
+        """Return the client of a user with these roles; the name is that of the first role unless given."""
+        name = name or grants[0].partition("@")[0].partition(":")[0]
+        link = await self.add_user(name, *grants)
+        actor = Actor(role=Role.PERSON, name=name)
+        await self.store.users.activate(link, NewSignIn(password_hash="none"), lambda _name: actor)
+        session = await self.store.sign_ins.start_session(name, "address 127.0.0.1", actor)
+        return self.client({"publisher_session": session})
+
+
+MakeWorkspace = Callable[[Path], Path]
+
+
+def make_workspace(folder: Path) -> Path:
+    """Create a drill of two regions whose platforms nobody serves."""
+    demo = DemoWorkspace(regions=read_regions()[:2], simulator_url="http://127.0.0.1:9")
+    files = {**new_workspace_files(), **demo_files(demo), "schedule.toml": b"post = []\n"}
+    create_workspace(folder, files)
+    return folder
+
+
+@pytest.fixture
+async def site(tmp_path, sqlite_template, monkeypatch) -> AsyncIterator[WebSite]:
+    """Yield a dashboard with an empty database."""
+    monkeypatch.setattr("publisher.app.offline.RenderProcess", RenderWorker)
+    folder = await asyncio.to_thread(make_workspace, tmp_path / "drill")
+    shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
+    runtime = FakeRuntime()
+    async with open_application(await load_settings(folder), runtime, can_send=False) as application:
+        opened = WebSite(application=application, app=create_dashboard(application), runtime=runtime)
+        yield opened
+        for client in opened.clients:
+            await client.aclose()

@@ -1,0 +1,43 @@
+"""Who may open which page: the table of routes for every role, sessions, and requests of other sites."""
+
+import pytest
+
+from publisher.domain.user import User, UserRole, may_somewhere, parse_grant
+from publisher.web.routes import ROUTES
+
+
+def reaches(role, permission):
+    return may_somewhere(User(name="x", grants=(parse_grant(role),)), permission)
+
+
+def path_of(route):
+    """Return a path of the route, with names of things that do not exist."""
+    return "/".join("none" if part.startswith("{") else part for part in route.path.split("/"))
+
+
+@pytest.mark.parametrize("role", UserRole)
+async def test_each_role_reaches_what_the_table_gives_it(site, role):
+    """For every row of the table, a role is let in if it has the permission, and is refused otherwise."""
+    wrong = []
+    for route in ROUTES:
+        if route.permission is None or route.name == "log_out":
+            continue
+        client = site.clients[0] if site.clients else await site.signed_in(role)
+        answer = await client.request(route.method, path_of(route))
+        if (answer.status_code == 403) is reaches(role, route.permission):
+            wrong.append((route.method, route.path, answer.status_code))
+    assert wrong == []
+
+
+async def test_without_a_session_only_the_sign_in_is_open(site):
+    """Who has not signed in is sent to the sign-in, and a form that was posted is not carried out."""
+    await site.add_user("作者", "author")
+    client = site.client()
+    answers = {
+        (route.method, route.path): (await client.request(route.method, path_of(route))).status_code
+        for route in ROUTES
+        if route.permission is not None
+    }
+    assert {status for (method, _path), status in answers.items() if method == "GET"} == {303}
+    assert {status for (method, _path), status in answers.items() if method == "POST"} == {401}
+    assert await site.store.queries.pauses() == []

@@ -1,0 +1,65 @@
+"""What every request passes: other sites are refused, and every response limits what a browser does with it."""
+
+from publisher.web.middleware import CONTENT_SECURITY_POLICY
+
+
+async def test_other_sites_change_nothing(site):
+    """A form of another site, or of another port of this machine, is refused; one of our own pages is not."""
+    client = await site.signed_in("author")
+    refused = [
+        {"sec-fetch-site": "cross-site", "origin": "https://evil.example"},
+        {"sec-fetch-site": "same-site", "origin": "http://127.0.0.1:9999"},
+        {"origin": "http://127.0.0.1:9999"},
+    ]
+    statuses = [(await client.post("/pause", headers=headers)).status_code for headers in refused]
+    assert statuses == [403, 403, 403]
+    assert await site.store.queries.pauses() == []
+    own = {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1:8700"}
+    assert (await client.post("/pause", headers=own)).status_code == 303
+
+
+async def test_another_server_on_this_machine_reads_nothing(site):
+    """All ports of a host share their cookies, so even a read by a page of another port is refused."""
+    client = await site.signed_in("author")
+    other = await client.get("/today", headers={"sec-fetch-site": "same-site"})
+    foreign_name = await client.get("/today", headers={"host": "rebound.example:8700"})
+    link_in_a_chat = await client.get("/today", headers={"sec-fetch-site": "cross-site"})
+    assert other.status_code == foreign_name.status_code == 403
+    assert link_in_a_chat.status_code == 200
+
+
+async def test_every_response_limits_the_browser(site):
+    """Pages and refusals carry the policy that lets no script but ours run."""
+    client = await site.signed_in("author")
+    answers = [await client.get("/today"), await client.get("/none"), await client.get("/login")]
+    assert {answer.headers["content-security-policy"] for answer in answers} == {CONTENT_SECURITY_POLICY}
+    assert {answer.headers["x-content-type-options"] for answer in answers} == {"nosniff"}
+    assert "style=" not in answers[0].text
+
+
+async def test_static_files_are_kept_for_a_year(site):
+    """An address of a file carries its hash, and browsers need not ask again."""
+    client = await site.signed_in("author")
+    page = (await client.get("/today")).text
+    path = page.partition('<link rel="stylesheet" href="')[2].partition('"')[0]
+    answer = await client.get(path)
+    assert answer.status_code == 200
+    assert "max-age=31536000" in answer.headers["cache-control"]
+    assert (await client.get(path.replace("/style", "/none"))).status_code == 404
+
+
+async def test_a_body_larger_than_any_form_is_refused(site):
+    """More than a form of ours can hold is not read."""
+    client = await site.signed_in("author")
+    answer = await client.post("/pause", data={"reason": "x" * 2**20})
+    assert answer.status_code == 413
+
+
+async def test_pages_exist_in_both_languages(site):
+    """The language is chosen by any page's address, and kept."""
+    client = await site.signed_in("author")
+    english = await client.get("/today?lang=en")
+    kept = await client.get("/pause")
+    assert '<html lang="en"' in english.text
+    assert "Pause everything?" in kept.text
+    assert "暂停" not in kept.text

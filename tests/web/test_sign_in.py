@@ -1,0 +1,124 @@
+"""Sign-in: by password and second factor, by a one-time link, its limits, and what an expired session keeps."""
+
+import re
+from datetime import timedelta
+
+import pyotp
+
+from publisher.domain.delivery import Actor, Role
+from publisher.engine.authentication import activate_user, make_second_factor
+
+PASSWORD = "马路边上有一棵很老的槐树"
+
+
+async def add_activated(site, name="作者", *grants, with_factor=False):
+    """Add a user who has set up his password and, if asked for, a second factor; return its secret."""
+    link = await site.add_user(name, *(grants or ("author",)))
+    factor = make_second_factor(name) if with_factor else None
+    await activate_user(
+        site.store.users,
+        link,
+        PASSWORD,
+        by=lambda _name: Actor(role=Role.PERSON, name=name),
+        second_factor=factor,
+        code=pyotp.TOTP(factor.secret).at(site.runtime.now()) if factor else "",
+        load_user_key=site.app.state.site.load_user_key,
+    )
+    return factor.secret if factor else ""
+
+
+async def test_a_password_opens_the_page_that_was_asked_for(site):
+    """A user who signs in gets to where he wanted to, with a cookie that scripts cannot read."""
+    await add_activated(site)
+    client = site.client()
+    asked = await client.get("/pause?next=/today")
+    answer = await client.post("/login", data={"name": "作者", "password": PASSWORD, "next": "/pause"})
+    assert asked.headers["location"] == "/login?next=%2Fpause%3Fnext%3D%2Ftoday"
+    assert (answer.status_code, answer.headers["location"]) == (303, "/pause")
+    assert "HttpOnly; Path=/; SameSite=lax" in answer.headers["set-cookie"]
+    assert (await client.get("/today")).status_code == 200
+
+
+async def test_a_second_factor_is_asked_for(site):
+    """With a second factor the password alone opens nothing; a code does, and only once."""
+    secret = await add_activated(site, with_factor=True)
+    client = site.client()
+    await client.post("/login", data={"name": "作者", "password": PASSWORD})
+    without_code = await client.get("/today")
+    wrong = await client.post("/login/code", data={"code": "000000"})
+    site.runtime.advance_time(timedelta(seconds=60))
+    code = pyotp.TOTP(secret).at(site.runtime.now())
+    right = await client.post("/login/code", data={"code": code})
+    assert without_code.status_code == 303
+    assert wrong.status_code == 422
+    assert right.headers["location"] == "/today"
+    assert (await client.get("/today")).status_code == 200
+
+
+async def test_a_wrong_name_and_a_wrong_password_look_alike(site):
+    """The answer does not reveal whether a user exists."""
+    await add_activated(site)
+    client = site.client()
+    wrong = [
+        await client.post("/login", data={"name": name, "password": "x"}, headers={"accept-language": "zh"})
+        for name in ("作者", "无此人")
+    ]
+    pages = [re.sub(r'value="[^"]*"', "", answer.text) for answer in wrong]
+    assert [answer.status_code for answer in wrong] == [422, 422]
+    assert pages[0] == pages[1]
+
+
+async def test_a_flood_of_attempts_locks_nobody_else_out(site):
+    """Too many attempts have to wait; the same user signs in from elsewhere meanwhile."""
+    await add_activated(site)
+    attacker, owner = site.client(), site.client(address="10.1.2.3")
+    statuses = [(await attacker.post("/login", data={"name": "作者", "password": "x"})).status_code for _ in range(8)]
+    answer = await owner.post("/login", data={"name": "作者", "password": PASSWORD})
+    assert statuses[-1] == 429
+    assert answer.status_code == 303
+
+
+async def test_a_one_time_link_is_used_up_by_its_form_only(site):
+    """Opening the link changes nothing; its form sets password and second factor, once."""
+    link = await site.add_user("作者", "author")
+    client = site.client()
+    await client.get(f"/setup/{link}")
+    shown = await client.get(f"/setup/{link}")
+    secret = re.search(r"<code>([A-Z2-7]{32})</code>", shown.text)[1]
+    form = {"password": PASSWORD, "password_again": PASSWORD, "code": pyotp.TOTP(secret).at(site.runtime.now())}
+    done = await client.post(f"/setup/{link}", data=form)
+    again = await site.client().get(f"/setup/{link}")
+    assert (done.status_code, done.headers["location"]) == (303, "/today")
+    assert again.status_code == 404
+    assert (await site.store.users.get("作者")).has_second_factor
+
+
+async def test_a_drill_on_this_machine_can_be_entered_by_the_link_alone(site):
+    """In a drill that only this machine reaches, the one-time link signs in without a password."""
+    link = await site.add_user("作者", "author")
+    client = site.client()
+    answer = await client.post(f"/setup/{link}", data={"skip": "1"})
+    assert answer.headers["location"] == "/today"
+    assert (await client.get("/today")).status_code == 200
+
+
+async def test_what_was_sent_after_the_session_had_ended_is_kept(site):
+    """A form whose sender has to sign in first is shown again afterwards, with all that was in it."""
+    await add_activated(site)
+    client = site.client()
+    refused = await client.post("/pause", data={"reason": "账号被盗 & 急", "next": "/today"})
+    resumed = re.search(r'name="resume" value="([^"]*)"', refused.text)[1].replace("&amp;", "&")
+    form = {"name": "作者", "password": PASSWORD, "next": "/pause", "resume": resumed}
+    shown = await client.post("/login", data=form)
+    assert refused.status_code == 401
+    assert 'action="/pause"' in shown.text
+    assert 'name="reason" value="账号被盗 &amp; 急"' in shown.text
+    assert await site.store.queries.pauses() == []
+
+
+async def test_signing_out_ends_the_session(site):
+    """After signing out the cookie of before opens nothing."""
+    client = await site.signed_in("author")
+    cookies = dict(client.cookies)
+    await client.post("/logout")
+    assert (await site.client(cookies).get("/today")).status_code == 303

@@ -1,0 +1,29 @@
+"""The files of others are unchanged, and what a browser loads stays small."""
+
+import gzip
+import hashlib
+import tomllib
+
+from publisher.web.static_files import STATIC_FOLDER, load_static_files
+
+KIB = 1024
+
+
+def test_vendored_files_have_their_hashes():
+    """Each file that is copied from a package is that file, byte for byte."""
+    listed = tomllib.loads((STATIC_FOLDER / "vendor.toml").read_text("utf-8"))
+    entries = [*listed["file"], listed["icons"]]
+    found = {
+        entry["path"]: hashlib.sha256((STATIC_FOLDER / entry["path"]).read_bytes()).hexdigest() for entry in entries
+    }
+    assert found == {entry["path"]: entry["sha256"] for entry in entries}
+
+
+def test_what_a_browser_loads_is_within_its_budget():
+    """Scripts, style and icons are as small as the budgets of the dashboard want."""
+    sizes = {name: len(gzip.compress(file.body)) for name, file in load_static_files().items()}
+    scripts = sum(size for name, size in sizes.items() if name.endswith(".js"))
+    assert scripts <= 24 * KIB
+    assert sizes["app.js"] <= 8 * KIB
+    assert sizes["style.css"] <= 12 * KIB
+    assert sizes["icons.svg"] <= 4 * KIB
