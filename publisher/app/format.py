@@ -21,6 +21,7 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.i18n import Messages
+from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
 
 NO_VALUE = "—"
@@ -72,9 +73,10 @@ class Formatter:
         state, separator, reason = alert.code.partition(".")
         reason_text = self.reason(reason if separator else alert.facts.get("reason"))
         platform_message = alert.facts.get("said")
-        if platform_message or alert.code == "account_paused":
+        if platform_message or alert.code == ACCOUNT_PAUSED:
             said = f" ({platform_message})" if platform_message else ""
-            sentences = [reason_text + said, self.alert_remedy(alert).rstrip("。.")]  # the message ends the last one
+            held = self.messages.translate("paused_holds", number=alert.facts["held"]) if "held" in alert.facts else ""
+            sentences = [reason_text + said, held, self.alert_remedy(alert).rstrip("。.")]  # the message ends the last
             reason_text = self.messages.translate("sentence_break").join(filter(None, sentences))
         if "\n" in reason_text:  # one problem a line
             reason_text = "".join(f"\n    {line}" for line in reason_text.splitlines())

@@ -40,8 +40,8 @@ def test_the_alerts_are_listed_as_status_shows_them(run, due_post, deliver, aler
 @pytest.mark.parametrize(
     ("lang", "words"),
     [
-        ("zh_CN", "微博令牌已过期。请用该账号重新授权，并更新密钥中的 access_token。处理好之后"),
-        ("en", "the Weibo token has ended. Authorise again with the account and store the new access_token. Once"),
+        ("zh_CN", "微博令牌已过期。1 条因此等待人工处理。请用该账号重新授权，并更新密钥中的 access_token。处理好之后"),
+        ("en", "the Weibo token has ended. Deliveries held for it: 1. Authorise again with the account and store"),
     ],
 )
 def test_the_alert_of_a_pause_is_in_whole_sentences(run, due_post, deliver, lang, words):
@@ -51,6 +51,18 @@ def test_the_alert_of_a_pause_is_in_whole_sentences(run, due_post, deliver, lang
     shown = run("-C", due_post, "--lang", lang, "alerts", "--json").json["alerts"]
     [message] = [alert["message"] for alert in shown if alert["code"] == "account_paused"]
     assert words in message
+
+
+def test_an_expired_login_is_one_alert_at_a_time(run, due_post, deliver, alerts):
+    """While the account is paused its alert counts the post that met it, which has one of its own after `resume`."""
+    for _ in range(2):
+        deliver(CredentialExpired(reason="weibo_21327"))
+    assert [*alerts().values()] == ["account_paused"]
+    assert "1 条因此等待人工处理" in run("-C", due_post, "alerts").out
+    of_post = run("-C", due_post, "status", "refund", "--json").json["alerts"]
+    assert [alert["code"] for alert in of_post] == ["held.auth"]
+    assert run("-C", due_post, "resume", "beijing-weibo", "--by", "王").code == 0
+    assert [*alerts().values()] == ["held.auth"]
 
 
 def test_a_refused_sign_in_names_the_command_that_renews_it(run, due_post, deliver):
@@ -126,8 +138,9 @@ def test_a_refusal_is_over_when_the_post_is_cancelled(run, due_post, deliver, al
 def test_a_dismissed_problem_is_not_raised_again_while_it_lasts(run, due_post, deliver, alerts, run_on_database):
     """The account stays paused, and a probe that meets the same refusal adds no alert."""
     deliver(CAPTCHA)
-    assert sorted(alerts().values()) == ["account_paused", f"held.{CAPTCHA.hold_reason}"]
-    for number in alerts():
+    for code in ("account_paused", f"held.{CAPTCHA.hold_reason}"):
+        [(number, shown)] = alerts().items()
+        assert shown == code
         run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王")
 
     async def probe(application):

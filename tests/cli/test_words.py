@@ -51,6 +51,7 @@ ALERTS = {
     "expired.expired",
     "expired.too_late",
     "removed.removed_on_platform",
+    "account_paused",
     "review_overdue",
     "cannot_send",
     *(reminder.value for reminder in ReminderKind),

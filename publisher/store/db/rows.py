@@ -26,6 +26,7 @@ from publisher.store.db.tables import (
     to_readback,
 )
 
+ACCOUNT_PAUSED = "account_paused"
 AUDIT_BROKEN = "audit_broken"
 """Code and subject of the alert that external checkpoints know entries the audit lacks. A person has to clear it."""
 
@@ -198,7 +199,7 @@ def pause_account(  # noqa: PLR0913 # who, why, and what the alert says
     transaction.connection.execute(insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason))
     write_audit(transaction, at, by, event="paused", subject=scope, detail={"reason": reason})
     facts = {"account": account, "reason": reason, "said": message, "secret": secret}
-    raise_alert(transaction, at, "account_paused", scope, facts)
+    raise_alert(transaction, at, ACCOUNT_PAUSED, scope, facts)
 
 
 def reject_foreign_ids(transaction: Transaction, results: Sequence[tuple[Delivery, R]]) -> list[R | Unknown]:

@@ -21,7 +21,7 @@ from publisher.domain.results import (
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
-from publisher.store.db.rows import open_alerts, replace_alerts
+from publisher.store.db.rows import ACCOUNT_PAUSED, open_alerts, replace_alerts
 from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, LOGIN_HEALTH
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown, update_circuit_breaker
 from publisher.store.plan.actions import active_modes
@@ -123,7 +123,7 @@ class LoginHealthStore(StorePart):
         if isinstance(result, ReadFailure):
             return  # nothing was learned, so an open alert stays
         subject, alert = f"login:{account.login}", _alert_for(result, now)
-        is_paused = "account_paused" in dict(open_alerts(connection, f"account:{account.id}"))
+        is_paused = ACCOUNT_PAUSED in dict(open_alerts(connection, f"account:{account.id}"))
         if is_paused and isinstance(result, CredentialExpired | Blocked):
             alert = None  # the alert of the account's pause says so already
         facts = {"account": account.id, **alert[1]} if alert else {}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,10 +12,10 @@ from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
 from publisher.domain.post import PostId, PostKind
 from publisher.domain.reports import METRIC_NAMES, ReportRow
-from publisher.domain.results import Reach
+from publisher.domain.results import HoldReason, Reach
 from publisher.store.base import StorePart
 from publisher.store.db.filters import in_open_state
-from publisher.store.db.rows import subject_of
+from publisher.store.db.rows import ACCOUNT_PAUSED, subject_of
 from publisher.store.db.tables import (
     ALERT,
     ATTEMPT,
@@ -37,6 +37,8 @@ from publisher.store.db.tables import (
 )
 from publisher.store.system_alerts import MACHINE_SUBJECT
 
+_HELD_WITH_ACCOUNT = frozenset(f"held.{reason}" for reason in (HoldReason.AUTH, HoldReason.CAPTCHA, HoldReason.ACCOUNT))
+"""Alerts about deliveries that are held for what also pauses their account."""
 MAX_STATUS_AGE = timedelta(days=7)
 """How long ended deliveries, and alerts about what cannot be changed any more, are shown by default."""
 
@@ -170,7 +172,31 @@ class Queries(StorePart):
         return {PostId(row["id"]): json.loads(row["body"])["title"] for row in rows}
 
     async def alerts(self) -> Sequence[Alert]:
-        """Return the open alerts that nobody has dismissed, newest first; about the past only for MAX_STATUS_AGE."""
+        """Return the open alerts that nobody has dismissed, newest first; about the past only for MAX_STATUS_AGE.
+
+        What pauses an account is one alert, with the number of deliveries that it holds; they follow once it is over.
+        """
+        alerts = await self._open_alerts()
+        paused = {alert.subject: 0 for alert in alerts if alert.code == ACCOUNT_PAUSED}
+        shown: list[Alert] = []
+        for alert in alerts:
+            scope = f"account:{alert.facts.get('account')}"
+            if alert.code in _HELD_WITH_ACCOUNT and scope in paused:
+                paused[scope] += 1
+            else:
+                shown.append(alert)
+        return [
+            replace(alert, facts={**alert.facts, "held": str(number)})
+            if alert.code == ACCOUNT_PAUSED and (number := paused[alert.subject])
+            else alert
+            for alert in shown
+        ]
+
+    async def alerts_about(self, post: PostId) -> Sequence[Alert]:
+        """Return all open alerts about a post that nobody has dismissed, newest first."""
+        return [alert for alert in await self._open_alerts() if alert.facts.get("post") == post]
+
+    async def _open_alerts(self) -> list[Alert]:
         is_recent = ALERT.c.at >= self.runtime.now() - MAX_STATUS_AGE
         is_about_past = or_(
             *(ALERT.c.code.startswith(f"{state}.") for state in FINAL_STATES), ALERT.c.subject == MACHINE_SUBJECT

@@ -8,6 +8,7 @@ from publisher.domain.account import LoginId
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import PostId
 from publisher.store.base import HEARTBEAT_TIMEOUT
+from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.queries.queries import Alert, LoginCooldown, ModeOverride, Pause, Queries, WorkerStatus
 
 
@@ -57,8 +58,8 @@ async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_a
         deliveries=deliveries,
         titles=await queries.titles({delivery.key.post for delivery in deliveries}),
         has_older=not is_whole and await queries.has_older_deliveries(),
-        alerts=[alert for alert in alerts if post is None or alert.facts.get("post") == post],
-        pause_alerts=[alert for alert in alerts if alert.code == "account_paused"],
+        alerts=alerts if post is None else await queries.alerts_about(post),
+        pause_alerts=[alert for alert in alerts if alert.code == ACCOUNT_PAUSED],
         mode_overrides=await queries.mode_overrides(),
         cooldowns=await queries.cooldowns(),
     )
