@@ -46,6 +46,8 @@ MAX_SENDS = 2000
 MAX_READBACKS = 500
 """Reads in flight at most. Those of one login wait for one another, and equal questions are asked once."""
 MAX_RETRACTIONS = 100
+MAX_CHECKED_LOGINS = 50
+"""Logins whose sign-in is checked at once: hundreds may be needed for one morning's posts."""
 MAX_MONITORED_ACCOUNTS = 10
 """Accounts whose published posts are read again at once: never enough to delay the check of an unknown outcome."""
 WORK_AHEAD = 2 * PREPARE_AHEAD
@@ -358,7 +360,13 @@ class Daemon:
 def build_jobs(daemon: Daemon) -> Sequence[Job]:
     """Return the jobs of a daemon; the first times let what becomes due be sent right after."""
     app, store, stop = daemon.application, daemon.application.store, daemon.stop_requested
-    _ = store.outbox, store.audit, store.monitoring, store.login_health  # imports them now, not while posts are sent
+    _ = (
+        store.outbox,
+        store.audit,
+        store.monitoring,
+        store.login_health,
+        store.silence,
+    )  # imports them now, not while posts are sent
     checkpoint_targets = build_checkpoint_targets(app.settings)
 
     async def reconcile() -> int:
@@ -369,7 +377,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
 
     async def check_logins() -> None:
         if app.runtime.is_clock_confirmed():
-            await check_logins_due(store, app.adapters, MAX_MONITORED_ACCOUNTS)
+            await check_logins_due(store, app.adapters, MAX_CHECKED_LOGINS)
 
     async def monitor() -> None:
         if app.runtime.is_clock_confirmed():
@@ -379,6 +387,9 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         pruned = await prune(store, timedelta(days=app.settings.days_kept))
         if pruned.deliveries or pruned.pictures:
             log.info("pruned", **asdict(pruned))
+
+    async def check_silence() -> int:
+        return await store.silence.update(app.settings.timezone)
 
     return (
         Job("confirm_clock", daemon.confirm_clock, 0.0, 1.0),
@@ -391,6 +402,8 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("heartbeat", daemon.heartbeat, 5.0, 5.0),
         Job("check_logins", check_logins, 5.0, 30.0),
         Job("monitor", monitor, 30.0, 15.0),
+        Job("check_preflight", store.preflight.run, 15.0, 30.0),
+        Job("check_silence", check_silence, 20.0, 60.0),
         Job("write_checkpoint", lambda: write_checkpoint(store.audit, checkpoint_targets), 10.0, 300.0),
         Job("compact_journal", lambda: compact_journal(store), 120.0, 86400.0),
         Job("prune", prune_old, 180.0, 86400.0),

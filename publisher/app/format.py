@@ -20,6 +20,7 @@ from publisher.domain.results import (
     RateLimited,
     Unknown,
 )
+from publisher.domain.silence import SilenceClock, SilenceLevel
 from publisher.i18n import Messages
 from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
@@ -154,6 +155,13 @@ class Formatter:
         """Return the days until the credentials expire, for people."""
         days = credential_days_left(health, now)
         return NO_VALUE if days is None else self.messages.translate("days", days=days)
+
+    def silence(self, clock: SilenceClock | None) -> str:
+        """Return the days of an account without a new post, and the level that they have reached."""
+        if clock is None:
+            return NO_VALUE
+        code = "days" if clock.level is SilenceLevel.NONE else f"days_{clock.level.value}"
+        return self.messages.translate(code, days=clock.days)
 
     def iso(self, instant: datetime | None) -> str | None:
         """Return an instant for machines, with its offset."""

@@ -15,7 +15,7 @@ AWAITING_APPROVAL = "awaiting_approval"
 """Why a delivery waits at its time: not everyone who must approve its content has done so."""
 NOT_APPROVED = "not_approved"
 """Why a delivery expired: it was still not approved when it became too late."""
-REMINDER_LEAD = timedelta(hours=2)
+REMINDER_LEAD = timedelta(hours=24)
 """How long before its time an occurrence that is not approved raises an alert."""
 AFTER_REVIEW_PERIOD = timedelta(hours=24)
 """How long after an emergency release the regular approvals must have been given."""

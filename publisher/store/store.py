@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.monitor.login_health import LoginHealthStore
     from publisher.store.monitor.monitor import Monitoring
+    from publisher.store.monitor.preflight import Preflight
+    from publisher.store.monitor.silence import SilenceStore
     from publisher.store.people.duty import DutyRoster
     from publisher.store.people.sign_ins import SignIns
     from publisher.store.people.users import Users
@@ -91,6 +93,18 @@ class Store(BaseStore):
         from publisher.store.monitor.login_health import LoginHealthStore  # noqa: PLC0415 # see the class
 
         return LoginHealthStore(self)
+
+    @cached_property
+    def preflight(self) -> "Preflight":
+        from publisher.store.monitor.preflight import Preflight  # noqa: PLC0415 # see the class
+
+        return Preflight(self)
+
+    @cached_property
+    def silence(self) -> "SilenceStore":
+        from publisher.store.monitor.silence import SilenceStore  # noqa: PLC0415 # see the class
+
+        return SilenceStore(self)
 
     @cached_property
     def audit(self) -> "AuditLog":

@@ -17,7 +17,8 @@ from publisher.domain.results import Deleted, Published, RateLimited, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.sender import may_start_call, send_delivery, send_due
 from publisher.i18n import Messages
-from publisher.store.db.tables import LOGIN, LOGIN_HEALTH, MONITOR_SCHEDULE, PAUSE
+from publisher.store.db.monitor_tables import LOGIN_HEALTH, MONITOR_SCHEDULE
+from publisher.store.db.tables import LOGIN, PAUSE
 from publisher.store.deliveries.cooldowns import RESPONSES_UNREADABLE
 from publisher.store.deliveries.intents import Declined
 from publisher.store.deliveries.maintenance import PREPARE_AHEAD

@@ -118,7 +118,7 @@ async def test_quota_left_counts_what_was_sent_today(open_store):
     """An account that never sent has its whole quota left, and nothing verified."""
     checkups, _adapters, _queries = await health_checks(open_store, Healthy())
     [checkup] = await checkups.list_accounts()
-    assert (checkup.quota_left, checkup.verified_at, checkup.health) == (10000, None, None)
+    assert (checkup.quota_left, checkup.activity, checkup.health) == (10000, None, None)
 
 
 @pytest.mark.parametrize(

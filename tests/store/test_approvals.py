@@ -86,8 +86,8 @@ async def test_i5_a_post_waits_at_its_time_until_every_stage_has_approved_it(ope
 
 
 async def test_i6_a_post_that_nobody_approves_expires_with_an_alert(open_store):
-    """People hear of it two hours before its time, and again when it has become too late."""
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME + 3 * HOUR))
+    """People hear of it a day before its time, and again when it has become too late."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME + 25 * HOUR))
     await store.maintenance.run()
     assert await store.queries.alerts() == []
     store.runtime.advance_time(HOUR + MINUTE)
@@ -95,7 +95,7 @@ async def test_i6_a_post_that_nobody_approves_expires_with_an_alert(open_store):
     assert [(alert.code, alert.facts["stages"]) for alert in await store.queries.alerts()] == [
         ("approval_needed", "first、last")
     ]
-    store.runtime.advance_time(2 * HOUR)
+    store.runtime.advance_time(24 * HOUR)
     assert await try_to_send(store) == []
     store.runtime.advance_time(31 * MINUTE)
     await store.maintenance.run()

@@ -13,8 +13,9 @@ from publisher.domain.post import CronTrigger, OccurrenceKey, WarningLevel, deri
 from publisher.domain.results import ManualTask, Ticket
 from publisher.engine.decisions import named_person
 from publisher.store.approvals import APPROVAL_NEEDED
+from publisher.store.db.monitor_tables import OBSERVED_POST
 from publisher.store.db.rows import raise_alert
-from publisher.store.db.tables import DELIVERY, OBSERVED_POST, changed_columns
+from publisher.store.db.tables import DELIVERY, changed_columns
 from publisher.store.plan.posts import Plan, PlanCommit
 from publisher.store.queries.audit_log import AuditFilter
 from publisher.store.queries.occurrences import OccurrenceFilter

@@ -1,7 +1,7 @@
 """Which queries read the whole past: the daemon's jobs must not, however long it is."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from sqlalchemy import event
@@ -32,6 +32,7 @@ JOBS = {
     "next instant": lambda store: store.outbox.next_due_at(),
     "readbacks": lambda store: store.outbox.due_readbacks([State.UNKNOWN, State.SUBMITTED], 10),
     "monitor": lambda store: store.monitoring.compare_list(AccountId("a"), []),
+    "silence": lambda store: store.silence.update(UTC),
     "metrics": lambda store: store.monitoring.deliveries_to_measure(AccountId("a")),
     "status": lambda store: store.queries.current_deliveries(),
 }

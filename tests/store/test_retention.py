@@ -14,8 +14,9 @@ from publisher.domain.results import NotFound, Published, Reach, Receipt, Unknow
 from publisher.engine.decisions import named_person
 from publisher.engine.reconciler import retract_due
 from publisher.store.db.intent_journal import JOURNAL_RETENTION
+from publisher.store.db.monitor_tables import REACH
 from publisher.store.db.rows import write_readback
-from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, REACH, READBACK, RENDERED_POST, SCHEDULE
+from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, READBACK, RENDERED_POST, SCHEDULE
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
 from publisher.store.deliveries.retention import PRUNE_BATCH_SIZE, PruneCounts, compact_journal, prune
 from publisher.store.plan.posts import PlanCommit

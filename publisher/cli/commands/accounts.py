@@ -9,8 +9,12 @@ from publisher.app.format import Formatter, credential_days_left
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal
+from publisher.domain.account import Mode
 from publisher.domain.results import result_code
+from publisher.domain.silence import SilenceClock, SilenceLevel, read_silence_clock
 from publisher.store.monitor.login_health import AccountHealth
+
+SILENCE_STYLES = {SilenceLevel.NOTICE: "yellow", SilenceLevel.ALARM: "bold yellow", SilenceLevel.RED: "bold red"}
 
 
 @command("accounts")
@@ -29,6 +33,11 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
         ]
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     now = datetime.now(settings.timezone)
+    clocks = {
+        login.account.id: read_silence_clock(login.activity, now, settings.timezone)
+        for login in logins
+        if login.activity is not None and login.mode is not Mode.OFF
+    }
     if as_json:
         listed = [
             {
@@ -39,9 +48,10 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
                 "checked": formatter.iso(login.probed_at),
                 "days_left": credential_days_left(login.health, now),
                 "quota_left": login.quota_left,
-                "days_since_verified": (now - login.verified_at).days if login.verified_at else None,
+                "days_since_verified": clock.days if clock and clock.last_post_at else None,
+                "silence": silence_as_json(clock, formatter) if clock else None,
             }
-            for login in logins
+            for login, clock in ((login, clocks.get(login.account.id)) for login in logins)
         ]
         terminal.print_json({"accounts": listed})
         return
@@ -52,8 +62,23 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
             formatter.health(login.health),
             formatter.days_left(login.health, now),
             str(login.quota_left),
-            formatter.time(login.verified_at),
+            formatter.time(login.activity.last_post_at if login.activity else None),
+            formatter.silence(clocks.get(login.account.id)),
         )
         for login in logins
     ]
-    terminal.print_table(("account", "platform", "health", "days_left", "quota_left", "last_verified"), rows)
+    columns = ("account", "platform", "health", "days_left", "quota_left", "last_verified", "silence")
+    levels = [clock.level if (clock := clocks.get(login.account.id)) else None for login in logins]
+    styles = [SILENCE_STYLES.get(level, "") if level else "" for level in levels]
+    terminal.print_table(columns, rows, styled_column="silence", styles=styles)
+
+
+def silence_as_json(clock: SilenceClock, formatter: Formatter) -> dict[str, str | int | None]:
+    """Return an account's silence clock for machines. `level` is none, notice, alarm or red."""
+    return {
+        "since": clock.since.isoformat(),
+        "days": clock.days,
+        "level": clock.level.value,
+        "red_on": clock.red_on.isoformat(),
+        "last_post": formatter.iso(clock.last_post_at),
+    }

@@ -1,7 +1,7 @@
 """Rows read and written with a change of state: deliveries, audit entries, alerts, pauses, readbacks, attempts."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TypeVar
@@ -156,6 +156,33 @@ def replace_alerts(
     clear_alerts(transaction, subject, at)
     if code:
         raise_alert(transaction, at, code, subject, facts)
+
+
+AlertContent = tuple[str, Mapping[str, str]]
+"""The code of an alert, and its facts."""
+
+
+def find_alert_changes(
+    connection: Connection, codes: Collection[str], wanted: Mapping[str, AlertContent]
+) -> Mapping[str, AlertContent | None]:
+    """Return, for each subject whose open alert of these codes is not the wanted one, which it must get; None for none.
+
+    An alert that has the code stays as it is, whatever the facts, unless the `since` of the facts differs.
+    """
+    is_open = (ALERT.c.code.in_(list(codes)), ALERT.c.cleared_at.is_(None))
+    rows = connection.execute(select(ALERT.c.subject, ALERT.c.code, ALERT.c.facts).where(*is_open))
+    found = {row.subject: (row.code, json.loads(row.facts).get("since")) for row in rows}
+    needed = {subject: (code, facts.get("since")) for subject, (code, facts) in wanted.items()}
+    subjects = sorted(found.keys() | needed.keys())
+    return {one: wanted.get(one) for one in subjects if needed.get(one) != found.get(one)}
+
+
+def apply_alert_changes(transaction: Transaction, at: datetime, changes: Mapping[str, AlertContent | None]) -> int:
+    """Clear and raise alerts as `find_alert_changes` says. Return how many subjects there are."""
+    for subject, content in changes.items():
+        code, facts = content or (None, {})
+        replace_alerts(transaction, at, code, subject, facts)
+    return len(changes)
 
 
 def lock_planning(transaction: Transaction) -> None:

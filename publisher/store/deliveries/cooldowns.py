@@ -19,18 +19,9 @@ from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction, execute_rows
 from publisher.store.db.filters import LOGIN_IDLE_AFTER, counts_against_quota, in_state
+from publisher.store.db.monitor_tables import LOGIN_HEALTH, MONITOR_SCHEDULE
 from publisher.store.db.rows import clear_alerts, raise_alert, write_audit, write_row
-from publisher.store.db.tables import (
-    ATTEMPT,
-    DELIVERY,
-    LOGIN,
-    LOGIN_HEALTH,
-    MONITOR_SCHEDULE,
-    PAUSE,
-    UNIX_EPOCH,
-    CallResult,
-    load_result,
-)
+from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, PAUSE, UNIX_EPOCH, CallResult, load_result
 
 FAILURE_THRESHOLD = 5
 """How many unreadable responses to sends, in a row, pause a platform."""

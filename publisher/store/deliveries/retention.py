@@ -19,17 +19,9 @@ from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction
 from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.intent_journal import JOURNAL_RETENTION, read_records
+from publisher.store.db.monitor_tables import REACH
 from publisher.store.db.rows import lock_planning
-from publisher.store.db.tables import (
-    ATTEMPT,
-    DELIVERY,
-    MEDIA,
-    REACH,
-    READBACK,
-    RENDERED_POST,
-    SCHEDULE,
-    load_rendered_post,
-)
+from publisher.store.db.tables import ATTEMPT, DELIVERY, MEDIA, READBACK, RENDERED_POST, SCHEDULE, load_rendered_post
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
 from publisher.store.recovery.recover import ended_records
 

@@ -18,12 +18,15 @@ from publisher.domain.results import (
     Unknown,
     result_code,
 )
+from publisher.domain.silence import AccountActivity
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
+from publisher.store.db.monitor_tables import LOGIN_HEALTH
 from publisher.store.db.rows import ACCOUNT_PAUSED, open_alerts, replace_alerts
-from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, LOGIN_HEALTH
+from publisher.store.db.tables import ATTEMPT, LOGIN
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown, update_circuit_breaker
+from publisher.store.monitor.silence import read_activities
 from publisher.store.plan.actions import active_modes
 from publisher.store.system_alerts import JobRunner
 
@@ -36,9 +39,10 @@ EXPIRY_WARNING_DAYS = (1, 3, 7, 14)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountHealth:
-    """One account: its mode, its login's last probe and remaining quota for today, and its last verified post.
+    """One account: its mode, its login's last probe and remaining quota for today, and when it last posted.
 
-    Until `cooldown_until` the platform accepts no call of the login at all.
+    Until `cooldown_until` the platform accepts no call of the login at all. `activity` is None for an account that the
+    database does not know yet.
     """
 
     account: Account
@@ -46,7 +50,7 @@ class AccountHealth:
     quota_left: int
     probed_at: datetime | None = None
     health: HealthCheckResult | None = None
-    verified_at: datetime | None = None
+    activity: AccountActivity | None = None
     cooldown_until: datetime | None = None
 
 
@@ -145,10 +149,7 @@ class LoginHealthStore(StorePart):
                 .group_by(ATTEMPT.c.login)
             )
             used = {row.login: row.number for row in connection.execute(attempts)}
-            verified = select(DELIVERY.c.account, func.max(DELIVERY.c.verified_at).label("at")).group_by(
-                DELIVERY.c.account
-            )
-            verified_at = {row.account: row.at for row in connection.execute(verified)}
+            activities = read_activities(connection)
             modes = active_modes(self.store, connection)
             return [
                 AccountHealth(
@@ -157,7 +158,7 @@ class LoginHealthStore(StorePart):
                     probed_at=probe.at if probe else None,
                     health=_load_health(probe.kind, probe.reason, probe.until) if probe and probe.kind else None,
                     quota_left=max(0, policy.rate_limit.per_day - used.get(account.login, 0)),
-                    verified_at=verified_at.get(account.id),
+                    activity=activities.get(account.id),
                     cooldown_until=cooldown_until.get(account.login),
                 )
                 for policy in self.store.policies.values()

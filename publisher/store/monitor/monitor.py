@@ -14,6 +14,7 @@ from publisher.domain.verification import is_confirmed
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_open_state, in_state
+from publisher.store.db.monitor_tables import MONITOR_SCHEDULE, OBSERVED_POST, REACH
 from publisher.store.db.rows import (
     get_delivery,
     last_attempt_row,
@@ -23,17 +24,7 @@ from publisher.store.db.rows import (
     write_readback,
     write_row,
 )
-from publisher.store.db.tables import (
-    ATTEMPT,
-    DELIVERY,
-    MONITOR_SCHEDULE,
-    OBSERVED_POST,
-    REACH,
-    READBACK,
-    UNIX_EPOCH,
-    to_attempt,
-    to_delivery,
-)
+from publisher.store.db.tables import ATTEMPT, DELIVERY, READBACK, UNIX_EPOCH, to_attempt, to_delivery
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
 from publisher.store.deliveries.intents import PendingReadback, pending_readbacks
 from publisher.store.plan.actions import active_modes

@@ -35,10 +35,10 @@ from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, Post, PostId, 
 from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.base import StorePart
 from publisher.store.db.filters import in_open_state, in_state, is_paused
+from publisher.store.db.monitor_tables import OBSERVED_POST
 from publisher.store.db.tables import (
     ALERT,
     DELIVERY,
-    OBSERVED_POST,
     POST,
     RENDERED_POST,
     load_post,

@@ -15,6 +15,7 @@ from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
 from publisher.store.base import StorePart
 from publisher.store.db.filters import in_open_state
+from publisher.store.db.monitor_tables import REACH
 from publisher.store.db.rows import ACCOUNT_PAUSED, subject_of
 from publisher.store.db.tables import (
     ALERT,
@@ -25,7 +26,6 @@ from publisher.store.db.tables import (
     MODE_OVERRIDE,
     PAUSE,
     POST,
-    REACH,
     READBACK,
     RENDERED_POST,
     WORKER,

@@ -382,6 +382,12 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.PrimaryKeyConstraint("account", "remote_id"),
     )
     op.create_table(
+        "known_account",
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account"),
+    )
+    op.create_table(
         "monitor_schedule",
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("next_action_at", sa.BigInteger(), nullable=False),

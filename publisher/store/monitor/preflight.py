@@ -1,0 +1,244 @@
+"""What the posts of the next day need: logins that work, hosts that answer, quota, pictures that can be read.
+
+Approvals that are missing have reminders of their own (`Maintenance.remind_of_approvals`), as has a login that is
+refused, blocked or about to expire (`LoginHealthStore.record_probe`). Each cause has one alert, however many posts and
+accounts it concerns.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import ColumnElement, Connection, select, update
+
+from publisher.domain.account import DAY, LoginId, Mode
+from publisher.domain.delivery import WAITING_STATES, Delivery
+from publisher.domain.post import Fingerprint
+from publisher.domain.preflight import (
+    PREFLIGHT_LEAD,
+    ExpectedCall,
+    LoginProof,
+    find_late_calls,
+    is_check_due,
+    needs_check,
+)
+from publisher.domain.results import RESULT_CODES, Healthy, Published, Unknown
+from publisher.store.approvals import alert_facts
+from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.database import Transaction, try_lock
+from publisher.store.db.filters import counts_against_quota, in_open_state
+from publisher.store.db.monitor_tables import LOGIN_HEALTH
+from publisher.store.db.rows import AlertContent, apply_alert_changes, batches, find_alert_changes
+from publisher.store.db.tables import (
+    ALERT,
+    ATTEMPT,
+    DELIVERY,
+    MEDIA,
+    RENDERED_POST,
+    load_rendered_post,
+    read_deliveries,
+)
+from publisher.store.plan.actions import active_modes
+
+PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE = "platform_unreachable", "quota_short", "picture_unreadable"
+PREFLIGHT_LOCK = "preflight"
+MAX_CHECK_AGE = timedelta(hours=1)
+"""A login that could not be checked is checked again sooner than that; an older result says nothing of today."""
+MAX_PICTURES_READ = 20
+"""How many pictures one run reads whole: it must not keep the reads of calls waiting."""
+MAX_TEXTS_READ = MAX_LOGINS_READ = 200
+_PICTURE_SUBJECT = "picture:"
+_PICTURE_ALERTS = select(ALERT.c.subject).where(ALERT.c.code == PICTURE_UNREADABLE, ALERT.c.cleared_at.is_(None))
+_UPCOMING = select(DELIVERY).where(in_open_state(DELIVERY, *sorted(WAITING_STATES)))
+
+
+class Preflight(StorePart):
+    """The checks before posts. Every host may run them: what one of them has noted, the others find.
+
+    Which pictures were read in order is known to the process alone; after a restart they are read again.
+    """
+
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
+        self._read_at: dict[str, datetime] = {}
+        """When each picture was found in order."""
+        self._pictures_of: dict[Fingerprint, Sequence[str]] = {}
+        """The hashes of the pictures of each text."""
+
+    async def run(self) -> int:
+        """Order the checks of logins that are due, and keep one alert for each cause. Return how many have changed.
+
+        Nothing happens while the clock is not confirmed.
+        """
+        now = self.runtime.now_if_confirmed()
+        if now is None:
+            return 0
+        upcoming = await self.database.read(lambda connection: self.list_upcoming(connection, now))
+        if await self.database.read(lambda connection: self.logins_to_check(connection, upcoming, now)):
+            await self.database.write(lambda transaction: self.order_checks(transaction, upcoming, now))
+        unreadable = await self.find_unreadable(upcoming, now)
+
+        def find_changes(connection: Connection) -> Mapping[str, AlertContent | None]:
+            wanted = {
+                **self.unreachable_platforms(connection, upcoming, now),
+                **self.short_quotas(connection, upcoming, now),
+                **unreadable,
+            }
+            return find_alert_changes(connection, (PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE), wanted)
+
+        def update_alerts(transaction: Transaction) -> int:
+            if not try_lock(transaction, PREFLIGHT_LOCK):
+                return 0
+            return apply_alert_changes(transaction, now, find_changes(transaction.connection))
+
+        return await self.database.write(update_alerts) if await self.database.read(find_changes) else 0
+
+    def list_upcoming(self, connection: Connection, now: datetime) -> Sequence[Delivery]:
+        """Return what is due within PREFLIGHT_LEAD, or waits already, on the accounts that are not off, by due time."""
+        modes = active_modes(self.store, connection)
+        found = read_deliveries(connection, _UPCOMING.where(DELIVERY.c.due_at <= now + PREFLIGHT_LEAD))
+        kept = [item for item in found if modes.get(item.account, Mode.OFF) is not Mode.OFF]
+        return sorted(kept, key=lambda item: (item.due_at, item.id))
+
+    def _by_login(self, connection: Connection, upcoming: Sequence[Delivery]) -> Mapping[LoginId, Sequence[Delivery]]:
+        """Return what publisher itself will send, by the login that it needs."""
+        modes = active_modes(self.store, connection)
+        by_login: dict[LoginId, list[Delivery]] = defaultdict(list)
+        for delivery in upcoming:
+            if modes[delivery.account] is Mode.API:
+                by_login[delivery.login].append(delivery)
+        return by_login
+
+    def logins_to_check(self, connection: Connection, upcoming: Sequence[Delivery], now: datetime) -> list[LoginId]:
+        by_login = self._by_login(connection, upcoming)
+        is_published = ATTEMPT.c.outcome == RESULT_CODES[Published]
+        published = _attempts_since(connection, list(by_login), now - DAY, is_published)
+        probes = {row.login: row for row in connection.execute(select(LOGIN_HEALTH))}
+        logins = []
+        for login, deliveries in by_login.items():
+            probe = probes.get(login)
+            proof = LoginProof(
+                checked_at=probe.at if probe else None,
+                is_working=probe is not None and probe.kind == RESULT_CODES[Healthy],
+                published_at=next(iter(published[login]), None),
+            )
+            is_ordered = probe is None or probe.next_action_at <= now
+            if not is_ordered and needs_check([item.due_at for item in deliveries], proof, now):
+                logins.append(login)
+        return logins
+
+    def order_checks(self, transaction: Transaction, upcoming: Sequence[Delivery], now: datetime) -> None:
+        if try_lock(transaction, PREFLIGHT_LOCK):
+            for batch in batches(self.logins_to_check(transaction.connection, upcoming, now), MAX_LOGINS_READ):
+                is_login = LOGIN_HEALTH.c.login.in_(batch)
+                transaction.connection.execute(update(LOGIN_HEALTH).where(is_login).values(next_action_at=now))
+
+    def unreachable_platforms(
+        self, connection: Connection, upcoming: Sequence[Delivery], now: datetime
+    ) -> Mapping[str, AlertContent]:
+        """Return an alert for each platform whose logins could not be checked, with the commonest reason."""
+        is_unknown = (LOGIN_HEALTH.c.kind == RESULT_CODES[Unknown], LOGIN_HEALTH.c.at >= now - MAX_CHECK_AGE)
+        reasons = {row.login: row.reason for row in connection.execute(select(LOGIN_HEALTH).where(*is_unknown))}
+        unchecked: dict[str, list[Delivery]] = defaultdict(list)
+        for login, deliveries in self._by_login(connection, upcoming).items():
+            if login in reasons:
+                unchecked[deliveries[0].platform].append(deliveries[0])
+        wanted: dict[str, AlertContent] = {}
+        for platform, firsts in unchecked.items():
+            [(reason, _number)] = Counter(reasons[delivery.login] for delivery in firsts).most_common(1)
+            facts = {"platform": platform, "number": str(len(firsts)), "reason": reason or ""}
+            first = min(firsts, key=lambda delivery: delivery.due_at)
+            wanted[f"unreachable:{platform}"] = (PLATFORM_UNREACHABLE, {**_first_facts(first), **facts})
+        return wanted
+
+    def short_quotas(
+        self, connection: Connection, upcoming: Sequence[Delivery], now: datetime
+    ) -> Mapping[str, AlertContent]:
+        """Return an alert for each login whose limits leave no room in time for all that is due."""
+        by_login = self._by_login(connection, upcoming)
+        sent = _attempts_since(connection, list(by_login), now - DAY, counts_against_quota())
+        wanted: dict[str, AlertContent] = {}
+        for login, deliveries in by_login.items():
+            calls = [
+                ExpectedCall(
+                    delivery=item.id,
+                    due_at=max(item.due_at, now),
+                    latest_at=min(max(item.due_at, now) + item.max_delay, item.expires_at),
+                    is_urgent=item.is_urgent,
+                )
+                for item in deliveries
+                if not item.attempts
+            ]
+            rate_limit = self.store.policies[deliveries[0].account].rate_limit
+            if late := find_late_calls(calls, sent[login], rate_limit):
+                first = next(item for item in deliveries if item.id == late[0].delivery)
+                wanted[f"quota:{login}"] = (QUOTA_SHORT, {**_first_facts(first), "number": str(len(late))})
+        return wanted
+
+    async def find_unreadable(self, upcoming: Sequence[Delivery], now: datetime) -> Mapping[str, AlertContent]:
+        """Return an alert for each picture of what is due that is missing, or whose bytes do not have its hash.
+
+        A picture is read at each of the times before a post, and while an alert about it is open.
+        """
+        await self._note_pictures(upcoming)
+        first_use: dict[str, Delivery] = {}
+        for delivery in upcoming:
+            for picture in self._pictures_of[delivery.rendered_hash]:
+                first_use.setdefault(picture, delivery)
+        alerted = {
+            subject.removeprefix(_PICTURE_SUBJECT)
+            for subject in await self.database.read(lambda connection: connection.scalars(_PICTURE_ALERTS).all())
+        }
+        self._read_at = {key: at for key, at in self._read_at.items() if key in first_use}
+        unread = [
+            picture
+            for picture, delivery in first_use.items()
+            if picture in alerted or is_check_due(delivery.due_at, self._read_at.get(picture), now)
+        ]
+        unreadable = alerted & set(first_use)  # until it is read
+        for picture in unread[:MAX_PICTURES_READ]:
+            if await self.database.read(partial(is_readable, picture=picture)):
+                self._read_at[picture] = now
+                unreadable.discard(picture)
+            else:
+                unreadable.add(picture)
+        return {f"{_PICTURE_SUBJECT}{one}": (PICTURE_UNREADABLE, _first_facts(first_use[one])) for one in unreadable}
+
+    async def _note_pictures(self, upcoming: Sequence[Delivery]) -> None:
+        """Find out which pictures belong to each text."""
+        hashes = {delivery.rendered_hash for delivery in upcoming}
+        self._pictures_of = {key: names for key, names in self._pictures_of.items() if key in hashes}
+        for batch in batches(sorted(hashes - self._pictures_of.keys()), MAX_TEXTS_READ):
+            self._pictures_of |= await self.database.read(partial(read_pictures, texts=batch))
+
+
+def _attempts_since(
+    connection: Connection, logins: Sequence[LoginId], since: datetime, condition: ColumnElement[bool]
+) -> Mapping[LoginId, Sequence[datetime]]:
+    """Return when each of these logins made the calls that match a condition, newest first."""
+    made: dict[LoginId, list[datetime]] = defaultdict(list)
+    for batch in batches(logins, MAX_LOGINS_READ):
+        matches = (ATTEMPT.c.login.in_(batch), ATTEMPT.c.intended_at > since, condition)
+        query = select(ATTEMPT.c.login, ATTEMPT.c.intended_at).where(*matches)
+        for row in connection.execute(query.order_by(ATTEMPT.c.intended_at.desc())):
+            made[row.login].append(row.intended_at)
+    return made
+
+
+def _first_facts(first: Delivery) -> Mapping[str, str]:
+    """Return what names the first delivery that a cause concerns."""
+    return {**alert_facts(first.key), "account": first.account, "due": first.due_at.isoformat()}
+
+
+def read_pictures(connection: Connection, texts: Sequence[Fingerprint]) -> Mapping[Fingerprint, Sequence[str]]:
+    """Return the hashes of each text's pictures."""
+    query = select(RENDERED_POST.c.fingerprint, RENDERED_POST.c.body).where(RENDERED_POST.c.fingerprint.in_(texts))
+    found = {row.fingerprint: load_rendered_post(row.body).images for row in connection.execute(query)}
+    return {text: [image.sha256 for image in found.get(text, ())] for text in texts}
+
+
+def is_readable(connection: Connection, picture: str) -> bool:
+    data: bytes | None = connection.scalar(select(MEDIA.c.data).where(MEDIA.c.sha256 == picture))
+    return data is not None and hashlib.sha256(data).hexdigest() == picture

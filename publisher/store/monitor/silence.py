@@ -1,0 +1,101 @@
+"""Since when each account has been silent, and the alerts before an inspection would report it."""
+
+from collections.abc import Mapping
+from datetime import tzinfo
+
+from sqlalchemy import Connection, insert, select
+
+from publisher.domain.account import AccountId, Mode
+from publisher.domain.delivery import State
+from publisher.domain.silence import AccountActivity, SilenceClock, SilenceLevel, read_silence_clock
+from publisher.store.base import StorePart
+from publisher.store.db.database import Transaction, try_lock
+from publisher.store.db.filters import in_state
+from publisher.store.db.monitor_tables import KNOWN_ACCOUNT
+from publisher.store.db.rows import AlertContent, apply_alert_changes, find_alert_changes
+from publisher.store.db.tables import DELIVERY
+from publisher.store.plan.actions import active_modes
+
+ALERT_OF_LEVEL: Mapping[SilenceLevel, str] = {
+    SilenceLevel.NOTICE: "silence_notice",
+    SilenceLevel.ALARM: "silence_alarm",
+    SilenceLevel.RED: "silence_red",
+}
+SUBJECT_PREFIX = "silence:"
+SILENCE_LOCK = "silence"
+_LAST_POST = (
+    select(DELIVERY.c.published_at)
+    .where(
+        DELIVERY.c.account == KNOWN_ACCOUNT.c.account,
+        DELIVERY.c.published_at.is_not(None),
+        DELIVERY.c.verified_at.is_not(None),
+        in_state(DELIVERY, State.PUBLISHED),
+    )
+    .order_by(DELIVERY.c.published_at.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+"""The index by account and time is read from its end to the first match: the past makes it no slower."""
+_ACTIVITIES = select(KNOWN_ACCOUNT, _LAST_POST.label("last_post_at"))
+
+
+class SilenceStore(StorePart):
+    """The silence of the accounts whose mode is not off."""
+
+    async def clocks(self, timezone: tzinfo) -> Mapping[AccountId, SilenceClock]:
+        """Return the clock of each account that has one, in the order of the settings: it is known, and not off."""
+        return await self.database.read(lambda connection: self._clocks(connection, timezone))
+
+    def _clocks(self, connection: Connection, timezone: tzinfo) -> Mapping[AccountId, SilenceClock]:
+        now, activities = self.runtime.now(), read_activities(connection)
+        return {
+            account: read_silence_clock(activities[account], now, timezone)
+            for account, mode in active_modes(self.store, connection).items()
+            if account in activities and mode is not Mode.OFF
+        }
+
+    async def update(self, timezone: tzinfo) -> int:
+        """Note new accounts, and keep one alert for each that nears the limit. Return how many alerts have changed.
+
+        An alert is replaced by the next as the days pass, and ends once a post is verified. Nothing happens while the
+        clock is not confirmed.
+        """
+        if self.runtime.now_if_confirmed() is None:
+            return 0
+        if await self.database.read(self._unknown_accounts):
+            await self.database.write(self.note_accounts)
+        if not await self.database.read(lambda connection: self._changes(connection, timezone)):
+            return 0
+        return await self.database.write(lambda transaction: self.update_alerts(transaction, timezone))
+
+    def _unknown_accounts(self, connection: Connection) -> list[AccountId]:
+        return sorted(set(self.store.policies) - set(connection.scalars(select(KNOWN_ACCOUNT.c.account))))
+
+    def note_accounts(self, transaction: Transaction) -> None:
+        if try_lock(transaction, SILENCE_LOCK):
+            now, new = self.runtime.now(), self._unknown_accounts(transaction.connection)
+            rows = [{"account": account, "since": now} for account in new]
+            if rows:
+                transaction.connection.execute(insert(KNOWN_ACCOUNT), rows)
+
+    def _changes(self, connection: Connection, timezone: tzinfo) -> Mapping[str, AlertContent | None]:
+        wanted: dict[str, AlertContent] = {}
+        for account, clock in self._clocks(connection, timezone).items():
+            if code := ALERT_OF_LEVEL.get(clock.level):
+                facts = {"account": account, "since": clock.since.isoformat(), "red_on": clock.red_on.isoformat()}
+                wanted[f"{SUBJECT_PREFIX}{account}"] = (code, facts)
+        return find_alert_changes(connection, ALERT_OF_LEVEL.values(), wanted)
+
+    def update_alerts(self, transaction: Transaction, timezone: tzinfo) -> int:
+        if not try_lock(transaction, SILENCE_LOCK):
+            return 0
+        changes = self._changes(transaction.connection, timezone)
+        return apply_alert_changes(transaction, self.runtime.now(), changes)
+
+
+def read_activities(connection: Connection) -> Mapping[AccountId, AccountActivity]:
+    """Return the activity of each account that the database knows."""
+    return {
+        AccountId(row.account): AccountActivity(known_since=row.since, last_post_at=row.last_post_at)
+        for row in connection.execute(_ACTIVITIES)
+    }
