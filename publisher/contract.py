@@ -239,6 +239,7 @@ class PlatformDefaults:
     timing: Timing
 
 
+@runtime_checkable
 class LoginFlow(Protocol):
     """Browser login by a person. A factory whose platform has one provides it as `sign_in`."""
 
@@ -273,6 +274,7 @@ class CallbackEvent:
     reason: str = ""
 
 
+@runtime_checkable
 class PlatformCallbacks(Protocol):
     """Callbacks from a platform. Pure; a factory whose platform sends them provides this as `callbacks`."""
 

@@ -21,7 +21,9 @@ from publisher.contract import (
     Adapter,
     AdapterContext,
     AdapterFactory,
+    LoginFlow,
     OptionalHooks,
+    PlatformCallbacks,
     PlatformDefaults,
     read_messages,
 )
@@ -145,6 +147,8 @@ _HOOK_TYPES: Mapping[str, Callable[[Any], bool]] = {
     "public_fields": _are_names,
     "check_account": callable,
     "hosts": callable,
+    "sign_in": lambda value: isinstance(value, LoginFlow),
+    "callbacks": lambda value: isinstance(value, PlatformCallbacks),
 }
 
 

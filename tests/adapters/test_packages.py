@@ -219,6 +219,8 @@ BROKEN = {
     "text of another": (FACTORY.replace('"city_too_loud"', '"hold_auth"'), "adapter_text_foreign"),
     "hosts as text": (FACTORY.replace('return ("city.example",)', 'return ("city.example")'), "adapter_hook_wrong"),
     "templates as text": (FACTORY.replace("contract =", "templates = 'pages'\n    contract ="), "adapter_hook_wrong"),
+    "sign_in as text": (FACTORY.replace("contract =", "sign_in = 'page'\n    contract ="), "adapter_hook_wrong"),
+    "empty callbacks": (FACTORY.replace("contract =", "callbacks = object()\n    contract ="), "adapter_hook_wrong"),
     "capabilities": (FACTORY.replace("return TEST_CAPABILITIES", "return None"), "adapter_hook_wrong"),
     "capabilities fail": (FACTORY.replace("return TEST_CAPABILITIES", "raise KeyError(1)"), "adapter_failed"),
     "create fails": (FACTORY.replace("return FakeAdapter(now=context.now)", "context.secret()"), "adapter_failed"),
