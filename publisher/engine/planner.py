@@ -109,11 +109,13 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
 ) -> int:
     post_store = planner.store.posts
     base_version = await post_store.schedule_version()
+    if await planner.store.saves.is_superseded(text):
+        raise RefusedError("save_superseded")
     context = await _schedule_context(planner)
     schedule = await asyncio.to_thread(parse_schedule, text, file=file, context=context)
     known = await post_store.stored_posts(schedule.posts)
-    posts = await _with_originals(planner, schedule.posts)
-    problems = await asyncio.to_thread(_schedule_problems, planner, schedule, posts, known)
+    posts = await with_originals(planner, schedule.posts)
+    problems = await asyncio.to_thread(find_problems, planner, schedule, posts, known)
     if any(problem.is_error for problem in problems):
         raise ScheduleError(locate_problems(problems, text=text, file=file))
     await planner.store.runtime.hit_failpoint("reload.after_read")
@@ -203,7 +205,7 @@ async def _schedule_context(planner: Planner) -> ScheduleContext:
     return replace(planner.schedule_context, known_posts=await planner.store.queries.post_ids())
 
 
-async def _with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[Post]:
+async def with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[Post]:
     """Return these posts with those they follow, even if these have left the schedule."""
     ids = {post.id for post in posts}
     missing = sorted({post.follows for post in posts if post.follows is not None} - ids)
@@ -211,9 +213,7 @@ async def _with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[P
     return [*posts, *(post for post in found if post is not None)]
 
 
-def _schedule_problems(
-    planner: Planner, schedule: Schedule, posts: Sequence[Post], known: StoredPosts
-) -> list[Problem]:
+def find_problems(planner: Planner, schedule: Schedule, posts: Sequence[Post], known: StoredPosts) -> list[Problem]:
     """Return all that prevents a schedule's posts from being sent in time. `posts` includes those they may follow.
 
     Filed texts are frozen: later changes of templates and pictures do not concern them. Texts that were sound in the
@@ -290,7 +290,7 @@ def _require_confirmation(changes: Plan, known: StoredPosts, confirmed_removals:
 
 async def _render_all(planner: Planner, planned: Sequence[PlannedDeliveries], posts: Sequence[Post]) -> RenderedBatch:
     """Render planned deliveries; one with an error has no text, only its problems."""
-    by_id = {post.id: post for post in await _with_originals(planner, posts)}
+    by_id = {post.id: post for post in await with_originals(planner, posts)}
 
     def render() -> RenderedBatch:
         rendered: list[RenderedOccurrence] = []

@@ -28,7 +28,16 @@ from publisher.domain.approval import (
     is_fingerprint_of,
 )
 from publisher.domain.characters import is_same_name, name_skeleton
-from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Actor, Approved, Delivery, DesiredState, State
+from publisher.domain.delivery import (
+    OPEN_STATES,
+    WAITING_STATES,
+    Actor,
+    Approved,
+    Delivery,
+    DesiredState,
+    Role,
+    State,
+)
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
@@ -224,8 +233,9 @@ def record_contents(
                 write_row(connection, APPROVABLE_TEXT, identity, values)
             if is_edit and key in edited:
                 event = "changed_by_person" if post.saved_by else "changed_outside"
+                actor = Actor(role=Role.PERSON, name=post.saved_by) if post.saved_by else by
                 detail = {"file_owner": post.file_owner, "fingerprint": content, "approvals_ended": ended}
-                write_audit(transaction, now, by, event=event, subject=name_occurrence(key), detail=detail)
+                write_audit(transaction, now, actor, event=event, subject=name_occurrence(key), detail=detail)
 
 
 def _is_given(key: OccurrenceKey) -> ColumnElement[bool]:

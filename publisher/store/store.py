@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from publisher.store.monitor.monitor import Monitoring
     from publisher.store.monitor.preflight import Preflight
     from publisher.store.monitor.silence import SilenceStore
+    from publisher.store.people.drafts import Drafts
     from publisher.store.people.duty import DutyRoster
+    from publisher.store.people.saves import PostSaves
     from publisher.store.people.sign_ins import SignIns
     from publisher.store.people.users import Users
     from publisher.store.plan.actions import ManualTasks, OperatorActions
@@ -135,3 +137,15 @@ class Store(BaseStore):
         from publisher.store.people.sign_ins import SignIns  # noqa: PLC0415 # see the class
 
         return SignIns(self)
+
+    @cached_property
+    def drafts(self) -> "Drafts":
+        from publisher.store.people.drafts import Drafts  # noqa: PLC0415 # see the class
+
+        return Drafts(self)
+
+    @cached_property
+    def saves(self) -> "PostSaves":
+        from publisher.store.people.saves import PostSaves  # noqa: PLC0415 # see the class
+
+        return PostSaves(self)

@@ -21,13 +21,16 @@ class PositionFinder:
         self._wanted = {path[:length] for path in paths for length in range(1, len(path) + 1)}
         self._found: dict[KeyPath, tuple[int, int]] = {}
         self._elements: dict[KeyPath, int] = {}
+        self._spans: dict[KeyPath, tuple[int, int]] = {}
         self._offset = 0
         table: KeyPath = ()
-        while self._skip() < len(text):
-            if text[self._offset] == "[":
+        while (start := self._skip()) < len(text):
+            if text[start] == "[":
                 table = self._read_header()
             else:
                 self._read_pair(table)
+            element = table[:2]
+            self._spans[element] = self._spans.get(element, (start, start))[0], self._offset
 
     def locate(self, path: KeyPath, *, is_at_key: bool = False) -> tuple[int, int]:
         """Return line and column of a value, or of its key. A missing value is located at what encloses it."""
@@ -37,6 +40,13 @@ class PositionFinder:
                 is_key = is_at_key and length == len(path)
                 return to_line_and_column(self._text, key_offset if is_key else value_offset)
         return 1, 1
+
+    def spans(self, name: str) -> list[tuple[int, int]]:
+        """Return where each table of the list `name` begins and ends, its own tables included.
+
+        What stands between two of them, such as a comment above a header, belongs to neither.
+        """
+        return [self._spans[name, index] for index in range(self._elements.get((name,), -1) + 1)]
 
     def _skip(self) -> int:
         found = _BETWEEN.match(self._text, self._offset)

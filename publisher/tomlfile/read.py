@@ -83,6 +83,11 @@ def read_toml(path: Path, limits: ReadLimits, error_type: type[InputError] = Inp
 
 def read_text(path: Path, limits: ReadLimits, error_type: type[InputError] = InputError) -> str:
     """Read the text of a file without parsing it. Raises `error_type` if it is no regular UTF-8 file."""
+    return strip_editor_marks(read_unchanged(path, limits, error_type))
+
+
+def read_unchanged(path: Path, limits: ReadLimits, error_type: type[InputError] = InputError) -> str:
+    """Read a file as `read_text` does, but with its byte-order mark and line ends."""
     file = str(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -103,9 +108,9 @@ def read_text(path: Path, limits: ReadLimits, error_type: type[InputError] = Inp
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise error_type([_file_problem(file, "file_utf16")])
     try:
-        return _strip_editor_marks(raw.decode("utf-8-sig"))
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        valid = raw[: error.start].decode("utf-8-sig")
+        valid = strip_editor_marks(raw[: error.start].decode("utf-8"))
     code = "file_gbk"
     try:
         raw.decode("gb18030")
@@ -119,7 +124,7 @@ def parse_toml(text: str, file: str, limits: ReadLimits, error_type: type[InputE
 
     Raises `error_type` with the one problem that prevents parsing, or with every forbidden character.
     """
-    text = _strip_editor_marks(text)
+    text = strip_editor_marks(text)
     if len(text) > limits.max_bytes:
         raise error_type([_file_problem(file, "file_too_big", most=_megabytes(limits.max_bytes))])
     if not text.strip():
@@ -162,7 +167,7 @@ def find_excess(text: str, limits: ReadLimits) -> tuple[str, int] | None:
     return None
 
 
-def _strip_editor_marks(text: str) -> str:
+def strip_editor_marks(text: str) -> str:
     """Remove the byte-order mark and CRLF that editors add."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n")
 

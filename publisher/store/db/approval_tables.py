@@ -1,4 +1,4 @@
-"""The tables of approvals, of the officers on duty, and of decisions that wait for a second person."""
+"""The tables of approvals, who saved which text, the officers on duty, and decisions that wait for a second person."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -49,6 +49,24 @@ class ApprovableTextRow(SQLModel, table=True):
     rendered_hashes: str = Field(sa_type=Text)
 
 
+class PostSaveRow(SQLModel, table=True):
+    """Every save of a post into schedule.toml by a person who has signed in.
+
+    `body_sha256` is of the post as the store keeps it, empty for one that was removed; `text_sha256` is of the whole
+    text of the file, which was made from the schedule version `base_version`.
+    """
+
+    __tablename__: ClassVar[str] = "post_save"
+    __table_args__ = (Index("saves_by_post", "post"), Index("saves_by_text", "text_sha256"))
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_type=Instant)
+    by: str
+    post: str
+    body_sha256: str
+    text_sha256: str
+    base_version: int
+
+
 class DutyOfficerRow(SQLModel, table=True):
     """The officers on duty, who may release a post in an emergency."""
 
@@ -71,5 +89,6 @@ class DecisionRequestRow(SQLModel, table=True):
 
 APPROVAL = table_of(ApprovalRow)
 APPROVABLE_TEXT = table_of(ApprovableTextRow)
+POST_SAVE = table_of(PostSaveRow)
 DUTY_OFFICER = table_of(DutyOfficerRow)
 DECISION_REQUEST = table_of(DecisionRequestRow)

@@ -1,4 +1,4 @@
-"""The tables of users: who may sign in, and what they are signed in with, of which there are only hashes."""
+"""The tables of users: who may sign in, what they are signed in with (only hashes of it), and what they draft."""
 
 import json
 from collections.abc import Collection
@@ -77,11 +77,27 @@ class SignInAttemptRow(SQLModel, table=True):
     retry_at: datetime = Field(sa_type=Instant)
 
 
+class DraftRow(SQLModel, table=True):
+    """A post that a user is writing; nobody else sees it. `content` is JSON: the form as it stands.
+
+    `post` is the post that is edited, None for a new one.
+    """
+
+    __tablename__: ClassVar[str] = "draft"
+    id: str = Field(primary_key=True)
+    user: str = Field(index=True)
+    post: str | None = None
+    content: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant, index=True)
+
+
 AUTH_USER = table_of(AuthUserRow)
 RECOVERY_CODE = table_of(RecoveryCodeRow)
 AUTH_SESSION = table_of(AuthSessionRow)
 AUTH_TOKEN = table_of(AuthTokenRow)
 SIGN_IN_ATTEMPT = table_of(SignInAttemptRow)
+DRAFT = table_of(DraftRow)
 
 
 def to_user(row: RowMapping) -> User:

@@ -26,6 +26,7 @@ from publisher.store.db.user_tables import (
     AUTH_SESSION,
     AUTH_TOKEN,
     AUTH_USER,
+    DRAFT,
     RECOVERY_CODE,
     SIGN_IN_ATTEMPT,
     dump_grants,
@@ -196,7 +197,7 @@ class Users(StorePart):
 
     @in_transaction
     def leave(self, transaction: Transaction, name: str, secrets_seen: Collection[str], by: Actor) -> Departure:
-        """Mark a user as left: sessions, tokens, link, open approvals and duty end at once.
+        """Mark a user as left: sessions, tokens, link, drafts, open approvals and duty end at once.
 
         An alert for each secret that the user has seen stays until it is replaced. Raises NoSuchItemError, or
         RefusedError for the last administrator.
@@ -205,6 +206,7 @@ class Users(StorePart):
         _get_row(connection, name)
         self._change_user(transaction, name, {"state": UserState.LEFT.value, **NO_SIGN_IN})
         connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+        connection.execute(delete(DRAFT).where(DRAFT.c.user == name))
         sessions, tokens = end_sign_ins(connection, name)
         end_duty(transaction, now, name, by)
         approvals = end_approvals_of(transaction, now, name, by, "user_left")

@@ -63,6 +63,7 @@ from publisher.store.db.tables import (
     read_deliveries,
     to_delivery,
 )
+from publisher.store.people.saves import find_savers
 from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_stored_posts
 from publisher.store.recovery.recover import (
     attach_orphans,
@@ -151,7 +152,7 @@ class PlanCommit:
     its media type and bytes. `is_scheduled` is False for posts sent from outside the schedule. `base_version` is the
     version that the plan was made from, if any. `is_resend`: a person ordered these deliveries in addition to those of
     the schedule, so no delivery of their posts may be open on their accounts. A named person has saved the texts of
-    `posts`, or they are from a file of this owner.
+    `posts`, or they are from a file of this owner; what a person saved into that file is known from PostSaves.
     """
 
     plan: Plan
@@ -211,6 +212,11 @@ class PostStore(StorePart):
         query = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
         text: str | None = await self.database.read(lambda connection: connection.scalar(query))
         return text
+
+    async def is_accepted(self, sha256: str) -> bool:
+        """Return True if a text of this hash is, or was, in force."""
+        query = select(SCHEDULE.c.id).where(SCHEDULE.c.sha256 == sha256).limit(1)
+        return await self.database.read(lambda connection: connection.scalar(query)) is not None
 
     async def is_old_schedule(self, text: str) -> bool:
         """Return True if a shared database once had this text in force, and has another one now.
@@ -352,15 +358,16 @@ class PostStore(StorePart):
             write_audit(transaction, now, by, event="schedule_accepted", subject="schedule", detail={"sha256": digest})
             clear_alerts(transaction, "schedule", now)
         stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
+        savers = find_savers(connection, commit.posts)
         new = []
         for post in commit.posts:
-            row, body = stored.get(post.id), dump_post(post)
+            row, body, saved_by = stored.get(post.id), dump_post(post), commit.saved_by or savers.get(post.id)
             values = {
                 "content_hash": post.content_hash,
                 "body": body,
                 "is_scheduled": commit.is_scheduled,
-                "saved_by": commit.saved_by,
-                "file_owner": commit.file_owner,
+                "saved_by": saved_by,
+                "file_owner": None if saved_by else commit.file_owner,
             }
             if row is None:
                 new.append({**values, "id": post.id, "in_force_since": now, "is_cancelled": False})

@@ -81,6 +81,19 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "post_save",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("by", sa.String(), nullable=False),
+        sa.Column("post", sa.String(), nullable=False),
+        sa.Column("body_sha256", sa.String(), nullable=False),
+        sa.Column("text_sha256", sa.String(), nullable=False),
+        sa.Column("base_version", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("saves_by_post", "post_save", ["post"])
+    op.create_index("saves_by_text", "post_save", ["text_sha256"])
+    op.create_table(
         "decision_request",
         sa.Column("delivery", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("url", sa.String(), nullable=False),
@@ -488,6 +501,18 @@ def _create_user_tables() -> None:
         sa.Column("retry_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user", "source"),
     )
+    op.create_table(
+        "draft",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("post", sa.String(), nullable=True),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_draft_user", "draft", ["user"])
+    op.create_index("ix_draft_updated_at", "draft", ["updated_at"])
 
 
 def downgrade() -> None:

@@ -1,0 +1,378 @@
+"""Save one post into schedule.toml for a person: checked as a whole, and never over somebody else's change.
+
+The daemon puts the new file in force, as it does with any other change. What is recorded before the file changes lets
+it know whose words they are.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import Actor
+from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, ScheduleError, SignInError
+from publisher.domain.plan import StoredPosts
+from publisher.domain.post import Post, PostId, Schedule
+from publisher.domain.user import Permission
+from publisher.engine.planner import Planner, diff_schedule, find_problems, with_originals
+from publisher.schedule.edit import (
+    Entry,
+    FieldDifference,
+    PostBlock,
+    TextEdit,
+    add_post,
+    edit_block,
+    find_block,
+    find_differences,
+    find_post_spans,
+    is_same_entry,
+)
+from publisher.schedule.load import (
+    SCHEDULE_READ_LIMITS,
+    RecipientResolver,
+    ScheduleContext,
+    list_post_ids,
+    locate_problems,
+    parse_schedule,
+)
+from publisher.store.people.saves import PostSave, hash_text
+from publisher.store.store import Store
+from publisher.tomlfile.read import parse_toml, read_unchanged, strip_editor_marks
+
+LOCK_TIMEOUT_SECONDS = 10.0
+"""How long a save waits for another one of this host to end; one takes two seconds at most."""
+LOCK_POLL_SECONDS = 0.05
+ACCEPTED_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """Who writes. `may_write` returns True if they may write posts for all of these accounts."""
+
+    actor: Actor
+    may_write: Callable[[Collection[AccountId]], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleText:
+    """The text that an edit starts from: that of the file, or of the version in force if the file is older.
+
+    `file_text` is the file's own. `is_valid`: it was loaded before, and is not parsed again. `version` is in force.
+    """
+
+    text: str
+    file_text: str
+    is_file_outdated: bool = False
+    is_valid: bool = False
+    version: int
+
+    @property
+    def sha256(self) -> str:
+        return hash_text(strip_editor_marks(self.text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostChange:
+    """What a person makes of a post. `entry` is None to remove it.
+
+    `base` is the post as the person began with it, None for a new one, and `base_sha256` the hash of the whole text.
+    """
+
+    post: PostId
+    entry: Entry | None
+    base: Entry | None
+    base_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedEdit:
+    """The file is written; its text has this hash. `post` is None if it was removed."""
+
+    post: Post | None
+    edit: TextEdit
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditConflict:
+    """Nothing was saved: the post has changed meanwhile, or the file is older than the version in force.
+
+    `theirs` is the post as it is now, None if it is gone; `sha256` is the hash of the text that has it.
+    """
+
+    differences: Sequence[FieldDifference]
+    theirs: Entry | None
+    sha256: str
+    is_file_outdated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidEdit:
+    """Nothing was saved: the post has problems, or the rest of the file has.
+
+    The `path` of a problem of the post is its own key, such as `data.summary`.
+    """
+
+    own: Sequence[Problem] = ()
+    elsewhere: Sequence[Problem] = ()
+
+
+EditResult = SavedEdit | EditConflict | InvalidEdit
+
+
+async def read_schedule_text(planner: Planner, file: Path) -> ScheduleText:
+    """Return the text that edits start from. Raises ScheduleError if the file cannot be read.
+
+    On a shared database the file of this host may be older than the version that another host has put in force.
+    """
+    posts = planner.store.posts
+    version = await posts.schedule_version()
+    written = await asyncio.to_thread(read_unchanged, file, SCHEDULE_READ_LIMITS, ScheduleError)
+    text, active = strip_editor_marks(written), await posts.active_schedule_text()
+    if text == active:
+        return ScheduleText(text=written, file_text=written, is_valid=True, version=version)
+    if active is None or not (await posts.is_old_schedule(text) or await planner.store.saves.is_superseded(text)):
+        return ScheduleText(text=written, file_text=written, version=version)
+    newline, mark = "\r\n" if "\r\n" in written else "\n", "\ufeff" if written.startswith("\ufeff") else ""
+    text = mark + active.replace("\n", newline)
+    return ScheduleText(text=text, file_text=written, is_file_outdated=True, is_valid=True, version=version)
+
+
+async def read_entry(schedule: ScheduleText, post: PostId) -> Entry:
+    """Return a post as the text has it. Raises ScheduleError for an invalid text, NoSuchItemError and RefusedError."""
+
+    def find() -> Entry:
+        toml = parse_toml(schedule.text, "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError)
+        if block := find_block(schedule.text, find_post_spans(schedule.text), post):
+            return block.entry
+        raise (
+            RefusedError("post_not_editable", post=post)
+            if post in list_post_ids(toml)
+            else NoSuchItemError("post", post)
+        )
+
+    return await asyncio.to_thread(find)
+
+
+async def save_post(planner: Planner, file: Path, change: PostChange, writer: Writer) -> EditResult:
+    """Write one post into the file, all or nothing.
+
+    Raises SignInError if the writer may not, RefusedError if the file is locked for long, its owner cannot be kept, or
+    a post to remove was sent, and OSError if the file cannot be written.
+    """
+    async with lock_schedule(file.parent / "var" / "schedule.lock"):
+        schedule = await read_schedule_text(planner, file)
+        context = replace(planner.schedule_context, known_posts=await planner.store.queries.post_ids())
+        try:
+            prepared = await asyncio.to_thread(prepare_edit, schedule, file, change, context)
+        except ScheduleError as error:
+            return InvalidEdit(elsewhere=error.problems)
+        if not isinstance(prepared, PreparedEdit):
+            return prepared
+        if not writer.may_write(prepared.accounts):
+            facts = {"name": writer.actor.name, "command": "write", "permission": Permission.WRITE.value}
+            raise SignInError("not_permitted", **facts)
+        if prepared.edit.text == schedule.file_text:
+            return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=schedule.sha256)
+        if problems := await find_post_problems(planner, change.post, prepared, file):
+            return InvalidEdit(own=problems)
+        await _write(planner.store, file, prepared, writer.actor)
+    return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=hash_text(prepared.text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedEdit:
+    """An edit that the loader accepts. `accounts` are those of the post before and after; `text` is as it is loaded."""
+
+    schedule: ScheduleText
+    change: PostChange
+    edit: TextEdit
+    text: str
+    post: Post | None
+    posts: Mapping[PostId, Post]
+    accounts: Collection[AccountId]
+    fields: Collection[str]
+
+
+def prepare_edit(
+    schedule: ScheduleText, file: Path, change: PostChange, context: ScheduleContext
+) -> PreparedEdit | EditConflict | InvalidEdit:
+    """Make the new text and load it as the daemon will. Raises ScheduleError for what is wrong elsewhere."""
+    if not schedule.is_valid and strip_editor_marks(schedule.text).strip():  # nothing is wrong with an empty file yet
+        parse_toml(schedule.text, file.name, SCHEDULE_READ_LIMITS, ScheduleError)
+    spans = find_post_spans(schedule.text)
+    block = find_block(schedule.text, spans, change.post)
+    if conflict := find_conflict(schedule, block, change):
+        return conflict
+    if change.base is None and change.entry is not None:
+        edit, index = add_post(schedule.text, change.entry), len(spans)
+    elif block is not None:
+        edit, index = edit_block(schedule.text, block, change.entry), spans.index(block.span)
+    else:
+        raise RefusedError("post_not_editable", post=change.post)
+    text = strip_editor_marks(edit.text)
+    try:
+        posts = {post.id: post for post in parse_schedule(text, file=file.name, context=context).posts}
+    except ScheduleError as error:
+        return _split_problems(error.problems, index if change.entry is not None else None)
+    before = change.base or {}
+    resolver, to = RecipientResolver(context), before.get("to")
+    old = resolver.resolve(tuple(to)) if isinstance(to, list) else ()
+    post = posts.get(change.post) if change.entry is not None else None
+    return PreparedEdit(
+        schedule=schedule,
+        change=change,
+        edit=edit,
+        text=text,
+        post=post,
+        posts=posts,
+        accounts={*old, *(post.accounts if post else ())},
+        fields={item.key for item in find_differences(before, before, change.entry or {})},
+    )
+
+
+def find_conflict(schedule: ScheduleText, block: PostBlock | None, change: PostChange) -> EditConflict | None:
+    """Return the conflict if the post is not what the writer began with, or the whole text is another by far."""
+    theirs = block.entry if block is not None else None
+    is_unseen = schedule.is_file_outdated and change.base_sha256 != schedule.sha256
+    if change.base is None:
+        is_changed = False  # an id that is taken is a problem of the new post
+    else:
+        is_same = theirs is not None and change.entry is not None and is_same_entry(theirs, change.entry)
+        is_changed = theirs is None or not (is_same or is_same_entry(theirs, change.base))
+    if not is_changed and not is_unseen:
+        return None
+    differences = list(find_differences(change.base or {}, theirs or {}, change.entry or {}))
+    return EditConflict(
+        differences=differences,
+        theirs=theirs,
+        sha256=schedule.sha256,
+        is_file_outdated=schedule.is_file_outdated,
+    )
+
+
+def _split_problems(problems: Sequence[Problem], index: int | None) -> InvalidEdit:
+    """Part the problems of the post at an index, each under its own key, from those of the rest of the file."""
+    own, elsewhere = [], []
+    for problem in problems:
+        place, own_path = problem.location, f"post[{index}]"
+        if index is not None and place is not None and f"{place.path}.".startswith(f"{own_path}."):
+            path = place.path.removeprefix(own_path).removeprefix(".")
+            own.append(replace(problem, location=replace(place, path=path)))
+        else:
+            elsewhere.append(problem)
+    return InvalidEdit(own=own, elsewhere=elsewhere)
+
+
+async def find_post_problems(planner: Planner, post_id: PostId, prepared: PreparedEdit, file: Path) -> list[Problem]:
+    """Return what prevents the edited post from being sent, as planning would find it; the rest has not changed.
+
+    Raises RefusedError if a post that was sent would be removed.
+    """
+    if prepared.post is None:
+        known = (await planner.store.posts.stored_posts()).get(post_id)
+        if known is not None and any(occurrence.has_started for occurrence in known.occurrences.values()):
+            raise RefusedError("post_was_sent", post=post_id)
+        return []
+    schedule = Schedule(posts=(prepared.post,))
+    stored = await planner.store.posts.stored_posts(schedule.posts)
+    known_one: StoredPosts = {key: found for key, found in stored.items() if key == post_id}
+    originals = [prepared.posts[post_id], *filter(None, [prepared.posts.get(prepared.post.follows or PostId(""))])]
+    posts = await with_originals(planner, originals)
+    alone = replace(planner)  # what a planner remembers of the last schedule is of all its posts
+    problems = await asyncio.to_thread(find_problems, alone, schedule, posts, known_one)
+    problems += (await asyncio.to_thread(diff_schedule, alone, schedule, known_one)).problems
+    located = locate_problems([item for item in problems if item.is_error], text=prepared.text, file=file.name)
+    index = list(prepared.posts).index(post_id)
+    return list(_split_problems(located, index).own) if located else []
+
+
+async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) -> None:
+    """Replace the file in one step: after a crash at any moment it is the old one or the new one."""
+    save = PostSave(
+        id=prepared.change.post,
+        post=prepared.post,
+        text=prepared.text,
+        base_version=prepared.schedule.version,
+        fields=prepared.fields,
+    )
+    temporary = await asyncio.to_thread(write_temporary, file, prepared.edit.text)
+    await store.saves.record(save, by)
+    await store.runtime.hit_failpoint("schedule.before_rename")
+    try:
+        await asyncio.to_thread(replace_file, temporary, file, prepared.schedule.file_text)
+    except (OSError, RefusedError, ScheduleError) as error:
+        await store.saves.record_failure(save.id, by, type(error).__name__)
+        raise
+
+
+def write_temporary(file: Path, text: str) -> Path:
+    """Write a text beside the file, with the file's mode, owner and attributes, and sync it."""
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.unlink(missing_ok=True)  # a crash may have left one; the lock keeps other saves out
+    status = file.stat()
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        made = os.fstat(descriptor)
+        if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
+            try:
+                os.fchown(descriptor, status.st_uid, status.st_gid)
+            except PermissionError:
+                temporary.unlink()
+                raise RefusedError("schedule_owner_not_kept", file=file.name, uid=str(status.st_uid)) from None
+        shutil.copystat(file, temporary)
+        stream.write(text.encode())
+        stream.flush()
+        os.fsync(descriptor)
+    return temporary
+
+
+def replace_file(temporary: Path, file: Path, expected: str) -> None:
+    """Put the new file in the old one's place, unless that has changed since it was read."""
+    if read_unchanged(file, SCHEDULE_READ_LIMITS, ScheduleError) != expected:
+        temporary.unlink()
+        raise RefusedError("schedule_changed_meanwhile", file=file.name)
+    temporary.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.asynccontextmanager
+async def lock_schedule(lock_file: Path) -> AsyncIterator[None]:
+    """Keep other saves of this host out. Raises RefusedError after LOCK_TIMEOUT_SECONDS.
+
+    The lock is asked for again and again: a thread that waits for it could not be called back.
+    """
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file.open("a", encoding="utf-8") as file:
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(BlockingIOError),
+                wait=wait_fixed(LOCK_POLL_SECONDS),
+                stop=stop_after_delay(LOCK_TIMEOUT_SECONDS),
+                reraise=True,
+            ):
+                with attempt:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedError("schedule_locked") from None
+        yield
+
+
+async def wait_until_accepted(store: Store, sha256: str, seconds: float) -> bool:
+    """Wait until the daemon has put a text in force; return False if it has not by then."""
+    for _ in range(int(seconds / ACCEPTED_POLL_SECONDS)):
+        if await store.posts.is_accepted(sha256):
+            return True
+        await asyncio.sleep(ACCEPTED_POLL_SECONDS)
+    return False

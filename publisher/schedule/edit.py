@@ -1,0 +1,237 @@
+"""Edit one post in the text of schedule.toml. Every byte outside that post stays as it is."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher, unified_diff
+from typing import Any
+
+import tomlkit
+from tomlkit.items import Array, Item
+
+from publisher.schedule.model import PostEntry
+from publisher.tomlfile.positions import PositionFinder
+
+Entry = Mapping[str, Any]
+"""A post as a table of the file: what `tomllib` reads of it."""
+TABLE_KEYS = ("text", "data")
+"""The keys of a post that are tables: each of their own keys is a field."""
+_KEY_ORDER = {info.alias or name: number for number, (name, info) in enumerate(PostEntry.model_fields.items())}
+
+
+PostSpans = Sequence[tuple[int, int]]
+"""Where each post of a text begins and ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostBlock:
+    """Where a post stands in a text: from the start of its header's line to the end of the line of its last value."""
+
+    start: int
+    end: int
+    span: tuple[int, int]
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEdit:
+    """The whole new text, and the lines of the edited post before and after."""
+
+    text: str
+    before: str
+    after: str
+
+    @property
+    def diff(self) -> Sequence[str]:
+        """The lines that change, each with `-` or `+` before it; an unchanged one has a space."""
+        lines = unified_diff(self.before.splitlines(), self.after.splitlines(), n=1, lineterm="")
+        return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+def find_post_spans(text: str) -> PostSpans:
+    """Find the posts of a valid text, each under a `[[post]]` of its own. One pass over the text."""
+    without_mark = f" {text[1:]}" if text.startswith("\ufeff") else text
+    return PositionFinder(without_mark, ()).spans("post")
+
+
+def find_block(text: str, spans: PostSpans, post: str) -> PostBlock | None:
+    """Return where the post of an id stands; None if it is none of these."""
+    for first, last in spans:
+        if text.find(post, first, last) < 0:  # parsing each one would take most of the time
+            continue
+        start, newline = text.rfind("\n", 0, first) + 1, text.find("\n", last)
+        start += text.startswith("\ufeff", start)
+        end = newline + 1 if newline >= 0 else len(text)
+        if (entry := _parse_block(text[start:end])).get("id") == post:
+            return PostBlock(start=start, end=end, span=(first, last), entry=entry)
+    return None
+
+
+def edit_block(text: str, block: PostBlock, entry: Entry | None) -> TextEdit:
+    """Return a valid text with one post changed to `entry`, or removed if that is None, and nothing else changed.
+
+    What stays the same in the post keeps its order, its comments and its quotes.
+    """
+    before, after, end = text[block.start : block.end], "", block.end
+    if entry is not None:
+        after = _edit_lines(before, entry)
+    elif text[: block.start].endswith(("\n\n", "\r\n\r\n")):  # one empty line between the neighbours is enough
+        end += len(text[end:]) - len(text[end:].removeprefix("\r\n").removeprefix("\n"))
+    return TextEdit(text=text[: block.start] + after + text[end:], before=before, after=after)
+
+
+def add_post(text: str, entry: Entry) -> TextEdit:
+    """Return a text, valid or without any table yet, with a post added at its end."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    table = tomlkit.table()
+    _update(table, {}, dict(sorted(entry.items(), key=lambda item: _KEY_ORDER.get(item[0], len(_KEY_ORDER)))))
+    posts = tomlkit.aot()
+    posts.append(table)
+    document = tomlkit.document()
+    document.append("post", posts)
+    after = _require_entry(tomlkit.dumps(document), entry).replace("\n", newline)
+    before = text
+    if before.strip("\ufeff \t\r\n"):
+        before += "" if before.endswith("\n") else newline
+        before += "" if before.endswith(("\n\n", "\n\r\n")) else newline
+    return TextEdit(text=before + after, before="", after=after)
+
+
+def _parse_block(block: str) -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads(block)["post"][0]
+    return found
+
+
+def _edit_lines(written: str, entry: Entry) -> str:
+    newline = "\r\n" if "\r\n" in written else "\n"
+    lines = written.replace("\r\n", "\n")
+    document = tomlkit.parse(lines)
+    _update(document["post"][0], _parse_block(lines), entry)
+    edited = tomlkit.dumps(document).rstrip("\n")  # a table that went may leave the empty line above it
+    return _require_entry(edited + lines[len(lines.rstrip("\n")) :], entry).replace("\n", newline)
+
+
+def _require_entry(block: str, entry: Entry) -> str:
+    """Return the text of a post once it is read back as what was meant: the library must never change a word."""
+    if not _is_same(tomllib.loads(block), {"post": [entry]}):
+        raise AssertionError("the edited post reads differently")
+    return block
+
+
+def _update(table: Any, current: Entry, wanted: Entry) -> None:  # noqa: ANN401 # tomlkit's tables have no common type
+    """Change a table to what is wanted, key by key, so that an unchanged key keeps how it is written."""
+    for key in [key for key in current if key not in wanted]:
+        del table[key]
+    for key, value in wanted.items():
+        old = current.get(key)
+        if key in current and _is_same(old, value):
+            continue
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            _update(table[key], old, value)
+        elif isinstance(value, list) and isinstance(old, list) and isinstance(table[key], Array):
+            _update_array(table[key], old, value)
+        elif isinstance(value, Mapping) and key in TABLE_KEYS:
+            table[key] = tomlkit.table()
+            _update(table[key], {}, value)
+        else:
+            table[key] = _to_item(value)
+
+
+def _update_array(array: Array, current: Sequence[object], wanted: Sequence[object]) -> None:
+    """Change the items of a list that differ; the others keep the comments beside them."""
+    matcher = SequenceMatcher(a=list(map(repr, current)), b=list(map(repr, wanted)), autojunk=False)
+    for tag, first, last, wanted_first, wanted_last in reversed(matcher.get_opcodes()):
+        if tag == "equal":
+            continue
+        for position in reversed(range(first, last)):
+            del array[position]
+        for offset, value in enumerate(wanted[wanted_first:wanted_last]):
+            array.insert(first + offset, _to_item(value))
+
+
+def _to_item(value: Any) -> Item:  # noqa: ANN401 # any value of TOML
+    if isinstance(value, str):
+        if "\n" not in value:
+            return tomlkit.string(value)
+        quoted = tomlkit.string(value, multiline=True).as_string()
+        # the first line below the quotes, where people look for it; a text that begins with an empty line has that
+        item: Item = tomlkit.value(quoted if value.startswith("\n") else f'"""\n{quoted[3:]}')
+        return item
+    if isinstance(value, Mapping):
+        inline = tomlkit.inline_table()
+        for key, item in value.items():
+            # a multi-line text may not stand in an inline table of older TOML readers
+            inline.append(key, tomlkit.string(item) if isinstance(item, str) else _to_item(item))
+        return inline
+    if isinstance(value, list):
+        array = tomlkit.array()
+        for item in value:
+            array.append(_to_item(item))
+        return array
+    other: Item = tomlkit.item(value)
+    return other
+
+
+def _is_same(one: object, other: object) -> bool:
+    """True if two values of TOML are of the same types and equal: 1 is neither true nor 1.0."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return type(one) is type(other) and (one == other or repr(one) == repr(other))  # the second for "not a number"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldDifference:
+    """A field that two persons want differently; None stands for a field that is left out.
+
+    `base` is what both began with.
+    """
+
+    key: str
+    base: object
+    theirs: object
+    mine: object
+
+    @property
+    def is_mine_unchanged(self) -> bool:
+        """True if only the other person has changed it."""
+        return _is_same(self.base, self.mine)
+
+
+def list_fields(entry: Entry) -> dict[str, object]:
+    """Return the values of a post by field: `title`, `data.summary`."""
+    fields: dict[str, object] = {}
+    for key, value in entry.items():
+        if key in TABLE_KEYS and isinstance(value, Mapping):
+            fields |= {f"{key}.{name}": item for name, item in value.items()}
+        else:
+            fields[key] = value
+    return fields
+
+
+def make_entry(fields: Mapping[str, object]) -> dict[str, Any]:
+    """Return the post that has these fields: the inverse of `list_fields`."""
+    entry: dict[str, Any] = {}
+    for field, value in fields.items():
+        table, dot, name = field.partition(".")
+        if dot and table in TABLE_KEYS:
+            entry.setdefault(table, {})[name] = value
+        else:
+            entry[field] = value
+    return entry
+
+
+def find_differences(base: Entry, theirs: Entry, mine: Entry) -> Iterator[FieldDifference]:
+    """Yield the fields in which two edits of a post differ, in the order of the keys of a post."""
+    fields = [list_fields(entry) for entry in (base, theirs, mine)]
+    keys = sorted({*fields[1], *fields[2]}, key=lambda key: (_KEY_ORDER.get(key.partition(".")[0], 0), key))
+    for key in keys:
+        values = [found.get(key) for found in fields]
+        if not _is_same(values[1], values[2]):
+            yield FieldDifference(key=key, base=values[0], theirs=values[1], mine=values[2])
+
+
+def is_same_entry(one: Entry, other: Entry) -> bool:
+    """True if two posts say the same in every key."""
+    return _is_same(one, other)

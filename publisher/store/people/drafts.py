@@ -1,0 +1,100 @@
+"""Drafts: what users type before it is saved. A user's own, and never in a commit with an intent.
+
+Only the dashboard writes them, in a process that sends nothing.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Row, delete, func, insert, select, update
+
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.store.base import StorePart
+from publisher.store.db.database import Transaction, in_transaction
+from publisher.store.db.user_tables import DRAFT
+
+MAX_DRAFT_BYTES = 64 * 1024
+MAX_DRAFTS_PER_USER = 100
+DRAFT_LIFETIME = timedelta(days=30)
+"""How long a draft is kept after its last change."""
+DRAFT_INTERVAL = timedelta(seconds=3)
+"""The shortest time between two writes of a user's drafts."""
+DRAFT_ID_BYTES = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A post that its user is writing: the form as JSON. `post` is the post that it changes, None for a new one."""
+
+    id: str
+    post: str | None
+    content: str
+    updated_at: datetime
+
+
+class Drafts(StorePart):
+    """The drafts. Every method acts for one user, who has no others'."""
+
+    @in_transaction
+    def create(self, transaction: Transaction, user: str, content: str, post: str | None = None) -> Draft:
+        """Store a new draft. Raises RefusedError if it is too big, or the user has too many."""
+        _require_size(content)
+        connection, now = transaction.connection, self.runtime.now()
+        is_theirs = DRAFT.c.user == user
+        number = connection.execute(select(func.count()).select_from(DRAFT).where(is_theirs)).scalar_one()
+        if number >= MAX_DRAFTS_PER_USER:
+            raise RefusedError("draft_too_many", most=str(MAX_DRAFTS_PER_USER))
+        draft = Draft(id=secrets.token_urlsafe(DRAFT_ID_BYTES), post=post, content=content, updated_at=now)
+        row = {"id": draft.id, "user": user, "post": post, "content": content, "created_at": now, "updated_at": now}
+        connection.execute(insert(DRAFT).values(row))
+        return draft
+
+    @in_transaction
+    def change(self, transaction: Transaction, draft: str, user: str, content: str) -> datetime | None:
+        """Replace what a draft says; return when, or None if the user wrote one less than DRAFT_INTERVAL ago.
+
+        Raises NoSuchItemError if the user has no such draft, and RefusedError if it is too big.
+        """
+        _require_size(content)
+        connection, now = transaction.connection, self.runtime.now()
+        is_it = (DRAFT.c.id == draft, DRAFT.c.user == user)
+        last = connection.scalar(select(func.max(DRAFT.c.updated_at, type_=DRAFT.c.updated_at.type)).where(is_it[1]))
+        if last is not None and now - DRAFT_INTERVAL < last <= now:
+            return None
+        changed = connection.execute(update(DRAFT).where(*is_it).values(content=content, updated_at=now)).rowcount
+        if not changed:
+            raise NoSuchItemError("draft", draft)
+        return now
+
+    @in_transaction
+    def delete(self, transaction: Transaction, draft: str, user: str) -> None:
+        """Delete a draft, if the user has it."""
+        transaction.connection.execute(delete(DRAFT).where(DRAFT.c.id == draft, DRAFT.c.user == user))
+
+    async def get(self, draft: str, user: str) -> Draft:
+        """Return a draft. Raises NoSuchItemError if the user has no such draft."""
+        query = select(DRAFT).where(DRAFT.c.id == draft, DRAFT.c.user == user)
+        row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
+        if row is None:
+            raise NoSuchItemError("draft", draft)
+        return _to_draft(row)
+
+    async def list(self, user: str) -> Sequence[Draft]:
+        """Return the drafts of a user, the newest first."""
+        query = select(DRAFT).where(DRAFT.c.user == user).order_by(DRAFT.c.updated_at.desc())
+        return await self.database.read(lambda connection: list(map(_to_draft, connection.execute(query))))
+
+
+def delete_old_drafts(now: datetime, transaction: Transaction) -> None:
+    transaction.connection.execute(delete(DRAFT).where(DRAFT.c.updated_at < now - DRAFT_LIFETIME))
+
+
+def _require_size(content: str) -> None:
+    if len(content.encode()) > MAX_DRAFT_BYTES:
+        raise RefusedError("draft_too_big", most=str(MAX_DRAFT_BYTES // 1024))
+
+
+def _to_draft(row: "Row[tuple[object, ...]]") -> Draft:
+    return Draft(id=row.id, post=row.post, content=row.content, updated_at=row.updated_at)

@@ -1,0 +1,294 @@
+"""A person saves one post into schedule.toml, while others edit it, the machine dies, or another host was faster."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
+from publisher.domain.post import PostId
+from publisher.engine.decisions import named_person
+from publisher.engine.planner import apply_schedule
+from publisher.engine.schedule_editor import (
+    EditConflict,
+    InvalidEdit,
+    PostChange,
+    SavedEdit,
+    Writer,
+    read_entry,
+    read_schedule_text,
+    save_post,
+)
+from publisher.store.deliveries.retention import prune
+from publisher.testing.fakes import START_TIME
+from publisher.tomlfile.read import strip_editor_marks
+from tests.engine.test_approvals import RULES, approve
+from tests.engine.test_planner import entry, planner, publish  # noqa: F401 # the fixture
+
+WANG = named_person("王")
+LATER = "2026-12-20T09:00:00"
+FILE = "# 计划\n" + entry("one", at=LATER) + "\n# 另一条\n" + entry("two", at=LATER)
+NEW = {
+    "id": "new",
+    "kind": "warning",
+    "template": "warning",
+    "author": "王",
+    "title": "警惕刷单",
+    "at": "asap",
+    "to": ["all"],
+    "data": {"summary": "先垫钱的兼职都是诈骗"},
+}
+writer = Writer(actor=WANG, may_write=lambda _accounts: True)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "schedule.toml"
+    path.write_text(FILE, "utf-8")
+    return path
+
+
+async def accept(planner, file):  # noqa: F811 # as above
+    """Put the file in force, as the daemon does."""
+    text = strip_editor_marks(file.read_bytes().decode())
+    return await apply_schedule(planner, text, file.name, file_owner="ops")
+
+
+async def make_change(planner, file, post, **changes):  # noqa: F811 # as above
+    """Return a change of a post as a form makes it: drawn from the file as it is now."""
+    schedule = await read_schedule_text(planner, file)
+    base = await read_entry(schedule, PostId(post))
+    return PostChange(post=PostId(post), entry={**base, **changes}, base=base, base_sha256=schedule.sha256)
+
+
+def addition(**changes):
+    new = {**NEW, **changes}
+    return PostChange(post=PostId(new["id"]), entry=new, base=None, base_sha256="")
+
+
+async def audit(planner, post):  # noqa: F811 # as above
+    return [(line.event, line.name) for line in await planner.store.queries.audit_history(post)]
+
+
+@pytest.mark.parametrize("style", ["lf", "crlf with mark"])
+async def test_a_save_changes_the_one_post_and_keeps_the_file_as_it_was(planner, file, style):  # noqa: F811
+    """Mode, byte-order mark, line ends and every other byte stay."""
+    written = FILE if style == "lf" else "\ufeff" + FILE.replace("\n", "\r\n")
+    file.write_bytes(written.encode())
+    file.chmod(0o640)
+    change = await make_change(planner, file, "two", title="改过的标题")
+    saved = await save_post(planner, file, change, writer)
+    assert isinstance(saved, SavedEdit)
+    before, found, after = written.rpartition('title = "警惕退款诈骗"')
+    assert file.read_bytes().decode() == before + found.replace("警惕退款诈骗", "改过的标题") + after
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in file.parent.glob(".schedule*")] == []
+
+
+async def test_whose_words_it_is_is_known_whoever_puts_them_in_force(planner, file):  # noqa: F811
+    """The saver may not approve; the audit names that person, and no change from outside."""
+    approving = replace(planner, store=replace(planner.store, approval_rules=RULES))
+    await accept(approving, file)
+    await approve(approving.store, "two", by="li")
+    await save_post(approving, file, await make_change(approving, file, "two", title="改过的标题"), writer)
+    await accept(approving, file)
+    [task] = await approving.store.approvals.tasks(PostId("two"))
+    assert (task.saved_by, task.file_owner, task.is_edit) == ("王", None, True)
+    assert task.status.is_barred("王")
+    assert not task.status.is_approved
+    events = await audit(approving, "two")
+    assert ("post_saved", "王") in events
+    assert ("changed_by_person", "王") in events
+    assert "changed_outside" not in dict(events)
+
+
+async def test_what_somebody_changes_after_a_save_is_a_change_from_outside(planner, file):  # noqa: F811
+    """A save vouches for its own words only."""
+    await accept(planner, file)
+    await save_post(planner, file, await make_change(planner, file, "two", title="王的标题"), writer)
+    file.write_text(file.read_text("utf-8").replace("王的标题", "别人的标题"), "utf-8")
+    approving = replace(planner, store=replace(planner.store, approval_rules=RULES))
+    await accept(approving, file)
+    [task] = await approving.store.approvals.tasks(PostId("two"))
+    assert (task.saved_by, task.file_owner) == (None, "ops")
+
+
+async def test_a_post_changed_meanwhile_is_a_conflict_by_field(planner, file):  # noqa: F811
+    """Nothing is written; the differing fields come with what both began with. A choice made on it is saved."""
+    change = await make_change(planner, file, "two", title="我的", max_delay="2h")
+    file.write_text(file.read_text("utf-8").replace('警惕退款诈骗"', '他的"'), "utf-8")
+    held = file.read_bytes()
+    conflict = await save_post(planner, file, change, writer)
+    assert isinstance(conflict, EditConflict)
+    assert file.read_bytes() == held
+    assert [(item.key, item.base, item.theirs, item.mine) for item in conflict.differences] == [
+        ("title", "警惕退款诈骗", "他的", "我的"),
+        ("max_delay", None, None, "2h"),
+    ]
+    settled = replace(change, base=conflict.theirs, base_sha256=conflict.sha256)
+    assert isinstance(await save_post(planner, file, settled, writer), SavedEdit)
+    assert 'title = "我的"' in file.read_text("utf-8")
+
+
+async def test_a_post_removed_meanwhile_is_a_conflict_and_another_post_is_none(planner, file):  # noqa: F811
+    """Only the post that is saved counts: five people may write at once."""
+    change = await make_change(planner, file, "two", title="我的")
+    file.write_text("# 计划\n" + entry("one", at=LATER, title="别的一条改了"), "utf-8")
+    gone = await save_post(planner, file, change, writer)
+    assert isinstance(gone, EditConflict)
+    assert gone.theirs is None
+    file.write_text(FILE.replace("警惕退款诈骗", "别的一条改了", 1), "utf-8")
+    assert isinstance(await save_post(planner, file, change, writer), SavedEdit)
+    assert "别的一条改了" in file.read_text("utf-8")
+
+
+async def test_two_saves_at_once_are_both_in_the_file(planner, file):  # noqa: F811
+    """Saves of one host wait for each other."""
+    changes = [addition(id=f"new-{number}", title=f"警惕刷单之{number}") for number in range(4)]
+    results = await asyncio.gather(*(save_post(planner, file, change, writer) for change in changes))
+    assert [type(result) for result in results] == [SavedEdit] * 4
+    text = file.read_text("utf-8")
+    assert text.startswith(FILE)
+    assert all(f'id = "new-{number}"' in text for number in range(4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "code"),
+    [
+        ({"title": ""}, "title", "blank"),
+        ({"to": ["nobody"]}, "to[0]", "unknown_recipient"),
+        ({"id": "one"}, "id", "duplicate_id"),
+        ({"data": {}}, "data.summary", "template_data_missing"),
+        ({"data": {"summary": "长" * 300}}, "data.summary", "weibo_text_too_long"),
+        ({"at": "2026-01-01"}, "at", "quoted_time"),
+    ],
+)
+async def test_a_problem_of_the_post_names_its_own_key(planner, file, changes, path, code):  # noqa: F811
+    """Everything that the daemon would refuse is said before the file is touched."""
+    found = await save_post(planner, file, addition(**changes), writer)
+    assert isinstance(found, InvalidEdit)
+    assert (path, code) in [(problem.location.path, problem.code) for problem in found.own]
+    assert file.read_text("utf-8") == FILE
+
+
+@pytest.mark.parametrize("broken", ['title = "没有引号', 'level = "purple"'], ids=["syntax", "value"])
+async def test_an_error_elsewhere_is_named_by_line_and_nothing_is_written(planner, file, broken):  # noqa: F811
+    """The file is not accepted as it is, so nothing is added to it."""
+    text = FILE.replace('author = "zhang"', f'author = "zhang"\n{broken}', 1)
+    file.write_text(text, "utf-8")
+    found = await save_post(planner, file, addition(), writer)
+    assert isinstance(found, InvalidEdit)
+    assert [problem.location.line for problem in found.elsewhere] == [text.split("\n").index(broken) + 1]
+    assert not found.own
+    assert file.read_text("utf-8") == text
+
+
+async def test_a_removed_post_is_gone_and_one_that_was_sent_stays(planner, file):  # noqa: F811
+    """What is published cannot be taken back by leaving it out."""
+    await accept(planner, file)
+    removal = replace(await make_change(planner, file, "one"), entry=None)
+    assert isinstance(await save_post(planner, file, removal, writer), SavedEdit)
+    assert 'id = "one"' not in file.read_text("utf-8")
+    await accept(planner, file)
+    assert ("post_removed", "王") in await audit(planner, "one")
+    await save_post(planner, file, addition(), writer)
+    await accept(planner, file)
+    await publish(planner, "a")
+    with pytest.raises(RefusedError, match="post_was_sent"):
+        await save_post(planner, file, replace(await make_change(planner, file, "new"), entry=None), writer)
+    with pytest.raises(NoSuchItemError):
+        await make_change(planner, file, "one")
+
+
+async def test_who_may_not_write_for_an_account_of_the_post_saves_nothing(planner, file):  # noqa: F811
+    """The accounts that the post had before count as well as those it gets."""
+    only_a = Writer(actor=WANG, may_write=lambda accounts: set(accounts) <= {"a"})
+    with pytest.raises(SignInError, match="not_permitted"):
+        await save_post(planner, file, await make_change(planner, file, "two", to=["a"]), only_a)
+    assert file.read_text("utf-8") == FILE
+    assert isinstance(await save_post(planner, file, addition(to=["a"]), only_a), SavedEdit)
+
+
+async def test_a_death_before_the_rename_leaves_the_old_file(planner, file, monkeypatch):  # noqa: F811
+    """What it leaves beside the file stops no later save."""
+
+    async def die(_runtime, name):
+        if name == "schedule.before_rename":
+            raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(planner.store.runtime), "hit_failpoint", die)
+        with pytest.raises(asyncio.CancelledError):
+            await save_post(planner, file, addition(), writer)
+    assert file.read_text("utf-8") == FILE
+    assert file.with_name(".schedule.toml.new").is_file()
+    assert isinstance(await save_post(planner, file, addition(), writer), SavedEdit)
+    assert not file.with_name(".schedule.toml.new").exists()
+
+
+async def test_a_file_saved_by_an_editor_in_the_last_moment_is_not_overwritten(planner, file, monkeypatch):  # noqa: F811
+    """The lock keeps out saves of the dashboard; what others write is compared once more before the rename."""
+
+    async def edit(_runtime, name):
+        if name == "schedule.before_rename":
+            await asyncio.to_thread(file.write_text, FILE + "# 编辑器\n", "utf-8")
+
+    monkeypatch.setattr(type(planner.store.runtime), "hit_failpoint", edit)
+    with pytest.raises(RefusedError, match="schedule_changed_meanwhile"):
+        await save_post(planner, file, addition(), writer)
+    assert file.read_text("utf-8") == FILE + "# 编辑器\n"
+    assert (await audit(planner, "new"))[-1] == ("post_save_failed", "王")
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_save_against_an_older_file_than_the_accepted_one_is_no_revert(planner, file, tmp_path):  # noqa: F811
+    """On the host that lags behind it is a conflict first, and then a change of the version in force."""
+    await accept(planner, file)
+    change = await make_change(planner, file, "two", title="这台主机的")
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text(FILE.replace("警惕退款诈骗", "另一台主机改的", 1), "utf-8")
+    await accept(planner, elsewhere)
+    conflict = await save_post(planner, file, change, writer)
+    assert isinstance(conflict, EditConflict)
+    assert conflict.is_file_outdated
+    assert file.read_text("utf-8") == FILE
+    settled = replace(change, base=conflict.theirs, base_sha256=conflict.sha256)
+    assert isinstance(await save_post(planner, file, settled, writer), SavedEdit)
+    assert "另一台主机改的" in file.read_text("utf-8")
+    assert "这台主机的" in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_save_that_another_host_overtakes_is_not_put_in_force(planner, file, tmp_path):  # noqa: F811
+    """Both hosts saved on top of the same version; the second to be read reverts nothing, and is saved again."""
+    await accept(planner, file)
+    await save_post(planner, file, await make_change(planner, file, "two", title="这台主机的"), writer)
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text(FILE.replace("警惕退款诈骗", "另一台主机改的", 1), "utf-8")
+    await accept(planner, elsewhere)
+    with pytest.raises(RefusedError, match="save_superseded"):
+        await accept(planner, file)
+    again = await make_change(planner, file, "two", title="这台主机的")
+    assert isinstance(await save_post(planner, file, again, writer), SavedEdit)
+    await accept(planner, file)
+    titles = {name: (await planner.store.posts.get_post(PostId(name))).title for name in ("one", "two")}
+    assert titles == {"one": "另一台主机改的", "two": "这台主机的"}
+
+
+async def test_old_saves_and_drafts_are_forgotten(planner, file):  # noqa: F811
+    """Retention deletes both after a month; the audit stays."""
+    file.write_text("", "utf-8")
+    await save_post(planner, file, addition(at=START_TIME.replace(year=2028, tzinfo=None)), writer)
+    draft = await planner.store.drafts.create("王", "{}")
+    planner.store.runtime.advance_time(timedelta(days=29))
+    await prune(planner.store, timedelta(days=365))
+    assert (await planner.store.drafts.get(draft.id, "王")).content == "{}"
+    planner.store.runtime.advance_time(timedelta(days=2))
+    await prune(planner.store, timedelta(days=365))
+    with pytest.raises(NoSuchItemError):
+        await planner.store.drafts.get(draft.id, "王")
+    approving = replace(planner, store=replace(planner.store, approval_rules=RULES))
+    await accept(approving, file)
+    assert [task.saved_by for task in await approving.store.approvals.tasks(PostId("new"))] == [None]
+    assert ("post_saved", "王") in await audit(planner, "new")

@@ -1,0 +1,67 @@
+"""Drafts are their user's own, small, and written seldom."""
+
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.user import parse_grant
+from publisher.engine.decisions import named_person
+from publisher.store.people.drafts import MAX_DRAFT_BYTES, MAX_DRAFTS_PER_USER
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+ADMIN = named_person("管")
+
+
+@pytest.fixture
+async def store(open_store):
+    return await open_store()
+
+
+async def test_nobody_else_sees_changes_or_deletes_a_draft(store):
+    """For another user there is no such draft."""
+    draft = await store.drafts.create("王", "王的", post="p")
+    store.runtime.advance_time(timedelta(seconds=4))
+    with pytest.raises(NoSuchItemError):
+        await store.drafts.get(draft.id, "李")
+    with pytest.raises(NoSuchItemError):
+        await store.drafts.change(draft.id, "李", "李的")
+    await store.drafts.delete(draft.id, "李")
+    assert await store.drafts.list("李") == []
+    assert [(found.id, found.content, found.post) for found in await store.drafts.list("王")] == [
+        (draft.id, "王的", "p")
+    ]
+
+
+async def test_a_draft_is_written_once_in_three_seconds(store):
+    """A write that comes sooner changes nothing; the next one has its text as well."""
+    draft = await store.drafts.create("王", "一")
+    store.runtime.advance_time(timedelta(seconds=2))
+    assert await store.drafts.change(draft.id, "王", "一二") is None
+    assert (await store.drafts.get(draft.id, "王")).content == "一"
+    store.runtime.advance_time(timedelta(seconds=2))
+    assert await store.drafts.change(draft.id, "王", "一二三") == store.runtime.now()
+    assert (await store.drafts.get(draft.id, "王")).content == "一二三"
+
+
+async def test_a_draft_has_64_kb_and_a_user_so_many_drafts(store):
+    """Nobody can fill the disk by typing."""
+    draft = await store.drafts.create("王", "字" * (MAX_DRAFT_BYTES // 3))
+    with pytest.raises(RefusedError, match="draft_too_big"):
+        await store.drafts.create("王", "x" * (MAX_DRAFT_BYTES + 1))
+    with pytest.raises(RefusedError, match="draft_too_big"):
+        await store.drafts.change(draft.id, "王", "字" * MAX_DRAFT_BYTES)
+    for _ in range(MAX_DRAFTS_PER_USER - 1):
+        await store.drafts.create("王", "")
+    with pytest.raises(RefusedError, match="draft_too_many"):
+        await store.drafts.create("王", "")
+    assert (await store.drafts.create("李", "")).content == ""
+
+
+async def test_who_leaves_leaves_no_drafts(store):
+    """Off-boarding deletes them with the sign-ins."""
+    await store.users.add("管", [parse_grant("admin")], ADMIN)
+    await store.users.add("王", [parse_grant("author")], ADMIN)
+    await store.drafts.create("王", "没写完")
+    await store.users.leave("王", [], ADMIN)
+    assert await store.drafts.list("王") == []
