@@ -141,7 +141,7 @@ def _has_answered(server: Snac, process: subprocess.Popen[bytes]) -> bool:
             if status == 200 and "snac" in body:
                 return True
         assert time.monotonic() < deadline, "snac does not answer"
-        time.sleep(0.1)
+        time.sleep(0.1)  # snac does not say when it listens
     return False
 
 

@@ -1,45 +1,17 @@
 """publisher's own daemon posts to snac, is killed in the middle of a call, and settles by reading the account."""
 
-import asyncio
 import json
-import os
 import shutil
 import signal
-import sys
-from asyncio.subprocess import PIPE
 
 import pytest
 from snac import serve_snac
+from workspace import publisher, write_workspace
 
 from publisher.testing.fault_front import open_fault_front
 
 pytestmark = pytest.mark.skipif(shutil.which("snac") is None, reason="NO SNAC: apt-get install snac2")
 
-SETTINGS = """
-environment = "drill"
-secrets_dir = "secrets"
-[limits.mastodon]
-min_interval = "100ms"
-request_timeout = "5s"
-lease_timeout = "8s"
-visibility_window = "9s"
-first_check_after = "500ms"
-retry_first = "300ms"
-platform_clock_tolerance = "1s"
-[region.110000]
-name = "北京"
-police = "北京市公安局"
-hotline = "110"
-tip_line = "110"
-tip_link = "https://tips.example/110"
-[[account]]
-id = "beijing"
-platform = "mastodon"
-identity = "{identity}"
-region = "110000"
-secret = "mastodon"
-base_url = "{base_url}"
-"""
 SCHEDULE = """
 [[post]]
 id = "refund-scam"
@@ -52,23 +24,6 @@ to = ["beijing"]
 [post.data]
 summary = "退款不用转账。"
 """
-TIMEOUT_SECONDS = 240
-
-
-async def publisher(folder, *arguments, failpoints=""):
-    """Run a command; return its exit status and what it wrote to standard output and to standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "publisher", "-C", str(folder), *arguments,
-        env={**os.environ, "PUBLISHER_FAILPOINTS": failpoints}, stdout=PIPE, stderr=PIPE,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, output.decode(), errors.decode()
 
 
 @pytest.fixture
@@ -83,8 +38,7 @@ async def make_workspace(folder, snac, front):
     await snac.post_manually("一小时前的旧消息", "这是由人工发布的旧消息。")
     status, _, errors = await publisher(folder, "init", str(folder))
     assert status == 0, errors
-    (folder / "publisher.toml").write_text(SETTINGS.format(identity=snac.identity, base_url=front.base_url))
-    (folder / "schedule.toml").write_text(SCHEDULE)
+    write_workspace(folder, SCHEDULE, identity=snac.identity, base_url=front.base_url)
     (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
     (folder / "secrets" / "mastodon").write_text(json.dumps({"access_token": snac.token}))
 
