@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, delete
 from sqlalchemy.engine import make_url
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from publisher.app.adapters import AdapterTexts
 from publisher.domain.delivery import WorkerId
@@ -29,6 +31,9 @@ from tests.simulator_process import SimulatorProcess, run_simulator
 use_platform_texts(AdapterTexts)
 os.umask(0o022)  # files of tests have the modes that most systems give
 
+SHARED_SET_UP = frozenset({"tests/e2e/test_day.py"})
+"""Files whose long tests share what takes long to set up."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     asks_for_all = config.args == config.getini("testpaths") and not config.option.keyword
@@ -36,12 +41,27 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = "not long"  # scripts/test-long runs those
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the long tests of a file in one process, which share what the file sets up; seeds share nothing."""
-    for item in items:
-        if item.get_closest_marker("long") and "simulation" not in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin a run of the long tests with those that say how many seconds they take, the longest first."""
+    if config.option.markexpr == "long":
+        items.sort(key=lambda item: -_long_seconds(item))
+
+
+def _long_seconds(item: pytest.Item) -> float:
+    """Return how long a test says that it takes, 0 if it says nothing."""
+    return max((mark.kwargs.get("seconds", 0) for mark in item.iter_markers("long")), default=0)
+
+
+class LongTestScheduling(LoadScopeScheduling):
+    """Give each process one test after the other, and the tests of a file that share a slow set-up to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in SHARED_SET_UP else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongTestScheduling | None:
+    return LongTestScheduling(config, log) if config.option.dist == "loadscope" else None
 
 
 @pytest.fixture(scope="session")
