@@ -24,8 +24,9 @@ from publisher.domain.delivery import State
 from tests.bench.database import accept_schedule, database_file, postgres
 from tests.bench.figures import Figure, Options, SkippedError, median
 from tests.bench.platform import PlatformClient, run_platform
-from tests.bench.process import processor_seconds, running, wait_until
+from tests.bench.process import processor_seconds, running
 from tests.bench.workspace import ROOT, format_posts, workspace, write_schedule
+from tests.wait import wait_until
 
 ACCOUNTS = 150
 KILLS = 10

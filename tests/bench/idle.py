@@ -50,7 +50,7 @@ def _resident(options: Options, posts: int) -> tuple[float, float]:
             raise AssertionError(filed)
         with daemon(folder, options.publisher) as process:
             wait_for_event(folder, STARTED)
-            time.sleep(options.choose(SETTLE_SECONDS, 1))
+            time.sleep(options.choose(SETTLE_SECONDS, 1))  # what it holds after some time is measured
             return resident_mebibytes(process.pid), sum(map(resident_mebibytes, child_pids(process.pid)))
 
 
@@ -68,7 +68,7 @@ def p12(options: Options) -> Iterator[Figure]:
         asyncio.run(_postpone_reads(folder))
         with daemon(folder, options.publisher) as process:
             wait_for_event(folder, STARTED)
-            time.sleep(options.choose(SETTLE_SECONDS, 1))
+            time.sleep(options.choose(SETTLE_SECONDS, 1))  # what it spends in some time is measured
             began, before = time.monotonic(), processor_seconds(process.pid)
             time.sleep(options.choose(WATCH_SECONDS, 2))
             spent, seconds = processor_seconds(process.pid) - before, time.monotonic() - began

@@ -3,12 +3,10 @@
 import contextlib
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-POLL_SECONDS = 0.05
 STOP_TIMEOUT_SECONDS = 40
 MEBIBYTE = 1024 * 1024
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -32,15 +30,6 @@ def running(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_TIMEOUT_SECONDS)
             process.kill()
-
-
-def wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None:
-    """Ask again and again whether a condition holds. Raises TimeoutError, which says for what it waited."""
-    until = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > until:
-            raise TimeoutError(f"{what}: not within {timeout} s")
-        time.sleep(POLL_SECONDS)
 
 
 def processor_seconds(pid: int) -> float:

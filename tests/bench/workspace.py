@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.process import running, wait_until
+from tests.bench.process import running
+from tests.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHER = (str(Path(sys.executable).with_name("publisher")),)

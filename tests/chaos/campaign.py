@@ -319,7 +319,7 @@ class Campaign:
     def _send_by(self, kill: Kill, besides: str = "nobody") -> None:
         """Let a daemon live, and send to all platforms besides one until its end, as long as something is due there."""
         self.people.clear_up()
-        time.sleep(GATHERS)
+        time.sleep(GATHERS)  # posts fall due
         self._kill(kill)
         ended, store = time.time(), self.publisher.store
         left = store.rows(LEFT.format(until=round((ended - QUIET / 2) * MICRO), besides=besides))
@@ -364,7 +364,7 @@ class Campaign:
         self.workspace.write()
         self.publisher.file(ACCEPT_SECONDS + self.options.deliveries / PER_SECOND, 0.0)
         began = time.time()
-        time.sleep(max(0.0, last.timestamp() + MISSED_BY - began))
+        time.sleep(max(0.0, last.timestamp() + MISSED_BY - began))  # posts fall due with nobody to send them
         self.outages.append((began, time.time()))
 
     def _settle(self) -> None:

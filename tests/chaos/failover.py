@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from tests.chaos.postgres_pair import PostgresPair, postgres_pair
 from tests.chaos.publisher_process import Publisher
 from tests.chaos.workspace import design
 from tests.report import write_table
+from tests.wait import wait_until
 
 RUNS = {
     "synchronous": {"is_synchronous": True, "kills_host": False},
@@ -49,7 +50,6 @@ CALL_LIMITS = {
 """Longer than in a campaign: a call must outlive the outage of some seconds, as real platforms' limits let it."""
 ABSENT_SECONDS = 12.0
 """How long the host is away that dies with the server: less than the minute for which the other waits for it."""
-POLL_SECONDS = 0.1
 MAX_WAIT_SECONDS = 120.0
 STARTED = "进程号"
 """Part of a daemon's first message to people: until then, an outage of its database ends it."""
@@ -83,7 +83,7 @@ class Failover(Campaign):
             else:
                 hosts.enter_context(second.running())
             for host in self.publishers:
-                _wait_until(lambda host=host: STARTED in host.log.read_text("utf-8"))
+                wait_until(lambda host=host: STARTED in host.log.read_text("utf-8"), MAX_WAIT_SECONDS, STARTED)
             self.workspace.write_wave(0, BURST, self.dice)
             if not self.servers.is_synchronous:
                 self._wait_for_posts(KILLED_AT_SHARE - LOST_SHARE)
@@ -96,7 +96,7 @@ class Failover(Campaign):
             self.servers.fail_over()
             self.promoted_at = self.calm_since = time.time()
             if self.kills_host:
-                time.sleep(ABSENT_SECONDS)
+                time.sleep(ABSENT_SECONDS)  # the host is away for as long
                 hosts.enter_context(second.running())
             self._await_rest()
 
@@ -107,15 +107,7 @@ class Failover(Campaign):
                 yield entry["t"]
 
     def _wait_for_posts(self, share: float) -> None:
-        _wait_until(lambda: sum(1 for _ in self.made_at()) >= share * len(self.wanted))
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + MAX_WAIT_SECONDS
-    while not condition():
-        if time.monotonic() > until:
-            raise TimeoutError
-        time.sleep(POLL_SECONDS)
+        wait_until(lambda: sum(1 for _ in self.made_at()) >= share * len(self.wanted), MAX_WAIT_SECONDS, "posts")
 
 
 def fail_over(

@@ -77,7 +77,7 @@ class People:
     def _pause(self) -> bool:
         scope = self.dice.choice(["all", "platform:weibo", "platform:wechat"])
         self.campaign.publisher.pause(scope)
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(PAUSE_SECONDS)  # daemons live on in the pause
         self.campaign.publisher.resume(scope)
         return True
 

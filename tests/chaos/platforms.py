@@ -3,7 +3,6 @@
 import json
 import socket
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import httpx
 
 from tests.chaos.publisher_process import PUBLISHER, module_command
 from tests.chaos.workspace import Account
+from tests.wait import wait_until
 
 LONG_AGO = 7200.0
 START_SECONDS = 30.0
@@ -130,14 +130,15 @@ def _put_network_before(platforms: Platforms, port: int, seed: int, rate: float)
     with (platforms.state.parent / "network.log").open("wb") as reported:
         network = subprocess.Popen(module_command("proxy", *words), stdout=reported, stderr=reported)
     platforms.network, platforms.network_url = network, f"http://127.0.0.1:{door}"
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and network.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", door), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
+    wait_until(lambda: network.poll() is not None or _accepts(door), START_SECONDS, "the network")
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _free_port() -> int:
@@ -147,13 +148,13 @@ def _free_port() -> int:
 
 
 def _await_answer(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
-    until = time.monotonic() + START_SECONDS
-    while True:
+    def answers() -> bool:
         try:
             client.get("/_sim/accounts").raise_for_status()
         except httpx.TransportError:
-            if process.poll() is not None or time.monotonic() > until:
+            if process.poll() is not None:
                 raise
-            time.sleep(0.1)
-        else:
-            return
+            return False
+        return True
+
+    wait_until(answers, START_SECONDS, "the simulator")

@@ -70,10 +70,10 @@ class Network:
         dice = Random(f"{self.seed}/door")  # noqa: S311 # repeatable on purpose
         while True:
             server = await asyncio.start_server(self.carry, "127.0.0.1", port, reuse_address=True)
-            await asyncio.sleep(dice.uniform(0.5, 1.5) * self.shut_every if self.shut_every else 1e9)
+            await asyncio.sleep(dice.uniform(0.5, 1.5) * self.shut_every if self.shut_every else 1e9)  # open
             server.close()
             self.counts["shut"] += 1
-            await asyncio.sleep(SHUT)
+            await asyncio.sleep(SHUT)  # the fault: nobody answers
 
 
 async def _whole(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -89,7 +89,7 @@ async def _cut(reader: asyncio.StreamReader, left: int) -> AsyncIterator[bytes]:
 
 async def _later(data: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
     async for piece in data:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds)  # the fault: bytes come late
         seconds = 0.0
         yield piece
 
@@ -98,7 +98,7 @@ async def _dripping(data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     async for piece in data:
         for start in range(0, len(piece), DRIP_BYTES):
             yield piece[start : start + DRIP_BYTES]
-            await asyncio.sleep(DRIP_EVERY)
+            await asyncio.sleep(DRIP_EVERY)  # the fault: bytes drip
 
 
 async def _pour(source: AsyncIterator[bytes], sink: asyncio.StreamWriter) -> None:

@@ -359,7 +359,7 @@ def _freeze(daemon: subprocess.Popen[bytes], kill: Kill, patience: float, meanwh
     daemon.send_signal(signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
         acting = pool.submit(meanwhile) if meanwhile else None
-        time.sleep(kill.lasts)
+        time.sleep(kill.lasts)  # it sleeps past its leases
         daemon.send_signal(signal.SIGCONT)
         if acting:
             acting.result()

@@ -90,7 +90,7 @@ class RacingAdapter(FakeAdapter):
 
     async def publish(self, request: SendRequest) -> Outcome:
         delays = (0.0, self.dice.uniform(0, FIRST_SPREAD_SECONDS), SLOW_CONNECTION_SECONDS)
-        await asyncio.sleep(self.dice.choices(delays, [6, 3, 1])[0])
+        await asyncio.sleep(self.dice.choices(delays, [6, 3, 1])[0])  # the race itself
         asked_at = time.monotonic()
         if not await may_start_call(self.store.outbox, request):
             return NotSent(reason="stopped")
@@ -146,7 +146,7 @@ class Racers:
         await self.people.actions.cancel_post(post.id, _person("cleaner"), "the round is over")
 
     async def _act(self, act: Callable[[Post], Awaitable[object]], post: Post) -> None:
-        await asyncio.sleep(self.dice.uniform(0, self.spread))
+        await asyncio.sleep(self.dice.uniform(0, self.spread))  # the race itself
         await act(post)
 
     async def _send_until(self, people: Sequence["asyncio.Task[None]"]) -> None:
@@ -162,7 +162,7 @@ class Racers:
             if len(self.calls) > before:
                 begun = min(call.at for call in self.calls[before:])
                 self.spread = (3 * self.spread + 2 * min(begun - began, 1.0)) / 4
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # people act meanwhile
 
     async def approve(self, post: Post, person: str | None = None) -> None:
         """Look at the text as it is, and say yes to it a moment later."""
@@ -172,7 +172,7 @@ class Racers:
             tasks = await self.people.approvals.tasks(post.id)
             shown = tasks[0].status.fingerprint if tasks else "0" * 64
             if person is None:
-                await asyncio.sleep(self.dice.uniform(0, self.spread / 4))
+                await asyncio.sleep(self.dice.uniform(0, self.spread / 4))  # the person reads
             approver = Approver(name=by, may_take=lambda _stage, _accounts: True)
             await self.people.approvals.approve(post.id, shown, approver, _person(by))
             return 0

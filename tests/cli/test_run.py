@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,10 @@ from publisher.i18n import Messages
 from publisher.rendering.templates import shipped_templates
 from tests.cli.conftest import publisher_command
 from tests.cli.posts import warning, write_schedule
+from tests.wait import wait_until
 
 PATIENCE = 60
+STARTED = "守护进程已启动"
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,11 +40,10 @@ def daemon(drill, **environment):
         subprocess.Popen(command, stderr=stream, env={**os.environ, **environment}, start_new_session=True) as process,
     ):
         try:
-            give_up = time.monotonic() + PATIENCE
-            while "守护进程已启动" not in (logged := log.read_text("utf-8", errors="replace")):
-                assert process.poll() is None, logged
-                assert time.monotonic() < give_up, logged
-                time.sleep(0.05)
+            wait_until(
+                lambda: process.poll() is not None or STARTED in log.read_text("utf-8", "replace"), PATIENCE, STARTED
+            )
+            assert process.poll() is None, log.read_text("utf-8", "replace")
             yield process
         finally:
             process.kill()
@@ -51,10 +51,12 @@ def daemon(drill, **environment):
 
 def wait_for(run, drill, wanted):
     """Poll the status until it is as wanted."""
-    give_up = time.monotonic() + PATIENCE
-    while not wanted(found := run("-C", drill, "status", "--json").json):
-        assert time.monotonic() < give_up, found["deliveries"]
-    return found
+
+    def found():
+        status = run("-C", drill, "status", "--json").json
+        return status if wanted(status) else None
+
+    return wait_until(found, PATIENCE)
 
 
 def test_once_publishes_all_that_is_due(run, drill):

@@ -5,8 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -18,6 +16,7 @@ import tomlkit
 
 from publisher.cli import run_command
 from publisher.cli.workspace import PLATFORMS, DemoAccount, DemoWorkspace, create_workspace, demo_files, read_regions
+from tests import wait
 from tests.simulator_process import SimulatorProcess
 
 FAILPOINTS = "PUBLISHER_FAILPOINTS"
@@ -148,11 +147,4 @@ def workspace(tmp_path: Path, simulator: SimulatorProcess) -> Iterator[Workspace
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
     """Return a function that polls a condition until it holds, and fails after the given seconds."""
-
-    def wait(condition: Callable[[], object], seconds: float = 180) -> None:
-        pause, latest = threading.Event(), time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < latest, "it did not come to pass in time"
-            pause.wait(0.1)
-
-    return wait
+    return wait.wait_until

@@ -73,7 +73,7 @@ async def flood(port: int, silent: int, dripping: int, seconds: float) -> dict[s
     write({"seconds_until_all_had_connected": round(time.monotonic() - began, 2)})
     held = []
     while time.monotonic() < began + seconds:
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.25)  # between two samples of the flood
         held.append(len(together.open))
     for task in tasks:
         task.cancel()

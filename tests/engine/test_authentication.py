@@ -87,7 +87,7 @@ async def test_hashes_are_made_one_at_a_time_off_the_event_loop(monkeypatch):
             running += 1
             most = max(most, running)
             threads.add(threading.current_thread())
-            time.sleep(0.02)
+            time.sleep(0.02)  # a hash takes time: another would begin meanwhile
             running -= 1
             return "hash"
 
@@ -96,7 +96,7 @@ async def test_hashes_are_made_one_at_a_time_off_the_event_loop(monkeypatch):
     turns = 0
     while not all(task.done() for task in hashes):
         turns += 1
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # each is a turn of the loop
     assert (most, len(threads), threading.current_thread() in threads) == (1, 1, False)
     assert turns > 5
 

@@ -27,6 +27,7 @@ from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.engine.test_planner import SETTINGS, entry
 from tests.engine.test_sender import run_jobs, run_on, stage, state_of
+from tests.wait import eventually
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -112,7 +113,7 @@ async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(o
     world.jump_clock(-HOUR)
     confirm(world)
     delivering = asyncio.create_task(send_delivery(lease, store, adapters, asyncio.Event()))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it begins, and waits
     world.advance_time(PREPARE_AHEAD)
     async with asyncio.timeout(20):
         await delivering
@@ -216,13 +217,19 @@ def write(daemon, *entries):
 
 async def settled(daemon, world):
     """Make a daemon read its file although the fake clock does not move."""
-    reading = asyncio.create_task(daemon.read_schedule())
-    for _ in range(500):
-        await asyncio.sleep(0.01)
+    await _while_time_passes(daemon.read_schedule(), world)
+
+
+async def _while_time_passes(work, world):
+    """Wait for work in which the fake clock must move on."""
+    task = asyncio.create_task(work)
+
+    def is_done():
         world.advance_time(timedelta(seconds=1))
-        if reading.done():
-            break
-    await reading
+        return task.done()
+
+    await eventually(is_done, 60)
+    await task
 
 
 @pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(6 * HOUR, id="F61-ahead")])
@@ -234,11 +241,7 @@ async def test_planning_waits_until_the_clock_is_confirmed(daemon, world, jump):
     await daemon.plan()
     assert await posts_of(daemon) == set()
     confirm(world)
-    confirming = asyncio.create_task(daemon.confirm_clock())
-    while not confirming.done():
-        await asyncio.sleep(0.01)
-        world.advance_time(timedelta(seconds=1))
-    await confirming
+    await _while_time_passes(daemon.confirm_clock(), world)
     assert await posts_of(daemon) == {PostId("p")}
 
 

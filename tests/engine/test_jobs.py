@@ -37,7 +37,7 @@ class Counting(Daemon):
     async def call(self):
         self.calls.append("begun")
         self.has_begun.set()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # a call takes time: the stop comes meanwhile
         self.calls.append("ended")
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from publisher.simulator import create_app, serve
+from tests.wait import eventually
 
 LINK = "https://example.gov.cn/n/1"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
@@ -188,10 +189,11 @@ async def test_a_review_left_running_ends_after_a_restart(tmp_path):
     task = asyncio.create_task(serve("127.0.0.1", 0, tmp_path, on_ready=ready.set_result))
     port = await asyncio.wait_for(ready, PATIENCE)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as sim:
-        for _ in range(int(PATIENCE / 0.02)):
-            if (await sim.get("/_sim/posts")).json()[0]["visible"]:
-                break
-            await asyncio.sleep(0.02)
+
+        async def is_visible():
+            return (await sim.get("/_sim/posts")).json()[0]["visible"]
+
+        await eventually(is_visible, PATIENCE)
         kinds = [each["kind"] for each in (await sim.get("/_sim/log")).json()]
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -11,6 +11,7 @@ import pytest
 
 from publisher.simulator import create_app, serve
 from publisher.simulator.app import PLATFORMS, _remove_keys
+from tests.wait import eventually
 
 SHARE = "/2/statuses/share.json"
 TIMELINE = "/2/statuses/user_timeline.json"
@@ -63,11 +64,7 @@ async def posts(sim):
 
 async def until(condition):
     """Wait for a condition, for a bounded time."""
-    for _ in range(int(PATIENCE / 0.01)):
-        if await condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("never came true")
+    await eventually(condition, PATIENCE)
 
 
 async def test_drop_before_cuts_and_does_nothing(sim):

@@ -1,6 +1,5 @@
 """The simulated WeChat: tokens, pictures, drafts, publishing."""
 
-import asyncio
 import hashlib
 import json
 
@@ -8,6 +7,7 @@ import pytest
 
 from publisher.simulator.wechat.html import sanitise
 from tests.simulator.wechat_calls import JPEG, PNG, article, call, draft, posts, shift, stable, submit, upload
+from tests.wait import eventually
 
 PATIENCE = 5
 
@@ -209,12 +209,15 @@ async def test_publishing_goes_through_review(sim, token):
 async def test_a_review_ends_by_itself(sim, token):
     """Without another call the article becomes visible after a moment, and the log contains it."""
     await submit(sim, token, await draft(sim, token))
-    for _ in range(int(PATIENCE / 0.02)):
-        kinds = [entry["kind"] for entry in (await sim.get("/_sim/log")).json() if entry["post_id"]]
-        if "visible" in kinds:
-            break
-        await asyncio.sleep(0.02)
-    assert kinds == ["act", "reply", "visible"]
+
+    async def kinds():
+        return [entry["kind"] for entry in (await sim.get("/_sim/log")).json() if entry["post_id"]]
+
+    async def is_visible():
+        return "visible" in await kinds()
+
+    await eventually(is_visible, PATIENCE)
+    assert await kinds() == ["act", "reply", "visible"]
 
 
 async def test_a_job_makes_one_creation(sim, token):

@@ -11,6 +11,7 @@ import pytest
 from publisher.simulator.wechat import callbacks
 from publisher.simulator.wechat.callbacks import compute_signature, encrypt, to_xml
 from tests.simulator.wechat_calls import call, draft, posts, send, shift, submit
+from tests.wait import eventually
 
 PATIENCE = 10
 TOKEN, AES_KEY = "simtoken", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -65,13 +66,13 @@ async def register(sim, receiver, **changes):
 
 async def wait_for_callbacks(sim, count):
     """Wait until this many callbacks are logged, and return them."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            log = (await sim.get("/_sim/log")).json()
-            calls = [entry for entry in log if entry["kind"] == "callback"]
-            if len(calls) >= count:
-                return calls
-            await asyncio.sleep(0)
+
+    async def calls():
+        found = [entry for entry in (await sim.get("/_sim/log")).json() if entry["kind"] == "callback"]
+        return (found,) if len(found) >= count else None  # none is an answer as well
+
+    [found] = await eventually(calls, PATIENCE)
+    return found
 
 
 def test_encryption_and_signatures_are_wechatpys():

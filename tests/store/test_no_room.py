@@ -26,6 +26,7 @@ from publisher.store.system_alerts import ALERT_REPEAT_INTERVAL, SystemAlerts
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.store.test_audit import SmallDisk
+from tests.wait import eventually
 
 LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
 
@@ -124,12 +125,7 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, store):
     with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         settling = asyncio.create_task(store.outbox.record_outcome(lease, LIVE))
-        for _ in range(500):
-            await asyncio.sleep(0.01)
-            if DATABASE_BUSY in store.database.unreported_errors:
-                break
-        else:
-            raise AssertionError("the outcome never met the other program")
+        await eventually(lambda: DATABASE_BUSY in store.database.unreported_errors, 60, "the other program's lock")
         holder.execute("ROLLBACK")
     assert (await settling).state is State.PUBLISHED
 

@@ -323,7 +323,7 @@ async def test_f90_a_line_a_minute_reports_how_many_were_refused(monkeypatch):
     for reason in ["full"] * 1000 + ["too_slow"] * 5:
         sparse.warn("connections_refused", reason)
     assert lines == [("connections_refused", {"reasons": {"full": 1}})]
-    await asyncio.sleep(4 * SHORT_INTERVAL)
+    await asyncio.sleep(4 * SHORT_INTERVAL)  # the minutes themselves: one with refusals, one without
     assert lines[1:] == [("connections_refused", {"reasons": {"full": 999, "too_slow": 5}})]
     for reason in ("full", "too_slow"):
         sparse.warn("connections_refused", reason)

@@ -40,6 +40,7 @@ from tests.unit.rendering.rendering_fixtures import post_of, render_for
 from tests.unit.rendering.test_image_cleaner import PLAIN, PROFILE, TAGGED, encoded
 from tests.unit.rendering.test_image_cleaner import scene as image
 from tests.unit.rendering.test_images import drawn
+from tests.wait import wait_until
 
 GOOD = "{{ body }}"
 DOUBLED = "{% set a = [1] %}{% set b = [1] %}" + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40
@@ -119,8 +120,7 @@ def test_a_stop_ends_a_rendering(renderer):
 
     thread = threading.Thread(target=render)
     thread.start()
-    while renderer._child is None or renderer._child.loaded_files is None:
-        threading.Event().wait(0.01)
+    wait_until(lambda: renderer._child is not None and renderer._child.loaded_files is not None, 60)
     renderer.close()
     thread.join(60)
     assert ended
