@@ -15,6 +15,10 @@ from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, LOGIN, MODE_OVER
 SCOPE_ALL = "all"
 """The scope of a pause that covers everything."""
 SqlInstant = datetime | ColumnElement[datetime]
+_DELIVERY_LOGIN = LOGIN.alias("delivery_login")
+_NEWER = DELIVERY.alias("newer")
+_FOLLOWED = DELIVERY.alias("followed")
+"""Aliases of tables take longer to make than the conditions that use them, which the daemon builds each second."""
 
 
 def _text_literal(value: str) -> ColumnElement[str]:
@@ -72,7 +76,7 @@ def _login_was_free(
     row: FromClause, at: ColumnElement[Any], is_match: Callable[[ColumnElement[datetime]], ColumnElement[bool]]
 ) -> ColumnElement[bool]:
     """True if a delivery's login was not yet busy at an instant, or if the end of its cooldown matches."""
-    login = LOGIN.alias("delivery_login")
+    login = _DELIVERY_LOGIN
     free_since = case(
         (
             or_(row.c.is_urgent.is_(True), login.c.cooldown_until > login.c.routine_cooldown_until),
@@ -89,7 +93,7 @@ def is_superseded(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:
 
     What a quota or a rate limit blocked was not missed, unless the later one has been called already.
     """
-    newer = DELIVERY.alias("newer")
+    newer = _NEWER
     was_free = _login_was_free(row, row.c.due_at, lambda free_since: free_since <= newer.c.due_at)
     overtakes = exists().where(
         newer.c.post == row.c.post,
@@ -161,7 +165,7 @@ def original_is_published(row: FromClause) -> ColumnElement[bool]:
 
     A post also counts as published if the platform has refused to delete it.
     """
-    original = DELIVERY.alias("followed")
+    original = _FOLLOWED
     is_undeletable = and_(
         in_state(original, State.RETRACTING),
         original.c.remote_id.is_not(None),

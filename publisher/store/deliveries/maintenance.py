@@ -88,6 +88,13 @@ _HAS_WORK = select(
         exists().where(_IS_WAITING, DELIVERY.c.expires_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)),
     )
 )
+_ORIGINAL = DELIVERY.alias("original")
+_MAY_BE_PUBLISHED = exists().where(
+    _ORIGINAL.c.post == DELIVERY.c.follows,
+    _ORIGINAL.c.account == DELIVERY.c.account,
+    _ORIGINAL.c.state.not_in([state.value for state in FINAL_STATES]),
+)
+_IS_ORPHANED = and_(in_state(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~_MAY_BE_PUBLISHED)
 _CALLED_STATES = sorted(frozenset(State) - {State.PENDING, State.PUBLISHED, State.CANCELLED, State.EXPIRED})
 """States in which a call may have been made, and another may follow."""
 _TIMED_STATES = CHECKED_STATES | {State.RETRYING}
@@ -333,15 +340,8 @@ class Maintenance(StorePart):
             for delivery in cancelled:
                 raise_delivery_alert(transaction, delivery.updated_at, "cancelled.original_not_published", delivery)
 
-        original = DELIVERY.alias("original")
-        may_be_published = exists().where(
-            original.c.post == DELIVERY.c.follows,
-            original.c.account == DELIVERY.c.account,
-            original.c.state.not_in([state.value for state in FINAL_STATES]),
-        )
-        is_orphaned = and_(in_state(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~may_be_published)
         return await self._apply_to_matching(
-            is_orphaned, Cancelled(reason="original_not_published"), alert=alert_orphans
+            _IS_ORPHANED, Cancelled(reason="original_not_published"), alert=alert_orphans
         )
 
     async def remind_of_approvals(self) -> int:
