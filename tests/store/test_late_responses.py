@@ -102,7 +102,7 @@ async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store,
             world.advance_time(timedelta(seconds=30))
             live = Published(receipt=replace(LIVE.receipt, remote_id=str(lease.delivery)))
             await store.outbox.record_outcome(lease, NotSent(reason="connect_timeout") if is_away else live)
-        world.advance_time(timedelta(seconds=5))
+        world.advance_time(timedelta(seconds=30))
     assert set((await states(store)).values()) == {(State.PUBLISHED, None)}
 
 
