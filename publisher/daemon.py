@@ -5,7 +5,7 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +39,7 @@ from publisher.store.recovery.recover import can_plan
 from publisher.store.recovery.setup import lock_process
 from publisher.tomlfile.read import parse_toml, read_text
 from publisher.web.callbacks import serve_callbacks
+from publisher.web.process import run_dashboard
 from publisher.web.server import descriptor_limit
 
 MAX_SENDS = 2000
@@ -454,7 +455,7 @@ async def run(
         if once:
             exit_code = await run_once(daemon)
         else:
-            async with serve_callbacks(application, report):
+            async with serve_callbacks(application, report), _serve_pages(application):
                 await run_until_stopped(daemon)
             exit_code = 0
         if daemon.refusal is not None:
@@ -462,6 +463,16 @@ async def run(
         await daemon.run_logged("write_checkpoint", daemon.jobs["write_checkpoint"].run())
         await application.store.actions.deregister_worker()
         return exit_code
+
+
+@contextlib.asynccontextmanager
+async def _serve_pages(application: Application) -> AsyncIterator[None]:
+    """Keep the dashboard running beside the daemon, unless the settings leave that to another host."""
+    if not application.settings.dashboard.enabled:
+        yield
+        return
+    async with run_dashboard(application.settings, application.store.system_alerts.set_dashboard_alert):
+        yield
 
 
 async def run_once(daemon: Daemon) -> int:

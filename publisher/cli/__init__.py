@@ -61,6 +61,7 @@ COMMANDS = (
     "user",
     "audit",
     "move-database",
+    "web",
     "simulate",
     "new-adapter",
     "demo",

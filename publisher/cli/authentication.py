@@ -90,6 +90,7 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "audit key": None,
     "audit accept": Permission.AUDIT,
     "move-database": Permission.RECOVER,
+    "web": None,
     "simulate": None,
     "demo": None,
 }

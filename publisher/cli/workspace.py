@@ -14,6 +14,7 @@ import tomlkit
 from tomlkit.items import AoT
 
 from publisher.cli.errors import CommandFailedError
+from publisher.domain.post import PostKind
 from publisher.schedule.model import schedule_schema
 
 SAMPLES_FOLDER = files("publisher.cli") / "workspace_files"
@@ -123,11 +124,15 @@ class DemoAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoWorkspace:
-    """A drill in some regions against a simulator, which calls back to `callback_listen` if that is set."""
+    """A drill in some regions against a simulator, which calls back to `callback_listen` if that is set.
+
+    With `dashboard_listen` the demo serves the dashboard there itself, and one person must approve each post.
+    """
 
     regions: Sequence[Region]
     simulator_url: str
     callback_listen: str | None = None
+    dashboard_listen: str | None = None
 
     @property
     def accounts(self) -> Sequence[DemoAccount]:
@@ -165,6 +170,7 @@ def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
         "timezone": TIMEZONE,
         "secrets_dir": "secrets",
         **({"callbacks": {"listen": demo_workspace.callback_listen}} if demo_workspace.callback_listen else {}),
+        **demo_people_settings(demo_workspace),
         "limits": dict.fromkeys(PLATFORMS, DEMO_LIMITS),
         "region": {
             region.code: {
@@ -180,6 +186,16 @@ def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
     pictures = {f"media/{picture.name}": picture.read_bytes() for picture in (SAMPLES_FOLDER / "media").iterdir()}
     schedule = find_shipped_schedule().read_bytes()
     return {"publisher.toml": tomlkit.dumps(settings).encode(), "schedule.toml": schedule, **secrets, **pictures}
+
+
+def demo_people_settings(demo_workspace: DemoWorkspace) -> dict[str, Any]:
+    """Return the settings of a demo that is watched, and acted in, in a browser."""
+    if demo_workspace.dashboard_listen is None:
+        return {}
+    return {
+        "dashboard": {"enabled": False, "listen": demo_workspace.dashboard_listen},
+        "approvals": {kind.value: [{"stage": "审核"}] for kind in PostKind},
+    }
 
 
 def shift_schedule(text: str, start: datetime, spread: timedelta, *, is_single_warning: bool = False) -> str:

@@ -126,11 +126,18 @@ class SystemAlerts(StorePart):
 
     async def set_template_alert(self, reason: str) -> None:
         """Keep at most one alert about the templates that this host has read: with this reason, or none for ""."""
-        subject, now = f"templates:{self.store.worker}", self.runtime.now()
+        await self._set_alert("templates_invalid", f"templates:{self.store.worker}", reason)
+
+    async def set_dashboard_alert(self, reason: str) -> None:
+        """Keep at most one alert that this host's dashboard does not run: with its exit code, or none for ""."""
+        await self._set_alert("dashboard_failing", f"dashboard:{self.store.worker}", reason)
+
+    async def _set_alert(self, code: str, subject: str, reason: str) -> None:
+        now = self.runtime.now()
         alerts = await self.database.read(lambda connection: open_alerts(connection, subject))
         if [facts["reason"] for _code, facts in alerts] != ([reason] if reason else []):
-            code, new_facts = "templates_invalid" if reason else None, {"host": self._host, "reason": reason}
-            await self.database.write(lambda transaction: replace_alerts(transaction, now, code, subject, new_facts))
+            wanted, facts = code if reason else None, {"host": self._host, "reason": reason}
+            await self.database.write(lambda transaction: replace_alerts(transaction, now, wanted, subject, facts))
 
     @property
     def has_clock_alert(self) -> bool:

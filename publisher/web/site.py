@@ -135,7 +135,7 @@ class Visitor:
 
     @property
     def messages(self) -> Messages:
-        return Messages(self.lang)
+        return Messages(self.lang, names_buttons=True)
 
     @property
     def formatter(self) -> Formatter:
@@ -160,9 +160,9 @@ class Visitor:
 
     @property
     def role(self) -> UserRole:
-        """Return the role that a user is called by: the first of those granted that is not `viewer`."""
-        roles = [grant.role for grant in self.user.grants]
-        return next((role for role in roles if role is not UserRole.VIEWER), UserRole.VIEWER)
+        """Return the role that a user is called by: the first of those granted, `viewer` last."""
+        roles = [grant.role for grant in self.user.grants if grant.role is not UserRole.VIEWER]
+        return min(roles, key=list(UserRole).index, default=UserRole.VIEWER)
 
     def may(self, permission: Permission, accounts: Collection[AccountId] | None = None) -> bool:
         """Return True if the visitor may do something on all of these accounts; without any, on some account."""

@@ -23,6 +23,7 @@ STARTED = "own_leases_expired"
 ACCEPTED = "schedule_accepted"
 
 SETTINGS = """environment = "drill"
+dashboard = {{ enabled = false }}
 secrets_dir = "secrets"
 public_ip = "{public_ip}"
 {settings}

@@ -53,6 +53,7 @@ NAMED, NAME = "weibo", "localhost"
 AUTHOR = "zhang"
 """Who writes all posts."""
 SETTINGS = """environment = "drill"
+dashboard = { enabled = false }
 secrets_dir = "secrets"
 public_ip = "192.0.2.1"
 """

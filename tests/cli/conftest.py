@@ -143,6 +143,7 @@ def make_drill(folder: Path, address: str) -> Path:
     """Create a drill workspace of one region, with an empty schedule and no pause between two posts."""
     files = {**new_workspace_files(), **demo_files(DemoWorkspace(regions=read_regions()[:1], simulator_url=address))}
     settings = re.sub(rb'min_interval = "\w+"', b'min_interval = "0s"', files["publisher.toml"])
+    settings += b"\n[dashboard]\nenabled = false\n"
     create_workspace(folder, {**files, "publisher.toml": settings, "schedule.toml": b"post = []\n"})
     return folder
 

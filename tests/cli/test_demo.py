@@ -59,8 +59,9 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
 def test_a_command_to_type_is_not_broken_over_two_lines():
     """On a narrow terminal the terminal itself wraps: what is copied has no line break in it."""
     shown = io.StringIO()
-    unused = dict.fromkeys(("workspace", "queries", "demo_workspace", "platforms", "simulator", "stopping"))
-    scenario = Scenario(formatter=Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("UTC")), **unused)
+    unused = dict.fromkeys(("workspace", "store", "demo_workspace", "platforms", "simulator", "stopping"))
+    formatter = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("UTC"))
+    scenario = Scenario(formatter=formatter, sample_posts=(), **unused)
     scenario.live = Live(console=Console(file=shown, width=20, force_terminal=True), auto_refresh=False)
     scenario.print_message("demo_daemon", pid=12345)
     assert "kill -9 12345：" in shown.getvalue()

@@ -65,7 +65,10 @@ class Workspace:
     def create(self) -> None:
         """Write publisher.toml and the secrets of all accounts; there is no schedule yet."""
         files = demo_files(TwoCities(self.simulator.url))
-        settings = tomllib.loads(files["publisher.toml"].decode()) | {"limits": dict.fromkeys(PLATFORMS, LIMITS)}
+        settings = tomllib.loads(files["publisher.toml"].decode()) | {
+            "limits": dict.fromkeys(PLATFORMS, LIMITS),
+            "dashboard": {"enabled": False},
+        }
         secrets = {name: content for name, content in files.items() if name.startswith("secrets/")}
         create_workspace(self.folder, {**secrets, "publisher.toml": tomlkit.dumps(settings).encode()})
 

@@ -1,16 +1,22 @@
 """`demo`: a drill with simulated platforms; kill the daemon and watch it recover."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import socket
 import sys
 import tempfile
+import time
+import tomllib
 import webbrowser
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import click
@@ -18,7 +24,9 @@ import click
 from publisher.app.format import Formatter
 from publisher.cli.context import open_command_store
 from publisher.cli.drill import (
+    LOG_FILE,
     SIMULATOR_STOP_SECONDS,
+    START_TIMEOUT_SECONDS,
     Scenario,
     SimulatedPlatforms,
     start_simulator,
@@ -36,11 +44,21 @@ from publisher.cli.workspace import (
     read_regions,
     shift_schedule,
 )
-from publisher.config import load_settings
+from publisher.config import Settings, load_settings
+from publisher.domain.post import PostId
+from publisher.domain.user import Grant, UserRole
+from publisher.engine.decisions import named_person
 from publisher.runtime.clock import handle_stop_signals
-from publisher.store.queries.queries import Queries
+from publisher.store.store import Store
+from publisher.web.process import run_dashboard
 
-DEFAULT_PORT = 8710
+DEFAULT_PORT, DASHBOARD_PORT = 8710, 8700
+ADMINISTRATOR, AUTHOR, APPROVER = "管理员", "张", "李"
+PEOPLE: Mapping[str, Sequence[UserRole]] = {
+    AUTHOR: (UserRole.AUTHOR, UserRole.AUDITOR),
+    APPROVER: (UserRole.APPROVER, UserRole.OPERATOR, UserRole.AUDITOR),
+}
+"""Who acts in the demo's dashboard, and as what."""
 MAX_REGIONS = 50
 MANY_REGION_COUNT = 10
 """From this number of regions on, one warning to all is enough for a quick look."""
@@ -73,26 +91,35 @@ async def demo(  # noqa: PLR0913 # one argument an option
         stack.push_async_callback(stop_process, simulator, SIMULATOR_STOP_SECONDS)
         with socket.create_server(("127.0.0.1", 0)) as free:
             callback_port: int = free.getsockname()[1]
-        listen = f"127.0.0.1:{callback_port}"
-        demo_workspace = DemoWorkspace(regions=read_regions()[:regions], simulator_url=address, callback_listen=listen)
+        demo_workspace = DemoWorkspace(
+            regions=read_regions()[:regions],
+            simulator_url=address,
+            callback_listen=f"127.0.0.1:{callback_port}",
+            dashboard_listen=f"127.0.0.1:{find_port(DASHBOARD_PORT)}",
+        )
         platforms = SimulatedPlatforms(base_url=address)
-        await asyncio.to_thread(create_demo_workspace, workspace, demo_workspace, platforms, is_fast)
-        settings = await load_settings(workspace)
-        queries = Queries(await stack.enter_async_context(open_command_store(settings)))
+        samples = await asyncio.to_thread(create_demo_workspace, workspace, demo_workspace, platforms, is_fast)
+        settings = replace(await load_settings(workspace), lang=terminal.messages.lang)
+        store = await stack.enter_async_context(open_command_store(settings))
+        author_link, approver_link = await add_people(store, settings)
+        log = stack.enter_context((workspace / LOG_FILE).open("ab"))
+        await stack.enter_async_context(run_dashboard(settings, report_nothing, output=log))
         scenario = Scenario(
             formatter=Formatter(messages=terminal.messages, timezone=settings.timezone),
             workspace=workspace,
-            queries=queries,
+            store=store,
             demo_workspace=demo_workspace,
             platforms=platforms,
             simulator=simulator,
             stopping=stopping,
+            sample_posts=samples,
         )
-        terminal.print_message("demo_where", address=address, workspace=workspace)
+        people = {"author": AUTHOR, "author_link": author_link, "approver": APPROVER, "approver_link": approver_link}
+        terminal.print_message("demo_where", address=address, workspace=workspace, **people)
         # on Linux without a display, a browser would take over this terminal
         has_browser = sys.platform != "linux" or any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY"))
         if has_browser and not no_open:
-            await asyncio.to_thread(webbrowser.open, f"{address}/_sim/")
+            await asyncio.to_thread(open_when_served, author_link)
         exit_code = await scenario.run(exits=exits)
     if exit_code:
         terminal.print_message("demo_kept", workspace=workspace)
@@ -101,13 +128,50 @@ async def demo(  # noqa: PLR0913 # one argument an option
     return exit_code
 
 
+async def add_people(store: Store, settings: Settings) -> Sequence[str]:
+    """Add an author, an approver, and the administrator that there must be; return the links of the first two."""
+    by = named_person(ADMINISTRATOR)
+    await store.users.add(ADMINISTRATOR, [Grant(role=UserRole.ADMIN)], by)
+    links = []
+    for name, roles in PEOPLE.items():
+        link = await store.users.add(name, [Grant(role=role) for role in roles], by)
+        links.append(f"{settings.dashboard.address}/setup/{link}")
+    return links
+
+
+async def report_nothing(_reason: str) -> None:
+    """Raise no alert: who runs the demo sees whether pages open."""
+
+
+def find_port(wanted: int) -> int:
+    """Return a port if it is free, else another one that is."""
+    for port in (wanted, 0):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as free:
+            found: int = free.getsockname()[1]
+            return found
+    raise CommandFailedError("web_listen_failed", address=f"127.0.0.1:{wanted}", reason="")
+
+
+def open_when_served(link: str) -> None:
+    """Open a page in the browser once it is served."""
+    place, until = urlsplit(link), time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection((str(place.hostname), place.port or 80), 1):
+            break
+        time.sleep(0.1)
+    webbrowser.open(link)
+
+
 def create_demo_workspace(
     workspace: Path,
     demo_workspace: DemoWorkspace,
     platforms: SimulatedPlatforms,
     is_fast: bool,  # noqa: FBT001 # to_thread passes positions
-) -> None:
-    """Create the workspace with accounts that exist on the simulator already, and posts that are due soon."""
+) -> Collection[PostId]:
+    """Create the workspace with accounts that exist on the simulator already, and posts that are due soon.
+
+    Return the ids of the posts.
+    """
     secrets = platforms.create_accounts(demo_workspace.accounts)
     files = {**new_workspace_files(), **demo_files(demo_workspace)}
     for account in demo_workspace.accounts:
@@ -120,3 +184,4 @@ def create_demo_workspace(
     )
     files["schedule.toml"] = schedule.encode()
     create_workspace(workspace, files)
+    return [PostId(post["id"]) for post in tomllib.loads(schedule)["post"]]

@@ -33,6 +33,8 @@ secrets_dir = "secrets"
 public_ip = "211.156.0.1"
 [dashboard]
 listen = "0.0.0.0:80"
+proxy = "10.0.0.1"
+url = "https://publish.example.gov.cn"
 [callbacks]
 listen = "127.0.0.1:8701"
 [audit]

@@ -1,0 +1,213 @@
+"""The dashboard as a process of its own, so that no page can delay a post: how it serves, and who keeps it running."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import IO
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from publisher.app.application import open_application
+from publisher.config import Settings
+from publisher.domain.errors import RefusedError
+from publisher.runtime.clock import Runtime
+from publisher.runtime.logs import log
+from publisher.web.callbacks import bind_socket
+from publisher.web.dashboard import create_dashboard
+from publisher.web.server import peer_key
+
+HEAD_TIMEOUT_SECONDS = 10.0
+"""Within this time the whole head of a request must have arrived."""
+KEEP_ALIVE_SECONDS = 20
+MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 1024, 512
+"""A whole office may come from one address, with a live page and some connections each."""
+MAX_HEAD_BYTES = 16_384
+GRACEFUL_SECONDS = 3
+"""How long requests may still take after a stop; live pages end at once."""
+PAGES_NICENESS = 5
+"""Pages give way to posts where processors are scarce."""
+STABLE_SECONDS = 20.0
+"""After so long a process counts as running."""
+ALERT_AFTER_FAILURES = 3
+MAX_BACKOFF_SECONDS = 60.0
+STOP_SECONDS = 8.0
+
+
+class BoundedConnection(H11Protocol):
+    """A connection that must send the head of its next request in time, and of which a peer has only so many.
+
+    Where there are too many, the oldest one closes that we wait for, so that silent clients shut nobody out.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself
+        super().connection_made(transport)
+        self.opened_at = self.loop.time()
+        self.peer = peer_key(self.client[0]) if self.client else ""
+        self.head_timer: asyncio.TimerHandle | None = None
+        self.wait_for_head()
+        others = [other for other in self.connections if isinstance(other, BoundedConnection)]
+        own = [other for other in others if other.peer == self.peer]
+        is_behind_proxy = self.config.proxy_headers
+        crowd = own if len(own) > MAX_CONNECTIONS_PER_PEER and not is_behind_proxy else others
+        if len(crowd) > (MAX_CONNECTIONS_PER_PEER if crowd is own else MAX_CONNECTIONS):
+            idle = [other for other in crowd if not other.is_answering and other is not self]
+            min(idle, key=lambda other: other.opened_at, default=self).transport.abort()
+
+    @property
+    def is_answering(self) -> bool:
+        """True from the head of a request until the end of its response."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.is_answering:
+            self.stop_waiting()
+        elif self.head_timer is None:
+            self.wait_for_head()
+
+    def wait_for_head(self) -> None:
+        self.head_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self.close_if_idle)
+
+    def stop_waiting(self) -> None:
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
+
+    def close_if_idle(self) -> None:
+        self.head_timer = None
+        if not self.is_answering:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.stop_waiting()
+        super().connection_lost(exc)
+
+
+async def serve_dashboard(
+    settings: Settings, runtime: Runtime, *, report: Callable[..., None], is_supervised: bool = False
+) -> None:
+    """Serve the dashboard until the process is asked to stop, or, if it is supervised, until its parent is gone.
+
+    `report` is called with a message code and the address once it listens. Raises RefusedError where it cannot.
+    """
+    dashboard = settings.dashboard
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what a page raises is in our own log
+    try:
+        listening_socket = await asyncio.to_thread(bind_socket, dashboard.listen)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise RefusedError("web_listen_failed", address=dashboard.listen, reason=reason) from None
+    with contextlib.closing(listening_socket):
+        async with open_application(settings, runtime, can_send=False) as application:
+            config = uvicorn.Config(
+                create_dashboard(application),
+                http=BoundedConnection,
+                ws="none",
+                loop="asyncio",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=dashboard.proxy is not None,
+                forwarded_allow_ips=dashboard.proxy or "",
+                ssl_certfile=_find_file(settings, dashboard.certificate),
+                ssl_keyfile=_find_file(settings, dashboard.key),
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=GRACEFUL_SECONDS,
+            )
+            server = uvicorn.Server(config)
+            if is_supervised:
+                os.nice(PAGES_NICENESS)
+                asyncio.get_running_loop().add_reader(0, _stop_at_end_of_input, server)
+            report("web_listening", address=dashboard.address)
+            await server.serve(sockets=[listening_socket])
+
+
+def _find_file(settings: Settings, name: str | None) -> str | None:
+    """Return the path of a TLS file. Raises RefusedError if it cannot be read."""
+    if name is None:
+        return None
+    path = settings.workspace / name
+    if not os.access(path, os.R_OK):
+        raise RefusedError("dashboard_file_missing", file=str(path))
+    return str(path)
+
+
+def _stop_at_end_of_input(server: uvicorn.Server) -> None:
+    """Stop once the parent has closed our standard input, or is gone: it writes nothing there."""
+    if not os.read(0, 1):
+        asyncio.get_running_loop().remove_reader(0)
+        server.should_exit = True
+
+
+@contextlib.asynccontextmanager
+async def run_dashboard(
+    settings: Settings, set_alert: Callable[[str], Awaitable[None]], output: IO[bytes] | None = None
+) -> AsyncIterator[None]:
+    """Keep the dashboard running in a process of its own, as long as the block lasts.
+
+    `set_alert` is called with its exit code when it keeps failing, and with "" once it runs. It writes to `output`, or
+    where this process does.
+    """
+    keeping = asyncio.create_task(keep_running(settings, set_alert, output))
+    keeping.add_done_callback(_log_failure)
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+
+async def keep_running(
+    settings: Settings, set_alert: Callable[[str], Awaitable[None]], output: IO[bytes] | None
+) -> None:
+    """Start the process, and again whenever it ends, after a pause that doubles."""
+    command = (sys.executable, "-P", "-m", "publisher", "--lang", settings.lang, "-C", str(settings.workspace), "web")
+    failures = 0
+    while True:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            "--supervised",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            try:
+                async with asyncio.timeout(STABLE_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                failures = 0
+                await set_alert("")
+                await process.wait()
+        finally:
+            await stop_dashboard(process)
+        failures += 1
+        log.warning("dashboard_ended", code=process.returncode, failures=failures)
+        if failures >= ALERT_AFTER_FAILURES:
+            await set_alert(str(process.returncode))
+        await asyncio.sleep(min(2.0**failures, MAX_BACKOFF_SECONDS))
+
+
+async def stop_dashboard(process: asyncio.subprocess.Process) -> None:
+    """End the process by closing its standard input, and kill it if it does not end."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("dashboard_not_kept", error=type(error).__name__, exc_info=error)

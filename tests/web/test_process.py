@@ -1,0 +1,79 @@
+"""The dashboard's process: it serves beside the daemon, ends with it, and its failures are reported."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+from publisher.config import load_settings
+from publisher.web import process
+from tests.cli.conftest import publisher_command
+from tests.web.conftest import make_workspace
+
+PATIENCE = 90
+"""Seconds until something must have happened, on a machine that is busy with other tests."""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        return place.getsockname()[1]
+
+
+def serve_at(folder, port):
+    """Let a workspace serve its dashboard on this port."""
+    make_workspace(folder)
+    with (folder / "publisher.toml").open("a", encoding="utf-8") as file:
+        file.write(f'\n[dashboard]\nlisten = "127.0.0.1:{port}"\n')
+
+
+def wait_until(condition):
+    give_up = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    return found
+
+
+def read_login(port):
+    """Return the page of the sign-in; None while nobody serves it."""
+    address = f"http://127.0.0.1:{port}/login"
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=10) as page:  # loopback
+        return page.read().decode()
+    return None
+
+
+@pytest.mark.long
+def test_the_daemon_brings_the_pages_and_takes_them_with_it(tmp_path):
+    """`run` serves the dashboard in another process, which ends even when the daemon is killed."""
+    port = free_port()
+    serve_at(tmp_path / "drill", port)
+    with (tmp_path / "log").open("w") as log:
+        command = publisher_command("-C", tmp_path / "drill", "run")
+        daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        page = wait_until(lambda: read_login(port))
+        os.kill(daemon.pid, signal.SIGKILL)
+        daemon.wait(PATIENCE)
+        assert re.search("publisher user add", page)
+        assert wait_until(lambda: read_login(port) is None)
+    finally:
+        daemon.kill()
+
+
+async def test_a_dashboard_that_cannot_start_is_reported(tmp_path, monkeypatch, capfd):
+    """Where another program has the port, an alert is raised after the attempts to start."""
+    monkeypatch.setattr(process, "ALERT_AFTER_FAILURES", 1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        await asyncio.to_thread(serve_at, tmp_path / "drill", taken.getsockname()[1])
+        reported = asyncio.Queue()
+        async with process.run_dashboard(await load_settings(tmp_path / "drill"), reported.put):
+            code = await asyncio.wait_for(reported.get(), PATIENCE)
+    assert code not in {"", "0"}
+    assert "不能监听" in capfd.readouterr().err
