@@ -23,6 +23,7 @@ from tests.cli.conftest import publisher_command
 
 START = datetime(2026, 11, 25, 9, 0, 0)  # noqa: DTZ001 # a TOML time without offset
 PATIENCE = 60
+SIMULATOR = re.compile(r"(http://127\.0\.0\.1:\d+)/_sim/")
 DAEMON = re.compile(r"进程号是 (\d+)")
 
 
@@ -71,7 +72,7 @@ def test_a_command_to_type_is_not_broken_over_two_lines():
 def test_messages_of_the_simulated_wechat_are_accepted():
     """The demonstration's daemon is notified of the end of a review, and accepts the message."""
     with demo("--regions", "1") as process:
-        address = next(found[0] for line in process.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        address = next(found[1] for line in process.stdout if (found := re.search(SIMULATOR, line)))
         reported = []
         for _line in process.stdout:
             with urllib.request.urlopen(f"{address}/_sim/log", timeout=10) as reply:  # noqa: S310 # loopback
@@ -92,7 +93,7 @@ def test_an_interruption_ends_everything(number):
             lines.append(line)
             if "kill -9" in line:
                 break
-        address = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        address = next(found[1] for line in lines if (found := re.search(SIMULATOR, line)))
         daemon = int(DAEMON.search(lines[-1])[1])
         process.send_signal(number)
         process.stdout.read()
