@@ -51,6 +51,7 @@ COMMANDS = (
     "alerts",
     "accounts",
     "doctor",
+    "watchdog",
     "offboard",
     "templates",
     "backup",

@@ -1,4 +1,4 @@
-"""The systemd unit in docs/examples/, as systemd itself checks it."""
+"""The systemd units in docs/examples/, as systemd itself checks them."""
 
 import re
 import shutil
@@ -9,7 +9,8 @@ import pytest
 
 from publisher.rendering.child import MAX_MEMORY_BYTES
 
-UNIT = Path(__file__).parents[2] / "docs" / "examples" / "publisher.service"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+UNIT, WATCHDOG = EXAMPLES / "publisher.service", EXAMPLES / "publisher-watchdog.service"
 MOST_EXPOSED = 1.5
 MOST_THREADS = 100
 """Measured: 15 on two processors; at most 32 more of Python's own on many, and one for each name that is resolved."""
@@ -18,14 +19,15 @@ ANALYZE = shutil.which("systemd-analyze")
 pytestmark = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 
 
-def analyze(*arguments):
-    return subprocess.run([str(ANALYZE), *arguments, str(UNIT)], capture_output=True, text=True, check=False)
+def analyze(*arguments, unit):
+    return subprocess.run([str(ANALYZE), *arguments, str(unit)], capture_output=True, text=True, check=False)
 
 
-def test_the_unit_has_a_low_exposure():
-    """A compromised daemon is limited to its network and its own folder: an exposure of 1.5 of 10, or less."""
-    judged = analyze("security", "--offline=true", "--no-pager")
-    found = re.search(r"exposure level for publisher\.service: ([0-9.]+)", judged.stdout)
+@pytest.mark.parametrize("unit", [UNIT, WATCHDOG], ids=lambda unit: unit.stem)
+def test_the_unit_has_a_low_exposure(unit):
+    """A compromised process is limited to its network and its own folder: an exposure of 1.5 of 10, or less."""
+    judged = analyze("security", "--offline=true", "--no-pager", unit=unit)
+    found = re.search(rf"exposure level for {unit.stem}\.service: ([0-9.]+)", judged.stdout)
     assert found, judged.stderr
     assert float(found[1]) <= MOST_EXPOSED, judged.stdout
 
@@ -37,7 +39,8 @@ def test_the_unit_limits_resources_but_not_a_normal_run():
     assert int(limits["TasksMax"]) >= MOST_THREADS
 
 
-def test_the_unit_is_valid():
+@pytest.mark.parametrize("unit", [UNIT, WATCHDOG, WATCHDOG.with_suffix(".timer")], ids=lambda unit: unit.name)
+def test_the_unit_is_valid(unit):
     """systemd knows every option of the unit and accepts every value."""
-    judged = analyze("verify", "--man=no")
+    judged = analyze("verify", "--man=no", unit=unit)
     assert (judged.returncode, judged.stderr) == (0, "")

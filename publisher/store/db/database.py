@@ -6,13 +6,13 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from itertools import count
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, Dialect, Engine, UpdateBase, create_engine, event, func, insert, select
+from sqlalchemy import Connection, Dialect, Engine, NullPool, UpdateBase, create_engine, event, func, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -208,6 +208,26 @@ def open_engine(url: str) -> Engine:
         pool_size=POOL_SIZE,
         pool_pre_ping=True,
         connect_args={**CONNECT_ARGS, "options": " ".join(options).strip()},
+    )
+
+
+READ_ONLY_TIMEOUT_SECONDS = 5
+
+
+def open_read_only_engine(url: str) -> Engine:
+    """Return an engine that changes nothing, creates no database, and waits READ_ONLY_TIMEOUT_SECONDS at most."""
+    file = sqlite_file(url)
+    if file is not None:
+        connect = partial(
+            sqlite3.connect, f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=READ_ONLY_TIMEOUT_SECONDS
+        )
+        return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+    options = f"-c default_transaction_read_only=on -c statement_timeout={READ_ONLY_TIMEOUT_SECONDS}s"
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        poolclass=NullPool,
+        connect_args={**CONNECT_ARGS, "options": options},
     )
 
 

@@ -1,0 +1,80 @@
+"""`watchdog`: look from outside whether the daemon works, and report what is wrong."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from publisher.app.format import Formatter
+from publisher.app.open_store import build_worker_id
+from publisher.cli.context import load_workspace_settings
+from publisher.cli.framework import command
+from publisher.cli.terminal import Terminal, echo
+from publisher.engine.watchdog import (
+    Facts,
+    Fault,
+    Report,
+    find_faults,
+    load_state,
+    plan_reports,
+    record_reports,
+    save_state,
+    state_file,
+)
+
+WATCHDOG_INTERVAL_SECONDS = 30.0
+REPEAT_EVERY = timedelta(hours=1)
+
+
+@command("watchdog")
+@click.option("--once", is_flag=True, help="opt_watchdog_once")
+async def watchdog(terminal: Terminal, *, once: bool) -> int:
+    while True:
+        exit_code = await _look(terminal)
+        if once:
+            return exit_code
+        await asyncio.sleep(WATCHDOG_INTERVAL_SECONDS)
+
+
+async def _look(terminal: Terminal) -> int:
+    """Look once, report what is due, and return 1 if there is a fault, or a report could not be sent or noted."""
+    settings = await load_workspace_settings(terminal)
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    now, file = datetime.now(UTC), state_file(settings)
+    findings = await asyncio.to_thread(find_faults, settings, build_worker_id(settings), now)
+    state, reports = plan_reports(await asyncio.to_thread(load_state, file), findings, now, REPEAT_EVERY)
+    sent = reports
+    for fault, facts in findings.faults.items():
+        echo(describe_fault(fault, facts, formatter))
+    for report in filter(lambda report: report.is_over, reports):
+        echo(describe_report(report, formatter))
+    if not findings.faults:
+        terminal.print_message("watchdog_fine")
+    try:
+        await asyncio.to_thread(save_state, file, record_reports(state, sent, now))
+    except OSError as error:
+        terminal.print_note("watchdog_state_unwritable", file=file, error=error.strerror or type(error).__name__)
+        return 1
+    return int(bool(findings.faults) or len(sent) < len(reports))
+
+
+def describe_report(report: Report, formatter: Formatter) -> str:
+    """Return what people read: the fault or that it is over, what to do, since when, and the number of the fault."""
+    translate, described = formatter.messages.translate, describe_fault(report.fault, report.record.facts, formatter)
+    if report.is_over:
+        described = translate("watchdog_over", fault=described)
+    since = translate("watchdog_since", at=formatter.time(report.record.since), id=report.id)
+    hint = "" if report.is_over else formatter.messages.hint(_code(report.fault, report.record.facts))
+    return "\n".join(filter(None, [described, hint, since]))
+
+
+def describe_fault(fault: Fault, facts: Facts, formatter: Formatter) -> str:
+    """Return what is wrong."""
+    instants = {name: facts[name] for name in ("since", "due") if name in facts}
+    shown = {**facts, **{name: formatter.time(datetime.fromisoformat(at)) for name, at in instants.items()}}
+    return formatter.messages.translate(_code(fault, facts), **shown)
+
+
+def _code(fault: Fault, facts: Facts) -> str:
+    has_never_run = fault is Fault.DAEMON_SILENT and "since" not in facts
+    return "fault_daemon_never" if has_never_run else f"fault_{fault.value}"

@@ -1,0 +1,165 @@
+"""The watchdog: a process beside the daemon that notices when it is silent. It reads the database and never writes it.
+
+Its state is a file of its own. Each fault is reported once, then again after an interval, and once when it is over.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from publisher.config import Settings
+from publisher.domain.account import Mode
+from publisher.domain.delivery import WorkerId
+from publisher.runtime.redaction import redact_text
+from publisher.store.db.rows import subject_of
+from publisher.store.queries.health import read_health
+
+DAEMON_SILENT_AFTER = timedelta(seconds=25)
+"""Five heartbeats. With a watchdog every 30 seconds people hear of a dead daemon within a minute."""
+OVER_AFTER = timedelta(minutes=2)
+"""How long a fault must be gone before it counts as over: a daemon that dies at every start is one fault."""
+MAX_NAMED_DELIVERIES = 5
+STATE_FILE_BYTES = 4096
+"""The file keeps this size, so that it can be rewritten on a disk that is full."""
+
+
+class Fault(StrEnum):
+    DATABASE_UNREADABLE = "database_unreadable"
+    DAEMON_SILENT = "daemon_silent"
+    DELIVERY_STUCK = "delivery_stuck"
+
+
+Facts = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The faults that there are now, with their facts, and those of which nothing can be said now."""
+
+    faults: Mapping[Fault, Facts]
+    unknown: Collection[Fault] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultRecord:
+    """A fault as the state file has it: since when it is known, when it was seen last, and when it was reported."""
+
+    since: datetime
+    seen_at: datetime
+    facts: Facts
+    reported_at: datetime | None = None
+
+
+State = Mapping[Fault, FaultRecord]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What people are to hear: a fault, or that it is over. `id` is the same each time that a fault is reported."""
+
+    fault: Fault
+    record: FaultRecord
+    is_over: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{self.fault}@{self.record.since.isoformat()}"
+
+
+def find_faults(settings: Settings, worker: WorkerId, now: datetime) -> Findings:
+    """Look at the database. Never raises for what is wrong with it. Blocks for seconds where a server is away."""
+    accounts = [key for key, account in settings.accounts.items() if account.mode is not Mode.OFF]
+    try:
+        reading = read_health(settings.database, worker, accounts, now)
+    except (SQLAlchemyError, OSError) as error:
+        words = str(getattr(error, "orig", None) or error).strip().splitlines()
+        facts = {"reason": redact_text(words[0]) if words else type(error).__name__}
+        others = [fault for fault in Fault if fault is not Fault.DATABASE_UNREADABLE]
+        return Findings(faults={Fault.DATABASE_UNREADABLE: facts}, unknown=others)
+    faults: dict[Fault, Facts] = {}
+    if reading.heartbeat_at is None or now - reading.heartbeat_at > DAEMON_SILENT_AFTER:
+        faults[Fault.DAEMON_SILENT] = {"since": reading.heartbeat_at.isoformat()} if reading.heartbeat_at else {}
+    if reading.stuck:
+        names = [subject_of(delivery) for delivery in reading.stuck[:MAX_NAMED_DELIVERIES]]
+        due = reading.stuck[0].due_at.isoformat()
+        faults[Fault.DELIVERY_STUCK] = {"number": str(len(reading.stuck)), "names": ", ".join(names), "due": due}
+    return Findings(faults=faults)
+
+
+def plan_reports(
+    state: State, findings: Findings, now: datetime, repeat_every: timedelta
+) -> tuple[State, Sequence[Report]]:
+    """Return the state with what is found now, and the reports that are due. Pure."""
+    records: dict[Fault, FaultRecord] = dict(state)
+    for fault, facts in findings.faults.items():
+        known = records.get(fault, FaultRecord(since=now, seen_at=now, facts=facts))
+        records[fault] = replace(known, seen_at=now, facts=facts)
+    reports = []
+    for fault, record in records.items():
+        if fault in findings.unknown:
+            continue
+        if fault not in findings.faults:
+            if abs(now - record.seen_at) >= OVER_AFTER:
+                reports.append(Report(fault=fault, record=record, is_over=True))
+        elif record.reported_at is None or abs(now - record.reported_at) >= repeat_every:  # also by a clock set back
+            reports.append(Report(fault=fault, record=record))
+    return records, reports
+
+
+def record_reports(state: State, sent: Sequence[Report], now: datetime) -> State:
+    """Return the state once these reports have been sent. One that was not is due again at the next look."""
+    records = dict(state)
+    for report in sent:
+        if report.is_over:
+            del records[report.fault]
+        else:
+            records[report.fault] = replace(report.record, reported_at=now)
+    return records
+
+
+def state_file(settings: Settings) -> Path:
+    return settings.workspace / "var" / "watchdog.json"
+
+
+def load_state(file: Path) -> State:
+    """Read the state; empty where there is none that can be read: then each fault is reported once more."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {Fault(name): _load_record(entry) for name, entry in json.loads(file.read_text("utf-8")).items()}
+    return {}
+
+
+def _load_record(entry: Mapping[str, Any]) -> FaultRecord:
+    reported_at = entry["reported_at"]
+    return FaultRecord(
+        since=datetime.fromisoformat(entry["since"]),
+        seen_at=datetime.fromisoformat(entry["seen_at"]),
+        facts={str(name): str(fact) for name, fact in entry["facts"].items()},
+        reported_at=datetime.fromisoformat(reported_at) if reported_at else None,
+    )
+
+
+def save_state(file: Path, state: State) -> None:
+    """Rewrite the state in place, with the same size as before. Raises OSError."""
+    entries = {
+        fault.value: {
+            "since": record.since.isoformat(),
+            "seen_at": record.seen_at.isoformat(),
+            "facts": record.facts,
+            "reported_at": record.reported_at.isoformat() if record.reported_at else None,
+        }
+        for fault, record in state.items()
+    }
+    data = json.dumps(entries, ensure_ascii=False).encode().ljust(STATE_FILE_BYTES)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as opened:
+        opened.write(data)
+        opened.truncate(len(data))
+        os.fsync(opened.fileno())
