@@ -10,11 +10,11 @@ from pathlib import Path
 from publisher.config import Settings
 from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import WorkerId
-from publisher.domain.errors import SettingsError
+from publisher.domain.errors import RefusedError, SettingsError
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import Database, open_engine, sqlite_file
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
-from publisher.store.recovery.recover import current_identity
+from publisher.store.recovery.recover import current_identity, is_timeline_new
 from publisher.store.recovery.setup import check_awaited_journal, check_journals_compared, prepare_database
 from publisher.store.store import Store
 
@@ -77,6 +77,16 @@ async def open_store(
     finally:
         await database.close()
         calls.close()
+
+
+async def check_command_access(store: Store, settings: Settings) -> None:
+    """Reject an action that may cause posts while the database may lack what was sent; see AccessMode.COMMAND.
+
+    For a process that keeps the store open. Raises RefusedError.
+    """
+    await asyncio.to_thread(check_journals_compared, settings.database)
+    if store.database.is_shared and await store.database.read(is_timeline_new):
+        raise RefusedError("server_took_over")
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 import os
 import pwd
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from publisher.domain.delivery import (
     SystemUser,
 )
 from publisher.domain.errors import RefusedError
-from publisher.domain.results import Receipt
+from publisher.domain.results import HoldReason, Receipt
 from publisher.store.store import Store
 
 LOGINUID_FILE = Path("/proc/self/loginuid")
@@ -37,6 +38,10 @@ class Resolution(StrEnum):
     RESEND = "resend"
     CANCEL = "cancel"
 
+
+CONFIRM = "confirm"
+RULINGS = (*Resolution, CONFIRM)
+"""What a person may decide; the last one is a second person's, on what the first has said."""
 
 _STATES = {Resolution.NOT_PUBLISHED: State.FAILED, Resolution.RESEND: State.DUE, Resolution.CANCEL: State.CANCELLED}
 
@@ -89,12 +94,14 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
     reason: str,
     url: str | None = None,
     second_person: str | None = None,
+    version: int | None = None,
 ) -> Delivery:
     """Resolve a delivery that is held, or whose outcome is still being checked. A manual task is cancelled by it.
 
     `PUBLISHED` without a second person only makes publisher look again, at `url` too; with one the delivery counts as
     published. Raises RefusedError if there is nothing to resolve, if there was never a call to look for, if a call
-    would be repeated before anything was read, if a retraction is pending, or if both persons are the same.
+    would be repeated before anything was read, if a retraction is pending, if both persons are the same, or if the
+    delivery is not the `version` that the person has seen.
     """
     if not can_be_resolved(delivery):
         raise RefusedError("nothing_to_resolve", state=delivery.state.value)
@@ -122,5 +129,65 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
         )
         event = Resolved(to=State.PUBLISHED, reason=f"{reason} ({second_person})", url=url, receipt=receipt)
     if is_task:
-        return await store.manual_tasks.cancel_task(delivery.id, event, by)
-    return await store.actions.apply_event(delivery.id, event, by)
+        return await store.manual_tasks.cancel_task(delivery.id, event, by, version)
+    return await store.actions.apply_event(delivery.id, event, by, version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What came of a person's ruling: the message about it, with its facts, and the delivery as it is then."""
+
+    code: str
+    delivery: Delivery
+    url: str | None = None
+    second: str | None = None
+
+
+async def decide(  # noqa: PLR0913 # who, what, why, where, and what they have seen
+    store: Store,
+    delivery: Delivery,
+    ruling: str,
+    *,
+    by: Actor,
+    reason: str,
+    url: str | None = None,
+    version: int | None = None,
+) -> Decision:
+    """Carry out a ruling, one of RULINGS. That a post is published counts once a second person has confirmed it.
+
+    Until then publisher looks again, if a call was made that it could look for. Raises RefusedError as
+    `resolve_delivery` does, and where there is nothing to confirm.
+    """
+    is_confirmed, first = ruling == CONFIRM, None
+    resolution = Resolution.PUBLISHED if is_confirmed else Resolution(ruling)
+    if is_confirmed:
+        request = await store.actions.confirmation_request(delivery.id)
+        if request is None:
+            raise RefusedError("nothing_to_confirm", subject=f"{delivery.key.post}@{delivery.account}")
+        url, first = request.url, request.by
+    elif resolution is Resolution.PUBLISHED and url and can_be_resolved(delivery):
+        await store.actions.request_confirmation(delivery.id, url, by, reason)
+        if not delivery.attempts:  # no call was made that could be looked for
+            return Decision(code="resolve_requested", delivery=delivery, url=url)
+    after = await resolve_delivery(
+        store, delivery, resolution, by=by, reason=reason, url=url, second_person=first, version=version
+    )
+    if is_confirmed or resolution is not Resolution.PUBLISHED:
+        await store.actions.end_confirmation_request(delivery.id)
+    code = resolution_message(resolution, after, is_manually_confirmed=is_confirmed)
+    return Decision(code=code, delivery=after, url=url, second=first)
+
+
+def resolution_message(resolution: Resolution, after: Delivery, *, is_manually_confirmed: bool) -> str:
+    """Return the message for the result: a retraction that was asked for earlier goes before the decision."""
+    match after.state:
+        case State.HELD if after.reason == HoldReason.EDITED:
+            return "resolved_edited"
+        case State.RETRACTED:
+            return "resolved_retracted"
+        case State.RETRACTING:
+            return "resolved_retracting"
+        case State.CANCELLED:
+            return "resolved_cancel"
+        case _:
+            return "resolved_published_by_people" if is_manually_confirmed else f"resolved_{resolution.value}"

@@ -10,13 +10,8 @@ from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, by_option, choice, command, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, echo
-from publisher.domain.delivery import OPEN_STATES, Delivery, State
-from publisher.domain.results import HoldReason
-from publisher.engine.decisions import Resolution, can_be_resolved, resolve_delivery
-
-CONFIRM = "confirm"
-RULINGS = (*Resolution, CONFIRM)
-"""What a person may decide; the last one is a second person's, on what the first has said."""
+from publisher.domain.delivery import OPEN_STATES
+from publisher.engine.decisions import CONFIRM, RULINGS, Resolution, can_be_resolved, decide
 
 
 @command("resolve")
@@ -34,8 +29,7 @@ async def resolve(  # noqa: PLR0913 # one argument an option
     by: str,
     reason: str,
 ) -> None:
-    is_confirmed = ruling == CONFIRM
-    resolution = Resolution.PUBLISHED if is_confirmed else Resolution(ruling)
+    resolution = Resolution.PUBLISHED if ruling == CONFIRM else Resolution(ruling)
     require_url(ruling, url)
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
@@ -45,22 +39,17 @@ async def resolve(  # noqa: PLR0913 # one argument an option
         queries = store.queries
         [held] = await find_deliveries(queries, target, settings.timezone, can_be_resolved)
         person = await authenticate(terminal, settings, store, command="resolve", by=by, accounts=[held.account])
-        first, subject = None, formatter.subject(held)
-        if is_confirmed:
-            request = await store.actions.confirmation_request(held.id)
-            if request is None:
-                raise CommandFailedError("nothing_to_confirm", subject=subject)
-            url, first = request.url, request.by
-        elif resolution is Resolution.PUBLISHED and url and can_be_resolved(held):
-            await store.actions.request_confirmation(held.id, url, person, reason)
+        subject = formatter.subject(held)
+        if ruling == CONFIRM and await store.actions.confirmation_request(held.id) is None:
+            raise CommandFailedError("nothing_to_confirm", subject=subject)
+        decision = await decide(store, held, ruling, by=person, reason=reason, url=url)
+        if ruling == Resolution.PUBLISHED:
             terminal.print_message("resolve_requested", subject=subject, by=by)
-            if not held.attempts:  # no call was made that could be looked for
-                return
-        after = await resolve_delivery(store, held, resolution, by=person, reason=reason, url=url, second_person=first)
-        if is_confirmed or resolution is not Resolution.PUBLISHED:
-            await store.actions.end_confirmation_request(held.id)
-        code = resolution_message(resolution, after, is_manually_confirmed=is_confirmed)
-        terminal.print_message(code, subject=subject, by=by, reason=reason, url=url, second=first)
+        if decision.code == "resolve_requested":
+            return
+        facts = {"subject": subject, "by": by, "reason": reason, "url": decision.url, "second": decision.second}
+        terminal.print_message(decision.code, **facts)
+        after = decision.delivery
         if resolution is Resolution.RESEND:
             for pause in pauses_covering(await queries.pauses(), after):
                 echo(formatter.pause("still_paused", pause), err=True)
@@ -74,18 +63,3 @@ def require_url(ruling: str, url: str | None) -> None:
         raise LocalizedUsageError("resolve_needs_url")
     if ruling != Resolution.PUBLISHED and url:
         raise LocalizedUsageError("resolve_takes_no_url", ruling=ruling)
-
-
-def resolution_message(resolution: Resolution, after: Delivery, *, is_manually_confirmed: bool) -> str:
-    """Return the message for the result: a retraction that was asked for earlier goes before the decision."""
-    match after.state:
-        case State.HELD if after.reason == HoldReason.EDITED:
-            return "resolved_edited"
-        case State.RETRACTED:
-            return "resolved_retracted"
-        case State.RETRACTING:
-            return "resolved_retracting"
-        case State.CANCELLED:
-            return "resolved_cancel"
-        case _:
-            return "resolved_published_by_people" if is_manually_confirmed else f"resolved_{resolution.value}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, case, delete, exists, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, case, delete, exists, func, insert, literal, or_, select, update
 
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.approval import hash_rules
@@ -98,9 +98,15 @@ class OperatorActions(StorePart):
     """
 
     @in_transaction
-    def apply_event(self, transaction: Transaction, delivery: DeliveryId, event: Event, by: Actor) -> Delivery:
-        """Apply a person's event to a delivery. Raises IllegalTransitionError where the table does not allow it."""
+    def apply_event(
+        self, transaction: Transaction, delivery: DeliveryId, event: Event, by: Actor, version: int | None = None
+    ) -> Delivery:
+        """Apply a person's event to a delivery. Raises IllegalTransitionError where the table does not allow it.
+
+        Raises RefusedError `changed_meanwhile` if it is not the `version` that the person has seen.
+        """
         before = get_delivery(transaction, delivery)
+        require_version(before, version)
         return self.store.transition(transaction, before, event, by)
 
     @in_transaction
@@ -189,9 +195,15 @@ class OperatorActions(StorePart):
         return bool(result.rowcount)
 
     @in_transaction
-    def cancel_post(self, transaction: Transaction, post: PostId, by: Actor, reason: str) -> int:
-        """Cancel every delivery of a post that is not published, now and in future. Returns how many are not sent."""
+    def cancel_post(
+        self, transaction: Transaction, post: PostId, by: Actor, reason: str, newest: DeliveryId | None = None
+    ) -> int:
+        """Cancel every delivery of a post that is not published, now and in future. Returns how many are not sent.
+
+        Raises RefusedError `changed_meanwhile_more` if there are deliveries after the `newest` a person has seen.
+        """
         lock_planning(transaction)
+        require_no_newer(transaction, post, newest)
         transaction.connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
         now, detail = self.runtime.now(), {"reason": reason}
         write_audit(transaction, now, by, event="cancelled", subject=post, detail=detail)
@@ -200,13 +212,23 @@ class OperatorActions(StorePart):
         return cancel_matching(self.store, transaction, {"post": post}, by, reason="cancelled_by_person")
 
     @in_transaction
-    def retract(
-        self, transaction: Transaction, post: PostId, account: AccountId | None, by: Actor, reason: str
+    def retract(  # noqa: PLR0913, PLR0917 # who takes down what, and what they have seen
+        self,
+        transaction: Transaction,
+        post: PostId,
+        account: AccountId | None,
+        by: Actor,
+        reason: str,
+        newest: DeliveryId | None = None,
     ) -> list[Delivery]:
-        """Order the deletion of what is published or may be, and cancel the rest. Returns what is to be deleted."""
+        """Order the deletion of what is published or may be, and cancel the rest. Returns what is to be deleted.
+
+        Raises RefusedError `changed_meanwhile_more` if there are deliveries after the `newest` a person has seen.
+        """
         target = {"post": post} | ({"account": account} if account else {})
         connection = transaction.connection
         lock_planning(transaction)
+        require_no_newer(transaction, post, newest)
         if account is None:
             connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
         now = self.runtime.now()
@@ -434,6 +456,24 @@ class OperatorActions(StorePart):
             write_audit(transaction, self.runtime.now(), by, event=event, subject=subject, detail=detail)
 
 
+def require_version(delivery: Delivery, seen: int | None) -> None:
+    """Raise RefusedError if a delivery has changed since a person has seen it."""
+    if seen is not None and delivery.version != seen:
+        raise RefusedError("changed_meanwhile", subject=subject_of(delivery), state=delivery.state.value)
+
+
+def require_no_newer(transaction: Transaction, post: PostId, seen: DeliveryId | None) -> None:
+    """Raise RefusedError if a post has deliveries after the newest that a person has seen.
+
+    That those seen go on meanwhile is no reason to refuse: a post that is being sent can still be stopped.
+    """
+    if seen is None:
+        return
+    newer = select(func.count()).where(DELIVERY.c.post == post, DELIVERY.c.id > seen)
+    if number := transaction.connection.scalar(newer):
+        raise RefusedError("changed_meanwhile_more", post=post, number=str(number))
+
+
 def active_modes(store: BaseStore, connection: Connection) -> Mapping[AccountId, Mode]:
     """Return each account's mode: the override if there is one, else the mode of the settings."""
     rows = connection.execute(select(MODE_OVERRIDE.c.account, MODE_OVERRIDE.c.mode))
@@ -505,13 +545,21 @@ class ManualTasks(StorePart):
         return self.store.transition(transaction, before, event, RECONCILER)
 
     @in_transaction
-    def cancel_task(self, transaction: Transaction, delivery: DeliveryId, resolution: Resolved, by: Actor) -> Delivery:
+    def cancel_task(
+        self,
+        transaction: Transaction,
+        delivery: DeliveryId,
+        resolution: Resolved,
+        by: Actor,
+        version: int | None = None,
+    ) -> Delivery:
         """Take a task back from the person by a resolution, so that it is never assigned twice.
 
         A deletion task can only be resolved as not posted. Raises RefusedError `no_open_manual_task` otherwise, and if
-        the delivery is not an open manual task.
+        the delivery is not an open manual task; `changed_meanwhile` if it is not the `version` a person has seen.
         """
         before = get_delivery(transaction, delivery)
+        require_version(before, version)
         is_deletion, subject = before.state is State.RETRACTING, subject_of(before)
         is_open = before.manual_task is not None and (is_deletion or before.state is State.SUBMITTED)
         is_posted = before.receipt is not None or resolution.to not in {State.FAILED, State.CANCELLED}
