@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from publisher.domain.user import Permission
 from publisher.web.access import Handler, PageRoute
-from publisher.web.pages import pause, sign_in, today
+from publisher.web.pages import deliveries, pause, post, post_actions, posts, renditions, sign_in, today
 
 _EVERYBODY = None
 _VIEW, _STOP, _OPERATE = Permission.VIEW, Permission.STOP, Permission.OPERATE
+_SEND, _RETRACT = Permission.SEND, Permission.RETRACT
 
 
 def _page(path: str, name: str, permission: Permission | None, handler: Handler) -> PageRoute:
@@ -33,4 +34,28 @@ ROUTES: Sequence[PageRoute] = (
     _action("/pause", "pause_all", _STOP, pause.pause_all),
     _page("/resume", "resume", _OPERATE, pause.show_resume),
     _action("/resume", "resume_all", _OPERATE, pause.resume_all),
+    _page("/posts", "posts", _VIEW, posts.show_posts),
+    _page("/posts/{post}", "post", _VIEW, post.show_post),
+    _page("/posts/{post}/texts", "texts", _VIEW, post.show_texts),
+    _page("/posts/{post}/cancel", "cancel_form", _STOP, post_actions.show_cancel),
+    _action("/posts/{post}/cancel", "cancel", _STOP, post_actions.cancel),
+    _page("/posts/{post}/retract", "retract_form", _RETRACT, post_actions.show_retract),
+    _action("/posts/{post}/retract", "retract", _RETRACT, post_actions.retract),
+    _page("/posts/{post}/pause", "pause_post_form", _STOP, post_actions.show_pause),
+    _action("/posts/{post}/pause", "pause_post", _STOP, post_actions.pause),
+    _page("/posts/{post}/resume", "resume_post_form", _OPERATE, post_actions.show_resume),
+    _action("/posts/{post}/resume", "resume_post", _OPERATE, post_actions.resume),
+    _page("/posts/{post}/correct", "correct_form", _SEND, post_actions.show_correct),
+    _action("/posts/{post}/correct", "correct", _SEND, post_actions.correct),
+    _page("/posts/{post}/{occurrence}", "occurrence", _VIEW, post.show_post),
+    _page("/posts/{post}/{occurrence}/texts", "occurrence_texts", _VIEW, post.show_texts),
+    _page("/deliveries/{post}/{occurrence}/{account}", "delivery", _VIEW, deliveries.show_delivery),
+    _page("/deliveries/{post}/{occurrence}/{account}/resolve", "resolve_form", _OPERATE, deliveries.show_resolve),
+    _action("/deliveries/{post}/{occurrence}/{account}/resolve", "resolve", _OPERATE, deliveries.resolve),
+    _page("/deliveries/{post}/{occurrence}/{account}/resend", "resend_form", _SEND, deliveries.show_resend),
+    _action("/deliveries/{post}/{occurrence}/{account}/resend", "resend", _SEND, deliveries.resend),
+    _page("/deliveries/{post}/{occurrence}/{account}/retract", "retract_one_form", _RETRACT, deliveries.show_retract),
+    _action("/deliveries/{post}/{occurrence}/{account}/retract", "retract_one", _RETRACT, deliveries.retract),
+    _page("/articles/{fingerprint}", "article", _VIEW, renditions.show_article),
+    _page("/media/{sha256}", "media", _VIEW, renditions.show_media),
 )

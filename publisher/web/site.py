@@ -172,6 +172,12 @@ class Visitor:
             return may_somewhere(self.user, permission)
         return self.session.principal.may(permission, accounts, self.site.members)
 
+    def reach(self, permission: Permission) -> frozenset[AccountId] | None:
+        """Return the accounts on which the visitor may do something; None for all, those that have left included."""
+        if self.may_everywhere(permission):
+            return None
+        return frozenset(key for key in self.site.settings.accounts if self.may(permission, [key]))
+
     def may_everywhere(self, permission: Permission) -> bool:
         """Return True if the visitor may do something in the whole workspace."""
         return self.session is not None and self.session.principal.may(permission)

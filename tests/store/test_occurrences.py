@@ -125,7 +125,7 @@ async def test_posts_are_found_by_words_level_kind_state_account_and_time(open_s
     assert await names(kind="bulletin") == []
     assert await names(glyph=Glyph.ACTION) == ["worded"]
     assert await names(glyph=Glyph.WAITING) == ["later", "red"]
-    assert await names(account="b") == ["later", "worded"]
+    assert await names(accounts=["b"]) == ["later", "worded"]
     assert await names(before=START_TIME + DAY) == ["worded", "red"]
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,28 +29,35 @@ from sqlalchemy import (
 
 from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.approval import AWAITING_APPROVAL, REMINDER_LEAD
-from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, State
+from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, Readback, State
 from publisher.domain.glyph import GLYPHS, Glyph, worst_glyph
-from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, Post, PostId, RenderedPost, normalize
+from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, OccurrenceKey, Post, PostId, RenderedPost, normalize
 from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.base import StorePart
+from publisher.store.db.approval_tables import APPROVAL
 from publisher.store.db.filters import in_open_state, in_state, is_paused
 from publisher.store.db.monitor_tables import OBSERVED_POST
 from publisher.store.db.tables import (
     ALERT,
     DELIVERY,
+    MEDIA,
     POST,
+    READBACK,
     RENDERED_POST,
     load_post,
     load_rendered_post,
     read_deliveries,
     to_delivery,
+    to_readback,
 )
 
 PAGE_SIZE = 50
 MAX_ACCOUNTS_PER_PAGE = 20_000
 """How many deliveries are looked through for one page of the list, newest first: its cost must not grow for years."""
 MARKER_LENGTH = 8
+_APPROVAL_COLUMNS = (
+    "stage", "person", "at", "fingerprint", "is_emergency", "ended_at", "ended_by", "ended_reason",
+)  # fmt: skip
 _OPEN_TASK = '"done_at":null'
 """Found in the stored ticket of a manual task that nobody has reported done."""
 
@@ -96,8 +103,9 @@ class OccurrenceFilter:
     kind: str = ""
     level: str = ""
     glyph: Glyph | None = None
-    account: AccountId | None = None
     before: datetime | None = None
+    accounts: Collection[AccountId] | None = None
+    """Those that count; None for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +117,20 @@ class StoredPostDetails:
     file_owner: str | None
     is_scheduled: bool
     is_cancelled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenApproval:
+    """A person's yes to an occurrence, and who or what has ended it, if anything has."""
+
+    stage: str
+    person: str
+    at: datetime
+    fingerprint: str
+    is_emergency: bool
+    ended_at: datetime | None
+    ended_by: str | None
+    ended_reason: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,22 +181,26 @@ class OccurrenceQueries(StorePart):
                 .order_by(func.max(newest.c.due_at).desc(), newest.c.post)
                 .limit(limit)
             )
-            return self._summaries(connection, keys.subquery())
+            return self._summaries(connection, keys.subquery(), wanted.accounts)
 
         return await self.database.read(read)
 
-    async def between(self, start: datetime, end: datetime) -> Sequence[OccurrenceSummary]:
-        """Return the occurrences due from `start` until before `end`, latest first."""
+    async def between(
+        self, start: datetime, end: datetime, accounts: Collection[AccountId] | None = None
+    ) -> Sequence[OccurrenceSummary]:
+        """Return the occurrences due from `start` until before `end`, latest first; on these accounts, if given."""
 
         def read(connection: Connection) -> list[OccurrenceSummary]:
             is_due = (DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
             keys = select(DELIVERY.c.post, DELIVERY.c.occurrence).where(*is_due).distinct()
-            return self._summaries(connection, keys.subquery())
+            return self._summaries(connection, keys.subquery(), accounts)
 
         return await self.database.read(read)
 
-    async def of_post(self, post: PostId, limit: int = PAGE_SIZE) -> Sequence[OccurrenceSummary]:
-        """Return the occurrences of a post, latest due first."""
+    async def of_post(
+        self, post: PostId, accounts: Collection[AccountId] | None = None, limit: int = PAGE_SIZE
+    ) -> Sequence[OccurrenceSummary]:
+        """Return the occurrences of a post, latest due first; on these accounts, if given."""
 
         def read(connection: Connection) -> list[OccurrenceSummary]:
             keys = (
@@ -184,15 +210,20 @@ class OccurrenceQueries(StorePart):
                 .order_by(func.max(DELIVERY.c.due_at).desc())
                 .limit(limit)
             )
-            return self._summaries(connection, keys.subquery())
+            return self._summaries(connection, keys.subquery(), accounts)
 
         return await self.database.read(read)
 
-    def _summaries(self, connection: Connection, keys: FromClause) -> list[OccurrenceSummary]:
-        """Return the summaries of the occurrences that a query names: two statements."""
+    def _summaries(
+        self, connection: Connection, keys: FromClause, accounts: Collection[AccountId] | None
+    ) -> list[OccurrenceSummary]:
+        """Return the summaries of the occurrences that a query names, of these accounts if given: two statements."""
         is_key = and_(DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence)
         groups: dict[OccurrenceKey, list[Row[Any]]] = defaultdict(list)
-        for row in connection.execute(count_by_state(self.runtime.now()).join(keys, is_key)):
+        counts = count_by_state(self.runtime.now()).join(keys, is_key)
+        if accounts is not None:
+            counts = counts.where(DELIVERY.c.account.in_(accounts))
+        for row in connection.execute(counts):
             groups[OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)].append(row)
         posts = select(POST.c.id, POST.c.body).where(POST.c.id.in_(sorted({key.post for key in groups})))
         bodies = {row.id: json.loads(row.body) for row in connection.execute(posts)}
@@ -252,6 +283,46 @@ class OccurrenceQueries(StorePart):
         )
         bodies = await self.database.read(lambda connection: connection.scalars(query).all())
         return [load_rendered_post(body) for body in bodies]
+
+    async def rendition(self, fingerprint: str) -> RenderedPost | None:
+        """Return the final text with this fingerprint, if it is still kept."""
+        query = select(RENDERED_POST.c.body).where(RENDERED_POST.c.fingerprint == fingerprint)
+        body = await self.database.read(lambda connection: connection.scalar(query))
+        return load_rendered_post(body) if body else None
+
+    async def accounts_of(self, post: PostId) -> frozenset[AccountId]:
+        """Return the accounts that have, or had, a delivery of a post."""
+        query = select(DELIVERY.c.account).where(DELIVERY.c.post == post).distinct()
+        return frozenset(await self.database.read(lambda connection: connection.scalars(query).all()))
+
+    async def newest_delivery(self, post: PostId) -> DeliveryId:
+        """Return the highest id of a post's deliveries: later ones were not there yet; 0 if there are none."""
+        query = select(func.coalesce(func.max(DELIVERY.c.id), 0)).where(DELIVERY.c.post == post)
+        return DeliveryId(await self.database.read(lambda connection: connection.execute(query).scalar_one()))
+
+    async def given_approvals(self, key: OccurrenceKey) -> Sequence[GivenApproval]:
+        """Return every yes that was given to an occurrence, oldest first, those that were ended too."""
+        query = select(*(APPROVAL.c[name] for name in _APPROVAL_COLUMNS)).where(
+            APPROVAL.c.post == key.post, APPROVAL.c.occurrence == key.occurrence
+        )
+        rows = await self.database.read(
+            lambda connection: connection.execute(query.order_by(APPROVAL.c.id)).mappings().all()
+        )
+        return [GivenApproval(**row) for row in rows]
+
+    async def media(self, sha256: str) -> tuple[str, bytes] | None:
+        """Return the type and the bytes of a stored picture, if it is still kept."""
+        query = select(MEDIA.c.media_type, MEDIA.c.data).where(MEDIA.c.sha256 == sha256)
+        row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
+        return (row.media_type, row.data) if row else None
+
+    async def newest_readbacks(self, post: PostId) -> Mapping[DeliveryId, Readback]:
+        """Return the newest readback of each delivery of a post that has any."""
+        of_post = select(DELIVERY.c.id).where(DELIVERY.c.post == post)
+        newest = select(func.max(READBACK.c.id)).where(READBACK.c.delivery.in_(of_post)).group_by(READBACK.c.delivery)
+        query = select(READBACK).where(READBACK.c.id.in_(newest))
+        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        return {DeliveryId(row["delivery"]): to_readback(row) for row in rows}
 
     async def find_marker(self, typed: str) -> tuple[OccurrenceKey, AccountId] | None:
         """Return the delivery with a bulletin number, typed in whichever way; None if there is none."""
@@ -334,8 +405,8 @@ def list_conditions(wanted: OccurrenceFilter, now: datetime) -> list[ColumnEleme
     conditions: list[ColumnElement[bool]] = []
     if wanted.before is not None:
         conditions.append(DELIVERY.c.due_at < wanted.before)
-    if wanted.account is not None:
-        conditions.append(DELIVERY.c.account == wanted.account)
+    if wanted.accounts is not None:
+        conditions.append(DELIVERY.c.account.in_(wanted.accounts))
     if wanted.kind:
         conditions.append(DELIVERY.c.kind == wanted.kind)
     if wanted.level:

@@ -1,0 +1,70 @@
+"""Forms that ask before something is done: what will happen in numbers, a reason, and the one button."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from starlette.datastructures import FormData
+
+from publisher.domain.delivery import Delivery
+from publisher.domain.errors import RefusedError
+
+MAX_REASON_CHARACTERS = 200
+MAX_URL_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionForm:
+    """One action as a page offers it: a button that opens a dialog, or without script a page with the same form.
+
+    `verb` names it in test ids. `fields` carry what it was drawn from: where that has changed, nothing is done.
+    """
+
+    verb: str
+    path: str
+    back: str
+    label: str
+    title: str
+    texts: Sequence[str] = ()
+    confirm: str
+    keep: str
+    icon: str = ""
+    reason: Literal["required", "optional", ""] = ""
+    asks_url: bool = False
+    url: str = ""
+    style: Literal["main", "danger", ""] = "main"
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dialog(self) -> str:
+        """The id of its dialog."""
+        return f"dialog-{self.verb}"
+
+
+def read_reason(form: FormData) -> str:
+    """Return the reason that was typed, on one line."""
+    return " ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS]
+
+
+def read_url(form: FormData) -> str:
+    """Return the address that was typed; empty for anything but one of the web."""
+    text = str(form.get("url", "")).strip()[:MAX_URL_CHARACTERS]
+    return text if text.startswith(("https://", "http://")) and text.isprintable() and " " not in text else ""
+
+
+def read_number(form: FormData, name: str) -> int:
+    """Return a number that a form carries; -1 where it carries none, which no row has."""
+    text = str(form.get(name, ""))
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else -1
+
+
+def seen_state(delivery: Delivery) -> str:
+    """Return what a person has seen of a delivery, for forms: readings that change nothing leave it as it is."""
+    return f"{delivery.state} {delivery.attempts} {delivery.parts_done} {delivery.reason or ''}".strip()
+
+
+def require_seen(delivery: Delivery, form: FormData) -> None:
+    """Raise RefusedError if a delivery is not as its form was drawn any more."""
+    if str(form.get("seen", "")) != seen_state(delivery):
+        subject = f"{delivery.key.post}@{delivery.account}"
+        raise RefusedError("changed_meanwhile", subject=subject, state=delivery.state.value)

@@ -1,0 +1,128 @@
+"""One post: how far each account is, who has approved it, its texts and its reach."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from difflib import ndiff
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.account import AccountId
+from publisher.domain.post import RenderedPost
+from publisher.domain.reports import METRIC_NAMES
+from publisher.store.queries.queries import MetricsPoint
+from publisher.web.page import render_page
+from publisher.web.pages.deliveries import explain, list_forms, place_of, view_delivery
+from publisher.web.pages.post_actions import list_buttons
+from publisher.web.pages.posts import PostView, load_post_view
+from publisher.web.renditions import compare_texts
+from publisher.web.site import get_site, get_visitor
+
+TABS = ("action", "checking", "all")
+CHART_WIDTH, CHART_HEIGHT = 280, 56
+"""In pixels."""
+
+
+async def show_post(request: Request) -> Response:
+    """Show a post: before its time the texts first, afterwards how far each account is."""
+    site, visitor, query = get_site(request), get_visitor(request), request.query_params
+    view = await load_post_view(request)
+    tab = next((tab for tab in TABS if tab == query.get("tab")), None)
+    if tab is None:
+        tab = next((tab for tab in TABS if view.lines_of(tab)), "all")
+    lines = [line for line in view.lines_of(tab) if query.get("platform") in {None, line.delivery.platform}]
+    opened = next((line for line in lines if line.delivery.account == query.get("open")), None)
+    if opened is None and tab == "action" and "open" not in query:
+        opened = next(iter(lines), None)
+    rendered_posts = await site.store.occurrences.renditions(view.key)
+    rendered_posts = [item for item in rendered_posts if item.account in {one.account for one in view.deliveries}]
+    figures = sum_reach(await site.store.queries.metrics_series(view.key.post), view)
+    return await render_page(
+        request,
+        "post",
+        view=view,
+        post=view.details.post,
+        tab=tab,
+        tabs=TABS,
+        lines=lines,
+        opened=opened,
+        explanation=await explain(request, opened.delivery) if opened else None,
+        opened_forms=list_forms(visitor, await view_delivery(request, view.details.post, opened.delivery))
+        if opened
+        else (),
+        place_of=place_of,
+        buttons=await list_buttons(request, view),
+        previews=choose_previews(rendered_posts, view, query.get("account", "")),
+        rendered_posts=rendered_posts,
+        comparison=compare_texts(rendered_posts, site.settings),
+        policies=site.store.policies,
+        figures=figures,
+        reach_until=max((points[-1][0] for points in figures.values()), default=None),
+        draw=draw_steps,
+        followers=await site.store.occurrences.followers(view.key.post),
+        returns_to=request.url.path,
+    )
+
+
+def choose_previews(rendered_posts: Sequence[RenderedPost], view: PostView, account: str) -> Sequence[RenderedPost]:
+    """Return one text of each platform: that of the chosen account's region, else of the first region."""
+    seat = view.names.order(AccountId(account))[0] if account in view.names.seats else None
+    chosen: dict[str, RenderedPost] = {}
+    for rendered in sorted(rendered_posts, key=lambda item: view.names.order(item.account)):
+        if rendered.platform not in chosen or view.names.order(rendered.account)[0] == seat:
+            chosen[rendered.platform] = rendered
+    return [chosen[platform] for platform in sorted(chosen)]
+
+
+def sum_reach(series: Sequence[MetricsPoint], view: PostView) -> Mapping[str, Sequence[tuple[datetime, int]]]:
+    """Return each figure of an occurrence over time, summed up over its accounts; none that no platform gives."""
+    accounts, latest = {item.id for item in view.deliveries}, dict[str, dict[int, int]]()
+    figures: dict[str, list[tuple[datetime, int]]] = {}
+    for point in sorted(series, key=lambda item: item.at):
+        if point.delivery.id not in accounts:
+            continue
+        for name in METRIC_NAMES:
+            value = getattr(point.reach, name)
+            if value is not None:
+                latest.setdefault(name, {})[point.delivery.id] = value
+                figures.setdefault(name, []).append((point.at, sum(latest[name].values())))
+    return figures
+
+
+def draw_steps(points: Sequence[tuple[datetime, int]]) -> str:
+    """Return the path of a figure over time: a step at each reading, nothing guessed between two."""
+    start, end = points[0][0], points[-1][0]
+    span, top = (end - start).total_seconds() or 1.0, max(value for _at, value in points) or 1
+    places = [
+        (round(CHART_WIDTH * (at - start).total_seconds() / span), round(CHART_HEIGHT * (1 - value / top)))
+        for at, value in points
+    ]
+    return f"M{places[0][0]} {places[0][1]}" + "".join(f"H{x}V{y}" for x, y in places[1:])
+
+
+async def show_texts(request: Request) -> Response:
+    """Show each distinct text of an occurrence once, with the accounts that share it; two of them side by side."""
+    site, query = get_site(request), request.query_params
+    view = await load_post_view(request)
+    rendered_posts = {item.account: item for item in await site.store.occurrences.renditions(view.key)}
+    shown = [item.account for item in view.deliveries if item.account in rendered_posts]
+    pair = [rendered_posts[AccountId(query[name])] for name in ("a", "b") if query.get(name) in shown]
+    return await render_page(
+        request,
+        "texts",
+        view=view,
+        post=view.details.post,
+        comparison=compare_texts([rendered_posts[account] for account in shown], site.settings),
+        accounts=sorted(shown, key=view.names.order),
+        pair=pair,
+        changes=list(compare_lines(*pair)) if len(pair) == 2 else [],
+        policies=site.store.policies,
+    )
+
+
+def compare_lines(first: RenderedPost, second: RenderedPost) -> Iterator[tuple[str, str]]:
+    """Yield the lines of two texts, each with `-` for the first alone, `+` for the second alone, or a space."""
+    before, after = ([item.title, *"\n".join(item.all_parts).splitlines()] for item in (first, second))
+    for line in ndiff(before, after):
+        if line[0] != "?":
+            yield line[0], line[2:]

@@ -1,0 +1,278 @@
+"""What people do to a post: stop it, take it down, pause and resume it, correct it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.app.history import format_retraction
+from publisher.app.open_store import check_command_access
+from publisher.domain.delivery import OPEN_STATES, Delivery, State
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.post import DeliveryId, PostId, PostKind
+from publisher.domain.user import Permission
+from publisher.engine.planner import send_correction
+from publisher.store.queries.queries import DeliveryHistory
+from publisher.web.forms import ActionForm, read_number, read_reason
+from publisher.web.page import redirect, render_page
+from publisher.web.pages.posts import PostView, load_post_view
+from publisher.web.site import Notice, Visitor, get_site, get_visitor
+
+
+def post_path(view: PostView) -> str:
+    """Return the path of what a visitor sees of a post."""
+    post = view.key.post
+    return f"/posts/{post}" if len(view.occurrences) < 2 else f"/posts/{post}/{view.key.occurrence}"
+
+
+def cancel_form(visitor: Visitor, view: PostView) -> ActionForm:
+    """Ask whether the rest of a post is not to be sent."""
+    t, post, number = visitor.messages.translate, view.key.post, len(view.unsent)
+    return ActionForm(
+        verb="cancel",
+        path=f"/posts/{post}/cancel",
+        back=post_path(view),
+        label=t("pages_cancel"),
+        title=t("pages_cancel_title", number=number),
+        texts=[t("pages_cancel_says", number=number, published=len(view.maybe_published))],
+        confirm=t("pages_cancel_confirm", number=number),
+        keep=t("pages_cancel_keep"),
+        icon="x",
+        reason="required",
+        style="danger",
+        fields={"newest": str(view.newest)},
+    )
+
+
+def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
+    """Ask whether a post is to be taken down, with the numbers of what is, may be and is not published."""
+    t, post = visitor.messages.translate, view.key.post
+    live = sum(item.state is State.PUBLISHED for item in view.deliveries)
+    number, unsent = len(view.maybe_published), len(view.unsent)
+    return ActionForm(
+        verb="retract",
+        path=f"/posts/{post}/retract",
+        back=post_path(view),
+        label=t("pages_retract"),
+        title=t("pages_retract_title", number=number),
+        texts=[
+            t("pages_retract_says", live=live, doubtful=number - live),
+            *([t("pages_retract_unsent", number=unsent)] if unsent else []),
+            t("pages_retract_for_good"),
+        ],
+        confirm=t("pages_retract_confirm", number=number),
+        keep=t("pages_retract_keep"),
+        icon="trash-2",
+        reason="required",
+        style="danger",
+        fields={"newest": str(view.newest)},
+    )
+
+
+def pause_form(visitor: Visitor, view: PostView) -> ActionForm:
+    t, post = visitor.messages.translate, view.key.post
+    return ActionForm(
+        verb="pause-post",
+        path=f"/posts/{post}/pause",
+        back=post_path(view),
+        label=t("pages_pause_post"),
+        title=t("pages_pause_post_title"),
+        texts=[t("pages_pause_post_says", number=len(view.unsent))],
+        confirm=t("pages_pause_post"),
+        keep=t("pages_pause_keep"),
+        icon="circle-pause",
+        reason="optional",
+    )
+
+
+def resume_form(visitor: Visitor, view: PostView) -> ActionForm:
+    t, post = visitor.messages.translate, view.key.post
+    return ActionForm(
+        verb="resume-post",
+        path=f"/posts/{post}/resume",
+        back=post_path(view),
+        label=t("pages_resume_post"),
+        title=t("pages_resume_post_title"),
+        texts=[visitor.formatter.pause("pages_paused", view.pause)] if view.pause else [],
+        confirm=t("pages_resume_post_confirm", number=len(view.unsent)),
+        keep=t("pages_resume_keep"),
+        fields={"paused_at": view.pause.at.isoformat() if view.pause else ""},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostButtons:
+    """What a visitor may do to a post now: links, then forms, the likeliest first and danger last."""
+
+    links: Sequence[tuple[str, str, str]]
+    forms: Sequence[ActionForm]
+
+
+async def list_buttons(request: Request, view: PostView) -> PostButtons:
+    """Return what a visitor may do to a post now."""
+    site, visitor, post = get_site(request), get_visitor(request), view.details.post
+    accounts = await site.store.occurrences.accounts_of(post.id) | set(post.accounts)
+    pages = site.pages
+
+    def may(permission: Permission) -> bool:
+        return visitor.may(permission, accounts)
+
+    links: list[tuple[str, str, str]] = []
+    if any(task.status.missing for task in view.tasks) and "/approve/{post}" in pages and may(Permission.APPROVE):
+        links.append(("approve", f"/approve/{post.id}", "circle-check"))
+    if "/write" in pages and may(Permission.WRITE):
+        if view.details.is_scheduled and not view.details.is_cancelled and "/posts/{post}/edit" in pages:
+            links.append(("edit", f"/posts/{post.id}/edit", "pencil"))
+        links.append(("copy", f"/write?like={post.id}", "copy"))
+        if view.maybe_published:
+            links.append(("correct", f"/posts/{post.id}/correct", "pencil"))
+    forms: list[ActionForm] = []
+    if view.pause is not None:
+        forms += [resume_form(visitor, view)] if may(Permission.OPERATE) else []
+    elif view.unsent and may(Permission.STOP):
+        forms.append(pause_form(visitor, view))
+    if view.unsent and not view.details.is_cancelled and may(Permission.STOP):
+        forms.append(cancel_form(visitor, view))
+    if view.maybe_published and may(Permission.RETRACT):
+        forms.append(retract_form(visitor, view))
+    return PostButtons(links=links, forms=forms)
+
+
+PERMISSIONS: Mapping[str, Permission] = {
+    "cancel": Permission.STOP,
+    "retract": Permission.RETRACT,
+    "pause": Permission.STOP,
+    "resume": Permission.OPERATE,
+    "correct": Permission.SEND,
+}
+
+
+async def open_view(request: Request, action: str) -> PostView:
+    """Return the post of an action, if the visitor may take it for all of the post's accounts. Raises SignInError."""
+    view = await load_post_view(request)
+    accounts = await get_site(request).store.occurrences.accounts_of(view.key.post)
+    get_visitor(request).require(PERMISSIONS[action], accounts | set(view.details.post.accounts))
+    return view
+
+
+async def show_form(  # noqa: PLR0913 # what was typed, and what is wrong with it
+    request: Request, form: ActionForm, status: int = 200, *, problem: str = "", url_problem: str = "", url: str = ""
+) -> Response:
+    """Show the form of an action as a page of its own."""
+    return await render_page(
+        request, "action", status=status, form=form, problem=problem, url_problem=url_problem, url=url
+    )
+
+
+async def show_cancel(request: Request) -> Response:
+    return await show_form(request, cancel_form(get_visitor(request), await open_view(request, "cancel")))
+
+
+async def cancel(request: Request) -> Response:
+    view, visitor, form = await open_view(request, "cancel"), get_visitor(request), await request.form()
+    reason, newest = read_reason(form), read_number(form, "newest")
+    if not reason:
+        problem = visitor.messages.translate("pages_reason_needed")
+        return await show_form(request, cancel_form(visitor, view), 422, problem=problem)
+    actions, post = get_site(request).store.actions, view.key.post
+    number = await actions.cancel_post(post, visitor.actor, reason, DeliveryId(newest))
+    return redirect(request, post_path(view), Notice(code="pages_cancelled", facts={"number": number}))
+
+
+async def show_retract(request: Request) -> Response:
+    """Ask for a reason; where a retraction was ordered, show how far it is on each account, with the proof."""
+    view = await open_view(request, "retract")
+    ordered = [line for line in view.lines if is_retracted(line.delivery)]
+    if not ordered or "again" in request.query_params:
+        return await show_form(request, retract_form(get_visitor(request), view))
+    readbacks = await get_site(request).store.occurrences.newest_readbacks(view.key.post)
+    proofs = {}
+    for line in ordered:
+        newest = [readbacks[line.delivery.id]] if line.delivery.id in readbacks else []
+        history = DeliveryHistory(delivery=line.delivery, attempts=[], readbacks=newest, audit_lines=[])
+        proofs[line.delivery.id] = [text.strip() for text in format_retraction(history, get_visitor(request).formatter)]
+    groups = {
+        "done": [line for line in ordered if line.delivery.state is State.RETRACTED],
+        "checking": [line for line in ordered if line.delivery.state is State.RETRACTING],
+        "action": [line for line in ordered if line.delivery.state is State.HELD],
+        "unsent": [line for line in ordered if line.delivery.state is State.CANCELLED],
+    }
+    again = retract_form(get_visitor(request), view) if any(map(needs_retraction, view.deliveries)) else None
+    return await render_page(
+        request, "retraction", view=view, post=view.details.post, groups=groups, proofs=proofs, again=again
+    )
+
+
+def is_retracted(delivery: Delivery) -> bool:
+    """True if people have ordered that a delivery is taken down, whatever has come of it."""
+    return delivery.is_retraction_requested or delivery.state in {State.RETRACTING, State.RETRACTED}
+
+
+def needs_retraction(delivery: Delivery) -> bool:
+    """True if a delivery is or may be published, and nobody has ordered that it is taken down."""
+    return (delivery.state is State.PUBLISHED or delivery.state in OPEN_STATES) and not is_retracted(delivery)
+
+
+async def retract(request: Request) -> Response:
+    """Order that a post is taken down everywhere."""
+    view, visitor, form = await open_view(request, "retract"), get_visitor(request), await request.form()
+    reason, newest = read_reason(form), read_number(form, "newest")
+    if not reason:
+        problem = visitor.messages.translate("pages_reason_needed")
+        return await show_form(request, retract_form(visitor, view), 422, problem=problem)
+    actions, post = get_site(request).store.actions, view.key.post
+    number = len(await actions.retract(post, None, visitor.actor, reason, DeliveryId(newest)))
+    done = Notice(code="pages_retracting", facts={"number": number})
+    return redirect(request, f"{post_path(view)}/retract" if number else post_path(view), done)
+
+
+async def show_pause(request: Request) -> Response:
+    return await show_form(request, pause_form(get_visitor(request), await open_view(request, "pause")))
+
+
+async def pause(request: Request) -> Response:
+    view, visitor = await open_view(request, "pause"), get_visitor(request)
+    reason = read_reason(await request.form())
+    await get_site(request).store.actions.pause(f"post:{view.key.post}", visitor.actor, reason)
+    may_undo = visitor.may(PERMISSIONS["resume"], view.details.post.accounts)
+    undo = f"/posts/{view.key.post}/resume" if may_undo else ""
+    return redirect(request, post_path(view), Notice(code="pages_post_paused", undo=undo))
+
+
+async def show_resume(request: Request) -> Response:
+    return await show_form(request, resume_form(get_visitor(request), await open_view(request, "resume")))
+
+
+async def resume(request: Request) -> Response:
+    """Lift the pause of a post. Raises RefusedError if it is another pause than the one that was shown."""
+    view, site, form = await open_view(request, "resume"), get_site(request), await request.form()
+    seen = str(form.get("paused_at", ""))
+    if seen and (view.pause is None or view.pause.at.isoformat() != seen):
+        raise RefusedError("pages_pause_changed")
+    await check_command_access(site.store, site.settings)
+    await site.store.actions.resume(f"post:{view.key.post}", get_visitor(request).actor)
+    return redirect(request, post_path(view), Notice(code="pages_post_resumed"))
+
+
+async def show_correct(request: Request) -> Response:
+    """Show the corrections of a post that are in the schedule, and the way to write one."""
+    view = await open_view(request, "correct")
+    followers = await get_site(request).store.occurrences.followers(view.key.post)
+    corrections = [(name, title) for name, title, kind in followers if kind == PostKind.CORRECTION]
+    return await render_page(request, "correct", view=view, post=view.details.post, corrections=corrections)
+
+
+async def correct(request: Request) -> Response:
+    """Send a correction from the schedule wherever the post is published or may be. Raises NoSuchItemError."""
+    site, view, form = get_site(request), await open_view(request, "correct"), await request.form()
+    visitor, name = get_visitor(request), PostId(str(form.get("correction", "")))
+    correction = await site.store.posts.get_post(name)
+    if correction is None or correction.follows != view.key.post or correction.kind is not PostKind.CORRECTION:
+        raise NoSuchItemError("post", name)
+    visitor.require(Permission.SEND, correction.accounts)
+    await check_command_access(site.store, site.settings)
+    plan = await send_correction(site.application.planner, correction, visitor.actor, is_new=False)
+    await site.store.maintenance.promote_requested([name])
+    facts = {"number": len(plan.send_now), "waiting": len(plan.waiting)}
+    return redirect(request, f"/posts/{name}", Notice(code="pages_correction_sent", facts=facts))

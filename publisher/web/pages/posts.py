@@ -1,0 +1,218 @@
+"""Posts: the list, and what pages about one post are made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.app.format import manual_task_code, message_args, pauses_covering
+from publisher.domain.account import AccountId, Platform
+from publisher.domain.delivery import CHECKED_STATES, OPEN_STATES, WAITING_STATES, Delivery, State
+from publisher.domain.errors import NoSuchItemError
+from publisher.domain.glyph import Glyph, choose_glyph
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, PostKind, WarningLevel
+from publisher.domain.user import Permission
+from publisher.store.approvals import ApprovalTask
+from publisher.store.plan.actions import MAYBE_PUBLISHED_STATES
+from publisher.store.queries.occurrences import (
+    PAGE_SIZE,
+    GivenApproval,
+    OccurrenceFilter,
+    OccurrenceSummary,
+    StoredPostDetails,
+)
+from publisher.store.queries.queries import Pause
+from publisher.web.page import render_page
+from publisher.web.seats import AccountNames, SeatMap, map_seats, name_accounts
+from publisher.web.site import Visitor, get_site, get_visitor
+
+MAX_QUERY_CHARACTERS = 100
+
+
+async def show_posts(request: Request) -> Response:
+    """List occurrences, latest due first."""
+    visitor, query = get_visitor(request), request.query_params
+    glyph = next((glyph for glyph in Glyph if glyph == query.get("state")), None)
+    wanted = OccurrenceFilter(
+        text=query.get("q", "").strip()[:MAX_QUERY_CHARACTERS],
+        kind=next((kind for kind in PostKind if kind == query.get("kind")), ""),
+        level=next((level for level in WarningLevel if level == query.get("level")), ""),
+        glyph=glyph,
+        before=parse_instant(query.get("before", "")),
+        accounts=visitor.reach(Permission.VIEW),
+    )
+    found = await get_site(request).store.occurrences.find(wanted, PAGE_SIZE + 1)
+    shown = found[:PAGE_SIZE]
+    following = shown[-1].due_at.isoformat() if len(found) > PAGE_SIZE else ""
+    return await render_page(
+        request,
+        "posts",
+        posts=shown,
+        wanted=wanted,
+        following=following,
+        kinds=list(PostKind),
+        levels=list(WarningLevel),
+        glyphs=list(Glyph),
+    )
+
+
+def parse_instant(text: str) -> datetime | None:
+    """Return an instant of a query, with its offset; None for anything else."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryLine:
+    """A delivery in a table: its sign, its state in words, and what has happened in one sentence."""
+
+    delivery: Delivery
+    glyph: Glyph
+    state: str
+    text: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostView:
+    """All that is shown of one occurrence of a post to one visitor. `newest` is the id that actions are drawn from."""
+
+    details: StoredPostDetails
+    key: OccurrenceKey
+    names: AccountNames
+    summary: OccurrenceSummary | None
+    occurrences: Sequence[OccurrenceSummary]
+    lines: Sequence[DeliveryLine]
+    maps: Sequence[SeatMap]
+    tasks: Sequence[ApprovalTask]
+    approvals: Sequence[GivenApproval]
+    pause: Pause | None
+    newest: int
+
+    @property
+    def deliveries(self) -> Sequence[Delivery]:
+        return [line.delivery for line in self.lines]
+
+    @property
+    def maybe_published(self) -> Sequence[Delivery]:
+        """The deliveries that a retraction deletes, or has to look for."""
+        return [
+            delivery
+            for delivery in self.deliveries
+            if delivery.state in MAYBE_PUBLISHED_STATES or (delivery.state in WAITING_STATES and delivery.parts_done)
+        ]
+
+    @property
+    def unsent(self) -> Sequence[Delivery]:
+        """The deliveries that are not sent once the post is cancelled."""
+        return [item for item in self.deliveries if item.state in WAITING_STATES and not item.parts_done]
+
+    @property
+    def accounts(self) -> Sequence[AccountId]:
+        """The accounts that the post is or was for: an action has to be allowed for all of them."""
+        planned = {delivery.account for delivery in self.deliveries}
+        return sorted(planned.union(self.details.post.accounts))
+
+    @property
+    def next_check_at(self) -> datetime | None:
+        """When an account is read next to find out what came of a call."""
+        times = (item.next_action_at for item in self.deliveries if item.state in CHECKED_STATES)
+        return min(filter(None, times), default=None)
+
+    @property
+    def is_before_its_time(self) -> bool:
+        """True while nothing was sent: the texts matter most then."""
+        return all(delivery.state in {State.PENDING, State.CANCELLED} for delivery in self.deliveries)
+
+    def lines_of(self, tab: str) -> Sequence[DeliveryLine]:
+        """Return the lines under a tab, the worst first."""
+        wanted = {"action": {Glyph.ACTION, Glyph.FAILED}, "checking": {Glyph.CHECKING, Glyph.SENDING}}.get(tab)
+        return [line for line in self.lines if wanted is None or line.glyph in wanted]
+
+
+async def load_post_view(request: Request) -> PostView:
+    """Return the post of the path: with an occurrence, else the one that matters now. Raises NoSuchItemError."""
+    site, visitor = get_site(request), get_visitor(request)
+    post, queries = PostId(request.path_params["post"]), site.store.occurrences
+    reach = visitor.reach(Permission.VIEW)
+    details = await queries.post(post)
+    if details is None or (reach is not None and not reach.intersection(details.post.accounts)):
+        raise NoSuchItemError("post", post)
+    occurrences = await queries.of_post(post, reach)
+    named = request.path_params.get("occurrence", "")
+    summary = choose_occurrence(occurrences, named, site.runtime.now())
+    if named and summary is None:
+        raise NoSuchItemError("post", f"{post}#{named}")
+    key = summary.key if summary else OccurrenceKey(post=post, occurrence=ONCE_OCCURRENCE)
+    deliveries = [item for item in await queries.deliveries(key) if reach is None or item.account in reach]
+    names = name_accounts(site.settings, visitor.messages)
+    tasks = await site.store.approvals.tasks(post) if site.settings.approval_rules.is_active else ()
+    tasks = [task for task in tasks if task.key == key]
+    pauses = await site.store.queries.pauses()
+    is_unapproved = any(not task.status.is_approved for task in tasks)
+    lines = [describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved) for item in deliveries]
+    return PostView(
+        details=details,
+        key=key,
+        names=names,
+        summary=summary,
+        occurrences=occurrences,
+        lines=sorted(lines, key=lambda line: (line.glyph.rank, names.order(line.delivery.account))),
+        maps=map_platforms(lines, names),
+        tasks=tasks,
+        approvals=await queries.given_approvals(key),
+        pause=next((pause for pause in pauses if pause.scope == f"post:{post}"), None),
+        newest=await queries.newest_delivery(post),
+    )
+
+
+def choose_occurrence(occurrences: Sequence[OccurrenceSummary], named: str, now: datetime) -> OccurrenceSummary | None:
+    """Return the occurrence of this name; without a name the newest one that is due, else the next."""
+    if named:
+        return next((item for item in occurrences if item.key.occurrence == named), None)
+    due = [item for item in occurrences if item.due_at <= now]
+    return due[0] if due else occurrences[-1] if occurrences else None
+
+
+def map_platforms(lines: Sequence[DeliveryLine], names: AccountNames) -> Sequence[SeatMap]:
+    """Return a seat map for each platform that has deliveries."""
+    glyphs: dict[Platform, dict[AccountId, Glyph]] = {}
+    for line in lines:
+        glyphs.setdefault(line.delivery.platform, {})[line.delivery.account] = line.glyph
+    return [map_seats(platform, glyphs[platform], names) for platform in sorted(glyphs)]
+
+
+def describe_delivery(
+    visitor: Visitor, delivery: Delivery, pauses: Sequence[Pause], *, is_unapproved: bool = False
+) -> DeliveryLine:
+    """Return a delivery as one line of a table."""
+    formatter, covering = visitor.formatter, pauses_covering(pauses, delivery)
+    glyph = choose_glyph(delivery, visitor.site.runtime.now(), is_paused=bool(covering), is_unapproved=is_unapproved)
+    if glyph is Glyph.ACTION and covering and delivery.state in WAITING_STATES:
+        text = formatter.pause("pages_paused", covering[0])
+    elif delivery.reason:
+        text = formatter.reason(delivery.reason)
+    elif delivery.state is State.PUBLISHED and delivery.receipt is not None:
+        text = (
+            visitor.messages.translate(
+                "manually_confirmed" if delivery.receipt.is_manually_confirmed else "is_verified"
+            )
+            if delivery.verified_at or delivery.receipt.is_manually_confirmed
+            else ""
+        )
+    else:
+        code = manual_task_code(delivery) or f"state_{delivery.state}"
+        text = visitor.messages.hint(code, **message_args(delivery, formatter))
+    is_open = delivery.state in OPEN_STATES
+    return DeliveryLine(
+        delivery=delivery,
+        glyph=glyph,
+        state=formatter.status(delivery),
+        text=text,
+        until=delivery.expires_at if is_open else None,
+    )

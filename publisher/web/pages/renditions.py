@@ -1,0 +1,51 @@
+"""Parts of previews that are responses of their own: articles, shut off from everything, and pictures."""
+
+import base64
+import re
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from publisher.domain.errors import NoSuchItemError
+from publisher.domain.user import Permission
+from publisher.web.site import get_site, get_visitor
+
+ARTICLE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'; sandbox"
+)
+"""An article brings its own styles, and may do nothing else."""
+ARTICLE_PAGE = (
+    '<!doctype html><html lang="zh-CN"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    "<title>{title}</title><style>body{{margin:16px;font:17px/1.7 sans-serif;background:#fff;color:#222}}"
+    "img{{max-width:100%;height:auto}}h1{{font-size:19px;line-height:1.4}}</style><h1>{title}</h1>{body}</html>"
+)
+PICTURE_SECONDS = 3_600
+MEDIA_REFERENCE = re.compile(r"media:([0-9a-f]{64})")
+
+
+async def show_article(request: Request) -> Response:
+    """Show the HTML of an article as it is sent, with its pictures inside. Raises NoSuchItemError."""
+    site, visitor = get_site(request), get_visitor(request)
+    fingerprint = request.path_params["fingerprint"]
+    rendered = await site.store.occurrences.rendition(fingerprint)
+    if rendered is None or not visitor.may(Permission.VIEW, [rendered.account]):
+        raise NoSuchItemError("text", fingerprint)
+    pictures = {}
+    for image in rendered.images:
+        if found := await site.store.occurrences.media(image.sha256):
+            pictures[image.sha256] = f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}"
+    body = MEDIA_REFERENCE.sub(lambda reference: pictures.get(reference[1], ""), rendered.text)
+    title = rendered.title.replace("&", "&amp;").replace("<", "&lt;")
+    headers = {"content-security-policy": ARTICLE_POLICY}
+    return HTMLResponse(ARTICLE_PAGE.format(title=title, body=body), headers=headers)
+
+
+async def show_media(request: Request) -> Response:
+    """Send a stored picture. Raises NoSuchItemError."""
+    sha256 = request.path_params["sha256"]
+    found = await get_site(request).store.occurrences.media(sha256)
+    if found is None:
+        raise NoSuchItemError("picture", sha256)
+    headers = {"cache-control": f"private, max-age={PICTURE_SECONDS}, immutable"}
+    return Response(found[1], media_type=found[0], headers=headers)

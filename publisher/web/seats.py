@@ -1,0 +1,107 @@
+"""Where accounts stand on pages: their names, their order, and the seat map of a post on one platform."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from publisher.config import Settings
+from publisher.domain.account import AccountId, Platform
+from publisher.domain.glyph import Glyph
+from publisher.i18n import Messages
+
+SEATS_PER_ROW = 10
+SEAT_PITCH = 13
+"""From the middle of one seat to that of the next, in pixels."""
+MAX_NAMED_SEATS = 12
+"""So many accounts of a platform are named one by one; more become a map."""
+MAX_NAMED_EXCEPTIONS = 3
+EMPTY_SEAT = "empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountNames:
+    """How pages call the accounts: by region and platform, as `沈阳 · 贴吧`. An unknown account is called by its id."""
+
+    short: Mapping[AccountId, str]
+    full: Mapping[AccountId, str]
+    seats: Mapping[AccountId, int]
+
+    def name(self, account: AccountId) -> str:
+        return self.full.get(account, account)
+
+    def region(self, account: AccountId) -> str:
+        """Return the name within its platform."""
+        return self.short.get(account, account)
+
+    def order(self, account: AccountId) -> tuple[int, str]:
+        """Return the sort key: the regions in the order of the settings."""
+        return self.seats.get(account, len(self.seats)), account
+
+
+def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
+    """Return the names of all accounts. Those that a region has several of on a platform carry their own names too."""
+    seats = {region: number for number, region in enumerate(settings.regions)}
+    crowded = Counter((account.platform, account.region) for account in settings.accounts.values())
+    short: dict[AccountId, str] = {}
+    numbers: dict[AccountId, int] = {}
+    for key, account in settings.accounts.items():
+        region = settings.regions.get(account.region or "", {}).get("name") or account.region or key
+        is_alone = account.region is not None and crowded[account.platform, account.region] == 1
+        short[key] = region if is_alone or region == key else f"{region} {account.forum or account.identity}"
+        numbers[key] = seats.setdefault(account.region or key, len(seats))
+    full = {key: f"{name} · {messages.platform_name(settings.accounts[key].platform)}" for key, name in short.items()}
+    return AccountNames(short=short, full=full, seats=numbers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedSeat:
+    account: AccountId
+    name: str
+    glyph: Glyph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeatMap:
+    """The accounts of a post on one platform. `paths` has all seats of one sign as one path of points."""
+
+    platform: Platform
+    total: int
+    done: int
+    by_glyph: Mapping[Glyph, int]
+    exceptions: Mapping[Glyph, Sequence[str]]
+    """The names of the few accounts with a sign that needs attention."""
+    named: Sequence[NamedSeat]
+    """All accounts, where they are few enough to be named."""
+    width: int = 0
+    height: int = 0
+    paths: Mapping[str, str]
+
+
+def map_seats(platform: Platform, glyphs: Mapping[AccountId, Glyph], names: AccountNames) -> SeatMap:
+    """Return the seat map of a post's accounts on one platform. A region has the same seat on every map."""
+    ordered = sorted(glyphs, key=names.order)
+    by_seat: dict[int, Glyph] = {}
+    for account in ordered:
+        seat = names.order(account)[0]
+        by_seat[seat] = min(by_seat.get(seat, glyphs[account]), glyphs[account], key=lambda glyph: glyph.rank)
+    seat_count = max([*names.seats.values(), *by_seat], default=0) + 1
+    points: dict[str, list[str]] = {}
+    for seat in range(seat_count):
+        row, column = divmod(seat, SEATS_PER_ROW)
+        mark = by_seat[seat].value if seat in by_seat else EMPTY_SEAT
+        points.setdefault(mark, []).append(f"M{SEAT_PITCH * column + 7} {SEAT_PITCH * row + 7}h0")
+    counts = Counter(glyphs.values())
+    few = (glyph for glyph in (Glyph.ACTION, Glyph.FAILED) if 0 < counts[glyph] <= MAX_NAMED_EXCEPTIONS)
+    return SeatMap(
+        platform=platform,
+        total=len(glyphs),
+        done=counts[Glyph.PUBLISHED],
+        by_glyph={glyph: counts[glyph] for glyph in Glyph if counts[glyph]},
+        exceptions={glyph: [names.region(key) for key in ordered if glyphs[key] is glyph] for glyph in few},
+        named=[NamedSeat(account=key, name=names.region(key), glyph=glyphs[key]) for key in ordered]
+        if len(glyphs) <= MAX_NAMED_SEATS
+        else (),
+        width=SEAT_PITCH * min(seat_count, SEATS_PER_ROW) + 1,
+        height=SEAT_PITCH * (-(-seat_count // SEATS_PER_ROW)) + 1,
+        paths={mark: "".join(found) for mark, found in points.items()},
+    )

@@ -1,0 +1,234 @@
+"""Posts and deliveries on pages: what they show, and what people do there."""
+
+import re
+
+import pytest
+from sqlalchemy import update
+
+from publisher.domain.delivery import State
+from publisher.domain.post import derive_marker
+from publisher.engine.planner import apply_schedule
+from publisher.store.db.tables import DELIVERY
+from tests.cli.posts import warning
+
+SOON, LATER = "at = 2026-11-25T10:00:00+08:00", "at = 2026-11-26T10:00:00+08:00"
+POST = warning("refund", to='["platform:weibo", "platform:tieba"]', when=SOON)
+PATH = "/posts/refund"
+
+
+async def plan(site, *entries):
+    """Accept a schedule of these entries."""
+    await apply_schedule(site.application.planner, "\n".join(entries), "schedule.toml")
+    return await site.store.queries.deliveries()
+
+
+async def set_state(site, state, *accounts, **values):
+    """Put the post's deliveries on these accounts into a state, whatever led to it; on all accounts without any."""
+    statement = update(DELIVERY).where(DELIVERY.c.post == "refund").values(state=state.value, **values)
+    if accounts:
+        statement = statement.where(DELIVERY.c.account.in_(accounts))
+    await site.store.database.write(lambda unit: unit.connection.execute(statement))
+
+
+def hidden_fields(page, action):
+    """Return the hidden fields of the form of an action on a page."""
+    [form] = re.findall(rf'<form method="post" action="{re.escape(action)}">(.*?)</form>', page, re.DOTALL)[:1]
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))
+
+
+async def test_a_post_shows_each_account_with_its_text(site):
+    """Before its time the texts come first, with the number of accounts; the bulletin number is in them."""
+    deliveries = await plan(site, POST)
+    client = await site.signed_in("viewer")
+    page = (await client.get(PATH)).text
+    assert page.index('id="previews"') < page.index('id="deliveries"')
+    assert all(f'data-testid="delivery-refund-{item.account}"' in page for item in deliveries)
+    assert derive_marker(deliveries[0].key, "beijing-weibo").code in page
+    assert "act-retract" not in page
+    assert "act-cancel" not in page
+
+
+async def test_what_needs_a_person_stands_first_with_the_words_of_why(site):
+    """A held delivery is opened, explained as `why` does, and nobody is sent to a terminal."""
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    await set_state(site, State.HELD, "shanghai-tieba", reason="uncheckable", attempts=1)
+    client = await site.signed_in("operator")
+    page = (await client.get(PATH)).text
+    assert page.index('id="deliveries"') < page.index('id="previews"')
+    assert 'data-testid="delivery-refund-shanghai-tieba"' in page
+    assert 'data-testid="delivery-refund-beijing-weibo"' not in page
+    assert "读取账号也无法核实" in page
+    assert "按“就是这一条”" in page
+    assert "publisher resolve" not in page
+    everything = (await client.get(f"{PATH}?tab=all")).text
+    assert 'data-testid="delivery-refund-beijing-weibo"' in everything
+
+
+async def test_a_retraction_takes_three_clicks_and_names_its_number(site):
+    """The post, the button, the number in it: then each account is listed, with what proves that it is gone."""
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, "beijing-weibo", "shanghai-weibo", attempts=1)
+    client = await site.signed_in("author", name="王")
+    page = (await client.get(PATH)).text
+    assert "从 2 个账号删掉这一条？" in page
+    assert "还没发的 2 个不再发" in page
+    fields = hidden_fields(page, f"{PATH}/retract")
+    assert (await client.post(f"{PATH}/retract", data=fields)).status_code == 422
+    answer = await client.post(f"{PATH}/retract", data={**fields, "reason": "写错了"}, follow_redirects=True)
+    assert 'data-testid="page-retraction"' in answer.text
+    assert "正在删 2 条" in answer.text
+    states = {item.account: item.state for item in await site.store.queries.deliveries("refund")}
+    assert states["beijing-weibo"] is State.RETRACTING
+    assert states["shanghai-tieba"] is State.CANCELLED
+    [entry] = await site.store.queries.audit_history("refund")
+    assert (entry.event, entry.name, entry.detail["reason"]) == ("retraction_requested", "王", "写错了")
+
+
+async def test_a_retraction_drawn_before_more_accounts_were_added_does_nothing(site):
+    """A form that has not shown all that it would take down is refused with what changed."""
+    await plan(site, warning("refund", to='["platform:weibo"]', when=SOON))
+    client = await site.signed_in("author")
+    await set_state(site, State.PUBLISHED, attempts=1)
+    fields = hidden_fields((await client.get(PATH)).text, f"{PATH}/retract")
+    await plan(site, warning("refund", to='["platform:weibo", "beijing-tieba"]', when=SOON))
+    answer = await client.post(f"{PATH}/retract", data={**fields, "reason": "写错了"})
+    assert answer.status_code == 409
+    assert "又多出 1 个账号" in answer.text
+    assert await site.store.queries.deliveries(states=[State.RETRACTING]) == []
+
+
+async def test_a_post_in_flight_can_still_be_taken_down(site):
+    """What goes on meanwhile is no reason to refuse: the form covers it."""
+    await plan(site, POST)
+    client = await site.signed_in("author")
+    await set_state(site, State.PUBLISHED, "beijing-weibo", attempts=1)
+    fields = hidden_fields((await client.get(PATH)).text, f"{PATH}/retract")
+    await set_state(site, State.PUBLISHED, attempts=1)
+    answer = await client.post(f"{PATH}/retract", data={**fields, "reason": "写错了"})
+    assert answer.status_code == 303
+    assert len(await site.store.queries.deliveries(states=[State.RETRACTING])) == 4
+
+
+async def test_a_role_on_some_accounts_takes_down_nothing_else(site):
+    """The whole post is refused to who may act on one account of it; that account is not."""
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    client = await site.signed_in("author@beijing-weibo")
+    page = (await client.get(f"{PATH}?tab=all")).text
+    assert 'data-testid="delivery-refund-beijing-weibo"' in page
+    assert "shanghai" not in page
+    assert "act-retract" not in page
+    newest = str(await site.store.occurrences.newest_delivery("refund"))
+    whole = await client.post(f"{PATH}/retract", data={"newest": newest, "reason": "x"})
+    other = await client.post("/deliveries/refund/once/shanghai-weibo/retract", data={"newest": newest, "reason": "x"})
+    own = await client.post("/deliveries/refund/once/beijing-weibo/retract", data={"newest": newest, "reason": "x"})
+    assert (whole.status_code, other.status_code, own.status_code) == (403, 404, 303)
+    taken = await site.store.queries.deliveries(states=[State.RETRACTING])
+    assert [item.account for item in taken] == ["beijing-weibo"]
+
+
+async def test_two_people_decide_that_a_post_is_there(site):
+    """The first gives the address and waits; only another one can confirm it."""
+    await plan(site, POST)
+    await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+    path = "/deliveries/refund/once/beijing-tieba"
+    first, second = await site.signed_in("operator", name="王"), await site.signed_in("operator", name="李")
+    fields = hidden_fields((await first.get(path)).text, f"{path}/resolve?ruling=published")
+    assert (await first.post(f"{path}/resolve", data={**fields, "reason": "看到了"})).status_code == 422
+    said = {**fields, "reason": "看到了", "url": "https://example.com/p/1"}
+    assert (await first.post(f"{path}/resolve", data=said)).status_code == 303
+    assert "act-resolve-confirm" not in (await first.get(path)).text
+    page = (await second.get(path)).text
+    assert "王 说在 https://example.com/p/1 看到了" in page
+    fields = hidden_fields(page, f"{path}/resolve?ruling=confirm")
+    assert (await second.post(f"{path}/resolve", data={**fields, "reason": "也看到了"})).status_code == 303
+    [delivery] = [item for item in await site.store.queries.deliveries("refund") if item.account == "beijing-tieba"]
+    assert delivery.state is State.PUBLISHED
+    assert delivery.receipt.is_manually_confirmed
+
+
+async def test_a_ruling_on_what_has_changed_meanwhile_does_nothing(site):
+    """Two people may open the same delivery; the second one's form says that it has changed."""
+    await plan(site, POST)
+    await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+    path = "/deliveries/refund/once/beijing-tieba"
+    client = await site.signed_in("operator")
+    fields = hidden_fields((await client.get(path)).text, f"{path}/resolve?ruling=resend")
+    await set_state(site, State.PUBLISHED, "beijing-tieba", reason=None)
+    answer = await client.post(f"{path}/resolve", data={**fields, "reason": "没有"})
+    assert answer.status_code == 409
+    assert "已经变了" in answer.text
+    assert len(await site.store.queries.deliveries(states=[State.PUBLISHED])) == 1
+
+
+async def test_a_post_is_paused_resumed_and_cancelled(site):
+    """Each asks with numbers, and each says afterwards what was done."""
+    await plan(site, POST)
+    client = await site.signed_in("operator")
+    paused = await client.post(f"{PATH}/pause", data={"reason": "等一等"}, follow_redirects=True)
+    assert "已暂停这一条" in paused.text
+    assert [pause.scope for pause in await site.store.queries.pauses()] == ["post:refund"]
+    fields = hidden_fields(paused.text, f"{PATH}/resume")
+    assert (await client.post(f"{PATH}/resume", data=fields)).status_code == 303
+    assert (await client.post(f"{PATH}/resume", data=fields)).status_code == 409
+    fields = hidden_fields((await client.get(PATH)).text, f"{PATH}/cancel")
+    done = await client.post(f"{PATH}/cancel", data={**fields, "reason": "不需要了"}, follow_redirects=True)
+    assert "已撤回，4 个不再发" in done.text
+    assert {item.state for item in await site.store.queries.deliveries("refund")} == {State.CANCELLED}
+
+
+async def test_what_failed_is_sent_again(site):
+    """As a new occurrence; a second click finds the first one's."""
+    await plan(site, POST)
+    await set_state(site, State.FAILED, reason="rejected", attempts=1)
+    client = await site.signed_in("author")
+    path = "/deliveries/refund/once/beijing-weibo"
+    fields = hidden_fields((await client.get(path)).text, f"{path}/resend")
+    first = await client.post(f"{path}/resend", data={**fields, "reason": "已解决"})
+    second = await client.post(f"{path}/resend", data={**fields, "reason": "已解决"})
+    assert (first.status_code, second.status_code) == (303, 409)
+    assert len(await site.store.queries.deliveries("refund", "beijing-weibo")) == 2
+
+
+async def test_posts_are_listed_and_found(site):
+    """By words and by state; what is not there is said to be so."""
+    await plan(site, POST, warning("other", when=LATER))
+    await set_state(site, State.HELD, "beijing-tieba", reason="captcha")
+    client = await site.signed_in("viewer")
+    page = (await client.get("/posts")).text
+    assert page.index("row-other") < page.index("row-refund")
+    held = (await client.get("/posts?state=action")).text
+    assert ("row-refund" in held, "row-other" in held) == (True, False)
+    assert "row-other" in (await client.get("/posts?q=OTHER")).text
+    assert "没有找到" in (await client.get("/posts?q=%25%25&state=nonsense&before=x")).text
+    assert (await client.get("/posts/none")).status_code == 404
+
+
+async def test_all_texts_can_be_compared(site):
+    """Texts that differ in facts of regions alone count as one; an article is shut off in a response of its own."""
+    await plan(site, warning("refund", to='["all"]', when=SOON))
+    client = await site.signed_in("viewer")
+    page = (await client.get(f"{PATH}/texts?a=beijing-weibo&b=shanghai-weibo")).text
+    assert "各地只有通报编号和地区资料不同" in page
+    assert "<ins>" in page
+    [address, *_rest] = re.findall(r'src="(/articles/\w+)"', (await client.get(PATH)).text)
+    article = await client.get(address)
+    assert "sandbox" in article.headers["content-security-policy"]
+    assert article.status_code == 200
+    limited = await site.signed_in("viewer@shanghai-tieba", name="远")
+    assert (await limited.get(address)).status_code == 404
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+async def test_no_text_is_missing(site, lang):
+    """Neither a code nor an unfilled fact is shown, whatever state a delivery is in."""
+    await plan(site, POST, warning("other", to='["all"]', when=LATER))
+    client = await site.signed_in("operator", "author", name="王")
+    for state in State:
+        await set_state(site, state, "beijing-tieba", reason="captcha" if state is State.HELD else None, attempts=1)
+        for path in (PATH, f"{PATH}?tab=all", "/deliveries/refund/once/beijing-tieba", "/posts", "/posts/other"):
+            answer = await client.get(path, params={"lang": lang} if "?" not in path else None)
+            words = re.sub(r"<[^>]*>", " ", answer.text)
+            assert answer.status_code == 200
+            assert not re.search(r"\b(?:pages|web|column|why|state|hold)_\w+|\{\w+\}", words), (path, state)
