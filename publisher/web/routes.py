@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from publisher.domain.user import Permission
+from publisher.web import probes
 from publisher.web.access import Handler, PageRoute
 from publisher.web.pages import deliveries, pause, post, post_actions, posts, renditions, sign_in, today
 
@@ -20,6 +21,8 @@ def _action(path: str, name: str, permission: Permission | None, handler: Handle
 
 
 ROUTES: Sequence[PageRoute] = (
+    _page("/healthz", "healthz", _EVERYBODY, probes.show_health),
+    _page("/metrics", "metrics", _EVERYBODY, probes.show_metrics),
     _page("/", "root", _VIEW, today.show_root),
     _page("/today", "today", _VIEW, today.show_today),
     _page("/login", "login", _EVERYBODY, sign_in.show_login),

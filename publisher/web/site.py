@@ -82,6 +82,9 @@ class Site:
     members: Mapping[str, Collection[AccountId]] = field(init=False)
     pages: Mapping[str, Permission] = field(default_factory=dict)
     """What the pages in the table of routes need, by path."""
+    metrics: bytes | None = None
+    metrics_at: float = 0.0
+    """When they were read, in monotonic seconds."""
     frame_facts: FrameFacts | None = None
     frame_facts_at: float = 0.0
     """When they were read, in monotonic seconds."""

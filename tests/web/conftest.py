@@ -37,6 +37,11 @@ class WebSite:
     def store(self):
         return self.application.store
 
+    @property
+    def actor(self):
+        """Return the administrator, to act in the store as."""
+        return ADMIN
+
     def client(self, cookies=None, address="127.0.0.1"):
         """Return the client of a visitor who has not signed in."""
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 40000))

@@ -1,13 +1,13 @@
 """Queries of the dashboard's frame: one read, whatever the number of deliveries."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
-from publisher.domain.delivery import WAITING_STATES, State
+from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, State
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.approval_tables import DUTY_OFFICER
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
@@ -41,6 +41,23 @@ class FrameFacts:
     audit_number: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What monitoring asks for. Deliveries are counted by platform and state; `alerts` by code.
+
+    `lateness` is that of the delivery which has been due for longest.
+    """
+
+    daemon: DaemonStatus
+    heartbeat_age: timedelta | None
+    is_paused: bool
+    paused_accounts: int
+    lateness: timedelta
+    open_deliveries: Mapping[tuple[str, str], int]
+    recent_deliveries: Mapping[tuple[str, str], int]
+    alerts: Mapping[str, int]
+
+
 class DashboardQueries(StorePart):
     async def frame_facts(self) -> FrameFacts:
         """Return what every page shows."""
@@ -50,6 +67,36 @@ class DashboardQueries(StorePart):
         """Return how many calls are under way."""
         query = select(func.count()).where(in_open_state(DELIVERY, State.SENDING))
         return await self.database.read(lambda connection: connection.execute(query).scalar_one())
+
+    async def figures(self) -> Figures:
+        """Return the figures for monitoring."""
+        return await self.database.read(self._read_figures)
+
+    def _read_figures(self, connection: Connection) -> Figures:
+        now, daemon = self.runtime.now(), self._read_daemon(connection, counts_waiting=False)
+        by_state = (DELIVERY.c.platform, DELIVERY.c.state)
+        is_open = in_open_state(DELIVERY, *OPEN_STATES)
+        is_recent = (DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at.between(now - WAITING_AHEAD, now))
+        is_shown = (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+        due_at = connection.scalar(select(func.min(DELIVERY.c.due_at)).where(in_open_state(DELIVERY, State.DUE)))
+        scopes = connection.scalars(select(PAUSE.c.scope)).all()
+        open_rows, recent_rows = (
+            connection.execute(select(*by_state, func.count()).where(*which).group_by(*by_state)).all()
+            for which in ((is_open,), is_recent)
+        )
+        alert_rows = connection.execute(
+            select(ALERT.c.code, func.count()).where(*is_shown).group_by(ALERT.c.code)
+        ).all()
+        return Figures(
+            daemon=daemon,
+            heartbeat_age=None if daemon.heartbeat_at is None else now - daemon.heartbeat_at,
+            is_paused=SCOPE_ALL in scopes,
+            paused_accounts=sum(scope.startswith("account:") for scope in scopes),
+            lateness=timedelta(0) if due_at is None else max(now - due_at, timedelta(0)),
+            open_deliveries={(platform, state): number for platform, state, number in open_rows},
+            recent_deliveries={(platform, state): number for platform, state, number in recent_rows},
+            alerts={code: number for code, number in alert_rows},  # noqa: C416 # rows, which mypy does not see as pairs
+        )
 
     def _read_frame_facts(self, connection: Connection) -> FrameFacts:
         pause = connection.execute(select(PAUSE).where(PAUSE.c.scope == SCOPE_ALL)).mappings().one_or_none()

@@ -1,0 +1,120 @@
+"""What monitoring asks for: whether the daemon runs, and figures for Prometheus."""
+
+import ipaddress
+from collections.abc import Iterator
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from publisher.app.format import credential_days_left
+from publisher.domain.account import Mode
+from publisher.domain.results import Healthy
+from publisher.domain.user import Permission
+from publisher.store.queries.dashboard import Figures
+from publisher.web.frame import read_frame_facts
+from publisher.web.site import Site, get_site
+
+FIGURES_LIFETIME_SECONDS = 5.0
+"""How long figures are kept, however often they are asked for."""
+
+
+async def show_health(request: Request) -> Response:
+    """Answer 200 while a daemon runs, else 503."""
+    facts = await read_frame_facts(get_site(request))
+    if facts.daemon.is_running:
+        return PlainTextResponse("ok\n")
+    return PlainTextResponse("the daemon does not run\n", status_code=503)
+
+
+async def show_metrics(request: Request) -> Response:
+    """Answer with the figures, to this machine, or to who has the token of a user who may see them."""
+    site = get_site(request)
+    if not is_local(request) and not await has_token(request):
+        return PlainTextResponse("", status_code=401, headers={"www-authenticate": "Bearer"})
+    now = site.runtime.monotonic()
+    if site.metrics is None or now - site.metrics_at >= FIGURES_LIFETIME_SECONDS:
+        site.metrics, site.metrics_at = await measure(site), now
+    return Response(site.metrics, media_type=CONTENT_TYPE_LATEST)
+
+
+def is_local(request: Request) -> bool:
+    """Return True if a request was made on this machine; not if the proxy is here and passes on another's."""
+    try:
+        return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+async def has_token(request: Request) -> bool:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        return False
+    principal = await get_site(request).store.sign_ins.find_token(token.strip())
+    return principal is not None and Permission.VIEW in principal.scope
+
+
+async def measure(site: Site) -> bytes:
+    """Return all figures in the format of Prometheus: those of the database, and those of this process."""
+    figures = await site.store.dashboard.figures()
+    registry = CollectorRegistry()
+    registry.register(FigureCollector(figures, [*await describe_accounts(site)]))
+    return generate_latest(registry) + generate_latest(REGISTRY)
+
+
+async def describe_accounts(site: Site) -> list[Metric]:
+    """Return the figures of the accounts that are not off: their login, its days left, and what may be sent today."""
+    labels = ["account", "platform"]
+    healthy = GaugeMetricFamily(
+        "publisher_account_login_ok", "1 if its last check was fine", labels=labels
+    )
+    days = GaugeMetricFamily("publisher_account_days_left", "Days until the credentials expire", labels=labels)
+    quota = GaugeMetricFamily("publisher_account_quota_left", "Posts that may still be sent today", labels=labels)
+    for item in await site.store.login_health.list_accounts():
+        if item.mode is Mode.OFF:
+            continue
+        values = [item.account.id, item.account.platform]
+        quota.add_metric(values, item.quota_left)
+        if item.health is not None:
+            healthy.add_metric(values, float(isinstance(item.health, Healthy)))
+        if (left := credential_days_left(item.health, site.runtime.now())) is not None:
+            days.add_metric(values, left)
+    return [healthy, days, quota]
+
+
+class FigureCollector(Collector):
+    """Passes on figures that were read before: a scrape reads the database once."""
+
+    def __init__(self, figures: Figures, accounts: list[Metric]) -> None:
+        self.figures = figures
+        self.accounts = accounts
+
+    def collect(self) -> Iterator[Metric]:
+        figures = self.figures
+        yield gauge("publisher_up", "1 while a daemon runs", float(figures.daemon.is_running))
+        if figures.heartbeat_age is not None:
+            age = figures.heartbeat_age.total_seconds()
+            yield gauge("publisher_heartbeat_age_seconds", "Time since the last heartbeat of a daemon", age)
+        yield gauge("publisher_paused", "1 while everything is paused", float(figures.is_paused))
+        yield gauge("publisher_paused_accounts", "Accounts that are paused", figures.paused_accounts)
+        late = figures.lateness.total_seconds()
+        yield gauge("publisher_lateness_seconds", "How late the delivery is that has been due for longest", late)
+        for name, text, counts in (
+            ("publisher_deliveries_open", "Deliveries that have not ended", figures.open_deliveries),
+            ("publisher_deliveries_day", "Deliveries due within the last 24 hours", figures.recent_deliveries),
+        ):
+            family = GaugeMetricFamily(name, text, labels=["platform", "state"])
+            for (platform, state), number in counts.items():
+                family.add_metric([platform, state], number)
+            yield family
+        alerts = GaugeMetricFamily("publisher_alerts_open", "Open alerts that nobody has dismissed", labels=["code"])
+        for code, number in figures.alerts.items():
+            alerts.add_metric([code], number)
+        yield alerts
+        yield from self.accounts
+
+
+def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)

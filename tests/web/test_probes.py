@@ -1,0 +1,60 @@
+"""What monitoring asks for: /healthz and /metrics."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from publisher.domain.user import Permission
+from publisher.testing.builders import enqueue_posts, make_post
+
+ROOT = Path(__file__).resolve().parents[2]
+BOARD = ROOT / "docs" / "examples" / "grafana" / "publisher.json"
+
+
+async def test_health_is_that_of_the_daemon(site):
+    """Without a sign-in: 503 before a daemon runs and after it has fallen silent, 200 while its heart beats."""
+    client, statuses = site.client(), []
+    for step in ("never", "runs", "silent"):
+        if step == "runs":
+            await site.store.actions.register_worker()
+        site.runtime.advance_time(timedelta(seconds=2 if step != "silent" else 60))
+        statuses.append((await client.get("/healthz")).status_code)
+    assert statuses == [503, 200, 503]
+
+
+async def test_metrics_count_what_is_due(site):
+    """The figures name the deliveries by platform and state, and whether everything is paused."""
+    account = next(iter(site.store.policies))
+    await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now()))
+    await site.store.maintenance.run()
+    await site.store.actions.pause("all", site.actor, "x")
+    site.runtime.advance_time(timedelta(seconds=30))
+    text = (await site.client().get("/metrics")).text
+    assert 'publisher_deliveries_open{platform="fake",state="due"} 1.0' in text
+    assert "publisher_paused 1.0" in text
+    assert "publisher_lateness_seconds 30.0" in text
+
+
+async def test_metrics_from_elsewhere_need_a_token(site):
+    """Another machine gets the figures with a user's token only."""
+    await site.signed_in("viewer", name="监控")
+    token = await site.store.sign_ins.issue_token("监控", [Permission.VIEW], site.actor)
+    client = site.client(address="10.0.0.9")
+    statuses = [
+        (await client.get("/metrics", headers=headers)).status_code
+        for headers in ({}, {"authorization": "Bearer x"}, {"authorization": f"Bearer {token}"})
+    ]
+    assert statuses == [401, 401, 200]
+
+
+async def test_the_board_asks_for_figures_that_exist(site):
+    """Every figure of the Grafana board is one that /metrics has."""
+    account = next(iter(site.store.policies))
+    await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now()))
+    await site.store.actions.register_worker()
+    text = (await site.client().get("/metrics")).text
+    known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    asked = set(re.findall(r"publisher_\w+", json.dumps(json.loads(BOARD.read_text("utf-8"))["panels"])))
+    assert asked
+    assert asked <= known
