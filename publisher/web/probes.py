@@ -67,9 +67,7 @@ async def measure(site: Site) -> bytes:
 async def describe_accounts(site: Site) -> list[Metric]:
     """Return the figures of the accounts that are not off: their login, its days left, and what may be sent today."""
     labels = ["account", "platform"]
-    healthy = GaugeMetricFamily(
-        "publisher_account_login_ok", "1 if its last check was fine", labels=labels
-    )
+    healthy = GaugeMetricFamily("publisher_account_login_ok", "1 if its last check was fine", labels=labels)
     days = GaugeMetricFamily("publisher_account_days_left", "Days until the credentials expire", labels=labels)
     quota = GaugeMetricFamily("publisher_account_quota_left", "Posts that may still be sent today", labels=labels)
     for item in await site.store.login_health.list_accounts():
