@@ -34,8 +34,10 @@ COMMAND_REFUSED = 1
 FAILED, REFUSED = 1, 3
 """How a daemon ends that is to be started again by itself, and one that a person must see to."""
 FAULTY_PAGE = "{% if title %}{{ title }}"
-ACCEPTED = b'"schedule_accepted"'
-"""What it says when a new version of the schedule is in force."""
+ACCEPTED, NOT_ACCEPTED = b'"schedule_accepted"', b'"reload_refused"'
+"""What it says when a new version of the schedule is in force, and when it has refused one."""
+USUAL_START_SECONDS = 1.5
+"""How long a daemon needs to start on a host that does nothing else."""
 GLANCE = 0.02
 AFTERMATH = 1.5
 """Seconds that a daemon lives on after a sleep or a full disk, before it dies."""
@@ -67,6 +69,8 @@ class Publisher:
     reported: dict[str, str] = field(default_factory=dict)
     measured: list[dict[str, float]] = field(default_factory=list)
     clocks: list[WrongClock] = field(default_factory=list)
+    slowness: float = 1.0
+    """How much longer than usual the last daemon needed to start, at least once."""
     tokens: dict[str, str] = field(default_factory=dict)
     """With which the people sign in who have to, by their names."""
     log: Path = field(init=False)
@@ -101,21 +105,22 @@ class Publisher:
         self._listen(is_full=is_full)
         return is_reached
 
-    def file(self, patience: float, after: float) -> None:
-        """Run a daemon until it has accepted the schedule, and a while longer; it must accept it."""
+    def file(self, patience: float, after: float) -> bool:
+        """Run a daemon until it has accepted the schedule, and a while longer; returns False if it refuses it."""
         daemon = self.start()
         try:
             self._await_begin(daemon)
-            is_accepted = self._await(daemon, ACCEPTED, patience)
+            is_answered = self._await(daemon, patience, ACCEPTED, NOT_ACCEPTED)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 daemon.wait(timeout=after)
         finally:
             daemon.kill()
         if daemon.wait() != -signal.SIGKILL:
             raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
-        if not is_accepted:
-            raise DaemonError(f"the schedule was not accepted within {patience:.0f} s: {self._last_words()}")
+        if not is_answered:
+            raise DaemonError(f"the schedule was not read within {patience:.0f} s: {self._last_words()}")
         self._listen()
+        return ACCEPTED in self._said()
 
     def _live(
         self,
@@ -161,7 +166,7 @@ class Publisher:
         (other / "publisher.toml").write_text(f'database = "sqlite:///{other}/linked.db"\n{settings}', "utf-8")
         command = [*PUBLISHER, "-C", str(other), "run"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_SECONDS / 4)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise DaemonError("a second daemon works on the database of the first") from error
         if done.returncode != REFUSED or str(first) not in done.stderr:
@@ -313,12 +318,16 @@ class Publisher:
 
     def _await_begin(self, daemon: subprocess.Popen[bytes]) -> None:
         """Wait until a daemon that was just started works, or is dead."""
-        self._await(daemon, BEGUN, START_SECONDS)
+        began = time.monotonic()
+        self._await(daemon, START_SECONDS, BEGUN)
+        self.slowness = max(1.0, (time.monotonic() - began) / USUAL_START_SECONDS)
 
-    def _await(self, daemon: subprocess.Popen[bytes], words: bytes, patience: float) -> bool:
+    def _await(self, daemon: subprocess.Popen[bytes], patience: float, *words: bytes) -> bool:
+        """Wait until a daemon has said any of these words; returns False if it is over, or the patience is."""
         until = time.monotonic() + patience
         while daemon.poll() is None and time.monotonic() < until:
-            if words in self._said():
+            said = self._said()
+            if any(each in said for each in words):
                 return True
             time.sleep(GLANCE)
         return False

@@ -197,6 +197,8 @@ class Workspace:
     base_url: str = ""
     database: str | None = None
     needs_approval: bool = False
+    ahead: timedelta = TIGHT_AHEAD
+    """How long before its instant a post is written that may not be late."""
 
     @property
     def folder(self) -> Path:
@@ -235,7 +237,7 @@ class Workspace:
         for entry in (entry for entry in self.entries if entry.wave == wave):
             after = dice.random() * spread
             if entry.may_expire:
-                after = max(after, TIGHT_AHEAD)
+                after = max(after, self.ahead)
             entry.due = now + (NOT_NOW if entry.withdrawn else after)
             self.written.append(entry)
         due = {entry.id: entry.due for entry in self.written}
@@ -246,7 +248,7 @@ class Workspace:
 
     def put_off(self, known: Collection[str]) -> None:
         """Move on what would soon be too late and is in no book yet: a file with a missed instant is refused."""
-        soonest = datetime.now(UTC) + TIGHT_AHEAD
+        soonest = datetime.now(UTC) + self.ahead
         unknown = (entry for entry in self.written if entry.may_expire and entry.id not in known)
         late = [entry for entry in unknown if entry.due and entry.due < soonest]
         for entry in late:
