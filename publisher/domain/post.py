@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -186,6 +187,10 @@ class RenderedImage:
     @property
     def file_suffix(self) -> str:
         return self.media_type.removeprefix("image/").replace("jpeg", "jpg")
+
+
+MEDIA_REFERENCE = re.compile(r"media:([0-9a-f]{64})")
+"""An image inside an article; see RenderedPost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

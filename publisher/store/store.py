@@ -8,7 +8,6 @@ from publisher.store.queries.queries import Queries
 from publisher.store.system_alerts import SystemAlerts
 
 if TYPE_CHECKING:
-    from publisher.store.approvals import ApprovalStore
     from publisher.store.deliveries.maintenance import Maintenance
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.monitor.login_health import LoginHealthStore
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from publisher.store.people.sign_ins import SignIns
     from publisher.store.people.users import Users
     from publisher.store.plan.actions import ManualTasks, OperatorActions
+    from publisher.store.plan.approvals import ApprovalStore
     from publisher.store.plan.posts import PostStore
     from publisher.store.queries.audit_log import AuditLog
     from publisher.store.queries.dashboard import DashboardQueries
@@ -54,7 +54,7 @@ class Store(BaseStore):
 
     @cached_property
     def approvals(self) -> "ApprovalStore":
-        from publisher.store.approvals import ApprovalStore  # noqa: PLC0415 # see the class
+        from publisher.store.plan.approvals import ApprovalStore  # noqa: PLC0415 # see the class
 
         return ApprovalStore(self)
 

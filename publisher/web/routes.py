@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from publisher.domain.user import Permission
 from publisher.web import probes
 from publisher.web.access import Handler, PageRoute
-from publisher.web.pages import deliveries, pause, post, post_actions, posts, renditions, sign_in, today
+from publisher.web.pages import approve, deliveries, inbox, pause, post, post_actions, posts, renditions, sign_in, today
 
 _EVERYBODY = None
 _VIEW, _STOP, _OPERATE = Permission.VIEW, Permission.STOP, Permission.OPERATE
-_SEND, _RETRACT = Permission.SEND, Permission.RETRACT
+_SEND, _RETRACT, _APPROVE = Permission.SEND, Permission.RETRACT, Permission.APPROVE
 
 
 def _page(path: str, name: str, permission: Permission | None, handler: Handler) -> PageRoute:
@@ -33,6 +33,15 @@ ROUTES: Sequence[PageRoute] = (
     _action("/setup/{link}", "set_up", _EVERYBODY, sign_in.set_up),
     _page("/logout", "logout", _VIEW, sign_in.show_logout),
     _action("/logout", "log_out", _VIEW, sign_in.log_out),
+    _page("/inbox", "inbox", _VIEW, inbox.show_inbox),
+    _page("/approve/{post}", "approve", _VIEW, approve.show_approve),
+    _action("/approve/{post}", "give_approval", _APPROVE, approve.give_approval),
+    _page("/approve/{post}/changes", "approve_changes", _VIEW, approve.show_changes),
+    _page("/approve/{post}/return", "approve_return", _APPROVE, approve.show_return),
+    _action("/approve/{post}/return", "return_text", _APPROVE, approve.return_text),
+    _action("/approve/{post}/end", "end_approvals", _STOP, approve.end_approvals),
+    _page("/approve/{post}/article/{account}", "approve_article", _VIEW, approve.show_article),
+    _page("/approve/{post}/picture/{sha256}", "approve_picture", _VIEW, approve.show_picture),
     _page("/pause", "pause", _STOP, pause.show_pause),
     _action("/pause", "pause_all", _STOP, pause.pause_all),
     _page("/resume", "resume", _OPERATE, pause.show_resume),

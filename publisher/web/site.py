@@ -14,7 +14,7 @@ from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import SignInError
-from publisher.domain.user import Permission, User, UserRole, list_members, may_somewhere
+from publisher.domain.user import Permission, Principal, User, UserRole, list_members, may_somewhere
 from publisher.engine.authentication import LoadUserKey, SecondFactor
 from publisher.i18n import LANGUAGES, Lang, Messages
 from publisher.runtime.clock import Runtime
@@ -145,11 +145,16 @@ class Visitor:
         return Formatter(messages=self.messages, timezone=self.site.settings.timezone)
 
     @property
-    def user(self) -> User:
-        """Return the user who has signed in. Raises SignInError if nobody has."""
+    def principal(self) -> Principal:
+        """Return who has signed in. Raises SignInError if nobody has."""
         if self.session is None:
             raise SignInError("web_sign_in_needed")
-        return self.session.principal.user
+        return self.session.principal
+
+    @property
+    def user(self) -> User:
+        """Return the user who has signed in. Raises SignInError if nobody has."""
+        return self.principal.user
 
     @property
     def actor(self) -> Actor:

@@ -31,9 +31,9 @@ from publisher.domain.post import OneTimeTrigger, Post, SendRequest
 from publisher.domain.results import NotSent, Outcome, Published, Receipt
 from publisher.engine.sender import INTENT_RECHECK_AFTER, may_start_call, send_due
 from publisher.runtime.clock import Runtime
-from publisher.store.approvals import Approver
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
+from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store

@@ -22,7 +22,7 @@ from publisher.engine.planner import (
 )
 from publisher.engine.sender import send_due
 from publisher.schedule.load import parse_schedule
-from publisher.store.approvals import Approver
+from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import AuditAction
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter

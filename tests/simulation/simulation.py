@@ -26,7 +26,7 @@ from publisher.domain.post import PostId
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import apply_schedule, resend_post, send_scheduled_now
 from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
-from publisher.store.approvals import Approver
+from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import AuditAction
 from publisher.store.recovery.setup import prepare_database
 from tests.simulation.loop import Process, VirtualLoop, rng_for

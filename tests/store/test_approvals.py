@@ -20,10 +20,10 @@ from publisher.engine.checkpoints import (
     void_authority_if_older,
     write_checkpoint,
 )
-from publisher.store.approvals import Approver
 from publisher.store.db.tables import SERVER_TIMELINE
 from publisher.store.deliveries.intents import Declined
 from publisher.store.people.users import NewSignIn
+from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.backup import RecoveredIntents, finish_restore
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery

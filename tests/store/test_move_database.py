@@ -12,10 +12,10 @@ from publisher.domain.post import PostId
 from publisher.domain.results import Published, Receipt
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import FailpointRaisedError
-from publisher.store.approvals import Approver
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.db.tables import DELIVERY, MEDIA
+from publisher.store.plan.approvals import Approver
 from publisher.store.recovery.move_database import copy_to_postgres
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store

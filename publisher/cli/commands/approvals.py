@@ -1,6 +1,6 @@
 """`approvals`: what waits for an approval, what it has, and what is missing."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -10,12 +10,12 @@ from publisher.cli.context import has_database, load_workspace_settings, open_co
 from publisher.cli.framework import command, json_option, one_line, person_name
 from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal, echo
-from publisher.domain.account import AccountId
 from publisher.domain.approval import MIN_FINGERPRINT_LENGTH
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
-from publisher.domain.user import User, holds_role, list_members
-from publisher.store.approvals import ApprovalTask
+from publisher.domain.user import Principal, list_members
+from publisher.engine.approvals import make_approver, waits_for
+from publisher.store.plan.approvals import ApprovalTask
 
 
 @command("approvals")
@@ -33,7 +33,8 @@ async def approvals(terminal: Terminal, post: PostId | None, approver: str | Non
             if approver is not None:
                 user = await store.users.get(approver)
                 members = list_members(settings.accounts.values(), settings.groups)
-                tasks = [task for task in tasks if waits_for(task, user, members)]
+                person = make_approver(Principal(user=user, method=""), members)
+                tasks = [task for task in tasks if waits_for(task, person)]
     elif post is not None:
         raise NoSuchItemError("post", post)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
@@ -46,15 +47,6 @@ async def approvals(terminal: Terminal, post: PostId | None, approver: str | Non
         terminal.print_message("approvals_none" if settings.approval_rules.is_active else "approvals_not_asked")
     elif any(task.status.missing for task in tasks):
         terminal.print_message("approvals_how")
-
-
-def waits_for(task: ApprovalTask, user: User, members: Mapping[str, Collection[AccountId]]) -> bool:
-    """Return True if a user may give the next approval of an occurrence."""
-    status = task.status
-    if not status.missing or status.is_barred(user.name) or status.has_approved(user.name):
-        return False
-    stage = status.missing[0].stage
-    return holds_role(user, stage.role, task.accounts, members, stage.name)
 
 
 def format_task(task: ApprovalTask, formatter: Formatter) -> str:

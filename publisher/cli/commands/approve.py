@@ -14,10 +14,11 @@ from publisher.cli.target import DeliveryTarget, post_target, require_post
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
 from publisher.domain.account import AccountId
-from publisher.domain.approval import Stage, is_fingerprint_of
+from publisher.domain.approval import is_fingerprint_of
 from publisher.domain.post import PostId
-from publisher.domain.user import Permission, holds_role, list_members
-from publisher.store.approvals import ApprovalTask, Approver
+from publisher.domain.user import Permission, list_members
+from publisher.engine.approvals import approve_content, make_approver, release_in_emergency
+from publisher.store.plan.approvals import ApprovalTask
 from publisher.store.store import Store
 
 
@@ -42,12 +43,13 @@ async def approve(  # noqa: PLR0913 # one argument an option
             require_permission(person, settings, "approve", accounts)
         if not settings.approval_rules.is_active:
             raise CommandFailedError("approvals_not_asked")
-        approver = _make_approver(person, settings)
+        if person.principal is None:  # a workspace that asks for approvals has users
+            raise CommandFailedError("duty_no_users")
+        approver = make_approver(person.principal, list_members(settings.accounts.values(), settings.groups))
         if is_emergency and reason:
-            task = await store.approvals.release_in_emergency(target.post, fingerprint, approver, person.actor, reason)
+            task = await release_in_emergency(store, target.post, fingerprint, approver, person.actor, reason)
         else:
-            task = await store.approvals.approve(target.post, fingerprint, approver, person.actor)
-        await store.maintenance.promote_requested([target.post])  # no need to wait for the daemon's next check
+            task = await approve_content(store, target.post, fingerprint, approver, person.actor)
         _print_result(terminal, Formatter(messages=terminal.messages, timezone=settings.timezone), task, by)
         if task.status.is_approved:
             await warn_if_no_daemon(terminal, store.queries)
@@ -66,19 +68,6 @@ async def _list_targets(store: Store, post: PostId, fingerprint: str) -> Sequenc
 def _may(person: ActingPerson, settings: Settings, permission: Permission, accounts: Collection[AccountId]) -> bool:
     members = list_members(settings.accounts.values(), settings.groups)
     return person.principal is not None and person.principal.may(permission, accounts, members)
-
-
-def _make_approver(person: ActingPerson, settings: Settings) -> Approver:
-    """Return who approves, and what the roles and the sign-in of this person allow."""
-    members = list_members(settings.accounts.values(), settings.groups)
-
-    def may_take(stage: Stage, accounts: Collection[AccountId]) -> bool:
-        principal = person.principal
-        if principal is None or Permission.APPROVE not in principal.scope:
-            return False
-        return holds_role(principal.user, stage.role, accounts, members, stage.name)
-
-    return Approver(name=person.actor.name, may_take=may_take)
 
 
 def _print_result(terminal: Terminal, formatter: Formatter, task: ApprovalTask, by: str) -> None:

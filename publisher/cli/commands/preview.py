@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import re
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId, Capabilities
 from publisher.domain.approval import Rendition, hash_renditions
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
-from publisher.domain.post import Post, RenderedPost
+from publisher.domain.post import MEDIA_REFERENCE, Post, RenderedPost
 from publisher.i18n import Messages
 from publisher.rendering.markdown import article_lines
 from publisher.rendering.renderer import RenderResult
@@ -35,9 +34,8 @@ from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_
 from publisher.tomlfile.read import read_toml
 
 if TYPE_CHECKING:
-    from publisher.store.approvals import ApprovalTask
+    from publisher.store.plan.approvals import ApprovalTask
 
-MEDIA_REFERENCE = re.compile(r"media:([0-9a-f]{64})")
 SEPARATOR_LINE = "─" * 60
 
 
@@ -196,7 +194,7 @@ async def find_saved_preview(
         contents = await approvals.contents(task.key, task.status.fingerprint)
         changes: list[str] = []
         if by is not None and (before := await approvals.last_approved(task.key, by)) is not None:
-            changes = list(compare_contents(await approvals.contents(task.key, before), contents))
+            changes = list(compare_contents(await approvals.contents(task.key, before.fingerprint), contents))
         media: dict[str, tuple[str, bytes]] = {}
         for rendered in contents:
             data = await store.manual_tasks.read_pictures(rendered)

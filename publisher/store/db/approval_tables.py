@@ -35,6 +35,7 @@ class ApprovableTextRow(SQLModel, table=True):
     """The contents of an occurrence that approvals refer to: by account the hash of its rendered post, as JSON.
 
     `saved_by` and `file_owner` are those of the post when it was rendered; `is_edit`: it replaced an earlier content.
+    `returned_*`: who has asked for a change of it, if anybody has, and why.
     """
 
     __tablename__: ClassVar[str] = "approvable_text"
@@ -47,6 +48,9 @@ class ApprovableTextRow(SQLModel, table=True):
     file_owner: str | None = None
     is_edit: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
     rendered_hashes: str = Field(sa_type=Text)
+    returned_at: datetime | None = Field(default=None, sa_type=Instant)
+    returned_by: str | None = None
+    returned_reason: str | None = None
 
 
 class PostSaveRow(SQLModel, table=True):

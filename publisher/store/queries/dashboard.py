@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
-from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, State
+from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, State
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.approval_tables import DUTY_OFFICER
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
-from publisher.store.db.tables import ALERT, AUDIT, DELIVERY, PAUSE, WORKER
+from publisher.store.db.tables import ALERT, AUDIT, DELIVERY, PAUSE, WORKER, read_deliveries
 from publisher.store.queries.queries import Alert, Pause
 
 BANNER_ALERTS = ("audit_broken", "reload_refused", "waiting_for_journal", "database_restored")
@@ -62,6 +62,18 @@ class DashboardQueries(StorePart):
     async def frame_facts(self) -> FrameFacts:
         """Return what every page shows."""
         return await self.database.read(self._read_frame_facts)
+
+    async def needing_people(self) -> Sequence[Delivery]:
+        """Return what is held for a person's ruling, and what a person is to post and has not yet."""
+        is_task = DELIVERY.c.ticket.contains("manual_task")
+        query = select(DELIVERY).where(
+            or_(in_open_state(DELIVERY, State.HELD), and_(in_open_state(DELIVERY, State.SUBMITTED), is_task))
+        )
+        found = await self.database.read(
+            lambda connection: read_deliveries(connection, query.order_by(DELIVERY.c.expires_at, DELIVERY.c.id))
+        )
+        tasks = [delivery.manual_task for delivery in found]
+        return [each for each, task in zip(found, tasks, strict=True) if task is None or task.done_at is None]
 
     async def count_sending(self) -> int:
         """Return how many calls are under way."""

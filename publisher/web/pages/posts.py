@@ -14,8 +14,8 @@ from publisher.domain.errors import NoSuchItemError
 from publisher.domain.glyph import Glyph, choose_glyph
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, PostKind, WarningLevel
 from publisher.domain.user import Permission
-from publisher.store.approvals import ApprovalTask
 from publisher.store.plan.actions import MAYBE_PUBLISHED_STATES
+from publisher.store.plan.approvals import ApprovalTask
 from publisher.store.queries.occurrences import (
     PAGE_SIZE,
     GivenApproval,

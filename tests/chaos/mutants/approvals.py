@@ -14,6 +14,7 @@ from publisher.domain.post import DeliveryId, Fingerprint
 from publisher.store import approvals
 from publisher.store.db.database import Transaction
 from publisher.store.deliveries import intents
+from publisher.store.plan import approvals as approval_actions
 from publisher.store.recovery import recover
 
 from .patch import Patch
@@ -66,7 +67,7 @@ def ended_approval_honoured(patch: Patch) -> None:
             return int(kept(transaction, now, reason, by, *conditions))
         return len(transaction.connection.execute(approvals.select(approvals.APPROVAL).where(*conditions)).all())
 
-    kept = patch.put(approvals, "end_approvals", end_approvals)
+    kept = patch.put(approval_actions, "end_approvals", end_approvals)
 
 
 def restored_approval_honoured(patch: Patch) -> None:

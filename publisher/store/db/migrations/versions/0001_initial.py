@@ -71,6 +71,9 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("file_owner", sa.String(), nullable=True),
         sa.Column("is_edit", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("rendered_hashes", sa.Text(), nullable=False),
+        sa.Column("returned_at", sa.BigInteger(), nullable=True),
+        sa.Column("returned_by", sa.String(), nullable=True),
+        sa.Column("returned_reason", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("post", "occurrence", "fingerprint"),
     )
     op.create_table(

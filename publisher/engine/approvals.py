@@ -1,0 +1,170 @@
+"""Who may approve what, and what has changed since."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from enum import StrEnum
+
+from publisher.domain.account import AccountId, Platform
+from publisher.domain.approval import Stage
+from publisher.domain.delivery import Actor
+from publisher.domain.post import PostId, RenderedPost
+from publisher.domain.user import Permission, Principal, holds_role
+from publisher.rendering.markdown import article_lines
+from publisher.store.plan.approvals import ApprovalTask, Approver, find_refusal
+from publisher.store.store import Store
+
+MAX_COMPARED_CHARACTERS = 4_000
+"""Longer differences are shown as one: comparing takes time that grows with the square of the length."""
+MARKUP = re.compile(r"<[^>]*>")
+CONTEXT_CHARACTERS = 30
+"""How much of what is the same is shown before and after a difference."""
+
+
+def make_approver(principal: Principal, members: Mapping[str, Collection[AccountId]]) -> Approver:
+    """Return a user as one who approves: what roles and sign-in allow. `members` is from `list_members`."""
+
+    def may_take(stage: Stage, accounts: Collection[AccountId]) -> bool:
+        if Permission.APPROVE not in principal.scope:
+            return False
+        return holds_role(principal.user, stage.role, accounts, members, stage.name)
+
+    return Approver(name=principal.user.name, may_take=may_take)
+
+
+def waits_for(task: ApprovalTask, approver: Approver) -> bool:
+    """Return True if a person may give the next approval of an occurrence."""
+    return find_refusal(task, approver) is None
+
+
+async def approve_content(store: Store, post: PostId, fingerprint: str, approver: Approver, by: Actor) -> ApprovalTask:
+    """Record a yes, and make due what has waited for it, without waiting for the daemon. Raises ApprovalError."""
+    task = await store.approvals.approve(post, fingerprint, approver, by)
+    await store.maintenance.promote_requested([post])
+    return task
+
+
+async def release_in_emergency(  # noqa: PLR0913, PLR0917 # who releases what, and why
+    store: Store, post: PostId, fingerprint: str, approver: Approver, by: Actor, reason: str
+) -> ApprovalTask:
+    """Record an emergency release, as `approve_content` does a yes."""
+    task = await store.approvals.release_in_emergency(post, fingerprint, approver, by, reason)
+    await store.maintenance.promote_requested([post])
+    return task
+
+
+class PieceKind(StrEnum):
+    SAME = "same"
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a text that is the same in both versions, or in one of them only."""
+
+    kind: PieceKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextChange:
+    """A difference in one field, which is the same on all of these accounts but for what surrounds it."""
+
+    field: str
+    platform: Platform
+    pieces: Sequence[Piece]
+    accounts: Sequence[AccountId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentChanges:
+    """What differs between two contents of an occurrence."""
+
+    texts: Sequence[TextChange]
+    added_accounts: Sequence[AccountId]
+    removed_accounts: Sequence[AccountId]
+
+    @property
+    def number_of_accounts(self) -> int:
+        return len({account for change in self.texts for account in change.accounts})
+
+
+def compare_contents(
+    before: Iterable[RenderedPost], after: Iterable[RenderedPost], articles: Collection[AccountId] = ()
+) -> ContentChanges:
+    """Return what has changed between two contents, each difference once with the accounts that share it.
+
+    `articles` are the accounts whose text is the HTML of an article.
+    """
+    old, new = ({rendered.account: rendered for rendered in contents} for contents in (before, after))
+    grouped: dict[tuple[str, Platform, tuple[Piece, ...]], tuple[Sequence[Piece], list[AccountId]]] = {}
+    for account in sorted(old.keys() & new.keys()):
+        if old[account] == new[account]:
+            continue
+        fields_before, fields_after = (
+            dict(list_fields(each[account], is_article=account in articles)) for each in (old, new)
+        )
+        for name in fields_before.keys() | fields_after.keys():
+            texts = fields_before.get(name, ""), fields_after.get(name, "")
+            if texts[0] == texts[1]:
+                continue
+            pieces = compare_texts(*texts)
+            changed = tuple(piece for piece in pieces if piece.kind is not PieceKind.SAME)
+            grouped.setdefault((name, new[account].platform, changed), (pieces, []))[1].append(account)
+    return ContentChanges(
+        texts=[
+            TextChange(field=name, platform=platform, pieces=pieces, accounts=accounts)
+            for (name, platform, _changed), (pieces, accounts) in sorted(grouped.items(), key=lambda item: item[0][:2])
+        ],
+        added_accounts=sorted(new.keys() - old.keys()),
+        removed_accounts=sorted(old.keys() - new.keys()),
+    )
+
+
+def list_fields(rendered: RenderedPost, *, is_article: bool) -> Iterator[tuple[str, str]]:
+    """Yield what a reader sees of a rendered post, by name of the field; the markup of an article is one of them."""
+    text = article_lines(rendered.text) if is_article else rendered.text
+    yield "title", rendered.title
+    yield "summary", rendered.summary
+    yield "text", "\n".join([text, *rendered.extra_parts])
+    if is_article:
+        yield "markup", "".join(MARKUP.findall(rendered.text))
+    yield "link", rendered.link or ""
+    yield "images", "\n".join(f"{image.alt} [{image.sha256[:8]}]" for image in rendered.images)
+
+
+def compare_texts(before: str, after: str) -> Sequence[Piece]:
+    """Return the parts of two texts that are the same, and those that differ; of the former only what is near."""
+    start = len(_common_start(before, after))
+    end = len(_common_start(before[start:][::-1], after[start:][::-1]))
+    old, new = before[start : len(before) - end], after[start : len(after) - end]
+    pieces = [Piece(kind=PieceKind.SAME, text=before[:start])]
+    if len(old) + len(new) > MAX_COMPARED_CHARACTERS:
+        pieces += [Piece(kind=PieceKind.REMOVED, text=old), Piece(kind=PieceKind.ADDED, text=new)]
+    else:
+        for tag, i1, i2, j1, j2 in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+            if tag == "equal":
+                pieces.append(Piece(kind=PieceKind.SAME, text=old[i1:i2]))
+            else:
+                pieces.append(Piece(kind=PieceKind.REMOVED, text=old[i1:i2]))
+                pieces.append(Piece(kind=PieceKind.ADDED, text=new[j1:j2]))
+    pieces.append(Piece(kind=PieceKind.SAME, text=before[len(before) - end :] if end else ""))
+    shown = [piece for piece in pieces if piece.text]
+    return [_shorten(piece, number, len(shown)) for number, piece in enumerate(shown)]
+
+
+def _common_start(first: str, second: str) -> str:
+    number = next((at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), None)
+    return first[:number] if number is not None else first[: min(len(first), len(second))]
+
+
+def _shorten(piece: Piece, number: int, total: int) -> Piece:
+    """Return a piece without what is far from any difference."""
+    text, most = piece.text, CONTEXT_CHARACTERS
+    if piece.kind is not PieceKind.SAME or len(text) <= 2 * most:
+        return piece
+    before = "" if number == 0 else text[:most]
+    after = "" if number == total - 1 else text[-most:]
+    return Piece(kind=PieceKind.SAME, text=f"{before}…{after}")

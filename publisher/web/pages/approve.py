@@ -1,0 +1,277 @@
+"""Approve: what is sent to every account, what has changed since one's own last yes, and the yes itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from publisher.domain.account import Platform
+from publisher.domain.approval import Approval
+from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
+from publisher.domain.post import MEDIA_REFERENCE, PostId, RenderedPost
+from publisher.domain.user import Permission
+from publisher.engine.approvals import approve_content, compare_contents, waits_for
+from publisher.store.plan.approvals import ApprovalTask, find_refusal
+from publisher.web.access import set_session_cookie, step_up
+from publisher.web.page import redirect, render_page
+from publisher.web.site import Notice, get_site, get_visitor
+from publisher.web.todo import TodoKind, approval_path, make_visitor_approver, read_todo
+
+MAX_REASON_CHARACTERS = 200
+ARTICLE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"
+"""An article is foreign to our pages: it has its own styles, and may do nothing but show pictures."""
+RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownText:
+    """The preview of one account, and how many others of its platform have the same text but for number and link."""
+
+    rendered: RenderedPost
+    length: int | None
+    limit: int | None
+    is_article: bool
+    accounts: int
+    variants: int
+
+
+async def show_approve(request: Request) -> Response:
+    """Show what a yes covers. A stale address leads to what waits now."""
+    task = await find_task(request)
+    if task is None:
+        return await render_page(request, "approve_none", status=404, post=request.path_params["post"])
+    return await render_task(request, task)
+
+
+async def show_changes(request: Request) -> Response:
+    """Show only what differs from what the visitor has approved last."""
+    task = await find_task(request)
+    if task is None:
+        return await render_page(request, "approve_none", status=404, post=request.path_params["post"])
+    store, visitor = get_site(request).store, get_visitor(request)
+    last = await store.approvals.last_approved(task.key, visitor.user.name)
+    if last is None or last.fingerprint == task.status.fingerprint:
+        return redirect(request, approval_path(task.key))
+    before = await store.approvals.contents(task.key, last.fingerprint)
+    after = await store.approvals.contents(task.key, task.status.fingerprint)
+    articles = {name for name, policy in store.policies.items() if policy.capabilities.is_article}
+    changes = compare_contents(before, after, articles)
+    return await render_page(request, "approve_changes", changes=changes, **await describe_task(request, task, last))
+
+
+async def find_task(request: Request) -> ApprovalTask | None:
+    """Return the occurrence that an address names: of several the one that waits for the visitor, else the first."""
+    post, at = PostId(request.path_params["post"]), request.query_params.get("at", "")
+    store = get_site(request).store
+    if not await store.queries.has_post(post):
+        raise NoSuchItemError("post", post)
+    tasks = [task for task in await store.approvals.tasks(post) if at in {"", task.key.occurrence}]
+    approver = make_visitor_approver(get_visitor(request))
+    return next(
+        (task for task in tasks if waits_for(task, approver)),
+        next((task for task in tasks if task.status.missing), tasks[0] if tasks else None),
+    )
+
+
+async def render_task(
+    request: Request, task: ApprovalTask, problem: str = "", *, status: int = 200, asks_code: bool = False
+) -> Response:
+    store, visitor = get_site(request).store, get_visitor(request)
+    last = await store.approvals.last_approved(task.key, visitor.user.name)
+    contents = await store.approvals.contents(task.key, task.status.fingerprint)
+    order = [account.platform for account in get_site(request).settings.accounts.values()]
+    there = dict.fromkeys(rendered.platform for rendered in contents)
+    platforms = [
+        *(name for name in dict.fromkeys(order) if name in there),
+        *(name for name in there if name not in order),
+    ]
+    wanted = request.query_params.get("platform")
+    chosen = next((name for name in platforms if name == wanted), platforms[0] if platforms else None)
+    return await render_page(
+        request,
+        "approve",
+        status=status,
+        problem=problem,
+        asks_code=asks_code or "code" in request.query_params,
+        platforms=platforms,
+        platform=chosen,
+        shown=describe_text(request, contents, chosen) if chosen else None,
+        number_of_texts=len(contents),
+        number_of_pictures=len({image.sha256 for rendered in contents for image in rendered.images}),
+        **await describe_task(request, task, last),
+    )
+
+
+async def describe_task(request: Request, task: ApprovalTask, last: Approval | None) -> Mapping[str, Any]:
+    """Return what both pages show of an occurrence."""
+    visitor = get_visitor(request)
+    approver = make_visitor_approver(visitor)
+    mine = [item for item in await read_todo(visitor) if item.is_mine and item.kind is TodoKind.APPROVE]
+    refusal = find_refusal(task, approver)
+    return {
+        "task": task,
+        "place": next((number for number, item in enumerate(mine, 1) if item.subject == task.name), None),
+        "places": len(mine),
+        "last": last if last is not None and last.fingerprint != task.status.fingerprint else None,
+        "refusal": explain_refusal(request, task, refusal) if refusal is not None else "",
+        "stage": task.status.missing[0].stage if task.status.missing else None,
+        "page_path": approval_path(task.key),
+        "changes_path": approval_path(task.key, "/changes"),
+        "action": approval_path(task.key),
+        "return_path": approval_path(task.key, "/return"),
+        "end_path": approval_path(task.key, "/end"),
+        "may_end": bool(task.status.approvals) and visitor.may(Permission.STOP, task.accounts),
+        "return_reasons": RETURN_REASONS,
+    }
+
+
+def explain_refusal(request: Request, task: ApprovalTask, refusal: ApprovalError) -> str:
+    """Return the sentence why there is no button; it says what the person is, not what a command would answer."""
+    translate, status = get_visitor(request).messages.translate, task.status
+    facts = {**refusal.facts, "stages": translate("list_comma").join(item.stage.name for item in status.missing)}
+    return translate(f"web_{refusal.code}", **facts)
+
+
+def describe_text(request: Request, contents: Sequence[RenderedPost], platform: Platform) -> ShownText:
+    """Return the preview of the account that the visitor has chosen, else of the first one of a platform."""
+    of_platform = [rendered for rendered in contents if rendered.platform == platform]
+    wanted = request.query_params.get("account")
+    shown = next((rendered for rendered in of_platform if rendered.account == wanted), of_platform[0])
+    policy = get_site(request).store.policies.get(shown.account)
+    capabilities = policy.capabilities if policy is not None else None
+    texts = {
+        "\n".join(rendered.all_parts).replace(rendered.marker.code, "").replace(rendered.link or "\0", "")
+        for rendered in of_platform
+    }
+    return ShownText(
+        rendered=shown,
+        length=capabilities.count_text(shown.text) if capabilities else None,
+        limit=capabilities.text_limit_beside(len(shown.images)) if capabilities else None,
+        is_article=bool(capabilities and capabilities.is_article),
+        accounts=len(of_platform),
+        variants=len(texts),
+    )
+
+
+async def show_article(request: Request) -> Response:
+    """Show an article as it is sent, in a response of its own, which a page has in a frame."""
+    rendered = await find_rendered(request)
+    page = MEDIA_REFERENCE.sub(lambda found: f"../picture/{found[1]}", rendered.text)
+    return HTMLResponse(page, headers={"content-security-policy": ARTICLE_POLICY})
+
+
+async def show_picture(request: Request) -> Response:
+    """Send a picture of what is to be approved."""
+    store, sha256 = get_site(request).store, request.path_params["sha256"]
+    for task in await store.approvals.tasks(PostId(request.path_params["post"])):
+        for rendered in await store.approvals.contents(task.key, task.status.fingerprint):
+            image = next((image for image in rendered.images if image.sha256 == sha256), None)
+            if image is not None:
+                pictures = await store.manual_tasks.read_pictures(rendered)
+                return Response(pictures[sha256], media_type=image.media_type)
+    raise HTTPException(404)
+
+
+async def find_rendered(request: Request) -> RenderedPost:
+    """Return the final text for an account. Raises HTTPException if there is none."""
+    store, account = get_site(request).store, request.path_params["account"]
+    for task in await store.approvals.tasks(PostId(request.path_params["post"])):
+        for rendered in await store.approvals.contents(task.key, task.status.fingerprint):
+            if rendered.account == account:
+                return rendered
+    raise HTTPException(404)
+
+
+async def give_approval(request: Request) -> Response:
+    """Record a yes to the content that the form was drawn from, and go on to the next one that waits."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    fingerprint, session_id = str(form.get("fingerprint", "")), ""
+    task = await find_task(request)
+    if task is None:
+        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
+    visitor.require(Permission.APPROVE, task.accounts)
+    if not visitor.is_stepped_up:
+        try:
+            session_id = await step_up(request, str(form.get("code", "")))
+        except SignInError as error:
+            problem = visitor.messages.translate(error.code, **error.facts)
+            return await render_task(request, task, problem, status=422, asks_code=True)
+    visitor = get_visitor(request)
+    try:
+        done = await approve_content(
+            site.store, task.key.post, fingerprint, make_visitor_approver(visitor), visitor.actor
+        )
+    except ApprovalError as error:
+        response = await _render_stale(request, task, error)
+    else:
+        facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
+        code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
+        notice = Notice(code=code, facts=facts, undo=approval_path(done.key, "/end"))
+        response = redirect(request, await _find_next_path(request), notice)
+    if session_id:
+        set_session_cookie(request, response, session_id)
+    return response
+
+
+async def _render_stale(request: Request, task: ApprovalTask, error: ApprovalError) -> Response:
+    """Show what is to be approved now, instead of what the visitor has looked at."""
+    translate = get_visitor(request).messages.translate
+    if error.code != "approval_changed":
+        raise error
+    problem = translate("web_changed_meanwhile", by=task.saved_by or task.file_owner or task.status.author)
+    return await render_task(request, task, problem, status=409)
+
+
+async def _find_next_path(request: Request) -> str:
+    """Return where to go after an approval: to the next one that waits for the visitor."""
+    items = await read_todo(get_visitor(request))
+    return next((item.path for item in items if item.is_mine and item.kind is TodoKind.APPROVE), "/inbox")
+
+
+async def show_return(request: Request) -> Response:
+    """Ask why a text is sent back; without script this page is what the button leads to."""
+    task = await find_task(request)
+    if task is None:
+        return await render_page(request, "approve_none", status=404, post=request.path_params["post"])
+    return await render_page(request, "approve_return", **await describe_task(request, task, None))
+
+
+async def return_text(request: Request) -> Response:
+    """Send a text back to its author with what should change; the yeses that it has end."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    task = await find_task(request)
+    if task is None:
+        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
+    visitor.require(Permission.APPROVE, task.accounts)
+    ready = str(form.get("ready", ""))
+    reason = " ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS]
+    words = [visitor.messages.translate(ready) if ready in RETURN_REASONS else "", reason]
+    said = visitor.messages.translate("list_comma").join(filter(None, words))
+    if not said:
+        problem = visitor.messages.translate("web_return_needs_reason")
+        return await render_task(request, task, problem, status=422)
+    try:
+        await site.store.approvals.return_text(task.key.post, str(form.get("fingerprint", "")), visitor.actor, said)
+    except ApprovalError as error:
+        return await _render_stale(request, task, error)
+    facts = {"title": task.post.title, "author": task.status.author}
+    return redirect(request, await _find_next_path(request), Notice(code="web_done_returned", facts=facts))
+
+
+async def end_approvals(request: Request) -> Response:
+    """End the yeses to what is not sent yet of an occurrence, the visitor's among them."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    task = await find_task(request)
+    if task is None:
+        raise ApprovalError("unapprove_nothing", post=request.path_params["post"])
+    visitor.require(Permission.STOP, task.accounts)
+    reason = " ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS]
+    reason = reason or visitor.messages.translate("web_end_reason")
+    result = await site.store.approvals.unapprove(task.key.post, task.key.occurrence, visitor.actor, reason)
+    if result.is_too_late:
+        raise ApprovalError("unapprove_too_late", post=task.name)
+    notice = Notice(code="web_done_ended", facts={"title": task.post.title, "number": result.approvals})
+    return redirect(request, approval_path(task.key), notice)

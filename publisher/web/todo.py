@@ -1,0 +1,149 @@
+"""What waits for a visitor, by deadline: approvals, rulings, posts to place by hand, accounts that hold posts back."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import quote, urlencode
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey
+from publisher.domain.user import Permission
+from publisher.engine.approvals import make_approver, waits_for
+from publisher.store.plan.approvals import ApprovalTask, Approver
+from publisher.web.site import Visitor
+
+ACCOUNT_SCOPE = "account:"
+
+
+class TodoKind(StrEnum):
+    """The kinds, as in the query of the page."""
+
+    APPROVE = "approve"
+    RESOLVE = "resolve"
+    ASSIST = "assist"
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TodoItem:
+    """One thing to do. `until` is its deadline, None if it has none; `is_mine`: the visitor may do it.
+
+    `subject` names it in addresses and tests. `kind_of_post` and `level` make its sign.
+    """
+
+    kind: TodoKind
+    subject: str
+    title: str
+    text: str
+    path: str
+    is_mine: bool
+    until: datetime | None = None
+    kind_of_post: str = ""
+    level: str | None = None
+
+
+async def read_todo(visitor: Visitor) -> Sequence[TodoItem]:
+    """Return what waits for anybody, the most urgent first; what has no deadline comes last."""
+    store = visitor.site.store
+    tasks = await store.approvals.tasks() if store.approval_rules.is_active else ()
+    found = [*list_approvals(visitor, tasks), *await _list_deliveries(visitor), *await _list_accounts(visitor)]
+    return sorted(found, key=lambda item: (item.until is None, item.until or visitor.site.runtime.now(), item.subject))
+
+
+def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[TodoItem]:
+    """Return the occurrences that lack an approval, and those that the visitor wrote and somebody has sent back."""
+    approver, items = make_visitor_approver(visitor), []
+    translate, comma = visitor.messages.translate, visitor.messages.translate("list_comma")
+    for task in tasks:
+        if not task.status.missing:
+            continue
+        returned, is_author = task.returned, task.status.is_barred(visitor.user.name)
+        stages = comma.join(missing.stage.name for missing in task.status.missing)
+        if returned is not None:
+            text = translate("web_todo_returned", by=returned.by, reason=returned.reason)
+        elif task.is_edit:
+            text = translate("web_todo_changed", by=task.saved_by or task.file_owner or "?", stages=stages)
+        else:
+            text = translate("web_todo_approve", author=task.status.author, stages=stages)
+        is_mine = is_author if returned is not None else waits_for(task, approver)
+        items.append(
+            TodoItem(
+                kind=TodoKind.APPROVE,
+                subject=task.name,
+                title=task.post.title,
+                text=text,
+                path=approval_path(task.key),
+                is_mine=is_mine,
+                until=task.due_at,
+                kind_of_post=task.post.kind,
+                level=task.post.level,
+            )
+        )
+    return items
+
+
+def make_visitor_approver(visitor: Visitor) -> Approver:
+    """Return the visitor as one who approves."""
+    return make_approver(visitor.principal, visitor.site.members)
+
+
+def approval_path(key: OccurrenceKey, part: str = "") -> str:
+    """Return the address of the page on which an occurrence is approved, or of a part of it."""
+    query = "" if key.occurrence == ONCE_OCCURRENCE else f"?{urlencode({'at': key.occurrence})}"
+    return f"/approve/{quote(key.post, safe='')}{part}{query}"
+
+
+async def _list_deliveries(visitor: Visitor) -> Sequence[TodoItem]:
+    """Return what is held, a card for each occurrence and reason, and what is to be posted by hand."""
+    deliveries = await visitor.site.store.dashboard.needing_people()
+    titles = await visitor.site.store.queries.titles({delivery.key.post for delivery in deliveries})
+    groups: dict[tuple[TodoKind, OccurrenceKey, str], list[Delivery]] = defaultdict(list)
+    for delivery in deliveries:
+        if delivery.state is State.HELD:
+            groups[TodoKind.RESOLVE, delivery.key, delivery.reason or ""].append(delivery)
+        else:
+            groups[TodoKind.ASSIST, delivery.key, delivery.account].append(delivery)
+    return [_to_item(visitor, kind, group, titles[key.post]) for (kind, key, _part), group in groups.items()]
+
+
+def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title: str) -> TodoItem:
+    first, formatter = group[0], visitor.formatter
+    permission = Permission.OPERATE if kind is TodoKind.RESOLVE else Permission.ASSIST
+    place = "/".join(quote(part, safe="") for part in (first.key.post, first.key.occurrence, first.account))
+    path = f"/assist/{place}" if kind is TodoKind.ASSIST else f"/deliveries/{place}"
+    if len(group) > 1:
+        path = "/posts/" + "/".join(quote(part, safe="") for part in (first.key.post, first.key.occurrence))
+    accounts = first.account if len(group) == 1 else visitor.messages.translate("web_accounts", number=len(group))
+    said = formatter.reason(first.reason) if kind is TodoKind.RESOLVE else visitor.messages.translate("web_todo_assist")
+    return TodoItem(
+        kind=kind,
+        subject=formatter.subject(first) if len(group) == 1 else first.key.post,
+        title=title,
+        text=visitor.messages.translate("web_todo_on", accounts=accounts, reason=said),
+        path=path,
+        is_mine=visitor.may(permission, [delivery.account for delivery in group]),
+        until=first.expires_at,
+        kind_of_post=first.kind,
+    )
+
+
+async def _list_accounts(visitor: Visitor) -> Sequence[TodoItem]:
+    """Return the accounts that are paused."""
+    pauses = [pause for pause in await visitor.site.store.queries.pauses() if pause.scope.startswith(ACCOUNT_SCOPE)]
+    items = []
+    for pause in pauses:
+        account = pause.scope.removeprefix(ACCOUNT_SCOPE)
+        items.append(
+            TodoItem(
+                kind=TodoKind.ACCOUNT,
+                subject=account,
+                title=account,
+                text=visitor.formatter.pause("web_todo_paused", pause),
+                path=f"/accounts/{quote(account, safe='')}",
+                is_mine=visitor.may(Permission.OPERATE, [AccountId(account)]),
+            )
+        )
+    return items

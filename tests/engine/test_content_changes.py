@@ -1,0 +1,70 @@
+"""What has changed between two contents, as those see it who have approved the first."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher.engine.approvals import CONTEXT_CHARACTERS, MAX_COMPARED_CHARACTERS, compare_contents, compare_texts
+from publisher.testing.builders import make_post, make_rendered_delivery
+from publisher.testing.fakes import START_TIME
+
+POST = make_post("p", ["a", "b"], START_TIME, title="谈钱先核实")
+
+
+def contents(post=POST):
+    return make_rendered_delivery(post, START_TIME).revision.rendered_posts
+
+
+def side(pieces, left_out):
+    return "".join(piece.text for piece in pieces if piece.kind != left_out)
+
+
+@given(st.text("ab甲乙\n", max_size=50), st.text("ab甲乙\n", max_size=50))
+def test_the_pieces_are_both_texts(before, after):
+    """Without what was added they are the old text, without what was removed the new one."""
+    pieces = compare_texts(before, after)
+    if all("…" not in piece.text for piece in pieces):
+        assert (side(pieces, "added"), side(pieces, "removed")) == (before, after)
+
+
+def test_of_what_is_the_same_only_what_is_near_is_shown():
+    """A word in a long text is found at once; the rest is left out."""
+    same = "没变" * 200
+    pieces = compare_texts(f"{same}不给人{same}", f"{same}绝不给人{same}")
+    assert [piece.text for piece in pieces if piece.kind == "added"] == ["绝"]
+    assert all(len(piece.text) <= 2 * CONTEXT_CHARACTERS + 1 for piece in pieces)
+
+
+def test_long_texts_are_compared_in_no_time():
+    """What has nothing in common is shown as a whole, not compared character by character."""
+    before, after = "甲" * MAX_COMPARED_CHARACTERS, "乙" * MAX_COMPARED_CHARACTERS
+    assert [piece.kind for piece in compare_texts(before, after)] == ["removed", "added"]
+
+
+def test_a_difference_that_accounts_share_is_shown_once():
+    """Each account has a number of its own in its text, which has not changed."""
+    changes = compare_contents(contents(), contents(replace(POST, title="谈钱一定先核实")))
+    assert [(change.field, change.accounts) for change in changes.texts] == [
+        ("text", ["a", "b"]),
+        ("title", ["a", "b"]),
+    ]
+    assert [piece.text for piece in changes.texts[0].pieces if piece.kind == "added"] == ["一定"]
+    assert changes.number_of_accounts == 2
+
+
+def test_accounts_that_come_and_go_are_named():
+    """An account that is new, or gone, is no change of a text."""
+    changes = compare_contents(contents(), contents(replace(POST, accounts=("b", "c"))))
+    assert (changes.texts, changes.added_accounts, changes.removed_accounts) == ([], ["c"], ["a"])
+
+
+def test_of_an_article_the_words_are_compared_and_the_markup_apart():
+    """Nobody reads HTML: a changed word is shown as such, and a change of the layout alone as that."""
+    [first, _other] = contents()
+    old, words, layout = (
+        [replace(first, text=text)]
+        for text in ("<p>先核实</p><p>再转账</p>", "<p>先核实</p><p>不转账</p>", "<h2>先核实</h2><p>再转账</p>")
+    )
+    assert [change.field for change in compare_contents(old, words, {"a"}).texts] == ["text"]
+    assert [change.field for change in compare_contents(old, layout, {"a"}).texts] == ["markup"]

@@ -1,0 +1,200 @@
+"""Inbox and Approve: who sees which button, what a yes covers, and what has changed since one's own last yes."""
+
+import asyncio
+import re
+import shutil
+from datetime import timedelta
+
+import pytest
+
+from publisher.app.application import open_application
+from publisher.app.open_store import open_store
+from publisher.cli.application import activate_schedule
+from publisher.config import load_settings
+from publisher.domain.user import parse_grant
+from publisher.engine.authentication import encrypt_totp_secret
+from publisher.rendering.child import RenderWorker
+from publisher.store.people.users import NewSignIn
+from publisher.testing.fakes import make_confirmed_runtime
+from publisher.web.dashboard import create_dashboard
+from tests.cli.posts import warning, write_schedule
+from tests.web.conftest import ADMIN, WebSite, make_workspace
+
+TO_ALL = '["beijing-weibo", "beijing-wechat", "beijing-tieba"]'
+
+
+@pytest.fixture
+async def approving(tmp_path, sqlite_template, monkeypatch):
+    """Yield a dashboard whose warnings need two people, with one that is due in three hours."""
+    monkeypatch.setattr("publisher.app.offline.RenderProcess", RenderWorker)
+    folder = await asyncio.to_thread(make_workspace, tmp_path / "drill")
+    shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
+    runtime, settings = make_confirmed_runtime(), folder / "publisher.toml"
+    async with open_store(await load_settings(folder), runtime) as store:
+        await store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
+    settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
+    async with open_application(await load_settings(folder), runtime, can_send=False) as application:
+        site = WebSite(application=application, app=create_dashboard(application), runtime=runtime)
+        await write(site)
+        yield site
+        for client in site.clients:
+            await client.aclose()
+
+
+async def write(site, **changes):
+    """Write the post into the schedule, and let it be read."""
+    due = site.runtime.now() + timedelta(hours=3)
+    text = warning("refund", f"at = {due:%Y-%m-%dT%H:%M:%S}Z", TO_ALL)
+    for old, new in changes.get("words", {}).items():
+        assert old in text
+        text = text.replace(old, new)
+    write_schedule(site.application.settings.workspace, text)
+    await activate_schedule(site.application)
+
+
+async def fingerprint_on(client, path="/approve/refund"):
+    """Return the fingerprint that the form of a page carries."""
+    page = await client.get(path)
+    found = re.search(r'name="fingerprint" value="([0-9a-f]{64})"', page.text)
+    assert found, page.text
+    return found[1]
+
+
+async def approve(client):
+    return await client.post("/approve/refund", data={"fingerprint": await fingerprint_on(client)})
+
+
+async def test_two_people_approve_what_the_page_shows(approving):
+    """The inbox leads to the page, the page shows the final texts; after the last yes nothing waits any more."""
+    li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")
+    inbox = await li.get("/inbox")
+    assert 'data-testid="todo-approve-refund"' in inbox.text
+    page = await li.get("/approve/refund?platform=weibo")
+    assert "正规退款原路退回" in page.text
+    first = await approve(li)
+    assert (first.status_code, first.headers["location"]) == (303, "/inbox")
+    assert "已同意《警惕“退款客服”诈骗》（审核）" in (await li.get("/inbox")).text.replace("&#34;", '"')
+    assert 'data-testid="refusal"' in (await li.get("/approve/refund")).text
+    assert (await approve(wang)).status_code == 303
+    [task] = await approving.store.approvals.tasks("refund")
+    assert (task.status.is_approved, [one.person for one in task.status.counted]) == (True, ["李", "王"])
+    assert 'data-testid="todo-approve-refund"' not in (await wang.get("/inbox")).text
+
+
+async def test_an_author_sees_why_there_is_no_button(approving):
+    """The text is the author's own: the page says so, and a form that is sent all the same is refused."""
+    zhang = await approving.signed_in("author", "approver", name="zhang")
+    page = await zhang.get("/approve/refund")
+    assert "这是您写的或保存的，不能由您审" in page.text
+    assert 'data-testid="act-approve"' not in page.text
+    task = (await approving.store.approvals.tasks("refund"))[0]
+    refused = await zhang.post("/approve/refund", data={"fingerprint": task.status.fingerprint})
+    assert (refused.status_code, "不能审批自己的内容" in refused.text) == (409, True)
+
+
+async def test_what_changed_while_somebody_looks_is_not_approved(approving):
+    """The old fingerprint is answered with 409 and the present content; nothing is recorded."""
+    li = await approving.signed_in("approver", name="李")
+    seen = await fingerprint_on(li)
+    await write(approving, words={"不用转账": "不需要转账"})
+    stale = await li.post("/approve/refund", data={"fingerprint": seen})
+    assert (stale.status_code, "您的同意没有记录" in stale.text, "不需要转账" in stale.text) == (409, True, True)
+    assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
+    assert await fingerprint_on(li) != seen
+
+
+async def test_a_change_is_shown_against_ones_own_last_yes(approving):
+    """Only what differs, marked; who has approved nothing yet is led to the whole."""
+    li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")
+    await approve(li)
+    await write(approving, words={"先挂断": "请先挂断"})
+    assert 'data-testid="changed"' in (await li.get("/approve/refund")).text
+    changes = await li.get("/approve/refund/changes")
+    assert "<ins>请</ins>先挂断" in changes.text
+    assert "其余文字、图片、账号没变" in changes.text
+    assert (await wang.get("/approve/refund/changes")).headers["location"] == "/approve/refund"
+    sent = await li.post("/approve/refund", data={"fingerprint": await fingerprint_on(li, "/approve/refund/changes")})
+    assert sent.status_code == 303
+
+
+async def test_a_text_is_returned_with_a_reason(approving):
+    """The yeses end, the author finds the reason in the inbox, and nobody else is asked before it changes."""
+    li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")
+    zhang = await approving.signed_in("author", name="zhang")
+    await approve(li)
+    form = {"fingerprint": await fingerprint_on(wang)}
+    assert (await wang.post("/approve/refund/return", data=form)).status_code == 422
+    done = await wang.post("/approve/refund/return", data={**form, "ready": "web_return_facts", "reason": "电话不对"})
+    assert done.status_code == 303
+    assert "王 退回：事实或数字要核实，电话不对" in (await zhang.get("/inbox")).text
+    assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
+
+
+async def test_a_yes_can_be_taken_back(approving):
+    """From what one has done in the last seven days, without being asked why."""
+    li = await approving.signed_in("approver", name="李")
+    await approve(li)
+    assert 'data-testid="act-end-refund"' in (await li.get("/inbox")).text
+    ended = await li.post("/approve/refund/end")
+    assert (ended.status_code, ended.headers["location"]) == (303, "/approve/refund")
+    assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
+    assert "已收回" in (await li.get("/inbox")).text
+
+
+async def test_an_approver_of_other_accounts_is_refused(approving):
+    """The page may be read; a yes for accounts that are not one's own is refused, and nothing is recorded."""
+    other = await approving.signed_in("approver@tianjin-weibo", name="津")
+    page = await other.get("/approve/refund")
+    assert "不归您管的账号" in page.text
+    task = (await approving.store.approvals.tasks("refund"))[0]
+    for path in ("/approve/refund", "/approve/refund/return"):
+        assert (await other.post(path, data={"fingerprint": task.status.fingerprint})).status_code == 403
+    assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
+
+
+async def test_a_yes_takes_the_second_factor_once_in_ten_minutes(approving):
+    """Without a code nothing is recorded; a right one counts, and the session has a new id."""
+    site = approving.app.state.site
+    secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+    link = await approving.add_user("李", "approver")
+    sign_in = NewSignIn(
+        password_hash="none", totp_secret=encrypt_totp_secret(secret, "李", site.load_user_key), totp_step=0
+    )
+    await approving.store.users.activate(link, sign_in, lambda _name: ADMIN)
+    session = await approving.store.sign_ins.start_session("李", "address 127.0.0.1", ADMIN)
+    li = approving.client({"publisher_session": session})
+    form = {"fingerprint": await fingerprint_on(li)}
+    without = await li.post("/approve/refund", data=form)
+    assert (without.status_code, 'name="code"' in without.text) == (422, True)
+    assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
+    done = await li.post("/approve/refund", data={**form, "code": code_of(secret, approving.runtime)})
+    assert done.status_code == 303
+    assert len((await approving.store.approvals.tasks("refund"))[0].status.counted) == 1
+    replaced = approving.client({"publisher_session": done.cookies["publisher_session"]})
+    assert (await replaced.get("/inbox")).status_code == 200
+    assert (await approving.client({"publisher_session": session}).get("/inbox")).status_code == 303
+
+
+def code_of(secret, runtime):
+    import pyotp  # noqa: PLC0415 # for this test alone
+
+    return pyotp.TOTP(secret).at(int(runtime.now().timestamp()))
+
+
+async def test_articles_and_pictures_come_with_a_policy_of_their_own(approving):
+    """An article may run nothing; what is not part of a text to be approved is not served."""
+    li = await approving.signed_in("approver", name="李")
+    article = await li.get("/approve/refund/article/beijing-wechat")
+    assert "sandbox" in article.headers["content-security-policy"]
+    assert "正规退款" in article.text
+    assert (await li.get(f"/approve/refund/picture/{'0' * 64}")).status_code == 404
+    assert (await li.get("/approve/refund/article/tianjin-wechat")).status_code == 404
+
+
+async def test_what_needs_no_approval_says_so(approving):
+    """A post that is gone is an unknown one; one that waits for nothing says that in words."""
+    li = await approving.signed_in("approver", name="李")
+    assert (await li.get("/approve/unknown")).status_code == 404
+    await approving.store.actions.cancel_post("refund", ADMIN, "not wanted")
+    page = await li.get("/approve/refund")
+    assert (page.status_code, "没有要审批的内容" in page.text) == (404, True)
