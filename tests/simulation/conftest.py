@@ -8,10 +8,6 @@ import pytest
 HERE = Path(__file__).parent
 EVERY_RUN = 2
 """So many cases of each test, the first ones, are part of every run; scripts/test-long runs all the others."""
-TAKES_LONG = "test_a_broken_rule_is_found[expired_lease_is_due]"
-"""Its daemon works on for hours."""
-
-
 ALWAYS = ("storm_of_one_kind[pruned-1]", "storm_of_one_kind[portions-1]", "storm_of_one_kind[failing-1]")
 """Cases that are part of every run as well: no other case covers the same."""
 
@@ -23,6 +19,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent != HERE:
             continue
         test = item.nodeid.partition("[")[0]
-        seen[test] += item.name != TAKES_LONG
-        if item.name == TAKES_LONG or (seen[test] > EVERY_RUN and not item.name.endswith(ALWAYS)):
+        seen[test] += 1
+        if seen[test] > EVERY_RUN and not item.name.endswith(ALWAYS):
             item.add_marker("long")

@@ -78,11 +78,12 @@ def one_deletion_report_believed(patch: Patch) -> None:
 class Mutant:
     """A broken rule, the promises of which it breaks at least one, and the kind of storm that notices, if not any.
 
-    Without a `function` it is one of the campaign's mutants.
+    Without a `function` it is one of the campaign's mutants. `seed` is the one that notices it soonest.
     """
 
     promises: frozenset[str]
     storm: str | None = None
+    seed: int = 1
     function: Callable[[Patch], None] | None = None
 
 
@@ -97,31 +98,33 @@ def plant(name: str) -> Patch:
 
 
 MUTANTS: Mapping[str, Mutant] = {
-    "expired_lease_is_due": Mutant(promises=frozenset({"I1", "I7", "I12"})),
-    "one_readback_proves_absence": Mutant(promises=frozenset({"I1", "I7"})),
-    "newest_post_is_ours": Mutant(promises=frozenset({"I4", "I8"}), storm="lists"),
+    "expired_lease_is_due": Mutant(promises=frozenset({"I1", "I7", "I12"}), seed=10),
+    "one_readback_proves_absence": Mutant(promises=frozenset({"I1", "I7"}), seed=6),
+    "newest_post_is_ours": Mutant(promises=frozenset({"I4", "I8"}), storm="lists", seed=12),
     "audit_entry_lost": Mutant(promises=frozenset({"I12", "I18"}), function=audit_entry_lost),
-    "hour_is_a_minute": Mutant(promises=frozenset({"I15"}), function=hour_is_a_minute),
+    "hour_is_a_minute": Mutant(promises=frozenset({"I15"}), seed=2, function=hour_is_a_minute),
     "edit_of_unknown_ignored": Mutant(promises=frozenset({"I4"}), storm="edits"),
     "no_check_before_first_byte": Mutant(
-        promises=frozenset({"I6", "I14", "I16"}), storm="slow", function=no_check_before_first_byte
+        promises=frozenset({"I6", "I14", "I16"}), storm="slow", seed=5, function=no_check_before_first_byte
     ),
     "all_missed_sent": Mutant(promises=frozenset({"I6"}), storm="outage"),
-    "unsent_counts_in_quota": Mutant(promises=frozenset({"I6", "I9"}), storm="outage", function=unsent_counts_in_quota),
+    "unsent_counts_in_quota": Mutant(
+        promises=frozenset({"I6", "I9"}), storm="outage", seed=24, function=unsent_counts_in_quota
+    ),
     "unjournalled_intent_expires": Mutant(
         promises=frozenset({"I9"}), storm="full", function=unjournalled_intent_expires
     ),
-    "clock_always_confirmed": Mutant(promises=frozenset({"I1", "I6", "I7", "I9"}), storm="clock"),
+    "clock_always_confirmed": Mutant(promises=frozenset({"I1", "I6", "I7", "I9"}), storm="clock", seed=3),
     "one_deletion_report_believed": Mutant(
-        promises=frozenset({"I8"}), storm="gone", function=one_deletion_report_believed
+        promises=frozenset({"I8"}), storm="gone", seed=9, function=one_deletion_report_believed
     ),
-    "draft_not_remembered": Mutant(promises=frozenset({"I1"}), storm="repeats"),
+    "draft_not_remembered": Mutant(promises=frozenset({"I1"}), storm="repeats", seed=3),
     "expired_lease_is_due/repeats": Mutant(promises=frozenset({"I1"}), storm="repeats"),
-    "short_text_never_matches": Mutant(promises=frozenset({"I1"}), storm="lists"),
+    "short_text_never_matches": Mutant(promises=frozenset({"I1"}), storm="lists", seed=2),
     "approvals_read_before_intent": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "fingerprint_of_one_account": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "author_counted": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "ended_approval_honoured": Mutant(promises=frozenset({"I5"}), storm="approvals"),
-    "edit_keeps_approvals": Mutant(promises=frozenset({"I5"}), storm="approvals"),
+    "edit_keeps_approvals": Mutant(promises=frozenset({"I5"}), storm="approvals", seed=2),
     "person_approves_twice": Mutant(promises=frozenset({"I5"}), storm="approvals"),
 }

@@ -45,16 +45,16 @@ def _of_mutant(name):
 
 @pytest.mark.parametrize("name", [_of_mutant(name) for name in MUTANTS])
 def test_a_broken_rule_is_found(name):
-    """With one rule broken, one of the first seeds breaks a promise that the rule keeps, and names its replay."""
+    """With one rule broken, a seed breaks a promise that the rule keeps, and names its replay."""
     mutant = MUTANTS[name]
-    for seed in range(1, MOST_FOR_A_MUTANT + 1):
+    for seed in dict.fromkeys((mutant.seed, *range(1, MOST_FOR_A_MUTANT + 1))):
         with plant(name):
             verdict = run_storm(mutant.storm, seed) if mutant.storm else run_seed(str(seed))
         if mutant.promises & {found.partition(":")[0] for found in verdict.violations}:
             kind = f"--storm {mutant.storm} " if mutant.storm else ""
             assert f"replay: .venv/bin/python tests/simulation/run.py {kind}--seed {seed}" in report(verdict)
             return
-    pytest.fail(f"{name} was not noticed in {MOST_FOR_A_MUTANT} seeds")
+    pytest.fail(f"{name} was not noticed by seed {mutant.seed}, nor by the first {MOST_FOR_A_MUTANT}")
 
 
 def calm_run():
