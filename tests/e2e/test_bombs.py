@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from tests.e2e.test_run import in_seconds, post
 from tests.unit.rendering.sandbox_escapes import ESCAPES
 from tests.unit.rendering.test_image_cleaner import scanned
@@ -21,6 +23,7 @@ def with_template(name, template):
     return post(name).replace('template = "warning"', f'template = "{template}"')
 
 
+@pytest.mark.long(seconds=60)
 def test_f74_a_daemon_goes_on_sending_whatever_it_is_given(workspace, simulator, wait_until):
     """F74, I20: templates that reach out or never end, endless elements, a picture of 77,000 scans, all at once.
 

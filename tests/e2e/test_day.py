@@ -13,6 +13,8 @@ from publisher.domain.post import derive_marker
 from publisher.i18n import LANGUAGES, Messages
 from tests.e2e.day_scenario import END, MORNING, ZONE, DayResult, run_day
 
+pytestmark = pytest.mark.long(seconds=75)
+
 ENDED = frozenset({State.FAILED, State.EXPIRED, State.CANCELLED, State.RETRACTED, State.REMOVED})
 REPORTED = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 LIVE, UNFOLLOWED = "published", "cancelled original_not_published"

@@ -101,6 +101,7 @@ def is_done(host, number):
     return len(states) == number and set(states.values()) == {"published"}
 
 
+@pytest.mark.long(seconds=50)
 def test_two_hosts_share_the_work(hosts, simulator, wait_until):
     """Whichever host claims it, every post is sent once (F80)."""
     first, second, write = hosts
@@ -201,6 +202,7 @@ def work(host, wait_until, number):
     assert daemon.wait(40) == 0
 
 
+@pytest.mark.long(seconds=75)
 @pytest.mark.parametrize("is_lost", [False, True], ids=["journals kept", "a journal lost"])
 def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(hosts, simulator, wait_until, server_tools, is_lost):
     """No host starts on it. Accepted by a person, it waits for every journal; then each post is sent once."""

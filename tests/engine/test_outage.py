@@ -42,7 +42,7 @@ class Down(FakeAdapter):
         return await FakeAdapter.find_post(self, request) if self.is_up else Unknown(reason="connect_failed")
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=50)
 async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(open_store, world):
     """F59: the rest is sent at its time; the backlog drains within the limits; what has expired is not sent."""
     store = await open_store(make_policy("a"), make_policy("b", rate_limit=SLOW))
