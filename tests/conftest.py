@@ -31,7 +31,7 @@ from tests.simulator_process import SimulatorProcess, run_simulator
 use_platform_texts(AdapterTexts)
 os.umask(0o022)  # files of tests have the modes that most systems give
 
-SHARED_SET_UP = frozenset({"tests/e2e/test_day.py"})
+SHARED_SET_UP = frozenset({"tests/e2e/test_day.py", "tests/repo/test_environment.py"})
 """Files whose long tests share what takes long to set up."""
 
 

@@ -13,6 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
+pytestmark = pytest.mark.long(seconds=30)
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 180
 UNSERVED = "http://127.0.0.1:9/simple"
