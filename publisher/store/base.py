@@ -29,6 +29,7 @@ from publisher.domain.lifecycle import advance
 from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, format_delivery_name
 from publisher.domain.results import RESULT_CODES, Submitted, Unknown
 from publisher.runtime.clock import Runtime
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import ConcurrentUpdateError, Database, Transaction, execute_rows
 from publisher.store.db.filters import in_state
 from publisher.store.db.intent_journal import CallKey, CallRecord
@@ -40,7 +41,7 @@ from publisher.store.db.rows import (
     subject_of,
     write_entries,
 )
-from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, CallResult, changed_columns, dump_result
+from publisher.store.db.tables import ATTEMPT, DELIVERY, CallResult, changed_columns, dump_result
 
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States that raise an alert when a delivery enters them."""

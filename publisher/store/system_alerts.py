@@ -14,10 +14,10 @@ from publisher.domain.account import AccountId
 from publisher.runtime.clock import SERVER_DATE_TOLERANCE
 from publisher.runtime.logs import dropped_line_count, log
 from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
 from publisher.store.db.postgres import is_unavailable, write_error_code
-from publisher.store.db.rows import clear_alerts, open_alerts, raise_alert, replace_alerts
-from publisher.store.db.tables import ALERT
+from publisher.store.db.rows import clear_alerts, keep_alert, open_alerts, raise_alert, replace_alerts
 
 CLOCK_ALERT_DELAY = timedelta(seconds=10)
 """How long a clock may be unconfirmed before people are alerted."""
@@ -232,7 +232,7 @@ class JobRunner(StorePart):
             return
         host = self.store.worker.partition(":")[0]
         facts = {**facts, "host": host, "number": str(streak.failures), "since": streak.since.isoformat()}
-        await self.database.write(lambda transaction: raise_alert(transaction, now, "job_failing", subject, facts))
+        await self.database.write(lambda transaction: keep_alert(transaction, now, "job_failing", subject, facts))
         self._open_alerts.add(subject)
 
     async def _record_success(self, subject: str, *, is_idle: bool) -> None:

@@ -10,7 +10,8 @@ from publisher.domain.account import Mode
 from publisher.domain.delivery import DesiredState, State
 from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.results import RESULT_CODES, NotSent
-from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, LOGIN, MODE_OVERRIDE, PAUSE
+from publisher.store.db.alert_tables import ALERT
+from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, MODE_OVERRIDE, PAUSE
 
 SCOPE_ALL = "all"
 """The scope of a pause that covers everything."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, insert, or_, select, tuple_, update
@@ -13,9 +13,9 @@ from publisher.domain.audit_chain import SIGN_IN_KEY, SYSTEM_USER_KEY
 from publisher.domain.delivery import FINAL_STATES, Actor, Delivery, Readback
 from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, format_delivery_name
 from publisher.domain.results import Outcome, Published, ReadbackResult, Unknown
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
 from publisher.store.db.tables import (
-    ALERT,
     ATTEMPT,
     DATABASE_INFO,
     DELIVERY,
@@ -29,6 +29,13 @@ from publisher.store.db.tables import (
 ACCOUNT_PAUSED = "account_paused"
 AUDIT_BROKEN = "audit_broken"
 """Code and subject of the alert that external checkpoints know entries the audit lacks. A person has to clear it."""
+
+EXTERNAL_POST = "external_post"
+"""Code of the alert that people posted on an account that is not publisher's alone. A later one replaces it."""
+REOPEN_WINDOW = timedelta(days=1)
+"""An alert that ended no longer ago is opened again, where it is about a condition that may come and go."""
+CLOSED_NOTICE = "closed"
+"""The kind of the last notice about an alert."""
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Outcome | ReadbackResult)
@@ -149,13 +156,43 @@ def open_alerts(connection: Connection, subject: str) -> list[tuple[str, dict[st
     return [(row.code, json.loads(row.facts)) for row in connection.execute(query.order_by(ALERT.c.id))]
 
 
+def keep_alert(transaction: Transaction, at: datetime, code: str, subject: str, facts: Mapping[str, str]) -> None:
+    """Keep one alert of this code about a subject open: the open one, or one that ended lately, or else a new one.
+
+    So what comes and goes stays one alert. An acknowledgement ends when its facts change, and when people have been
+    notified that it is over.
+    """
+    is_same = (ALERT.c.code == code, ALERT.c.subject == subject)
+    is_recent = or_(ALERT.c.cleared_at.is_(None), ALERT.c.cleared_at > at - REOPEN_WINDOW)
+    query = select(ALERT).where(*is_same, is_recent).order_by(ALERT.c.id.desc()).limit(1)
+    row = transaction.connection.execute(query).one_or_none()
+    if row is None:
+        raise_alert(transaction, at, code, subject, facts)
+        return
+    values: dict[str, object] = {"facts": _encode_detail(facts), "cleared_at": None, "is_settled": False}
+    if row.cleared_at is None:
+        if values["facts"] == row.facts:
+            return
+        values |= {"dismissed_at": None, "dismissed_by": None, "noticed_at": None}
+    else:
+        values["reopenings"] = row.reopenings + 1
+        if row.notice == CLOSED_NOTICE:
+            values |= {"dismissed_at": None, "dismissed_by": None}
+    transaction.connection.execute(update(ALERT).where(ALERT.c.id == row.id).values(values))
+
+
 def replace_alerts(
     transaction: Transaction, at: datetime, code: str | None, subject: str, facts: Mapping[str, str]
 ) -> None:
-    """Clear the open alerts about a subject, and raise this one instead, if any."""
-    clear_alerts(transaction, subject, at)
+    """Clear the other open alerts about a subject, and keep this one open instead, if any.
+
+    Of an alert that another replaces nobody is notified that it is over.
+    """
+    others = (ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None), ALERT.c.code != (code or ""))
+    values = {"cleared_at": at, **({"is_settled": True} if code else {})}
+    transaction.connection.execute(update(ALERT).where(*others).values(values))
     if code:
-        raise_alert(transaction, at, code, subject, facts)
+        keep_alert(transaction, at, code, subject, facts)
 
 
 AlertContent = tuple[str, Mapping[str, str]]
@@ -226,7 +263,7 @@ def pause_account(  # noqa: PLR0913 # who, why, and what the alert says
     transaction.connection.execute(insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason))
     write_audit(transaction, at, by, event="paused", subject=scope, detail={"reason": reason})
     facts = {"account": account, "reason": reason, "said": message, "secret": secret}
-    raise_alert(transaction, at, ACCOUNT_PAUSED, scope, facts)
+    keep_alert(transaction, at, ACCOUNT_PAUSED, scope, facts)
 
 
 def reject_foreign_ids(transaction: Transaction, results: Sequence[tuple[Delivery, R]]) -> list[R | Unknown]:

@@ -292,20 +292,6 @@ class AuditRow(SQLModel, table=True):
     hash: str
 
 
-class AlertRow(SQLModel, table=True):
-    """Alerts; `cleared_at` is set when the problem is over, `dismissed_at` when a person need not be reminded of it."""
-
-    __tablename__: ClassVar[str] = "alert"
-    __table_args__ = (Index("open_alerts", "id", sqlite_where=text("cleared_at IS NULL")),)
-    id: int | None = Field(default=None, primary_key=True)
-    at: datetime = Field(sa_type=Instant)
-    code: str
-    subject: str = Field(index=True)
-    facts: str = Field(sa_type=Text)
-    cleared_at: datetime | None = Field(default=None, sa_type=Instant)
-    dismissed_at: datetime | None = Field(default=None, sa_type=Instant)
-
-
 class PauseRow(SQLModel, table=True):
     """Pauses: while a row exists, no call starts in its scope."""
 
@@ -420,7 +406,6 @@ MEDIA = table_of(MediaRow)
 POST = table_of(PostRow)
 SCHEDULE = table_of(ScheduleRow)
 AUDIT = table_of(AuditRow)
-ALERT = table_of(AlertRow)
 MODE_OVERRIDE = table_of(ModeOverrideRow)
 ADAPTER_STATE = table_of(AdapterStateRow)
 DATABASE_INFO = table_of(DatabaseInfoRow)

@@ -20,7 +20,7 @@ from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction, execute_rows
 from publisher.store.db.filters import LOGIN_IDLE_AFTER, counts_against_quota, in_state
 from publisher.store.db.monitor_tables import LOGIN_HEALTH, MONITOR_SCHEDULE
-from publisher.store.db.rows import clear_alerts, raise_alert, write_audit, write_row
+from publisher.store.db.rows import clear_alerts, keep_alert, write_audit, write_row
 from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, PAUSE, UNIX_EPOCH, CallResult, load_result
 
 FAILURE_THRESHOLD = 5
@@ -306,7 +306,7 @@ def trip_circuit_breakers(store: BaseStore, transaction: Transaction, platforms:
         transaction.connection.execute(insert(PAUSE).values(pause))
         write_audit(transaction, now, by, event="paused", subject=scope, detail={"reason": RESPONSES_UNREADABLE})
         facts = {"platform": platform, "number": str(FAILURE_THRESHOLD)}
-        raise_alert(transaction, now, "circuit_breaker_open", scope, facts)
+        keep_alert(transaction, now, "circuit_breaker_open", scope, facts)
         next_check = {"next_action_at": now + OPEN_DURATION}
         for login in {policy.account.login for policy in policies.values()}:
             write_row(transaction.connection, LOGIN_HEALTH, {"login": login}, next_check)

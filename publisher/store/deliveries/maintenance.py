@@ -44,6 +44,7 @@ from publisher.store.approvals import (
     read_approval_statuses,
 )
 from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
     in_open_state,
@@ -63,7 +64,7 @@ from publisher.store.db.rows import (
     raise_delivery_alert_once,
     subject_of,
 )
-from publisher.store.db.tables import ALERT, ATTEMPT, DELIVERY, READBACK, read_deliveries
+from publisher.store.db.tables import ATTEMPT, DELIVERY, READBACK, read_deliveries
 from publisher.store.deliveries.cooldowns import redate_cooldowns, revert_quota_cooldowns
 from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.recovery.recover import can_plan

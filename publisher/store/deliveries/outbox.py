@@ -49,6 +49,7 @@ from publisher.domain.verification import is_confirmed, proves_absent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.runtime.logs import log
 from publisher.store.base import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, StateChange, StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import IntentNotJournaledError, Transaction, in_transaction
 from publisher.store.db.filters import in_open_state, in_state, may_call, mode_override
 from publisher.store.db.postgres import (
@@ -73,7 +74,6 @@ from publisher.store.db.rows import (
     write_readback,
 )
 from publisher.store.db.tables import (
-    ALERT,
     ATTEMPT,
     DELIVERY,
     LOGIN,

@@ -16,11 +16,12 @@ from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.monitor_tables import MONITOR_SCHEDULE, OBSERVED_POST, REACH
 from publisher.store.db.rows import (
+    EXTERNAL_POST,
+    clear_alerts,
     get_delivery,
     last_attempt_row,
     raise_alert,
     readbacks_of,
-    replace_alerts,
     write_readback,
     write_row,
 )
@@ -170,7 +171,8 @@ class Monitoring(StorePart):
         if self.store.policies[account].account.is_exclusive:
             raise_alert(transaction, now, "unauthorized_post", subject, facts)
         else:  # people post here too, so the latest such notice is enough
-            replace_alerts(transaction, now, "external_post", f"{subject}/by-hand", facts)
+            clear_alerts(transaction, f"{subject}/by-hand", now)
+            raise_alert(transaction, now, EXTERNAL_POST, f"{subject}/by-hand", facts)
 
     @in_transaction
     def record_missing(

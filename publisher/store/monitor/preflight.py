@@ -27,12 +27,12 @@ from publisher.domain.preflight import (
 from publisher.domain.results import RESULT_CODES, Healthy, Published, Unknown
 from publisher.store.approvals import alert_facts
 from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import counts_against_quota, in_open_state
 from publisher.store.db.monitor_tables import LOGIN_HEALTH
 from publisher.store.db.rows import AlertContent, apply_alert_changes, batches, find_alert_changes
 from publisher.store.db.tables import (
-    ALERT,
     ATTEMPT,
     DELIVERY,
     MEDIA,

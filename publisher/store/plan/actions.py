@@ -32,6 +32,7 @@ from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted
 from publisher.runtime.clock import ClockReading
 from publisher.store.approvals import AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE
 from publisher.store.base import HEARTBEAT_TIMEOUT, BaseStore, StateChange, StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import DECISION_REQUEST
 from publisher.store.db.database import Transaction, in_transaction, wait_for_lock
 from publisher.store.db.filters import SCOPE_ALL, in_state, is_in_scope
@@ -46,7 +47,6 @@ from publisher.store.db.rows import (
     write_row,
 )
 from publisher.store.db.tables import (
-    ALERT,
     ATTEMPT,
     AUDIT,
     DATABASE_INFO,
@@ -159,7 +159,7 @@ class OperatorActions(StorePart):
         kinds = transaction.connection.scalars(select(DELIVERY.c.kind).where(*is_review, of_occurrence).distinct())
         if any(map(self.store.approval_rules.chain_for, kinds)):
             return False
-        dismissed = update(ALERT).where(ALERT.c.id == alert, *is_shown).values(dismissed_at=now)
+        dismissed = update(ALERT).where(ALERT.c.id == alert, *is_shown).values(dismissed_at=now, dismissed_by=by.name)
         row = transaction.connection.execute(dismissed.returning(ALERT.c.code, ALERT.c.subject)).one_or_none()
         if row is not None:
             write_audit(transaction, now, by, event="alert_dismissed", subject=row.subject, detail={"code": row.code})

@@ -47,6 +47,7 @@ from publisher.store.approvals import (
     to_approval,
 )
 from publisher.store.base import StateChange, StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.filters import in_state
@@ -58,7 +59,6 @@ from publisher.store.db.rows import (
     write_audit,
 )
 from publisher.store.db.tables import (
-    ALERT,
     DELIVERY,
     POST,
     RENDERED_POST,

@@ -43,10 +43,10 @@ from publisher.domain.post import (
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.approvals import record_contents
 from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
 from publisher.store.db.rows import audit_entry, clear_alerts, lock_planning, replace_alerts, write_audit, write_entries
 from publisher.store.db.tables import (
-    ALERT,
     ATTEMPT,
     AUDIT,
     DELIVERY,

@@ -31,7 +31,7 @@ from publisher.domain.delivery import Actor, Role
 from publisher.store.base import StorePart
 from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, open_alerts, raise_alert, write_audit
+from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, keep_alert, open_alerts, write_audit
 from publisher.store.db.tables import AUDIT, DATABASE_INFO
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, subject_of_record, void_authority
 
@@ -243,7 +243,7 @@ class AuditLog(StorePart):
     def raise_alert_once(self, transaction: Transaction, code: str, reason: str) -> None:
         """Raise an alert about the audit, whose subject is its code, unless it is open already."""
         if not open_alerts(transaction.connection, code):
-            raise_alert(transaction, self.runtime.now(), code, code, {"reason": reason})
+            keep_alert(transaction, self.runtime.now(), code, code, {"reason": reason})
 
     async def clear_alert(self, code: str) -> None:
         """Clear an alert about the audit, if it is open."""

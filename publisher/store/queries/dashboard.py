@@ -9,9 +9,10 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, State
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import DUTY_OFFICER
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
-from publisher.store.db.tables import ALERT, AUDIT, DELIVERY, PAUSE, WORKER, read_deliveries
+from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, WORKER, read_deliveries
 from publisher.store.queries.queries import Alert, Pause
 
 BANNER_ALERTS = ("audit_broken", "reload_refused", "waiting_for_journal", "database_restored")

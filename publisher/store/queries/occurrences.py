@@ -38,7 +38,6 @@ from publisher.store.db.approval_tables import APPROVAL
 from publisher.store.db.filters import in_open_state, in_state, is_paused
 from publisher.store.db.monitor_tables import OBSERVED_POST
 from publisher.store.db.tables import (
-    ALERT,
     DELIVERY,
     MEDIA,
     POST,

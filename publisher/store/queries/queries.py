@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
 
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
@@ -14,11 +14,11 @@ from publisher.domain.post import PostId, PostKind
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
 from publisher.store.base import StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.monitor_tables import REACH
 from publisher.store.db.rows import ACCOUNT_PAUSED, subject_of
 from publisher.store.db.tables import (
-    ALERT,
     ATTEMPT,
     AUDIT,
     DELIVERY,
@@ -37,7 +37,7 @@ from publisher.store.db.tables import (
 )
 from publisher.store.system_alerts import MACHINE_SUBJECT
 
-_HELD_WITH_ACCOUNT = frozenset(f"held.{reason}" for reason in (HoldReason.AUTH, HoldReason.CAPTCHA, HoldReason.ACCOUNT))
+HELD_WITH_ACCOUNT = frozenset(f"held.{reason}" for reason in (HoldReason.AUTH, HoldReason.CAPTCHA, HoldReason.ACCOUNT))
 """Alerts about deliveries that are held for what also pauses their account."""
 MAX_STATUS_AGE = timedelta(days=7)
 """How long ended deliveries, and alerts about what cannot be changed any more, are shown by default."""
@@ -54,13 +54,20 @@ _REPORT_ROWS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """Something for a person to know. `id` is what they dismiss it by."""
+    """Something for a person to know. `id` is what they dismiss it by.
+
+    People were notified of it last at `noticed_at`, and the second list of channels at `escalated_at`.
+    """
 
     id: int
     at: datetime
     code: str
     subject: str
     facts: Mapping[str, str]
+    noticed_at: datetime | None = None
+    escalated_at: datetime | None = None
+    dismissed_at: datetime | None = None
+    dismissed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +188,7 @@ class Queries(StorePart):
         shown: list[Alert] = []
         for alert in alerts:
             scope = f"account:{alert.facts.get('account')}"
-            if alert.code in _HELD_WITH_ACCOUNT and scope in paused:
+            if alert.code in HELD_WITH_ACCOUNT and scope in paused:
                 paused[scope] += 1
             else:
                 shown.append(alert)
@@ -197,19 +204,13 @@ class Queries(StorePart):
         return [alert for alert in await self._open_alerts() if alert.facts.get("post") == post]
 
     async def _open_alerts(self) -> list[Alert]:
-        is_recent = ALERT.c.at >= self.runtime.now() - MAX_STATUS_AGE
-        is_about_past = or_(
-            *(ALERT.c.code.startswith(f"{state}.") for state in FINAL_STATES), ALERT.c.subject == MACHINE_SUBJECT
-        )
-        query = (
-            select(ALERT)
-            .where(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None), or_(is_recent, ~is_about_past))
-            .order_by(ALERT.c.id.desc())
-        )
-        return [
-            Alert(id=row["id"], at=row["at"], code=row["code"], subject=row["subject"], facts=json.loads(row["facts"]))
-            for row in await self._rows(query)
-        ]
+        query = select(ALERT).where(is_shown(self.runtime.now())).order_by(ALERT.c.id.desc())
+        return [to_alert(row) for row in await self._rows(query)]
+
+    async def acknowledged_alerts(self) -> Sequence[Alert]:
+        """Return the open alerts that a person has acknowledged, newest first."""
+        query = select(ALERT).where(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_not(None))
+        return [to_alert(row) for row in await self._rows(query.order_by(ALERT.c.id.desc()))]
 
     async def pauses(self) -> Sequence[Pause]:
         return [Pause(**row) for row in await self._rows(select(PAUSE).order_by(PAUSE.c.at))]
@@ -306,6 +307,22 @@ class Queries(StorePart):
 
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
         return await self.database.read(lambda connection: connection.execute(query).mappings().all())
+
+
+def is_shown(now: datetime) -> ColumnElement[bool]:
+    """True if an alert is open and nobody has dismissed it; one about the past only for MAX_STATUS_AGE."""
+    is_about_past = or_(
+        *(ALERT.c.code.startswith(f"{state}.") for state in FINAL_STATES), ALERT.c.subject == MACHINE_SUBJECT
+    )
+    is_recent = ALERT.c.at >= now - MAX_STATUS_AGE
+    return and_(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None), or_(is_recent, ~is_about_past))
+
+
+_ALERT_COLUMNS = ("id", "at", "code", "subject", "noticed_at", "escalated_at", "dismissed_at", "dismissed_by")
+
+
+def to_alert(row: RowMapping) -> Alert:
+    return Alert(**{name: row[name] for name in _ALERT_COLUMNS}, facts=json.loads(row["facts"]))
 
 
 def _audit_line(row: RowMapping) -> AuditLine:

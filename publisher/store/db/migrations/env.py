@@ -3,10 +3,11 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from publisher.store.db import tables, user_tables
+from publisher.store.db import alert_tables, tables, user_tables
 
 assert tables  # noqa: S101 # importing them fills the metadata
 assert user_tables  # noqa: S101 # same
+assert alert_tables  # noqa: S101 # same
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -114,9 +114,48 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("facts", sa.Text(), nullable=False),
         sa.Column("cleared_at", sa.BigInteger(), nullable=True),
         sa.Column("dismissed_at", sa.BigInteger(), nullable=True),
+        sa.Column("dismissed_by", sa.String(), nullable=True),
+        sa.Column("reopenings", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("notice", sa.String(), nullable=False, server_default=""),
+        sa.Column("notices", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("noticed_at", sa.BigInteger(), nullable=True),
+        sa.Column("escalated_at", sa.BigInteger(), nullable=True),
+        sa.Column("is_settled", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_alert_subject", "alert", ["subject"])
+    op.create_index(
+        "unsettled_alerts",
+        "alert",
+        ["id"],
+        sqlite_where=sa.text("is_settled = 0"),
+        postgresql_where=sa.text("NOT is_settled"),
+    )
+    op.create_table(
+        "notice",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("alert", sa.Integer(), nullable=True),
+        sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False, server_default=""),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("next_action_at", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("error", sa.String(), nullable=False, server_default=""),
+        sa.Column("is_sent", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("key", "channel"),
+    )
+    op.create_index(
+        "open_notices",
+        "notice",
+        ["next_action_at"],
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index("notices_by_alert", "notice", ["alert"])
     op.create_index("open_alerts", "alert", ["id"], sqlite_where=sa.text("cleared_at IS NULL"))
     op.create_table(
         "attempt",
