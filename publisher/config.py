@@ -37,6 +37,8 @@ from publisher.tomlfile.validate import (
 SETTINGS_FILE = "publisher.toml"
 SETTINGS_READ_LIMITS = ReadLimits(max_bytes=2**20)
 DEFAULT_DATABASE = "sqlite:///var/publisher.db"
+MIN_ALERT_INTERVAL = timedelta(minutes=5)
+"""The least time between two notices of one alert that the operator may choose."""
 MARKER_PLACEHOLDER = "{marker}"
 """The placeholder for the marker in a link template."""
 _POSTGRES_SCHEMES = ("postgresql://", "postgresql+psycopg://")
@@ -143,6 +145,29 @@ class AuditEntry(StrictModel):
     syslog: bool = Field(default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存")
 
 
+class AlertsEntry(StrictModel):
+    channels: dict[Identifier, SecretName] = Field(
+        default_factory=dict, description="通道：名称 = 密钥的名称；密钥的 url 一项是通道的地址（也是密钥）"
+    )
+    first: list[SingleLine] = Field(default_factory=list, description="先通知的通道；有通道就必须写")
+    second: list[SingleLine] = Field(default_factory=list, description="没有人确认时，再通知的通道")
+    checkpoints: list[SingleLine] = Field(
+        default_factory=list, description="每天把审计锚点发到的通道，一般是外单位的邮箱"
+    )
+    escalate_after: DurationValue = Field(
+        default=timedelta(minutes=15), description="提醒多久没有人确认（alerts dismiss），就通知 second"
+    )
+    repeat_every: DurationValue = Field(default=timedelta(hours=4), description="没有人确认的提醒，每隔多久再通知一次")
+    digest_hour: Annotated[int, Field(ge=0, le=23)] = Field(default=8, description="每天几点发一份汇总，0 到 23")
+    dashboard: SingleLine | None = Field(
+        default=None, description="管理页面的地址，写在通知里，如 https://publisher.example.gov.cn"
+    )
+    proxy: SingleLine | None = Field(
+        default=None, description="通道经过的代理，如 http://proxy.example.gov.cn:3128；环境变量里的不用"
+    )
+    ca_file: SingleLine | None = Field(default=None, description="另外信任的证书文件（PEM），代理会换证书时才需要")
+
+
 PostKindName = Literal["warning", "update", "all-clear", "bulletin", "correction"]
 
 
@@ -172,6 +197,9 @@ class SettingsFile(StrictModel):
         default_factory=CallbacksEntry, description="接收平台的事件推送，让审核结果早几分钟知道"
     )
     audit: AuditEntry = Field(default_factory=AuditEntry, description="审计链的锚点写到哪里")
+    alerts: AlertsEntry = Field(
+        default_factory=AlertsEntry, description="提醒通知到哪里：企业微信、钉钉、飞书、邮件、网址"
+    )
     approval_preset: Literal["none", "two persons", "三审三校"] = Field(
         default="none", description="没有单独写明环节的各类内容，用哪一套审批环节"
     )
@@ -219,6 +247,7 @@ class Settings:
     dashboard: DashboardEntry = field(default_factory=DashboardEntry)
     callbacks: CallbacksEntry = field(default_factory=CallbacksEntry)
     audit: AuditEntry = field(default_factory=AuditEntry)
+    alerts: AlertsEntry = field(default_factory=AlertsEntry)
     approval_rules: ApprovalRules = NO_APPROVALS
     approve_days: int = 7
     users_needed: Problem | None = None
@@ -363,6 +392,29 @@ def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
                 yield UnlocatedProblem(path=("groups", name, position), code="duplicate_member", facts=facts)
 
 
+def find_alert_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
+    """Yield the problems of the alerts' channels: unknown ones, none to begin with, and bad addresses."""
+    alerts = file.alerts
+    for name in ("first", "second", "checkpoints"):
+        for position, channel in enumerate(getattr(alerts, name)):
+            if channel not in alerts.channels:
+                facts = {"value": channel, "choices": suggest_closest(channel, alerts.channels)}
+                yield UnlocatedProblem(path=("alerts", name, position), code="unknown_channel", facts=facts)
+    if alerts.channels and not alerts.first:
+        yield UnlocatedProblem(path=("alerts", "channels"), code="no_first_channel", is_at_key=True)
+    for name in ("escalate_after", "repeat_every"):
+        if getattr(alerts, name) < MIN_ALERT_INTERVAL:
+            facts = {"key": name, "minutes": str(MIN_ALERT_INTERVAL // timedelta(minutes=1))}
+            yield UnlocatedProblem(path=("alerts", name), code="alerts_too_often", facts=facts)
+    for name in ("dashboard", "proxy"):
+        url = getattr(alerts, name)
+        if url is not None and parse_host(url) is None:
+            yield UnlocatedProblem(path=("alerts", name), code="bad_alert_address", facts={"key": name, "value": url})
+    proxy_host = parse_host(alerts.proxy) if alerts.proxy else None
+    if proxy_host and file.environment == "drill" and not is_loopback(proxy_host):
+        yield UnlocatedProblem(path=("alerts", "proxy"), code="drill_proxy_not_loopback", facts={"host": proxy_host})
+
+
 async def load_settings(workspace: Path) -> Settings:
     """Read a workspace's publisher.toml. Raises SettingsError with every Problem."""
 
@@ -403,6 +455,7 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
         *find_global_problems(entry),
         *find_account_problems(entry),
         *find_group_problems(entry),
+        *find_alert_problems(entry),
         *(found for found in find_placeholders(document.data) if found.code == "placeholder_left"),
     ]
     if problems:
@@ -442,6 +495,7 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
         dashboard=entry.dashboard,
         callbacks=entry.callbacks,
         audit=entry.audit,
+        alerts=entry.alerts,
         approval_rules=rules,
         approve_days=entry.approve_days,
         users_needed=document.locate_problems([find_missing_users(entry)])[0] if rules.is_active else None,

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -15,16 +16,25 @@ from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.exc import SQLAlchemyError
 from watchfiles import awatch
 
+from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application, find_missing_secrets, open_application
+from publisher.app.format import Formatter
 from publisher.app.permissions import require_safe_permissions
 from publisher.config import Settings
 from publisher.domain.account import Mode
 from publisher.domain.delivery import MAINTENANCE, State
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
 from publisher.domain.post import Schedule
-from publisher.engine.checkpoints import build_checkpoint_targets, void_authority_if_older, write_checkpoint
+from publisher.engine.checkpoints import (
+    CheckpointTargets,
+    build_checkpoint_targets,
+    read_signed_checkpoint,
+    void_authority_if_older,
+    write_checkpoint,
+)
 from publisher.engine.clock_check import ClockCheck
 from publisher.engine.monitor import check_logins_due, monitor_due
+from publisher.engine.notifier import NoticeWriter, Notifier
 from publisher.engine.planner import active_schedule, apply_schedule, find_file_owner, find_next_planning, plan_window
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
@@ -369,6 +379,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         store.silence,
     )  # imports them now, not while posts are sent
     checkpoint_targets = build_checkpoint_targets(app.settings)
+    notifier = build_notifier(daemon, checkpoint_targets)
 
     async def reconcile() -> int:
         return await reconcile_due(store, app.adapters, MAX_READBACKS, stop.is_set)
@@ -405,9 +416,25 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("monitor", monitor, 30.0, 15.0),
         Job("check_preflight", store.preflight.run, 15.0, 30.0),
         Job("check_silence", check_silence, 20.0, 60.0),
+        Job("check_backlog", store.backlog.update, 25.0, 30.0),
+        Job("notify", notifier.run, 1.0, 2.0),
         Job("write_checkpoint", lambda: write_checkpoint(store.audit, checkpoint_targets), 10.0, 300.0),
         Job("compact_journal", lambda: compact_journal(store), 120.0, 86400.0),
         Job("prune", prune_old, 180.0, 86400.0),
+    )
+
+
+def build_notifier(daemon: Daemon, targets: CheckpointTargets) -> Notifier:
+    """Return the job that notifies people of alerts, in the language of the daemon."""
+    settings, store = daemon.application.settings, daemon.application.store
+    formatter = Formatter(messages=daemon.messages, timezone=settings.timezone)
+    return Notifier(
+        store=store,
+        rules=settings.alerts,
+        timezone=settings.timezone,
+        writer=NoticeWriter(messages=daemon.messages, dashboard=settings.alerts.dashboard, describe=formatter.alert),
+        send=AlertChannels(settings).send,
+        read_checkpoint=partial(read_signed_checkpoint, store.audit, targets),
     )
 
 

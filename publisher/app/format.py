@@ -97,7 +97,24 @@ class Formatter:
             "message": self.alert(alert),
             "subject": alert.subject,
             "at": self.iso(alert.at),
+            "notified": self.iso(alert.noticed_at),
+            "escalated": self.iso(alert.escalated_at),
+            "acknowledged": self.iso(alert.dismissed_at),
+            "acknowledged_by": alert.dismissed_by,
         }
+
+    def alert_notes(self, alert: Alert) -> str:
+        """Return who was notified of an alert when, and who has acknowledged it; empty if nobody was, or has."""
+        instants = {
+            "alert_notified": alert.noticed_at,
+            "alert_escalated": alert.escalated_at,
+            "alert_acknowledged": alert.dismissed_at,
+        }
+        return self.messages.translate("list_comma").join(
+            self.messages.translate(code, at=self.time(at), by=alert.dismissed_by or NO_VALUE)
+            for code, at in instants.items()
+            if at is not None
+        )
 
     def alert_remedy(self, alert: Alert) -> str:
         """Return what to do about an alert's reason, with the IP address that the platform's message names, if any."""

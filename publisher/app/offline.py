@@ -12,6 +12,7 @@ from publisher.app.adapters import (
     get_hook,
     load_usable_factories,
 )
+from publisher.app.alert_channels import find_channel_problems
 from publisher.config import Environment, Settings
 from publisher.contract import AdapterFactory
 from publisher.domain.account import AccountId, AccountPolicy, Mode, Platform
@@ -24,7 +25,10 @@ from publisher.tomlfile.validate import UnlocatedProblem, find_placeholders
 
 
 def find_unfinished_settings(settings: Settings) -> list[Problem]:
-    """Warn of what is left to fill in: hosts that are examples (in `live`), and secrets that cannot be read."""
+    """Warn of what is left to fill in: hosts that are examples (in `live`), and secrets that cannot be read.
+
+    The address of an alert channel that cannot be used is an error.
+    """
     data = settings.document.data if settings.document else {}
     found = list(find_placeholders(data)) if settings.environment is Environment.LIVE else []
     vault = Vault(folder=settings.workspace / "var")
@@ -41,7 +45,8 @@ def find_unfinished_settings(settings: Settings) -> list[Problem]:
             except SecretError as error:
                 path = ("account", number, "secret")
                 found.append(UnlocatedProblem(path=path, code=error.code, facts=error.facts))
-    return [replace(problem, severity=Severity.WARNING) for problem in settings.locate_problems(found)]
+    unfinished = [replace(problem, severity=Severity.WARNING) for problem in settings.locate_problems(found)]
+    return [*unfinished, *find_channel_problems(settings)]
 
 
 def _declare_public_fields(settings: Settings, factories: Mapping[Platform, AdapterFactory]) -> None:

@@ -102,6 +102,21 @@ async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:
     await audit.clear_alert("audit_checkpoint_failed")
 
 
+async def read_signed_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> Checkpoint | None:
+    """Return the signed head of the chain, to be sent elsewhere.
+
+    Returns None if there is none, or if the key cannot be read, to which `write_checkpoint` alerts people.
+    """
+    head = await audit.read_checkpoint()
+    if head is None:
+        return None
+    try:
+        return sign_checkpoint(head, await asyncio.to_thread(targets.load_key))
+    except SecretError as error:
+        log.error("audit_checkpoint_failed", error=error.code, number=None)
+        return None
+
+
 def own_signature_check(key: AuditKey | None, others: Collection[str] = ()) -> SignatureCheck:
     """Return a check that accepts signatures of this key, and of others' public keys."""
     publics = [*([key.public] if key else []), *others]

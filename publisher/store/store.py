@@ -10,10 +10,12 @@ from publisher.store.system_alerts import SystemAlerts
 if TYPE_CHECKING:
     from publisher.store.deliveries.maintenance import Maintenance
     from publisher.store.deliveries.outbox import Outbox
+    from publisher.store.monitor.backlog import Backlog
     from publisher.store.monitor.login_health import LoginHealthStore
     from publisher.store.monitor.monitor import Monitoring
     from publisher.store.monitor.preflight import Preflight
     from publisher.store.monitor.silence import SilenceStore
+    from publisher.store.notices import NoticeStore
     from publisher.store.people.drafts import Drafts
     from publisher.store.people.duty import DutyRoster
     from publisher.store.people.saves import PostSaves
@@ -107,6 +109,18 @@ class Store(BaseStore):
         from publisher.store.monitor.silence import SilenceStore  # noqa: PLC0415 # see the class
 
         return SilenceStore(self)
+
+    @cached_property
+    def backlog(self) -> "Backlog":
+        from publisher.store.monitor.backlog import Backlog  # noqa: PLC0415 # see the class
+
+        return Backlog(self)
+
+    @cached_property
+    def notices(self) -> "NoticeStore":
+        from publisher.store.notices import NoticeStore  # noqa: PLC0415 # see the class
+
+        return NoticeStore(self)
 
     @cached_property
     def audit(self) -> "AuditLog":

@@ -1,12 +1,16 @@
-"""`alerts`: what people should know, and what they have dismissed."""
+"""`alerts`: what people should know, what they have acknowledged, and whether notices reach the channels."""
+
+import asyncio
+import socket
 
 import click
 
 from publisher.app.format import Formatter
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
-from publisher.cli.framework import LocalizedUsageError, choice, command, int_range, json_option, person_name
+from publisher.cli.framework import LocalizedUsageError, choice, command, int_range, json_option, one_line, person_name
 from publisher.cli.terminal import Terminal, echo
+from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
 
@@ -14,38 +18,84 @@ MAX_ID = 2**31 - 1
 
 
 @command("alerts")
-@click.argument("action", metavar="[dismiss", type=choice("dismiss"), required=False)
-@click.argument("alert", metavar="ID]", type=int_range(1, MAX_ID), required=False)
+@click.argument("action", metavar="[dismiss|test]", type=choice("dismiss", "test"), required=False)
+@click.argument("target", metavar="[ID|CHANNEL]", required=False, type=one_line)
 @click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_dismiss")
+@click.option("--all", "shows_all", is_flag=True, help="opt_all_alerts")
 @json_option
-async def alerts(terminal: Terminal, action: str | None, alert: int | None, by: str | None, *, as_json: bool) -> None:
-    if action and (alert is None or by is None):
-        raise LocalizedUsageError("missing_parameter", name="--by" if alert else "ID")
+async def alerts(  # noqa: PLR0913 # one argument an option
+    terminal: Terminal, action: str | None, target: str | None, by: str | None, *, shows_all: bool, as_json: bool
+) -> int:
     settings = await load_workspace_settings(terminal)
+    if action == "test":
+        return await test_channels(terminal, settings, target)
+    if action == "dismiss":
+        await dismiss(terminal, settings, target, by)
+        return 0
     if not has_database(settings):
-        if alert is not None:
-            raise NoSuchItemError("alert", str(alert))
         shown = []
     else:
-        async with open_command_store(settings) as store:
-            if alert is not None and by is not None:
-                known = next((item for item in await store.queries.alerts() if item.id == alert), None)
-                account = known.facts.get("account") if known else None
-                accounts = [AccountId(account)] if account else None
-                person = await authenticate(
-                    terminal, settings, store, command="alerts dismiss", by=by, accounts=accounts
-                )
-                if not await store.actions.dismiss_alert(alert, person):
-                    raise NoSuchItemError("alert", str(alert))
-                terminal.print_message("alert_dismissed", number=alert)
-                return
-            shown = list(await store.queries.alerts())
+        async with open_command_store(settings, policies={}) as store:
+            acknowledged = await store.queries.acknowledged_alerts() if shows_all else ()
+            shown = sorted([*await store.queries.alerts(), *acknowledged], key=lambda item: -item.id)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
         terminal.print_json({"alerts": [formatter.alert_as_json(item) for item in shown]})
     elif shown:
         for item in shown:
-            echo(f"{item.id:>6}  {formatter.time(item.at)}  {formatter.alert(item)}")
+            notes = formatter.alert_notes(item)
+            echo(
+                f"{item.id:>6}  {formatter.time(item.at)}  {formatter.alert(item)}" + (f"  ({notes})" if notes else "")
+            )
         terminal.print_message("alerts_dismiss_how")
     else:
         terminal.print_message("no_alerts")
+    return 0
+
+
+async def dismiss(terminal: Terminal, settings: Settings, number: str | None, by: str | None) -> None:
+    """Acknowledge an alert. Raises NoSuchItemError if there is no open one of this number."""
+    if number is None or by is None:
+        raise LocalizedUsageError("missing_parameter", name="--by" if number else "ID")
+    alert = int_range(1, MAX_ID)(number)
+    if not has_database(settings):
+        raise NoSuchItemError("alert", number)
+    async with open_command_store(settings) as store:
+        known = next((item for item in await store.queries.alerts() if item.id == alert), None)
+        account = known.facts.get("account") if known else None
+        accounts = [AccountId(account)] if account else None
+        person = await authenticate(terminal, settings, store, command="alerts dismiss", by=by, accounts=accounts)
+        if not await store.actions.dismiss_alert(alert, person):
+            raise NoSuchItemError("alert", number)
+        terminal.print_message("alert_dismissed", number=alert)
+
+
+async def test_channels(terminal: Terminal, settings: Settings, channel: str | None) -> int:
+    """Send a test message to one channel or to all, and print what came back. Return 1 if one did not accept it."""
+    from publisher.app.alert_channels import AlertChannels  # noqa: PLC0415 # only here
+
+    if channel is not None and channel not in settings.alerts.channels:
+        raise NoSuchItemError("channel", channel, settings.alerts.channels)
+    names = [channel] if channel else list(settings.alerts.channels)
+    if not names:
+        terminal.print_message("no_channels")
+        return 1
+    channels, translate = AlertChannels(settings), terminal.messages.translate
+    results = await asyncio.gather(
+        *(
+            channels.send(
+                name,
+                ids=["test"],
+                title=translate("notice_test_title"),
+                body=translate("notice_test_body", channel=name, host=socket.gethostname()),
+                is_problem=False,
+            )
+            for name in names
+        )
+    )
+    for name, problem in zip(names, results, strict=True):
+        if problem is None:
+            terminal.print_message("channel_accepted", channel=name)
+        else:
+            terminal.print_message("channel_not_accepted", channel=name, reason=terminal.messages.describe(problem))
+    return int(any(results))

@@ -34,6 +34,7 @@ from publisher.domain.glyph import GLYPHS, Glyph, worst_glyph
 from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, OccurrenceKey, Post, PostId, RenderedPost, normalize
 from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.base import StorePart
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVAL
 from publisher.store.db.filters import in_open_state, in_state, is_paused
 from publisher.store.db.monitor_tables import OBSERVED_POST

@@ -1,0 +1,177 @@
+"""Notify people of alerts by the channels of the settings, at least once, for as long as an alert is open."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import accumulate
+from typing import Protocol
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from publisher.config import AlertsEntry
+from publisher.domain.audit_chain import Checkpoint, format_checkpoint
+from publisher.domain.errors import Problem
+from publisher.i18n import Messages
+from publisher.runtime.logs import log
+from publisher.runtime.redaction import redact_text
+from publisher.store.notices import DigestFacts, NoticeKind, PendingNotice
+from publisher.store.queries.queries import Alert
+from publisher.store.store import Store
+
+MAX_MESSAGE_BYTES = 1800
+"""WeCom cuts off a text after 2,048 bytes of UTF-8; the title needs some of them."""
+MAX_ALERT_CHARACTERS = 400
+MAX_DIGEST_ALERTS = 5
+MAX_DIGEST_CHARACTERS = 80
+MAX_LATENESS = timedelta(hours=3)
+"""How late the daily digest may still be sent, by a daemon that did not run at its hour."""
+PROBLEM_KINDS = frozenset({NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED})
+PERSON_FACTS = ("user", "by")
+"""Facts of alerts that are people's names: these stay on this machine."""
+FREE_TEXT_CODES = frozenset({"reload_refused", "templates_invalid"})
+"""Alerts whose reason quotes what staff have written, which may be about people."""
+
+
+class SendMessage(Protocol):
+    """Sends a message to a channel."""
+
+    async def __call__(
+        self, channel: str, *, ids: Sequence[str], title: str, body: str, is_problem: bool = True
+    ) -> Problem | None:
+        """Return why the channel has not accepted a message, or None. `ids` are the same when it is sent again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeWriter:
+    """Writes what is sent, in the workspace's language: without secrets, names of people, or words of a platform."""
+
+    messages: Messages
+    dashboard: str | None
+    describe: Callable[[Alert], str]
+
+    def entry(self, notice: PendingNotice) -> str:
+        """Return what is sent about one notice."""
+        alert, translate = notice.alert, self.messages.translate
+        if alert is None:
+            return notice.detail
+        kind, text = translate(f"notice_{notice.kind}"), shorten(self._describe_safely(alert))
+        lines = [translate("notice_entry", number=alert.id, kind=kind, text=text)]
+        if self.dashboard:
+            lines.append(translate("notice_link", url=self.dashboard.rstrip("/") + page_of(alert)))
+        if notice.kind in PROBLEM_KINDS:
+            lines.append(translate("notice_acknowledge", number=alert.id))
+        return redact_text("\n".join(lines))
+
+    def title(self, notices: Sequence[PendingNotice]) -> str:
+        """Return the title of a message about these notices."""
+        first, translate = notices[0], self.messages.translate
+        if len(notices) > 1:
+            return translate("notice_titles", number=len(notices))
+        if first.alert is None:
+            return translate(f"notice_title_{first.kind}")
+        return translate("notice_title", number=first.alert.id, kind=translate(f"notice_{first.kind}"))
+
+    def digest(self, facts: DigestFacts) -> str:
+        """Return the text of a daily digest: how many posts went out and come, and the newest alerts."""
+        listed = [
+            self.messages.translate("digest_entry", number=alert.id, text=shorten(words, MAX_DIGEST_CHARACTERS))
+            for alert in facts.alerts[:MAX_DIGEST_ALERTS]
+            if (words := self._describe_safely(alert))
+        ]
+        counts = {"published": facts.published, "unpublished": facts.unpublished, "due": facts.due}
+        head = self.messages.translate("digest_counts", **counts, alerts=len(facts.alerts))
+        link = [self.messages.translate("notice_link", url=self.dashboard)] if self.dashboard else []
+        return redact_text("\n".join([head, *listed, *link]))
+
+    def _describe_safely(self, alert: Alert) -> str:
+        """Return what an alert says, and what to do, without names of people and words of others."""
+        hidden = {name: self.messages.translate("notice_person") for name in PERSON_FACTS if name in alert.facts}
+        if alert.code in FREE_TEXT_CODES:
+            hidden["reason"] = self.messages.translate("notice_free_text")
+        facts = {name: value for name, value in {**alert.facts, **hidden}.items() if name != "said"}
+        hint = self.messages.hint(alert.code, **facts)
+        return " ".join(filter(None, [self.describe(replace(alert, facts=facts)), hint]))
+
+
+@dataclass(slots=True, kw_only=True)
+class Notifier:
+    """The job that notifies people. `read_checkpoint` returns the signed head of the audit, if there is one."""
+
+    store: Store
+    rules: AlertsEntry
+    timezone: ZoneInfo
+    writer: NoticeWriter
+    send: SendMessage
+    read_checkpoint: Callable[[], Awaitable[Checkpoint | None]]
+    _reported_day: date | None = None
+    """The day whose digest and checkpoint are written."""
+
+    async def run(self) -> int:
+        """Write the notices that are due, and send what is unsent, on all channels at once. Return how many."""
+        if not self.rules.channels:
+            return 0
+        await self.store.notices.plan(self.rules)
+        await self.plan_daily()
+        return sum(await asyncio.gather(*map(self.send_to, self.rules.channels)))
+
+    async def plan_daily(self) -> None:
+        """Write the digest and the checkpoint of this day, once its hour has come, unless it is long past."""
+        now = self.store.runtime.now_if_confirmed()
+        if now is None:
+            return
+        local = now.astimezone(self.timezone)
+        is_time = timedelta() <= local - local.replace(hour=self.rules.digest_hour, minute=0, second=0) < MAX_LATENESS
+        if not is_time or self._reported_day == local.date():
+            return
+        notices, day = self.store.notices, local.date()
+        digest = self.writer.digest(await notices.digest())
+        await notices.add(NoticeKind.DIGEST, f"digest-{day}", self.rules.first, digest)
+        head = await self.read_checkpoint() if self.rules.checkpoints else None
+        if head is not None:
+            await notices.add(
+                NoticeKind.CHECKPOINT, f"checkpoint-{day}", self.rules.checkpoints, format_checkpoint(head)
+            )
+        self._reported_day = day
+
+    async def send_to(self, channel: str) -> int:
+        """Send what is due on a channel, several notices in one message, until all is sent or it fails."""
+        sent = 0
+        while claimed := await self.store.notices.claim(channel):
+            entries = [self.writer.entry(notice) for notice in claimed]
+            number = count_fitting(entries)
+            notices = claimed[:number]
+            title, body = self.writer.title(notices), "\n\n".join(entries[:number])
+            is_problem = any(notice.kind in PROBLEM_KINDS for notice in notices)
+            keys = [notice.key for notice in notices]
+            problem = await self.send(channel, ids=keys, title=title, body=body, is_problem=is_problem)
+            if problem is not None:
+                log.warning("notice_not_sent", channel=channel, code=problem.code, notices=len(claimed))
+                reason = self.writer.messages.translate(problem.code, **problem.facts)
+                await self.store.notices.record_failure(channel, claimed, problem.code, reason)
+                break
+            await self.store.notices.record_sent(channel, notices)
+            await self.store.notices.release(claimed[number:])
+            sent += number
+        return sent
+
+
+def count_fitting(entries: Sequence[str]) -> int:
+    """Return how many of the entries, one at least, one message has room for."""
+    sizes = accumulate(len(entry.encode()) + 2 for entry in entries)
+    return max(1, sum(size <= MAX_MESSAGE_BYTES for size in sizes))
+
+
+def shorten(words: str, limit: int = MAX_ALERT_CHARACTERS) -> str:
+    """Return a text on one line, cut off after `limit` characters."""
+    line = " ".join(words.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def page_of(alert: Alert) -> str:
+    """Return the path of the page about an alert's post or account."""
+    if post := alert.facts.get("post"):
+        return "/posts/" + quote(post.partition("#")[0].partition("@")[0], safe="")
+    account = alert.facts.get("account")
+    return f"/accounts/{quote(account, safe='')}" if account else "/today"

@@ -1,0 +1,55 @@
+"""The backlog of each login: posts that are due, and wait for its quota or for the gap between posts."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sqlalchemy import Connection, func, select
+
+from publisher.domain.delivery import State
+from publisher.store.base import StorePart
+from publisher.store.db.database import Transaction, try_lock
+from publisher.store.db.filters import in_state, is_paused, is_switched_off
+from publisher.store.db.rows import AlertContent, apply_alert_changes, find_alert_changes
+from publisher.store.db.tables import DELIVERY
+
+BACKLOG = "backlog"
+"""Code of the alert; its subject is the code and the login."""
+BACKLOG_AGE = timedelta(minutes=10)
+"""How long the oldest post of a login may wait before people are alerted."""
+BACKLOG_LOCK = "backlog"
+
+
+class Backlog(StorePart):
+    """Keeps one alert for each login whose posts are late."""
+
+    async def update(self) -> int:
+        """Raise and clear the alerts. Return how many have changed; none while the clock is not confirmed."""
+        now = self.runtime.now_if_confirmed()
+        if now is None or not await self.database.read(self._changes):
+            return 0
+
+        def write(transaction: Transaction) -> int:
+            if not try_lock(transaction, BACKLOG_LOCK):
+                return 0
+            return apply_alert_changes(transaction, now, self._changes(transaction.connection))
+
+        return await self.database.write(write)
+
+    def _changes(self, connection: Connection) -> Mapping[str, AlertContent | None]:
+        """Return the alerts that must change. What waits because of a pause is not counted: that has its own alert."""
+        waiting = (in_state(DELIVERY, State.DUE), ~is_paused(DELIVERY), ~is_switched_off(DELIVERY))
+        oldest = func.min(DELIVERY.c.due_at)
+        query = (
+            select(DELIVERY.c.login, func.min(DELIVERY.c.account).label("account"), func.count().label("number"))
+            .add_columns(oldest.label("due"))
+            .where(*waiting, DELIVERY.c.due_at <= self.runtime.now() - BACKLOG_AGE)
+            .group_by(DELIVERY.c.login)
+        )
+        wanted: dict[str, AlertContent] = {
+            f"{BACKLOG}:{row.login}": (
+                BACKLOG,
+                {"account": row.account, "number": str(row.number), "due": row.due.isoformat()},
+            )
+            for row in connection.execute(query)
+        }
+        return find_alert_changes(connection, [BACKLOG], wanted)

@@ -1,0 +1,302 @@
+"""The outbox of notices: what people are notified of about each alert, and what of it has reached which channel.
+
+An alert is its own order to notify people: it is written in the transaction of its cause, and stays unsettled until
+people have been notified that it is over. So no notice is lost with a process; one is sent again only after a crash.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, insert, or_, select, update
+
+from publisher.config import AlertsEntry
+from publisher.domain.delivery import State
+from publisher.store.base import StorePart
+from publisher.store.db.alert_tables import ALERT, NOTICE
+from publisher.store.db.database import Transaction, in_transaction, try_lock
+from publisher.store.db.filters import in_state
+from publisher.store.db.rows import ACCOUNT_PAUSED, CLOSED_NOTICE, EXTERNAL_POST, clear_alerts, keep_alert
+from publisher.store.db.tables import DELIVERY
+from publisher.store.queries.queries import HELD_WITH_ACCOUNT, Alert, is_shown, to_alert
+
+CHANNEL_FAILING = "alert_channel_failing"
+"""Code of the alert that notices do not reach a channel; the others report it."""
+QUIET_CODES = frozenset({
+    EXTERNAL_POST, "attempt_recovered", "backlog", "credentials_expiring", "database_busy", "log_lines_dropped",
+    "manual_task_waiting", "occurrences_missed", "rotation_due", "silence_alarm", "silence_notice",
+})  # fmt: skip
+"""Alerts that can wait for the next working hour: they are neither repeated nor escalated, and stand in the digest."""
+NOTICE_LOCK = "notices"
+PLAN_BATCH_SIZE = 200
+"""How many alerts are handled in one transaction."""
+MAX_NOTICES_OF_A_MESSAGE = 20
+CLOSE_DELAY = timedelta(minutes=2)
+"""How long an alert must be over before people are notified of it: twice as long each time that it has come back."""
+MAX_CLOSE_DELAY = timedelta(days=1)
+UNNOTICED_PERIOD = timedelta(hours=1)
+"""An alert that has been over for so long, and that nobody was notified of, as there was no channel, is left out."""
+NOTICE_LEASE = timedelta(seconds=60)
+"""For how long one host alone sends a notice: several times as long as a channel may take."""
+FIRST_RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=5), timedelta(minutes=15)
+FAILURES_BEFORE_CHANNEL_ALERT = 3
+GIVE_UP_AFTER = timedelta(days=1)
+"""How long a notice is tried that no open alert needs."""
+REPORT_PERIOD = timedelta(days=1)
+
+
+class NoticeKind(StrEnum):
+    """Why people are notified. The codes are stored."""
+
+    OPENED = "opened"
+    REPEATED = "repeated"
+    ESCALATED = "escalated"
+    ACKNOWLEDGED = "acknowledged"
+    CLOSED = CLOSED_NOTICE
+    DIGEST = "digest"
+    CHECKPOINT = "checkpoint"
+
+
+_PAUSED_ACCOUNTS = select(ALERT.c.subject).where(ALERT.c.code == ACCOUNT_PAUSED, ALERT.c.cleared_at.is_(None))
+_ABOUT_OPEN_ALERTS = frozenset({NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingNotice:
+    """A claimed notice for one channel. `detail` is the text of one that is about no alert."""
+
+    id: int
+    key: str
+    kind: NoticeKind
+    at: datetime
+    attempts: int
+    detail: str = ""
+    alert: Alert | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestFacts:
+    """What a daily digest reports: the open alerts, and the deliveries of the last day and of the next."""
+
+    alerts: Sequence[Alert]
+    published: int
+    unpublished: int
+    due: int
+
+
+class NoticeStore(StorePart):
+    """The notices of all hosts. Every method is one transaction."""
+
+    async def plan(self, rules: AlertsEntry) -> int:
+        """Write the notices that have become due; return how many alerts they are about. Most runs write nothing."""
+        now = self.runtime.now()
+
+        def find_due(connection: Connection) -> list[RowMapping]:
+            rows = connection.execute(select(ALERT).where(*may_need_notice(rules, now)).order_by(ALERT.c.id)).mappings()
+            return [row for row in rows if next_notice(row, rules, now)][:PLAN_BATCH_SIZE]
+
+        def write(transaction: Transaction) -> int:
+            if not try_lock(transaction, NOTICE_LOCK):
+                return 0
+            due = find_due(transaction.connection)
+            for row in due:
+                write_notice(transaction, row, rules, now)
+            return len(due)
+
+        due = await self.database.read(find_due) if rules.first else ()
+        return await self.database.write(write) if due else 0
+
+    @in_transaction
+    def add(
+        self, transaction: Transaction, kind: NoticeKind, key: str, channels: Collection[str], detail: str = ""
+    ) -> bool:
+        """Write a notice that is about no alert, unless there is one of this key. Return True if it is new."""
+        if transaction.connection.scalar(select(NOTICE.c.id).where(NOTICE.c.key == key).limit(1)) is not None:
+            return False
+        older = (NOTICE.c.kind == kind.value, NOTICE.c.ended_at.is_(None))
+        now = self.runtime.now()
+        transaction.connection.execute(update(NOTICE).where(*older).values(ended_at=now))
+        _insert_notice(transaction, key=key, kind=kind, channels=channels, at=now, detail=detail)
+        return True
+
+    async def claim(self, channel: str) -> Sequence[PendingNotice]:
+        """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
+        now = self.runtime.now()
+        due = select(NOTICE.c.id).where(*_is_sendable(channel, now)).order_by(NOTICE.c.id)
+        due = due.limit(MAX_NOTICES_OF_A_MESSAGE)
+        if not await self.database.read(lambda connection: connection.scalars(due).all()):
+            return []
+
+        def write(transaction: Transaction) -> Sequence[PendingNotice]:
+            if not try_lock(transaction, NOTICE_LOCK):
+                return []
+            connection = transaction.connection
+            rows = connection.execute(select(NOTICE).where(NOTICE.c.id.in_(due)).order_by(NOTICE.c.id)).mappings().all()
+            ids = [row["id"] for row in rows]
+            leased = {"next_action_at": now + NOTICE_LEASE, "attempts": NOTICE.c.attempts + 1}
+            connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(leased))
+            about = select(ALERT).where(ALERT.c.id.in_([row["alert"] for row in rows if row["alert"] is not None]))
+            alerts = {row["id"]: to_alert(row) for row in connection.execute(about).mappings()}
+            return [
+                PendingNotice(
+                    id=row["id"],
+                    key=row["key"],
+                    kind=NoticeKind(row["kind"]),
+                    at=row["at"],
+                    attempts=row["attempts"] + 1,
+                    detail=row["detail"],
+                    alert=alerts.get(row["alert"]),
+                )
+                for row in rows
+            ]
+
+        return await self.database.write(write)
+
+    @in_transaction
+    def release(self, transaction: Transaction, notices: Sequence[PendingNotice]) -> None:
+        """Return claimed notices that were not tried: they are due at once."""
+        values = {"next_action_at": self.runtime.now(), "attempts": NOTICE.c.attempts - 1}
+        for notice in notices:
+            transaction.connection.execute(update(NOTICE).where(NOTICE.c.id == notice.id).values(values))
+
+    @in_transaction
+    def record_sent(self, transaction: Transaction, channel: str, notices: Sequence[PendingNotice]) -> None:
+        """End notices that a channel has accepted."""
+        now, ids = self.runtime.now(), [notice.id for notice in notices]
+        values = {"ended_at": now, "is_sent": True, "error": ""}
+        transaction.connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(values))
+        clear_alerts(transaction, f"channel:{channel}", now)
+
+    @in_transaction
+    def record_failure(
+        self, transaction: Transaction, channel: str, notices: Sequence[PendingNotice], code: str, reason: str
+    ) -> None:
+        """Let notices be tried again later, at growing intervals; alert people to a channel that goes on failing."""
+        now = self.runtime.now()
+        for notice in notices:
+            values: dict[str, object] = {"error": code}
+            if notice.kind not in _ABOUT_OPEN_ALERTS and now >= notice.at + GIVE_UP_AFTER:
+                values["ended_at"] = now
+            delay = FIRST_RETRY_DELAY * 2 ** min(notice.attempts - 1, 10)
+            values["next_action_at"] = now + min(delay, MAX_RETRY_DELAY)
+            transaction.connection.execute(update(NOTICE).where(NOTICE.c.id == notice.id).values(values))
+        if max(notice.attempts for notice in notices) >= FAILURES_BEFORE_CHANNEL_ALERT:
+            facts = {"channel": channel, "reason": reason}
+            keep_alert(transaction, now, CHANNEL_FAILING, f"channel:{channel}", facts)
+
+    async def digest(self) -> DigestFacts:
+        """Return what the daily digest reports."""
+        now = self.runtime.now()
+        ended = and_(DELIVERY.c.due_at > now - REPORT_PERIOD, DELIVERY.c.due_at <= now)
+        published = in_state(DELIVERY, State.PUBLISHED)
+        unpublished = in_state(DELIVERY, State.HELD, State.FAILED, State.EXPIRED, State.REMOVED)
+        coming = and_(
+            DELIVERY.c.due_at > now, DELIVERY.c.due_at <= now + REPORT_PERIOD, in_state(DELIVERY, State.PENDING)
+        )
+
+        def read(connection: Connection) -> DigestFacts:
+            def count(condition: ColumnElement[bool]) -> int:
+                return connection.scalar(select(func.count()).select_from(DELIVERY).where(condition)) or 0
+
+            alerts = select(ALERT).where(is_shown(now)).order_by(ALERT.c.id.desc())
+            return DigestFacts(
+                alerts=[to_alert(row) for row in connection.execute(alerts).mappings()],
+                published=count(and_(ended, published)),
+                unpublished=count(and_(ended, unpublished)),
+                due=count(coming),
+            )
+
+        return await self.database.read(read)
+
+
+def next_notice(row: RowMapping, rules: AlertsEntry, now: datetime) -> NoticeKind | None:
+    """Return what people should be notified of about an alert now, if anything."""
+    if row["cleared_at"] is not None:
+        delay = min(CLOSE_DELAY * 2 ** min(row["reopenings"], 20), MAX_CLOSE_DELAY)
+        return NoticeKind.CLOSED if now >= row["cleared_at"] + delay else None
+    if not row["notice"]:
+        return NoticeKind.OPENED
+    if row["notice"] == NoticeKind.CLOSED:
+        return NoticeKind.REPEATED
+    if row["dismissed_at"] is not None:
+        return None if row["notice"] == NoticeKind.ACKNOWLEDGED else NoticeKind.ACKNOWLEDGED
+    if row["noticed_at"] is None:
+        return NoticeKind.REPEATED
+    if row["code"] in QUIET_CODES:
+        return None
+    if rules.second and row["escalated_at"] is None and now >= row["at"] + rules.escalate_after:
+        return NoticeKind.ESCALATED
+    return NoticeKind.REPEATED if now >= row["noticed_at"] + rules.repeat_every else None
+
+
+def is_part_of_pause(row: RowMapping, paused: Collection[str]) -> bool:
+    """True if the alert of an account's pause stands for this one about a delivery, as long as the pause lasts."""
+    return row["code"] in HELD_WITH_ACCOUNT and f"account:{json.loads(row['facts']).get('account')}" in paused
+
+
+def may_need_notice(rules: AlertsEntry, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of what `next_notice` decides, without the delay of alerts that come back."""
+    is_over = ALERT.c.cleared_at <= now - CLOSE_DELAY
+    is_new = or_(ALERT.c.notice.in_(["", NoticeKind.CLOSED.value]), ALERT.c.noticed_at.is_(None))
+    is_acknowledged = and_(ALERT.c.dismissed_at.is_not(None), ALERT.c.notice != NoticeKind.ACKNOWLEDGED.value)
+    is_repeated = ALERT.c.noticed_at <= now - rules.repeat_every
+    is_escalated = and_(ALERT.c.escalated_at.is_(None), ALERT.c.at <= now - rules.escalate_after)
+    is_pressing = and_(
+        is_shown(now), ALERT.c.code.not_in(QUIET_CODES), or_(is_repeated, is_escalated) if rules.second else is_repeated
+    )
+    is_open = and_(ALERT.c.cleared_at.is_(None), or_(is_new, is_acknowledged, is_pressing))
+    return (~ALERT.c.is_settled, or_(is_over, is_open))
+
+
+def write_notice(transaction: Transaction, row: RowMapping, rules: AlertsEntry, now: datetime) -> None:
+    """Write the notice that an alert calls for, instead of those about it that are still unsent."""
+    kind = next_notice(row, rules, now)
+    if kind is None:
+        return
+    is_closed = kind is NoticeKind.CLOSED
+    is_forgotten = is_closed and not row["notice"] and now >= row["cleared_at"] + UNNOTICED_PERIOD
+    is_escalated = row["escalated_at"] is not None
+    channels = list(rules.second if kind is NoticeKind.ESCALATED else rules.first)
+    if is_escalated and kind is not NoticeKind.ESCALATED:
+        channels += rules.second
+    own = row["subject"].removeprefix("channel:") if row["code"] == CHANNEL_FAILING else ""
+    channels = [channel for channel in dict.fromkeys(channels) if channel != own]
+    values: dict[str, object] = {"noticed_at": now, "notice": kind.value, "is_settled": is_closed}
+    if kind is NoticeKind.ESCALATED:
+        values["escalated_at"] = now
+    if not (is_forgotten or (is_closed and row["code"] == EXTERNAL_POST)):
+        values["notices"] = row["notices"] + 1
+        unsent = (NOTICE.c.alert == row["id"], NOTICE.c.channel.in_(channels), NOTICE.c.ended_at.is_(None))
+        transaction.connection.execute(update(NOTICE).where(*unsent).values(ended_at=now))
+        key = f"{row['id']}-{row['notices'] + 1}"
+        _insert_notice(transaction, key=key, kind=kind, channels=channels, at=now, alert=row["id"])
+    transaction.connection.execute(update(ALERT).where(ALERT.c.id == row["id"]).values(values))
+
+
+def _insert_notice(  # noqa: PLR0913 # the columns of a notice
+    transaction: Transaction,
+    *,
+    key: str,
+    kind: NoticeKind,
+    channels: Collection[str],
+    at: datetime,
+    alert: int | None = None,
+    detail: str = "",
+) -> None:
+    columns = {"key": key, "kind": kind.value, "alert": alert, "at": at, "next_action_at": at, "detail": detail}
+    if rows := [{**columns, "channel": channel} for channel in dict.fromkeys(channels)]:
+        transaction.connection.execute(insert(NOTICE), rows)
+
+
+def _is_sendable(channel: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """True if a notice is due. One whose time lies further ahead than any retry was written by a wrong clock."""
+    at = NOTICE.c.next_action_at
+    is_due = or_(at <= now, at > now + MAX_RETRY_DELAY + NOTICE_LEASE)
+    return (NOTICE.c.channel == channel, NOTICE.c.ended_at.is_(None), is_due)
+
+
+def prune_notices(transaction: Transaction, before: datetime) -> int:
+    """Delete the notices that ended before an instant. Return how many."""
+    return transaction.connection.execute(delete(NOTICE).where(NOTICE.c.ended_at < before)).rowcount

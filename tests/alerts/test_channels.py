@@ -1,0 +1,259 @@
+"""The channels of alerts: what reaches them, what they may not do, and how long one may take."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from email import message_from_string
+
+import pytest
+
+from publisher.app import alert_channels
+from publisher.app.alert_channels import AlertChannels, find_channel_problems
+from publisher.config import parse_settings
+from publisher.runtime.redaction import redact_text
+from tests.alerts.receivers import ConnectProxy, MailServer, Webhook, free_port, serving
+
+WECOM_KEY = "693axxx6-7aoc-4bc4-97a0-0ec2sifa5aaa"
+DING_TOKEN = "66cc7a4f0d0b4a5fb2a4c1d5e6f70819"
+FEISHU_TOKEN = "1d7fb6e2-73ba-4d5d-9d2c-9c1e0b1c7f11"
+WORDS = {"ids": ["7-1"], "title": "publisher 提醒 7", "body": "雾天提醒 在 北京 等待人工处理"}
+MUCH_TIME = 60.0
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+"""A library of the mail plugin imports it."""
+
+
+@pytest.fixture
+def channels_of(tmp_path):
+    """Return a function that gives the channels of a workspace: one of each address."""
+
+    def make(*urls, extra="", environment="live"):
+        (tmp_path / "secrets").mkdir(exist_ok=True)
+        for number, url in enumerate(urls):
+            (tmp_path / "secrets" / f"hook-{number}").write_text(json.dumps({"url": url}), "utf-8")
+        names = "\n".join(f'c{number} = "hook-{number}"' for number in range(len(urls)))
+        text = (
+            f'environment = "{environment}"\nsecrets_dir = "secrets"\n'
+            f'[alerts]\nfirst = ["c0"]\n{extra}\n[alerts.channels]\n{names}\n'
+        )
+        return AlertChannels(parse_settings(text, workspace=tmp_path))
+
+    return make
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bot:
+    """A service with a fixed address: what the operator writes, what is called, and what it answers."""
+
+    url: str
+    called: tuple[str, str]
+    fine: dict[str, object]
+    refused: dict[str, object]
+
+
+BOTS = {
+    "wecom": Bot(
+        url=f"wecombot://{WECOM_KEY}",
+        called=("qyapi.weixin.qq.com", f"/cgi-bin/webhook/send?key={WECOM_KEY}"),
+        fine={"errcode": 0, "errmsg": "ok"},
+        refused={"errcode": 45009, "errmsg": "api freq out of limit"},
+    ),
+    "dingtalk": Bot(
+        url=f"https://oapi.dingtalk.com/robot/send?access_token={DING_TOKEN}",
+        called=("oapi.dingtalk.com", f"/robot/send?access_token={DING_TOKEN}"),
+        fine={"errcode": 0, "errmsg": "ok"},
+        refused={"errcode": 310000, "errmsg": "keywords not in content"},
+    ),
+    "feishu": Bot(
+        url=f"https://open.feishu.cn/open-apis/bot/v2/hook/{FEISHU_TOKEN}",
+        called=("open.feishu.cn", f"/open-apis/bot/v2/hook/{FEISHU_TOKEN}"),
+        fine={"code": 0, "msg": "success", "data": {}},
+        refused={"code": 9499, "msg": "Bad Request", "data": {}},
+    ),
+}
+
+
+@pytest.mark.parametrize("bot", BOTS.values(), ids=BOTS)
+async def test_a_bot_gets_the_message_and_its_refusal_counts(channels_of, tmp_path, bot):
+    """The message arrives at the service's own address; a code other than 0, or a page, is no acceptance."""
+    with serving(ConnectProxy(tmp_path, bot.fine)) as proxy:
+        channels = channels_of(bot.url, extra=f'proxy = "{proxy.url}"\nca_file = "ca.pem"')
+        assert await channels.send("c0", **WORDS) is None
+        [(host, path, message)] = proxy.requests
+        assert (host, path.rstrip("/")) == bot.called
+        assert WORDS["body"] in json.dumps(message, ensure_ascii=False)
+        proxy.reply = bot.refused
+        problem = await channels.send("c0", **WORDS)
+        assert problem.code == "channel_refused"
+        assert problem.facts["code"] == str(bot.refused.get("errcode") or bot.refused.get("code"))
+        proxy.reply = "welcome"
+        assert (await channels.send("c0", **WORDS)).code == "channel_refused"
+
+
+async def test_a_webhook_gets_ids_that_are_the_same_each_time(channels_of):
+    """A receiver recognizes a message that comes twice."""
+    with serving(Webhook()) as hook:
+        channels = channels_of(hook.url)
+        for _ in range(2):
+            assert await channels.send("c0", **WORDS) is None
+    assert [(message["title"], message["message"], message["ids"]) for message in hook.accepted] == [
+        (WORDS["title"], WORDS["body"], WORDS["ids"])
+    ] * 2
+
+
+async def test_a_mail_is_delivered(channels_of):
+    """The subject and the text arrive; a refused recipient is a failure with the server's own code."""
+    with serving(MailServer()) as server:
+        assert await channels_of(server.url).send("c0", **WORDS) is None
+        [mail] = server.messages
+        assert message_from_string(mail).get_payload(decode=True).decode().strip() == WORDS["body"]
+        server.refuses = True
+        problem = await channels_of(server.url).send("c0", **WORDS)
+        assert (problem.code, problem.facts["code"]) == ("channel_refused", "550")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [("error", "channel_refused"), ("redirect", "channel_redirected")], ids=["error", "redirect"]
+)
+async def test_an_error_and_a_redirect_are_failures(channels_of, answer, code):
+    """Neither is taken for an acceptance, and a redirect is not followed."""
+    with serving(Webhook(answer)) as hook:
+        assert (await channels_of(hook.url).send("c0", **WORDS)).code == code
+        assert len(hook.requests) == 1
+
+
+async def test_nothing_listening_is_a_failure(channels_of):
+    """A refused connection ends at once."""
+    problem = await channels_of(f"json://127.0.0.1:{free_port()}/").send("c0", **WORDS)
+    assert (problem.code, problem.facts["error"]) == ("channel_unreachable", "ConnectionError")
+
+
+@pytest.mark.parametrize("kind", ["hang", "drip", "mail"])
+async def test_a_channel_that_hangs_or_drips_is_cut_off(channels_of, monkeypatch, kind):
+    """After the deadline the call has failed, and its thread ends although the channel goes on."""
+    monkeypatch.setattr(alert_channels, "SEND_TIMEOUT_SECONDS", 0.5)
+    with serving(MailServer(drips=True) if kind == "mail" else Webhook(kind)) as server:
+        channels = channels_of(server.url)
+        began = time.monotonic()
+        problem = await channels.send("c0", **WORDS)
+        assert problem.code == "channel_timeout"
+        assert 0.4 < time.monotonic() - began < MUCH_TIME
+        left = [thread for thread in threading.enumerate() if thread.name == "alert-c0"]
+        for thread in left:
+            await asyncio.to_thread(thread.join, MUCH_TIME)
+        assert not any(thread.is_alive() for thread in left)
+
+
+async def test_a_thread_that_cannot_be_cut_is_not_joined_by_another(channels_of, monkeypatch):
+    """While one thread of a channel hangs, no second one is started: the channel counts as silent."""
+    monkeypatch.setattr(alert_channels, "SEND_TIMEOUT_SECONDS", 0.2)
+    released = threading.Event()
+    monkeypatch.setattr(alert_channels, "send_message", lambda *_args, **_more: released.wait(MUCH_TIME))
+    channels = channels_of("json://127.0.0.1:9/")
+    problems = [await channels.send("c0", **WORDS) for _ in range(3)]
+    assert [problem.code for problem in problems] == ["channel_timeout"] * 3
+    assert len([thread for thread in threading.enumerate() if thread.name == "alert-c0"]) == 1
+    released.set()
+
+
+def test_a_hanging_thread_keeps_no_process_from_ending(tmp_path):
+    """The process ends although a channel's thread never does."""
+    (tmp_path / "publisher.toml").write_text('[alerts]\nfirst = ["a"]\n[alerts.channels]\na = "hook"\n', "utf-8")
+    code = f"""
+import asyncio, time
+from pathlib import Path
+from publisher.app import alert_channels
+from publisher.config import load_settings
+
+async def main():
+    settings = await load_settings(Path({str(tmp_path)!r}))
+    problem = await alert_channels.AlertChannels(settings).send("a", ids=[], title="t", body="b")
+    print(problem.code)
+
+alert_channels.SEND_TIMEOUT_SECONDS = 0.2
+alert_channels.send_message = lambda *args, **more: time.sleep(3600)
+asyncio.run(main())
+"""
+    secret = {"PUBLISHER_SECRET_HOOK": json.dumps({"url": "json://127.0.0.1:9/"})}
+    command, environment = [sys.executable, "-c", code], {**os.environ, **secret}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=MUCH_TIME, check=False)
+    assert (done.returncode, done.stdout) == (0, "channel_timeout\n"), done.stderr
+
+
+async def test_proxies_and_passwords_of_the_environment_are_not_used(channels_of, monkeypatch, tmp_path):
+    """Only the proxy of the settings is, and no password file is read."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n", "utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    with serving(Webhook()) as hook:
+        assert await channels_of(hook.url).send("c0", **WORDS) is None
+    assert "Authorization" not in hook.headers[0]
+
+
+async def test_an_address_cannot_switch_on_what_is_switched_off(channels_of):
+    """`redirect=yes` in an address changes nothing."""
+    with serving(Webhook("redirect")) as hook:
+        assert (await channels_of(f"{hook.url}?redirect=yes").send("c0", **WORDS)).code == "channel_redirected"
+        assert len(hook.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["jsons://example.gov.cn/hook", f"wecombot://{WECOM_KEY}", "mailto://127.0.0.1?smtp=mail.police.cn&to=a@b.cn"],
+)
+async def test_a_drill_reaches_this_machine_only(channels_of, url):
+    """Any other target is refused before a connection, by `check` as an error."""
+    channels = channels_of(url, environment="drill")
+    assert (await channels.send("c0", **WORDS)).code == "channel_not_loopback"
+    assert [problem.code for problem in find_channel_problems(channels.settings)] == ["channel_not_loopback"]
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("slack://a/b/c", "channel_bad_scheme"),
+        ("https://example.gov.cn/hook", "channel_bad_scheme"),
+        ("json://example.gov.cn/hook", "channel_not_https"),
+        ("wecombot://", "channel_bad_address"),
+        ("json://[::1", "channel_bad_address"),
+    ],
+)
+def test_a_wrong_address_is_named_with_its_line(channels_of, url, code):
+    """The problem has file, line and key, and nothing of the address but its scheme."""
+    channels = channels_of(url)
+    [problem] = find_channel_problems(channels.settings)
+    assert (problem.code, problem.location.line, problem.location.path) == (code, 7, "alerts.channels.c0")
+    assert problem.is_error
+    assert "example.gov.cn" not in str(problem.facts)
+
+
+def test_a_missing_secret_is_a_warning(channels_of, tmp_path):
+    """It may come later; a secret without an address is named too."""
+    channels = channels_of("json://127.0.0.1/")
+    (tmp_path / "secrets" / "hook-0").write_text('{"address": "x"}', "utf-8")
+    [problem] = find_channel_problems(channels.settings)
+    assert (problem.code, problem.is_error) == ("secret_without_url", False)
+    (tmp_path / "secrets" / "hook-0").unlink()
+    [problem] = find_channel_problems(channels.settings)
+    assert (problem.code, problem.is_error) == ("secret_missing", False)
+
+
+async def test_no_part_of_an_address_is_shown(channels_of):
+    """The key of an address is redacted wherever it appears alone, as in a service's own words."""
+    channels = channels_of(f"wecombot://{WECOM_KEY}", extra=f'proxy = "http://127.0.0.1:{free_port()}"')
+    problem = await channels.send("c0", **WORDS)
+    assert problem.code == "channel_unreachable"
+    assert WECOM_KEY not in str(problem.facts)
+    assert redact_text(f"invalid key {WECOM_KEY}") == "invalid key …"
+
+
+def test_apprise_is_imported_late():
+    """Importing the module, as every command that reads settings does, loads neither apprise nor requests."""
+    code = "import sys, publisher.app.alert_channels; print({'apprise', 'requests'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=MUCH_TIME, check=True)
+    assert found.stdout == "set()\n"

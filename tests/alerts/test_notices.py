@@ -1,0 +1,323 @@
+"""Notices of alerts by the manual clock: what is sent when, to whom, with which id; and that none is lost."""
+
+import asyncio
+import json
+import re
+from collections import Counter
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import select
+
+from publisher.app.format import Formatter
+from publisher.config import AlertsEntry
+from publisher.domain.audit_chain import Checkpoint, format_checkpoint, parse_checkpoint
+from publisher.domain.errors import Problem
+from publisher.engine.decisions import named_person
+from publisher.engine.notifier import MAX_MESSAGE_BYTES, NoticeWriter, Notifier
+from publisher.i18n import Messages
+from publisher.runtime.redaction import register_secrets
+from publisher.store.db.alert_tables import ALERT, NOTICE
+from publisher.store.db.rows import clear_alerts, keep_alert, raise_alert
+from publisher.store.notices import CLOSE_DELAY, NOTICE_LEASE
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+ZONE = ZoneInfo("Asia/Shanghai")
+CHANNELS = {"duty": "alert-duty", "chief": "alert-chief"}
+RULES = AlertsEntry(channels=CHANNELS, first=["duty"], second=["chief"], dashboard="https://publisher.example.gov.cn/")
+REFUSED = "login_refused"
+HEAD = Checkpoint(database="publisher.db", chain="c" * 64, sequence=9, hash="f" * 64, at="2026-11-25T00:00:00+00:00")
+
+
+class Receiver:
+    """Stands for all channels: keeps what it was sent; the channels in `broken` refuse."""
+
+    def __init__(self):
+        self.accepted: list[tuple[str, tuple[str, ...], str, str]] = []
+        self.broken: set[str] = set()
+        self.calls: Counter[str] = Counter()
+
+    async def send(self, channel, *, ids, title, body, is_problem=True):
+        self.calls[channel] += 1
+        if channel in self.broken:
+            return Problem(code="channel_refused", facts={"code": "500", "said": ""})
+        self.accepted.append((channel, tuple(ids), title, body))
+        return None
+
+    def kinds(self):
+        """Return channel and kind of each notice about an alert, in order."""
+        return [
+            (channel, kind)
+            for channel, _ids, _title, body in self.accepted
+            for kind in re.findall(r"【\d+｜(.*?)】", body)
+        ]
+
+    def ids(self, channel="duty"):
+        """Return the ids of the notices about alerts that a channel has accepted, in order."""
+        return [key for sent, ids, _title, _body in self.accepted if sent == channel for key in ids if key[0].isdigit()]
+
+
+@pytest.fixture
+def receiver():
+    return Receiver()
+
+
+@pytest.fixture
+async def notifier(open_store, receiver):
+    return make_notifier(await open_store(), receiver)
+
+
+def make_notifier(store, receiver, rules=RULES, lang="zh_CN"):
+    messages = Messages(lang)
+
+    async def read_checkpoint():
+        return HEAD
+
+    return Notifier(
+        store=store,
+        rules=rules,
+        timezone=ZONE,
+        writer=NoticeWriter(
+            messages=messages,
+            dashboard=rules.dashboard,
+            describe=Formatter(messages=messages, timezone=ZONE).alert,
+        ),
+        send=receiver.send,
+        read_checkpoint=read_checkpoint,
+    )
+
+
+async def open_alert(store, code=REFUSED, subject="login:fake/a", **facts):
+    """Keep an alert open, as the job that finds its cause does."""
+    known = {"account": "a", "reason": "weibo_21327", **facts}
+    await store.database.write(lambda unit: keep_alert(unit, store.runtime.now(), code, subject, known))
+
+
+async def close_alert(store, subject="login:fake/a"):
+    await store.database.write(lambda unit: clear_alerts(unit, subject, store.runtime.now()))
+
+
+async def pass_time(notifier, duration, step=MINUTE):
+    """Let time pass, and the job run after each step."""
+    for _ in range(duration // step):
+        notifier.store.runtime.advance_time(step)
+        await notifier.run()
+
+
+async def rows_of(store, table):
+    return await store.database.read(lambda connection: connection.execute(select(table)).mappings().all())
+
+
+async def test_an_alert_is_opened_escalated_repeated_and_closed(notifier, receiver):
+    """Once each, with the number of the alert in the id of every notice, and to the second list when nobody reacts."""
+    await open_alert(notifier.store)
+    await notifier.run()
+    assert receiver.kinds() == [("duty", "新")]
+    await pass_time(notifier, 14 * MINUTE)
+    assert receiver.kinds() == [("duty", "新")]
+    await pass_time(notifier, 2 * MINUTE)
+    assert receiver.kinds()[1:] == [("chief", "无人确认")]
+    await pass_time(notifier, 4 * HOUR + 20 * MINUTE, step=20 * MINUTE)
+    assert sorted(receiver.kinds()[2:]) == [("chief", "仍未解决"), ("duty", "仍未解决")]
+    await close_alert(notifier.store)
+    await pass_time(notifier, 5 * MINUTE)
+    assert sorted(receiver.kinds()[4:]) == [("chief", "已解除"), ("duty", "已解除")]
+    await pass_time(notifier, DAY, step=HOUR)
+    assert len(receiver.kinds()) == 6
+    [alert] = await rows_of(notifier.store, ALERT)
+    assert {key.partition("-")[0] for key in receiver.ids()[:3]} == {str(alert["id"])}
+
+
+async def test_an_acknowledged_alert_is_quiet_until_it_is_over(notifier, receiver):
+    """`alerts dismiss` ends repeats and escalation; that it is over is still said."""
+    await open_alert(notifier.store)
+    await notifier.run()
+    [alert] = await notifier.store.queries.alerts()
+    assert await notifier.store.actions.dismiss_alert(alert.id, named_person("王"))
+    await pass_time(notifier, 9 * HOUR, step=30 * MINUTE)
+    assert receiver.kinds() == [("duty", "新"), ("duty", "已有人确认")]
+    assert not any("王" in body for _channel, _ids, _title, body in receiver.accepted)
+    await close_alert(notifier.store)
+    await pass_time(notifier, 5 * MINUTE)
+    assert receiver.kinds()[2:] == [("duty", "已解除")]
+
+
+async def test_a_notice_waits_for_a_channel_as_long_as_the_alert_is_open(notifier, receiver):
+    """A channel that refuses for two days gets the alert once it works, under one id; that it failed is an alert."""
+    receiver.broken = {"duty"}
+    await open_alert(notifier.store)
+    await pass_time(notifier, MINUTE, step=timedelta(seconds=5))
+    codes = [alert.code for alert in await notifier.store.queries.alerts()]
+    assert sorted(codes) == ["alert_channel_failing", REFUSED]
+    await pass_time(notifier, 2 * DAY, step=HOUR)
+    assert receiver.ids("duty") == []
+    receiver.broken = set()
+    await pass_time(notifier, 30 * MINUTE)
+    alerts = {alert["code"]: alert["id"] for alert in await rows_of(notifier.store, ALERT)}
+    numbers = [key.partition("-")[0] for key in receiver.ids("duty")]
+    assert str(alerts[REFUSED]) in numbers
+    assert max(Counter(receiver.ids("duty")).values()) == 1
+    assert [alert.code for alert in await notifier.store.queries.alerts()] == [REFUSED]
+
+
+async def test_every_other_channel_reports_the_one_that_fails(notifier, receiver):
+    """The alert about a channel goes to the others, after escalation to the second list; status shows it at once."""
+    receiver.broken = {"duty"}
+    await open_alert(notifier.store)
+    await pass_time(notifier, 20 * MINUTE, step=timedelta(seconds=30))
+    assert any("duty" in body for channel, _ids, _title, body in receiver.accepted if channel == "chief")
+    failing = [alert for alert in await notifier.store.queries.alerts() if alert.code == "alert_channel_failing"]
+    assert [alert.facts["channel"] for alert in failing] == ["duty"]
+
+
+async def test_what_a_dead_host_has_claimed_is_sent_by_another_with_the_same_id(open_store, receiver, world):
+    """A host that dies after sending may cause a second message, under the same id; one that works causes none."""
+    first, second = [make_notifier(await open_store(worker=f"w:{number}"), receiver) for number in (1, 2)]
+    await open_alert(first.store)
+    await first.store.notices.plan(RULES)
+    [claimed] = await first.store.notices.claim("duty")
+    await receiver.send("duty", ids=[claimed.key], title="t", body="b")  # and here the host dies
+    await second.run()
+    assert receiver.ids() == [claimed.key]
+    world.advance_time(NOTICE_LEASE)
+    await second.run()
+    assert receiver.ids() == [claimed.key] * 2
+
+
+async def test_two_hosts_send_each_notice_once(open_store, receiver, world):
+    """While both work, neither sends what the other has claimed."""
+    hosts = [make_notifier(await open_store(worker=f"w:{number}"), receiver) for number in (1, 2)]
+    for number in range(30):
+        await open_alert(hosts[0].store, subject=f"login:fake/{number}")
+    for _ in range(20):
+        await asyncio.gather(*(host.run() for host in hosts))
+        world.advance_time(timedelta(seconds=2))
+    assert sorted(Counter(receiver.ids()).values()) == [1] * 30
+
+
+async def test_that_an_alert_is_over_is_given_up_after_a_day(notifier, receiver):
+    """A channel that is gone for good does not collect what no longer matters."""
+    await open_alert(notifier.store)
+    await notifier.run()
+    receiver.broken = {"duty"}
+    await close_alert(notifier.store)
+    await pass_time(notifier, 26 * HOUR, step=HOUR)
+    unsent = [row for row in await rows_of(notifier.store, NOTICE) if row["kind"] == "closed" and not row["is_sent"]]
+    assert {row["channel"] for row in unsent} == {"duty"}
+    assert all(row["ended_at"] is not None for row in unsent)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("up", [1, 3, 20])
+async def test_a_week_of_flapping_gives_one_alert(notifier, receiver, up):
+    """A login that fails for half an hour again and again is one alert, opened once, over only when it stays away."""
+    store, step, down = notifier.store, 15 * MINUTE, 2
+    for turn in range(7 * 24 * 4):
+        if turn % (down + up) == 0:
+            await open_alert(store)
+        elif turn % (down + up) == down:
+            await close_alert(store)
+        store.runtime.advance_time(step)
+        await notifier.run()
+    await close_alert(store)
+    await pass_time(notifier, 2 * DAY, step=HOUR)
+    [alert] = await rows_of(store, ALERT)
+    kinds = Counter(kind for channel, kind in receiver.kinds() if channel == "duty")
+    assert kinds["新"] == 1
+    assert kinds["已解除"] + kinds["仍未解决"] <= 60, kinds
+    assert receiver.kinds()[-1][1] == "已解除"
+    assert alert["is_settled"]
+
+
+async def test_changed_facts_are_news(notifier, receiver):
+    """That credentials end in three days is said although it was acknowledged that they end in seven."""
+    await open_alert(notifier.store, "credentials_expiring", days="7", until="2026-12-02")
+    await notifier.run()
+    [alert] = await notifier.store.queries.alerts()
+    await notifier.store.actions.dismiss_alert(alert.id, named_person("王"))
+    await pass_time(notifier, HOUR, step=10 * MINUTE)
+    await open_alert(notifier.store, "credentials_expiring", days="3", until="2026-12-02")
+    await pass_time(notifier, DAY, step=HOUR)
+    assert [kind for _channel, kind in receiver.kinds()] == ["新", "已有人确认", "仍未解决"]
+
+
+async def test_many_alerts_share_messages_of_a_size_that_every_channel_takes(notifier, receiver):
+    """A hundred alerts at once are a few messages; each alert is in one of them."""
+    for number in range(100):
+        await open_alert(notifier.store, subject=f"login:fake/{number}", account=f"beijing-{number}")
+    await notifier.run()
+    assert len(receiver.ids()) == len(set(receiver.ids())) == 100
+    assert len(receiver.accepted) < 40
+    assert all(len(body.encode()) <= MAX_MESSAGE_BYTES for _channel, _ids, _title, body in receiver.accepted)
+
+
+@pytest.mark.parametrize(("lang", "words"), [("zh_CN", "等待人工处理"), ("en", "waits for a person")])
+async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(open_store, receiver, lang, words):
+    """I19: post, account, state, what to do, and a link; planted secrets, a platform's own words and names are not."""
+    secret = "2.00CanaryTokenOfWeiboAbCdEfGh"
+    register_secrets([secret])
+    notifier = make_notifier(await open_store(), receiver, lang=lang)
+    facts = {"post": "fog", "account": "a", "reason": "captcha", "said": f"token {secret} of 李四"}
+
+    def raise_all(unit):
+        now = notifier.store.runtime.now()
+        raise_alert(unit, now, "held.captcha", "fog@a", facts)
+        raise_alert(unit, now, "break_glass", "x", {"user": "zhangsan", "by": "李四", "action": "resume"})
+        raise_alert(unit, now, "reload_refused", "schedule", {"reason": f"schedule.toml:3: 李四 {secret}"})
+
+    await notifier.store.database.write(raise_all)
+    await notifier.run()
+    sent = json.dumps(receiver.accepted, ensure_ascii=False)
+    assert words in sent
+    assert "publisher why fog@a" in sent
+    assert "https://publisher.example.gov.cn/posts/fog" in sent
+    assert not any(planted in sent for planted in (secret, secret[4:20], "李四", "zhangsan"))
+
+
+async def test_one_digest_and_one_checkpoint_a_day(open_store, receiver):
+    """At its hour, with the open alerts; the checkpoint's line is one that an auditor can compare."""
+    rules = RULES.model_copy(update={"checkpoints": ["chief"], "digest_hour": 10})
+    notifier = make_notifier(await open_store(), receiver, rules)
+    await open_alert(notifier.store, "credentials_expiring", days="7", until="2026-12-02")
+    await pass_time(notifier, 3 * DAY, step=20 * MINUTE)
+    digests = [body for _channel, _ids, title, body in receiver.accepted if "汇总" in title]
+    lines = [body for channel, _ids, title, body in receiver.accepted if "锚点" in title]
+    assert len(digests) == len(lines) == 3
+    assert all("凭证还剩 7 天" in digest for digest in digests)
+    assert parse_checkpoint(lines[0]) == HEAD
+    assert lines[0] == format_checkpoint(HEAD)
+
+
+async def test_without_channels_nothing_is_written_and_old_alerts_stay_unsaid(open_store, receiver, world):
+    """Channels that are added later report what is open, and nothing that was over long before."""
+    store = await open_store()
+    silent = make_notifier(store, receiver, AlertsEntry())
+    await open_alert(store)
+    await open_alert(store, subject="login:fake/b")
+    await close_alert(store, "login:fake/b")
+    await pass_time(silent, 3 * HOUR, step=HOUR)
+    assert await rows_of(store, NOTICE) == []
+    await make_notifier(store, receiver).run()
+    assert receiver.kinds()[:1] == [("duty", "新")]
+    assert len(receiver.ids("duty")) == 1
+
+
+async def test_a_clock_set_back_keeps_no_notice_waiting(notifier, receiver, world):
+    """What a wrong clock has put off until tomorrow is sent now."""
+    receiver.broken = {"duty"}
+    world.jump_clock(DAY)
+    await open_alert(notifier.store)
+    await notifier.run()
+    world.jump_clock(-DAY)
+    receiver.broken = set()
+    await notifier.run()
+    assert len(receiver.ids("duty")) == 1
+
+
+async def test_an_alert_that_was_over_before_anybody_knew_is_reported_once(notifier, receiver):
+    """It is said that it was there and is over."""
+    await open_alert(notifier.store)
+    await close_alert(notifier.store)
+    await pass_time(notifier, 2 * CLOSE_DELAY)
+    assert receiver.kinds() == [("duty", "已解除")]
