@@ -5,11 +5,25 @@ from collections.abc import Sequence
 from publisher.domain.user import Permission
 from publisher.web import probes
 from publisher.web.access import Handler, PageRoute
-from publisher.web.pages import approve, deliveries, inbox, pause, post, post_actions, posts, renditions, sign_in, today
+from publisher.web.pages import (
+    accounts,
+    approve,
+    assist,
+    deliveries,
+    inbox,
+    pause,
+    post,
+    post_actions,
+    posts,
+    renditions,
+    sign_in,
+    today,
+)
 
 _EVERYBODY = None
 _VIEW, _STOP, _OPERATE = Permission.VIEW, Permission.STOP, Permission.OPERATE
 _SEND, _RETRACT, _APPROVE = Permission.SEND, Permission.RETRACT, Permission.APPROVE
+_ASSIST = Permission.ASSIST
 
 
 def _page(path: str, name: str, permission: Permission | None, handler: Handler) -> PageRoute:
@@ -68,6 +82,17 @@ ROUTES: Sequence[PageRoute] = (
     _action("/deliveries/{post}/{occurrence}/{account}/resend", "resend", _SEND, deliveries.resend),
     _page("/deliveries/{post}/{occurrence}/{account}/retract", "retract_one_form", _RETRACT, deliveries.show_retract),
     _action("/deliveries/{post}/{occurrence}/{account}/retract", "retract_one", _RETRACT, deliveries.retract),
+    _page("/accounts", "accounts", _VIEW, accounts.show_accounts),
+    _page("/accounts/{account}", "account", _VIEW, accounts.show_account),
+    _page("/accounts/{account}/pause", "pause_account_form", _STOP, accounts.show_pause),
+    _action("/accounts/{account}/pause", "pause_account", _STOP, accounts.pause),
+    _page("/accounts/{account}/resume", "resume_account_form", _OPERATE, accounts.show_resume),
+    _action("/accounts/{account}/resume", "resume_account", _OPERATE, accounts.resume),
+    _page("/accounts/{account}/mode", "mode_form", _OPERATE, accounts.show_mode),
+    _action("/accounts/{account}/mode", "set_mode", _OPERATE, accounts.set_mode),
+    _page("/assist", "assist", _VIEW, assist.show_tasks),
+    _page("/assist/{post}/{occurrence}/{account}", "assist_task", _VIEW, assist.show_task),
+    _action("/assist/{post}/{occurrence}/{account}/done", "assist_done", _ASSIST, assist.report_done),
     _page("/articles/{fingerprint}", "article", _VIEW, renditions.show_article),
     _page("/media/{sha256}", "media", _VIEW, renditions.show_media),
 )

@@ -25,6 +25,8 @@ class AccountNames:
     short: Mapping[AccountId, str]
     full: Mapping[AccountId, str]
     seats: Mapping[AccountId, int]
+    platforms: Sequence[Platform]
+    """In the order of the settings."""
 
     def name(self, account: AccountId) -> str:
         return self.full.get(account, account)
@@ -32,6 +34,11 @@ class AccountNames:
     def region(self, account: AccountId) -> str:
         """Return the name within its platform."""
         return self.short.get(account, account)
+
+    def platform_order(self, platform: Platform) -> tuple[int, str]:
+        """Return the sort key: the platforms in the order of the settings."""
+        known = platform in self.platforms
+        return self.platforms.index(platform) if known else len(self.platforms), platform
 
     def order(self, account: AccountId) -> tuple[int, str]:
         """Return the sort key: the regions in the order of the settings."""
@@ -50,7 +57,8 @@ def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
         short[key] = region if is_alone or region == key else f"{region} {account.forum or account.identity}"
         numbers[key] = seats.setdefault(account.region or key, len(seats))
     full = {key: f"{name} · {messages.platform_name(settings.accounts[key].platform)}" for key, name in short.items()}
-    return AccountNames(short=short, full=full, seats=numbers)
+    platforms = list(dict.fromkeys(account.platform for account in settings.accounts.values()))
+    return AccountNames(short=short, full=full, seats=numbers, platforms=platforms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,37 +3,13 @@
 import re
 
 import pytest
-from sqlalchemy import update
 
 from publisher.domain.delivery import State
 from publisher.domain.post import derive_marker
-from publisher.engine.planner import apply_schedule
-from publisher.store.db.tables import DELIVERY
 from tests.cli.posts import warning
+from tests.web.posts import LATER, POST, SOON, hidden_fields, plan, set_state
 
-SOON, LATER = "at = 2026-11-25T10:00:00+08:00", "at = 2026-11-26T10:00:00+08:00"
-POST = warning("refund", to='["platform:weibo", "platform:tieba"]', when=SOON)
 PATH = "/posts/refund"
-
-
-async def plan(site, *entries):
-    """Accept a schedule of these entries."""
-    await apply_schedule(site.application.planner, "\n".join(entries), "schedule.toml")
-    return await site.store.queries.deliveries()
-
-
-async def set_state(site, state, *accounts, **values):
-    """Put the post's deliveries on these accounts into a state, whatever led to it; on all accounts without any."""
-    statement = update(DELIVERY).where(DELIVERY.c.post == "refund").values(state=state.value, **values)
-    if accounts:
-        statement = statement.where(DELIVERY.c.account.in_(accounts))
-    await site.store.database.write(lambda unit: unit.connection.execute(statement))
-
-
-def hidden_fields(page, action):
-    """Return the hidden fields of the form of an action on a page."""
-    [form] = re.findall(rf'<form method="post" action="{re.escape(action)}">(.*?)</form>', page, re.DOTALL)[:1]
-    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))
 
 
 async def test_a_post_shows_each_account_with_its_text(site):

@@ -7,7 +7,7 @@ from difflib import ndiff
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.domain.account import AccountId
+from publisher.domain.account import AccountId, Platform
 from publisher.domain.post import RenderedPost
 from publisher.domain.reports import METRIC_NAMES
 from publisher.store.queries.queries import MetricsPoint
@@ -67,11 +67,11 @@ async def show_post(request: Request) -> Response:
 def choose_previews(rendered_posts: Sequence[RenderedPost], view: PostView, account: str) -> Sequence[RenderedPost]:
     """Return one text of each platform: that of the chosen account's region, else of the first region."""
     seat = view.names.order(AccountId(account))[0] if account in view.names.seats else None
-    chosen: dict[str, RenderedPost] = {}
+    chosen: dict[Platform, RenderedPost] = {}
     for rendered in sorted(rendered_posts, key=lambda item: view.names.order(item.account)):
         if rendered.platform not in chosen or view.names.order(rendered.account)[0] == seat:
             chosen[rendered.platform] = rendered
-    return [chosen[platform] for platform in sorted(chosen)]
+    return [chosen[platform] for platform in sorted(chosen, key=view.names.platform_order)]
 
 
 def sum_reach(series: Sequence[MetricsPoint], view: PostView) -> Mapping[str, Sequence[tuple[datetime, int]]]:

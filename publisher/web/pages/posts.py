@@ -184,7 +184,7 @@ def map_platforms(lines: Sequence[DeliveryLine], names: AccountNames) -> Sequenc
     glyphs: dict[Platform, dict[AccountId, Glyph]] = {}
     for line in lines:
         glyphs.setdefault(line.delivery.platform, {})[line.delivery.account] = line.glyph
-    return [map_seats(platform, glyphs[platform], names) for platform in sorted(glyphs)]
+    return [map_seats(platform, glyphs[platform], names) for platform in sorted(glyphs, key=names.platform_order)]
 
 
 def describe_delivery(
@@ -197,6 +197,8 @@ def describe_delivery(
         text = formatter.pause("pages_paused", covering[0])
     elif delivery.reason:
         text = formatter.reason(delivery.reason)
+    elif glyph is Glyph.ACTION and delivery.manual_task is not None:
+        text = visitor.messages.translate("pages_task_open", at=formatter.time(delivery.manual_task.assigned_at))
     elif delivery.state is State.PUBLISHED and delivery.receipt is not None:
         text = (
             visitor.messages.translate(

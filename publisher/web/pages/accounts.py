@@ -1,0 +1,397 @@
+"""The accounts: who needs somebody, how each region is, and one account with all that is known of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.app.adapters import find_api_blocker
+from publisher.app.format import credential_days_left
+from publisher.app.open_store import check_command_access
+from publisher.domain.account import Account, AccountId, Mode, Platform
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.results import Blocked, CredentialExpired
+from publisher.domain.silence import SilenceClock, SilenceLevel
+from publisher.domain.user import Permission
+from publisher.store.monitor.login_health import AccountHealth
+from publisher.store.queries.occurrences import ForeignPost, OccurrenceFilter, OpenCounts
+from publisher.store.queries.queries import Alert, ModeOverride, Pause
+from publisher.web.forms import ActionForm, read_reason
+from publisher.web.page import redirect, render_page
+from publisher.web.pages.post_actions import show_form
+from publisher.web.seats import AccountNames, name_accounts
+from publisher.web.site import Notice, Visitor, get_site, get_visitor
+
+MAX_DAYS_SHOWN = 14
+"""Days of an authorisation are shown once there are no more than these."""
+FOREIGN_POST_AGE = timedelta(days=1)
+"""For how long a post of others on an exclusive account needs somebody's look."""
+RECENT = timedelta(days=30)
+SETTINGS_MODE = "settings"
+
+
+class AccountStatus(StrEnum):
+    """How an account is, the worst first."""
+
+    ACTION = "action"
+    WARN = "warn"
+    HAND = "hand"
+    OFF = "off"
+    FINE = "fine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountLine:
+    """An account as the board shows it. `word` says in short what is wrong, `text` what to do about it."""
+
+    account: Account
+    status: AccountStatus
+    word: str
+    text: str
+    mode: Mode
+    health: str
+    days_left: int | None
+    quota_left: int
+    clock: SilenceClock | None
+    counts: OpenCounts
+    pause: Pause | None
+    alerts: Sequence[Alert]
+    foreign: Sequence[ForeignPost]
+
+    @property
+    def silence(self) -> SilenceLevel:
+        return self.clock.level if self.clock else SilenceLevel.NONE
+
+
+async def load_lines(request: Request) -> Sequence[AccountLine]:
+    """Return the accounts that a visitor may see, in the order of the settings: a fixed number of statements."""
+    site, visitor = get_site(request), get_visitor(request)
+    store, reach = site.store, visitor.reach(Permission.VIEW)
+    since = site.runtime.now() - FOREIGN_POST_AGE
+    found = await store.login_health.list_accounts()
+    clocks = await store.silence.clocks(site.settings.timezone)
+    counts, pauses = await store.occurrences.open_counts(), await store.queries.pauses()
+    alerts = group_alerts(await store.queries.alerts())
+    foreign: dict[AccountId, list[ForeignPost]] = {}
+    for post in await store.occurrences.foreign_posts(since):
+        foreign.setdefault(post.account, []).append(post)
+    return [
+        describe_account(
+            visitor,
+            item,
+            clocks.get(item.account.id),
+            counts.get(item.account.id, OpenCounts()),
+            find_pause(item.account, pauses),
+            alerts.get(item.account.id, ()),
+            foreign.get(item.account.id, ()),
+        )
+        for item in found
+        if reach is None or item.account.id in reach
+    ]
+
+
+def find_pause(account: Account, pauses: Sequence[Pause]) -> Pause | None:
+    scopes = {f"account:{account.id}", f"platform:{account.platform}"}
+    return next((pause for pause in pauses if pause.scope in scopes), None)
+
+
+def group_alerts(alerts: Sequence[Alert]) -> Mapping[AccountId, Sequence[Alert]]:
+    """Return the alerts about accounts themselves, not about what is sent on them."""
+    grouped: dict[AccountId, list[Alert]] = {}
+    for alert in alerts:
+        if "post" not in alert.facts and (account := alert.facts.get("account")):
+            grouped.setdefault(AccountId(account), []).append(alert)
+    return grouped
+
+
+def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an account
+    visitor: Visitor,
+    health: AccountHealth,
+    clock: SilenceClock | None,
+    counts: OpenCounts,
+    pause: Pause | None,
+    alerts: Sequence[Alert],
+    foreign: Sequence[ForeignPost],
+) -> AccountLine:
+    """Return one account with the worst that is known of it in words."""
+    formatter, now = visitor.formatter, visitor.site.runtime.now()
+    days_left = credential_days_left(health.health, now)
+    own = [post for post in foreign if health.account.is_exclusive]
+    status, word, text = next(_judge(visitor, health, clock, pause, own, days_left))
+    if not text and alerts and status in {AccountStatus.ACTION, AccountStatus.WARN}:
+        text = formatter.alert(alerts[0])
+    return AccountLine(
+        account=health.account,
+        status=status,
+        word=word,
+        text=text,
+        mode=health.mode,
+        health=formatter.health(health.health),
+        days_left=days_left,
+        quota_left=health.quota_left,
+        clock=clock,
+        counts=counts,
+        pause=pause,
+        alerts=alerts,
+        foreign=foreign,
+    )
+
+
+def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
+    visitor: Visitor,
+    health: AccountHealth,
+    clock: SilenceClock | None,
+    pause: Pause | None,
+    foreign: Sequence[ForeignPost],
+    days_left: int | None,
+) -> Iterator[tuple[AccountStatus, str, str]]:
+    """Yield what there is to say of an account, the worst first; the last that it is fine."""
+    t, formatter = visitor.messages.translate, visitor.formatter
+    if health.mode is Mode.OFF:
+        yield AccountStatus.OFF, t("mode_off"), ""
+    if pause is not None:
+        yield AccountStatus.ACTION, t("pages_account_paused"), formatter.pause("pages_paused", pause)
+    if health.mode is Mode.API and isinstance(health.health, CredentialExpired | Blocked):
+        is_refused = isinstance(health.health, CredentialExpired)
+        yield (
+            AccountStatus.ACTION,
+            t("pages_account_refused" if is_refused else "pages_account_blocked"),
+            formatter.health(health.health),
+        )
+    if foreign:
+        says = t("pages_account_foreign_says", at=formatter.time(foreign[0].published_at))
+        yield AccountStatus.WARN, t("pages_account_foreign"), says
+    if days_left is not None and days_left <= MAX_DAYS_SHOWN // 2 and health.mode is Mode.API:
+        yield AccountStatus.WARN, t("pages_account_days", days=days_left), t("pages_account_days_says")
+    if clock is not None and clock.level in {SilenceLevel.RED, SilenceLevel.ALARM}:
+        yield AccountStatus.WARN, t("pages_account_silent", days=clock.days), t("pages_account_silent_says")
+    if health.mode is Mode.ASSISTED:
+        yield AccountStatus.HAND, t("pages_account_by_hand"), ""
+    yield AccountStatus.FINE, "", ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionRow:
+    """A region with its account on each platform."""
+
+    name: str
+    lines: Mapping[Platform, Sequence[AccountLine]]
+
+
+def group_regions(
+    lines: Sequence[AccountLine], names: AccountNames, regions: Mapping[str, Mapping[str, str]]
+) -> Sequence[RegionRow]:
+    """Return the regions in the order of the settings; an account without one has a row of its own."""
+    rows: dict[str, dict[Platform, list[AccountLine]]] = {}
+    labels: dict[str, str] = {}
+    for line in sorted(lines, key=lambda item: names.order(item.account.id)):
+        key = line.account.region or line.account.id
+        labels[key] = regions.get(key, {}).get("name") or key
+        rows.setdefault(key, {}).setdefault(line.account.platform, []).append(line)
+    return [RegionRow(name=labels[key], lines=found) for key, found in rows.items()]
+
+
+async def show_accounts(request: Request) -> Response:
+    """Show the accounts: those that need somebody first, then every region at its place, or a list to filter."""
+    site, visitor, query = get_site(request), get_visitor(request), request.query_params
+    lines, names = await load_lines(request), name_accounts(site.settings, visitor.messages)
+    platforms = list(dict.fromkeys(line.account.platform for line in lines))
+    wanted = next((platform for platform in platforms if platform == query.get("platform")), None)
+    status = next((status for status in AccountStatus if status == query.get("status")), None)
+    shown = [
+        line
+        for line in lines
+        if (wanted is None or line.account.platform == wanted) and (status is None or line.status is status)
+    ]
+    needing = [line for line in lines if line.status in {AccountStatus.ACTION, AccountStatus.WARN}]
+    rows = group_regions(shown, names, site.settings.regions)
+    half = -(-len(rows) // 2)
+    return await render_page(
+        request,
+        "accounts",
+        view="list" if query.get("view") == "list" else "regions",
+        names=names,
+        lines=sorted(shown, key=lambda line: (list(AccountStatus).index(line.status), names.order(line.account.id))),
+        needing=sorted(needing, key=lambda line: list(AccountStatus).index(line.status)),
+        halves=[rows[:half], rows[half:]] if len(rows) > 12 else [rows],
+        platforms=[wanted] if wanted else platforms,
+        all_platforms=platforms,
+        wanted=wanted,
+        chosen=status,
+        statuses=list(AccountStatus),
+        total=len(lines),
+        regions=len({line.account.region for line in lines if line.account.region}),
+        max_days=MAX_DAYS_SHOWN,
+    )
+
+
+async def load_line(request: Request) -> AccountLine:
+    """Return the account of the path. Raises NoSuchItemError, also for one outside the visitor's reach."""
+    account = request.path_params["account"]
+    for line in await load_lines(request):
+        if line.account.id == account:
+            return line
+    raise NoSuchItemError("account", account, get_site(request).settings.accounts)
+
+
+def pause_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
+    t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
+    return ActionForm(
+        verb="pause-account",
+        path=f"{path}/pause",
+        back=path,
+        label=t("pages_pause_account"),
+        title=t("pages_pause_account_title", name=name),
+        texts=[t("pages_pause_account_says", number=line.counts.is_open)],
+        confirm=t("pages_pause_account"),
+        keep=t("pages_pause_keep"),
+        icon="circle-pause",
+        reason="optional",
+    )
+
+
+def resume_form(visitor: Visitor, line: AccountLine, name: str) -> ActionForm:
+    t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
+    return ActionForm(
+        verb="resume-account",
+        path=f"{path}/resume",
+        back=path,
+        label=t("pages_resume_account"),
+        title=t("pages_resume_account_title", name=name),
+        texts=[visitor.formatter.pause("pages_paused", line.pause)] if line.pause else [],
+        confirm=t("pages_resume_account"),
+        keep=t("pages_resume_keep"),
+        fields={"paused_at": line.pause.at.isoformat() if line.pause else ""},
+    )
+
+
+def mode_form(visitor: Visitor, line: AccountLine, name: str, mode: str) -> ActionForm:
+    """Ask whether an account is to publish in another way from now on."""
+    t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
+    return ActionForm(
+        verb=f"mode-{mode}",
+        path=f"{path}/mode?mode={mode}",
+        back=path,
+        label=t(f"pages_mode_{mode}"),
+        title=t(f"pages_mode_{mode}_title", name=name),
+        texts=[t(f"pages_mode_{mode}_says")],
+        confirm=t(f"pages_mode_{mode}"),
+        keep=t("pages_mode_keep"),
+        reason="required",
+        fields={"mode": mode, "seen": line.mode.value},
+    )
+
+
+def list_forms(visitor: Visitor, line: AccountLine, override: ModeOverride | None, name: str) -> Sequence[ActionForm]:
+    """Return what a visitor may do to an account now, the likeliest first."""
+    account, forms = line.account, list[ActionForm]()
+    own_pause = line.pause is not None and line.pause.scope == f"account:{account.id}"
+    if own_pause and visitor.may(Permission.OPERATE, [account.id]):
+        forms.append(resume_form(visitor, line, name))
+    elif line.pause is None and visitor.may(Permission.STOP, [account.id]):
+        forms.append(pause_form(visitor, line, name))
+    if visitor.may(Permission.OPERATE, [account.id]) and account.mode is not Mode.OFF:
+        if override is not None:
+            forms.append(mode_form(visitor, line, name, SETTINGS_MODE))
+        forms += [
+            mode_form(visitor, line, name, mode)
+            for mode in (Mode.ASSISTED, Mode.API, Mode.OFF)
+            if mode is not line.mode
+        ]
+    return forms
+
+
+async def show_account(request: Request) -> Response:
+    """Show one account: sign-in, quota, silence, mode, what was published there, and who else has."""
+    site, visitor, line = get_site(request), get_visitor(request), await load_line(request)
+    account, queries = line.account, site.store.occurrences
+    overrides = {item.account: item for item in await site.store.queries.mode_overrides()}
+    name = name_accounts(site.settings, visitor.messages).name(account.id)
+    health = {item.account.id: item for item in await site.store.login_health.list_accounts()}[account.id]
+    return await render_page(
+        request,
+        "account",
+        line=line,
+        name=name,
+        health=health,
+        policy=site.store.policies[account.id],
+        override=overrides.get(account.id),
+        forms=list_forms(visitor, line, overrides.get(account.id), name),
+        posts=await queries.find(OccurrenceFilter(accounts=[account.id])),
+        foreign=await queries.foreign_posts(site.runtime.now() - RECENT, account.id),
+    )
+
+
+async def show_pause(request: Request) -> Response:
+    line, visitor = await load_line(request), get_visitor(request)
+    visitor.require(Permission.STOP, [line.account.id])
+    return await show_form(request, pause_form(visitor, line, name_of(request, line)))
+
+
+def name_of(request: Request, line: AccountLine) -> str:
+    return name_accounts(get_site(request).settings, get_visitor(request).messages).name(line.account.id)
+
+
+async def pause(request: Request) -> Response:
+    line, visitor, form = await load_line(request), get_visitor(request), await request.form()
+    account = line.account.id
+    visitor.require(Permission.STOP, [account])
+    await get_site(request).store.actions.pause(f"account:{account}", visitor.actor, read_reason(form))
+    facts = {"name": name_of(request, line)}
+    return redirect(request, f"/accounts/{account}", Notice(code="pages_account_now_paused", facts=facts))
+
+
+async def show_resume(request: Request) -> Response:
+    line, visitor = await load_line(request), get_visitor(request)
+    visitor.require(Permission.OPERATE, [line.account.id])
+    return await show_form(request, resume_form(visitor, line, name_of(request, line)))
+
+
+async def resume(request: Request) -> Response:
+    """Lift the pause of an account, and let its login be checked soon. Raises RefusedError if the pause has changed."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    line = await load_line(request)
+    account, seen = line.account, str(form.get("paused_at", ""))
+    visitor.require(Permission.OPERATE, [account.id])
+    if seen and (line.pause is None or line.pause.at.isoformat() != seen):
+        raise RefusedError("pages_pause_changed")
+    await check_command_access(site.store, site.settings)
+    await site.store.actions.resume(f"account:{account.id}", visitor.actor)
+    await site.store.login_health.request_probe(account)
+    facts = {"name": name_of(request, line)}
+    return redirect(request, f"/accounts/{account.id}", Notice(code="pages_account_resumed", facts=facts))
+
+
+async def show_mode(request: Request) -> Response:
+    line, visitor = await load_line(request), get_visitor(request)
+    visitor.require(Permission.OPERATE, [line.account.id])
+    mode = next((mode for mode in (*Mode, SETTINGS_MODE) if mode == request.query_params.get("mode")), SETTINGS_MODE)
+    return await show_form(request, mode_form(visitor, line, name_of(request, line), mode))
+
+
+async def set_mode(request: Request) -> Response:
+    """Set how an account publishes from now on. Raises RefusedError where settings or adapter do not allow it."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    line, reason = await load_line(request), read_reason(form)
+    account, text = line.account, str(form.get("mode", ""))
+    visitor.require(Permission.OPERATE, [account.id])
+    if text not in {*Mode, SETTINGS_MODE}:
+        raise RefusedError("web_bad_request")
+    if str(form.get("seen", "")) != line.mode.value:
+        raise RefusedError("pages_mode_changed")
+    if not reason:
+        problem = visitor.messages.translate("pages_reason_needed")
+        return await show_form(request, mode_form(visitor, line, name_of(request, line), text), 422, problem=problem)
+    wanted = None if text == SETTINGS_MODE else Mode(text)
+    if account.mode is Mode.OFF and wanted is not None:
+        raise RefusedError("mode_off_in_settings", account=account.id)
+    if wanted is Mode.API and (blocker := find_api_blocker(account)):
+        raise RefusedError("mode_not_api", account=account.id, reason=visitor.messages.describe(blocker))
+    if wanted is not Mode.OFF:
+        await check_command_access(site.store, site.settings)
+    await site.store.actions.set_mode(account.id, wanted, visitor.actor, reason)
+    facts = {"name": name_of(request, line), "mode": visitor.messages.translate(f"mode_{wanted or account.mode}")}
+    return redirect(request, f"/accounts/{account.id}", Notice(code="pages_mode_set", facts=facts))

@@ -1,0 +1,111 @@
+"""Accounts and posts by hand on pages."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+from publisher.domain.account import Mode
+from publisher.domain.delivery import State
+from publisher.domain.results import CredentialExpired, Healthy, ManualTask, Ticket
+from publisher.engine.decisions import named_person
+from publisher.store.db.tables import changed_columns
+from publisher.testing.fakes import START_TIME
+from tests.web.posts import POST, hidden_fields, plan, set_state
+
+WANG = named_person("王")
+
+
+async def hand_out(site, account):
+    """Make the delivery on an account a manual task."""
+    [before] = [item for item in await site.store.queries.deliveries("refund") if item.account == account]
+    ticket = Ticket(manual_task=ManualTask(assigned_at=START_TIME))
+    columns = changed_columns(before, replace(before, ticket=ticket))
+    await set_state(site, State.SUBMITTED, account, attempts=1, **columns)
+
+
+async def test_accounts_that_need_somebody_stand_out(site):
+    """A refused sign-in, a pause and a short authorisation are cards; what is fine is a dot and two words."""
+    accounts = site.application.settings.accounts
+    expires_at = START_TIME + timedelta(days=3, hours=1)
+    await site.store.login_health.record_probe(accounts["beijing-weibo"], Healthy(credentials_expire_at=expires_at))
+    await site.store.login_health.record_probe(accounts["shanghai-weibo"], CredentialExpired(reason="auth"))
+    await site.store.actions.pause("account:beijing-wechat", WANG, "换密码")
+    client = await site.signed_in("viewer")
+    page = (await client.get("/accounts")).text
+    assert "2 个地区，6 个账号：3 个正常，3 个要处理" in page
+    cards = re.findall(r'data-testid="account-([\w-]+)"', page)
+    assert set(cards) == {"beijing-weibo", "shanghai-weibo", "beijing-wechat"}
+    assert cards[-1] == "beijing-weibo"
+    assert "授权 3 天" in page
+    assert "换密码" in page
+    listed = (await client.get("/accounts?view=list&status=action")).text
+    assert ("/accounts/shanghai-weibo" in listed, "/accounts/shanghai-tieba" in listed) == (True, False)
+
+
+async def test_an_account_is_paused_and_resumed(site):
+    """Both ask first; a resumption that was drawn from another pause does nothing."""
+    client = await site.signed_in("operator", name="王")
+    done = await client.post("/accounts/beijing-weibo/pause", data={"reason": "看一看"}, follow_redirects=True)
+    assert "已暂停北京" in done.text
+    fields = hidden_fields(done.text, "/accounts/beijing-weibo/resume")
+    site.runtime.advance_time(timedelta(minutes=1))
+    await site.store.actions.pause("account:beijing-weibo", WANG, "又一次")
+    assert (await client.post("/accounts/beijing-weibo/resume", data=fields)).status_code == 409
+    assert [pause.reason for pause in await site.store.queries.pauses()] == ["又一次"]
+    fields = hidden_fields((await client.get("/accounts/beijing-weibo")).text, "/accounts/beijing-weibo/resume")
+    assert (await client.post("/accounts/beijing-weibo/resume", data=fields)).status_code == 303
+    assert await site.store.queries.pauses() == []
+
+
+async def test_the_mode_of_an_account_is_changed_with_a_reason(site):
+    """It says who has changed it and why; who lacks the permission for this account is refused."""
+    client = await site.signed_in("operator@beijing-tieba", name="王")
+    path = "/accounts/beijing-tieba"
+    fields = hidden_fields((await client.get(path)).text, f"{path}/mode?mode=assisted")
+    assert (await client.post(f"{path}/mode", data=fields)).status_code == 422
+    done = await client.post(f"{path}/mode", data={**fields, "reason": "接口坏了"}, follow_redirects=True)
+    assert "接口坏了" in done.text
+    [override] = await site.store.queries.mode_overrides()
+    assert (override.account, override.mode, override.by) == ("beijing-tieba", Mode.ASSISTED, "王")
+    assert (await client.post(f"{path}/mode", data={**fields, "reason": "再来"})).status_code == 409
+    other = {"mode": "off", "seen": "api", "reason": "x"}
+    assert (await client.post("/accounts/shanghai-tieba/mode", data=other)).status_code == 404
+    assert (await client.get("/accounts/shanghai-tieba")).status_code == 404
+
+
+async def test_a_post_by_hand_is_copied_and_reported(site):
+    """The task has the exact text with its number; the report is checked, and a second one finds it recorded."""
+    await plan(site, POST)
+    await hand_out(site, "beijing-tieba")
+    client = await site.signed_in("author", name="王")
+    assert "beijing-tieba" in (await client.get("/assist")).text
+    path = "/assist/refund/once/beijing-tieba"
+    page = (await client.get(path)).text
+    [rendered] = [
+        item
+        for item in await site.store.occurrences.renditions((await site.store.queries.deliveries("refund"))[0].key)
+        if item.account == "beijing-tieba"
+    ]
+    assert f"<mark>{rendered.marker.code}</mark>" in page
+    fields = hidden_fields(page, f"{path}/done")
+    assert (await client.post(f"{path}/done", data={**fields, "url": "javascript:x"})).status_code == 422
+    done = await client.post(f"{path}/done", data={**fields, "url": "https://example.com/1"}, follow_redirects=True)
+    assert "王 说发好了，正在核实" in done.text
+    [task] = await site.store.manual_tasks.list_open()
+    assert (task.task.url, task.task.reported_by) == ("https://example.com/1", "王")
+    await set_state(
+        site, State.PUBLISHED, "beijing-tieba", remote_id="1", url="https://example.com/1", published_at=START_TIME
+    )
+    late = await client.post(f"{path}/done", data={**fields, "url": "https://example.com/1"}, follow_redirects=True)
+    assert "publisher 已经看到它了" in late.text
+
+
+async def test_a_viewer_may_look_at_a_post_by_hand_only(site):
+    """No form is shown, and a report is refused."""
+    await plan(site, POST)
+    await hand_out(site, "beijing-tieba")
+    client = await site.signed_in("viewer")
+    page = (await client.get("/assist/refund/once/beijing-tieba")).text
+    assert "confirm-done" not in page
+    answer = await client.post("/assist/refund/once/beijing-tieba/done", data={"url": "https://example.com/1"})
+    assert answer.status_code == 403
