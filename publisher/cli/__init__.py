@@ -41,6 +41,7 @@ COMMANDS = (
     "correct",
     "resolve",
     "resend",
+    "evergreen",
     "assist",
     "mode",
     "pause",

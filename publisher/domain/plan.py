@@ -12,6 +12,7 @@ from publisher.domain.errors import Problem
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     CronTrigger,
+    EvergreenTrigger,
     Occurrence,
     OccurrenceKey,
     OneTimeTrigger,
@@ -206,6 +207,8 @@ def find_removed_times(
     post: Post, stored: StoredPost, window: PlanWindow, due_times: Sequence[datetime]
 ) -> list[RemovedTargets]:
     """Return the future occurrences that an earlier timing stored and the present one no longer has."""
+    if isinstance(post.trigger, EvergreenTrigger):  # people have ordered them, not the schedule
+        return []
     is_one_time = isinstance(post.trigger, OneTimeTrigger)
     kept = {ONCE_OCCURRENCE} if is_one_time else {moment.isoformat() for moment in due_times}
     end = window.end_for(post)

@@ -64,7 +64,14 @@ class CronTrigger:
     days: Literal["all", "working"] = "all"
 
 
-Trigger = OneTimeTrigger | CronTrigger
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvergreenTrigger:
+    """Due when a person schedules it, for one account at a time."""
+
+    is_evergreen: Literal[True] = True
+
+
+Trigger = OneTimeTrigger | CronTrigger | EvergreenTrigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +130,11 @@ class Occurrence:
 
 
 DEFAULT_LIFETIME = timedelta(hours=24)
+
+
+def name_ordered_occurrence(ordered_at: datetime) -> str:
+    """Return the name of an occurrence that a person has ordered. By its fraction it is no instant of cron."""
+    return ordered_at.isoformat(timespec="microseconds")
 
 
 def make_occurrence(post: Post, occurrence: str, due_at: datetime) -> Occurrence:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, Actor, Delivery, State
-from publisher.domain.errors import Problem, RefusedError, ScheduleError
+from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, ScheduleError
+from publisher.domain.evergreen import choose_evergreen
 from publisher.domain.plan import (
     CorrectionPlan,
     Plan,
@@ -28,7 +29,9 @@ from publisher.domain.post import (
     PostId,
     RenderedRevision,
     Schedule,
+    format_delivery_name,
     make_occurrence,
+    name_ordered_occurrence,
 )
 from publisher.rendering.renderer import PostRenderer
 from publisher.schedule.cron import find_next_occurrence, list_cron_times
@@ -358,9 +361,13 @@ def _plan_due_now(planner: Planner, post: Post, accounts: tuple[AccountId, ...],
 
 
 async def resend_post(
-    planner: Planner, post: Post, accounts: Sequence[AccountId], actions: Sequence[AuditAction] = ()
+    planner: Planner,
+    post: Post,
+    accounts: Sequence[AccountId],
+    actions: Sequence[AuditAction] = (),
+    due_at: datetime | None = None,
 ) -> int:
-    """File one new occurrence of a post, due now, for these accounts. Return the number of new deliveries.
+    """File one new occurrence of a post, due now or at `due_at`, for these accounts. Return how many are new.
 
     Raises ScheduleError if its text cannot be sent, or the post has expired; RefusedError if it was cancelled, or one
     of the accounts has it already, or may still get it.
@@ -369,11 +376,41 @@ async def resend_post(
     for account in accounts:
         if blocker := await planner.store.posts.resend_blocker(post, account):
             raise RefusedError(blocker, post=post.id, account=account)
-    if post.expires_at is not None and post.expires_at <= now:
+    due_at = due_at or now
+    if post.expires_at is not None and post.expires_at <= due_at:
         raise ScheduleError([Problem(code="resend_expired", facts={"post": post.id})])
-    occurrence = make_occurrence(post, now.isoformat(), now)
+    occurrence = make_occurrence(post, name_ordered_occurrence(now), due_at)
     planned = PlannedDeliveries(post=post, occurrence=occurrence, accounts=tuple(accounts), is_new=True)
     return await _enqueue(planner, [planned], actions=actions, is_resend=True)
+
+
+async def schedule_evergreen(
+    planner: Planner, account: AccountId, by: Actor, post_id: PostId | None = None, due_at: datetime | None = None
+) -> Post:
+    """File an evergreen post for an account, due now or at `due_at`; what its kind asks for must still be approved.
+
+    Without `post_id` it is the one used least recently, of those that the account has not had. Return the post. Raises
+    NoSuchItemError; RefusedError if there is none left, one is under way already, or the post is not in the drawer;
+    what `resend_post` raises.
+    """
+    drawer = await planner.store.queries.evergreen_posts()
+    if post_id is None:
+        open_posts = [item.post.id for item in drawer if item.is_open_on(account)]
+        if open_posts:
+            raise RefusedError("evergreen_under_way", account=account, post=open_posts[0])
+        post = choose_evergreen(drawer, account, due_at or planner.now)
+        if post is None:
+            raise RefusedError("evergreen_used_up", account=account)
+    else:
+        post = next((item.post for item in drawer if item.post.id == post_id), None)
+        if post is None:
+            raise NoSuchItemError("evergreen_post", post_id, [item.post.id for item in drawer])
+        if account not in post.accounts:
+            raise RefusedError("evergreen_not_for_account", account=account, post=post.id)
+    subject = format_delivery_name(post.id, ONCE_OCCURRENCE, account)
+    action = AuditAction(event="evergreen_scheduled", subject=subject, by=by)
+    await resend_post(planner, post, [account], [action], due_at)
+    return post
 
 
 async def send_correction(planner: Planner, correction: Post, by: Actor, *, is_new: bool) -> CorrectionPlan:
@@ -424,7 +461,7 @@ def _missing_deliveries(
         once = [item for item in filed if item.key.occurrence == ONCE_OCCURRENCE]
         waiting = {item.account for item in once if item.state is State.PENDING}
         pending = tuple(account for account in correction_plan.targets if account in waiting)
-    occurrence = make_occurrence(post, now.isoformat(), now)
+    occurrence = make_occurrence(post, name_ordered_occurrence(now), now)
     planned = (
         _plan_due_now(planner, post, own, is_new=True),
         _plan_due_now(planner, post, pending, is_new=False),

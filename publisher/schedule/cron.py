@@ -9,7 +9,16 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from publisher.domain.post import ONCE_OCCURRENCE, CronTrigger, Occurrence, OneTimeTrigger, Post, make_occurrence
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    CronTrigger,
+    EvergreenTrigger,
+    Occurrence,
+    OneTimeTrigger,
+    Post,
+    make_occurrence,
+    name_ordered_occurrence,
+)
 from publisher.tomlfile.validate import KeyPath, UnlocatedProblem
 
 _FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
@@ -64,6 +73,8 @@ def find_next_occurrence(post: Post, now: datetime, tz: ZoneInfo) -> Occurrence:
     """Return the occurrence for a preview: the only one, or the next of a repeating post; now if none is near."""
     if isinstance(post.trigger, OneTimeTrigger):
         return make_occurrence(post, ONCE_OCCURRENCE, post.trigger.at or now)
+    if isinstance(post.trigger, EvergreenTrigger):
+        return make_occurrence(post, name_ordered_occurrence(now), now)
     start = max(now, post.trigger.since or now)
     moment = next(_iterate_cron_times(post.trigger, start, start + MAX_OCCURRENCE_LOOKAHEAD, tz), now)
     return make_occurrence(post, moment.isoformat(), moment)

@@ -10,7 +10,17 @@ from zoneinfo import ZoneInfo
 from publisher.config import Settings
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.errors import Problem, ScheduleError
-from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, PostId, PostImage, Schedule, Trigger, fingerprint
+from publisher.domain.post import (
+    CronTrigger,
+    EvergreenTrigger,
+    OneTimeTrigger,
+    Post,
+    PostId,
+    PostImage,
+    Schedule,
+    Trigger,
+    fingerprint,
+)
 from publisher.schedule.cron import check_cron
 from publisher.schedule.model import PostEntry, ScheduleFile
 from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml
@@ -213,11 +223,21 @@ def _find_cycles(origins: Mapping[str, str]) -> set[str]:
     return cyclic
 
 
-def find_time_problems(entry: PostEntry, base_path: KeyPath, tz: ZoneInfo) -> Iterator[UnlocatedProblem]:
-    if entry.at is None and entry.cron is None:
+def find_trigger_problems(entry: PostEntry, base_path: KeyPath) -> Iterator[UnlocatedProblem]:
+    """Yield the problems of what makes a post due: a time, cron, or, for an evergreen one, a person."""
+    if entry.evergreen:
+        for key, value in (("at", entry.at), ("cron", entry.cron), ("follows", entry.follows)):
+            if value is not None:
+                facts = {"key": key}
+                yield UnlocatedProblem(path=(*base_path, key), code="not_with_evergreen", facts=facts, is_at_key=True)
+    elif entry.at is None and entry.cron is None:
         yield UnlocatedProblem(path=(*base_path, "at"), code="no_time")
-    if entry.at is not None and entry.cron is not None:
+    elif entry.at is not None and entry.cron is not None:
         yield UnlocatedProblem(path=(*base_path, "cron"), code="at_and_cron", is_at_key=True)
+
+
+def find_time_problems(entry: PostEntry, base_path: KeyPath, tz: ZoneInfo) -> Iterator[UnlocatedProblem]:
+    yield from find_trigger_problems(entry, base_path)
     if entry.cron is not None:
         yield from filter(None, [check_cron(entry.cron, (*base_path, "cron"))])
     elif entry.since or entry.until or entry.days:
@@ -359,7 +379,9 @@ def explain_problem(  # noqa: C901 # one flat match
 
 SCHEDULE_FILE = "schedule.toml"
 SCHEDULE_READ_LIMITS = ReadLimits(max_bytes=4 * 2**20)
-_NON_CONTENT_KEYS = frozenset({"author", "level", "at", "from", "until", "days", "expires", "max_delay", "urgent"})
+_NON_CONTENT_KEYS = frozenset(
+    {"author", "level", "at", "evergreen", "from", "until", "days", "expires", "max_delay", "urgent"}
+)
 """Keys that do not affect the content: if one is broken, the content can still be checked."""
 _SKIPPABLE_CODES = frozenset(
     {"unknown_key", "approved_in_file", "unknown_recipient", "unknown_platform", "unknown_region"}
@@ -469,9 +491,12 @@ def explain_top_level_problem(problem: UnlocatedProblem, data: Mapping[str, Any]
 
 def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) -> Post:
     expires_at = to_utc(entry.expires, tz) if entry.expires else None
-    if entry.cron is None:
-        repeat: list[object] | None = None
-        trigger: Trigger = OneTimeTrigger(at=to_utc(entry.at, tz) if isinstance(entry.at, datetime) else None)
+    repeat: list[object] | None = None
+    trigger: Trigger
+    if entry.evergreen:
+        trigger = EvergreenTrigger()
+    elif entry.cron is None:
+        trigger = OneTimeTrigger(at=to_utc(entry.at, tz) if isinstance(entry.at, datetime) else None)
     else:
         since = to_utc(entry.since, tz) if entry.since else None
         until = to_utc(entry.until, tz) if entry.until else None

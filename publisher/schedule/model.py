@@ -75,6 +75,9 @@ class PostEntry(StrictModel):
     cron: SingleLine | None = Field(
         default=None, description='重复发布的时间，五段 cron，如 "0 9 * * mon"；与 at 二选一'
     )
+    evergreen: bool = Field(
+        default=False, description="备用内容：不写时间，账号快到更新时限时由人安排（publisher evergreen）"
+    )
     since: DateTimeValue | None = Field(default=None, alias="from", description="重复发布从何时开始；只与 cron 连用")
     until: DateTimeValue | None = Field(default=None, description="重复发布到何时为止；只与 cron 连用")
     days: Literal["all", "working"] | None = Field(

@@ -9,7 +9,16 @@ from zoneinfo import ZoneInfo
 
 from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode
 from publisher.domain.errors import Problem, Severity
-from publisher.domain.post import CronTrigger, OneTimeTrigger, Post, PostId, PostKind, Schedule
+from publisher.domain.post import (
+    CronTrigger,
+    EvergreenTrigger,
+    OneTimeTrigger,
+    Post,
+    PostId,
+    PostKind,
+    Schedule,
+    Trigger,
+)
 from publisher.schedule.cron import find_years_without_holidays, list_cron_times
 from publisher.schedule.load import POST_KEYS
 from publisher.tomlfile.validate import suggest_closest
@@ -62,7 +71,18 @@ def is_past(post: Post, now: datetime) -> bool:
     """True if every instant of a post is past; one that is due as soon as it is read counts as past."""
     if isinstance(post.trigger, CronTrigger):
         return post.trigger.until is not None and post.trigger.until < now
-    return post.trigger.at is None or post.trigger.at + post.max_delay < now
+    if isinstance(post.trigger, OneTimeTrigger):
+        return post.trigger.at is None or post.trigger.at + post.max_delay < now
+    return False
+
+
+def find_start(trigger: Trigger) -> datetime | None:
+    """Return when a post is due, or begins to be, if the schedule says so."""
+    match trigger:
+        case CronTrigger(since=start) | OneTimeTrigger(at=start):
+            return start
+        case EvergreenTrigger():
+            return None
 
 
 def find_timing_warnings(
@@ -75,7 +95,7 @@ def find_timing_warnings(
     problems = []
     for post in schedule.posts:
         is_repeating = isinstance(post.trigger, CronTrigger)
-        start = post.trigger.since if isinstance(post.trigger, CronTrigger) else post.trigger.at
+        start = find_start(post.trigger)
         for key, moment in (("from" if is_repeating else "at", start), ("expires", post.expires_at)):
             if moment is not None and moment - now > FAR_FUTURE:
                 local, days = moment.astimezone(now.tzinfo), (moment - now).days

@@ -365,3 +365,18 @@ def test_f85_a_yes_in_an_older_file_copied_into_place_sends_nothing(run, simulat
         assert finished.returncode in {0, 1}, finished.stderr
         deliveries = run("-C", simulated_drill, "status", "--json").json["deliveries"]
         assert {item["state"] for item in deliveries} == {"pending"}
+
+
+def test_an_evergreen_post_needs_its_yes_each_time_that_it_is_scheduled(ask, approving):
+    """What a person takes from the drawer waits for the approvals of its kind, and is due with the last of them."""
+    write_schedule(approving, warning("drawer", "evergreen = true", TO_WEIBO))
+    assert ask("reload").code == 0
+    scheduled = ask("evergreen", "beijing-weibo", by="zhang")
+    assert (scheduled.code, "once it is approved" in scheduled.out) == (0, True), scheduled.err
+    [row] = ask("status", "drawer", "--json").json["deliveries"]
+    assert row["state"] == "pending"
+    fingerprint = fingerprint_of(ask, "drawer")
+    for by in ("li", "wang"):
+        assert ask("approve", "drawer", "--fingerprint", fingerprint, by=by).code == 0
+    [row] = ask("status", "drawer", "--json").json["deliveries"]
+    assert row["state"] == "due"

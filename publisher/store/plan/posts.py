@@ -32,6 +32,7 @@ from publisher.domain.delivery import (
 from publisher.domain.errors import RefusedError
 from publisher.domain.plan import Plan, PlannedDeliveries, StoredPosts
 from publisher.domain.post import (
+    CronTrigger,
     Fingerprint,
     OneTimeTrigger,
     Post,
@@ -386,7 +387,8 @@ class PostStore(StorePart):
         query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
         existing = set(transaction.connection.scalars(query))
         revision, post = item.revision.id, item.planned.post
-        is_immediate = is_ordered or (isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None)
+        is_ordered_now = is_ordered and item.planned.occurrence.due_at <= now
+        is_immediate = is_ordered_now or (isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None)
         waits = is_immediate and bool(self.store.approval_rules.chain_for(post.kind))
         rows = [
             delivery_row(item, revision, rendered_post, self.store.policies, now, is_due_when_approved=waits)
@@ -472,7 +474,7 @@ def _resend_blocker(
     blocking = select(DELIVERY.c.id).where(
         DELIVERY.c.post == post.id, DELIVERY.c.account == account, DELIVERY.c.state.in_(states)
     )
-    if not is_one_off:  # its later occurrences do not block it
+    if isinstance(post.trigger, CronTrigger):  # its later occurrences do not block it
         blocking = blocking.where(DELIVERY.c.due_at <= now)
     if connection.scalar(blocking) is not None:
         return "resend_not_needed"

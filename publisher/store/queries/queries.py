@@ -1,6 +1,7 @@
 """Queries for people: deliveries, alerts, pauses, workers, the history of one delivery, and reports."""
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,7 +11,8 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func
 
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
-from publisher.domain.post import PostId, PostKind
+from publisher.domain.evergreen import EvergreenPost, EvergreenUse
+from publisher.domain.post import EvergreenTrigger, PostId, PostKind
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
 from publisher.store.base import StorePart
@@ -177,6 +179,23 @@ class Queries(StorePart):
         """Return the titles of these posts, as they are in force."""
         rows = await self._rows(select(POST.c.id, POST.c.body).where(POST.c.id.in_(sorted(posts))))
         return {PostId(row["id"]): json.loads(row["body"])["title"] for row in rows}
+
+    async def evergreen_posts(self) -> Sequence[EvergreenPost]:
+        """Return the drawer: the evergreen posts of the schedule that nobody has cancelled, by id."""
+        is_in_drawer = (POST.c.is_scheduled, ~POST.c.is_cancelled, POST.c.body.contains('"is_evergreen":true'))
+
+        def read(connection: Connection) -> list[EvergreenPost]:
+            posts = [load_post(body) for body in connection.scalars(select(POST.c.body).where(*is_in_drawer))]
+            names = [post.id for post in posts if isinstance(post.trigger, EvergreenTrigger)]
+            columns = (DELIVERY.c.post, DELIVERY.c.account, DELIVERY.c.due_at, DELIVERY.c.state)
+            uses: dict[str, list[EvergreenUse]] = defaultdict(list)
+            for row in connection.execute(select(*columns).where(DELIVERY.c.post.in_(names))):
+                use = EvergreenUse(account=row.account, due_at=row.due_at, state=State(row.state))
+                uses[row.post].append(use)
+            kept = sorted((post for post in posts if post.id in names), key=lambda post: post.id)
+            return [EvergreenPost(post=post, deliveries=uses[post.id]) for post in kept]
+
+        return await self.database.read(read)
 
     async def alerts(self) -> Sequence[Alert]:
         """Return the open alerts that nobody has dismissed, newest first; about the past only for MAX_STATUS_AGE.
