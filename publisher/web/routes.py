@@ -18,12 +18,14 @@ from publisher.web.pages import (
     renditions,
     sign_in,
     today,
+    write,
 )
 
 _EVERYBODY = None
 _VIEW, _STOP, _OPERATE = Permission.VIEW, Permission.STOP, Permission.OPERATE
 _SEND, _RETRACT, _APPROVE = Permission.SEND, Permission.RETRACT, Permission.APPROVE
 _ASSIST = Permission.ASSIST
+_WRITE = Permission.WRITE
 
 
 def _page(path: str, name: str, permission: Permission | None, handler: Handler) -> PageRoute:
@@ -60,6 +62,15 @@ ROUTES: Sequence[PageRoute] = (
     _action("/pause", "pause_all", _STOP, pause.pause_all),
     _page("/resume", "resume", _OPERATE, pause.show_resume),
     _action("/resume", "resume_all", _OPERATE, pause.resume_all),
+    _page("/write", "write", _WRITE, write.show_write),
+    _action("/write", "save_post", _WRITE, write.save_form),
+    _action("/write/check", "check_post", _WRITE, write.check_form),
+    _page("/write/article/{fingerprint}", "draft_article", _WRITE, write.show_article),
+    _page("/write/{draft}", "draft", _WRITE, write.show_write),
+    _action("/write/{draft}/delete", "delete_draft", _WRITE, write.delete_draft),
+    _page("/posts/{post}/edit", "edit", _WRITE, write.show_edit),
+    _page("/posts/{post}/remove", "remove", _WRITE, write.show_remove),
+    _action("/posts/{post}/remove", "remove_post", _WRITE, write.remove_post),
     _page("/posts", "posts", _VIEW, posts.show_posts),
     _page("/posts/{post}", "post", _VIEW, post.show_post),
     _page("/posts/{post}/texts", "texts", _VIEW, post.show_texts),

@@ -23,6 +23,7 @@ from publisher.store.people.sign_ins import Session
 from publisher.store.queries.dashboard import FrameFacts
 from publisher.store.store import Store
 from publisher.web.limits import Limits
+from publisher.web.preview import Articles
 
 LANG_COOKIE, THEME_COOKIE, SIZE_COOKIE = "publisher_lang", "publisher_theme", "publisher_size"
 PREFERENCES: Mapping[str, tuple[str, Collection[str]]] = {
@@ -79,6 +80,7 @@ class Site:
     pending_sign_ins: dict[str, PendingSignIn] = field(default_factory=dict)
     pending_setups: dict[str, PendingSetup] = field(default_factory=dict)
     notices: dict[str, Notice] = field(default_factory=dict)
+    articles: Articles = field(default_factory=Articles)
     members: Mapping[str, Collection[AccountId]] = field(init=False)
     pages: Mapping[str, Permission] = field(default_factory=dict)
     """What the pages in the table of routes need, by path."""

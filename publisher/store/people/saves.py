@@ -69,6 +69,12 @@ class PostSaves(StorePart):
         detail = {"reason": reason}
         write_audit(transaction, self.runtime.now(), by, event="post_save_failed", subject=post, detail=detail)
 
+    async def last_saver(self, post: PostId) -> tuple[str, datetime] | None:
+        """Return who saved a post last, and when; None if nobody has within SAVES_KEPT."""
+        query = select(POST_SAVE.c.by, POST_SAVE.c.at).where(POST_SAVE.c.post == post).order_by(POST_SAVE.c.id.desc())
+        row = await self.database.read(lambda connection: connection.execute(query.limit(1)).first())
+        return None if row is None else (row.by, row.at)
+
     async def is_superseded(self, text: str) -> bool:
         """Return True if a person saved this text on top of a version that another host has replaced meanwhile.
 

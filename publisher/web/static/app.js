@@ -66,6 +66,58 @@
   document.addEventListener("htmx:sse:after:connection", () => showCutOff(false));
   document.addEventListener("htmx:sse:after:message", () => showCutOff(false));
 
+  // The form of a post: checked and kept while it is written. What the answer has replaces what has its id.
+  const live = document.querySelector("form[data-live]");
+  if (live) {
+    const signedOut = document.getElementById("signed-out");
+    let timer = 0, isBusy = false, isDirty = false;
+    const later = (milliseconds) => { clearTimeout(timer); timer = setTimeout(check, milliseconds); };
+    const check = async () => {
+      if (isBusy) return later(200);
+      isBusy = true;
+      isDirty = false;
+      const fields = [...new FormData(live)].filter(([, value]) => typeof value === "string");
+      try {
+        const answer = await fetch(live.dataset.live, { method: "POST", body: new URLSearchParams(fields) });
+        signedOut.hidden = answer.status !== 401;
+        if (answer.status === 401) later(5000);
+        if (answer.ok) show(await answer.text());
+      } catch { later(5000); }
+      isBusy = false;
+      if (isDirty) later(400);
+    };
+    const show = (html) => {
+      const parts = document.createElement("template");
+      parts.innerHTML = html;
+      [...parts.content.children].forEach((part) => {
+        const old = document.getElementById(part.id);
+        if (!old || old.isEqualNode(part)) return;
+        all("details[open]", old).forEach((each) => {
+          const same = all("summary", part).find((it) => it.textContent === each.firstElementChild.textContent);
+          if (same) same.parentNode.open = true;
+        });
+        old.replaceWith(part);
+      });
+      const draft = live.querySelector("[name=draft]");
+      if (draft && location.pathname === "/write") history.replaceState(null, "", live.dataset.place + draft.value);
+      if (live.querySelector("[data-again]")) later(3000);
+    };
+    const typed = (event) => { if (event.target.type !== "file") { isDirty = true; later(400); } };
+    live.addEventListener("input", typed);
+    live.addEventListener("focusout", (event) => { if (isDirty) typed(event); });
+    all(".tools", live).forEach((tools) => { tools.hidden = false; });
+    live.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-insert]");
+      if (!button) return;
+      const text = document.getElementById(button.parentNode.dataset.for);
+      const [before, after] = button.dataset.insert.split("|");
+      const { selectionStart: start, selectionEnd: end } = text;
+      text.setRangeText(before + text.value.slice(start, end) + after, start, end, "end");
+      text.focus();
+      text.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+  }
+
   // Times left and clocks.
   const tick = () => {
     all("[data-until]").forEach((each) => {

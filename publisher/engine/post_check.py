@@ -1,0 +1,155 @@
+"""Check one post while it is written: all its problems at once, its texts, and how much room each platform leaves."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from publisher.domain.account import AccountId, Capabilities, Mode, Platform
+from publisher.domain.errors import Location, Problem, ScheduleError
+from publisher.domain.post import Post, PostId, RenderedPost, Schedule
+from publisher.engine.planner import Planner
+from publisher.rendering.renderer import RenderResult
+from publisher.schedule.cron import find_next_occurrence, list_next_times
+from publisher.schedule.edit import Entry, add_post
+from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_leniently
+from publisher.schedule.warnings import find_misplaced_data, find_overdue_posts, find_timing_warnings, find_warnings
+from publisher.tomlfile.read import parse_toml
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRoom:
+    """How long a platform's texts are, by its own count: that of the account with the least room left.
+
+    `by_hand` is on how many of the accounts a person posts.
+    """
+
+    platform: Platform
+    rendered: RenderedPost
+    capabilities: Capabilities
+    accounts: int
+    by_hand: int
+
+    @property
+    def length(self) -> int:
+        return max(map(self.capabilities.count_text, self.rendered.all_parts))
+
+    @property
+    def limit(self) -> int:
+        return self.capabilities.text_limit_beside(len(self.rendered.images))
+
+    @property
+    def excess(self) -> int:
+        return max(self.length - self.limit, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostCheck:
+    """What is wrong with a post, and its texts as far as they can be made.
+
+    The `path` of a problem's location is the post's own key, such as `data.summary`; it is empty for the whole post.
+    """
+
+    problems: Sequence[Problem] = ()
+    post: Post | None = None
+    due_at: datetime | None = None
+    next_times: Sequence[datetime] = ()
+    result: RenderResult = field(default_factory=RenderResult)
+    rooms: Sequence[TextRoom] = ()
+
+    @property
+    def errors(self) -> Sequence[Problem]:
+        return [problem for problem in self.problems if problem.is_error]
+
+
+async def check_entry(planner: Planner, entry: Entry, *, is_new: bool) -> PostCheck:
+    """Check a post by itself, as the loader does, and render it for all its accounts.
+
+    What depends on the rest of the file is checked when it is saved.
+    """
+    follows, store = entry.get("follows"), planner.store.posts
+    original = await store.get_post(PostId(follows)) if isinstance(follows, str) else None
+    same = await store.get_post(PostId(str(entry.get("id", ""))))
+    check = await asyncio.to_thread(_check, planner, entry, original, is_known=same is not None)
+    if is_new and same is not None:
+        taken = Problem(code="id_taken", location=Location(file="", path="id"), facts={"post": same.id})
+        check = replace(check, problems=[*check.problems, taken])
+    return check
+
+
+def _check(planner: Planner, entry: Entry, original: Post | None, *, is_known: bool) -> PostCheck:
+    now, zone = planner.now, planner.schedule_context.timezone
+    originals = {original.id: original} if original is not None else {}
+    context = replace(planner.schedule_context, known_posts=frozenset(originals))
+    try:
+        toml = parse_toml(add_post("", entry).text, "", SCHEDULE_READ_LIMITS, ScheduleError)
+    except ScheduleError as error:  # a character that nobody sees
+        return PostCheck(problems=_of_post(error.problems))
+    schedule, problems = parse_leniently(toml, context)
+    if not schedule.posts:
+        return PostCheck(problems=_of_post(problems))
+    [post] = schedule.posts
+    occurrence = find_next_occurrence(post, now, zone)
+    result = planner.post_renderer.render(post, occurrence, post.accounts, originals)
+    next_times = list_next_times(post, now, zone)
+    found = [
+        *([] if is_known else find_overdue_posts(schedule, now.astimezone(zone))),
+        *list_warnings(planner, schedule, next_times, now),
+        *result.problems,
+    ]
+    located = [*problems, *locate_problems(found, text=toml.text, file="")]
+    return PostCheck(
+        problems=_of_post(located),
+        post=post,
+        due_at=occurrence.due_at,
+        next_times=next_times,
+        result=result,
+        rooms=measure_room(planner, result),
+    )
+
+
+def list_warnings(
+    planner: Planner, schedule: Schedule, next_times: Sequence[datetime], now: datetime
+) -> Sequence[Problem]:
+    context = planner.schedule_context
+    zone = context.timezone
+    times: Mapping[PostId, Sequence[datetime]] = {post.id: next_times for post in schedule.posts}
+    return [
+        *find_warnings(schedule, now, max(next_times, default=now), zone),
+        *find_timing_warnings(schedule, times, now.astimezone(zone)),
+        *find_misplaced_data(schedule, context.data_keys),
+    ]
+
+
+def measure_room(planner: Planner, result: RenderResult) -> Sequence[TextRoom]:
+    """Return the room that is left on each platform, in the order of the accounts."""
+    by_platform: dict[Platform, list[TextRoom]] = {}
+    accounts = planner.schedule_context.accounts
+    for rendered in result.rendered_posts:
+        account: AccountId = rendered.account
+        room = TextRoom(
+            platform=rendered.platform,
+            rendered=rendered,
+            capabilities=planner.store.policies[account].capabilities,
+            accounts=1,
+            by_hand=int(accounts[account].mode is Mode.ASSISTED),
+        )
+        by_platform.setdefault(rendered.platform, []).append(room)
+    return [
+        replace(
+            max(rooms, key=lambda room: room.length / max(room.limit, 1)),
+            accounts=len(rooms),
+            by_hand=sum(room.by_hand for room in rooms),
+        )
+        for rooms in by_platform.values()
+    ]
+
+
+def _of_post(problems: Sequence[Problem]) -> list[Problem]:
+    """Return problems, each under the post's own key; those in a template keep no place."""
+    found = []
+    for problem in problems:
+        path = problem.location.path if problem.location is not None else ""
+        key = path.partition("].")[2] if path.startswith("post[") else ""
+        found.append(replace(problem, location=Location(file="", path=key)))
+    return found

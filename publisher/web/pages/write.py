@@ -1,0 +1,540 @@
+"""Write and edit a post: the form with its live check, drafts, and the save into schedule.toml."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from publisher.domain.account import Mode
+from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, SignInError
+from publisher.domain.post import PostId, PostKind, WarningLevel
+from publisher.domain.user import Permission
+from publisher.engine.pictures import keep_picture
+from publisher.engine.post_check import PostCheck, check_entry
+from publisher.engine.schedule_editor import (
+    EditConflict,
+    InvalidEdit,
+    PostChange,
+    SavedEdit,
+    Writer,
+    read_entry,
+    read_schedule_text,
+    save_post,
+    wait_until_accepted,
+)
+from publisher.schedule.cron import is_working_day
+from publisher.schedule.edit import Entry, edit_block, find_block, find_post_spans, list_fields, make_entry
+from publisher.schedule.load import SCHEDULE_FILE
+from publisher.store.queries.occurrences import OccurrenceFilter
+from publisher.web.page import redirect, render, render_page
+from publisher.web.post_form import (
+    REPEATS,
+    Fields,
+    dump_entry,
+    fill_form,
+    first,
+    load_entry,
+    suggest_id,
+    suggest_time,
+)
+from publisher.web.post_form import read_entry as read_form
+from publisher.web.preview import article_response, split_overflow
+from publisher.web.site import Notice, Site, Visitor, get_site, get_visitor
+
+HIDDEN_FIELDS = ("draft", "base", "base_sha256", "tried")
+"""Fields of the form that are no part of the post."""
+MAX_ORIGINALS = 100
+ACCEPTED_WITHIN_SECONDS = 8.0
+"""How long a save waits until the daemon has put it in force, so that the next page can show it."""
+TIME_KEYS = frozenset({"at", "cron", "days", "from", "until"})
+ID_CODES = frozenset({"id_taken", "duplicate_id", "reserved_id", "placeholder_id", "bad_name", "blank"})
+"""Problems of the id itself; any other that is located there is one of the whole post."""
+INCOMPLETE_CODES = frozenset({"blank", "missing_key", "no_time", "template_data_missing", "follows_missing"})
+"""What is only not filled in yet is no problem until somebody tries to save."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What a request has sent, and the post that it makes of `base`. Without a base the post is new."""
+
+    fields: Fields
+    base: Entry
+    entry: Mapping[str, Any]
+
+    @property
+    def draft(self) -> str:
+        return first(self.fields, "draft")
+
+    @property
+    def is_new(self) -> bool:
+        return not self.base
+
+    @property
+    def is_tried(self) -> bool:
+        return bool(first(self.fields, "tried"))
+
+    @property
+    def content(self) -> str:
+        """The form as a draft keeps it."""
+        kept = {name: values for name, values in self.fields.items() if name not in {"draft", "tried"} and any(values)}
+        return json.dumps(kept, ensure_ascii=False)
+
+
+async def read_sent_form(request: Request) -> Form:
+    """Return the form that a request has sent; pictures that came with it are kept, and named in it."""
+    fields: dict[str, list[str]] = {}
+    async with request.form() as sent:
+        for name, value in sent.multi_items():
+            if isinstance(value, str):
+                fields.setdefault(name, []).append(value)
+            elif name == "picture" and value.filename:
+                await keep_upload(request, value, fields, str(sent.get("picture_alt", "")))
+    return make_form(request, fields)
+
+
+async def keep_upload(request: Request, upload: UploadFile, fields: dict[str, list[str]], alt: str) -> None:
+    kept = await keep_picture(get_site(request).application.planner, await upload.read())
+    if isinstance(kept, Problem):
+        request.state.picture_problem = replace(kept, facts={**kept.facts, "file": upload.filename or ""})
+    else:
+        fields.setdefault("image_file", []).append(kept)
+        fields.setdefault("image_alt", []).append(alt)
+
+
+def make_form(request: Request, fields: Fields) -> Form:
+    site, visitor = get_site(request), get_visitor(request)
+    base = load_entry(first(fields, "base")) if first(fields, "base") else {}
+    planner = site.application.planner
+    samples, zone = planner.post_renderer.templates.samples, site.settings.timezone
+    entry = read_form(fields, base, samples, zone, visitor.user.name)
+    if base:
+        entry["id"] = base.get("id", "")
+    elif not entry.get("id"):
+        entry["id"] = suggest_id(str(entry.get("title", "")), planner.now.astimezone(zone))
+    entry = settle(entry, base, fields)
+    return Form(fields=fields, base=base, entry=entry)
+
+
+def settle(entry: Mapping[str, Any], base: Entry, fields: Fields) -> dict[str, Any]:
+    """Take over from the post as it is now the fields that were chosen so after a conflict."""
+    chosen = {
+        name.removeprefix("pick.") for name in fields if name.startswith("pick.") and first(fields, name) == "theirs"
+    }
+    theirs, settled = list_fields(base), list_fields(entry)
+    for key in chosen:
+        settled.pop(key, None)
+        if key in theirs:
+            settled[key] = theirs[key]
+    return make_entry(settled)
+
+
+async def show_write(request: Request) -> Response:
+    """Show the empty form, or one with what its user has written."""
+    site, visitor = get_site(request), get_visitor(request)
+    draft_id = str(request.path_params.get("draft", ""))
+    if draft_id:
+        draft = await site.store.drafts.get(draft_id, visitor.user.name)
+        fields: Fields = {**json.loads(draft.content), "draft": [draft.id]}
+        return await show_form(request, make_form(request, fields), saved_at=draft.updated_at)
+    return await show_form(request, make_form(request, suggest_fields(request)))
+
+
+def suggest_fields(request: Request) -> Fields:
+    """Return what a new form begins with: a warning for all accounts that the visitor may write for."""
+    site, visitor, query = get_site(request), get_visitor(request), request.query_params
+    kind = query.get("kind", "")
+    kind = kind if kind in set(PostKind) else PostKind.WARNING
+    targets = sorted({name for grant in visitor.user.grants for name in grant.targets})
+    is_approved = bool(site.store.approval_rules.chain_for(kind))
+    return {
+        "kind": [kind],
+        "follows": [query.get("follows", "")],
+        "when": ["asap" if is_approved else "once"],
+        "to": ["all"] if visitor.may_everywhere(Permission.WRITE) else targets,
+        "repeat": ["mon"],
+        **suggest_time(site.runtime.now().astimezone(site.settings.timezone)),
+    }
+
+
+async def show_edit(request: Request) -> Response:
+    """Show a post of schedule.toml in the form."""
+    site = get_site(request)
+    planner, zone = site.application.planner, site.settings.timezone
+    schedule = await read_schedule_text(planner, site.settings.workspace / SCHEDULE_FILE)
+    base = await read_entry(schedule, PostId(str(request.path_params["post"])))
+    fields = {**fill_form(base, zone), "base": [dump_entry(base)], "base_sha256": [schedule.sha256]}
+    return await show_form(request, make_form(request, fields))
+
+
+async def show_form(
+    request: Request,
+    form: Form,
+    *,
+    status: int = 200,
+    refused: InvalidEdit | None = None,
+    saved_at: datetime | None = None,
+) -> Response:
+    """Return the page of a form. `refused` has the problems of a save; without one the form is checked."""
+    site, visitor = get_site(request), get_visitor(request)
+    values = await read_live_values(request, form, refused=refused, saved_at=saved_at)
+    active = await site.store.posts.active_schedule_text() or ""
+    originals = await site.store.occurrences.find(OccurrenceFilter(), MAX_ORIGINALS)
+    is_empty = form.is_new and not form.draft and not form.is_tried
+    drafts = await site.store.drafts.list(visitor.user.name) if is_empty else ()
+    values |= {
+        "kinds": list(PostKind),
+        "levels": list(WarningLevel),
+        "shows_level": "level" in form.entry or "\nlevel = " in active,
+        "data_fields": list_data_fields(site, visitor),
+        "templates": [
+            name for name in site.application.planner.post_renderer.templates.names if name not in set(PostKind)
+        ],
+        "repeats": REPEATS,
+        "originals": {item.key.post: item.title for item in originals if item.key.post != form.base.get("id")},
+        "recipients": list_recipients(site, visitor),
+        "platforms": sorted({account.platform for account in site.settings.accounts.values()}),
+        "drafts": drafts,
+        "elsewhere": [visitor.messages.format_problem(item) for item in (refused.elsewhere if refused else ())],
+        "zone_name": site.settings.timezone.key,
+    }
+    return await render_page(request, "write", status=status, **values)
+
+
+def list_data_fields(site: Site, visitor: Visitor) -> Sequence[Mapping[str, Any]]:
+    """Return the fields of all templates: for each key the templates that use it, how, and the shape of its value."""
+    samples = site.application.planner.post_renderer.templates.samples
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(samples, key=lambda name: (name != PostKind.WARNING, name)):
+        sample = samples[name]
+        for key in (*sample.needs, *sample.offers):
+            value = sample.data.get(key, "")
+            field = found.setdefault(key, {"key": key, "is_list": isinstance(value, list), "uses": {}, "needed": []})
+            field["uses"][name] = sample.explain(key, visitor.lang)
+            if key in sample.needs:
+                field["needed"].append(name)
+            field["is_table"] = isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+            field["is_more"] = not field["needed"] and not field["is_list"]
+    return sorted(found.values(), key=lambda field: not field["needed"])
+
+
+def list_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
+    """Return what a post can be sent to, by kind of name: the name, how people call it, and its number of accounts."""
+    settings, messages = site.settings, visitor.messages
+    active = {key for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
+    counts = {name: len(active & set(members)) for name, members in site.members.items()}
+    platforms = sorted({account.platform for account in settings.accounts.values()})
+    regions = {account.region: settings.regions.get(account.region or "", {}) for account in settings.accounts.values()}
+    return [
+        (
+            "platform",
+            [(f"platform:{name}", messages.platform_name(name), counts[f"platform:{name}"]) for name in platforms],
+        ),
+        ("group", [(name, name, counts[name]) for name in settings.groups]),
+        (
+            "region",
+            [
+                (f"region:{code}", facts.get("name", code), counts[f"region:{code}"])
+                for code, facts in regions.items()
+                if code
+            ],
+        ),
+        ("account", [(str(key), str(key), 1) for key in settings.accounts if key in active]),
+    ]
+
+
+async def read_live_values(
+    request: Request,
+    form: Form,
+    *,
+    refused: InvalidEdit | None = None,
+    saved_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Return what changes while somebody writes: problems by field, room on each platform, previews, the draft."""
+    site, visitor = get_site(request), get_visitor(request)
+    check = await check_entry(site.application.planner, form.entry, is_new=form.is_new)
+    if check.post is not None and not visitor.may(Permission.WRITE, check.post.accounts):
+        denied = Problem(code="web_write_not_yours", facts={"field": "to"})
+        check = replace(check, problems=[*check.problems, denied])
+    found = list(check.problems)
+    if refused is not None and refused.own:
+        found = [*refused.own, *(problem for problem in check.problems if not problem.is_error)]
+    shown = [problem for problem in found if form.is_tried or problem.code not in INCOMPLETE_CODES]
+    notes: dict[str, list[Mapping[str, Any]]] = {}
+    for problem in shown:
+        notes.setdefault(find_field(problem), []).append(describe_problem(visitor, problem))
+    if (picture := getattr(request.state, "picture_problem", None)) is not None:
+        notes.setdefault("images", []).append(describe_problem(visitor, picture))
+    for room in check.rooms:
+        if room.capabilities.is_article:
+            site.articles.keep(visitor.user.name, room.rendered, check.result.media)
+    return {
+        "form": form,
+        "value": partial(first, form.fields),
+        "values": lambda name: form.fields.get(name, ()),
+        "notes": notes,
+        "errors": sum(note["is_error"] for field in notes.values() for note in field),
+        "warnings": sum(not note["is_error"] for field in notes.values() for note in field),
+        "check": check,
+        "title_room": measure_title(check, str(form.entry.get("title", ""))),
+        "split_overflow": split_overflow,
+        "chain": site.store.approval_rules.chain_for(str(form.entry.get("kind", ""))),
+        "diff": read_diff(form),
+        "saved_at": saved_at,
+        "account_name": partial(name_account, site),
+        "next_days": [(at, mark_day(at.astimezone(site.settings.timezone))) for at in check.next_times],
+        "note_keys": list_note_keys(site),
+    }
+
+
+def mark_day(at: datetime) -> str:
+    """Return `off` for a weekday on which offices rest, `on` for a weekend on which they work, else nothing."""
+    is_weekday, works = at.weekday() < 5, is_working_day(at.date())
+    return "" if is_weekday == works else "on" if works else "off"
+
+
+def list_note_keys(site: Site) -> Sequence[str]:
+    """Return the fields at which problems are shown, empty for the whole post."""
+    samples = site.application.planner.post_renderer.templates.samples.values()
+    data = dict.fromkeys(f"data.{key}" for sample in samples for key in (*sample.needs, *sample.offers))
+    platforms = dict.fromkeys(f"text.{account.platform}" for account in site.settings.accounts.values())
+    names = ("kind", "follows", "level", "title", "body", "when", "to", "images", "expires", "max_delay", "urgent")
+    return ["", *names, "template", "id", *data, *platforms]
+
+
+def find_field(problem: Problem) -> str:
+    """Return the field at which a problem is shown, empty for one of the whole post."""
+    path = problem.location.path if problem.location is not None else problem.facts.get("field", "")
+    key = path.partition("[")[0]
+    if key in TIME_KEYS:
+        return "when"
+    if key == "id" and problem.code not in ID_CODES:
+        return ""
+    return ".".join(key.split(".")[:2])
+
+
+def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:
+    messages = visitor.messages
+    return {
+        "text": messages.describe(problem),
+        "hint": messages.hint(problem.code, **problem.facts),
+        "is_error": problem.is_error,
+    }
+
+
+def measure_title(check: PostCheck, title: str) -> tuple[int, int, str] | None:
+    """Return the length of a title, and the limit of the platform that allows the least."""
+    limits = [(room.capabilities.title_limits[1], room.platform) for room in check.rooms if room.capabilities.has_title]
+    if not limits:
+        return None
+    limit, platform = min(limits)
+    return len(title), limit, platform
+
+
+def read_diff(form: Form) -> Sequence[str]:
+    """Return the lines of schedule.toml that a save changes."""
+    if form.is_new:
+        return [f"+{line}" for line in dump_entry(form.entry).splitlines()]
+    text = dump_entry(form.base)
+    block = find_block(text, find_post_spans(text), str(form.base.get("id", "")))
+    return edit_block(text, block, form.entry).diff if block is not None else ()
+
+
+def name_account(site: Site, account: str) -> str:
+    """Return what a preview calls an account: the agency of its region."""
+    found = next((item for key, item in site.settings.accounts.items() if key == account), None)
+    facts = site.settings.regions.get(found.region or "", {}) if found is not None else {}
+    return str(facts.get("police") or account)
+
+
+async def check_form(request: Request) -> Response:
+    """Check what has been typed so far, keep it as a draft, and return the parts of the page that change by it."""
+    form = await read_sent_form(request)
+    saved_at, draft_id, refusal = None, form.draft, ""
+    try:
+        saved_at, draft_id = await keep_draft(request, form)
+    except RefusedError as error:
+        refusal = get_visitor(request).messages.translate(error.code, **error.facts)
+    values = await read_live_values(request, form, saved_at=saved_at)
+    page = render(get_visitor(request), "write_live.html", draft_id=draft_id, draft_refusal=refusal, **values)
+    return HTMLResponse(page)
+
+
+async def keep_draft(request: Request, form: Form) -> tuple[datetime | None, str]:
+    """Keep what has been typed; return when, None if that is to be tried again soon, and the draft's id."""
+    drafts, user = get_site(request).store.drafts, get_visitor(request).user.name
+    if not form.draft:
+        draft = await drafts.create(user, form.content, str(form.base.get("id", "")) or None)
+        return draft.updated_at, draft.id
+    try:
+        return await drafts.change(form.draft, user, form.content), form.draft
+    except NoSuchItemError:  # it was saved or deleted in another window
+        draft = await drafts.create(user, form.content, str(form.base.get("id", "")) or None)
+        return draft.updated_at, draft.id
+
+
+async def save_form(request: Request) -> Response:
+    """Save the post into schedule.toml, or show what stands against it with all that was typed."""
+    site, visitor = get_site(request), get_visitor(request)
+    form = await read_sent_form(request)
+    form = replace(form, fields={**form.fields, "tried": ["1"]})
+    action = first(form.fields, "do")
+    if action == "refresh":
+        return await show_form(request, replace(form, fields={**form.fields, "tried": []}))
+    if action == "draft":
+        return await leave_draft(request, form)
+    if getattr(request.state, "picture_problem", None) is not None:
+        return await show_form(request, form, status=422)
+    try:
+        result = await save_post(
+            site.application.planner, site.settings.workspace / SCHEDULE_FILE, make_change(form), make_writer(visitor)
+        )
+    except SignInError:
+        return await show_form(request, form, status=422)  # the check says at which field
+    return await show_result(request, form, result)
+
+
+async def leave_draft(request: Request, form: Form) -> Response:
+    saved_at, draft_id = await keep_draft(request, form)
+    if saved_at is None:  # the last write was a moment ago: the page keeps what is newer
+        fields = {**form.fields, "draft": [draft_id], "tried": []}
+        return await show_form(request, replace(form, fields=fields))
+    return redirect(request, f"/write/{draft_id}", Notice(code="web_write_draft_kept"))
+
+
+def make_change(form: Form) -> PostChange:
+    return PostChange(
+        post=PostId(str(form.entry.get("id", ""))),
+        entry=form.entry,
+        base=form.base or None,
+        base_sha256=first(form.fields, "base_sha256"),
+    )
+
+
+def make_writer(visitor: Visitor) -> Writer:
+    return Writer(actor=visitor.actor, may_write=lambda accounts: visitor.may(Permission.WRITE, accounts))
+
+
+async def show_result(request: Request, form: Form, result: SavedEdit | EditConflict | InvalidEdit) -> Response:
+    """Show what became of a save."""
+    site, visitor = get_site(request), get_visitor(request)
+    match result:
+        case InvalidEdit():
+            return await show_form(request, form, status=422, refused=result)
+        case EditConflict():
+            return await show_conflict(request, form, result)
+        case SavedEdit():
+            if form.draft:
+                await site.store.drafts.delete(form.draft, visitor.user.name)
+            is_accepted = await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)
+            return redirect(request, find_next_page(site, form), describe_save(site, form, is_accepted=is_accepted))
+
+
+def find_next_page(site: Site, form: Form) -> str:
+    return f"/posts/{form.entry['id']}" if "/posts/{post}" in site.pages else "/today"
+
+
+def describe_save(site: Site, form: Form, *, is_accepted: bool) -> Notice:
+    facts = {"title": str(form.entry.get("title", "")), "stages": ""}
+    if not is_accepted:
+        return Notice(code="web_write_done_waiting", facts=facts)
+    chain = site.store.approval_rules.chain_for(str(form.entry.get("kind", "")))
+    if not chain:
+        return Notice(code="web_write_done_planned", facts=facts)
+    return Notice(code="web_write_done_sent", facts={**facts, "stages": "、".join(stage.name for stage in chain)})
+
+
+async def show_conflict(request: Request, form: Form, conflict: EditConflict) -> Response:
+    """Show what two people want differently, field by field; what is not shown is the same."""
+    site = get_site(request)
+    saver = await site.store.saves.last_saver(PostId(str(form.entry.get("id", ""))))
+    kept = {name: values for name, values in form.fields.items() if name not in {"base", "base_sha256", "do"}}
+    kept = {name: values for name, values in kept.items() if not name.startswith("pick.")}
+    if conflict.theirs is None:
+        kept["id"] = [str(form.base.get("id", ""))]  # it comes back as the same post
+    base = dump_entry(conflict.theirs) if conflict.theirs is not None else ""
+    return await render_page(
+        request,
+        "write_conflict",
+        status=409,
+        form=form,
+        conflict=conflict,
+        saver=saver,
+        kept=kept,
+        base=base,
+        show_value=show_value,
+    )
+
+
+def show_value(value: object) -> str:
+    """Return a field's value as a page shows it; nothing for one that is left out."""
+    match value:
+        case None:
+            return ""
+        case list():
+            return "\n".join(map(show_value, value))
+        case Mapping():
+            return "　".join(map(str, value.values()))
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M}"
+        case _:
+            return str(value)
+
+
+async def delete_draft(request: Request) -> Response:
+    visitor = get_visitor(request)
+    await get_site(request).store.drafts.delete(str(request.path_params["draft"]), visitor.user.name)
+    return redirect(request, "/write", Notice(code="web_write_draft_deleted"))
+
+
+async def show_remove(request: Request) -> Response:
+    """Ask before a post is taken out of the schedule."""
+    return await render_removal(request, {})
+
+
+async def remove_post(request: Request) -> Response:
+    """Take a post that was not sent out of schedule.toml."""
+    site, visitor = get_site(request), get_visitor(request)
+    form = await request.form()
+    post = PostId(str(request.path_params["post"]))
+    base = load_entry(str(form.get("base", "")))
+    if not base:
+        return await render_removal(request, {}, status=422)
+    change = PostChange(post=post, entry=None, base=base, base_sha256=str(form.get("base_sha256", "")))
+    file = site.settings.workspace / SCHEDULE_FILE
+    result = await save_post(site.application.planner, file, change, make_writer(visitor))
+    if isinstance(result, SavedEdit):
+        await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)
+        return redirect(
+            request, "/today", Notice(code="web_write_done_removed", facts={"title": base.get("title", "")})
+        )
+    problems: Collection[Problem] = result.elsewhere if isinstance(result, InvalidEdit) else ()
+    return await render_removal(request, problems, status=409)
+
+
+async def render_removal(request: Request, problems: Collection[Problem], *, status: int = 200) -> Response:
+    site = get_site(request)
+    schedule = await read_schedule_text(site.application.planner, site.settings.workspace / SCHEDULE_FILE)
+    entry = await read_entry(schedule, PostId(str(request.path_params["post"])))
+    messages = get_visitor(request).messages
+    return await render_page(
+        request,
+        "write_remove",
+        status=status,
+        entry=entry,
+        base=dump_entry(entry),
+        base_sha256=schedule.sha256,
+        is_changed=status == 409,
+        elsewhere=[messages.format_problem(problem) for problem in problems],
+    )
+
+
+async def show_article(request: Request) -> Response:
+    """Show an article that the visitor has just previewed, in a frame."""
+    user = get_visitor(request).user.name
+    return article_response(get_site(request).articles.get(user, str(request.path_params["fingerprint"])))

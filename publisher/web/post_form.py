@@ -1,0 +1,304 @@
+"""The form of a post: its fields as a browser sends them, and the post as schedule.toml has it. Pure."""
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from publisher.domain.characters import find_forbidden_characters
+from publisher.domain.post import PostKind
+from publisher.rendering.templates import TemplateSample
+from publisher.schedule.edit import Entry, add_post
+from publisher.schedule.model import ASAP
+
+Fields = Mapping[str, Sequence[str]]
+"""What a form has sent: the values of each field, in order."""
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+REPEATS: Final = ("daily", "working", *WEEKDAYS, "cron")
+"""How often a post may repeat: in words, or by a cron expression of one's own."""
+MAX_ID_SYLLABLES: Final = 6
+_CRON_KEYS: Final = ("cron", "days", "from", "until")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldGroup:
+    """Fields that make up some keys of a post together, and how the keys are made of them."""
+
+    fields: Sequence[str]
+    keys: Sequence[str]
+    read: Callable[[Fields], Mapping[str, Any]]
+
+
+def first(fields: Fields, name: str) -> str:
+    """Return the value of a field, empty if it was not sent."""
+    return next(iter(fields.get(name, ())), "")
+
+
+def clean_text(text: str) -> str:
+    """Return a text without what word processors leave in it: line ends of their own, characters that nobody sees."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
+    forbidden = set(find_forbidden_characters(text))
+    return "".join(character for position, character in enumerate(text) if position not in forbidden)
+
+
+def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
+    """Return the fields that show a post."""
+    names = ("id", "kind", "template", "follows", "level", "title", "body", "max_delay")
+    fields = {name: [str(entry[name])] for name in names if name in entry}
+    fields |= fill_time(entry, zone)
+    fields["to"] = [str(name) for name in entry.get("to", ())]
+    if entry.get("urgent"):
+        fields["urgent"] = ["1"]
+    if isinstance(expires := entry.get("expires"), datetime):
+        fields |= fill_instant("expires", expires, zone)
+    images = [image for image in entry.get("images", ()) if isinstance(image, Mapping)]
+    fields["image_file"] = [str(image.get("file", "")) for image in images]
+    fields["image_alt"] = [str(image.get("alt", "")) for image in images]
+    fields |= {f"text.{name}": [str(words)] for name, words in entry.get("text", {}).items()}
+    fields |= {f"data.{name}": [format_value(value)] for name, value in entry.get("data", {}).items()}
+    return fields
+
+
+def fill_time(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
+    at, cron = entry.get("at"), entry.get("cron")
+    if isinstance(at, datetime):
+        return {"when": ["once"], **fill_instant("at", at, zone)}
+    if not isinstance(cron, str):
+        return {"when": ["asap"]} if at == ASAP else {}
+    fields = {"when": ["repeat"], **fill_repeat(cron, str(entry.get("days", "all")))}
+    for key in ("from", "until"):
+        if isinstance(moment := entry.get(key), datetime):
+            fields |= fill_instant(key, moment, zone)
+    return fields
+
+
+def fill_instant(name: str, moment: datetime, zone: ZoneInfo) -> dict[str, list[str]]:
+    local = moment.astimezone(zone) if moment.tzinfo else moment
+    clock = f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+    return {f"{name}_date": [f"{local:%Y-%m-%d}"], f"{name}_time": [clock]}
+
+
+def fill_repeat(cron: str, days: str) -> dict[str, list[str]]:
+    """Return a cron expression in words where there are words for it."""
+    match cron.split():
+        case [minute, hour, "*", "*", weekday] if minute.isdecimal() and hour.isdecimal():
+            clock = f"{int(hour):02}:{int(minute):02}"
+            if weekday == "*":
+                return {"repeat": ["working" if days == "working" else "daily"], "repeat_time": [clock]}
+            if weekday in WEEKDAYS and days == "all":
+                return {"repeat": [weekday], "repeat_time": [clock]}
+    return {"repeat": ["cron"], "cron": [cron], "days": [days]}
+
+
+def format_value(value: object) -> str:
+    """Return a value of `data` as people type it: a list with a line for each item, a table as `name = value`."""
+    match value:
+        case str():
+            return value
+        case list():
+            return "\n".join(map(format_value, value))
+        case Mapping():
+            return " = ".join(map(str, value.values()))
+        case _:
+            return str(value)
+
+
+def read_value(text: str, sample: object) -> object:
+    """Return what was typed in the shape of a template's sample; None if nothing was."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    match sample:
+        case [Mapping() as table, *_]:
+            names = list(table)
+            parts = [line.replace("＝", "=").split("=", len(names) - 1) for line in lines]
+            return [dict(zip(names, (part.strip() for part in line), strict=False)) for line in parts] or None
+        case list():
+            return lines or None
+        case _:
+            return text.strip() or None
+
+
+def read_entry(
+    fields: Fields, base: Entry, samples: Mapping[str, TemplateSample], zone: ZoneInfo, author: str
+) -> dict[str, Any]:
+    """Return the post that the form makes of `base`, which is empty for a new one.
+
+    What is as it was keeps its value: an instant with an offset, or data that no field shows.
+    """
+    sent = {name: [clean_text(value) for value in values] for name, values in fields.items()}
+    before = fill_form(base, zone)
+    entry = dict(base) or {"author": author}
+    template = first(sent, "template") or default_template(first(sent, "kind"), samples)
+    if template:
+        sent["template"] = [template]
+    for group in list_groups():
+        if not base or any(sent_values(sent, name) != sent_values(before, name) for name in group.fields):
+            for key in group.keys:
+                entry.pop(key, None)
+            entry |= group.read(sent)
+    read_table(entry, "text", sent, before, {})
+    sample = samples.get(template, TemplateSample())
+    shapes = {key: sample.data.get(key, "") for key in (*sample.needs, *sample.offers)}
+    read_table(entry, "data", sent, before, shapes)
+    if template != base.get("template") and "data" in entry and shapes:
+        entry["data"] = {key: value for key, value in entry["data"].items() if key in shapes}
+    return {key: value for key, value in entry.items() if value != {}}
+
+
+def default_template(kind: str, samples: Mapping[str, TemplateSample]) -> str:
+    return kind if kind in samples else next(iter(samples), "")
+
+
+def sent_values(fields: Fields, name: str) -> list[str]:
+    """Return the values of a field; one that is empty is as good as none."""
+    return [value for value in fields.get(name, ()) if value]
+
+
+def read_table(entry: dict[str, Any], table: str, sent: Fields, before: Fields, shapes: Mapping[str, object]) -> None:
+    """Read the fields `TABLE.NAME` into a table of the post."""
+    values = dict(entry.get(table, {}))
+    for field in (name for name in sent if name.startswith(f"{table}.")):
+        name = field.partition(".")[2]
+        if table == "data" and name not in shapes and field not in before:
+            continue  # of another template
+        if sent_values(sent, field) == sent_values(before, field):
+            continue
+        value = read_value(first(sent, field), shapes.get(name, ""))
+        values.pop(name, None)
+        if value is not None:
+            values[name] = value
+    entry[table] = values
+
+
+def list_groups() -> Iterable[FieldGroup]:
+    """Return how the keys of a post are made of fields."""
+
+    def text(name: str, *, is_required: bool = False) -> FieldGroup:
+        def read(fields: Fields) -> Mapping[str, Any]:
+            value = first(fields, name)
+            value = value.rstrip() if name == "body" else value.strip()
+            return {name: value} if value or is_required else {}
+
+        return FieldGroup(fields=[name], keys=[name], read=read)
+
+    yield text("id", is_required=True)
+    yield text("kind", is_required=True)
+    yield text("template", is_required=True)
+    yield FieldGroup(fields=["follows", "kind"], keys=["follows"], read=read_follows)
+    yield FieldGroup(fields=["level", "kind"], keys=["level"], read=read_level)
+    yield text("title", is_required=True)
+    yield text("body")
+    times = ("at_date", "at_time", "repeat", "repeat_time", "cron", "days", "from_date", "from_time", "until_date")
+    yield FieldGroup(fields=["when", *times, "until_time"], keys=["at", *_CRON_KEYS], read=read_time)
+    yield FieldGroup(fields=["to"], keys=["to"], read=read_recipients)
+    yield FieldGroup(fields=["expires_date", "expires_time"], keys=["expires"], read=read_expiry)
+    yield text("max_delay")
+    yield FieldGroup(
+        fields=["urgent"], keys=["urgent"], read=lambda fields: {"urgent": True} if first(fields, "urgent") else {}
+    )
+    yield FieldGroup(fields=["image_file", "image_alt"], keys=["images"], read=read_images)
+
+
+def read_follows(fields: Fields) -> Mapping[str, Any]:
+    kind, follows = first(fields, "kind"), first(fields, "follows").strip()
+    needs = kind in set(PostKind) and PostKind(kind).needs_original
+    return {"follows": follows} if follows and needs else {}
+
+
+def read_level(fields: Fields) -> Mapping[str, Any]:
+    level = first(fields, "level")
+    return {"level": level} if level else {}
+
+
+def read_recipients(fields: Fields) -> Mapping[str, Any]:
+    names = list(dict.fromkeys(filter(None, fields.get("to", ()))))
+    return {"to": ["all"] if "all" in names else names}
+
+
+def read_images(fields: Fields) -> Mapping[str, Any]:
+    pairs = zip(fields.get("image_file", ()), fields.get("image_alt", ()), strict=False)
+    removed = set(fields.get("image_removed", ()))
+    images = [{"file": file, "alt": alt.strip()} for file, alt in pairs if file and file not in removed]
+    return {"images": images} if images else {}
+
+
+def read_expiry(fields: Fields) -> Mapping[str, Any]:
+    moment = read_instant(first(fields, "expires_date"), first(fields, "expires_time"), "23:59")
+    return {} if moment is None else {"expires": moment}
+
+
+def read_time(fields: Fields) -> Mapping[str, Any]:
+    match first(fields, "when"):
+        case "asap":
+            return {"at": ASAP}
+        case "once":
+            moment = read_instant(first(fields, "at_date"), first(fields, "at_time"))
+            return {} if moment is None else {"at": moment}
+        case "repeat":
+            return read_repeat(fields)
+        case _:
+            return {}
+
+
+def read_repeat(fields: Fields) -> Mapping[str, Any]:
+    repeat = first(fields, "repeat")
+    if repeat == "cron":
+        keys = {"cron": first(fields, "cron").strip(), "days": first(fields, "days")}
+    else:
+        hour, _, minute = first(fields, "repeat_time").partition(":")
+        at = f"{int(minute)} {int(hour)}" if hour.isdecimal() and minute.isdecimal() else "?"
+        keys = {"cron": f"{at} * * {repeat if repeat in WEEKDAYS else '*'}"}
+        keys["days"] = "working" if repeat == "working" else "all"
+    bounds = {
+        key: read_instant(first(fields, f"{key}_date"), first(fields, f"{key}_time"), clock)
+        for key, clock in (("from", "00:00"), ("until", "23:59"))
+    }
+    return {
+        "cron": keys["cron"],
+        **({"days": "working"} if keys["days"] == "working" else {}),
+        **{key: moment for key, moment in bounds.items() if moment is not None},
+    }
+
+
+def read_instant(day: str, clock: str, default_clock: str = "") -> datetime | str | None:
+    """Return an instant in the workspace's zone; what is none is returned as typed, for the loader to refuse."""
+    if not day and not clock:
+        return None
+    try:
+        return datetime.combine(date.fromisoformat(day), time.fromisoformat(clock or default_clock))
+    except ValueError:
+        return f"{day} {clock}".strip()
+
+
+def suggest_time(now: datetime) -> dict[str, list[str]]:
+    """Return a time for a new post: the next full hour that is at least half an hour away."""
+    soon = (now + timedelta(minutes=90)).replace(minute=0, second=0, microsecond=0)
+    return {"at_date": [f"{soon:%Y-%m-%d}"], "at_time": [f"{soon:%H:%M}"], "repeat_time": [f"{soon:%H:%M}"]}
+
+
+def suggest_id(title: str, now: datetime, taken: Iterable[str] = ()) -> str:
+    """Return an id made from a title, in pinyin, and the month: stable, and readable for who knows the post."""
+    from pypinyin import lazy_pinyin  # noqa: PLC0415 # its dictionary takes 0.2 s to load
+
+    syllables = [part.lower() for part in lazy_pinyin(title, errors="ignore") if part.isascii() and part.isalnum()]
+    stem = "-".join([*syllables[:MAX_ID_SYLLABLES], f"{now:%Y-%m}"])[:60]
+    known, number = set(taken), 2
+    suggested = stem
+    while suggested in known:
+        suggested, number = f"{stem}-{number}", number + 1
+    return suggested
+
+
+def dump_entry(entry: Entry) -> str:
+    """Return a post as a text that a form can carry."""
+    return add_post("", entry).text
+
+
+def load_entry(text: str) -> Entry:
+    """Return the post of such a text; an empty one if it is no post, as a form that was tampered with may send."""
+    try:
+        found = tomllib.loads(text).get("post", [])
+    except ValueError:
+        return {}
+    return found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}

@@ -1,0 +1,89 @@
+"""The form of a post and the post are each other: what nobody touches is saved as it was."""
+
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from publisher.rendering.templates import TemplateSample
+from publisher.web.post_form import clean_text, dump_entry, fill_form, load_entry, read_entry, suggest_id
+
+ROOT = Path(__file__).parents[2]
+ZONE = ZoneInfo("Asia/Shanghai")
+SAMPLES = {
+    path.parent.name: TemplateSample(**tomllib.loads(path.read_text("utf-8")))
+    for path in (ROOT / "templates").glob("*/sample.toml")
+}
+SHIPPED = tomllib.loads((ROOT / "schedule.toml").read_text("utf-8"))["post"]
+ODD = {
+    **SHIPPED[0],
+    "at": datetime(2027, 1, 5, 1, 0, 30, tzinfo=UTC),
+    "max_delay": 7200,
+    "text": {"weibo": "一句话"},
+    "data": {**SHIPPED[0]["data"], "unknown": [1, {"a": 2}]},
+}
+
+
+@pytest.mark.parametrize("entry", [*SHIPPED, ODD], ids=lambda entry: entry["id"])
+def test_an_untouched_form_is_the_post_as_it_was(entry):
+    """Instants with an offset, numbers and data that no field shows keep their value and type."""
+    fields = fill_form(entry, ZONE)
+    assert read_entry(fields, load_entry(dump_entry(entry)), SAMPLES, ZONE, "李") == entry
+
+
+def test_a_new_form_makes_each_key_of_its_fields():
+    """Empty fields make no key; lists have an item a line, figures a pair a line."""
+    fields = {
+        "kind": ["bulletin"],
+        "title": [" 数据通报 "],
+        "when": ["repeat"],
+        "repeat": ["working"],
+        "repeat_time": ["09:05"],
+        "until_date": ["2027-06-30"],
+        "to": ["north", "north", "platform:weibo"],
+        "level": [""],
+        "body": [""],
+        "data.summary": ["一\r\n二"],
+        "data.figures": ["破案 = 43.7万起\n\n抓获＝1人"],
+        "data.signs": ["别的模板的"],
+    }
+    assert read_entry(fields, {}, SAMPLES, ZONE, "王") == {
+        "author": "王",
+        "id": "",
+        "kind": "bulletin",
+        "template": "bulletin",
+        "title": "数据通报",
+        "cron": "5 9 * * *",
+        "days": "working",
+        "until": datetime(2027, 6, 30, 23, 59),  # noqa: DTZ001 # as the file has it
+        "to": ["north", "platform:weibo"],
+        "data": {
+            "summary": "一\n二",
+            "figures": [{"name": "破案", "value": "43.7万起"}, {"name": "抓获", "value": "1人"}],
+        },
+    }
+
+
+def test_what_a_word_processor_leaves_is_taken_out():
+    """Hard spaces become spaces, characters that nobody sees go, emoji stay."""
+    assert clean_text("一\xa0二\u200b三\ufeff\r\n四👩‍🚒") == "一 二三\n四👩‍🚒"
+
+
+def test_an_id_is_made_of_the_title_and_is_not_taken():
+    """It is pinyin and the month, with a number where that is taken."""
+    now = datetime(2027, 1, 5, tzinfo=UTC)
+    assert suggest_id("警惕“刷单返利”！", now) == "jing-ti-shua-dan-fan-li-2027-01"
+    assert suggest_id("警惕ABC", now, ["jing-ti-2027-01"]) == "jing-ti-2027-01-2"
+
+
+def test_a_base_that_was_tampered_with_is_no_post():
+    """Whatever a browser sends as the post to change, it is a table or nothing."""
+    assert [load_entry(text) for text in ("", "x", "post = 1", "[[post]]\nid = 1", "post = [2]")] == [
+        {},
+        {},
+        {},
+        {"id": 1},
+        {},
+    ]

@@ -1,0 +1,248 @@
+"""Write and edit: what is typed is checked, kept as a draft, saved into schedule.toml, and never lost."""
+
+import asyncio
+import html
+import io
+import json
+import re
+import tomllib
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from PIL import Image
+
+from publisher.domain.approval import ApprovalRules, Stage
+from publisher.web.pages import write
+
+FILE = """# 计划
+[[post]]
+id = "weekly"
+kind = "bulletin"
+template = "bulletin"
+author = "zhang"
+title = "每周反诈提示"  # 标题
+cron = "0 9 * * mon"
+to = ["all"]
+[post.data]
+summary = "转账之前，先打电话核实"
+"""
+NEW = {
+    "kind": "warning",
+    "title": "警惕刷单返利",
+    "data.summary": "先垫钱的兼职都是诈骗",
+    "data.signs": "拉进群\r\n\r\n先给小钱",
+    "when": "once",
+    "at_date": "2026-12-20",
+    "at_time": "09:00",
+    "to": "all",
+    "do": "save",
+}
+
+
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch):
+    """No daemon runs here that would put a save in force."""
+    monkeypatch.setattr(write, "ACCEPTED_WITHIN_SECONDS", 0)
+
+
+@pytest.fixture
+async def file(site):
+    path = site.application.settings.workspace / "schedule.toml"
+    await asyncio.to_thread(path.write_text, FILE, "utf-8")
+    return path
+
+
+def fields_of(page):
+    """Return what the form of a page would send as it is."""
+    form = re.search(r'<form class="(?:compose|card sheet)".*?</form>', page, re.DOTALL)[0]
+    fields = {}
+    for tag in re.findall(r"<input[^>]*>", form):
+        attributes = dict(re.findall(r'([a-z]+)="([^"]*)"', tag))
+        if attributes.get("type") in {"radio", "checkbox"} and "checked" not in tag:
+            continue
+        if name := attributes.get("name"):
+            fields.setdefault(name, []).append(html.unescape(attributes.get("value", "")))
+    for name, value in re.findall(r'<textarea[^>]*name="([^"]+)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL):
+        fields[name] = [html.unescape(value)]
+    for name, options in re.findall(r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', form, re.DOTALL):
+        fields[name] = re.findall(r'value="([^"]*)" selected', options)
+    return fields
+
+
+def posts(file):
+    return tomllib.loads(file.read_text("utf-8"))["post"]
+
+
+async def test_a_new_post_is_written_at_the_end_of_the_file(site, file):
+    """Its author is who has signed in, its id is made of the title, and nothing else in the file changes."""
+    author = await site.signed_in("author", name="王")
+    answer = await author.post("/write", data=NEW)
+    assert answer.status_code == 303
+    assert file.read_text("utf-8").startswith(FILE)
+    added = posts(file)[1]
+    assert (added["id"], added["author"]) == ("jing-ti-shua-dan-fan-li-2026-11", "王")
+    assert added["data"] == {"summary": "先垫钱的兼职都是诈骗", "signs": ["拉进群", "先给小钱"]}
+    assert f"{added['at']:%Y-%m-%d %H:%M}" == "2026-12-20 09:00"
+
+
+async def test_a_refused_save_shows_each_problem_at_its_field_and_keeps_what_was_typed(site, file):
+    """Nothing is written; the page comes back with the words and the problems."""
+    author = await site.signed_in("author")
+    empty = await author.post("/write", data={**NEW, "title": "", "to": ""})
+    long = await author.post("/write", data={**NEW, "data.summary": "长" * 200})
+    assert (empty.status_code, long.status_code) == (422, 422)
+    assert {"problem-title", "problem-to"} <= set(re.findall(r"problem-[a-z]+", empty.text))
+    assert "problem-summary" in long.text
+    assert "长" * 200 in long.text
+    assert file.read_text("utf-8") == FILE
+
+
+async def test_the_check_answers_with_counts_previews_and_the_draft(site, file):
+    """What is not filled in yet is no problem while somebody writes; what is too long is one."""
+    author = await site.signed_in("author")
+    empty = await author.post("/write/check", data={"kind": "warning", "to": "all", "when": "asap"})
+    full = await author.post("/write/check", data={**NEW, "data.summary": "长" * 200})
+    assert "problem-" not in empty.text
+    assert 'data-testid="count-weibo"' in full.text
+    assert "problem-summary" in full.text
+    assert "<mark>" in full.text
+    assert 'name="draft"' in full.text
+
+
+async def test_an_article_is_shown_to_its_author_only_and_may_run_nothing(site, file):
+    """The frame has the article itself, in a sandbox; for anybody else there is no such preview."""
+    author, other = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
+    page = await author.post("/write/check", data=NEW)
+    path = re.search(r'src="(/write/article/[0-9a-f]+)"', page.text)[1]
+    shown, hidden = await author.get(path), await other.get(path)
+    assert "先垫钱的兼职都是诈骗" in shown.text
+    assert shown.headers["content-security-policy"].startswith("sandbox;")
+    assert hidden.status_code == 404
+
+
+async def test_a_draft_is_its_authors_and_comes_back_as_it_was(site, file):
+    """Another author has no such draft; a save deletes it."""
+    author, other = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
+    checked = await author.post("/write/check", data={**NEW, "body": "写到一半 & “没完”"})
+    draft = re.search(r'name="draft" value="([^"]+)"', checked.text)[1]
+    shown, hidden = await author.get(f"/write/{draft}"), await other.get(f"/write/{draft}")
+    assert "写到一半 &amp; “没完”" in shown.text
+    assert hidden.status_code == 404
+    saved = await author.post("/write", data=fields_of(shown.text) | {"do": "save", "data.signs": "一"})
+    assert saved.status_code == 303
+    assert (await author.get(f"/write/{draft}")).status_code == 404
+
+
+async def test_typing_writes_a_draft_once_in_three_seconds(site, file):
+    """A check that comes sooner asks the page to come again, and then everything is kept."""
+    author = await site.signed_in("author", name="王")
+    first = await author.post("/write/check", data=NEW)
+    draft = re.search(r'name="draft" value="([^"]+)"', first.text)[1]
+    soon = await author.post("/write/check", data={**NEW, "draft": draft, "title": "改过"})
+    site.runtime.advance_time(timedelta(seconds=3))
+    later = await author.post("/write/check", data={**NEW, "draft": draft, "title": "改过"})
+    assert "data-again" in soon.text
+    assert "data-again" not in later.text
+    assert json.loads((await site.store.drafts.get(draft, "王")).content)["title"] == ["改过"]
+
+
+async def test_an_edit_changes_the_one_line(site, file):
+    """The form of a post sends it back as it is; one changed field is one changed line."""
+    author = await site.signed_in("author", name="王")
+    page = await author.get("/posts/weekly/edit")
+    answer = await author.post("/write", data=fields_of(page.text) | {"title": "每周反诈小提示", "do": "save"})
+    assert answer.status_code == 303
+    assert file.read_text("utf-8") == FILE.replace("每周反诈提示", "每周反诈小提示")
+
+
+async def test_two_edits_of_one_post_are_settled_field_by_field(site, file):
+    """The second to save sees only what differs, and what it chooses is what is saved."""
+    wang, li = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
+    mine, theirs = (
+        fields_of((await wang.get("/posts/weekly/edit")).text),
+        fields_of((await li.get("/posts/weekly/edit")).text),
+    )
+    await li.post("/write", data=theirs | {"title": "李写的标题", "repeat_time": "10:00", "do": "save"})
+    conflict = await wang.post("/write", data=mine | {"title": "王写的标题", "data.summary": "王的摘要", "do": "save"})
+    assert conflict.status_code == 409
+    assert set(re.findall(r'data-testid="conflict-([^"]+)"', conflict.text)) == {"title", "cron", "data.summary"}
+    assert "李" in re.search("<h1>(.*?)</h1>", conflict.text)[1]
+    settled = await wang.post("/write", data=fields_of(conflict.text) | {"pick.title": "mine", "do": "save"})
+    assert settled.status_code == 303
+    [post] = posts(file)
+    assert (post["title"], post["cron"], post["data"]["summary"]) == ("王写的标题", "0 10 * * mon", "王的摘要")
+
+
+async def test_an_error_elsewhere_in_the_file_is_shown_with_its_line(site, file):
+    """Nothing is written into a file that is refused as it is, and the words stay in the form."""
+    broken = FILE.replace('kind = "bulletin"', 'kind = "buletin"')
+    await asyncio.to_thread(file.write_text, broken, "utf-8")
+    author = await site.signed_in("author")
+    answer = await author.post("/write", data=NEW)
+    assert answer.status_code == 422
+    assert "schedule.toml:4:" in answer.text
+    assert "先垫钱的兼职都是诈骗" in answer.text
+    assert file.read_text("utf-8") == broken
+
+
+async def test_who_may_write_for_one_region_saves_nothing_for_another(site, file):
+    """The accounts are checked by the engine, and the problem stands at the recipients."""
+    author = await site.signed_in("author@region:110000")
+    refused = await author.post("/write", data=NEW)
+    allowed = await author.post("/write", data={**NEW, "to": "region:110000"})
+    assert refused.status_code == 422
+    assert "problem-to" in refused.text
+    assert allowed.status_code == 303
+    assert [post["to"] for post in posts(file)] == [["all"], ["region:110000"]]
+
+
+async def test_a_picture_is_cleaned_and_named_in_the_post(site, file):
+    """What is no picture is refused at its field; one that is goes to media/ without its place and camera."""
+    author = await site.signed_in("author")
+    exif = Image.Exif()
+    exif[0x010E] = "secret place"
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(data, "JPEG", exif=exif)
+    form = {**NEW, "picture_alt": "红色"}
+    refused = await author.post("/write", data=form, files={"picture": ("a.png", b"no picture", "image/png")})
+    saved = await author.post("/write", data=form, files={"picture": ("a.jpg", data.getvalue(), "image/jpeg")})
+    assert refused.status_code == 422
+    assert "problem-images" in refused.text
+    assert saved.status_code == 303
+    [image] = posts(file)[1]["images"]
+    kept = (site.application.settings.workspace / image["file"]).read_bytes()
+    assert image["alt"] == "红色"
+    assert b"secret place" in data.getvalue()
+    assert b"secret place" not in kept
+
+
+async def test_a_save_after_the_session_has_ended_loses_nothing(site, file):
+    """The sign-in carries the form, and what is sent after it is saved."""
+    await site.add_user("王", "author")
+    refused = await site.client().post("/write", data=NEW)
+    resumed = html.unescape(re.search(r'name="resume" value="([^"]*)"', refused.text)[1])
+    assert refused.status_code == 401
+    assert "data.summary=" in resumed
+    assert file.read_text("utf-8") == FILE
+
+
+async def test_a_post_is_taken_out_of_the_schedule(site, file):
+    """It asks first; one that has changed since is not taken out."""
+    author = await site.signed_in("author", name="王")
+    page = fields_of((await author.get("/posts/weekly/remove")).text)
+    await asyncio.to_thread(file.write_text, FILE.replace("每周反诈提示", "改了"), "utf-8")
+    stale = await author.post("/posts/weekly/remove", data=page)
+    gone = await author.post("/posts/weekly/remove", data=fields_of(stale.text))
+    assert (stale.status_code, gone.status_code) == (409, 303)
+    assert file.read_text("utf-8") == "# 计划\n"
+
+
+async def test_with_approvals_a_save_says_who_comes_next(site, file):
+    """The button sends for approval where the kind needs one."""
+    opened, rules = site.application, ApprovalRules(default=(Stage(name="初审"),))
+    site.app.state.site.application = replace(opened, store=replace(opened.store, approval_rules=rules))
+    author = await site.signed_in("author")
+    page = await author.get("/write")
+    assert "保存并送审" in page.text
+    assert "初审" in page.text
