@@ -50,12 +50,16 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRecord:
-    """A fault as the state file has it: since when it is known, when it was seen last, and when it was reported."""
+    """A fault as the state file has it: since when it is known, when it was seen last, and when it was reported.
+
+    `is_escalated`: the second list of channels has heard of it.
+    """
 
     since: datetime
     seen_at: datetime
     facts: Facts
     reported_at: datetime | None = None
+    is_escalated: bool = False
 
 
 State = Mapping[Fault, FaultRecord]
@@ -63,11 +67,15 @@ State = Mapping[Fault, FaultRecord]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What people are to hear: a fault, or that it is over. `id` is the same each time that a fault is reported."""
+    """What people are to hear: a fault, or that it is over, and if the second list of channels hears it too.
+
+    `id` is the same each time that a fault is reported.
+    """
 
     fault: Fault
     record: FaultRecord
     is_over: bool = False
+    is_escalated: bool = False
 
     @property
     def id(self) -> str:
@@ -95,9 +103,12 @@ def find_faults(settings: Settings, worker: WorkerId, now: datetime) -> Findings
 
 
 def plan_reports(
-    state: State, findings: Findings, now: datetime, repeat_every: timedelta
+    state: State, findings: Findings, now: datetime, repeat_every: timedelta, escalate_after: timedelta | None = None
 ) -> tuple[State, Sequence[Report]]:
-    """Return the state with what is found now, and the reports that are due. Pure."""
+    """Return the state with what is found now, and the reports that are due. Pure.
+
+    The second list of channels, if there is one, hears of a fault that lasts for `escalate_after`.
+    """
     records: dict[Fault, FaultRecord] = dict(state)
     for fault, facts in findings.faults.items():
         known = records.get(fault, FaultRecord(since=now, seen_at=now, facts=facts))
@@ -108,9 +119,12 @@ def plan_reports(
             continue
         if fault not in findings.faults:
             if abs(now - record.seen_at) >= OVER_AFTER:
-                reports.append(Report(fault=fault, record=record, is_over=True))
-        elif record.reported_at is None or abs(now - record.reported_at) >= repeat_every:  # also by a clock set back
-            reports.append(Report(fault=fault, record=record))
+                reports.append(Report(fault=fault, record=record, is_over=True, is_escalated=record.is_escalated))
+            continue
+        lasts = escalate_after is not None and now - record.since >= escalate_after
+        is_due = record.reported_at is None or abs(now - record.reported_at) >= repeat_every  # also by a clock set back
+        if is_due or (lasts and not record.is_escalated):
+            reports.append(Report(fault=fault, record=record, is_escalated=lasts))
     return records, reports
 
 
@@ -121,7 +135,8 @@ def record_reports(state: State, sent: Sequence[Report], now: datetime) -> State
         if report.is_over:
             del records[report.fault]
         else:
-            records[report.fault] = replace(report.record, reported_at=now)
+            is_escalated = report.record.is_escalated or report.is_escalated
+            records[report.fault] = replace(report.record, reported_at=now, is_escalated=is_escalated)
     return records
 
 
@@ -143,6 +158,7 @@ def _load_record(entry: Mapping[str, Any]) -> FaultRecord:
         seen_at=datetime.fromisoformat(entry["seen_at"]),
         facts={str(name): str(fact) for name, fact in entry["facts"].items()},
         reported_at=datetime.fromisoformat(reported_at) if reported_at else None,
+        is_escalated=bool(entry["is_escalated"]),
     )
 
 
@@ -154,6 +170,7 @@ def save_state(file: Path, state: State) -> None:
             "seen_at": record.seen_at.isoformat(),
             "facts": record.facts,
             "reported_at": record.reported_at.isoformat() if record.reported_at else None,
+            "is_escalated": record.is_escalated,
         }
         for fault, record in state.items()
     }

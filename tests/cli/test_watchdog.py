@@ -1,5 +1,7 @@
 """`watchdog` notices, from a process of its own, that the daemon does nothing."""
 
+import contextlib
+import json
 import resource
 import signal
 import time
@@ -8,16 +10,30 @@ from datetime import timedelta
 import pytest
 
 from publisher.engine import watchdog
+from tests.alerts.receivers import Webhook, serving
+from tests.cli.posts import write_schedule
 from tests.cli.test_run import PATIENCE, daemon
-
-pytestmark = pytest.mark.long
 
 
 @pytest.fixture
-def drill(simulated_drill, monkeypatch):
+def watched(simulated_drill, monkeypatch):
     """Return a drill; its daemon counts as silent after two missed heartbeats, to make the test quick."""
     monkeypatch.setattr(watchdog, "DAEMON_SILENT_AFTER", timedelta(seconds=11))
     return simulated_drill
+
+
+@pytest.fixture
+def hooks(drill):
+    """Yield the receivers of the first and of the second list of a drill in which no daemon has ever run."""
+    with contextlib.ExitStack() as stack:
+        served = {name: stack.enter_context(serving(Webhook())) for name in ("duty", "chief")}
+        for name, hook in served.items():
+            (drill / "secrets" / name).write_text(json.dumps({"url": hook.url}), "utf-8")
+        rules = '[alerts]\nfirst = ["duty"]\nsecond = ["chief"]\n[alerts.channels]\nduty = "duty"\nchief = "chief"\n'
+        settings = drill / "publisher.toml"
+        settings.write_text(settings.read_text("utf-8") + rules, "utf-8")
+        write_schedule(drill)
+        yield served
 
 
 def look_until(run, drill, words):
@@ -43,23 +59,58 @@ def fill_disk(process, _drill):
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
 
 
+def test_a_fault_reaches_the_channels_of_alerts_once(run, drill, hooks):
+    """The first list gets it once, with what to do and a number; a second look sends nothing more."""
+    assert run("-C", drill, "reload").code == 0
+    looks = [run("-C", drill, "watchdog", "--once").code for _ in range(3)]
+    [message] = hooks["duty"].accepted
+    assert looks == [1, 1, 1]
+    assert "还从来没有运行过" in message["message"]
+    assert "systemctl start publisher" in message["message"]
+    assert message["ids"][0].startswith("daemon_silent@")
+    assert hooks["chief"].accepted == []
+
+
+def test_a_report_that_no_channel_of_the_first_list_accepts_goes_to_the_second(run, drill, hooks):
+    """The operator sees which channel has refused it; the report counts as sent and is not repeated at each look."""
+    assert run("-C", drill, "reload").code == 0
+    hooks["duty"].answer = "error"
+    refused = run("-C", drill, "watchdog", "--once")
+    assert "duty" in refused.err
+    assert run("-C", drill, "watchdog", "--once").code == 1
+    assert (len(hooks["duty"].requests), len(hooks["chief"].accepted)) == (1, 1)
+
+
+def test_a_report_that_nobody_accepts_is_sent_again_under_the_same_number(run, drill, hooks):
+    """Once a channel works again it gets the report, which no look in between has lost."""
+    assert run("-C", drill, "reload").code == 0
+    for hook in hooks.values():
+        hook.answer = "error"
+    assert run("-C", drill, "watchdog", "--once").code == 1
+    hooks["duty"].answer = "accept"
+    assert run("-C", drill, "watchdog", "--once").code == 1
+    assert hooks["duty"].ids() == hooks["chief"].requests[0]["ids"]
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("fault", [kill, freeze, fill_disk])
-def test_a_daemon_that_does_nothing_is_reported(run, drill, fault):
+def test_a_daemon_that_does_nothing_is_reported(run, watched, fault):
     """Killed, frozen, or on a full disk: the watchdog ends with 1 and says that nothing is published."""
-    with daemon(drill) as process:
-        assert look_until(run, drill, "守护进程有心跳").code == 0
-        fault(process, drill)
-        silent = look_until(run, drill, "守护进程没有动静")
+    with daemon(watched) as process:
+        assert look_until(run, watched, "守护进程有心跳").code == 0
+        fault(process, watched)
+        silent = look_until(run, watched, "守护进程没有动静")
     assert silent.code == 1
-    assert (drill / "var" / "watchdog.json").is_file()
+    assert (watched / "var" / "watchdog.json").is_file()
 
 
-def test_a_database_that_is_gone_is_reported(run, drill):
+@pytest.mark.long
+def test_a_database_that_is_gone_is_reported(run, watched):
     """The running daemon still has the file open; a process that is started now has nothing."""
-    with daemon(drill):
-        look_until(run, drill, "守护进程有心跳")
-        (drill / "var" / "publisher.db").rename(drill / "var" / "gone.db")
-        gone = run("-C", drill, "watchdog", "--once")
+    with daemon(watched):
+        look_until(run, watched, "守护进程有心跳")
+        (watched / "var" / "publisher.db").rename(watched / "var" / "gone.db")
+        gone = run("-C", watched, "watchdog", "--once")
     assert gone.code == 1
     assert "数据库读不出来" in gone.out
-    assert not (drill / "var" / "publisher.db").exists()
+    assert not (watched / "var" / "publisher.db").exists()

@@ -170,6 +170,17 @@ def test_each_fault_is_reported_once_then_after_the_interval_and_once_when_it_is
     assert state == {}
 
 
+def test_the_second_list_hears_of_a_fault_that_lasts_and_of_its_end():
+    """After a quarter of an hour it is reported once to both, and again after the interval; a short one only to one."""
+    state, sent = {}, []
+    for minute in range(70):
+        now = START_TIME + minute * MINUTE
+        state, reports = plan_reports(state, SILENT if minute < 60 else FINE, now, HOUR, 15 * MINUTE)
+        state = record_reports(state, reports, now)
+        sent += [(minute, report.is_over, report.is_escalated) for report in reports]
+    assert sent == [(0, False, False), (15, False, True), (61, True, True)]
+
+
 def test_a_daemon_that_dies_at_each_start_is_one_fault():
     """What comes back within two minutes was not over."""
     state, sent = {}, []

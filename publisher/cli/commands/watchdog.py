@@ -1,7 +1,8 @@
 """`watchdog`: look from outside whether the daemon works, and report what is wrong."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+import socket
+from datetime import UTC, datetime
 
 import click
 
@@ -10,6 +11,7 @@ from publisher.app.open_store import build_worker_id
 from publisher.cli.context import load_workspace_settings
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal, echo
+from publisher.config import Settings
 from publisher.engine.watchdog import (
     Facts,
     Fault,
@@ -23,7 +25,6 @@ from publisher.engine.watchdog import (
 )
 
 WATCHDOG_INTERVAL_SECONDS = 30.0
-REPEAT_EVERY = timedelta(hours=1)
 
 
 @command("watchdog")
@@ -42,8 +43,10 @@ async def _look(terminal: Terminal) -> int:
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     now, file = datetime.now(UTC), state_file(settings)
     findings = await asyncio.to_thread(find_faults, settings, build_worker_id(settings), now)
-    state, reports = plan_reports(await asyncio.to_thread(load_state, file), findings, now, REPEAT_EVERY)
-    sent = reports
+    known, rules = await asyncio.to_thread(load_state, file), settings.alerts
+    escalate_after = rules.escalate_after if rules.second else None
+    state, reports = plan_reports(known, findings, now, rules.repeat_every, escalate_after)
+    sent = [report for report in reports if await send_report(terminal, settings, report)]
     for fault, facts in findings.faults.items():
         echo(describe_fault(fault, facts, formatter))
     for report in filter(lambda report: report.is_over, reports):
@@ -56,6 +59,31 @@ async def _look(terminal: Terminal) -> int:
         terminal.print_note("watchdog_state_unwritable", file=file, error=error.strerror or type(error).__name__)
         return 1
     return int(bool(findings.faults) or len(sent) < len(reports))
+
+
+async def send_report(terminal: Terminal, settings: Settings, report: Report) -> bool:
+    """Send a report to the channels of alerts; return True if one of them has accepted it, or there is none.
+
+    The second list gets it as well where the fault lasts, and where no channel of the first has accepted it.
+    """
+    from publisher.app.alert_channels import AlertChannels  # noqa: PLC0415 # most looks find nothing to send
+
+    rules, channels = settings.alerts, AlertChannels(settings)
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    title = terminal.translate("watchdog_title_over" if report.is_over else "watchdog_title", host=socket.gethostname())
+    body = describe_report(report, formatter)
+
+    async def send(channel: str) -> bool:
+        problem = await channels.send(channel, ids=[report.id], title=title, body=body, is_problem=not report.is_over)
+        if problem is not None:
+            reason = terminal.messages.describe(problem)
+            terminal.print_note("watchdog_not_sent", channel=channel, reason=reason)
+        return problem is None
+
+    is_accepted = any(await asyncio.gather(*map(send, rules.first)))
+    if report.is_escalated or not is_accepted:
+        is_accepted = any(await asyncio.gather(*map(send, rules.second))) or is_accepted
+    return is_accepted or not rules.channels
 
 
 def describe_report(report: Report, formatter: Formatter) -> str:
