@@ -4,9 +4,9 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from publisher.app.departure import is_system_owner
 from publisher.app.open_store import open_unchecked_store
 from publisher.cli.context import report_database_errors
 from publisher.cli.errors import CommandFailedError
@@ -274,8 +274,3 @@ def system_user_name() -> str:
     """Return the name of the system user, as which a person acts who gives no other."""
     user = read_system_user()
     return user.user or f"uid {user.uid}"
-
-
-def is_system_owner(workspace: Path, uid: int) -> bool:
-    """Return True if a system user owns the workspace's folder."""
-    return workspace.stat().st_uid == uid

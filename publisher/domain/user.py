@@ -188,6 +188,14 @@ def list_members(
     return {name: frozenset(group) for name, group in members.items()}
 
 
+def find_unknown_targets(
+    grants: Iterable[Grant], accounts: Mapping[AccountId, Account], groups: Mapping[str, Collection[AccountId]]
+) -> list[str]:
+    """Return the targets that are neither an account nor a group, region or platform of one."""
+    known = {ALL_TARGET, *accounts, *list_members(accounts.values(), groups)}
+    return sorted({target for each in grants for target in each.targets} - known)
+
+
 def parse_grant(text: str) -> Grant:
     """Parse `ROLE[:STAGE,…][@TARGET,…]`, such as `approver:初审@north,region:110000`. Raises GrantSyntaxError."""
     named, at, targets = text.partition("@")

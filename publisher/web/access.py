@@ -61,6 +61,7 @@ async def identify(request: Request) -> Visitor:
         lang=read_lang(request),
         theme=_read_preference(request, "theme", "system"),
         size=_read_preference(request, "size", "normal"),
+        keys=_read_preference(request, "keys", "on"),
         source=find_source(request),
         session_id=session_id if session is not None else "",
         session=session,

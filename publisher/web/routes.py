@@ -11,7 +11,9 @@ from publisher.web.pages import (
     assist,
     deliveries,
     inbox,
+    me,
     pause,
+    people,
     post,
     post_actions,
     posts,
@@ -26,6 +28,7 @@ _VIEW, _STOP, _OPERATE = Permission.VIEW, Permission.STOP, Permission.OPERATE
 _SEND, _RETRACT, _APPROVE = Permission.SEND, Permission.RETRACT, Permission.APPROVE
 _ASSIST = Permission.ASSIST
 _WRITE = Permission.WRITE
+_ADMINISTER = Permission.ADMINISTER
 
 
 def _page(path: str, name: str, permission: Permission | None, handler: Handler) -> PageRoute:
@@ -56,8 +59,22 @@ ROUTES: Sequence[PageRoute] = (
     _page("/approve/{post}/return", "approve_return", _APPROVE, approve.show_return),
     _action("/approve/{post}/return", "return_text", _APPROVE, approve.return_text),
     _action("/approve/{post}/end", "end_approvals", _STOP, approve.end_approvals),
-    _page("/approve/{post}/article/{account}", "approve_article", _VIEW, approve.show_article),
-    _page("/approve/{post}/picture/{sha256}", "approve_picture", _VIEW, approve.show_picture),
+    _page("/people", "people", _ADMINISTER, people.show_people),
+    _action("/people", "add_person", _ADMINISTER, people.add_person),
+    _action("/people/duty", "change_duty", _ADMINISTER, people.change_duty),
+    _page("/people/{name}", "person", _ADMINISTER, people.show_person),
+    _action("/people/{name}/roles", "change_roles", _ADMINISTER, people.change_roles),
+    _action("/people/{name}/disable", "disable_person", _ADMINISTER, people.disable_person),
+    _action("/people/{name}/enable", "enable_person", _ADMINISTER, people.enable_person),
+    _action("/people/{name}/reset", "reset_person", _ADMINISTER, people.reset_person),
+    _page("/people/{name}/leave", "leave", _ADMINISTER, people.show_leave),
+    _action("/people/{name}/leave", "leave_for_good", _ADMINISTER, people.leave),
+    _page("/me", "me", _VIEW, me.show_me),
+    _action("/me/step-up", "step_up", _VIEW, me.enter_step_up),
+    _action("/me/password", "replace_password", _VIEW, me.replace_password),
+    _action("/me/sessions", "end_session", _VIEW, me.end_session),
+    _action("/me/tokens", "issue_token", _VIEW, me.issue_token),
+    _action("/me/tokens/end", "end_token", _VIEW, me.end_token),
     _page("/pause", "pause", _STOP, pause.show_pause),
     _action("/pause", "pause_all", _STOP, pause.pause_all),
     _page("/resume", "resume", _OPERATE, pause.show_resume),

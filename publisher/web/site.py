@@ -26,10 +26,12 @@ from publisher.web.limits import Limits
 from publisher.web.preview import Articles
 
 LANG_COOKIE, THEME_COOKIE, SIZE_COOKIE = "publisher_lang", "publisher_theme", "publisher_size"
+KEYS_COOKIE = "publisher_keys"
 PREFERENCES: Mapping[str, tuple[str, Collection[str]]] = {
     "lang": (LANG_COOKIE, LANGUAGES),
     "theme": (THEME_COOKIE, ("light", "dark", "system")),
     "size": (SIZE_COOKIE, ("normal", "large")),
+    "keys": (KEYS_COOKIE, ("on", "off")),
 }
 """How a visitor likes to see pages: the name in a query, the cookie that keeps it, and the values there are."""
 PENDING_LIFETIME = timedelta(minutes=5)
@@ -133,6 +135,8 @@ class Visitor:
     lang: Lang
     theme: str = "system"
     size: str = "normal"
+    keys: str = "on"
+    """Whether single keys lead to pages."""
     source: str = ""
     """Where the request comes from."""
     session_id: str = field(default="", repr=False)

@@ -13,6 +13,7 @@ from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey
 from publisher.domain.user import Permission
 from publisher.engine.approvals import make_approver, waits_for
 from publisher.store.plan.approvals import ApprovalTask, Approver
+from publisher.web.seats import name_accounts
 from publisher.web.site import Visitor
 
 ACCOUNT_SCOPE = "account:"
@@ -116,7 +117,10 @@ def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title:
     path = f"/assist/{place}" if kind is TodoKind.ASSIST else f"/deliveries/{place}"
     if len(group) > 1:
         path = "/posts/" + "/".join(quote(part, safe="") for part in (first.key.post, first.key.occurrence))
-    accounts = first.account if len(group) == 1 else visitor.messages.translate("web_accounts", number=len(group))
+    names = name_accounts(visitor.site.settings, visitor.messages)
+    accounts = (
+        names.name(first.account) if len(group) == 1 else visitor.messages.translate("web_accounts", number=len(group))
+    )
     said = formatter.reason(first.reason) if kind is TodoKind.RESOLVE else visitor.messages.translate("web_todo_assist")
     return TodoItem(
         kind=kind,
@@ -140,7 +144,7 @@ async def _list_accounts(visitor: Visitor) -> Sequence[TodoItem]:
             TodoItem(
                 kind=TodoKind.ACCOUNT,
                 subject=account,
-                title=account,
+                title=name_accounts(visitor.site.settings, visitor.messages).name(AccountId(account)),
                 text=visitor.formatter.pause("web_todo_paused", pause),
                 path=f"/accounts/{quote(account, safe='')}",
                 is_mine=visitor.may(Permission.OPERATE, [AccountId(account)]),

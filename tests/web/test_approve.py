@@ -181,16 +181,6 @@ def code_of(secret, runtime):
     return pyotp.TOTP(secret).at(int(runtime.now().timestamp()))
 
 
-async def test_articles_and_pictures_come_with_a_policy_of_their_own(approving):
-    """An article may run nothing; what is not part of a text to be approved is not served."""
-    li = await approving.signed_in("approver", name="李")
-    article = await li.get("/approve/refund/article/beijing-wechat")
-    assert "sandbox" in article.headers["content-security-policy"]
-    assert "正规退款" in article.text
-    assert (await li.get(f"/approve/refund/picture/{'0' * 64}")).status_code == 404
-    assert (await li.get("/approve/refund/article/tianjin-wechat")).status_code == 404
-
-
 async def test_what_needs_no_approval_says_so(approving):
     """A post that is gone is an unknown one; one that waits for nothing says that in words."""
     li = await approving.signed_in("approver", name="李")

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from publisher.app.departure import read_touched
 from publisher.cli.authentication import (
     ActingPerson,
     identify,
-    is_system_owner,
     require_permission,
     workspace_user_key,
 )
@@ -21,11 +21,9 @@ from publisher.cli.framework import LocalizedUsageError, choice, command, json_o
 from publisher.cli.terminal import Terminal, echo, hidden_input
 from publisher.config import Settings
 from publisher.domain.delivery import Actor
-from publisher.domain.user import ALL_TARGET, Grant, GrantSyntaxError, Permission, User, list_members, parse_grant
+from publisher.domain.user import Grant, GrantSyntaxError, Permission, User, find_unknown_targets, parse_grant
 from publisher.engine.authentication import activate_user, change_password, make_second_factor
 from publisher.engine.decisions import named_person
-from publisher.secrets import AUDIT_KEY_NAME, USER_KEY_NAME, Vault
-from publisher.store.people.users import PersonTraces
 from publisher.store.store import Store
 
 ACTIONS = ("add", "change", "list", "disable", "enable", "reset", "leave", "token", "password", "activate")
@@ -94,8 +92,7 @@ async def user(  # noqa: PLR0913 # one argument an option
 
 def require_known_targets(settings: Settings, grants: Collection[Grant]) -> None:
     """Raise LocalizedUsageError for a target that is neither an account nor a group, region or platform of one."""
-    known = {ALL_TARGET, *settings.accounts, *list_members(settings.accounts.values(), settings.groups)}
-    if unknown := sorted({target for each in grants for target in each.targets} - known):
+    if unknown := find_unknown_targets(grants, settings.accounts, settings.groups):
         raise LocalizedUsageError("grant_target_unknown", value=", ".join(unknown))
 
 
@@ -204,9 +201,8 @@ def _read_hidden(terminal: Terminal, prompt: str, **facts: object) -> str:
 
 async def leave(terminal: Terminal, settings: Settings, store: Store, name: str, actor: Actor) -> None:
     """End all that a person can do, and list what that person has touched and seen."""
-    traces = await store.users.read_traces(name)
-    is_owner = any(is_system_owner(settings.workspace, uid) for uid in traces.uids)
-    seen = find_seen_secrets(settings, traces, is_owner=is_owner)
+    touched = await read_touched(store, settings, name)
+    traces, seen, is_owner = touched.traces, touched.secrets, touched.is_owner
     departure = await store.users.leave(name, seen, actor)
     comma, none = terminal.translate("list_comma"), terminal.translate("nothing")
     terminal.print_message(
@@ -226,17 +222,6 @@ async def leave(terminal: Terminal, settings: Settings, store: Store, name: str,
         terminal.print_message("left_rotate", secret=secret)
     if is_owner:
         terminal.print_message("left_system_user", name=name)
-
-
-def find_seen_secrets(settings: Settings, traces: PersonTraces, *, is_owner: bool) -> Sequence[str]:
-    """Return the secrets that a person knows or could read: the owner of the workspace could read all of them.
-
-    The workspace's own keys are left out: no platform replaces them, and a new one ends everybody's second factor.
-    """
-    if not is_owner:
-        return sorted(traces.secrets)
-    stored = set(Vault(folder=settings.workspace / "var").list_names()) - {AUDIT_KEY_NAME, USER_KEY_NAME}
-    return sorted({*traces.secrets, *stored, *(account.secret for account in settings.accounts.values())})
 
 
 def _print_users(terminal: Terminal, users: Sequence[tuple[User, tuple[int, int]]], *, as_json: bool) -> None:

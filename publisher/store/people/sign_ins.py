@@ -1,11 +1,11 @@
 """What users are signed in with: sessions of browsers, and tokens for commands. Each is a row that can be ended."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import NoSuchItemError
@@ -35,6 +35,27 @@ class Session:
     created_at: datetime
     expires_at: datetime
     is_stepped_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEntry:
+    """A valid session as its user sees it; `id` is the hash of the real one, good for nothing but ending it."""
+
+    id: str
+    source: str
+    created_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenEntry:
+    """A valid token as its user sees it."""
+
+    id: int
+    scope: frozenset[Permission]
+    created_at: datetime
+    used_at: datetime
+    expires_at: datetime
 
 
 class SignIns(StorePart):
@@ -142,19 +163,72 @@ class SignIns(StorePart):
             await self.database.write(lambda transaction: transaction.connection.execute(used))
         return Principal(user=to_user(row), method=f"token {row['id']}", scope=load_scope(row["scope"]))
 
+    async def sessions_of(self, user: str) -> Sequence[SessionEntry]:
+        """Return a user's valid sessions, the one used last first."""
+        query = select(AUTH_SESSION).where(*self._valid_sessions(), AUTH_SESSION.c.user == user)
+        rows = await self.database.read(
+            lambda connection: connection.execute(query.order_by(AUTH_SESSION.c.seen_at.desc())).all()
+        )
+        return [
+            SessionEntry(id=row.id_hash, source=row.source, created_at=row.created_at, seen_at=row.seen_at)
+            for row in rows
+        ]
+
+    async def tokens_of(self, user: str) -> Sequence[TokenEntry]:
+        """Return a user's valid tokens, oldest first."""
+        query = select(AUTH_TOKEN).where(*self._valid_tokens(), AUTH_TOKEN.c.user == user).order_by(AUTH_TOKEN.c.id)
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        return [
+            TokenEntry(
+                id=row.id,
+                scope=load_scope(row.scope),
+                created_at=row.created_at,
+                used_at=row.used_at,
+                expires_at=row.expires_at,
+            )
+            for row in rows
+        ]
+
+    async def last_seen(self) -> Mapping[str, datetime]:
+        """Return for each user who is signed in when a session or a token of theirs was last in use."""
+        sessions = select(AUTH_SESSION.c.user, AUTH_SESSION.c.seen_at.label("at"))
+        used = sessions.union_all(select(AUTH_TOKEN.c.user, AUTH_TOKEN.c.used_at.label("at"))).subquery()
+        query = select(used.c.user, func.max(used.c.at, type_=AUTH_SESSION.c.seen_at.type)).group_by(used.c.user)
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        return {row[0]: row[1] for row in rows}
+
+    @in_transaction
+    def end_session_of(self, transaction: Transaction, user: str, session: str, by: Actor) -> bool:
+        """End one of a user's sessions, by its entry. Returns False if it had ended before."""
+        ended = delete(AUTH_SESSION).where(AUTH_SESSION.c.id_hash == session, AUTH_SESSION.c.user == user)
+        is_ended = transaction.connection.execute(ended).rowcount > 0
+        if is_ended:
+            write_audit(transaction, self.runtime.now(), by, event="session_ended", subject=f"user:{user}")
+        return is_ended
+
+    @in_transaction
+    def end_token(self, transaction: Transaction, user: str, token: int, by: Actor) -> bool:
+        """End one of a user's tokens. Returns False if it had ended before."""
+        ended = delete(AUTH_TOKEN).where(AUTH_TOKEN.c.id == token, AUTH_TOKEN.c.user == user)
+        is_ended = transaction.connection.execute(ended).rowcount > 0
+        if is_ended:
+            detail = {"token": str(token)}
+            now = self.runtime.now()
+            write_audit(transaction, now, by, event="token_ended", subject=f"user:{user}", detail=detail)
+        return is_ended
+
+    def _valid_sessions(self) -> tuple[ColumnElement[bool], ...]:
+        now = self.runtime.now()
+        return AUTH_SESSION.c.expires_at > now, AUTH_SESSION.c.seen_at > now - SESSION_IDLE_LIFETIME
+
+    def _valid_tokens(self) -> tuple[ColumnElement[bool], ...]:
+        now = self.runtime.now()
+        return AUTH_TOKEN.c.expires_at > now, AUTH_TOKEN.c.used_at > now - TOKEN_IDLE_LIFETIME
+
     async def count_valid(self, user: str) -> tuple[int, int]:
         """Return how many sessions and how many tokens of a user are valid now."""
-        now = self.runtime.now()
-        sessions = select(func.count()).where(
-            AUTH_SESSION.c.user == user,
-            AUTH_SESSION.c.expires_at > now,
-            AUTH_SESSION.c.seen_at > now - SESSION_IDLE_LIFETIME,
-        )
-        tokens = select(func.count()).where(
-            AUTH_TOKEN.c.user == user,
-            AUTH_TOKEN.c.expires_at > now,
-            AUTH_TOKEN.c.used_at > now - TOKEN_IDLE_LIFETIME,
-        )
+        sessions = select(func.count()).where(*self._valid_sessions(), AUTH_SESSION.c.user == user)
+        tokens = select(func.count()).where(*self._valid_tokens(), AUTH_TOKEN.c.user == user)
         return await self.database.read(
             lambda connection: (connection.execute(sessions).scalar_one(), connection.execute(tokens).scalar_one())
         )

@@ -4,25 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
-from publisher.domain.account import Platform
+from publisher.domain.account import AccountPolicy, Platform
 from publisher.domain.approval import Approval
 from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
-from publisher.domain.post import MEDIA_REFERENCE, PostId, RenderedPost
+from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
 from publisher.engine.approvals import approve_content, compare_contents, waits_for
 from publisher.store.plan.approvals import ApprovalTask, find_refusal
 from publisher.web.access import set_session_cookie, step_up
+from publisher.web.forms import read_reason
 from publisher.web.page import redirect, render_page
+from publisher.web.seats import name_accounts
 from publisher.web.site import Notice, get_site, get_visitor
 from publisher.web.todo import TodoKind, approval_path, make_visitor_approver, read_todo
 
-MAX_REASON_CHARACTERS = 200
-ARTICLE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"
-"""An article is foreign to our pages: it has its own styles, and may do nothing but show pictures."""
 RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
 
 
@@ -31,9 +29,7 @@ class ShownText:
     """The preview of one account, and how many others of its platform have the same text but for number and link."""
 
     rendered: RenderedPost
-    length: int | None
-    limit: int | None
-    is_article: bool
+    policy: AccountPolicy
     accounts: int
     variants: int
 
@@ -81,7 +77,14 @@ async def render_task(
 ) -> Response:
     store, visitor = get_site(request).store, get_visitor(request)
     last = await store.approvals.last_approved(task.key, visitor.user.name)
-    contents = await store.approvals.contents(task.key, task.status.fingerprint)
+    names = name_accounts(get_site(request).settings, visitor.messages)
+    contents = [
+        rendered
+        for rendered in sorted(
+            await store.approvals.contents(task.key, task.status.fingerprint), key=lambda one: names.order(one.account)
+        )
+        if visitor.may(Permission.VIEW, [rendered.account])
+    ]
     order = [account.platform for account in get_site(request).settings.accounts.values()]
     there = dict.fromkeys(rendered.platform for rendered in contents)
     platforms = [
@@ -113,6 +116,7 @@ async def describe_task(request: Request, task: ApprovalTask, last: Approval | N
     refusal = find_refusal(task, approver)
     return {
         "task": task,
+        "names": name_accounts(get_site(request).settings, visitor.messages),
         "place": next((number for number, item in enumerate(mine, 1) if item.subject == task.name), None),
         "places": len(mine),
         "last": last if last is not None and last.fingerprint != task.status.fingerprint else None,
@@ -135,54 +139,19 @@ def explain_refusal(request: Request, task: ApprovalTask, refusal: ApprovalError
     return translate(f"web_{refusal.code}", **facts)
 
 
-def describe_text(request: Request, contents: Sequence[RenderedPost], platform: Platform) -> ShownText:
+def describe_text(request: Request, contents: Sequence[RenderedPost], platform: Platform) -> ShownText | None:
     """Return the preview of the account that the visitor has chosen, else of the first one of a platform."""
     of_platform = [rendered for rendered in contents if rendered.platform == platform]
     wanted = request.query_params.get("account")
     shown = next((rendered for rendered in of_platform if rendered.account == wanted), of_platform[0])
     policy = get_site(request).store.policies.get(shown.account)
-    capabilities = policy.capabilities if policy is not None else None
+    if policy is None:
+        return None
     texts = {
         "\n".join(rendered.all_parts).replace(rendered.marker.code, "").replace(rendered.link or "\0", "")
         for rendered in of_platform
     }
-    return ShownText(
-        rendered=shown,
-        length=capabilities.count_text(shown.text) if capabilities else None,
-        limit=capabilities.text_limit_beside(len(shown.images)) if capabilities else None,
-        is_article=bool(capabilities and capabilities.is_article),
-        accounts=len(of_platform),
-        variants=len(texts),
-    )
-
-
-async def show_article(request: Request) -> Response:
-    """Show an article as it is sent, in a response of its own, which a page has in a frame."""
-    rendered = await find_rendered(request)
-    page = MEDIA_REFERENCE.sub(lambda found: f"../picture/{found[1]}", rendered.text)
-    return HTMLResponse(page, headers={"content-security-policy": ARTICLE_POLICY})
-
-
-async def show_picture(request: Request) -> Response:
-    """Send a picture of what is to be approved."""
-    store, sha256 = get_site(request).store, request.path_params["sha256"]
-    for task in await store.approvals.tasks(PostId(request.path_params["post"])):
-        for rendered in await store.approvals.contents(task.key, task.status.fingerprint):
-            image = next((image for image in rendered.images if image.sha256 == sha256), None)
-            if image is not None:
-                pictures = await store.manual_tasks.read_pictures(rendered)
-                return Response(pictures[sha256], media_type=image.media_type)
-    raise HTTPException(404)
-
-
-async def find_rendered(request: Request) -> RenderedPost:
-    """Return the final text for an account. Raises HTTPException if there is none."""
-    store, account = get_site(request).store, request.path_params["account"]
-    for task in await store.approvals.tasks(PostId(request.path_params["post"])):
-        for rendered in await store.approvals.contents(task.key, task.status.fingerprint):
-            if rendered.account == account:
-                return rendered
-    raise HTTPException(404)
+    return ShownText(rendered=shown, policy=policy, accounts=len(of_platform), variants=len(texts))
 
 
 async def give_approval(request: Request) -> Response:
@@ -247,7 +216,7 @@ async def return_text(request: Request) -> Response:
         raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
     visitor.require(Permission.APPROVE, task.accounts)
     ready = str(form.get("ready", ""))
-    reason = " ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS]
+    reason = read_reason(form)
     words = [visitor.messages.translate(ready) if ready in RETURN_REASONS else "", reason]
     said = visitor.messages.translate("list_comma").join(filter(None, words))
     if not said:
@@ -268,8 +237,7 @@ async def end_approvals(request: Request) -> Response:
     if task is None:
         raise ApprovalError("unapprove_nothing", post=request.path_params["post"])
     visitor.require(Permission.STOP, task.accounts)
-    reason = " ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS]
-    reason = reason or visitor.messages.translate("web_end_reason")
+    reason = read_reason(form) or visitor.messages.translate("web_end_reason")
     result = await site.store.approvals.unapprove(task.key.post, task.key.occurrence, visitor.actor, reason)
     if result.is_too_late:
         raise ApprovalError("unapprove_too_late", post=task.name)

@@ -1,12 +1,12 @@
 """Parts of previews that are responses of their own: articles, shut off from everything, and pictures."""
 
 import base64
-import re
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from publisher.domain.errors import NoSuchItemError
+from publisher.domain.post import MEDIA_REFERENCE
 from publisher.domain.user import Permission
 from publisher.web.site import get_site, get_visitor
 
@@ -21,7 +21,6 @@ ARTICLE_PAGE = (
     "img{{max-width:100%;height:auto}}h1{{font-size:19px;line-height:1.4}}</style><h1>{title}</h1>{body}</html>"
 )
 PICTURE_SECONDS = 3_600
-MEDIA_REFERENCE = re.compile(r"media:([0-9a-f]{64})")
 
 
 async def show_article(request: Request) -> Response:

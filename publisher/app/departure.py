@@ -1,0 +1,45 @@
+"""What a person who leaves has acted on, and which secrets must be replaced."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from publisher.config import Settings
+from publisher.secrets import AUDIT_KEY_NAME, USER_KEY_NAME, Vault
+from publisher.store.people.users import PersonTraces
+from publisher.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What a person has acted on, and the secrets that he knows or could read.
+
+    `is_owner`: he has used the system user who owns the workspace, and could read all of them.
+    """
+
+    traces: PersonTraces
+    secrets: Sequence[str]
+    is_owner: bool
+
+
+async def read_touched(store: Store, settings: Settings, name: str) -> Touched:
+    """Return what the audit says of a person."""
+    traces = await store.users.read_traces(name)
+    is_owner = any(is_system_owner(settings.workspace, uid) for uid in traces.uids)
+    return Touched(traces=traces, secrets=find_seen_secrets(settings, traces, is_owner=is_owner), is_owner=is_owner)
+
+
+def is_system_owner(workspace: Path, uid: int) -> bool:
+    """Return True if a system user owns the workspace's folder."""
+    return workspace.stat().st_uid == uid
+
+
+def find_seen_secrets(settings: Settings, traces: PersonTraces, *, is_owner: bool) -> Sequence[str]:
+    """Return the secrets that a person knows or could read: the owner of the workspace could read all of them.
+
+    The workspace's own keys are left out: no platform replaces them, and a new one ends everybody's second factor.
+    """
+    if not is_owner:
+        return sorted(traces.secrets)
+    stored = set(Vault(folder=settings.workspace / "var").list_names()) - {AUDIT_KEY_NAME, USER_KEY_NAME}
+    return sorted({*traces.secrets, *stored, *(account.secret for account in settings.accounts.values())})

@@ -1,0 +1,109 @@
+"""My settings: language, theme, text size; password and second factor; where one is signed in."""
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.errors import RefusedError, SignInError
+from publisher.domain.user import Permission, may_somewhere
+from publisher.engine.authentication import change_password, check_password
+from publisher.store.people.users import hash_secret
+from publisher.web.access import clear_session_cookie, set_session_cookie, step_up
+from publisher.web.forms import read_number
+from publisher.web.page import redirect, render_page, safe_path
+from publisher.web.site import PREFERENCES, Notice, get_site, get_visitor
+
+
+async def show_me(request: Request) -> Response:
+    return await _render_me(request)
+
+
+async def _render_me(request: Request, problems: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
+    store, visitor = get_site(request).store, get_visitor(request)
+    return await render_page(
+        request,
+        "me",
+        status=status,
+        sessions=await store.sign_ins.sessions_of(visitor.user.name),
+        tokens=await store.sign_ins.tokens_of(visitor.user.name),
+        this_session=hash_secret(visitor.session_id),
+        scopes=[permission for permission in Permission if may_somewhere(visitor.user, permission)],
+        preferences=PREFERENCES,
+        problems=problems or {},
+    )
+
+
+async def enter_step_up(request: Request) -> Response:
+    """Check the second factor once more, and go back to where that was asked for."""
+    visitor, form = get_visitor(request), await request.form()
+    following = safe_path(str(form.get("next", "")))
+    try:
+        session_id = await step_up(request, str(form.get("code", "")))
+    except SignInError as error:
+        problem = visitor.messages.translate(error.code, **error.facts)
+        return await render_page(request, "step_up", status=422, next=following, problem=problem)
+    response = redirect(request, following)
+    set_session_cookie(request, response, session_id)
+    return response
+
+
+async def replace_password(request: Request) -> Response:
+    """Set a new password after the old one was typed; every session and token ends, this one too."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    translate, name = visitor.messages.translate, visitor.user.name
+    if not visitor.is_stepped_up:
+        raise SignInError("web_step_up_needed")
+    try:
+        site.limits.require_attempt(visitor.source, name)
+        await check_password(site.store.users, name, str(form.get("old", "")), visitor.source)
+    except SignInError as error:
+        code = "web_password_wrong" if error.code == "sign_in_failed" else error.code
+        return await _render_me(request, {"old": translate(code, **error.facts)}, status=422)
+    password = str(form.get("password", ""))
+    try:
+        if password != str(form.get("password_again", "")):
+            raise RefusedError("passwords_differ")  # noqa: TRY301 # shown like the others
+        await change_password(site.store.users, name, password, visitor.actor)
+    except RefusedError as error:
+        return await _render_me(request, {"password": translate(error.code, **error.facts)}, status=422)
+    response = redirect(request, "/login?next=/me")
+    clear_session_cookie(request, response)
+    return response
+
+
+async def end_session(request: Request) -> Response:
+    """End one of the visitor's own sessions, on another device."""
+    store, visitor, form = get_site(request).store, get_visitor(request), await request.form()
+    session = str(form.get("session", ""))
+    await store.sign_ins.end_session_of(visitor.user.name, session, visitor.actor)
+    if session == hash_secret(visitor.session_id):
+        response = redirect(request, "/login")
+        clear_session_cookie(request, response)
+        return response
+    return redirect(request, "/me", Notice(code="web_done_session_ended"))
+
+
+async def issue_token(request: Request) -> Response:
+    """Issue a token for scripts, after the password was typed; it is shown once."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    translate, name = visitor.messages.translate, visitor.user.name
+    scope = {permission for permission in Permission if str(permission) in form.getlist("scope")}
+    if not visitor.is_stepped_up:
+        raise SignInError("web_step_up_needed")
+    if not scope:
+        return await _render_me(request, {"scope": translate("web_scope_missing")}, status=422)
+    try:
+        site.limits.require_attempt(visitor.source, name)
+        await check_password(site.store.users, name, str(form.get("token_password", "")), visitor.source)
+    except SignInError as error:
+        code = "web_password_wrong" if error.code == "sign_in_failed" else error.code
+        return await _render_me(request, {"token_password": translate(code, **error.facts)}, status=422)
+    token = await site.store.sign_ins.issue_token(name, scope, visitor.actor)
+    return redirect(request, "/me", Notice(code="web_done_token", facts={"token": token}))
+
+
+async def end_token(request: Request) -> Response:
+    store, visitor, form = get_site(request).store, get_visitor(request), await request.form()
+    await store.sign_ins.end_token(visitor.user.name, read_number(form, "token"), visitor.actor)
+    return redirect(request, "/me", Notice(code="web_done_token_ended"))

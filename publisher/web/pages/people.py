@@ -1,0 +1,213 @@
+"""People: who may sign in as what, who is on duty, and what ends when somebody leaves."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.app.departure import read_touched
+from publisher.domain.errors import ApprovalError, RefusedError, SignInError
+from publisher.domain.user import (
+    Grant,
+    GrantSyntaxError,
+    Permission,
+    UserRole,
+    UserState,
+    find_unknown_targets,
+    list_members,
+    parse_grant,
+)
+from publisher.web.page import redirect, render_page
+from publisher.web.site import Notice, Site, get_site, get_visitor
+
+MAX_NAME_CHARACTERS = 64
+EMPTY_ROWS = 2
+"""Rows of a form for roles that are not filled in yet."""
+
+
+async def show_people(request: Request) -> Response:
+    return await _render_people(request)
+
+
+async def _render_people(
+    request: Request, problems: Mapping[str, str] | None = None, name: str = "", *, status: int = 200
+) -> Response:
+    store = get_site(request).store
+    users, officers = await store.users.list(), await store.duty.officers()
+    tasks = await store.approvals.tasks() if store.approval_rules.is_active else ()
+    return await render_page(
+        request,
+        "people",
+        status=status,
+        users=users,
+        officers=officers,
+        on_duty={officer.name for officer in officers},
+        last_seen=await store.sign_ins.last_seen(),
+        approvals=Counter(one.person for task in tasks for one in task.status.counted),
+        rows=[None] * EMPTY_ROWS,
+        roles=list(UserRole),
+        targets=list_targets(get_site(request)),
+        problems=problems or {},
+        new_name=name,
+    )
+
+
+def list_targets(site: Site) -> Sequence[str]:
+    """Return what a role can be limited to: groups, regions, platforms, then accounts."""
+    members = list_members(site.settings.accounts.values(), site.settings.groups)
+    return [*sorted(members), *site.settings.accounts]
+
+
+async def show_person(request: Request) -> Response:
+    return await _render_person(request)
+
+
+async def _render_person(request: Request, problems: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
+    store, name = get_site(request).store, request.path_params["name"]
+    user = await store.users.get(name)
+    sessions, tokens = await store.sign_ins.count_valid(name)
+    return await render_page(
+        request,
+        "person",
+        status=status,
+        user=user,
+        sessions=sessions,
+        tokens=tokens,
+        is_on_duty=name in {officer.name for officer in await store.duty.officers()},
+        rows=[*user.grants, *[None] * EMPTY_ROWS],
+        roles=list(UserRole),
+        targets=list_targets(get_site(request)),
+        problems=problems or {},
+        UserState=UserState,
+    )
+
+
+async def read_grants(request: Request) -> Sequence[Grant]:
+    """Return the roles that a form names. Raises RefusedError, with the reason, if they are no roles."""
+    form, site = await request.form(), get_site(request)
+    columns = [[str(value).strip() for value in form.getlist(key)] for key in ("role", "stages", "targets")]
+    grants = []
+    for role, stages, targets in zip(*columns, strict=False):
+        if not role:
+            continue
+        text = f"{role}{f':{stages}' if stages else ''}{f'@{targets}' if targets else ''}".replace("，", ",")
+        try:
+            grants.append(parse_grant(text))
+        except GrantSyntaxError as error:
+            raise RefusedError(error.code, value=error.value) from None
+    if not grants:
+        raise RefusedError("web_roles_missing")
+    if unknown := find_unknown_targets(grants, site.settings.accounts, site.settings.groups):
+        raise RefusedError("grant_target_unknown", value=", ".join(unknown))
+    return grants
+
+
+def require_administrator(request: Request) -> None:
+    """Raise SignInError unless the visitor administers users and has repeated the second factor a moment ago."""
+    visitor = get_visitor(request)
+    visitor.require_everywhere(Permission.ADMINISTER)
+    if not visitor.is_stepped_up:
+        raise SignInError("web_step_up_needed")
+
+
+async def add_person(request: Request) -> Response:
+    """Add a user, and show the one-time link once."""
+    require_administrator(request)
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    name = " ".join(str(form.get("name", "")).split())[:MAX_NAME_CHARACTERS]
+    if not name or not name.isprintable():
+        problem = visitor.messages.translate("web_name_missing")
+        return await _render_people(request, {"name": problem}, name, status=422)
+    try:
+        link = await site.store.users.add(name, await read_grants(request), visitor.actor)
+    except RefusedError as error:
+        key = "name" if error.code == "user_exists" else "role"
+        problem = visitor.messages.translate(error.code, **error.facts)
+        return await _render_people(request, {key: problem}, name, status=422)
+    notice = Notice(code="web_done_person_added", facts={"name": name, "link": make_link(request, link)})
+    return redirect(request, person_path(name), notice)
+
+
+def make_link(request: Request, link: str) -> str:
+    """Return the address of a one-time link, as the person has to open it."""
+    base = get_site(request).settings.dashboard.url or str(request.base_url)
+    return f"{base.rstrip('/')}/setup/{link}"
+
+
+def person_path(name: str) -> str:
+    return f"/people/{quote(name, safe='')}"
+
+
+async def change_roles(request: Request) -> Response:
+    require_administrator(request)
+    store, visitor, name = get_site(request).store, get_visitor(request), request.path_params["name"]
+    try:
+        await store.users.change_grants(name, await read_grants(request), visitor.actor)
+    except RefusedError as error:
+        problem = visitor.messages.translate(error.code, **error.facts)
+        return await _render_person(request, {"role": problem}, status=422)
+    return redirect(request, person_path(name), Notice(code="web_done_roles", facts={"name": name}))
+
+
+async def disable_person(request: Request) -> Response:
+    require_administrator(request)
+    store, name = get_site(request).store, request.path_params["name"]
+    await store.users.disable(name, get_visitor(request).actor)
+    notice = Notice(code="web_done_disabled", facts={"name": name}, undo=f"{person_path(name)}/enable")
+    return redirect(request, person_path(name), notice)
+
+
+async def enable_person(request: Request) -> Response:
+    require_administrator(request)
+    store, name = get_site(request).store, request.path_params["name"]
+    await store.users.enable(name, get_visitor(request).actor)
+    return redirect(request, person_path(name), Notice(code="web_done_enabled", facts={"name": name}))
+
+
+async def reset_person(request: Request) -> Response:
+    """Take the password and the second factor away, and show a new one-time link once."""
+    require_administrator(request)
+    store, name = get_site(request).store, request.path_params["name"]
+    link = await store.users.reset(name, get_visitor(request).actor)
+    notice = Notice(code="web_done_reset", facts={"name": name, "link": make_link(request, link)})
+    return redirect(request, person_path(name), notice)
+
+
+async def change_duty(request: Request) -> Response:
+    """Put somebody on duty, or off it."""
+    require_administrator(request)
+    store, visitor, form = get_site(request).store, get_visitor(request), await request.form()
+    name, is_on = str(form.get("name", "")), "on" in form
+    await store.users.get(name)
+    try:
+        await (store.duty.add if is_on else store.duty.remove)(name, visitor.actor)
+    except ApprovalError as error:
+        problem = visitor.messages.translate(error.code, **error.facts)
+        return await _render_people(request, {"duty": problem}, status=409)
+    code = "web_done_on_duty" if is_on else "web_done_off_duty"
+    return redirect(request, "/people", Notice(code=code, facts={"name": name}))
+
+
+async def show_leave(request: Request) -> Response:
+    """Show what ends when somebody leaves, and what must be replaced."""
+    site, name = get_site(request), request.path_params["name"]
+    user = await site.store.users.get(name)
+    touched = await read_touched(site.store, site.settings, name)
+    sessions, tokens = await site.store.sign_ins.count_valid(name)
+    tasks = await site.store.approvals.tasks() if site.store.approval_rules.is_active else ()
+    approved = [task for task in tasks if any(one.person == name for one in task.status.counted)]
+    return await render_page(
+        request, "leave", user=user, touched=touched, sessions=sessions, tokens=tokens, approved=approved
+    )
+
+
+async def leave(request: Request) -> Response:
+    """End all that a person can do; each secret to replace stays an alert until it is replaced."""
+    require_administrator(request)
+    site, name = get_site(request), request.path_params["name"]
+    touched = await read_touched(site.store, site.settings, name)
+    departure = await site.store.users.leave(name, touched.secrets, get_visitor(request).actor)
+    facts = {"name": name, "number": len(departure.approvals), "secrets": len(touched.secrets)}
+    return redirect(request, person_path(name), Notice(code="web_done_left", facts=facts))

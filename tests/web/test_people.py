@@ -1,0 +1,162 @@
+"""People and one's own settings: who may change whom, what is shown once, and what ends at once."""
+
+import pytest
+
+from publisher.domain.user import Permission, UserState
+from publisher.engine.authentication import hash_password
+from publisher.store.people.users import NewSignIn
+from tests.web.conftest import ADMIN
+
+PASSWORD = "eleven-officers-read-it-twice"
+
+
+@pytest.fixture
+async def admin(site):
+    """Return the client of an administrator without a second factor."""
+    return await site.signed_in("admin", name="管")
+
+
+async def sign_in(site, name, *grants):
+    """Add a user with a password, and return the client of a session of that user."""
+    link = await site.add_user(name, *grants)
+    await site.store.users.activate(link, NewSignIn(password_hash=await hash_password(PASSWORD)), lambda _name: ADMIN)
+    session = await site.store.sign_ins.start_session(name, "address 127.0.0.1", ADMIN)
+    return site.client({"publisher_session": session})
+
+
+async def test_a_person_is_added_with_roles_and_a_link_that_is_shown_once(site, admin):
+    """The link opens the first sign-in; on the next page it is gone, and no page has it before."""
+    form = {"name": "李", "role": ["approver", "viewer", ""], "targets": ["north", "", ""], "stages": ["初审", "", ""]}
+    added = await admin.post("/people", data=form)
+    assert (added.status_code, added.headers["location"]) == (303, "/people/%E6%9D%8E")
+    first, second = await admin.get("/people/李"), await admin.get("/people/李")
+    assert 'data-testid="link"' in first.text
+    assert "/setup/" not in second.text
+    link = first.text.partition("/setup/")[2].partition("<")[0]
+    assert (await site.client().get(f"/setup/{link}")).status_code == 200
+    user = await site.store.users.get("李")
+    assert [str(grant) for grant in user.grants] == ["approver:初审@north", "viewer"]
+    assert 'data-testid="person-李"' in (await admin.get("/people")).text
+
+
+@pytest.mark.parametrize(
+    ("form", "problem"),
+    [
+        ({"name": "", "role": ["viewer"], "targets": [""], "stages": [""]}, "请写姓名"),
+        ({"name": "李", "role": [""], "targets": [""], "stages": [""]}, "请至少选一个角色"),
+        ({"name": "李", "role": ["author"], "targets": ["nowhere"], "stages": [""]}, "nowhere"),
+        ({"name": "李", "role": ["author"], "targets": [""], "stages": ["初审"]}, "初审"),
+        ({"name": "管", "role": ["author"], "targets": [""], "stages": [""]}, "管"),
+    ],
+)
+async def test_what_is_wrong_stands_at_the_form(site, admin, form, problem):
+    """Nobody is added, and the page says why with 422."""
+    before = [user.name for user in await site.store.users.list()]
+    answer = await admin.post("/people", data=form)
+    assert (answer.status_code, problem in answer.text) == (422, True)
+    assert [user.name for user in await site.store.users.list()] == before
+
+
+async def test_who_is_disabled_is_out_at_once_and_can_come_back(site, admin):
+    """The session of the person ends with the click; enabling it again asks for a new sign-in."""
+    li = await site.signed_in("author", name="李")
+    assert (await li.get("/today")).status_code == 200
+    assert (await admin.post("/people/李/disable")).status_code == 303
+    assert (await li.get("/today")).status_code == 303
+    assert (await admin.post("/people/李/enable")).status_code == 303
+    assert (await site.store.users.get("李")).is_enabled
+    assert (await li.get("/today")).status_code == 303
+
+
+async def test_leaving_shows_what_ends_and_ends_it(site, admin):
+    """Sessions, tokens and duty end; the person stays in the list as one who has left."""
+    await site.signed_in("author", name="李")
+    await site.store.duty.add("李", ADMIN)
+    await site.store.sign_ins.issue_token("李", {Permission.VIEW}, ADMIN)
+    await site.store.actions.record_action("secret_stored", "secret:weibo-key", person("李"), {})
+    page = await admin.get("/people/李/leave")
+    assert "登录中的浏览器 1 个，令牌 1 个" in page.text
+    assert "<code>weibo-key</code>" in page.text
+    assert (await admin.post("/people/李/leave")).status_code == 303
+    assert (await site.store.users.get("李")).state is UserState.LEFT
+    assert await site.store.duty.officers() == []
+    assert "rotation_due" in {alert.code for alert in await site.store.queries.alerts()}
+
+
+def person(name):
+    return type(ADMIN)(role=ADMIN.role, name=name)
+
+
+async def test_the_duty_list_is_kept_by_administrators(site, admin):
+    """Put on and taken off with a click; a person who is not enabled is refused with the reason."""
+    await site.signed_in("approver", name="李")
+    assert (await admin.post("/people/duty", data={"name": "李", "on": "1"})).status_code == 303
+    assert [officer.name for officer in await site.store.duty.officers()] == ["李"]
+    assert (await admin.post("/people/duty", data={"name": "李"})).status_code == 303
+    assert await site.store.duty.officers() == []
+    await site.store.users.disable("李", ADMIN)
+    refused = await admin.post("/people/duty", data={"name": "李", "on": "1"})
+    assert (refused.status_code, 'data-testid="problem-duty"' in refused.text) == (409, True)
+
+
+async def test_roles_are_changed_and_the_last_administrator_stays(site, admin):
+    """The new roles count for the next click; nobody can leave the workspace without an administrator."""
+    li = await site.signed_in("viewer", name="李")
+    assert (await li.get("/people")).status_code == 403
+    form = {"role": ["admin"], "targets": [""], "stages": [""]}
+    assert (await admin.post("/people/李/roles", data=form)).status_code == 303
+    assert (await li.get("/people")).status_code == 200
+    form = {"role": ["viewer"], "targets": [""], "stages": [""]}
+    assert (await admin.post("/people/李/roles", data=form)).status_code == 303
+    last = await admin.post("/people/管/roles", data=form)
+    assert last.status_code == 422
+
+
+async def test_everybody_sees_and_ends_the_own_sessions_and_tokens(site):
+    """Not those of others, whatever number a form carries."""
+    li, wang = await sign_in(site, "李", "viewer"), await sign_in(site, "王", "viewer")
+    issued = await li.post("/me/tokens", data={"scope": "view", "token_password": PASSWORD})
+    assert issued.status_code == 303
+    first, second = await li.get("/me"), await li.get("/me")
+    assert 'data-testid="token"' in first.text
+    assert 'data-testid="token"' not in second.text
+    [token] = await site.store.sign_ins.tokens_of("李")
+    await wang.post("/me/tokens/end", data={"token": token.id})
+    assert len(await site.store.sign_ins.tokens_of("李")) == 1
+    assert (await li.post("/me/tokens/end", data={"token": token.id})).status_code == 303
+    assert await site.store.sign_ins.tokens_of("李") == []
+    [session] = await site.store.sign_ins.sessions_of("李")
+    await wang.post("/me/sessions", data={"session": session.id})
+    assert (await li.get("/me")).status_code == 200
+    assert (await li.post("/me/sessions", data={"session": session.id})).headers["location"] == "/login"
+    assert (await li.get("/me")).status_code == 303
+
+
+async def test_a_password_takes_the_old_one(site):
+    """A wrong old one changes nothing; a new one ends all sessions."""
+    li = await sign_in(site, "李", "viewer")
+    new = {"password": f"{PASSWORD}-now", "password_again": f"{PASSWORD}-now"}
+    assert (await li.post("/me/password", data={"old": "wrong wrong wrong", **new})).status_code == 422
+    assert (await li.post("/me/password", data={"old": PASSWORD, **new, "password_again": "x"})).status_code == 422
+    assert (await li.post("/me/password", data={"old": PASSWORD, **new})).status_code == 303
+    assert (await li.get("/me")).status_code == 303
+    answer = await site.client().post("/login", data={"name": "李", "password": f"{PASSWORD}-now"})
+    assert answer.status_code == 303
+
+
+async def test_a_token_takes_the_password(site):
+    """Who finds an unlocked screen cannot take a token along."""
+    li = await sign_in(site, "李", "viewer")
+    for data in ({"scope": "view", "token_password": "wrong wrong wrong"}, {"token_password": PASSWORD}):
+        assert (await li.post("/me/tokens", data=data)).status_code == 422
+    assert await site.store.sign_ins.tokens_of("李") == []
+
+
+async def test_language_theme_and_keys_are_remembered(site):
+    """A choice is kept by the browser, and the next page shows it."""
+    li = await site.signed_in("viewer", name="李")
+    for query in ("lang=en", "theme=dark", "size=large", "keys=off"):
+        assert (await li.get(f"/me?{query}")).status_code == 200
+    page = await li.get("/me")
+    assert '<html lang="en" data-theme="dark" data-size="large"' in page.text
+    assert '<body data-keys="off">' in page.text
