@@ -6,35 +6,30 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from starlette.responses import HTMLResponse, Response
-
 from publisher.domain.account import Capabilities
 from publisher.domain.errors import NoSuchItemError
-from publisher.domain.post import RenderedPost
+from publisher.domain.post import MEDIA_REFERENCE, RenderedPost
 
 MAX_ARTICLES = 200
 """How many articles are kept, for all who write; each has some tens of kilobytes."""
-ARTICLE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
-"""An article is shown without script, and without any request: what it shows is in it."""
-_MEDIA = re.compile(r"media:([0-9a-f]{64})")
 
 
 @dataclass(slots=True)
 class Articles:
     """The articles that were previewed last, by who may see them and by their fingerprint."""
 
-    _kept: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[tuple[str, str], tuple[str, str]] = field(default_factory=OrderedDict)
 
     def keep(self, user: str, rendered: RenderedPost, media: Mapping[str, tuple[str, bytes]]) -> None:
         key = user, rendered.fingerprint
         if key not in self._kept:
-            self._kept[key] = embed_media(rendered.text, media)
+            self._kept[key] = rendered.title, embed_media(rendered.text, media)
         self._kept.move_to_end(key)
         while len(self._kept) > MAX_ARTICLES:
             self._kept.popitem(last=False)
 
-    def get(self, user: str, fingerprint: str) -> str:
-        """Return an article. Raises NoSuchItemError if it is not kept any more, or is somebody else's."""
+    def get(self, user: str, fingerprint: str) -> tuple[str, str]:
+        """Return the title and the HTML of an article. Raises NoSuchItemError if it is gone, or not theirs."""
         if (article := self._kept.get((user, fingerprint))) is None:
             raise NoSuchItemError("preview", fingerprint[:16])
         return article
@@ -47,13 +42,7 @@ def embed_media(text: str, media: Mapping[str, tuple[str, bytes]]) -> str:
         media_type, data = media.get(found[1], ("image/png", b""))
         return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
-    return _MEDIA.sub(data_url, text)
-
-
-def article_response(article: str) -> Response:
-    """Return an article as the page of a frame."""
-    page = f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">{article}'
-    return HTMLResponse(page, headers={"content-security-policy": ARTICLE_POLICY})
+    return MEDIA_REFERENCE.sub(data_url, text)
 
 
 def split_overflow(rendered: RenderedPost, capabilities: Capabilities) -> tuple[str, str]:

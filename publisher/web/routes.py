@@ -20,6 +20,7 @@ from publisher.web.pages import (
     renditions,
     sign_in,
     today,
+    urgent,
     write,
 )
 
@@ -85,6 +86,10 @@ ROUTES: Sequence[PageRoute] = (
     _page("/write/article/{fingerprint}", "draft_article", _WRITE, write.show_article),
     _page("/write/{draft}", "draft", _WRITE, write.show_write),
     _action("/write/{draft}/delete", "delete_draft", _WRITE, write.delete_draft),
+    _page("/urgent", "urgent", _WRITE, urgent.show_urgent),
+    _action("/urgent", "send_urgent", _WRITE, urgent.send_urgent),
+    _page("/urgent/{post}", "urgent_release", _VIEW, urgent.show_release),
+    _action("/urgent/{post}", "release", _VIEW, urgent.release),
     _page("/posts/{post}/edit", "edit", _WRITE, write.show_edit),
     _page("/posts/{post}/remove", "remove", _WRITE, write.show_remove),
     _action("/posts/{post}/remove", "remove_post", _WRITE, write.remove_post),

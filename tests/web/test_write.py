@@ -55,7 +55,7 @@ async def file(site):
 
 def fields_of(page):
     """Return what the form of a page would send as it is."""
-    form = re.search(r'<form class="(?:compose|card sheet)".*?</form>', page, re.DOTALL)[0]
+    form = re.search(r'<form class="(?:compose[^"]*|card sheet)".*?</form>', page, re.DOTALL)[0]
     fields = {}
     for tag in re.findall(r"<input[^>]*>", form):
         attributes = dict(re.findall(r'([a-z]+)="([^"]*)"', tag))
@@ -117,7 +117,7 @@ async def test_an_article_is_shown_to_its_author_only_and_may_run_nothing(site, 
     path = re.search(r'src="(/write/article/[0-9a-f]+)"', page.text)[1]
     shown, hidden = await author.get(path), await other.get(path)
     assert "先垫钱的兼职都是诈骗" in shown.text
-    assert shown.headers["content-security-policy"].startswith("sandbox;")
+    assert "sandbox" in shown.headers["content-security-policy"]
     assert hidden.status_code == 404
 
 

@@ -34,10 +34,16 @@ async def show_article(request: Request) -> Response:
     for image in rendered.images:
         if found := await site.store.occurrences.media(image.sha256):
             pictures[image.sha256] = f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}"
-    body = MEDIA_REFERENCE.sub(lambda reference: pictures.get(reference[1], ""), rendered.text)
-    title = rendered.title.replace("&", "&amp;").replace("<", "&lt;")
+    return article_response(
+        rendered.title, MEDIA_REFERENCE.sub(lambda reference: pictures.get(reference[1], ""), rendered.text)
+    )
+
+
+def article_response(title: str, body: str) -> Response:
+    """Return an article as the page of a frame."""
+    escaped = title.replace("&", "&amp;").replace("<", "&lt;")
     headers = {"content-security-policy": ARTICLE_POLICY}
-    return HTMLResponse(ARTICLE_PAGE.format(title=title, body=body), headers=headers)
+    return HTMLResponse(ARTICLE_PAGE.format(title=escaped, body=body), headers=headers)
 
 
 async def show_media(request: Request) -> Response:

@@ -33,6 +33,7 @@ from publisher.schedule.edit import Entry, edit_block, find_block, find_post_spa
 from publisher.schedule.load import SCHEDULE_FILE
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.page import redirect, render, render_page
+from publisher.web.pages.renditions import article_response
 from publisher.web.post_form import (
     REPEATS,
     Fields,
@@ -44,7 +45,7 @@ from publisher.web.post_form import (
     suggest_time,
 )
 from publisher.web.post_form import read_entry as read_form
-from publisher.web.preview import article_response, split_overflow
+from publisher.web.preview import split_overflow
 from publisher.web.site import Notice, Site, Visitor, get_site, get_visitor
 
 HIDDEN_FIELDS = ("draft", "base", "base_sha256", "tried")
@@ -142,7 +143,10 @@ async def show_write(request: Request) -> Response:
         draft = await site.store.drafts.get(draft_id, visitor.user.name)
         fields: Fields = {**json.loads(draft.content), "draft": [draft.id]}
         return await show_form(request, make_form(request, fields), saved_at=draft.updated_at)
-    return await show_form(request, make_form(request, suggest_fields(request)))
+    fields = suggest_fields(request)
+    if like := request.query_params.get("like"):
+        fields = {**fields, **await copy_fields(request, PostId(like))}
+    return await show_form(request, make_form(request, fields))
 
 
 def suggest_fields(request: Request) -> Fields:
@@ -162,6 +166,15 @@ def suggest_fields(request: Request) -> Fields:
     }
 
 
+async def copy_fields(request: Request, post: PostId) -> Fields:
+    """Return the fields of an earlier post, for a new one like it. Raises NoSuchItemError."""
+    site = get_site(request)
+    schedule = await read_schedule_text(site.application.planner, site.settings.workspace / SCHEDULE_FILE)
+    entry = await read_entry(schedule, post)
+    kept = {key: value for key, value in entry.items() if key not in {"id", "at", "expires", "author"}}
+    return fill_form(kept, site.settings.timezone)
+
+
 async def show_edit(request: Request) -> Response:
     """Show a post of schedule.toml in the form."""
     site = get_site(request)
@@ -172,17 +185,22 @@ async def show_edit(request: Request) -> Response:
     return await show_form(request, make_form(request, fields))
 
 
-async def show_form(
+async def show_form(  # noqa: PLR0913 # what the page shows besides the form
     request: Request,
     form: Form,
     *,
     status: int = 200,
-    refused: InvalidEdit | None = None,
+    refused: InvalidEdit | EditConflict | None = None,
     saved_at: datetime | None = None,
+    lane: Mapping[str, Any] | None = None,
 ) -> Response:
-    """Return the page of a form. `refused` has the problems of a save; without one the form is checked."""
+    """Return the page of a form. `refused` has the problems of a save; without one the form is checked.
+
+    With a `lane` it is the short form of an emergency.
+    """
     site, visitor = get_site(request), get_visitor(request)
-    values = await read_live_values(request, form, refused=refused, saved_at=saved_at)
+    invalid = refused if isinstance(refused, InvalidEdit) else None
+    values = await read_live_values(request, form, refused=invalid, saved_at=saved_at)
     active = await site.store.posts.active_schedule_text() or ""
     originals = await site.store.occurrences.find(OccurrenceFilter(), MAX_ORIGINALS)
     is_empty = form.is_new and not form.draft and not form.is_tried
@@ -200,10 +218,11 @@ async def show_form(
         "recipients": list_recipients(site, visitor),
         "platforms": sorted({account.platform for account in site.settings.accounts.values()}),
         "drafts": drafts,
-        "elsewhere": [visitor.messages.format_problem(item) for item in (refused.elsewhere if refused else ())],
+        "elsewhere": [visitor.messages.format_problem(item) for item in (invalid.elsewhere if invalid else ())],
         "zone_name": site.settings.timezone.key,
+        "lane": lane,
     }
-    return await render_page(request, "write", status=status, **values)
+    return await render_page(request, "write" if lane is None else "urgent", status=status, **values)
 
 
 def list_data_fields(site: Site, visitor: Visitor) -> Sequence[Mapping[str, Any]]:
@@ -537,4 +556,4 @@ async def render_removal(request: Request, problems: Collection[Problem], *, sta
 async def show_article(request: Request) -> Response:
     """Show an article that the visitor has just previewed, in a frame."""
     user = get_visitor(request).user.name
-    return article_response(get_site(request).articles.get(user, str(request.path_params["fingerprint"])))
+    return article_response(*get_site(request).articles.get(user, str(request.path_params["fingerprint"])))

@@ -1,0 +1,160 @@
+"""The emergency lane: a warning in a title and a sentence, its previews, and the release by two officers on duty."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.characters import is_same_name
+from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
+from publisher.domain.post import PostId, PostKind
+from publisher.domain.user import Permission
+from publisher.engine.approvals import release_in_emergency
+from publisher.engine.schedule_editor import SavedEdit, save_post, wait_until_accepted
+from publisher.schedule.load import SCHEDULE_FILE
+from publisher.store.plan.approvals import ApprovalTask
+from publisher.web.access import set_session_cookie, step_up
+from publisher.web.page import redirect, render_page
+from publisher.web.pages.write import (
+    ACCEPTED_WITHIN_SECONDS,
+    Form,
+    make_change,
+    make_writer,
+    read_sent_form,
+    show_form,
+    suggest_fields,
+)
+from publisher.web.pages.write import make_form as make_post_form
+from publisher.web.site import Notice, get_site, get_visitor
+from publisher.web.todo import make_visitor_approver
+
+URGENT_FIELDS: Mapping[str, list[str]] = {"kind": [PostKind.WARNING], "when": ["asap"], "urgent": ["1"]}
+"""What makes a post of this lane: a warning that is due with its release, and goes first."""
+MAX_REASON_CHARACTERS = 200
+
+
+async def show_urgent(request: Request) -> Response:
+    """Show the short form."""
+    fields = {**suggest_fields(request), **URGENT_FIELDS}
+    return await show_form(request, make_post_form(request, fields), lane=await read_lane(request))
+
+
+async def send_urgent(request: Request) -> Response:
+    """Show what each platform will show, and then save the post for its release."""
+    form = await read_sent_form(request)
+    form = make_post_form(request, {**form.fields, **URGENT_FIELDS, "tried": ["1"]})
+    step = form.fields.get("do", ["preview"])[0]
+    lane = await read_lane(request)
+    if step == "edit":
+        return await show_form(request, replace(form, fields={**form.fields, "tried": []}), lane=lane)
+    if step != "save":
+        return await show_form(request, form, lane={**lane, "is_preview": True})
+    site, visitor = get_site(request), get_visitor(request)
+    file = site.settings.workspace / SCHEDULE_FILE
+    try:
+        result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
+    except SignInError:
+        return await show_form(request, form, status=422, lane=lane)
+    if not isinstance(result, SavedEdit):
+        return await show_form(request, form, status=422, refused=result, lane=lane)
+    await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)
+    await _release_own(request, form)
+    return redirect(request, f"/urgent/{form.entry['id']}")
+
+
+async def read_lane(request: Request) -> dict[str, Any]:
+    """Return who has to release what the visitor writes here."""
+    site, visitor = get_site(request), get_visitor(request)
+    officers = [officer.name for officer in await site.store.duty.officers()]
+    return {
+        "is_preview": False,
+        "is_on_duty": any(is_same_name(name, visitor.user.name) for name in officers),
+        "others": [name for name in officers if not is_same_name(name, visitor.user.name)],
+        "chain": site.store.approval_rules.chain_for(PostKind.WARNING),
+    }
+
+
+async def _release_own(request: Request, form: Form) -> None:
+    """Give the author's own release at once, if he is on duty and has proved who he is."""
+    visitor, post = get_visitor(request), PostId(str(form.entry["id"]))
+    if not visitor.is_stepped_up or not (await read_lane(request))["is_on_duty"]:
+        return
+    for task in await get_site(request).store.approvals.tasks(post):
+        await _release(request, task, task.status.fingerprint, visitor.messages.translate("web_urgent_title"))
+
+
+async def _release(request: Request, task: ApprovalTask, fingerprint: str, reason: str) -> None:
+    store, visitor = get_site(request).store, get_visitor(request)
+    approver = make_visitor_approver(visitor)
+    await release_in_emergency(store, task.key.post, fingerprint, approver, visitor.actor, reason)
+
+
+async def show_release(request: Request) -> Response:
+    """Show how far a post of this lane is, and to an officer on duty what to release."""
+    return await render_release(request)
+
+
+async def render_release(request: Request, problem: str = "", *, status: int = 200) -> Response:
+    site, visitor = get_site(request), get_visitor(request)
+    post = PostId(str(request.path_params["post"]))
+    stored = await site.store.posts.get_post(post)
+    if stored is None:
+        raise NoSuchItemError("post", post)
+    tasks = await site.store.approvals.tasks(post)
+    task = tasks[0] if tasks else None
+    released = [item for item in task.status.approvals if item.is_emergency] if task else []
+    contents = await site.store.approvals.contents(task.key, task.status.fingerprint) if task else ()
+    shown = {rendered.platform: rendered for rendered in reversed(contents)}
+    lane = await read_lane(request)
+    is_author = task is not None and is_same_name(task.status.author, visitor.user.name)
+    has_released = any(is_same_name(item.person, visitor.user.name) for item in released)
+    may_release = is_author or (task is not None and visitor.may(Permission.APPROVE, task.accounts))
+    return await render_page(
+        request,
+        "urgent_release",
+        status=status,
+        post=stored,
+        task=task,
+        released=released,
+        lane=lane,
+        asks_release=task is not None
+        and not task.status.is_approved
+        and lane["is_on_duty"]
+        and not has_released
+        and may_release,
+        shown=[rendered for rendered in shown.values() if rendered.account in site.store.policies],
+        policies=site.store.policies,
+        summaries=await site.store.occurrences.of_post(post),
+        problem=problem,
+        names=await site.store.saves.last_saver(post),
+    )
+
+
+async def release(request: Request) -> Response:
+    """Record the release by an officer on duty: the author's own, or that of another, with which it is sent."""
+    visitor, form = get_visitor(request), await request.form()
+    post, session_id = PostId(str(request.path_params["post"])), ""
+    tasks = await get_site(request).store.approvals.tasks(post)
+    if not tasks:
+        raise ApprovalError("approval_nothing_waits", post=post)
+    task = tasks[0]
+    is_author = is_same_name(task.status.author, visitor.user.name)
+    visitor.require(Permission.WRITE if is_author else Permission.APPROVE, task.accounts)
+    if not visitor.is_stepped_up:
+        try:
+            session_id = await step_up(request, str(form.get("code", "")))
+        except SignInError as error:
+            return await render_release(request, visitor.messages.translate(error.code, **error.facts), status=422)
+    reason = " ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS]
+    try:
+        words = reason or visitor.messages.translate("web_urgent_title")
+        await _release(request, task, str(form.get("fingerprint", "")), words)
+    except ApprovalError as error:
+        response = await render_release(request, visitor.messages.translate(error.code, **error.facts), status=409)
+    else:
+        response = redirect(request, f"/urgent/{post}", Notice(code="web_urgent_done_released"))
+    if session_id:
+        set_session_cookie(request, response, session_id)
+    return response

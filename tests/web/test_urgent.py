@@ -1,0 +1,89 @@
+"""The emergency lane: a title and a sentence, previews, and the release by two officers on duty."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from publisher.domain.approval import ApprovalRules, Stage
+from publisher.domain.delivery import State
+from publisher.domain.post import PostId
+from publisher.engine.planner import apply_schedule
+from publisher.web.pages import urgent
+from tests.web.conftest import ADMIN
+from tests.web.test_write import fields_of, posts
+
+POST = PostId("jia-mao-ben-ju-de-zhuan-2026-11")
+WORDS = {"title": "假冒本局的转账电话", "data.summary": "公安机关没有“安全账户”，请立即挂断", "to": "all"}
+
+
+@pytest.fixture
+async def lane(site, monkeypatch):
+    """Yield a site in which warnings need an approval, and what is saved is in force at once."""
+    opened, rules = site.application, ApprovalRules(default=(Stage(name="初审"),))
+    store = replace(opened.store, approval_rules=rules)
+    planner = replace(opened.planner, store=store)
+    site.app.state.site.application = replace(opened, store=store, planner=planner)
+    file = opened.settings.workspace / "schedule.toml"
+    await asyncio.to_thread(file.write_text, "# 计划\n", "utf-8")
+
+    async def accept(*_arguments):
+        text = await asyncio.to_thread(file.read_text, "utf-8")
+        await apply_schedule(planner, text, file.name)
+        return True
+
+    monkeypatch.setattr(urgent, "wait_until_accepted", accept)
+    return site
+
+
+async def send(client):
+    shown = await client.post("/urgent", data={**WORDS, "do": "preview"})
+    return shown, await client.post("/urgent", data=fields_of(shown.text) | {"do": "save"})
+
+
+async def test_two_officers_release_it_at_once(lane):
+    """The author's own release comes with the save, that of the other officer sends it; the review stays due."""
+    author, other = await lane.signed_in("author", name="王"), await lane.signed_in("approver", name="李")
+    for name in ("王", "李"):
+        await lane.store.duty.add(name, ADMIN)
+    shown, sent = await send(author)
+    assert 'data-testid="preview-weibo"' in shown.text
+    assert (sent.status_code, sent.headers["location"]) == (303, f"/urgent/{POST}")
+    page = await other.get(f"/urgent/{POST}")
+    assert "王 放行" in page.text
+    released = await other.post(f"/urgent/{POST}", data=fields_of(page.text))
+    assert released.status_code == 303
+    assert {item.state for item in await lane.store.queries.deliveries(POST)} == {State.DUE}
+    assert "24 小时内要补审：初审" in (await author.get(f"/urgent/{POST}")).text
+    [post] = posts(lane.application.settings.workspace / "schedule.toml")
+    assert (post["at"], post["urgent"], post["kind"], post["author"]) == ("asap", True, "warning", "王")
+
+
+async def test_a_text_that_has_changed_meanwhile_is_not_released(lane):
+    """The fingerprint of what was shown counts."""
+    author, other = await lane.signed_in("author", name="王"), await lane.signed_in("approver", name="李")
+    for name in ("王", "李"):
+        await lane.store.duty.add(name, ADMIN)
+    await send(author)
+    stale = await other.post(f"/urgent/{POST}", data={"fingerprint": "0" * 64})
+    assert stale.status_code == 409
+    assert {item.state for item in await lane.store.queries.deliveries(POST)} == {State.PENDING}
+
+
+async def test_who_is_not_on_duty_takes_the_regular_approvals(lane):
+    """The page says so before anything is written, and nothing is released."""
+    author = await lane.signed_in("author", name="王")
+    shown, _sent = await send(author)
+    assert "您不在值班表上" in shown.text
+    page = await author.get(f"/urgent/{POST}")
+    assert "act-release" not in page.text
+    assert (await author.post(f"/urgent/{POST}", data={"fingerprint": "0" * 64})).status_code == 409
+
+
+async def test_a_problem_keeps_it_in_the_first_step(lane):
+    """Too long a sentence is no preview to send."""
+    author = await lane.signed_in("author")
+    answer = await author.post("/urgent", data={**WORDS, "data.summary": "长" * 200, "do": "preview"})
+    assert "problem-summary" in answer.text
+    assert "act-send" not in answer.text
+    assert "长" * 200 in answer.text
