@@ -8,6 +8,7 @@ from enum import StrEnum
 from urllib.parse import quote, urlencode
 
 from publisher.domain.account import AccountId
+from publisher.domain.approval import AFTER_REVIEW_PERIOD
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey
 from publisher.domain.user import Permission
@@ -63,13 +64,17 @@ def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[
             continue
         returned, is_author = task.returned, task.status.is_barred(visitor.user.name)
         stages = comma.join(missing.stage.name for missing in task.status.missing)
-        if returned is not None:
+        released = [one.at for one in task.status.approvals if one.is_emergency]
+        if task.status.is_emergency:
+            text = translate("web_todo_review", stages=stages)
+        elif returned is not None:
             text = translate("web_todo_returned", by=returned.by, reason=returned.reason)
         elif task.is_edit:
             text = translate("web_todo_changed", by=task.saved_by or task.file_owner or "?", stages=stages)
         else:
             text = translate("web_todo_approve", author=task.status.author, stages=stages)
-        is_mine = is_author if returned is not None else waits_for(task, approver)
+        is_returned = returned is not None and not task.status.is_emergency
+        is_mine = is_author if is_returned else waits_for(task, approver)
         items.append(
             TodoItem(
                 kind=TodoKind.APPROVE,
@@ -78,7 +83,7 @@ def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[
                 text=text,
                 path=approval_path(task.key),
                 is_mine=is_mine,
-                until=task.due_at,
+                until=max(released) + AFTER_REVIEW_PERIOD if task.status.is_emergency else task.due_at,
                 kind_of_post=task.post.kind,
                 level=task.post.level,
             )

@@ -152,6 +152,25 @@ async def test_an_approver_of_other_accounts_is_refused(approving):
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
 
 
+async def test_the_author_and_an_officer_on_duty_release_in_an_emergency(approving):
+    """Both say why; then it may be sent, and the approvals are still asked for, with a deadline of a day."""
+    zhang, li = await approving.signed_in("author", name="zhang"), await approving.signed_in("approver", name="李")
+    wang = await approving.signed_in("approver", name="王")
+    assert 'data-testid="emergency"' not in (await zhang.get("/approve/refund")).text
+    for name in ("zhang", "李"):
+        await approving.store.duty.add(name, ADMIN)
+    assert 'data-testid="emergency"' in (await zhang.get("/approve/refund")).text
+    task = (await approving.store.approvals.tasks("refund"))[0]
+    form = {"fingerprint": task.status.fingerprint, "why": "诈骗正在发生"}
+    assert (await li.post("/approve/refund/release", data={**form, "why": ""})).status_code == 422
+    assert (await wang.post("/approve/refund/release", data=form)).status_code == 409
+    assert (await li.post("/approve/refund/release", data=form)).status_code == 303
+    assert not (await approving.store.approvals.tasks("refund"))[0].status.is_approved
+    assert (await zhang.post("/approve/refund/release", data=form)).status_code == 303
+    assert (await approving.store.approvals.tasks("refund"))[0].status.is_approved
+    assert "已紧急放行，要补审" in (await wang.get("/inbox")).text
+
+
 async def test_a_yes_takes_the_second_factor_once_in_ten_minutes(approving):
     """Without a code nothing is recorded; a right one counts, and the session has a new id."""
     site = approving.app.state.site
