@@ -58,10 +58,14 @@ def read_silence_clock(activity: AccountActivity, now: datetime, timezone: tzinf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilenceFigures:
-    """The silence of an account within some days: the longest, and how many days it stood at RED_DAYS or more."""
+    """The silence of an account within some days: the longest, and how many days it stood at RED_DAYS or more.
+
+    `days_now` is how long it has been silent until now.
+    """
 
     longest: int
     red_days: int
+    days_now: int = 0
 
 
 def measure_silence(

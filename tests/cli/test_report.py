@@ -5,10 +5,13 @@ import csv
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from publisher.app.application import open_application
 from publisher.config import load_settings
 from publisher.domain.results import Published, Reach, Receipt, Rejected
+from publisher.store.db.monitor_tables import KNOWN_ACCOUNT
+from publisher.store.db.tables import DELIVERY
 from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import warning, write_schedule
 
@@ -88,3 +91,43 @@ def test_a_workspace_that_never_ran_has_an_empty_report(run, drill):
     """Reporting creates no database."""
     assert run("-C", drill, "report", *DAYS, "--json").json["total"]["planned"] == 0
     assert list((drill / "var").iterdir()) == []
+
+
+@pytest.fixture
+def silent(reported):
+    """Return the drill a month later: two posts were verified, one account has published nothing."""
+
+    async def note_and_verify():
+        async with open_application(await load_settings(reported), make_confirmed_runtime(), can_send=True) as app:
+            await app.store.silence.update(app.settings.timezone)
+            long_ago = app.runtime.now() - timedelta(days=20)
+            is_live = DELIVERY.c.remote_id.is_not(None)
+
+            def age(transaction):
+                transaction.connection.execute(update(KNOWN_ACCOUNT).values(since=long_ago - timedelta(days=10)))
+                values = {"published_at": long_ago, "verified_at": long_ago}
+                transaction.connection.execute(update(DELIVERY).where(is_live).values(values))
+
+            await app.store.database.write(age)
+
+    asyncio.run(note_and_verify())
+    return reported
+
+
+def test_the_report_has_the_figures_of_inspections(run, silent, tmp_path):
+    """Accounts, posts and silent accounts for each platform; an account that published nothing is among them."""
+    shown = run("-C", silent, "report", *DAYS, "--json").json
+    days = {row["account"]: row["silence"] for row in shown["accounts"]}
+    assert days["beijing-weibo"] == {"longest": 20, "red_days": 7, "days_now": 20}
+    assert days["beijing-wechat"] == {"longest": 30, "red_days": 17, "days_now": 30}
+    weibo, everything = (shown["inspection"][index] for index in (2, -1))
+    assert weibo == {
+        "platform": "weibo", "accounts": 1, "posts": 1, "silent_accounts": 1, "silent_now": 1, "removed": 0
+    }  # fmt: skip
+    assert (everything["platform"], everything["accounts"], everything["silent_now"]) == ("", 3, 3)
+    file = tmp_path / "report.csv"
+    table = run("-C", silent, "--lang", "en", "report", *DAYS, "--csv", file)
+    assert all(words in table.out for words in ("Longest silence", "Silent in the period", "30"))
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        heading, *rows = csv.reader(stream)
+    assert dict(zip(heading, rows[1], strict=True))["Longest silence (days)"] == "30"

@@ -1,7 +1,7 @@
 """`report`: the delivery report over some days."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -13,13 +13,18 @@ from publisher.app.format import NO_VALUE, Formatter
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.framework import LocalizedUsageError, command, json_option
 from publisher.cli.terminal import Terminal, display_path, echo
+from publisher.domain.account import AccountId, Platform
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.reports import METRIC_NAMES, ReportRow, ReportTotals, summarize
+from publisher.domain.silence import RED_DAYS, SilenceFigures
 
 KEY_COLUMNS = ("account", "platform")
 COUNT_COLUMNS = ("planned", "published", "verified", "waiting", "held", "failed", "expired", "cancelled")
 FOLLOW_UP_COLUMNS = ("corrections", "retracted", "retracting", "removed")
 LATENESS_COLUMNS = ("median_late", "max_delay")
+INSPECTION_COLUMNS = ("platform", "accounts", "posts", "silent_accounts", "silent_now", "removed")
+"""What the notices of inspections list: the accounts, what they have published, those not kept up, what is gone."""
+SILENCE_COLUMNS = ("longest_silence", "red_days", "days_now")
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n")
 ReportLine = tuple[str, str, ReportTotals]
 """A line of the report: account and platform, each blank for all of them, and the totals."""
@@ -34,13 +39,14 @@ def calendar_day(value: str) -> date:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
-    """The totals of whole days, `last` included: by platform, by account, and of all."""
+    """The totals of whole days, `last` included: by platform, by account, and of all; and the silence of accounts."""
 
     first: date
     last: date
     platforms: Sequence[ReportLine]
     accounts: Sequence[ReportLine]
     total: ReportTotals
+    silence: Mapping[AccountId, SilenceFigures]
 
 
 @command("report")
@@ -53,13 +59,16 @@ async def report(terminal: Terminal, first: date, last: date, *, file: Path | No
         raise LocalizedUsageError("days_reversed", first=first, last=last)
     settings = await load_workspace_settings(terminal)
     rows: Sequence[ReportRow] = ()
+    silence: Mapping[AccountId, SilenceFigures] = {}
     if has_database(settings):
         since, until = (datetime.combine(day, time(), settings.timezone) for day in (first, last + timedelta(days=1)))
         regions = {key: settings.regions.get(account.region or "", {}) for key, account in settings.accounts.items()}
         tip_lines = {key: region["tip_line"] for key, region in regions.items() if region.get("tip_line")}
         async with open_command_store(settings) as store:
             rows = await store.queries.report_rows(since, until, tip_lines)
-    delivery_report = build_report(first, last, rows)
+            silence = await store.silence.figures(first, last, settings.timezone)
+    platforms = {account: settings.accounts[account].platform for account in silence}
+    delivery_report = build_report(first, last, rows, silence, platforms)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if file is not None:
         write_csv(file, delivery_report, formatter)
@@ -75,19 +84,37 @@ async def report(terminal: Terminal, first: date, last: date, *, file: Path | No
                     for _all, platform, totals in delivery_report.platforms
                 ],
                 "accounts": [
-                    {"account": account, "platform": platform, **totals_as_json(totals)}
+                    {
+                        "account": account,
+                        "platform": platform,
+                        **totals_as_json(totals),
+                        "silence": silence_as_json(delivery_report.silence.get(AccountId(account))),
+                    }
                     for account, platform, totals in delivery_report.accounts
+                ],
+                "inspection": [
+                    dict(zip(INSPECTION_COLUMNS, line, strict=True)) for line in inspection_lines(delivery_report)
                 ],
             }
         )
-    elif rows:
+    elif delivery_report.accounts:
         _print_report(terminal, delivery_report, formatter)
     else:
         terminal.print_message("report_empty", first=first, last=last)
 
 
-def build_report(first: date, last: date, rows: Sequence[ReportRow]) -> DeliveryReport:
-    accounts = sorted({(row.delivery.platform, row.delivery.account) for row in rows})
+def build_report(
+    first: date,
+    last: date,
+    rows: Sequence[ReportRow],
+    silence: Mapping[AccountId, SilenceFigures],
+    platforms: Mapping[AccountId, Platform],
+) -> DeliveryReport:
+    """Build the report; an account that has published nothing is in it, too, as inspections ask about it."""
+    accounts = sorted(
+        {(row.delivery.platform, row.delivery.account) for row in rows}
+        | {(platform, account) for account, platform in platforms.items()}
+    )
     return DeliveryReport(
         first=first,
         last=last,
@@ -100,7 +127,25 @@ def build_report(first: date, last: date, rows: Sequence[ReportRow]) -> Delivery
             for platform, account in accounts
         ],
         total=summarize(rows),
+        silence=silence,
     )
+
+
+def inspection_lines(delivery_report: DeliveryReport) -> Sequence[tuple[str | int, ...]]:
+    """Return a line for each platform, and one with a blank name for all: the values of INSPECTION_COLUMNS."""
+    lines: list[tuple[str | int, ...]] = []
+    for _all, platform, totals in (*delivery_report.platforms, ("", "", delivery_report.total)):
+        accounts = [account for account, its_own, _ in delivery_report.accounts if platform in {"", its_own}]
+        figures = [found for account in accounts if (found := delivery_report.silence.get(AccountId(account)))]
+        silent = sum(found.red_days > 0 for found in figures)
+        silent_now = sum(found.days_now >= RED_DAYS for found in figures)
+        lines.append((platform, len(accounts), totals.published, silent, silent_now, totals.removed))
+    return lines
+
+
+def silence_as_json(figures: SilenceFigures | None) -> dict[str, int] | None:
+    """Return the days of an account's silence; None for one without a clock."""
+    return None if figures is None else {name: getattr(figures, name) for name in ("longest", "red_days", "days_now")}
 
 
 def totals_as_json(totals: ReportTotals) -> dict[str, Any]:
@@ -144,6 +189,8 @@ def _print_report(terminal: Terminal, delivery_report: DeliveryReport, formatter
     terminal.print_table((*KEY_COLUMNS, *COUNT_COLUMNS), counts)
     echo()
     terminal.print_table((*KEY_COLUMNS, *FOLLOW_UP_COLUMNS, *LATENESS_COLUMNS, *METRIC_NAMES, "tip_line"), follow_up)
+    echo()
+    _print_silence(terminal, delivery_report, formatter)
     if total.pruned:
         echo()
         terminal.print_message("report_pruned", number=total.pruned)
@@ -154,17 +201,39 @@ def _print_report(terminal: Terminal, delivery_report: DeliveryReport, formatter
             echo(f"  {number}  {formatter.reason(reason)}")
 
 
+def _print_silence(terminal: Terminal, delivery_report: DeliveryReport, formatter: Formatter) -> None:
+    """Print the lines of the notices of inspections, and below them the silence of each account."""
+    every, names = terminal.translate("report_all"), formatter.messages.platform_name
+    lines = [
+        (names(Platform(str(platform))) if platform else every, *map(str, figures))
+        for platform, *figures in inspection_lines(delivery_report)
+    ]
+    terminal.print_message("report_inspection")
+    terminal.print_table(INSPECTION_COLUMNS, lines)
+    echo()
+    silences = [
+        (account, names(Platform(platform)), *(str(days) for days in (silence_as_json(found) or {}).values()))
+        for account, platform, _totals in delivery_report.accounts
+        if (found := delivery_report.silence.get(AccountId(account)))
+    ]
+    if silences:
+        terminal.print_table((*KEY_COLUMNS, *SILENCE_COLUMNS), silences)
+
+
 def write_csv(file: Path, delivery_report: DeliveryReport, formatter: Formatter) -> None:
     """Write one line an account, with the byte order mark by which spreadsheets recognise UTF-8."""
     names = (*COUNT_COLUMNS, *FOLLOW_UP_COLUMNS, *LATENESS_COLUMNS, *METRIC_NAMES, "tip_line_named", "tip_line_asked")
     with file.open("w", encoding="utf-8-sig", newline="") as stream:
         table = csv.writer(stream)
-        table.writerow(formatter.messages.translate(f"column_{name}") for name in (*KEY_COLUMNS, *names))
+        columns = (*KEY_COLUMNS, *names, *SILENCE_COLUMNS)
+        table.writerow(formatter.messages.translate(f"column_{name}") for name in columns)
         for account, platform, totals in delivery_report.accounts:
             values = totals_as_json(totals)
             values |= values["reach"]
             figures = ("" if values[name] is None else values[name] for name in names)
-            table.writerow([_escape_cell(account), _escape_cell(platform), *figures])
+            silence = silence_as_json(delivery_report.silence.get(AccountId(account)))
+            days = silence.values() if silence else [""] * len(SILENCE_COLUMNS)
+            table.writerow([_escape_cell(account), _escape_cell(platform), *figures, *days])
 
 
 def _escape_cell(text: str) -> str:

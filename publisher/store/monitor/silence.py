@@ -1,13 +1,22 @@
 """Since when each account has been silent, and the alerts before an inspection would report it."""
 
+from collections import defaultdict
 from collections.abc import Mapping
-from datetime import tzinfo
+from dataclasses import replace
+from datetime import date, datetime, tzinfo
 
 from sqlalchemy import Connection, insert, select
 
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import State
-from publisher.domain.silence import AccountActivity, SilenceClock, SilenceLevel, read_silence_clock
+from publisher.domain.silence import (
+    AccountActivity,
+    SilenceClock,
+    SilenceFigures,
+    SilenceLevel,
+    measure_silence,
+    read_silence_clock,
+)
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import in_state
@@ -45,6 +54,29 @@ class SilenceStore(StorePart):
     async def clocks(self, timezone: tzinfo) -> Mapping[AccountId, SilenceClock]:
         """Return the clock of each account that has one, in the order of the settings: it is known, and not off."""
         return await self.database.read(lambda connection: self._clocks(connection, timezone))
+
+    async def figures(self, first: date, last: date, timezone: tzinfo) -> Mapping[AccountId, SilenceFigures]:
+        """Return the silence from `first` to `last`, or to today, of the accounts with a clock that were known then.
+
+        In the order of the settings. Posts that are gone by now count as never published.
+        """
+        last = min(last, self.runtime.now().astimezone(timezone).date())
+
+        def read(connection: Connection) -> dict[AccountId, SilenceFigures]:
+            clocks, activities = self._clocks(connection, timezone), read_activities(connection)
+            is_verified = (DELIVERY.c.verified_at.is_not(None), in_state(DELIVERY, State.PUBLISHED))
+            posts: dict[str, list[datetime]] = defaultdict(list)
+            for row in connection.execute(select(DELIVERY.c.account, DELIVERY.c.published_at).where(*is_verified)):
+                posts[row.account].append(row.published_at)
+            found = {}
+            for account, clock in clocks.items():
+                known_since = min([activities[account].known_since, *posts[account]])
+                if known_since.astimezone(timezone).date() <= last:
+                    figures = measure_silence(known_since, posts[account], first, last, timezone)
+                    found[account] = replace(figures, days_now=clock.days)
+            return found
+
+        return await self.database.read(read)
 
     def _clocks(self, connection: Connection, timezone: tzinfo) -> Mapping[AccountId, SilenceClock]:
         now, activities = self.runtime.now(), read_activities(connection)
