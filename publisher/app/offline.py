@@ -12,7 +12,7 @@ from publisher.app.adapters import (
     get_hook,
     load_usable_factories,
 )
-from publisher.app.alert_channels import find_channel_problems
+from publisher.app.alert_channels import find_channel_problems, read_channel_url
 from publisher.config import Environment, Settings
 from publisher.contract import AdapterFactory
 from publisher.domain.account import AccountId, AccountPolicy, Mode, Platform
@@ -87,6 +87,9 @@ def build_offline_app(settings: Settings) -> OfflineApp:
     for name in {account.secret for account in settings.accounts.values()}:
         with contextlib.suppress(SecretError, OSError):
             read_secret(name, secrets_dir=settings.secrets_dir, vault=vault)
+    for channel in settings.alerts.channels:
+        with contextlib.suppress(SecretError, OSError):
+            read_channel_url(settings, channel)
     policies = build_policies(settings, factories)
     folders = [settings.workspace / "templates", shipped_templates()]
     post_renderer = PostRenderer(

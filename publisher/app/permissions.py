@@ -44,7 +44,8 @@ def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:  # noqa: C
 
     workspace, vault = settings.workspace, Vault(folder=settings.workspace / "var")
     folders = [Path(folder) for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir) if folder]
-    names = sorted({*(account.secret for account in settings.accounts.values()), *KEY_SECRETS})
+    accounts = (account.secret for account in settings.accounts.values())
+    names = sorted({*accounts, *settings.alerts.channels.values(), *KEY_SECRETS})
     secrets = [*(folder / name for folder in folders for name in names), vault.file, vault.folder / KEY_NAME]
     for file in (workspace / SETTINGS_FILE, *secrets):
         if _file_mode(file) & (stat.S_IWGRP | stat.S_IWOTH):

@@ -1,0 +1,269 @@
+"""Each fault is provoked by the manual clock: people are notified within a minute, once, and again when it is over."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from publisher.domain.delivery import State
+from publisher.domain.post import PostId
+from publisher.domain.results import (
+    Blocked,
+    CredentialExpired,
+    Healthy,
+    HoldReason,
+    NotSent,
+    ObservedPost,
+    Rejected,
+    Unknown,
+)
+from publisher.engine.decisions import Resolution, named_person, resolve_delivery
+from publisher.engine.monitor import check_logins_due, monitor_due
+from publisher.engine.notifier import Notifier
+from publisher.engine.reconciler import reconcile_due
+from publisher.engine.sender import send_due
+from publisher.store.db.alert_tables import ALERT
+from publisher.store.monitor.login_health import PROBE_INTERVAL
+from publisher.store.store import Store
+from publisher.testing.builders import TEST_RATE_LIMIT, TEST_TIMING, enqueue_posts, make_policy, make_post
+from publisher.testing.fakes import FakeAdapter
+from tests.alerts.test_notices import RULES, ZONE, Receiver, make_notifier
+
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+STEP = 10 * SECOND
+WANG = named_person("王")
+
+
+class Platform(FakeAdapter):
+    """A platform whose answer to a health check is set."""
+
+    health = Healthy()
+
+    async def check_health(self):
+        return self.health
+
+
+@dataclass
+class World:
+    """A store, its platform, and the daemon's jobs, which run at every step of the clock."""
+
+    store: Store
+    platform: Platform
+    notifier: Notifier
+    receiver: Receiver
+    broken_job: bool = False
+    noticed: dict[str, object] = field(default_factory=dict)
+    """When each notice about an alert was accepted, by its id."""
+
+    async def step(self, duration=STEP):
+        """Let time pass, and run the jobs once."""
+        store, adapters = self.store, dict.fromkeys(self.store.policies, self.platform)
+        store.runtime.advance_time(duration)
+        await store.system_alerts.update()
+        await store.maintenance.run()
+        await send_due(store, adapters, 50, asyncio.Event())
+        await reconcile_due(store, adapters, 50)
+        await check_logins_due(store, adapters, 10)
+        await monitor_due(store, adapters, 10)
+        await store.silence.update(ZONE)
+        await store.backlog.update()
+        await store.system_alerts.jobs.run("plan", self.plan(), event="job_failed")
+        await self.notifier.run()
+        for key in self.receiver.ids():
+            self.noticed.setdefault(key, store.runtime.now())
+
+    async def plan(self):
+        if self.broken_job:
+            raise ZeroDivisionError
+
+    async def add_post(self, name="fog", **more):
+        await enqueue_posts(self.store.posts, make_post(name, ["a"], self.store.runtime.now(), **more))
+
+    async def publish(self):
+        """Publish a post, and see it on the account's list."""
+        await self.add_post()
+        for _ in range(3):
+            await self.step()
+
+    async def alerts(self, code):
+        """Return all alerts of a code that there ever were."""
+        rows = await self.store.database.read(lambda connection: connection.execute(select(ALERT)).mappings().all())
+        return [row for row in rows if row["code"] == code]
+
+    async def delivery(self):
+        [found] = await self.store.queries.deliveries(post=PostId("fog"))
+        return found
+
+
+async def hold(world):
+    world.platform.script.append(Blocked(code="fake_1", reason="", hold_reason=HoldReason.PERMISSION))
+    await world.add_post()
+
+
+async def fail(world):
+    world.platform.script.append(Rejected(code="fake_2", reason="too long"))
+    await world.add_post()
+
+
+async def expire(world):
+    world.platform.script += [NotSent(reason="connect")] * 100
+    await world.add_post(expires_at=world.store.runtime.now() + 25 * SECOND)
+
+
+async def remove(world):
+    await world.publish()
+    world.platform.posts.clear()
+    for _ in range(40):
+        if (await world.delivery()).state is State.REMOVED:
+            return
+        await world.step(30 * MINUTE)
+
+
+async def cancel(world):
+    await world.store.actions.cancel_post(PostId("fog"), WANG, "改期")
+
+
+async def resolve(world):
+    await resolve_delivery(world.store, await world.delivery(), Resolution.CANCEL, by=WANG, reason="改期")
+
+
+async def post_by_others(world):
+    await world.step(3 * HOUR)  # monitoring begins
+    now = world.store.runtime.now()
+    post = ObservedPost(remote_id="s1", url="https://fake.example/s1", published_at=now, text="转发微博")
+    world.platform.external_posts.append(post)
+    await world.step(3 * HOUR)
+
+
+async def acknowledge(world):
+    [alert] = await world.store.queries.alerts()
+    await world.store.actions.dismiss_alert(alert.id, WANG)
+
+
+def set_health(health, *, waits=False) -> Callable[[World], Awaitable[None]]:
+    async def change(world):
+        result = health(world) if callable(health) else health
+        world.platform.health = result
+        if waits:
+            await world.step(PROBE_INTERVAL)
+
+    return change
+
+
+def end_credentials_in(days):
+    return lambda world: Healthy(credentials_expire_at=world.store.runtime.now() + days * DAY)
+
+
+async def pile_up(world):
+    for number in range(3):
+        await world.add_post(f"fog-{number}", expires_at=world.store.runtime.now() + DAY)
+    for _ in range(11):
+        await world.step(MINUTE)
+
+
+async def wait_for_quota(world):
+    for _ in range(5):
+        await world.step(31 * MINUTE)
+
+
+async def fall_silent(world):
+    await world.publish()
+    await world.step(10 * DAY)
+
+
+async def publish_again(world):
+    await world.add_post("news")
+    await world.step()
+    for _ in range(4):
+        await world.step(3 * HOUR)
+
+
+async def lose_clock(world):
+    world.store.runtime.jump_clock(HOUR)
+
+
+async def confirm_clock(world):
+    world.store.runtime.confirm_clock(world.store.runtime.read_clocks())
+
+
+def set_job(*, is_broken):
+    async def change(world):
+        world.broken_job = is_broken
+
+    return change
+
+
+@dataclass(frozen=True)
+class FaultCase:
+    """A fault: the code of its alert, what provokes it and what cures it, and how people learn of that."""
+
+    code: str
+    provoke: Callable[[World], Awaitable[None]]
+    cure: Callable[[World], Awaitable[None]]
+    last: str = "已解除"
+    per_hour: int = 1000
+
+
+FAULTS = {
+    "held": FaultCase("held.permission", hold, resolve),
+    "failed": FaultCase("failed.fake_2", fail, cancel),
+    "expired": FaultCase("expired.expired_retrying", expire, cancel),
+    "removed": FaultCase("removed.removed_on_platform", remove, cancel),
+    "unauthorized post": FaultCase("unauthorized_post", post_by_others, acknowledge, last="已有人确认"),
+    "sign-in refused": FaultCase(
+        "login_refused", set_health(CredentialExpired(reason="fake_3")), set_health(Healthy(), waits=True)
+    ),
+    "credential ending": FaultCase(
+        "credentials_expiring", set_health(end_credentials_in(5)), set_health(end_credentials_in(90), waits=True)
+    ),
+    "silent account": FaultCase("silence_notice", fall_silent, publish_again),
+    "backlog": FaultCase("backlog", pile_up, wait_for_quota, per_hour=1),
+    "clock": FaultCase("clock_unconfirmed", lose_clock, confirm_clock),
+    "job": FaultCase("job_failing", set_job(is_broken=True), set_job(is_broken=False)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(open_store, fault):
+    """One alert, one first notice within 60 s of it, and one more when it is over; nothing else on the way."""
+    limit = replace(TEST_RATE_LIMIT, per_hour=fault.per_hour)
+    policy = make_policy("a", rate_limit=limit, timing=replace(TEST_TIMING, retry_first=STEP))
+    store = await open_store(replace(policy, account=replace(policy.account, is_exclusive=True)))
+    receiver = Receiver()
+    rules = RULES.model_copy(update={"digest_hour": 4, "second": []})
+    world = World(store, Platform(now=store.runtime.now), make_notifier(store, receiver, rules), receiver)
+    await fault.provoke(world)
+    for _ in range(12):
+        await world.step()
+    alerts = await world.alerts(fault.code)
+    assert len(alerts) == 1, [row["code"] for row in await store.queries._rows(select(ALERT))]
+    [alert] = alerts
+    first = f"{alert['id']}-1"
+    assert receiver.ids().count(first) == 1
+    assert world.noticed[first] - alert["at"] <= MINUTE
+    await fault.cure(world)
+    for _ in range(30):
+        await world.step()
+    [alert] = await world.alerts(fault.code)
+    assert (alert["cleared_at"] is not None) == (fault.last == "已解除")
+    notices = [key for key in receiver.ids() if key.startswith(f"{alert['id']}-")]
+    assert notices == [first, f"{alert['id']}-2"]
+    assert alert["notice"] == ("closed" if fault.last == "已解除" else "acknowledged")
+
+
+async def test_an_unreadable_account_is_held_with_one_alert(open_store):
+    """Where an outcome stays unknown because nothing can be read, the hold is one alert."""
+    timing = replace(TEST_TIMING, unreadable_hold_after=MINUTE)
+    store = await open_store(make_policy("a", timing=timing))
+    receiver = Receiver()
+    world = World(store, Platform(now=store.runtime.now), make_notifier(store, receiver), receiver)
+    world.platform.script.append(Unknown(reason="timeout"))
+    world.platform.findings += [Unknown(reason="timeout")] * 1000
+    await world.add_post(expires_at=store.runtime.now() + DAY)
+    for _ in range(20):
+        await world.step()
+    [alert] = await world.alerts("held.uncheckable")
+    assert receiver.ids().count(f"{alert['id']}-1") == 1
