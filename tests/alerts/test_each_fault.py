@@ -267,3 +267,20 @@ async def test_an_unreadable_account_is_held_with_one_alert(open_store):
         await world.step()
     [alert] = await world.alerts("held.uncheckable")
     assert receiver.ids().count(f"{alert['id']}-1") == 1
+
+
+@pytest.mark.long
+async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store):
+    """A login that every other check refuses is opened once; each later notice has the number of that alert."""
+    store = await open_store(make_policy("a"))
+    receiver = Receiver()
+    world = World(store, Platform(now=store.runtime.now), make_notifier(store, receiver), receiver)
+    for hour in range(7 * 24):
+        refuses = hour // 12 % 2 == 0
+        world.platform.health = CredentialExpired(reason="fake_3") if refuses else Healthy()
+        await world.step(HOUR)
+    [alert] = await world.alerts("login_refused")
+    numbers = {key.partition("-")[0] for key in receiver.ids()}
+    assert numbers == {str(alert["id"])}
+    assert [kind for channel, kind in receiver.kinds() if channel == "duty"].count("新") == 1
+    assert alert["reopenings"] >= 6

@@ -1,11 +1,13 @@
 """`alerts`: how one is listed and dismissed, and what ends it."""
 
+import json
 import re
 import sqlite3
 
 import pytest
 
 from publisher.domain.results import CredentialExpired, Rejected
+from tests.alerts.receivers import Webhook, serving
 from tests.cli.conftest import BY, CAPTCHA, PUBLISHED, TO_WEIBO
 from tests.cli.posts import warning, write_schedule
 
@@ -149,3 +151,69 @@ def test_a_dismissed_problem_is_not_raised_again_while_it_lasts(run, due_post, d
 
     run_on_database(probe)
     assert alerts() == {}
+
+
+def add_channels(folder, **urls):
+    """Add channels with these addresses to the settings."""
+    names = "\n".join(f'{name} = "alert-{name}"' for name in urls)
+    with (folder / "publisher.toml").open("a", encoding="utf-8") as file:
+        file.write(f"\n[alerts]\nfirst = {json.dumps(list(urls))}\n[alerts.channels]\n{names}\n")
+    for name, url in urls.items():
+        (folder / "secrets" / f"alert-{name}").write_text(json.dumps({"url": url}), "utf-8")
+
+
+def test_a_test_message_goes_to_each_channel(run, drill):
+    """What came back is printed for each, and one that did not accept it makes the exit code 1."""
+    with serving(Webhook()) as good, serving(Webhook("error")) as bad:
+        add_channels(drill, duty=good.url, chief=bad.url)
+        done = run("-C", drill, "alerts", "test")
+        assert done.code == 1
+        assert done.out == "duty：对方已接受\nchief：对方没有接受（500 ）\n"
+        assert run("-C", drill, "alerts", "test", "duty").code == 0
+    assert [message["title"] for message in good.accepted] == ["publisher 试发"] * 2
+
+
+def test_a_channel_that_is_unknown_or_missing_is_named(run, drill):
+    """An unknown one is exit code 4; without any, the message says where to add one."""
+    assert run("-C", drill, "alerts", "test").code == 1
+    add_channels(drill, duty="json://127.0.0.1:9/")
+    assert run("-C", drill, "alerts", "test", "dutty").code == 4
+
+
+def test_who_acknowledged_what_is_shown_on_request(run, due_post, deliver, alerts):
+    """`--all` lists what is acknowledged and not over, by whom and since when."""
+    deliver(REFUSED)
+    [number] = alerts()
+    assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 0
+    [shown] = run("-C", due_post, "alerts", "--all", "--json").json["alerts"]
+    assert (shown["acknowledged_by"], shown["escalated"], shown["notified"]) == ("王", None, None)
+    assert shown["acknowledged"] is not None
+    assert re.search("王 .* 确认", run("-C", due_post, "alerts", "--all").out)
+    assert run("-C", due_post, "alerts").out == "没有提醒。\n"
+
+
+def test_check_names_the_line_of_a_wrong_channel(run, drill):
+    """In a drill only this machine can be reached; the line is that of the channel."""
+    add_channels(drill, duty="jsons://police.cn/hook")
+    shown = run("-C", drill, "check", "--json").json
+    [problem] = [found for found in shown["problems"] if found["code"] == "channel_not_loopback"]
+    text = (drill / "publisher.toml").read_text("utf-8").splitlines()
+    assert text[problem["line"] - 1] == 'duty = "alert-duty"'
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ('first = ["chief"]\n[alerts.channels]\nduty = "x"', "unknown_channel"),
+        ('[alerts.channels]\nduty = "x"', "no_first_channel"),
+        ('repeat_every = "10s"', "alerts_too_often"),
+        ('dashboard = "publisher"', "bad_alert_address"),
+        ('proxy = "http://proxy.police.cn:3128"', "drill_proxy_not_loopback"),
+    ],
+)
+def test_check_names_what_is_wrong_with_the_settings_of_alerts(run, drill, lines, code):
+    """Each mistake has its code and its line."""
+    with (drill / "publisher.toml").open("a", encoding="utf-8") as file:
+        file.write(f"\n[alerts]\n{lines}\n")
+    problems = run("-C", drill, "check", "--json").json["problems"]
+    assert code in [problem["code"] for problem in problems]
