@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from itertools import islice
@@ -96,6 +97,24 @@ def is_working_day(day: date) -> bool:
         return day.weekday() < 5
     holidays, make_up_days = calendar
     return day in make_up_days or (day.weekday() < 5 and day not in holidays)
+
+
+class DayMark(StrEnum):
+    """What sets a day apart from what its weekday says."""
+
+    HOLIDAY = "holiday"
+    MAKE_UP = "make_up"
+
+
+def mark_day(day: date) -> DayMark | None:
+    """Return whether a day is a public holiday, or a weekend day on which offices work; None for a plain day."""
+    calendar = _working_calendar(day.year)
+    if calendar is None:
+        return None
+    holidays, make_up_days = calendar
+    if day in make_up_days:
+        return DayMark.MAKE_UP
+    return DayMark.HOLIDAY if day in holidays else None
 
 
 def _iterate_cron_times(cron: CronTrigger, start: datetime, end: datetime, tz: ZoneInfo) -> Iterator[datetime]:

@@ -1,14 +1,15 @@
 """Reads the audit: its head for checkpoints, the whole chain to verify it, and a part of it for an export."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, func, literal_column, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, func, literal_column, or_, select, type_coerce
 
+from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import (
     ENTRY_FIELDS,
     EXPORT_FORMAT,
@@ -61,6 +62,8 @@ class AuditFilter:
     until: datetime | None = None
     before: int | None = None
     has_jobs: bool = False
+    accounts: Collection[AccountId] | None = None
+    """Only entries about these accounts, and deliveries on them; None for all entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +227,9 @@ class AuditLog(StorePart):
             conditions.append(AUDIT.c.at < wanted.until)
         if wanted.before is not None:
             conditions.append(AUDIT.c.id < wanted.before)
+        if wanted.accounts is not None:
+            own = [AUDIT.c.subject.endswith(f"@{account}", autoescape=True) for account in wanted.accounts]
+            conditions.append(or_(AUDIT.c.subject.in_([f"account:{account}" for account in wanted.accounts]), *own))
         newest = select(*(AUDIT.c[name] for name in _RECORD_COLUMNS)).order_by(AUDIT.c.id.desc()).limit(limit)
         query = newest.where(*conditions)
         rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())

@@ -1,0 +1,168 @@
+"""The audit: who did what, searched by person, action and day, and exported in two forms."""
+
+import asyncio
+import codecs
+import csv
+import io
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import IO
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from publisher.app.history import format_event
+from publisher.domain.audit_chain import Checkpoint
+from publisher.domain.user import Permission
+from publisher.engine.checkpoints import build_checkpoint_targets, last_checkpoint
+from publisher.store.queries.audit_log import AuditFilter, AuditRecord
+from publisher.store.queries.queries import AuditLine
+from publisher.web.page import render_page
+from publisher.web.pages.calendar import midnight, parse_day
+from publisher.web.site import Visitor, get_site, get_visitor
+
+PAGE_SIZE = 50
+EXPORT_PAGE_SIZE = 2_000
+MAX_TEXT_CHARACTERS = 100
+CHUNK_BYTES = 2**16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSentence:
+    """An entry as a sentence, and the page of what it is about, if there is one."""
+
+    record: AuditRecord
+    text: str
+    path: str
+
+
+def read_filter(visitor: Visitor, query: Mapping[str, str]) -> AuditFilter:
+    """Return what a visitor looks for; one who may not see all accounts sees entries about theirs."""
+    zone = visitor.site.settings.timezone
+    first, last = parse_day(query.get("from", "")), parse_day(query.get("to", ""))
+    before = query.get("before", "")
+    return AuditFilter(
+        text=query.get("q", "").strip()[:MAX_TEXT_CHARACTERS],
+        by=query.get("by", ""),
+        event=query.get("event", ""),
+        since=midnight(first, zone) if first else None,
+        until=midnight(last + timedelta(days=1), zone) if last else None,
+        before=int(before) if before.isdecimal() and before.isascii() and len(before) < 19 else None,
+        has_jobs="jobs" in query,
+        accounts=visitor.reach(Permission.VIEW),
+    )
+
+
+def make_sentence(visitor: Visitor, record: AuditRecord) -> AuditSentence:
+    line = AuditLine(
+        at=record.at,
+        role=record.role,
+        name=record.name,
+        event=record.event,
+        before=record.before,
+        after=record.after,
+        detail=record.detail,
+    )
+    return AuditSentence(
+        record=record, text=format_event(line, visitor.formatter), path=path_of_subject(record.subject)
+    )
+
+
+def path_of_subject(subject: str) -> str:
+    """Return the page about what an entry names: a delivery, an account or a post; empty for anything else."""
+    named, at, account = subject.partition("@")
+    post, _, occurrence = named.partition("#")
+    if at:
+        return f"/deliveries/{post}/{occurrence or 'once'}/{account}"
+    kind, colon, name = subject.partition(":")
+    if colon:
+        return {"account": f"/accounts/{name}", "post": f"/posts/{name}"}.get(kind, "")
+    return f"/posts/{post}" if post not in {"all", "schedule", "audit", "database", "approvals"} else ""
+
+
+async def show_audit(request: Request) -> Response:
+    """List entries, newest first, as sentences."""
+    site, visitor = get_site(request), get_visitor(request)
+    wanted = read_filter(visitor, request.query_params)
+    found = await site.store.audit.search(wanted, PAGE_SIZE + 1)
+    sentences = [make_sentence(visitor, record) for record in found[:PAGE_SIZE]]
+    return await render_page(
+        request,
+        "audit",
+        sentences=sentences,
+        wanted=wanted,
+        query=request.query_params,
+        following=sentences[-1].record.id if len(found) > PAGE_SIZE else None,
+        people=await site.store.audit.people(),
+        events=await site.store.audit.events_of_people(),
+        checkpoint=await asyncio.to_thread(read_checkpoint, visitor),
+        may_export=visitor.may_everywhere(Permission.VIEW),
+    )
+
+
+def read_checkpoint(visitor: Visitor) -> Checkpoint | None:
+    """Return the newest checkpoint that is kept outside the database; None where the file cannot be read."""
+    try:
+        return last_checkpoint(build_checkpoint_targets(visitor.site.settings).file)
+    except OSError:
+        return None
+
+
+async def export(request: Request) -> Response:
+    """Send entries: as lines that `audit verify` checks, of whole days; or as a table, of what was searched for."""
+    site, visitor, query = get_site(request), get_visitor(request), request.query_params
+    visitor.require_everywhere(Permission.VIEW)
+    wanted = read_filter(visitor, query)
+    stamp = f"{site.runtime.now().astimezone(site.settings.timezone):%Y%m%d-%H%M}"
+    file = tempfile.TemporaryFile()  # noqa: SIM115 # closed once it is sent
+    if query.get("as") == "csv":
+        name, media_type = f"audit-{stamp}.csv", "text/csv; charset=utf-8"
+        await write_table(visitor, wanted, file)
+    else:
+        name, media_type = f"audit-{stamp}.jsonl", "application/x-ndjson"
+        write = partial(write_text, file)
+        await site.store.audit.export(write, wanted.since, wanted.until)
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(read_chunks(file), media_type=media_type, headers=headers)
+
+
+def write_text(file: IO[bytes], text: str) -> None:
+    file.write(text.encode("utf-8", "surrogateescape"))
+
+
+def read_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield a file from its beginning, and close it."""
+    with file:
+        file.seek(0)
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+async def write_table(visitor: Visitor, wanted: AuditFilter, file: IO[bytes]) -> None:
+    """Write entries as CSV, newest first, with a byte-order mark for spreadsheets."""
+    translate, buffer = visitor.messages.translate, io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow([translate(f"pages_audit_{name}") for name in ("number", "time", "who", "what", "about", "hash")])
+    file.write(codecs.BOM_UTF8)
+    while found := await visitor.site.store.audit.search(wanted, EXPORT_PAGE_SIZE):
+        for record in found:
+            cells = (
+                visitor.formatter.time(record.at),
+                record.name,
+                make_sentence(visitor, record).text,
+                record.subject,
+            )
+            writer.writerow([record.id, *map(safe_cell, cells), record.hash])
+        file.write(buffer.getvalue().encode("utf-8", "replace"))
+        buffer.seek(0)
+        buffer.truncate()
+        wanted = replace(wanted, before=found[-1].id)
+    file.write(buffer.getvalue().encode("utf-8", "replace"))
+
+
+def safe_cell(text: str) -> str:
+    """Return a text that a spreadsheet does not take for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

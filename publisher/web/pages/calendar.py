@@ -1,0 +1,251 @@
+"""The calendar: what was and will be sent in a month, clashes, accounts that will fall silent, and a day's quota."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.account import AccountId, Platform
+from publisher.domain.glyph import Glyph
+from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post
+from publisher.domain.user import Permission
+from publisher.schedule.cron import DayMark, list_cron_times, mark_day
+from publisher.store.queries.occurrences import Clash, OccurrenceSummary
+from publisher.web.page import render_page
+from publisher.web.seats import name_accounts
+from publisher.web.site import get_site, get_visitor
+
+WEEK_DAYS = 7
+LIST_DAYS = 31
+MAX_ENTRIES = 4
+"""More posts on one day are counted, and listed on the page of that day."""
+WORKING_GLYPHS = frozenset({Glyph.ACTION, Glyph.FAILED, Glyph.CHECKING, Glyph.SENDING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalendarEntry:
+    """An occurrence on its day, filed or not yet."""
+
+    at: datetime
+    title: str
+    kind: str
+    level: str | None
+    path: str
+    total: int
+    glyph: Glyph
+    done: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.glyph in {Glyph.PUBLISHED, Glyph.ENDED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalendarDay:
+    """A day with its posts, earliest first, and what is to be seen about it."""
+
+    day: date
+    is_in_month: bool
+    is_today: bool
+    mark: DayMark | None
+    entries: Sequence[CalendarEntry]
+    clash: Clash | None = None
+    silent: Sequence[str] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilentAccount:
+    """An account that reaches the limit of inspections on a day, unless something is published on it before."""
+
+    account: AccountId
+    name: str
+    on: date
+    is_paused: bool
+
+
+async def read_entries(
+    request: Request, start: datetime, end: datetime
+) -> tuple[Sequence[CalendarEntry], Mapping[AccountId, datetime]]:
+    """Return the entries of a time span, and when each account gets its next post that is not filed yet."""
+    site, reach = get_site(request), get_visitor(request).reach(Permission.VIEW)
+    filed = await site.store.occurrences.between(start, end, reach)
+    posts = await site.store.occurrences.planned_posts(start, end)
+    known = {(item.key.post, item.key.occurrence) for item in filed}
+    entries = [make_entry(item) for item in filed]
+    upcoming: dict[AccountId, datetime] = {}
+    for post in posts:
+        accounts = [key for key in post.accounts if reach is None or key in reach]
+        for at in list_unfiled(post, max(start, site.runtime.now()), end, site.settings.timezone, known):
+            if accounts:
+                entries.append(make_planned_entry(post, at, len(accounts)))
+            for account in accounts:
+                upcoming[account] = min(upcoming.get(account, at), at)
+    return sorted(entries, key=lambda entry: entry.at), upcoming
+
+
+def list_unfiled(
+    post: Post, start: datetime, end: datetime, zone: ZoneInfo, known: Collection[tuple[str, str]]
+) -> list[datetime]:
+    """Return the instants of a post in a time span for which nothing is filed yet."""
+    if isinstance(post.trigger, OneTimeTrigger):
+        at = post.trigger.at
+        is_due = at is not None and start <= at < end and (post.id, ONCE_OCCURRENCE) not in known
+        return [at] if at is not None and is_due else []
+    times = list_cron_times(post, start, end - timedelta(seconds=1), zone)
+    return [at for at in times if (post.id, at.isoformat()) not in known]
+
+
+def make_entry(item: OccurrenceSummary) -> CalendarEntry:
+    return CalendarEntry(
+        at=item.due_at,
+        title=item.title,
+        kind=item.kind,
+        level=item.level,
+        path=f"/posts/{item.key.post}" + (f"/{item.key.occurrence}" if item.is_repeating else ""),
+        total=item.total,
+        glyph=item.glyph,
+        done=item.by_glyph.get(Glyph.PUBLISHED, 0),
+    )
+
+
+def make_planned_entry(post: Post, at: datetime, total: int) -> CalendarEntry:
+    level = post.level.value if post.level else None
+    path = f"/posts/{post.id}"
+    return CalendarEntry(
+        at=at, title=post.title, kind=post.kind.value, level=level, path=path, total=total, glyph=Glyph.WAITING
+    )
+
+
+async def find_silent(
+    request: Request, start: date, end: date, upcoming: Mapping[AccountId, datetime]
+) -> Sequence[SilentAccount]:
+    """Return the accounts that reach the limit of inspections in a time span, with no post before that."""
+    site, visitor = get_site(request), get_visitor(request)
+    zone, names = site.settings.timezone, name_accounts(site.settings, visitor.messages)
+    counts, reach = await site.store.occurrences.open_counts(), visitor.reach(Permission.VIEW)
+    paused = {pause.scope for pause in await site.store.queries.pauses()}
+    found = []
+    for account, clock in (await site.store.silence.clocks(zone)).items():
+        if not start <= clock.red_on <= end or (reach is not None and account not in reach):
+            continue
+        filed = counts[account].next_due_at if account in counts else None
+        following = min((at for at in (filed, upcoming.get(account)) if at is not None), default=None)
+        is_paused = f"account:{account}" in paused
+        if is_paused or following is None or following.astimezone(zone).date() > clock.red_on:
+            found.append(SilentAccount(account=account, name=names.name(account), on=clock.red_on, is_paused=is_paused))
+    return sorted(found, key=lambda item: (item.on, names.order(item.account)))
+
+
+async def show_calendar(request: Request) -> Response:
+    """Show a month, Monday first; on a narrow screen its days below each other."""
+    site, query = get_site(request), request.query_params
+    zone = site.settings.timezone
+    today = site.runtime.now().astimezone(zone).date()
+    month = parse_month(query.get("month", "")) or today.replace(day=1)
+    following = (month + timedelta(days=31)).replace(day=1)
+    first = month - timedelta(days=month.weekday())
+    last = following + timedelta(days=-following.weekday() % WEEK_DAYS)
+    start, end = midnight(first, zone), midnight(last, zone)
+    entries, upcoming = await read_entries(request, start, end)
+    silent = await find_silent(request, max(first, today), last, upcoming)
+    clashes = await site.store.occurrences.clashes(start, end)
+    await asyncio.to_thread(mark_day, month)  # the holidays are slow to load
+    days = [
+        make_day(first + timedelta(days=number), month, today, entries, zone, clashes, silent)
+        for number in range((last - first).days)
+    ]
+    day = parse_day(query.get("day", "")) or (today if month <= today < following else month)
+    return await render_page(
+        request,
+        "calendar",
+        month=month,
+        weeks=[days[number : number + WEEK_DAYS] for number in range(0, len(days), WEEK_DAYS)],
+        before=(month - timedelta(days=1)).strftime("%Y-%m"),
+        after=following.strftime("%Y-%m"),
+        today=today,
+        silent=silent,
+        day=day,
+        quotas=await read_quotas(request, day),
+        max_entries=MAX_ENTRIES,
+        local=lambda instant: instant.astimezone(zone),
+    )
+
+
+def make_day(  # noqa: PLR0913, PLR0917 # all that a day shows
+    day: date,
+    month: date,
+    today: date,
+    entries: Sequence[CalendarEntry],
+    zone: ZoneInfo,
+    clashes: Sequence[Clash],
+    silent: Sequence[SilentAccount],
+) -> CalendarDay:
+    return CalendarDay(
+        day=day,
+        is_in_month=(day.year, day.month) == (month.year, month.month),
+        is_today=day == today,
+        mark=mark_day(day),
+        entries=[entry for entry in entries if entry.at.astimezone(zone).date() == day],
+        clash=next((clash for clash in clashes if clash.due_at.astimezone(zone).date() == day), None),
+        silent=[item.name for item in silent if item.on == day],
+    )
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Return the beginning of a day, in UTC."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def parse_month(text: str) -> date | None:
+    """Return the first day of a month such as `2027-01`; None for anything else, or too far away to add to."""
+    return parse_day(f"{text}-01")
+
+
+def parse_day(text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if 2000 <= day.year <= 2200 else None
+
+
+async def read_quotas(request: Request, day: date) -> Sequence[tuple[Platform, int, int]]:
+    """Return for each platform how many posts the fullest login has on a day, and how many it may have."""
+    site = get_site(request)
+    start = midnight(day, site.settings.timezone)
+    busiest = await site.store.occurrences.busiest_logins(start, start + timedelta(days=1))
+    limits = {policy.account.login: policy.rate_limit.per_day for policy in site.store.policies.values()}
+    return [
+        (platform, number, limits[login]) for platform, (login, number) in sorted(busiest.items()) if login in limits
+    ]
+
+
+async def show_list(request: Request) -> Response:
+    """Show the days from one on below each other, those without a post left out."""
+    site, query = get_site(request), request.query_params
+    zone = site.settings.timezone
+    today = site.runtime.now().astimezone(zone).date()
+    first = parse_day(query.get("from", "")) or today
+    last = first + timedelta(days=LIST_DAYS)
+    start, end = midnight(first, zone), midnight(last, zone)
+    entries, upcoming = await read_entries(request, start, end)
+    silent = await find_silent(request, max(first, today), last, upcoming)
+    clashes = await site.store.occurrences.clashes(start, end)
+    await asyncio.to_thread(mark_day, first)
+    days = [
+        make_day(first + timedelta(days=number), first, today, entries, zone, clashes, silent)
+        for number in range(LIST_DAYS)
+    ]
+    return await render_page(
+        request,
+        "calendar_list",
+        days=[day for day in days if day.entries or day.silent],
+        first=first,
+        before=first - timedelta(days=LIST_DAYS),
+        after=last,
+        local=lambda instant: instant.astimezone(zone),
+    )

@@ -1,0 +1,60 @@
+"""Search over posts, accounts, regions and bulletin numbers; and help."""
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.account import AccountId
+from publisher.domain.user import Permission
+from publisher.store.queries.occurrences import OccurrenceFilter
+from publisher.web.page import redirect, render_page
+from publisher.web.seats import AccountNames, name_accounts
+from publisher.web.site import get_site, get_visitor
+
+MAX_QUERY_CHARACTERS = 100
+MAX_POSTS, MAX_ACCOUNTS = 20, 30
+
+
+async def show_search(request: Request) -> Response:
+    """Show what matches, posts first; a bulletin number leads straight to its delivery."""
+    site, visitor = get_site(request), get_visitor(request)
+    text = request.query_params.get("q", "").strip()[:MAX_QUERY_CHARACTERS]
+    reach = visitor.reach(Permission.VIEW)
+    found = await site.store.occurrences.find_marker(text) if text else None
+    if found is not None and (reach is None or found[1] in reach):
+        key, account = found
+        return redirect(request, f"/deliveries/{key.post}/{key.occurrence}/{account}")
+    names = name_accounts(site.settings, visitor.messages)
+    wanted = OccurrenceFilter(text=text, accounts=reach)
+    posts = await site.store.occurrences.find(wanted, MAX_POSTS) if text else ()
+    exact = sorted(posts, key=lambda post: post.key.post != text)
+    accounts = [key for key in find_accounts(request, text, names) if reach is None or key in reach]
+    return await render_page(
+        request, "search", text=text, posts=exact, accounts=accounts[:MAX_ACCOUNTS], number=len(accounts), names=names
+    )
+
+
+def find_accounts(request: Request, text: str, names: AccountNames) -> Sequence[AccountId]:
+    """Return the accounts whose id, name, identity or region contains a text, in the order of the settings."""
+    settings, wanted = get_site(request).settings, text.casefold()
+    if not wanted:
+        return ()
+    return [
+        key
+        for key, account in settings.accounts.items()
+        if any(
+            wanted in value.casefold()
+            for value in (
+                key,
+                names.name(key),
+                account.identity,
+                account.forum or "",
+                *settings.regions.get(account.region or "", {}).values(),
+            )
+        )
+    ]
+
+
+async def show_help(request: Request) -> Response:
+    return await render_page(request, "help")

@@ -1,0 +1,133 @@
+"""Calendar, audit, search and help."""
+
+import csv
+import io
+import json
+import re
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.delivery import State
+from publisher.domain.post import derive_marker
+from publisher.engine.decisions import named_person
+from tests.cli.posts import warning
+from tests.web.posts import LATER, POST, SOON, plan, set_state
+
+WEEKLY = warning("weekly", to='["beijing-weibo"]', when='cron = "0 9 * * 1"')
+
+
+async def test_the_calendar_shows_what_is_filed_and_what_is_only_planned(site):
+    """A month has each post on its day; one that repeats stands in weeks for which nothing is filed yet."""
+    await plan(site, POST, WEEKLY, warning("distant", when="at = 2026-12-20T10:00:00+08:00"))
+    client = await site.signed_in("viewer")
+    page = (await client.get("/calendar")).text
+    assert page.count('href="/posts/refund"') == 1
+    assert re.findall(r'href="(/posts/weekly[^"]*)"', page) == ["/posts/weekly"]
+    assert "2026 年 11 月" in page
+    following = (await client.get("/calendar?month=2026-12")).text
+    assert 'href="/posts/distant"' in following
+    assert following.count('href="/posts/weekly"') == 5
+    listed = (await client.get("/calendar/list?from=2026-12-20")).text
+    assert listed.index('href="/posts/distant"') < listed.index('href="/posts/weekly"')
+    assert (await client.get("/calendar?month=nonsense&day=9999-99-99")).status_code == 200
+
+
+async def test_the_calendar_marks_holidays_and_clashes(site):
+    """Public holidays are marked, and accounts with two posts at once are counted."""
+    await plan(site, POST, warning("second", to='["beijing-weibo"]', when=SOON))
+    client = await site.signed_in("viewer")
+    assert "1 个账号同时 2 条" in (await client.get("/calendar?month=2026-11")).text
+    october = (await client.get("/calendar?month=2026-10")).text
+    assert october.count('class="off-day"') > 5
+    assert 'class="work-day"' in october
+
+
+async def test_an_account_that_will_fall_silent_is_named(site):
+    """Unless something is planned on it before; a paused account is named in any case."""
+    await plan(site, WEEKLY)
+    await site.store.silence.update(site.application.settings.timezone)
+    client = await site.signed_in("viewer")
+    page = (await client.get("/calendar?month=2026-12")).text
+    assert "上海 · 微博" in page.partition('id="silent"')[2]
+    assert "北京 · 微博" not in page.partition('id="silent"')[2]
+    await site.store.actions.pause("account:beijing-weibo", named_person("王"), "换密码")
+    page = (await client.get("/calendar?month=2026-12")).text
+    assert "北京 · 微博" in page.partition('id="silent"')[2]
+
+
+async def test_what_people_did_is_found_in_the_audit(site):
+    """By person, by action, by day; each entry is a sentence that leads to what it is about."""
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    await site.store.actions.retract("refund", None, named_person("王"), "写错了")
+    site.runtime.advance_time(timedelta(days=1))
+    await site.store.actions.pause("account:beijing-weibo", named_person("李"), "看一看")
+    client = await site.signed_in("viewer")
+    page = (await client.get("/audit?by=王")).text
+    assert 'href="/posts/refund"' in page
+    assert "写错了" in page
+    assert 'href="/accounts/beijing-weibo"' not in page
+    later = (await client.get("/audit?from=2026-11-26")).text
+    assert ('href="/accounts/beijing-weibo"' in later, 'href="/posts/refund"' in later) == (True, False)
+    assert 'href="/accounts/beijing-weibo"' in (await client.get("/audit?event=paused")).text
+    assert "没有找到" in (await client.get("/audit?q=nothing&before=x")).text
+
+
+async def test_the_audit_is_exported_for_people_and_for_verification(site):
+    """The table has a sentence an entry; the lines are those that `audit verify --file` reads."""
+    await plan(site, POST)
+    await site.store.actions.pause("all", named_person("=王"), "看一看")
+    client = await site.signed_in("auditor")
+    table = await client.get("/audit/export?as=csv&by=%3D王")
+    rows = list(csv.reader(io.StringIO(table.content.decode("utf-8-sig"))))
+    assert len(rows) == 2
+    assert rows[1][2] == "'=王"
+    lines = (await client.get("/audit/export?as=jsonl")).text.splitlines()
+    header, entries = json.loads(lines[0]), lines[1:]
+    assert header["last"] - header["first"] + 1 == len(entries)
+    limited = await site.signed_in("viewer@beijing-weibo")
+    assert (await limited.get("/audit/export")).status_code == 403
+
+
+async def test_a_role_on_some_accounts_sees_the_audit_of_those(site):
+    """Entries about other accounts, and about posts as a whole, are left out."""
+    await site.store.actions.pause("account:beijing-weibo", named_person("王"), "")
+    await site.store.actions.pause("account:shanghai-weibo", named_person("王"), "")
+    client = await site.signed_in("viewer@beijing-weibo")
+    page = (await client.get("/audit")).text
+    assert ("account:beijing-weibo" in page, "account:shanghai-weibo" in page) == (True, False)
+
+
+async def test_search_finds_posts_accounts_regions_and_numbers(site):
+    """A bulletin number leads straight to its delivery, within the visitor's accounts only."""
+    [first, *_rest] = await plan(site, POST, warning("other", when=LATER))
+    client = await site.signed_in("viewer")
+    marker = derive_marker(first.key, first.account).code
+    found = await client.get("/search", params={"q": f"〔{marker}〕"})
+    assert found.headers["location"] == f"/deliveries/refund/once/{first.account}"
+    assert "row-other" in (await client.get("/search?q=other")).text
+    assert "/accounts/shanghai-tieba" in (await client.get("/search?q=上海")).text
+    assert "没有找到" in (await client.get("/search?q=没有这样的东西")).text
+    limited = await site.signed_in("viewer@shanghai-tieba", name="远")
+    page = await limited.get("/search", params={"q": marker})
+    assert page.status_code == 200
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+@pytest.mark.parametrize(
+    "path", ["/accounts", "/accounts?view=list", "/accounts/beijing-weibo", "/assist", "/calendar", "/calendar/list",
+             "/audit?jobs=1", "/search?q=refund", "/help"],
+)  # fmt: skip
+async def test_no_text_is_missing(site, lang, path):
+    """Neither a code nor an unfilled fact is shown."""
+    await plan(site, POST, WEEKLY)
+    await site.store.silence.update(site.application.settings.timezone)
+    await site.store.actions.pause("account:beijing-weibo", named_person("王"), "换密码")
+    await site.store.actions.set_mode("beijing-tieba", None, named_person("王"), "x")
+    client = await site.signed_in("operator", "author", name="王")
+    client.cookies.set("publisher_lang", lang)
+    answer = await client.get(path)
+    words = re.sub(r"<details>.*?</details>|<[^>]*>", " ", answer.text, flags=re.DOTALL)
+    assert answer.status_code == 200
+    assert not re.findall(r"\b(?:pages|web|column|event|mode|health|state)_\w+|\{\w+\}", words)
