@@ -142,6 +142,7 @@ def run_once(drill):
     return subprocess.run(publisher_command("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_f74_a_template_with_a_fault_delays_no_frozen_post(run, drill, fault):
     """F74, I9: the daemon starts, sends what is filed, plans what does not need the template, and alerts."""
