@@ -63,7 +63,6 @@ ROUTES: Sequence[PageRoute] = (
     _page("/approve/{post}/return", "approve_return", _APPROVE, approve.show_return),
     _action("/approve/{post}/return", "return_text", _APPROVE, approve.return_text),
     _action("/approve/{post}/end", "end_approvals", _STOP, approve.end_approvals),
-    _action("/approve/{post}/release", "release", _VIEW, approve.release),
     _page("/people", "people", _ADMINISTER, people.show_people),
     _action("/people", "add_person", _ADMINISTER, people.add_person),
     _action("/people/duty", "change_duty", _ADMINISTER, people.change_duty),

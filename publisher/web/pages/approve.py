@@ -12,10 +12,10 @@ from publisher.domain.approval import Approval
 from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
-from publisher.engine.approvals import approve_content, compare_contents, release_in_emergency, waits_for
+from publisher.engine.approvals import approve_content, compare_contents, waits_for
 from publisher.store.plan.approvals import ApprovalTask, find_refusal
 from publisher.web.access import set_session_cookie, step_up
-from publisher.web.forms import MAX_REASON_CHARACTERS, read_reason
+from publisher.web.forms import read_reason
 from publisher.web.page import redirect, render_page
 from publisher.web.seats import name_accounts
 from publisher.web.site import Notice, get_site, get_visitor
@@ -129,7 +129,6 @@ async def describe_task(request: Request, task: ApprovalTask, last: Approval | N
         "end_path": approval_path(task.key, "/end"),
         "may_end": bool(task.status.approvals) and visitor.may(Permission.STOP, task.accounts),
         "return_reasons": RETURN_REASONS,
-        "release_path": approval_path(task.key, "/release"),
         "may_release": not task.status.is_approved and await may_release(request, task),
     }
 
@@ -240,39 +239,6 @@ async def return_text(request: Request) -> Response:
         return await _render_stale(request, task, error)
     facts = {"title": task.post.title, "author": task.status.author}
     return redirect(request, await _find_next_path(request), Notice(code="web_done_returned", facts=facts))
-
-
-async def release(request: Request) -> Response:
-    """Release in an emergency what its author and another officer on duty want sent before it is approved."""
-    site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    task, session_id = await find_task(request), ""
-    if task is None:
-        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
-    if not visitor.may(Permission.SEND, task.accounts):
-        visitor.require(Permission.APPROVE, task.accounts)
-    reason = " ".join(str(form.get("why", "")).split())[:MAX_REASON_CHARACTERS]
-    if not reason:
-        problem = visitor.messages.translate("web_release_needs_reason")
-        return await render_task(request, task, problem, status=422)
-    if not visitor.is_stepped_up:
-        try:
-            session_id = await step_up(request, str(form.get("release_code", "")))
-        except SignInError as error:
-            problem = visitor.messages.translate(error.code, **error.facts)
-            return await render_task(request, task, problem, status=422)
-    visitor, fingerprint = get_visitor(request), str(form.get("fingerprint", ""))
-    approver = make_visitor_approver(visitor)
-    try:
-        after = await release_in_emergency(site.store, task.key.post, fingerprint, approver, visitor.actor, reason)
-    except ApprovalError as error:
-        response = await _render_stale(request, task, error)
-    else:
-        code = "web_done_released" if after.status.is_emergency else "web_done_half_released"
-        facts = {"title": task.post.title, "author": task.status.author}
-        response = redirect(request, approval_path(task.key), Notice(code=code, facts=facts))
-    if session_id:
-        set_session_cookie(request, response, session_id)
-    return response
 
 
 async def end_approvals(request: Request) -> Response:
