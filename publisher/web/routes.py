@@ -126,6 +126,8 @@ ROUTES: Sequence[PageRoute] = (
     _action("/accounts/{account}/resume", "resume_account", _OPERATE, accounts.resume),
     _page("/accounts/{account}/mode", "mode_form", _OPERATE, accounts.show_mode),
     _action("/accounts/{account}/mode", "set_mode", _OPERATE, accounts.set_mode),
+    _page("/accounts/{account}/evergreen", "evergreen_form", _SEND, accounts.show_evergreen),
+    _action("/accounts/{account}/evergreen", "schedule_evergreen", _SEND, accounts.schedule_post),
     _page("/assist", "assist", _VIEW, assist.show_tasks),
     _page("/assist/{post}/{occurrence}/{account}", "assist_task", _VIEW, assist.show_task),
     _action("/assist/{post}/{occurrence}/{account}/done", "assist_done", _ASSIST, assist.report_done),

@@ -4,12 +4,15 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
+from sqlalchemy import update
+
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.domain.results import CredentialExpired, Healthy, ManualTask, Ticket
 from publisher.engine.decisions import named_person
-from publisher.store.db.tables import changed_columns
+from publisher.store.db.tables import DELIVERY, changed_columns
 from publisher.testing.fakes import START_TIME
+from tests.cli.posts import warning
 from tests.web.posts import POST, hidden_fields, plan, set_state
 
 WANG = named_person("王")
@@ -109,3 +112,22 @@ async def test_a_viewer_may_look_at_a_post_by_hand_only(site):
     assert "confirm-done" not in page
     answer = await client.post("/assist/refund/once/beijing-tieba/done", data={"url": "https://example.com/1"})
     assert answer.status_code == 403
+
+
+async def test_an_evergreen_post_is_scheduled_by_one_click_and_not_by_two(site):
+    """The page offers the next of the drawer; the same form sent again, also once that one has ended, does nothing."""
+    await plan(site, *(warning(name, "evergreen = true") for name in ("elderly", "parcels")))
+    client = await site.signed_in("author", name="王")
+    path = "/accounts/beijing-weibo"
+    fields = hidden_fields((await client.get(path)).text, f"{path}/evergreen")
+    assert fields["post"] == "elderly"
+    done = await client.post(f"{path}/evergreen", data=fields, follow_redirects=True)
+    assert "已安排“警惕“退款客服”诈骗”" in done.text
+    assert "act-evergreen" not in done.text
+    assert (await client.post(f"{path}/evergreen", data=fields)).status_code == 409
+    [filed] = await site.store.queries.deliveries()
+    assert (filed.key.post, filed.account, filed.due_at) == ("elderly", "beijing-weibo", START_TIME)
+    ended = update(DELIVERY).values(state=State.PUBLISHED.value, remote_id="1", published_at=START_TIME, url="")
+    await site.store.database.write(lambda unit: unit.connection.execute(ended))
+    assert (await client.post(f"{path}/evergreen", data=fields)).status_code == 409
+    assert len(await site.store.queries.deliveries()) == 1

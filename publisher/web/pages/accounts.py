@@ -13,9 +13,12 @@ from publisher.app.format import credential_days_left
 from publisher.app.open_store import check_command_access
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.evergreen import choose_evergreen
+from publisher.domain.post import Post
 from publisher.domain.results import Blocked, CredentialExpired
 from publisher.domain.silence import SilenceClock, SilenceLevel
 from publisher.domain.user import Permission
+from publisher.engine.planner import schedule_evergreen
 from publisher.store.monitor.login_health import AccountHealth
 from publisher.store.queries.occurrences import ForeignPost, OccurrenceFilter, OpenCounts
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
@@ -285,6 +288,33 @@ def mode_form(visitor: Visitor, line: AccountLine, name: str, mode: str) -> Acti
     )
 
 
+def evergreen_form(request: Request, line: AccountLine, post: Post) -> ActionForm:
+    """Ask whether an evergreen post is to be published on an account now."""
+    visitor, site = get_visitor(request), get_site(request)
+    t, path = visitor.messages.translate, f"/accounts/{line.account.id}"
+    needs_approval = bool(site.store.approval_rules.chain_for(post.kind))
+    return ActionForm(
+        verb="evergreen",
+        path=f"{path}/evergreen",
+        back=path,
+        label=t("pages_evergreen"),
+        title=t("pages_evergreen_title", name=name_of(request, line), title=post.title),
+        texts=[t("pages_evergreen_approval" if needs_approval else "pages_evergreen_says")],
+        confirm=t("pages_evergreen_confirm"),
+        keep=t("pages_evergreen_keep"),
+        fields={"post": post.id},
+    )
+
+
+async def suggest_evergreen(request: Request, line: AccountLine) -> Post | None:
+    """Return the evergreen post that the account would get now; None while one is under way there."""
+    site, account = get_site(request), line.account.id
+    drawer = await site.store.queries.evergreen_posts()
+    if line.mode is Mode.OFF or any(item.is_open_on(account) for item in drawer):
+        return None
+    return choose_evergreen(drawer, account, site.runtime.now())
+
+
 def list_forms(visitor: Visitor, line: AccountLine, override: ModeOverride | None, name: str) -> Sequence[ActionForm]:
     """Return what a visitor may do to an account now, the likeliest first."""
     account, forms = line.account, list[ActionForm]()
@@ -310,6 +340,7 @@ async def show_account(request: Request) -> Response:
     account, queries = line.account, site.store.occurrences
     overrides = {item.account: item for item in await site.store.queries.mode_overrides()}
     name = name_accounts(site.settings, visitor.messages).name(account.id)
+    evergreen = await suggest_evergreen(request, line) if visitor.may(Permission.SEND, [account.id]) else None
     health = {item.account.id: item for item in await site.store.login_health.list_accounts()}[account.id]
     return await render_page(
         request,
@@ -319,7 +350,10 @@ async def show_account(request: Request) -> Response:
         health=health,
         policy=site.store.policies[account.id],
         override=overrides.get(account.id),
-        forms=list_forms(visitor, line, overrides.get(account.id), name),
+        forms=[
+            *([evergreen_form(request, line, evergreen)] if evergreen else []),
+            *list_forms(visitor, line, overrides.get(account.id), name),
+        ],
         posts=await queries.find(OccurrenceFilter(accounts=[account.id])),
         foreign=await queries.foreign_posts(site.runtime.now() - RECENT, account.id),
     )
@@ -395,3 +429,27 @@ async def set_mode(request: Request) -> Response:
     await site.store.actions.set_mode(account.id, wanted, visitor.actor, reason)
     facts = {"name": name_of(request, line), "mode": visitor.messages.translate(f"mode_{wanted or account.mode}")}
     return redirect(request, f"/accounts/{account.id}", Notice(code="pages_mode_set", facts=facts))
+
+
+async def show_evergreen(request: Request) -> Response:
+    line, visitor = await load_line(request), get_visitor(request)
+    visitor.require(Permission.SEND, [line.account.id])
+    post = await suggest_evergreen(request, line)
+    if post is None:
+        raise RefusedError("evergreen_used_up", account=line.account.id)
+    return await show_form(request, evergreen_form(request, line, post))
+
+
+async def schedule_post(request: Request) -> Response:
+    """Schedule the evergreen post that the page has shown. Raises RefusedError if another one is next by now."""
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
+    line = await load_line(request)
+    account = line.account.id
+    visitor.require(Permission.SEND, [account])
+    post = await suggest_evergreen(request, line)
+    if post is None or post.id != form.get("post"):
+        raise RefusedError("pages_evergreen_changed")
+    await check_command_access(site.store, site.settings)
+    await schedule_evergreen(site.application.planner, account, visitor.actor)
+    facts = {"title": post.title, "name": name_of(request, line)}
+    return redirect(request, f"/accounts/{account}", Notice(code="pages_evergreen_done", facts=facts))
