@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from publisher.web.pages.write import (
     Form,
     make_change,
     make_writer,
+    name_account,
     read_sent_form,
     show_form,
     suggest_fields,
@@ -128,7 +130,7 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
         policies=site.store.policies,
         summaries=await site.store.occurrences.of_post(post),
         problem=problem,
-        names=await site.store.saves.last_saver(post),
+        account_name=partial(name_account, site),
     )
 
 
