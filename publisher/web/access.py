@@ -16,7 +16,7 @@ from publisher.web.server import peer_key
 from publisher.web.site import PREFERENCES, Site, Visitor, get_site, get_visitor
 
 Handler = Callable[[Request], Awaitable[Response]]
-MAX_RESUMED_CHARACTERS = 65_536
+MAX_RESUMED_CHARACTERS = 400_000
 """A form that was posted after its session had ended is kept up to this size, until its sender has signed in."""
 PREFERENCE_SECONDS = 365 * 86_400
 

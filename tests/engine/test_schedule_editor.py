@@ -1,6 +1,8 @@
 """A person saves one post into schedule.toml, while others edit it, the machine dies, or another host was faster."""
 
 import asyncio
+import time
+import tomllib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -292,3 +294,18 @@ async def test_old_saves_and_drafts_are_forgotten(planner, file):  # noqa: F811
     await accept(approving, file)
     assert [task.saved_by for task in await approving.store.approvals.tasks(PostId("new"))] == [None]
     assert ("post_saved", "王") in await audit(planner, "new")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_save_in_a_file_of_ten_thousand_posts_costs_little_more_than_loading_it(planner, file):  # noqa: F811
+    """It takes at most eight times as long as the parser alone; on a quiet machine less than two seconds."""
+    text = "".join(entry(f"p-{number:05}", at=LATER) for number in range(10_000))
+    file.write_text(text, "utf-8")
+    change = await make_change(planner, file, "p-09999", title="改过的标题")
+    start = time.process_time()
+    await asyncio.to_thread(tomllib.loads, text)
+    parsed = time.process_time()
+    assert isinstance(await save_post(planner, file, change, writer), SavedEdit)
+    saved = time.process_time()
+    assert saved - parsed < 8 * (parsed - start)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from publisher.domain.approval import ApprovalRules, Stage
+from publisher.engine.planner import apply_schedule
 from publisher.web.pages import write
 
 FILE = """# 计划
@@ -108,6 +109,17 @@ async def test_the_check_answers_with_counts_previews_and_the_draft(site, file):
     assert "problem-summary" in full.text
     assert "<mark>" in full.text
     assert 'name="draft"' in full.text
+
+
+async def test_a_time_at_which_others_are_due_gets_an_advice(site, file):
+    """It names one of them and how many there are; nothing stops a save."""
+    author = await site.signed_in("author")
+    soon = {**NEW, "at_date": f"{site.runtime.now() + timedelta(days=1):%Y-%m-%d}"}
+    await author.post("/write", data=soon)
+    await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
+    answer = await author.post("/write/check", data={**soon, "title": "另外一条预警"})
+    assert "同一时刻已有《警惕刷单返利》等 1 条要发" in answer.text
+    assert "problem-when" not in answer.text
 
 
 async def test_an_article_is_shown_to_its_author_only_and_may_run_nothing(site, file):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from publisher.domain.account import Mode
-from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, SignInError
+from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Severity, SignInError
 from publisher.domain.post import PostId, PostKind, WarningLevel
 from publisher.domain.user import Permission
 from publisher.engine.pictures import keep_picture
@@ -289,6 +289,8 @@ async def read_live_values(
         notes.setdefault(find_field(problem), []).append(describe_problem(visitor, problem))
     if (picture := getattr(request.state, "picture_problem", None)) is not None:
         notes.setdefault("images", []).append(describe_problem(visitor, picture))
+    if check.post is not None and first(form.fields, "when") == "once":
+        notes.setdefault("when", []).extend(await find_clashes(visitor, check))
     for room in check.rooms:
         if room.capabilities.is_article:
             site.articles.keep(visitor.user.name, room.rendered, check.result.media)
@@ -309,6 +311,23 @@ async def read_live_values(
         "next_days": [(at, mark_day(at.astimezone(site.settings.timezone))) for at in check.next_times],
         "note_keys": list_note_keys(site),
     }
+
+
+async def find_clashes(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[str, Any]]:
+    """Return the advice that other posts are due on the same accounts in the same minute, if any are."""
+    if check.post is None or check.due_at is None:
+        return ()
+    minute = check.due_at.replace(second=0, microsecond=0)
+    same = await visitor.site.store.occurrences.between(minute, minute + timedelta(minutes=1), check.post.accounts)
+    others = [item for item in same if item.key.post != check.post.id]
+    if not others:
+        return ()
+    problem = Problem(
+        code="web_write_clash",
+        severity=Severity.WARNING,
+        facts={"title": others[0].title, "number": str(len(others))},
+    )
+    return [describe_problem(visitor, problem)]
 
 
 def mark_day(at: datetime) -> str:
