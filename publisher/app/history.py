@@ -132,7 +132,13 @@ def format_retraction(history: DeliveryHistory, formatter: Formatter) -> Iterato
 
 
 def format_event(entry: AuditLine, formatter: Formatter, manual_attempts: Collection[object] = ()) -> str:
-    """Return the text for one audit entry; an attempt of `manual_attempts` was handed to a person, without a call."""
+    """Return the text for one audit entry, with the person who did it."""
+    text = describe_event(entry, formatter, manual_attempts)
+    return formatter.messages.translate("event_by", words=text, name=entry.name) if entry.role == "person" else text
+
+
+def describe_event(entry: AuditLine, formatter: Formatter, manual_attempts: Collection[object] = ()) -> str:
+    """Return what an audit entry says; an attempt of `manual_attempts` was handed to a person, without a call."""
     messages, code = formatter.messages, f"event_{entry.event}"
     if entry.role in READBACK_ROLES:
         code = messages.first_known(f"{code}_read", code)
@@ -141,8 +147,7 @@ def format_event(entry: AuditLine, formatter: Formatter, manual_attempts: Collec
     after = formatter.state(State(entry.after)) if entry.after in frozenset(State) else ""
     reason = entry.detail.get("reason")
     facts = {**entry.detail, "reason": formatter.reason(str(reason) if reason else None), "after": after}
-    text = messages.translate(code, **facts)
-    return messages.translate("event_by", words=text, name=entry.name) if entry.role == "person" else text
+    return messages.translate(code, **facts)
 
 
 def format_next_steps(  # noqa: C901, PLR0912 # a flat list of what may be said

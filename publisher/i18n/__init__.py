@@ -28,7 +28,7 @@ Lang = Literal["zh_CN", "en"]
 LANGUAGES: tuple[Lang, ...] = ("zh_CN", "en")
 PROGRAM = "publisher"
 """The name of the program where the shell finds it, and in the texts of the catalogue."""
-PLATFORM_TEXTS = ("platform", "place", "revoke", "take_down", "renewal", "late", "assist_note")
+PLATFORM_TEXTS = ("platform", "place", "revoke", "take_down", "renewal", "late", "assist_note", "tile")
 """Texts about a platform as a whole: the platform's name follows."""
 COMMON_AREAS = ("cli.toml", "states.toml", "files.toml")
 """The areas of which most commands need an entry."""

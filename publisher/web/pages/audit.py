@@ -5,7 +5,7 @@ import codecs
 import csv
 import io
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -14,14 +14,18 @@ from typing import IO
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from publisher.app.history import format_event
+from publisher.app.history import describe_event
+from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import Checkpoint
+from publisher.domain.delivery import Role
+from publisher.domain.post import PostId
 from publisher.domain.user import Permission
 from publisher.engine.checkpoints import build_checkpoint_targets, last_checkpoint
 from publisher.store.queries.audit_log import AuditFilter, AuditRecord
 from publisher.store.queries.queries import AuditLine
 from publisher.web.page import render_page
 from publisher.web.pages.calendar import midnight, parse_day
+from publisher.web.seats import AccountNames, name_accounts
 from publisher.web.site import Visitor, get_site, get_visitor
 
 PAGE_SIZE = 50
@@ -32,10 +36,12 @@ CHUNK_BYTES = 2**16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSentence:
-    """An entry as a sentence, and the page of what it is about, if there is one."""
+    """An entry as a sentence: who, what, and about what, with its page if there is one."""
 
     record: AuditRecord
+    who: str
     text: str
+    subject: str
     path: str
 
 
@@ -56,7 +62,9 @@ def read_filter(visitor: Visitor, query: Mapping[str, str]) -> AuditFilter:
     )
 
 
-def make_sentence(visitor: Visitor, record: AuditRecord) -> AuditSentence:
+def make_sentence(
+    visitor: Visitor, record: AuditRecord, names: AccountNames, titles: Mapping[PostId, str]
+) -> AuditSentence:
     line = AuditLine(
         at=record.at,
         role=record.role,
@@ -67,8 +75,28 @@ def make_sentence(visitor: Visitor, record: AuditRecord) -> AuditSentence:
         detail=record.detail,
     )
     return AuditSentence(
-        record=record, text=format_event(line, visitor.formatter), path=path_of_subject(record.subject)
+        record=record,
+        who=record.name if record.role == Role.PERSON else visitor.messages.translate("by_publisher"),
+        text=describe_event(line, visitor.formatter),
+        subject=name_subject(record.subject, names, titles),
+        path=path_of_subject(record.subject),
     )
+
+
+def split_subject(subject: str) -> tuple[PostId, AccountId]:
+    """Return the post and the account in the name of what an entry is about; both are empty for anything else."""
+    named, at, account = subject.partition("@")
+    kind, colon, name = subject.partition(":")
+    if not at and colon:
+        return (PostId(name), AccountId("")) if kind == "post" else (PostId(""), AccountId(name * (kind == "account")))
+    return PostId(named.partition("#")[0]), AccountId(account)
+
+
+def name_subject(subject: str, names: AccountNames, titles: Mapping[PostId, str]) -> str:
+    """Return what an entry is about as pages call it: 《title》, an account by region and platform, or both."""
+    post, account = split_subject(subject)
+    parts = [f"《{titles[post]}》" if post in titles else "", names.name(account) if account else ""]
+    return " ".join(filter(None, parts)) or subject
 
 
 def path_of_subject(subject: str) -> str:
@@ -83,12 +111,19 @@ def path_of_subject(subject: str) -> str:
     return f"/posts/{post}" if post not in {"all", "schedule", "audit", "database", "approvals"} else ""
 
 
+async def make_sentences(visitor: Visitor, records: Sequence[AuditRecord]) -> Sequence[AuditSentence]:
+    """Return entries as sentences, with the titles of their posts."""
+    names = name_accounts(visitor.site.settings, visitor.messages)
+    titles = await visitor.site.store.queries.titles({split_subject(record.subject)[0] for record in records})
+    return [make_sentence(visitor, record, names, titles) for record in records]
+
+
 async def show_audit(request: Request) -> Response:
     """List entries, newest first, as sentences."""
     site, visitor = get_site(request), get_visitor(request)
     wanted = read_filter(visitor, request.query_params)
     found = await site.store.audit.search(wanted, PAGE_SIZE + 1)
-    sentences = [make_sentence(visitor, record) for record in found[:PAGE_SIZE]]
+    sentences = await make_sentences(visitor, found[:PAGE_SIZE])
     return await render_page(
         request,
         "audit",
@@ -148,13 +183,9 @@ async def write_table(visitor: Visitor, wanted: AuditFilter, file: IO[bytes]) ->
     writer.writerow([translate(f"pages_audit_{name}") for name in ("number", "time", "who", "what", "about", "hash")])
     file.write(codecs.BOM_UTF8)
     while found := await visitor.site.store.audit.search(wanted, EXPORT_PAGE_SIZE):
-        for record in found:
-            cells = (
-                visitor.formatter.time(record.at),
-                record.name,
-                make_sentence(visitor, record).text,
-                record.subject,
-            )
+        for item in await make_sentences(visitor, found):
+            record = item.record
+            cells = (visitor.formatter.time(record.at), record.name, item.text, item.subject)
             writer.writerow([record.id, *map(safe_cell, cells), record.hash])
         file.write(buffer.getvalue().encode("utf-8", "replace"))
         buffer.seek(0)
