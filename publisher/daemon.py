@@ -371,13 +371,7 @@ class Daemon:
 def build_jobs(daemon: Daemon) -> Sequence[Job]:
     """Return the jobs of a daemon; the first times let what becomes due be sent right after."""
     app, store, stop = daemon.application, daemon.application.store, daemon.stop_requested
-    _ = (
-        store.outbox,
-        store.audit,
-        store.monitoring,
-        store.login_health,
-        store.silence,
-    )  # imports them now, not while posts are sent
+    _ = store.outbox, store.audit, store.monitoring, store.login_health, store.silence  # imported now, not at a post
     checkpoint_targets = build_checkpoint_targets(app.settings)
     notifier = build_notifier(daemon, checkpoint_targets)
 
@@ -513,6 +507,7 @@ async def run_once(daemon: Daemon) -> int:
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stop_requested.wait(), timeout=0.5)
+    await daemon.run_logged("notify", daemon.jobs["notify"].run())
     alerts = await daemon.application.store.queries.alerts()
     return int(any(alert.at >= daemon.started_at and alert.code != "manual_task_waiting" for alert in alerts))
 

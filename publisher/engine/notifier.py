@@ -59,7 +59,7 @@ class NoticeWriter:
         kind, text = translate(f"notice_{notice.kind}"), shorten(self._describe_safely(alert))
         lines = [translate("notice_entry", number=alert.id, kind=kind, text=text)]
         if self.dashboard:
-            lines.append(translate("notice_link", url=self.dashboard.rstrip("/") + page_of(alert)))
+            lines.append(translate("notice_link", url=f"{self.dashboard.rstrip('/')}/alerts#alert-{alert.id}"))
         if notice.kind in PROBLEM_KINDS:
             lines.append(translate("notice_acknowledge", number=alert.id))
         return redact_text("\n".join(lines))
@@ -174,4 +174,4 @@ def page_of(alert: Alert) -> str:
     if post := alert.facts.get("post"):
         return "/posts/" + quote(post.partition("#")[0].partition("@")[0], safe="")
     account = alert.facts.get("account")
-    return f"/accounts/{quote(account, safe='')}" if account else "/today"
+    return f"/accounts/{quote(account, safe='')}" if account else "/alerts"

@@ -262,6 +262,8 @@ def write_notice(transaction: Transaction, row: RowMapping, rules: AlertsEntry, 
     if is_escalated and kind is not NoticeKind.ESCALATED:
         channels += rules.second
     own = row["subject"].removeprefix("channel:") if row["code"] == CHANNEL_FAILING else ""
+    if channels == [own]:
+        channels = list(rules.second)
     channels = [channel for channel in dict.fromkeys(channels) if channel != own]
     values: dict[str, object] = {"noticed_at": now, "notice": kind.value, "is_settled": is_closed}
     if kind is NoticeKind.ESCALATED:

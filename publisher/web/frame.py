@@ -30,6 +30,7 @@ MENU: Sequence[MenuEntry] = (
     MenuEntry(name="posts", path="/posts", icon="file-text", group=1),
     MenuEntry(name="accounts", path="/accounts", icon="shield-check", group=2),
     MenuEntry(name="assist", path="/assist", icon="hand", group=2),
+    MenuEntry(name="alerts", path="/alerts", icon="bell", group=2),
     MenuEntry(name="audit", path="/audit", icon="scroll-text", group=3),
     MenuEntry(name="people", path="/people", icon="users", group=3),
 )

@@ -7,6 +7,7 @@ from publisher.web import probes
 from publisher.web.access import Handler, PageRoute
 from publisher.web.pages import (
     accounts,
+    alerts,
     approve,
     assist,
     audit,
@@ -118,6 +119,8 @@ ROUTES: Sequence[PageRoute] = (
     _action("/deliveries/{post}/{occurrence}/{account}/resend", "resend", _SEND, deliveries.resend),
     _page("/deliveries/{post}/{occurrence}/{account}/retract", "retract_one_form", _RETRACT, deliveries.show_retract),
     _action("/deliveries/{post}/{occurrence}/{account}/retract", "retract_one", _RETRACT, deliveries.retract),
+    _page("/alerts", "alerts", _VIEW, alerts.show_alerts),
+    _action("/alerts/{number}/acknowledge", "acknowledge", _OPERATE, alerts.acknowledge),
     _page("/accounts", "accounts", _VIEW, accounts.show_accounts),
     _page("/accounts/{account}", "account", _VIEW, accounts.show_account),
     _page("/accounts/{account}/pause", "pause_account_form", _STOP, accounts.show_pause),

@@ -62,13 +62,14 @@ def test_bad_channels_do_not_delay_what_is_due(workspace, wait_until):
     with ExitStack() as stack:
         hooks = {name: stack.enter_context(serving(Webhook(name))) for name in BAD}
         add_channels(workspace, {name: hook.url for name, hook in hooks.items()}, hooks)
-        start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=20)
+        workspace.write_schedule("")
+        workspace.start()
+        wait_until(lambda: workspace.status()["daemon"]["running"])
+        start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=30)
         calm, troubled = ([f"{kind}-{number}" for number in range(8)] for kind in ("calm", "troubled"))
         times = {name: start + timedelta(seconds=number) for number, name in enumerate(calm)}
-        times |= {name: start + timedelta(seconds=12 + number) for number, name in enumerate(troubled)}
+        times |= {name: start + timedelta(seconds=20 + number) for number, name in enumerate(troubled)}
         workspace.write_schedule("".join(post(name, at=at.isoformat()) for name, at in times.items()))
-        workspace.start()
-        wait_until(lambda: len(workspace.states()) == 6 * len(times))
         wait_until(lambda: len(lateness(workspace, calm)) == 6 * len(calm))
         workspace.write_schedule(BROKEN_SCHEDULE)
         wait_until(lambda: all(hook.requests for hook in hooks.values()))
