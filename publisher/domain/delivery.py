@@ -69,6 +69,8 @@ WAITING_STATES = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRY
 """No call is in flight: the delivery may still be cancelled, expire or be held. Some parts may be published."""
 CHECKED_STATES = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 """The platform must be read before anything else happens."""
+MAYBE_PUBLISHED_STATES = frozenset({State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING})
+"""States in which a retraction has something to delete, or may have."""
 FINAL_STATES = frozenset({State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED})
 """Never left; to send again a person orders a new occurrence."""
 OPEN_STATES = frozenset(State) - FINAL_STATES - {State.PUBLISHED}

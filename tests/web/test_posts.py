@@ -167,6 +167,24 @@ async def test_what_failed_is_sent_again(site):
     assert len(await site.store.queries.deliveries("refund", "beijing-weibo")) == 2
 
 
+async def test_a_retraction_counts_what_was_sent_again(site):
+    """All times a post was sent are in the number, and an account stands once in its list, with its newest delivery."""
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    await set_state(site, State.REMOVED, "beijing-weibo", attempts=1)
+    client = await site.signed_in("author")
+    path = "/deliveries/refund/once/beijing-weibo"
+    fields = hidden_fields((await client.get(path)).text, f"{path}/resend")
+    await client.post(f"{path}/resend", data={**fields, "reason": "再发"})
+    await set_state(site, State.PUBLISHED, "beijing-weibo", attempts=1)
+    page = (await client.get(f"{PATH}?tab=all")).text
+    assert "从 5 个账号删掉这一条？" in page
+    assert page.count('data-testid="delivery-refund-') == 4
+    fields = hidden_fields(page, f"{PATH}/retract")
+    done = await client.post(f"{PATH}/retract", data={**fields, "reason": "写错了"}, follow_redirects=True)
+    assert done.text.count('data-testid="delivery-refund-') == 5
+
+
 async def test_posts_are_listed_and_found(site):
     """By words and by state; what is not there is said to be so."""
     await plan(site, POST, warning("other", when=LATER))

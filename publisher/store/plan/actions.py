@@ -12,6 +12,7 @@ from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.approval import hash_rules
 from publisher.domain.delivery import (
     MAINTENANCE,
+    MAYBE_PUBLISHED_STATES,
     RECONCILER,
     RETRACTOR,
     WAITING_STATES,
@@ -77,8 +78,6 @@ SECRET_STORED = "secret_stored"  # noqa: S105 # the name of an event
 """The audit event of a new value of a secret."""
 APPROVAL_RULES_KEY = "approval_rules"
 """Key of the hash of the rules for approvals under which the daemons of a database run."""
-MAYBE_PUBLISHED_STATES = [State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING]
-"""States in which a retraction has something to delete, or may have."""
 _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
 
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.approval import AWAITING_APPROVAL, REMINDER_LEAD
-from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, Readback, State
+from publisher.domain.delivery import MAYBE_PUBLISHED_STATES, OPEN_STATES, WAITING_STATES, Delivery, Readback, State
 from publisher.domain.glyph import GLYPHS, Glyph, worst_glyph
 from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, OccurrenceKey, Post, PostId, RenderedPost, normalize
 from publisher.store.approvals import APPROVAL_NEEDED
@@ -140,6 +140,20 @@ class OpenCounts:
     needing_person: int = 0
     is_open: int = 0
     next_due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopCounts:
+    """How many deliveries of a post are published, may be, and are not sent yet."""
+
+    published: int
+    doubtful: int
+    unsent: int
+
+    @property
+    def maybe_published(self) -> int:
+        """The number that a retraction deletes, or has to look for."""
+        return self.published + self.doubtful
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +308,23 @@ class OccurrenceQueries(StorePart):
         """Return the accounts that have, or had, a delivery of a post."""
         query = select(DELIVERY.c.account).where(DELIVERY.c.post == post).distinct()
         return frozenset(await self.database.read(lambda connection: connection.scalars(query).all()))
+
+    async def stop_counts(self, post: PostId, account: AccountId | None = None) -> StopCounts:
+        """Return what stopping a post would concern: all its occurrences, on all accounts or on one."""
+        has_parts = case((DELIVERY.c.parts_done > 0, true()), else_=false()).label("has_parts")
+        query = select(DELIVERY.c.state, has_parts, func.count().label("number")).where(DELIVERY.c.post == post)
+        if account is not None:
+            query = query.where(DELIVERY.c.account == account)
+        query = query.group_by(DELIVERY.c.state, has_parts)
+        numbers: Counter[str] = Counter()
+        for row in await self.database.read(lambda connection: connection.execute(query).all()):
+            if row.state == State.PUBLISHED:
+                numbers["published"] += row.number
+            elif row.state in MAYBE_PUBLISHED_STATES or (row.state in WAITING_STATES and row.has_parts):
+                numbers["doubtful"] += row.number
+            elif row.state in WAITING_STATES:
+                numbers["unsent"] += row.number
+        return StopCounts(**{name: numbers[name] for name in ("published", "doubtful", "unsent")})
 
     async def newest_delivery(self, post: PostId) -> DeliveryId:
         """Return the highest id of a post's deliveries: later ones were not there yet; 0 if there are none."""

@@ -18,6 +18,7 @@ from publisher.engine.decisions import CONFIRM, RULINGS, Resolution, can_be_reso
 from publisher.engine.planner import resend_post
 from publisher.store.plan.actions import ConfirmationRequest
 from publisher.store.plan.posts import AuditAction
+from publisher.store.queries.occurrences import StopCounts
 from publisher.store.queries.snapshot import take_snapshot
 from publisher.web.forms import ActionForm, read_number, read_reason, read_url, require_seen, seen_state
 from publisher.web.page import redirect, render_page
@@ -40,6 +41,8 @@ class DeliveryView:
     names: AccountNames
     request: ConfirmationRequest | None
     newest: int
+    stops: StopCounts
+    """What taking the post down on this account concerns, in all its occurrences."""
 
     @property
     def path(self) -> str:
@@ -80,6 +83,7 @@ async def view_delivery(request: Request, post: Post, delivery: Delivery) -> Del
         names=name_accounts(site.settings, visitor.messages),
         request=await site.store.actions.confirmation_request(delivery.id),
         newest=await site.store.occurrences.newest_delivery(post.id),
+        stops=await site.store.occurrences.stop_counts(post.id, delivery.account),
     )
 
 
@@ -146,8 +150,11 @@ def retract_form(visitor: Visitor, view: DeliveryView) -> ActionForm:
         back=view.path,
         label=t("pages_retract"),
         title=t("pages_retract_one_title", name=view.name),
-        texts=[t("pages_retract_for_good")],
-        confirm=t("pages_retract_confirm", number=1),
+        texts=[
+            t("pages_retract_says", live=view.stops.published, doubtful=view.stops.doubtful),
+            t("pages_retract_for_good"),
+        ],
+        confirm=t("pages_retract_confirm", number=view.stops.maybe_published),
         keep=t("pages_retract_keep"),
         icon="trash-2",
         reason="required",

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from publisher.app.history import format_retraction
 from publisher.app.open_store import check_command_access
-from publisher.domain.delivery import OPEN_STATES, Delivery, State
+from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.post import DeliveryId, PostId, PostKind
 from publisher.domain.user import Permission
@@ -16,8 +16,11 @@ from publisher.engine.planner import send_correction
 from publisher.store.queries.queries import DeliveryHistory
 from publisher.web.forms import ActionForm, read_number, read_reason
 from publisher.web.page import redirect, render_page
-from publisher.web.pages.posts import PostView, load_post_view
+from publisher.web.pages.posts import PostView, describe_delivery, load_post_view
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
+
+MAX_LISTED = 600
+"""How many accounts the page of a retraction lists, those that need a person first."""
 
 
 def post_path(view: PostView) -> str:
@@ -28,14 +31,14 @@ def post_path(view: PostView) -> str:
 
 def cancel_form(visitor: Visitor, view: PostView) -> ActionForm:
     """Ask whether the rest of a post is not to be sent."""
-    t, post, number = visitor.messages.translate, view.key.post, len(view.unsent)
+    t, post, number = visitor.messages.translate, view.key.post, view.stops.unsent
     return ActionForm(
         verb="cancel",
         path=f"/posts/{post}/cancel",
         back=post_path(view),
         label=t("pages_cancel"),
         title=t("pages_cancel_title", number=number),
-        texts=[t("pages_cancel_says", number=number, published=len(view.maybe_published))],
+        texts=[t("pages_cancel_says", number=number, published=view.stops.maybe_published)],
         confirm=t("pages_cancel_confirm", number=number),
         keep=t("pages_cancel_keep"),
         icon="x",
@@ -48,8 +51,7 @@ def cancel_form(visitor: Visitor, view: PostView) -> ActionForm:
 def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
     """Ask whether a post is to be taken down, with the numbers of what is, may be and is not published."""
     t, post = visitor.messages.translate, view.key.post
-    live = sum(item.state is State.PUBLISHED for item in view.deliveries)
-    number, unsent = len(view.maybe_published), len(view.unsent)
+    number, unsent = view.stops.maybe_published, view.stops.unsent
     return ActionForm(
         verb="retract",
         path=f"/posts/{post}/retract",
@@ -57,7 +59,8 @@ def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
         label=t("pages_retract"),
         title=t("pages_retract_title", number=number),
         texts=[
-            t("pages_retract_says", live=live, doubtful=number - live),
+            t("pages_retract_says", live=view.stops.published, doubtful=view.stops.doubtful),
+            *([t("pages_retract_all_times")] if len(view.occurrences) > 1 else []),
             *([t("pages_retract_unsent", number=unsent)] if unsent else []),
             t("pages_retract_for_good"),
         ],
@@ -78,7 +81,7 @@ def pause_form(visitor: Visitor, view: PostView) -> ActionForm:
         back=post_path(view),
         label=t("pages_pause_post"),
         title=t("pages_pause_post_title"),
-        texts=[t("pages_pause_post_says", number=len(view.unsent))],
+        texts=[t("pages_pause_post_says", number=view.stops.unsent)],
         confirm=t("pages_pause_post"),
         keep=t("pages_pause_keep"),
         icon="circle-pause",
@@ -95,7 +98,7 @@ def resume_form(visitor: Visitor, view: PostView) -> ActionForm:
         label=t("pages_resume_post"),
         title=t("pages_resume_post_title"),
         texts=[visitor.formatter.pause("pages_paused", view.pause)] if view.pause else [],
-        confirm=t("pages_resume_post_confirm", number=len(view.unsent)),
+        confirm=t("pages_resume_post_confirm", number=view.stops.unsent),
         keep=t("pages_resume_keep"),
         fields={"paused_at": view.pause.at.isoformat() if view.pause else ""},
     )
@@ -125,16 +128,16 @@ async def list_buttons(request: Request, view: PostView) -> PostButtons:
         if view.details.is_scheduled and not view.details.is_cancelled and "/posts/{post}/edit" in pages:
             links.append(("edit", f"/posts/{post.id}/edit", "pencil"))
         links.append(("copy", f"/write?like={post.id}", "copy"))
-        if view.maybe_published:
+        if view.stops.maybe_published:
             links.append(("correct", f"/posts/{post.id}/correct", "pencil"))
     forms: list[ActionForm] = []
     if view.pause is not None:
         forms += [resume_form(visitor, view)] if may(Permission.OPERATE) else []
-    elif view.unsent and may(Permission.STOP):
+    elif view.stops.unsent and may(Permission.STOP):
         forms.append(pause_form(visitor, view))
-    if view.unsent and not view.details.is_cancelled and may(Permission.STOP):
+    if view.stops.unsent and not view.details.is_cancelled and may(Permission.STOP):
         forms.append(cancel_form(visitor, view))
-    if view.maybe_published and may(Permission.RETRACT):
+    if view.stops.maybe_published and may(Permission.RETRACT):
         forms.append(retract_form(visitor, view))
     return PostButtons(links=links, forms=forms)
 
@@ -182,26 +185,45 @@ async def cancel(request: Request) -> Response:
 
 async def show_retract(request: Request) -> Response:
     """Ask for a reason; where a retraction was ordered, show how far it is on each account, with the proof."""
-    view = await open_view(request, "retract")
-    ordered = [line for line in view.lines if is_retracted(line.delivery)]
+    view, store = await open_view(request, "retract"), get_site(request).store
+    visitor, post = get_visitor(request), view.key.post
+    ordered = [delivery for delivery in await store.queries.deliveries(post) if is_retracted(delivery)]
     if not ordered or "again" in request.query_params:
-        return await show_form(request, retract_form(get_visitor(request), view))
-    readbacks = await get_site(request).store.occurrences.newest_readbacks(view.key.post)
-    proofs = {}
-    for line in ordered:
-        newest = [readbacks[line.delivery.id]] if line.delivery.id in readbacks else []
-        history = DeliveryHistory(delivery=line.delivery, attempts=[], readbacks=newest, audit_lines=[])
-        proofs[line.delivery.id] = [text.strip() for text in format_retraction(history, get_visitor(request).formatter)]
-    groups = {
-        "done": [line for line in ordered if line.delivery.state is State.RETRACTED],
-        "checking": [line for line in ordered if line.delivery.state is State.RETRACTING],
-        "action": [line for line in ordered if line.delivery.state is State.HELD],
-        "unsent": [line for line in ordered if line.delivery.state is State.CANCELLED],
-    }
-    again = retract_form(get_visitor(request), view) if any(map(needs_retraction, view.deliveries)) else None
+        return await show_form(request, retract_form(visitor, view))
+    readbacks, groups = await store.occurrences.newest_readbacks(post), group_retracted(ordered)
+    shown = [delivery for found in groups.values() for delivery in found][:MAX_LISTED]
     return await render_page(
-        request, "retraction", view=view, post=view.details.post, groups=groups, proofs=proofs, again=again
+        request,
+        "retraction",
+        view=view,
+        post=view.details.post,
+        groups=groups,
+        lines=[describe_delivery(visitor, delivery, ()) for delivery in shown],
+        proofs={item.id: list_proofs(item, readbacks.get(item.id), visitor) for item in shown},
+        left_out=len(ordered) - len(shown),
+        again=retract_form(visitor, view) if view.stops.maybe_published > len(groups["action"]) else None,
     )
+
+
+def group_retracted(deliveries: Sequence[Delivery]) -> Mapping[str, Sequence[Delivery]]:
+    """Return what is to be taken down by how far that is: what needs a person first."""
+    states = {
+        "action": {State.HELD},
+        "checking": {State.RETRACTING},
+        "done": {State.RETRACTED},
+        "unsent": {State.CANCELLED},
+    }
+    known = {state for found in states.values() for state in found}
+    groups = {name: [item for item in deliveries if item.state in found] for name, found in states.items()}
+    groups["checking"] += [item for item in deliveries if item.state not in known]
+    return groups
+
+
+def list_proofs(delivery: Delivery, newest: Readback | None, visitor: Visitor) -> Sequence[str]:
+    """Return the words about what proves that a post is gone, or what is missing."""
+    readbacks = [newest] if newest else []
+    history = DeliveryHistory(delivery=delivery, attempts=[], readbacks=readbacks, audit_lines=[])
+    return [text.strip() for text in format_retraction(history, visitor.formatter)]
 
 
 def is_retracted(delivery: Delivery) -> bool:
@@ -224,7 +246,7 @@ async def retract(request: Request) -> Response:
     actions, post = get_site(request).store.actions, view.key.post
     number = len(await actions.retract(post, None, visitor.actor, reason, DeliveryId(newest)))
     done = Notice(code="pages_retracting", facts={"number": number})
-    return redirect(request, f"{post_path(view)}/retract" if number else post_path(view), done)
+    return redirect(request, f"/posts/{post}/retract" if number else post_path(view), done)
 
 
 async def show_pause(request: Request) -> Response:

@@ -1,6 +1,7 @@
 """Posts: the list, and what pages about one post are made from."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,13 +15,13 @@ from publisher.domain.errors import NoSuchItemError
 from publisher.domain.glyph import Glyph, choose_glyph
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, PostKind, WarningLevel
 from publisher.domain.user import Permission
-from publisher.store.plan.actions import MAYBE_PUBLISHED_STATES
 from publisher.store.plan.approvals import ApprovalTask
 from publisher.store.queries.occurrences import (
     PAGE_SIZE,
     GivenApproval,
     OccurrenceFilter,
     OccurrenceSummary,
+    StopCounts,
     StoredPostDetails,
 )
 from publisher.store.queries.queries import Pause
@@ -93,30 +94,24 @@ class PostView:
     approvals: Sequence[GivenApproval]
     pause: Pause | None
     newest: int
+    stops: StopCounts
+    """What stopping the post concerns, in all its occurrences."""
 
     @property
     def deliveries(self) -> Sequence[Delivery]:
         return [line.delivery for line in self.lines]
 
     @property
-    def maybe_published(self) -> Sequence[Delivery]:
-        """The deliveries that a retraction deletes, or has to look for."""
-        return [
-            delivery
-            for delivery in self.deliveries
-            if delivery.state in MAYBE_PUBLISHED_STATES or (delivery.state in WAITING_STATES and delivery.parts_done)
-        ]
-
-    @property
-    def unsent(self) -> Sequence[Delivery]:
-        """The deliveries that are not sent once the post is cancelled."""
-        return [item for item in self.deliveries if item.state in WAITING_STATES and not item.parts_done]
-
-    @property
     def accounts(self) -> Sequence[AccountId]:
         """The accounts that the post is or was for: an action has to be allowed for all of them."""
         planned = {delivery.account for delivery in self.deliveries}
         return sorted(planned.union(self.details.post.accounts))
+
+    @property
+    def by_glyph(self) -> Mapping[Glyph, int]:
+        """The number of accounts by sign, the worst first."""
+        counts = Counter(line.glyph for line in self.lines)
+        return {glyph: counts[glyph] for glyph in Glyph if counts[glyph]}
 
     @property
     def next_check_at(self) -> datetime | None:
@@ -149,7 +144,11 @@ async def load_post_view(request: Request) -> PostView:
     if named and summary is None:
         raise NoSuchItemError("post", f"{post}#{named}")
     key = summary.key if summary else OccurrenceKey(post=post, occurrence=ONCE_OCCURRENCE)
-    deliveries = [item for item in await queries.deliveries(key) if reach is None or item.account in reach]
+    if named or key.occurrence != ONCE_OCCURRENCE:
+        deliveries = await queries.deliveries(key)
+    else:  # what was sent again is the same post to people
+        deliveries = keep_newest(await site.store.queries.deliveries(post))
+    deliveries = [item for item in deliveries if reach is None or item.account in reach]
     names = name_accounts(site.settings, visitor.messages)
     tasks = await site.store.approvals.tasks(post) if site.settings.approval_rules.is_active else ()
     tasks = [task for task in tasks if task.key == key]
@@ -168,15 +167,28 @@ async def load_post_view(request: Request) -> PostView:
         approvals=await queries.given_approvals(key),
         pause=next((pause for pause in pauses if pause.scope == f"post:{post}"), None),
         newest=await queries.newest_delivery(post),
+        stops=await queries.stop_counts(post),
     )
 
 
 def choose_occurrence(occurrences: Sequence[OccurrenceSummary], named: str, now: datetime) -> OccurrenceSummary | None:
-    """Return the occurrence of this name; without a name the newest one that is due, else the next."""
+    """Return the occurrence of this name; without a name the newest planned one that is due, else the next.
+
+    One that a person ordered has a fraction of a second in its name.
+    """
     if named:
         return next((item for item in occurrences if item.key.occurrence == named), None)
-    due = [item for item in occurrences if item.due_at <= now]
-    return due[0] if due else occurrences[-1] if occurrences else None
+    planned = [item for item in occurrences if "." not in item.key.occurrence] or occurrences
+    due = [item for item in planned if item.due_at <= now]
+    return due[0] if due else planned[-1] if planned else None
+
+
+def keep_newest(deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+    """Return the newest delivery of each account: a post that was sent again there has an earlier one, too."""
+    newest: dict[AccountId, Delivery] = {}
+    for delivery in sorted(deliveries, key=lambda item: item.id):
+        newest[delivery.account] = delivery
+    return list(newest.values())
 
 
 def map_platforms(lines: Sequence[DeliveryLine], names: AccountNames) -> Sequence[SeatMap]:
