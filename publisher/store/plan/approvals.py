@@ -22,7 +22,7 @@ from publisher.domain.approval import (
     is_fingerprint_of,
 )
 from publisher.domain.characters import is_same_name, name_skeleton
-from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Actor, Approved, Delivery, State
+from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Actor, Approved, State
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import (
     Fingerprint,
@@ -151,23 +151,24 @@ class ApprovalStore(StorePart):
             ALERT.c.cleared_at.is_(None),
             ALERT.c.subject.in_([DELIVERY.c.post, DELIVERY.c.post + "#" + DELIVERY.c.occurrence]),
         )
-        query = (
-            select(DELIVERY).where(or_(is_open, is_released), IS_TARGETED).order_by(DELIVERY.c.due_at, DELIVERY.c.id)
-        )
+        # only these: there may be ten thousand rows
+        columns = ("post", "occurrence", "account", "kind", "state", "due_at", "is_due_when_approved")
+        query = select(*(DELIVERY.c[name] for name in columns)).where(or_(is_open, is_released), IS_TARGETED)
+        query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id)
         if post is not None:
             query = query.where(DELIVERY.c.post == post)
-        found: dict[tuple[OccurrenceKey, Chain], list[Delivery]] = defaultdict(list)
-        for delivery in read_deliveries(connection, query):
-            if chain := self.store.approval_rules.chain_for(delivery.kind):
-                found[delivery.key, chain].append(delivery)
+        found: dict[tuple[str, str, Chain], list[Row[Any]]] = defaultdict(list)
+        for row in connection.execute(query):
+            if chain := self.store.approval_rules.chain_for(row.kind):
+                found[row.post, row.occurrence, chain].append(row)
         # what a call may be made for comes before what was sent, of another kind, before an edit
-        ordered = sorted(found.items(), key=lambda item: (item[1][0].due_at, not _can_be_stopped(item[1])))
-        statuses = read_approval_statuses(self.store, connection, {key for key, _chain in found})
+        ordered = sorted(found.values(), key=lambda rows: (rows[0].due_at, not _can_be_stopped(rows)))
+        statuses = read_approval_statuses(self.store, connection, {_key_of(rows[0]) for rows in ordered})
         tasks = []
-        for (key, _chain), deliveries in ordered:
-            first = deliveries[0]
+        for rows in ordered:
+            first, key = rows[0], _key_of(rows[0])
             status = statuses[key, first.kind]
-            if not (any(delivery.state in OPEN_STATES for delivery in deliveries) or status.missing):
+            if not (any(row.state in OPEN_STATE_NAMES for row in rows) or status.missing):
                 continue
             text = self._text(connection, key, status.fingerprint)
             body = connection.execute(select(POST.c.body).where(POST.c.id == key.post)).scalar_one()
@@ -175,7 +176,7 @@ class ApprovalStore(StorePart):
                 ApprovalTask(
                     key=key,
                     post=load_post(body),
-                    accounts=[delivery.account for delivery in deliveries],
+                    accounts=[AccountId(row.account) for row in rows],
                     due_at=None if first.is_due_when_approved and status.missing else first.due_at,
                     status=status,
                     saved_by=text.saved_by if text else None,
@@ -421,11 +422,16 @@ def _to_return(text: Row[Any] | None) -> Return | None:
     return Return(by=text.returned_by, at=text.returned_at, reason=text.returned_reason)
 
 
-def _can_be_stopped(deliveries: Iterable[Delivery]) -> bool:
-    return any(delivery.state in STOPPABLE_STATES for delivery in deliveries)
+def _key_of(row: Row[Any]) -> OccurrenceKey:
+    return OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)
+
+
+def _can_be_stopped(rows: Iterable[Row[Any]]) -> bool:
+    return any(row.state in STOPPABLE_STATE_NAMES for row in rows)
 
 
 STOPPABLE_STATES = WAITING_STATES | {State.HELD}
 """States from which only an approved delivery goes on to a call."""
+STOPPABLE_STATE_NAMES = frozenset(state.value for state in STOPPABLE_STATES)
 SENT_STATES = OPEN_STATES - STOPPABLE_STATES | {State.PUBLISHED}
 """States in which a call has begun, or may have."""
