@@ -22,9 +22,10 @@ class Glyph(StrEnum):
     @property
     def rank(self) -> int:
         """The place in the order of badness, 0 for the worst."""
-        return list(Glyph).index(self)
+        return _RANKS[self]
 
 
+_RANKS = {glyph: rank for rank, glyph in enumerate(Glyph)}
 GLYPHS: Mapping[State, Glyph] = {
     State.PENDING: Glyph.WAITING,
     State.DUE: Glyph.SENDING,

@@ -28,7 +28,7 @@ Lang = Literal["zh_CN", "en"]
 LANGUAGES: tuple[Lang, ...] = ("zh_CN", "en")
 PROGRAM = "publisher"
 """The name of the program where the shell finds it, and in the texts of the catalogue."""
-PLATFORM_TEXTS = ("platform", "place", "revoke", "take_down", "renewal", "late", "assist_note", "tile")
+PLATFORM_TEXTS = ("platform", "short", "place", "revoke", "take_down", "renewal", "late", "assist_note", "tile")
 """Texts about a platform as a whole: the platform's name follows."""
 COMMON_AREAS = ("cli.toml", "states.toml", "files.toml")
 """The areas of which most commands need an entry."""
@@ -122,6 +122,11 @@ class Messages:
         """Return a platform's name for people. A platform without an entry is called by its code."""
         code = f"platform_{platform}"
         return self.translate(code) if code in self.entries else platform
+
+    def platform_short_name(self, platform: str) -> str:
+        """Return the name under which a page has room for a platform."""
+        code = f"short_{platform}"
+        return self.translate(code) if code in self.entries else self.platform_name(platform)
 
     def hint(self, code: str, /, **facts: object) -> str:
         """Return what to do about a code; empty if the message already says it."""

@@ -29,7 +29,7 @@ def load_templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"static": static_path, "Permission": Permission}
+    environment.globals |= {"static": static_path, "Permission": Permission, "one_day": timedelta(days=1)}
     return environment
 
 
@@ -55,7 +55,7 @@ def page_values(visitor: Visitor) -> Mapping[str, Any]:
         "t": visitor.messages.translate,
         "hint": visitor.messages.hint,
         "formatter": visitor.formatter,
-        "platform_name": visitor.messages.platform_name,
+        "platform_name": visitor.messages.platform_short_name,
         "is_drill": settings.environment is WorkspaceEnvironment.DRILL,
         "lang": "zh-CN" if visitor.lang == "zh_CN" else "en",
         "now": clock.now,

@@ -20,7 +20,7 @@ EMPTY_SEAT = "empty"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountNames:
-    """How pages call the accounts: by region and platform, as `沈阳 · 贴吧`. An unknown account is called by its id."""
+    """How pages call the accounts: by region and platform. An unknown account is called by its id."""
 
     short: Mapping[AccountId, str]
     full: Mapping[AccountId, str]
@@ -56,7 +56,8 @@ def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
         is_alone = account.region is not None and crowded[account.platform, account.region] == 1
         short[key] = region if is_alone or region == key else f"{region} {account.forum or account.identity}"
         numbers[key] = seats.setdefault(account.region or key, len(seats))
-    full = {key: f"{name} · {messages.platform_name(settings.accounts[key].platform)}" for key, name in short.items()}
+    shown = {key: messages.platform_short_name(account.platform) for key, account in settings.accounts.items()}
+    full = {key: f"{name} · {shown[key]}" for key, name in short.items()}
     platforms = list(dict.fromkeys(account.platform for account in settings.accounts.values()))
     return AccountNames(short=short, full=full, seats=numbers, platforms=platforms)
 
@@ -90,8 +91,9 @@ def map_seats(platform: Platform, glyphs: Mapping[AccountId, Glyph], names: Acco
     ordered = sorted(glyphs, key=names.order)
     by_seat: dict[int, Glyph] = {}
     for account in ordered:
-        seat = names.order(account)[0]
-        by_seat[seat] = min(by_seat.get(seat, glyphs[account]), glyphs[account], key=lambda glyph: glyph.rank)
+        seat, glyph = names.order(account)[0], glyphs[account]
+        if seat not in by_seat or glyph.rank < by_seat[seat].rank:
+            by_seat[seat] = glyph
     seat_count = max([*names.seats.values(), *by_seat], default=0) + 1
     points: dict[str, list[str]] = {}
     for seat in range(seat_count):

@@ -68,19 +68,25 @@ class WebSite:
 MakeWorkspace = Callable[[Path], Path]
 
 
-def make_workspace(folder: Path) -> Path:
-    """Create a drill of two regions whose platforms nobody serves."""
-    demo = DemoWorkspace(regions=read_regions()[:2], simulator_url="http://127.0.0.1:9")
+def make_workspace(folder: Path, regions: int = 2) -> Path:
+    """Create a drill of some regions whose platforms nobody serves."""
+    demo = DemoWorkspace(regions=read_regions()[:regions], simulator_url="http://127.0.0.1:9")
     files = {**new_workspace_files(), **demo_files(demo), "schedule.toml": b"post = []\n"}
     create_workspace(folder, files)
     return folder
 
 
 @pytest.fixture
-async def site(tmp_path, sqlite_template, monkeypatch) -> AsyncIterator[WebSite]:
+def regions():
+    """Return the number of regions of the drill, each with three accounts."""
+    return 2
+
+
+@pytest.fixture
+async def site(tmp_path, sqlite_template, monkeypatch, regions) -> AsyncIterator[WebSite]:
     """Yield a dashboard with an empty database."""
     monkeypatch.setattr("publisher.app.offline.RenderProcess", RenderWorker)
-    folder = await asyncio.to_thread(make_workspace, tmp_path / "drill")
+    folder = await asyncio.to_thread(make_workspace, tmp_path / "drill", regions)
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     runtime = FakeRuntime()
     async with open_application(await load_settings(folder), runtime, can_send=False) as application:

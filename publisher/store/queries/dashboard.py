@@ -1,22 +1,30 @@
 """Queries of the dashboard's frame: one read, whatever the number of deliveries."""
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, Row, and_, func, or_, select
 
+from publisher.domain.account import AccountId, Platform
 from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, State
+from publisher.domain.glyph import Glyph
+from publisher.domain.post import OccurrenceKey, PostId
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.approval_tables import DUTY_OFFICER
+from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
-from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, WORKER, read_deliveries
+from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER, read_deliveries
+from publisher.store.queries.occurrences import OccurrenceSummary, count_by_state, sign_of, summarize
 from publisher.store.queries.queries import Alert, Pause
 
 BANNER_ALERTS = ("audit_broken", "reload_refused", "waiting_for_journal", "database_restored")
 """Alerts that every page shows, the heaviest first."""
+ACCOUNT_SEPARATOR = ","
+"""No account's id has one."""
 WAITING_AHEAD = timedelta(hours=24)
 """How far ahead deliveries count as held up while nothing is sent."""
 
@@ -40,6 +48,15 @@ class FrameFacts:
     alerts: Sequence[Alert]
     officers: Sequence[str]
     audit_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardRow:
+    """An occurrence with the sign of each account; `next_check_at`: when one of them is read next, if any is."""
+
+    summary: OccurrenceSummary
+    seats: Mapping[Platform, Mapping[AccountId, Glyph]]
+    next_check_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +97,59 @@ class DashboardQueries(StorePart):
         """Return how many calls are under way."""
         query = select(func.count()).where(in_open_state(DELIVERY, State.SENDING))
         return await self.database.read(lambda connection: connection.execute(query).scalar_one())
+
+    async def board(
+        self,
+        start: datetime,
+        end: datetime,
+        accounts: Collection[AccountId] | None = None,
+        posts: Collection[PostId] | None = None,
+    ) -> Sequence[BoardRow]:
+        """Return the occurrences due from `start` until before `end`, by their time, with the sign of each account.
+
+        If given, only those of these posts, and only these accounts. Two grouped statements, however many deliveries.
+        """
+        query = (
+            count_by_state(self.runtime.now())
+            .add_columns(
+                func.aggregate_strings(DELIVERY.c.account, ACCOUNT_SEPARATOR).label("accounts"),
+                func.min(DELIVERY.c.next_action_at, type_=DELIVERY.c.due_at.type).label("next_action_at"),
+            )
+            .where(DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+        )
+        if accounts is not None:
+            query = query.where(DELIVERY.c.account.in_(accounts))
+        if posts is not None:
+            query = query.where(DELIVERY.c.post.in_(posts))
+
+        def read(connection: Connection) -> list[BoardRow]:
+            groups: dict[OccurrenceKey, list[Row[Any]]] = defaultdict(list)
+            for row in connection.execute(query):
+                groups[OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)].append(row)
+            of_posts = select(POST.c.id, POST.c.body).where(POST.c.id.in_(sorted({key.post for key in groups})))
+            bodies = {row.id: json.loads(row.body) for row in connection.execute(of_posts)}
+            found = [make_board_row(summarize(key, bodies[key.post], rows), rows) for key, rows in groups.items()]
+            return sorted(found, key=lambda row: (row.summary.due_at, row.summary.key))
+
+        return await self.database.read(read)
+
+    async def changed_posts(self, since: int, until: int) -> Collection[PostId]:
+        """Return the posts that audit entries after `since`, up to `until`, are about."""
+        query = select(AUDIT.c.subject).where(AUDIT.c.id > since, AUDIT.c.id <= until).distinct()
+        subjects = await self.database.read(lambda connection: connection.scalars(query).all())
+        return {PostId(subject.partition("@")[0].partition("#")[0].removeprefix("post:")) for subject in subjects}
+
+    async def todo_version(self) -> Collection[object]:
+        """Return what changes whenever something begins or ceases to wait for a person."""
+        is_held = in_open_state(DELIVERY, State.HELD)
+        is_task = and_(in_open_state(DELIVERY, State.SUBMITTED), DELIVERY.c.ticket.contains("manual_task"))
+        waiting = select(func.count(), func.max(DELIVERY.c.updated_at)).where(or_(is_held, is_task))
+        paused = select(func.count(), func.max(PAUSE.c.at))
+        approved = select(func.count(APPROVAL.c.id), func.max(APPROVAL.c.id), func.max(APPROVAL.c.ended_at))
+        texts = select(func.count()).select_from(APPROVABLE_TEXT)
+        return await self.database.read(
+            lambda connection: [tuple(connection.execute(each).one()) for each in (waiting, paused, approved, texts)]
+        )
 
     async def figures(self) -> Figures:
         """Return the figures for monitoring."""
@@ -137,6 +207,17 @@ class DashboardQueries(StorePart):
         )
         waiting, next_due_at = connection.execute(held_up).one()
         return DaemonStatus(heartbeat_at=heartbeat_at, is_running=is_running, waiting=waiting, next_due_at=next_due_at)
+
+
+def make_board_row(summary: OccurrenceSummary, rows: Sequence[Row[Any]]) -> BoardRow:
+    seats: dict[Platform, dict[AccountId, Glyph]] = defaultdict(dict)
+    for row in rows:
+        glyph = sign_of(row)
+        seats[Platform(row.platform)].update(
+            dict.fromkeys(map(AccountId, row.accounts.split(ACCOUNT_SEPARATOR)), glyph)
+        )
+    checks = [row.next_action_at for row in rows if row.next_action_at and sign_of(row) is Glyph.CHECKING]
+    return BoardRow(summary=summary, seats=seats, next_check_at=min(checks, default=None))
 
 
 def read_open_alerts(connection: Connection, codes: Collection[str]) -> list[Alert]:

@@ -490,12 +490,17 @@ def count_by_state(now: datetime) -> Select[Any]:
     ).group_by(*by)
 
 
+def sign_of(row: Row[Any]) -> Glyph:
+    """Return the sign of a group of `count_by_state`."""
+    state = State(row.state) if row.state in frozenset(State) else State.HELD  # of a newer release
+    return Glyph.ACTION if row.is_action else GLYPHS[state]
+
+
 def summarize(key: OccurrenceKey, body: Mapping[str, Any], rows: Iterable[Row[Any]]) -> OccurrenceSummary:
     counts: dict[Platform, Counter[Glyph]] = defaultdict(Counter)
     found = list(rows)
     for row in found:
-        state = State(row.state) if row.state in frozenset(State) else State.HELD  # of a newer release
-        counts[Platform(row.platform)][Glyph.ACTION if row.is_action else GLYPHS[state]] += row.number
+        counts[Platform(row.platform)][sign_of(row)] += row.number
     return OccurrenceSummary(
         key=key,
         title=body["title"],

@@ -119,13 +119,21 @@
   }
 
   // Times left and clocks.
+  const clock = document.querySelector("[data-clock]");
+  const loadedAt = Date.now();
+  const startSeconds = clock && clock.dataset.clock.split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
   const tick = () => {
+    const shown = document.querySelector("[data-clock]");
+    if (shown && startSeconds !== null) {
+      const minutes = Math.floor((startSeconds + (Date.now() - loadedAt) / 1000) / 60) % 1440;
+      shown.textContent = [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, "0")).join(":");
+    }
     all("[data-until]").forEach((each) => {
       const minutes = Math.floor((Date.parse(each.dataset.until) - Date.now()) / 60000);
       if (minutes >= 0 && minutes <= 120) each.textContent = each.dataset.left.replace("{minutes}", minutes);
     });
   };
-  setInterval(tick, 10000);
+  setInterval(tick, 5000);
 
   // Keys, outside of fields only.
   const pages = { t: "/today", i: "/inbox", c: "/calendar", p: "/posts", a: "/accounts" };

@@ -1,0 +1,100 @@
+"""Today: the verdict, what waits for the visitor, and a row for each post of the day."""
+
+import gzip
+import re
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import Actor, Role
+from publisher.store.db.tables import DELIVERY
+from publisher.testing.builders import enqueue_posts, make_post
+
+BY = Actor(role=Role.PERSON, name="值班")
+
+
+def verdict_of(page):
+    return re.search(r'<section class="verdict (\w+)".*?<h1>(.*?)</h1>', page, re.DOTALL).groups()
+
+
+async def open_today(site, *grants, query=""):
+    await site.store.actions.register_worker()
+    client = await site.signed_in(*(grants or ("operator",)))
+    return (await client.get(f"/today{query}")).text
+
+
+async def test_a_calm_day_says_so_and_names_the_next_post(site):
+    """With nothing to do the first sentence says it, and the next post is named."""
+    at = site.runtime.now() + timedelta(hours=2)
+    await enqueue_posts(site.store.posts, make_post("p", [next(iter(site.store.policies))], at, title="反诈提示"))
+    page = await open_today(site)
+    assert verdict_of(page) == ("fine", "一切正常，不用您做什么")
+    assert "下一条 11:00《反诈提示》，1 个账号" in page
+    assert 'data-testid="row-p"' in page
+
+
+async def test_a_held_delivery_is_mine_if_i_may_decide_about_it(site):
+    """What waits for a ruling stands first for an operator, and is another's matter for an author."""
+    account = AccountId(next(iter(site.store.policies)))
+    await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now()))
+    await site.store.maintenance.run()
+    await site.store.actions.pause(f"account:{account}", BY, "密码被改")
+    operator, author = await open_today(site, "operator"), await open_today(site, "author")
+    assert verdict_of(operator) == ("warn", "有 1 件事要您处理")
+    assert verdict_of(author) == ("fine", "没有等您的事；别人在办 1 件")
+    assert f'data-testid="todo-account-{account}"' in operator
+
+
+async def test_a_pause_of_everything_is_said_first(site):
+    """While everything is paused, or no daemon runs, nothing else comes first."""
+    await site.store.actions.pause("all", BY, "演练")
+    page = await open_today(site)
+    silent = await site.client(dict(site.clients[0].cookies)).get("/today")
+    site.runtime.advance_time(timedelta(minutes=3))
+    site.app.state.site.frame_facts = None
+    silent = (await site.clients[0].get("/today")).text
+    assert verdict_of(page)[1].startswith("已全部暂停")
+    assert verdict_of(silent)[1].startswith("发布系统停了")
+
+
+async def test_other_days_and_tabs_are_links(site):
+    """The day and the tab are in the address; a day without posts says so."""
+    account = next(iter(site.store.policies))
+    await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now() + timedelta(days=1)))
+    tomorrow = await open_today(site, query="?day=2026-11-26")
+    today = (await site.clients[0].get("/today?tab=eventful")).text
+    assert 'data-testid="row-p"' in tomorrow
+    assert 'data-testid="row-p"' not in today
+    assert "今天没有要发的" in today
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("regions", [50])
+async def test_a_large_day_is_answered_within_its_budget(site, regions, record_property):
+    """10,000 deliveries of 67 posts on 150 accounts: two grouped queries, and a page of 25 KB at most, compressed."""
+    start, accounts = site.runtime.now(), list(site.store.policies)
+    posts = [make_post(f"p{number}", accounts, start + timedelta(minutes=7 * number)) for number in range(67)]
+    await enqueue_posts(site.store.posts, *posts)
+    for platform in ("weibo", "wechat", "tieba"):
+        of_platform = update(DELIVERY).where(DELIVERY.c.account.endswith(platform)).values(platform=platform)
+        await site.store.database.write(lambda transaction, change=of_platform: transaction.connection.execute(change))
+    await site.store.actions.register_worker()
+    client = await site.signed_in("viewer")
+    query_seconds, seconds, page = [], [], ""
+    for _ in range(5):
+        began = time.perf_counter()
+        await site.store.dashboard.board(start - timedelta(days=1), start + timedelta(days=1))
+        query_seconds.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        page = (await client.get("/today")).text
+        seconds.append(time.perf_counter() - began)
+    record_property("query_seconds", min(query_seconds))
+    record_property("seconds", min(seconds))
+    assert page.count('data-testid="row-') == 67
+    assert len(gzip.compress(page.encode(), 5)) <= 25 * 1024
+    assert len(re.findall(r"<[a-z]", page.partition("<main")[2])) <= 2_500
+    assert min(query_seconds) < 5 * 0.12, "five times the budget, for a machine that is busy"
+    assert min(seconds) < 5 * 0.2
