@@ -93,7 +93,8 @@ def find_faults(settings: Settings, worker: WorkerId, now: datetime) -> Findings
         others = [fault for fault in Fault if fault is not Fault.DATABASE_UNREADABLE]
         return Findings(faults={Fault.DATABASE_UNREADABLE: facts}, unknown=others)
     faults: dict[Fault, Facts] = {}
-    if reading.heartbeat_at is None or now - reading.heartbeat_at > DAEMON_SILENT_AFTER:
+    # a heartbeat that lies ahead is one of before the clock was set back
+    if reading.heartbeat_at is None or abs(now - reading.heartbeat_at) > DAEMON_SILENT_AFTER:
         faults[Fault.DAEMON_SILENT] = {"since": reading.heartbeat_at.isoformat()} if reading.heartbeat_at else {}
     if reading.stuck:
         names = [subject_of(delivery) for delivery in reading.stuck[:MAX_NAMED_DELIVERIES]]

@@ -399,9 +399,9 @@ class Campaign:
                 yield Finding(by="campaign", invariant="POINT", what=f"nobody died at {point}")
 
     def _await_rest(self) -> None:
-        """Wait until every duty has come to rest, or nothing has moved for a long while."""
-        before, moved_at = {}, max(time.monotonic(), self.wave_ends_at)
-        latest = moved_at + LONGEST_REST
+        """Wait until every duty has come to rest, or nothing has moved for a long while after the last is due."""
+        before, moved_at = {}, time.monotonic() + self.workspace.seconds_until_last_due
+        last_due, latest = moved_at, moved_at + LONGEST_REST
         while time.monotonic() < min(moved_at + STILL, latest):
             time.sleep(GLANCE)
             self.people.clear_up()
@@ -412,7 +412,7 @@ class Campaign:
             until_next = store.count(NEXT) / MICRO - time.time()
             if now != before or 0 < until_next < LONGEST_REST:  # what waits for hours waits by a wrong clock
                 until_next = until_next if 0 < until_next < LONGEST_REST else 0.0
-                before, moved_at = now, max(time.monotonic() + until_next, self.wave_ends_at)
+                before, moved_at = now, max(time.monotonic() + until_next, last_due)
                 latest = max(latest, moved_at)
 
 

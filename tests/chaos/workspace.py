@@ -204,6 +204,14 @@ class Workspace:
     def folder(self) -> Path:
         return self.folders[0]
 
+    @property
+    def seconds_until_last_due(self) -> float:
+        """How long until the last post falls due that is to go out: waves overlap where kills come ever faster."""
+        dues = [
+            entry.due for entry in self.written if entry.due and not entry.withdrawn and entry.id not in self.struck
+        ]
+        return max(0.0, (max(dues) - datetime.now(UTC)).total_seconds()) if dues else 0.0
+
     def prepare(self, base_url: str, database: str | None) -> None:
         """Write everything but the schedule; `database` is a URL, unless each worker has its own file."""
         self.base_url, self.database = base_url, database

@@ -136,6 +136,18 @@ async def test_a_quota_that_leaves_no_room_is_alerted_a_day_ahead(open_store):
     assert await scene.open_codes() == []
 
 
+async def test_what_waits_already_uses_the_quota_first(open_store):
+    """A backlog of one leaves room for one of two posts in the hour."""
+    limit = RateLimit(min_interval=timedelta(0), per_hour=2, per_day=2, urgent_share=0)
+    scene = await scene_with_posts(open_store, "a", "b", login="shared", rate_limit=limit)
+    await scene.run_until(DUE - 23 * HOUR, step=HOUR)
+    assert await scene.open_codes() == []
+    await enqueue_posts(scene.store.posts, make_post("waits", ["a"], scene.runtime.now()))
+    await scene.store.maintenance.promote_due()
+    await scene.store.preflight.run()
+    assert await scene.open_codes() == ["quota_short"]
+
+
 async def file_with_picture(store, data):
     """File a post with one picture, whose hash is that of PICTURE."""
     sha256 = PICTURE_HASH

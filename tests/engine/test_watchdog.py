@@ -92,6 +92,21 @@ async def test_a_database_that_cannot_be_read_is_a_fault_and_says_nothing_of_the
     assert file.exists() is (content is not None)
 
 
+async def test_a_server_that_is_away_is_a_fault_and_its_password_is_not_shown(tmp_path):
+    """The reason names the address, and nothing of the secret in it."""
+    url = "postgresql://publisher:canary-of-the-server@127.0.0.1:9/publisher"
+    findings = find_faults(Settings(workspace=tmp_path, timezone=None, database=url), "worker-1", START_TIME)
+    reason = findings.faults[Fault.DATABASE_UNREADABLE]["reason"]
+    assert ("127.0.0.1" in reason, "canary" in reason) == (True, False)
+
+
+async def test_a_heartbeat_of_before_the_clock_was_set_back_is_silence(scene):
+    """A dead daemon does not count as alive until the clock comes to its last heartbeat again."""
+    assert scene.look() == {}
+    scene.runtime.advance_time(-HOUR)
+    assert list(scene.look()) == [Fault.DAEMON_SILENT]
+
+
 async def test_what_is_due_and_not_sent_is_a_fault(scene):
     """A daemon that beats while nothing becomes due, or nothing due is sent, has a job that stands still."""
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME))

@@ -32,6 +32,7 @@ JOBS = {
     "next instant": lambda store: store.outbox.next_due_at(),
     "readbacks": lambda store: store.outbox.due_readbacks([State.UNKNOWN, State.SUBMITTED], 10),
     "monitor": lambda store: store.monitoring.compare_list(AccountId("a"), []),
+    "preflight": lambda store: store.preflight.run(),
     "silence": lambda store: store.silence.update(UTC),
     "metrics": lambda store: store.monitoring.deliveries_to_measure(AccountId("a")),
     "status": lambda store: store.queries.current_deliveries(),

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from publisher.domain.account import DAY, LoginId, Mode
-from publisher.domain.delivery import WAITING_STATES, Delivery
+from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import Fingerprint
 from publisher.domain.preflight import (
     PREFLIGHT_LEAD,
@@ -51,7 +51,12 @@ MAX_PICTURES_READ = 20
 MAX_TEXTS_READ = MAX_LOGINS_READ = 200
 _PICTURE_SUBJECT = "picture:"
 _PICTURE_ALERTS = select(ALERT.c.subject).where(ALERT.c.code == PICTURE_UNREADABLE, ALERT.c.cleared_at.is_(None))
-_UPCOMING = select(DELIVERY).where(in_open_state(DELIVERY, *sorted(WAITING_STATES)))
+_UPCOMING = select(DELIVERY).where(in_open_state(DELIVERY, State.PENDING)).order_by(DELIVERY.c.due_at, DELIVERY.c.id)
+_BACKLOG = (
+    select(DELIVERY.c.login, func.count().label("number"))
+    .where(in_open_state(DELIVERY, State.DUE, State.CLAIMED, State.RETRYING))
+    .group_by(DELIVERY.c.login)
+)
 
 
 class Preflight(StorePart):
@@ -96,11 +101,11 @@ class Preflight(StorePart):
         return await self.database.write(update_alerts) if await self.database.read(find_changes) else 0
 
     def list_upcoming(self, connection: Connection, now: datetime) -> Sequence[Delivery]:
-        """Return what is due within PREFLIGHT_LEAD, or waits already, on the accounts that are not off, by due time."""
+        """Return what becomes due within PREFLIGHT_LEAD on the accounts that are not off, by due time."""
         modes = active_modes(self.store, connection)
-        found = read_deliveries(connection, _UPCOMING.where(DELIVERY.c.due_at <= now + PREFLIGHT_LEAD))
-        kept = [item for item in found if modes.get(item.account, Mode.OFF) is not Mode.OFF]
-        return sorted(kept, key=lambda item: (item.due_at, item.id))
+        becomes_due = (DELIVERY.c.due_at > now, DELIVERY.c.due_at <= now + PREFLIGHT_LEAD)
+        found = read_deliveries(connection, _UPCOMING.where(*becomes_due))
+        return [item for item in found if modes.get(item.account, Mode.OFF) is not Mode.OFF]
 
     def _by_login(self, connection: Connection, upcoming: Sequence[Delivery]) -> Mapping[LoginId, Sequence[Delivery]]:
         """Return what publisher itself will send, by the login that it needs."""
@@ -156,7 +161,11 @@ class Preflight(StorePart):
     def short_quotas(
         self, connection: Connection, upcoming: Sequence[Delivery], now: datetime
     ) -> Mapping[str, AlertContent]:
-        """Return an alert for each login whose limits leave no room in time for all that is due."""
+        """Return an alert for each login whose limits leave no room in time for all that becomes due.
+
+        What waits already comes before that, whatever becomes of it.
+        """
+        backlog = {row.login: row.number for row in connection.execute(_BACKLOG)}
         by_login = self._by_login(connection, upcoming)
         sent = _attempts_since(connection, list(by_login), now - DAY, counts_against_quota())
         wanted: dict[str, AlertContent] = {}
@@ -164,15 +173,16 @@ class Preflight(StorePart):
             calls = [
                 ExpectedCall(
                     delivery=item.id,
-                    due_at=max(item.due_at, now),
-                    latest_at=min(max(item.due_at, now) + item.max_delay, item.expires_at),
+                    due_at=item.due_at,
+                    latest_at=min(item.due_at + item.max_delay, item.expires_at),
                     is_urgent=item.is_urgent,
                 )
                 for item in deliveries
-                if not item.attempts
             ]
-            rate_limit = self.store.policies[deliveries[0].account].rate_limit
-            if late := find_late_calls(calls, sent[login], rate_limit):
+            rate_limit, made = self.store.policies[deliveries[0].account].rate_limit, [*sent[login]]
+            for _waiting in range(min(backlog.get(login, 0), rate_limit.per_day)):
+                made.insert(0, rate_limit.next_allowed_at(made, now, is_urgent=False))
+            if late := find_late_calls(calls, made, rate_limit):
                 first = next(item for item in deliveries if item.id == late[0].delivery)
                 wanted[f"quota:{login}"] = (QUOTA_SHORT, {**_first_facts(first), "number": str(len(late))})
         return wanted

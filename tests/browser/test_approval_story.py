@@ -1,0 +1,106 @@
+"""Two people approve on phone-sized pages of a real browser, and one of them approves a change."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+import uvicorn
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import async_playwright, expect
+
+from tests.e2e.test_browser import BROWSER, SILENT
+from tests.wait import eventually
+from tests.web.test_approve import approving, write  # noqa: F401 # a fixture
+
+pytestmark = pytest.mark.long
+PHONE, DESK = {"width": 375, "height": 812}, {"width": 1440, "height": 900}
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+PATIENCE_MS = 30_000
+
+
+@contextlib.asynccontextmanager
+async def serving(app):
+    """Serve a dashboard on a free port; yield its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+    running = asyncio.create_task(server.serve([listener]))
+    await eventually(lambda: server.started, 60.0, "the server")
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+@contextlib.asynccontextmanager
+async def browsers(site, address):
+    """Yield a function that opens a browser profile of its own, signed in by a new user's one-time link."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
+
+        async def enter(name, grant, viewport, scheme="light"):
+            context = await browser.new_context(viewport=viewport, color_scheme=scheme)
+            page = await context.new_page()
+            page.set_default_timeout(PATIENCE_MS)
+            await page.goto(f"{address}/setup/{await site.add_user(name, grant)}")
+            await page.get_by_test_id("act-enter").click()
+            await expect(page.get_by_test_id("page-today")).to_be_visible(timeout=PATIENCE_MS)
+            return page
+
+        try:
+            yield enter
+        finally:
+            await browser.close()
+
+
+async def complaints(page):
+    """Return what axe finds on a page."""
+    found = await Axe().run(page, options=WCAG)
+    return [(violation["id"], violation["nodes"][0]["target"]) for violation in found.response["violations"]]
+
+
+async def approve_from_inbox(page):
+    """Open the inbox, the card and the text, and say yes, as with a thumb."""
+    await page.get_by_test_id("menu-inbox").click()
+    await page.get_by_test_id("act-open-refund").click()
+    await page.get_by_test_id("act-approve").click()
+    await expect(page.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none")
+async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  # noqa: F811 # the fixture
+    """Four touches from Today to a yes; after an edit the second look shows the change alone; axe has no complaint."""
+    store = approving.store
+    async with serving(approving.app) as address, browsers(approving, address) as enter:
+        author, li = await enter("zhang", "author", DESK), await enter("李", "approver", PHONE)
+        wang = await enter("王", "approver", PHONE, "dark")
+
+        await author.goto(f"{address}/approve/refund")
+        await expect(author.get_by_test_id("refusal")).to_be_visible(timeout=PATIENCE_MS)
+        assert await author.get_by_test_id("act-approve").count() == 0
+        assert await complaints(author) == []
+
+        await approve_from_inbox(li)
+        [task] = await store.approvals.tasks("refund")
+        assert [one.person for one in task.status.counted] == ["李"]
+
+        await wang.get_by_test_id("menu-inbox").click()
+        assert await complaints(wang) == []
+        await wang.get_by_test_id("act-open-refund").click()
+        assert await complaints(wang) == []
+        await write(approving, words={"先挂断": "请先挂断"})
+        await wang.get_by_test_id("act-approve").click()
+        await expect(wang.get_by_test_id("problem-approve")).to_be_visible(timeout=PATIENCE_MS)
+        [task] = await store.approvals.tasks("refund")
+        assert task.status.counted == []
+
+        await li.goto(f"{address}/approve/refund/changes")
+        assert await li.locator("ins").first.inner_text() == "请"
+        assert await complaints(li) == []
+        await li.get_by_test_id("act-approve").click()
+        await expect(li.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
+        await wang.get_by_test_id("act-approve").click()
+        await expect(wang.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
+        [task] = await store.approvals.tasks("refund")
+        assert (task.status.is_approved, [one.person for one in task.status.counted]) == (True, ["李", "王"])
