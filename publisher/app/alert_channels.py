@@ -1,4 +1,4 @@
-"""Alert channels: WeCom, DingTalk, Feishu, e-mail, webhook. The one module that imports apprise, and not before a send.
+"""Alert channels: WeCom, DingTalk, Feishu, e-mail, HTTP. The one module that imports apprise, and not before a send.
 
 apprise blocks, and takes proxies and passwords from the environment. So each message is sent in a thread of its own,
 given up after SEND_TIMEOUT_SECONDS, and what its plugins send with is replaced by what is in this module.
@@ -106,7 +106,7 @@ class AlertChannels:
     ) -> Problem | None:
         """Send a message; return why it was not accepted, or None. Takes SEND_TIMEOUT_SECONDS at most.
 
-        `ids` are the same when it is sent again; a webhook gets them.
+        `ids` are the same when it is sent again; a receiver of JSON gets them.
         """
         if (
             channel in self._busy
@@ -151,7 +151,7 @@ def send_message(url: str, ids: Sequence[str], words: Mapping[str, str], call: _
         parsed |= {"redirect": False, "verify": True, "format": "text"}
         parsed |= {"cto": CONNECT_TIMEOUT_SECONDS, "rto": 2 * SEND_TIMEOUT_SECONDS}  # the connection is cut before
         plugin = plugin_class(**parsed)
-        if hasattr(plugin, "payload_extras"):  # a webhook's JSON
+        if hasattr(plugin, "payload_extras"):  # JSON for a receiver of one's own
             plugin.payload_extras["ids"] = list(ids)
         kind = common.NotifyType.FAILURE if is_problem else common.NotifyType.INFO
         if not plugin.notify(**words, notify_type=kind):

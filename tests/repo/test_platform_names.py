@@ -13,24 +13,29 @@ ROOT = Path(__file__).parents[2]
 CORE = ROOT / "publisher"
 SUFFIXES = {".py", ".toml", ".html", ".css", ".md", ".txt"}
 EXEMPT = (
+    "app/alert_channels.py",
     "simulator/",
     "cli/commands/demo.py",
     "cli/drill.py",
     "cli/workspace.py",
     "cli/workspace_files/",
 )
-"""The simulator, what fills a workspace for it, and the examples that a new workspace is given."""
+"""The channels of alerts, whose services have hosts of their own; the simulator, what fills a workspace for it, and the
+examples that a new workspace is given."""
 MORE_NAMES = ("weixin", "baidu", "贴吧", "微信", "公众号", "百度")
 
 
 @cache
 def find_names() -> re.Pattern[str]:
-    """Return a pattern for the names of the built-in platforms, as code and people write them."""
+    """Return a pattern for the names of the built-in platforms, as code and people write them.
+
+    WeCom, 企业微信, is a chat for offices, where alerts go, and no platform.
+    """
     names = {*BUILT_IN_ADAPTERS, *MORE_NAMES}
     for platform in BUILT_IN_ADAPTERS:
         texts = tomllib.loads((ROOT / "adapters" / platform / "messages.toml").read_text("utf-8"))
         names |= {*texts[f"platform_{platform}"].values()}
-    return re.compile("|".join(map(re.escape, sorted(names))), re.IGNORECASE)
+    return re.compile(f"(?<!企业)(?:{'|'.join(map(re.escape, sorted(names)))})", re.IGNORECASE)
 
 
 def find_mentions(text: str) -> list[str]:
