@@ -70,7 +70,7 @@ def p12(options: Options) -> Iterator[Figure]:
             wait_for_event(folder, STARTED)
             time.sleep(options.choose(SETTLE_SECONDS, 1))  # what it spends in some time is measured
             began, before = time.monotonic(), processor_seconds(process.pid)
-            time.sleep(options.choose(WATCH_SECONDS, 2))
+            time.sleep(options.choose(WATCH_SECONDS, 2))  # the time that is measured
             spent, seconds = processor_seconds(process.pid) - before, time.monotonic() - began
     name = f"processor of an idle daemon, {posts:,} future posts"
     parts = {"CPU s": spent, "watched s": seconds}

@@ -89,7 +89,7 @@ async def _last_bare_call(calls: Sequence[BareCall], platform: PlatformClient) -
     due_at = time.time() + BARE_START_SECONDS
 
     async def make(call: BareCall) -> None:
-        await asyncio.sleep(due_at - time.time())
+        await asyncio.sleep(due_at - time.time())  # until the instant that is measured from
         await call.make()
 
     await asyncio.gather(*map(make, calls))

@@ -403,7 +403,7 @@ class Campaign:
         before, moved_at = {}, time.monotonic() + self.workspace.seconds_until_last_due
         last_due, latest = moved_at, moved_at + LONGEST_REST
         while time.monotonic() < min(moved_at + STILL, latest):
-            time.sleep(GLANCE)
+            time.sleep(GLANCE)  # what is looked at are others' databases and logs
             self.people.clear_up()
             store = self.publisher.store
             now = dict(store.rows(STATES))

@@ -329,7 +329,7 @@ class Publisher:
             said = self._said()
             if any(each in said for each in words):
                 return True
-            time.sleep(GLANCE)
+            time.sleep(GLANCE)  # it speaks through its log alone
         return False
 
     def _last_words(self) -> str:
@@ -361,7 +361,7 @@ def _freeze(daemon: subprocess.Popen[bytes], kill: Kill, patience: float, meanwh
     after = kill.asleep_at - time.time() if kill.asleep_at else kill.after
     until = time.monotonic() + (patience if kill.point else after)
     while time.monotonic() < until and not _is_asleep(daemon.pid):
-        time.sleep(GLANCE)
+        time.sleep(GLANCE)  # it stops itself, without a word
     is_reached = kill.point is not None and _is_asleep(daemon.pid)
     if kill.point and not is_reached:
         return False

@@ -4,7 +4,6 @@ import contextlib
 import json
 import resource
 import signal
-import time
 from datetime import timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from publisher.engine import watchdog
 from tests.alerts.receivers import Webhook, serving
 from tests.cli.posts import write_schedule
 from tests.cli.test_run import PATIENCE, daemon
+from tests.wait import wait_until
 
 
 @pytest.fixture
@@ -38,11 +38,12 @@ def hooks(drill):
 
 def look_until(run, drill, words):
     """Look again and again until the watchdog says something; return its answer."""
-    give_up = time.monotonic() + PATIENCE
-    while words not in (answer := run("-C", drill, "watchdog", "--once")).out:
-        assert time.monotonic() < give_up, answer
-        time.sleep(0.5)
-    return answer
+
+    def answer():
+        said = run("-C", drill, "watchdog", "--once")
+        return said if words in said.out else None
+
+    return wait_until(answer, PATIENCE, words)
 
 
 def kill(process, _drill):

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from publisher.config import load_settings
 from publisher.web import process
 from tests.cli.conftest import publisher_command
+from tests.wait import wait_until
 from tests.web.conftest import make_workspace
 
 PATIENCE = 90
@@ -31,14 +31,6 @@ def serve_at(folder, port):
     make_workspace(folder)
     with (folder / "publisher.toml").open("a", encoding="utf-8") as file:
         file.write(f'\n[dashboard]\nlisten = "127.0.0.1:{port}"\n')
-
-
-def wait_until(condition):
-    give_up = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < give_up
-        time.sleep(0.1)
-    return found
 
 
 def read_login(port):

@@ -385,7 +385,7 @@ class Harness:
         if self.has_movable_clock:
             await self.advance_time(timedelta(hours=1))
             return Baseline(newest_id=newest_id, taken_at=self.now() - timedelta(minutes=2))
-        await asyncio.sleep(REAL_CLOCK_GAP_SECONDS)
+        await asyncio.sleep(REAL_CLOCK_GAP_SECONDS)  # the platform's clock cannot be moved
         return Baseline(newest_id=newest_id, taken_at=self.now())
 
     def make_request(self, *, attempt: int = 1, start_by: float | None = None) -> SendRequest:
@@ -492,7 +492,7 @@ class Harness:
             self._shift += duration
             await self.platform.advance_time(duration)
         elif duration:
-            await asyncio.sleep(self.settle_time.total_seconds())
+            await asyncio.sleep(self.settle_time.total_seconds())  # its clock cannot be moved
 
     async def wait_until_visible(self) -> None:
         """Wait for everything that a platform may still do late."""
