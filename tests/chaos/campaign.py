@@ -135,6 +135,7 @@ class Campaign:
             is_busy,
             is_plain=not self.is_rough,
             workers=len(self.publishers),
+            is_shared=self.options.database != "sqlite",
             points=points,
             next_sleep=self.options.seed * STEP,
         )

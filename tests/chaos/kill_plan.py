@@ -148,6 +148,8 @@ class Deck:
     is_busy: bool = False
     is_plain: bool = False
     workers: int = 1
+    is_shared: bool = False
+    """Whether a server has the database, by whose clock a daemon with a wrong one is refused."""
     points: Sequence[str] = tuple(COMMON_POINTS)
     next_sleep: int = 0
     _last: Kill = field(default_factory=Kill)
@@ -187,7 +189,7 @@ class Deck:
                 return self._sleep(after, may_order=may_order)
             case "full":
                 return Kill(after=after, deed="full", lasts=self.dice.uniform(*FULL))
-            case "clock" if self.workers == 1:
+            case "clock" if not self.is_shared:
                 return Kill(after=self.dice.uniform(*WRONG_LASTS), deed="clock", ahead=self.dice.choice(AHEAD))
             case _:
                 return None
