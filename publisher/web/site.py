@@ -1,7 +1,7 @@
 """What handlers of pages work with: the site, which lives as long as the process, and the visitor of one request."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -191,6 +191,10 @@ class Visitor:
         if self.may_everywhere(permission):
             return None
         return frozenset(key for key in self.site.settings.accounts if self.may(permission, [key]))
+
+    def sees_any(self, accounts: Iterable[AccountId]) -> bool:
+        """Return True if the visitor may see what concerns at least one of these accounts."""
+        return any(self.may(Permission.VIEW, [account]) for account in accounts)
 
     def may_everywhere(self, permission: Permission) -> bool:
         """Return True if the visitor may do something in the whole workspace."""

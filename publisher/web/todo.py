@@ -60,7 +60,7 @@ def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[
     approver, items = make_visitor_approver(visitor), []
     translate, comma = visitor.messages.translate, visitor.messages.translate("list_comma")
     for task in tasks:
-        if not task.status.missing:
+        if not (task.status.missing and visitor.sees_any(task.accounts)):
             continue
         returned, is_author = task.returned, task.status.is_barred(visitor.user.name)
         stages = comma.join(missing.stage.name for missing in task.status.missing)
@@ -104,7 +104,7 @@ def approval_path(key: OccurrenceKey, part: str = "") -> str:
 
 async def _list_deliveries(visitor: Visitor) -> Sequence[TodoItem]:
     """Return what is held, a card for each occurrence and reason, and what is to be posted by hand."""
-    deliveries = await visitor.site.store.dashboard.needing_people()
+    deliveries = [one for one in await visitor.site.store.dashboard.needing_people() if visitor.sees_any([one.account])]
     titles = await visitor.site.store.queries.titles({delivery.key.post for delivery in deliveries})
     groups: dict[tuple[TodoKind, OccurrenceKey, str], list[Delivery]] = defaultdict(list)
     for delivery in deliveries:
@@ -144,15 +144,17 @@ async def _list_accounts(visitor: Visitor) -> Sequence[TodoItem]:
     pauses = [pause for pause in await visitor.site.store.queries.pauses() if pause.scope.startswith(ACCOUNT_SCOPE)]
     items = []
     for pause in pauses:
-        account = pause.scope.removeprefix(ACCOUNT_SCOPE)
+        account = AccountId(pause.scope.removeprefix(ACCOUNT_SCOPE))
+        if not visitor.sees_any([account]):
+            continue
         items.append(
             TodoItem(
                 kind=TodoKind.ACCOUNT,
                 subject=account,
-                title=name_accounts(visitor.site.settings, visitor.messages).name(AccountId(account)),
+                title=name_accounts(visitor.site.settings, visitor.messages).name(account),
                 text=visitor.formatter.pause("web_todo_paused", pause),
                 path=f"/accounts/{quote(account, safe='')}",
-                is_mine=visitor.may(Permission.OPERATE, [AccountId(account)]),
+                is_mine=visitor.may(Permission.OPERATE, [account]),
             )
         )
     return items

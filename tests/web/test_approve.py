@@ -12,6 +12,7 @@ from publisher.app.application import open_application
 from publisher.app.open_store import open_store
 from publisher.cli.application import activate_schedule
 from publisher.config import load_settings
+from publisher.domain.delivery import State
 from publisher.domain.user import parse_grant
 from publisher.engine.authentication import encrypt_totp_secret
 from publisher.rendering.child import RenderWorker
@@ -21,6 +22,8 @@ from publisher.testing.fakes import make_confirmed_runtime
 from publisher.web.dashboard import create_dashboard
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
+from tests.web.posts import POST, plan, set_state
+from tests.web.test_accounts import hand_out
 
 TO_ALL = '["beijing-weibo", "beijing-wechat", "beijing-tieba"]'
 
@@ -144,14 +147,38 @@ async def test_a_yes_can_be_taken_back(approving):
 
 
 async def test_an_approver_of_other_accounts_is_refused(approving):
-    """The page may be read; a yes for accounts that are not one's own is refused, and nothing is recorded."""
-    other = await approving.signed_in("approver@tianjin-weibo", name="津")
-    page = await other.get("/approve/refund")
+    """With some of the accounts the page says so; with none there is nothing to see; neither can say yes."""
+    some = await approving.signed_in("approver@beijing-weibo", name="微")
+    none = await approving.signed_in("approver@shanghai-weibo", name="沪")
+    page = await some.get("/approve/refund")
     assert "不归您管的账号" in page.text
+    assert "beijing-wechat" not in page.text
+    assert (await none.get("/approve/refund")).status_code == 404
+    assert "todo-approve-refund" not in (await none.get("/inbox")).text
     task = (await approving.store.approvals.tasks("refund"))[0]
     for path in ("/approve/refund", "/approve/refund/return"):
-        assert (await other.post(path, data={"fingerprint": task.status.fingerprint})).status_code == 403
+        assert (await some.post(path, data={"fingerprint": task.status.fingerprint})).status_code == 403
+        assert (await none.post(path, data={"fingerprint": task.status.fingerprint})).status_code == 409
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
+
+
+async def test_the_inbox_has_rulings_posts_by_hand_and_accounts_too(site):
+    """By kind, with a way to each; who may only look finds them with others, and who may not look finds nothing."""
+    await plan(site, POST)
+    await set_state(site, State.HELD, "beijing-tieba", "shanghai-tieba", reason="uncheckable", attempts=1)
+    await hand_out(site, "beijing-weibo")
+    await site.store.actions.pause("account:shanghai-weibo", ADMIN, "换密码")
+    operator = await site.signed_in("operator", name="王")
+    inbox = (await operator.get("/inbox")).text
+    kinds = ("resolve-refund", "assist-refund@beijing-weibo", "account-shanghai-weibo")
+    assert all(f'data-testid="todo-{kind}"' in inbox for kind in kinds)
+    assert "有 3 件事要您处理" in inbox
+    resolve = (await operator.get("/inbox?kind=resolve")).text
+    assert [f'data-testid="todo-{kind}"' in resolve for kind in kinds] == [True, False, False]
+    viewer = (await (await site.signed_in("viewer", name="李")).get("/inbox")).text
+    assert ("没有等您的事" in viewer, 'data-testid="others"' in viewer) == (True, True)
+    other = (await (await site.signed_in("operator@beijing-wechat", name="赵")).get("/inbox")).text
+    assert 'data-testid="todo-' not in other
 
 
 async def test_who_is_on_duty_finds_the_emergency_lane(approving):

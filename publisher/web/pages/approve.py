@@ -64,8 +64,13 @@ async def find_task(request: Request) -> ApprovalTask | None:
     store = get_site(request).store
     if not await store.queries.has_post(post):
         raise NoSuchItemError("post", post)
-    tasks = [task for task in await store.approvals.tasks(post) if at in {"", task.key.occurrence}]
-    approver = make_visitor_approver(get_visitor(request))
+    visitor = get_visitor(request)
+    tasks = [
+        task
+        for task in await store.approvals.tasks(post)
+        if at in {"", task.key.occurrence} and visitor.sees_any(task.accounts)
+    ]
+    approver = make_visitor_approver(visitor)
     return next(
         (task for task in tasks if waits_for(task, approver)),
         next((task for task in tasks if task.status.missing), tasks[0] if tasks else None),
