@@ -121,8 +121,8 @@ async def ask_to_sign_in(request: Request) -> Response:
     if request.method == "GET":
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"/login?{urlencode({'next': request.url.path + query})}", status_code=303)
-    form = await request.form()
-    fields = [(name, value) for name, value in form.multi_items() if not isinstance(value, UploadFile)]
+    async with request.form() as form:
+        fields = [(name, value) for name, value in form.multi_items() if not isinstance(value, UploadFile)]
     resumed = urlencode(fields)[:MAX_RESUMED_CHARACTERS]
     values = {"next": request.url.path, "resume": resumed, "name": "", "problem": "", "is_expired": True}
     return await render_page(request, "login", status=401, **values)

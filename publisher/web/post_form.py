@@ -279,7 +279,7 @@ def suggest_time(now: datetime) -> dict[str, list[str]]:
 
 def suggest_id(title: str, now: datetime, taken: Iterable[str] = ()) -> str:
     """Return an id made from a title, in pinyin, and the month: stable, and readable for who knows the post."""
-    from pypinyin import lazy_pinyin  # noqa: PLC0415 # its dictionary takes 0.2 s to load
+    from pypinyin import lazy_pinyin  # noqa: PLC0415 # few processes need it, and its dictionary takes 0.2 s
 
     syllables = [part.lower() for part in lazy_pinyin(title, errors="ignore") if part.isascii() and part.isalnum()]
     stem = "-".join([*syllables[:MAX_ID_SYLLABLES], f"{now:%Y-%m}"])[:60]

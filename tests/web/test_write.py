@@ -15,6 +15,7 @@ from PIL import Image
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.engine.planner import apply_schedule
 from publisher.web.pages import write
+from tests.web.test_sign_in import PASSWORD, add_activated
 
 FILE = """# 计划
 [[post]]
@@ -231,12 +232,17 @@ async def test_a_picture_is_cleaned_and_named_in_the_post(site, file):
 
 async def test_a_save_after_the_session_has_ended_loses_nothing(site, file):
     """The sign-in carries the form, and what is sent after it is saved."""
-    await site.add_user("王", "author")
-    refused = await site.client().post("/write", data=NEW)
+    await add_activated(site, "王")
+    client = site.client()
+    refused = await client.post("/write", data=NEW, files={"picture": ("", b"", "application/octet-stream")})
     resumed = html.unescape(re.search(r'name="resume" value="([^"]*)"', refused.text)[1])
     assert refused.status_code == 401
-    assert "data.summary=" in resumed
     assert file.read_text("utf-8") == FILE
+    form = {"name": "王", "password": PASSWORD, "next": "/write", "resume": resumed}
+    shown = await client.post("/login", data=form)
+    saved = await client.post("/write", data=fields_of(shown.text))
+    assert saved.status_code == 303
+    assert posts(file)[1]["data"]["summary"] == NEW["data.summary"]
 
 
 async def test_a_post_is_taken_out_of_the_schedule(site, file):

@@ -1,0 +1,68 @@
+"""Two people write in a real browser: both change one post, and a sign-in ends in the middle of a sentence."""
+
+import asyncio
+import tomllib
+from datetime import timedelta
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.test_approval_story import DESK, PATIENCE_MS, PHONE, browsers, complaints, serving
+from tests.e2e.test_browser import BROWSER
+from tests.web.conftest import site  # noqa: F401 # a fixture
+from tests.web.test_sign_in import PASSWORD, add_activated
+from tests.web.test_write import file, without_waiting  # noqa: F401 # fixtures
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"),
+]
+
+
+async def read_posts(path):
+    return tomllib.loads(await asyncio.to_thread(path.read_text, "utf-8"))["post"]
+
+
+async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F811 # the fixtures
+    """The second sees only what differs, chooses, and both changes are in the file; axe has no complaint."""
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        wang, li = await enter("王", "author", DESK), await enter("李", "author", PHONE, "dark")
+        for page in (wang, li):
+            await page.goto(f"{address}/posts/weekly/edit")
+        await li.get_by_test_id("field-title").fill("李改过的标题")
+        await li.get_by_test_id("act-save").click()
+        await expect(li.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
+        await wang.get_by_test_id("field-title").fill("王改过的标题")
+        await wang.get_by_test_id("field-summary").fill("转账之前，先当面核实")
+        await expect(wang.get_by_test_id("preview-weibo")).to_contain_text("当面核实", timeout=PATIENCE_MS)
+        assert await complaints(wang) == []
+        await wang.get_by_test_id("act-save").click()
+        await expect(wang.get_by_test_id("page-conflict")).to_contain_text("李", timeout=PATIENCE_MS)
+        assert await complaints(wang) == []
+        await wang.get_by_test_id("conflict-title").get_by_text("李改过的标题").click()
+        await wang.get_by_test_id("act-save").click()
+        await expect(wang.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
+    [post] = await read_posts(file)
+    assert (post["title"], post["data"]["summary"]) == ("李改过的标题", "转账之前，先当面核实")
+
+
+async def test_a_sign_in_that_ends_while_somebody_writes_loses_no_word(site, file):  # noqa: F811 # the fixtures
+    """The page says so and keeps the form; what is sent then comes back after the sign-in, and is saved."""
+    await add_activated(site, "王")
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("李", "author", PHONE)
+        await page.get_by_test_id("menu-write").click()
+        await page.get_by_text("尽快").click()
+        await page.get_by_test_id("field-title").fill("警惕刷单返利")
+        await expect(page.get_by_test_id("draft-status")).to_contain_text("草稿已存", timeout=PATIENCE_MS)
+        site.runtime.advance_time(timedelta(hours=13))
+        await page.get_by_test_id("field-summary").fill("先垫钱的兼职都是诈骗")
+        await expect(page.get_by_test_id("banner-signed-out")).to_be_visible(timeout=PATIENCE_MS)
+        await page.get_by_test_id("act-save").click()
+        await page.get_by_test_id("field-name").fill("王")
+        await page.get_by_test_id("field-password").fill(PASSWORD)
+        await page.get_by_test_id("act-login").click()
+        await page.get_by_test_id("act-resume-form").click()
+        await expect(page.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
+    [_weekly, post] = await read_posts(file)
+    assert (post["title"], post["data"]["summary"]) == ("警惕刷单返利", "先垫钱的兼职都是诈骗")
