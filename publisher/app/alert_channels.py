@@ -294,7 +294,8 @@ def find_address_problem(url: str, environment: Environment) -> Problem | None:
         return Problem(code="channel_bad_address")
     if environment is Environment.DRILL and not all(map(is_loopback, hosts)):
         return Problem(code="channel_not_loopback")
-    if parts.scheme == "json" and not is_loopback(parts.hostname):
+    is_plain = parts.scheme == "json" or (parts.scheme == "mailto" and parts.password)
+    if is_plain and not is_loopback(parts.hostname):
         return Problem(code="channel_not_https")
     return None
 

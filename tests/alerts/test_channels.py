@@ -219,6 +219,7 @@ async def test_a_drill_reaches_this_machine_only(channels_of, url):
         ("slack://a/b/c", "channel_bad_scheme"),
         ("https://example.gov.cn/hook", "channel_bad_scheme"),
         ("json://example.gov.cn/hook", "channel_not_https"),
+        ("mailto://duty:secret@mail.example.gov.cn", "channel_not_https"),
         ("wecombot://", "channel_bad_address"),
         ("json://[::1", "channel_bad_address"),
     ],

@@ -236,7 +236,7 @@ async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(open
     rules = RULES.model_copy(update={"digest_hour": 4, "second": []})
     world = World(store, Platform(now=store.runtime.now), make_notifier(store, receiver, rules), receiver)
     await fault.provoke(world)
-    for _ in range(12):
+    for _ in range(7):
         await world.step()
     alerts = await world.alerts(fault.code)
     assert len(alerts) == 1, [row["code"] for row in await store.queries._rows(select(ALERT))]
@@ -245,8 +245,8 @@ async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(open
     assert receiver.ids().count(first) == 1
     assert world.noticed[first] - alert["at"] <= MINUTE
     await fault.cure(world)
-    for _ in range(30):
-        await world.step()
+    for _ in range(7):
+        await world.step(30 * SECOND)
     [alert] = await world.alerts(fault.code)
     assert (alert["cleared_at"] is not None) == (fault.last == "已解除")
     notices = [key for key in receiver.ids() if key.startswith(f"{alert['id']}-")]
@@ -263,8 +263,8 @@ async def test_an_unreadable_account_is_held_with_one_alert(open_store):
     world.platform.script.append(Unknown(reason="timeout"))
     world.platform.findings += [Unknown(reason="timeout")] * 1000
     await world.add_post(expires_at=store.runtime.now() + DAY)
-    for _ in range(20):
-        await world.step()
+    for _ in range(7):
+        await world.step(20 * SECOND)
     [alert] = await world.alerts("held.uncheckable")
     assert receiver.ids().count(f"{alert['id']}-1") == 1
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from publisher.domain.delivery import State
-from publisher.store.base import StorePart
+from publisher.store.base import BLOCKED_BY_UNKNOWN, StorePart
 from publisher.store.db.database import Transaction, try_lock
-from publisher.store.db.filters import in_state, is_paused, is_switched_off
+from publisher.store.db.filters import in_state, is_paused, is_switched_off, original_is_published
 from publisher.store.db.rows import AlertContent, apply_alert_changes, find_alert_changes
 from publisher.store.db.tables import DELIVERY
 
@@ -36,8 +36,18 @@ class Backlog(StorePart):
         return await self.database.write(write)
 
     def _changes(self, connection: Connection) -> Mapping[str, AlertContent | None]:
-        """Return the alerts that must change. What waits because of a pause is not counted: that has its own alert."""
-        waiting = (in_state(DELIVERY, State.DUE), ~is_paused(DELIVERY), ~is_switched_off(DELIVERY))
+        """Return the alerts that must change.
+
+        What waits for a person, for another post, or for an outcome that is unknown does not count: that is shown, or
+        has an alert of its own.
+        """
+        waiting = (
+            in_state(DELIVERY, State.DUE),
+            ~is_paused(DELIVERY),
+            ~is_switched_off(DELIVERY),
+            original_is_published(DELIVERY),
+            or_(DELIVERY.c.reason.is_(None), DELIVERY.c.reason != BLOCKED_BY_UNKNOWN),
+        )
         oldest = func.min(DELIVERY.c.due_at)
         query = (
             select(DELIVERY.c.login, func.min(DELIVERY.c.account).label("account"), func.count().label("number"))
