@@ -45,6 +45,12 @@ def look_until(run, drill, words):
 
     return wait_until(answer, PATIENCE, words)
 
+    def look():
+        answer = run("-C", drill, "watchdog", "--once")
+        return answer if words in answer.out else None
+
+    return wait_until(look, what=words)
+
 
 def kill(process, _drill):
     process.kill()
