@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from publisher.domain.user import Permission
-from publisher.web import probes
+from publisher.web import live, probes
 from publisher.web.access import Handler, PageRoute
 from publisher.web.pages import (
     accounts,
@@ -49,6 +49,7 @@ ROUTES: Sequence[PageRoute] = (
     _page("/metrics", "metrics", _EVERYBODY, probes.show_metrics),
     _page("/", "root", _VIEW, today.show_root),
     _page("/today", "today", _VIEW, today.show_today),
+    _page("/events", "events", _VIEW, live.show_events),
     _page("/login", "login", _EVERYBODY, sign_in.show_login),
     _action("/login", "log_in", _EVERYBODY, sign_in.log_in),
     _page("/login/code", "login_code", _EVERYBODY, sign_in.show_code),

@@ -1,10 +1,12 @@
 """What handlers of pages work with: the site, which lives as long as the process, and the visitor of one request."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any, TypeVar, cast
 
 from starlette.requests import HTTPConnection, Request
 
@@ -39,7 +41,9 @@ PENDING_LIFETIME = timedelta(minutes=5)
 SETUP_LIFETIME = timedelta(hours=1)
 """How long a new second factor is kept while its user sets it up."""
 MAX_PENDING = 1_000
+MAX_SHARED = 64
 SESSION_METHOD = "session"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,22 @@ class Notice:
     undo_fields: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Shared:
+    """What was made of late, by what it was made from: those who need the same share it."""
+
+    _kept: OrderedDict[tuple[object, ...], asyncio.Task[object]] = field(default_factory=OrderedDict)
+
+    async def get(self, key: tuple[object, ...], make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return what is kept under a key, or make it. What fails is made again the next time."""
+        task = self._kept.get(key)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._kept[key] = asyncio.create_task(make())
+            while len(self._kept) > MAX_SHARED:
+                self._kept.popitem(last=False)
+        return cast("T", await asyncio.shield(task))
+
+
 @dataclass(slots=True, kw_only=True)
 class Site:
     """What this process knows. All of it may be lost: people then sign in, or set up, once more."""
@@ -92,6 +112,8 @@ class Site:
     frame_facts: FrameFacts | None = None
     frame_facts_at: float = 0.0
     """When they were read, in monotonic seconds."""
+    shared: Shared = field(default_factory=Shared)
+    """What live pages have read and rendered."""
     has_users: bool = False
     """True once there are users; there never are none again."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

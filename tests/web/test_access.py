@@ -20,7 +20,7 @@ async def test_each_role_reaches_what_the_table_gives_it(site, role):
     """For every row of the table, a role is let in if it has the permission, and is refused otherwise."""
     wrong = []
     for route in ROUTES:
-        if route.permission is None or route.name == "log_out":
+        if route.permission is None or route.name in {"log_out", "events"}:  # one ends the session, one never ends
             continue
         client = site.clients[0] if site.clients else await site.signed_in(role)
         answer = await client.request(route.method, path_of(route))

@@ -72,8 +72,8 @@ class SignIns(StorePart):
         write_audit(transaction, now, by, event="session_started", subject=f"user:{user}", detail={"source": source})
         return session
 
-    async def find_session(self, session: str) -> Session | None:
-        """Return a session that is valid now, and record that it is in use; None if it has ended."""
+    async def find_session(self, session: str, *, is_use: bool = True) -> Session | None:
+        """Return a session that is valid now, and record that it is in use if it is; None if it has ended."""
         now, id_hash = self.runtime.now(), hash_secret(session)
         query = (
             select(AUTH_USER, AUTH_SESSION)
@@ -88,7 +88,7 @@ class SignIns(StorePart):
         row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
         if row is None:
             return None
-        if row["seen_at"] <= now - SEEN_INTERVAL:
+        if is_use and row["seen_at"] <= now - SEEN_INTERVAL:
             seen = update(AUTH_SESSION).where(AUTH_SESSION.c.id_hash == id_hash).values(seen_at=now)
             await self.database.write(lambda transaction: transaction.connection.execute(seen))
         stepped_up_at = row["stepped_up_at"]
