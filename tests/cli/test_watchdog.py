@@ -11,7 +11,7 @@ import pytest
 from publisher.engine import watchdog
 from tests.alerts.receivers import Webhook, serving
 from tests.cli.posts import write_schedule
-from tests.cli.test_run import PATIENCE, daemon
+from tests.cli.test_run import daemon
 from tests.wait import wait_until
 
 
@@ -43,13 +43,7 @@ def look_until(run, drill, words):
         said = run("-C", drill, "watchdog", "--once")
         return said if words in said.out else None
 
-    return wait_until(answer, PATIENCE, words)
-
-    def look():
-        answer = run("-C", drill, "watchdog", "--once")
-        return answer if words in answer.out else None
-
-    return wait_until(look, what=words)
+    return wait_until(answer, what=words)
 
 
 def kill(process, _drill):
