@@ -169,6 +169,22 @@ async def test_an_edit_changes_the_one_line(site, file):
     assert file.read_text("utf-8") == FILE.replace("每周反诈提示", "每周反诈小提示")
 
 
+async def test_what_was_sent_leads_to_a_correction(site, file):
+    """An edit does not reach what is on a platform: the page says so, and begins a correction of that post."""
+    author = await site.signed_in("author", name="王")
+    await author.post("/write", data={**NEW, "when": "asap"})
+    await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
+    post = posts(file)[1]["id"]
+    assert "banner-sent" not in (await author.get(f"/posts/{post}/edit")).text
+    await site.store.maintenance.promote_due()
+    [lease, *_rest] = await site.store.outbox.claim(10)
+    await site.store.outbox.record_intent(lease)
+    page = await author.get(f"/posts/{post}/edit")
+    assert "banner-sent" in page.text
+    correction = fields_of((await author.get(f"/write?kind=correction&follows={post}")).text)
+    assert (correction["kind"], correction["follows"]) == (["correction"], [post])
+
+
 async def test_two_edits_of_one_post_are_settled_field_by_field(site, file):
     """The second to save sees only what differs, and what it chooses is what is saved."""
     wang, li = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
@@ -195,6 +211,8 @@ async def test_an_error_elsewhere_in_the_file_is_shown_with_its_line(site, file)
     answer = await author.post("/write", data=NEW)
     assert answer.status_code == 422
     assert "schedule.toml:4:" in answer.text
+    draft = re.search(r'name="draft" value="([^"]+)"', answer.text)[1]
+    assert "先垫钱的兼职都是诈骗" in (await author.get(f"/write/{draft}")).text
     assert "先垫钱的兼职都是诈骗" in answer.text
     assert file.read_text("utf-8") == broken
 

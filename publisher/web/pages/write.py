@@ -1,6 +1,7 @@
 """Write and edit a post: the form with its live check, drafts, and the save into schedule.toml."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from publisher.domain.account import Mode
+from publisher.domain.delivery import MAYBE_PUBLISHED_STATES
 from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Severity, SignInError
-from publisher.domain.post import PostId, PostKind, WarningLevel
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, PostKind, WarningLevel
 from publisher.domain.user import Permission
 from publisher.engine.pictures import keep_picture
 from publisher.engine.post_check import PostCheck, check_entry
@@ -223,9 +225,16 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         "drafts": drafts,
         "elsewhere": [visitor.messages.format_problem(item) for item in (invalid.elsewhere if invalid else ())],
         "zone_name": site.settings.timezone.key,
+        "was_sent": not form.is_new and await was_sent(site, PostId(str(form.base.get("id", "")))),
         "lane": lane,
     }
     return await render_page(request, "write" if lane is None else "urgent", status=status, **values)
+
+
+async def was_sent(site: Site, post: PostId) -> bool:
+    """Return True if a one-off post is published somewhere, or may be: an edit does not change it there."""
+    deliveries = await site.store.queries.deliveries(post)
+    return any(item.state in MAYBE_PUBLISHED_STATES and item.key.occurrence == ONCE_OCCURRENCE for item in deliveries)
 
 
 def list_data_fields(site: Site, visitor: Visitor) -> Sequence[Mapping[str, Any]]:
@@ -466,6 +475,9 @@ async def show_result(request: Request, form: Form, result: SavedEdit | EditConf
     site, visitor = get_site(request), get_visitor(request)
     match result:
         case InvalidEdit():
+            with contextlib.suppress(RefusedError):  # the form itself is shown again in any case
+                _saved_at, draft = await keep_draft(request, form)
+                form = replace(form, fields={**form.fields, "draft": [draft]})
             return await show_form(request, form, status=422, refused=result)
         case EditConflict():
             return await show_conflict(request, form, result)
