@@ -22,6 +22,7 @@ from tests.bench.figures import Figure, Options, SkippedError
 from tests.bench.history import p4, p14
 from tests.bench.idle import p11, p12, p13
 from tests.bench.latency import p5, p6
+from tests.bench.pages import p15, p16
 from tests.bench.record import record
 from tests.bench.renderer import p9
 from tests.bench.schedule import p8
@@ -44,6 +45,8 @@ FIGURES: Mapping[str, Callable[[Options], Iterator[Figure]]] = {
     "P12": p12,
     "P13": p13,
     "P14": p14,
+    "P15": p15,
+    "P16": p16,
 }
 
 

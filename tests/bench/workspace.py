@@ -23,7 +23,7 @@ STARTED = "own_leases_expired"
 ACCEPTED = "schedule_accepted"
 
 SETTINGS = """environment = "drill"
-dashboard = {{ enabled = false }}
+dashboard = {{ {dashboard} }}
 secrets_dir = "secrets"
 public_ip = "{public_ip}"
 {settings}
@@ -69,18 +69,29 @@ NO_BODY = ""
 
 @contextlib.contextmanager
 def workspace(
-    accounts: int, base_url: str = NO_PLATFORM, *, database: str | None = None, limits: str = ""
+    accounts: int,
+    base_url: str = NO_PLATFORM,
+    *,
+    database: str | None = None,
+    limits: str = "",
+    dashboard: str = "enabled = false",
 ) -> Iterator[Path]:
     """Make a workspace with so many Weibo accounts, each with a login of its own; it is removed afterwards.
 
     `database` is the URL of a PostgreSQL, otherwise it is an SQLite file. `limits` are further lines of settings.
+    Without `dashboard`, its settings, no pages are served.
     """
     with tempfile.TemporaryDirectory(prefix="publisher-bench-") as name:
         folder = Path(name)
         for part in ("secrets", "templates", "var"):
             (folder / part).mkdir()
         parts = [
-            SETTINGS.format(public_ip=PUBLIC_IP, settings=f'database = "{database}"' if database else "", limits=limits)
+            SETTINGS.format(
+                public_ip=PUBLIC_IP,
+                settings=f'database = "{database}"' if database else "",
+                limits=limits,
+                dashboard=dashboard,
+            )
         ]
         for number in range(accounts):
             uid = uid_of(f"a{number}")

@@ -1,0 +1,202 @@
+"""P15, P16: what a page of the dashboard costs, and what open pages cost while posts are sent."""
+
+import asyncio
+import contextlib
+import gzip
+import re
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+
+import httpx
+
+from publisher.domain.delivery import Actor, Role
+from publisher.domain.user import parse_grant
+from publisher.store.people.users import NewSignIn
+from tests.bench.database import accept_schedule, application, change_rows
+from tests.bench.figures import Figure, Options, median, percentile
+from tests.bench.platform import PlatformClient, run_platform
+from tests.bench.process import child_pids, processor_seconds, running
+from tests.bench.workspace import STARTED, daemon, format_posts, wait_for_event, workspace, write_schedule
+from tests.wait import wait_until
+
+ACCOUNTS = 150
+POSTS, OPEN_POSTS = 67, 7
+"""Posts of today to every account, 10,050 deliveries, and how many of them are still to come."""
+REQUESTS = 20
+VIEWERS = 50
+LATENCY_SECONDS = 0.05
+"""How long the platform takes to answer."""
+START_SECONDS = 20
+"""From the start of the daemon to the instant, in which all viewers connect."""
+WATCH_SECONDS = 30
+TODAY, EVENTS = "/today", "/events?view=today"
+COOKIE = "publisher_session"
+VIEWER = Actor(role=Role.PERSON, name="值班")
+PUBLISHED = (
+    "UPDATE delivery SET state = 'published', remote_id = '9' || id, due_at = ?, published_at = ? WHERE post = ?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A workspace that serves the dashboard, and the session of a user who may see all of it."""
+
+    folder: Path
+    port: int
+    session: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Cookie": f"{COOKIE}={self.session}", "Accept-Encoding": "gzip"}
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Return the status and the body of a response, as it was sent."""
+        with contextlib.closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request("GET", path, headers=self.headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def answers(self) -> bool:
+        try:
+            return self.get("/login")[0] > 0
+        except OSError:
+            return False
+
+
+def p15(options: Options) -> Iterator[Figure]:
+    """Measure how soon Today is answered, and how large it is, with 150 accounts and 10,000 deliveries of this day."""
+    accounts, posts = options.choose((ACCOUNTS, POSTS), (6, 3))
+    open_posts = options.choose(OPEN_POSTS, 1)
+    with _serving(accounts, None) as site:
+        write_schedule(site.folder, format_posts(posts, datetime.now(UTC) + timedelta(minutes=1)))
+        asyncio.run(accept_schedule(site.folder))
+        now = int(time.time() * 1e6)
+        for number in range(posts - open_posts):
+            change_rows(site.folder, PUBLISHED, now, now, f"post-{number}")
+        with running([*options.publisher, "-C", site.folder, "web"], stderr=subprocess.DEVNULL):
+            wait_until(site.answers, 60, "the dashboard did not answer")
+            seconds, body = [], b""
+            for _ in range(options.choose(REQUESTS, 2)):
+                began = time.perf_counter()
+                status, body = site.get(TODAY)
+                seconds.append(time.perf_counter() - began)
+                if status != 200:
+                    raise AssertionError(status)
+    name = f"Today, {accounts} accounts, {accounts * posts:,} deliveries"
+    yield Figure(id="P15", name=name, value=median(seconds) * 1e3, goal=200, unit="ms")
+    yield Figure(id="P15", name="its page, compressed", value=len(body) / 1024, goal=25, unit="KiB")
+    elements = re.findall(r"<[a-z]", gzip.decompress(body).decode())
+    yield Figure(id="P15", name="its elements", value=len(elements), goal=2_500)
+
+
+def p16(options: Options) -> Iterator[Figure]:
+    """Measure what 50 open pages cost during a send to 150 accounts, and how much later its calls come for them."""
+    accounts, viewers = options.choose((ACCOUNTS, VIEWERS), (6, 3))
+    alone, watched, costs = [], [], []
+    for _ in range(options.few_runs):
+        with run_platform(LATENCY_SECONDS) as platform, workspace(accounts, platform.base_url) as folder:
+            due_at = _file_post(options, folder)
+            with daemon(folder, options.publisher):
+                alone.append(_last_delay(platform, folder, accounts, due_at))
+        with run_platform(LATENCY_SECONDS) as platform, _serving(accounts, platform) as site:
+            due_at = _file_post(options, site.folder)
+            with daemon(site.folder, options.publisher) as process:
+                wait_until(site.answers, 60, "the dashboard did not answer")
+                costs.append(asyncio.run(_watch(options, site, viewers, _dashboard_pid(process.pid))))
+                watched.append(_last_delay(platform, site.folder, accounts, due_at))
+    share = median(cost.processor_share for cost in costs)
+    yield Figure(
+        id="P16", name=f"processor of the dashboard, {viewers} live pages", value=share * 100, goal=5, unit="%"
+    )
+    sent = median(cost.bytes_per_minute for cost in costs)
+    yield Figure(id="P16", name="sent to each in a minute", value=sent / 1024, goal=150, unit="KiB")
+    yield Figure(
+        id="P16",
+        name=f"last first byte of {accounts} due at once, with these pages against without",
+        value=median(watched) / median(alone),
+        goal=1.25,
+        parts={"last ms": median(watched) * 1e3, "last ms without": median(alone) * 1e3},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCost:
+    """What live pages cost: the dashboard's share of a processor, and the bytes sent to one page."""
+
+    processor_share: float
+    bytes_per_minute: float
+
+
+async def _watch(options: Options, site: Site, viewers: int, pid: int) -> LiveCost:
+    """Keep pages open during a send; return what that cost after they were open."""
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}", headers=site.headers, timeout=60)
+        )
+        streams = [await stack.enter_async_context(_open_stream(client)) for _ in range(viewers)]
+        received = 0
+
+        async def read(stream: httpx.Response) -> None:
+            nonlocal received
+            async for part in stream.aiter_raw():
+                received += len(part)
+
+        began, before = time.monotonic(), processor_seconds(pid)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(options.choose(START_SECONDS + WATCH_SECONDS, 30)):
+                await asyncio.gather(*map(read, streams))
+        seconds, spent = time.monotonic() - began, processor_seconds(pid) - before
+    return LiveCost(spent / seconds, received / viewers / seconds * 60)
+
+
+@contextlib.asynccontextmanager
+async def _open_stream(client: httpx.AsyncClient) -> AsyncIterator[httpx.Response]:
+    async with client.stream("GET", EVENTS) as stream:
+        if stream.status_code != 200:
+            raise AssertionError(stream.status_code)
+        yield stream
+
+
+def _file_post(options: Options, folder: Path) -> datetime:
+    due_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=options.choose(START_SECONDS, 15))
+    write_schedule(folder, format_posts(1, due_at))
+    asyncio.run(accept_schedule(folder))
+    return due_at
+
+
+def _last_delay(platform: PlatformClient, folder: Path, accounts: int, due_at: datetime) -> float:
+    """Return how long after the due time the last first byte came, in seconds."""
+    wait_for_event(folder, STARTED)
+    calls: Sequence[float] = platform.wait_for(accounts, 90)
+    return percentile([at - due_at.timestamp() for at in calls], 1)
+
+
+@contextlib.contextmanager
+def _serving(accounts: int, platform: PlatformClient | None) -> Iterator[Site]:
+    """Make a workspace whose dashboard will listen on a free port, with a user who has signed in."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    address = (platform.base_url,) if platform else ()
+    with workspace(accounts, *address, dashboard=f'listen = "127.0.0.1:{port}"') as folder:
+        yield Site(folder=folder, port=port, session=asyncio.run(_sign_in(folder)))
+
+
+async def _sign_in(folder: Path) -> str:
+    """Add a user who may see everything; return a session."""
+    async with application(folder, can_send=False) as opened:
+        await opened.store.users.add("主管", [parse_grant("admin")], VIEWER)
+        link = await opened.store.users.add(VIEWER.name, [parse_grant("viewer")], VIEWER)
+        await opened.store.users.activate(link, NewSignIn(password_hash="none"), lambda _name: VIEWER)
+        return await opened.store.sign_ins.start_session(VIEWER.name, "address 127.0.0.1", VIEWER)
+
+
+def _dashboard_pid(daemon_pid: int) -> int:
+    """Return the process of a daemon that serves the dashboard."""
+    [pid] = [pid for pid in child_pids(daemon_pid) if b"web" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+    return pid
