@@ -28,10 +28,10 @@ INSERT INTO delivery (
     post, occurrence, account, platform, login, state, version, revision_hash, content_hash, rendered_hash,
     scheduled_at, due_at, expires_at, max_delay, updated_at, is_urgent, attempts, fencing_token, readbacks,
     auth_failures, failures, worker_crashes, remote_id, url, published_at, is_manually_confirmed, was_resent, desired,
-    kind)
+    kind, marker)
 SELECT 'past-' || (n / :accounts), 'once', 'a' || (n % :accounts), 'weibo', 'weibo/a' || (n % :accounts), 'published',
     5, 'r', 'd', 'f', :then + n, :then + n, :then + n, 0, :then + n, 0, 1, 1, 0, 0, 0, 0, '1' || n, 'https://example.cn',
-    :then + n, 0, 0, 'as_planned', 'warning' FROM past
+    :then + n, 0, 0, 'as_planned', 'warning', 'P' || n FROM past
 """
 PAST_ATTEMPTS = """
 INSERT INTO attempt (

@@ -98,6 +98,10 @@ async def _measure(rows: int) -> Mapping[str, float]:
                 await queries.delivery_history(delivery)
 
             costs["why"] = await _median_cost(why)
+            today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            costs["Today"] = await _median_cost(
+                lambda: opened.store.dashboard.board(today, today + timedelta(days=2), None)
+            )
             now = int(time.time() * 1e6)
             change_rows(folder, DUE, now, now)
             await promote_all(opened)
