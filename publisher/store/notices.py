@@ -38,8 +38,8 @@ CLOSE_DELAY = timedelta(minutes=2)
 MAX_CLOSE_DELAY = timedelta(days=1)
 UNNOTICED_PERIOD = timedelta(hours=1)
 """An alert that has been over for so long, and that nobody was notified of, as there was no channel, is left out."""
-NOTICE_LEASE = timedelta(seconds=60)
-"""For how long one host alone sends a notice: several times as long as a channel may take."""
+NOTICE_LEASE = timedelta(seconds=30)
+"""For how long one host alone sends a message: three times as long as a channel may take."""
 FIRST_RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=5), timedelta(minutes=15)
 FAILURES_BEFORE_CHANNEL_ALERT = 3
 GIVE_UP_AFTER = timedelta(days=1)
