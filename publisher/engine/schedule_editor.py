@@ -168,9 +168,9 @@ async def save_post(planner: Planner, file: Path, change: PostChange, writer: Wr
     a post to remove was sent, and OSError if the file cannot be written.
     """
     async with lock_schedule(file.parent / "var" / "schedule.lock"):
-        schedule = await read_schedule_text(planner, file)
         context = replace(planner.schedule_context, known_posts=await planner.store.queries.post_ids())
         try:
+            schedule = await read_schedule_text(planner, file)
             prepared = await asyncio.to_thread(prepare_edit, schedule, file, change, context)
         except ScheduleError as error:
             return InvalidEdit(elsewhere=error.problems)

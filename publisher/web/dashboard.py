@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from publisher.app.application import Application
-from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
+from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, RefusedError, SignInError
 from publisher.runtime.logs import log
 from publisher.web.access import identify, protect, render_problem
 from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, find_hosts
@@ -59,6 +59,7 @@ def create_dashboard(application: Application) -> Starlette:
             NoSuchItemError: show_not_found,
             SignInError: show_not_permitted,
             RefusedError: show_refusal,
+            InputError: show_invalid_file,
             ApprovalError: show_refusal,
             Exception: show_error,
         },
@@ -89,6 +90,14 @@ async def show_refusal(request: Request, error: Exception) -> Response:
     """Show why the engine has not done what was asked for."""
     code, facts = _reason(error)
     return await _show(request, 409, code, **facts)
+
+
+async def show_invalid_file(request: Request, error: Exception) -> Response:
+    """Show the first thing that is wrong with a file of the workspace, with its line."""
+    request.state.visitor = visitor = await identify(request)
+    problems = error.problems if isinstance(error, InputError) else ()
+    said = visitor.messages.format_problem(problems[0]) if problems else ""
+    return await _show(request, 409, "web_file_invalid", problem=said)
 
 
 async def show_error(request: Request, error: Exception) -> Response:

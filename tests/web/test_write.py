@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from publisher.domain.approval import ApprovalRules, Stage
+from publisher.engine import schedule_editor
 from publisher.engine.planner import apply_schedule
-from publisher.web.pages import write
+from publisher.web.pages import remove, write
 from tests.web.test_sign_in import PASSWORD, add_activated
 
 FILE = """# 计划
@@ -45,7 +46,8 @@ NEW = {
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch):
     """No daemon runs here that would put a save in force."""
-    monkeypatch.setattr(write, "ACCEPTED_WITHIN_SECONDS", 0)
+    for module in (write, remove):
+        monkeypatch.setattr(module, "ACCEPTED_WITHIN_SECONDS", 0)
 
 
 @pytest.fixture
@@ -215,6 +217,25 @@ async def test_an_error_elsewhere_in_the_file_is_shown_with_its_line(site, file)
     assert "先垫钱的兼职都是诈骗" in (await author.get(f"/write/{draft}")).text
     assert "先垫钱的兼职都是诈骗" in answer.text
     assert file.read_text("utf-8") == broken
+
+
+async def test_whatever_stops_a_save_the_form_stays(site, file, monkeypatch):
+    """A full disk and a file that is gone are said above the words; an edit page says what cannot be read."""
+    author = await site.signed_in("author")
+
+    def fail(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schedule_editor, "write_temporary", fail)
+        full = await author.post("/write", data=NEW)
+    await asyncio.to_thread(file.unlink)
+    gone = await author.post("/write", data=NEW)
+    unread = await author.get("/posts/weekly/edit")
+    assert (full.status_code, gone.status_code, unread.status_code) == (409, 422, 409)
+    assert "No space left on device" in full.text
+    assert all("先垫钱的兼职都是诈骗" in page.text for page in (full, gone))
+    assert "schedule.toml" in unread.text
 
 
 async def test_who_may_write_for_one_region_saves_nothing_for_another(site, file):

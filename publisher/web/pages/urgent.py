@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.characters import is_same_name
-from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
+from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
 from publisher.domain.post import PostId, PostKind
 from publisher.domain.user import Permission
 from publisher.engine.approvals import release_in_emergency
-from publisher.engine.schedule_editor import SavedEdit, save_post, wait_until_accepted
+from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, save_post, wait_until_accepted
 from publisher.schedule.load import SCHEDULE_FILE
 from publisher.store.plan.approvals import ApprovalTask
 from publisher.web.access import set_session_cookie, step_up
@@ -21,6 +21,7 @@ from publisher.web.page import redirect, render_page
 from publisher.web.pages.write import (
     ACCEPTED_WITHIN_SECONDS,
     Form,
+    describe_failure,
     make_change,
     make_writer,
     name_account,
@@ -59,6 +60,9 @@ async def send_urgent(request: Request) -> Response:
         result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
     except SignInError:
         return await show_form(request, form, status=422, lane=lane)
+    except (RefusedError, OSError) as error:
+        invalid = InvalidEdit(own=[describe_failure(error)])
+        return await show_form(request, form, status=409, refused=invalid, lane=lane)
     if not isinstance(result, SavedEdit):
         return await show_form(request, form, status=422, refused=result, lane=lane)
     await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)

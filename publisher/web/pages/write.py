@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -446,7 +446,16 @@ async def save_form(request: Request) -> Response:
         )
     except SignInError:
         return await show_form(request, form, status=422)  # the check says at which field
+    except (RefusedError, OSError) as error:
+        return await show_form(request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)]))
     return await show_result(request, form, result)
+
+
+def describe_failure(error: RefusedError | OSError) -> Problem:
+    """Return why nothing could be written, as a problem of the whole post: the form has to stay."""
+    if isinstance(error, RefusedError):
+        return Problem(code=error.code, facts=error.facts)
+    return Problem(code="web_write_failed", facts={"reason": error.strerror or type(error).__name__})
 
 
 async def leave_draft(request: Request, form: Form) -> Response:
@@ -540,48 +549,6 @@ async def delete_draft(request: Request) -> Response:
     visitor = get_visitor(request)
     await get_site(request).store.drafts.delete(str(request.path_params["draft"]), visitor.user.name)
     return redirect(request, "/write", Notice(code="web_write_draft_deleted"))
-
-
-async def show_remove(request: Request) -> Response:
-    """Ask before a post is taken out of the schedule."""
-    return await render_removal(request, {})
-
-
-async def remove_post(request: Request) -> Response:
-    """Take a post that was not sent out of schedule.toml."""
-    site, visitor = get_site(request), get_visitor(request)
-    form = await request.form()
-    post = PostId(str(request.path_params["post"]))
-    base = load_entry(str(form.get("base", "")))
-    if not base:
-        return await render_removal(request, {}, status=422)
-    change = PostChange(post=post, entry=None, base=base, base_sha256=str(form.get("base_sha256", "")))
-    file = site.settings.workspace / SCHEDULE_FILE
-    result = await save_post(site.application.planner, file, change, make_writer(visitor))
-    if isinstance(result, SavedEdit):
-        await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)
-        return redirect(
-            request, "/today", Notice(code="web_write_done_removed", facts={"title": base.get("title", "")})
-        )
-    problems: Collection[Problem] = result.elsewhere if isinstance(result, InvalidEdit) else ()
-    return await render_removal(request, problems, status=409)
-
-
-async def render_removal(request: Request, problems: Collection[Problem], *, status: int = 200) -> Response:
-    site = get_site(request)
-    schedule = await read_schedule_text(site.application.planner, site.settings.workspace / SCHEDULE_FILE)
-    entry = await read_entry(schedule, PostId(str(request.path_params["post"])))
-    messages = get_visitor(request).messages
-    return await render_page(
-        request,
-        "write_remove",
-        status=status,
-        entry=entry,
-        base=dump_entry(entry),
-        base_sha256=schedule.sha256,
-        is_changed=status == 409,
-        elsewhere=[messages.format_problem(problem) for problem in problems],
-    )
 
 
 async def show_article(request: Request) -> Response:

@@ -1,0 +1,65 @@
+"""Take a post that was not sent out of schedule.toml."""
+
+from collections.abc import Collection
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.errors import Problem
+from publisher.domain.post import PostId
+from publisher.engine.schedule_editor import (
+    InvalidEdit,
+    PostChange,
+    SavedEdit,
+    read_entry,
+    read_schedule_text,
+    save_post,
+    wait_until_accepted,
+)
+from publisher.schedule.load import SCHEDULE_FILE
+from publisher.web.page import redirect, render_page
+from publisher.web.pages.write import ACCEPTED_WITHIN_SECONDS, make_writer
+from publisher.web.post_form import dump_entry, load_entry
+from publisher.web.site import Notice, get_site, get_visitor
+
+
+async def show_remove(request: Request) -> Response:
+    """Ask before a post is taken out of the schedule."""
+    return await render_removal(request, {})
+
+
+async def remove_post(request: Request) -> Response:
+    """Take a post that was not sent out of schedule.toml."""
+    site, visitor = get_site(request), get_visitor(request)
+    form = await request.form()
+    post = PostId(str(request.path_params["post"]))
+    base = load_entry(str(form.get("base", "")))
+    if not base:
+        return await render_removal(request, {}, status=422)
+    change = PostChange(post=post, entry=None, base=base, base_sha256=str(form.get("base_sha256", "")))
+    file = site.settings.workspace / SCHEDULE_FILE
+    result = await save_post(site.application.planner, file, change, make_writer(visitor))
+    if isinstance(result, SavedEdit):
+        await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)
+        return redirect(
+            request, "/today", Notice(code="web_write_done_removed", facts={"title": base.get("title", "")})
+        )
+    problems: Collection[Problem] = result.elsewhere if isinstance(result, InvalidEdit) else ()
+    return await render_removal(request, problems, status=409)
+
+
+async def render_removal(request: Request, problems: Collection[Problem], *, status: int = 200) -> Response:
+    site = get_site(request)
+    schedule = await read_schedule_text(site.application.planner, site.settings.workspace / SCHEDULE_FILE)
+    entry = await read_entry(schedule, PostId(str(request.path_params["post"])))
+    messages = get_visitor(request).messages
+    return await render_page(
+        request,
+        "write_remove",
+        status=status,
+        entry=entry,
+        base=dump_entry(entry),
+        base_sha256=schedule.sha256,
+        is_changed=status == 409,
+        elsewhere=[messages.format_problem(problem) for problem in problems],
+    )
