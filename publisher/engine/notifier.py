@@ -92,7 +92,9 @@ class NoticeWriter:
             hidden["reason"] = self.messages.translate("notice_free_text")
         facts = {name: value for name, value in {**alert.facts, **hidden}.items() if name != "said"}
         hint = self.messages.hint(alert.code, **facts)
-        return " ".join(filter(None, [self.describe(replace(alert, facts=facts)), hint]))
+        return self.messages.translate("sentence_break").join(
+            filter(None, [self.describe(replace(alert, facts=facts)), hint])
+        )
 
 
 @dataclass(slots=True, kw_only=True)

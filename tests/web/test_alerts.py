@@ -23,6 +23,7 @@ async def test_an_alert_is_acknowledged_once(site):
     page = (await client.get("/alerts")).text
     assert "2 条提醒还没有人处理" in page
     assert "/accounts/beijing-weibo" in page
+    assert "正在核实。请清出空间" in page
     done = await client.post(f"/alerts/{disk}/acknowledge", follow_redirects=True)
     assert f"提醒 {disk} 有人在处理" in done.text
     assert [alert.id for alert in await site.store.queries.alerts()] == [credentials]
