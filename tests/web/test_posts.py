@@ -5,7 +5,9 @@ import re
 import pytest
 
 from publisher.domain.delivery import State
+from publisher.domain.errors import RefusedError
 from publisher.domain.post import derive_marker
+from publisher.engine.decisions import named_person
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, hidden_fields, plan, set_state
 
@@ -183,6 +185,29 @@ async def test_a_retraction_counts_what_was_sent_again(site):
     fields = hidden_fields(page, f"{PATH}/retract")
     done = await client.post(f"{PATH}/retract", data={**fields, "reason": "写错了"}, follow_redirects=True)
     assert done.text.count('data-testid="delivery-refund-') == 5
+
+
+async def test_nothing_is_sent_while_the_database_may_lack_what_was_sent(site, monkeypatch):
+    """While a worker's journal is still to be compared, no resumption or resend begins; stopping always works."""
+
+    def refuse(_url):
+        raise RefusedError("waiting_for_workers", workers="host:b")
+
+    await plan(site, POST)
+    await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1, readbacks=1)
+    await site.store.actions.pause("all", named_person("王"), "")
+    client = await site.signed_in("operator")
+    path = "/deliveries/refund/once/beijing-tieba"
+    fields = hidden_fields((await client.get(path)).text, f"{path}/resolve?ruling=resend")
+    monkeypatch.setattr("publisher.app.open_store.check_journals_compared", refuse)
+    resumed = await client.post("/resume")
+    sent = await client.post(f"{path}/resolve", data={**fields, "reason": "再发"})
+    assert (resumed.status_code, sent.status_code) == (409, 409)
+    assert [pause.scope for pause in await site.store.queries.pauses()] == ["all"]
+    given_up = await client.post(f"{path}/resolve", data={**fields, "ruling": "cancel", "reason": "不发了"})
+    assert given_up.status_code == 303
+    [held] = [item for item in await site.store.queries.deliveries("refund") if item.account == "beijing-tieba"]
+    assert held.state is State.CANCELLED
 
 
 async def test_posts_are_listed_and_found(site):

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from publisher.app.open_store import check_command_access
 from publisher.domain.errors import SignInError
 from publisher.domain.user import Permission
 from publisher.store.db.filters import SCOPE_ALL
@@ -53,6 +54,7 @@ async def resume_all(request: Request) -> Response:
             problem = visitor.messages.translate(error.code, **error.facts)
             values = {"pause": facts.pause, "daemon": facts.daemon, "problem": problem}
             return await render_page(request, "resume_all", status=422, **values)
+    await check_command_access(site.store, site.settings)
     await site.store.actions.resume(SCOPE_ALL, get_visitor(request).actor)
     site.frame_facts = None
     response = redirect(request, "/today", Notice(code="web_done_resumed"))
