@@ -80,6 +80,8 @@ def _command(options: Options) -> str:
     words = [f"--seed {options.seed}", f"--kills {options.kills}", f"--deliveries {options.deliveries}"]
     if options.database != "sqlite":
         words.append(f"--database {options.database} --workers {options.workers}")
+    if options.approvals:
+        words.append("--approvals")
     return " ".join(words)
 
 
