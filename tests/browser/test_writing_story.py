@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from tests.browser.test_approval_story import DESK, PATIENCE_MS, PHONE, browsers, complaints, serving
 from tests.e2e.test_browser import BROWSER
-from tests.web.conftest import site  # noqa: F401 # a fixture
+from tests.web.conftest import regions, site  # noqa: F401 # fixtures
 from tests.web.test_sign_in import PASSWORD, add_activated
 from tests.web.test_write import file, without_waiting  # noqa: F401 # fixtures
 
