@@ -12,6 +12,7 @@
       dialog.showModal();
       (dialog.querySelector("[autofocus]") || dialog.querySelector("button")).focus();
     }
+    if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
     const copier = event.target.closest("[data-copy]");
     if (copier && navigator.clipboard) {
       event.preventDefault();
