@@ -12,7 +12,7 @@ from publisher.domain.post import PostId
 from publisher.domain.user import parse_grant
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.web.routes import ROUTES
-from tests.browser.test_approval_story import DESK, PATIENCE_MS, PHONE, browsers, complaints, serving
+from tests.browser.test_approval_story import DESK, PATIENCE_MS, browsers, complaints, serving
 from tests.e2e.test_browser import BROWSER
 
 pytestmark = [
