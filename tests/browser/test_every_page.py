@@ -12,7 +12,7 @@ from publisher.domain.post import PostId
 from publisher.domain.user import parse_grant
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.web.routes import ROUTES
-from tests.browser.test_approval_story import DESK, PATIENCE_MS, browsers, complaints, serving
+from tests.browser.test_approval_story import DESK, PATIENCE_MS, PHONE, browsers, complaints, serving
 from tests.e2e.test_browser import BROWSER
 
 pytestmark = [
@@ -21,7 +21,13 @@ pytestmark = [
 ]
 SCREENS = Path(__file__).resolve().parents[2] / "build" / "screens"
 ALL_ROLES = ("author", "approver", "operator", "auditor", "admin")
-LOOKS = [(DESK, "light", "zh_CN")]
+LOOKS = [
+    (DESK, "light", "zh_CN"),
+    (DESK, "dark", "en"),
+    (PHONE, "light", "en"),
+    (PHONE, "dark", "zh_CN"),
+]
+"""Each width, theme and language with each other one."""
 NO_PAGES = {"/", "/events", "/audit/export"}
 BY = Actor(role=Role.PERSON, name="值班")
 
