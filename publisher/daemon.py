@@ -49,8 +49,8 @@ from publisher.store.recovery.recover import can_plan
 from publisher.store.recovery.setup import lock_process
 from publisher.tomlfile.read import parse_toml, read_text
 from publisher.web.callbacks import serve_callbacks
-from publisher.web.process import run_dashboard
 from publisher.web.server import descriptor_limit
+from publisher.web.supervisor import run_dashboard
 
 MAX_SENDS = 2000
 """Calls in flight at most, those prepared for their instant included; a login never has more than one."""

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from publisher.config import load_settings
-from publisher.web import process
+from publisher.web import supervisor
 from tests.cli.conftest import publisher_command
 from tests.wait import wait_until
 from tests.web.conftest import make_workspace
@@ -61,11 +61,11 @@ def test_the_daemon_brings_the_pages_and_takes_them_with_it(tmp_path):
 
 async def test_a_dashboard_that_cannot_start_is_reported(tmp_path, monkeypatch, capfd):
     """Where another program has the port, an alert is raised after the attempts to start."""
-    monkeypatch.setattr(process, "ALERT_AFTER_FAILURES", 1)
+    monkeypatch.setattr(supervisor, "ALERT_AFTER_FAILURES", 1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         await asyncio.to_thread(serve_at, tmp_path / "drill", taken.getsockname()[1])
         reported = asyncio.Queue()
-        async with process.run_dashboard(await load_settings(tmp_path / "drill"), reported.put):
+        async with supervisor.run_dashboard(await load_settings(tmp_path / "drill"), reported.put):
             code = await asyncio.wait_for(reported.get(), PATIENCE)
     assert code not in {"", "0"}
     assert "不能监听" in capfd.readouterr().err
