@@ -215,8 +215,8 @@ class Visitor:
         return frozenset(key for key in self.site.settings.accounts if self.may(permission, [key]))
 
     def sees_any(self, accounts: Iterable[AccountId]) -> bool:
-        """Return True if the visitor may see what concerns at least one of these accounts."""
-        return any(self.may(Permission.VIEW, [account]) for account in accounts)
+        """Return True if the visitor may see what concerns at least one of these accounts, or everything."""
+        return self.may_everywhere(Permission.VIEW) or any(self.may(Permission.VIEW, [key]) for key in accounts)
 
     def may_everywhere(self, permission: Permission) -> bool:
         """Return True if the visitor may do something in the whole workspace."""

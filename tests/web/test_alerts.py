@@ -1,6 +1,10 @@
 """Alerts on a page: what is open, who has taken it on."""
 
+import re
+
+from publisher.domain.account import AccountId
 from publisher.store.db.rows import raise_alert
+from publisher.testing.builders import enqueue_posts, make_post
 
 
 async def raise_two(site):
@@ -38,5 +42,24 @@ async def test_only_who_may_operate_on_the_account_takes_an_alert_on(site):
     viewer = await site.signed_in("viewer")
     assert "acknowledge" not in (await viewer.get("/alerts")).text
     other = await site.signed_in("operator@shanghai-weibo", name="李")
-    assert "acknowledge" not in (await other.get("/alerts")).text
+    assert "acknowledge-" not in (await other.get("/alerts")).text
     assert (await other.post(f"/alerts/{credentials}/acknowledge")).status_code == 403
+
+
+async def test_alerts_about_other_regions_are_not_shown(site):
+    """Who may see some accounts only sees the alerts about them, about posts on them, and about the machine."""
+    disk, credentials = await raise_two(site)
+    await enqueue_posts(site.store.posts, make_post("south", [AccountId("shanghai-weibo")], site.runtime.now()))
+    await enqueue_posts(site.store.posts, make_post("north", [AccountId("beijing-weibo")], site.runtime.now()))
+
+    def write(unit):
+        for post in ("south", "north"):
+            raise_alert(unit, site.runtime.now(), "occurrences_missed", post, {"post": post, "number": "1"})
+
+    await site.store.database.write(write)
+    north, south = [alert.id for alert in await site.store.queries.alerts() if alert.subject in {"south", "north"}]
+    south_operator = await site.signed_in("operator@shanghai-weibo", name="李")
+    page = (await south_operator.get("/alerts")).text
+    assert set(map(int, re.findall(r'id="alert-(\d+)"', page))) == {disk, south}
+    everyone = (await (await site.signed_in("operator")).get("/alerts")).text
+    assert set(map(int, re.findall(r'id="alert-(\d+)"', everyone))) == {disk, credentials, south, north}

@@ -309,6 +309,12 @@ class OccurrenceQueries(StorePart):
         query = select(DELIVERY.c.account).where(DELIVERY.c.post == post).distinct()
         return frozenset(await self.database.read(lambda connection: connection.scalars(query).all()))
 
+    async def posts_on(self, posts: Collection[PostId], accounts: Collection[AccountId]) -> Collection[PostId]:
+        """Return those of the posts that have, or had, a delivery on one of the accounts."""
+        is_theirs = (DELIVERY.c.post.in_(posts), DELIVERY.c.account.in_(accounts))
+        query = select(DELIVERY.c.post).where(*is_theirs).distinct()
+        return frozenset(await self.database.read(lambda connection: connection.scalars(query).all()))
+
     async def stop_counts(self, post: PostId, account: AccountId | None = None) -> StopCounts:
         """Return what stopping a post would concern: all its occurrences, on all accounts or on one."""
         has_parts = case((DELIVERY.c.parts_done > 0, true()), else_=false()).label("has_parts")

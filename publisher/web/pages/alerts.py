@@ -1,12 +1,13 @@
 """Alerts: what people were notified of, and who has taken it on."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
+from publisher.domain.post import PostId
 from publisher.domain.user import Permission
 from publisher.engine.notifier import page_of
 from publisher.store.queries.queries import Alert
@@ -15,15 +16,36 @@ from publisher.web.site import Notice, Visitor, get_site, get_visitor
 
 
 async def show_alerts(request: Request) -> Response:
+    """List the alerts about what the visitor may see, and about publisher itself."""
     queries, visitor = get_site(request).store.queries, get_visitor(request)
+    alerts, acknowledged = await queries.alerts(), await queries.acknowledged_alerts()
+    posts = await find_visible_posts(visitor, [*alerts, *acknowledged])
+
+    def is_visible(alert: Alert) -> bool:
+        if account := alert.facts.get("account"):
+            return visitor.sees_any([AccountId(account)])
+        return "post" not in alert.facts or posts is None or name_post(alert) in posts
+
     return await render_page(
         request,
         "alerts",
-        alerts=await queries.alerts(),
-        acknowledged=await queries.acknowledged_alerts(),
+        alerts=list(filter(is_visible, alerts)),
+        acknowledged=list(filter(is_visible, acknowledged)),
         may_acknowledge=lambda alert: visitor.may(Permission.OPERATE, accounts_of(visitor, alert)),
         page_of=page_of,
     )
+
+
+async def find_visible_posts(visitor: Visitor, alerts: Sequence[Alert]) -> Collection[PostId] | None:
+    """Return which of the posts that alerts are about the visitor may see; None for all."""
+    if (reach := visitor.reach(Permission.VIEW)) is None:
+        return None
+    posts = {name_post(alert) for alert in alerts if "post" in alert.facts}
+    return await visitor.site.store.occurrences.posts_on(posts, reach)
+
+
+def name_post(alert: Alert) -> PostId:
+    return PostId(alert.facts["post"].partition("#")[0].partition("@")[0])
 
 
 async def acknowledge(request: Request) -> Response:
