@@ -174,11 +174,17 @@ async def save_post(planner: Planner, file: Path, change: PostChange, writer: Wr
             prepared = await asyncio.to_thread(prepare_edit, schedule, file, change, context)
         except ScheduleError as error:
             return InvalidEdit(elsewhere=error.problems)
-        if not isinstance(prepared, PreparedEdit):
+        if isinstance(prepared, InvalidEdit):
             return prepared
-        if not writer.may_write(prepared.accounts):
+        if isinstance(prepared, EditConflict):  # it shows what others have written
+            accounts = find_accounts(prepared.theirs or {}, context)
+        else:
+            accounts = prepared.accounts
+        if not writer.may_write(accounts):
             facts = {"name": writer.actor.name, "command": "write", "permission": Permission.WRITE.value}
             raise SignInError("not_permitted", **facts)
+        if isinstance(prepared, EditConflict):
+            return prepared
         if prepared.edit.text == schedule.file_text:
             return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=schedule.sha256)
         if problems := await find_post_problems(planner, change.post, prepared, file):
@@ -223,8 +229,6 @@ def prepare_edit(
     except ScheduleError as error:
         return _split_problems(error.problems, index if change.entry is not None else None)
     before = change.base or {}
-    resolver, to = RecipientResolver(context), before.get("to")
-    old = resolver.resolve(tuple(to)) if isinstance(to, list) else ()
     post = posts.get(change.post) if change.entry is not None else None
     return PreparedEdit(
         schedule=schedule,
@@ -233,9 +237,15 @@ def prepare_edit(
         text=text,
         post=post,
         posts=posts,
-        accounts={*old, *(post.accounts if post else ())},
+        accounts={*find_accounts(before, context), *(post.accounts if post else ())},
         fields={item.key for item in find_differences(before, before, change.entry or {})},
     )
+
+
+def find_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountId]:
+    """Return the accounts that a post of the file is for."""
+    to = entry.get("to")
+    return RecipientResolver(context).resolve(tuple(map(str, to))) if isinstance(to, list) else ()
 
 
 def find_conflict(schedule: ScheduleText, block: PostBlock | None, change: PostChange) -> EditConflict | None:

@@ -87,3 +87,13 @@ async def test_a_problem_keeps_it_in_the_first_step(lane):
     assert "problem-summary" in answer.text
     assert "act-send" not in answer.text
     assert "长" * 200 in answer.text
+
+
+async def test_a_post_of_other_regions_is_not_shown(lane):
+    """Its page does not exist for who may see other accounts only."""
+    author = await lane.signed_in("author", name="王")
+    shown = await author.post("/urgent", data={**WORDS, "to": "region:310000", "do": "preview"})
+    await author.post("/urgent", data=fields_of(shown.text) | {"do": "save"})
+    other = await lane.signed_in("viewer@region:110000", name="李")
+    assert (await author.get(f"/urgent/{POST}")).status_code == 200
+    assert (await other.get(f"/urgent/{POST}")).status_code == 404

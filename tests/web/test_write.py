@@ -249,6 +249,24 @@ async def test_who_may_write_for_one_region_saves_nothing_for_another(site, file
     assert [post["to"] for post in posts(file)] == [["all"], ["region:110000"]]
 
 
+async def test_posts_of_other_regions_are_not_shown_to_who_writes(site, file):
+    """Neither to edit, copy or remove, nor in what a made-up conflict answers, nor as an original to follow."""
+    await apply_schedule(site.application.planner, FILE, file.name)
+    elsewhere = FILE.replace('"all"', '"region:310000"')
+    await asyncio.to_thread(file.write_text, elsewhere, "utf-8")
+    await apply_schedule(site.application.planner, elsewhere, file.name)
+    author = await site.signed_in("author@region:110000")
+    paths = ("/posts/weekly/edit", "/posts/weekly/remove", "/write?like=weekly")
+    pages = [await author.get(path) for path in paths]
+    base = '[[post]]\nid = "weekly"\nto = ["region:110000"]\n'
+    conflict = await author.post("/write", data={**NEW, "to": "region:110000", "base": base})
+    assert [page.status_code for page in pages] == [404, 404, 404]
+    assert conflict.status_code == 422
+    assert "problem-to" in conflict.text
+    assert "转账之前，先打电话核实" not in conflict.text
+    assert "每周反诈提示" not in (await author.get("/write?kind=correction")).text
+
+
 async def test_a_picture_is_cleaned_and_named_in_the_post(site, file):
     """What is no picture is refused at its field; one that is goes to media/ without its place and camera."""
     author = await site.signed_in("author")

@@ -11,14 +11,12 @@ from publisher.engine.schedule_editor import (
     InvalidEdit,
     PostChange,
     SavedEdit,
-    read_entry,
-    read_schedule_text,
     save_post,
     wait_until_accepted,
 )
 from publisher.schedule.load import SCHEDULE_FILE
 from publisher.web.page import redirect, render_page
-from publisher.web.pages.write import ACCEPTED_WITHIN_SECONDS, make_writer
+from publisher.web.pages.write import ACCEPTED_WITHIN_SECONDS, make_writer, read_visible_entry
 from publisher.web.post_form import dump_entry, load_entry
 from publisher.web.site import Notice, get_site, get_visitor
 
@@ -49,9 +47,7 @@ async def remove_post(request: Request) -> Response:
 
 
 async def render_removal(request: Request, problems: Collection[Problem], *, status: int = 200) -> Response:
-    site = get_site(request)
-    schedule = await read_schedule_text(site.application.planner, site.settings.workspace / SCHEDULE_FILE)
-    entry = await read_entry(schedule, PostId(str(request.path_params["post"])))
+    schedule, entry = await read_visible_entry(request, PostId(str(request.path_params["post"])))
     messages = get_visitor(request).messages
     return await render_page(
         request,

@@ -20,6 +20,7 @@ from publisher.web.access import set_session_cookie, step_up
 from publisher.web.page import redirect, render_page
 from publisher.web.pages.write import (
     ACCEPTED_WITHIN_SECONDS,
+    NOT_YOURS,
     Form,
     describe_failure,
     make_change,
@@ -59,7 +60,7 @@ async def send_urgent(request: Request) -> Response:
     try:
         result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
     except SignInError:
-        return await show_form(request, form, status=422, lane=lane)
+        return await show_form(request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]), lane=lane)
     except (RefusedError, OSError) as error:
         invalid = InvalidEdit(own=[describe_failure(error)])
         return await show_form(request, form, status=409, refused=invalid, lane=lane)
@@ -106,12 +107,13 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
     site, visitor = get_site(request), get_visitor(request)
     post = PostId(str(request.path_params["post"]))
     stored = await site.store.posts.get_post(post)
-    if stored is None:
+    if stored is None or not visitor.sees_any(stored.accounts):
         raise NoSuchItemError("post", post)
     tasks = await site.store.approvals.tasks(post)
     task = tasks[0] if tasks else None
     released = [item for item in task.status.approvals if item.is_emergency] if task else []
     contents = await site.store.approvals.contents(task.key, task.status.fingerprint) if task else ()
+    contents = [rendered for rendered in contents if visitor.may(Permission.VIEW, [rendered.account])]
     shown = {rendered.platform: rendered for rendered in reversed(contents)}
     lane = await read_lane(request)
     is_author = task is not None and is_same_name(task.status.author, visitor.user.name)

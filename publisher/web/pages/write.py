@@ -26,7 +26,9 @@ from publisher.engine.schedule_editor import (
     InvalidEdit,
     PostChange,
     SavedEdit,
+    ScheduleText,
     Writer,
+    find_accounts,
     read_entry,
     read_schedule_text,
     save_post,
@@ -52,6 +54,7 @@ from publisher.web.post_form import read_entry as read_form
 from publisher.web.preview import split_overflow
 from publisher.web.site import Notice, Site, Visitor, get_site, get_visitor
 
+NOT_YOURS = Problem(code="web_write_not_yours", facts={"field": "to"})
 HIDDEN_FIELDS = ("draft", "base", "base_sha256", "tried")
 """Fields of the form that are no part of the post."""
 MAX_ORIGINALS = 100
@@ -173,20 +176,29 @@ def suggest_fields(request: Request) -> Fields:
 
 async def copy_fields(request: Request, post: PostId) -> Fields:
     """Return the fields of an earlier post, for a new one like it. Raises NoSuchItemError."""
-    site = get_site(request)
-    schedule = await read_schedule_text(site.application.planner, site.settings.workspace / SCHEDULE_FILE)
-    entry = await read_entry(schedule, post)
+    _schedule, entry = await read_visible_entry(request, post)
     kept = {key: value for key, value in entry.items() if key not in {"id", "at", "expires", "author"}}
-    return fill_form(kept, site.settings.timezone)
+    return fill_form(kept, get_site(request).settings.timezone)
+
+
+async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleText, Entry]:
+    """Return the schedule and one post of it. Raises NoSuchItemError, also for one outside the visitor's accounts."""
+    planner = get_site(request).application.planner
+    schedule = await read_schedule_text(planner, get_site(request).settings.workspace / SCHEDULE_FILE)
+    entry = await read_entry(schedule, post)
+    if not get_visitor(request).sees_any(find_accounts(entry, planner.schedule_context)):
+        raise NoSuchItemError("post", post)
+    return schedule, entry
 
 
 async def show_edit(request: Request) -> Response:
     """Show a post of schedule.toml in the form."""
-    site = get_site(request)
-    planner, zone = site.application.planner, site.settings.timezone
-    schedule = await read_schedule_text(planner, site.settings.workspace / SCHEDULE_FILE)
-    base = await read_entry(schedule, PostId(str(request.path_params["post"])))
-    fields = {**fill_form(base, zone), "base": [dump_entry(base)], "base_sha256": [schedule.sha256]}
+    schedule, base = await read_visible_entry(request, PostId(str(request.path_params["post"])))
+    fields = {
+        **fill_form(base, get_site(request).settings.timezone),
+        "base": [dump_entry(base)],
+        "base_sha256": [schedule.sha256],
+    }
     return await show_form(request, make_form(request, fields))
 
 
@@ -207,7 +219,9 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
     invalid = refused if isinstance(refused, InvalidEdit) else None
     values = await read_live_values(request, form, refused=invalid, saved_at=saved_at)
     active = await site.store.posts.active_schedule_text() or ""
-    originals = await site.store.occurrences.find(OccurrenceFilter(), MAX_ORIGINALS)
+    originals = await site.store.occurrences.find(
+        OccurrenceFilter(accounts=visitor.reach(Permission.VIEW)), MAX_ORIGINALS
+    )
     is_empty = form.is_new and not form.draft and not form.is_tried
     drafts = await site.store.drafts.list(visitor.user.name) if is_empty else ()
     values |= {
@@ -290,8 +304,7 @@ async def read_live_values(
     site, visitor = get_site(request), get_visitor(request)
     check = await check_entry(site.application.planner, form.entry, is_new=form.is_new)
     if check.post is not None and not visitor.may(Permission.WRITE, check.post.accounts):
-        denied = Problem(code="web_write_not_yours", facts={"field": "to"})
-        check = replace(check, problems=[*check.problems, denied])
+        check = replace(check, problems=[*check.problems, NOT_YOURS])
     found = list(check.problems)
     if refused is not None and refused.own:
         found = [*refused.own, *(problem for problem in check.problems if not problem.is_error)]
@@ -330,7 +343,8 @@ async def find_clashes(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[s
     if check.post is None or check.due_at is None:
         return ()
     minute = check.due_at.replace(second=0, microsecond=0)
-    same = await visitor.site.store.occurrences.between(minute, minute + timedelta(minutes=1), check.post.accounts)
+    accounts = [key for key in check.post.accounts if visitor.may(Permission.VIEW, [key])]
+    same = await visitor.site.store.occurrences.between(minute, minute + timedelta(minutes=1), accounts)
     others = [item for item in same if item.key.post != check.post.id]
     if not others:
         return ()
@@ -444,8 +458,8 @@ async def save_form(request: Request) -> Response:
         result = await save_post(
             site.application.planner, site.settings.workspace / SCHEDULE_FILE, make_change(form), make_writer(visitor)
         )
-    except SignInError:
-        return await show_form(request, form, status=422)  # the check says at which field
+    except SignInError:  # for the accounts that the post has, or had before
+        return await show_form(request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]))
     except (RefusedError, OSError) as error:
         return await show_form(request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)]))
     return await show_result(request, form, result)
