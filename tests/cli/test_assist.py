@@ -26,9 +26,7 @@ def set_manual(drill, platforms, mode="assisted"):
     parts = text.split("[[account]]")
     for place, part in enumerate(parts[1:], 1):
         if tomllib.loads(part)["platform"] in platforms:
-            parts[place] = (
-                re.sub(r"(?m)^(?:link_template|accept_risk|mode) = .*\n", "", part).rstrip() + f'\nmode = "{mode}"\n\n'
-            )
+            parts[place] = f'\nmode = "{mode}"' + re.sub(r"(?m)^(?:link_template|accept_risk|mode) = .*\n", "", part)
     file.write_text("[[account]]".join(parts), "utf-8")
     for secret in (drill / "secrets").iterdir():
         secret.unlink()
