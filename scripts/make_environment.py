@@ -62,6 +62,11 @@ def is_made(pinned: str) -> bool:
 
 def make(pinned: str, lock: IO[str]) -> None:
     """Install what is pinned; create the environment first if none is usable. Raises SetUpError, OSError."""
+    if ENVIRONMENT.is_symlink():
+        raise SetUpError(
+            ".venv 是一个链接，里面的环境属于别的文件夹，没有改动它。请删掉这个链接，再运行一次。",
+            ".venv links to another folder's environment, which was not touched. Remove the link, then run this again.",
+        )
     uv = shutil.which("uv")
     progress = Progress(lock)
     if UNFINISHED.exists() or not _runs(IS_OURS) or not (uv or _runs("import pip")):

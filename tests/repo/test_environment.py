@@ -169,6 +169,18 @@ def test_without_a_network_the_set_up_says_what_to_do(project_after_kill):
     assert "Check network and proxy" in done.stderr
 
 
+def test_an_environment_of_another_folder_is_left_alone(tmp_path):
+    """A linked .venv is neither emptied nor filled, and what to do is said."""
+    project, kept = Project(tmp_path), tmp_path / "other" / "file"
+    kept.parent.mkdir()
+    kept.touch()
+    (project.folder / ".venv").symlink_to(kept.parent)
+    done = project.run()
+    assert done.returncode == 2
+    assert "Remove the link" in done.stderr
+    assert [*kept.parent.iterdir()] == [kept]
+
+
 def test_a_python_without_venv_says_what_to_install(tmp_path):
     """Debian packages venv separately: the call fails, and names the package in both languages."""
     (tmp_path / "without").mkdir()
