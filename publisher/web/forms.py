@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from starlette.datastructures import FormData
@@ -56,6 +57,14 @@ def read_number(form: FormData, name: str) -> int:
     """Return a number that a form carries; -1 where it carries none, which no row has."""
     text = str(form.get(name, ""))
     return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else -1
+
+
+def read_paused_at(form: FormData) -> datetime:
+    """Return since when the pause lasts that a form was drawn from. Raises RefusedError if the form names none."""
+    try:
+        return datetime.fromisoformat(str(form.get("paused_at", "")))
+    except ValueError:
+        raise RefusedError("pause_changed") from None
 
 
 def seen_state(delivery: Delivery) -> str:

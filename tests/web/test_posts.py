@@ -1,6 +1,7 @@
 """Posts and deliveries on pages: what they show, and what people do there."""
 
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -10,6 +11,7 @@ from publisher.domain.post import derive_marker
 from publisher.engine.decisions import named_person
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, hidden_fields, plan, set_state
+from tests.web.test_write import fields_of
 
 PATH = "/posts/refund"
 
@@ -156,6 +158,21 @@ async def test_a_post_is_paused_resumed_and_cancelled(site):
     assert {item.state for item in await site.store.queries.deliveries("refund")} == {State.CANCELLED}
 
 
+async def test_only_the_pause_that_was_shown_is_lifted(site):
+    """Neither the page, nor the button to take a pause back, lifts one that somebody ordered since."""
+    client = await site.signed_in("operator")
+    paused = await client.post("/pause", data={"reason": "演练"}, follow_redirects=True)
+    page = (await client.get("/resume")).text
+    site.runtime.advance_time(timedelta(minutes=1))
+    await site.store.actions.pause("all", named_person("王"), "机房起火")
+    stale = [hidden_fields(paused.text, "/resume"), fields_of(page), {}]
+    answers = [(await client.post("/resume", data=fields)).status_code for fields in stale]
+    assert answers == [409, 409, 409]
+    assert [pause.reason for pause in await site.store.queries.pauses()] == ["机房起火"]
+    assert (await client.post("/resume", data=fields_of((await client.get("/resume")).text))).status_code == 303
+    assert await site.store.queries.pauses() == []
+
+
 async def test_what_failed_is_sent_again(site):
     """As a new occurrence; a second click finds the first one's."""
     await plan(site, POST)
@@ -200,7 +217,7 @@ async def test_nothing_is_sent_while_the_database_may_lack_what_was_sent(site, m
     path = "/deliveries/refund/once/beijing-tieba"
     fields = hidden_fields((await client.get(path)).text, f"{path}/resolve?ruling=resend")
     monkeypatch.setattr("publisher.app.open_store.check_journals_compared", refuse)
-    resumed = await client.post("/resume")
+    resumed = await client.post("/resume", data=fields_of((await client.get("/resume")).text))
     sent = await client.post(f"{path}/resolve", data={**fields, "reason": "再发"})
     assert (resumed.status_code, sent.status_code) == (409, 409)
     assert [pause.scope for pause in await site.store.queries.pauses()] == ["all"]

@@ -132,13 +132,17 @@ class OperatorActions(StorePart):
         transaction.connection.execute(delete(DECISION_REQUEST).where(DECISION_REQUEST.c.delivery == delivery))
 
     @in_transaction
-    def pause(self, transaction: Transaction, scope: str, by: Actor, reason: str) -> None:
-        """Stop new calls in a scope: `all`, `platform:P`, `account:A` or `post:P`. No intent follows this."""
+    def pause(self, transaction: Transaction, scope: str, by: Actor, reason: str) -> datetime:
+        """Stop new calls in a scope: `all`, `platform:P`, `account:A` or `post:P`. Return since when.
+
+        No intent follows this.
+        """
         wait_for_lock(transaction, PAUSE_LOCK, is_shared=False)
         now = self.runtime.now()
         transaction.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
         transaction.connection.execute(insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason))
         write_audit(transaction, now, by, event="paused", subject=scope, detail={"reason": reason})
+        return now
 
     @in_transaction
     def pause_account(self, transaction: Transaction, account: Account, by: Actor, reason: str) -> None:
@@ -165,17 +169,21 @@ class OperatorActions(StorePart):
         return row is not None
 
     @in_transaction
-    def resume(self, transaction: Transaction, scope: str, by: Actor) -> bool:
+    def resume(self, transaction: Transaction, scope: str, by: Actor, paused_at: datetime | None = None) -> bool:
         """Lift a pause and clear its alert. Returns True if there was one.
+
+        With `paused_at` only the pause of that moment: raises RefusedError if there is none, or another one.
 
         Deliveries that only the pause delayed beyond their allowed delay expire. Time in which their login was busy
         does not excuse them.
         """
         now, connection = self.runtime.now(), transaction.connection
         since = connection.scalar(select(PAUSE.c.at).where(PAUSE.c.scope == scope))
+        if paused_at is not None and paused_at != since:
+            raise RefusedError("pause_changed")
         if since is not None:
-            paused_at = literal(since, DELIVERY.c.due_at.type)
-            delayed_since = case((DELIVERY.c.due_at > paused_at, DELIVERY.c.due_at), else_=paused_at)
+            began_at = literal(since, DELIVERY.c.due_at.type)
+            delayed_since = case((DELIVERY.c.due_at > began_at, DELIVERY.c.due_at), else_=began_at)
             late = select(DELIVERY).where(
                 in_state(DELIVERY, State.DUE, State.RETRYING),
                 is_in_scope(DELIVERY, scope),

@@ -22,7 +22,7 @@ from publisher.engine.planner import schedule_evergreen
 from publisher.store.monitor.login_health import AccountHealth
 from publisher.store.queries.occurrences import ForeignPost, OccurrenceFilter, OpenCounts
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
-from publisher.web.forms import ActionForm, read_reason
+from publisher.web.forms import ActionForm, read_paused_at, read_reason
 from publisher.web.page import redirect, render_page
 from publisher.web.pages.post_actions import show_form
 from publisher.web.seats import AccountNames, name_accounts
@@ -388,12 +388,10 @@ async def resume(request: Request) -> Response:
     """Lift the pause of an account, and let its login be checked soon. Raises RefusedError if the pause has changed."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     line = await load_line(request)
-    account, seen = line.account, str(form.get("paused_at", ""))
+    account, paused_at = line.account, read_paused_at(form)
     visitor.require(Permission.OPERATE, [account.id])
-    if seen and (line.pause is None or line.pause.at.isoformat() != seen):
-        raise RefusedError("pages_pause_changed")
     await check_command_access(site.store, site.settings)
-    await site.store.actions.resume(f"account:{account.id}", visitor.actor)
+    await site.store.actions.resume(f"account:{account.id}", visitor.actor, paused_at)
     await site.store.login_health.request_probe(account)
     facts = {"name": name_of(request, line)}
     return redirect(request, f"/accounts/{account.id}", Notice(code="pages_account_resumed", facts=facts))

@@ -8,10 +8,9 @@ from publisher.domain.errors import SignInError
 from publisher.domain.user import Permission
 from publisher.store.db.filters import SCOPE_ALL
 from publisher.web.access import set_session_cookie, step_up
+from publisher.web.forms import read_paused_at, read_reason
 from publisher.web.page import redirect, render_page, safe_path
 from publisher.web.site import Notice, get_site, get_visitor
-
-MAX_REASON_CHARACTERS = 200
 
 
 async def show_pause(request: Request) -> Response:
@@ -28,12 +27,13 @@ async def pause_all(request: Request) -> Response:
     """Stop all new calls. Nothing is asked for a second time: stopping is always allowed to who answers for posts."""
     visitor, form = get_visitor(request), await request.form()
     visitor.require_everywhere(Permission.STOP)
-    reason = " ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS]
-    site = get_site(request)
-    await site.store.actions.pause(SCOPE_ALL, visitor.actor, reason)
+    site, reason = get_site(request), read_reason(form)
+    at = await site.store.actions.pause(SCOPE_ALL, visitor.actor, reason)
     site.frame_facts = None
     following = safe_path(str(form.get("next", "")))
-    return redirect(request, following, Notice(code="web_done_paused", undo="/resume"))
+    undo = "/resume" if visitor.may_everywhere(Permission.OPERATE) else ""
+    done = Notice(code="web_done_paused", undo=undo, undo_fields={"paused_at": at.isoformat()})
+    return redirect(request, following, done)
 
 
 async def show_resume(request: Request) -> Response:
@@ -42,10 +42,10 @@ async def show_resume(request: Request) -> Response:
 
 
 async def resume_all(request: Request) -> Response:
-    """Let calls begin again, after the second factor was repeated."""
+    """Let calls begin again, after the second factor was repeated. Raises RefusedError if the pause has changed."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     visitor.require_everywhere(Permission.OPERATE)
-    session_id = ""
+    paused_at, session_id = read_paused_at(form), ""
     if not visitor.is_stepped_up:
         try:
             session_id = await step_up(request, str(form.get("code", "")))
@@ -55,7 +55,7 @@ async def resume_all(request: Request) -> Response:
             values = {"pause": facts.pause, "daemon": facts.daemon, "problem": problem}
             return await render_page(request, "resume_all", status=422, **values)
     await check_command_access(site.store, site.settings)
-    await site.store.actions.resume(SCOPE_ALL, get_visitor(request).actor)
+    await site.store.actions.resume(SCOPE_ALL, get_visitor(request).actor, paused_at)
     site.frame_facts = None
     response = redirect(request, "/today", Notice(code="web_done_resumed"))
     if session_id:

@@ -9,12 +9,12 @@ from starlette.responses import Response
 from publisher.app.history import format_retraction
 from publisher.app.open_store import check_command_access
 from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
-from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import DeliveryId, PostId, PostKind
 from publisher.domain.user import Permission
 from publisher.engine.planner import send_correction
 from publisher.store.queries.queries import DeliveryHistory
-from publisher.web.forms import ActionForm, read_number, read_reason
+from publisher.web.forms import ActionForm, read_number, read_paused_at, read_reason
 from publisher.web.page import redirect, render_page
 from publisher.web.pages.posts import PostView, describe_delivery, load_post_view
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
@@ -256,10 +256,11 @@ async def show_pause(request: Request) -> Response:
 async def pause(request: Request) -> Response:
     view, visitor = await open_view(request, "pause"), get_visitor(request)
     reason = read_reason(await request.form())
-    await get_site(request).store.actions.pause(f"post:{view.key.post}", visitor.actor, reason)
+    at = await get_site(request).store.actions.pause(f"post:{view.key.post}", visitor.actor, reason)
     may_undo = visitor.may(PERMISSIONS["resume"], view.details.post.accounts)
     undo = f"/posts/{view.key.post}/resume" if may_undo else ""
-    return redirect(request, post_path(view), Notice(code="pages_post_paused", undo=undo))
+    done = Notice(code="pages_post_paused", undo=undo, undo_fields={"paused_at": at.isoformat()})
+    return redirect(request, post_path(view), done)
 
 
 async def show_resume(request: Request) -> Response:
@@ -269,11 +270,9 @@ async def show_resume(request: Request) -> Response:
 async def resume(request: Request) -> Response:
     """Lift the pause of a post. Raises RefusedError if it is another pause than the one that was shown."""
     view, site, form = await open_view(request, "resume"), get_site(request), await request.form()
-    seen = str(form.get("paused_at", ""))
-    if seen and (view.pause is None or view.pause.at.isoformat() != seen):
-        raise RefusedError("pages_pause_changed")
+    paused_at = read_paused_at(form)
     await check_command_access(site.store, site.settings)
-    await site.store.actions.resume(f"post:{view.key.post}", get_visitor(request).actor)
+    await site.store.actions.resume(f"post:{view.key.post}", get_visitor(request).actor, paused_at)
     return redirect(request, post_path(view), Notice(code="pages_post_resumed"))
 
 

@@ -17,6 +17,7 @@ from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, save_post, 
 from publisher.schedule.load import SCHEDULE_FILE
 from publisher.store.plan.approvals import ApprovalTask
 from publisher.web.access import set_session_cookie, step_up
+from publisher.web.forms import read_reason
 from publisher.web.page import redirect, render_page
 from publisher.web.pages.write import (
     ACCEPTED_WITHIN_SECONDS,
@@ -36,7 +37,6 @@ from publisher.web.todo import make_visitor_approver
 
 URGENT_FIELDS: Mapping[str, list[str]] = {"kind": [PostKind.WARNING], "when": ["asap"], "urgent": ["1"]}
 """What makes a post of this lane: a warning that is due with its release, and goes first."""
-MAX_REASON_CHARACTERS = 200
 
 
 async def show_urgent(request: Request) -> Response:
@@ -155,9 +155,8 @@ async def release(request: Request) -> Response:
             session_id = await step_up(request, str(form.get("code", "")))
         except SignInError as error:
             return await render_release(request, visitor.messages.translate(error.code, **error.facts), status=422)
-    reason = " ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS]
     try:
-        words = reason or visitor.messages.translate("web_urgent_title")
+        words = read_reason(form) or visitor.messages.translate("web_urgent_title")
         await _release(request, task, str(form.get("fingerprint", "")), words)
     except ApprovalError as error:
         response = await render_release(request, visitor.messages.translate(error.code, **error.facts), status=409)
