@@ -1,11 +1,12 @@
 """What stands round every page: the menu, the state of the system, and the one banner."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from publisher.store.queries.dashboard import FrameFacts
 from publisher.web.site import Site, Visitor
+from publisher.web.todo import TodoKind, read_todo
 
 FACTS_LIFETIME_SECONDS = 1.0
 """How long what all visitors see alike is kept, so that many open pages ask the database no more than one."""
@@ -57,7 +58,8 @@ class Frame:
     banner: Banner | None
     beat_seconds: int | None
     """Seconds since the last heartbeat; None if there never was one."""
-    badges: Mapping[str, int] = field(default_factory=dict)
+    badges: Mapping[str, int]
+    """How many things wait for the visitor, by the name of the page that lists them."""
 
 
 async def read_frame(site: Site, visitor: Visitor) -> Frame:
@@ -69,7 +71,19 @@ async def read_frame(site: Site, visitor: Visitor) -> Frame:
         facts=facts,
         banner=choose_banner(visitor, facts),
         beat_seconds=None if beat is None else max(0, int((site.runtime.now() - beat).total_seconds())),
+        badges=await read_badges(site, visitor),
     )
+
+
+async def read_badges(site: Site, visitor: Visitor) -> Mapping[str, int]:
+    """Return the numbers in the menu. They are counted again only once something else waits for people."""
+
+    async def count() -> Mapping[str, int]:
+        mine = [item.kind for item in await read_todo(visitor) if item.is_mine]
+        return {"inbox": len(mine), "assist": mine.count(TodoKind.ASSIST)}
+
+    version = await site.store.dashboard.todo_version()
+    return await site.shared.get(("badges", visitor.principal, *version), count)
 
 
 async def read_frame_facts(site: Site) -> FrameFacts:
@@ -86,7 +100,7 @@ def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:
     translate, formatter, daemon = visitor.messages.translate, visitor.formatter, facts.daemon
     waiting = ""
     if daemon.waiting and daemon.next_due_at is not None:
-        due = f"{daemon.next_due_at.astimezone(formatter.timezone):%H:%M}"
+        due = visitor.clock.when(daemon.next_due_at)
         waiting = translate("web_banner_waiting", number=daemon.waiting, due=due)
     if not daemon.is_running:
         text = " ".join(filter(None, [waiting, translate("web_banner_stopped_call")]))

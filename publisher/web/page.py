@@ -1,7 +1,7 @@
 """Responses: pages from templates in the visitor's language, and redirects that say what was done."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,8 +15,6 @@ from publisher.domain.user import Permission
 from publisher.web.frame import read_frame
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.static_files import static_path
-
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @cache
@@ -49,7 +47,7 @@ def render(visitor: Visitor, template: str, **values: Any) -> str:  # noqa: ANN4
 
 def page_values(visitor: Visitor) -> Mapping[str, Any]:
     """Return the names that every template may use."""
-    settings, clock = visitor.site.settings, Clock(visitor)
+    settings, clock = visitor.site.settings, visitor.clock
     return {
         "visitor": visitor,
         "t": visitor.messages.translate,
@@ -63,43 +61,6 @@ def page_values(visitor: Visitor) -> Mapping[str, Any]:
         "time_left": clock.time_left,
         "day_name": clock.day_name,
     }
-
-
-class Clock:
-    """How a page writes instants, in the workspace's time zone."""
-
-    def __init__(self, visitor: Visitor) -> None:
-        self.timezone = visitor.site.settings.timezone
-        self.translate = visitor.messages.translate
-        self.now = visitor.site.runtime.now().astimezone(self.timezone)
-
-    def when(self, instant: datetime) -> str:
-        """Return today's instants as 08:30, those within a week with the day, others with the date."""
-        local = instant.astimezone(self.timezone)
-        clock = f"{local:%H:%M}"
-        days = (local.date() - self.now.date()).days
-        if days == 0:
-            return clock
-        if days in {-1, 1}:
-            return f"{self.translate('web_tomorrow' if days == 1 else 'web_yesterday')} {clock}"
-        if 1 < days < 7:
-            return f"{self.translate(f'web_{WEEKDAYS[local.weekday()]}')} {clock}"
-        code = "web_date" if local.year == self.now.year else "web_date_year"
-        return f"{self.translate(code, year=local.year, month=local.month, day=local.day)} {clock}"
-
-    def day_name(self, instant: datetime) -> str:
-        """Return a day with its weekday, such as 1月11日 星期一."""
-        local = instant.astimezone(self.timezone)
-        weekday = self.translate(f"web_{WEEKDAYS[local.weekday()]}_long")
-        return self.translate("web_day", month=local.month, day=local.day, weekday=weekday)
-
-    def time_left(self, instant: datetime) -> str:
-        """Return how long there is until an instant within the next two hours, else the empty text."""
-        left = instant - self.now
-        if not timedelta(0) <= left <= timedelta(hours=2):
-            return ""
-        minutes = int(left.total_seconds()) // 60
-        return self.translate("web_minutes_left", minutes=minutes) if minutes else self.translate("web_under_a_minute")
 
 
 def redirect(request: Request, path: str, done: Notice | None = None) -> Response:

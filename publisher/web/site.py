@@ -43,6 +43,7 @@ SETUP_LIFETIME = timedelta(hours=1)
 MAX_PENDING = 1_000
 MAX_SHARED = 64
 SESSION_METHOD = "session"
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 T = TypeVar("T")
 
 
@@ -173,6 +174,10 @@ class Visitor:
         return Formatter(messages=self.messages, timezone=self.site.settings.timezone)
 
     @property
+    def clock(self) -> "Clock":
+        return Clock(self)
+
+    @property
     def principal(self) -> Principal:
         """Return who has signed in. Raises SignInError if nobody has."""
         if self.session is None:
@@ -231,6 +236,43 @@ class Visitor:
         """Raise SignInError unless the visitor may do something in the whole workspace."""
         if not self.may_everywhere(permission):
             raise SignInError("web_not_permitted", permission=self.messages.translate(f"web_may_{permission}"))
+
+
+class Clock:
+    """How a page writes instants, in the workspace's time zone."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self.timezone = visitor.site.settings.timezone
+        self.translate = visitor.messages.translate
+        self.now = visitor.site.runtime.now().astimezone(self.timezone)
+
+    def when(self, instant: datetime) -> str:
+        """Return today's instants as 08:30, those within a week with the day, others with the date."""
+        local = instant.astimezone(self.timezone)
+        clock = f"{local:%H:%M}"
+        days = (local.date() - self.now.date()).days
+        if days == 0:
+            return clock
+        if days in {-1, 1}:
+            return f"{self.translate('web_tomorrow' if days == 1 else 'web_yesterday')} {clock}"
+        if 1 < days < 7:
+            return f"{self.translate(f'web_{WEEKDAYS[local.weekday()]}')} {clock}"
+        code = "web_date" if local.year == self.now.year else "web_date_year"
+        return f"{self.translate(code, year=local.year, month=local.month, day=local.day)} {clock}"
+
+    def day_name(self, instant: datetime) -> str:
+        """Return a day with its weekday, such as 1月11日 星期一."""
+        local = instant.astimezone(self.timezone)
+        weekday = self.translate(f"web_{WEEKDAYS[local.weekday()]}_long")
+        return self.translate("web_day", month=local.month, day=local.day, weekday=weekday)
+
+    def time_left(self, instant: datetime) -> str:
+        """Return how long there is until an instant within the next two hours, else the empty text."""
+        left = instant - self.now
+        if not timedelta(0) <= left <= timedelta(hours=2):
+            return ""
+        minutes = int(left.total_seconds()) // 60
+        return self.translate("web_minutes_left", minutes=minutes) if minutes else self.translate("web_under_a_minute")
 
 
 def get_site(connection: HTTPConnection) -> Site:

@@ -114,7 +114,7 @@ class Board:
 
     def describe(self, row: BoardRow) -> str:
         """Return what comes next of a post, in one or two sentences."""
-        translate, counts, clock = self.visitor.messages.translate, row.summary.by_glyph, self.visitor.formatter
+        translate, counts = self.visitor.messages.translate, row.summary.by_glyph
         said = []
         missing = self.missing.get(name_occurrence(row.summary.key))
         if missing:
@@ -124,8 +124,8 @@ class Board:
         if counts.get(Glyph.CHECKING):
             at = row.next_check_at
             code = "web_next_checking_at" if at else "web_next_checking"
-            local = f"{at.astimezone(clock.timezone):%H:%M}" if at else ""
-            said.append(translate(code, number=counts[Glyph.CHECKING], at=local))
+            shown = self.visitor.clock.when(at) if at else ""
+            said.append(translate(code, number=counts[Glyph.CHECKING], at=shown))
         if counts.get(Glyph.SENDING):
             said.append(translate("web_next_sending", number=counts[Glyph.SENDING]))
         if counts.get(Glyph.FAILED):
@@ -219,7 +219,7 @@ def decide_verdict(  # noqa: PLR0913, PLR0917 # everything that decides
 ) -> Verdict:
     """Return the first sentence of Today, the gravest that is true."""
     translate, now = visitor.messages.translate, visitor.site.runtime.now()
-    zone, daemon = visitor.site.settings.timezone, facts.daemon
+    daemon = facts.daemon
     text = count_line(visitor, rows, following)
     if not daemon.is_running:
         title = translate("web_verdict_stopped", number=daemon.waiting)
@@ -230,7 +230,7 @@ def decide_verdict(  # noqa: PLR0913, PLR0917 # everything that decides
     if mine:
         first = min((item.until for item in mine if item.until is not None), default=None)
         is_soon = first is not None and first - now <= SOON
-        due = f"{first.astimezone(zone):%H:%M}" if first and first - now < timedelta(hours=24) else ""
+        due = visitor.clock.when(first) if first and first - now < timedelta(hours=24) else ""
         title = translate("web_verdict_mine_by" if due else "web_verdict_mine", number=len(mine), due=due)
         return Verdict(tone="danger" if is_soon else "warn", icon="bell", title=title, text=text)
     code = "web_verdict_others" if others else "web_verdict_calm"
@@ -246,8 +246,8 @@ def count_line(visitor: Visitor, rows: Sequence[TodayRow], following: Occurrence
         parts = [translate(f"web_count_{glyph}", number=counts[glyph]) for glyph in reversed(Glyph) if counts[glyph]]
         said.append(translate("web_counts", posts=len(rows), number=counts.total(), parts=comma.join(parts)))
     if following is not None and not counts[Glyph.SENDING]:
-        at = following.due_at.astimezone(visitor.site.settings.timezone)
-        said.append(translate("web_following", due=f"{at:%H:%M}", title=following.title, number=following.total))
+        due = visitor.clock.when(following.due_at)
+        said.append(translate("web_following", due=due, title=following.title, number=following.total))
     return " ".join(said)
 
 

@@ -48,6 +48,32 @@ async def test_a_held_delivery_is_mine_if_i_may_decide_about_it(site):
     assert f'data-testid="todo-account-{account}"' in operator
 
 
+async def test_what_is_due_tomorrow_is_said_to_be(site):
+    """The verdict and the next post name the day, as the list does."""
+    account, at = AccountId(next(iter(site.store.policies))), site.runtime.now() + timedelta(hours=23)
+    await enqueue_posts(site.store.posts, make_post("p", [account], at, title="反诈提示"))
+    held = update(DELIVERY).values(state="held", reason="uncheckable", expires_at=at)
+    page = await open_today(site, "viewer")
+    await site.store.database.write(lambda unit: unit.connection.execute(held))
+    operator = await site.signed_in("operator")
+    assert "下一条 明天 08:00《反诈提示》" in page
+    assert verdict_of((await operator.get("/today")).text)[1] == "有 1 件事要您处理，最急的 明天 08:00 到期"
+
+
+async def test_the_menu_counts_what_waits_for_the_visitor(site):
+    """The number is that of the inbox, for who may act, and goes once it is done."""
+    account = AccountId(next(iter(site.store.policies)))
+    await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now()))
+    operator, author = await site.signed_in("operator"), await site.signed_in("author")
+    before = (await operator.get("/accounts")).text
+    await site.store.actions.pause(f"account:{account}", BY, "密码被改")
+    paused, others = (await operator.get("/accounts")).text, (await author.get("/accounts")).text
+    await site.store.actions.resume(f"account:{account}", BY)
+    after = (await operator.get("/accounts")).text
+    badge = '<b class="badge" aria-label="1 件">1</b>'
+    assert [badge in page for page in (before, paused, others, after)] == [False, True, False, False]
+
+
 async def test_a_pause_of_everything_is_said_first(site):
     """While everything is paused, or no daemon runs, nothing else comes first."""
     await site.store.actions.pause("all", BY, "演练")
