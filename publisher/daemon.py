@@ -45,6 +45,7 @@ from publisher.schedule.load import SCHEDULE_READ_LIMITS, list_post_ids
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.deliveries.retention import compact_journal, prune
+from publisher.store.queries.queries import needs_person_now
 from publisher.store.recovery.recover import can_plan
 from publisher.store.recovery.setup import lock_process
 from publisher.tomlfile.read import parse_toml, read_text
@@ -442,7 +443,7 @@ async def run(
     """Run the daemon until it is asked to stop, or, with `once`, until all that is due now is settled.
 
     `report` is called with a message code and its facts: when the daemon has started, and whether it listens for
-    callbacks. Returns 0, or with `once` 1 when something was held, failed or expired. Raises RefusedError if going on
+    callbacks. Returns 0, or with `once` 1 when something needs a person. Raises RefusedError if going on
     would be unsafe, SettingsError if settings are wrong.
     """
     require_safe_permissions(settings)
@@ -508,8 +509,8 @@ async def run_once(daemon: Daemon) -> int:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stop_requested.wait(), timeout=0.5)
     await daemon.run_logged("notify", daemon.jobs["notify"].run())
-    alerts = await daemon.application.store.queries.alerts()
-    return int(any(alert.at >= daemon.started_at and alert.code != "manual_task_waiting" for alert in alerts))
+    new = [alert for alert in await daemon.application.store.queries.alerts() if alert.at >= daemon.started_at]
+    return int(any(needs_person_now(alert, daemon.application.runtime.now()) for alert in new))
 
 
 async def _is_idle(application: Application) -> bool:

@@ -16,7 +16,9 @@ AWAITING_APPROVAL = "awaiting_approval"
 NOT_APPROVED = "not_approved"
 """Why a delivery expired: it was still not approved when it became too late."""
 REMINDER_LEAD = timedelta(hours=24)
-"""How long before its time an occurrence that is not approved raises an alert."""
+"""How long before its time an occurrence that is not approved raises an alert, if it was filed before that."""
+LAST_REMINDER_LEAD = timedelta(hours=2)
+"""The same for what was filed later: its approvers have hardly seen it yet."""
 AFTER_REVIEW_PERIOD = timedelta(hours=24)
 """How long after an emergency release the regular approvals must have been given."""
 MIN_FINGERPRINT_LENGTH = 16
@@ -178,6 +180,12 @@ def hash_rules(rules: ApprovalRules) -> Fingerprint:
 def hash_renditions(renditions: Iterable[Rendition]) -> Fingerprint:
     """Return the fingerprint of an occurrence: of what every one of its accounts gets."""
     return fingerprint(sorted([item.account, item.kind, item.rendered_hash] for item in renditions))
+
+
+def choose_reminder_lead(due_at: datetime, filed_at: datetime | None) -> timedelta:
+    """Return how long before its time an occurrence raises an alert; its content was filed at an instant, if known."""
+    is_old = filed_at is None or filed_at <= due_at - REMINDER_LEAD
+    return REMINDER_LEAD if is_old else LAST_REMINDER_LEAD
 
 
 def is_fingerprint_of(text: str, whole: Fingerprint) -> bool:

@@ -104,6 +104,19 @@ def read_approval_statuses(
     return statuses
 
 
+def read_filing_times(
+    connection: Connection, keys: Collection[OccurrenceKey]
+) -> Mapping[tuple[str, str, str], datetime]:
+    """Return when each content of some occurrences was filed, by post, occurrence, and fingerprint."""
+    times = {}
+    for batch in batches(sorted(keys), KEYS_PER_QUERY):
+        pairs = [(key.post, key.occurrence) for key in batch]
+        is_text = tuple_(APPROVABLE_TEXT.c.post, APPROVABLE_TEXT.c.occurrence).in_(pairs)
+        for row in connection.execute(select(APPROVABLE_TEXT).where(is_text)):
+            times[row.post, row.occurrence, row.fingerprint] = row.at
+    return times
+
+
 def _read_posts(connection: Connection, keys: Iterable[OccurrenceKey]) -> Mapping[str, Row[Any]]:
     query = select(POST).where(POST.c.id.in_(sorted({key.post for key in keys})))
     return {row.id: row for row in connection.execute(query)}

@@ -27,7 +27,9 @@ from publisher.engine.decisions import named_person
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.planner import apply_schedule
 from publisher.i18n import Messages
+from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.db.database import ConcurrentUpdateError
+from publisher.store.db.rows import raise_alert
 from publisher.store.monitor.login_health import PROBE_INTERVAL
 from publisher.store.system_alerts import FAILURES_BEFORE_ALERT, JobRunner
 from publisher.testing.builders import make_policy
@@ -353,6 +355,17 @@ async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, wo
         async with asyncio.timeout(20):
             await run_once(daemon)
         assert delivered == [True]
+
+
+@pytest.mark.parametrize(("due_in_hours", "exit_code"), [(20, 0), (-1, 1)])
+async def test_a_single_run_asks_for_approvals_only_once_a_post_is_due(tmp_path, world, due_in_hours, exit_code):
+    """An alert about a post of tomorrow is no failure of today's run; one about a post that waits is."""
+    async with daemon_of(tmp_path, world) as daemon:
+        due_at = world.now() + timedelta(hours=due_in_hours)
+        facts = {"post": "p", "due": due_at.isoformat(), "stages": "审核"}
+        store = daemon.application.store
+        await store.database.write(lambda unit: raise_alert(unit, world.now(), APPROVAL_NEEDED, "p", facts))
+        assert await run_once(daemon) == exit_code
 
 
 async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_store, world):

@@ -106,6 +106,17 @@ async def test_i6_a_post_that_nobody_approves_expires_with_an_alert(open_store):
     assert [alert.code for alert in await store.queries.alerts()] == ["expired.not_approved"]
 
 
+async def test_a_post_of_tomorrow_that_was_written_today_raises_no_alert_before_its_last_hours(open_store):
+    """Filed less than a day ahead, it is reported two hours before its time, when its approvers had theirs."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME + 20 * HOUR))
+    store.runtime.advance_time(18 * HOUR - MINUTE)
+    await store.maintenance.run()
+    assert await store.queries.alerts() == []
+    store.runtime.advance_time(MINUTE)
+    await store.maintenance.run()
+    assert [alert.code for alert in await store.queries.alerts()] == ["approval_needed"]
+
+
 async def test_f72_a_yes_can_be_ended_until_the_intent(open_store):
     """Ended after the claim, no call is made; what was approved again afterwards is sent."""
     store = await file_post(open_store)

@@ -11,7 +11,13 @@ from functools import partial
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, literal, or_, select, true, update
 
 from publisher.domain.account import Timing
-from publisher.domain.approval import AFTER_REVIEW_PERIOD, AWAITING_APPROVAL, NOT_APPROVED, REMINDER_LEAD
+from publisher.domain.approval import (
+    AFTER_REVIEW_PERIOD,
+    AWAITING_APPROVAL,
+    NOT_APPROVED,
+    REMINDER_LEAD,
+    choose_reminder_lead,
+)
 from publisher.domain.delivery import (
     CHECKED_STATES,
     DESIRED_NO_SEND,
@@ -42,6 +48,7 @@ from publisher.store.approvals import (
     find_unapproved,
     name_occurrence,
     read_approval_statuses,
+    read_filing_times,
 )
 from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
 from publisher.store.db.alert_tables import ALERT
@@ -348,7 +355,8 @@ class Maintenance(StorePart):
     async def remind_of_approvals(self) -> int:
         """Keep one alert for each occurrence that is due soon, or already, and not approved. Return how many are new.
 
-        Nothing is asked where no post needs an approval, and otherwise once in APPROVAL_REMINDER_SECONDS.
+        A text that was filed within REMINDER_LEAD of its time is reported only LAST_REMINDER_LEAD before it. Nothing
+        is asked where no post needs an approval, and otherwise once in APPROVAL_REMINDER_SECONDS.
         """
         now, ticks = self.runtime.now_if_confirmed(), self.runtime.monotonic()
         if now is None or not self.store.approval_rules.is_active or ticks < self._next_reminders:
@@ -364,12 +372,15 @@ class Maintenance(StorePart):
                 item for item in read_deliveries(connection, near) if self.store.approval_rules.chain_for(item.kind)
             ]
             waiting, chained = {(item.key, item.kind) for item in found}, {item.key: item for item in reversed(found)}
+            filed_at = read_filing_times(connection, chained)
             wanted = {}
             for (key, kind), status in read_approval_statuses(self.store, connection, chained).items():
+                due_at = chained[key].due_at
+                lead = choose_reminder_lead(due_at, filed_at.get((key.post, key.occurrence, status.fingerprint)))
                 # what was sent as another kind, before an edit, waits for nobody
-                if (key, kind) in waiting and not status.is_approved:
+                if (key, kind) in waiting and not status.is_approved and now >= due_at - lead:
                     stages = "、".join(missing.stage.name for missing in status.missing)
-                    facts = {**alert_facts(key), "due": chained[key].due_at.isoformat(), "stages": stages}
+                    facts = {**alert_facts(key), "due": due_at.isoformat(), "stages": stages}
                     wanted[name_occurrence(key)] = facts
             return wanted, set(connection.scalars(open_alerts))
 

@@ -15,6 +15,7 @@ from publisher.domain.evergreen import EvergreenPost, EvergreenUse
 from publisher.domain.post import EvergreenTrigger, PostId, PostKind
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
+from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.filters import in_open_state
@@ -326,6 +327,13 @@ class Queries(StorePart):
 
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
         return await self.database.read(lambda connection: connection.execute(query).mappings().all())
+
+
+def needs_person_now(alert: Alert, now: datetime) -> bool:
+    """True unless an alert only says that a manual task waits, or that a post which is not due yet lacks approvals."""
+    if alert.code == APPROVAL_NEEDED:
+        return datetime.fromisoformat(alert.facts["due"]) <= now
+    return alert.code != "manual_task_waiting"
 
 
 def is_shown(now: datetime) -> ColumnElement[bool]:
