@@ -55,7 +55,8 @@ async def identify(request: Request) -> Visitor:
     """Return the visitor of a request."""
     site = get_site(request)
     session_id = request.cookies.get(session_cookie(site), "")
-    session = await site.store.sign_ins.find_session(session_id) if session_id else None
+    is_use = "hx-request" not in request.headers and request.url.path != "/events"  # a page that asks by itself is none
+    session = await site.store.sign_ins.find_session(session_id, is_use=is_use) if session_id else None
     return Visitor(
         site=site,
         lang=read_lang(request),

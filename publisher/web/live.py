@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from publisher.domain.user import Permission
 from publisher.web.frame import Banner, choose_banner, read_frame_facts
 from publisher.web.page import render
-from publisher.web.pages.today import parse_day
+from publisher.web.pages.calendar import parse_day
 from publisher.web.site import Site, Visitor, get_site, get_visitor
 from publisher.web.today import TodayRow, decide_verdict, list_missing, read_board
 from publisher.web.todo import TodoItem, read_todo
@@ -110,7 +110,7 @@ async def show_events(request: Request) -> Response:
         site=site,
         visitor=visitor,
         day=parse_day(query.get("day", "")) if query.get("view") == "today" else None,
-        number=int(seen) if seen.isascii() and seen.isdigit() else facts.audit_number,
+        number=int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 19 else facts.audit_number,
         banner=choose_banner(visitor, facts),
     )
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -128,12 +128,13 @@ async def follow(viewer: Viewer) -> AsyncIterator[ServerSentEvent]:
             seconds = "" if beat is None else str(max(0, int((site.runtime.now() - beat).total_seconds())))
             yield ServerSentEvent(data=seconds, event="beat", id=str(viewer.number))
         frame += 1
-        if frame % SESSION_FRAMES == 0 and not await is_signed_in(viewer):
+        if frame % SESSION_FRAMES == 0 and not await renew_visitor(viewer):
             return
         await asyncio.sleep(FRAME_SECONDS)
 
 
-async def is_signed_in(viewer: Viewer) -> bool:
-    """Return True while the session lasts; an open page does not count as its use."""
+async def renew_visitor(viewer: Viewer) -> bool:
+    """Take over what roles the visitor has by now; return False if the session has ended. This is no use of it."""
     session = await viewer.site.store.sign_ins.find_session(viewer.visitor.session_id, is_use=False)
+    viewer.visitor = replace(viewer.visitor, session=session)
     return session is not None

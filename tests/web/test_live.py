@@ -7,10 +7,13 @@ from datetime import timedelta
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.post import OccurrenceKey, PostId
+from publisher.domain.user import parse_grant
+from publisher.store.people.sign_ins import SESSION_IDLE_LIFETIME
 from publisher.testing.builders import enqueue_posts, make_post
-from publisher.web.live import Viewer
+from publisher.web.live import Viewer, renew_visitor
 from publisher.web.site import Visitor
 from publisher.web.today import row_element
+from tests.web.conftest import ADMIN
 
 BY = Actor(role=Role.PERSON, name="值班")
 
@@ -59,6 +62,29 @@ async def test_a_pause_reaches_every_open_page(site):
     resumed = await next_frame(site, viewer)
     assert 'data-testid="banner-paused"' in paused
     assert '<div id="banner" role="status"></div>' in resumed
+
+
+async def test_who_loses_a_region_gets_no_more_of_it(site):
+    """An open page has the roles of the moment, not those with which it was opened."""
+    account = AccountId("beijing-weibo")
+    at = site.runtime.now() + timedelta(minutes=5)
+    await enqueue_posts(site.store.posts, make_post("p", [account], at))
+    viewer = await open_page(site, "viewer@beijing-weibo")
+    await site.store.users.change_grants("viewer", [parse_grant("viewer@shanghai-weibo")], ADMIN)
+    is_signed_in = await renew_visitor(viewer)
+    await site.store.actions.cancel_post(PostId("p"), BY, "x")
+    assert is_signed_in
+    assert row_element(OccurrenceKey(post=PostId("p"), occurrence="once")) not in await next_frame(site, viewer)
+
+
+async def test_a_page_that_asks_by_itself_does_not_keep_its_user_signed_in(site):
+    """Only what a person does counts as use of a session."""
+    client = await site.signed_in("viewer")
+    for _ in range(2):
+        site.runtime.advance_time(SESSION_IDLE_LIFETIME * 0.6)
+        answer = await client.get("/today", headers={"hx-request": "true"})
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/login")
 
 
 async def test_something_new_to_do_does_not_move_the_list(site):
