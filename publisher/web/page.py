@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -72,6 +72,5 @@ def redirect(request: Request, path: str, done: Notice | None = None) -> Respons
 
 def safe_path(path: str) -> str:
     """Return a path of this site to go to after a sign-in; `/today` for anything else, such as another site."""
-    parts = urlsplit(path)
-    is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    is_own = path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if is_own and path.isprintable() and not path.startswith(("/login", "/logout")) else "/today"

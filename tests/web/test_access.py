@@ -29,6 +29,23 @@ async def test_each_role_reaches_what_the_table_gives_it(site, role):
     assert wrong == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/today?day=9999-12-31",
+        "/today?day=0001-01-01",
+        "/posts?before=0001-01-01T00:00:00%2B14:00",
+        "/calendar?month=9999-12",
+        "/audit?to=9999-12-31",
+        "/pause?next=//[",
+    ],
+)
+async def test_an_address_that_makes_no_sense_is_no_error(site, path):
+    """What nobody can mean is passed over."""
+    client = await site.signed_in("operator")
+    assert (await client.get(path)).status_code == 200
+
+
 async def test_without_a_session_only_the_sign_in_is_open(site):
     """Who has not signed in is sent to the sign-in, and a form that was posted is not carried out."""
     await site.add_user("作者", "author")

@@ -206,6 +206,7 @@ def parse_month(text: str) -> date | None:
 
 
 def parse_day(text: str) -> date | None:
+    """Return the day of a query such as `2027-01-11`; None for anything else, or too far away to add to."""
     try:
         day = date.fromisoformat(text)
     except ValueError:

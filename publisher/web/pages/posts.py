@@ -60,12 +60,12 @@ async def show_posts(request: Request) -> Response:
 
 
 def parse_instant(text: str) -> datetime | None:
-    """Return an instant of a query, with its offset; None for anything else."""
+    """Return an instant of a query, with its offset; None for anything else, or too far away to convert."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return instant if instant.tzinfo else None
+    return instant if instant.tzinfo and 2000 <= instant.year <= 2200 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

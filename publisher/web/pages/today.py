@@ -1,11 +1,10 @@
 """Today: is all well, must I act, what comes next, and how far each post is."""
 
-from datetime import date
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.web.page import redirect, render_page
+from publisher.web.pages.calendar import parse_day
 from publisher.web.site import get_site, get_visitor
 from publisher.web.today import read_today
 
@@ -25,11 +24,3 @@ async def show_today(request: Request) -> Response:
         get_visitor(request), parse_day(query.get("day", "")) or today, tab if tab in TABS else "all"
     )
     return await render_page(request, "today", view=view, tab=tab)
-
-
-def parse_day(text: str) -> date | None:
-    """Return the day of a query such as 2027-01-11; None for anything else."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
