@@ -37,7 +37,8 @@ async def render_page(request: Request, template: str, *, status: int = 200, **v
     frame = await read_frame(site, visitor) if visitor.session is not None else None
     notice = site.notices.pop(visitor.session_id, None) if visitor.session_id else None
     text = render(visitor, f"{template}.html", frame=frame, notice=notice, path=request.url.path, **values)
-    return HTMLResponse(text, status_code=status)
+    headers = {"cache-control": "no-store"} if template == "setup" or (notice and notice.has_secret) else None
+    return HTMLResponse(text, status_code=status, headers=headers)
 
 
 def render(visitor: Visitor, template: str, **values: Any) -> str:  # noqa: ANN401 # whatever the template shows

@@ -33,7 +33,9 @@ async def test_a_person_is_added_with_roles_and_a_link_that_is_shown_once(site, 
     assert 'data-testid="link"' in first.text
     assert "/setup/" not in second.text
     link = first.text.partition("/setup/")[2].partition("<")[0]
-    assert (await site.client().get(f"/setup/{link}")).status_code == 200
+    opened = await site.client().get(f"/setup/{link}")
+    assert opened.status_code == 200
+    assert {page.headers["cache-control"] for page in (first, opened)} == {"no-store"}
     user = await site.store.users.get("李")
     assert [str(grant) for grant in user.grants] == ["approver:初审@north", "viewer"]
     assert 'data-testid="person-李"' in (await admin.get("/people")).text
