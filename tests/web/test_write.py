@@ -313,6 +313,18 @@ async def test_a_post_is_taken_out_of_the_schedule(site, file):
     assert file.read_text("utf-8") == "# 计划\n"
 
 
+async def test_what_else_keeps_a_post_in_the_schedule_is_said(site, file):
+    """An error elsewhere in the file is shown with its line, and nothing is said of a change that nobody made."""
+    other = FILE.partition("\n")[2].replace('"weekly"', '"broken"').replace('"bulletin"', '"bulletins"')
+    await asyncio.to_thread(file.write_text, FILE + other, "utf-8")
+    author = await site.signed_in("author")
+    page = fields_of((await author.get("/posts/weekly/remove")).text)
+    refused = await author.post("/posts/weekly/remove", data=page)
+    assert refused.status_code == 409
+    assert "schedule.toml" in refused.text
+    assert "problem-post" not in refused.text
+
+
 async def test_with_approvals_a_save_says_who_comes_next(site, file):
     """The button sends for approval where the kind needs one."""
     opened, rules = site.application, ApprovalRules(default=(Stage(name="初审"),))

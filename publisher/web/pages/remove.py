@@ -42,11 +42,13 @@ async def remove_post(request: Request) -> Response:
         return redirect(
             request, "/today", Notice(code="web_write_done_removed", facts={"title": base.get("title", "")})
         )
-    problems: Collection[Problem] = result.elsewhere if isinstance(result, InvalidEdit) else ()
-    return await render_removal(request, problems, status=409)
+    problems = [*result.own, *result.elsewhere] if isinstance(result, InvalidEdit) else []
+    return await render_removal(request, problems, status=409, is_changed=not problems)
 
 
-async def render_removal(request: Request, problems: Collection[Problem], *, status: int = 200) -> Response:
+async def render_removal(
+    request: Request, problems: Collection[Problem], *, status: int = 200, is_changed: bool = False
+) -> Response:
     schedule, entry = await read_visible_entry(request, PostId(str(request.path_params["post"])))
     messages = get_visitor(request).messages
     return await render_page(
@@ -56,6 +58,6 @@ async def render_removal(request: Request, problems: Collection[Problem], *, sta
         entry=entry,
         base=dump_entry(entry),
         base_sha256=schedule.sha256,
-        is_changed=status == 409,
+        is_changed=is_changed,
         elsewhere=[messages.format_problem(problem) for problem in problems],
     )
