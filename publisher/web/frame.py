@@ -76,14 +76,14 @@ async def read_frame(site: Site, visitor: Visitor) -> Frame:
 
 
 async def read_badges(site: Site, visitor: Visitor) -> Mapping[str, int]:
-    """Return the numbers in the menu. They are counted again only once something else waits for people."""
+    """Return the numbers in the menu. They are counted again only once something has changed."""
 
     async def count() -> Mapping[str, int]:
         mine = [item.kind for item in await read_todo(visitor) if item.is_mine]
         return {"inbox": len(mine), "assist": mine.count(TodoKind.ASSIST)}
 
-    version = await site.store.dashboard.todo_version()
-    return await site.shared.get(("badges", visitor.principal, *version), count)
+    number = await site.store.dashboard.audit_number()
+    return await site.badges.get((visitor.principal, number), count)
 
 
 async def read_frame_facts(site: Site) -> FrameFacts:

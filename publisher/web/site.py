@@ -120,6 +120,8 @@ class Site:
     """When they were read, in monotonic seconds."""
     shared: Shared = field(default_factory=Shared)
     """What live pages have read and rendered."""
+    badges: Shared = field(default_factory=Shared)
+    """The numbers in the menu, by user."""
     has_users: bool = False
     """True once there are users; there never are none again."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -13,6 +13,7 @@ from publisher.app.open_store import open_store
 from publisher.cli.application import activate_schedule
 from publisher.config import load_settings
 from publisher.domain.delivery import State
+from publisher.domain.post import PostId
 from publisher.domain.user import parse_grant
 from publisher.engine.authentication import encrypt_totp_secret
 from publisher.rendering.child import RenderWorker
@@ -67,6 +68,15 @@ async def fingerprint_on(client, path="/approve/refund"):
 
 async def approve(client):
     return await client.post("/approve/refund", data={"fingerprint": await fingerprint_on(client)})
+
+
+async def test_the_number_in_the_menu_is_that_of_the_inbox(approving):
+    """It goes once nothing waits any more, also if that is because the post was cancelled."""
+    li = await approving.signed_in("approver", name="李")
+    before = (await li.get("/accounts")).text
+    await approving.store.actions.cancel_post(PostId("refund"), ADMIN, "不发了")
+    badges = ['class="badge"' in page for page in (before, (await li.get("/accounts")).text)]
+    assert badges == [True, False]
 
 
 async def test_two_people_approve_what_the_page_shows(approving):

@@ -139,6 +139,10 @@ class DashboardQueries(StorePart):
         subjects = await self.database.read(lambda connection: connection.scalars(query).all())
         return {PostId(subject.partition("@")[0].partition("#")[0].removeprefix("post:")) for subject in subjects}
 
+    async def audit_number(self) -> int:
+        """Return the number of the newest audit entry: without a new one nothing has changed."""
+        return await self.database.read(_read_audit_number)
+
     async def todo_version(self) -> Collection[object]:
         """Return what changes whenever something begins or ceases to wait for a person."""
         is_held = in_open_state(DELIVERY, State.HELD)
@@ -189,7 +193,7 @@ class DashboardQueries(StorePart):
             pause=None if pause is None else Pause(**pause),
             alerts=read_open_alerts(connection, BANNER_ALERTS),
             officers=connection.scalars(select(DUTY_OFFICER.c.name).order_by(DUTY_OFFICER.c.name)).all(),
-            audit_number=connection.scalar(select(func.max(AUDIT.c.id))) or 0,
+            audit_number=_read_audit_number(connection),
         )
 
     def _read_daemon(self, connection: Connection, *, counts_waiting: bool) -> DaemonStatus:
@@ -207,6 +211,10 @@ class DashboardQueries(StorePart):
         )
         waiting, next_due_at = connection.execute(held_up).one()
         return DaemonStatus(heartbeat_at=heartbeat_at, is_running=is_running, waiting=waiting, next_due_at=next_due_at)
+
+
+def _read_audit_number(connection: Connection) -> int:
+    return connection.scalar(select(func.max(AUDIT.c.id))) or 0
 
 
 def make_board_row(summary: OccurrenceSummary, rows: Sequence[Row[Any]]) -> BoardRow:
