@@ -79,6 +79,18 @@ async def test_the_number_in_the_menu_is_that_of_the_inbox(approving):
     assert badges == [True, False]
 
 
+async def test_open_pages_notice_what_has_been_returned_or_cancelled(approving):
+    """What waits for people has another version after each."""
+    li, dashboard = await approving.signed_in("approver", name="李"), approving.store.dashboard
+    versions = [await dashboard.todo_version()]
+    form = {"fingerprint": await fingerprint_on(li), "reason": "写上日期"}
+    assert (await li.post("/approve/refund/return", data=form)).status_code == 303
+    versions.append(await dashboard.todo_version())
+    await approving.store.actions.cancel_post(PostId("refund"), ADMIN, "不发了")
+    versions.append(await dashboard.todo_version())
+    assert [versions.count(version) for version in versions] == [1, 1, 1]
+
+
 async def test_two_people_approve_what_the_page_shows(approving):
     """The inbox leads to the page, the page shows the final texts; after the last yes nothing waits any more."""
     li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from publisher.domain.account import AccountId, Platform
+from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, State
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import OccurrenceKey, PostId
@@ -150,10 +151,11 @@ class DashboardQueries(StorePart):
         waiting = select(func.count(), func.max(DELIVERY.c.updated_at)).where(or_(is_held, is_task))
         paused = select(func.count(), func.max(PAUSE.c.at))
         approved = select(func.count(APPROVAL.c.id), func.max(APPROVAL.c.id), func.max(APPROVAL.c.ended_at))
-        texts = select(func.count()).select_from(APPROVABLE_TEXT)
-        return await self.database.read(
-            lambda connection: [tuple(connection.execute(each).one()) for each in (waiting, paused, approved, texts)]
-        )
+        texts = select(func.count(), func.max(APPROVABLE_TEXT.c.returned_at)).select_from(APPROVABLE_TEXT)
+        is_held_up = and_(in_open_state(DELIVERY, State.DUE), DELIVERY.c.reason == AWAITING_APPROVAL)
+        unsent = select(func.count()).where(or_(in_open_state(DELIVERY, State.PENDING), is_held_up))
+        parts = (waiting, paused, approved, texts, unsent)
+        return await self.database.read(lambda connection: [tuple(connection.execute(each).one()) for each in parts])
 
     async def figures(self) -> Figures:
         """Return the figures for monitoring."""
