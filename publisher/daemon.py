@@ -491,6 +491,7 @@ async def run(
 async def _serve_pages(application: Application) -> AsyncIterator[None]:
     """Keep the dashboard running beside the daemon, unless the settings leave that to another host."""
     if not application.settings.dashboard.enabled:
+        await application.store.system_alerts.set_dashboard_alert("")
         yield
         return
     async with run_dashboard(application.settings, application.store.system_alerts.set_dashboard_alert):

@@ -66,6 +66,7 @@ class LongTestScheduling(LoadScopeScheduling):
         return file if file in SHARED_SET_UP else nodeid
 
 
+@pytest.hookimpl(optionalhook=True)  # without the plugin, too, one file can be run
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongTestScheduling | None:
     return LongTestScheduling(config, log) if config.option.dist == "loadscope" else None
 

@@ -109,9 +109,14 @@ class Notifier:
     read_checkpoint: Callable[[], Awaitable[Checkpoint | None]]
     _reported_day: date | None = None
     """The day whose digest and checkpoint are written."""
+    _has_forgotten: bool = False
+    """True once the alerts about channels that the settings no longer name have ended."""
 
     async def run(self) -> int:
         """Write the notices that are due, and send what is unsent, on all channels at once. Return how many."""
+        if not self._has_forgotten:
+            await self.store.notices.forget_channels(self.rules.channels)
+            self._has_forgotten = True
         if not self.rules.channels:
             return 0
         await self.store.notices.plan(self.rules)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, exists, func, insert, or_, select, update
 
 from publisher.config import AlertsEntry
 from publisher.domain.delivery import State
@@ -20,7 +20,7 @@ from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_state
 from publisher.store.db.rows import ACCOUNT_PAUSED, CLOSED_NOTICE, EXTERNAL_POST, clear_alerts, keep_alert
 from publisher.store.db.tables import DELIVERY
-from publisher.store.queries.queries import HELD_WITH_ACCOUNT, Alert, is_shown, to_alert
+from publisher.store.queries.queries import HELD_WITH_ACCOUNT, Alert, is_past, is_shown, to_alert
 
 CHANNEL_FAILING = "alert_channel_failing"
 """Code of the alert that notices do not reach a channel; the others report it."""
@@ -120,6 +120,19 @@ class NoticeStore(StorePart):
         transaction.connection.execute(update(NOTICE).where(*older).values(ended_at=now))
         _insert_notice(transaction, key=key, kind=kind, channels=channels, at=now, detail=detail)
         return True
+
+    async def forget_channels(self, kept: Collection[str]) -> None:
+        """End the alerts about channels that the settings no longer name: nothing will be sent there again."""
+        failing = select(ALERT.c.subject).where(ALERT.c.code == CHANNEL_FAILING, ALERT.c.cleared_at.is_(None))
+        subjects = await self.database.read(lambda connection: connection.scalars(failing).all())
+        gone = sorted(set(subjects) - {f"channel:{channel}" for channel in kept})
+
+        def clear(transaction: Transaction) -> None:
+            for subject in gone:
+                clear_alerts(transaction, subject, self.runtime.now())
+
+        if gone:
+            await self.database.write(clear)
 
     async def claim(self, channel: str) -> Sequence[PendingNotice]:
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
@@ -302,3 +315,15 @@ def _is_sendable(channel: str, now: datetime) -> tuple[ColumnElement[bool], ...]
 def prune_notices(transaction: Transaction, before: datetime) -> int:
     """Delete the notices that ended before an instant. Return how many."""
     return transaction.connection.execute(delete(NOTICE).where(NOTICE.c.ended_at < before)).rowcount
+
+
+def prune_alerts(transaction: Transaction, now: datetime, before: datetime) -> int:
+    """Delete the alerts that were over before an instant, unless a notice is still unsent. Return how many.
+
+    What has ended and is not shown any more counts as over, and is settled: no run looks at it again.
+    """
+    connection = transaction.connection
+    connection.execute(update(ALERT).where(~ALERT.c.is_settled, is_past(now)).values(is_settled=True))
+    is_over = or_(ALERT.c.cleared_at < before, and_(is_past(now), ALERT.c.at < before))
+    is_unsent = exists().where(NOTICE.c.alert == ALERT.c.id, NOTICE.c.ended_at.is_(None))
+    return connection.execute(delete(ALERT).where(is_over, ~is_unsent)).rowcount

@@ -20,6 +20,7 @@ from publisher.i18n import Messages
 from publisher.runtime.redaction import register_secrets
 from publisher.store.db.alert_tables import ALERT, NOTICE
 from publisher.store.db.rows import clear_alerts, keep_alert, raise_alert
+from publisher.store.deliveries.retention import prune
 from publisher.store.notices import CLOSE_DELAY, NOTICE_LEASE
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -321,3 +322,43 @@ async def test_an_alert_that_was_over_before_anybody_knew_is_reported_once(notif
     await close_alert(notifier.store)
     await pass_time(notifier, 2 * CLOSE_DELAY)
     assert receiver.kinds() == [("duty", "已解除")]
+
+
+async def test_what_comes_back_is_escalated_only_when_nobody_reacts_again(notifier, receiver):
+    """People have been notified that it was over, so the first list has its time once more before the second."""
+    await open_alert(notifier.store)
+    await notifier.run()
+    await close_alert(notifier.store)
+    await pass_time(notifier, 2 * HOUR, step=10 * MINUTE)
+    await open_alert(notifier.store)
+    await pass_time(notifier, 14 * MINUTE)
+    assert receiver.kinds() == [("duty", "新"), ("duty", "已解除"), ("duty", "仍未解决")]
+    await pass_time(notifier, 2 * MINUTE)
+    assert receiver.kinds()[3:] == [("chief", "无人确认")]
+
+
+@pytest.mark.parametrize("rules", [AlertsEntry(), AlertsEntry(channels={"chief": "alert-chief"}, first=["chief"])])
+async def test_the_alert_about_a_channel_ends_with_the_channel(notifier, receiver, rules):
+    """A channel that was taken out of the settings while it failed is nobody's concern any more."""
+    receiver.broken = {"duty"}
+    await open_alert(notifier.store)
+    await pass_time(notifier, 5 * MINUTE)
+    assert "alert_channel_failing" in {alert.code for alert in await notifier.store.queries.alerts()}
+    await make_notifier(notifier.store, receiver, rules).run()
+    assert [alert.code for alert in await notifier.store.queries.alerts()] == [REFUSED]
+
+
+async def test_i24_alerts_that_are_over_are_deleted_in_the_end(notifier, receiver):
+    """I24: what is open stays, however old; what has ended is looked at no longer once it is not shown."""
+    store = notifier.store
+    await open_alert(store)
+    await open_alert(store, subject="login:fake/b")
+    await close_alert(store, "login:fake/b")
+    await open_alert(store, code="expired.too_late", subject="p@a", post="p")
+    await pass_time(notifier, 8 * DAY, step=DAY)
+    await prune(store, 30 * DAY)
+    kept = {(row["subject"], row["is_settled"]) for row in await rows_of(store, ALERT)}
+    assert kept == {("login:fake/a", False), ("login:fake/b", True), ("p@a", True)}
+    await pass_time(notifier, 30 * DAY, step=DAY)
+    await prune(store, 30 * DAY)
+    assert [row["subject"] for row in await rows_of(store, ALERT)] == ["login:fake/a"]

@@ -160,7 +160,7 @@ def keep_alert(transaction: Transaction, at: datetime, code: str, subject: str, 
     """Keep one alert of this code about a subject open: the open one, or one that ended lately, or else a new one.
 
     So what comes and goes stays one alert. An acknowledgement ends when its facts change, and when people have been
-    notified that it is over.
+    notified that it is over; then the alert begins again at this instant, with all its time until it is escalated.
     """
     is_same = (ALERT.c.code == code, ALERT.c.subject == subject)
     is_recent = or_(ALERT.c.cleared_at.is_(None), ALERT.c.cleared_at > at - REOPEN_WINDOW)
@@ -176,6 +176,8 @@ def keep_alert(transaction: Transaction, at: datetime, code: str, subject: str, 
         values |= {"dismissed_at": None, "dismissed_by": None, "noticed_at": None}
     else:
         values["reopenings"] = row.reopenings + 1
+        if row.notice in {"", CLOSED_NOTICE}:
+            values["at"] = at
         if row.notice == CLOSED_NOTICE:
             values |= {"dismissed_at": None, "dismissed_by": None}
     transaction.connection.execute(update(ALERT).where(ALERT.c.id == row.id).values(values))

@@ -338,11 +338,15 @@ def needs_person_now(alert: Alert, now: datetime) -> bool:
 
 def is_shown(now: datetime) -> ColumnElement[bool]:
     """True if an alert is open and nobody has dismissed it; one about the past only for MAX_STATUS_AGE."""
+    return and_(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None), ~is_past(now))
+
+
+def is_past(now: datetime) -> ColumnElement[bool]:
+    """True if an alert is about what has ended, MAX_STATUS_AGE ago: nothing can be done about it, so none clears it."""
     is_about_past = or_(
         *(ALERT.c.code.startswith(f"{state}.") for state in FINAL_STATES), ALERT.c.subject == MACHINE_SUBJECT
     )
-    is_recent = ALERT.c.at >= now - MAX_STATUS_AGE
-    return and_(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None), or_(is_recent, ~is_about_past))
+    return and_(is_about_past, ALERT.c.at < now - MAX_STATUS_AGE)
 
 
 _ALERT_COLUMNS = ("id", "at", "code", "subject", "noticed_at", "escalated_at", "dismissed_at", "dismissed_by")
