@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -56,6 +56,7 @@ def create_dashboard(application: Application) -> Starlette:
         ],
         exception_handlers={
             HTTPException: show_http_error,
+            ClientDisconnect: answer_nobody,
             NoSuchItemError: show_not_found,
             SignInError: show_not_permitted,
             RefusedError: show_refusal,
@@ -74,6 +75,11 @@ async def show_http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = "web_not_found" if status == 404 else "web_bad_request"
     return await _show(request, status if status in {404, 405} else 400, code)
+
+
+async def answer_nobody(_request: Request, _error: Exception) -> Response:
+    """Say nothing to who has gone, or was closed, before all of the request had arrived: that is no fault of ours."""
+    return Response(status_code=400)
 
 
 async def show_not_found(request: Request, error: Exception) -> Response:

@@ -1,7 +1,12 @@
-"""How often anybody may try to sign in: counted in memory, before a password is hashed or the database is asked."""
+"""How often anybody may try to sign in, and in which order: before a password is hashed or the database is asked."""
 
+import asyncio
+import contextlib
+from bisect import insort
 from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 from pyrate_limiter import Duration, InMemoryBucket, MonotonicClock, Rate, RateItem
 
@@ -13,25 +18,67 @@ RATES_OF_ADDRESS = (Rate(30, Duration.MINUTE),)
 """A whole office may share an address."""
 RATES_OF_NAME = (Rate(5, Duration.MINUTE),)
 """Of one name from one address: nobody elsewhere can use it up."""
-MAX_WAITING = 20
-"""How many sign-ins may wait until their password is hashed, one at a time; further ones are to come again."""
+MAX_WAITING = 500
+"""How many sign-ins may wait for their turn; of more, the last in order is to come again."""
 BUSY_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Turn:
+    """A place in the order of sign-ins: first who has tried least in the last minute, then who came first."""
+
+    attempts: int
+    number: int
+    begins: asyncio.Future[None] = field(compare=False)
 
 
 @dataclass(slots=True)
 class Limits:
-    """Counts attempts of the last minute by key. `waiting` is the number of sign-ins being checked."""
+    """Counts attempts of the last minute by key, and lets sign-ins be checked one at a time."""
 
-    waiting: int = 0
+    _waiting: list[Turn] = field(default_factory=list)
+    _current: Turn | None = None
+    _numbers: Iterator[int] = field(default_factory=count)
     _buckets: OrderedDict[str, InMemoryBucket] = field(default_factory=OrderedDict)
     _clock: MonotonicClock = field(default_factory=MonotonicClock)
 
     def require_attempt(self, address: str, name: str) -> None:
         """Count an attempt. Raises SignInError, with the seconds until the next may be made, if it is one too many."""
-        wait = BUSY_SECONDS if self.waiting >= MAX_WAITING else 0
-        wait = wait or self._count(f"address {address}", RATES_OF_ADDRESS)
+        wait = self._count(f"address {address}", RATES_OF_ADDRESS)
         if wait := wait or self._count(f"name {name}\0{address}", RATES_OF_NAME):
             raise SignInError("sign_in_delayed", seconds=str(wait))
+
+    @contextlib.asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        """Wait until a sign-in from an address may be checked, and hold up the others meanwhile.
+
+        A flood waits for itself: each further attempt of an address comes after those who have tried less. Raises
+        SignInError where too many come before it.
+        """
+        bucket = self._buckets.get(f"address {address}")
+        attempts = bucket.count() if bucket is not None else 0
+        mine = Turn(attempts, next(self._numbers), asyncio.get_running_loop().create_future())
+        insort(self._waiting, mine)
+        if len(self._waiting) > MAX_WAITING:
+            last = self._waiting.pop()
+            if not last.begins.done():
+                last.begins.set_exception(SignInError("sign_in_delayed", seconds=str(BUSY_SECONDS)))
+        self._begin_next()
+        try:
+            await mine.begins
+            yield
+        finally:
+            if mine is self._current:
+                self._current = None
+                self._begin_next()
+            elif mine in self._waiting:
+                self._waiting.remove(mine)
+
+    def _begin_next(self) -> None:
+        if self._current is None and self._waiting:
+            self._current = self._waiting.pop(0)
+            if not self._current.begins.done():  # else it was cancelled, and is about to end its turn
+                self._current.begins.set_result(None)
 
     def forget_attempts(self, address: str, name: str) -> None:
         """Forget the attempts of a name from an address, once one was right."""

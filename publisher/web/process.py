@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable
 
 import uvicorn
@@ -32,7 +33,8 @@ PAGES_NICENESS = 5
 class BoundedConnection(H11Protocol):
     """A connection that must send the head of its next request in time, and of which a peer has only so many.
 
-    Where there are too many, the oldest one closes that we wait for, so that silent clients shut nobody out.
+    Where there are too many, one closes that we wait for: of the peer with the most, the oldest. So clients that send
+    slowly or nothing shut nobody out.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself
@@ -41,18 +43,30 @@ class BoundedConnection(H11Protocol):
         self.peer = peer_key(self.client[0]) if self.client else ""
         self.head_timer: asyncio.TimerHandle | None = None
         self.wait_for_head()
-        others = [other for other in self.connections if isinstance(other, BoundedConnection)]
-        own = [other for other in others if other.peer == self.peer]
+        others = [
+            other
+            for other in self.connections
+            if isinstance(other, BoundedConnection) and not other.transport.is_closing()
+        ]
+        counts = Counter(other.peer for other in others)
         is_behind_proxy = self.config.proxy_headers
-        crowd = own if len(own) > MAX_CONNECTIONS_PER_PEER and not is_behind_proxy else others
-        if len(crowd) > (MAX_CONNECTIONS_PER_PEER if crowd is own else MAX_CONNECTIONS):
-            idle = [other for other in crowd if not other.is_answering and other is not self]
-            min(idle, key=lambda other: other.opened_at, default=self).transport.abort()
+        if counts[self.peer] > MAX_CONNECTIONS_PER_PEER and not is_behind_proxy:
+            others = [other for other in others if other.peer == self.peer]
+        elif len(others) <= MAX_CONNECTIONS:
+            return
+        waited_for = [other for other in others if other.is_waited_for and other is not self]
+        oldest = min(waited_for, key=lambda other: (-counts[other.peer], other.opened_at), default=self)
+        oldest.transport.abort()
 
     @property
     def is_answering(self) -> bool:
         """True from the head of a request until the end of its response."""
         return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def is_waited_for(self) -> bool:
+        """True while the peer has to send something: the head of a request, or the rest of its body."""
+        return not self.is_answering or self.cycle.more_body
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

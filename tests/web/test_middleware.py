@@ -55,6 +55,22 @@ async def test_a_body_larger_than_any_form_is_refused(site):
     assert answer.status_code == 413
 
 
+async def test_who_goes_before_the_end_of_a_form_is_no_error(site):
+    """A flood of forms that never end, and are closed for others, fills no log with failures of ours."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1:8700"), (b"content-type", b"application/x-www-form-urlencoded")]
+    scope = {"type": "http", "method": "POST", "path": "/login", "headers": headers, "query_string": b""}
+    await site.app(scope, receive, send)
+    assert [message.get("status") for message in sent] == [400, None]
+
+
 async def test_pages_exist_in_both_languages(site):
     """The language is chosen by any page's address, and kept."""
     client = await site.signed_in("author")

@@ -10,9 +10,11 @@ import subprocess
 import urllib.request
 
 import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
 
 from publisher.config import load_settings
-from publisher.web import supervisor
+from publisher.web import process, supervisor
 from tests.cli.conftest import publisher_command
 from tests.wait import wait_until
 from tests.web.conftest import make_workspace
@@ -62,6 +64,7 @@ def test_the_daemon_brings_the_pages_and_takes_them_with_it(tmp_path):
 async def test_a_dashboard_that_cannot_start_is_reported(tmp_path, monkeypatch, capfd):
     """Where another program has the port, an alert is raised after the attempts to start."""
     monkeypatch.setattr(supervisor, "ALERT_AFTER_FAILURES", 1)
+    monkeypatch.setattr(supervisor, "STABLE_SECONDS", PATIENCE)  # a slow start does not count as running
     with socket.create_server(("127.0.0.1", 0)) as taken:
         await asyncio.to_thread(serve_at, tmp_path / "drill", taken.getsockname()[1])
         reported = asyncio.Queue()
@@ -69,3 +72,47 @@ async def test_a_dashboard_that_cannot_start_is_reported(tmp_path, monkeypatch, 
             code = await asyncio.wait_for(reported.get(), PATIENCE)
     assert code not in {"", "0"}
     assert "不能监听" in capfd.readouterr().err
+
+
+@contextlib.asynccontextmanager
+async def serving(app):
+    """Serve an application on bounded connections; yield the port."""
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        server = uvicorn.Server(
+            uvicorn.Config(app, http=process.BoundedConnection, ws="none", lifespan="off", log_config=None)
+        )
+        task = asyncio.create_task(server.serve(sockets=[place]))
+        try:
+            yield place.getsockname()[1]
+        finally:
+            server.should_exit = server.force_exit = True
+            await task
+
+
+@pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"])
+async def test_clients_that_never_finish_shut_nobody_out(first, monkeypatch):
+    """Where all connections are taken by who sends no end, new ones are served, and who holds few keeps them."""
+    monkeypatch.setattr(process, "MAX_CONNECTIONS", 8)
+
+    async def app(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        await PlainTextResponse("served")(scope, receive, send)
+
+    async def connect(port, address, sent):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+        writer.write(sent)
+        return reader, writer
+
+    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with serving(app) as port, asyncio.timeout(PATIENCE):
+        reader, writer = await connect(port, "127.0.0.3", b"")
+        floods = [await connect(port, "127.0.0.2", first) for _ in range(20)]
+        others = [await connect(port, "127.0.0.1", request) for _ in range(3)]
+        answers = [await reader.read() for reader, _writer in others]
+        writer.write(request)
+        answers.append(await reader.read())
+        for _reader, flood in [*floods, *others]:
+            flood.close()
+        writer.close()
+    assert [answer.partition(b" ")[2][:3] for answer in answers] == [b"200"] * 4

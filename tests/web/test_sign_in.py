@@ -1,12 +1,17 @@
 """Sign-in: by password and second factor, by a one-time link, its limits, and what an expired session keeps."""
 
+import asyncio
 import re
 from datetime import timedelta
 
 import pyotp
+import pytest
 
 from publisher.domain.delivery import Actor, Role
+from publisher.domain.errors import SignInError
 from publisher.engine.authentication import activate_user, make_second_factor
+from publisher.web import limits
+from publisher.web.limits import Limits
 
 PASSWORD = "马路边上有一棵很老的槐树"
 
@@ -76,6 +81,54 @@ async def test_a_flood_of_attempts_locks_nobody_else_out(site):
     answer = await owner.post("/login", data={"name": "作者", "password": PASSWORD})
     assert statuses[-1] == 429
     assert answer.status_code == 303
+
+
+async def test_a_flood_from_many_addresses_locks_nobody_out(site):
+    """However many sign-ins wait, one from an address that has sent none before is answered."""
+    await add_activated(site)
+    floods = [site.client(address=f"10.0.0.{number}") for number in range(25)]
+    wrong = [asyncio.create_task(client.post("/login", data={"name": "无", "password": "x"})) for client in floods]
+    await asyncio.wait(wrong, return_when=asyncio.FIRST_COMPLETED)
+    answer = await site.client(address="10.1.2.3").post("/login", data={"name": "作者", "password": PASSWORD})
+    assert answer.status_code == 303
+    assert {each.status_code for each in await asyncio.gather(*wrong)} == {422}
+
+
+async def test_a_flood_waits_for_who_has_tried_less():
+    """Sign-ins that wait begin in the order of their addresses' attempts, one at a time."""
+    counted, order = Limits(), []
+
+    async def sign_in(address):
+        counted.require_attempt(address, "somebody")
+        async with counted.turn(address):
+            order.append(address)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(sign_in(address) for address in ["flood", "flood", "flood", "early", "late"]))
+    assert order == ["flood", "early", "late", "flood", "flood"]
+
+
+async def test_where_too_many_wait_the_flood_comes_again(monkeypatch):
+    """The place of an address that has tried often goes to one that has not, and who leaves makes room."""
+    monkeypatch.setattr(limits, "MAX_WAITING", 2)
+    counted = Limits()
+
+    async def sign_in(address):
+        counted.require_attempt(address, "somebody")
+        async with counted.turn(address):
+            return address
+
+    counted.require_attempt("flood", "somebody")
+    async with counted.turn("flood"):
+        attempts = [asyncio.create_task(sign_in(address)) for address in ["flood", "gone", "user"]]
+        with pytest.raises(SignInError) as refused:
+            await attempts[0]
+        attempts[1].cancel()
+        await asyncio.wait(attempts[1:2])
+        attempts.append(asyncio.create_task(sign_in("another")))
+        await asyncio.sleep(0)
+    assert refused.value.code == "sign_in_delayed"
+    assert await asyncio.gather(*attempts[2:]) == ["user", "another"]
 
 
 async def test_a_one_time_link_is_used_up_by_its_form_only(site):

@@ -74,13 +74,10 @@ async def log_in(request: Request) -> Response:
 
 
 async def check_limited_password(site: Site, name: str, password: str, source: str) -> User:
-    """Check a password, as long as there were not too many attempts; raises SignInError."""
+    """Check a password in its turn, as long as there were not too many attempts; raises SignInError."""
     site.limits.require_attempt(source, name)
-    site.limits.waiting += 1
-    try:
+    async with site.limits.turn(source):
         user = await check_password(site.store.users, name, password, source)
-    finally:
-        site.limits.waiting -= 1
     site.limits.forget_attempts(source, name)
     return user
 
