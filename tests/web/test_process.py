@@ -89,7 +89,9 @@ async def serving(app):
             await task
 
 
-@pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"])
+@pytest.mark.parametrize(
+    "first", [b"", b"GET / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"]
+)
 async def test_clients_that_never_finish_shut_nobody_out(first, monkeypatch):
     """Where all connections are taken by who sends no end, new ones are served, and who holds few keeps them."""
     monkeypatch.setattr(process, "MAX_CONNECTIONS", 8)
