@@ -22,7 +22,7 @@ def test_a_brief_run_measures_each_figure(tmp_path, name):
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads((tmp_path / "figures").read_text("utf-8"))
-    assert {figure["id"] for figure in figures} == {name}
+    assert name in {figure["id"] for figure in figures}
     assert all(figure["parts"] or figure["skipped"] or figure["value"] for figure in figures)
 
 
