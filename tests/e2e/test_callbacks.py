@@ -235,5 +235,5 @@ def test_a_taken_port_stops_nothing(workspace, simulator, listener, wait_until):
     with socket.create_server(("127.0.0.1", port_of(listener))):
         workspace.write_schedule(POST.format(extra=""))
         workspace.start()
-        wait_until(lambda: list(workspace.states().values()) == ["published"] * 2, FIRST_POLL + 15)
+        wait_until(lambda: list(workspace.states().values()) == ["published"] * 2)
     assert "callbacks_listen_failed" in workspace.log()
