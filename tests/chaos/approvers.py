@@ -27,12 +27,17 @@ WHERE a.ended_at IS NULL AND d.state IN ('pending', 'due', 'claimed', 'retrying'
 
 def enrol(publisher: Publisher) -> None:
     """Add the users by commands, as the owner of the workspace and then as the administrator; keep their tokens."""
-    for name, (role, scope) in USERS.items():
+    for name, (role, _scope) in USERS.items():
         by = () if name == ADMIN else ("--by", ADMIN)
         added = publisher.say("user", "add", name, "--role", role, *by, acts_as=ADMIN)
         publisher.say("user", "activate", lines=[*LINK.findall(added), PASSWORD])
-        wanted = [word for permission in scope for word in ("--scope", permission)]
-        publisher.tokens[name] = publisher.say("user", "token", name, *wanted, lines=[PASSWORD]).split()[-1]
+        issue_token(publisher, name)
+
+
+def issue_token(publisher: Publisher, name: str) -> None:
+    """Let a user sign in with the password, and keep the token for what the user has to do."""
+    wanted = [word for permission in USERS[name][1] for word in ("--scope", permission)]
+    publisher.tokens[name] = publisher.say("user", "token", name, *wanted, lines=[PASSWORD]).split()[-1]
 
 
 @dataclass(slots=True)

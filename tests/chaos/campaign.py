@@ -2,7 +2,7 @@
 
 Platforms answer wrongly, the network cuts, disks fill, daemons sleep, people change their minds: every choice follows
 from the seed. The checker judges what the run has left behind; the campaign itself asks whether each delivery that
-waits for a person does so for one of its faults.
+waits for a person does so for one of its faults. One with approvals ends with the restore of an older database.
 """
 
 import contextlib
@@ -518,6 +518,10 @@ def _run(options: Options, folder: Path, database: str | None) -> list[Finding]:
     finally:
         network = platforms.close()
     findings += check(artefacts, needs_approval=options.approvals)
+    if options.approvals:
+        from tests.chaos.restored import restore_unapproved  # noqa: PLC0415 # it is a campaign of its own
+
+        findings += restore_unapproved(folder / "restored", options.bug)
     figures = figures_of(options, campaign, expectations, findings, lasted=lasted, network=network)
     report(figures, campaign)
     if options.record and not findings:

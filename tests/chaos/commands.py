@@ -14,7 +14,19 @@ from pathlib import Path
 
 from tests.chaos import mutants
 
-GIVEN = ("approve", "cancel", "pause", "resolve", "resume", "retract", "status", "unapprove", "user")
+GIVEN = (
+    "approve",
+    "backup",
+    "cancel",
+    "pause",
+    "resolve",
+    "restore",
+    "resume",
+    "retract",
+    "status",
+    "unapprove",
+    "user",
+)
 LOADED = (
     __name__,
     *(f"publisher.cli.commands.{name}" for name in GIVEN),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.restored import restore_unapproved
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,6 +43,19 @@ def test_a_campaign_catches_a_daemon_that_writes_its_intents_too_late(tmp_path):
     found = judged(tmp_path / "run", *small, "--bug", "intent_after_call", "--expect-violation")
     assert found["I1"]["violations"]
     assert found["I3"]["violations"]
+
+
+@pytest.mark.long(seconds=30)
+def test_i5_f85_what_was_unapproved_is_not_sent_after_a_restore(tmp_path):
+    """Approved, backed up, unapproved and restored by commands, a post waits; one that is approved again goes out."""
+    assert restore_unapproved(tmp_path / "restored") == []
+
+
+@pytest.mark.long(seconds=30)
+def test_i5_a_campaign_catches_a_restore_that_keeps_approvals(tmp_path):
+    """With the planted mistake the post is sent, and the checker says that its approvals were ended (I5)."""
+    found = restore_unapproved(tmp_path / "restored", "restored_approval_honoured")
+    assert any(one.invariant == "I5" and "sent after its approvals were ended" in one.what for one in found)
 
 
 @pytest.mark.parametrize("options", [("--workers", "2"), ("--bug", "none"), ("--kills", "few")])
