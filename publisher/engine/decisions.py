@@ -166,7 +166,7 @@ async def decide(  # noqa: PLR0913 # who, what, why, where, and what they have s
             raise RefusedError("nothing_to_confirm", subject=f"{delivery.key.post}@{delivery.account}")
         url, first = request.url, request.by
     elif resolution is Resolution.PUBLISHED and url and can_be_resolved(delivery):
-        await store.actions.request_confirmation(delivery.id, url, by, reason)
+        await store.actions.request_confirmation(delivery.id, url, by, reason, version)
         if not delivery.attempts:  # no call was made that could be looked for
             return Decision(code="resolve_requested", delivery=delivery, url=url)
     after = await resolve_delivery(

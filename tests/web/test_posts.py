@@ -8,7 +8,7 @@ import pytest
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import derive_marker
-from publisher.engine.decisions import named_person
+from publisher.engine.decisions import decide, named_person
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, hidden_fields, plan, set_state
 from tests.web.test_write import fields_of
@@ -140,6 +140,25 @@ async def test_a_ruling_on_what_has_changed_meanwhile_does_nothing(site):
     assert answer.status_code == 409
     assert "已经变了" in answer.text
     assert len(await site.store.queries.deliveries(states=[State.PUBLISHED])) == 1
+
+
+async def test_what_is_said_of_an_earlier_state_is_not_left_to_be_confirmed(site):
+    """Another person has decided a moment before: nothing is stored that somebody could confirm."""
+    await plan(site, POST)
+    await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+    [seen] = [item for item in await site.store.queries.deliveries("refund") if item.account == "beijing-tieba"]
+    await decide(site.store, seen, "resend", by=site.actor, reason="没有", version=seen.version)
+    with pytest.raises(RefusedError, match="changed_meanwhile"):
+        await decide(
+            site.store,
+            seen,
+            "published",
+            by=site.actor,
+            reason="看到了",
+            url="https://a.example/1",
+            version=seen.version,
+        )
+    assert await site.store.actions.confirmation_request(seen.id) is None
 
 
 async def test_a_post_is_paused_resumed_and_cancelled(site):

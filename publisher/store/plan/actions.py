@@ -109,11 +109,22 @@ class OperatorActions(StorePart):
         return self.store.transition(transaction, before, event, by)
 
     @in_transaction
-    def request_confirmation(
-        self, transaction: Transaction, delivery: DeliveryId, url: str, by: Actor, reason: str
+    def request_confirmation(  # noqa: PLR0913, PLR0917 # who says what, of which delivery, as they have seen it
+        self,
+        transaction: Transaction,
+        delivery: DeliveryId,
+        url: str,
+        by: Actor,
+        reason: str,
+        version: int | None = None,
     ) -> None:
-        """Store what a person says of a delivery: it counts once another person has confirmed it."""
-        now, subject = self.runtime.now(), subject_of(get_delivery(transaction, delivery))
+        """Store what a person says of a delivery: it counts once another person has confirmed it.
+
+        Raises RefusedError if the delivery is not the `version` that the person has seen.
+        """
+        said_of = get_delivery(transaction, delivery)
+        require_version(said_of, version)
+        now, subject = self.runtime.now(), subject_of(said_of)
         values = {"url": url, "reason": reason, "at": now, "by": by.name}
         write_row(transaction.connection, DECISION_REQUEST, {"delivery": delivery}, values)
         detail = {"url": url, "reason": reason}
