@@ -175,7 +175,7 @@ async def main():
     print(problem.code)
 
 alert_channels.SEND_TIMEOUT_SECONDS = 0.2
-alert_channels.send_message = lambda *args, **more: time.sleep(3600)
+alert_channels.send_message = lambda *args, **more: time.sleep(3600)  # the fault itself
 asyncio.run(main())
 """
     secret = {"PUBLISHER_SECRET_HOOK": json.dumps({"url": "json://127.0.0.1:9/"})}

@@ -113,4 +113,4 @@ async def advance(site, condition):
         while not await condition():
             site.runtime.advance_time(timedelta(seconds=1))
             await site.store.actions.heartbeat()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # the browser does not say when its page has changed
