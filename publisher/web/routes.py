@@ -143,5 +143,5 @@ ROUTES: Sequence[PageRoute] = (
     _page("/search", "search", _VIEW, search.show_search),
     _page("/help", "help", _VIEW, search.show_help),
     _page("/articles/{fingerprint}", "article", _VIEW, renditions.show_article),
-    _page("/media/{sha256}", "media", _VIEW, renditions.show_media),
+    _page("/media/{fingerprint}/{sha256}", "media", _VIEW, renditions.show_media),
 )

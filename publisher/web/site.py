@@ -16,6 +16,7 @@ from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import SignInError
+from publisher.domain.post import PostId
 from publisher.domain.user import Permission, Principal, User, UserRole, list_members, may_somewhere
 from publisher.engine.authentication import LoadUserKey, SecondFactor
 from publisher.i18n import LANGUAGES, Lang, Messages
@@ -229,6 +230,10 @@ class Visitor:
     def sees_any(self, accounts: Iterable[AccountId]) -> bool:
         """Return True if the visitor may see what concerns at least one of these accounts, or everything."""
         return self.may_everywhere(Permission.VIEW) or any(self.may(Permission.VIEW, [key]) for key in accounts)
+
+    async def find_visible(self, posts: Collection[PostId]) -> Collection[PostId]:
+        """Return those of the posts that concern an account which the visitor may see."""
+        return await self.site.store.occurrences.concerned(posts, self.reach(Permission.VIEW))
 
     def may_everywhere(self, permission: Permission) -> bool:
         """Return True if the visitor may do something in the whole workspace."""

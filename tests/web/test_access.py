@@ -2,8 +2,13 @@
 
 import pytest
 
+from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.user import User, UserRole, may_somewhere, parse_grant
 from publisher.web.routes import ROUTES
+from tests.cli.posts import WARNING, warning
+from tests.web.posts import POST, SOON, plan
+
+CORRECTION = WARNING.replace('kind = "warning"', 'kind = "correction"\nfollows = "refund"')
 
 
 def reaches(role, permission):
@@ -58,3 +63,37 @@ async def test_without_a_session_only_the_sign_in_is_open(site):
     assert {status for (method, _path), status in answers.items() if method == "GET"} == {303}
     assert {status for (method, _path), status in answers.items() if method == "POST"} == {401}
     assert await site.store.queries.pauses() == []
+
+
+async def test_a_picture_is_sent_to_who_may_see_a_text_that_has_it(site):
+    """Its hash is no key: neither to who sees other regions only, nor in the name of another text."""
+    await plan(site, warning("refund", when=SOON))
+    texts = await site.store.occurrences.renditions(OccurrenceKey(post=PostId("refund"), occurrence="once"))
+    [beijing] = [text for text in texts if text.account == "beijing-wechat"]
+    [weibo] = [text for text in texts if text.account == "beijing-weibo"]
+    path, elsewhere = (f"/media/{text.fingerprint}/{beijing.images[0].sha256}" for text in (beijing, weibo))
+    own, other = await site.signed_in("viewer@region:110000"), await site.signed_in("viewer@shanghai-weibo", name="远")
+    answers = [await own.get(path), await own.get(elsewhere), await other.get(path)]
+    assert [answer.status_code for answer in answers] == [200, 404, 404]
+    assert answers[0].headers["content-type"].startswith("image/")
+
+
+async def test_who_sees_one_region_reads_no_title_and_no_number_of_another(site):
+    """A chain leaves out what is for other regions, and the calendar counts on one's own accounts."""
+    correction = CORRECTION.format(id="fix", when=SOON, to='["beijing-weibo"]')
+    await plan(site, POST, correction, warning("second", to='["beijing-weibo"]', when=SOON))
+    pages = {}
+    for name in ("beijing-weibo", "shanghai-weibo"):
+        client = await site.signed_in(f"viewer@{name}", name=name)
+        pages[name] = [(await client.get(path)).text for path in ("/posts/refund", "/calendar")]
+    assert ['href="/posts/fix"' in post for post, _calendar in pages.values()] == [True, False]
+    assert ["1 个账号同时 3 条" in calendar for _post, calendar in pages.values()] == [True, False]
+    assert ["3 / " in calendar.partition('id="quota"')[2] for _post, calendar in pages.values()] == [True, False]
+
+
+async def test_a_post_that_was_sent_in_a_region_stays_visible_there(site):
+    """Also once the schedule names that region no more."""
+    await plan(site, POST)
+    await plan(site, warning("refund", to='["platform:tieba"]', when=SOON))
+    client = await site.signed_in("viewer@beijing-weibo")
+    assert (await client.get("/posts/refund")).status_code == 200

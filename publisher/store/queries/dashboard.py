@@ -19,7 +19,7 @@ from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
 from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER, read_deliveries
-from publisher.store.queries.occurrences import OccurrenceSummary, count_by_state, sign_of, summarize
+from publisher.store.queries.occurrences import OccurrenceSummary, count_by_state, is_on, sign_of, summarize
 from publisher.store.queries.queries import Alert, Pause
 
 BANNER_ALERTS = ("audit_broken", "reload_refused", "waiting_for_journal", "database_restored")
@@ -117,9 +117,8 @@ class DashboardQueries(StorePart):
                 func.min(DELIVERY.c.next_action_at, type_=DELIVERY.c.due_at.type).label("next_action_at"),
             )
             .where(DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+            .where(is_on(accounts))
         )
-        if accounts is not None:
-            query = query.where(DELIVERY.c.account.in_(accounts))
         if posts is not None:
             query = query.where(DELIVERY.c.post.in_(posts))
 

@@ -120,6 +120,17 @@ class StoredPostDetails:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelatedPost:
+    """A post that another one follows (`is_original`), or that follows it."""
+
+    id: PostId
+    title: str
+    kind: str
+    level: str | None
+    is_original: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GivenApproval:
     """A person's yes to an occurrence, and who or what has ended it, if anything has."""
 
@@ -234,9 +245,7 @@ class OccurrenceQueries(StorePart):
         """Return the summaries of the occurrences that a query names, of these accounts if given: two statements."""
         is_key = and_(DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence)
         groups: dict[OccurrenceKey, list[Row[Any]]] = defaultdict(list)
-        counts = count_by_state(self.runtime.now()).join(keys, is_key)
-        if accounts is not None:
-            counts = counts.where(DELIVERY.c.account.in_(accounts))
+        counts = count_by_state(self.runtime.now()).join(keys, is_key).where(is_on(accounts))
         for row in connection.execute(counts):
             groups[OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)].append(row)
         posts = select(POST.c.id, POST.c.body).where(POST.c.id.in_(sorted({key.post for key in groups})))
@@ -268,12 +277,25 @@ class OccurrenceQueries(StorePart):
         bodies = await self.database.read(lambda connection: connection.scalars(query).all())
         return [load_post(body) for body in bodies]
 
-    async def followers(self, post: PostId) -> Sequence[tuple[PostId, str, str]]:
-        """Return id, title and kind of the posts that follow a post."""
-        query = select(POST.c.id, POST.c.body).where(POST.c.body.contains(f'"follows":{json.dumps(post)}'))
-        rows = await self.database.read(lambda connection: connection.execute(query.order_by(POST.c.id)).all())
-        bodies = [(PostId(row.id), json.loads(row.body)) for row in rows]
-        return [(name, body["title"], body["kind"]) for name, body in bodies]
+    async def related(self, post: Post, accounts: Collection[AccountId] | None = None) -> Sequence[RelatedPost]:
+        """Return the post that a post follows, and those that follow it; on these accounts, if given."""
+        follows = POST.c.body.contains(f'"follows":{json.dumps(post.id)}', autoescape=True)
+        query = select(POST.c.id, POST.c.body).where(or_(POST.c.id == post.follows, follows)).order_by(POST.c.id)
+
+        def read(connection: Connection) -> list[RelatedPost]:
+            bodies = {PostId(row.id): json.loads(row.body) for row in connection.execute(query)}
+            return [
+                RelatedPost(
+                    id=name,
+                    title=bodies[name]["title"],
+                    kind=bodies[name]["kind"],
+                    level=bodies[name]["level"],
+                    is_original=name == post.follows,
+                )
+                for name in sorted(find_concerned(connection, bodies, accounts))
+            ]
+
+        return await self.database.read(read)
 
     async def deliveries(self, key: OccurrenceKey) -> Sequence[Delivery]:
         """Return the deliveries of an occurrence."""
@@ -309,11 +331,9 @@ class OccurrenceQueries(StorePart):
         query = select(DELIVERY.c.account).where(DELIVERY.c.post == post).distinct()
         return frozenset(await self.database.read(lambda connection: connection.scalars(query).all()))
 
-    async def posts_on(self, posts: Collection[PostId], accounts: Collection[AccountId]) -> Collection[PostId]:
-        """Return those of the posts that have, or had, a delivery on one of the accounts."""
-        is_theirs = (DELIVERY.c.post.in_(posts), DELIVERY.c.account.in_(accounts))
-        query = select(DELIVERY.c.post).where(*is_theirs).distinct()
-        return frozenset(await self.database.read(lambda connection: connection.scalars(query).all()))
+    async def concerned(self, posts: Collection[PostId], accounts: Collection[AccountId] | None) -> Collection[PostId]:
+        """Return those of the posts that concern one of the accounts; see `find_concerned`."""
+        return await self.database.read(lambda connection: find_concerned(connection, posts, accounts))
 
     async def stop_counts(self, post: PostId, account: AccountId | None = None) -> StopCounts:
         """Return what stopping a post would concern: all its occurrences, on all accounts or on one."""
@@ -407,11 +427,17 @@ class OccurrenceQueries(StorePart):
         rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
         return [ForeignPost(**row) for row in rows]
 
-    async def clashes(self, start: datetime, end: datetime) -> Sequence[Clash]:
-        """Return the instants at which logins have several deliveries that are still to be sent, earliest first."""
+    async def clashes(
+        self, start: datetime, end: datetime, accounts: Collection[AccountId] | None = None
+    ) -> Sequence[Clash]:
+        """Return the instants at which logins have several deliveries that are still to be sent, earliest first.
+
+        If accounts are given, only what is on them counts.
+        """
         crowded = (
             select(DELIVERY.c.login, DELIVERY.c.due_at, func.count().label("number"))
             .where(in_state(DELIVERY, *WAITING_STATES), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+            .where(is_on(accounts))
             .group_by(DELIVERY.c.login, DELIVERY.c.due_at)
             .having(func.count() > 1)
             .subquery()
@@ -424,12 +450,17 @@ class OccurrenceQueries(StorePart):
         rows = await self.database.read(lambda connection: connection.execute(query).all())
         return [Clash(due_at=row.due_at, logins=row.logins, number=row.number) for row in rows]
 
-    async def busiest_logins(self, start: datetime, end: datetime) -> Mapping[Platform, tuple[LoginId, int]]:
-        """Return for each platform the login with the most posts due in a time span, and their number."""
+    async def busiest_logins(
+        self, start: datetime, end: datetime, accounts: Collection[AccountId] | None = None
+    ) -> Mapping[Platform, tuple[LoginId, int]]:
+        """Return for each platform the login with the most posts due in a time span, and their number.
+
+        If accounts are given, only what is on them counts.
+        """
         unsent = (DELIVERY.c.state != State.CANCELLED.value, DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
         query = (
             select(DELIVERY.c.platform, DELIVERY.c.login, func.count().label("number"))
-            .where(DELIVERY.c.is_pruned.in_([False, True]), *unsent)
+            .where(DELIVERY.c.is_pruned.in_([False, True]), *unsent, is_on(accounts))
             .group_by(DELIVERY.c.platform, DELIVERY.c.login)
             .order_by(func.count(), DELIVERY.c.login.desc())
         )
@@ -437,13 +468,28 @@ class OccurrenceQueries(StorePart):
         return {Platform(row.platform): (LoginId(row.login), row.number) for row in rows}
 
 
+def is_on(accounts: Collection[AccountId] | None) -> ColumnElement[bool]:
+    """True if a delivery is on one of the accounts; for None always."""
+    return true() if accounts is None else DELIVERY.c.account.in_(accounts)
+
+
+def find_concerned(
+    connection: Connection, posts: Collection[PostId], accounts: Collection[AccountId] | None
+) -> Collection[PostId]:
+    """Return those of the posts that are for one of the accounts, or have or had a delivery there; for None all."""
+    if accounts is None:
+        return frozenset(posts)
+    filed = select(DELIVERY.c.post).where(DELIVERY.c.post.in_(posts), is_on(accounts)).distinct()
+    rows = connection.execute(select(POST.c.id, POST.c.body).where(POST.c.id.in_(posts)))
+    planned = [row.id for row in rows if not set(accounts).isdisjoint(load_post(row.body).accounts)]
+    return frozenset([*connection.scalars(filed), *planned])
+
+
 def list_conditions(wanted: OccurrenceFilter, now: datetime) -> list[ColumnElement[bool]]:
     """Return the conditions on deliveries of a filter."""
-    conditions: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = [is_on(wanted.accounts)]
     if wanted.before is not None:
         conditions.append(DELIVERY.c.due_at < wanted.before)
-    if wanted.accounts is not None:
-        conditions.append(DELIVERY.c.account.in_(wanted.accounts))
     if wanted.kind:
         conditions.append(DELIVERY.c.kind == wanted.kind)
     if wanted.level:

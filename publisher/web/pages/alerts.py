@@ -1,6 +1,6 @@
 """Alerts: what people were notified of, and who has taken it on."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,12 +19,13 @@ async def show_alerts(request: Request) -> Response:
     """List the alerts about what the visitor may see, and about publisher itself."""
     queries, visitor = get_site(request).store.queries, get_visitor(request)
     alerts, acknowledged = await queries.alerts(), await queries.acknowledged_alerts()
-    posts = await find_visible_posts(visitor, [*alerts, *acknowledged])
+    named = {name_post(alert) for alert in (*alerts, *acknowledged) if "post" in alert.facts}
+    posts = await visitor.find_visible(named)
 
     def is_visible(alert: Alert) -> bool:
         if account := alert.facts.get("account"):
             return visitor.sees_any([AccountId(account)])
-        return "post" not in alert.facts or posts is None or name_post(alert) in posts
+        return "post" not in alert.facts or name_post(alert) in posts
 
     return await render_page(
         request,
@@ -34,14 +35,6 @@ async def show_alerts(request: Request) -> Response:
         may_acknowledge=lambda alert: visitor.may(Permission.OPERATE, accounts_of(visitor, alert)),
         page_of=page_of,
     )
-
-
-async def find_visible_posts(visitor: Visitor, alerts: Sequence[Alert]) -> Collection[PostId] | None:
-    """Return which of the posts that alerts are about the visitor may see; None for all."""
-    if (reach := visitor.reach(Permission.VIEW)) is None:
-        return None
-    posts = {name_post(alert) for alert in alerts if "post" in alert.facts}
-    return await visitor.site.store.occurrences.posts_on(posts, reach)
 
 
 def name_post(alert: Alert) -> PostId:

@@ -152,7 +152,7 @@ async def show_calendar(request: Request) -> Response:
     start, end = midnight(first, zone), midnight(last, zone)
     entries, upcoming = await read_entries(request, start, end)
     silent = await find_silent(request, max(first, today), last, upcoming)
-    clashes = await site.store.occurrences.clashes(start, end)
+    clashes = await site.store.occurrences.clashes(start, end, get_visitor(request).reach(Permission.VIEW))
     await asyncio.to_thread(mark_day, month)  # the holidays are slow to load
     days = [
         make_day(first + timedelta(days=number), month, today, entries, zone, clashes, silent)
@@ -216,9 +216,9 @@ def parse_day(text: str) -> date | None:
 
 async def read_quotas(request: Request, day: date) -> Sequence[tuple[Platform, int, int]]:
     """Return for each platform how many posts the fullest login has on a day, and how many it may have."""
-    site = get_site(request)
+    site, reach = get_site(request), get_visitor(request).reach(Permission.VIEW)
     start = midnight(day, site.settings.timezone)
-    busiest = await site.store.occurrences.busiest_logins(start, start + timedelta(days=1))
+    busiest = await site.store.occurrences.busiest_logins(start, start + timedelta(days=1), reach)
     limits = {policy.account.login: policy.rate_limit.per_day for policy in site.store.policies.values()}
     return [
         (platform, number, limits[login]) for platform, (login, number) in sorted(busiest.items()) if login in limits
@@ -235,7 +235,7 @@ async def show_list(request: Request) -> Response:
     start, end = midnight(first, zone), midnight(last, zone)
     entries, upcoming = await read_entries(request, start, end)
     silent = await find_silent(request, max(first, today), last, upcoming)
-    clashes = await site.store.occurrences.clashes(start, end)
+    clashes = await site.store.occurrences.clashes(start, end, get_visitor(request).reach(Permission.VIEW))
     await asyncio.to_thread(mark_day, first)
     days = [
         make_day(first + timedelta(days=number), first, today, entries, zone, clashes, silent)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.post import RenderedPost
 from publisher.domain.reports import METRIC_NAMES
+from publisher.domain.user import Permission
 from publisher.store.queries.queries import MetricsPoint
 from publisher.web.page import render_page
 from publisher.web.pages.deliveries import explain, list_forms, place_of, view_delivery
@@ -59,7 +60,7 @@ async def show_post(request: Request) -> Response:
         figures=figures,
         reach_until=max((points[-1][0] for points in figures.values()), default=None),
         draw=draw_steps,
-        followers=await site.store.occurrences.followers(view.key.post),
+        related=await site.store.occurrences.related(view.details.post, visitor.reach(Permission.VIEW)),
         returns_to=request.url.path,
     )
 

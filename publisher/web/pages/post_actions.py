@@ -278,9 +278,9 @@ async def resume(request: Request) -> Response:
 
 async def show_correct(request: Request) -> Response:
     """Show the corrections of a post that are in the schedule, and the way to write one."""
-    view = await open_view(request, "correct")
-    followers = await get_site(request).store.occurrences.followers(view.key.post)
-    corrections = [(name, title) for name, title, kind in followers if kind == PostKind.CORRECTION]
+    view, reach = await open_view(request, "correct"), get_visitor(request).reach(Permission.VIEW)
+    related = await get_site(request).store.occurrences.related(view.details.post, reach)
+    corrections = [item for item in related if item.kind == PostKind.CORRECTION and not item.is_original]
     return await render_page(request, "correct", view=view, post=view.details.post, corrections=corrections)
 
 

@@ -136,7 +136,7 @@ async def load_post_view(request: Request) -> PostView:
     post, queries = PostId(request.path_params["post"]), site.store.occurrences
     reach = visitor.reach(Permission.VIEW)
     details = await queries.post(post)
-    if details is None or (reach is not None and not reach.intersection(details.post.accounts)):
+    if details is None or post not in await visitor.find_visible([post]):
         raise NoSuchItemError("post", post)
     occurrences = await queries.of_post(post, reach)
     named = request.path_params.get("occurrence", "")

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from publisher.domain.errors import NoSuchItemError
-from publisher.domain.post import MEDIA_REFERENCE
+from publisher.domain.post import MEDIA_REFERENCE, RenderedPost
 from publisher.domain.user import Permission
 from publisher.web.site import get_site, get_visitor
 
@@ -23,13 +23,18 @@ ARTICLE_PAGE = (
 PICTURE_SECONDS = 3_600
 
 
+async def load_rendition(request: Request) -> RenderedPost:
+    """Return the text of the path. Raises NoSuchItemError, also for one outside the visitor's accounts."""
+    fingerprint = request.path_params["fingerprint"]
+    rendered = await get_site(request).store.occurrences.rendition(fingerprint)
+    if rendered is None or not get_visitor(request).may(Permission.VIEW, [rendered.account]):
+        raise NoSuchItemError("text", fingerprint)
+    return rendered
+
+
 async def show_article(request: Request) -> Response:
     """Show the HTML of an article as it is sent, with its pictures inside. Raises NoSuchItemError."""
-    site, visitor = get_site(request), get_visitor(request)
-    fingerprint = request.path_params["fingerprint"]
-    rendered = await site.store.occurrences.rendition(fingerprint)
-    if rendered is None or not visitor.may(Permission.VIEW, [rendered.account]):
-        raise NoSuchItemError("text", fingerprint)
+    site, rendered = get_site(request), await load_rendition(request)
     pictures = {}
     for image in rendered.images:
         if found := await site.store.occurrences.media(image.sha256):
@@ -47,9 +52,10 @@ def article_response(title: str, body: str) -> Response:
 
 
 async def show_media(request: Request) -> Response:
-    """Send a stored picture. Raises NoSuchItemError."""
-    sha256 = request.path_params["sha256"]
-    found = await get_site(request).store.occurrences.media(sha256)
+    """Send a picture of a text. Raises NoSuchItemError."""
+    sha256, rendered = request.path_params["sha256"], await load_rendition(request)
+    is_part = sha256 in {image.sha256 for image in rendered.images}
+    found = await get_site(request).store.occurrences.media(sha256) if is_part else None
     if found is None:
         raise NoSuchItemError("picture", sha256)
     headers = {"cache-control": f"private, max-age={PICTURE_SECONDS}, immutable"}
