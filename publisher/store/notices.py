@@ -18,7 +18,7 @@ from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT, NOTICE
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_state
-from publisher.store.db.rows import ACCOUNT_PAUSED, CLOSED_NOTICE, EXTERNAL_POST, clear_alerts, keep_alert
+from publisher.store.db.rows import ACCOUNT_PAUSED, EXTERNAL_POST, clear_alerts, keep_alert
 from publisher.store.db.tables import DELIVERY
 from publisher.store.queries.queries import HELD_WITH_ACCOUNT, Alert, is_past, is_shown, to_alert
 
@@ -54,7 +54,7 @@ class NoticeKind(StrEnum):
     REPEATED = "repeated"
     ESCALATED = "escalated"
     ACKNOWLEDGED = "acknowledged"
-    CLOSED = CLOSED_NOTICE
+    CLOSED = "closed"
     DIGEST = "digest"
     CHECKPOINT = "checkpoint"
 
@@ -122,17 +122,23 @@ class NoticeStore(StorePart):
         return True
 
     async def forget_channels(self, kept: Collection[str]) -> None:
-        """End the alerts about channels that the settings no longer name: nothing will be sent there again."""
+        """End the notices for channels that the settings no longer name, and the alerts about them."""
         failing = select(ALERT.c.subject).where(ALERT.c.code == CHANNEL_FAILING, ALERT.c.cleared_at.is_(None))
-        subjects = await self.database.read(lambda connection: connection.scalars(failing).all())
-        gone = sorted(set(subjects) - {f"channel:{channel}" for channel in kept})
+        unsent = (NOTICE.c.channel.not_in(kept), NOTICE.c.ended_at.is_(None))
 
-        def clear(transaction: Transaction) -> None:
-            for subject in gone:
-                clear_alerts(transaction, subject, self.runtime.now())
+        def find_gone(connection: Connection) -> tuple[set[str], bool]:
+            subjects = set(connection.scalars(failing)) - {f"channel:{channel}" for channel in kept}
+            return subjects, connection.scalar(select(NOTICE.c.id).where(*unsent).limit(1)) is not None
 
-        if gone:
-            await self.database.write(clear)
+        def end(transaction: Transaction) -> None:
+            now = self.runtime.now()
+            for subject in sorted(find_gone(transaction.connection)[0]):
+                clear_alerts(transaction, subject, now)
+            transaction.connection.execute(update(NOTICE).where(*unsent).values(ended_at=now))
+
+        subjects, has_notices = await self.database.read(find_gone)
+        if subjects or has_notices:
+            await self.database.write(end)
 
     async def claim(self, channel: str) -> Sequence[PendingNotice]:
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
@@ -148,7 +154,7 @@ class NoticeStore(StorePart):
             connection = transaction.connection
             rows = connection.execute(select(NOTICE).where(NOTICE.c.id.in_(due)).order_by(NOTICE.c.id)).mappings().all()
             ids = [row["id"] for row in rows]
-            leased = {"next_action_at": now + NOTICE_LEASE, "attempts": NOTICE.c.attempts + 1}
+            leased = {"next_action_at": now + NOTICE_LEASE, "attempts": NOTICE.c.attempts + 1, "error": ""}
             connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(leased))
             about = select(ALERT).where(ALERT.c.id.in_([row["alert"] for row in rows if row["alert"] is not None]))
             alerts = {row["id"]: to_alert(row) for row in connection.execute(about).mappings()}
@@ -176,10 +182,11 @@ class NoticeStore(StorePart):
 
     @in_transaction
     def record_sent(self, transaction: Transaction, channel: str, notices: Sequence[PendingNotice]) -> None:
-        """End notices that a channel has accepted."""
+        """End notices that a channel has accepted; those that it has failed to accept are due at once: it works."""
         now, ids = self.runtime.now(), [notice.id for notice in notices]
-        values = {"ended_at": now, "is_sent": True, "error": ""}
-        transaction.connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(values))
+        transaction.connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(ended_at=now, is_sent=True))
+        have_failed = (NOTICE.c.channel == channel, NOTICE.c.ended_at.is_(None), NOTICE.c.error != "")
+        transaction.connection.execute(update(NOTICE).where(*have_failed).values(next_action_at=now))
         clear_alerts(transaction, f"channel:{channel}", now)
 
     @in_transaction

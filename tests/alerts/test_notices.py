@@ -19,7 +19,7 @@ from publisher.engine.notifier import MAX_MESSAGE_BYTES, NoticeWriter, Notifier
 from publisher.i18n import Messages
 from publisher.runtime.redaction import register_secrets
 from publisher.store.db.alert_tables import ALERT, NOTICE
-from publisher.store.db.rows import clear_alerts, keep_alert, raise_alert
+from publisher.store.db.rows import clear_alerts, keep_alert, raise_alert, replace_alerts
 from publisher.store.deliveries.retention import prune
 from publisher.store.notices import CLOSE_DELAY, NOTICE_LEASE
 
@@ -162,6 +162,19 @@ async def test_a_notice_waits_for_a_channel_as_long_as_the_alert_is_open(notifie
     assert [alert.code for alert in await notifier.store.queries.alerts()] == [REFUSED]
 
 
+async def test_a_channel_that_works_again_gets_all_that_it_has_missed(notifier, receiver):
+    """The first notice that it accepts brings the others, which would otherwise wait up to a quarter of an hour."""
+    receiver.broken = {"duty"}
+    for number in range(3):
+        await open_alert(notifier.store, subject=f"login:fake/{number}")
+        await pass_time(notifier, 20 * MINUTE)
+    receiver.broken = set()
+    await open_alert(notifier.store, subject="login:fake/new")
+    await notifier.run()
+    about = {key.partition("-")[0] for key in receiver.ids()}
+    assert about == {str(alert["id"]) for alert in await rows_of(notifier.store, ALERT) if alert["code"] == REFUSED}
+
+
 async def test_every_other_channel_reports_the_one_that_fails(notifier, receiver):
     """The alert about a channel goes to the others, after escalation to the second list; status shows it at once."""
     receiver.broken = {"duty"}
@@ -241,6 +254,22 @@ async def test_changed_facts_are_news(notifier, receiver):
     await open_alert(notifier.store, "credentials_expiring", days="3", until="2026-12-02")
     await pass_time(notifier, DAY, step=HOUR)
     assert [kind for _channel, kind in receiver.kinds()] == ["新", "已有人确认", "仍未解决"]
+
+
+async def test_a_login_that_is_refused_blocked_and_refused_again_is_news_each_time(notifier, receiver):
+    """What another alert has stood for in between is news once more when it is back, although it was acknowledged."""
+    store = notifier.store
+    for code in (REFUSED, "account_blocked", REFUSED):
+        await store.database.write(
+            lambda unit, code=code: replace_alerts(unit, store.runtime.now(), code, "login:fake/a", {"account": "a"})
+        )
+        await notifier.run()
+        newest = (await store.queries.alerts())[0]
+        if code == REFUSED and len(receiver.accepted) == 1:
+            await store.actions.dismiss_alert(newest.id, named_person("王"))
+        await pass_time(notifier, HOUR)
+    assert [kind for channel, kind in receiver.kinds() if channel == "duty"] == ["新", "已有人确认", "新", "仍未解决"]
+    assert [row["dismissed_at"] for row in await rows_of(store, ALERT)] == [None, None]
 
 
 async def test_many_alerts_share_messages_of_a_size_that_every_channel_takes(notifier, receiver):
@@ -339,13 +368,14 @@ async def test_what_comes_back_is_escalated_only_when_nobody_reacts_again(notifi
 
 @pytest.mark.parametrize("rules", [AlertsEntry(), AlertsEntry(channels={"chief": "alert-chief"}, first=["chief"])])
 async def test_the_alert_about_a_channel_ends_with_the_channel(notifier, receiver, rules):
-    """A channel that was taken out of the settings while it failed is nobody's concern any more."""
+    """A channel that was taken out of the settings while it failed is nobody's concern, nor what waits for it."""
     receiver.broken = {"duty"}
     await open_alert(notifier.store)
     await pass_time(notifier, 5 * MINUTE)
     assert "alert_channel_failing" in {alert.code for alert in await notifier.store.queries.alerts()}
     await make_notifier(notifier.store, receiver, rules).run()
     assert [alert.code for alert in await notifier.store.queries.alerts()] == [REFUSED]
+    assert all(row["ended_at"] for row in await rows_of(notifier.store, NOTICE) if row["channel"] == "duty")
 
 
 async def test_i24_alerts_that_are_over_are_deleted_in_the_end(notifier, receiver):

@@ -42,7 +42,8 @@ class NoticeRow(SQLModel, table=True):
 
     `key` names the notice, and is sent with it: the same each time. `alert` is None for the daily digest and for a
     checkpoint of the audit. While one is sent, `next_action_at` is the end of its lease; once it is sent, replaced by a
-    later one, or given up, `ended_at` is set. `error` is the code of the last failure.
+    later one, or given up, `ended_at` is set. `error` is the code of the last failure, and empty again while the
+    notice is sent once more.
     """
 
     __tablename__: ClassVar[str] = "notice"

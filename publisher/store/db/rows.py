@@ -34,8 +34,6 @@ EXTERNAL_POST = "external_post"
 """Code of the alert that people posted on an account that is not publisher's alone. A later one replaces it."""
 REOPEN_WINDOW = timedelta(days=1)
 """An alert that ended no longer ago is opened again, where it is about a condition that may come and go."""
-CLOSED_NOTICE = "closed"
-"""The kind of the last notice about an alert."""
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Outcome | ReadbackResult)
@@ -160,7 +158,8 @@ def keep_alert(transaction: Transaction, at: datetime, code: str, subject: str, 
     """Keep one alert of this code about a subject open: the open one, or one that ended lately, or else a new one.
 
     So what comes and goes stays one alert. An acknowledgement ends when its facts change, and when people have been
-    notified that it is over; then the alert begins again at this instant, with all its time until it is escalated.
+    notified that it is over, or of another alert in its place; then it begins again at this instant, with all its time
+    until it is escalated.
     """
     is_same = (ALERT.c.code == code, ALERT.c.subject == subject)
     is_recent = or_(ALERT.c.cleared_at.is_(None), ALERT.c.cleared_at > at - REOPEN_WINDOW)
@@ -176,10 +175,10 @@ def keep_alert(transaction: Transaction, at: datetime, code: str, subject: str, 
         values |= {"dismissed_at": None, "dismissed_by": None, "noticed_at": None}
     else:
         values["reopenings"] = row.reopenings + 1
-        if row.notice in {"", CLOSED_NOTICE}:
+        if row.notice == "" or row.is_settled:
             values["at"] = at
-        if row.notice == CLOSED_NOTICE:
-            values |= {"dismissed_at": None, "dismissed_by": None}
+        if row.is_settled:
+            values |= {"dismissed_at": None, "dismissed_by": None, "noticed_at": None}
     transaction.connection.execute(update(ALERT).where(ALERT.c.id == row.id).values(values))
 
 
