@@ -93,13 +93,17 @@ def workspace(
                 dashboard=dashboard,
             )
         ]
-        for number in range(accounts):
-            uid = uid_of(f"a{number}")
-            parts.append(ACCOUNT.format(number=number, uid=uid, base_url=base_url))
-            secret = {"app_key": "1000000000", "app_secret": "drill", "access_token": uid}
-            (folder / "secrets" / f"a{number}").write_text(json.dumps(secret), "utf-8")
+        parts += [add_account(folder, number, base_url) for number in range(accounts)]
         (folder / "publisher.toml").write_text("".join(parts), "utf-8")
         yield folder
+
+
+def add_account(folder: Path, number: int, base_url: str) -> str:
+    """Write the secret of an account; return the account's entry in the settings."""
+    uid = uid_of(f"a{number}")
+    secret = {"app_key": "1000000000", "app_secret": "drill", "access_token": uid}
+    (folder / "secrets" / f"a{number}").write_text(json.dumps(secret), "utf-8")
+    return ACCOUNT.format(number=number, uid=uid, base_url=base_url)
 
 
 def uid_of(account: str) -> str:
