@@ -27,6 +27,7 @@ from publisher.domain.post import (
     PostId,
 )
 from publisher.store.base import BaseStore
+from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DECISION_REQUEST
 from publisher.store.db.database import Transaction
 from publisher.store.db.rows import (
@@ -231,6 +232,14 @@ IS_UNSENT = exists().where(
     DELIVERY.c.state.in_(OPEN_STATE_NAMES),
 )
 """The yeses to what is not sent yet."""
+
+
+def needs_review(store: BaseStore, connection: Connection, alert: int) -> bool:
+    """True if an alert is about a review after an emergency, and the settings still ask for one."""
+    is_review = (ALERT.c.id == alert, ALERT.c.code.in_([AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE]))
+    of_occurrence = ALERT.c.subject.in_([DELIVERY.c.post, DELIVERY.c.post + "#" + DELIVERY.c.occurrence])
+    kinds = connection.scalars(select(DELIVERY.c.kind).where(*is_review, of_occurrence).distinct())
+    return any(map(store.approval_rules.chain_for, kinds))
 
 
 def end_approvals(

@@ -1,13 +1,14 @@
 """Drafts are their user's own, small, and written seldom."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.user import parse_grant
 from publisher.engine.decisions import named_person
-from publisher.store.people.drafts import MAX_DRAFT_BYTES, MAX_DRAFTS_PER_USER
+from publisher.store.people.drafts import MAX_DRAFT_BYTES, MAX_DRAFTS_PER_USER, delete_old_drafts
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ADMIN = named_person("管")
@@ -56,6 +57,24 @@ async def test_a_draft_has_64_kb_and_a_user_so_many_drafts(store):
     with pytest.raises(RefusedError, match="draft_too_many"):
         await store.drafts.create("王", "")
     assert (await store.drafts.create("李", "")).content == ""
+
+
+async def test_the_draft_deleted_last_comes_back_within_a_day(store):
+    """Nobody sees it meanwhile, and only its user restores it."""
+    older, draft = await store.drafts.create("王", "一"), await store.drafts.create("王", "二")
+    await store.drafts.delete(older.id, "王")
+    await store.drafts.delete(draft.id, "王")
+    with pytest.raises(NoSuchItemError):
+        await store.drafts.restore(older.id, "王")
+    assert list(await store.drafts.list("王")) == []
+    with pytest.raises(NoSuchItemError):
+        await store.drafts.restore(draft.id, "李")
+    await store.drafts.restore(draft.id, "王")
+    assert await store.drafts.get(draft.id, "王") == draft
+    await store.drafts.delete(draft.id, "王")
+    await store.database.write(partial(delete_old_drafts, store.runtime.now() + timedelta(days=2)))
+    with pytest.raises(NoSuchItemError):
+        await store.drafts.restore(draft.id, "王")
 
 
 async def test_who_leaves_leaves_no_drafts(store):

@@ -36,6 +36,18 @@ async def test_an_alert_is_acknowledged_once(site):
     assert (await client.post(f"/alerts/{disk}/acknowledge")).status_code == 404
 
 
+async def test_an_acknowledgement_is_taken_back_by_who_gave_it(site):
+    """The notice offers it; the alert is open again as before."""
+    disk, credentials = await raise_two(site)
+    wang, li = await site.signed_in("operator", name="王"), await site.signed_in("operator", name="李")
+    done = await wang.post(f"/alerts/{disk}/acknowledge", follow_redirects=True)
+    undo = f"/alerts/{disk}/unacknowledge"
+    assert f'action="{undo}"' in done.text
+    assert (await li.post(undo)).status_code == 404
+    assert (await wang.post(undo)).status_code == 303
+    assert {alert.id for alert in await site.store.queries.alerts()} == {disk, credentials}
+
+
 async def test_only_who_may_operate_on_the_account_takes_an_alert_on(site):
     """An operator of another region, and a viewer, see no button and are refused."""
     _disk, credentials = await raise_two(site)

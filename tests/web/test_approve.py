@@ -157,6 +157,31 @@ async def test_a_text_is_returned_with_a_reason(approving):
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
 
 
+async def test_a_return_is_taken_back_by_who_gave_it(approving):
+    """The text waits again as before; where a yes was ended by it there is no way back."""
+    li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")
+    form, undo = {"fingerprint": await fingerprint_on(li), "reason": "电话不对"}, "/approve/refund/return/undo"
+    shown = await li.post("/approve/refund/return", data=form, follow_redirects=True)
+    assert f'action="{undo}"' in shown.text
+    assert (await wang.post(undo, data=form)).status_code == 409
+    assert (await li.post(undo, data=form)).status_code == 303
+    [task] = await approving.store.approvals.tasks("refund")
+    assert task.returned is None
+    await approve(li)
+    shown = await wang.post("/approve/refund/return", data=form, follow_redirects=True)
+    assert f'action="{undo}"' not in shown.text
+
+
+async def test_undoing_ones_own_yes_leaves_that_of_others(approving):
+    """The notice after a yes, and the inbox, end the visitor's own; the approval page can end all."""
+    li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")
+    await approve(li)
+    await approve(wang)
+    ended = await wang.post("/approve/refund/end", data={"own": "1"})
+    [task] = await approving.store.approvals.tasks("refund")
+    assert (ended.status_code, [each.person for each in task.status.counted]) == (303, ["李"])
+
+
 async def test_a_yes_can_be_taken_back(approving):
     """From what one has done in the last seven days, without being asked why."""
     li = await approving.signed_in("approver", name="李")

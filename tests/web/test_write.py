@@ -333,3 +333,14 @@ async def test_with_approvals_a_save_says_who_comes_next(site, file):
     page = await author.get("/write")
     assert "保存并送审" in page.text
     assert "初审" in page.text
+
+
+async def test_a_deleted_draft_comes_back_by_the_notice(site, file):
+    """It is gone from the list until then, and comes back as it was."""
+    author = await site.signed_in("author")
+    checked = await author.post("/write/check", data={**NEW, "body": "写到一半"})
+    draft = re.search(r'name="draft" value="([^"]+)"', checked.text)[1]
+    page = (await author.post(f"/write/{draft}/delete", follow_redirects=True)).text
+    assert (f'href="/write/{draft}"' in page, f'action="/write/{draft}/restore"' in page) == (False, True)
+    restored = await author.post(f"/write/{draft}/restore", follow_redirects=True)
+    assert "写到一半" in restored.text

@@ -80,7 +80,7 @@ class SignInAttemptRow(SQLModel, table=True):
 class DraftRow(SQLModel, table=True):
     """A post that a user is writing; nobody else sees it. `content` is JSON: the form as it stands.
 
-    `post` is the post that is edited, None for a new one.
+    `post` is the post that is edited, None for a new one. The one that was deleted last can be restored.
     """
 
     __tablename__: ClassVar[str] = "draft"
@@ -90,6 +90,7 @@ class DraftRow(SQLModel, table=True):
     content: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=Instant)
     updated_at: datetime = Field(sa_type=Instant, index=True)
+    deleted_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 AUTH_USER = table_of(AuthUserRow)

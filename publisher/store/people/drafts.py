@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
 
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.store.base import StorePart
@@ -19,6 +19,8 @@ MAX_DRAFT_BYTES = 64 * 1024
 MAX_DRAFTS_PER_USER = 100
 DRAFT_LIFETIME = timedelta(days=30)
 """How long a draft is kept after its last change."""
+DELETED_DRAFT_LIFETIME = timedelta(days=1)
+"""How long a deleted draft can be restored."""
 DRAFT_INTERVAL = timedelta(seconds=3)
 """The shortest time between two writes of a user's drafts."""
 DRAFT_ID_BYTES = 9
@@ -42,10 +44,7 @@ class Drafts(StorePart):
         """Store a new draft. Raises RefusedError if it is too big, or the user has too many."""
         _require_size(content)
         connection, now = transaction.connection, self.runtime.now()
-        is_theirs = DRAFT.c.user == user
-        number = connection.execute(select(func.count()).select_from(DRAFT).where(is_theirs)).scalar_one()
-        if number >= MAX_DRAFTS_PER_USER:
-            raise RefusedError("draft_too_many", most=str(MAX_DRAFTS_PER_USER))
+        _require_room(connection, user)
         draft = Draft(id=secrets.token_urlsafe(DRAFT_ID_BYTES), post=post, content=content, updated_at=now)
         row = {"id": draft.id, "user": user, "post": post, "content": content, "created_at": now, "updated_at": now}
         connection.execute(insert(DRAFT).values(row))
@@ -59,10 +58,11 @@ class Drafts(StorePart):
         """
         _require_size(content)
         connection, now = transaction.connection, self.runtime.now()
-        is_it = (DRAFT.c.id == draft, DRAFT.c.user == user)
-        last = connection.scalar(select(func.max(DRAFT.c.updated_at, type_=DRAFT.c.updated_at.type)).where(is_it[1]))
+        newest = select(func.max(DRAFT.c.updated_at, type_=DRAFT.c.updated_at.type)).where(_is_of(user))
+        last = connection.scalar(newest)
         if last is not None and now - DRAFT_INTERVAL < last <= now:
             return None
+        is_it = (DRAFT.c.id == draft, _is_of(user))
         changed = connection.execute(update(DRAFT).where(*is_it).values(content=content, updated_at=now)).rowcount
         if not changed:
             raise NoSuchItemError("draft", draft)
@@ -70,12 +70,24 @@ class Drafts(StorePart):
 
     @in_transaction
     def delete(self, transaction: Transaction, draft: str, user: str) -> None:
-        """Delete a draft, if the user has it."""
-        transaction.connection.execute(delete(DRAFT).where(DRAFT.c.id == draft, DRAFT.c.user == user))
+        """Delete a draft, if the user has it; of those that are deleted the last can be restored."""
+        connection = transaction.connection
+        connection.execute(delete(DRAFT).where(DRAFT.c.user == user, DRAFT.c.deleted_at.is_not(None)))
+        is_it = (DRAFT.c.id == draft, DRAFT.c.user == user)
+        connection.execute(update(DRAFT).where(*is_it).values(deleted_at=self.runtime.now()))
+
+    @in_transaction
+    def restore(self, transaction: Transaction, draft: str, user: str) -> None:
+        """Take back a draft that its user has deleted. Raises NoSuchItemError, or RefusedError where there are many."""
+        connection = transaction.connection
+        _require_room(connection, user)
+        is_it = (DRAFT.c.id == draft, DRAFT.c.user == user, DRAFT.c.deleted_at.is_not(None))
+        if not connection.execute(update(DRAFT).where(*is_it).values(deleted_at=None)).rowcount:
+            raise NoSuchItemError("draft", draft)
 
     async def get(self, draft: str, user: str) -> Draft:
         """Return a draft. Raises NoSuchItemError if the user has no such draft."""
-        query = select(DRAFT).where(DRAFT.c.id == draft, DRAFT.c.user == user)
+        query = select(DRAFT).where(DRAFT.c.id == draft, _is_of(user))
         row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             raise NoSuchItemError("draft", draft)
@@ -83,12 +95,23 @@ class Drafts(StorePart):
 
     async def list(self, user: str) -> Sequence[Draft]:
         """Return the drafts of a user, the newest first."""
-        query = select(DRAFT).where(DRAFT.c.user == user).order_by(DRAFT.c.updated_at.desc())
+        query = select(DRAFT).where(_is_of(user)).order_by(DRAFT.c.updated_at.desc())
         return await self.database.read(lambda connection: list(map(_to_draft, connection.execute(query))))
 
 
 def delete_old_drafts(now: datetime, transaction: Transaction) -> None:
-    transaction.connection.execute(delete(DRAFT).where(DRAFT.c.updated_at < now - DRAFT_LIFETIME))
+    is_old = or_(DRAFT.c.updated_at < now - DRAFT_LIFETIME, DRAFT.c.deleted_at < now - DELETED_DRAFT_LIFETIME)
+    transaction.connection.execute(delete(DRAFT).where(is_old))
+
+
+def _is_of(user: str) -> ColumnElement[bool]:
+    return and_(DRAFT.c.user == user, DRAFT.c.deleted_at.is_(None))
+
+
+def _require_room(connection: Connection, user: str) -> None:
+    number = connection.execute(select(func.count()).select_from(DRAFT).where(_is_of(user))).scalar_one()
+    if number >= MAX_DRAFTS_PER_USER:
+        raise RefusedError("draft_too_many", most=str(MAX_DRAFTS_PER_USER))
 
 
 def _require_size(content: str) -> None:

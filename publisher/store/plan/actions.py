@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, case, delete, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Update, and_, case, delete, exists, func, insert, literal, or_, select, update
 
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.approval import hash_rules
@@ -31,7 +31,7 @@ from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, Post, PostId, Ren
 from publisher.domain.reports import is_not_started
 from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted, Ticket
 from publisher.runtime.clock import ClockReading
-from publisher.store.approvals import AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE
+from publisher.store.approvals import needs_review
 from publisher.store.base import HEARTBEAT_TIMEOUT, BaseStore, StateChange, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import DECISION_REQUEST
@@ -124,11 +124,11 @@ class OperatorActions(StorePart):
         """
         said_of = get_delivery(transaction, delivery)
         require_version(said_of, version)
-        now, subject = self.runtime.now(), subject_of(said_of)
-        values = {"url": url, "reason": reason, "at": now, "by": by.name}
-        write_row(transaction.connection, DECISION_REQUEST, {"delivery": delivery}, values)
-        detail = {"url": url, "reason": reason}
-        write_audit(transaction, now, by, event="confirmation_requested", subject=subject, detail=detail)
+        now, detail = self.runtime.now(), {"url": url, "reason": reason}
+        write_row(
+            transaction.connection, DECISION_REQUEST, {"delivery": delivery}, {**detail, "at": now, "by": by.name}
+        )
+        write_audit(transaction, now, by, event="confirmation_requested", subject=subject_of(said_of), detail=detail)
 
     async def confirmation_request(self, delivery: DeliveryId) -> ConfirmationRequest | None:
         """Return what waits for a second person's confirmation of a delivery's last attempt, if anything."""
@@ -167,17 +167,26 @@ class OperatorActions(StorePart):
         Its problem is not solved by that: it stays open, so that the same one is not raised again, until it is over.
         That a review is still to be done stays shown, unless the settings no longer ask for one.
         """
-        now, is_shown = self.runtime.now(), (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
-        is_review = (ALERT.c.id == alert, ALERT.c.code.in_([AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE]))
-        of_occurrence = ALERT.c.subject.in_([DELIVERY.c.post, DELIVERY.c.post + "#" + DELIVERY.c.occurrence])
-        kinds = transaction.connection.scalars(select(DELIVERY.c.kind).where(*is_review, of_occurrence).distinct())
-        if any(map(self.store.approval_rules.chain_for, kinds)):
+        if needs_review(self.store, transaction.connection, alert):
             return False
-        dismissed = update(ALERT).where(ALERT.c.id == alert, *is_shown).values(dismissed_at=now, dismissed_by=by.name)
-        row = transaction.connection.execute(dismissed.returning(ALERT.c.code, ALERT.c.subject)).one_or_none()
-        if row is not None:
-            write_audit(transaction, now, by, event="alert_dismissed", subject=row.subject, detail={"code": row.code})
-        return row is not None
+        now, is_shown = self.runtime.now(), (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+        query = update(ALERT).where(ALERT.c.id == alert, *is_shown).values(dismissed_at=now, dismissed_by=by.name)
+        return self._change_alert(transaction, query, by, "alert_dismissed")
+
+    @in_transaction
+    def restore_alert(self, transaction: Transaction, alert: int, by: Actor) -> bool:
+        """Show an alert again that this person has dismissed. Returns False if there is none, or it is over."""
+        is_theirs = (ALERT.c.id == alert, ALERT.c.dismissed_by == by.name, ALERT.c.cleared_at.is_(None))
+        query = update(ALERT).where(*is_theirs).values(dismissed_at=None, dismissed_by=None)
+        return self._change_alert(transaction, query, by, "alert_restored")
+
+    def _change_alert(self, transaction: Transaction, query: Update, by: Actor, event: str) -> bool:
+        changed = transaction.connection.execute(query.returning(ALERT.c.code, ALERT.c.subject)).all()
+        for row in changed:
+            write_audit(
+                transaction, self.runtime.now(), by, event=event, subject=row.subject, detail={"code": row.code}
+            )
+        return bool(changed)
 
     @in_transaction
     def resume(self, transaction: Transaction, scope: str, by: Actor, paused_at: datetime | None = None) -> bool:
@@ -201,8 +210,7 @@ class OperatorActions(StorePart):
                 DELIVERY.c.first_attempt_deadline.is_not(None),
                 delayed_since + DELIVERY.c.max_delay < literal(now, DELIVERY.c.due_at.type),
             )
-            expired = Expired(reason="too_late")
-            found = read_deliveries(connection, late.with_for_update())
+            expired, found = Expired(reason="too_late"), read_deliveries(connection, late.with_for_update())
             changes = [StateChange(before=delivery, event=expired) for delivery in found]
             self.store.transition_all(transaction, changes, MAINTENANCE)
         result = connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
@@ -243,8 +251,7 @@ class OperatorActions(StorePart):
 
         Raises RefusedError `changed_meanwhile_more` if there are deliveries after the `newest` a person has seen.
         """
-        target = {"post": post} | ({"account": account} if account else {})
-        connection = transaction.connection
+        connection, target = transaction.connection, {"post": post} | ({"account": account} if account else {})
         lock_planning(transaction)
         require_no_newer(transaction, post, newest)
         if account is None:

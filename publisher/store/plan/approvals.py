@@ -363,10 +363,31 @@ class ApprovalStore(StorePart):
         return task
 
     @in_transaction
-    def unapprove(
-        self, transaction: Transaction, post: PostId, occurrence: str | None, by: Actor, reason: str
+    def undo_return(self, transaction: Transaction, post: PostId, fingerprint: str, by: Actor) -> ApprovalTask:
+        """Take back what a person has asked for by `return_text`. What it has ended stays ended.
+
+        Raises ApprovalError if the content has changed since, or another has returned it.
+        """
+        lock_planning(transaction)
+        task = self._find(transaction.connection, post, fingerprint)[0]
+        is_theirs = (*_is_text(task.key, task.status.fingerprint), APPROVABLE_TEXT.c.returned_by == by.name)
+        values = {"returned_at": None, "returned_by": None, "returned_reason": None}
+        if not transaction.connection.execute(update(APPROVABLE_TEXT).where(*is_theirs).values(values)).rowcount:
+            raise ApprovalError("return_not_theirs", post=task.name)
+        write_audit(transaction, self.runtime.now(), by, event="return_undone", subject=task.name)
+        return task
+
+    @in_transaction
+    def unapprove(  # noqa: PLR0913, PLR0917 # which yeses of whom, and why
+        self,
+        transaction: Transaction,
+        post: PostId,
+        occurrence: str | None,
+        by: Actor,
+        reason: str,
+        of: str | None = None,
     ) -> UnapproveResult:
-        """End every yes to what is not sent yet of a post, or of one occurrence of it.
+        """End every yes to what is not sent yet of a post, or of one occurrence of it; with `of` only this person's.
 
         Raises ApprovalError if there is none.
         """
@@ -375,6 +396,9 @@ class ApprovalStore(StorePart):
         given = [APPROVAL.c.post == post, APPROVAL.c.ended_at.is_(None), IS_UNSENT]
         if occurrence is not None:
             given.append(APPROVAL.c.occurrence == occurrence)
+        if of is not None:
+            rows = connection.execute(select(APPROVAL.c.id, APPROVAL.c.person).where(*given)).all()
+            given.append(APPROVAL.c.id.in_([row.id for row in rows if is_same_name(row.person, of)]))
         names = connection.scalars(select(APPROVAL.c.occurrence).where(*given).distinct()).all()
         # ended first: an intent that relies on one has committed by then, and its delivery counts as sent
         number = end_approvals(transaction, now, "unapproved", by.name, *given)

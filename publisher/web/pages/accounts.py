@@ -373,9 +373,11 @@ async def pause(request: Request) -> Response:
     line, visitor, form = await load_line(request), get_visitor(request), await request.form()
     account = line.account.id
     visitor.require(Permission.STOP, [account])
-    await get_site(request).store.actions.pause(f"account:{account}", visitor.actor, read_reason(form))
-    facts = {"name": name_of(request, line)}
-    return redirect(request, f"/accounts/{account}", Notice(code="pages_account_now_paused", facts=facts))
+    at = await get_site(request).store.actions.pause(f"account:{account}", visitor.actor, read_reason(form))
+    undo = f"/accounts/{account}/resume" if visitor.may(Permission.OPERATE, [account]) else ""
+    facts, undo_fields = {"name": name_of(request, line)}, {"paused_at": at.isoformat()}
+    done = Notice(code="pages_account_now_paused", facts=facts, undo=undo, undo_fields=undo_fields)
+    return redirect(request, f"/accounts/{account}", done)
 
 
 async def show_resume(request: Request) -> Response:

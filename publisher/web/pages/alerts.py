@@ -50,7 +50,20 @@ async def acknowledge(request: Request) -> Response:
     visitor.require(Permission.OPERATE, accounts_of(visitor, alert))
     if not await store.actions.dismiss_alert(alert.id, visitor.actor):
         raise NoSuchItemError("alert", number)
-    return redirect(request, "/alerts", Notice(code="web_alert_acknowledged", facts={"number": number}))
+    undo = f"/alerts/{number}/unacknowledge"
+    return redirect(request, "/alerts", Notice(code="web_alert_acknowledged", facts={"number": number}, undo=undo))
+
+
+async def unacknowledge(request: Request) -> Response:
+    """Take back one's own acknowledgement. Raises NoSuchItemError if there is none, or the alert is over."""
+    store, visitor, number = get_site(request).store, get_visitor(request), request.path_params["number"]
+    alert = next((alert for alert in await store.queries.acknowledged_alerts() if str(alert.id) == number), None)
+    if alert is None:
+        raise NoSuchItemError("alert", number)
+    visitor.require(Permission.OPERATE, accounts_of(visitor, alert))
+    if not await store.actions.restore_alert(alert.id, visitor.actor):
+        raise NoSuchItemError("alert", number)
+    return redirect(request, "/alerts")
 
 
 def accounts_of(visitor: Visitor, alert: Alert) -> Collection[AccountId]:

@@ -194,7 +194,7 @@ async def give_approval(request: Request) -> Response:
     else:
         facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
         code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
-        notice = Notice(code=code, facts=facts, undo=approval_path(done.key, "/end"))
+        notice = Notice(code=code, facts=facts, undo=approval_path(done.key, "/end"), undo_fields={"own": "1"})
         response = redirect(request, await _find_next_path(request), notice)
     if session_id:
         set_session_cookie(request, response, session_id)
@@ -243,18 +243,33 @@ async def return_text(request: Request) -> Response:
     except ApprovalError as error:
         return await _render_stale(request, task, error)
     facts = {"title": task.post.title, "author": task.status.author}
-    return redirect(request, await _find_next_path(request), Notice(code="web_done_returned", facts=facts))
+    undo = "" if task.status.counted else approval_path(task.key, "/return/undo")  # no one gives others' yeses back
+    undo_fields = {"fingerprint": task.status.fingerprint}
+    done = Notice(code="web_done_returned", facts=facts, undo=undo, undo_fields=undo_fields)
+    return redirect(request, await _find_next_path(request), done)
+
+
+async def undo_return(request: Request) -> Response:
+    """Take back one's own return, so that the text waits for approvals again."""
+    visitor, form = get_visitor(request), await request.form()
+    task = await find_task(request)
+    if task is None:
+        raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
+    visitor.require(Permission.APPROVE, task.accounts)
+    await get_site(request).store.approvals.undo_return(task.key.post, str(form.get("fingerprint", "")), visitor.actor)
+    return redirect(request, approval_path(task.key), Notice(code="web_done_return_undone"))
 
 
 async def end_approvals(request: Request) -> Response:
-    """End the yeses to what is not sent yet of an occurrence, the visitor's among them."""
+    """End the yeses to what is not sent yet of an occurrence: the visitor's own alone, or all of them."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     task = await find_task(request)
     if task is None:
         raise ApprovalError("unapprove_nothing", post=request.path_params["post"])
     visitor.require(Permission.STOP, task.accounts)
     reason = read_reason(form) or visitor.messages.translate("web_end_reason")
-    result = await site.store.approvals.unapprove(task.key.post, task.key.occurrence, visitor.actor, reason)
+    of = visitor.user.name if form.get("own") else None
+    result = await site.store.approvals.unapprove(task.key.post, task.key.occurrence, visitor.actor, reason, of)
     if result.is_too_late:
         raise ApprovalError("unapprove_too_late", post=task.name)
     notice = Notice(code="web_done_ended", facts={"title": task.post.title, "number": result.approvals})

@@ -560,9 +560,15 @@ def show_value(value: object) -> str:
 
 
 async def delete_draft(request: Request) -> Response:
-    visitor = get_visitor(request)
-    await get_site(request).store.drafts.delete(str(request.path_params["draft"]), visitor.user.name)
-    return redirect(request, "/write", Notice(code="web_write_draft_deleted"))
+    draft = str(request.path_params["draft"])
+    await get_site(request).store.drafts.delete(draft, get_visitor(request).user.name)
+    return redirect(request, "/write", Notice(code="web_write_draft_deleted", undo=f"/write/{draft}/restore"))
+
+
+async def restore_draft(request: Request) -> Response:
+    draft = str(request.path_params["draft"])
+    await get_site(request).store.drafts.restore(draft, get_visitor(request).user.name)
+    return redirect(request, f"/write/{draft}")
 
 
 async def show_article(request: Request) -> Response:

@@ -38,6 +38,14 @@
   });
   window.addEventListener("pageshow", () => all("form[data-sent]").forEach((form) => { delete form.dataset.sent; }));
 
+  // What was done is said for ten seconds, and longer while it is pointed at or has the focus.
+  const notice = document.querySelector(".notice");
+  const endNotice = () => {
+    if (notice.matches(":hover, :focus-within")) setTimeout(endNotice, 2000);
+    else notice.remove();
+  };
+  if (notice) setTimeout(endNotice, 10000);
+
   // The beat: seconds since the daemon's last sign of life, counted here between two frames of the stream.
   const beat = document.getElementById("beat");
   let beatAt = beat && beat.dataset.seconds !== "" ? Date.now() - 1000 * Number(beat.dataset.seconds) : null;
