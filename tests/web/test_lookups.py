@@ -33,6 +33,17 @@ async def test_the_calendar_shows_what_is_filed_and_what_is_only_planned(site):
     assert (await client.get("/calendar?month=nonsense&day=9999-99-99")).status_code == 200
 
 
+async def test_a_week_shows_its_hours_and_the_gaps_between_them(site):
+    """An entry stands at its hour; hours before and after work in which nothing is due are one line."""
+    await plan(site, POST, warning("late", when="at = 2026-11-27T21:30:00+08:00"))
+    client = await site.signed_in("viewer")
+    page = (await client.get("/calendar/week?from=2026-11-25")).text
+    hours = re.findall(r'<th scope="row">(\d\d):00', page)
+    assert hours == ["00", *(f"{hour:02}" for hour in range(8, 18)), "18", "21", "22"]
+    assert re.search(r'data-day="2026-11-27" data-hour="21"><a [^>]*href="/posts/late"', page)
+    assert re.search(r'data-day="2026-11-25" data-hour="10"><a [^>]*href="/posts/refund"', page)
+
+
 async def test_the_calendar_marks_holidays_and_clashes(site):
     """Public holidays are marked, and accounts with two posts at once are counted."""
     await plan(site, POST, warning("second", to='["beijing-weibo"]', when=SOON))
@@ -116,7 +127,8 @@ async def test_search_finds_posts_accounts_regions_and_numbers(site):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 @pytest.mark.parametrize(
-    "path", ["/accounts", "/accounts?view=list", "/accounts/beijing-weibo", "/assist", "/calendar", "/calendar/list",
+    "path", ["/accounts", "/accounts?view=list", "/accounts/beijing-weibo", "/assist", "/calendar", "/calendar/week",
+             "/calendar/list",
              "/audit?jobs=1", "/search?q=refund", "/help"],
 )  # fmt: skip
 async def test_no_text_is_missing(site, lang, path):

@@ -15,7 +15,8 @@ from PIL import Image
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.engine import schedule_editor
 from publisher.engine.planner import apply_schedule
-from publisher.web.pages import remove, write
+from publisher.web.pages import move, remove, write
+from tests.web.posts import hidden_fields
 from tests.web.test_sign_in import PASSWORD, add_activated
 
 FILE = """# 计划
@@ -46,7 +47,7 @@ NEW = {
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch):
     """No daemon runs here that would put a save in force."""
-    for module in (write, remove):
+    for module in (move, remove, write):
         monkeypatch.setattr(module, "ACCEPTED_WITHIN_SECONDS", 0)
 
 
@@ -333,6 +334,39 @@ async def test_with_approvals_a_save_says_who_comes_next(site, file):
     page = await author.get("/write")
     assert "保存并送审" in page.text
     assert "初审" in page.text
+
+
+async def test_a_post_dragged_to_another_day_gets_that_time_and_nothing_else(site, file):
+    """The entry of the calendar says what it may be moved by; the notice takes the move back."""
+    author = await site.signed_in("author", name="王")
+    await author.post("/write", data=NEW)
+    await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
+    before, name = file.read_text("utf-8"), posts(file)[1]["id"]
+    month = (await author.get("/calendar?month=2026-12")).text
+    assert f'href="/posts/{name}" data-row data-at="2026-12-20T09:00:00" draggable="true"' in month
+    assert 'href="/posts/weekly" data-row>' in month
+    sent = {"was": "2026-12-20T09:00:00", "at": "2026-12-23T09:00:00", "back": "/calendar?month=2026-12"}
+    moved = await author.post(f"/posts/{name}/move", data=sent)
+    assert (moved.status_code, moved.headers["location"]) == (303, "/calendar?month=2026-12")
+    assert file.read_text("utf-8") == before.replace("2026-12-20", "2026-12-23")
+    shown = (await author.get("/calendar")).text
+    await author.post(f"/posts/{name}/move", data=hidden_fields(shown, f"/posts/{name}/move"))
+    assert file.read_text("utf-8") == before
+
+
+async def test_a_move_of_what_has_changed_meanwhile_changes_nothing(site, file):
+    """Neither over another time than the calendar showed, nor of a post that repeats, nor to a time that is past."""
+    author = await site.signed_in("author", name="王")
+    await author.post("/write", data=NEW)
+    before, name = file.read_text("utf-8"), posts(file)[1]["id"]
+    sent = {"was": "2026-12-20T09:00:00", "at": "2026-12-23T09:00:00"}
+    stale = await author.post(f"/posts/{name}/move", data={**sent, "was": "2026-12-19T09:00:00"})
+    repeating = await author.post("/posts/weekly/move", data=sent)
+    past = await author.post(f"/posts/{name}/move", data={**sent, "at": "2026-11-01T09:00:00"})
+    nonsense = await author.post(f"/posts/{name}/move", data={**sent, "at": "bald"})
+    assert (stale.status_code, repeating.status_code, past.status_code, nonsense.status_code) == (409, 409, 422, 400)
+    assert "problem-when" in past.text
+    assert file.read_text("utf-8") == before
 
 
 async def test_a_deleted_draft_comes_back_by_the_notice(site, file):

@@ -1,9 +1,11 @@
 """The calendar: what was and will be sent in a month, clashes, accounts that will fall silent, and a day's quota."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
@@ -23,12 +25,13 @@ WEEK_DAYS = 7
 LIST_DAYS = 31
 MAX_ENTRIES = 4
 """More posts on one day are counted, and listed on the page of that day."""
-WORKING_GLYPHS = frozenset({Glyph.ACTION, Glyph.FAILED, Glyph.CHECKING, Glyph.SENDING})
+DAY_HOURS = range(8, 18)
+"""Hours that a week always shows; of the others those with a post, and what lies between as one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalendarEntry:
-    """An occurrence on its day, filed or not yet."""
+    """An occurrence on its day, filed or not yet. `can_be_moved`: it is due once, and nothing of it was sent."""
 
     at: datetime
     title: str
@@ -38,6 +41,7 @@ class CalendarEntry:
     total: int
     glyph: Glyph
     done: int = 0
+    can_be_moved: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -58,6 +62,15 @@ class CalendarDay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HourRow:
+    """The entries of an hour, for each day of a week; one without any day is the gap of several empty hours."""
+
+    start: int
+    end: int
+    days: Sequence[tuple[date, Sequence[CalendarEntry]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SilentAccount:
     """An account that reaches the limit of inspections on a day, unless something is published on it before."""
 
@@ -71,17 +84,19 @@ async def read_entries(
     request: Request, start: datetime, end: datetime
 ) -> tuple[Sequence[CalendarEntry], Mapping[AccountId, datetime]]:
     """Return the entries of a time span, and when each account gets its next post that is not filed yet."""
-    site, reach = get_site(request), get_visitor(request).reach(Permission.VIEW)
+    site, visitor = get_site(request), get_visitor(request)
+    now, reach, may_write = site.runtime.now(), visitor.reach(Permission.VIEW), visitor.may(Permission.WRITE)
     filed = await site.store.occurrences.between(start, end, reach)
     posts = await site.store.occurrences.planned_posts(start, end)
     known = {(item.key.post, item.key.occurrence) for item in filed}
-    entries = [make_entry(item) for item in filed]
+    entries = [make_entry(item, can_be_moved=may_write and is_movable(item, now)) for item in filed]
     upcoming: dict[AccountId, datetime] = {}
     for post in posts:
         accounts = [key for key in post.accounts if reach is None or key in reach]
-        for at in list_unfiled(post, max(start, site.runtime.now()), end, site.settings.timezone, known):
+        for at in list_unfiled(post, max(start, now), end, site.settings.timezone, known):
             if accounts:
-                entries.append(make_planned_entry(post, at, len(accounts)))
+                can_be_moved = may_write and isinstance(post.trigger, OneTimeTrigger)
+                entries.append(make_planned_entry(post, at, len(accounts), can_be_moved=can_be_moved))
             for account in accounts:
                 upcoming[account] = min(upcoming.get(account, at), at)
     return sorted(entries, key=lambda entry: entry.at), upcoming
@@ -99,7 +114,12 @@ def list_unfiled(
     return [at for at in times if (post.id, at.isoformat()) not in known]
 
 
-def make_entry(item: OccurrenceSummary) -> CalendarEntry:
+def is_movable(item: OccurrenceSummary, now: datetime) -> bool:
+    """Return True if a post is due once, later, and nothing of it was sent or stopped."""
+    return not item.is_repeating and item.due_at > now and set(item.by_glyph) <= {Glyph.WAITING, Glyph.ACTION}
+
+
+def make_entry(item: OccurrenceSummary, *, can_be_moved: bool) -> CalendarEntry:
     return CalendarEntry(
         at=item.due_at,
         title=item.title,
@@ -109,14 +129,20 @@ def make_entry(item: OccurrenceSummary) -> CalendarEntry:
         total=item.total,
         glyph=item.glyph,
         done=item.by_glyph.get(Glyph.PUBLISHED, 0),
+        can_be_moved=can_be_moved,
     )
 
 
-def make_planned_entry(post: Post, at: datetime, total: int) -> CalendarEntry:
-    level = post.level.value if post.level else None
-    path = f"/posts/{post.id}"
+def make_planned_entry(post: Post, at: datetime, total: int, *, can_be_moved: bool) -> CalendarEntry:
     return CalendarEntry(
-        at=at, title=post.title, kind=post.kind.value, level=level, path=path, total=total, glyph=Glyph.WAITING
+        at=at,
+        title=post.title,
+        kind=post.kind.value,
+        level=post.level.value if post.level else None,
+        path=f"/posts/{post.id}",
+        total=total,
+        glyph=Glyph.WAITING,
+        can_be_moved=can_be_moved,
     )
 
 
@@ -140,6 +166,24 @@ async def find_silent(
     return sorted(found, key=lambda item: (item.on, names.order(item.account)))
 
 
+async def read_days(
+    request: Request, first: date, last: date, month: date
+) -> tuple[Sequence[CalendarDay], Sequence[SilentAccount]]:
+    """Return the days from `first` to the one before `last`, and the accounts that fall silent in them."""
+    site = get_site(request)
+    zone = site.settings.timezone
+    today = site.runtime.now().astimezone(zone).date()
+    start, end = midnight(first, zone), midnight(last, zone)
+    entries, upcoming = await read_entries(request, start, end)
+    silent = await find_silent(request, max(first, today), last, upcoming)
+    clashes = await site.store.occurrences.clashes(start, end, get_visitor(request).reach(Permission.VIEW))
+    await asyncio.to_thread(mark_day, month)  # the holidays are slow to load
+    numbers = range((last - first).days)
+    return [
+        make_day(first + timedelta(days=number), month, today, entries, zone, clashes, silent) for number in numbers
+    ], silent
+
+
 async def show_calendar(request: Request) -> Response:
     """Show a month, Monday first; on a narrow screen its days below each other."""
     site, query = get_site(request), request.query_params
@@ -148,16 +192,7 @@ async def show_calendar(request: Request) -> Response:
     month = parse_month(query.get("month", "")) or today.replace(day=1)
     following = (month + timedelta(days=31)).replace(day=1)
     first = month - timedelta(days=month.weekday())
-    last = following + timedelta(days=-following.weekday() % WEEK_DAYS)
-    start, end = midnight(first, zone), midnight(last, zone)
-    entries, upcoming = await read_entries(request, start, end)
-    silent = await find_silent(request, max(first, today), last, upcoming)
-    clashes = await site.store.occurrences.clashes(start, end, get_visitor(request).reach(Permission.VIEW))
-    await asyncio.to_thread(mark_day, month)  # the holidays are slow to load
-    days = [
-        make_day(first + timedelta(days=number), month, today, entries, zone, clashes, silent)
-        for number in range((last - first).days)
-    ]
+    days, silent = await read_days(request, first, following + timedelta(days=-following.weekday() % WEEK_DAYS), month)
     day = parse_day(query.get("day", "")) or (today if month <= today < following else month)
     return await render_page(
         request,
@@ -225,22 +260,51 @@ async def read_quotas(request: Request, day: date) -> Sequence[tuple[Platform, i
     ]
 
 
+async def show_week(request: Request) -> Response:
+    """Show the hours of a week, Monday first."""
+    zone = get_site(request).settings.timezone
+    today = get_site(request).runtime.now().astimezone(zone).date()
+    chosen = parse_day(request.query_params.get("from", "")) or today
+    first = chosen - timedelta(days=chosen.weekday())
+    last = first + timedelta(days=WEEK_DAYS)
+    days, _silent = await read_days(request, first, last, first)
+    return await render_page(
+        request,
+        "calendar_week",
+        days=days,
+        rows=make_rows(days, zone),
+        first=first,
+        before=first - timedelta(days=WEEK_DAYS),
+        after=last,
+        local=lambda instant: instant.astimezone(zone),
+    )
+
+
+def make_rows(days: Sequence[CalendarDay], zone: ZoneInfo) -> Sequence[HourRow]:
+    """Return the hours of a week; empty ones outside of DAY_HOURS that follow each other make up one gap."""
+    cells: dict[tuple[date, int], list[CalendarEntry]] = defaultdict(list)
+    for day in days:
+        for entry in day.entries:
+            cells[day.day, entry.at.astimezone(zone).hour].append(entry)
+    used = {hour for _day, hour in cells} | set(DAY_HOURS)
+    rows: list[HourRow] = []
+    for is_shown, group in groupby(range(24), used.__contains__):
+        hours = list(group)
+        if is_shown:
+            filled = [[(day.day, cells[day.day, hour]) for day in days] for hour in hours]
+            rows += [HourRow(start=hour, end=hour + 1, days=row) for hour, row in zip(hours, filled, strict=True)]
+        else:
+            rows.append(HourRow(start=hours[0], end=hours[-1] + 1, days=()))
+    return rows
+
+
 async def show_list(request: Request) -> Response:
     """Show the days from one on below each other, those without a post left out."""
-    site, query = get_site(request), request.query_params
-    zone = site.settings.timezone
-    today = site.runtime.now().astimezone(zone).date()
-    first = parse_day(query.get("from", "")) or today
+    zone = get_site(request).settings.timezone
+    today = get_site(request).runtime.now().astimezone(zone).date()
+    first = parse_day(request.query_params.get("from", "")) or today
     last = first + timedelta(days=LIST_DAYS)
-    start, end = midnight(first, zone), midnight(last, zone)
-    entries, upcoming = await read_entries(request, start, end)
-    silent = await find_silent(request, max(first, today), last, upcoming)
-    clashes = await site.store.occurrences.clashes(start, end, get_visitor(request).reach(Permission.VIEW))
-    await asyncio.to_thread(mark_day, first)
-    days = [
-        make_day(first + timedelta(days=number), first, today, entries, zone, clashes, silent)
-        for number in range(LIST_DAYS)
-    ]
+    days, _silent = await read_days(request, first, last, first)
     return await render_page(
         request,
         "calendar_list",

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -194,12 +195,13 @@ async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleTe
 async def show_edit(request: Request) -> Response:
     """Show a post of schedule.toml in the form."""
     schedule, base = await read_visible_entry(request, PostId(str(request.path_params["post"])))
-    fields = {
-        **fill_form(base, get_site(request).settings.timezone),
-        "base": [dump_entry(base)],
-        "base_sha256": [schedule.sha256],
-    }
+    fields = fill_edit(schedule, base, get_site(request).settings.timezone)
     return await show_form(request, make_form(request, fields))
+
+
+def fill_edit(schedule: ScheduleText, base: Entry, zone: ZoneInfo) -> Fields:
+    """Return the fields of the form for a post of the schedule, as it is there."""
+    return {**fill_form(base, zone), "base": [dump_entry(base)], "base_sha256": [schedule.sha256]}
 
 
 async def show_form(  # noqa: PLR0913 # what the page shows besides the form

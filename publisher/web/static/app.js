@@ -127,6 +127,26 @@
     });
   }
 
+  // The calendar: an entry dropped on another day, or another hour of a week, is saved with that time.
+  let dragged = null;
+  const dropPlace = (event) => dragged && event.target.closest("[data-day]");
+  document.addEventListener("dragstart", (event) => { dragged = event.target.closest("[data-at]"); });
+  document.addEventListener("dragend", () => { dragged = null; });
+  document.addEventListener("dragover", (event) => { if (dropPlace(event)) event.preventDefault(); });
+  document.addEventListener("drop", (event) => {
+    const place = dropPlace(event);
+    if (!place) return;
+    event.preventDefault();
+    const { at: was } = dragged.dataset;
+    const at = place.dataset.day + "T" + (place.dataset.hour || was.slice(11, 13)) + was.slice(13);
+    if (at === was) return;
+    const form = document.getElementById("move");
+    form.action = dragged.getAttribute("href") + "/move";
+    [form.elements.was.value, form.elements.at.value] = [was, at];
+    form.elements.back.value = location.pathname + location.search;
+    form.requestSubmit();
+  });
+
   // Times left and clocks.
   const clock = document.querySelector("[data-clock]");
   const loadedAt = Date.now();

@@ -1,0 +1,57 @@
+"""Give a post of the schedule another time: what dragging an entry of the calendar does."""
+
+from datetime import datetime
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from publisher.domain.errors import RefusedError
+from publisher.domain.post import PostId
+from publisher.engine.schedule_editor import SavedEdit, save_post, wait_until_accepted
+from publisher.schedule.load import SCHEDULE_FILE
+from publisher.web.page import redirect, safe_path
+from publisher.web.pages.write import (
+    ACCEPTED_WITHIN_SECONDS,
+    fill_edit,
+    make_change,
+    make_form,
+    make_writer,
+    read_visible_entry,
+    show_result,
+)
+from publisher.web.post_form import fill_instant, first
+from publisher.web.site import Notice, get_site, get_visitor
+
+
+async def move_post(request: Request) -> Response:
+    """Save the new time as an edit would be saved, and offer the way back.
+
+    `was` is the time that the calendar showed. Raises RefusedError if the post has another one by now.
+    """
+    site, visitor, sent = get_site(request), get_visitor(request), await request.form()
+    post, zone = PostId(str(request.path_params["post"])), site.settings.timezone
+    was, at = (read_local(str(sent.get(name, ""))) for name in ("was", "at"))
+    schedule, base = await read_visible_entry(request, post)
+    fields = fill_edit(schedule, base, zone)
+    if first(fields, "when") != "once" or {**fields, **fill_instant("at", was, zone)} != fields:
+        raise RefusedError("web_move_changed", title=str(base.get("title", post)))
+    form = make_form(request, {**fields, **fill_instant("at", at, zone), "tried": ["1"]})
+    file = site.settings.workspace / SCHEDULE_FILE
+    result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
+    if not isinstance(result, SavedEdit):
+        return await show_result(request, form, result)
+    await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)
+    back = safe_path(str(sent.get("back", "")))
+    facts = {"title": base.get("title", ""), "at": visitor.clock.when(at.replace(tzinfo=zone))}
+    undo_fields = {"was": at.isoformat(), "at": was.isoformat(), "back": back}
+    undo = Notice(code="web_move_done", facts=facts, undo=f"/posts/{post}/move", undo_fields=undo_fields)
+    return redirect(request, back, undo)
+
+
+def read_local(text: str) -> datetime:
+    """Return a time of the workspace's zone, such as 2027-01-11T09:00. Raises HTTPException for anything else."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=None)
+    except ValueError:
+        raise HTTPException(400) from None
