@@ -180,11 +180,16 @@ def _last_delay(platform: PlatformClient, folder: Path, accounts: int, due_at: d
 @contextlib.contextmanager
 def _serving(accounts: int, platform: PlatformClient | None) -> Iterator[Site]:
     """Make a workspace whose dashboard will listen on a free port, with a user who has signed in."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = find_free_port()
     address = (platform.base_url,) if platform else ()
     with workspace(accounts, *address, dashboard=f'listen = "127.0.0.1:{port}"') as folder:
         yield Site(folder=folder, port=port, session=asyncio.run(_sign_in(folder)))
+
+
+def find_free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 async def _sign_in(folder: Path) -> str:

@@ -1,0 +1,136 @@
+"""Clients that flood a dashboard: sign-ins from many addresses, and connections that send slowly or nothing.
+
+Run as `python -m tests.flood.clients` with a Flood as JSON in a line of standard input, a process of its own. It writes
+a line of JSON when all connections have been open once, and its counts when its standard input ends.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from publisher.web.server import raise_descriptor_limit
+from tests.wait import eventually
+
+ATTEMPT_SECONDS = 1.0
+"""Between two sign-ins of an address, which waits for no answer."""
+DRIP_SECONDS = 0.5
+RECONNECT_SECONDS = 1.0
+"""How soon a slow client connects again after it was closed."""
+PATIENCE_SECONDS = 60
+"""Within so long every slow client has been connected."""
+RIGHT_SHARE = 0.02
+"""How many sign-ins have the right password."""
+ADDRESSES_OF_SLOW = 20
+HOST = "Host: 127.0.0.1\r\n"
+SLOW_HEAD = f"GET /login HTTP/1.1\r\n{HOST}X: ".encode()
+SLOW_FORM = f"POST /login HTTP/1.1\r\n{HOST}Content-Length: 500000\r\n\r\nname=".encode()
+
+
+@dataclass(slots=True, kw_only=True)
+class Flood:
+    """How much comes from how many addresses. `passwords` are those of the users, by name."""
+
+    port: int
+    addresses: int
+    slow_heads: int
+    slow_forms: int
+    silent: int
+    passwords: Mapping[str, str] = field(repr=False)
+    counts: Counter[str] = field(default_factory=Counter)
+    held: set[int] = field(default_factory=set)
+    """The slow clients that have been connected."""
+
+    @property
+    def slow(self) -> list[bytes]:
+        """Return how each slow client begins."""
+        return [SLOW_HEAD] * self.slow_heads + [SLOW_FORM] * self.slow_forms + [b""] * self.silent
+
+    async def run(self) -> None:
+        """Flood until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.addresses):
+                group.create_task(self._sign_in_again_and_again(number, group))
+            for number, beginning in enumerate(self.slow):
+                group.create_task(self._hold(number, beginning))
+
+    async def _sign_in_again_and_again(self, number: int, group: asyncio.TaskGroup) -> None:
+        await asyncio.sleep(random.random() * ATTEMPT_SECONDS)  # noqa: S311 # the clients do not come in step
+        while True:
+            group.create_task(self._sign_in(f"127.0.1.{number + 1}"))
+            await asyncio.sleep(ATTEMPT_SECONDS)
+
+    async def _sign_in(self, address: str) -> None:
+        name = random.choice([*self.passwords, f"nobody-{random.randrange(1000)}"])  # noqa: S311 # no secret
+        is_right = random.random() < RIGHT_SHARE  # noqa: S311 # no secret
+        password = self.passwords.get(name, "") if is_right else "a wrong password"
+        body = urlencode({"name": name, "password": password})
+        head = f"POST /login HTTP/1.1\r\n{HOST}Content-Type: application/x-www-form-urlencoded\r\n"
+        self.counts["sign-ins sent"] += 1
+        with contextlib.suppress(OSError):
+            async with self._connect(address) as (reader, writer):
+                writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
+                status = (await reader.readline()).decode("ascii").partition(" ")[2].strip()
+                self.counts[f"sign-ins answered {status[:3] or 'by a close'}"] += 1
+
+    async def _hold(self, number: int, beginning: bytes) -> None:
+        address = f"127.0.2.{number % ADDRESSES_OF_SLOW + 1}"
+        await asyncio.sleep(random.random() * RECONNECT_SECONDS)  # noqa: S311 # as above
+        while True:
+            with contextlib.suppress(OSError):
+                async with self._connect(address) as (reader, writer):
+                    self.held.add(number)
+                    self.counts["slow connections"] += 1
+                    writer.write(beginning)
+                    while not await _is_closed(reader):
+                        writer.write(b"x" if beginning else b"")
+            self.counts["slow connections closed"] += 1
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _connect(self, address: str):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0))
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+async def _is_closed(reader: asyncio.StreamReader) -> bool:
+    """Wait for the next byte to drip; return True if the other side has closed instead."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRIP_SECONDS):
+            return not await reader.read(4096)
+    return False
+
+
+def write_line(facts: Mapping[str, float]) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+async def main() -> None:
+    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    flood = Flood(**json.loads(await reader.readline()))
+    running = asyncio.create_task(flood.run())
+    await eventually(lambda: len(flood.held) == len(flood.slow) or running.done(), PATIENCE_SECONDS, "slow connections")
+    write_line({"held": len(flood.held)})
+    began, spent = time.monotonic(), time.process_time()
+    await asyncio.wait([running, asyncio.create_task(reader.read())], return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        await running
+    running.cancel()
+    share = (time.process_time() - spent) / (time.monotonic() - began)
+    write_line({**flood.counts, "percent of a core taken by the clients": round(100 * share)})
+
+
+if __name__ == "__main__":
+    raise_descriptor_limit()
+    asyncio.run(main())

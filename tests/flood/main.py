@@ -1,0 +1,357 @@
+"""A flood of sign-ins, slow connections and live pages against the dashboard, while a post falls due to many accounts.
+
+The same work is done twice in one workspace, on the simulator: without the flood, and in it. An operator pauses and
+resumes everything, one who has signed in opens Today, and a user signs in from an address that does not flood.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+
+from publisher.domain.delivery import Actor, Role
+from publisher.domain.user import parse_grant
+from publisher.engine.authentication import hash_password
+from publisher.store.people.users import NewSignIn
+from publisher.web.server import raise_descriptor_limit
+from tests.bench.database import application, read_rows
+from tests.bench.figures import Figure, median, percentile
+from tests.bench.pages import find_free_port
+from tests.bench.process import running
+from tests.bench.workspace import LOG, STARTED, daemon, format_post, wait_for_event, workspace, write_schedule
+from tests.flood import clients
+from tests.simulator_process import SimulatorProcess, run_simulator
+from tests.wait import eventually
+
+GRANTS = {"主管": "admin", "操作员": "operator", "作者": "author", "值班": "viewer"}
+OPERATOR, USER, VIEWER = "操作员", "作者", "值班"
+PASSWORDS = {name: f"the password of {name}, {grant}" for name, grant in GRANTS.items()}
+OPERATOR_ADDRESS, VIEWER_ADDRESS = "127.0.0.2", "127.0.0.4"
+QUIET, FLOODED = "quiet", "flooded"
+"""The posts that fall due without the flood and in it."""
+CREATE = "/2/statuses/share.json"
+PATIENCE_SECONDS = 120
+"""For what is not measured, and for an answer that is far too late."""
+CYCLE_SECONDS = 1.5
+"""Between two pauses."""
+STILL_SECONDS = 4.0
+"""So long before a post is due the last pause begins."""
+SILENT_SECONDS = 25.0
+"""A live page that has received nothing for so long has stopped: it is pinged every 20 s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a flood is, and what may be noticed of it."""
+
+    seconds: float = 60
+    quiet_seconds: float = 20
+    lead_seconds: float = 10
+    """How long filing a post may take before the work that is measured begins; it gets more if that is too short."""
+    accounts: int = 150
+    live_pages: int = 50
+    addresses: int = 100
+    slow_heads: int = 500
+    slow_forms: int = 500
+    silent: int = 200
+    max_late_seconds: float = 5
+    max_pause_seconds: float = 0.3
+    max_page_seconds: float = 1
+    max_sign_in_seconds: float = 5
+
+
+@dataclass(slots=True, kw_only=True)
+class Noticed:
+    """What people notice, in seconds; `failed` are the requests that were not answered as they must be."""
+
+    late: Sequence[float] = ()
+    pauses: list[float] = field(default_factory=list)
+    pages: list[float] = field(default_factory=list)
+    sign_ins: list[float] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was noticed without the flood and in it, how many live pages were followed to the end, and what came."""
+
+    quiet: Noticed
+    flooded: Noticed
+    live: int
+    counts: Mapping[str, int]
+
+    def figures(self, size: Size) -> Iterator[Figure]:
+        """Yield each figure with its goal, and how it compares with the same work without the flood."""
+        for name, goal, quiet, flooded in (
+            ("last call after the due time", size.max_late_seconds, self.quiet.late, self.flooded.late),
+            ("pause, click to written, 95 of 100", size.max_pause_seconds, self.quiet.pauses, self.flooded.pauses),
+            ("Today of who has signed in, 95 of 100", size.max_page_seconds, self.quiet.pages, self.flooded.pages),
+            ("sign-in elsewhere, worst", size.max_sign_in_seconds, self.quiet.sign_ins, self.flooded.sign_ins),
+        ):
+            share = 0.95 if "95" in name else 1.0
+            value, usual = (percentile([1e3 * seconds for seconds in each], share) for each in (flooded, quiet))
+            middle = 1e3 * median(flooded)
+            parts = {"times": value / usual, "without": usual, "median": middle, "worst": 1e3 * max(flooded)}
+            yield Figure(id="", name=name, value=value, goal=1e3 * goal, unit="ms", parts=parts | {"of": len(flooded)})
+        yield Figure(id="", name="calls of the post", value=len(self.flooded.late), goal=size.accounts, is_minimum=True)
+        yield Figure(
+            id="", name="live pages followed to the end", value=self.live, goal=size.live_pages, is_minimum=True
+        )
+        failed = len(self.quiet.failed) + len(self.flooded.failed)
+        yield Figure(id="", name="requests of people that failed", value=failed, goal=0)
+
+
+@dataclass(slots=True, kw_only=True)
+class Office:
+    """The workspace under the flood, and the sessions of those who work in it."""
+
+    folder: Path
+    port: int
+    size: Size
+    sessions: Mapping[str, str]
+    simulator: SimulatorProcess
+    report: Callable[[str], None]
+    due: dict[str, datetime]
+    noticed: Noticed = field(default_factory=Noticed)
+    addresses: Iterator[int] = field(default_factory=lambda: count(1))
+    """The addresses from which a user signs in: one who works signs in once, not every second."""
+
+    @contextlib.asynccontextmanager
+    async def visit(self, address: str, name: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+        """Open the dashboard from an address of this machine, as one who has signed in or as nobody."""
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}",
+            transport=httpx.AsyncHTTPTransport(local_address=address),
+            cookies={"publisher_session": self.sessions[name]} if name else {},
+            timeout=PATIENCE_SECONDS,
+        ) as client:
+            yield client
+
+    async def answers(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            async with self.visit(OPERATOR_ADDRESS) as client:
+                return (await client.get("/login")).is_success
+        return False
+
+    async def ask(
+        self, seconds: list[float], path: str, address: str, name: str = "", form: Mapping[str, str] | None = None
+    ) -> None:
+        """Get a page or send a form by a new connection, and note how long it took until that was done."""
+        try:
+            async with self.visit(address, name or None) as client:
+                began = time.monotonic()
+                response = await (client.get(path) if form is None else client.post(path, data=dict(form)))
+                seconds.append(time.monotonic() - began)
+        except httpx.TransportError as error:
+            self.noticed.failed.append(f"{path}: {type(error).__name__}")
+        else:
+            if response.status_code != (200 if form is None else 303):
+                self.noticed.failed.append(f"{path}: answered {response.status_code}")
+
+    async def pause(self) -> None:
+        """Pause everything, see that it is written, and resume."""
+        await self.ask(self.noticed.pauses, "/pause", OPERATOR_ADDRESS, OPERATOR, {"reason": "洪水"})
+        if not (rows := read_rows(self.folder, "SELECT at FROM pause")):
+            self.noticed.failed.append("/pause: answered, and not written")
+            return
+        paused_at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=rows[0][0])
+        await self.ask([], "/resume", OPERATOR_ADDRESS, OPERATOR, {"paused_at": paused_at.isoformat()})
+
+    async def work_until(self, instant: float) -> None:
+        """Pause, open Today and sign in, at least once, until this instant, in seconds of the epoch."""
+        while True:
+            until = time.monotonic() + CYCLE_SECONDS
+            await self.pause()
+            await self.ask(self.noticed.pages, "/today", VIEWER_ADDRESS, VIEWER)
+            await self.sign_in(USER)
+            if time.time() >= instant:
+                return
+            await asyncio.sleep(max(0.0, until - time.monotonic()))
+
+    async def sign_in(self, name: str) -> None:
+        form = {"name": name, "password": PASSWORDS[name]}
+        await self.ask(self.noticed.sign_ins, "/login", f"127.0.3.{next(self.addresses)}", form=form)
+
+    async def follow(self, received_at: list[float]) -> None:
+        """Keep a live page open, and note when it last received something."""
+        async with self.visit(VIEWER_ADDRESS, VIEWER) as client, client.stream("GET", "/events?view=today") as stream:
+            async for _part in stream.aiter_raw():
+                received_at[:] = [time.monotonic()]
+
+    async def file_posts(self) -> None:
+        """File all posts of the schedule with their instants."""
+        write_schedule(self.folder, *(format_post(post, at) for post, at in self.due.items()))
+        wanted = {(post, int(at.timestamp() * 1e6)) for post, at in self.due.items()}
+
+        def are_filed() -> bool:
+            filed = read_rows(self.folder, "SELECT post, due_at, COUNT(*) FROM delivery GROUP BY post, due_at")
+            return {(post, at) for post, at, number in filed if number == self.size.accounts} >= wanted
+
+        await eventually(are_filed, PATIENCE_SECONDS, "the deliveries")
+
+    async def move_post(self, post: str, seconds: float) -> float:
+        """Let a filed post fall due in so many seconds, or later; return the instant, in seconds of the epoch.
+
+        Raises TimeoutError if that is filed too late again and again.
+        """
+        for lead in (1, 2, 4):
+            ahead = timedelta(seconds=seconds + lead * self.size.lead_seconds)
+            self.due[post] = datetime.now(UTC).replace(microsecond=0) + ahead
+            await self.file_posts()
+            due = self.due[post].timestamp()
+            if due - time.time() >= seconds:
+                return due
+        raise TimeoutError(f"{post} is not filed before its time")
+
+    async def wait_for_calls(self, due: float) -> Sequence[float]:
+        """Wait until the post has left to every account; return how late each call began, in seconds."""
+        latest = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            log = await asyncio.to_thread(self.simulator.get, "/_sim/log")
+            calls = [item["began"] for item in log if item["kind"] == "recv" and item["endpoint"] == CREATE]
+            late = [began - due for began in calls if began > due - STILL_SECONDS]
+            if len(late) >= self.size.accounts or time.monotonic() > latest:
+                return late
+            await asyncio.sleep(0.5)  # the log of another process
+
+    async def work(self, post: str, seconds: float) -> None:
+        """Work for so many seconds, or a little longer; a post falls due in the middle."""
+        began = time.time()
+        due = await self.move_post(post, seconds / 2)
+        self.report(f"at work; a post to {self.size.accounts} accounts falls due in {due - time.time():.0f} s")
+        await self.work_until(due - STILL_SECONDS)
+        self.noticed.late = await self.wait_for_calls(due)
+        self.report("the post has left")
+        await self.work_until(began + seconds)
+
+
+async def measure(office: Office) -> Outcome:
+    """Work without the flood, then in it."""
+    size = office.size
+    office.report("waiting for the dashboard, and for both posts to be filed")
+    await eventually(office.answers, PATIENCE_SECONDS, "the dashboard's first page")
+    await office.file_posts()
+    await office.work(QUIET, size.quiet_seconds)
+    quiet, office.noticed = office.noticed, Noticed()
+    office.report(f"the flood begins: {size.addresses} addresses sign in, {size.live_pages} live pages")
+    pages: list[list[float]] = [[] for _ in range(size.live_pages)]
+    viewers = [asyncio.create_task(office.follow(received_at)) for received_at in pages]
+    try:
+        async with flood(office) as end:
+            await office.work(FLOODED, size.seconds)
+            counts = await end()
+        office.report("the flood has ended; everybody signs in")
+        latest = time.monotonic() - SILENT_SECONDS
+        live = sum(
+            not viewer.done() and max(received_at, default=0.0) > latest
+            for viewer, received_at in zip(viewers, pages, strict=True)
+        )
+    finally:
+        for viewer in viewers:
+            viewer.cancel()
+        await asyncio.gather(*viewers, return_exceptions=True)
+    for name in GRANTS:
+        await office.sign_in(name)
+    return Outcome(quiet=quiet, flooded=office.noticed, live=live, counts=counts)
+
+
+@contextlib.asynccontextmanager
+async def flood(office: Office) -> AsyncIterator[Callable[[], Coroutine[Any, Any, Mapping[str, int]]]]:
+    """Run the flood beside this process; once it is at its height, yield what ends it and returns its counts."""
+    size = office.size
+    parts = {name: getattr(size, name) for name in ("addresses", "slow_heads", "slow_forms", "silent")}
+    order = json.dumps(parts | {"port": office.port, "passwords": PASSWORDS}).encode() + b"\n"
+    command = [sys.executable, "-m", clients.__name__]
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(order)
+        process.stdin.flush()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            began = json.loads(await asyncio.to_thread(process.stdout.readline))
+        office.report(f"the flood is at its height: {began['held']} slow connections")
+
+        async def end() -> Mapping[str, int]:
+            output, _ = await asyncio.to_thread(process.communicate, None, PATIENCE_SECONDS)
+            counts: Mapping[str, int] = json.loads(output)
+            return counts
+
+        yield end
+
+
+async def add_users(folder: Path) -> Mapping[str, str]:
+    """Add the users with their passwords; return a session of each."""
+    by = Actor(role=Role.PERSON, name=next(iter(GRANTS)))
+    async with application(folder, can_send=False) as opened:
+        users = opened.store.users
+        for name, grant in GRANTS.items():
+            link = await users.add(name, [parse_grant(grant)], by)
+            await users.activate(link, NewSignIn(password_hash=await hash_password(PASSWORDS[name])), lambda _name: by)
+        return {name: await opened.store.sign_ins.start_session(name, "address 127.0.0.1", by) for name in GRANTS}
+
+
+def run(size: Size, report: Callable[[str], None]) -> Outcome:
+    """Run a flood of this size; `report` is called with each phase. All that it starts has ended afterwards."""
+    port = find_free_port()
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=20)
+    with (
+        run_simulator() as simulator,
+        workspace(size.accounts, simulator.url, dashboard=f'listen = "127.0.0.1:{port}"') as folder,
+    ):
+        office = Office(
+            folder=folder,
+            port=port,
+            size=size,
+            sessions=asyncio.run(add_users(folder)),
+            simulator=simulator,
+            report=report,
+            due={QUIET: later, FLOODED: later},
+        )
+        write_schedule(folder, "")
+        with daemon(folder):
+            try:
+                wait_for_event(folder, STARTED, PATIENCE_SECONDS)
+                return asyncio.run(measure(office))
+            except BaseException:
+                report((folder / LOG).read_text("utf-8")[-4000:])
+                raise
+
+
+def main() -> int:
+    """Run one flood, and print what people have noticed of it. Return 1 if that is too much."""
+    parser = argparse.ArgumentParser(prog="scripts/flood", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=Size.seconds, help="how long the flood lasts")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    asked = parser.parse_args()
+    size, began = Size(seconds=asked.seconds), time.monotonic()
+    raise_descriptor_limit()
+    outcome = run(size, lambda said: click.echo(f"{time.monotonic() - began:6.1f} s  {said}", err=True))
+    figures = list(outcome.figures(size))
+    for figure in figures:
+        click.echo(figure.as_line())
+    for name, number in sorted(outcome.counts.items()):
+        click.echo(f"     {name:<58} {number:>10}")
+    click.echo(f"     load of the machine, of {os.cpu_count()} processors{'':21} {os.getloadavg()[0]:10.1f}")
+    for failed in (*outcome.quiet.failed, *outcome.flooded.failed):
+        click.echo(f"FAILED {failed}")
+    if asked.json:
+        facts = {"figures": [figure.as_json() for figure in figures], "flood": dict(outcome.counts)}
+        asked.json.write_text(json.dumps(facts, ensure_ascii=False, indent=1))
+    return int(any(figure.verdict == "MISSED" for figure in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
