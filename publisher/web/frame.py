@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from publisher.store.queries.dashboard import FrameFacts
 from publisher.web.site import Site, Visitor
-from publisher.web.todo import TodoKind, read_todo
+from publisher.web.todo import TodoItem, count_mine, read_todo
 
 FACTS_LIFETIME_SECONDS = 1.0
 """How long what all visitors see alike is kept, so that many open pages ask the database no more than one."""
@@ -79,11 +80,19 @@ async def read_badges(site: Site, visitor: Visitor) -> Mapping[str, int]:
     """Return the numbers in the menu. They are counted again only once something has changed."""
 
     async def count() -> Mapping[str, int]:
-        mine = [item.kind for item in await read_todo(visitor) if item.is_mine]
-        return {"inbox": len(mine), "assist": mine.count(TodoKind.ASSIST)}
+        return count_mine(await read_todo(visitor))
 
     number = await site.store.dashboard.audit_number()
-    return await site.badges.get((visitor.principal, number), count)
+    return await site.todo.get(("badges", visitor.principal, number), count)
+
+
+async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
+    """Return what waits for anybody, for a page that is open: read again once something begins or ceases to wait."""
+    site = visitor.site
+    number = (await read_frame_facts(site)).audit_number
+    version = await site.shared.get(("todo", number, site.beat), site.store.dashboard.todo_version)
+    key = ("items", visitor.principal, visitor.lang, *version)
+    return await site.todo.get(key, partial(read_todo, visitor))
 
 
 async def read_frame_facts(site: Site) -> FrameFacts:

@@ -1,6 +1,6 @@
 """Responses: pages from templates in the visitor's language, and redirects that say what was done."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from publisher.config import Environment as WorkspaceEnvironment
 from publisher.domain.user import Permission
 from publisher.web.frame import read_frame
+from publisher.web.live_parts import stream_path
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.static_files import static_path
 
@@ -32,18 +33,29 @@ def load_templates() -> Environment:
 
 
 async def render_page(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 # whatever the template shows
-    """Return a page from `html/TEMPLATE.html` in the frame. `values` are the names that the template uses."""
+    """Return a page from `html/TEMPLATE.html` in the frame. `values` are the names that the template uses.
+
+    Among them, `stream` is the address of what changes on the page while it is open, besides its frame.
+    """
     site, visitor = get_site(request), get_visitor(request)
     frame = await read_frame(site, visitor) if visitor.session is not None else None
     notice = site.notices.pop(visitor.session_id, None) if visitor.session_id else None
-    text = render(visitor, f"{template}.html", frame=frame, notice=notice, path=request.url.path, **values)
+    values = {"stream": stream_path("frame"), "path": request.url.path, **values}
+    text = render(visitor, f"{template}.html", frame=frame, notice=notice, **values)
     headers = {"cache-control": "no-store"} if template == "setup" or (notice and notice.has_secret) else None
     return HTMLResponse(text, status_code=status, headers=headers)
 
 
 def render(visitor: Visitor, template: str, **values: Any) -> str:  # noqa: ANN401 # whatever the template shows
-    """Render a template, such as a row of a live page, in the visitor's language."""
+    """Render a template in the visitor's language."""
     return load_templates().get_template(template).render(**page_values(visitor), **values)
+
+
+def load_macro(visitor: Visitor, template: str, name: str) -> Callable[..., str]:
+    """Return a macro of `html/parts/TEMPLATE.html`, which makes a part of a page in the visitor's language."""
+    module = load_templates().get_template(f"parts/{template}.html").make_module(dict(page_values(visitor)))
+    macro: Callable[..., str] = getattr(module, name)
+    return macro
 
 
 def page_values(visitor: Visitor) -> Mapping[str, Any]:

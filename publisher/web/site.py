@@ -42,7 +42,9 @@ PENDING_LIFETIME = timedelta(minutes=5)
 SETUP_LIFETIME = timedelta(hours=1)
 """How long a new second factor is kept while its user sets it up."""
 MAX_PENDING = 1_000
-MAX_SHARED = 64
+MAX_SHARED = 128
+BEAT_SECONDS = 5
+"""How often live pages get the time since the last heartbeat, and what waits for their visitor."""
 SESSION_METHOD = "session"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 T = TypeVar("T")
@@ -121,8 +123,8 @@ class Site:
     """When they were read, in monotonic seconds."""
     shared: Shared = field(default_factory=Shared)
     """What live pages have read and rendered."""
-    badges: Shared = field(default_factory=Shared)
-    """The numbers in the menu, by user."""
+    todo: Shared = field(default_factory=Shared)
+    """What waits for people, by user."""
     has_users: bool = False
     """True once there are users; there never are none again."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -141,6 +143,11 @@ class Site:
     @property
     def runtime(self) -> Runtime:
         return self.application.runtime
+
+    @property
+    def beat(self) -> int:
+        """The number of the beat: all live pages read at the same time, and so share what is read."""
+        return int(self.runtime.monotonic() // BEAT_SECONDS)
 
     @property
     def is_secure(self) -> bool:

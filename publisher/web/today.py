@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from hashlib import sha256
 from urllib.parse import quote
 
 from publisher.config import Environment
@@ -16,6 +15,7 @@ from publisher.store.approvals import name_occurrence
 from publisher.store.queries.dashboard import BoardRow, FrameFacts
 from publisher.store.queries.occurrences import OccurrenceSummary
 from publisher.web.frame import read_frame_facts
+from publisher.web.live_parts import item_id, stream_path
 from publisher.web.seats import AccountNames, SeatMap, map_seats, name_accounts
 from publisher.web.site import Site, Visitor
 from publisher.web.todo import TodoItem, TodoKind, read_todo
@@ -25,8 +25,11 @@ SOON = timedelta(minutes=30)
 FOLDED_AFTER = timedelta(hours=1)
 """How long after its time a post that needs nothing more stands among the others."""
 OPEN_GLYPHS = frozenset({Glyph.ACTION, Glyph.CHECKING, Glyph.SENDING, Glyph.WAITING})
+TABS = ("all", "eventful", "finished")
 EVENTFUL_GLYPHS = frozenset({Glyph.ACTION, Glyph.FAILED})
 MAX_NEXT = 6
+MAX_LISTED = 6
+"""So many things to do stand on Today; the inbox has them all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,12 @@ class TodayRow:
         """True if the row is finished; the page folds those whose time is long past."""
         return not OPEN_GLYPHS.union(EVENTFUL_GLYPHS).intersection(self.summary.by_glyph)
 
+    def is_under(self, tab: str) -> bool:
+        """Return True if the row is listed under a tab."""
+        if tab == "finished":
+            return self.is_folded
+        return tab != "eventful" or not EVENTFUL_GLYPHS.isdisjoint(self.summary.by_glyph)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Today:
@@ -74,6 +83,8 @@ class Today:
     next_post: OccurrenceSummary | None
     feeds: str
     """Where the posts of a drill can be read; empty where there is no simulator."""
+    stream: str
+    """The address of what changes while the page is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +148,7 @@ class Board:
 
 def row_element(key: OccurrenceKey) -> str:
     """Return the id of the row of an occurrence in the page."""
-    return f"row-{sha256(f'{key.post}#{key.occurrence}'.encode()).hexdigest()[:10]}"
+    return item_id("row", key.post, key.occurrence)
 
 
 def post_path(summary: OccurrenceSummary) -> str:
@@ -174,22 +185,18 @@ def list_missing(items: Sequence[TodoItem]) -> Mapping[str, str]:
 
 async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
     """Return what a visitor sees of a day."""
-    site, reach = visitor.site, visitor.reach(Permission.VIEW)
+    site = visitor.site
     now = site.runtime.now().astimezone(site.settings.timezone)
     is_today = day == now.date()
     items = await read_todo(visitor)
     missing = list_missing(items)
     rows = await read_board(visitor, day, missing)
-    _start, tomorrow_ends = day_bounds(site, now.date() + timedelta(days=1))
-    later = await site.store.occurrences.between(now, tomorrow_ends, reach) if is_today else ()
-    coming = sorted(later, key=lambda item: (item.due_at, item.key))
+    coming = await read_coming(visitor) if is_today else ()
     facts = await read_frame_facts(site)
     mine = [item for item in items if item.is_mine]
     others = [item for item in items if not item.is_mine]
-    is_folded = {row.element for row in rows if row.is_folded and row.summary.due_at < now - FOLDED_AFTER}
-    eventful = [row for row in rows if EVENTFUL_GLYPHS.intersection(row.summary.by_glyph)]
-    finished = [row for row in rows if row.is_folded]
-    shown = {"eventful": eventful, "finished": finished}.get(tab, [row for row in rows if row.element not in is_folded])
+    shown = [row for row in rows if row.is_under(tab)]
+    folded = [row for row in shown if tab == "all" and row.is_folded and row.summary.due_at < now - FOLDED_AFTER]
     board = make_board(visitor, missing)
     by_day: dict[date, list[TodayRow]] = {}
     for summary in coming[:MAX_NEXT]:
@@ -201,12 +208,30 @@ async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
         mine=mine,
         others=others,
         coming=[(day_bounds(site, each)[0], lines) for each, lines in by_day.items()],
-        rows=sorted(shown, key=lambda row: (row.summary.glyph.rank, row.summary.due_at)),
-        folded=[row for row in rows if row.element in is_folded] if tab == "all" else [],
-        tabs={"all": len(rows), "eventful": len(eventful), "finished": len(finished)},
+        rows=sorted(
+            [row for row in shown if row.element not in {row.element for row in folded}],
+            key=lambda row: (row.summary.glyph.rank, row.summary.due_at),
+        ),
+        folded=folded,
+        tabs={name: sum(row.is_under(name) for row in rows) for name in TABS},
         next_post=coming[0] if coming else None,
         feeds=find_feeds(site),
+        stream=stream_path(
+            "today",
+            [*(row.element for row in shown), *(item.element for item in [*mine[:MAX_LISTED], *others])],
+            day=day.isoformat(),
+            tab=tab,
+        ),
     )
+
+
+async def read_coming(visitor: Visitor) -> Sequence[OccurrenceSummary]:
+    """Return what is due from now until the end of tomorrow, by its time."""
+    site, now = visitor.site, visitor.site.runtime.now()
+    today = now.astimezone(site.settings.timezone).date()
+    _start, end = day_bounds(site, today + timedelta(days=1))
+    found = await site.store.occurrences.between(now, end, visitor.reach(Permission.VIEW))
+    return sorted(found, key=lambda item: (item.due_at, item.key))
 
 
 def decide_verdict(  # noqa: PLR0913, PLR0917 # everything that decides

@@ -1,7 +1,7 @@
 """What waits for a visitor, by deadline: approvals, rulings, posts to place by hand, accounts that hold posts back."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,10 @@ from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey
 from publisher.domain.user import Permission
 from publisher.engine.approvals import make_approver, waits_for
+from publisher.store.approvals import name_occurrence
+from publisher.store.db.rows import subject_of
 from publisher.store.plan.approvals import ApprovalTask, Approver
+from publisher.web.live_parts import item_id
 from publisher.web.seats import name_accounts
 from publisher.web.site import Visitor
 
@@ -33,11 +36,12 @@ class TodoKind(StrEnum):
 class TodoItem:
     """One thing to do. `until` is its deadline, None if it has none; `is_mine`: the visitor may do it.
 
-    `subject` names it in addresses and tests. `kind_of_post` and `level` make its sign.
+    `subject` names it in addresses and tests, `about` in the audit. `kind_of_post` and `level` make its sign.
     """
 
     kind: TodoKind
     subject: str
+    about: str
     title: str
     text: str
     path: str
@@ -46,6 +50,11 @@ class TodoItem:
     kind_of_post: str = ""
     level: str | None = None
 
+    @property
+    def element(self) -> str:
+        """The id of its element on pages."""
+        return item_id("todo", self.kind, self.about)
+
 
 async def read_todo(visitor: Visitor) -> Sequence[TodoItem]:
     """Return what waits for anybody, the most urgent first; what has no deadline comes last."""
@@ -53,6 +62,12 @@ async def read_todo(visitor: Visitor) -> Sequence[TodoItem]:
     tasks = await store.approvals.tasks() if store.approval_rules.is_active else ()
     found = [*list_approvals(visitor, tasks), *await _list_deliveries(visitor), *await _list_accounts(visitor)]
     return sorted(found, key=lambda item: (item.until is None, item.until or visitor.site.runtime.now(), item.subject))
+
+
+def count_mine(items: Sequence[TodoItem]) -> Mapping[str, int]:
+    """Return how many things wait for the visitor, by the name of the page that lists them."""
+    mine = [item.kind for item in items if item.is_mine]
+    return {"inbox": len(mine), "assist": mine.count(TodoKind.ASSIST)}
 
 
 def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[TodoItem]:
@@ -79,6 +94,7 @@ def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[
             TodoItem(
                 kind=TodoKind.APPROVE,
                 subject=task.name,
+                about=task.name,
                 title=task.post.title,
                 text=text,
                 path=approval_path(task.key),
@@ -130,6 +146,7 @@ def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title:
     return TodoItem(
         kind=kind,
         subject=formatter.subject(first) if len(group) == 1 else first.key.post,
+        about=subject_of(first) if len(group) == 1 else name_occurrence(first.key),
         title=title,
         text=visitor.messages.translate("web_todo_on", accounts=accounts, reason=said),
         path=path,
@@ -151,6 +168,7 @@ async def _list_accounts(visitor: Visitor) -> Sequence[TodoItem]:
             TodoItem(
                 kind=TodoKind.ACCOUNT,
                 subject=account,
+                about=pause.scope,
                 title=name_accounts(visitor.site.settings, visitor.messages).name(account),
                 text=visitor.formatter.pause("web_todo_paused", pause),
                 path=f"/accounts/{quote(account, safe='')}",

@@ -75,7 +75,7 @@ async def test_the_number_in_the_menu_is_that_of_the_inbox(approving):
     li = await approving.signed_in("approver", name="李")
     before = (await li.get("/accounts")).text
     await approving.store.actions.cancel_post(PostId("refund"), ADMIN, "不发了")
-    badges = ['class="badge"' in page for page in (before, (await li.get("/accounts")).text)]
+    badges = ['id="badge-inbox" aria-label' in page for page in (before, (await li.get("/accounts")).text)]
     assert badges == [True, False]
 
 

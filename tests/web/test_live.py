@@ -1,61 +1,79 @@
 """Live pages: what has changed is sent, once, to those who may see it."""
 
 import asyncio
+import html
 import re
 from datetime import timedelta
+from urllib.parse import parse_qsl
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import Actor, Role
+from publisher.domain.delivery import Actor, Role, State
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.user import parse_grant
+from publisher.store.db.rows import raise_alert
 from publisher.store.people.sign_ins import SESSION_IDLE_LIFETIME
 from publisher.testing.builders import enqueue_posts, make_post
-from publisher.web.live import Viewer, renew_visitor
-from publisher.web.site import Visitor
+from publisher.web.live import MAX_FRAME_CHARACTERS, open_viewer, renew_visitor
+from publisher.web.live_parts import item_id
+from publisher.web.site import BEAT_SECONDS, Visitor
 from publisher.web.today import row_element
 from tests.web.conftest import ADMIN
+from tests.web.posts import POST, plan, set_state
+from tests.web.test_accounts import hand_out
 
 BY = Actor(role=Role.PERSON, name="值班")
+ACCOUNT = AccountId("beijing-weibo")
+P, Q = (row_element(OccurrenceKey(post=PostId(name), occurrence="once")) for name in "pq")
 
 
-async def open_page(site, *grants):
-    """Return a viewer of today, as its stream has it."""
-    client = await site.signed_in(*grants)
-    dashboard = site.app.state.site
+async def open_page(site, path="/today", *grants, last_id=""):
+    """Return a viewer of a page, as its stream has it, after the first frame."""
+    client = next(iter(site.clients), None) or await site.signed_in(*(grants or ("viewer",)))
+    page = (await client.get(path)).text
+    address = html.unescape(re.search(r'hx-sse:connect="/events\?([^"]*)"', page)[1])
     session_id = client.cookies["publisher_session"]
     session = await site.store.sign_ins.find_session(session_id)
-    visitor = Visitor(site=dashboard, lang="zh_CN", session_id=session_id, session=session)
-    day = site.runtime.now().astimezone(dashboard.settings.timezone).date()
-    number = (await site.store.dashboard.frame_facts()).audit_number
-    viewer = Viewer(site=dashboard, visitor=visitor, day=day, number=number)
-    await viewer.next_frame(0)
+    visitor = Visitor(site=site.app.state.site, lang="zh_CN", session_id=session_id, session=session)
+    viewer = await open_viewer(visitor, dict(parse_qsl(address)), last_id)
+    await viewer.next_frame()
     return viewer
 
 
-async def next_frame(site, viewer, frame=1):
-    site.runtime.advance_time(timedelta(seconds=1))
-    return await viewer.next_frame(frame)
+async def next_frame(site, viewer, seconds=1.0):
+    site.runtime.advance_time(timedelta(seconds=seconds))
+    return await viewer.next_frame()
+
+
+def targets(frame):
+    return re.findall(r'<hx-partial hx-target="#([\w-]+)"', frame)
+
+
+def words(frame):
+    return re.sub(r"<[^>]*>|\s+", "", frame)
+
+
+async def change(site, *posts, seconds=3600.0):
+    """Plan posts of one account each, due in a while."""
+    at = site.runtime.now() + timedelta(seconds=seconds)
+    await enqueue_posts(site.store.posts, *(make_post(post, [ACCOUNT], at) for post in posts))
 
 
 async def test_only_the_rows_that_have_changed_are_sent(site):
     """A change of one post sends its row, and nothing of another post; without a change nothing is sent."""
-    account = next(iter(site.store.policies))
-    at = site.runtime.now() + timedelta(minutes=5)
-    await enqueue_posts(site.store.posts, make_post("p", [account], at), make_post("q", [account], at))
+    await change(site, "p", "q")
     await site.store.actions.register_worker()
-    viewer = await open_page(site, "viewer")
+    viewer = await open_page(site)
     quiet = await next_frame(site, viewer)
     await site.store.actions.cancel_post(PostId("p"), BY, "x")
     changed = await next_frame(site, viewer)
-    targets = re.findall(r'<hx-partial hx-target="#([\w-]+)"', changed)
     assert quiet == ""
-    assert targets == [row_element(OccurrenceKey(post=PostId("p"), occurrence="once"))]
+    assert targets(changed) == [P]
 
 
 async def test_a_pause_reaches_every_open_page(site):
     """The banner of a pause appears, and goes, without a reload."""
     await site.store.actions.register_worker()
-    viewer = await open_page(site, "viewer")
+    viewer = await open_page(site, "/help")
     await site.store.actions.pause("all", BY, "演练")
     paused = await next_frame(site, viewer)
     await site.store.actions.resume("all", BY)
@@ -66,15 +84,13 @@ async def test_a_pause_reaches_every_open_page(site):
 
 async def test_who_loses_a_region_gets_no_more_of_it(site):
     """An open page has the roles of the moment, not those with which it was opened."""
-    account = AccountId("beijing-weibo")
-    at = site.runtime.now() + timedelta(minutes=5)
-    await enqueue_posts(site.store.posts, make_post("p", [account], at))
-    viewer = await open_page(site, "viewer@beijing-weibo")
+    await change(site, "p")
+    viewer = await open_page(site, "/today", "viewer@beijing-weibo")
     await site.store.users.change_grants("viewer", [parse_grant("viewer@shanghai-weibo")], ADMIN)
     is_signed_in = await renew_visitor(viewer)
     await site.store.actions.cancel_post(PostId("p"), BY, "x")
     assert is_signed_in
-    assert row_element(OccurrenceKey(post=PostId("p"), occurrence="once")) not in await next_frame(site, viewer)
+    assert P not in targets(await next_frame(site, viewer))
 
 
 async def test_a_page_that_asks_by_itself_does_not_keep_its_user_signed_in(site):
@@ -88,27 +104,116 @@ async def test_a_page_that_asks_by_itself_does_not_keep_its_user_signed_in(site)
 
 
 async def test_something_new_to_do_does_not_move_the_list(site):
-    """What newly waits for the visitor is announced by a line; the sentence on top changes in place."""
-    account = AccountId(next(iter(site.store.policies)))
+    """What newly waits for the visitor is announced by a line; the sentence and the number in the menu change."""
     await site.store.actions.register_worker()
-    viewer = await open_page(site, "operator")
-    await site.store.actions.pause(f"account:{account}", BY, "密码被改")
-    frame = await next_frame(site, viewer, frame=5)
-    assert 'hx-target="#verdict"' in frame
-    assert "有 1 件事要您处理" in frame
-    assert 'hx-target="#news"' in frame
+    viewer = await open_page(site, "/today", "operator")
+    await site.store.actions.pause(f"account:{ACCOUNT}", BY, "密码被改")
+    frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    assert {"verdict", "news", "badge-inbox"} <= set(targets(frame))
+    assert not [target for target in targets(frame) if target.startswith("todo")]
+    assert "有1件事要您处理" in words(frame)
+    assert "有1条新的" in words(frame)
+
+
+async def test_a_post_that_is_planned_later_is_announced_on_today(site):
+    """Its row is not on the page: a line says that there is one more, also to a page that was hidden meanwhile."""
+    await change(site, "p")
+    await site.store.actions.register_worker()
+    viewer = await open_page(site)
+    await plan(site, POST)
+    frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    again = await open_viewer(viewer.visitor, {**viewer.page, "view": "today", "row": P[4:], "since": "0"})
+    back = await again.next_frame()
+    assert "有1条新的" in words(frame)
+    assert "有1条新的" in words(back)
+    assert [target for target in targets(back) if target.startswith("row")] == [P]
+
+
+async def test_what_others_have_done_turns_grey_with_their_name(site):
+    """The thing to do stays where it is, on Today and in the inbox, and says who has done it and when."""
+    await site.store.actions.pause(f"account:{ACCOUNT}", BY, "密码被改")
+    await site.store.actions.register_worker()
+    viewers = [await open_page(site, path, "operator") for path in ("/today", "/inbox")]
+    await site.store.actions.resume(f"account:{ACCOUNT}", Actor(role=Role.PERSON, name="李"))
+    site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
+    frames = [await viewer.next_frame() for viewer in viewers]
+    place = f"over-{item_id('todo', 'account', f'account:{ACCOUNT}')}"
+    assert [place in targets(frame) for frame in frames] == [True, True]
+    assert ["李09:00已处理" in words(frame) for frame in frames] == [True, True]
+
+
+async def test_a_post_shows_each_account_as_it_is(site):
+    """The row of an account, the counts and the maps change in place; what newly needs a person is announced."""
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+    viewer = await open_page(site, "/posts/refund", "operator")
+    await set_state(site, State.PUBLISHED, "beijing-tieba", reason=None)
+    await set_state(site, State.HELD, "shanghai-tieba", reason="uncheckable")
+    await set_state(site, State.UNKNOWN, "shanghai-weibo")
+    await site.store.actions.pause("post:refund", BY, "")
+    frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    line = item_id("line", "beijing-tieba")
+    assert {line, "delivery-maps", "delivery-tabs", "post-chips", "why-words"} <= set(targets(frame))
+    assert item_id("line", "shanghai-tieba") not in targets(frame)
+    assert "有1条新的" in words(frame)
+    assert "dialog" not in frame
+
+
+async def test_a_delivery_says_what_has_become_of_it(site):
+    """The state and the words change in place; as its buttons are those of the old state, a line offers to reload."""
+    await plan(site, POST)
+    await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+    viewer = await open_page(site, "/deliveries/refund/once/beijing-tieba", "operator")
+    [held] = [item for item in await site.store.queries.deliveries("refund") if item.account == "beijing-tieba"]
+    await set_state(site, State.PUBLISHED, "beijing-tieba", reason=None, version=held.version + 1)
+    await site.store.actions.pause("post:refund", BY, "")
+    frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    assert {"delivery-facts", "why-words", "news"} <= set(targets(frame))
+    assert "已发布" in words(frame)
+
+
+async def test_accounts_change_in_their_cells_and_cards(site):
+    """A pause colours the cell and announces a card; a card whose account was resumed says by whom."""
+    await site.store.actions.pause("account:shanghai-weibo", BY, "换密码")
+    viewer = await open_page(site, "/accounts")
+    await site.store.actions.pause(f"account:{ACCOUNT}", BY, "密码被改")
+    await site.store.actions.resume("account:shanghai-weibo", Actor(role=Role.PERSON, name="李"))
+    frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    cells = [target for target in targets(frame) if target.startswith("cell")]
+    assert len(cells) == 2
+    assert {"news", f"over-{item_id('card', 'account:shanghai-weibo')}"} <= set(targets(frame))
+
+
+async def test_a_task_by_hand_that_somebody_has_done_says_so(site):
+    """On the list of others, in place."""
+    await plan(site, POST)
+    await hand_out(site, "beijing-tieba")
+    viewer = await open_page(site, "/assist", "author")
+    [task] = await site.store.manual_tasks.list_open()
+    await site.store.manual_tasks.record_report(task.delivery.id, "https://example.com/1", BY)
+    frame = await next_frame(site, viewer)
+    assert item_id("task", "refund@beijing-tieba") in targets(frame)
+    assert "值班说发好了" in words(frame)
+
+
+async def test_an_alert_that_somebody_has_taken_on_says_so(site):
+    """Its row names who has, on every open page of alerts."""
+    await site.store.actions.pause(f"account:{ACCOUNT}", BY, "")
+    await site.store.database.write(lambda unit: raise_alert(unit, site.runtime.now(), "disk_full", "machine", {}))
+    viewer = await open_page(site, "/alerts", "operator")
+    [alert] = await site.store.queries.alerts()
+    await site.store.actions.dismiss_alert(alert.id, BY)
+    frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    assert {"verdict", item_id("alert", str(alert.id))} <= set(targets(frame))
+    assert "值班" in words(frame)
 
 
 async def test_a_row_is_rendered_once_for_all(site, monkeypatch):
     """Fifty viewers who may see the same cost one rendering of the row."""
-    account = next(iter(site.store.policies))
-    await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now() + timedelta(minutes=5)))
+    await change(site, "p")
     await site.store.actions.register_worker()
-    first = await open_page(site, "viewer")
-    viewers = [
-        first,
-        *(Viewer(site=first.site, visitor=first.visitor, day=first.day, number=first.number) for _ in range(49)),
-    ]
+    viewers = [await open_page(site) for _ in range(50)]
     read = []
     board = site.store.dashboard.board
 
@@ -119,6 +224,20 @@ async def test_a_row_is_rendered_once_for_all(site, monkeypatch):
     monkeypatch.setattr(site.store.dashboard, "board", counted)
     await site.store.actions.cancel_post(PostId("p"), BY, "x")
     site.runtime.advance_time(timedelta(seconds=1))
-    frames = await asyncio.gather(*(viewer.next_frame(1) for viewer in viewers))
+    frames = await asyncio.gather(*(viewer.next_frame() for viewer in viewers))
     assert len(read) == 1
-    assert all("row-" in frame for frame in frames)
+    assert all(P in targets(frame) for frame in frames)
+
+
+async def test_much_that_changes_at_once_comes_in_small_frames(site):
+    """A frame has few parts, the next one the rest; none is lost."""
+    posts = [f"p{number}" for number in range(12)]
+    await change(site, *posts)
+    viewer = await open_page(site)
+    for post in posts:
+        await site.store.actions.cancel_post(PostId(post), BY, "x")
+    frames = [await next_frame(site, viewer) for _ in range(4)]
+    rows = [target for frame in frames for target in targets(frame) if target.startswith("row")]
+    assert len(set(rows)) == len(posts)
+    assert max(map(len, frames)) <= MAX_FRAME_CHARACTERS
+    assert len(frames[1]) > 0

@@ -70,7 +70,7 @@ async def test_the_menu_counts_what_waits_for_the_visitor(site):
     paused, others = (await operator.get("/accounts")).text, (await author.get("/accounts")).text
     await site.store.actions.resume(f"account:{account}", BY)
     after = (await operator.get("/accounts")).text
-    badge = '<b class="badge" aria-label="1 件">1</b>'
+    badge = '<b class="badge" id="badge-inbox" aria-label="1 件">1</b>'
     assert [badge in page for page in (before, paused, others, after)] == [False, True, False, False]
 
 

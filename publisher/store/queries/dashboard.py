@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.approval import AWAITING_APPROVAL
-from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, State
+from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, Role, State
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
@@ -28,6 +28,10 @@ ACCOUNT_SEPARATOR = ","
 """No account's id has one."""
 WAITING_AHEAD = timedelta(hours=24)
 """How far ahead deliveries count as held up while nothing is sent."""
+MAX_CHANGES = 2_000
+"""After more audit entries than this all posts count as changed."""
+WIDE_SUBJECTS = frozenset({"all", "schedule", "approvals", "database"})
+"""What audit entries name that are about more than one post."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,15 @@ class BoardRow:
     summary: OccurrenceSummary
     seats: Mapping[Platform, Mapping[AccountId, Glyph]]
     next_check_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What a person has done: to what, and when."""
+
+    subject: str
+    by: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +146,24 @@ class DashboardQueries(StorePart):
 
         return await self.database.read(read)
 
-    async def changed_posts(self, since: int, until: int) -> Collection[PostId]:
-        """Return the posts that audit entries after `since`, up to `until`, are about."""
+    async def changed_posts(self, since: int, until: int) -> Collection[PostId] | None:
+        """Return the posts that audit entries after `since`, up to `until`, are about; None if all may have changed."""
+        if until - since > MAX_CHANGES:
+            return None
         query = select(AUDIT.c.subject).where(AUDIT.c.id > since, AUDIT.c.id <= until).distinct()
         subjects = await self.database.read(lambda connection: connection.scalars(query).all())
-        return {PostId(subject.partition("@")[0].partition("#")[0].removeprefix("post:")) for subject in subjects}
+        named = {subject.partition("@")[0].partition("#")[0].removeprefix("post:") for subject in subjects}
+        if any(name in WIDE_SUBJECTS or name.startswith(("account:", "platform:")) for name in named):
+            return None
+        return {PostId(name) for name in named if ":" not in name}
+
+    async def acts_since(self, number: int) -> Sequence[Act]:
+        """Return what people have done after an audit entry, the newest last; of very many the newest."""
+        is_theirs = (AUDIT.c.id > number, AUDIT.c.role == Role.PERSON.value, ~AUDIT.c.subject.startswith("user:"))
+        query = select(AUDIT.c.subject, AUDIT.c.name, AUDIT.c.at).where(*is_theirs)
+        query = query.order_by(AUDIT.c.id.desc()).limit(MAX_CHANGES)
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        return [Act(subject=row.subject, by=row.name, at=row.at) for row in reversed(rows)]
 
     async def audit_number(self) -> int:
         """Return the number of the newest audit entry: without a new one nothing has changed."""

@@ -1,6 +1,6 @@
 """The accounts: who needs somebody, how each region is, and one account with all that is known of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -14,7 +14,7 @@ from publisher.app.open_store import check_command_access
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.evergreen import choose_evergreen
-from publisher.domain.post import Post
+from publisher.domain.post import Post, PostId
 from publisher.domain.results import Blocked, CredentialExpired
 from publisher.domain.silence import SilenceClock, SilenceLevel
 from publisher.domain.user import Permission
@@ -23,7 +23,8 @@ from publisher.store.monitor.login_health import AccountHealth
 from publisher.store.queries.occurrences import ForeignPost, OccurrenceFilter, OpenCounts
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
 from publisher.web.forms import ActionForm, read_paused_at, read_reason
-from publisher.web.page import redirect, render_page
+from publisher.web.live_parts import NO_PARTS, Parts, item_id, stream_path
+from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.post_actions import show_form
 from publisher.web.seats import AccountNames, name_accounts
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
@@ -34,6 +35,7 @@ FOREIGN_POST_AGE = timedelta(days=1)
 """For how long a post of others on an exclusive account needs somebody's look."""
 RECENT = timedelta(days=30)
 SETTINGS_MODE = "settings"
+MAX_ROWS_OF_ONE_COLUMN = 12
 
 
 class AccountStatus(StrEnum):
@@ -65,13 +67,23 @@ class AccountLine:
     foreign: Sequence[ForeignPost]
 
     @property
+    def card(self) -> str:
+        """The id of its card on the page, by its name in the audit."""
+        return item_id("card", f"account:{self.account.id}")
+
+    @property
+    def row(self) -> str:
+        """The id of its row in the list."""
+        return item_id("cell", self.account.id)
+
+    @property
     def silence(self) -> SilenceLevel:
         return self.clock.level if self.clock else SilenceLevel.NONE
 
 
-async def load_lines(request: Request) -> Sequence[AccountLine]:
+async def read_lines(visitor: Visitor) -> Sequence[AccountLine]:
     """Return the accounts that a visitor may see, in the order of the settings: a fixed number of statements."""
-    site, visitor = get_site(request), get_visitor(request)
+    site = visitor.site
     store, reach = site.store, visitor.reach(Permission.VIEW)
     since = site.runtime.now() - FOREIGN_POST_AGE
     found = await store.login_health.list_accounts()
@@ -180,8 +192,13 @@ def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
 class RegionRow:
     """A region with its account on each platform."""
 
+    key: str
     name: str
     lines: Mapping[Platform, Sequence[AccountLine]]
+
+    def cell(self, platform: Platform) -> str:
+        """Return the id of the cell of a platform."""
+        return item_id("cell", self.key, platform)
 
 
 def group_regions(
@@ -194,47 +211,114 @@ def group_regions(
         key = line.account.region or line.account.id
         labels[key] = regions.get(key, {}).get("name") or key
         rows.setdefault(key, {}).setdefault(line.account.platform, []).append(line)
-    return [RegionRow(name=labels[key], lines=found) for key, found in rows.items()]
+    return [RegionRow(key=key, name=labels[key], lines=found) for key, found in rows.items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountBoard:
+    """All accounts that a visitor may see; of them those `shown` are of the platform and status that were chosen."""
+
+    lines: Sequence[AccountLine]
+    names: AccountNames
+    regions_of_settings: Mapping[str, Mapping[str, str]]
+    platform: Platform | None
+    status: AccountStatus | None
+
+    @property
+    def all_platforms(self) -> Sequence[Platform]:
+        return list(dict.fromkeys(line.account.platform for line in self.lines))
+
+    @property
+    def platforms(self) -> Sequence[Platform]:
+        return [self.platform] if self.platform else self.all_platforms
+
+    @property
+    def regions(self) -> int:
+        return len({line.account.region for line in self.lines if line.account.region})
+
+    @property
+    def needing(self) -> Sequence[AccountLine]:
+        """The accounts that need somebody, the worst first."""
+        found = [line for line in self.lines if line.status in {AccountStatus.ACTION, AccountStatus.WARN}]
+        return sorted(found, key=lambda line: list(AccountStatus).index(line.status))
+
+    @property
+    def shown(self) -> Sequence[AccountLine]:
+        """The lines of the list, the worst first."""
+        found = [
+            line
+            for line in self.lines
+            if self.platform in {None, line.account.platform} and self.status in {None, line.status}
+        ]
+        return sorted(
+            found, key=lambda line: (list(AccountStatus).index(line.status), self.names.order(line.account.id))
+        )
+
+    @property
+    def rows(self) -> Sequence[RegionRow]:
+        return group_regions(self.shown, self.names, self.regions_of_settings)
+
+    @property
+    def halves(self) -> Sequence[Sequence[RegionRow]]:
+        """The rows, in two columns if they are many."""
+        rows = self.rows
+        half = -(-len(rows) // 2)
+        return [rows[:half], rows[half:]] if len(rows) > MAX_ROWS_OF_ONE_COLUMN else [rows]
+
+
+async def read_account_board(visitor: Visitor, query: Mapping[str, str]) -> AccountBoard:
+    """Return the accounts, with what a query has chosen."""
+    settings, lines = visitor.site.settings, await read_lines(visitor)
+    platforms = {line.account.platform for line in lines}
+    return AccountBoard(
+        lines=lines,
+        names=name_accounts(settings, visitor.messages),
+        regions_of_settings=settings.regions,
+        platform=next((platform for platform in platforms if platform == query.get("platform")), None),
+        status=next((status for status in AccountStatus if status == query.get("status")), None),
+    )
 
 
 async def show_accounts(request: Request) -> Response:
     """Show the accounts: those that need somebody first, then every region at its place, or a list to filter."""
-    site, visitor, query = get_site(request), get_visitor(request), request.query_params
-    lines, names = await load_lines(request), name_accounts(site.settings, visitor.messages)
-    platforms = list(dict.fromkeys(line.account.platform for line in lines))
-    wanted = next((platform for platform in platforms if platform == query.get("platform")), None)
-    status = next((status for status in AccountStatus if status == query.get("status")), None)
-    shown = [
-        line
-        for line in lines
-        if (wanted is None or line.account.platform == wanted) and (status is None or line.status is status)
-    ]
-    needing = [line for line in lines if line.status in {AccountStatus.ACTION, AccountStatus.WARN}]
-    rows = group_regions(shown, names, site.settings.regions)
-    half = -(-len(rows) // 2)
+    board = await read_account_board(get_visitor(request), request.query_params)
+    is_list = request.query_params.get("view") == "list"
+    cells = [row.cell(platform) for row in board.rows for platform in board.platforms]
+    items = [*(line.card for line in board.needing), *([line.row for line in board.shown] if is_list else cells)]
     return await render_page(
         request,
         "accounts",
-        view="list" if query.get("view") == "list" else "regions",
-        names=names,
-        lines=sorted(shown, key=lambda line: (list(AccountStatus).index(line.status), names.order(line.account.id))),
-        needing=sorted(needing, key=lambda line: list(AccountStatus).index(line.status)),
-        halves=[rows[:half], rows[half:]] if len(rows) > 12 else [rows],
-        platforms=[wanted] if wanted else platforms,
-        all_platforms=platforms,
-        wanted=wanted,
-        chosen=status,
+        stream=stream_path("accounts", items, platform=board.platform or "", status=board.status or ""),
+        view="list" if is_list else "regions",
+        board=board,
+        names=board.names,
         statuses=list(AccountStatus),
-        total=len(lines),
-        regions=len({line.account.region for line in lines if line.account.region}),
         max_days=MAX_DAYS_SHOWN,
     )
+
+
+async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
+    """Return the sentence, the cards and the cells; what single posts change there is read with the next refresh."""
+    if posts is not None:
+        return NO_PARTS
+    board = await read_account_board(visitor, page)
+    make_card = load_macro(visitor, "accounts", "account_card")
+    make_cell, make_row = (load_macro(visitor, "accounts", name) for name in ("account_cell", "account_row"))
+    cells = {
+        row.cell(platform): make_cell(row, platform, board.names, MAX_DAYS_SHOWN)
+        for row in group_regions(board.lines, board.names, board.regions_of_settings)
+        for platform in board.platforms
+    }
+    rows = {line.row: make_row(line, board.names) for line in board.lines}
+    cards = {line.card: make_card(line, board.names) for line in board.needing}
+    sentence = load_macro(visitor, "accounts", "accounts_sentence")(board)
+    return Parts(fixed={"verdict": sentence}, items=cells | rows | cards, wanted=cards)
 
 
 async def load_line(request: Request) -> AccountLine:
     """Return the account of the path. Raises NoSuchItemError, also for one outside the visitor's reach."""
     account = request.path_params["account"]
-    for line in await load_lines(request):
+    for line in await read_lines(get_visitor(request)):
         if line.account.id == account:
             return line
     raise NoSuchItemError("account", account, get_site(request).settings.accounts)

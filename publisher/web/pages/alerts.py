@@ -1,6 +1,7 @@
 """Alerts: what people were notified of, and who has taken it on."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,13 +12,30 @@ from publisher.domain.post import PostId
 from publisher.domain.user import Permission
 from publisher.engine.notifier import page_of
 from publisher.store.queries.queries import Alert
-from publisher.web.page import redirect, render_page
+from publisher.web.live_parts import Parts, item_id, stream_path
+from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
 
 
 async def show_alerts(request: Request) -> Response:
     """List the alerts about what the visitor may see, and about publisher itself."""
-    queries, visitor = get_site(request).store.queries, get_visitor(request)
+    visitor = get_visitor(request)
+    alerts, acknowledged = await read_alerts(visitor)
+    return await render_page(
+        request,
+        "alerts",
+        stream=stream_path("alerts", map(alert_element, [*alerts, *acknowledged])),
+        alerts=alerts,
+        acknowledged=acknowledged,
+        may_acknowledge=partial(may_acknowledge, visitor),
+        page_of=page_of,
+        element_of=alert_element,
+    )
+
+
+async def read_alerts(visitor: Visitor) -> tuple[Sequence[Alert], Sequence[Alert]]:
+    """Return the alerts that are open, and those that somebody has taken on, as far as the visitor may see them."""
+    queries = visitor.site.store.queries
     alerts, acknowledged = await queries.alerts(), await queries.acknowledged_alerts()
     named = {name_post(alert) for alert in (*alerts, *acknowledged) if "post" in alert.facts}
     posts = await visitor.find_visible(named)
@@ -27,14 +45,28 @@ async def show_alerts(request: Request) -> Response:
             return visitor.sees_any([AccountId(account)])
         return "post" not in alert.facts or name_post(alert) in posts
 
-    return await render_page(
-        request,
-        "alerts",
-        alerts=list(filter(is_visible, alerts)),
-        acknowledged=list(filter(is_visible, acknowledged)),
-        may_acknowledge=lambda alert: visitor.may(Permission.OPERATE, accounts_of(visitor, alert)),
-        page_of=page_of,
-    )
+    return list(filter(is_visible, alerts)), list(filter(is_visible, acknowledged))
+
+
+def alert_element(alert: Alert) -> str:
+    """Return the id of an alert's row on the page."""
+    return item_id("alert", str(alert.id))
+
+
+def may_acknowledge(visitor: Visitor, alert: Alert) -> bool:
+    return visitor.may(Permission.OPERATE, accounts_of(visitor, alert))
+
+
+async def read_live(visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
+    """Return how many alerts are open, and each of them, with who has taken it on."""
+    alerts, acknowledged = await read_alerts(visitor)
+    make_row = load_macro(visitor, "alerts", "alert_row")
+    rows = {
+        alert_element(alert): make_row(alert, alert_element(alert), page_of(alert), may_acknowledge(visitor, alert))
+        for alert in [*alerts, *acknowledged]
+    }
+    sentence = load_macro(visitor, "alerts", "alert_sentence")(len(alerts))
+    return Parts(fixed={"verdict": sentence}, items=rows, wanted=[alert_element(alert) for alert in alerts])
 
 
 def name_post(alert: Alert) -> PostId:

@@ -1,6 +1,6 @@
 """Posts to place by hand: the list, one task in three steps, and the report that it is done."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,25 +10,42 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.user import Permission
+from publisher.store.db.rows import subject_of
 from publisher.store.plan.actions import OpenManualTask
 from publisher.web.forms import read_url, seen_state
-from publisher.web.page import redirect, render_page
+from publisher.web.live_parts import Parts, item_id, stream_path
+from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.deliveries import delivery_path
 from publisher.web.seats import name_accounts
-from publisher.web.site import Notice, get_site, get_visitor
+from publisher.web.site import Notice, Visitor, get_site, get_visitor
 
 
-async def list_tasks(request: Request) -> Sequence[OpenManualTask]:
+async def list_tasks(visitor: Visitor) -> Sequence[OpenManualTask]:
     """Return the open tasks on the accounts that a visitor may see, earliest deadline first."""
-    reach = get_visitor(request).reach(Permission.VIEW)
-    tasks = await get_site(request).store.manual_tasks.list_open()
+    reach = visitor.reach(Permission.VIEW)
+    tasks = await visitor.site.store.manual_tasks.list_open()
     return [task for task in tasks if reach is None or task.delivery.account in reach]
 
 
 async def show_tasks(request: Request) -> Response:
     site, visitor = get_site(request), get_visitor(request)
-    names = name_accounts(site.settings, visitor.messages)
-    return await render_page(request, "assist", tasks=await list_tasks(request), names=names)
+    names, tasks = name_accounts(site.settings, visitor.messages), await list_tasks(visitor)
+    stream = stream_path("assist", map(task_element, tasks))
+    return await render_page(request, "assist", stream=stream, tasks=tasks, names=names, task_element=task_element)
+
+
+def task_element(task: OpenManualTask) -> str:
+    """Return the id of a task's card on the page."""
+    return item_id("task", subject_of(task.delivery))
+
+
+async def read_live(visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
+    """Return how many tasks there are, and each of them."""
+    names, tasks = name_accounts(visitor.site.settings, visitor.messages), await list_tasks(visitor)
+    make_card = load_macro(visitor, "assist", "task_card")
+    cards = {task_element(task): make_card(task, task_element(task), names) for task in tasks}
+    sentence = load_macro(visitor, "assist", "assist_sentence")(tasks)
+    return Parts(fixed={"verdict": sentence}, items=cards, wanted=cards)
 
 
 async def find_task(request: Request) -> OpenManualTask | None:
@@ -36,7 +53,7 @@ async def find_task(request: Request) -> OpenManualTask | None:
     params = request.path_params
     key = OccurrenceKey(post=PostId(params["post"]), occurrence=params["occurrence"])
     account = AccountId(params["account"])
-    for task in await list_tasks(request):
+    for task in await list_tasks(get_visitor(request)):
         if (task.delivery.key, task.delivery.account) == (key, account):
             return task
     delivery = await get_site(request).store.occurrences.delivery(key, account)

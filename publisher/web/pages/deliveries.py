@@ -1,6 +1,6 @@
 """One delivery: what happened, what comes next, and what a person decides about it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -21,7 +21,8 @@ from publisher.store.plan.posts import AuditAction
 from publisher.store.queries.occurrences import StopCounts
 from publisher.store.queries.snapshot import take_snapshot
 from publisher.web.forms import ActionForm, read_number, read_reason, read_url, require_seen, seen_state
-from publisher.web.page import redirect, render_page
+from publisher.web.live_parts import NO_PARTS, Parts, item_id, stream_path
+from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.post_actions import needs_retraction, show_form
 from publisher.web.pages.posts import DeliveryLine, describe_delivery
 from publisher.web.seats import AccountNames, name_accounts
@@ -49,6 +50,11 @@ class DeliveryView:
         return delivery_path(self.delivery)
 
     @property
+    def version(self) -> str:
+        """What its buttons are drawn from, as a page and its stream name it."""
+        return item_id("version", str(self.delivery.version))
+
+    @property
     def name(self) -> str:
         return self.names.name(self.delivery.account)
 
@@ -64,18 +70,23 @@ def delivery_path(delivery: Delivery) -> str:
 
 async def load_delivery_view(request: Request) -> DeliveryView:
     """Return the delivery of the path. Raises NoSuchItemError, also for one outside the visitor's accounts."""
-    site, visitor, params = get_site(request), get_visitor(request), request.path_params
+    params = request.path_params
     key = OccurrenceKey(post=PostId(params["post"]), occurrence=params["occurrence"])
-    account, queries = AccountId(params["account"]), site.store.occurrences
+    return await read_delivery_view(get_visitor(request), key, AccountId(params["account"]))
+
+
+async def read_delivery_view(visitor: Visitor, key: OccurrenceKey, account: AccountId) -> DeliveryView:
+    """Return one delivery. Raises NoSuchItemError, also for one outside the visitor's accounts."""
+    queries = visitor.site.store.occurrences
     delivery, details = await queries.delivery(key, account), await queries.post(key.post)
     if delivery is None or details is None or not visitor.may(Permission.VIEW, [account]):
         raise NoSuchItemError("delivery", f"{key.post}@{account}")
-    return await view_delivery(request, details.post, delivery)
+    return await view_delivery(visitor, details.post, delivery)
 
 
-async def view_delivery(request: Request, post: Post, delivery: Delivery) -> DeliveryView:
+async def view_delivery(visitor: Visitor, post: Post, delivery: Delivery) -> DeliveryView:
     """Return what is shown of a delivery of a post."""
-    site, visitor = get_site(request), get_visitor(request)
+    site = visitor.site
     return DeliveryView(
         post=post,
         delivery=delivery,
@@ -93,9 +104,9 @@ def place_of(delivery: Delivery) -> str:
     return url if url.startswith(("https://", "http://")) else ""
 
 
-async def explain(request: Request, delivery: Delivery) -> Explanation:
+async def explain(visitor: Visitor, delivery: Delivery) -> Explanation:
     """Return the words about one delivery, as `why` gives them."""
-    store, visitor = get_site(request).store, get_visitor(request)
+    store = visitor.site.store
     history = await store.queries.delivery_history(delivery)
     actions = [entry for entry in await store.queries.audit_history(delivery.key.post) if entry.event in POST_EVENTS]
     snapshot = await take_snapshot(store.queries, delivery.key.post)
@@ -187,17 +198,33 @@ def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
 
 async def show_delivery(request: Request) -> Response:
     view, visitor = await load_delivery_view(request), get_visitor(request)
-    explanation: Explanation = await explain(request, view.delivery)
+    key = view.delivery.key
+    page = {"post": key.post, "occurrence": key.occurrence, "account": view.delivery.account}
     return await render_page(
         request,
         "delivery",
+        stream=stream_path("delivery", [view.version], **page),
         view=view,
         post=view.post,
-        explanation=explanation,
+        explanation=await explain(visitor, view.delivery),
         forms=list_forms(visitor, view),
         place=place_of(view.delivery),
         is_task=view.line.glyph is Glyph.ACTION and view.delivery.manual_task is not None,
     )
+
+
+async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
+    """Return the state and the words about a delivery. Its buttons stay: what they were drawn from is refused."""
+    key = OccurrenceKey(post=PostId(page.get("post", "")), occurrence=page.get("occurrence", ""))
+    if posts is not None and key.post not in posts:
+        return NO_PARTS
+    try:
+        view = await read_delivery_view(visitor, key, AccountId(page.get("account", "")))
+    except NoSuchItemError:
+        return NO_PARTS
+    words = load_macro(visitor, "why", "why_words")(view.delivery, await explain(visitor, view.delivery))
+    facts = load_macro(visitor, "why", "delivery_facts")(view)
+    return Parts(fixed={"delivery-facts": facts, "why-words": words}, wanted=[view.version])
 
 
 async def show_resolve(request: Request) -> Response:

@@ -1,6 +1,6 @@
 """One post: how far each account is, who has approved it, its texts and its reach."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from difflib import ndiff
 
@@ -8,16 +8,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.post import RenderedPost
+from publisher.domain.errors import NoSuchItemError
+from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.reports import METRIC_NAMES
 from publisher.domain.user import Permission
 from publisher.store.queries.queries import MetricsPoint
-from publisher.web.page import render_page
+from publisher.web.live_parts import NO_PARTS, Parts, stream_path
+from publisher.web.page import load_macro, render_page
 from publisher.web.pages.deliveries import explain, list_forms, place_of, view_delivery
 from publisher.web.pages.post_actions import list_buttons
-from publisher.web.pages.posts import PostView, load_post_view
+from publisher.web.pages.posts import DeliveryLine, PostView, load_post_view, read_post_view
 from publisher.web.renditions import compare_texts
-from publisher.web.site import get_site, get_visitor
+from publisher.web.site import Visitor, get_site, get_visitor
 
 TABS = ("action", "checking", "all")
 CHART_WIDTH, CHART_HEIGHT = 280, 56
@@ -31,7 +33,8 @@ async def show_post(request: Request) -> Response:
     tab = next((tab for tab in TABS if tab == query.get("tab")), None)
     if tab is None:
         tab = next((tab for tab in TABS if view.lines_of(tab)), "all")
-    lines = [line for line in view.lines_of(tab) if query.get("platform") in {None, line.delivery.platform}]
+    platform = query.get("platform", "")
+    lines = list_lines(view, tab, platform)
     opened = next((line for line in lines if line.delivery.account == query.get("open")), None)
     if opened is None and tab == "action" and "open" not in query:
         opened = next(iter(lines), None)
@@ -41,14 +44,23 @@ async def show_post(request: Request) -> Response:
     return await render_page(
         request,
         "post",
+        stream=stream_path(
+            "post",
+            [line.element for line in lines],
+            post=view.key.post,
+            occurrence=view.named,
+            tab=tab,
+            platform=platform,
+            open=opened.delivery.account if opened else "",
+        ),
         view=view,
         post=view.details.post,
         tab=tab,
         tabs=TABS,
         lines=lines,
         opened=opened,
-        explanation=await explain(request, opened.delivery) if opened else None,
-        opened_forms=list_forms(visitor, await view_delivery(request, view.details.post, opened.delivery))
+        explanation=await explain(visitor, opened.delivery) if opened else None,
+        opened_forms=list_forms(visitor, await view_delivery(visitor, view.details.post, opened.delivery))
         if opened
         else (),
         place_of=place_of,
@@ -61,7 +73,36 @@ async def show_post(request: Request) -> Response:
         reach_until=max((points[-1][0] for points in figures.values()), default=None),
         draw=draw_steps,
         related=await site.store.occurrences.related(view.details.post, visitor.reach(Permission.VIEW)),
-        returns_to=request.url.path,
+    )
+
+
+def list_lines(view: PostView, tab: str, platform: str) -> Sequence[DeliveryLine]:
+    """Return the lines under a tab, of one platform if it is named."""
+    return [line for line in view.lines_of(tab) if platform in {"", line.delivery.platform}]
+
+
+async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
+    """Return how far each account is, the maps and counts, and the words about the account that is opened."""
+    post, tab, opened = PostId(page.get("post", "")), page.get("tab", "all"), page.get("open", "")
+    if posts is not None and post not in posts:
+        return NO_PARTS
+    try:
+        view = await read_post_view(visitor, post, page.get("occurrence", ""))
+    except NoSuchItemError:
+        return NO_PARTS
+    make_row = load_macro(visitor, "post", "delivery_row")
+    fixed = {
+        "post-chips": load_macro(visitor, "post", "post_chips")(view),
+        "delivery-tabs": load_macro(visitor, "post", "delivery_tabs")(view, tab, TABS),
+        "delivery-maps": load_macro(visitor, "post", "delivery_maps")(view),
+    }
+    for delivery in (item for item in view.deliveries if item.account == opened):
+        words = await explain(visitor, delivery)
+        fixed["why-words"] = load_macro(visitor, "why", "why_words")(delivery, words)
+    return Parts(
+        fixed=fixed,
+        items={line.element: make_row(line, view, tab, line.delivery.account == opened) for line in view.lines},
+        wanted=[line.element for line in list_lines(view, tab, page.get("platform", ""))],
     )
 
 

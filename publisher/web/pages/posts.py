@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +26,7 @@ from publisher.store.queries.occurrences import (
     StoredPostDetails,
 )
 from publisher.store.queries.queries import Pause
+from publisher.web.live_parts import item_id
 from publisher.web.page import render_page
 from publisher.web.seats import AccountNames, SeatMap, map_seats, name_accounts
 from publisher.web.site import Visitor, get_site, get_visitor
@@ -78,12 +80,21 @@ class DeliveryLine:
     text: str
     until: datetime | None
 
+    @property
+    def element(self) -> str:
+        """The id of its row on a page."""
+        return item_id("line", self.delivery.account)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostView:
-    """All that is shown of one occurrence of a post to one visitor. `newest` is the id that actions are drawn from."""
+    """All that is shown of one occurrence of a post to one visitor. `newest` is the id that actions are drawn from.
+
+    `named` is the occurrence as the address names it; empty for the one that matters now.
+    """
 
     details: StoredPostDetails
+    named: str
     key: OccurrenceKey
     names: AccountNames
     summary: OccurrenceSummary | None
@@ -96,6 +107,11 @@ class PostView:
     newest: int
     stops: StopCounts
     """What stopping the post concerns, in all its occurrences."""
+
+    @property
+    def path(self) -> str:
+        """The address of the page."""
+        return "/posts/" + "/".join(quote(name, safe="") for name in (self.key.post, self.named) if name)
 
     @property
     def deliveries(self) -> Sequence[Delivery]:
@@ -132,14 +148,18 @@ class PostView:
 
 async def load_post_view(request: Request) -> PostView:
     """Return the post of the path: with an occurrence, else the one that matters now. Raises NoSuchItemError."""
-    site, visitor = get_site(request), get_visitor(request)
-    post, queries = PostId(request.path_params["post"]), site.store.occurrences
-    reach = visitor.reach(Permission.VIEW)
+    params = request.path_params
+    return await read_post_view(get_visitor(request), PostId(params["post"]), params.get("occurrence", ""))
+
+
+async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView:
+    """Return a post with the occurrence that is named, else with the one that matters now. Raises NoSuchItemError."""
+    site, reach = visitor.site, visitor.reach(Permission.VIEW)
+    queries = site.store.occurrences
     details = await queries.post(post)
     if details is None or post not in await visitor.find_visible([post]):
         raise NoSuchItemError("post", post)
     occurrences = await queries.of_post(post, reach)
-    named = request.path_params.get("occurrence", "")
     summary = choose_occurrence(occurrences, named, site.runtime.now())
     if named and summary is None:
         raise NoSuchItemError("post", f"{post}#{named}")
@@ -157,6 +177,7 @@ async def load_post_view(request: Request) -> PostView:
     lines = [describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved) for item in deliveries]
     return PostView(
         details=details,
+        named=named,
         key=key,
         names=names,
         summary=summary,

@@ -1,14 +1,27 @@
 """Today: is all well, must I act, what comes next, and how far each post is."""
 
+from collections.abc import Collection, Mapping
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.web.page import redirect, render_page
+from publisher.domain.post import PostId
+from publisher.domain.user import Permission
+from publisher.web.frame import read_frame_facts, read_live_todo
+from publisher.web.live_parts import NO_PARTS, Parts
+from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.calendar import parse_day
-from publisher.web.site import get_site, get_visitor
-from publisher.web.today import read_today
-
-TABS = ("all", "eventful", "finished")
+from publisher.web.site import Visitor, get_site, get_visitor
+from publisher.web.today import (
+    MAX_LISTED,
+    TABS,
+    decide_verdict,
+    list_missing,
+    read_board,
+    read_coming,
+    read_today,
+)
 
 
 async def show_root(request: Request) -> Response:
@@ -23,4 +36,39 @@ async def show_today(request: Request) -> Response:
     view = await read_today(
         get_visitor(request), parse_day(query.get("day", "")) or today, tab if tab in TABS else "all"
     )
-    return await render_page(request, "today", view=view, tab=tab)
+    return await render_page(request, "today", stream=view.stream, view=view, tab=tab, max_listed=MAX_LISTED)
+
+
+async def read_live_rows(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
+    """Return the rows of the day."""
+    day = parse_day(page.get("day", ""))
+    if day is None:
+        return NO_PARTS
+    rows = await read_board(visitor, day, list_missing(await read_live_todo(visitor)), posts)
+    make_row = load_macro(visitor, "today", "post_row")
+    return Parts(
+        items={row.element: make_row(row) for row in rows},
+        wanted=[row.element for row in rows if row.is_under(page.get("tab", "all"))],
+    )
+
+
+async def read_live_todo_parts(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
+    """Return the first sentence, and what waits for people."""
+    site, day = visitor.site, parse_day(page.get("day", ""))
+    if day is None:
+        return NO_PARTS
+    items, facts = await read_live_todo(visitor), await read_frame_facts(site)
+    mine = [item for item in items if item.is_mine]
+    others = [item for item in items if not item.is_mine]
+    key = (visitor.reach(Permission.VIEW), visitor.lang, site.beat)
+    rows = await site.shared.get(("board", day, *key), partial(read_board, visitor, day, {}))
+    coming = await site.shared.get(("coming", *key), partial(read_coming, visitor))
+    is_today = day == site.runtime.now().astimezone(site.settings.timezone).date()
+    following = next(iter(coming), None) if is_today else None
+    verdict = decide_verdict(visitor, facts, rows, mine, others, following)
+    make_item = load_macro(visitor, "today", "todo_item")
+    return Parts(
+        fixed={"verdict": load_macro(visitor, "today", "verdict")(verdict)},
+        items={item.element: make_item(item, is_first=item is mine[0] if mine else False) for item in items},
+        wanted=[item.element for item in mine[:MAX_LISTED]],
+    )

@@ -148,12 +148,11 @@
   });
 
   // Times left and clocks.
-  const clock = document.querySelector("[data-clock]");
   const loadedAt = Date.now();
-  const startSeconds = clock && clock.dataset.clock.split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
+  const startSeconds = (document.body.dataset.clock || "").split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
   const tick = () => {
-    const shown = document.querySelector("[data-clock]");
-    if (shown && startSeconds !== null) {
+    const shown = document.querySelector("time[data-clock]");
+    if (shown) {
       const minutes = Math.floor((startSeconds + (Date.now() - loadedAt) / 1000) / 60) % 1440;
       shown.textContent = [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, "0")).join(":");
     }

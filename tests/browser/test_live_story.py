@@ -1,0 +1,62 @@
+"""Open pages follow what happens, in a real browser: nothing is loaded again, and nothing moves."""
+
+from datetime import timedelta
+
+import pytest
+from playwright.async_api import expect
+
+from publisher.domain.delivery import State
+from publisher.engine.decisions import named_person
+from publisher.web.site import BEAT_SECONDS
+from tests.browser.test_approval_story import DESK, PATIENCE_MS, browsers, complaints, serving
+from tests.e2e.test_browser import BROWSER
+from tests.web.conftest import regions, site  # noqa: F401 # fixtures
+from tests.web.posts import POST, plan, set_state
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"),
+]
+LI = named_person("李")
+
+
+async def open_live(page, address, test_id):
+    """Open a page, mark it, so that a reload would be noticed, and return how far an element is from its top."""
+    async with page.expect_response(lambda answer: "/events" in answer.url):
+        await page.goto(address)
+    await page.evaluate("window.isStillHere = true")
+    box = await page.get_by_test_id(test_id).bounding_box()
+    return box["y"]
+
+
+async def test_open_pages_change_in_place(site):  # noqa: F811 # the fixture
+    """A row of a post, a cell of an account and a thing to do change where they are; what is new is announced below."""
+    await plan(site, POST)
+    await site.store.actions.register_worker()
+    await site.store.actions.pause("account:shanghai-weibo", named_person("王"), "换密码")
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        post = await enter("张", "operator", DESK)
+        inbox, accounts = await post.context.new_page(), await post.context.new_page()
+        row, task, card = "delivery-refund-beijing-tieba", "todo-account-shanghai-weibo", "account-shanghai-weibo"
+        places = [
+            await open_live(post, f"{address}/posts/refund?tab=all", row),
+            await open_live(inbox, f"{address}/inbox", task),
+            await open_live(accounts, f"{address}/accounts", card),
+        ]
+        site.runtime.advance_time(timedelta(seconds=1))
+        await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+        await site.store.actions.resume("account:shanghai-weibo", LI)
+        await site.store.actions.pause("account:beijing-weibo", LI, "看一看")
+        site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
+        await expect(post.get_by_test_id(row)).to_contain_text("等待人工处理", timeout=PATIENCE_MS)
+        await expect(inbox.get_by_test_id(task)).to_contain_text("李", timeout=PATIENCE_MS)
+        await expect(inbox.get_by_test_id("act-news")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(accounts.get_by_test_id(card)).to_contain_text("李", timeout=PATIENCE_MS)
+        await expect(accounts.get_by_test_id("act-news")).to_be_visible(timeout=PATIENCE_MS)
+        shown = [(post, row), (inbox, task), (accounts, card)]
+        assert [(await page.get_by_test_id(name).bounding_box())["y"] for page, name in shown] == places
+        assert [await page.evaluate("window.isStillHere") for page, _name in shown] == [True] * 3
+        assert [await complaints(page) for page, _name in shown] == [[], [], []]
+
+        await inbox.get_by_test_id("act-news").click()
+        await expect(inbox.get_by_test_id("todo-account-beijing-weibo")).to_be_visible(timeout=PATIENCE_MS)
