@@ -17,13 +17,11 @@ from publisher.web.frame import Banner, choose_banner, read_frame_facts, read_li
 from publisher.web.live_parts import LivePart, Parts, item_id, read_items
 from publisher.web.page import load_macro
 from publisher.web.pages import accounts, alerts, assist, deliveries, inbox, post, today
-from publisher.web.site import Site, Visitor, get_visitor
+from publisher.web.site import BEATS_PER_REFRESH, Site, Visitor, get_visitor
 from publisher.web.todo import TodoKind, count_mine
 
 FRAME_SECONDS = 1.0
 """Changes are gathered for so long, and sent together."""
-BEATS_PER_REFRESH = 6
-"""Every so many beats all parts are read, for what time alone changes."""
 SESSION_FRAMES = 60
 """Every so many frames it is checked whether the session has ended."""
 PING_SECONDS = 20

@@ -25,6 +25,8 @@ class AccountNames:
     short: Mapping[AccountId, str]
     full: Mapping[AccountId, str]
     seats: Mapping[AccountId, int]
+    places: Sequence[str]
+    """The names of the seats of a map, in their order."""
     platforms: Sequence[Platform]
     """In the order of the settings."""
 
@@ -59,7 +61,8 @@ def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
     shown = {key: messages.platform_short_name(account.platform) for key, account in settings.accounts.items()}
     full = {key: f"{name} · {shown[key]}" for key, name in short.items()}
     platforms = list(dict.fromkeys(account.platform for account in settings.accounts.values()))
-    return AccountNames(short=short, full=full, seats=numbers, platforms=platforms)
+    places = [settings.regions.get(key, {}).get("name") or key for key in seats]
+    return AccountNames(short=short, full=full, seats=numbers, places=places, platforms=platforms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

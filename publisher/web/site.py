@@ -45,6 +45,8 @@ MAX_PENDING = 1_000
 MAX_SHARED = 128
 BEAT_SECONDS = 5
 """How often live pages get the time since the last heartbeat, and what waits for their visitor."""
+BEATS_PER_REFRESH = 6
+"""Every so many beats live pages read all that they show, for what time alone changes."""
 SESSION_METHOD = "session"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 T = TypeVar("T")

@@ -9,9 +9,10 @@ from publisher.domain.delivery import State
 from publisher.engine.decisions import named_person
 from publisher.web.site import BEAT_SECONDS
 from tests.browser.test_approval_story import DESK, PATIENCE_MS, browsers, complaints, serving
+from tests.cli.posts import warning
 from tests.e2e.test_browser import BROWSER
 from tests.web.conftest import regions, site  # noqa: F401 # fixtures
-from tests.web.posts import POST, plan, set_state
+from tests.web.posts import POST, SOON, plan, set_state
 
 pytestmark = [
     pytest.mark.long,
@@ -60,3 +61,33 @@ async def test_open_pages_change_in_place(site):  # noqa: F811 # the fixture
 
         await inbox.get_by_test_id("act-news").click()
         await expect(inbox.get_by_test_id("todo-account-beijing-weibo")).to_be_visible(timeout=PATIENCE_MS)
+
+
+@pytest.mark.parametrize("regions", [13])
+async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # noqa: F811 # the fixture
+    """With the pointer and with the arrow keys; Enter opens the delivery, a click the post on that platform."""
+    await plan(site, warning("refund", when=SOON))
+    await set_state(site, State.PUBLISHED, attempts=1)
+    await set_state(site, State.HELD, "shanghai-tieba", reason="uncheckable", attempts=1)
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("张", "operator", DESK)
+        await page.goto(f"{address}/today")
+        seats, hint = page.get_by_test_id("map-refund-tieba"), page.locator("#seat-hint")
+        await seats.hover(position={"x": 20, "y": 7})
+        pointed = await hint.text_content()
+        await page.mouse.move(0, 0)
+        await expect(hint).to_be_hidden()
+        await seats.focus()
+        await page.keyboard.press("ArrowDown")
+        first = await hint.text_content()
+        for key in ("ArrowDown", "ArrowUp", "ArrowRight"):
+            await page.keyboard.press(key)
+        typed = await hint.text_content()
+        assert pointed == typed == "上海　要人处理"
+        assert first.startswith("北京")
+        assert await complaints(page) == []
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_test_id("page-delivery")).to_contain_text("上海", timeout=PATIENCE_MS)
+        await page.go_back()
+        await page.get_by_test_id("map-refund-tieba").click(position={"x": 3, "y": 3})
+        await expect(page.get_by_test_id("page-post")).to_be_visible(timeout=PATIENCE_MS)

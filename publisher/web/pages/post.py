@@ -8,14 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.account import AccountId, Platform
+from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.reports import METRIC_NAMES
 from publisher.domain.user import Permission
 from publisher.store.queries.queries import MetricsPoint
 from publisher.web.live_parts import NO_PARTS, Parts, stream_path
-from publisher.web.page import load_macro, render_page
-from publisher.web.pages.deliveries import explain, list_forms, place_of, view_delivery
+from publisher.web.page import load_macro, redirect, render_page
+from publisher.web.pages.deliveries import delivery_path, explain, list_forms, place_of, view_delivery
 from publisher.web.pages.post_actions import list_buttons
 from publisher.web.pages.posts import DeliveryLine, PostView, load_post_view, read_post_view
 from publisher.web.renditions import compare_texts
@@ -30,6 +31,8 @@ async def show_post(request: Request) -> Response:
     """Show a post: before its time the texts first, afterwards how far each account is."""
     site, visitor, query = get_site(request), get_visitor(request), request.query_params
     view = await load_post_view(request)
+    if (sitting := find_seat(view, query.get("platform", ""), query.get("seat", ""))) is not None:
+        return redirect(request, delivery_path(sitting))
     tab = next((tab for tab in TABS if tab == query.get("tab")), None)
     if tab is None:
         tab = next((tab for tab in TABS if view.lines_of(tab)), "all")
@@ -74,6 +77,16 @@ async def show_post(request: Request) -> Response:
         draw=draw_steps,
         related=await site.store.occurrences.related(view.details.post, visitor.reach(Permission.VIEW)),
     )
+
+
+def find_seat(view: PostView, platform: str, seat: str) -> Delivery | None:
+    """Return the delivery of a seat on the map of a platform, the worst if a place has several accounts."""
+    found = (
+        line.delivery
+        for line in view.lines
+        if line.delivery.platform == platform and str(view.names.order(line.delivery.account)[0]) == seat
+    )
+    return next(found, None)
 
 
 def list_lines(view: PostView, tab: str, platform: str) -> Sequence[DeliveryLine]:

@@ -12,7 +12,8 @@ from publisher.web.frame import read_frame_facts, read_live_todo
 from publisher.web.live_parts import NO_PARTS, Parts
 from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.calendar import parse_day
-from publisher.web.site import Visitor, get_site, get_visitor
+from publisher.web.seats import name_accounts
+from publisher.web.site import BEATS_PER_REFRESH, Visitor, get_site, get_visitor
 from publisher.web.today import (
     MAX_LISTED,
     TABS,
@@ -36,7 +37,15 @@ async def show_today(request: Request) -> Response:
     view = await read_today(
         get_visitor(request), parse_day(query.get("day", "")) or today, tab if tab in TABS else "all"
     )
-    return await render_page(request, "today", stream=view.stream, view=view, tab=tab, max_listed=MAX_LISTED)
+    return await render_page(
+        request,
+        "today",
+        stream=view.stream,
+        view=view,
+        tab=tab,
+        max_listed=MAX_LISTED,
+        names=name_accounts(site.settings, get_visitor(request).messages),
+    )
 
 
 async def read_live_rows(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
@@ -60,7 +69,7 @@ async def read_live_todo_parts(visitor: Visitor, page: Mapping[str, str], _posts
     items, facts = await read_live_todo(visitor), await read_frame_facts(site)
     mine = [item for item in items if item.is_mine]
     others = [item for item in items if not item.is_mine]
-    key = (visitor.reach(Permission.VIEW), visitor.lang, site.beat)
+    key = (visitor.reach(Permission.VIEW), visitor.lang, facts.audit_number, site.beat // BEATS_PER_REFRESH)
     rows = await site.shared.get(("board", day, *key), partial(read_board, visitor, day, {}))
     coming = await site.shared.get(("coming", *key), partial(read_coming, visitor))
     is_today = day == site.runtime.now().astimezone(site.settings.timezone).date()

@@ -163,6 +163,65 @@
   };
   setInterval(tick, 5000);
 
+  // Seat maps: pointing or the arrow keys name a seat, and Enter opens its delivery. Without script a map is a link.
+  const hint = document.getElementById("seat-hint");
+  if (hint) {
+    const PITCH = 13, COLUMNS = 10;
+    const places = hint.dataset.places.split("|");
+    const signs = Object.fromEntries(hint.dataset.signs.split("|").map((pair) => pair.split("=")));
+    let chosen = null;
+    const hide = () => {
+      hint.hidden = true;
+      chosen = null;
+      all(".map .ring").forEach((ring) => ring.remove());
+    };
+    const name = (map, seat) => {
+      if (!(seat in places)) return hide();
+      const [x, y] = [PITCH * (seat % COLUMNS) + 7, PITCH * Math.floor(seat / COLUMNS) + 7];
+      const path = all("path", map).find((each) => new RegExp(`M${x} ${y}[hm]`).test(each.getAttribute("d")));
+      const words = signs[path && path.classList[0]];
+      const box = map.getBoundingClientRect(), scale = box.width / map.viewBox.baseVal.width;
+      hint.textContent = places[seat] + (words ? "　" + words : "");
+      hint.hidden = false;
+      hint.style.left = `${Math.min(box.left + scale * x, innerWidth - hint.offsetWidth - 8)}px`;
+      hint.style.top = `${box.top + scale * (y + 10)}px`;
+    };
+    const mapOf = (event) => {
+      const link = event.target.closest && event.target.closest("a[data-seats]");
+      return link && link.querySelector("svg");
+    };
+    document.addEventListener("pointermove", (event) => {
+      const map = event.pointerType === "mouse" && mapOf(event);
+      if (!map) { if (chosen === null) hide(); return; }
+      const box = map.getBoundingClientRect(), pitch = PITCH * box.width / map.viewBox.baseVal.width;
+      const column = Math.floor((event.clientX - box.left) / pitch);
+      name(map, column < COLUMNS ? COLUMNS * Math.floor((event.clientY - box.top) / pitch) + column : -1);
+    });
+    document.addEventListener("keydown", (event) => {
+      const map = mapOf(event);
+      const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -COLUMNS, ArrowDown: COLUMNS }[event.key];
+      if (map && step) {
+        event.preventDefault();
+        const seat = chosen === null ? 0 : chosen + step;
+        if (!(seat in places)) return;
+        hide();
+        chosen = seat;
+        name(map, seat);
+        const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+        ring.setAttribute("class", "ring");
+        ring.setAttribute("cx", PITCH * (seat % COLUMNS) + 7);
+        ring.setAttribute("cy", PITCH * Math.floor(seat / COLUMNS) + 7);
+        ring.setAttribute("r", 6);
+        map.append(ring);
+      } else if (map && event.key === "Enter" && chosen !== null) {
+        event.preventDefault();
+        location.href = `${map.parentNode.getAttribute("href")}&seat=${chosen}`;
+      } else if (event.key === "Escape") hide();
+    });
+    document.addEventListener("focusout", hide);
+    document.addEventListener("scroll", hide, { passive: true });
+  }
+
   // Keys, outside of fields only.
   const pages = { t: "/today", i: "/inbox", c: "/calendar", p: "/posts", a: "/accounts" };
   let isAfterG = false;
