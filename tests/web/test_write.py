@@ -115,6 +115,23 @@ async def test_the_check_answers_with_counts_previews_and_the_draft(site, file):
     assert 'name="draft"' in full.text
 
 
+async def test_whom_a_post_goes_to_is_counted_whatever_else_it_lacks(site, file):
+    """By platform, with how many of the accounts are paused."""
+    await site.store.actions.pause("account:beijing-weibo", site.actor, "换密码")
+    author = await site.signed_in("author")
+    empty = await author.post("/write/check", data={"kind": "warning", "to": "all", "when": "asap"})
+    assert "共 6 个账号" in empty.text
+    assert re.search(r"微博 2（1 个暂停中）.*公众号 2<.*贴吧 2<", empty.text)
+
+
+async def test_the_text_of_any_account_can_be_previewed(site, file):
+    """The form names the account; the text of another one comes with the next check."""
+    author = await site.signed_in("author")
+    page = await author.post("/write/check", data={**NEW, "shown.weibo": "shanghai-weibo"})
+    assert '<option value="shanghai-weibo" selected>' in page.text
+    assert "上海市公安局" in page.text.partition('data-testid="preview-weibo"')[2].partition("</figure>")[0]
+
+
 async def test_a_time_at_which_others_are_due_gets_an_advice(site, file):
     """It names one of them and how many there are; nothing stops a save."""
     author = await site.signed_in("author")

@@ -250,14 +250,13 @@ def parse_day(text: str) -> date | None:
 
 
 async def read_quotas(request: Request, day: date) -> Sequence[tuple[Platform, int, int]]:
-    """Return for each platform how many posts the fullest login has on a day, and how many it may have."""
+    """Return how many posts the fullest login of each platform has on a day, and may have; the tightest first."""
     site, reach = get_site(request), get_visitor(request).reach(Permission.VIEW)
     start = midnight(day, site.settings.timezone)
     busiest = await site.store.occurrences.busiest_logins(start, start + timedelta(days=1), reach)
     limits = {policy.account.login: policy.rate_limit.per_day for policy in site.store.policies.values()}
-    return [
-        (platform, number, limits[login]) for platform, (login, number) in sorted(busiest.items()) if login in limits
-    ]
+    quotas = [(platform, number, limits[login]) for platform, (login, number) in busiest.items() if login in limits]
+    return sorted(quotas, key=lambda quota: (-quota[1] / quota[2], quota[0]))
 
 
 async def show_week(request: Request) -> Response:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,10 +16,10 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from publisher.domain.account import Mode
+from publisher.domain.account import AccountId, Platform
 from publisher.domain.delivery import MAYBE_PUBLISHED_STATES
 from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Severity, SignInError
-from publisher.domain.post import ONCE_OCCURRENCE, PostId, PostKind, WarningLevel
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, PostKind, RenderedPost, WarningLevel
 from publisher.domain.user import Permission
 from publisher.engine.pictures import keep_picture
 from publisher.engine.post_check import PostCheck, check_entry
@@ -53,6 +54,8 @@ from publisher.web.post_form import (
 )
 from publisher.web.post_form import read_entry as read_form
 from publisher.web.preview import split_overflow
+from publisher.web.recipients import count_recipients, list_recipients
+from publisher.web.seats import name_accounts
 from publisher.web.site import Notice, Site, Visitor, get_site, get_visitor
 
 NOT_YOURS = Problem(code="web_write_not_yours", facts={"field": "to"})
@@ -270,31 +273,6 @@ def list_data_fields(site: Site, visitor: Visitor) -> Sequence[Mapping[str, Any]
     return sorted(found.values(), key=lambda field: not field["needed"])
 
 
-def list_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
-    """Return what a post can be sent to, by kind of name: the name, how people call it, and its number of accounts."""
-    settings, messages = site.settings, visitor.messages
-    active = {key for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
-    counts = {name: len(active & set(members)) for name, members in site.members.items()}
-    platforms = sorted({account.platform for account in settings.accounts.values()})
-    regions = {account.region: settings.regions.get(account.region or "", {}) for account in settings.accounts.values()}
-    return [
-        (
-            "platform",
-            [(f"platform:{name}", messages.platform_name(name), counts[f"platform:{name}"]) for name in platforms],
-        ),
-        ("group", [(name, name, counts[name]) for name in settings.groups]),
-        (
-            "region",
-            [
-                (f"region:{code}", facts.get("name", code), counts[f"region:{code}"])
-                for code, facts in regions.items()
-                if code
-            ],
-        ),
-        ("account", [(str(key), str(key), 1) for key in settings.accounts if key in active]),
-    ]
-
-
 async def read_live_values(
     request: Request,
     form: Form,
@@ -318,9 +296,10 @@ async def read_live_values(
         notes.setdefault("images", []).append(describe_problem(visitor, picture))
     if check.post is not None and first(form.fields, "when") == "once":
         notes.setdefault("when", []).extend(await find_clashes(visitor, check))
+    texts = choose_texts(form, check)
     for room in check.rooms:
         if room.capabilities.is_article:
-            site.articles.keep(visitor.user.name, room.rendered, check.result.media)
+            site.articles.keep(visitor.user.name, texts[room.platform], check.result.media)
     return {
         "form": form,
         "value": partial(first, form.fields),
@@ -329,6 +308,9 @@ async def read_live_values(
         "errors": sum(note["is_error"] for field in notes.values() for note in field),
         "warnings": sum(not note["is_error"] for field in notes.values() for note in field),
         "check": check,
+        "recipient_counts": await count_recipients(site, form.entry.get("to")),
+        "shown": texts,
+        "choices": list_choices(visitor, check),
         "title_room": measure_title(check, str(form.entry.get("title", ""))),
         "split_overflow": split_overflow,
         "chain": site.store.approval_rules.chain_for(str(form.entry.get("kind", ""))),
@@ -338,6 +320,22 @@ async def read_live_values(
         "next_days": [(at, mark_day(at.astimezone(site.settings.timezone))) for at in check.next_times],
         "note_keys": list_note_keys(site),
     }
+
+
+def choose_texts(form: Form, check: PostCheck) -> Mapping[Platform, RenderedPost]:
+    """Return the text to preview on each platform: of the account that was chosen, else of that with the least room."""
+    texts = {rendered.account: rendered for rendered in check.result.rendered_posts}
+    chosen = {room.platform: texts.get(AccountId(first(form.fields, f"shown.{room.platform}"))) for room in check.rooms}
+    return {room.platform: chosen[room.platform] or room.rendered for room in check.rooms}
+
+
+def list_choices(visitor: Visitor, check: PostCheck) -> Mapping[Platform, Sequence[tuple[AccountId, str]]]:
+    """Return the accounts whose texts can be previewed, with their names, in the order of the regions."""
+    names = name_accounts(visitor.site.settings, visitor.messages)
+    choices: dict[Platform, list[tuple[AccountId, str]]] = defaultdict(list)
+    for rendered in sorted(check.result.rendered_posts, key=lambda one: names.order(one.account)):
+        choices[rendered.platform].append((rendered.account, names.region(rendered.account)))
+    return choices
 
 
 async def find_clashes(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[str, Any]]:

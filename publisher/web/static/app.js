@@ -105,7 +105,9 @@
           const same = all("summary", part).find((it) => it.textContent === each.firstElementChild.textContent);
           if (same) same.parentNode.open = true;
         });
+        const focused = old.contains(document.activeElement) && document.activeElement.id;
         old.replaceWith(part);
+        if (focused) document.getElementById(focused)?.focus();
       });
       const draft = live.querySelector("[name=draft]");
       if (draft && location.pathname === "/write") history.replaceState(null, "", live.dataset.place + draft.value);
