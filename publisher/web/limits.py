@@ -25,8 +25,13 @@ BUSY_SECONDS = 5
 
 @dataclass(frozen=True, slots=True, order=True)
 class Turn:
-    """A place in the order of sign-ins: first who has tried least in the last minute, then who came first."""
+    """A place in the order of sign-ins.
 
+    Addresses from which somebody has signed in before come first, then those that have tried least in the last minute,
+    then who came first.
+    """
+
+    is_unknown: bool
     attempts: int
     number: int
     begins: asyncio.Future[None] = field(compare=False)
@@ -40,6 +45,8 @@ class Limits:
     _current: Turn | None = None
     _numbers: Iterator[int] = field(default_factory=count)
     _buckets: OrderedDict[str, InMemoryBucket] = field(default_factory=OrderedDict)
+    _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    """Addresses from which somebody has signed in."""
     _clock: MonotonicClock = field(default_factory=MonotonicClock)
 
     def require_attempt(self, address: str, name: str) -> None:
@@ -52,12 +59,14 @@ class Limits:
     async def turn(self, address: str) -> AsyncIterator[None]:
         """Wait until a sign-in from an address may be checked, and hold up the others meanwhile.
 
-        A flood waits for itself: each further attempt of an address comes after those who have tried less. Raises
-        SignInError where too many come before it.
+        A flood waits for itself: each further attempt of an address comes after those who have tried less, and all of
+        them after the addresses where staff are known to be. Raises SignInError where too many come before it.
         """
         bucket = self._buckets.get(f"address {address}")
         attempts = bucket.count() if bucket is not None else 0
-        mine = Turn(attempts, next(self._numbers), asyncio.get_running_loop().create_future())
+        mine = Turn(
+            address not in self._known, attempts, next(self._numbers), asyncio.get_running_loop().create_future()
+        )
         insort(self._waiting, mine)
         if len(self._waiting) > MAX_WAITING:
             last = self._waiting.pop()
@@ -80,9 +89,13 @@ class Limits:
             if not self._current.begins.done():  # else it was cancelled, and is about to end its turn
                 self._current.begins.set_result(None)
 
-    def forget_attempts(self, address: str, name: str) -> None:
-        """Forget the attempts of a name from an address, once one was right."""
+    def note_success(self, address: str, name: str) -> None:
+        """Forget the attempts of a name from an address, and let the address come before unknown ones from now on."""
         self._buckets.pop(f"name {name}\0{address}", None)
+        self._known[address] = None
+        self._known.move_to_end(address)
+        while len(self._known) > MAX_KEYS:
+            self._known.popitem(last=False)
 
     def _count(self, key: str, rates: tuple[Rate, ...]) -> int:
         bucket = self._buckets.get(key)

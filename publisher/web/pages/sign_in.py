@@ -78,7 +78,7 @@ async def check_limited_password(site: Site, name: str, password: str, source: s
     site.limits.require_attempt(source, name)
     async with site.limits.turn(source):
         user = await check_password(site.store.users, name, password, source)
-    site.limits.forget_attempts(source, name)
+    site.limits.note_success(source, name)
     return user
 
 
@@ -183,7 +183,7 @@ async def set_up(request: Request) -> Response:
         status = 429 if error.code == "sign_in_delayed" else 422
         return await _render_setup(request, link, key, problem, status=status)
     site.pending_setups.pop(hash_secret(link), None)
-    site.limits.forget_attempts(visitor.source, "setup")
+    site.limits.note_success(visitor.source, "setup")
     return await _start_session(request, user, LINK_METHOD, "/today")
 
 
