@@ -5,7 +5,9 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
+import webbrowser
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -166,6 +168,10 @@ class Scenario:
     simulator: asyncio.subprocess.Process
     stopping: asyncio.Event
     sample_posts: Collection[PostId]
+    where: Mapping[str, str]
+    """Where to look, as the message says it."""
+    opens_browser: bool = False
+    has_shown_where: bool = False
     daemon_failures: int = 0
     has_registered_callbacks: bool = False
     daemon: asyncio.subprocess.Process | None = None
@@ -176,6 +182,7 @@ class Scenario:
     async def run(self, *, exits: bool) -> int:
         """Run until stopped or, with `exits`, until every delivery has ended. Return the exit code."""
         exit_code: int | None = None
+        until = asyncio.get_running_loop().time() + START_TIMEOUT_SECONDS
         with contextlib.ExitStack() as stack:
             if sys.stdout.isatty():
                 self.live = stack.enter_context(Live(console=Console(), auto_refresh=False))
@@ -191,6 +198,8 @@ class Scenario:
                             self.demo_workspace.accounts,
                             self.demo_workspace.callback_listen,
                         )
+                    if not self.has_shown_where:
+                        await self.show_where(is_last_try=asyncio.get_running_loop().time() > until)
                     self.show(deliveries)
                     if exit_code is None and is_settled(deliveries):
                         exit_code = await self.verify(deliveries)
@@ -217,6 +226,15 @@ class Scenario:
         self.daemon = await start_daemon(self.workspace, self.formatter.messages.lang)
         gone = ended.pid if ended else None
         self.print_message("demo_daemon_again" if ended else "demo_daemon", pid=self.daemon.pid, gone=gone)
+
+    async def show_where(self, *, is_last_try: bool) -> None:
+        """Show where to look once the dashboard is served, before which its links lead nowhere."""
+        link = self.where["author_link"]
+        if (is_served := await asyncio.to_thread(answers, link)) or is_last_try:
+            self.has_shown_where = True
+            self.print_message("demo_where", **self.where)
+        if is_served and self.opens_browser:
+            await asyncio.to_thread(webbrowser.open, link)
 
     async def approve_sample_posts(self, deliveries: Sequence[Delivery]) -> None:
         """Approve the posts that the demo brings, as somebody would have; what people write or edit is left to them."""
@@ -285,6 +303,14 @@ class Scenario:
             )  # a command stays one
         else:
             echo(text)
+
+
+def answers(link: str) -> bool:
+    """Return True if somebody listens where a link leads."""
+    place = urlsplit(link)
+    with contextlib.suppress(OSError), socket.create_connection((str(place.hostname), place.port or 80), 1):
+        return True
+    return False
 
 
 def is_settled(deliveries: Sequence[Delivery]) -> bool:

@@ -60,7 +60,7 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
 def test_a_command_to_type_is_not_broken_over_two_lines():
     """On a narrow terminal the terminal itself wraps: what is copied has no line break in it."""
     shown = io.StringIO()
-    unused = dict.fromkeys(("workspace", "store", "demo_workspace", "platforms", "simulator", "stopping"))
+    unused = dict.fromkeys(("workspace", "store", "demo_workspace", "platforms", "simulator", "stopping", "where"))
     formatter = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("UTC"))
     scenario = Scenario(formatter=formatter, sample_posts=(), **unused)
     scenario.live = Live(console=Console(file=shown, width=20, force_terminal=True), auto_refresh=False)
@@ -88,13 +88,12 @@ def test_messages_of_the_simulated_wechat_are_accepted():
 def test_an_interruption_ends_everything(number):
     """^C, or a closed terminal, ends daemon, simulator and demonstration in order, with exit code 0."""
     with demo("--regions", "1") as process:
-        lines = []
+        text = ""
         for line in process.stdout:
-            lines.append(line)
-            if "kill -9" in line:
+            text += line
+            if SIMULATOR.search(text) and DAEMON.search(text):
                 break
-        address = next(found[1] for line in lines if (found := re.search(SIMULATOR, line)))
-        daemon = int(DAEMON.search(lines[-1])[1])
+        address, daemon = SIMULATOR.search(text)[1], int(DAEMON.search(text)[1])
         process.send_signal(number)
         process.stdout.read()
         assert process.wait(PATIENCE) == 0

@@ -8,15 +8,12 @@ import shutil
 import socket
 import sys
 import tempfile
-import time
 import tomllib
-import webbrowser
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import click
@@ -26,7 +23,6 @@ from publisher.cli.context import open_command_store
 from publisher.cli.drill import (
     LOG_FILE,
     SIMULATOR_STOP_SECONDS,
-    START_TIMEOUT_SECONDS,
     Scenario,
     SimulatedPlatforms,
     start_simulator,
@@ -95,7 +91,7 @@ async def demo(  # noqa: PLR0913 # one argument an option
             regions=read_regions()[:regions],
             simulator_url=address,
             callback_listen=f"127.0.0.1:{callback_port}",
-            dashboard_listen=f"127.0.0.1:{find_port(DASHBOARD_PORT)}",
+            dashboard_listen=f"127.0.0.1:{find_port(0 if port == 0 else DASHBOARD_PORT)}",
         )
         platforms = SimulatedPlatforms(base_url=address)
         samples = await asyncio.to_thread(create_demo_workspace, workspace, demo_workspace, platforms, is_fast)
@@ -104,6 +100,9 @@ async def demo(  # noqa: PLR0913 # one argument an option
         author_link, approver_link = await add_people(store, settings)
         log = stack.enter_context((workspace / LOG_FILE).open("ab"))
         await stack.enter_async_context(run_dashboard(settings, report_nothing, output=log))
+        # on Linux without a display, a browser would take over this terminal
+        has_browser = sys.platform != "linux" or any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+        people = {"author": AUTHOR, "author_link": author_link, "approver": APPROVER, "approver_link": approver_link}
         scenario = Scenario(
             formatter=Formatter(messages=terminal.messages, timezone=settings.timezone),
             workspace=workspace,
@@ -113,13 +112,9 @@ async def demo(  # noqa: PLR0913 # one argument an option
             simulator=simulator,
             stopping=stopping,
             sample_posts=samples,
+            where={"address": address, "workspace": str(workspace), **people},
+            opens_browser=has_browser and not no_open,
         )
-        people = {"author": AUTHOR, "author_link": author_link, "approver": APPROVER, "approver_link": approver_link}
-        terminal.print_message("demo_where", address=address, workspace=workspace, **people)
-        # on Linux without a display, a browser would take over this terminal
-        has_browser = sys.platform != "linux" or any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-        if has_browser and not no_open:
-            await asyncio.to_thread(open_when_served, author_link)
         exit_code = await scenario.run(exits=exits)
     if exit_code:
         terminal.print_message("demo_kept", workspace=workspace)
@@ -150,16 +145,6 @@ def find_port(wanted: int) -> int:
             found: int = free.getsockname()[1]
             return found
     raise CommandFailedError("web_listen_failed", address=f"127.0.0.1:{wanted}", reason="")
-
-
-def open_when_served(link: str) -> None:
-    """Open a page in the browser once it is served."""
-    place, until = urlsplit(link), time.monotonic() + START_TIMEOUT_SECONDS
-    while time.monotonic() < until:
-        with contextlib.suppress(OSError), socket.create_connection((str(place.hostname), place.port or 80), 1):
-            break
-        time.sleep(0.1)
-    webbrowser.open(link)
 
 
 def create_demo_workspace(
