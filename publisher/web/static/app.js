@@ -95,7 +95,16 @@
       isBusy = false;
       if (isDirty) later(400);
     };
+    // Nothing moves between pressing and letting go: a click whose place has moved meanwhile is none.
+    let isPressed = false, waiting = null;
+    addEventListener("pointerdown", () => { isPressed = true; }, true);
+    ["pointerup", "pointercancel"].forEach((name) => addEventListener(name, () => setTimeout(() => {
+      isPressed = false;
+      if (waiting !== null) show(waiting);
+    }), true));
     const show = (html) => {
+      waiting = isPressed ? html : null;
+      if (isPressed) return;
       const parts = document.createElement("template");
       parts.innerHTML = html;
       [...parts.content.children].forEach((part) => {
