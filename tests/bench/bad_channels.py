@@ -137,7 +137,7 @@ _VALUES: Mapping[str, Callable[[Sequence[float]], float]] = {
 def measure(seconds: float) -> Result:
     """Run both daemons for so long; then let the channels work until nothing waits for them."""
     posts = int(seconds / POST_INTERVAL.total_seconds())
-    start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=START_SECONDS + posts / 20)
+    start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=START_SECONDS + posts / 10)
     with ExitStack() as stack:
         hooks = {name: stack.enter_context(serving(Webhook(name))) for name in BAD}
         with_bad = stack.enter_context(subject(seconds, start, hooks))
