@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -31,6 +32,9 @@ from publisher.store.store import Store
 from publisher.testing.builders import TEST_RATE_LIMIT, TEST_TIMING, enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import FakeAdapter
 from tests.alerts.test_notices import RULES, ZONE, Receiver, make_notifier
+from tests.chaos.checker.artefacts import Artefacts, rows_of_file, rows_of_server
+from tests.chaos.checker.decoder import history_of
+from tests.chaos.checker.notices import people_are_notified
 
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 STEP = 10 * SECOND
@@ -57,6 +61,8 @@ class World:
     broken_job: bool = False
     noticed: dict[str, object] = field(default_factory=dict)
     """When each notice about an alert was accepted, by its id."""
+    messages: list[dict[str, object]] = field(default_factory=list)
+    """Each message, as the checker reads it."""
 
     async def step(self, duration=STEP):
         """Let time pass, and run the jobs once."""
@@ -71,7 +77,11 @@ class World:
         await store.silence.update(ZONE)
         await store.backlog.update()
         await store.system_alerts.jobs.run("plan", self.plan(), event="job_failed")
+        seen = len(self.receiver.accepted)
         await self.notifier.run()
+        at = store.runtime.now().timestamp()
+        for channel, keys, _title, _body in self.receiver.accepted[seen:]:
+            self.messages += [{"channel": channel, "key": key, "at": at, "is_accepted": True} for key in keys]
         for key in self.receiver.ids():
             self.noticed.setdefault(key, store.runtime.now())
 
@@ -270,8 +280,8 @@ async def test_an_unreadable_account_is_held_with_one_alert(open_store):
 
 
 @pytest.mark.long
-async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store):
-    """A login that every other check refuses is opened once; each later notice has the number of that alert."""
+async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store, database_url):
+    """A login that every other check refuses is opened once, and the checker finds nothing sent twice or left out."""
     store = await open_store(make_policy("a"))
     receiver = Receiver()
     world = World(store, Platform(now=store.runtime.now), make_notifier(store, receiver), receiver)
@@ -284,3 +294,13 @@ async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store):
     assert numbers == {str(alert["id"])}
     assert [kind for channel, kind in receiver.kinds() if channel == "duty"].count("新") == 1
     assert alert["reopenings"] >= 6
+    rows = rows_of_file(Path(database_url.removeprefix("sqlite:///"))) if "sqlite" in database_url else None
+    run = Artefacts(
+        rows=rows or rows_of_server(database_url),
+        lists={"messages": world.messages},
+        documents={
+            "plan": {"ended_at": store.runtime.now().timestamp()},
+            "settings": {"tolerance": HOUR.total_seconds()},
+        },
+    )
+    assert list(people_are_notified(history_of(run))) == []

@@ -50,6 +50,7 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
             "log": [line for line in simulation.log if line["t"] >= simulation.began_at],
             "orders": simulation.commands,
             "interruptions": simulation.interruptions,
+            **({"messages": simulation.channels.messages} if simulation.shape.notifies else {}),
         },
         documents={
             "posts": simulation.platforms.posts(),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
@@ -11,6 +11,7 @@ from publisher.app import application
 from publisher.domain import account
 from publisher.domain.delivery import Delivery, Lease, LeaseExpired
 from publisher.domain.post import SendRequest
+from publisher.store import notices
 from publisher.store.db import database
 from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.db.tables import ATTEMPT
@@ -18,6 +19,7 @@ from publisher.store.deliveries import cooldowns, intents
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.deliveries.outbox import Outbox
 from publisher.store.monitor import monitor
+from publisher.store.notices import NoticeStore
 from tests.chaos import mutants
 from tests.chaos.mutants.patch import Patch
 
@@ -74,6 +76,54 @@ def one_deletion_report_believed(patch: Patch) -> None:
     patch.put(monitor, "is_confirmed", lambda readbacks, says_so, _lag: says_so(readbacks[-1]))
 
 
+def refused_notice_forgotten(patch: Patch) -> None:
+    """A notice that its channel has not accepted counts as sent."""
+
+    async def record_failure(notices: NoticeStore, channel: str, failed: Any, *_why: str) -> None:
+        await notices.record_sent(channel, failed)
+
+    patch.put(NoticeStore, "record_failure", record_failure)
+
+
+def sent_notice_forgotten(patch: Patch) -> None:
+    """That a channel has accepted a notice is not noted."""
+
+    async def record_sent(*_facts: Any) -> None:
+        pass
+
+    patch.put(NoticeStore, "record_sent", record_sent)
+
+
+def each_return_is_new(patch: Patch) -> None:
+    """What comes back is reported as if it had never been there."""
+
+    def next_notice(*facts: Any) -> Any:
+        kind = kept(*facts)
+        return notices.NoticeKind.OPENED if kind is notices.NoticeKind.REPEATED else kind
+
+    kept = patch.put(notices, "next_notice", next_notice)
+
+
+def end_not_reported(patch: Patch) -> None:
+    """Nobody is notified that an alert is over."""
+
+    def next_notice(*facts: Any) -> Any:
+        kind = kept(*facts)
+        return None if kind is notices.NoticeKind.CLOSED else kind
+
+    kept = patch.put(notices, "next_notice", next_notice)
+
+
+def notices_every_two_minutes(patch: Patch) -> None:
+    """People are notified of what has been there for two minutes."""
+    late = timedelta(minutes=2)
+
+    def next_notice(row: Any, rules: Any, now: datetime) -> Any:
+        return kept(row, rules, now) if now >= row["at"] + late else None
+
+    kept = patch.put(notices, "next_notice", next_notice)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
     """A broken rule, the promises of which it breaks at least one, and the kind of storm that notices, if not any.
@@ -127,4 +177,13 @@ MUTANTS: Mapping[str, Mutant] = {
     "ended_approval_honoured": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "edit_keeps_approvals": Mutant(promises=frozenset({"I5"}), storm="approvals", seed=2),
     "person_approves_twice": Mutant(promises=frozenset({"I5"}), storm="approvals"),
+    "refused_notice_forgotten": Mutant(
+        promises=frozenset({"I10"}), storm="flapping", function=refused_notice_forgotten
+    ),
+    "sent_notice_forgotten": Mutant(promises=frozenset({"I10"}), storm="flapping", function=sent_notice_forgotten),
+    "each_return_is_new": Mutant(promises=frozenset({"I10"}), storm="flapping", function=each_return_is_new),
+    "end_not_reported": Mutant(promises=frozenset({"I10"}), storm="flapping", function=end_not_reported),
+    "notices_every_two_minutes": Mutant(
+        promises=frozenset({"I10"}), storm="flapping", function=notices_every_two_minutes
+    ),
 }

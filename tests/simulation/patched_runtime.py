@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import sqlite3
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -30,6 +31,7 @@ from publisher.rendering.templates import Templates, load_templates
 from publisher.runtime.clock import Runtime
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
 from tests.chaos.mutants.patch import Patch
+from tests.simulation.channels import Channels
 from tests.simulation.loop import PROCESS, CrashedError, VirtualLoop, rng_for
 from tests.simulation.network import Network
 from tests.simulation.platforms import EPOCH
@@ -48,6 +50,15 @@ JOB_TIMES = {
     "write_checkpoint": (10.0, 300.0),
 }
 """The daemon's jobs, the seconds to the first run of each, and those between two."""
+NOTIFYING_JOB_TIMES = {
+    "check_preflight": (15.0, 30.0),
+    "check_silence": (20.0, 60.0),
+    "check_backlog": (25.0, 30.0),
+    "notify": (1.0, 2.0),
+}
+"""The same of those that run only where people are notified."""
+LONGEST_PERIOD = {"notify": 20.0}
+"""Seconds between two runs of a job at most, however slow the pace: people are notified within a minute."""
 
 INSERTED, ENDED, CLEARED = (
     ("AFTER INSERT", "TRUE"),
@@ -62,6 +73,8 @@ TRIGGERS = (
     ("schedule", "id", "accepted_at", INSERTED),
     ("alert", "id", "at", INSERTED),
     ("alert", "id", "cleared_at", CLEARED),
+    ("notice", "id", "at", INSERTED),
+    ("notice", "id", "ended_at", ENDED),
     ("observed_post", "remote_id", "seen_at", INSERTED),
 )
 """Which instants are recorded: the table, its key, the column that the host's clock fills, the statement and when."""
@@ -152,9 +165,18 @@ class SimulatedRuntime(Runtime):
 
 @contextlib.contextmanager
 def patched(
-    loop: VirtualLoop, network: Network, seed: str, pace: Callable[[], float], true_time: TrueTime, *, trace: bool
+    loop: VirtualLoop,
+    network: Network,
+    seed: str,
+    pace: Callable[[], float],
+    true_time: TrueTime,
+    *,
+    channels: Channels,
+    notifies: bool,
+    trace: bool,
 ) -> Iterator[None]:
     """Make everything depend on the seed alone while this lasts."""
+    notifying = NOTIFYING_JOB_TIMES if notifies else {}
     kept = random.getstate()
 
     def format_entry(_logger: object, _method: str, fields: dict[str, Any]) -> str:
@@ -171,7 +193,8 @@ def patched(
             (time, "time", lambda: EPOCH + loop.time()),
             (time, "monotonic", loop.time),
             (adapters._http, "_NetworkBackend", lambda: network),
-            (publisher.daemon, "run_until_stopped", lambda daemon: _run_jobs(daemon, pace)),
+            (publisher.daemon, "run_until_stopped", lambda daemon: _run_jobs(daemon, pace, notifying)),
+            (publisher.daemon, "AlertChannels", lambda _settings: channels),
             (publisher.daemon, "freeze_gc", lambda: None),
             (publisher.app.open_store, "IntentJournal", _closed_at_exit(IntentJournal)),
             (publisher.app.open_store, "CallRecord", _closed_at_exit(CallRecord)),
@@ -226,11 +249,12 @@ def _closed_at_exit(kind: Callable[..., Any]) -> Callable[..., Any]:
     return opened
 
 
-async def _run_jobs(daemon: Daemon, pace: Callable[[], float]) -> None:
-    """Run the daemon's jobs at their times, `pace` times as seldom as `JOB_TIMES` says."""
+async def _run_jobs(daemon: Daemon, pace: Callable[[], float], more: Mapping[str, tuple[float, float]]) -> None:
+    """Run the daemon's jobs at their times, `pace` times as seldom as `JOB_TIMES` says, and `more` jobs."""
+    times = {**JOB_TIMES, **more}
 
     async def repeat(name: str) -> None:
-        first, period = JOB_TIMES[name]
+        first, period = times[name]
         job, last_run = daemon.jobs[name], float("-inf")
         await asyncio.sleep(first)
         while not daemon.stop_requested.is_set():
@@ -238,9 +262,9 @@ async def _run_jobs(daemon: Daemon, pace: Callable[[], float]) -> None:
             if daemon.interval_of(job) == job.interval_seconds or now >= last_run + daemon.interval_of(job):
                 last_run = now
                 await daemon.run_job(job)
-            await asyncio.sleep(period * pace())
+            await asyncio.sleep(min(period * pace(), LONGEST_PERIOD.get(name, math.inf)))
 
-    loops = [asyncio.create_task(repeat(name)) for name in JOB_TIMES]
+    loops = [asyncio.create_task(repeat(name)) for name in times]
     await daemon.stop_requested.wait()
     for task in loops:
         task.cancel()

@@ -101,7 +101,8 @@ class RandomFaults:
     """The faults of calls, in place of the simulator's own rules, drawn at random until the storm is over.
 
     `chance` is by what share of the creating calls, the reads and the others. `once` holds faults for the next creating
-    calls, before any random one, `own` the same for an account; `lists` befall every list.
+    calls, before any random one, `own` the same for an account; `lists` befall every list, `always` every call
+    of an account.
     """
 
     rng: Random
@@ -111,10 +112,11 @@ class RandomFaults:
     once: list[Fault] = field(default_factory=list)
     own: dict[str, list[Fault]] = field(default_factory=dict)
     lists: list[Fault] = field(default_factory=list)
+    always: dict[str, list[Fault]] = field(default_factory=dict)
 
     def collect_faults(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
         always = tuple(self.lists) if endpoint in LISTING else ()
-        return (*always, *self._striking(platform, account, endpoint))
+        return (*always, *self.always.get(account, ()), *self._striking(platform, account, endpoint))
 
     def _striking(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
         if endpoint in CREATING:
@@ -133,7 +135,7 @@ class RandomFaults:
 
     def clear(self) -> None:
         self.create = self.read = self.other = 0.0
-        for held in (self.once, self.own, self.lists):
+        for held in (self.once, self.own, self.lists, self.always):
             held.clear()
 
     def _draw(self, weighted: Weighted) -> str:

@@ -29,6 +29,7 @@ from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
 from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import AuditAction
 from publisher.store.recovery.setup import prepare_database
+from tests.simulation.channels import Channels
 from tests.simulation.loop import Process, VirtualLoop, rng_for
 from tests.simulation.network import Network
 from tests.simulation.patched_runtime import CrashPlan, Host, SimulatedRuntime, TrueTime, patched, seeded_bytes
@@ -68,6 +69,8 @@ class Shape:
     skew: float = 0.0
     per_hour: int = 1000
     needs_approval: bool = False
+    notifies: bool = False
+    """True if people are notified of alerts."""
     waits: Waits = field(default_factory=Waits)
 
 
@@ -86,6 +89,8 @@ class Simulation:
     settings: Settings
     network: Network
     true_time: TrueTime
+    channels: Channels
+    """Where people are notified of alerts, if they are."""
     interruptions: list[dict[str, Any]] = field(default_factory=list)
     """Kills, freezes and changes of the clock, as the checker reads them."""
     outages: list[dict[str, Any]] = field(default_factory=list)
@@ -221,6 +226,7 @@ class Simulation:
         if self.clocks:
             self.set_clock(self.shape.skew)
         self.platforms.faults.clear()
+        self.channels.broken.clear()
         self.shape.connect, self.connect_failure = 0.0, None
         self.network.connect_delay = lambda: 0.0
         self.crash_plan.chance = 0.0
@@ -513,11 +519,22 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
     connect = rng_for(f"{seed}/connect")
     network = Network(loop, platforms.application, rng_for(f"{seed}/network"))
     empty = migrated_database()
-    workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, empty, needs_approval=shape.needs_approval)
+    kind = {"needs_approval": shape.needs_approval, "notifies": shape.notifies}
+    workspace = make_workspace(shape.accounts, shape.per_hour, shape.waits, empty, **kind)
+    channels = Channels(loop=loop, now=lambda: EPOCH + loop.time())
     true_time = TrueTime(lambda: EPOCH + loop.time())
     crash_plan = CrashPlan(rng_for(f"{seed}/fate"), shape.crash_chance, dict(shape.at_failpoints))
     try:
-        with patched(loop, network, seed, lambda: simulation.pace, true_time, trace=trace):
+        with patched(
+            loop,
+            network,
+            seed,
+            lambda: simulation.pace,
+            true_time,
+            channels=channels,
+            notifies=shape.notifies,
+            trace=trace,
+        ):
             settings = loop.run_until_complete(loop.live(None, load_settings(workspace.folder)))
             simulation = Simulation(
                 seed=seed,
@@ -531,6 +548,7 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
                 settings=replace(settings, users_needed=None),  # nobody signs in here: people act on the store
                 network=network,
                 true_time=true_time,
+                channels=channels,
                 pace=shape.pace,
             )
             network.connect_failure = lambda: (

@@ -9,6 +9,7 @@ from random import Random
 from publisher.simulator.faults import Fault
 from publisher.store.db import intent_journal
 from tests.chaos.mutants.patch import Patch
+from tests.simulation.alert_scenarios import ALERT_STORMS
 from tests.simulation.approval_scenarios import APPROVAL_STORMS
 from tests.simulation.loop import rng_for
 from tests.simulation.maintenance_scenarios import MAINTENANCE_STORMS
@@ -398,5 +399,6 @@ STORMS: Mapping[str, Storm] = {
     "clock": Storm(set_up=_set_up_clock, play=_play_clock),
     **MAINTENANCE_STORMS,
     **APPROVAL_STORMS,
+    **ALERT_STORMS,
 }
 """The kinds of storms, by name."""

@@ -39,8 +39,8 @@ def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
 
 
 def _of_mutant(name):
-    """Return a mutant as a parameter: storms in which people approve take long."""
-    return pytest.param(name, marks=pytest.mark.long if MUTANTS[name].storm == "approvals" else ())
+    """Return a mutant as a parameter: storms in which people approve, or are notified, take long."""
+    return pytest.param(name, marks=pytest.mark.long if MUTANTS[name].storm in {"approvals", "flapping"} else ())
 
 
 @pytest.mark.parametrize("name", [_of_mutant(name) for name in MUTANTS])

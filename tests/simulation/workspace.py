@@ -37,6 +37,13 @@ tip_line = "12377"
 tip_link = "https://example.gov.cn/tips"
 """
 APPROVALS = 'approval_preset = "two persons"\n'
+ALERTS = """[alerts]
+first = ["duty"]
+second = ["chief"]
+[alerts.channels]
+duty = "alert-duty"
+chief = "alert-chief"
+"""
 LIMITS = """[limits.{platform}]
 min_interval = "2s"
 per_hour = {per_hour}
@@ -87,6 +94,8 @@ class Entry:
     max_delay: str = "6h"
     urgent: bool = False
     body: str = "正规退款原路退回，不需要转账。"
+    picture: str | None = None
+    """A file in the workspace."""
 
     @property
     def text(self) -> str:
@@ -108,6 +117,7 @@ class Entry:
         instants = {"at": self.at, "until": self.until, "expires": self.expires}
         table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
         table += "".join(f"{key} = {value:%Y-%m-%dT%H:%M:%SZ}\n" for key, value in instants.items() if value)
+        table += f'images = [{{ file = "{self.picture}", alt = "配图" }}]\n' if self.picture else ""
         return f'[[post]]\n{table}[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
 
 
@@ -178,15 +188,24 @@ def _with_another_key(line: re.Match[bytes]) -> bytes:
 
 
 def make_workspace(
-    accounts: Sequence[str], per_hour: int, waits: Waits, template: Path, *, needs_approval: bool = False
+    accounts: Sequence[str],
+    per_hour: int,
+    waits: Waits,
+    template: Path,
+    *,
+    needs_approval: bool = False,
+    notifies: bool = False,
 ) -> Workspace:
-    """Create a workspace, in memory where possible, with a database copied from `template`."""
+    """Create a workspace, in memory where possible, with a database copied from `template`.
+
+    One that notifies people has channels, and accounts that nobody else posts on.
+    """
     memory = Path("/dev/shm")  # noqa: S108 # a folder of our own is made in it
     folder = Path(tempfile.mkdtemp(prefix="publisher-sim-", dir=memory if memory.is_dir() else None))
     for name in ("secrets", "media", "templates", "var"):
         (folder / name).mkdir()
     limits = (LIMITS.format(platform=platform, per_hour=per_hour, waits=waits) for platform in PLATFORMS)
-    parts = [*([APPROVALS] if needs_approval else []), SETTINGS, *limits]
+    parts = [*([APPROVALS] if needs_approval else []), SETTINGS, *limits, *([ALERTS] if notifies else [])]
     for account in accounts:
         identity, platform = identity_of(account), platform_of(account)
         secrets = {
@@ -204,7 +223,8 @@ def make_workspace(
             "base_url": f"http://127.0.0.1:{PORT}",
         }
         body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
-        parts.append(f"[[account]]\n{body}{OWN[platform]}")
+        own = f"exclusive = true\n{OWN[platform]}" if notifies else OWN[platform]
+        parts.append(f"[[account]]\n{body}{own}")
     (folder / "publisher.toml").write_text("\n".join(parts), "utf-8")
     shutil.copy(template, folder / "var" / "publisher.db")
     return Workspace(folder=folder)

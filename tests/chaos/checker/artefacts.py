@@ -18,6 +18,7 @@ TABLES = {
     "readback": "id",
     "audit": "id",
     "alert": "id",
+    "notice": "id",
     "rendered_post": "fingerprint",
     "schedule": "id",
     "media": "sha256",
@@ -28,7 +29,7 @@ TABLES = {
 """The tables that are read, and the column that orders each."""
 DATABASE_FILE, DATABASE_URL = "publisher.db", "database.url"
 JOURNALS, ANCHORS = "intents*.jsonl", "audit-anchors*.log"
-LISTS = ("log", "orders", "timings", "metrics", "connections", "interruptions")
+LISTS = ("log", "orders", "timings", "metrics", "connections", "interruptions", "messages")
 """Artefacts that are one JSON object a line; the log may also be one JSON array, as the simulator gives it."""
 DOCUMENTS = ("posts", "plan", "settings", "status", "instants", "earlier")
 CANARIES = "canaries.txt"

@@ -23,6 +23,8 @@ from .history import (
     Intent,
     Interruption,
     Issue,
+    Message,
+    Notice,
     Order,
     Outage,
     Plan,
@@ -75,6 +77,7 @@ def _database(found: Artefacts) -> dict[str, Any]:
         "readbacks": [_readback(row, true) for row in rows.get("readback", ()) if row["delivery"] not in past],
         "audit": [_act(row, true) for row in rows.get("audit", ())],
         "alerts": [_alert(row, true) for row in rows.get("alert", ())],
+        "notices": [_notice(row, true) for row in rows.get("notice", ())],
         "words": {
             row["fingerprint"]: _frozen(row)
             for row in rows.get("rendered_post", ())
@@ -121,6 +124,7 @@ def _words(found: Artefacts) -> dict[str, Any]:
         "status": _status(documents.get("status", ())),
         "orders": [_order(line, value) for line, value in enumerate(lists.get("orders", ()), 1)],
         "interruptions": [_interruption(value) for value in lists.get("interruptions", ())],
+        "messages": [_message(line, value) for line, value in enumerate(lists.get("messages", ()), 1)],
         **{name: lists.get(name, ()) for name in ("timings", "metrics", "connections", "anchors")},
         "leaks": found.leaks or (),
         "replay": history_of(found.replay) if found.replay else None,
@@ -238,6 +242,15 @@ def _act(row: Table, true: Stamps) -> Act:
 
 def _alert(row: Table, true: Stamps) -> Alert:
     return _fill(Alert, row, at=true.of("alert", row, "at"), cleared=true.of_any("alert", row, "cleared_at"))
+
+
+def _notice(row: Table, true: Stamps) -> Notice:
+    at, ended = true.of("notice", row, "at"), true.of_any("notice", row, "ended_at")
+    return _fill(Notice, row, at=at, next=true.micros(row["next_action_at"]), ended=ended, is_sent=bool(row["is_sent"]))
+
+
+def _message(line: int, value: Table) -> Message:
+    return _fill(Message, value, line=line, at=_certain(value["at"]))
 
 
 def _frozen(row: Table) -> Words:

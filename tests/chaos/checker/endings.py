@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from .decoder import instant_of
 from .history import ENDED, Act, Delivery, Duty, History, NotJudgedError, Order, Violation
+from .notices import people_are_notified
 from .trace import live_copies, trace_of
 from .transitions import STATES
 from .windows import NOW_OR_NEVER, covers, missed_occurrences, pauses
@@ -275,7 +276,11 @@ def _concerns(order: Order, post: str, account: str) -> bool:
 
 
 def trouble_raises_alert(history: History) -> Iterator[Violation]:
-    """I10: what becomes held, failed or expired without a person's doing has an alert within a minute."""
+    """I10: what becomes held, failed or expired without a person's doing has an alert within a minute.
+
+    Where there are channels, people are notified of each alert.
+    """
+    yield from people_are_notified(history)
     for act in (act for acts in history.acts_on.values() for act in acts):
         if act.after not in TROUBLE or act.after == act.before or act.role == "person":
             continue

@@ -179,6 +179,33 @@ class Alert:
     code: str
     subject: str
     cleared: float | None
+    reopenings: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A notice of an alert to one channel, as the database knows it; `next` is when it is due, or tried again."""
+
+    id: int
+    key: str
+    kind: str
+    alert: int | None
+    channel: str
+    at: float
+    next: float | None
+    is_sent: bool
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A notice that a channel was asked to take."""
+
+    line: int
+    channel: str
+    key: str
+    at: float
+    is_accepted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,6 +475,8 @@ class History:
     readbacks: Sequence[Readback] = ()
     audit: Sequence[Act] = ()
     alerts: Sequence[Alert] = ()
+    notices: Sequence[Notice] = ()
+    messages: Sequence[Message] = ()
     words: Mapping[str, Words] = field(default_factory=dict)
     versions: Sequence[Version] = ()
     media: Mapping[str, str] = field(default_factory=dict)

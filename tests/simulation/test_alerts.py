@@ -1,0 +1,327 @@
+"""Each fault that people must hear of, provoked on the simulated platforms: reported in a minute, once, and ended."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+import publisher.daemon
+from publisher.app.open_store import open_store
+from publisher.engine.decisions import Resolution, named_person
+from publisher.simulator.weibo.auth import TOKENS_TABLE
+from tests.chaos.mutants.patch import Patch
+from tests.e2e.test_run import png
+from tests.simulation.alert_scenarios import request_probe
+from tests.simulation.artefacts import violations
+from tests.simulation.platforms import EPOCH
+from tests.simulation.scenarios import standing
+from tests.simulation.simulation import Shape, Simulation, opened
+from tests.simulation.workspace import Entry, identity_of, instant, platform_of
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+WANG = named_person("王")
+SOON = timedelta(seconds=25)
+
+
+@dataclass
+class Scene:
+    """A running simulation in which one fault is provoked on one account, and cured."""
+
+    simulation: Simulation
+    account: str
+    patches: ExitStack = field(default_factory=ExitStack)
+    kept: bytes = b""
+    """The picture that is torn."""
+
+    @property
+    def identity(self):
+        return identity_of(self.account)
+
+    @property
+    def faults(self):
+        return self.simulation.platforms.faults
+
+    def post(self, name="fog", after=5.0, **more):
+        """Add a post that is due so many seconds from now, and let it be filed."""
+        simulation = self.simulation
+        simulation.workspace.add(
+            Entry(
+                id=name, title=f"大雾提醒{name}", accounts=(self.account,), at=instant(simulation.now + after), **more
+            )
+        )
+        simulation.workspace.write(instant(simulation.now))
+        simulation.run_command(simulation.reload())
+
+    def publish(self, name="fog"):
+        self.post(name)
+        assert self.simulation.pass_until(lambda: (name, self.account) in standing(self.simulation, "published"), 90)
+
+    def pass_hours(self, is_so, most):
+        """Let at most so many hours pass, with jobs that follow each other slowly, until the condition holds."""
+        until = self.simulation.loop.time() + most * HOUR
+        while not is_so() and self.simulation.loop.time() < until:
+            self.simulation.pass_time(5 * MINUTE, pace=120)
+
+    def check_sign_in(self):
+        """Ask the platform now whether the sign-in works, as after a person has changed something."""
+        self.simulation.run_command(request_probe(self.simulation, self.account))
+
+    def acknowledge(self, code):
+        [row] = self.alerts(code)
+
+        async def dismiss():
+            async with open_store(self.simulation.settings, self.simulation.new_runtime()) as store:
+                await store.actions.dismiss_alert(row["id"], WANG)
+
+        self.simulation.run_command(dismiss())
+
+    def change_rows(self, statement, *facts):
+        with closing(sqlite3.connect(self.simulation.workspace.database)) as connection, connection:
+            connection.execute(statement, facts)
+
+    def alerts(self, code):
+        return self.simulation.rows("SELECT * FROM alert WHERE code = ? ORDER BY id", code)
+
+    def accepted(self, alert, channel="duty"):
+        """Return the ids of the notices about an alert that a channel has accepted, with their times."""
+        return {
+            message["key"]: message["at"]
+            for message in self.simulation.channels.messages
+            if message["channel"] == channel and message["key"].startswith(f"{alert}-") and message["is_accepted"]
+        }
+
+
+def be_refused(scene):
+    scene.faults.own[scene.identity] = [{"kind": "captcha"}]
+    scene.post()
+
+
+def decide(scene):
+    simulation = scene.simulation
+    [row] = simulation.rows("SELECT id FROM delivery WHERE state = 'held'")
+    simulation.resume_all()
+    simulation.run_command(simulation.resolve(row["id"], Resolution.CANCEL))
+
+
+def fail(scene):
+    scene.faults.own[scene.identity] = [{"kind": "api_error", "code": "20012"}]
+    scene.post()
+
+
+def cancel(scene):
+    scene.simulation.run_command(scene.simulation.cancel("fog"))
+
+
+def expire(scene):
+    scene.simulation.connect_failure = "refused"
+    scene.post(after=60.0, expires=instant(scene.simulation.now + 60) + SOON)
+    scene.simulation.pass_time(80)
+
+
+def cancel_online(scene):
+    scene.simulation.connect_failure = None
+    cancel(scene)
+
+
+def remove(scene):
+    scene.publish()
+    scene.pass_hours(lambda: False, 3)
+    [post] = [one for one in scene.simulation.platforms.state.posts.values() if "大雾" in one.text]
+    scene.simulation.platforms.state.remove_post(post, "platform")
+    scene.pass_hours(lambda: standing(scene.simulation, "removed"), 30)
+
+
+def post_by_others(scene):
+    scene.pass_hours(lambda: False, 3)
+    scene.simulation.platforms.post_by_hand(platform_of(scene.account), scene.identity, "转发", "转发抽奖")
+    scene.pass_hours(lambda: scene.alerts("unauthorized_post"), 6)
+
+
+def refuse_sign_in(scene):
+    scene.faults.always[scene.identity] = [{"kind": "expire_token"}]
+    scene.check_sign_in()
+
+
+def block(scene):
+    scene.faults.always[scene.identity] = [{"kind": "api_error", "code": "40164"}]
+    scene.check_sign_in()
+
+
+def work_again(scene):
+    scene.faults.always.clear()
+    scene.check_sign_in()
+
+
+def end_token_in(days):
+    def change(scene):
+        now = int(scene.simulation.now)
+        token = {"made": now, "ends": now + days * int(DAY)}
+        scene.simulation.platforms.state.put_row(TOKENS_TABLE, scene.identity, token)
+        scene.check_sign_in()
+
+    return change
+
+
+def fall_silent(scene):
+    scene.publish()
+    scene.simulation.stop_for(10 * DAY)
+    scene.simulation.pass_time(10 * DAY + 90)
+
+
+def publish_again(scene):
+    scene.publish("news")
+    scene.pass_hours(lambda: scene.alerts("silence_notice")[0]["cleared_at"], 12)
+
+
+def pile_up(scene):
+    for number in range(3):
+        scene.post(f"fog-{number}", after=60.0)
+    scene.simulation.pass_time(11.5 * MINUTE, pace=4)
+
+
+def wait_for_quota(scene):
+    scene.pass_hours(lambda: False, 2.2)
+
+
+def lose_clock(scene):
+    scene.simulation.set_clock(HOUR)
+
+
+def correct_clock(scene):
+    scene.simulation.set_clock(0.0)
+
+
+async def _fail(*_facts, **_named):
+    raise ZeroDivisionError
+
+
+def break_job(scene):
+    patch = scene.patches.enter_context(Patch())
+    patch.put(publisher.daemon, "plan_window", _fail)
+    scene.post()
+    scene.simulation.pass_until(lambda: scene.alerts("job_failing"), 10 * MINUTE)
+
+
+def repair_job(scene):
+    scene.patches.close()
+
+
+def post_tomorrow(scene):
+    scene.post(after=20 * HOUR)
+
+
+def be_unreachable(scene):
+    scene.simulation.connect_failure = "refused"
+    post_tomorrow(scene)
+    scene.check_sign_in()
+
+
+def be_reachable(scene):
+    scene.simulation.connect_failure = None
+    scene.check_sign_in()
+
+
+def fill_quota(scene):
+    for number in range(4):
+        scene.post(f"fog-{number}", after=20 * HOUR, max_delay="90m")
+
+
+def cancel_two(scene):
+    for number in range(2):
+        scene.simulation.run_command(scene.simulation.cancel(f"fog-{number}"))
+
+
+def approve(scene):
+    scene.simulation.approve_all()
+
+
+def post_unapproved(scene):
+    scene.post(after=HOUR)
+
+
+def tear_picture(scene):
+    simulation = scene.simulation
+    (simulation.workspace.folder / "media" / "fog.png").write_bytes(png(120))
+    scene.post(after=HOUR + 2 * MINUTE, picture="media/fog.png")
+    simulation.pass_time(MINUTE)  # it is found in order
+    [row] = simulation.rows("SELECT data FROM media")
+    scene.kept = row["data"]
+    scene.change_rows("UPDATE media SET data = ?", scene.kept[:-9])
+
+
+def repair_picture(scene):
+    scene.change_rows("UPDATE media SET data = ?", scene.kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultCase:
+    """A fault: the code of its alert, what provokes and what cures it, and how people learn that it is over."""
+
+    code: str
+    provoke: Callable[[Scene], object]
+    cure: Callable[[Scene], object]
+    account: str = "weibo-a"
+    last: str = "closed"
+    per_hour: int = 1000
+    needs_approval: bool = False
+
+
+FAULTS = {
+    "held": FaultCase(code="held.captcha", provoke=be_refused, cure=decide),
+    "failed": FaultCase(code="failed.weibo_20012", provoke=fail, cure=cancel),
+    "expired": FaultCase(code="expired.expired_retrying", provoke=expire, cure=cancel_online),
+    "removed": FaultCase(code="removed.removed_on_platform", provoke=remove, cure=cancel),
+    "unauthorized post": FaultCase(
+        code="unauthorized_post",
+        provoke=post_by_others,
+        cure=lambda scene: scene.acknowledge("unauthorized_post"),
+        last="acknowledged",
+    ),
+    "credential ending": FaultCase(code="credentials_expiring", provoke=end_token_in(5), cure=end_token_in(90)),
+    "silent account": FaultCase(code="silence_notice", provoke=fall_silent, cure=publish_again),
+    "backlog": FaultCase(code="backlog", provoke=pile_up, cure=wait_for_quota, per_hour=1),
+    "clock": FaultCase(code="clock_wrong", provoke=lose_clock, cure=correct_clock),
+    "job": FaultCase(code="job_failing", provoke=break_job, cure=repair_job),
+    "pre-flight: sign-in": FaultCase(code="login_refused", provoke=refuse_sign_in, cure=work_again),
+    "pre-flight: address": FaultCase(code="account_blocked", provoke=block, cure=work_again, account="wechat-a"),
+    "pre-flight: host": FaultCase(code="platform_unreachable", provoke=be_unreachable, cure=be_reachable),
+    "pre-flight: quota": FaultCase(code="quota_short", provoke=fill_quota, cure=cancel_two, per_hour=1),
+    "pre-flight: picture": FaultCase(code="picture_unreadable", provoke=tear_picture, cure=repair_picture),
+    "pre-flight: approvals": FaultCase(
+        code="approval_needed", provoke=post_unapproved, cure=approve, needs_approval=True
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_fault_on_a_platform_is_reported_within_a_minute_once_and_ends(fault):
+    """One alert, one first notice within 60 s, and one more when the fault is cured; the checker agrees."""
+    shape = Shape(
+        accounts=(fault.account,),
+        storm=0.0,
+        pace=1.0,
+        per_hour=fault.per_hour,
+        needs_approval=fault.needs_approval,
+        notifies=True,
+    )
+    entry = Entry(id="far", title="以后的提醒", accounts=shape.accounts, at=instant(EPOCH + 3 * DAY))
+    with opened(f"fault/{fault.code}", shape, [entry]) as simulation, ExitStack() as patches:
+        scene = Scene(simulation, fault.account, patches)
+        simulation.pass_time(45)
+        fault.provoke(scene)
+        simulation.pass_until(lambda: scene.alerts(fault.code), 5 * MINUTE)
+        simulation.pass_time(MINUTE)
+        [alert] = scene.alerts(fault.code)
+        raised_at = simulation.true_time.instants["alert"][str(alert["id"])]["at"]
+        first = f"{alert['id']}-1"
+        assert scene.accepted(alert["id"]).keys() == {first}
+        assert scene.accepted(alert["id"])[first] - raised_at <= MINUTE
+        fault.cure(scene)
+        simulation.pass_until(lambda: f"{alert['id']}-2" in scene.accepted(alert["id"]), 15 * MINUTE)
+        simulation.pass_time(5 * MINUTE, pace=4)
+        [alert] = scene.alerts(fault.code)
+        assert (alert["notice"], list(scene.accepted(alert["id"]))) == (fault.last, [first, f"{alert['id']}-2"])
+        assert [found for found in violations(simulation) if found.startswith("I10")] == []
