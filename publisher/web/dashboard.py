@@ -17,7 +17,7 @@ from publisher.app.application import Application
 from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, RefusedError, SignInError
 from publisher.runtime.logs import log
 from publisher.web.access import identify, protect, render_problem
-from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, find_hosts
+from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
 from publisher.web.routes import ROUTES
 from publisher.web.site import Site
 from publisher.web.static_files import serve_static
@@ -35,7 +35,9 @@ def create_dashboard(application: Application) -> Starlette:
         pages={row.path: row.permission for row in ROUTES if row.method == "GET" and row.permission is not None},
     )
     hosts, is_on_loopback = find_hosts(site.settings)
-    origins = {site.settings.dashboard.url.rstrip("/")} if site.settings.dashboard.url else set()
+    entry = site.settings.dashboard
+    origins = {entry.address} if entry.url else set()
+    through_proxy = [Middleware(ThroughProxy, url=entry.address)] if entry.proxy else []
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -49,6 +51,7 @@ def create_dashboard(application: Application) -> Starlette:
         ],
         middleware=[
             Middleware(SecurityHeaders, is_secure=site.is_secure),
+            *through_proxy,
             Middleware(KnownHosts, hosts=hosts, is_on_loopback=is_on_loopback),
             Middleware(BlockCrossOriginRequests, trusted_origins=origins),
             Middleware(BoundedBodies),

@@ -29,6 +29,7 @@ STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 MAX_BODY_BYTES, MAX_UPLOAD_BYTES = 2**20, 25 * 2**20
 BODY_TIMEOUT_SECONDS = 60.0
 """The whole body of a request must arrive within this time."""
+PROBES = frozenset({"/healthz", "/metrics"})
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -79,6 +80,28 @@ class KnownHosts:
         if is_from_other_port or (origin is not None and urlsplit(origin).netloc != host):
             return "Another server on this host may not use the dashboard."
         return ""
+
+
+class ThroughProxy:
+    """Refuses requests that did not come by TLS through the proxy, but for the probes of this machine.
+
+    In clear anybody on the way reads passwords; without its client's address every attempt to sign in would count as
+    the proxy's own.
+    """
+
+    def __init__(self, app: ASGIApp, *, url: str) -> None:
+        self.app = app
+        self.url = url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_through = scope["type"] != "http" or (
+            scope["scheme"] == "https" and "x-forwarded-for" in Headers(scope=scope)
+        )
+        if is_through or scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+        else:
+            reason = f"Open {self.url}. The proxy has to send X-Forwarded-For, and X-Forwarded-Proto: https."
+            await PlainTextResponse(reason, status_code=403)(scope, receive, send)
 
 
 def host_name(host: str) -> str:

@@ -42,10 +42,12 @@ async def show_metrics(request: Request) -> Response:
 
 def is_local(request: Request) -> bool:
     """Return True if a request was made on this machine; not if the proxy is here and passes on another's."""
+    is_passed_on = get_site(request).settings.dashboard.proxy is not None and request.url.scheme == "https"
     try:
-        return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+        is_loopback = request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
     except ValueError:
         return False
+    return is_loopback and not is_passed_on
 
 
 async def has_token(request: Request) -> bool:
