@@ -86,6 +86,11 @@ class Today:
     stream: str
     """The address of what changes while the page is open."""
 
+    @property
+    def is_folded_verified(self) -> bool:
+        """True if all that is folded away is published, so that nothing in it was given up."""
+        return all(row.summary.by_glyph.keys() == {Glyph.PUBLISHED} for row in self.folded)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:

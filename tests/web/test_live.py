@@ -165,10 +165,12 @@ async def test_a_delivery_says_what_has_become_of_it(site):
     await plan(site, POST)
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
     viewer = await open_page(site, "/deliveries/refund/once/beijing-tieba", "operator")
-    [held] = [item for item in await site.store.queries.deliveries("refund") if item.account == "beijing-tieba"]
-    await set_state(site, State.PUBLISHED, "beijing-tieba", reason=None, version=held.version + 1)
     await site.store.actions.pause("post:refund", BY, "")
+    unchanged = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    await set_state(site, State.PUBLISHED, "beijing-tieba", reason=None)
+    await site.store.actions.resume("post:refund", BY)
     frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    assert "news" not in targets(unchanged)
     assert {"delivery-facts", "why-words", "news"} <= set(targets(frame))
     assert "已发布" in words(frame)
 

@@ -11,6 +11,7 @@ import pytest
 from publisher.domain.delivery import State
 from publisher.domain.post import derive_marker
 from publisher.engine.decisions import named_person
+from publisher.web.pages.search import is_spelt
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, plan, set_state
 
@@ -123,6 +124,14 @@ async def test_search_finds_posts_accounts_regions_and_numbers(site):
     limited = await site.signed_in("viewer@shanghai-tieba", name="远")
     page = await limited.get("/search", params={"q": marker})
     assert page.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_found"), [("chongqing", True), ("Chong Qing", True), ("cq", True), ("zhongqing", False), ("c", False)]
+)
+def test_a_region_is_found_by_its_pinyin(typed, is_found):
+    """Whole, begun, or by the first letters of its syllables; one letter finds nothing."""
+    assert is_spelt("重庆", typed) is is_found
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])

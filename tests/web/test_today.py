@@ -97,6 +97,25 @@ async def test_other_days_and_tabs_are_links(site):
     assert "今天没有要发的" in today
 
 
+async def test_what_is_long_finished_is_folded_away(site):
+    """It is counted in one line, which says that all is verified only if nothing was given up."""
+    account, at = AccountId(next(iter(site.store.policies))), site.runtime.now()
+    await enqueue_posts(site.store.posts, make_post("p", [account], at), make_post("q", [account], at))
+    published = update(DELIVERY).values(state="published", remote_id="1", published_at=at, url="")
+    await site.store.database.write(lambda unit: unit.connection.execute(published.where(DELIVERY.c.post == "p")))
+    await site.store.actions.cancel_post("q", BY, "x")
+    site.runtime.advance_time(timedelta(hours=2))
+    mixed = await open_today(site)
+    await site.store.database.write(
+        lambda unit: unit.connection.execute(published.where(DELIVERY.c.post == "q").values(remote_id="2"))
+    )
+    verified = (await site.clients[0].get("/today")).text
+    assert [re.search(r'data-testid="folded".*?(已完成[^<]*)<', page, re.DOTALL)[1] for page in (mixed, verified)] == [
+        "已完成 2 条",
+        "已完成 2 条，全部核实",
+    ]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("regions", [50])
 async def test_a_large_day_is_answered_within_its_budget(site, regions, record_property):

@@ -52,7 +52,7 @@ class DeliveryView:
     @property
     def version(self) -> str:
         """What its buttons are drawn from, as a page and its stream name it."""
-        return item_id("version", str(self.delivery.version))
+        return item_id("version", seen_state(self.delivery))
 
     @property
     def name(self) -> str:

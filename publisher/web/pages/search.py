@@ -1,6 +1,9 @@
 """Search over posts, accounts, regions and bulletin numbers; and help."""
 
+import asyncio
 from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,6 +31,7 @@ async def show_search(request: Request) -> Response:
     names = name_accounts(site.settings, visitor.messages)
     wanted = OccurrenceFilter(text=text, accounts=reach)
     posts = await site.store.occurrences.find(wanted, MAX_POSTS) if text else ()
+    await asyncio.to_thread(import_module, "pypinyin")  # its dictionary takes 0.2 s to load, the first time
     exact = sorted(posts, key=lambda post: post.key.post != text)
     accounts = [key for key in find_accounts(request, text, names) if reach is None or key in reach]
     return await render_page(
@@ -35,15 +39,34 @@ async def show_search(request: Request) -> Response:
     )
 
 
+@cache
+def spell(name: str) -> tuple[str, str]:
+    """Return a name in pinyin, and the first letters of its syllables."""
+    from pypinyin import lazy_pinyin  # noqa: PLC0415 # few processes need it, and its dictionary takes 0.2 s
+
+    syllables = lazy_pinyin(name)
+    return "".join(syllables), "".join(syllable[:1] for syllable in syllables)
+
+
+def is_spelt(name: str, typed: str) -> bool:
+    """Return True if letters that were typed begin a name in pinyin, or are the first letters of its syllables."""
+    letters = "".join(typed.split()).replace("'", "").casefold()
+    return len(letters) > 1 and letters.isascii() and any(text.startswith(letters) for text in spell(name))
+
+
 def find_accounts(request: Request, text: str, names: AccountNames) -> Sequence[AccountId]:
-    """Return the accounts whose id, name, identity or region contains a text, in the order of the settings."""
+    """Return the accounts whose id, name, identity or region contains a text, in the order of the settings.
+
+    A name is also found by its pinyin.
+    """
     settings, wanted = get_site(request).settings, text.casefold()
     if not wanted:
         return ()
     return [
         key
         for key, account in settings.accounts.items()
-        if any(
+        if is_spelt(names.region(key), wanted)
+        or any(
             wanted in value.casefold()
             for value in (
                 key,
