@@ -108,6 +108,20 @@ def _check(planner: Planner, entry: Entry, original: Post | None, *, is_known: b
     )
 
 
+async def check_stored(planner: Planner, post: Post, accounts: Sequence[AccountId]) -> Sequence[Problem]:
+    """Return what `check` says now of a post that is in force, by itself, and of its texts for these accounts."""
+    original = await planner.store.posts.get_post(post.follows) if post.follows else None
+    originals = {original.id: original} if original is not None else {}
+
+    def check() -> Sequence[Problem]:
+        now, zone = planner.now, planner.schedule_context.timezone
+        next_times = list_next_times(post, now, zone)
+        result = planner.post_renderer.render(post, find_next_occurrence(post, now, zone), accounts, originals)
+        return [*list_warnings(planner, Schedule(posts=(post,)), next_times, now), *result.problems]
+
+    return await asyncio.to_thread(check)
+
+
 def list_warnings(
     planner: Planner, schedule: Schedule, next_times: Sequence[datetime], now: datetime
 ) -> Sequence[Problem]:

@@ -9,6 +9,7 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import derive_marker
 from publisher.engine.decisions import decide, named_person
+from publisher.store.db.rows import raise_alert
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, hidden_fields, plan, set_state
 from tests.web.test_write import fields_of
@@ -43,6 +44,21 @@ async def test_what_needs_a_person_stands_first_with_the_words_of_why(site):
     assert "publisher resolve" not in page
     everything = (await client.get(f"{PATH}?tab=all")).text
     assert 'data-testid="delivery-refund-beijing-weibo"' in everything
+
+
+async def test_a_post_says_what_its_checks_have_found(site):
+    """The warnings of `check` and the open alerts about it; without any that nothing was found."""
+    await plan(site, POST, warning("other", to='["beijing-weibo"]', when=SOON).replace("level_basis", "# level_basis"))
+    client = await site.signed_in("viewer")
+    fine, other = [(await client.get(f"/posts/{post}")).text for post in ("refund", "other")]
+    facts = {"post": "refund", "number": "1"}
+    at = site.runtime.now()
+    await site.store.database.write(lambda unit: raise_alert(unit, at, "occurrences_missed", "refund", facts))
+    alerted = (await client.get(PATH)).text
+    found = [re.search(r'data-testid="checks">(.*?)</section>', page, re.DOTALL)[1] for page in (fine, other, alerted)]
+    assert ["没有发现问题" in card for card in found] == [True, False, False]
+    assert ["1 个提醒" in card for card in found] == [False, True, True]
+    assert "依据" in found[1]
 
 
 async def test_a_retraction_takes_three_clicks_and_names_its_number(site):

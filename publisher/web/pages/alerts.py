@@ -69,6 +69,11 @@ async def read_live(visitor: Visitor, _page: Mapping[str, str], _posts: Collecti
     return Parts(fixed={"verdict": sentence}, items=rows, wanted=[alert_element(alert) for alert in alerts])
 
 
+def is_about(alert: Alert, post: PostId) -> bool:
+    """Return True if an alert names a post, or one of its times or accounts."""
+    return "post" in alert.facts and name_post(alert) == post
+
+
 def name_post(alert: Alert) -> PostId:
     return PostId(alert.facts["post"].partition("#")[0].partition("@")[0])
 

@@ -3,19 +3,23 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from difflib import ndiff
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.delivery import Delivery
-from publisher.domain.errors import NoSuchItemError
+from publisher.domain.errors import NoSuchItemError, Problem
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.reports import METRIC_NAMES
 from publisher.domain.user import Permission
+from publisher.engine.post_check import check_stored
+from publisher.store.db.tables import dump_post
 from publisher.store.queries.queries import MetricsPoint
 from publisher.web.live_parts import NO_PARTS, Parts, stream_path
 from publisher.web.page import load_macro, redirect, render_page
+from publisher.web.pages.alerts import is_about, read_alerts
 from publisher.web.pages.deliveries import delivery_path, explain, list_forms, place_of, view_delivery
 from publisher.web.pages.post_actions import list_buttons
 from publisher.web.pages.posts import DeliveryLine, PostView, load_post_view, read_post_view
@@ -75,8 +79,21 @@ async def show_post(request: Request) -> Response:
         figures=figures,
         reach_until=max((points[-1][0] for points in figures.values()), default=None),
         draw=draw_steps,
+        checks=await read_checks(visitor, view),
+        alerts=[alert for alert in (await read_alerts(visitor))[0] if is_about(alert, view.key.post)],
         related=await site.store.occurrences.related(view.details.post, visitor.reach(Permission.VIEW)),
     )
+
+
+async def read_checks(visitor: Visitor, view: PostView) -> Sequence[Problem] | None:
+    """Return what `check` says of a post that is in the schedule; None for one that is not, as nothing is checked."""
+    site, post = visitor.site, view.details.post
+    accounts = [key for key in post.accounts if key in site.settings.accounts and visitor.may(Permission.VIEW, [key])]
+    if not view.details.is_scheduled or view.details.is_cancelled or not accounts:
+        return None
+    today = site.runtime.now().astimezone(site.settings.timezone).date()
+    make = partial(check_stored, site.application.planner, post, accounts)
+    return await site.shared.get(("check", dump_post(post), tuple(accounts), today), make)
 
 
 def find_seat(view: PostView, platform: str, seat: str) -> Delivery | None:
