@@ -127,6 +127,8 @@ class Site:
     """What live pages have read and rendered."""
     todo: Shared = field(default_factory=Shared)
     """What waits for people, by user."""
+    lane_openings: dict[PostId, dict[str, datetime]] = field(default_factory=dict)
+    """When which officer on duty has first opened an urgent post that waits for a release."""
     has_users: bool = False
     """True once there are users; there never are none again."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -160,6 +162,12 @@ class Site:
     def load_user_key(self) -> LoadUserKey:
         vault = Vault(folder=self.settings.workspace / "var")
         return partial(load_user_key, vault, self.settings.secrets_dir, creates_missing=True)
+
+    def note_opening(self, post: PostId, name: str) -> None:
+        """Note that an officer on duty has opened an urgent post; the oldest posts are forgotten."""
+        self.lane_openings.setdefault(post, {}).setdefault(name, self.runtime.now())
+        while len(self.lane_openings) > MAX_SHARED:
+            self.lane_openings.pop(next(iter(self.lane_openings)))
 
     async def require_users(self) -> bool:
         """Return True once there is a user."""

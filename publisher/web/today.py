@@ -51,7 +51,7 @@ class TodayRow:
     summary: OccurrenceSummary
     maps: Sequence[SeatMap]
     sentence: str
-    missing: str = ""
+    missing: TodoItem | None = None
     is_approved: bool = False
 
     @property
@@ -98,7 +98,7 @@ class Board:
 
     visitor: Visitor
     names: AccountNames
-    missing: Mapping[str, str]
+    missing: Mapping[str, TodoItem]
     """The stages that an occurrence lacks, by its name."""
 
     def make_row(self, row: BoardRow) -> TodayRow:
@@ -112,7 +112,7 @@ class Board:
         return self._make(summary, (), "")
 
     def _make(self, summary: OccurrenceSummary, maps: Sequence[SeatMap], sentence: str) -> TodayRow:
-        missing = self.missing.get(name_occurrence(summary.key), "")
+        missing = self.missing.get(name_occurrence(summary.key))
         rules = self.visitor.site.settings.approval_rules
         return TodayRow(
             element=row_element(summary.key),
@@ -134,7 +134,8 @@ class Board:
         said = []
         missing = self.missing.get(name_occurrence(row.summary.key))
         if missing:
-            said.append(translate("web_next_unapproved", stages=missing))
+            code = "web_next_review" if missing.is_review else "web_next_unapproved"
+            said.append(translate(code, stages=missing.text))
         elif counts.get(Glyph.ACTION):
             said.append(translate("web_next_action", number=counts[Glyph.ACTION]))
         if counts.get(Glyph.CHECKING):
@@ -169,7 +170,7 @@ def day_bounds(site: Site, day: date) -> tuple[datetime, datetime]:
 
 
 async def read_board(
-    visitor: Visitor, day: date, missing: Mapping[str, str], posts: Collection[PostId] | None = None
+    visitor: Visitor, day: date, missing: Mapping[str, TodoItem], posts: Collection[PostId] | None = None
 ) -> Sequence[TodayRow]:
     """Return the rows of a day, or those of some posts, by their time."""
     start, end = day_bounds(visitor.site, day)
@@ -178,14 +179,14 @@ async def read_board(
     return [board.make_row(row) for row in found]
 
 
-def make_board(visitor: Visitor, missing: Mapping[str, str]) -> Board:
+def make_board(visitor: Visitor, missing: Mapping[str, TodoItem]) -> Board:
     names = name_accounts(visitor.site.settings, visitor.messages)
     return Board(visitor=visitor, names=names, missing=missing)
 
 
-def list_missing(items: Sequence[TodoItem]) -> Mapping[str, str]:
+def list_missing(items: Sequence[TodoItem]) -> Mapping[str, TodoItem]:
     """Return what the occurrences that lack an approval are waiting for, by their names."""
-    return {item.subject: item.text for item in items if item.kind is TodoKind.APPROVE}
+    return {item.subject: item for item in items if item.kind is TodoKind.APPROVE}
 
 
 async def read_today(visitor: Visitor, day: date, tab: str) -> Today:

@@ -49,6 +49,8 @@ class TodoItem:
     until: datetime | None = None
     kind_of_post: str = ""
     level: str | None = None
+    is_review: bool = False
+    """True for what was released in an emergency: it is sent, and its approvals are still due."""
 
     @property
     def element(self) -> str:
@@ -73,7 +75,7 @@ def count_mine(items: Sequence[TodoItem]) -> Mapping[str, int]:
 def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[TodoItem]:
     """Return the occurrences that lack an approval, and those that the visitor wrote and somebody has sent back."""
     approver, items = make_visitor_approver(visitor), []
-    translate, comma = visitor.messages.translate, visitor.messages.translate("list_comma")
+    translate, comma = visitor.messages.translate, visitor.messages.translate("list_names")
     for task in tasks:
         if not (task.status.missing and visitor.sees_any(task.accounts)):
             continue
@@ -102,6 +104,7 @@ def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[
                 until=max(released) + AFTER_REVIEW_PERIOD if task.status.is_emergency else task.due_at,
                 kind_of_post=task.post.kind,
                 level=task.post.level,
+                is_review=task.status.is_emergency,
             )
         )
     return items

@@ -1,6 +1,7 @@
 """The emergency lane: a title and a sentence, previews, and the release by two officers on duty."""
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -45,16 +46,21 @@ async def test_two_officers_release_it_at_once(lane):
     """The author's own release comes with the save, that of the other officer sends it; the review stays due."""
     author, other = await lane.signed_in("author", name="王"), await lane.signed_in("approver", name="李")
     for name in ("王", "李"):
-        await lane.store.duty.add(name, ADMIN)
+        await lane.store.duty.add(name, ADMIN, "内线 8112")
     shown, sent = await send(author)
     assert 'data-testid="preview-weibo"' in shown.text
+    assert "李 内线 8112" in shown.text
     assert (sent.status_code, sent.headers["location"]) == (303, f"/urgent/{POST}")
+    assert "对方还没有打开" in (await author.get(f"/urgent/{POST}")).text
     page = await other.get(f"/urgent/{POST}")
     assert "王 放行" in page.text
+    assert re.search("李 [0-9:]+ 打开了这一页", (await author.get(f"/urgent/{POST}")).text)
     released = await other.post(f"/urgent/{POST}", data=fields_of(page.text))
     assert released.status_code == 303
     assert {item.state for item in await lane.store.queries.deliveries(POST)} == {State.DUE}
     assert "24 小时内要补审：初审" in (await author.get(f"/urgent/{POST}")).text
+    row = (await author.get("/today")).text.partition(f'data-testid="row-{POST}"')[2].partition("</article>")[0]
+    assert ("紧急放行，缺补审" in row, "审批没过就不发" in row) == (True, False)
     [post] = posts(lane.application.settings.workspace / "schedule.toml")
     assert (post["at"], post["urgent"], post["kind"], post["author"]) == ("asap", True, "warning", "王")
 

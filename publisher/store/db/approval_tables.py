@@ -76,6 +76,7 @@ class DutyOfficerRow(SQLModel, table=True):
 
     __tablename__: ClassVar[str] = "duty_officer"
     name: str = Field(primary_key=True)
+    phone: str
     at: datetime = Field(sa_type=Instant)
     by: str
 

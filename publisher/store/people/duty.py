@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import ApprovalError
@@ -19,10 +19,16 @@ from publisher.store.db.user_tables import AUTH_USER
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DutyOfficer:
-    """A person on duty since an instant."""
+    """A person on duty since an instant, and how to call them; empty if that is not known."""
 
     name: str
+    phone: str
     at: datetime
+
+    @property
+    def label(self) -> str:
+        """The name, and the telephone if it is known."""
+        return f"{self.name} {self.phone}".strip()
 
 
 class DutyRoster(StorePart):
@@ -30,19 +36,17 @@ class DutyRoster(StorePart):
 
     async def officers(self) -> Sequence[DutyOfficer]:
         """Return the officers on duty, by name."""
-        query = select(DUTY_OFFICER.c.name, DUTY_OFFICER.c.at).order_by(DUTY_OFFICER.c.name)
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
-        return [DutyOfficer(name=row.name, at=row.at) for row in rows]
+        return await self.database.read(read_officers)
 
     @in_transaction
-    def add(self, transaction: Transaction, name: str, by: Actor) -> None:
-        """Put a person on duty. Raises ApprovalError for a user who is not enabled."""
+    def add(self, transaction: Transaction, name: str, by: Actor, phone: str = "") -> None:
+        """Put a person on duty, or change their telephone. Raises ApprovalError for a user who is not enabled."""
         now, connection = self.runtime.now(), transaction.connection
         state = connection.scalar(select(AUTH_USER.c.state).where(AUTH_USER.c.name == name).with_for_update())
         if state not in {None, UserState.ENABLED}:
             raise ApprovalError("duty_user_not_enabled", post="", by=name)
         connection.execute(delete(DUTY_OFFICER).where(DUTY_OFFICER.c.name == name))
-        connection.execute(insert(DUTY_OFFICER).values(name=name, at=now, by=by.name))
+        connection.execute(insert(DUTY_OFFICER).values(name=name, phone=phone, at=now, by=by.name))
         write_audit(transaction, now, by, event="duty_added", subject=f"user:{name}")
 
     @in_transaction
@@ -52,6 +56,12 @@ class DutyRoster(StorePart):
         if not end_duty(transaction, now, name, by):
             raise ApprovalError("not_on_duty", post="", by=name)
         end_approvals(transaction, now, "off_duty", by.name, IS_UNSENT, *is_theirs)
+
+
+def read_officers(connection: Connection) -> Sequence[DutyOfficer]:
+    """Return the officers on duty, by name."""
+    query = select(DUTY_OFFICER.c.name, DUTY_OFFICER.c.phone, DUTY_OFFICER.c.at).order_by(DUTY_OFFICER.c.name)
+    return [DutyOfficer(name=row.name, phone=row.phone, at=row.at) for row in connection.execute(query)]
 
 
 def end_duty(transaction: Transaction, now: datetime, name: str, by: Actor) -> bool:

@@ -16,9 +16,10 @@ from publisher.domain.glyph import Glyph
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL, DUTY_OFFICER
+from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
 from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER, read_deliveries
+from publisher.store.people.duty import DutyOfficer, read_officers
 from publisher.store.queries.occurrences import OccurrenceSummary, count_by_state, is_on, sign_of, summarize
 from publisher.store.queries.queries import Alert, Pause
 
@@ -51,7 +52,7 @@ class FrameFacts:
     daemon: DaemonStatus
     pause: Pause | None
     alerts: Sequence[Alert]
-    officers: Sequence[str]
+    officers: Sequence[DutyOfficer]
     audit_number: int
 
 
@@ -219,7 +220,7 @@ class DashboardQueries(StorePart):
             daemon=daemon,
             pause=None if pause is None else Pause(**pause),
             alerts=read_open_alerts(connection, BANNER_ALERTS),
-            officers=connection.scalars(select(DUTY_OFFICER.c.name).order_by(DUTY_OFFICER.c.name)).all(),
+            officers=read_officers(connection),
             audit_number=_read_audit_number(connection),
         )
 

@@ -151,7 +151,7 @@ async def may_release(request: Request, task: ApprovalTask) -> bool:
 def explain_refusal(request: Request, task: ApprovalTask, refusal: ApprovalError) -> str:
     """Return the sentence why there is no button; it says what the person is, not what a command would answer."""
     translate, status = get_visitor(request).messages.translate, task.status
-    facts = {**refusal.facts, "stages": translate("list_comma").join(item.stage.name for item in status.missing)}
+    facts = {**refusal.facts, "stages": translate("list_names").join(item.stage.name for item in status.missing)}
     return translate(f"web_{refusal.code}", **facts)
 
 

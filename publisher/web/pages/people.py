@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,7 +23,7 @@ from publisher.domain.user import (
 from publisher.web.page import redirect, render_page
 from publisher.web.site import Notice, Site, get_site, get_visitor
 
-MAX_NAME_CHARACTERS = 64
+MAX_NAME_CHARACTERS, MAX_PHONE_CHARACTERS = 64, 40
 EMPTY_ROWS = 2
 """Rows of a form for roles that are not filled in yet."""
 
@@ -175,14 +176,22 @@ async def reset_person(request: Request) -> Response:
     return redirect(request, person_path(name), notice)
 
 
+def read_phone(form: FormData) -> str:
+    """Return a telephone that was typed, on one line."""
+    return " ".join(str(form.get("phone", "")).split())[:MAX_PHONE_CHARACTERS]
+
+
 async def change_duty(request: Request) -> Response:
     """Put somebody on duty, or off it."""
     require_administrator(request)
     store, visitor, form = get_site(request).store, get_visitor(request), await request.form()
-    name, is_on = str(form.get("name", "")), "on" in form
+    name, is_on, phone = str(form.get("name", "")), "on" in form, read_phone(form)
     await store.users.get(name)
     try:
-        await (store.duty.add if is_on else store.duty.remove)(name, visitor.actor)
+        if is_on:
+            await store.duty.add(name, visitor.actor, phone)
+        else:
+            await store.duty.remove(name, visitor.actor)
     except ApprovalError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
         return await _render_people(request, {"duty": problem}, status=409)

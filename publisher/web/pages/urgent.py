@@ -74,11 +74,11 @@ async def send_urgent(request: Request) -> Response:
 async def read_lane(request: Request) -> dict[str, Any]:
     """Return who has to release what the visitor writes here."""
     site, visitor = get_site(request), get_visitor(request)
-    officers = [officer.name for officer in await site.store.duty.officers()]
+    officers = await site.store.duty.officers()
     return {
         "is_preview": False,
-        "is_on_duty": any(is_same_name(name, visitor.user.name) for name in officers),
-        "others": [name for name in officers if not is_same_name(name, visitor.user.name)],
+        "is_on_duty": any(is_same_name(officer.name, visitor.user.name) for officer in officers),
+        "others": [officer.label for officer in officers if not is_same_name(officer.name, visitor.user.name)],
         "chain": site.store.approval_rules.chain_for(PostKind.WARNING),
     }
 
@@ -119,6 +119,8 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
     is_author = task is not None and is_same_name(task.status.author, visitor.user.name)
     has_released = any(is_same_name(item.person, visitor.user.name) for item in released)
     may_release = is_author or (task is not None and visitor.may(Permission.APPROVE, task.accounts))
+    if lane["is_on_duty"] and may_release and not is_author:
+        site.note_opening(post, visitor.user.name)
     return await render_page(
         request,
         "urgent_release",
@@ -126,6 +128,7 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
         post=stored,
         task=task,
         released=released,
+        opened=site.lane_openings.get(post, {}),
         lane=lane,
         asks_release=task is not None
         and not task.status.is_approved

@@ -79,6 +79,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
     op.create_table(
         "duty_officer",
         sa.Column("name", sa.String(), nullable=False),
+        sa.Column("phone", sa.String(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("by", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
