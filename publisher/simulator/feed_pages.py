@@ -78,12 +78,13 @@ class FeedPages:
         accounts: dict[str, list[dict[str, Any]]] = {"weibo": [], "wechat": [], "tieba": []}
         for account in self.state.accounts.values():
             posts = self._get_account_posts(account)
-            last = posts[-1] if posts else None
+            listed = [post for post in posts if self.state.is_listed(post)]
+            last = listed[-1] if listed else None
             accounts[account.platform].append(
                 {
                     **describe_avatar(account),
                     "href": context.build_link(build_feed_path(account)),
-                    "live": sum(1 for post in posts if self.state.is_listed(post)),
+                    "live": len(listed),
                     "removed": sum(1 for post in posts if post.state == "removed"),
                     "last": (last.title or last.text) if last else "",
                     "when": context.format_time(last.created) if last else "",
