@@ -16,6 +16,7 @@ from publisher.web.pages import (
     inbox,
     me,
     move,
+    offboard,
     pause,
     people,
     post,
@@ -33,7 +34,7 @@ from publisher.web.pages import (
 _EVERYBODY = None
 _VIEW, _STOP, _OPERATE = Permission.VIEW, Permission.STOP, Permission.OPERATE
 _SEND, _RETRACT, _APPROVE = Permission.SEND, Permission.RETRACT, Permission.APPROVE
-_ASSIST = Permission.ASSIST
+_ASSIST, _CREDENTIALS = Permission.ASSIST, Permission.CREDENTIALS
 _WRITE = Permission.WRITE
 _ADMINISTER = Permission.ADMINISTER
 
@@ -138,6 +139,8 @@ ROUTES: Sequence[PageRoute] = (
     _action("/accounts/{account}/mode", "set_mode", _OPERATE, accounts.set_mode),
     _page("/accounts/{account}/evergreen", "evergreen_form", _SEND, accounts.show_evergreen),
     _action("/accounts/{account}/evergreen", "schedule_evergreen", _SEND, accounts.schedule_post),
+    _page("/accounts/{account}/offboard", "offboard_form", _CREDENTIALS, offboard.show_offboard),
+    _action("/accounts/{account}/offboard", "offboard", _CREDENTIALS, offboard.offboard),
     _page("/assist", "assist", _VIEW, assist.show_tasks),
     _page("/assist/{post}/{occurrence}/{account}", "assist_task", _VIEW, assist.show_task),
     _action("/assist/{post}/{occurrence}/{account}/done", "assist_done", _ASSIST, assist.report_done),

@@ -434,6 +434,8 @@ async def show_account(request: Request) -> Response:
         health=health,
         policy=site.store.policies[account.id],
         override=overrides.get(account.id),
+        may_offboard=visitor.may(Permission.CREDENTIALS, [account.id]),
+        is_leaving=await is_leaving(request, account.id),
         forms=[
             *([evergreen_form(request, line, evergreen)] if evergreen else []),
             *list_forms(visitor, line, overrides.get(account.id), name),
@@ -441,6 +443,13 @@ async def show_account(request: Request) -> Response:
         posts=await queries.find(OccurrenceFilter(accounts=[account.id])),
         foreign=await queries.foreign_posts(site.runtime.now() - RECENT, account.id),
     )
+
+
+async def is_leaving(request: Request, account: AccountId) -> bool:
+    """Return True if an account is on its way out, and something is left to do."""
+    history = await get_site(request).store.queries.audit_history(f"account:{account}")
+    steps = [entry.event for entry in history if entry.event in {"offboarding_requested", "offboarded"}]
+    return steps[-1:] == ["offboarding_requested"]
 
 
 async def show_pause(request: Request) -> Response:

@@ -1,0 +1,54 @@
+"""The off-boarding of an account on pages."""
+
+import re
+
+from publisher.domain.account import Mode
+from publisher.domain.delivery import State
+from publisher.secrets import Vault
+from tests.web.posts import POST, plan, set_state
+
+ACCOUNT = "beijing-weibo"
+PATH = f"/accounts/{ACCOUNT}/offboard"
+
+
+def steps(page):
+    """Return which steps are done."""
+    return {key: mark == "done" for mark, key in re.findall(r'<li class="(done|open)" data-testid="step-(\w+)"', page)}
+
+
+async def test_an_account_is_taken_out_of_service_step_by_step(site):
+    """It is off at once; what waits is cancelled if asked to, what is open keeps the secret; later the list goes on."""
+    settings = site.application.settings
+    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    (settings.secrets_dir / secret).unlink()
+    vault.write(secret, {"access_token": "x"})
+    await plan(site, POST, POST.replace('"refund"', '"other"'))
+    await set_state(site, State.UNKNOWN, ACCOUNT, attempts=1)
+    client = await site.signed_in("operator", name="王")
+    page = (await client.get(PATH)).text
+    assert not any(steps(page).values())
+    assert (await client.post(PATH, data={"cancel": "1"})).status_code == 422
+    assert (await client.post(PATH, data={"cancel": "2", "reason": "移交"})).status_code == 409
+    begun = await client.post(PATH, data={"cancel": "1", "reason": "移交宣传科"}, follow_redirects=True)
+    wanted = {"off": True, "unresolved": False, "waiting": True, "secret": False, "entry": False, "revoke": False}
+    assert steps(begun.text) == wanted
+    assert "移交或停用没有做完" in (await client.get(f"/accounts/{ACCOUNT}")).text
+    assert vault.list_names() == [secret]
+
+    await set_state(site, State.PUBLISHED, ACCOUNT, remote_id="1", url="", published_at=site.runtime.now())
+    [reason, *_others] = re.findall(r'name="reason" type="text" value="(.*?)"', (await client.get(PATH)).text)
+    done = await client.post(PATH, data={"reason": reason}, follow_redirects=True)
+    assert steps(done.text) == {**wanted, "unresolved": True, "secret": True}
+    assert "confirm-offboard" not in done.text
+    assert "移交或停用没有做完" not in (await client.get(f"/accounts/{ACCOUNT}")).text
+    assert vault.list_names() == []
+    [override] = await site.store.queries.mode_overrides()
+    assert (override.account, override.mode, override.by, override.reason) == (ACCOUNT, Mode.OFF, "王", "移交宣传科")
+
+
+async def test_only_who_keeps_the_secrets_of_an_account_takes_it_out(site):
+    """An author is refused, and an operator of another region does not find it."""
+    author, other = await site.signed_in("author"), await site.signed_in("operator@shanghai-weibo", name="李")
+    answers = [await client.post(PATH, data={"reason": "x"}) for client in (author, other)]
+    assert [answer.status_code for answer in answers] == [403, 404]
+    assert await site.store.queries.mode_overrides() == []
