@@ -9,10 +9,12 @@ from publisher.domain.post import DeliveryId
 
 PREFLIGHT_LEAD = timedelta(hours=24)
 """How long before a post is due what it needs is checked first."""
+LAST_LEAD = timedelta(minutes=5)
+"""How long before a post is due what it needs is checked last."""
 CHECK_TOLERANCES = {
     PREFLIGHT_LEAD: timedelta(hours=6),
     timedelta(hours=1): timedelta(minutes=30),
-    timedelta(minutes=5): timedelta(minutes=5),
+    LAST_LEAD: timedelta(minutes=5),
 }
 """The times before a post at which its login is checked, each with how much older the last proof that it works may be.
 

@@ -51,6 +51,15 @@ class NoticeWriter:
     dashboard: str | None
     describe: Callable[[Alert], str]
 
+    def compose(self, notices: Sequence[PendingNotice]) -> tuple[str, str, int]:
+        """Return title and text of a message about these notices, or the first of them, and about how many it is.
+
+        The first time takes a tenth of a second, as all texts are read: not for the thread that sends posts.
+        """
+        entries = [self.entry(notice) for notice in notices]
+        number = count_fitting(entries)
+        return self.title(notices[:number]), "\n\n".join(entries[:number]), number
+
     def entry(self, notice: PendingNotice) -> str:
         """Return what is sent about one notice."""
         alert, translate = notice.alert, self.messages.translate
@@ -121,7 +130,8 @@ class Notifier:
             return 0
         await self.store.notices.plan(self.rules)
         await self.plan_daily()
-        return sum(await asyncio.gather(*map(self.send_to, self.rules.channels)))
+        due = await self.store.notices.due_channels()
+        return sum(await asyncio.gather(*(self.send_to(channel) for channel in self.rules.channels if channel in due)))
 
     async def plan_daily(self) -> None:
         """Write the digest and the checkpoint of this day, once its hour has come, unless it is long past."""
@@ -133,7 +143,7 @@ class Notifier:
         if not is_time or self._reported_day == local.date():
             return
         notices, day = self.store.notices, local.date()
-        digest = self.writer.digest(await notices.digest())
+        digest = await asyncio.to_thread(self.writer.digest, await notices.digest())
         await notices.add(NoticeKind.DIGEST, f"digest-{day}", self.rules.first, digest)
         head = await self.read_checkpoint() if self.rules.checkpoints else None
         if head is not None:
@@ -146,10 +156,8 @@ class Notifier:
         """Send what is due on a channel, several notices in one message, until all is sent or it fails."""
         sent = 0
         while claimed := await self.store.notices.claim(channel):
-            entries = [self.writer.entry(notice) for notice in claimed]
-            number = count_fitting(entries)
+            title, body, number = await asyncio.to_thread(self.writer.compose, claimed)
             notices = claimed[:number]
-            title, body = self.writer.title(notices), "\n\n".join(entries[:number])
             is_problem = any(notice.kind in PROBLEM_KINDS for notice in notices)
             keys = [notice.key for notice in notices]
             problem = await self.send(channel, ids=keys, title=title, body=body, is_problem=is_problem)

@@ -5,12 +5,27 @@ people have been notified that it is over. So no notice is lost with a process; 
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from publisher.config import AlertsEntry
 from publisher.domain.delivery import State
@@ -20,7 +35,15 @@ from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import in_state
 from publisher.store.db.rows import ACCOUNT_PAUSED, EXTERNAL_POST, clear_alerts, keep_alert
 from publisher.store.db.tables import DELIVERY
-from publisher.store.queries.queries import HELD_WITH_ACCOUNT, Alert, is_past, is_shown, to_alert
+from publisher.store.queries.queries import (
+    HELD_WITH_ACCOUNT,
+    MAX_STATUS_AGE,
+    Alert,
+    is_past,
+    is_shown,
+    is_shown_since,
+    to_alert,
+)
 
 CHANNEL_FAILING = "alert_channel_failing"
 """Code of the alert that notices do not reach a channel; the others report it."""
@@ -63,6 +86,35 @@ _PAUSED_ACCOUNTS = select(ALERT.c.subject).where(ALERT.c.code == ACCOUNT_PAUSED,
 _ABOUT_OPEN_ALERTS = frozenset({NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED})
 
 
+def _limit(name: str) -> BindParameter[datetime]:
+    return bindparam(name, type_=ALERT.c.at.type)
+
+
+def _may_need_notice() -> ColumnElement[bool]:
+    """Return the condition of what `next_notice` decides, without the delay of alerts that come back."""
+    is_new = or_(ALERT.c.notice.in_(["", NoticeKind.CLOSED.value]), ALERT.c.noticed_at.is_(None))
+    is_acknowledged = and_(ALERT.c.dismissed_at.is_not(None), ALERT.c.notice != NoticeKind.ACKNOWLEDGED.value)
+    is_repeated = ALERT.c.noticed_at <= _limit("noticed_by")
+    is_escalated = and_(
+        bindparam("has_second", type_=Boolean), ALERT.c.escalated_at.is_(None), ALERT.c.at <= _limit("escalated_by")
+    )
+    is_pressing = and_(
+        is_shown_since(_limit("shown_since")), ALERT.c.code.not_in(QUIET_CODES), or_(is_repeated, is_escalated)
+    )
+    is_open = and_(ALERT.c.cleared_at.is_(None), or_(is_new, is_acknowledged, is_pressing))
+    return and_(~ALERT.c.is_settled, or_(ALERT.c.cleared_at <= _limit("over_since"), is_open))
+
+
+_MAY_NEED_NOTICE = select(ALERT).where(_may_need_notice()).order_by(ALERT.c.id)
+_IS_DUE = and_(
+    NOTICE.c.ended_at.is_(None),
+    or_(NOTICE.c.next_action_at <= _limit("now"), NOTICE.c.next_action_at > _limit("wrong_from")),
+)
+_DUE_CHANNELS = select(NOTICE.c.channel).where(_IS_DUE).distinct()
+_DUE = select(NOTICE.c.id).where(NOTICE.c.channel == bindparam("channel"), _IS_DUE).order_by(NOTICE.c.id)
+_DUE = _DUE.limit(MAX_NOTICES_OF_A_MESSAGE)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingNotice:
     """A claimed notice for one channel. `detail` is the text of one that is about no alert."""
@@ -93,8 +145,16 @@ class NoticeStore(StorePart):
         """Write the notices that have become due; return how many alerts they are about. Most runs write nothing."""
         now = self.runtime.now()
 
+        limits = {
+            "over_since": now - CLOSE_DELAY,
+            "noticed_by": now - rules.repeat_every,
+            "escalated_by": now - rules.escalate_after,
+            "shown_since": now - MAX_STATUS_AGE,
+            "has_second": bool(rules.second),
+        }
+
         def find_due(connection: Connection) -> list[RowMapping]:
-            rows = connection.execute(select(ALERT).where(*may_need_notice(rules, now)).order_by(ALERT.c.id)).mappings()
+            rows = connection.execute(_MAY_NEED_NOTICE, limits).mappings()
             return [row for row in rows if next_notice(row, rules, now)][:PLAN_BATCH_SIZE]
 
         def write(transaction: Transaction) -> int:
@@ -140,20 +200,24 @@ class NoticeStore(StorePart):
         if subjects or has_notices:
             await self.database.write(end)
 
+    async def due_channels(self) -> frozenset[str]:
+        """Return the channels for which a notice is due."""
+        limits = _due_limits(self.runtime.now())
+        return frozenset(await self.database.read(lambda connection: connection.scalars(_DUE_CHANNELS, limits).all()))
+
     async def claim(self, channel: str) -> Sequence[PendingNotice]:
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
         now = self.runtime.now()
-        due = select(NOTICE.c.id).where(*_is_sendable(channel, now)).order_by(NOTICE.c.id)
-        due = due.limit(MAX_NOTICES_OF_A_MESSAGE)
-        if not await self.database.read(lambda connection: connection.scalars(due).all()):
+        due = {"channel": channel, **_due_limits(now)}
+        if not await self.database.read(lambda connection: connection.scalars(_DUE, due).all()):
             return []
 
         def write(transaction: Transaction) -> Sequence[PendingNotice]:
             if not try_lock(transaction, NOTICE_LOCK):
                 return []
             connection = transaction.connection
-            rows = connection.execute(select(NOTICE).where(NOTICE.c.id.in_(due)).order_by(NOTICE.c.id)).mappings().all()
-            ids = [row["id"] for row in rows]
+            ids = connection.scalars(_DUE, due).all()
+            rows = connection.execute(select(NOTICE).where(NOTICE.c.id.in_(ids)).order_by(NOTICE.c.id)).mappings().all()
             leased = {"next_action_at": now + NOTICE_LEASE, "attempts": NOTICE.c.attempts + 1, "error": ""}
             connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(leased))
             about = select(ALERT).where(ALERT.c.id.in_([row["alert"] for row in rows if row["alert"] is not None]))
@@ -256,20 +320,6 @@ def is_part_of_pause(row: RowMapping, paused: Collection[str]) -> bool:
     return row["code"] in HELD_WITH_ACCOUNT and f"account:{json.loads(row['facts']).get('account')}" in paused
 
 
-def may_need_notice(rules: AlertsEntry, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of what `next_notice` decides, without the delay of alerts that come back."""
-    is_over = ALERT.c.cleared_at <= now - CLOSE_DELAY
-    is_new = or_(ALERT.c.notice.in_(["", NoticeKind.CLOSED.value]), ALERT.c.noticed_at.is_(None))
-    is_acknowledged = and_(ALERT.c.dismissed_at.is_not(None), ALERT.c.notice != NoticeKind.ACKNOWLEDGED.value)
-    is_repeated = ALERT.c.noticed_at <= now - rules.repeat_every
-    is_escalated = and_(ALERT.c.escalated_at.is_(None), ALERT.c.at <= now - rules.escalate_after)
-    is_pressing = and_(
-        is_shown(now), ALERT.c.code.not_in(QUIET_CODES), or_(is_repeated, is_escalated) if rules.second else is_repeated
-    )
-    is_open = and_(ALERT.c.cleared_at.is_(None), or_(is_new, is_acknowledged, is_pressing))
-    return (~ALERT.c.is_settled, or_(is_over, is_open))
-
-
 def write_notice(transaction: Transaction, row: RowMapping, rules: AlertsEntry, now: datetime) -> None:
     """Write the notice that an alert calls for, instead of those about it that are still unsent."""
     kind = next_notice(row, rules, now)
@@ -312,11 +362,9 @@ def _insert_notice(  # noqa: PLR0913 # the columns of a notice
         transaction.connection.execute(insert(NOTICE), rows)
 
 
-def _is_sendable(channel: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """True if a notice is due. One whose time lies further ahead than any retry was written by a wrong clock."""
-    at = NOTICE.c.next_action_at
-    is_due = or_(at <= now, at > now + MAX_RETRY_DELAY + NOTICE_LEASE)
-    return (NOTICE.c.channel == channel, NOTICE.c.ended_at.is_(None), is_due)
+def _due_limits(now: datetime) -> Mapping[str, datetime]:
+    """Return what `_IS_DUE` asks for. A time that lies further ahead than any retry was written by a wrong clock."""
+    return {"now": now, "wrong_from": now + MAX_RETRY_DELAY + NOTICE_LEASE}
 
 
 def prune_notices(transaction: Transaction, before: datetime) -> int:

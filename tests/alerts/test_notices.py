@@ -8,7 +8,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from publisher.app.format import Formatter
 from publisher.config import AlertsEntry
@@ -270,6 +270,21 @@ async def test_a_login_that_is_refused_blocked_and_refused_again_is_news_each_ti
         await pass_time(notifier, HOUR)
     assert [kind for channel, kind in receiver.kinds() if channel == "duty"] == ["新", "已有人确认", "新", "仍未解决"]
     assert [row["dismissed_at"] for row in await rows_of(store, ALERT)] == [None, None]
+
+
+async def test_without_news_the_job_asks_two_questions(notifier, receiver):
+    """Every two seconds it asks which alerts need a notice, and for which channels one waits: nothing else."""
+    await open_alert(notifier.store)
+    await notifier.run()
+    statements = []
+
+    def count(_connection, _cursor, statement, *_):
+        statements.append(statement)
+
+    event.listen(notifier.store.database.engine, "before_cursor_execute", count)
+    await notifier.run()
+    asked = [statement.partition(" ")[0] for statement in statements if not statement.startswith("BEGIN")]
+    assert asked == ["SELECT"] * 2
 
 
 async def test_many_alerts_share_messages_of_a_size_that_every_channel_takes(notifier, receiver):

@@ -9,10 +9,12 @@ import publisher.daemon
 from publisher.daemon import IDLE_INTERVAL_SECONDS, MAX_PLAN_ATTEMPTS, WORK_AHEAD
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
+from publisher.domain.preflight import LAST_LEAD
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.tables import DELIVERY
+from publisher.store.monitor.preflight import MAX_LOOK_AGE
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.engine.test_failing_jobs import daemon_of
@@ -194,3 +196,17 @@ async def test_planning_that_failed_is_tried_again_soon(daemon, world, monkeypat
     filed = len(await deliveries_of(daemon, "every"))
     await daemon.plan()
     assert len(await deliveries_of(daemon, "every")) > filed
+
+
+async def test_checks_before_posts_ask_one_question_while_nothing_has_changed(idle_daemon, world):
+    """A daemon with ten thousand posts to come reads them again when something has changed, or after five minutes."""
+    store = idle_daemon.application.store
+    await store.preflight.run()
+    assert len(await statements_of(idle_daemon, store.preflight.run())) == 1
+    await enqueue_posts(store.posts, make_post("q", ["a"], TOMORROW))
+    assert len(await statements_of(idle_daemon, store.preflight.run())) > 1
+    assert len(await statements_of(idle_daemon, store.preflight.run())) == 1
+    world.advance_time(MAX_LOOK_AGE)
+    assert len(await statements_of(idle_daemon, store.preflight.run())) > 1
+    world.advance_time(TOMORROW - LAST_LEAD - world.now())
+    assert len(await statements_of(idle_daemon, store.preflight.run())) > 1

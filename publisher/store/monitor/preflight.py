@@ -10,13 +10,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
 
-from publisher.domain.account import DAY, LoginId, Mode
-from publisher.domain.delivery import Delivery, State
-from publisher.domain.post import Fingerprint
+from publisher.domain.account import DAY, AccountId, LoginId, Mode, Platform
+from publisher.domain.delivery import State
+from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId
 from publisher.domain.preflight import (
+    LAST_LEAD,
     PREFLIGHT_LEAD,
     ExpectedCall,
     LoginProof,
@@ -29,17 +31,10 @@ from publisher.store.approvals import alert_facts
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, try_lock
-from publisher.store.db.filters import counts_against_quota, in_open_state
+from publisher.store.db.filters import counts_against_quota, in_open_state, in_state
 from publisher.store.db.monitor_tables import LOGIN_HEALTH
 from publisher.store.db.rows import AlertContent, apply_alert_changes, batches, find_alert_changes
-from publisher.store.db.tables import (
-    ATTEMPT,
-    DELIVERY,
-    MEDIA,
-    RENDERED_POST,
-    load_rendered_post,
-    read_deliveries,
-)
+from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, RENDERED_POST, load_rendered_post
 from publisher.store.plan.actions import active_modes
 
 PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE = "platform_unreachable", "quota_short", "picture_unreadable"
@@ -49,9 +44,55 @@ MAX_CHECK_AGE = timedelta(hours=1)
 MAX_PICTURES_READ = 20
 """How many pictures one run reads whole: it must not keep the reads of calls waiting."""
 MAX_TEXTS_READ = MAX_LOGINS_READ = 200
+MAX_LOOK_AGE = timedelta(minutes=5)
+"""How long what one run has found is believed while nothing has changed that it depends on."""
 _PICTURE_SUBJECT = "picture:"
 _PICTURE_ALERTS = select(ALERT.c.subject).where(ALERT.c.code == PICTURE_UNREADABLE, ALERT.c.cleared_at.is_(None))
-_UPCOMING = select(DELIVERY).where(in_open_state(DELIVERY, State.PENDING)).order_by(DELIVERY.c.due_at, DELIVERY.c.id)
+_CODES = (PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE)
+
+
+class Upcoming(NamedTuple):
+    """What the checks ask of a delivery: thousands may be due within a day, and more would take much longer to read."""
+
+    id: DeliveryId
+    post: PostId
+    occurrence: str
+    account: AccountId
+    platform: Platform
+    login: LoginId
+    due_at: datetime
+    expires_at: datetime
+    max_delay: timedelta
+    is_urgent: bool
+    rendered_hash: Fingerprint
+
+
+class Basis(NamedTuple):
+    """What a run depends on beside the time: every change of a delivery, a mode or a call has an audit entry."""
+
+    audit_entry: int | None
+    checked_at: datetime | None
+    alerts: int
+
+
+_SINCE, _UNTIL = (bindparam(name, type_=DELIVERY.c.due_at.type) for name in ("since", "until"))
+_IS_UPCOMING = (  # is_pruned leads the index by due time
+    ~DELIVERY.c.is_pruned,
+    DELIVERY.c.due_at > _SINCE,
+    DELIVERY.c.due_at <= _UNTIL,
+    in_state(DELIVERY, State.PENDING),
+)
+_UPCOMING = select(*(DELIVERY.c[name] for name in Upcoming._fields)).where(*_IS_UPCOMING)
+_UPCOMING = _UPCOMING.order_by(DELIVERY.c.due_at, DELIVERY.c.id)
+_BASIS = select(
+    select(func.max(AUDIT.c.id)).scalar_subquery(),
+    select(func.max(LOGIN_HEALTH.c.at)).scalar_subquery(),
+    select(func.count())
+    .select_from(ALERT)
+    .where(ALERT.c.code.in_(_CODES), ALERT.c.cleared_at.is_(None))
+    .scalar_subquery(),
+    exists().where(*_IS_UPCOMING),
+)
 _BACKLOG = (
     select(DELIVERY.c.login, func.count().label("number"))
     .where(in_open_state(DELIVERY, State.DUE, State.CLAIMED, State.RETRYING))
@@ -71,15 +112,33 @@ class Preflight(StorePart):
         """When each picture was found in order."""
         self._pictures_of: dict[Fingerprint, Sequence[str]] = {}
         """The hashes of the pictures of each text."""
+        self._looked: tuple[Basis, datetime] | None = None
+        """What the last complete run depended on, and when it was."""
 
     async def run(self) -> int:
         """Order the checks of logins that are due, and keep one alert for each cause. Return how many have changed.
 
-        Nothing happens while the clock is not confirmed.
+        Nothing happens while the clock is not confirmed, nor while the last run still holds true.
         """
         now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
+        basis, has_neared = await self.database.read(lambda connection: self._read_basis(connection, now))
+        if not has_neared and not basis.alerts and self._looked is not None:
+            looked, at = self._looked
+            if looked == basis and at <= now < at + MAX_LOOK_AGE:
+                return 0
+        changed = await self._look(now)
+        self._looked = (basis, now)
+        return changed
+
+    def _read_basis(self, connection: Connection, now: datetime) -> tuple[Basis, bool]:
+        """Return what a run depends on, and if a post has come so near since the last one that it is checked again."""
+        since = self._looked[1] if self._looked else now
+        row = connection.execute(_BASIS, {"since": since + LAST_LEAD, "until": now + LAST_LEAD}).one()
+        return Basis(*row[:3]), row[3]
+
+    async def _look(self, now: datetime) -> int:
         upcoming = await self.database.read(lambda connection: self.list_upcoming(connection, now))
         if await self.database.read(lambda connection: self.logins_to_check(connection, upcoming, now)):
             await self.database.write(lambda transaction: self.order_checks(transaction, upcoming, now))
@@ -91,7 +150,7 @@ class Preflight(StorePart):
                 **self.short_quotas(connection, upcoming, now),
                 **unreadable,
             }
-            return find_alert_changes(connection, (PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE), wanted)
+            return find_alert_changes(connection, _CODES, wanted)
 
         def update_alerts(transaction: Transaction) -> int:
             if not try_lock(transaction, PREFLIGHT_LOCK):
@@ -100,23 +159,22 @@ class Preflight(StorePart):
 
         return await self.database.write(update_alerts) if await self.database.read(find_changes) else 0
 
-    def list_upcoming(self, connection: Connection, now: datetime) -> Sequence[Delivery]:
+    def list_upcoming(self, connection: Connection, now: datetime) -> Sequence[Upcoming]:
         """Return what becomes due within PREFLIGHT_LEAD on the accounts that are not off, by due time."""
         modes = active_modes(self.store, connection)
-        becomes_due = (DELIVERY.c.due_at > now, DELIVERY.c.due_at <= now + PREFLIGHT_LEAD)
-        found = read_deliveries(connection, _UPCOMING.where(*becomes_due))
-        return [item for item in found if modes.get(item.account, Mode.OFF) is not Mode.OFF]
+        found = connection.execute(_UPCOMING, {"since": now, "until": now + PREFLIGHT_LEAD})
+        return [Upcoming(*row) for row in found if modes.get(row.account, Mode.OFF) is not Mode.OFF]
 
-    def _by_login(self, connection: Connection, upcoming: Sequence[Delivery]) -> Mapping[LoginId, Sequence[Delivery]]:
+    def _by_login(self, connection: Connection, upcoming: Sequence[Upcoming]) -> Mapping[LoginId, Sequence[Upcoming]]:
         """Return what publisher itself will send, by the login that it needs."""
         modes = active_modes(self.store, connection)
-        by_login: dict[LoginId, list[Delivery]] = defaultdict(list)
+        by_login: dict[LoginId, list[Upcoming]] = defaultdict(list)
         for delivery in upcoming:
             if modes[delivery.account] is Mode.API:
                 by_login[delivery.login].append(delivery)
         return by_login
 
-    def logins_to_check(self, connection: Connection, upcoming: Sequence[Delivery], now: datetime) -> list[LoginId]:
+    def logins_to_check(self, connection: Connection, upcoming: Sequence[Upcoming], now: datetime) -> list[LoginId]:
         by_login = self._by_login(connection, upcoming)
         is_published = ATTEMPT.c.outcome == RESULT_CODES[Published]
         published = _attempts_since(connection, list(by_login), now - DAY, is_published)
@@ -134,19 +192,19 @@ class Preflight(StorePart):
                 logins.append(login)
         return logins
 
-    def order_checks(self, transaction: Transaction, upcoming: Sequence[Delivery], now: datetime) -> None:
+    def order_checks(self, transaction: Transaction, upcoming: Sequence[Upcoming], now: datetime) -> None:
         if try_lock(transaction, PREFLIGHT_LOCK):
             for batch in batches(self.logins_to_check(transaction.connection, upcoming, now), MAX_LOGINS_READ):
                 is_login = LOGIN_HEALTH.c.login.in_(batch)
                 transaction.connection.execute(update(LOGIN_HEALTH).where(is_login).values(next_action_at=now))
 
     def unreachable_platforms(
-        self, connection: Connection, upcoming: Sequence[Delivery], now: datetime
+        self, connection: Connection, upcoming: Sequence[Upcoming], now: datetime
     ) -> Mapping[str, AlertContent]:
         """Return an alert for each platform whose logins could not be checked, with the commonest reason."""
         is_unknown = (LOGIN_HEALTH.c.kind == RESULT_CODES[Unknown], LOGIN_HEALTH.c.at >= now - MAX_CHECK_AGE)
         reasons = {row.login: row.reason for row in connection.execute(select(LOGIN_HEALTH).where(*is_unknown))}
-        unchecked: dict[str, list[Delivery]] = defaultdict(list)
+        unchecked: dict[str, list[Upcoming]] = defaultdict(list)
         for login, deliveries in self._by_login(connection, upcoming).items():
             if login in reasons:
                 unchecked[deliveries[0].platform].append(deliveries[0])
@@ -159,7 +217,7 @@ class Preflight(StorePart):
         return wanted
 
     def short_quotas(
-        self, connection: Connection, upcoming: Sequence[Delivery], now: datetime
+        self, connection: Connection, upcoming: Sequence[Upcoming], now: datetime
     ) -> Mapping[str, AlertContent]:
         """Return an alert for each login whose limits leave no room in time for all that becomes due.
 
@@ -187,13 +245,13 @@ class Preflight(StorePart):
                 wanted[f"quota:{login}"] = (QUOTA_SHORT, {**_first_facts(first), "number": str(len(late))})
         return wanted
 
-    async def find_unreadable(self, upcoming: Sequence[Delivery], now: datetime) -> Mapping[str, AlertContent]:
+    async def find_unreadable(self, upcoming: Sequence[Upcoming], now: datetime) -> Mapping[str, AlertContent]:
         """Return an alert for each picture of what is due that is missing, or whose bytes do not have its hash.
 
         A picture is read at each of the times before a post, and while an alert about it is open.
         """
         await self._note_pictures(upcoming)
-        first_use: dict[str, Delivery] = {}
+        first_use: dict[str, Upcoming] = {}
         for delivery in upcoming:
             for picture in self._pictures_of[delivery.rendered_hash]:
                 first_use.setdefault(picture, delivery)
@@ -216,7 +274,7 @@ class Preflight(StorePart):
                 unreadable.add(picture)
         return {f"{_PICTURE_SUBJECT}{one}": (PICTURE_UNREADABLE, _first_facts(first_use[one])) for one in unreadable}
 
-    async def _note_pictures(self, upcoming: Sequence[Delivery]) -> None:
+    async def _note_pictures(self, upcoming: Sequence[Upcoming]) -> None:
         """Find out which pictures belong to each text."""
         hashes = {delivery.rendered_hash for delivery in upcoming}
         self._pictures_of = {key: names for key, names in self._pictures_of.items() if key in hashes}
@@ -237,9 +295,13 @@ def _attempts_since(
     return made
 
 
-def _first_facts(first: Delivery) -> Mapping[str, str]:
+def _first_facts(first: Upcoming) -> Mapping[str, str]:
     """Return what names the first delivery that a cause concerns."""
-    return {**alert_facts(first.key), "account": first.account, "due": first.due_at.isoformat()}
+    return {
+        **alert_facts(OccurrenceKey(post=first.post, occurrence=first.occurrence)),
+        "account": first.account,
+        "due": first.due_at.isoformat(),
+    }
 
 
 def read_pictures(connection: Connection, texts: Sequence[Fingerprint]) -> Mapping[Fingerprint, Sequence[str]]:

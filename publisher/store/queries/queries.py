@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
 
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
@@ -336,17 +336,25 @@ def needs_person_now(alert: Alert, now: datetime) -> bool:
     return alert.code != "manual_task_waiting"
 
 
+_IS_ABOUT_PAST = or_(
+    *(ALERT.c.code.startswith(f"{state}.") for state in sorted(FINAL_STATES)), ALERT.c.subject == MACHINE_SUBJECT
+)
+_IS_OPEN = and_(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+
+
 def is_shown(now: datetime) -> ColumnElement[bool]:
     """True if an alert is open and nobody has dismissed it; one about the past only for MAX_STATUS_AGE."""
-    return and_(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None), ~is_past(now))
+    return is_shown_since(now - MAX_STATUS_AGE)
+
+
+def is_shown_since(instant: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """True if an alert is open and nobody has dismissed it; one about the past only if it is not older."""
+    return and_(_IS_OPEN, ~and_(_IS_ABOUT_PAST, ALERT.c.at < instant))
 
 
 def is_past(now: datetime) -> ColumnElement[bool]:
     """True if an alert is about what has ended, MAX_STATUS_AGE ago: nothing can be done about it, so none clears it."""
-    is_about_past = or_(
-        *(ALERT.c.code.startswith(f"{state}.") for state in FINAL_STATES), ALERT.c.subject == MACHINE_SUBJECT
-    )
-    return and_(is_about_past, ALERT.c.at < now - MAX_STATUS_AGE)
+    return and_(_IS_ABOUT_PAST, ALERT.c.at < now - MAX_STATUS_AGE)
 
 
 _ALERT_COLUMNS = ("id", "at", "code", "subject", "noticed_at", "escalated_at", "dismissed_at", "dismissed_by")
