@@ -93,11 +93,15 @@ class PostChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedEdit:
-    """The file is written; its text has this hash. `post` is None if it was removed."""
+    """The file is written; its text has this hash. `post` is None if it was removed.
+
+    `base_version` was in force when it was written.
+    """
 
     post: Post | None
     edit: TextEdit
     sha256: str
+    base_version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,11 +190,14 @@ async def save_post(planner: Planner, file: Path, change: PostChange, writer: Wr
         if isinstance(prepared, EditConflict):
             return prepared
         if prepared.edit.text == schedule.file_text:
-            return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=schedule.sha256)
+            return SavedEdit(
+                post=prepared.post, edit=prepared.edit, sha256=schedule.sha256, base_version=schedule.version
+            )
         if problems := await find_post_problems(planner, change.post, prepared, file):
             return InvalidEdit(own=problems)
         await _write(planner.store, file, prepared, writer.actor)
-    return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=hash_text(prepared.text))
+    sha256 = hash_text(prepared.text)
+    return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=sha256, base_version=schedule.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,10 +386,10 @@ async def lock_schedule(lock_file: Path) -> AsyncIterator[None]:
         yield
 
 
-async def wait_until_accepted(store: Store, sha256: str, seconds: float) -> bool:
-    """Wait until the daemon has put a text in force; return False if it has not by then."""
+async def wait_until_accepted(store: Store, saved: SavedEdit, seconds: float) -> bool:
+    """Wait until the daemon has put a save in force; return False if it has not by then."""
     for _ in range(int(seconds / ACCEPTED_POLL_SECONDS)):
-        if await store.posts.is_accepted(sha256):
+        if await store.posts.is_accepted(saved.sha256, saved.base_version):
             return True
         await asyncio.sleep(ACCEPTED_POLL_SECONDS)
     return False

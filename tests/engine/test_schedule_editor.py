@@ -21,6 +21,7 @@ from publisher.engine.schedule_editor import (
     read_entry,
     read_schedule_text,
     save_post,
+    wait_until_accepted,
 )
 from publisher.store.deliveries.retention import prune
 from publisher.testing.fakes import START_TIME
@@ -86,6 +87,18 @@ async def test_a_save_changes_the_one_post_and_keeps_the_file_as_it_was(planner,
     assert file.read_bytes().decode() == before + found.replace("警惕退款诈骗", "改过的标题") + after
     assert file.stat().st_mode & 0o777 == 0o640
     assert [path.name for path in file.parent.glob(".schedule*")] == []
+
+
+async def test_a_save_back_to_an_earlier_text_is_in_force_only_once_the_daemon_has_read_it(planner, file):  # noqa: F811
+    """An undo writes a text that was in force before; the page after it has to show it."""
+    await accept(planner, file)
+    before = (await read_entry(await read_schedule_text(planner, file), PostId("two")))["title"]
+    await save_post(planner, file, await make_change(planner, file, "two", title="改过的标题"), writer)
+    await accept(planner, file)
+    undone = await save_post(planner, file, await make_change(planner, file, "two", title=before), writer)
+    assert not await wait_until_accepted(planner.store, undone, 0.1)
+    await accept(planner, file)
+    assert await wait_until_accepted(planner.store, undone, 0.1)
 
 
 async def test_whose_words_it_is_is_known_whoever_puts_them_in_force(planner, file):  # noqa: F811

@@ -214,9 +214,9 @@ class PostStore(StorePart):
         text: str | None = await self.database.read(lambda connection: connection.scalar(query))
         return text
 
-    async def is_accepted(self, sha256: str) -> bool:
-        """Return True if a text of this hash is, or was, in force."""
-        query = select(SCHEDULE.c.id).where(SCHEDULE.c.sha256 == sha256).limit(1)
+    async def is_accepted(self, sha256: str, since: int) -> bool:
+        """Return True if a text of this hash is in force, or was since the version of this number."""
+        query = select(SCHEDULE.c.id).where(SCHEDULE.c.sha256 == sha256, SCHEDULE.c.id >= since).limit(1)
         return await self.database.read(lambda connection: connection.scalar(query)) is not None
 
     async def is_old_schedule(self, text: str) -> bool:

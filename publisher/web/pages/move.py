@@ -41,7 +41,7 @@ async def move_post(request: Request) -> Response:
     result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
     if not isinstance(result, SavedEdit):
         return await show_result(request, form, result)
-    await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)
+    await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
     back = safe_path(str(sent.get("back", "")))
     facts = {"title": base.get("title", ""), "at": visitor.clock.when(at.replace(tzinfo=zone))}
     undo_fields = {"was": at.isoformat(), "at": was.isoformat(), "back": back}

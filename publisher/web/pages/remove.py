@@ -38,7 +38,7 @@ async def remove_post(request: Request) -> Response:
     file = site.settings.workspace / SCHEDULE_FILE
     result = await save_post(site.application.planner, file, change, make_writer(visitor))
     if isinstance(result, SavedEdit):
-        await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)
+        await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
         return redirect(
             request, "/today", Notice(code="web_write_done_removed", facts={"title": base.get("title", "")})
         )

@@ -66,7 +66,7 @@ async def send_urgent(request: Request) -> Response:
         return await show_form(request, form, status=409, refused=invalid, lane=lane)
     if not isinstance(result, SavedEdit):
         return await show_form(request, form, status=422, refused=result, lane=lane)
-    await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)
+    await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
     await _release_own(request, form)
     return redirect(request, f"/urgent/{form.entry['id']}")
 

@@ -507,7 +507,7 @@ async def show_result(request: Request, form: Form, result: SavedEdit | EditConf
         case SavedEdit():
             if form.draft:
                 await site.store.drafts.delete(form.draft, visitor.user.name)
-            is_accepted = await wait_until_accepted(site.store, result.sha256, ACCEPTED_WITHIN_SECONDS)
+            is_accepted = await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
             following = f"/posts/{form.entry['id']}" if is_accepted else "/today"
             return redirect(request, following, describe_save(site, form, is_accepted=is_accepted))
 
