@@ -272,6 +272,7 @@ async def show_week(request: Request) -> Response:
         "calendar_week",
         days=days,
         rows=make_rows(days, zone),
+        max_entries=MAX_ENTRIES,
         first=first,
         before=first - timedelta(days=WEEK_DAYS),
         after=last,

@@ -249,7 +249,7 @@
     } else if (event.key === "n" && link("/write")) {
       location.href = "/write";
     } else if (event.key === "j" || event.key === "k") {
-      const rows = all("[data-row]");
+      const rows = all("[data-row]").filter((row) => row.offsetParent);
       const next = rows[rows.indexOf(document.activeElement.closest("[data-row]")) + (event.key === "j" ? 1 : -1)];
       const place = next && (next.querySelector("a") || next);
       if (place) place.focus();
