@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from publisher.config import Settings
 from publisher.domain.account import AccountId, Platform
@@ -16,6 +18,8 @@ MAX_NAMED_SEATS = 12
 """So many accounts of a platform are named one by one; more become a map."""
 MAX_NAMED_EXCEPTIONS = 3
 EMPTY_SEAT = "empty"
+DRAWN_SIGNS = frozenset({Glyph.ACTION, Glyph.FAILED, Glyph.ENDED})
+"""The signs that are more than a dot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,10 @@ class NamedSeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeatMap:
-    """The accounts of a post on one platform. `paths` has all seats of one sign as one path of points."""
+    """The accounts of a post on one platform.
+
+    `paths` has all seats of one sign as one path. Neighbours with a sign that is a dot are one line, which is dashed.
+    """
 
     platform: Platform
     total: int
@@ -98,11 +105,14 @@ def map_seats(platform: Platform, glyphs: Mapping[AccountId, Glyph], names: Acco
         if seat not in by_seat or glyph.rank < by_seat[seat].rank:
             by_seat[seat] = glyph
     seat_count = max([*names.seats.values(), *by_seat], default=0) + 1
-    points: dict[str, list[str]] = {}
-    for seat in range(seat_count):
-        row, column = divmod(seat, SEATS_PER_ROW)
-        mark = by_seat[seat].value if seat in by_seat else EMPTY_SEAT
-        points.setdefault(mark, []).append(f"M{SEAT_PITCH * column + 7} {SEAT_PITCH * row + 7}h0")
+    marks = [by_seat[seat].value if seat in by_seat else EMPTY_SEAT for seat in range(seat_count)]
+    lines: dict[str, list[str]] = {}
+    for first in range(0, seat_count, SEATS_PER_ROW):
+        y = SEAT_PITCH * (first // SEATS_PER_ROW) + 7
+        for mark, run in groupby(enumerate(marks[first : first + SEATS_PER_ROW]), itemgetter(1)):
+            columns = [column for column, _mark in run]
+            starts, length = (columns, 0) if mark in DRAWN_SIGNS else (columns[:1], SEAT_PITCH * (len(columns) - 1) + 1)
+            lines.setdefault(mark, []).extend(f"M{SEAT_PITCH * column + 7} {y}h{length}" for column in starts)
     counts = Counter(glyphs.values())
     few = (glyph for glyph in (Glyph.ACTION, Glyph.FAILED) if 0 < counts[glyph] <= MAX_NAMED_EXCEPTIONS)
     return SeatMap(
@@ -116,5 +126,5 @@ def map_seats(platform: Platform, glyphs: Mapping[AccountId, Glyph], names: Acco
         else (),
         width=SEAT_PITCH * min(seat_count, SEATS_PER_ROW) + 1,
         height=SEAT_PITCH * (-(-seat_count // SEATS_PER_ROW)) + 1,
-        paths={mark: "".join(found) for mark, found in points.items()},
+        paths={mark: "".join(found) for mark, found in lines.items()},
     )

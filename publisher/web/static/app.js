@@ -189,7 +189,8 @@
     const name = (map, seat) => {
       if (!(seat in places)) return hide();
       const [x, y] = [PITCH * (seat % COLUMNS) + 7, PITCH * Math.floor(seat / COLUMNS) + 7];
-      const path = all("path", map).find((each) => new RegExp(`M${x} ${y}[hm]`).test(each.getAttribute("d")));
+      const path = all("path", map).find((each) => [...each.getAttribute("d").matchAll(/M(\d+) (\d+)(?:h(\d+))?/g)]
+        .some(([, left, top, run = 0]) => +top === y && x >= +left && x <= +left + +run));
       const words = signs[path && path.classList[0]];
       const box = map.getBoundingClientRect(), scale = box.width / map.viewBox.baseVal.width;
       hint.textContent = places[seat] + (words ? "　" + words : "");
