@@ -4,7 +4,7 @@ import pytest
 
 from tests.repo.structure import files_of_one_delivery, measure
 
-MAX_FILES = 253
+MAX_FILES = 254
 MAX_FILES_OF_ONE_DELIVERY = 27
 MAX_SHARE_CALLED_ONCE = 0.35
 MAX_GLOSSARY_ROWS = 20

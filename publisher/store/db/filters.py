@@ -145,7 +145,7 @@ def counts_against_quota() -> ColumnElement[bool]:
     )
 
 
-def is_in_cooldown(now: datetime) -> ColumnElement[bool]:
+def is_in_cooldown(now: SqlInstant) -> ColumnElement[bool]:
     """True if the delivery's login is in cooldown, by its quota or by a rate limit of the platform."""
     cooldowns = or_(LOGIN.c.cooldown_until > now, and_(~DELIVERY.c.is_urgent, LOGIN.c.routine_cooldown_until > now))
     return exists().where(LOGIN.c.id == DELIVERY.c.login, cooldowns)

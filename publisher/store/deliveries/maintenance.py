@@ -8,7 +8,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, literal, or_, select, true, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    exists,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from publisher.domain.account import Timing
 from publisher.domain.approval import (
@@ -56,12 +64,6 @@ from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
     in_open_state,
     in_state,
-    is_in_cooldown,
-    is_late,
-    is_paused,
-    is_superseded,
-    is_switched_off,
-    original_is_published,
 )
 from publisher.store.db.rows import (
     batches,
@@ -74,6 +76,23 @@ from publisher.store.db.rows import (
 from publisher.store.db.tables import ATTEMPT, DELIVERY, READBACK, read_deliveries
 from publisher.store.deliveries.cooldowns import redate_cooldowns, revert_quota_cooldowns
 from publisher.store.deliveries.intents import PREPARE_AHEAD
+from publisher.store.deliveries.sweeps import (
+    COME_DUE,
+    COME_DUE_URGENT,
+    DELIVERIES_UNDER_CHECK,
+    EXPIRED,
+    HAS_WORK,
+    IS_LEASED,
+    IS_UNDER_CHECK,
+    LATE_UNAPPROVED,
+    LEASES_OVER,
+    MAY_BE_OVERDUE,
+    ORPHANED,
+    OWN_LEASES_OVER,
+    PAST_EXPIRY,
+    SUPERSEDED_INSTANTS,
+    Sweep,
+)
 from publisher.store.recovery.recover import can_plan
 
 MAINTENANCE_BATCH_SIZE = 200
@@ -82,27 +101,6 @@ MAX_PROMOTED = 1000
 MAINTENANCE_LOCK = "maintenance"
 APPROVAL_REMINDER_SECONDS = 30.0
 """How often is looked for posts that are due soon and still need an approval."""
-MANUAL_TASK_IN_TICKET = '"manual_task":{'
-"""Found in the stored ticket of a manual task alone: in a platform's own reference the quotes would be escaped."""
-_IS_UNDER_CHECK = in_open_state(DELIVERY, State.SUBMITTED, State.UNKNOWN)
-_DELIVERIES_UNDER_CHECK = select(DELIVERY).where(_IS_UNDER_CHECK)
-_IS_WAITING = in_state(DELIVERY, State.PENDING, State.DUE, State.RETRYING)
-_IS_TIMED = in_state(DELIVERY, State.PENDING, State.RETRYING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING)
-_HAS_WORK = select(
-    or_(
-        exists().where(in_state(DELIVERY, State.DUE)),
-        exists().where(in_state(DELIVERY, State.CLAIMED, State.SENDING)),
-        exists().where(_IS_TIMED, DELIVERY.c.next_action_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)),
-        exists().where(_IS_WAITING, DELIVERY.c.expires_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)),
-    )
-)
-_ORIGINAL = DELIVERY.alias("original")
-_MAY_BE_PUBLISHED = exists().where(
-    _ORIGINAL.c.post == DELIVERY.c.follows,
-    _ORIGINAL.c.account == DELIVERY.c.account,
-    _ORIGINAL.c.state.not_in([state.value for state in FINAL_STATES]),
-)
-_IS_ORPHANED = and_(in_state(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~_MAY_BE_PUBLISHED)
 _CALLED_STATES = sorted(frozenset(State) - {State.PENDING, State.PUBLISHED, State.CANCELLED, State.EXPIRED})
 """States in which a call may have been made, and another may follow."""
 _TIMED_STATES = CHECKED_STATES | {State.RETRYING}
@@ -126,7 +124,7 @@ class Maintenance(StorePart):
         if self.database.is_shared:
             return True
         soon = {"soon": self.runtime.now() + within}
-        return bool(await self.database.read(lambda connection: connection.scalar(_HAS_WORK, soon)))
+        return bool(await self.database.read(lambda connection: connection.scalar(HAS_WORK, soon)))
 
     async def run(self) -> None:
         """Run all of it once. While the clock is not confirmed, only this process's own leases are handled."""
@@ -149,16 +147,13 @@ class Maintenance(StorePart):
         now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
-        is_planned = and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= now + PREPARE_AHEAD)
-        is_retry = and_(in_state(DELIVERY, State.RETRYING), DELIVERY.c.next_action_at <= now)
-        is_due = or_(is_planned, is_retry)
-        urgent = await self._promote(and_(is_due, DELIVERY.c.is_urgent))
-        return urgent + await self._promote(is_due, limit=MAX_PROMOTED)
+        limits = {"now": now, "prepared_by": now + PREPARE_AHEAD, "limit": MAX_PROMOTED}
+        return await self._promote(COME_DUE_URGENT, limits) + await self._promote(COME_DUE, limits)
 
-    async def _promote(self, condition: ColumnElement[bool], limit: int | None = None) -> int:
+    async def _promote(self, sweep: Sweep, parameters: Mapping[str, object] | None = None) -> int:
         """Make due what matches; what still needs an approval at its time waits for it as it is."""
         if not self.store.approval_rules.is_active:
-            return await self._apply_to_matching(condition, BecameDue(), limit=limit)
+            return await self._apply_to_matching(sweep, BecameDue(), parameters=parameters)
 
         def decide(transaction: Transaction, deliveries: Sequence[Delivery]) -> list[StateChange]:
             now = self.runtime.now()
@@ -177,7 +172,7 @@ class Maintenance(StorePart):
                     transaction.connection.execute(update(DELIVERY).where(*is_same).values(next_action_at=until))
             return changes
 
-        return await self._apply_to_matching(condition, decide=decide, limit=limit)
+        return await self._apply_to_matching(sweep, decide=decide, parameters=parameters)
 
     async def promote_requested(self, posts: Collection[PostId]) -> int:
         """Make due what a person has just ordered to be sent now, whether the clock is confirmed or not.
@@ -185,7 +180,7 @@ class Maintenance(StorePart):
         Return how many.
         """
         requested = and_(DELIVERY.c.post.in_(list(posts)), DELIVERY.c.next_action_at <= self.runtime.now())
-        return await self._promote(and_(in_state(DELIVERY, State.PENDING), requested))
+        return await self._promote(Sweep(and_(in_state(DELIVERY, State.PENDING), requested)))
 
     async def expire(self) -> int:
         """Expire what is past its expiry, too late, or superseded by a later instant. Return how many.
@@ -202,47 +197,26 @@ class Maintenance(StorePart):
                 facts = {"post": post, "number": str(number)}
                 raise_alert(transaction, expired[0].updated_at, "occurrences_missed", post, facts)
 
-        instant = literal(now, DELIVERY.c.due_at.type)
-        come = select(DELIVERY.c.id).where(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= instant)
-        waiting = select(DELIVERY.c.id).where(in_open_state(DELIVERY, State.DUE, State.RETRYING))
-        is_due_now = DELIVERY.c.id.in_(come.union_all(waiting))
-        is_late_and_free = and_(
-            is_late(DELIVERY, instant),
-            DELIVERY.c.account.in_(self.store.active_accounts),
-            ~or_(is_paused(DELIVERY), is_switched_off(DELIVERY)),  # lateness is decided once it could be sent again
-            original_is_published(DELIVERY),
-        )
-        is_expired = and_(in_state(DELIVERY, State.PENDING, State.DUE, State.RETRYING), DELIVERY.c.expires_at <= now)
+        facts = {"now": now, "accounts": sorted(self.store.active_accounts)}
         number = await self._apply_to_matching(
-            and_(is_due_now, is_superseded(DELIVERY, instant)), Expired(reason=SUPERSEDED), alert=alert_missed
+            SUPERSEDED_INSTANTS, Expired(reason=SUPERSEDED), alert=alert_missed, parameters=facts
         )
         if self.store.approval_rules.is_active:
-            awaits_approval = and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.reason == AWAITING_APPROVAL)
-            number += await self._apply_to_matching(
-                and_(awaits_approval, is_late_and_free), Expired(reason=NOT_APPROVED)
-            )
-        for condition, reason in (
-            (and_(in_open_state(DELIVERY, State.DUE, State.RETRYING), is_late_and_free), "too_late"),
-            (and_(is_expired, is_paused(DELIVERY)), "expired_paused"),
-            (and_(is_expired, ~original_is_published(DELIVERY)), "expired_original"),
-            (and_(is_expired, is_in_cooldown(now)), "expired_rate_limited"),
-        ):
-            number += await self._apply_to_matching(condition, Expired(reason=reason))
-        return number + await self._apply_to_matching(is_expired, _expiry_event)
+            number += await self._apply_to_matching(LATE_UNAPPROVED, Expired(reason=NOT_APPROVED), parameters=facts)
+        for reason, sweep in EXPIRED.items():
+            number += await self._apply_to_matching(sweep, Expired(reason=reason), parameters=facts)
+        return number + await self._apply_to_matching(PAST_EXPIRY, _expiry_event, parameters=facts)
 
     async def expire_leases(self) -> int:
         """Expire the leases of all workers that have run out. Return how many.
 
         This process's own leases run by the monotonic clock, all others by the wall clock, while that is confirmed.
         """
-        store = self.store
-        is_own = DELIVERY.c.worker == store.worker
-        is_over = and_(is_own, DELIVERY.c.id.in_(store.leased_ids(is_expired=True)))
-        now = store.runtime.now_if_confirmed()
-        if now is not None:
-            is_running = and_(is_own, DELIVERY.c.id.in_(store.leased_ids(is_expired=False)))
-            is_over = or_(and_(DELIVERY.c.lease_until <= now, ~is_running), is_over)
-        return await self.expire_leases_where(is_over, self.lease_expiry_event)
+        store, now = self.store, self.runtime.now_if_confirmed()
+        sweep = OWN_LEASES_OVER if now is None else LEASES_OVER
+        own: dict[str, object] = {"worker": store.worker, "over": store.leased_ids(is_expired=True)}
+        own |= {} if now is None else {"now": now, "running": store.leased_ids(is_expired=False)}
+        return await self._apply_to_matching(sweep, self.lease_expiry_event, ends_attempts=True, parameters=own)
 
     async def expire_own_leases(self) -> int:
         """Expire all leases of this worker's previous process, at startup; on SQLite the leases of all workers.
@@ -250,7 +224,9 @@ class Maintenance(StorePart):
         Return how many. The process lock proves that the previous process is gone.
         """
         condition = DELIVERY.c.worker == self.store.worker if self.database.is_shared else true()
-        number = await self.expire_leases_where(condition, self._own_expiry_event, waits_for_lock=True)
+        number = await self._apply_to_matching(
+            Sweep(and_(IS_LEASED, condition)), self._own_expiry_event, ends_attempts=True, waits_for_lock=True
+        )
         if not self.store.call_record.reset():
             log.warning("call_record_unwritable")  # a crash then leaves unknown outcomes, as a power cut does
         return number
@@ -259,16 +235,6 @@ class Maintenance(StorePart):
         return LeaseExpired(
             may_have_started=self.store.call_record.may_have_started(delivery.id, delivery.fencing_token)
         )
-
-    async def expire_leases_where(
-        self,
-        condition: ColumnElement[bool],
-        event_for: Callable[[Delivery], Event | None],
-        *,
-        waits_for_lock: bool = False,
-    ) -> int:
-        is_leased = and_(in_state(DELIVERY, State.CLAIMED, State.SENDING), condition)
-        return await self._apply_to_matching(is_leased, event_for, ends_attempts=True, waits_for_lock=waits_for_lock)
 
     def lease_expiry_event(self, delivery: Delivery) -> LeaseExpired | None:
         """Return the event for an expired lease; None if this process has leased the delivery since the run began.
@@ -348,9 +314,7 @@ class Maintenance(StorePart):
             for delivery in cancelled:
                 raise_delivery_alert(transaction, delivery.updated_at, "cancelled.original_not_published", delivery)
 
-        return await self._apply_to_matching(
-            _IS_ORPHANED, Cancelled(reason="original_not_published"), alert=alert_orphans
-        )
+        return await self._apply_to_matching(ORPHANED, Cancelled(reason="original_not_published"), alert=alert_orphans)
 
     async def remind_of_approvals(self) -> int:
         """Keep one alert for each occurrence that is due soon, or already, and not approved. Return how many are new.
@@ -433,14 +397,8 @@ class Maintenance(StorePart):
         timings = [Timing(), *(policy.timing for policy in self.store.policies.values())]
         unknown_before = now - min(timing.unreadable_hold_after for timing in timings)
         submitted_before = now - min(min(timing.review_alert_after, timing.review_hold_after) for timing in timings)
-        query = _DELIVERIES_UNDER_CHECK.where(  # thousands may be under check, and hardly one of them is overdue
-            or_(
-                and_(in_state(DELIVERY, State.UNKNOWN), DELIVERY.c.unknown_since <= unknown_before),
-                and_(in_state(DELIVERY, State.SUBMITTED), DELIVERY.c.submitted_at <= submitted_before),
-                DELIVERY.c.ticket.contains(MANUAL_TASK_IN_TICKET, autoescape=True),
-            )
-        )
-        deliveries = await self.database.read(lambda connection: read_deliveries(connection, query))
+        before = {"unknown_before": unknown_before, "submitted_before": submitted_before}
+        deliveries = await self.database.read(lambda connection: read_deliveries(connection, MAY_BE_OVERDUE, before))
         reminders = {
             (code, subject_of(delivery)): delivery.id
             for delivery in deliveries
@@ -457,7 +415,7 @@ class Maintenance(StorePart):
         def raise_reminders(transaction: Transaction) -> None:
             if not try_lock(transaction, MAINTENANCE_LOCK):
                 return
-            query = _DELIVERIES_UNDER_CHECK.where(DELIVERY.c.id.in_(unreminded))
+            query = DELIVERIES_UNDER_CHECK.where(DELIVERY.c.id.in_(unreminded))
             for delivery in read_deliveries(transaction.connection, query):
                 if code := self._reminder_for(delivery, now):
                     raise_delivery_alert_once(transaction, now, code, delivery)
@@ -468,7 +426,8 @@ class Maintenance(StorePart):
         if not overdue:
             return 0
         return await self._apply_to_matching(
-            and_(_IS_UNDER_CHECK, DELIVERY.c.id.in_(overdue)), lambda delivery: self._hold_event_for(delivery, now)
+            Sweep(and_(IS_UNDER_CHECK, DELIVERY.c.id.in_(overdue))),
+            lambda delivery: self._hold_event_for(delivery, now),
         )
 
     def _hold_event_for(self, delivery: Delivery, now: datetime) -> Event | None:
@@ -494,16 +453,16 @@ class Maintenance(StorePart):
 
     async def _apply_to_matching(  # noqa: PLR0913 # the options of one maintenance write
         self,
-        condition: ColumnElement[bool],
+        sweep: Sweep,
         event_for: Event | Callable[[Delivery], Event | None] | None = None,
         *,
         decide: Callable[[Transaction, Sequence[Delivery]], list[StateChange]] | None = None,
         ends_attempts: bool = False,
         waits_for_lock: bool = False,
         alert: Callable[[Transaction, Sequence[Delivery]], None] | None = None,
-        limit: int | None = None,
+        parameters: Mapping[str, object] | None = None,
     ) -> int:
-        """Apply an event to all deliveries that match, or the first `limit`, in batches. Return how many.
+        """Apply an event to all deliveries that match, in batches. Return how many.
 
         With `decide` the events of a batch are decided together, in its transaction.
 
@@ -511,15 +470,14 @@ class Maintenance(StorePart):
         does maintenance, this one does nothing, unless `waits_for_lock`. What another worker is changing is left for
         the next run: it may not match any more.
         """
-        candidates = select(DELIVERY.c.id).where(condition).limit(limit)
-        found = await self.database.read(lambda connection: connection.scalars(candidates).all())
+        found = await self.database.read(lambda connection: connection.scalars(sweep.ids, parameters).all())
 
         def apply_events(transaction: Transaction, batch: Sequence[int]) -> int:
             if not (waits_for_lock or try_lock(transaction, MAINTENANCE_LOCK)):
                 return 0
-            query = select(DELIVERY).where(DELIVERY.c.id.in_(batch), condition).order_by(DELIVERY.c.id)
+            query = select(DELIVERY).where(DELIVERY.c.id.in_(batch), sweep.condition).order_by(DELIVERY.c.id)
             query = query.with_for_update(of=DELIVERY, skip_locked=not waits_for_lock)
-            deliveries = read_deliveries(transaction.connection, query)
+            deliveries = read_deliveries(transaction.connection, query, parameters)
             changes = decide(transaction, deliveries) if decide else []
             changes += [
                 StateChange(before=delivery, event=event)

@@ -21,7 +21,14 @@ from publisher.rendering.renderer import PostRenderer
 from publisher.store import base
 from publisher.store.base import StateChange
 from publisher.store.db.database import Transaction
-from publisher.store.db.filters import is_late, is_paused, is_superseded, is_switched_off, original_is_published
+from publisher.store.db.filters import (
+    in_state,
+    is_late,
+    is_paused,
+    is_superseded,
+    is_switched_off,
+    original_is_published,
+)
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord
 from publisher.store.db.rows import write_entries
 from publisher.store.db.tables import DELIVERY, LOGIN, POST, UNIX_EPOCH, load_post
@@ -29,6 +36,7 @@ from publisher.store.deliveries import intents, outbox
 from publisher.store.deliveries.intents import Declined
 from publisher.store.deliveries.maintenance import Maintenance
 from publisher.store.deliveries.outbox import Outbox
+from publisher.store.deliveries.sweeps import Sweep
 from publisher.store.plan import actions, posts
 from publisher.store.store import Store
 
@@ -204,8 +212,9 @@ def sending_without_lease(patch: Patch) -> None:
         return StateChange(**{**facts, "lease_until": None})
 
     async def expire_own_leases(maintenance: Maintenance) -> int:
-        return await maintenance.expire_leases_where(
-            DELIVERY.c.worker == maintenance.store.worker, lambda _: LeaseExpired(), waits_for_lock=True
+        is_own = and_(in_state(DELIVERY, State.CLAIMED, State.SENDING), DELIVERY.c.worker == maintenance.store.worker)
+        return await maintenance._apply_to_matching(
+            Sweep(is_own), lambda _: LeaseExpired(), ends_attempts=True, waits_for_lock=True
         )
 
     patch.put(intents, "StateChange", without_lease)

@@ -1,0 +1,120 @@
+"""What maintenance looks for: conditions on deliveries, and the queries for them, whose times are parameters.
+
+All are asked each second of a busy hour, and to build one takes longer than to ask it: they are constants.
+"""
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, Integer, Select, and_, bindparam, exists, or_, select
+
+from publisher.domain.approval import AWAITING_APPROVAL
+from publisher.domain.delivery import FINAL_STATES, State
+from publisher.store.db.filters import (
+    in_open_state,
+    in_state,
+    is_in_cooldown,
+    is_late,
+    is_paused,
+    is_superseded,
+    is_switched_off,
+    original_is_published,
+)
+from publisher.store.db.tables import DELIVERY
+
+MANUAL_TASK_IN_TICKET = '"manual_task":{'
+"""Found in the stored ticket of a manual task alone: in a platform's own reference the quotes would be escaped."""
+IS_UNDER_CHECK = in_open_state(DELIVERY, State.SUBMITTED, State.UNKNOWN)
+DELIVERIES_UNDER_CHECK = select(DELIVERY).where(IS_UNDER_CHECK)
+_IS_WAITING = in_state(DELIVERY, State.PENDING, State.DUE, State.RETRYING)
+_IS_TIMED = in_state(DELIVERY, State.PENDING, State.RETRYING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING)
+HAS_WORK = select(
+    or_(
+        exists().where(in_state(DELIVERY, State.DUE)),
+        exists().where(in_state(DELIVERY, State.CLAIMED, State.SENDING)),
+        exists().where(_IS_TIMED, DELIVERY.c.next_action_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)),
+        exists().where(_IS_WAITING, DELIVERY.c.expires_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)),
+    )
+)
+_ORIGINAL = DELIVERY.alias("original")
+_MAY_BE_PUBLISHED = exists().where(
+    _ORIGINAL.c.post == DELIVERY.c.follows,
+    _ORIGINAL.c.account == DELIVERY.c.account,
+    _ORIGINAL.c.state.not_in([state.value for state in FINAL_STATES]),
+)
+_IS_ORPHANED = and_(in_state(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~_MAY_BE_PUBLISHED)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A condition on deliveries that a run looks for, and the query of their ids, of `limit` at most."""
+
+    condition: ColumnElement[bool]
+    limit: InitVar[BindParameter[int] | None] = None
+    ids: Select[Any] = field(init=False)
+
+    def __post_init__(self, limit: BindParameter[int] | None) -> None:
+        object.__setattr__(self, "ids", select(DELIVERY.c.id).where(self.condition).limit(limit))
+
+
+def _instant(name: str) -> BindParameter[datetime]:
+    return bindparam(name, type_=DELIVERY.c.due_at.type)
+
+
+_NOW = _instant("now")
+_COME_DUE = or_(
+    and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= _instant("prepared_by")),
+    and_(in_state(DELIVERY, State.RETRYING), DELIVERY.c.next_action_at <= _NOW),
+)
+COME_DUE_URGENT = Sweep(and_(_COME_DUE, DELIVERY.c.is_urgent))
+COME_DUE = Sweep(_COME_DUE, limit=bindparam("limit", type_=Integer))
+_DUE_BY_NOW = (
+    select(DELIVERY.c.id)
+    .where(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= _NOW)
+    .union_all(select(DELIVERY.c.id).where(in_open_state(DELIVERY, State.DUE, State.RETRYING)))
+)
+_IS_LATE_AND_FREE = and_(
+    is_late(DELIVERY, _NOW),
+    DELIVERY.c.account.in_(bindparam("accounts", expanding=True)),
+    ~or_(is_paused(DELIVERY), is_switched_off(DELIVERY)),  # lateness is decided once it could be sent again
+    original_is_published(DELIVERY),
+)
+_IS_PAST_EXPIRY = and_(_IS_WAITING, DELIVERY.c.expires_at <= _NOW)
+SUPERSEDED_INSTANTS = Sweep(and_(DELIVERY.c.id.in_(_DUE_BY_NOW), is_superseded(DELIVERY, _NOW)))
+LATE_UNAPPROVED = Sweep(
+    and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.reason == AWAITING_APPROVAL, _IS_LATE_AND_FREE)
+)
+EXPIRED: Mapping[str, Sweep] = {
+    "too_late": Sweep(and_(in_open_state(DELIVERY, State.DUE, State.RETRYING), _IS_LATE_AND_FREE)),
+    "expired_paused": Sweep(and_(_IS_PAST_EXPIRY, is_paused(DELIVERY))),
+    "expired_original": Sweep(and_(_IS_PAST_EXPIRY, ~original_is_published(DELIVERY))),
+    "expired_rate_limited": Sweep(and_(_IS_PAST_EXPIRY, is_in_cooldown(_NOW))),
+}
+"""What has expired for a reason of its own, by the reason."""
+PAST_EXPIRY = Sweep(_IS_PAST_EXPIRY)
+ORPHANED = Sweep(_IS_ORPHANED)
+IS_LEASED = in_state(DELIVERY, State.CLAIMED, State.SENDING)
+_IS_OWN = DELIVERY.c.worker == bindparam("worker")
+_OWN_LEASE_OVER = and_(_IS_OWN, DELIVERY.c.id.in_(bindparam("over", expanding=True)))
+OWN_LEASES_OVER = Sweep(and_(IS_LEASED, _OWN_LEASE_OVER))
+LEASES_OVER = Sweep(
+    and_(
+        IS_LEASED,
+        or_(
+            and_(
+                DELIVERY.c.lease_until <= _NOW,
+                ~and_(_IS_OWN, DELIVERY.c.id.in_(bindparam("running", expanding=True))),
+            ),
+            _OWN_LEASE_OVER,
+        ),
+    )
+)
+MAY_BE_OVERDUE = DELIVERIES_UNDER_CHECK.where(  # thousands may be under check, and hardly one of them is overdue
+    or_(
+        and_(in_state(DELIVERY, State.UNKNOWN), DELIVERY.c.unknown_since <= _instant("unknown_before")),
+        and_(in_state(DELIVERY, State.SUBMITTED), DELIVERY.c.submitted_at <= _instant("submitted_before")),
+        DELIVERY.c.ticket.contains(MANUAL_TASK_IN_TICKET, autoescape=True),
+    )
+)
