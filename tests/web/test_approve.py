@@ -108,6 +108,16 @@ async def test_two_people_approve_what_the_page_shows(approving):
     assert 'data-testid="todo-approve-refund"' not in (await wang.get("/inbox")).text
 
 
+async def test_the_text_of_each_account_can_be_looked_at(approving):
+    """The page offers the accounts of its platform, and shows the one that was chosen."""
+    await write(approving, words={TO_ALL: '["platform:weibo"]'})
+    li = await approving.signed_in("approver", name="李")
+    page = (await li.get("/approve/refund?platform=weibo&account=shanghai-weibo")).text
+    assert '<option value="shanghai-weibo" selected>上海</option>' in page
+    [shown] = re.findall(r'data-testid="preview-weibo".*?</figure>', page, re.DOTALL)
+    assert "<b>上海</b>" in shown
+
+
 async def test_an_author_sees_why_there_is_no_button(approving):
     """The text is the author's own: the page says so, and a form that is sent all the same is refused."""
     zhang = await approving.signed_in("author", "approver", name="zhang")

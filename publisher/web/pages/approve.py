@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.domain.account import AccountPolicy, Platform
+from publisher.domain.account import AccountId, AccountPolicy, Platform
 from publisher.domain.approval import Approval
 from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
 from publisher.domain.post import PostId, RenderedPost
@@ -26,12 +26,16 @@ RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownText:
-    """The preview of one account, and how many others of its platform have the same text but for number and link."""
+    """The preview of one account, those of its platform, and how many texts these have but for number and link."""
 
     rendered: RenderedPost
     policy: AccountPolicy
-    accounts: int
+    choices: Sequence[AccountId]
     variants: int
+
+    @property
+    def accounts(self) -> int:
+        return len(self.choices)
 
 
 async def show_approve(request: Request) -> Response:
@@ -107,6 +111,7 @@ async def render_task(
         platforms=platforms,
         platform=chosen,
         shown=describe_text(request, contents, chosen) if chosen else None,
+        at=request.query_params.get("at", ""),
         number_of_texts=len(contents),
         number_of_pictures=len({image.sha256 for rendered in contents for image in rendered.images}),
         **await describe_task(request, task, last),
@@ -167,7 +172,9 @@ def describe_text(request: Request, contents: Sequence[RenderedPost], platform: 
         "\n".join(rendered.all_parts).replace(rendered.marker.code, "").replace(rendered.link or "\0", "")
         for rendered in of_platform
     }
-    return ShownText(rendered=shown, policy=policy, accounts=len(of_platform), variants=len(texts))
+    return ShownText(
+        rendered=shown, policy=policy, choices=[rendered.account for rendered in of_platform], variants=len(texts)
+    )
 
 
 async def give_approval(request: Request) -> Response:
