@@ -16,7 +16,7 @@ from publisher.store.queries.dashboard import Act
 from publisher.web.frame import Banner, choose_banner, read_frame_facts, read_live_todo
 from publisher.web.live_parts import LivePart, Parts, item_id, read_items
 from publisher.web.page import load_macro
-from publisher.web.pages import accounts, alerts, assist, deliveries, inbox, post, today
+from publisher.web.pages import accounts, alerts, assist, deliveries, inbox, post, post_actions, today
 from publisher.web.site import BEATS_PER_REFRESH, Site, Visitor, get_visitor
 from publisher.web.todo import TodoKind, count_mine
 
@@ -49,6 +49,7 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
     "inbox": (FRAME, LivePart(read=inbox.read_live, kinds=("todo",), is_own=True, fading="todo")),
     "post": (FRAME, LivePart(read=post.read_live, kinds=("line",))),
     "delivery": (FRAME, LivePart(read=deliveries.read_live, kinds=("version",))),
+    "retraction": (FRAME, LivePart(read=post_actions.read_live, kinds=("time",), is_own=True)),
     "accounts": (FRAME, LivePart(read=accounts.read_live, kinds=("cell", "card"), fading="card")),
     "assist": (FRAME, LivePart(read=assist.read_live, kinds=("task",), fading="task")),
     "alerts": (FRAME, LivePart(read=alerts.read_live, kinds=("alert",), is_own=True, fading="alert")),

@@ -29,6 +29,8 @@ class AccountNames:
     short: Mapping[AccountId, str]
     full: Mapping[AccountId, str]
     seats: Mapping[AccountId, int]
+    positions: Mapping[AccountId, int]
+    """Where each account stands in the settings."""
     places: Sequence[str]
     """The names of the seats of a map, in their order."""
     platforms: Sequence[Platform]
@@ -46,9 +48,9 @@ class AccountNames:
         known = platform in self.platforms
         return self.platforms.index(platform) if known else len(self.platforms), platform
 
-    def order(self, account: AccountId) -> tuple[int, str]:
-        """Return the sort key: the regions in the order of the settings."""
-        return self.seats.get(account, len(self.seats)), account
+    def order(self, account: AccountId) -> tuple[int, int, str]:
+        """Return the sort key: the regions in the order of the settings, and in each the accounts."""
+        return self.seats.get(account, len(self.seats)), self.positions.get(account, len(self.positions)), account
 
 
 def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
@@ -66,7 +68,8 @@ def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
     full = {key: f"{name} · {shown[key]}" for key, name in short.items()}
     platforms = list(dict.fromkeys(account.platform for account in settings.accounts.values()))
     places = [settings.regions.get(key, {}).get("name") or key for key in seats]
-    return AccountNames(short=short, full=full, seats=numbers, places=places, platforms=platforms)
+    positions = {key: number for number, key in enumerate(settings.accounts)}
+    return AccountNames(short=short, full=full, seats=numbers, positions=positions, places=places, platforms=platforms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

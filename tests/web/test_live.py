@@ -175,6 +175,19 @@ async def test_a_delivery_says_what_has_become_of_it(site):
     assert "已发布" in words(frame)
 
 
+async def test_a_retraction_shows_each_account_as_it_goes(site):
+    """The numbers and the rows of a post that is taken down change until all of it is gone."""
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    await site.store.actions.retract("refund", None, BY, "写错了")
+    viewer = await open_page(site, "/posts/refund/retract", "author")
+    await set_state(site, State.RETRACTED, "beijing-weibo")
+    frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    rows = [target for target in targets(frame) if target.startswith("time")]
+    assert rows == [item_id("time", "once", "beijing-weibo")]
+    assert "已删1" in words(frame)
+
+
 async def test_accounts_change_in_their_cells_and_cards(site):
     """A pause colours the cell and announces a card; a card whose account was resumed says by whom."""
     await site.store.actions.pause("account:shanghai-weibo", BY, "换密码")

@@ -1,6 +1,6 @@
 """What people do to a post: stop it, take it down, pause and resume it, correct it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -15,8 +15,9 @@ from publisher.domain.user import Permission
 from publisher.engine.planner import send_correction
 from publisher.store.queries.queries import DeliveryHistory
 from publisher.web.forms import ActionForm, read_number, read_paused_at, read_reason
-from publisher.web.page import redirect, render_page
-from publisher.web.pages.posts import PostView, describe_delivery, load_post_view
+from publisher.web.live_parts import NO_PARTS, Parts, stream_path
+from publisher.web.page import load_macro, redirect, render_page
+from publisher.web.pages.posts import DeliveryLine, PostView, describe_delivery, load_post_view, read_post_view
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
 
 MAX_LISTED = 600
@@ -185,24 +186,65 @@ async def cancel(request: Request) -> Response:
 
 async def show_retract(request: Request) -> Response:
     """Ask for a reason; where a retraction was ordered, show how far it is on each account, with the proof."""
-    view, store = await open_view(request, "retract"), get_site(request).store
-    visitor, post = get_visitor(request), view.key.post
-    ordered = [delivery for delivery in await store.queries.deliveries(post) if is_retracted(delivery)]
-    if not ordered or "again" in request.query_params:
+    view, visitor = await open_view(request, "retract"), get_visitor(request)
+    retraction = await read_retraction(visitor, view.key.post)
+    if not retraction.lines or "again" in request.query_params:
         return await show_form(request, retract_form(visitor, view))
-    readbacks, groups = await store.occurrences.newest_readbacks(post), group_retracted(ordered)
-    shown = [delivery for found in groups.values() for delivery in found][:MAX_LISTED]
+    needs_another = view.stops.maybe_published > len(retraction.groups["action"])
     return await render_page(
         request,
         "retraction",
+        stream=stream_path("retraction", [line.element_of_time for line in retraction.lines], post=view.key.post),
         view=view,
         post=view.details.post,
+        retraction=retraction,
+        again=retract_form(visitor, view) if needs_another else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraction:
+    """How far taking a post down is on each account, what needs a person first; `proofs` are by delivery."""
+
+    groups: Mapping[str, Sequence[Delivery]]
+    lines: Sequence[DeliveryLine]
+    proofs: Mapping[DeliveryId, Sequence[str]]
+    left_out: int
+
+
+async def read_retraction(visitor: Visitor, post: PostId) -> Retraction:
+    """Return how far taking a post down is; without a line if nobody has ordered it."""
+    store = visitor.site.store
+    ordered = [delivery for delivery in await store.queries.deliveries(post) if is_retracted(delivery)]
+    readbacks, groups = await store.occurrences.newest_readbacks(post), group_retracted(ordered)
+    shown = [delivery for found in groups.values() for delivery in found][:MAX_LISTED]
+    return Retraction(
         groups=groups,
         lines=[describe_delivery(visitor, delivery, ()) for delivery in shown],
         proofs={item.id: list_proofs(item, readbacks.get(item.id), visitor) for item in shown},
         left_out=len(ordered) - len(shown),
-        again=retract_form(visitor, view) if view.stops.maybe_published > len(groups["action"]) else None,
     )
+
+
+async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
+    """Return how far taking a post down is, to who may take it down on all its accounts."""
+    post = PostId(page.get("post", ""))
+    if posts is not None and post not in posts:
+        return NO_PARTS
+    try:
+        view = await read_post_view(visitor, post, "")
+    except NoSuchItemError:
+        return NO_PARTS
+    accounts = await visitor.site.store.occurrences.accounts_of(post)
+    if not visitor.may(PERMISSIONS["retract"], accounts | set(view.details.post.accounts)):
+        return NO_PARTS
+    retraction = await read_retraction(visitor, post)
+    make_row = load_macro(visitor, "retraction", "retraction_row")
+    rows = {
+        line.element_of_time: make_row(line, retraction.proofs[line.delivery.id], view) for line in retraction.lines
+    }
+    chips = load_macro(visitor, "retraction", "retraction_chips")(retraction)
+    return Parts(fixed={"verdict": chips}, items=rows, wanted=rows)
 
 
 def group_retracted(deliveries: Sequence[Delivery]) -> Mapping[str, Sequence[Delivery]]:

@@ -85,6 +85,11 @@ class DeliveryLine:
         """The id of its row on a page."""
         return item_id("line", self.delivery.account)
 
+    @property
+    def element_of_time(self) -> str:
+        """The id of its row on a page that has an account once for each time it was sent."""
+        return item_id("time", self.delivery.key.occurrence, self.delivery.account)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostView:
