@@ -1,4 +1,4 @@
-"""The day of 150 accounts: what staff write, what people and platforms do, and the state in the evening."""
+"""The day of 108 accounts: what staff write, what people and platforms do, and the state in the evening."""
 
 import asyncio
 import tomllib
@@ -34,6 +34,7 @@ from tests.e2e.faults import Troubles, arrange, deal, give_history, post_by_hand
 from tests.simulator_process import run_simulator
 
 ZONE = ZoneInfo("Asia/Shanghai")
+REGIONS = 36
 MORNING, END = 6.5, 32.5
 """Hours in Beijing time, counted on past midnight."""
 POST = """
@@ -193,7 +194,7 @@ async def run_day(folder: Path, seed: int) -> DayResult:
     """Run the day in a workspace, and collect the state at its end."""
     dice, world = Random(seed), FastRuntime()  # noqa: S311 # repeatable on purpose
     with run_simulator() as simulator:
-        drill = DemoWorkspace(regions=read_regions()[:50], simulator_url=simulator.url)
+        drill = DemoWorkspace(regions=read_regions()[:REGIONS], simulator_url=simulator.url)
         troubles = deal(drill.accounts, dice)
         create_day_workspace(folder, drill, troubles)
         give_history(simulator, drill.accounts)

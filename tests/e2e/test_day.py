@@ -1,4 +1,4 @@
-"""One day of 150 accounts on a fast clock: every delivery ends, or waits for a person with a reason."""
+"""One day of 108 accounts on a fast clock: every delivery ends, or waits for a person with a reason."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from publisher.i18n import LANGUAGES, Messages
 from publisher.store.db.rows import ACCOUNT_PAUSED
 from tests.e2e.day_scenario import END, MORNING, ZONE, DayResult, run_day
 
-pytestmark = pytest.mark.long(seconds=75)
+pytestmark = pytest.mark.long(seconds=40)
 
 ENDED = frozenset({State.FAILED, State.EXPIRED, State.CANCELLED, State.RETRACTED, State.REMOVED})
 REPORTED = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
