@@ -67,8 +67,8 @@ the delivery becomes `unknown`, and the account is read back. So does a listed o
 words are those that staff see; while a limit runs, they see that the account is rate-limited, and until when."""
 FAULTS_HEAD = """\
 What must follow from each fault stands in [failure-model.md](failure-model.md). This page lists the tests that name it,
-as files and functions under `tests/`. They run with all others: in `scripts/test`, the long ones in
-`scripts/test-long`.
+as files and functions under `tests/`. They run with all others: in `scripts/test`, `scripts/test-long` and, before a
+release, `scripts/test-extra`.
 
 A test names its faults in the ids of its cases (`id="F30-html"`), and where no case does, in its own name
 (`test_f07_…`) and in the first line of its docstring (`F07: …`, `F28 to F37`)."""

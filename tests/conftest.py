@@ -39,12 +39,12 @@ SHARED_SET_UP = frozenset({"tests/e2e/test_day.py", "tests/repo/test_environment
 def pytest_configure(config: pytest.Config) -> None:
     asks_for_all = config.args == config.getini("testpaths") and not config.option.keyword
     if asks_for_all and not config.option.markexpr:
-        config.option.markexpr = "not long"  # scripts/test-long runs those
+        config.option.markexpr = "not long and not extra"  # scripts/test-long and scripts/test-extra run those
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin a run of the long tests with those that say how many seconds they take, the longest first."""
-    if config.option.markexpr == "long":
+    """Begin a run of long tests with those that say how many seconds they take, the longest first."""
+    if config.option.dist == "loadscope":
         items.sort(key=lambda item: -_long_seconds(item))
 
 

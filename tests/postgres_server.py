@@ -24,8 +24,8 @@ def start_postgres(folder: Path, *, cleanup_mode: str) -> "PostgresServer":
     return get_server(folder, cleanup_mode=cleanup_mode)
 
 
-def mark_long_on_postgres(items: Sequence[pytest.Item], folder: Path, *on_both: str) -> None:
-    """Mark a folder's tests on PostgreSQL as long, except those whose names begin like one of `on_both`.
+def mark_extra_on_postgres(items: Sequence[pytest.Item], folder: Path, *on_both: str) -> None:
+    """Mark a folder's tests on PostgreSQL as extra, except those whose names begin like one of `on_both`.
 
     Every run has them on SQLite; what differs between the databases is tested in tests/store, always on both.
     """
@@ -33,4 +33,4 @@ def mark_long_on_postgres(items: Sequence[pytest.Item], folder: Path, *on_both: 
         callspec = getattr(item, "callspec", None)
         is_on_postgres = callspec is not None and callspec.params.get("database_url") == "postgres"
         if item.path.parent == folder and is_on_postgres and not item.name.startswith(on_both):
-            item.add_marker("long")
+            item.add_marker("extra")

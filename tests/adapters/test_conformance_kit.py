@@ -110,7 +110,7 @@ def test_a_secret_in_the_open_is_located(broken):
     assert KEY not in printed
 
 
-@pytest.mark.long(seconds=60)
+@pytest.mark.extra
 def test_a_planted_bug_breaks_no_other_rule():
     """The whole kit finds, with each bad adapter, the rules that it breaks and no others."""
     found, _ = run_kit(BAD_ADAPTERS, "-k", "not Lying")

@@ -1,12 +1,12 @@
-"""Runs the tests of alerts on SQLite; those on PostgreSQL are long, but for what several hosts do at once."""
+"""Runs the tests of alerts on SQLite; those on PostgreSQL are extra, but for what several hosts do at once."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.postgres_server import mark_long_on_postgres
+from tests.postgres_server import mark_extra_on_postgres
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    mark_long_on_postgres(items, Path(__file__).parent, "test_two_hosts", "test_what_a_dead_host")
+    mark_extra_on_postgres(items, Path(__file__).parent, "test_two_hosts", "test_what_a_dead_host")

@@ -37,6 +37,7 @@ def test_every_post_goes_out_once_though_the_daemon_dies_again_and_again(tmp_pat
     assert {name: one["violations"] for name, one in found.items() if one["verdict"] == "violated"} == {}
 
 
+@pytest.mark.extra
 def test_a_campaign_catches_a_daemon_that_writes_its_intents_too_late(tmp_path):
     """A daemon that writes its intent after the call makes posts twice, and a small campaign sees it (I1, I3)."""
     small = ("--seed", "3", "--deliveries", "40", "--kills", "8", "--at", "http.after_reply")
@@ -51,7 +52,7 @@ def test_i5_f85_what_was_unapproved_is_not_sent_after_a_restore(tmp_path):
     assert restore_unapproved(tmp_path / "restored") == []
 
 
-@pytest.mark.long(seconds=30)
+@pytest.mark.extra
 def test_i5_a_campaign_catches_a_restore_that_keeps_approvals(tmp_path):
     """With the planted mistake the post is sent, and the checker says that its approvals were ended (I5)."""
     found = restore_unapproved(tmp_path / "restored", "restored_approval_honoured")

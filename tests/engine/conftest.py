@@ -1,12 +1,12 @@
-"""Runs the engine's tests on SQLite; those on PostgreSQL are long."""
+"""Runs the engine's tests on SQLite; those on PostgreSQL are extra."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.postgres_server import mark_long_on_postgres
+from tests.postgres_server import mark_extra_on_postgres
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    mark_long_on_postgres(items, Path(__file__).parent)
+    mark_extra_on_postgres(items, Path(__file__).parent)

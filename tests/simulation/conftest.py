@@ -8,6 +8,8 @@ import pytest
 HERE = Path(__file__).parent
 EVERY_RUN = 2
 """So many cases of each test, the first ones, are part of every run; scripts/test-long runs all the others."""
+PLANTED = ("test_a_broken_rule_is_found", "test_no_mutant_of_the_campaign_shows_without_faults")
+"""Tests with a planted mistake in each case: scripts/test-extra runs the others."""
 ALWAYS = ("storm_of_one_kind[pruned-1]", "storm_of_one_kind[portions-1]", "storm_of_one_kind[failing-1]")
 """Cases that are part of every run as well: no other case covers the same."""
 
@@ -21,4 +23,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         test = item.nodeid.partition("[")[0]
         seen[test] += 1
         if seen[test] > EVERY_RUN and not item.name.endswith(ALWAYS):
-            item.add_marker("long")
+            item.add_marker("extra" if test.endswith(PLANTED) else "long")

@@ -38,12 +38,7 @@ def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
     assert not verdict.violations, report(verdict)
 
 
-def _of_mutant(name):
-    """Return a mutant as a parameter: storms in which people approve, or are notified, take long."""
-    return pytest.param(name, marks=pytest.mark.long if MUTANTS[name].storm in {"approvals", "flapping"} else ())
-
-
-@pytest.mark.parametrize("name", [_of_mutant(name) for name in MUTANTS])
+@pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_rule_is_found(name):
     """With one rule broken, a seed breaks a promise that the rule keeps, and names its replay."""
     mutant = MUTANTS[name]

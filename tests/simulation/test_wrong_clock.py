@@ -34,7 +34,7 @@ def test_nothing_breaks_by_a_wrong_clock(seed):
     assert not run_seed(f"clock-{seed}").violations
 
 
-@pytest.mark.long(seconds=35)
+@pytest.mark.extra
 def test_a_clock_that_is_always_believed_is_found():
     """With the rule broken, one of the seeds breaks a promise that it keeps."""
     broken = set()
