@@ -39,7 +39,9 @@ def run_simulator() -> Iterator[SimulatorProcess]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
-        with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
-            yield SimulatorProcess(client)
-        process.terminate()
+        try:
+            with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+                yield SimulatorProcess(client)
+        finally:
+            process.terminate()
         assert process.wait(STOP_SECONDS) == 0
