@@ -220,6 +220,8 @@ def make_requests_stand_in() -> SimpleNamespace:
             except (requests.RequestException, HTTPError, OSError) as error:
                 call.refuse("channel_unreachable", error=type(error).__name__)
                 raise requests.RequestException from None
+            if reply.raw.length_remaining and len(content) < MAX_REPLY_BYTES:
+                call.refuse("channel_unreachable", error="IncompleteRead")
             reply._content = content  # noqa: SLF001 # what the plugin reads is bounded
             find_refusal(call, reply.status_code, content)
             return reply

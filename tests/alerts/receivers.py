@@ -20,7 +20,7 @@ DRIP_SECONDS = 0.2
 
 
 class Webhook(ThreadingHTTPServer):
-    """A receiver on this machine; `answer` is how it treats a request: accept, error, redirect, hang or drip."""
+    """A receiver on this machine; `answer` is how it treats a request: accept, error, redirect, hang, drip or cut."""
 
     daemon_threads = True
 
@@ -62,7 +62,7 @@ class WebhookHandler(BaseHTTPRequestHandler):
         if answer == "redirect":
             self.send_header("location", f"http://127.0.0.1:{server.server_port}/elsewhere")
         body = b"x" * 500 if answer == "drip" else b"{}"
-        self.send_header("content-length", str(len(body)))
+        self.send_header("content-length", str(len(body) + (answer == "cut")))
         self.end_headers()
         for byte in body:
             if answer == "drip" and server.released.wait(DRIP_SECONDS):

@@ -117,10 +117,12 @@ async def test_a_mail_is_delivered(channels_of):
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"), [("error", "channel_refused"), ("redirect", "channel_redirected")], ids=["error", "redirect"]
+    ("answer", "code"),
+    [("error", "channel_refused"), ("redirect", "channel_redirected"), ("cut", "channel_unreachable")],
+    ids=["error", "redirect", "cut"],
 )
-async def test_an_error_and_a_redirect_are_failures(channels_of, answer, code):
-    """Neither is taken for an acceptance, and a redirect is not followed."""
+async def test_an_error_a_redirect_and_half_an_answer_are_failures(channels_of, answer, code):
+    """None is taken for an acceptance, and a redirect is not followed."""
     with serving(Webhook(answer)) as hook:
         assert (await channels_of(hook.url).send("c0", **WORDS)).code == code
         assert len(hook.requests) == 1
