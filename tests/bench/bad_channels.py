@@ -45,19 +45,30 @@ POST_INTERVAL = timedelta(seconds=2)
 FAULT_INTERVAL = timedelta(seconds=20)
 FAULT_LASTS = timedelta(seconds=5)
 """After so long a post that reaches no platform expires, with an alert."""
-START_SECONDS = 60
-"""How long before the first post the daemons are started; filing a post takes some time more."""
+START_SECONDS = 20
+"""How long before the first post filing begins; each post takes some time more."""
 START_TIMEOUT_SECONDS, HEAL_TIMEOUT_SECONDS = 120, 300
 _NUMBER_OF_POST = re.compile(r"诈骗第post-(\d+)期")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Subject:
-    """A daemon's workspace, its platform, and when its posts are due."""
+    """A running daemon's workspace, its platform, and when its posts are due."""
 
     folder: Path
     platform: PlatformClient
-    due: Sequence[datetime]
+    due: Sequence[datetime] = ()
+
+    def file(self, start: datetime, seconds: float) -> None:
+        """File posts for so many seconds, and faults beside them."""
+        self.due = [start + number * POST_INTERVAL for number in range(int(seconds / POST_INTERVAL.total_seconds()))]
+        posts = [format_post(f"post-{n}", at, [f"a{n % ACCOUNTS}"]) for n, at in enumerate(self.due)]
+        for number in range(int(seconds / FAULT_INTERVAL.total_seconds())):
+            at = start + number * FAULT_INTERVAL
+            more = f"expires = {at + FAULT_LASTS:%Y-%m-%dT%H:%M:%SZ}\n{BODY}"
+            posts.append(format_post(f"fault-{number}", at, [f"a{ACCOUNTS + number % FAULTY_ACCOUNTS}"], more))
+        write_schedule(self.folder, *posts)
+        asyncio.run(accept_schedule(self.folder))
 
     def lateness(self) -> Sequence[float]:
         """Return how many seconds after its due time the first byte of each post came to the platform."""
@@ -76,8 +87,8 @@ class Subject:
 
 
 @contextmanager
-def subject(seconds: float, start: datetime, hooks: Mapping[str, Webhook]) -> Iterator[Subject]:
-    """Make a workspace with posts for so many seconds, and faults beside them; its alerts go to these channels."""
+def subject(hooks: Mapping[str, Webhook]) -> Iterator[Subject]:
+    """Run a daemon in a workspace of its own; its alerts go to these channels."""
     names = "\n".join(f'{name} = "alert-{name}"' for name in hooks)
     alerts = f"[alerts]\nfirst = {list(hooks)}\n[alerts.channels]\n{names}\n" if hooks else ""
     with run_platform() as platform, workspace(ACCOUNTS, platform.base_url, limits=alerts) as folder:
@@ -85,15 +96,10 @@ def subject(seconds: float, start: datetime, hooks: Mapping[str, Webhook]) -> It
             (folder / "secrets" / f"alert-{name}").write_text(f'{{"url": "{hook.url}"}}', "utf-8")
         with (folder / "publisher.toml").open("a", encoding="utf-8") as settings:
             settings.writelines(add_account(folder, ACCOUNTS + n, NO_PLATFORM) for n in range(FAULTY_ACCOUNTS))
-        due = [start + number * POST_INTERVAL for number in range(int(seconds / POST_INTERVAL.total_seconds()))]
-        posts = [format_post(f"post-{n}", at, [f"a{n % ACCOUNTS}"]) for n, at in enumerate(due)]
-        for number in range(int(seconds / FAULT_INTERVAL.total_seconds())):
-            at = start + number * FAULT_INTERVAL
-            more = f"expires = {at + FAULT_LASTS:%Y-%m-%dT%H:%M:%SZ}\n{BODY}"
-            posts.append(format_post(f"fault-{number}", at, [f"a{ACCOUNTS + number % FAULTY_ACCOUNTS}"], more))
-        write_schedule(folder, *posts)
-        asyncio.run(accept_schedule(folder))
-        yield Subject(folder=folder, platform=platform, due=due)
+        write_schedule(folder, "")
+        with daemon(folder):
+            wait_for_event(folder, STARTED, START_TIMEOUT_SECONDS)
+            yield Subject(folder=folder, platform=platform)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,17 +142,15 @@ _VALUES: Mapping[str, Callable[[Sequence[float]], float]] = {
 
 def measure(seconds: float) -> Result:
     """Run both daemons for so long; then let the channels work until nothing waits for them."""
-    posts = int(seconds / POST_INTERVAL.total_seconds())
-    start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=START_SECONDS + posts / 10)
     with ExitStack() as stack:
         hooks = {name: stack.enter_context(serving(Webhook(name))) for name in BAD}
-        with_bad = stack.enter_context(subject(seconds, start, hooks))
-        without = stack.enter_context(subject(seconds, start + POST_INTERVAL / 2, {}))
-        for each in (with_bad, without):
-            stack.enter_context(daemon(each.folder))
-            wait_for_event(each.folder, STARTED, START_TIMEOUT_SECONDS)
+        with_bad, without = (stack.enter_context(subject(channels)) for channels in (hooks, {}))
+        posts = int(seconds / POST_INTERVAL.total_seconds())
+        start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=START_SECONDS + posts / 10)
+        with_bad.file(start, seconds)
+        without.file(start + POST_INTERVAL / 2, seconds)
         if datetime.now(UTC) > start:
-            raise TimeoutError("the daemons were not ready before the first post")
+            raise TimeoutError("the posts were not filed before the first one was due")
         with_bad.platform.wait_for(posts, seconds + START_TIMEOUT_SECONDS, marker="post-")
         without.platform.wait_for(posts, START_TIMEOUT_SECONDS, marker="post-")
         calls = sum(len(hook.requests) for hook in hooks.values())
