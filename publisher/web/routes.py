@@ -135,6 +135,7 @@ ROUTES: Sequence[PageRoute] = (
     _action("/accounts/{account}/pause", "pause_account", _STOP, accounts.pause),
     _page("/accounts/{account}/resume", "resume_account_form", _OPERATE, accounts.show_resume),
     _action("/accounts/{account}/resume", "resume_account", _OPERATE, accounts.resume),
+    _action("/accounts/{account}/probe", "probe_account", _OPERATE, accounts.probe),
     _page("/accounts/{account}/mode", "mode_form", _OPERATE, accounts.show_mode),
     _action("/accounts/{account}/mode", "set_mode", _OPERATE, accounts.set_mode),
     _page("/accounts/{account}/evergreen", "evergreen_form", _SEND, accounts.show_evergreen),

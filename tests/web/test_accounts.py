@@ -60,6 +60,19 @@ async def test_an_account_is_paused_and_resumed(site):
     assert await site.store.queries.pauses() == []
 
 
+async def test_a_login_is_checked_when_somebody_asks(site):
+    """Its next check is due at once; a viewer has no button and is refused."""
+    accounts = site.application.settings.accounts
+    await site.store.login_health.record_probe(accounts["beijing-weibo"], Healthy())
+    assert "beijing-weibo" not in [account.id for account in await site.store.login_health.claim_due_probes(99)]
+    operator, viewer = await site.signed_in("operator"), await site.signed_in("viewer")
+    assert "act-probe" in (await operator.get("/accounts/beijing-weibo")).text
+    assert "act-probe" not in (await viewer.get("/accounts/beijing-weibo")).text
+    answers = [await client.post("/accounts/beijing-weibo/probe") for client in (viewer, operator)]
+    assert [answer.status_code for answer in answers] == [403, 303]
+    assert "beijing-weibo" in [account.id for account in await site.store.login_health.claim_due_probes(99)]
+
+
 async def test_the_mode_of_an_account_is_changed_with_a_reason(site):
     """It says who has changed it and why; who lacks the permission for this account is refused."""
     client = await site.signed_in("operator@beijing-tieba", name="王")

@@ -124,6 +124,17 @@ async def test_a_role_on_some_accounts_takes_down_nothing_else(site):
     assert [item.account for item in taken] == ["beijing-weibo"]
 
 
+async def test_a_delivery_shows_the_text_that_is_sent(site):
+    """With its bulletin number, as the platform shows it; for no account of another region."""
+    await plan(site, POST)
+    client = await site.signed_in("viewer@beijing-tieba")
+    page = (await client.get("/deliveries/refund/once/beijing-tieba")).text
+    [looks] = re.findall(r'<figure.*?data-testid="preview-tieba".*?</figure>', page, re.DOTALL)
+    key = (await site.store.queries.deliveries("refund"))[0].key
+    assert derive_marker(key, "beijing-tieba").code in looks
+    assert (await client.get("/deliveries/refund/once/shanghai-tieba")).status_code == 404
+
+
 async def test_two_people_decide_that_a_post_is_there(site):
     """The first gives the address and waits; only another one can confirm it."""
     await plan(site, POST)

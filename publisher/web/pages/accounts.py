@@ -434,6 +434,7 @@ async def show_account(request: Request) -> Response:
         health=health,
         policy=site.store.policies[account.id],
         override=overrides.get(account.id),
+        may_probe=line.mode is Mode.API and visitor.may(Permission.OPERATE, [account.id]),
         may_offboard=visitor.may(Permission.CREDENTIALS, [account.id]),
         is_leaving=await is_leaving(request, account.id),
         forms=[
@@ -490,6 +491,15 @@ async def resume(request: Request) -> Response:
     await site.store.login_health.request_probe(account)
     facts = {"name": name_of(request, line)}
     return redirect(request, f"/accounts/{account.id}", Notice(code="pages_account_resumed", facts=facts))
+
+
+async def probe(request: Request) -> Response:
+    """Let the login of an account be checked at the next occasion."""
+    line = await load_line(request)
+    get_visitor(request).require(Permission.OPERATE, [line.account.id])
+    await get_site(request).store.login_health.request_probe(line.account)
+    facts = {"name": name_of(request, line)}
+    return redirect(request, f"/accounts/{line.account.id}", Notice(code="pages_probe_ordered", facts=facts))
 
 
 async def show_mode(request: Request) -> Response:

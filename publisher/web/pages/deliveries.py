@@ -198,7 +198,7 @@ def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
 
 async def show_delivery(request: Request) -> Response:
     view, visitor = await load_delivery_view(request), get_visitor(request)
-    key = view.delivery.key
+    key, store = view.delivery.key, get_site(request).store
     page = {"post": key.post, "occurrence": key.occurrence, "account": view.delivery.account}
     return await render_page(
         request,
@@ -209,6 +209,8 @@ async def show_delivery(request: Request) -> Response:
         explanation=await explain(visitor, view.delivery),
         forms=list_forms(visitor, view),
         place=place_of(view.delivery),
+        rendered=await store.occurrences.rendition(view.delivery.rendered_hash),
+        policy=store.policies.get(view.delivery.account),
         is_task=view.line.glyph is Glyph.ACTION and view.delivery.manual_task is not None,
     )
 

@@ -247,6 +247,8 @@
     } else if (event.key === "/") {
       const search = document.querySelector('[data-key="/"]');
       if (search) { event.preventDefault(); search.focus(); }
+    } else if (event.key === "?") {
+      location.href = "/help";
     } else if (event.key === "n" && link("/write")) {
       location.href = "/write";
     } else if (event.key === "j" || event.key === "k") {
