@@ -7,11 +7,13 @@ from datetime import timedelta
 import pytest
 from playwright.async_api import expect
 
+from publisher.engine.planner import apply_schedule
 from tests.browser.test_approval_story import DESK, PATIENCE_MS, PHONE, browsers, complaints, serving
+from tests.cli.posts import warning
 from tests.e2e.test_browser import BROWSER
 from tests.web.conftest import regions, site  # noqa: F401 # fixtures
 from tests.web.test_sign_in import PASSWORD, add_activated
-from tests.web.test_write import file, without_waiting  # noqa: F401 # fixtures
+from tests.web.test_write import FILE, file, without_waiting  # noqa: F401 # fixtures
 
 pytestmark = [
     pytest.mark.long,
@@ -66,3 +68,21 @@ async def test_a_sign_in_that_ends_while_somebody_writes_loses_no_word(site, fil
         await expect(page.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
     [_weekly, post] = await read_posts(file)
     assert (post["title"], post["data"]["summary"]) == ("警惕刷单返利", "先垫钱的兼职都是诈骗")
+
+
+async def test_a_post_dragged_to_another_hour_is_saved_with_that_time(site, file):  # noqa: F811 # the fixtures
+    """The mouse moves it to another cell of the week, and Undo moves it back."""
+    text = f"{FILE}\n{warning('refund', when='at = 2026-11-26T10:00:00+08:00')}"
+    await asyncio.to_thread(file.write_text, text, "utf-8")
+    await apply_schedule(site.application.planner, text, file.name)
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("王", "author", DESK)
+        await page.goto(f"{address}/calendar/week?from=2026-11-26")
+        entry = page.locator("table [data-at][href='/posts/refund']")
+        await entry.drag_to(page.locator("[data-day='2026-11-27'][data-hour='14']"))
+        await expect(page.get_by_test_id("notice")).to_contain_text("14:00", timeout=PATIENCE_MS)
+        [_weekly, moved] = await read_posts(file)
+        await page.get_by_test_id("act-undo").click()
+        await expect(page.get_by_test_id("notice")).to_contain_text("10:00", timeout=PATIENCE_MS)
+        [_weekly, undone] = await read_posts(file)
+    assert [f"{post['at']:%d %H:%M}" for post in (moved, undone)] == ["27 14:00", "26 10:00"]

@@ -60,7 +60,7 @@ async def file(site):
 
 def fields_of(page):
     """Return what the form of a page would send as it is."""
-    form = re.search(r'<form class="(?:compose[^"]*|card sheet|actions)".*?</form>', page, re.DOTALL)[0]
+    form = re.search(r'<form class="(?:compose[^"]*|card sheet[^"]*|actions)".*?</form>', page, re.DOTALL)[0]
     fields = {}
     for tag in re.findall(r"<input[^>]*>", form):
         attributes = dict(re.findall(r'([a-z]+)="([^"]*)"', tag))
