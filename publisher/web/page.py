@@ -25,6 +25,7 @@ def load_templates() -> Environment:
         loader=PackageLoader("publisher.web", "html"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from publisher.app.application import open_application
 from publisher.config import Settings
@@ -29,6 +31,10 @@ GRACEFUL_SECONDS = 3
 PAGES_NICENESS = 5
 """Pages give way to posts where processors are scarce."""
 
+Peers = dict[str, dict["BoundedConnection", None]]
+HELD: WeakKeyDictionary[ServerState, Peers] = WeakKeyDictionary()
+"""The open connections of each server by peer, the oldest first, so that no new one has to count all of them."""
+
 
 class BoundedConnection(H11Protocol):
     """A connection that must send the head of its next request in time, and of which a peer has only so many.
@@ -39,24 +45,31 @@ class BoundedConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself
         super().connection_made(transport)
-        self.opened_at = self.loop.time()
         self.peer = peer_key(self.client[0]) if self.client else ""
         self.head_timer: asyncio.TimerHandle | None = None
         self.wait_for_head()
-        others = [
-            other
-            for other in self.connections
-            if isinstance(other, BoundedConnection) and not other.transport.is_closing()
-        ]
-        counts = Counter(other.peer for other in others)
-        is_behind_proxy = self.config.proxy_headers
-        if counts[self.peer] > MAX_CONNECTIONS_PER_PEER and not is_behind_proxy:
-            others = [other for other in others if other.peer == self.peer]
-        elif len(others) <= MAX_CONNECTIONS:
-            return
-        waited_for = [other for other in others if other.is_waited_for and other is not self]
-        oldest = min(waited_for, key=lambda other: (-counts[other.peer], other.opened_at), default=self)
-        oldest.transport.abort()
+        self.held = HELD.setdefault(self.server_state, {})
+        own = self.held.setdefault(self.peer, {})
+        own[self] = None
+        if len(own) > MAX_CONNECTIONS_PER_PEER and not self.config.proxy_headers:
+            self.find_oldest([own]).close_for_another()
+        elif len(self.connections) > MAX_CONNECTIONS and sum(map(len, self.held.values())) > MAX_CONNECTIONS:
+            self.find_oldest(sorted(self.held.values(), key=len, reverse=True)).close_for_another()
+
+    def find_oldest(self, peers: Sequence[Mapping["BoundedConnection", None]]) -> "BoundedConnection":
+        """Return the oldest other connection that is waited for, of the first peer that has one; else this one."""
+        return next((each for own in peers for each in own if each.is_waited_for and each is not self), self)
+
+    def close_for_another(self) -> None:
+        self.forget()
+        self.transport.abort()
+
+    def forget(self) -> None:
+        """Count this connection no longer."""
+        own = self.held.get(self.peer, {})
+        own.pop(self, None)
+        if not own:
+            self.held.pop(self.peer, None)
 
     @property
     def is_answering(self) -> bool:
@@ -90,6 +103,7 @@ class BoundedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()
+        self.forget()
         super().connection_lost(exc)
 
 
@@ -127,6 +141,7 @@ async def serve_dashboard(
                 timeout_graceful_shutdown=GRACEFUL_SECONDS,
             )
             server = uvicorn.Server(config)
+            gc.freeze()  # what lives as long as this process is not visited by each collection
             if is_supervised:
                 os.nice(PAGES_NICENESS)
                 asyncio.get_running_loop().add_reader(0, _stop_at_end_of_input, server)

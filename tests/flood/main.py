@@ -325,8 +325,8 @@ def run(size: Size, report: Callable[[str], None]) -> Outcome:
             try:
                 wait_for_event(folder, STARTED, PATIENCE_SECONDS)
                 return asyncio.run(measure(office))
-            except BaseException:
-                report((folder / LOG).read_text("utf-8")[-4000:])
+            except BaseException as error:
+                report(f"{error!r}\n{(folder / LOG).read_text('utf-8')[-4000:]}")
                 raise
 
 
