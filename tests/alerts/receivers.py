@@ -7,6 +7,7 @@ import socket
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,9 +25,11 @@ class Webhook(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, answer: str = "accept") -> None:
+    def __init__(self, answer: str = "accept", name: str = "duty") -> None:
         super().__init__(("127.0.0.1", 0), WebhookHandler)
-        self.answer = answer
+        self.answer, self.name = answer, name
+        self.log: list[dict[str, object]] = []
+        """What it was asked to take, as the checker of runs reads it."""
         self.requests: list[dict[str, object]] = []
         self.accepted: list[dict[str, object]] = []
         self.headers: list[dict[str, str]] = []
@@ -51,6 +54,8 @@ class WebhookHandler(BaseHTTPRequestHandler):
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
         server, answer = self.server, self.server.answer
         server.requests.append(message)
+        accepted = {"at": time.time(), "is_accepted": answer == "accept"}
+        server.log += [{"channel": server.name, "key": key, **accepted} for key in message["ids"]]
         server.headers.append(dict(self.headers))
         if answer == "accept":
             server.accepted.append(message)

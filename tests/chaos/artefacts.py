@@ -63,6 +63,8 @@ def save(folder: Path, campaign: "Campaign") -> None:
     _write_lines(folder / "orders.jsonl", orders)
     interruptions = [one for each in campaign.publishers for one in each.interruptions]
     _write_lines(folder / "interruptions.jsonl", interruptions)
+    if campaign.receiver is not None:
+        _write_lines(folder / "messages.jsonl", campaign.receiver.log)
     _write_lines(folder / "metrics.jsonl", [measured for one in campaign.publishers for measured in one.measured])
     database = campaign.publisher.database
     if database:

@@ -22,6 +22,7 @@ from random import Random
 
 import click
 
+from tests.alerts.receivers import Webhook, serving
 from tests.chaos.approvers import Approvers, enrol
 from tests.chaos.artefacts import RESENDS, save
 from tests.chaos.checker.history import WrongClock
@@ -50,6 +51,8 @@ from tests.chaos.store_reader import CALLED_SINCE, KNOWN, LATE, LEFT, NEXT, NOT_
 from tests.chaos.workspace import MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
 from tests.postgres_server import start_postgres
 
+MOODS = ("accept", "accept", "accept", "error", "redirect", "hang", "drip", "cut")
+"""How the channel of alerts answers during the life of a daemon."""
 LARGE = 40
 """Kills from which on a campaign has time for every failpoint."""
 COMPLETE, COMPLETE_IF_BUSY = 100, 300
@@ -109,6 +112,8 @@ class Campaign:
     dice: Random
     options: Options
     waves: int
+    receiver: Webhook | None = None
+    """The channel of alerts, where people are notified."""
     wave_ends_at: float = 0.0
     wanted: dict[Duty, str] = field(default_factory=dict)
     reached: Counter[str] = field(default_factory=Counter)
@@ -120,6 +125,8 @@ class Campaign:
     calm_since: float = 0.0
     outages: list[tuple[float, float]] = field(default_factory=list)
     people: People = field(init=False)
+    moods: Random = field(init=False)
+    """Draws how the channel of alerts answers, and nothing else: a seed stays the campaign that it was."""
     approvers: Approvers = field(init=False)
     deck: Deck = field(init=False)
     dealing: threading.Lock = field(default_factory=threading.Lock)
@@ -127,6 +134,7 @@ class Campaign:
     def __post_init__(self) -> None:
         self.people = People(self, Random(self.dice.getrandbits(32)))  # noqa: S311 # repeatable on purpose
         self.approvers = Approvers(self.publisher)
+        self.moods = Random(f"moods of {self.options.seed}")  # noqa: S311 # same
         points = tuple(self.options.at) or tuple(COMMON_POINTS)
         is_busy, is_brief = _is_busy(self.options), self.kills < LARGE
         self.deck = Deck(
@@ -349,6 +357,7 @@ class Campaign:
 
     def _kill(self, kill: Kill, publisher: Publisher | None = None, patience: float | None = None) -> bool:
         victim = publisher or self.publisher
+        self._let_receiver(self.moods.choice(MOODS))
         is_reached = victim.die(kill, patience, partial(self.people.order, kill.order) if kill.order else None)
         left = victim.in_sending()
         with self.dealing:
@@ -361,6 +370,10 @@ class Campaign:
         reported = f"{self.spent:4} {self.seconds:6.0f}s {victim.folder.name:12} {where:32} {fate:8} {left} sending"
         click.echo(reported, err=True)
         return is_reached
+
+    def _let_receiver(self, answer: str) -> None:
+        if self.receiver is not None:
+            self.receiver.answer = answer
 
     def _miss_some(self) -> None:
         """Let no daemon run while a post falls due that repeats each minute, twice."""
@@ -382,6 +395,7 @@ class Campaign:
         if self.options.missed or (self.is_rough and self.kills >= LARGE and not self.options.seconds):
             self._miss_some()
         self.platforms.calm()
+        self._let_receiver(MOODS[0])
         self.calm_since = time.time()
         self._put_off()
         with contextlib.ExitStack() as stack:
@@ -450,8 +464,8 @@ def main() -> int:
         return sweep(options)
     folder = Path(tempfile.mkdtemp(prefix="publisher-chaos-"))
     try:
-        with _database(options.database, folder) as database:
-            findings = _run(options, folder, database)
+        with _database(options.database, folder) as database, serving(Webhook()) as receiver:
+            findings = _run(options, folder, database, receiver)
     except DaemonError as error:
         findings = [Finding(by="campaign", invariant="BROKEN", what=str(error))]
     if options.json:
@@ -488,7 +502,7 @@ def _waves(options: Options) -> int:
     return max(WAVES, options.deliveries // PER_WAVE) if options.kills >= LARGE else 2
 
 
-def _run(options: Options, folder: Path, database: str | None) -> list[Finding]:
+def _run(options: Options, folder: Path, database: str | None, receiver: Webhook) -> list[Finding]:
     """Run a campaign in a folder, print its figures, and give what must not have happened."""
     dice = Random(options.seed)  # noqa: S311 # repeatable on purpose
     waves, is_rough = _waves(options), not options.at and not options.plain
@@ -503,12 +517,18 @@ def _run(options: Options, folder: Path, database: str | None) -> list[Finding]:
             troubles += excerpts(dice, named, options.lost)
         accepts_repeats = is_rough and options.seed % 2 == 1
         platforms.furnish(workspace.accounts.values(), troubles, accepts_repeats=accepts_repeats)
-        workspace.needs_approval = options.approvals
+        workspace.needs_approval, workspace.alerts_url = options.approvals, receiver.url
         workspace.prepare(platforms.base_url, database)
         patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)
         publishers = [Publisher(worker, database, options.bug, patience) for worker in workspace.folders]
         campaign = Campaign(
-            workspace=workspace, publishers=publishers, platforms=platforms, dice=dice, options=options, waves=waves
+            workspace=workspace,
+            publishers=publishers,
+            platforms=platforms,
+            receiver=receiver,
+            dice=dice,
+            options=options,
+            waves=waves,
         )
         campaign.run()
         lasted, expectations = campaign.seconds, Expectations(campaign.task)

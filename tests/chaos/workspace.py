@@ -52,6 +52,7 @@ NAMED, NAME = "weibo", "localhost"
 
 AUTHOR = "zhang"
 """Who writes all posts."""
+ALERTS = '\n[alerts]\nfirst = ["duty"]\n[alerts.channels]\nduty = "alert-duty"\n'
 SETTINGS = """environment = "drill"
 dashboard = { enabled = false }
 secrets_dir = "secrets"
@@ -203,6 +204,8 @@ class Workspace:
     base_url: str = ""
     database: str | None = None
     needs_approval: bool = False
+    alerts_url: str = ""
+    """Where people are notified of alerts."""
     ahead: timedelta = TIGHT_AHEAD
     """How long before its instant a post is written that may not be late."""
 
@@ -227,6 +230,7 @@ class Workspace:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for account in self.accounts.values():
             (self.folder / "secrets" / account.id).write_text(json.dumps(account.secret), "utf-8")
+        (self.folder / "secrets" / "alert-duty").write_text(json.dumps({"url": self.alerts_url}), "utf-8")
         for entry in self.entries:
             if entry.pictured:
                 file = self.folder / "media" / f"{entry.id}.png"
@@ -242,6 +246,8 @@ class Workspace:
         text = _settings(list(self.accounts.values()), self.base_url, self.database, hotline, own)
         if self.needs_approval:
             text = PRESET + text
+        if self.alerts_url:
+            text += ALERTS
         for folder in self.folders:
             _replace(folder / "publisher.toml", text)
 
