@@ -129,6 +129,8 @@ class Site:
     """What waits for people, by user."""
     lane_openings: dict[PostId, dict[str, datetime]] = field(default_factory=dict)
     """When which officer on duty has first opened an urgent post that waits for a release."""
+    reaches: OrderedDict[tuple[Principal, Permission], frozenset[AccountId]] = field(default_factory=OrderedDict)
+    """The accounts on which users may do something, as open pages ask for them all the time."""
     has_users: bool = False
     """True once there are users; there never are none again."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -242,7 +244,14 @@ class Visitor:
         """Return the accounts on which the visitor may do something; None for all, those that have left included."""
         if self.may_everywhere(permission):
             return None
-        return frozenset(key for key in self.site.settings.accounts if self.may(permission, [key]))
+        if self.session is None:
+            return frozenset()
+        known, key = self.site.reaches, (self.session.principal, permission)
+        if key not in known:
+            known[key] = frozenset(name for name in self.site.settings.accounts if self.may(permission, [name]))
+            while len(known) > MAX_SHARED:
+                known.popitem(last=False)
+        return known[key]
 
     def sees_any(self, accounts: Iterable[AccountId]) -> bool:
         """Return True if the visitor may see what concerns at least one of these accounts, or everything."""

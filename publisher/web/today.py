@@ -219,7 +219,7 @@ async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
             key=lambda row: (row.summary.glyph.rank, row.summary.due_at),
         ),
         folded=folded,
-        tabs={name: sum(row.is_under(name) for row in rows) for name in TABS},
+        tabs=count_tabs(rows),
         next_post=coming[0] if coming else None,
         feeds=find_feeds(site),
         stream=stream_path(
@@ -229,6 +229,11 @@ async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
             tab=tab,
         ),
     )
+
+
+def count_tabs(rows: Sequence[TodayRow]) -> Mapping[str, int]:
+    """Return how many rows are listed under each tab."""
+    return {name: sum(row.is_under(name) for row in rows) for name in TABS}
 
 
 async def read_coming(visitor: Visitor) -> Sequence[OccurrenceSummary]:

@@ -66,8 +66,11 @@ async def test_only_the_rows_that_have_changed_are_sent(site):
     quiet = await next_frame(site, viewer)
     await site.store.actions.cancel_post(PostId("p"), BY, "x")
     changed = await next_frame(site, viewer)
+    counted = await next_frame(site, viewer, seconds=BEAT_SECONDS)
     assert quiet == ""
     assert targets(changed) == [P]
+    assert {"verdict", "board-tabs"} <= set(targets(counted))
+    assert "已完成1" in words(counted)
 
 
 async def test_a_pause_reaches_every_open_page(site):

@@ -17,6 +17,7 @@ from publisher.web.site import BEATS_PER_REFRESH, Visitor, get_site, get_visitor
 from publisher.web.today import (
     MAX_LISTED,
     TABS,
+    count_tabs,
     decide_verdict,
     list_missing,
     read_board,
@@ -33,10 +34,8 @@ async def show_today(request: Request) -> Response:
     """Show a day: that of the query, else today."""
     site, query = get_site(request), request.query_params
     today = site.runtime.now().astimezone(site.settings.timezone).date()
-    tab = query.get("tab", "all")
-    view = await read_today(
-        get_visitor(request), parse_day(query.get("day", "")) or today, tab if tab in TABS else "all"
-    )
+    tab = read_tab(query)
+    view = await read_today(get_visitor(request), parse_day(query.get("day", "")) or today, tab)
     return await render_page(
         request,
         "today",
@@ -48,6 +47,11 @@ async def show_today(request: Request) -> Response:
     )
 
 
+def read_tab(query: Mapping[str, str]) -> str:
+    """Return the tab of a query; `all` for anything else."""
+    return next((tab for tab in TABS if tab == query.get("tab")), "all")
+
+
 async def read_live_rows(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
     """Return the rows of the day."""
     day = parse_day(page.get("day", ""))
@@ -57,7 +61,7 @@ async def read_live_rows(visitor: Visitor, page: Mapping[str, str], posts: Colle
     make_row = load_macro(visitor, "today", "post_row")
     return Parts(
         items={row.element: make_row(row) for row in rows},
-        wanted=[row.element for row in rows if row.is_under(page.get("tab", "all"))],
+        wanted=[row.element for row in rows if row.is_under(read_tab(page))],
     )
 
 
@@ -77,7 +81,10 @@ async def read_live_todo_parts(visitor: Visitor, page: Mapping[str, str], _posts
     verdict = decide_verdict(visitor, facts, rows, mine, others, following)
     make_item = load_macro(visitor, "today", "todo_item")
     return Parts(
-        fixed={"verdict": load_macro(visitor, "today", "verdict")(verdict)},
+        fixed={
+            "verdict": load_macro(visitor, "today", "verdict")(verdict),
+            "board-tabs": load_macro(visitor, "today", "board_tabs")(count_tabs(rows), day, read_tab(page)),
+        },
         items={item.element: make_item(item, is_first=item is mine[0] if mine else False) for item in items},
         wanted=[item.element for item in mine[:MAX_LISTED]],
     )
