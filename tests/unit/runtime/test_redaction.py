@@ -201,15 +201,14 @@ def _forget_all_but(kept):
 
 
 @pytest.mark.parametrize("outer", ENCODERS)
-@pytest.mark.parametrize("inner", ENCODERS)
-def test_i19_a_secret_is_redacted_in_any_two_encodings(inner, outer):
+def test_i19_a_secret_is_redacted_in_any_two_encodings(outer):
     """I19: one inside the other; the text around it is kept."""
-    text = f"reply <{ENCODERS[outer](ENCODERS[inner](SECRET))}> 警方"
-    struck = redact_text(text)
-    assert "…" in struck
-    assert struck.startswith("reply <")
-    assert struck.endswith("> 警方")
-    assert not _is_readable(SECRET, struck)
+    for inner, encode in ENCODERS.items():
+        struck = redact_text(f"reply <{ENCODERS[outer](encode(SECRET))}> 警方")
+        assert "…" in struck, inner
+        assert struck.startswith("reply <"), inner
+        assert struck.endswith("> 警方"), inner
+        assert not _is_readable(SECRET, struck), inner
 
 
 SECRETS = st.text(
