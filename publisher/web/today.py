@@ -227,6 +227,7 @@ async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
             [*(row.element for row in shown), *(item.element for item in [*mine[:MAX_LISTED], *others])],
             day=day.isoformat(),
             tab=tab,
+            **({"is_today": "1"} if is_today else {}),
         ),
     )
 

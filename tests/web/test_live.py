@@ -132,6 +132,15 @@ async def test_a_post_that_is_planned_later_is_announced_on_today(site):
     assert [target for target in targets(back) if target.startswith("row")] == [P]
 
 
+async def test_a_page_that_is_left_open_overnight_offers_the_new_day(site):
+    """A screen in the duty room shows yesterday until somebody presses the line."""
+    viewer = await open_page(site)
+    before = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    after = await next_frame(site, viewer, seconds=24 * 3600)
+    assert "有1条新的" not in words(before)
+    assert "有1条新的" in words(after)
+
+
 async def test_what_others_have_done_turns_grey_with_their_name(site):
     """The thing to do stays where it is, on Today and in the inbox, and says who has done it and when."""
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "密码被改")

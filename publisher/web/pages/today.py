@@ -9,7 +9,7 @@ from starlette.responses import Response
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission
 from publisher.web.frame import read_frame_facts, read_live_todo
-from publisher.web.live_parts import NO_PARTS, Parts
+from publisher.web.live_parts import NO_PARTS, Parts, item_id
 from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.calendar import parse_day
 from publisher.web.seats import name_accounts
@@ -66,7 +66,7 @@ async def read_live_rows(visitor: Visitor, page: Mapping[str, str], posts: Colle
 
 
 async def read_live_todo_parts(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
-    """Return the first sentence, and what waits for people."""
+    """Return the first sentence, and what waits for people; after midnight there is a new day to be shown."""
     site, day = visitor.site, parse_day(page.get("day", ""))
     if day is None:
         return NO_PARTS
@@ -80,11 +80,12 @@ async def read_live_todo_parts(visitor: Visitor, page: Mapping[str, str], _posts
     following = next(iter(coming), None) if is_today else None
     verdict = decide_verdict(visitor, facts, rows, mine, others, following)
     make_item = load_macro(visitor, "today", "todo_item")
+    next_day = [item_id("todo", "next day")] if "is_today" in page and not is_today else []
     return Parts(
         fixed={
             "verdict": load_macro(visitor, "today", "verdict")(verdict),
             "board-tabs": load_macro(visitor, "today", "board_tabs")(count_tabs(rows), day, read_tab(page)),
         },
         items={item.element: make_item(item, is_first=item is mine[0] if mine else False) for item in items},
-        wanted=[item.element for item in mine[:MAX_LISTED]],
+        wanted=[*next_day, *(item.element for item in mine[:MAX_LISTED])],
     )
