@@ -41,6 +41,8 @@ async def test_accounts_that_need_somebody_stand_out(site):
     assert cards[-1] == "beijing-weibo"
     assert "授权 3 天" in page
     assert "换密码" in page
+    regions = (await client.get("/accounts?status=action")).text
+    assert ("/accounts/shanghai-weibo" in regions, "/accounts/shanghai-tieba" in regions) == (True, False)
     listed = (await client.get("/accounts?view=list&status=action")).text
     assert ("/accounts/shanghai-weibo" in listed, "/accounts/shanghai-tieba" in listed) == (True, False)
 
