@@ -143,6 +143,20 @@ async def test_a_time_at_which_others_are_due_gets_an_advice(site, file):
     assert "problem-when" not in answer.text
 
 
+async def test_an_advice_that_was_seen_is_said_no_more(site, file):
+    """It stays away while somebody writes on, and in the draft; a problem cannot be waved away."""
+    author = await site.signed_in("author")
+    soon = {**NEW, "at_date": f"{site.runtime.now() + timedelta(days=1):%Y-%m-%d}"}
+    await author.post("/write", data=soon)
+    await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
+    again = {**soon, "title": "另外一条预警", "seen": ["web_write_clash", "template_data_missing"], "data.summary": ""}
+    page = await author.post("/write/check", data={**again, "tried": "1"})
+    assert ("同一时刻已有" in page.text, 'name="seen" value="web_write_clash"' in page.text) == (False, True)
+    assert "problem-summary" in page.text
+    draft = re.search(r'name="draft" value="([^"]+)"', page.text)[1]
+    assert "同一时刻已有" not in (await author.get(f"/write/{draft}")).text
+
+
 async def test_an_article_is_shown_to_its_author_only_and_may_run_nothing(site, file):
     """The frame has the article itself, in a sandbox; for anybody else there is no such preview."""
     author, other = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")

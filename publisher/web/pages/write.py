@@ -296,7 +296,7 @@ async def read_live_values(
         notes.setdefault("images", []).append(describe_problem(visitor, picture))
     if check.post is not None and first(form.fields, "when") == "once":
         notes.setdefault("when", []).extend(await find_clashes(visitor, check))
-    texts = choose_texts(form, check)
+    texts, seen = choose_texts(form, check), set(form.fields.get("seen", ()))
     for room in check.rooms:
         if room.capabilities.is_article:
             site.articles.keep(visitor.user.name, texts[room.platform], check.result.media)
@@ -306,7 +306,9 @@ async def read_live_values(
         "values": lambda name: form.fields.get(name, ()),
         "notes": notes,
         "errors": sum(note["is_error"] for field in notes.values() for note in field),
-        "warnings": sum(not note["is_error"] for field in notes.values() for note in field),
+        "warnings": sum(
+            not note["is_error"] and note["code"] not in seen for field in notes.values() for note in field
+        ),
         "check": check,
         "recipient_counts": await count_recipients(site, form.entry.get("to")),
         "shown": texts,
@@ -385,6 +387,7 @@ def find_field(problem: Problem) -> str:
 def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:
     messages = visitor.messages
     return {
+        "code": problem.code,
         "text": messages.describe(problem),
         "hint": messages.hint(problem.code, **problem.facts),
         "is_error": problem.is_error,
