@@ -16,7 +16,7 @@ from publisher.store.queries.dashboard import Act
 from publisher.web.frame import Banner, choose_banner, read_frame_facts, read_live_todo
 from publisher.web.live_parts import LivePart, Parts, item_id, read_items
 from publisher.web.page import load_macro
-from publisher.web.pages import accounts, alerts, assist, deliveries, inbox, post, post_actions, today
+from publisher.web.pages import accounts, alerts, approve, assist, deliveries, inbox, post, post_actions, today
 from publisher.web.site import BEATS_PER_REFRESH, Site, Visitor, get_visitor
 from publisher.web.todo import TodoKind, count_mine
 
@@ -47,6 +47,7 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
         LivePart(read=today.read_live_rows, kinds=("row",)),
     ),
     "inbox": (FRAME, LivePart(read=inbox.read_live, kinds=("todo",), is_own=True, fading="todo")),
+    "approve": (FRAME, LivePart(read=approve.read_live, is_own=True)),
     "post": (FRAME, LivePart(read=post.read_live, kinds=("line",))),
     "delivery": (FRAME, LivePart(read=deliveries.read_live, kinds=("version",))),
     "retraction": (FRAME, LivePart(read=post_actions.read_live, kinds=("time",), is_own=True)),

@@ -21,10 +21,12 @@ from publisher.store.people.users import NewSignIn
 from publisher.store.plan.approvals import Approver
 from publisher.testing.fakes import make_confirmed_runtime
 from publisher.web.dashboard import create_dashboard
+from publisher.web.pages.approve import read_live
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
 from tests.web.posts import POST, plan, set_state
 from tests.web.test_accounts import hand_out
+from tests.web.test_live import open_page
 
 TO_ALL = '["beijing-weibo", "beijing-wechat", "beijing-tieba"]'
 
@@ -138,6 +140,16 @@ async def test_what_changed_while_somebody_looks_is_not_approved(approving):
     assert (stale.status_code, "您的同意没有记录" in stale.text, "不需要转账" in stale.text) == (409, True, True)
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
     assert await fingerprint_on(li) != seen
+
+
+async def test_an_open_page_says_that_the_text_has_changed(approving):
+    """Over the buttons, which are off from then on; the words lead to the change."""
+    viewer = await open_page(approving, "/approve/refund", "approver")
+    assert viewer.sent["stale"].count(" hidden") == 1
+    await write(approving, words={"不用转账": "不需要转账"})
+    [stale] = (await read_live(viewer.visitor, viewer.page, None)).fixed.values()
+    assert "改了，请看改动再决定" in stale
+    assert 'href="/approve/refund/changes"' in stale
 
 
 async def test_a_change_is_shown_against_ones_own_last_yes(approving):

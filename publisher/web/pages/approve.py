@@ -1,6 +1,6 @@
 """Approve: what is sent to every account, what has changed since one's own last yes, and the yes itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from publisher.engine.approvals import approve_content, compare_contents, waits_
 from publisher.store.plan.approvals import ApprovalTask, find_refusal
 from publisher.web.access import set_session_cookie, step_up
 from publisher.web.forms import read_reason
-from publisher.web.page import redirect, render_page
+from publisher.web.live_parts import Parts, stream_path
+from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.seats import name_accounts
-from publisher.web.site import Notice, get_site, get_visitor
+from publisher.web.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.todo import TodoKind, approval_path, make_visitor_approver, read_todo
 
 RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
@@ -124,7 +125,9 @@ async def describe_task(request: Request, task: ApprovalTask, last: Approval | N
     approver = make_visitor_approver(visitor)
     mine = [item for item in await read_todo(visitor) if item.is_mine and item.kind is TodoKind.APPROVE]
     refusal = find_refusal(task, approver)
+    page = {"post": task.key.post, "occurrence": task.key.occurrence, "fingerprint": task.status.fingerprint}
     return {
+        "stream": stream_path("approve", **page),
         "task": task,
         "names": name_accounts(get_site(request).settings, visitor.messages),
         "place": next((number for number, item in enumerate(mine, 1) if item.subject == task.name), None),
@@ -141,6 +144,20 @@ async def describe_task(request: Request, task: ApprovalTask, last: Approval | N
         "return_reasons": RETURN_REASONS,
         "may_release": not task.status.is_approved and await may_release(request, task),
     }
+
+
+async def read_live(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
+    """Return what stands over the buttons of an open page: that the text is another one by now, if it is."""
+    store, occurrence = visitor.site.store, page.get("occurrence", "")
+    tasks = [
+        task
+        for task in await store.approvals.tasks(PostId(page.get("post", "")))
+        if task.key.occurrence == occurrence and visitor.sees_any(task.accounts)
+    ]
+    is_same = any(task.status.fingerprint == page.get("fingerprint") for task in tasks)
+    changed = tasks[0] if tasks and not is_same else None
+    path = approval_path(changed.key, "/changes") if changed else ""
+    return Parts(fixed={"stale": load_macro(visitor, "approval", "stale")(changed, path)})
 
 
 async def may_release(request: Request, task: ApprovalTask) -> bool:
