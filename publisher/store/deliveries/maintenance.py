@@ -87,7 +87,6 @@ from publisher.store.deliveries.sweeps import (
     LATE_UNAPPROVED,
     LEASES_OVER,
     MAY_BE_OVERDUE,
-    MAY_EXPIRE,
     ORPHANED,
     OWN_LEASES_OVER,
     PAST_EXPIRY,
@@ -189,7 +188,7 @@ class Maintenance(StorePart):
         Nothing expires while the clock is not confirmed.
         """
         now = self.runtime.now_if_confirmed()
-        if now is None or not await self.database.read(lambda connection: connection.scalar(MAY_EXPIRE, {"now": now})):
+        if now is None:
             return 0
 
         def alert_missed(transaction: Transaction, expired: Sequence[Delivery]) -> None:

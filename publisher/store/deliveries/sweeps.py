@@ -82,8 +82,6 @@ _IS_LATE_AND_FREE = and_(
     original_is_published(DELIVERY),
 )
 _IS_PAST_EXPIRY = and_(_IS_WAITING, DELIVERY.c.expires_at <= _NOW)
-MAY_EXPIRE = select(or_(_DUE_BY_NOW.exists(), exists().where(_IS_PAST_EXPIRY)))
-"""True if anything that waits has come to its instant or its expiry: only then is asked what expires, and why."""
 SUPERSEDED_INSTANTS = Sweep(and_(DELIVERY.c.id.in_(_DUE_BY_NOW), is_superseded(DELIVERY, _NOW)))
 LATE_UNAPPROVED = Sweep(
     and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.reason == AWAITING_APPROVAL, _IS_LATE_AND_FREE)
