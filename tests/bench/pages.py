@@ -23,6 +23,7 @@ from tests.bench.figures import Figure, Options, median, percentile
 from tests.bench.platform import PlatformClient, run_platform
 from tests.bench.process import child_pids, processor_seconds, running
 from tests.bench.workspace import STARTED, daemon, format_posts, wait_for_event, workspace, write_schedule
+from tests.streams import find_stream
 from tests.wait import wait_until
 
 ACCOUNTS = 150
@@ -35,7 +36,7 @@ LATENCY_SECONDS = 0.05
 START_SECONDS = 20
 """From the start of the daemon to the instant, in which all viewers connect."""
 WATCH_SECONDS = 30
-TODAY, EVENTS = "/today", "/events?view=today"
+TODAY = "/today"
 COOKIE = "publisher_session"
 VIEWER = Actor(role=Role.PERSON, name="值班")
 PUBLISHED = (
@@ -140,24 +141,28 @@ async def _watch(options: Options, site: Site, viewers: int, pid: int) -> LiveCo
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}", headers=site.headers, timeout=60)
         )
         streams = [await stack.enter_async_context(_open_stream(client)) for _ in range(viewers)]
-        received = 0
+        received, rows = 0, 0
 
         async def read(stream: httpx.Response) -> None:
-            nonlocal received
+            nonlocal received, rows
             async for part in stream.aiter_raw():
                 received += len(part)
+                rows += part.count(b'hx-target="#row-')
 
         began, before = time.monotonic(), processor_seconds(pid)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(options.choose(START_SECONDS + WATCH_SECONDS, 30)):
                 await asyncio.gather(*map(read, streams))
         seconds, spent = time.monotonic() - began, processor_seconds(pid) - before
+    if rows < viewers:
+        raise AssertionError(f"{rows} rows were sent to {viewers} pages")
     return LiveCost(spent / seconds, received / viewers / seconds * 60)
 
 
 @contextlib.asynccontextmanager
 async def _open_stream(client: httpx.AsyncClient) -> AsyncIterator[httpx.Response]:
-    async with client.stream("GET", EVENTS) as stream:
+    page = (await client.get(TODAY)).text
+    async with client.stream("GET", find_stream(page)) as stream:
         if stream.status_code != 200:
             raise AssertionError(stream.status_code)
         yield stream

@@ -34,6 +34,7 @@ from tests.bench.process import running
 from tests.bench.workspace import LOG, STARTED, daemon, format_post, wait_for_event, workspace, write_schedule
 from tests.flood import clients
 from tests.simulator_process import SimulatorProcess, run_simulator
+from tests.streams import find_stream
 from tests.wait import eventually
 
 GRANTS = {"主管": "admin", "操作员": "operator", "作者": "author", "值班": "viewer"}
@@ -187,9 +188,11 @@ class Office:
 
     async def follow(self, received_at: list[float]) -> None:
         """Keep a live page open, and note when it last received something."""
-        async with self.visit(VIEWER_ADDRESS, VIEWER) as client, client.stream("GET", "/events?view=today") as stream:
-            async for _part in stream.aiter_raw():
-                received_at[:] = [time.monotonic()]
+        async with self.visit(VIEWER_ADDRESS, VIEWER) as client:
+            address = find_stream((await client.get("/today")).text)
+            async with client.stream("GET", address) as stream:
+                async for _part in stream.aiter_raw():
+                    received_at[:] = [time.monotonic()]
 
     async def file_posts(self) -> None:
         """File all posts of the schedule with their instants."""

@@ -1,7 +1,6 @@
 """Live pages: what has changed is sent, once, to those who may see it."""
 
 import asyncio
-import html
 import re
 from datetime import timedelta
 from urllib.parse import parse_qsl
@@ -17,6 +16,7 @@ from publisher.web.live import MAX_FRAME_CHARACTERS, open_viewer, renew_visitor
 from publisher.web.live_parts import item_id
 from publisher.web.site import BEAT_SECONDS, Visitor
 from publisher.web.today import row_element
+from tests.streams import find_stream
 from tests.web.conftest import ADMIN
 from tests.web.posts import POST, plan, set_state
 from tests.web.test_accounts import hand_out
@@ -30,7 +30,7 @@ async def open_page(site, path="/today", *grants, last_id=""):
     """Return a viewer of a page, as its stream has it, after the first frame."""
     client = next(iter(site.clients), None) or await site.signed_in(*(grants or ("viewer",)))
     page = (await client.get(path)).text
-    address = html.unescape(re.search(r'hx-sse:connect="/events\?([^"]*)"', page)[1])
+    address = find_stream(page).removeprefix("/events?")
     session_id = client.cookies["publisher_session"]
     session = await site.store.sign_ins.find_session(session_id)
     visitor = Visitor(site=site.app.state.site, lang="zh_CN", session_id=session_id, session=session)
