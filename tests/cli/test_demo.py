@@ -84,6 +84,7 @@ def test_messages_of_the_simulated_wechat_are_accepted():
     assert set(reported) == {200}
 
 
+@pytest.mark.long
 def test_a_closed_terminal_ends_everything():
     """Its signal ends daemon, simulator and demonstration in order, with exit code 0; tests/browser does that by ^C."""
     with demo("--regions", "1") as process:

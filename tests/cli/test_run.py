@@ -91,6 +91,7 @@ def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
     assert not run("-C", drill, "status", "--json").json["daemon"]["running"]
 
 
+@pytest.mark.long
 def test_a_missing_secret_pauses_its_account_only(run, drill):
     """An account without its secret is paused with a message that names it; the others publish."""
     (drill / "secrets" / "beijing-wechat").unlink()
@@ -103,6 +104,7 @@ def test_a_missing_secret_pauses_its_account_only(run, drill):
     assert "secret_missing" not in shown["alerts"][0]["message"]
 
 
+@pytest.mark.long
 def test_a_secret_that_cannot_be_read_at_the_start_delays_its_account_only_for_so_long(run, drill):
     """A post waits until the source can be read again; nobody has to resume the account."""
     source = drill / "secrets" / "beijing-weibo"

@@ -69,6 +69,7 @@ async def state(store, post="p"):
     return delivery.state
 
 
+@pytest.mark.long
 async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_store, world):
     """First after the platform's delay, then every three hours on the first day, and never after a month."""
     _store, fake, adapters, monitoring = await publish_one(open_store)

@@ -87,6 +87,7 @@ async def pile_up(store, count):
     await store.database.write(operation)
 
 
+@pytest.mark.long
 async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_store, world):
     """F88: a claim takes what fits at once, however much waits; an urgent post overtakes all of it."""
     store, fake, _adapters = await stage(open_store, *(f"a{number}" for number in range(10)))

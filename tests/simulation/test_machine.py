@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -135,6 +136,7 @@ class Newsroom(RuleBasedStateMachine):
 
 TestNewsroom = Newsroom.TestCase
 """Nothing that Hypothesis can think of breaks a promise."""
+TestNewsroom.pytestmark = [pytest.mark.long]
 TestNewsroom.settings = settings(
     max_examples=15,
     stateful_step_count=12,

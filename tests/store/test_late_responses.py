@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from publisher.domain.account import RateLimit
 from publisher.domain.delivery import PLANNER, RECONCILER, State
 from publisher.domain.plan import Plan
@@ -66,6 +68,7 @@ async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_store, world
     assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}
 
 
+@pytest.mark.long
 async def test_f18_an_hour_without_network_makes_nobody_late(open_store, world):
     """A post tried in time is sent when the network is back; one that nobody tried meanwhile is late as usual."""
     store = await open_store()
@@ -88,6 +91,7 @@ async def test_f18_an_hour_without_network_makes_nobody_late(open_store, world):
     assert await states(store) == {"p": (State.PUBLISHED, None), "q": (State.PUBLISHED, None)}
 
 
+@pytest.mark.long
 async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store, world):
     """One login, thirty posts due together, and each try takes half a minute: after an hour all are sent."""
     store = await open_store(
@@ -106,6 +110,7 @@ async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store,
     assert set((await states(store)).values()) == {(State.PUBLISHED, None)}
 
 
+@pytest.mark.long
 async def test_f18_people_are_alerted_once_to_posts_that_cannot_be_sent_in_time(open_store, world):
     """It is still tried, so nothing else would report it before it expires; the alert ends with that."""
     store = await open_store()
@@ -312,6 +317,7 @@ async def test_f63_a_resend_is_not_overtaken(open_store, world):
     assert lease.due_at == order
 
 
+@pytest.mark.long
 async def test_f94_a_long_pause_makes_posts_late_however_busy_the_login(open_store, world):
     """A post that only a pause delayed for longer than allowed expires when it is lifted; the others are sent."""
     store = await open_store(make_policy("a", rate_limit=RateLimit(min_interval=MINUTE, per_hour=1000, per_day=1000)))

@@ -61,6 +61,7 @@ def test_the_daemon_brings_the_pages_and_takes_them_with_it(tmp_path):
         daemon.kill()
 
 
+@pytest.mark.long
 async def test_a_dashboard_that_cannot_start_is_reported(tmp_path, monkeypatch, capfd):
     """Where another program has the port, an alert is raised after the attempts to start."""
     monkeypatch.setattr(supervisor, "ALERT_AFTER_FAILURES", 1)

@@ -217,12 +217,8 @@ MUTANTS = {
 }
 
 
-TAKES_LONG = {"outcome of an old fencing token is believed", "refused while retracting stays open"}
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long if name in TAKES_LONG else ()) for name in MUTANTS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", MUTANTS)
 def test_a_changed_rule_breaks_a_promise(name):
     """The walk shows the purpose of each rule: without it, a promise is broken."""
     rules, promise = MUTANTS[name]

@@ -534,6 +534,7 @@ def test_a_key_inside_a_table_has_its_place() -> None:
     assert places[1].path == "post[0].images[0].alt"
 
 
+@pytest.mark.long
 def test_f67_many_mistakes_are_refused_quickly() -> None:
     """A file of nothing but mistakes is refused quickly, with a bounded list."""
     began = time.process_time()
