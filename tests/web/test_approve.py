@@ -160,6 +160,7 @@ async def test_a_change_is_shown_against_ones_own_last_yes(approving):
     assert 'data-testid="changed"' in (await li.get("/approve/refund")).text
     changes = await li.get("/approve/refund/changes")
     assert "<ins>请</ins>先挂断" in changes.text
+    assert "加了 1 个字" in changes.text
     assert "其余文字、图片、账号没变" in changes.text
     assert (await wang.get("/approve/refund/changes")).headers["location"] == "/approve/refund"
     sent = await li.post("/approve/refund", data={"fingerprint": await fingerprint_on(li, "/approve/refund/changes")})
