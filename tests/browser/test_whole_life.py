@@ -119,6 +119,7 @@ async def test_two_people_publish_a_warning_and_take_it_down():
         hands.actions += 1  # who waits for the proof loads the page again
         deleted = zhang.get_by_test_id("verdict").locator(".chip.published")
         await eventually(lambda: says_after_reload(deleted, "3"), PATIENCE_SECONDS, "the proof of each deletion")
+        proofs = [await zhang.get_by_test_id(f"delivery-{post}-beijing-{name}").inner_text() for name in PLATFORMS]
         for platform in PLATFORMS:
             await expect(feed.get_by_test_id(f"platform-{platform}")).not_to_contain_text(TITLE, timeout=PATIENCE_MS)
 
@@ -128,4 +129,5 @@ async def test_two_people_publish_a_warning_and_take_it_down():
         found = {match.groups() for text in await entries.all_text_contents() if (match := ENTRY.search(text))}
         await browser.close()
     assert found >= {("张", "post_saved"), ("李", "approval_given"), ("张", "retraction_requested")}
+    assert all("平台" in proof for proof in proofs), proofs
     assert hands.actions <= MAX_ACTIONS
