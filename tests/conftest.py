@@ -36,6 +36,10 @@ SHARED_SET_UP = frozenset({"tests/e2e/test_day.py", "tests/repo/test_environment
 """Files whose long tests share what takes long to set up."""
 
 
+LONG_RUNS = frozenset({"long and not extra", "extra"})
+"""What scripts/test-long and scripts/test-extra select; each process that runs tests receives it."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     asks_for_all = config.args == config.getini("testpaths") and not config.option.keyword
     if asks_for_all and not config.option.markexpr:
@@ -44,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin a run of long tests with those that say how many seconds they take, the longest first."""
-    if config.option.dist == "loadscope":
+    if config.option.markexpr in LONG_RUNS:
         items.sort(key=lambda item: -_long_seconds(item))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 HERE = Path(__file__).parent
 EVERY_RUN = 2
-"""So many cases of each test, the first ones, are part of every run; scripts/test-long runs all the others."""
+"""So many cases of each test, the first ones, are part of every run; scripts/test-long runs the others."""
 PLANTED = ("test_a_broken_rule_is_found", "test_no_mutant_of_the_campaign_shows_without_faults")
 """Tests with a planted mistake in each case: scripts/test-extra runs the others."""
 ALWAYS = ("storm_of_one_kind[pruned-1]", "storm_of_one_kind[portions-1]", "storm_of_one_kind[failing-1]")
