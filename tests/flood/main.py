@@ -336,7 +336,7 @@ def run(size: Size, report: Callable[[str], None]) -> Outcome:
 def main() -> int:
     """Run one flood, and print what people have noticed of it. Return 1 if that is too much."""
     parser = argparse.ArgumentParser(prog="scripts/flood", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=Size.seconds, help="how long the flood lasts")
+    parser.add_argument("--seconds", type=float, default=Size().seconds, help="how long the flood lasts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
     asked = parser.parse_args()
     size, began = Size(seconds=asked.seconds), time.monotonic()
