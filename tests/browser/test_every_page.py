@@ -27,6 +27,16 @@ SCREENS = Path(__file__).resolve().parents[2] / "build" / "screens"
 ALL_ROLES = ("author", "approver", "operator", "auditor", "admin")
 LOOKS = [(viewport, theme) for viewport in (DESK, PHONE) for theme in ("light", "dark")]
 """Each width in each theme: a page that is open takes all of them in turn."""
+SUM_OF_SHIFTS = """() => new Promise((done) => {
+  let sum = 0;
+  new PerformanceObserver((list) => { for (const entry of list.getEntries()) sum += entry.value; })
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done(sum), 500);
+})"""
+"""How far parts of a page have moved since it was opened, the half second of an observer's delay included."""
+LOADED = """() => performance.getEntriesByType("resource")
+  .filter((each) => each.transferSize > 0 && !each.name.includes("/events")).map((each) => each.name)"""
+"""What a page has loaded besides itself and the stream, not what its browser had kept."""
 NO_PAGES = {"root", "events", "export_audit", "healthz", "metrics", "draft_article", "article", "media"}
 SEEN_ELSEWHERE = {"draft", "occurrence", "occurrence_texts", "login_code"}
 """Pages that look as others do, which are shown."""
@@ -111,6 +121,21 @@ async def test_a_row_changes_without_a_reload(site):
         await site.store.actions.pause("all", BY, "演练")
         await advance(site, page.get_by_test_id("banner-paused").count)
         assert await page.evaluate("window.isSamePage")
+
+
+async def test_a_page_loads_little_and_stays_where_it_is(site):
+    """Six requests for a first visit, one for a later one, the stream aside; nothing moves once a page has loaded."""
+    await arrange(site)
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("看", "viewer", DESK)
+        visitor = await (await page.context.browser.new_context()).new_page()
+        await visitor.goto(f"{address}/login", wait_until="load")
+        await page.goto(f"{address}/today", wait_until="load")
+        first, later = [await each.evaluate(LOADED) for each in (visitor, page)]
+        shift = await page.evaluate(SUM_OF_SHIFTS)
+    assert 0 < len(first) <= 5, first
+    assert later == []
+    assert shift == 0
 
 
 async def test_everything_is_paused_by_two_presses_of_a_key(site):
