@@ -57,8 +57,16 @@ class BoundedConnection(H11Protocol):
             self.find_oldest(sorted(self.held.values(), key=len, reverse=True)).close_for_another()
 
     def find_oldest(self, peers: Sequence[Mapping["BoundedConnection", None]]) -> "BoundedConnection":
-        """Return the oldest other connection that is waited for, of the first peer that has one; else this one."""
-        return next((each for own in peers for each in own if each.is_waited_for and each is not self), self)
+        """Return the oldest other connection that is waited for, of the peer with the most of these; else this one.
+
+        The peers with the most connections come first. Live pages do not count: an office may have many.
+        """
+        most: Sequence[BoundedConnection] = ()
+        for own in peers:
+            if len(own) <= len(most):
+                break
+            most = max(most, [each for each in own if each.is_waited_for and each is not self], key=len)
+        return most[0] if most else self
 
     def close_for_another(self) -> None:
         self.forget()

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from dataclasses import dataclass
 
 import pytest
 import uvicorn
@@ -119,3 +120,18 @@ async def test_clients_that_never_finish_shut_nobody_out(first, monkeypatch):
             flood.close()
         writer.close()
     assert [answer.partition(b" ")[2][:3] for answer in answers] == [b"200"] * 4
+
+
+@dataclass(eq=False)
+class Held:
+    is_waited_for: bool
+
+
+def test_an_office_with_many_live_pages_does_not_give_way_to_a_flood():
+    """The peer that sends least of what it has to closes, not the one with the most connections; of it the oldest."""
+    office = dict.fromkeys([*(Held(is_waited_for=False) for _ in range(5)), Held(is_waited_for=True)])
+    flood = dict.fromkeys(Held(is_waited_for=True) for _ in range(4))
+    newcomer = Held(is_waited_for=True)
+    found = process.BoundedConnection.find_oldest(newcomer, [office, flood])
+    assert found is next(iter(flood))
+    assert process.BoundedConnection.find_oldest(newcomer, [{newcomer: None}]) is newcomer
