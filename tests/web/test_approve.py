@@ -167,6 +167,18 @@ async def test_a_change_is_shown_against_ones_own_last_yes(approving):
     assert sent.status_code == 303
 
 
+async def test_a_change_shows_nothing_of_accounts_outside_ones_reach(approving):
+    """A post that now goes to another region, too, has neither names nor texts of it for who approved the first one."""
+    jing = await approving.signed_in("approver@region:110000", name="京")
+    await approve(jing)
+    await write(approving, words={TO_ALL: '["all"]', "先挂断": "请先挂断"})
+    changes, whole = (await jing.get("/approve/refund/changes")).text, (await jing.get("/approve/refund")).text
+    assert "<ins>请</ins>先挂断" in changes
+    assert "您能看到的账号里，没有别的改动" in changes
+    assert "上海" not in changes
+    assert "上海" not in whole
+
+
 async def test_a_text_is_returned_with_a_reason(approving):
     """The yeses end, the author finds the reason in the inbox, and nobody else is asked before it changes."""
     li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")

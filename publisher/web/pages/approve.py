@@ -59,8 +59,18 @@ async def show_changes(request: Request) -> Response:
     before = await store.approvals.contents(task.key, last.fingerprint)
     after = await store.approvals.contents(task.key, task.status.fingerprint)
     articles = {name for name, policy in store.policies.items() if policy.capabilities.is_article}
-    changes = compare_contents(before, after, articles)
-    return await render_page(request, "approve_changes", changes=changes, **await describe_task(request, task, last))
+    return await render_page(
+        request,
+        "approve_changes",
+        changes=compare_contents(keep_visible(visitor, before), keep_visible(visitor, after), articles),
+        sees_all=visitor.may(Permission.VIEW, [rendered.account for rendered in (*before, *after)]),
+        **await describe_task(request, task, last),
+    )
+
+
+def keep_visible(visitor: Visitor, contents: Sequence[RenderedPost]) -> Sequence[RenderedPost]:
+    """Return the texts of the accounts that a visitor sees."""
+    return [rendered for rendered in contents if visitor.may(Permission.VIEW, [rendered.account])]
 
 
 async def find_task(request: Request) -> ApprovalTask | None:
@@ -88,13 +98,10 @@ async def render_task(
     store, visitor = get_site(request).store, get_visitor(request)
     last = await store.approvals.last_approved(task.key, visitor.user.name)
     names = name_accounts(get_site(request).settings, visitor.messages)
-    contents = [
-        rendered
-        for rendered in sorted(
-            await store.approvals.contents(task.key, task.status.fingerprint), key=lambda one: names.order(one.account)
-        )
-        if visitor.may(Permission.VIEW, [rendered.account])
-    ]
+    contents = sorted(
+        keep_visible(visitor, await store.approvals.contents(task.key, task.status.fingerprint)),
+        key=lambda one: names.order(one.account),
+    )
     order = [account.platform for account in get_site(request).settings.accounts.values()]
     there = dict.fromkeys(rendered.platform for rendered in contents)
     platforms = [
@@ -129,6 +136,7 @@ async def describe_task(request: Request, task: ApprovalTask, last: Approval | N
     return {
         "stream": stream_path("approve", **page),
         "task": task,
+        "accounts": [account for account in task.accounts if visitor.may(Permission.VIEW, [account])],
         "names": name_accounts(get_site(request).settings, visitor.messages),
         "place": next((number for number, item in enumerate(mine, 1) if item.subject == task.name), None),
         "places": len(mine),
