@@ -21,6 +21,7 @@ from publisher.store.people.users import NewSignIn
 from publisher.store.plan.approvals import Approver
 from publisher.testing.fakes import make_confirmed_runtime
 from publisher.web.dashboard import create_dashboard
+from publisher.web.pages import move
 from publisher.web.pages.approve import read_live
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
@@ -177,6 +178,25 @@ async def test_a_change_shows_nothing_of_accounts_outside_ones_reach(approving):
     assert "您能看到的账号里，没有别的改动" in changes
     assert "上海" not in changes
     assert "上海" not in whole
+
+
+async def test_a_move_in_the_calendar_says_that_approvals_end(approving, monkeypatch):
+    """It offers no undo, which would not bring them back."""
+
+    async def accept(*_arguments):
+        await activate_schedule(approving.application)
+        return True
+
+    monkeypatch.setattr(move, "wait_until_accepted", accept)
+    li, zhang = await approving.signed_in("approver", name="李"), await approving.signed_in("author", name="zhang")
+    await approve(li)
+    [task] = await approving.store.approvals.tasks("refund")
+    was = task.due_at.astimezone(approving.application.settings.timezone)
+    sent = {name: f"{at:%Y-%m-%dT%H:%M:%S}" for name, at in (("was", was), ("at", was + timedelta(days=1)))}
+    shown = (await zhang.post("/posts/refund/move", data={**sent, "back": "/calendar"}, follow_redirects=True)).text
+    assert "原来的 1 个同意已作废" in shown
+    assert "act-undo" not in shown
+    assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
 
 
 async def test_a_text_is_returned_with_a_reason(approving):

@@ -368,7 +368,7 @@ async def test_with_approvals_a_save_says_who_comes_next(site, file):
 
 
 async def test_a_post_dragged_to_another_day_gets_that_time_and_nothing_else(site, file):
-    """The entry of the calendar says what it may be moved by; the notice takes the move back."""
+    """The entry of the calendar says what it may be moved by; the notice says what waits, and takes the move back."""
     author = await site.signed_in("author", name="王")
     await author.post("/write", data=NEW)
     await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
@@ -381,8 +381,24 @@ async def test_a_post_dragged_to_another_day_gets_that_time_and_nothing_else(sit
     assert (moved.status_code, moved.headers["location"]) == (303, "/calendar?month=2026-12")
     assert file.read_text("utf-8") == before.replace("2026-12-20", "2026-12-23")
     shown = (await author.get("/calendar")).text
+    assert "发布系统还没有采用" in shown
     await author.post(f"/posts/{name}/move", data=hidden_fields(shown, f"/posts/{name}/move"))
     assert file.read_text("utf-8") == before
+
+
+async def test_a_move_that_cannot_be_written_says_why(site, file, monkeypatch):
+    """The form of the post shows the reason."""
+
+    async def fail(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    author = await site.signed_in("author", name="王")
+    await author.post("/write", data=NEW)
+    monkeypatch.setattr(move, "save_post", fail)
+    sent = {"was": "2026-12-20T09:00:00", "at": "2026-12-23T09:00:00"}
+    answer = await author.post(f"/posts/{posts(file)[1]['id']}/move", data=sent)
+    assert answer.status_code == 409
+    assert "No space left on device" in answer.text
 
 
 async def test_a_move_of_what_has_changed_meanwhile_changes_nothing(site, file):

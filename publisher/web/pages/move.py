@@ -8,16 +8,18 @@ from starlette.responses import Response
 
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import PostId
-from publisher.engine.schedule_editor import SavedEdit, save_post, wait_until_accepted
+from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, save_post, wait_until_accepted
 from publisher.schedule.load import SCHEDULE_FILE
 from publisher.web.page import redirect, safe_path
 from publisher.web.pages.write import (
     ACCEPTED_WITHIN_SECONDS,
+    describe_failure,
     fill_edit,
     make_change,
     make_form,
     make_writer,
     read_visible_entry,
+    show_form,
     show_result,
 )
 from publisher.web.post_form import fill_instant, first
@@ -25,7 +27,7 @@ from publisher.web.site import Notice, get_site, get_visitor
 
 
 async def move_post(request: Request) -> Response:
-    """Save the new time as an edit would be saved, and offer the way back.
+    """Save the new time as an edit would be saved, and offer the way back if it has ended no approval.
 
     `was` is the time that the calendar showed. Raises RefusedError if the post has another one by now.
     """
@@ -38,15 +40,25 @@ async def move_post(request: Request) -> Response:
         raise RefusedError("web_move_changed", title=str(base.get("title", post)))
     form = make_form(request, {**fields, **fill_instant("at", at, zone), "tried": ["1"]})
     file = site.settings.workspace / SCHEDULE_FILE
-    result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
+    approvals = sum(len(task.status.counted) for task in await site.store.approvals.tasks(post))
+    try:
+        result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
+    except OSError as error:
+        return await show_form(request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)]))
     if not isinstance(result, SavedEdit):
         return await show_result(request, form, result)
-    await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
+    is_accepted = await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
     back = safe_path(str(sent.get("back", "")))
-    facts = {"title": base.get("title", ""), "at": visitor.clock.when(at.replace(tzinfo=zone))}
+    facts = {"title": base.get("title", ""), "at": visitor.clock.when(at.replace(tzinfo=zone)), "number": approvals}
+    code = "web_move_done_unapproved" if approvals else "web_move_done"
     undo_fields = {"was": at.isoformat(), "at": was.isoformat(), "back": back}
-    undo = Notice(code="web_move_done", facts=facts, undo=f"/posts/{post}/move", undo_fields=undo_fields)
-    return redirect(request, back, undo)
+    notice = Notice(
+        code=code if is_accepted else "web_move_done_waiting",
+        facts=facts,
+        undo="" if approvals else f"/posts/{post}/move",  # moving it back would not bring the approvals back
+        undo_fields=undo_fields,
+    )
+    return redirect(request, back, notice)
 
 
 def read_local(text: str) -> datetime:
