@@ -51,9 +51,15 @@ async def test_two_officers_release_it_at_once(lane):
     assert 'data-testid="preview-weibo"' in shown.text
     assert "李 内线 8112" in shown.text
     assert (sent.status_code, sent.headers["location"]) == (303, f"/urgent/{POST}")
-    assert "对方还没有打开" in (await author.get(f"/urgent/{POST}")).text
+    assert "还没有看到对方打开" in (await author.get(f"/urgent/{POST}")).text
     page = await other.get(f"/urgent/{POST}")
     assert "王 放行" in page.text
+    heads = [
+        re.search("<h2.*?>(.*?)</h2>", text)[1] for text in (page.text, (await author.get(f"/urgent/{POST}")).text)
+    ]
+    assert heads == ["等您放行", "请李 内线 8112在手机上同意"]
+    third = await lane.signed_in("viewer", name="三")
+    assert "<h2>请李 内线 8112在手机上同意</h2>" in (await third.get(f"/urgent/{POST}")).text
     assert re.search("李 [0-9:]+ 打开了这一页", (await author.get(f"/urgent/{POST}")).text)
     released = await other.post(f"/urgent/{POST}", data=fields_of(page.text))
     assert released.status_code == 303

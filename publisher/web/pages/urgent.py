@@ -79,6 +79,7 @@ async def read_lane(request: Request) -> dict[str, Any]:
         "is_preview": False,
         "is_on_duty": any(is_same_name(officer.name, visitor.user.name) for officer in officers),
         "others": [officer.label for officer in officers if not is_same_name(officer.name, visitor.user.name)],
+        "officers": officers,
         "chain": site.store.approval_rules.chain_for(PostKind.WARNING),
     }
 
@@ -121,6 +122,7 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
     may_release = is_author or (task is not None and visitor.may(Permission.APPROVE, task.accounts))
     if lane["is_on_duty"] and may_release and not is_author:
         site.note_opening(post, visitor.user.name)
+    done = [visitor.user.name, *(item.person for item in released)]
     return await render_page(
         request,
         "urgent_release",
@@ -128,6 +130,7 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
         post=stored,
         task=task,
         released=released,
+        awaited=[one.label for one in lane["officers"] if not any(is_same_name(one.name, name) for name in done)],
         opened=site.lane_openings.get(post, {}),
         lane=lane,
         asks_release=task is not None
