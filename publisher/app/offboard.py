@@ -13,7 +13,7 @@ from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.reports import OpenWork, collect_open_work
-from publisher.secrets import find_external_source
+from publisher.secrets import SecretError, find_external_source
 from publisher.store.queries.queries import Queries
 from publisher.store.store import Store
 
@@ -34,13 +34,17 @@ class OffboardingAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offboarding:
-    """How far an account is on its way out. A secret may be in the encrypted store, or at another place."""
+    """How far an account is on its way out. A secret may be in the encrypted store, or at another place.
+
+    `vault_error` is why the encrypted store cannot be read, if so: an account is stopped and settled all the same.
+    """
 
     leaving: OffboardingAccount
     is_off: bool
     open_work: OpenWork
     is_secret_stored: bool
     secret_location: str | None
+    vault_error: SecretError | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -50,8 +54,8 @@ class Offboarding:
     @property
     def is_done(self) -> bool:
         """True if nothing is left that publisher can do."""
-        keeps_secret = not self.leaving.shared_with and (self.is_secret_stored or self.secret_location is not None)
-        return self.is_off and self.is_settled and not keeps_secret
+        may_be_kept = self.is_secret_stored or self.secret_location is not None or self.vault_error is not None
+        return self.is_off and self.is_settled and not (may_be_kept and not self.leaving.shared_with)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +86,19 @@ async def find_account(queries: Queries, settings: Settings, account: AccountId)
 async def read_offboarding(store: Store, settings: Settings, leaving: OffboardingAccount) -> Offboarding:
     """Return how far an account is."""
     modes = {override.account: override.mode for override in await store.queries.mode_overrides()}
-    stored = await asyncio.to_thread(open_vault(settings).list_names)
+    stored: Sequence[str] = ()
+    vault_error = None
+    try:
+        stored = await asyncio.to_thread(open_vault(settings).list_names)
+    except SecretError as error:
+        vault_error = error
     return Offboarding(
         leaving=leaving,
         is_off=modes.get(leaving.account) is Mode.OFF,
         open_work=collect_open_work(await store.queries.deliveries(account=leaving.account)),
         is_secret_stored=leaving.secret in stored,
         secret_location=find_external_source(leaving.secret, secrets_dir=settings.secrets_dir),
+        vault_error=vault_error,
     )
 
 

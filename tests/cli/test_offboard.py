@@ -140,6 +140,23 @@ def test_a_secret_kept_elsewhere_is_named_for_removal(run, drill):
     assert run("-C", drill, *ORDER).code == 0
 
 
+def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(run, drill, sent, secret):
+    """It is off and what waits is cancelled; the damage is reported, and the secret is left to the next time."""
+    vault, name = secret
+    sent("waiting")
+    content = vault.file.read_bytes()
+    vault.file.write_bytes(b"{")
+    reported = run("-C", drill, *ORDER, "--cancel")
+    assert reported.code == 1
+    assert "加密库的文件已损坏或被改动" in reported.err
+    assert [mode["mode"] for mode in run("-C", drill, "status", "--json").json["modes"]] == ["off"]
+    assert states(run, drill) == ["cancelled"]
+    vault.file.write_bytes(content)
+    assert vault.list_names() == [name]
+    assert run("-C", drill, *ORDER).code == 0
+    assert vault.list_names() == []
+
+
 def test_repeating_it_after_the_entry_is_gone_ends_it(run, drill, sent, secret):
     """Once the entry has left the settings the database still knows the account; only the console step is left."""
     sent("refund", LIVE)

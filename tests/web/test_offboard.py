@@ -46,6 +46,20 @@ async def test_an_account_is_taken_out_of_service_step_by_step(site):
     assert (override.account, override.mode, override.by, override.reason) == (ACCOUNT, Mode.OFF, "王", "移交宣传科")
 
 
+async def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(site):
+    """The order turns it off; the list says what is wrong with the store, and is not complete."""
+    settings = site.application.settings
+    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    (settings.secrets_dir / secret).unlink()
+    vault.file.write_bytes(b"{")
+    client = await site.signed_in("operator")
+    begun = await client.post(PATH, data={"reason": "移交宣传科"}, follow_redirects=True)
+    assert (steps(begun.text)["off"], steps(begun.text)["secret"]) == (True, False)
+    assert "加密库的文件已损坏或被改动" in begun.text
+    assert "confirm-offboard" in begun.text
+    assert [override.mode for override in await site.store.queries.mode_overrides()] == [Mode.OFF]
+
+
 async def test_only_who_keeps_the_secrets_of_an_account_takes_it_out(site):
     """An author is refused, and an operator of another region does not find it."""
     author, other = await site.signed_in("author"), await site.signed_in("operator@shanghai-weibo", name="李")

@@ -38,6 +38,8 @@ async def offboard(terminal: Terminal, account: AccountId, *, by: str, reason: s
         _print_steps(terminal, leaving, open_work, step.after.secret_location if is_last else None)
         if open_work.unresolved:
             await warn_if_no_daemon(terminal, store.queries)
+    if step.after.vault_error is not None and not leaving.shared_with:
+        raise step.after.vault_error
     return int(not step.after.is_done)
 
 
