@@ -11,10 +11,12 @@ from sqlalchemy import delete, insert, update
 from publisher.domain.account import Mode, RateLimit
 from publisher.domain.plan import Plan
 from publisher.domain.post import RenderedImage, RenderedRevision
+from publisher.domain.preflight import LAST_LEAD
 from publisher.domain.results import Blocked, CredentialExpired, Healthy, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.monitor import check_logins_due
 from publisher.store.db.tables import MEDIA
+from publisher.store.monitor.preflight import MAX_PICTURES_READ
 from publisher.store.plan.posts import PlanCommit
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME, FakeAdapter
@@ -148,33 +150,49 @@ async def test_what_waits_already_uses_the_quota_first(open_store):
     assert await scene.open_codes() == ["quota_short"]
 
 
-async def file_with_picture(store, data):
-    """File a post with one picture, whose hash is that of PICTURE."""
-    sha256 = PICTURE_HASH
-    image = RenderedImage(sha256=sha256, media_type="image/png", size=9, width=3, height=3, alt="图")
+async def file_with_pictures(store, *pictures):
+    """File a post with these pictures."""
+    media = {hashlib.sha256(data).hexdigest(): ("image/png", data) for data in pictures}
+    images = [RenderedImage(sha256=key, media_type="image/png", size=9, width=3, height=3, alt="图") for key in media]
     draft = make_rendered_delivery(make_post("p", ["a"], DUE), DUE)
     [rendered] = draft.revision.rendered_posts
-    revision = RenderedRevision(content_hash="p", rendered_posts=(replace(rendered, images=(image,)),))
+    revision = RenderedRevision(content_hash="p", rendered_posts=(replace(rendered, images=tuple(images)),))
     draft = replace(draft, revision=revision)
     commit = PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[draft.planned.post])
-    await store.posts.commit_plan(replace(commit, media={sha256: ("image/png", data)}))
-    return sha256
+    await store.posts.commit_plan(replace(commit, media=media))
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["damaged", "missing"])
 async def test_a_picture_that_cannot_be_read_is_alerted_until_it_can(open_store, is_there):
     """Bytes that are not those of the hash, and bytes that are gone, are found before the post is due."""
     scene = Scene(await open_store(make_policy("a")))
-    sha256 = await file_with_picture(scene.store, PICTURE)
+    await file_with_pictures(scene.store, PICTURE)
     assert await scene.run_until(DUE - 2 * HOUR, step=HOUR) == []
-    is_it = MEDIA.c.sha256 == sha256
+    is_it = MEDIA.c.sha256 == PICTURE_HASH
     spoil = update(MEDIA).where(is_it).values(data=b"torn") if is_there else delete(MEDIA).where(is_it)
     await scene.store.database.write(lambda unit: unit.connection.execute(spoil))
     assert await scene.run_until(DUE - 10 * MINUTE) == ["picture_unreadable"]
     restart = Scene(scene.store)
     assert await restart.run_until(DUE - 6 * MINUTE, step=MINUTE) == ["picture_unreadable"]
-    row = {"sha256": sha256, "media_type": "image/png", "data": PICTURE, "shown_until": DUE}
+    row = {"sha256": PICTURE_HASH, "media_type": "image/png", "data": PICTURE, "shown_until": DUE}
     repair = update(MEDIA).where(is_it).values(data=PICTURE) if is_there else insert(MEDIA).values(row)
     await scene.store.database.write(lambda unit: unit.connection.execute(repair))
     await scene.store.preflight.run()
     assert await scene.open_codes() == []
+
+
+@pytest.mark.parametrize("are_torn", [slice(-1, None), slice(None)], ids=["the last", "all"])
+async def test_of_many_pictures_each_is_read_before_the_post_is_due(open_store, are_torn):
+    """What one run leaves unread the next one reads, though nothing has changed, and though many are alerted."""
+    pictures = [b"picture %d" % number for number in range(MAX_PICTURES_READ + 5)]
+    scene = Scene(await open_store(make_policy("a")))
+    await file_with_pictures(scene.store, *pictures)
+    await scene.run_until(DUE - 6 * MINUTE, step=HOUR)
+    torn = {hashlib.sha256(data).hexdigest() for data in pictures[are_torn]}
+    spoil = update(MEDIA).where(MEDIA.c.sha256.in_(torn)).values(data=b"torn")
+    await scene.store.database.write(lambda unit: unit.connection.execute(spoil))
+    scene.runtime.advance_time(DUE - LAST_LEAD - scene.runtime.now())
+    for _run in range(2):
+        await scene.store.preflight.run()
+        scene.runtime.advance_time(MINUTE / 2)
+    assert {alert.subject for alert in await scene.store.queries.alerts()} == {f"picture:{key}" for key in torn}

@@ -128,8 +128,9 @@ class Preflight(StorePart):
             looked, at = self._looked
             if looked == basis and at <= now < at + MAX_LOOK_AGE:
                 return 0
-        changed = await self._look(now)
-        self._looked = (basis, now)
+        changed, is_complete = await self._look(now)
+        if is_complete:
+            self._looked = (basis, now)
         return changed
 
     def _read_basis(self, connection: Connection, now: datetime) -> tuple[Basis, bool]:
@@ -138,11 +139,12 @@ class Preflight(StorePart):
         row = connection.execute(_BASIS, {"since": since + LAST_LEAD, "until": now + LAST_LEAD}).one()
         return Basis(*row[:3]), row[3]
 
-    async def _look(self, now: datetime) -> int:
+    async def _look(self, now: datetime) -> tuple[int, bool]:
+        """Return how many alerts have changed, and True if no picture is left to the next run."""
         upcoming = await self.database.read(lambda connection: self.list_upcoming(connection, now))
         if await self.database.read(lambda connection: self.logins_to_check(connection, upcoming, now)):
             await self.database.write(lambda transaction: self.order_checks(transaction, upcoming, now))
-        unreadable = await self.find_unreadable(upcoming, now)
+        unreadable, is_complete = await self.find_unreadable(upcoming, now)
 
         def find_changes(connection: Connection) -> Mapping[str, AlertContent | None]:
             wanted = {
@@ -157,7 +159,8 @@ class Preflight(StorePart):
                 return 0
             return apply_alert_changes(transaction, now, find_changes(transaction.connection))
 
-        return await self.database.write(update_alerts) if await self.database.read(find_changes) else 0
+        changed = await self.database.write(update_alerts) if await self.database.read(find_changes) else 0
+        return changed, is_complete
 
     def list_upcoming(self, connection: Connection, now: datetime) -> Sequence[Upcoming]:
         """Return what becomes due within PREFLIGHT_LEAD on the accounts that are not off, by due time."""
@@ -245,10 +248,13 @@ class Preflight(StorePart):
                 wanted[f"quota:{login}"] = (QUOTA_SHORT, {**_first_facts(first), "number": str(len(late))})
         return wanted
 
-    async def find_unreadable(self, upcoming: Sequence[Upcoming], now: datetime) -> Mapping[str, AlertContent]:
+    async def find_unreadable(
+        self, upcoming: Sequence[Upcoming], now: datetime
+    ) -> tuple[Mapping[str, AlertContent], bool]:
         """Return an alert for each picture of what is due that is missing, or whose bytes do not have its hash.
 
-        A picture is read at each of the times before a post, and while an alert about it is open.
+        A picture is read at each of the times before a post, and while an alert about it is open; those with an alert
+        come last, so that many of them keep no other waiting. Return with it True if all were read.
         """
         await self._note_pictures(upcoming)
         first_use: dict[str, Upcoming] = {}
@@ -265,6 +271,7 @@ class Preflight(StorePart):
             for picture, delivery in first_use.items()
             if picture in alerted or is_check_due(delivery.due_at, self._read_at.get(picture), now)
         ]
+        unread.sort(key=alerted.__contains__)
         unreadable = alerted & set(first_use)  # until it is read
         for picture in unread[:MAX_PICTURES_READ]:
             if await self.database.read(partial(is_readable, picture=picture)):
@@ -272,7 +279,8 @@ class Preflight(StorePart):
                 unreadable.discard(picture)
             else:
                 unreadable.add(picture)
-        return {f"{_PICTURE_SUBJECT}{one}": (PICTURE_UNREADABLE, _first_facts(first_use[one])) for one in unreadable}
+        wanted = {f"{_PICTURE_SUBJECT}{one}": (PICTURE_UNREADABLE, _first_facts(first_use[one])) for one in unreadable}
+        return wanted, len(unread) <= MAX_PICTURES_READ
 
     async def _note_pictures(self, upcoming: Sequence[Upcoming]) -> None:
         """Find out which pictures belong to each text."""
