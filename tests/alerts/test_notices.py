@@ -144,6 +144,20 @@ async def test_an_acknowledged_alert_is_quiet_until_it_is_over(notifier, receive
     assert receiver.kinds()[2:] == [("duty", "已解除")]
 
 
+@pytest.mark.parametrize("code", [REFUSED, "credentials_expiring"])
+async def test_who_gives_an_alert_back_has_people_notified_of_it_again(notifier, receiver, code):
+    """Otherwise all think that somebody has taken it on, of an alert that is not repeated for ever."""
+    actions, wang = notifier.store.actions, named_person("王")
+    await open_alert(notifier.store, code)
+    await notifier.run()
+    [alert] = await notifier.store.queries.alerts()
+    await actions.dismiss_alert(alert.id, wang)
+    await pass_time(notifier, MINUTE)
+    assert await actions.restore_alert(alert.id, wang)
+    await pass_time(notifier, 2 * MINUTE)
+    assert receiver.kinds() == [("duty", "新"), ("duty", "已有人确认"), ("duty", "仍未解决")]
+
+
 async def test_a_notice_waits_for_a_channel_as_long_as_the_alert_is_open(notifier, receiver):
     """A channel that refuses for two days gets the alert once it works, under one id; that it failed is an alert."""
     receiver.broken = {"duty"}

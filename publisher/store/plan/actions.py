@@ -175,9 +175,9 @@ class OperatorActions(StorePart):
 
     @in_transaction
     def restore_alert(self, transaction: Transaction, alert: int, by: Actor) -> bool:
-        """Show an alert again that this person has dismissed. Returns False if there is none, or it is over."""
+        """Show an alert again that this person has dismissed, and notify people of it again. False if there is none."""
         is_theirs = (ALERT.c.id == alert, ALERT.c.dismissed_by == by.name, ALERT.c.cleared_at.is_(None))
-        query = update(ALERT).where(*is_theirs).values(dismissed_at=None, dismissed_by=None)
+        query = update(ALERT).where(*is_theirs).values(dismissed_at=None, dismissed_by=None, noticed_at=None)
         return self._change_alert(transaction, query, by, "alert_restored")
 
     def _change_alert(self, transaction: Transaction, query: Update, by: Actor, event: str) -> bool:
