@@ -60,9 +60,10 @@ async def test_a_draft_has_64_kb_and_a_user_so_many_drafts(store):
 
 
 async def test_the_draft_deleted_last_comes_back_within_a_day(store):
-    """Nobody sees it meanwhile, and only its user restores it."""
+    """Nobody sees it meanwhile, only its user restores it, and a second click deletes no more than the first."""
     older, draft = await store.drafts.create("王", "一"), await store.drafts.create("王", "二")
     await store.drafts.delete(older.id, "王")
+    await store.drafts.delete(draft.id, "王")
     await store.drafts.delete(draft.id, "王")
     with pytest.raises(NoSuchItemError):
         await store.drafts.restore(older.id, "王")

@@ -72,7 +72,8 @@ class Drafts(StorePart):
     def delete(self, transaction: Transaction, draft: str, user: str) -> None:
         """Delete a draft, if the user has it; of those that are deleted the last can be restored."""
         connection = transaction.connection
-        connection.execute(delete(DRAFT).where(DRAFT.c.user == user, DRAFT.c.deleted_at.is_not(None)))
+        is_other = (DRAFT.c.id != draft, DRAFT.c.user == user, DRAFT.c.deleted_at.is_not(None))
+        connection.execute(delete(DRAFT).where(*is_other))
         is_it = (DRAFT.c.id == draft, DRAFT.c.user == user)
         connection.execute(update(DRAFT).where(*is_it).values(deleted_at=self.runtime.now()))
 
