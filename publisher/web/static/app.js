@@ -97,11 +97,13 @@
     };
     // Nothing moves between pressing and letting go: a click whose place has moved meanwhile is none.
     let isPressed = false, waiting = null;
-    addEventListener("pointerdown", () => { isPressed = true; }, true);
-    ["pointerup", "pointercancel"].forEach((name) => addEventListener(name, () => setTimeout(() => {
+    const letGo = () => setTimeout(() => {
       isPressed = false;
       if (waiting !== null) show(waiting);
-    }), true));
+    });
+    addEventListener("pointerdown", (event) => { isPressed = event.button === 0; }, true);
+    ["pointerup", "pointercancel", "contextmenu"].forEach((name) => addEventListener(name, letGo, true));
+    addEventListener("blur", letGo);  // of the window: captured, it would be that of each field
     const show = (html) => {
       waiting = isPressed ? html : null;
       if (isPressed) return;
