@@ -144,16 +144,24 @@ async def test_a_time_at_which_others_are_due_gets_an_advice(site, file):
 
 
 async def test_an_advice_that_was_seen_is_said_no_more(site, file):
-    """It stays away while somebody writes on, and in the draft; a problem cannot be waved away."""
+    """It stays away while somebody writes on, and in the draft; another one, or a problem, is said all the same."""
     author = await site.signed_in("author")
     soon = {**NEW, "at_date": f"{site.runtime.now() + timedelta(days=1):%Y-%m-%d}"}
     await author.post("/write", data=soon)
+    await author.post("/write", data={**soon, "at_time": "09:30", "title": "又一条预警"})
     await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
-    again = {**soon, "title": "另外一条预警", "seen": ["web_write_clash", "template_data_missing"], "data.summary": ""}
-    page = await author.post("/write/check", data={**again, "tried": "1"})
-    assert ("同一时刻已有" in page.text, 'name="seen" value="web_write_clash"' in page.text) == (False, True)
-    assert "problem-summary" in page.text
-    draft = re.search(r'name="draft" value="([^"]+)"', page.text)[1]
+
+    async def check(**changes):
+        data = {**soon, "title": "另外一条预警", "data.summary": "", "tried": "1", **changes}
+        return (await author.post("/write/check", data=data)).text
+
+    offered = re.search(r'name="seen" value="([^"]+)" data-testid="act-seen-web_write_clash"', await check())[1]
+    elsewhere = await check(seen=offered, at_time="10:00")
+    kept = re.findall(r'type="hidden" name="seen" value="([^"]+)"', elsewhere)
+    pages = [await check(seen=kept, at_time=time) for time in ("09:00", "09:30")]
+    assert ["同一时刻已有" in page for page in (elsewhere, *pages)] == [False, False, True]
+    assert "problem-summary" in pages[0]
+    draft = re.search(r'name="draft" value="([^"]+)"', pages[0])[1]
     assert "同一时刻已有" not in (await author.get(f"/write/{draft}")).text
 
 

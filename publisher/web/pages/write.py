@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -306,9 +307,7 @@ async def read_live_values(
         "values": lambda name: form.fields.get(name, ()),
         "notes": notes,
         "errors": sum(note["is_error"] for field in notes.values() for note in field),
-        "warnings": sum(
-            not note["is_error"] and note["code"] not in seen for field in notes.values() for note in field
-        ),
+        "warnings": sum(not note["is_error"] and note["key"] not in seen for field in notes.values() for note in field),
         "check": check,
         "recipient_counts": await count_recipients(site, form.entry.get("to")),
         "shown": texts,
@@ -353,7 +352,7 @@ async def find_clashes(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[s
     problem = Problem(
         code="web_write_clash",
         severity=Severity.WARNING,
-        facts={"title": others[0].title, "number": str(len(others))},
+        facts={"title": others[0].title, "number": str(len(others)), "at": minute.isoformat()},
     )
     return [describe_problem(visitor, problem)]
 
@@ -385,8 +384,11 @@ def find_field(problem: Problem) -> str:
 
 
 def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:
-    messages = visitor.messages
+    """Return a problem as the form shows it. Its `key` is another one for another field, or other facts."""
+    messages, place = visitor.messages, problem.location.path if problem.location is not None else ""
+    identity = json.dumps([problem.code, place, problem.facts], sort_keys=True, default=str)
     return {
+        "key": hashlib.sha256(identity.encode()).hexdigest()[:16],
         "code": problem.code,
         "text": messages.describe(problem),
         "hint": messages.hint(problem.code, **problem.facts),
