@@ -125,6 +125,8 @@ class Site:
     """When they were read, in monotonic seconds."""
     shared: Shared = field(default_factory=Shared)
     """What live pages have read and rendered."""
+    checks: Shared = field(default_factory=Shared)
+    """What the checks of posts have found, for some minutes."""
     todo: Shared = field(default_factory=Shared)
     """What waits for people, by user."""
     lane_openings: dict[PostId, dict[str, datetime]] = field(default_factory=dict)

@@ -9,7 +9,10 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import derive_marker
 from publisher.engine.decisions import decide, named_person
+from publisher.engine.post_check import check_stored
 from publisher.store.db.rows import raise_alert
+from publisher.web.pages import post
+from publisher.web.site import Shared
 from tests.cli.posts import warning
 from tests.web.posts import LATER, POST, SOON, hidden_fields, plan, set_state
 from tests.web.test_write import fields_of
@@ -44,6 +47,37 @@ async def test_what_needs_a_person_stands_first_with_the_words_of_why(site):
     assert "publisher resolve" not in page
     everything = (await client.get(f"{PATH}?tab=all")).text
     assert 'data-testid="delivery-refund-beijing-weibo"' in everything
+
+
+async def test_a_post_is_checked_again_within_minutes(site, monkeypatch):
+    """Its texts are rendered once for all who look meanwhile, whatever else live pages keep."""
+    checks = []
+
+    async def check(*arguments):
+        checks.append(arguments)
+        return await check_stored(*arguments)
+
+    monkeypatch.setattr(post, "check_stored", check)
+    await plan(site, POST)
+    client = await site.signed_in("viewer")
+    await client.get(PATH)
+    site.app.state.site.shared = Shared()
+    await client.get(PATH)
+    site.runtime.advance_time(timedelta(minutes=5))
+    await client.get(PATH)
+    assert len(checks) == 2
+
+
+async def test_a_post_that_is_not_planned_yet_names_its_accounts(site):
+    """The head and the checks have the number of accounts that the post is for, and that the visitor sees."""
+    await plan(site, warning("later", to='["platform:weibo"]', when="at = 2027-11-25T10:00:00+08:00"))
+    all_seen = await site.signed_in("viewer")
+    some_seen = await site.signed_in("viewer@region:110000", name="京")
+    pages = [(await client.get("/posts/later")).text for client in (all_seen, some_seen)]
+    assert ["<span>2 个账号</span>" in page for page in pages] == [True, False]
+    assert ["<span>1 个账号</span>" in page for page in pages] == [False, True]
+    assert ["检查了 2 份文稿" in page for page in pages] == [True, False]
+    assert ["检查了 1 份文稿" in page for page in pages] == [False, True]
 
 
 async def test_a_post_says_what_its_checks_have_found(site):

@@ -27,6 +27,7 @@ from publisher.web.renditions import compare_texts
 from publisher.web.site import Visitor, get_site, get_visitor
 
 TABS = ("action", "checking", "all")
+CHECKS_KEPT_SECONDS = 300
 CHART_WIDTH, CHART_HEIGHT = 280, 56
 """In pixels."""
 
@@ -47,6 +48,7 @@ async def show_post(request: Request) -> Response:
         opened = next(iter(lines), None)
     rendered_posts = await site.store.occurrences.renditions(view.key)
     rendered_posts = [item for item in rendered_posts if item.account in {one.account for one in view.deliveries}]
+    checked = list_checked(visitor, view)
     figures = sum_reach(await site.store.queries.metrics_series(view.key.post), view)
     return await render_page(
         request,
@@ -79,21 +81,27 @@ async def show_post(request: Request) -> Response:
         figures=figures,
         reach_until=max((points[-1][0] for points in figures.values()), default=None),
         draw=draw_steps,
-        checks=await read_checks(visitor, view),
+        checks=await read_checks(visitor, view, checked) if checked else None,
+        number_checked=len(checked),
         alerts=[alert for alert in (await read_alerts(visitor))[0] if is_about(alert, view.key.post)],
         related=await site.store.occurrences.related(view.details.post, visitor.reach(Permission.VIEW)),
     )
 
 
-async def read_checks(visitor: Visitor, view: PostView) -> Sequence[Problem] | None:
-    """Return what `check` says of a post that is in the schedule; None for one that is not, as nothing is checked."""
+def list_checked(visitor: Visitor, view: PostView) -> Sequence[AccountId]:
+    """Return the accounts for which a post is checked; none if it is not in the schedule."""
+    if not view.details.is_scheduled or view.details.is_cancelled:
+        return ()
+    known = visitor.site.settings.accounts
+    return [key for key in view.details.post.accounts if key in known and visitor.may(Permission.VIEW, [key])]
+
+
+async def read_checks(visitor: Visitor, view: PostView, accounts: Sequence[AccountId]) -> Sequence[Problem]:
+    """Return what `check` says of a post, at most CHECKS_KEPT_SECONDS ago: templates, pictures and settings change."""
     site, post = visitor.site, view.details.post
-    accounts = [key for key in post.accounts if key in site.settings.accounts and visitor.may(Permission.VIEW, [key])]
-    if not view.details.is_scheduled or view.details.is_cancelled or not accounts:
-        return None
-    today = site.runtime.now().astimezone(site.settings.timezone).date()
     make = partial(check_stored, site.application.planner, post, accounts)
-    return await site.shared.get(("check", dump_post(post), tuple(accounts), today), make)
+    period = site.runtime.now().timestamp() // CHECKS_KEPT_SECONDS
+    return await site.checks.get((dump_post(post), tuple(accounts), period), make)
 
 
 def find_seat(view: PostView, platform: str, seat: str) -> Delivery | None:
@@ -131,7 +139,9 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection
         fixed["why-words"] = load_macro(visitor, "why", "why_words")(delivery, words)
     return Parts(
         fixed=fixed,
-        items={line.element: make_row(line, view, tab, line.delivery.account == opened) for line in view.lines},
+        items={
+            line.element: make_row(line, view, tab, line.delivery.account == opened) for line in view.lines
+        },
         wanted=[line.element for line in list_lines(view, tab, page.get("platform", ""))],
     )
 

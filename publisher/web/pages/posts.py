@@ -105,6 +105,8 @@ class PostView:
     summary: OccurrenceSummary | None
     occurrences: Sequence[OccurrenceSummary]
     lines: Sequence[DeliveryLine]
+    accounts: Sequence[AccountId]
+    """Those of the lines; before there are any those that the post is for."""
     maps: Sequence[SeatMap]
     tasks: Sequence[ApprovalTask]
     approvals: Sequence[GivenApproval]
@@ -121,12 +123,6 @@ class PostView:
     @property
     def deliveries(self) -> Sequence[Delivery]:
         return [line.delivery for line in self.lines]
-
-    @property
-    def accounts(self) -> Sequence[AccountId]:
-        """The accounts that the post is or was for: an action has to be allowed for all of them."""
-        planned = {delivery.account for delivery in self.deliveries}
-        return sorted(planned.union(self.details.post.accounts))
 
     @property
     def by_glyph(self) -> Mapping[Glyph, int]:
@@ -178,6 +174,9 @@ async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView
     tasks = await site.store.approvals.tasks(post) if site.settings.approval_rules.is_active else ()
     tasks = [task for task in tasks if task.key == key]
     pauses = await site.store.queries.pauses()
+    accounts = [item.account for item in deliveries] or [
+        account for account in details.post.accounts if reach is None or account in reach
+    ]
     is_unapproved = any(not task.status.is_approved for task in tasks)
     lines = [describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved) for item in deliveries]
     return PostView(
@@ -192,6 +191,7 @@ async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView
         tasks=tasks,
         approvals=await queries.given_approvals(key),
         pause=next((pause for pause in pauses if pause.scope == f"post:{post}"), None),
+        accounts=accounts,
         newest=await queries.newest_delivery(post),
         stops=await queries.stop_counts(post),
     )
