@@ -1,5 +1,6 @@
 """Posts and deliveries on pages: what they show, and what people do there."""
 
+import html
 import re
 from datetime import timedelta
 
@@ -47,6 +48,24 @@ async def test_what_needs_a_person_stands_first_with_the_words_of_why(site):
     assert "publisher resolve" not in page
     everything = (await client.get(f"{PATH}?tab=all")).text
     assert 'data-testid="delivery-refund-beijing-weibo"' in everything
+
+
+async def test_a_map_of_one_platform_leads_to_its_accounts(site):
+    """What needs a person on another platform neither hides them nor is counted; one link leads to all platforms."""
+    await plan(site, POST)
+    await set_state(site, State.HELD, "beijing-tieba", reason="captcha")
+    client = await site.signed_in("viewer")
+    page = (await client.get(f"{PATH}?platform=weibo")).text
+    rows = re.findall('data-testid="delivery-refund-([a-z-]+)"', page)
+    assert sorted(rows) == ["beijing-weibo", "shanghai-weibo"]
+    tabs = {
+        name: (html.unescape(path), number)
+        for path, name, number in re.findall(r'<a href="([^"]+)"[^>]* data-testid="tab-(\w+)">\D+(\d+)</a>', page)
+    }
+    assert tabs["all"] == (f"{PATH}?tab=all&platform=weibo", "2")
+    assert tabs["action"] == (f"{PATH}?tab=action&platform=weibo", "0")
+    assert f'href="{PATH}?tab=all" data-testid="all-platforms"' in page
+    assert "delivery-refund-beijing-tieba" in (await client.get(f"{PATH}?platform=nowhere")).text
 
 
 async def test_a_post_is_checked_again_within_minutes(site, monkeypatch):

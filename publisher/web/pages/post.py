@@ -22,7 +22,7 @@ from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.alerts import is_about, read_alerts
 from publisher.web.pages.deliveries import delivery_path, explain, list_forms, place_of, view_delivery
 from publisher.web.pages.post_actions import list_buttons
-from publisher.web.pages.posts import DeliveryLine, PostView, load_post_view, read_post_view
+from publisher.web.pages.posts import PostView, load_post_view, read_post_view
 from publisher.web.renditions import compare_texts
 from publisher.web.site import Visitor, get_site, get_visitor
 
@@ -38,11 +38,11 @@ async def show_post(request: Request) -> Response:
     view = await load_post_view(request)
     if (sitting := find_seat(view, query.get("platform", ""), query.get("seat", ""))) is not None:
         return redirect(request, delivery_path(sitting))
+    platform = find_platform(view, query.get("platform", ""))
     tab = next((tab for tab in TABS if tab == query.get("tab")), None)
     if tab is None:
-        tab = next((tab for tab in TABS if view.lines_of(tab)), "all")
-    platform = query.get("platform", "")
-    lines = list_lines(view, tab, platform)
+        tab = next((tab for tab in TABS if view.lines_of(tab, platform)), "all")
+    lines = view.lines_of(tab, platform)
     opened = next((line for line in lines if line.delivery.account == query.get("open")), None)
     if opened is None and tab == "action" and "open" not in query:
         opened = next(iter(lines), None)
@@ -66,6 +66,7 @@ async def show_post(request: Request) -> Response:
         post=view.details.post,
         tab=tab,
         tabs=TABS,
+        platform=platform,
         lines=lines,
         opened=opened,
         explanation=await explain(visitor, opened.delivery) if opened else None,
@@ -114,9 +115,9 @@ def find_seat(view: PostView, platform: str, seat: str) -> Delivery | None:
     return next(found, None)
 
 
-def list_lines(view: PostView, tab: str, platform: str) -> Sequence[DeliveryLine]:
-    """Return the lines under a tab, of one platform if it is named."""
-    return [line for line in view.lines_of(tab) if platform in {"", line.delivery.platform}]
+def find_platform(view: PostView, name: str) -> str:
+    """Return the platform of this name if the post is on it, else the empty text."""
+    return next((line.delivery.platform for line in view.lines if line.delivery.platform == name), "")
 
 
 async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
@@ -128,10 +129,11 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection
         view = await read_post_view(visitor, post, page.get("occurrence", ""))
     except NoSuchItemError:
         return NO_PARTS
+    platform = find_platform(view, page.get("platform", ""))
     make_row = load_macro(visitor, "post", "delivery_row")
     fixed = {
         "post-chips": load_macro(visitor, "post", "post_chips")(view),
-        "delivery-tabs": load_macro(visitor, "post", "delivery_tabs")(view, tab, TABS),
+        "delivery-tabs": load_macro(visitor, "post", "delivery_tabs")(view, tab, TABS, platform),
         "delivery-maps": load_macro(visitor, "post", "delivery_maps")(view),
     }
     for delivery in (item for item in view.deliveries if item.account == opened):
@@ -140,9 +142,9 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection
     return Parts(
         fixed=fixed,
         items={
-            line.element: make_row(line, view, tab, line.delivery.account == opened) for line in view.lines
+            line.element: make_row(line, view, tab, platform, line.delivery.account == opened) for line in view.lines
         },
-        wanted=[line.element for line in list_lines(view, tab, page.get("platform", ""))],
+        wanted=[line.element for line in view.lines_of(tab, platform)],
     )
 
 

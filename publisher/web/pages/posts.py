@@ -141,10 +141,14 @@ class PostView:
         """True while nothing was sent: the texts matter most then."""
         return all(delivery.state in {State.PENDING, State.CANCELLED} for delivery in self.deliveries)
 
-    def lines_of(self, tab: str) -> Sequence[DeliveryLine]:
-        """Return the lines under a tab, the worst first."""
+    def lines_of(self, tab: str, platform: str = "") -> Sequence[DeliveryLine]:
+        """Return the lines under a tab, of one platform if it is named, the worst first."""
         wanted = {"action": {Glyph.ACTION, Glyph.FAILED}, "checking": {Glyph.CHECKING, Glyph.SENDING}}.get(tab)
-        return [line for line in self.lines if wanted is None or line.glyph in wanted]
+        return [
+            line
+            for line in self.lines
+            if (wanted is None or line.glyph in wanted) and platform in {"", line.delivery.platform}
+        ]
 
 
 async def load_post_view(request: Request) -> PostView:
@@ -170,13 +174,13 @@ async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView
     else:  # what was sent again is the same post to people
         deliveries = keep_newest(await site.store.queries.deliveries(post))
     deliveries = [item for item in deliveries if reach is None or item.account in reach]
+    accounts = [item.account for item in deliveries] or [
+        account for account in details.post.accounts if reach is None or account in reach
+    ]
     names = name_accounts(site.settings, visitor.messages)
     tasks = await site.store.approvals.tasks(post) if site.settings.approval_rules.is_active else ()
     tasks = [task for task in tasks if task.key == key]
     pauses = await site.store.queries.pauses()
-    accounts = [item.account for item in deliveries] or [
-        account for account in details.post.accounts if reach is None or account in reach
-    ]
     is_unapproved = any(not task.status.is_approved for task in tasks)
     lines = [describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved) for item in deliveries]
     return PostView(
@@ -187,11 +191,11 @@ async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView
         summary=summary,
         occurrences=occurrences,
         lines=sorted(lines, key=lambda line: (line.glyph.rank, names.order(line.delivery.account))),
+        accounts=accounts,
         maps=map_platforms(lines, names),
         tasks=tasks,
         approvals=await queries.given_approvals(key),
         pause=next((pause for pause in pauses if pause.scope == f"post:{post}"), None),
-        accounts=accounts,
         newest=await queries.newest_delivery(post),
         stops=await queries.stop_counts(post),
     )
