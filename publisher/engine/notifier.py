@@ -15,12 +15,21 @@ from publisher.domain.errors import Problem
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
 from publisher.runtime.redaction import redact_text
-from publisher.store.notices import DigestFacts, NoticeKind, PendingNotice
+from publisher.store.notices import (
+    MAX_NOTICES_OF_A_MESSAGE,
+    NOTICE_LEASE,
+    REFUSED_ALONE,
+    DigestFacts,
+    NoticeKind,
+    PendingNotice,
+)
 from publisher.store.queries.queries import Alert
 from publisher.store.store import Store
 
 MAX_MESSAGE_BYTES = 1800
 """WeCom cuts off a text after 2,048 bytes of UTF-8; the title needs some of them."""
+CHANNEL_REFUSED = "channel_refused"
+"""Code of the problem that a channel works, and does not accept this message."""
 MAX_ALERT_CHARACTERS = 400
 MAX_DIGEST_ALERTS = 5
 MAX_DIGEST_CHARACTERS = 80
@@ -54,7 +63,7 @@ class NoticeWriter:
     def compose(self, notices: Sequence[PendingNotice]) -> tuple[str, str, int]:
         """Return title and text of a message about these notices, or the first of them, and about how many it is.
 
-        The first time takes a tenth of a second, as all texts are read: not for the thread that sends posts.
+        The first time takes a twentieth of a second, as all texts are read: not for the thread that sends posts.
         """
         entries = [self.entry(notice) for notice in notices]
         number = count_fitting(entries)
@@ -153,26 +162,43 @@ class Notifier:
         self._reported_day = day
 
     async def send_to(self, channel: str) -> int:
-        """Send what is due on a channel, several notices in one message, until all is sent or it fails."""
-        sent = 0
-        while claimed := await self.store.notices.claim(channel):
-            title, body, number = await asyncio.to_thread(self.writer.compose, claimed)
-            notices = claimed[:number]
-            is_problem = any(notice.kind in PROBLEM_KINDS for notice in notices)
-            keys = [notice.key for notice in notices]
-            problem = await self.send(channel, ids=keys, title=title, body=body, is_problem=is_problem)
-            if problem is not None:
-                log.warning("notice_not_sent", channel=channel, code=problem.code, notices=len(claimed))
-                reason = self.writer.messages.translate(problem.code, **problem.facts)
-                await self.store.notices.record_failure(channel, claimed, problem.code, reason)
+        """Send what is due on a channel, several notices in one message, until all is sent or it fails.
+
+        When it refuses several, one of them is sent alone, another one at each attempt. If that is accepted, each goes
+        alone: what the channel refuses for its words keeps no other waiting.
+        """
+        store, sent, is_alone = self.store.notices, 0, False
+        while claimed := await store.claim(channel, 1 if is_alone else MAX_NOTICES_OF_A_MESSAGE):
+            notices, problem = await self._send_message(channel, claimed)
+            if problem is not None and problem.code == CHANNEL_REFUSED and len(notices) > 1:
+                one = notices[claimed[0].attempts % len(notices)]
+                notices, problem = await self._send_message(channel, [one])
+                is_alone = problem is None
+            if problem is None:
+                await store.record_sent(channel, notices)
+                await store.release([notice for notice in claimed if notice not in notices])
+                sent += len(notices)
+                continue
+            log.warning("notice_not_sent", channel=channel, code=problem.code, notices=len(claimed))
+            reason = self.writer.messages.translate(problem.code, **problem.facts)
+            is_refused = is_alone and problem.code == CHANNEL_REFUSED
+            await store.record_failure(channel, claimed, REFUSED_ALONE if is_refused else problem.code, reason)
+            if not is_refused:
                 break
-            await self.store.notices.record_sent(channel, notices)
-            await self.store.notices.release(claimed[number:])
-            sent += number
         return sent
 
 
 def count_fitting(entries: Sequence[str]) -> int:
+    async def _send_message(
+        self, channel: str, claimed: Sequence[PendingNotice]
+    ) -> tuple[Sequence[PendingNotice], Problem | None]:
+        """Send as many of these notices as one message has room for; return which, and why it is not accepted."""
+        title, body, number = await asyncio.to_thread(self.writer.compose, claimed)
+        notices = claimed[:number]
+        is_problem = any(notice.kind in PROBLEM_KINDS for notice in notices)
+        keys = [notice.key for notice in notices]
+        return notices, await self.send(channel, ids=keys, title=title, body=body, is_problem=is_problem)
+
     """Return how many of the entries, one at least, one message has room for."""
     sizes = accumulate(len(entry.encode()) + 2 for entry in entries)
     return max(1, sum(size <= MAX_MESSAGE_BYTES for size in sizes))

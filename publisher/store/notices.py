@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
+    Integer,
     RowMapping,
     and_,
     bindparam,
@@ -66,6 +67,8 @@ NOTICE_LEASE = timedelta(seconds=30)
 FIRST_RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=5), timedelta(minutes=15)
 FAILURES_BEFORE_CHANNEL_ALERT = 3
 GIVE_UP_AFTER = timedelta(days=1)
+REFUSED_ALONE = "notice_refused"
+"""Code of the failure of a notice that a channel refuses, while it accepts others."""
 """How long a notice is tried that no open alert needs."""
 REPORT_PERIOD = timedelta(days=1)
 
@@ -112,7 +115,7 @@ _IS_DUE = and_(
 )
 _DUE_CHANNELS = select(NOTICE.c.channel).where(_IS_DUE).distinct()
 _DUE = select(NOTICE.c.id).where(NOTICE.c.channel == bindparam("channel"), _IS_DUE).order_by(NOTICE.c.id)
-_DUE = _DUE.limit(MAX_NOTICES_OF_A_MESSAGE)
+_DUE = _DUE.limit(bindparam("most", type_=Integer))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,10 +208,10 @@ class NoticeStore(StorePart):
         limits = _due_limits(self.runtime.now())
         return frozenset(await self.database.read(lambda connection: connection.scalars(_DUE_CHANNELS, limits).all()))
 
-    async def claim(self, channel: str) -> Sequence[PendingNotice]:
+    async def claim(self, channel: str, most: int = MAX_NOTICES_OF_A_MESSAGE) -> Sequence[PendingNotice]:
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
         now = self.runtime.now()
-        due = {"channel": channel, **_due_limits(now)}
+        due = {"channel": channel, "most": most, **_due_limits(now)}
         if not await self.database.read(lambda connection: connection.scalars(_DUE, due).all()):
             return []
 
@@ -246,10 +249,14 @@ class NoticeStore(StorePart):
 
     @in_transaction
     def record_sent(self, transaction: Transaction, channel: str, notices: Sequence[PendingNotice]) -> None:
-        """End notices that a channel has accepted; those that it has failed to accept are due at once: it works."""
+        """End notices that a channel has accepted; those for which it has failed are due at once: it works."""
         now, ids = self.runtime.now(), [notice.id for notice in notices]
         transaction.connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(ended_at=now, is_sent=True))
-        have_failed = (NOTICE.c.channel == channel, NOTICE.c.ended_at.is_(None), NOTICE.c.error != "")
+        have_failed = (
+            NOTICE.c.channel == channel,
+            NOTICE.c.ended_at.is_(None),
+            NOTICE.c.error.not_in(["", REFUSED_ALONE]),
+        )
         transaction.connection.execute(update(NOTICE).where(*have_failed).values(next_action_at=now))
         clear_alerts(transaction, f"channel:{channel}", now)
 

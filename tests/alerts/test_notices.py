@@ -32,16 +32,17 @@ HEAD = Checkpoint(database="publisher.db", chain="c" * 64, sequence=9, hash="f" 
 
 
 class Receiver:
-    """Stands for all channels: keeps what it was sent; the channels in `broken` refuse."""
+    """Stands for all channels: keeps what it was sent; the channels in `broken` refuse, as all do some words."""
 
     def __init__(self):
         self.accepted: list[tuple[str, tuple[str, ...], str, str]] = []
         self.broken: set[str] = set()
+        self.refused_words: list[str] = []
         self.calls: Counter[str] = Counter()
 
     async def send(self, channel, *, ids, title, body, is_problem=True):
         self.calls[channel] += 1
-        if channel in self.broken:
+        if channel in self.broken or any(words in body for words in self.refused_words):
             return Problem(code="channel_refused", facts={"code": "500", "said": ""})
         self.accepted.append((channel, tuple(ids), title, body))
         return None
@@ -187,6 +188,22 @@ async def test_a_channel_that_works_again_gets_all_that_it_has_missed(notifier, 
     await notifier.run()
     about = {key.partition("-")[0] for key in receiver.ids()}
     assert about == {str(alert["id"]) for alert in await rows_of(notifier.store, ALERT) if alert["code"] == REFUSED}
+
+
+@pytest.mark.parametrize("refused", [(0,), (7,), (24,), (0, 13)])
+async def test_a_notice_that_is_refused_for_its_words_keeps_no_other_waiting(notifier, receiver, refused):
+    """Of many notices the channel gets all others within seconds, and what comes later; it is not asked without end."""
+    receiver.refused_words = [f"beijing-{number} 登录" for number in refused]
+    for number in range(25):
+        await open_alert(notifier.store, subject=f"login:fake/{number}", account=f"beijing-{number}")
+    await pass_time(notifier, timedelta(seconds=40), step=timedelta(seconds=2))
+    assert len(receiver.ids()) == len(set(receiver.ids())) == 25 - len(refused)
+    asked = receiver.calls["duty"]
+    await pass_time(notifier, 14 * MINUTE, step=timedelta(seconds=30))
+    assert receiver.calls["duty"] - asked < 20
+    await open_alert(notifier.store, subject="login:fake/new")
+    await pass_time(notifier, timedelta(seconds=10), step=timedelta(seconds=2))
+    assert len(receiver.ids()) == 26 - len(refused)
 
 
 async def test_every_other_channel_reports_the_one_that_fails(notifier, receiver):
