@@ -128,7 +128,7 @@ class Notifier:
     _reported_day: date | None = None
     """The day whose digest and checkpoint are written."""
     _has_forgotten: bool = False
-    """True once the alerts about channels that the settings no longer name have ended."""
+    """False while there may be notices for channels that the settings no longer name."""
 
     async def run(self) -> int:
         """Write the notices that are due, and send what is unsent, on all channels at once. Return how many."""
@@ -140,6 +140,8 @@ class Notifier:
         await self.store.notices.plan(self.rules)
         await self.plan_daily()
         due = await self.store.notices.due_channels()
+        unclaimed = self.store.runtime.now() - NOTICE_LEASE  # a host that has other settings would have claimed it
+        self._has_forgotten = all(since > unclaimed for name, since in due.items() if name not in self.rules.channels)
         return sum(await asyncio.gather(*(self.send_to(channel) for channel in self.rules.channels if channel in due)))
 
     async def plan_daily(self) -> None:
@@ -187,8 +189,6 @@ class Notifier:
                 break
         return sent
 
-
-def count_fitting(entries: Sequence[str]) -> int:
     async def _send_message(
         self, channel: str, claimed: Sequence[PendingNotice]
     ) -> tuple[Sequence[PendingNotice], Problem | None]:
@@ -199,6 +199,8 @@ def count_fitting(entries: Sequence[str]) -> int:
         keys = [notice.key for notice in notices]
         return notices, await self.send(channel, ids=keys, title=title, body=body, is_problem=is_problem)
 
+
+def count_fitting(entries: Sequence[str]) -> int:
     """Return how many of the entries, one at least, one message has room for."""
     sizes = accumulate(len(entry.encode()) + 2 for entry in entries)
     return max(1, sum(size <= MAX_MESSAGE_BYTES for size in sizes))

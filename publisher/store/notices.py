@@ -19,6 +19,7 @@ from sqlalchemy import (
     RowMapping,
     and_,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -66,9 +67,9 @@ NOTICE_LEASE = timedelta(seconds=30)
 """For how long one host alone sends a message: three times as long as a channel may take."""
 FIRST_RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=5), timedelta(minutes=15)
 FAILURES_BEFORE_CHANNEL_ALERT = 3
-GIVE_UP_AFTER = timedelta(days=1)
 REFUSED_ALONE = "notice_refused"
 """Code of the failure of a notice that a channel refuses, while it accepts others."""
+GIVE_UP_AFTER = timedelta(days=1)
 """How long a notice is tried that no open alert needs."""
 REPORT_PERIOD = timedelta(days=1)
 
@@ -113,7 +114,9 @@ _IS_DUE = and_(
     NOTICE.c.ended_at.is_(None),
     or_(NOTICE.c.next_action_at <= _limit("now"), NOTICE.c.next_action_at > _limit("wrong_from")),
 )
-_DUE_CHANNELS = select(NOTICE.c.channel).where(_IS_DUE).distinct()
+_DUE_CHANNELS = (
+    select(NOTICE.c.channel, func.min(NOTICE.c.next_action_at).label("since")).where(_IS_DUE).group_by(NOTICE.c.channel)
+)
 _DUE = select(NOTICE.c.id).where(NOTICE.c.channel == bindparam("channel"), _IS_DUE).order_by(NOTICE.c.id)
 _DUE = _DUE.limit(bindparam("most", type_=Integer))
 
@@ -185,9 +188,22 @@ class NoticeStore(StorePart):
         return True
 
     async def forget_channels(self, kept: Collection[str]) -> None:
-        """End the notices for channels that the settings no longer name, and the alerts about them."""
+        """End the notices for channels that the settings no longer name, and the alerts about them.
+
+        What no other channel has been given is planned again, for those that the settings name now. While they name
+        none, that an alert is over is left out.
+        """
         failing = select(ALERT.c.subject).where(ALERT.c.code == CHANNEL_FAILING, ALERT.c.cleared_at.is_(None))
         unsent = (NOTICE.c.channel.not_in(kept), NOTICE.c.ended_at.is_(None))
+        other = NOTICE.alias()
+        is_kept = or_(other.c.is_sent, and_(other.c.channel.in_(kept), other.c.ended_at.is_(None)))
+        lost = select(NOTICE.c.alert).where(*unsent, ~exists().where(other.c.key == NOTICE.c.key, is_kept))
+        kinds = {NoticeKind.OPENED.value: "", NoticeKind.ACKNOWLEDGED.value: NoticeKind.OPENED.value}
+        unnoticed: dict[str, object] = {
+            "notice": case(kinds, value=ALERT.c.notice, else_=ALERT.c.notice),
+            "noticed_at": None,
+            "is_settled": False if kept else ALERT.c.is_settled,
+        }
 
         def find_gone(connection: Connection) -> tuple[set[str], bool]:
             subjects = set(connection.scalars(failing)) - {f"channel:{channel}" for channel in kept}
@@ -197,16 +213,18 @@ class NoticeStore(StorePart):
             now = self.runtime.now()
             for subject in sorted(find_gone(transaction.connection)[0]):
                 clear_alerts(transaction, subject, now)
+            transaction.connection.execute(update(ALERT).where(ALERT.c.id.in_(lost)).values(unnoticed))
             transaction.connection.execute(update(NOTICE).where(*unsent).values(ended_at=now))
 
         subjects, has_notices = await self.database.read(find_gone)
         if subjects or has_notices:
             await self.database.write(end)
 
-    async def due_channels(self) -> frozenset[str]:
-        """Return the channels for which a notice is due."""
+    async def due_channels(self) -> Mapping[str, datetime]:
+        """Return the channels for which a notice is due, each with the instant since when one is."""
         limits = _due_limits(self.runtime.now())
-        return frozenset(await self.database.read(lambda connection: connection.scalars(_DUE_CHANNELS, limits).all()))
+        rows = await self.database.read(lambda connection: connection.execute(_DUE_CHANNELS, limits).all())
+        return {row.channel: row.since for row in rows}
 
     async def claim(self, channel: str, most: int = MAX_NOTICES_OF_A_MESSAGE) -> Sequence[PendingNotice]:
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""

@@ -424,6 +424,61 @@ async def test_the_alert_about_a_channel_ends_with_the_channel(notifier, receive
     assert all(row["ended_at"] for row in await rows_of(notifier.store, NOTICE) if row["channel"] == "duty")
 
 
+async def test_what_no_channel_has_got_goes_to_those_that_replace_it(notifier, receiver):
+    """With a channel renamed, people get at once what waited for it: what is new, acknowledged or over."""
+    store, waiting = notifier.store, ("acknowledged", "over", "known")
+    for name in waiting:
+        await open_alert(store, subject=name)
+    await notifier.run()
+    receiver.broken = {"duty"}
+    [acknowledged] = [alert for alert in await store.queries.alerts() if alert.subject == "acknowledged"]
+    await store.actions.dismiss_alert(acknowledged.id, named_person("王"))
+    await close_alert(store, "over")
+    await open_alert(store, "credentials_expiring", "quiet", days="7", until="2026-12-02")
+    await pass_time(notifier, 2 * HOUR, step=10 * MINUTE)
+    receiver.accepted.clear()
+    replaced = make_notifier(store, receiver, AlertsEntry(channels={"wecom": "alert-wecom"}, first=["wecom"]))
+    await replaced.run()
+    assert receiver.kinds() == [("wecom", kind) for kind in ("已有人确认", "已解除", "新")]
+
+
+async def test_a_channel_that_another_stands_beside_is_removed_in_silence(open_store, receiver):
+    """What one channel has accepted is not sent again when the other one is taken out of the settings."""
+    both = AlertsEntry(channels=CHANNELS, first=["duty", "chief"])
+    notifier = make_notifier(await open_store(), receiver, both)
+    receiver.broken = {"duty"}
+    await open_alert(notifier.store)
+    await notifier.run()
+    chief = AlertsEntry(channels={"chief": "alert-chief"}, first=["chief"])
+    await pass_time(make_notifier(notifier.store, receiver, chief), 5 * MINUTE)
+    assert receiver.kinds() == [("chief", "新")]
+
+
+async def test_what_a_host_with_older_settings_has_left_is_sent(notifier, receiver, world):
+    """A notice for a channel that only a host knew that is gone reaches people within a minute."""
+    store = notifier.store
+    renamed = make_notifier(store, receiver, AlertsEntry(channels={"wecom": "alert-wecom"}, first=["wecom"]))
+    await renamed.run()
+    await open_alert(store)
+    await store.notices.plan(RULES)  # and here the host with the older settings is switched off
+    await renamed.run()
+    assert receiver.kinds() == []
+    await pass_time(renamed, MINUTE, step=timedelta(seconds=10))
+    assert receiver.kinds() == [("wecom", "新")]
+
+
+async def test_channels_that_come_after_none_report_what_nobody_got(notifier, receiver):
+    """An alert whose only channel failed, and was removed, is new to the channel that is added days later."""
+    receiver.broken = {"duty"}
+    await open_alert(notifier.store)
+    await notifier.run()
+    await make_notifier(notifier.store, receiver, AlertsEntry()).run()
+    notifier.store.runtime.advance_time(DAY)
+    receiver.broken = set()
+    await make_notifier(notifier.store, receiver).run()
+    assert receiver.kinds()[0] == ("duty", "新")
+
+
 async def test_i24_alerts_that_are_over_are_deleted_in_the_end(notifier, receiver):
     """I24: what is open stays, however old; what has ended is looked at no longer once it is not shown."""
     store = notifier.store
