@@ -83,10 +83,10 @@ class KnownHosts:
 
 
 class ThroughProxy:
-    """Refuses requests that did not come by TLS through the proxy, but for the probes of this machine.
+    """Refuses requests that did not come by TLS through the proxy, but for the probes.
 
     In clear anybody on the way reads passwords; without its client's address every attempt to sign in would count as
-    the proxy's own.
+    the proxy's own. Any address may ask `/healthz` in clear, and `/metrics` with the token of a user.
     """
 
     def __init__(self, app: ASGIApp, *, url: str) -> None:
