@@ -63,7 +63,7 @@ async def test_an_account_is_paused_and_resumed(site):
 
 
 async def test_a_login_is_checked_when_somebody_asks(site):
-    """Its next check is due at once; a viewer has no button and is refused."""
+    """Its next check is due at once, which is in the audit log; who has no button is refused."""
     accounts = site.application.settings.accounts
     await site.store.login_health.record_probe(accounts["beijing-weibo"], Healthy())
     assert "beijing-weibo" not in [account.id for account in await site.store.login_health.claim_due_probes(99)]
@@ -73,6 +73,11 @@ async def test_a_login_is_checked_when_somebody_asks(site):
     answers = [await client.post("/accounts/beijing-weibo/probe") for client in (viewer, operator)]
     assert [answer.status_code for answer in answers] == [403, 303]
     assert "beijing-weibo" in [account.id for account in await site.store.login_health.claim_due_probes(99)]
+    [entry] = await site.store.queries.audit_history("account:beijing-weibo")
+    assert (entry.event, entry.name) == ("login_check_requested", "operator")
+    await site.store.actions.set_mode("beijing-weibo", Mode.ASSISTED, WANG, "手动")
+    assert (await operator.post("/accounts/beijing-weibo/probe")).status_code == 409
+    assert await site.store.login_health.claim_due_probes(99) == []
 
 
 async def test_the_mode_of_an_account_is_changed_with_a_reason(site):

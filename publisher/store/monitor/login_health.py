@@ -23,7 +23,7 @@ from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
 from publisher.store.db.monitor_tables import LOGIN_HEALTH
-from publisher.store.db.rows import ACCOUNT_PAUSED, open_alerts, replace_alerts
+from publisher.store.db.rows import ACCOUNT_PAUSED, open_alerts, replace_alerts, write_audit
 from publisher.store.db.tables import ATTEMPT, LOGIN
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown, update_circuit_breaker
 from publisher.store.monitor.silence import read_activities
@@ -83,10 +83,13 @@ class LoginHealthStore(StorePart):
         return [accounts[login] for login in due]
 
     @in_transaction
-    def request_probe(self, transaction: Transaction, account: Account) -> None:
-        """Let an account's login be probed at the next occasion: a person has changed something about it."""
+    def request_probe(self, transaction: Transaction, account: Account, by: Actor | None = None) -> None:
+        """Let an account's login be probed at the next occasion, after a change or because a person asks for it."""
         now = self.runtime.now()
         _write_health(transaction.connection, account.login, now, {"next_action_at": now})
+        if by is not None:
+            subject = f"account:{account.id}"
+            write_audit(transaction, now, by, event="login_check_requested", subject=subject, detail={})
 
     async def readable_accounts(self) -> Sequence[Account]:
         """Return one account of each login that may be read, preferably one that publisher itself posts on."""

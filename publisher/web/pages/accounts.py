@@ -494,10 +494,12 @@ async def resume(request: Request) -> Response:
 
 
 async def probe(request: Request) -> Response:
-    """Let the login of an account be checked at the next occasion."""
-    line = await load_line(request)
-    get_visitor(request).require(Permission.OPERATE, [line.account.id])
-    await get_site(request).store.login_health.request_probe(line.account)
+    """Let the login of an account be checked at the next occasion. Raises RefusedError where nothing is sent by API."""
+    line, visitor = await load_line(request), get_visitor(request)
+    visitor.require(Permission.OPERATE, [line.account.id])
+    if line.mode is not Mode.API:
+        raise RefusedError("pages_probe_not_api")
+    await get_site(request).store.login_health.request_probe(line.account, visitor.actor)
     facts = {"name": name_of(request, line)}
     return redirect(request, f"/accounts/{line.account.id}", Notice(code="pages_probe_ordered", facts=facts))
 
