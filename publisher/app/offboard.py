@@ -52,6 +52,11 @@ class Offboarding:
         return not (self.open_work.unresolved or self.open_work.waiting)
 
     @property
+    def may_remove_secret(self) -> bool:
+        """True if its secret is in the encrypted store, and nobody needs it any more."""
+        return self.is_off and self.is_settled and self.is_secret_stored and not self.leaving.shared_with
+
+    @property
     def is_done(self) -> bool:
         """True if nothing is left that publisher can do."""
         may_be_kept = self.is_secret_stored or self.secret_location is not None or self.vault_error is not None
@@ -103,9 +108,19 @@ async def read_offboarding(store: Store, settings: Settings, leaving: Offboardin
 
 
 async def offboard_account(  # noqa: PLR0913 # whose account, who, and why
-    store: Store, settings: Settings, leaving: OffboardingAccount, person: Actor, reason: str, *, cancels: bool
+    store: Store,
+    settings: Settings,
+    leaving: OffboardingAccount,
+    person: Actor,
+    reason: str,
+    *,
+    cancels: bool,
+    removes_secret: bool = True,
 ) -> OffboardingStep:
-    """Turn an account off, cancel what waits if asked to, and remove its secret once nothing is open."""
+    """Turn an account off, cancel what waits if asked to, and remove its secret once nothing is open.
+
+    Without `removes_secret` it stays in any case, for a later order.
+    """
     account, actions = leaving.account, store.actions
     if not (await read_offboarding(store, settings, leaving)).is_off:
         await actions.set_mode(account, Mode.OFF, person, reason)
@@ -113,7 +128,7 @@ async def offboard_account(  # noqa: PLR0913 # whose account, who, and why
     cancelled = await actions.cancel_waiting(account, person, reason) if cancels else 0
     before = await read_offboarding(store, settings, leaving)
     is_secret_removed = False
-    if before.is_settled and before.is_secret_stored and not leaving.shared_with:
+    if removes_secret and before.may_remove_secret:
         is_secret_removed = await asyncio.to_thread(open_vault(settings).remove, leaving.secret)
     after = await read_offboarding(store, settings, leaving)
     if after.is_done:

@@ -6,6 +6,7 @@ from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.secrets import Vault
 from tests.web.posts import POST, plan, set_state
+from tests.web.test_write import fields_of
 
 ACCOUNT = "beijing-weibo"
 PATH = f"/accounts/{ACCOUNT}/offboard"
@@ -28,16 +29,19 @@ async def test_an_account_is_taken_out_of_service_step_by_step(site):
     page = (await client.get(PATH)).text
     assert not any(steps(page).values())
     assert (await client.post(PATH, data={"cancel": "1"})).status_code == 422
-    assert (await client.post(PATH, data={"cancel": "2", "reason": "移交"})).status_code == 409
-    begun = await client.post(PATH, data={"cancel": "1", "reason": "移交宣传科"}, follow_redirects=True)
+    [seen] = re.findall(r'name="cancel" value="(\d+)"', page)
+    await plan(site, POST, POST.replace('"refund"', '"third"'))  # one waits as before, but another one
+    stale = await client.post(PATH, data={"cancel": seen, "reason": "移交宣传科"})
+    assert (stale.status_code, fields_of(stale.text)["reason"]) == (409, ["移交宣传科"])
+    [newest] = re.findall(r'name="cancel" value="(\d+)"', stale.text)
+    begun = await client.post(PATH, data={"cancel": newest, "reason": "移交宣传科"}, follow_redirects=True)
     wanted = {"off": True, "unresolved": False, "waiting": True, "secret": False, "entry": False, "revoke": False}
     assert steps(begun.text) == wanted
     assert "移交或停用没有做完" in (await client.get(f"/accounts/{ACCOUNT}")).text
     assert vault.list_names() == [secret]
 
     await set_state(site, State.PUBLISHED, ACCOUNT, remote_id="1", url="", published_at=site.runtime.now())
-    [reason, *_others] = re.findall(r'name="reason" type="text" value="(.*?)"', (await client.get(PATH)).text)
-    done = await client.post(PATH, data={"reason": reason}, follow_redirects=True)
+    done = await client.post(PATH, data=fields_of((await client.get(PATH)).text), follow_redirects=True)
     assert steps(done.text) == {**wanted, "unresolved": True, "secret": True}
     assert "confirm-offboard" not in done.text
     assert "移交或停用没有做完" not in (await client.get(f"/accounts/{ACCOUNT}")).text
@@ -58,6 +62,23 @@ async def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(site)
     assert "加密库的文件已损坏或被改动" in begun.text
     assert "confirm-offboard" in begun.text
     assert [override.mode for override in await site.store.queries.mode_overrides()] == [Mode.OFF]
+
+
+async def test_the_first_click_never_removes_a_secret(site):
+    """Where nothing is open, too: the second one does, and its button says so."""
+    settings = site.application.settings
+    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    (settings.secrets_dir / secret).unlink()
+    vault.write(secret, {"access_token": "x"})
+    client = await site.signed_in("operator", name="王")
+    first = fields_of((await client.get(PATH)).text) | {"reason": "移交宣传科"}
+    begun = await client.post(PATH, data=first, follow_redirects=True)
+    await client.post(PATH, data=first)
+    assert vault.list_names() == [secret]
+    assert f"删除密钥 {secret}" in begun.text
+    done = await client.post(PATH, data=fields_of(begun.text), follow_redirects=True)
+    assert vault.list_names() == []
+    assert steps(done.text)["secret"]
 
 
 async def test_only_who_keeps_the_secrets_of_an_account_takes_it_out(site):

@@ -7,7 +7,7 @@ from publisher.app.offboard import Offboarding, find_account, offboard_account, 
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.user import Permission
-from publisher.web.forms import read_reason
+from publisher.web.forms import read_number, read_reason
 from publisher.web.page import redirect, render_page
 from publisher.web.pages.deliveries import delivery_path
 from publisher.web.seats import name_accounts
@@ -31,7 +31,9 @@ async def show_offboard(request: Request) -> Response:
     return await _render(request, offboarding)
 
 
-async def _render(request: Request, offboarding: Offboarding, status: int = 200, problem: str = "") -> Response:
+async def _render(
+    request: Request, offboarding: Offboarding, status: int = 200, problem: str = "", reason: str = ""
+) -> Response:
     site, visitor, leaving = get_site(request), get_visitor(request), offboarding.leaving
     history = await site.store.queries.audit_history(f"account:{leaving.account}")
     reasons = [str(entry.detail.get("reason", "")) for entry in history if entry.event == "offboarding_requested"]
@@ -46,9 +48,15 @@ async def _render(request: Request, offboarding: Offboarding, status: int = 200,
         path=request.url.path,
         revoke=visitor.messages.first_known(f"revoke_{platform}", "revoke_other"),
         delivery_path=delivery_path,
-        reason=reasons[-1] if reasons and offboarding.is_off else "",
+        reason=reason or (reasons[-1] if reasons and offboarding.is_off else ""),
+        newest=find_newest(offboarding),
         problem=problem,
     )
+
+
+def find_newest(offboarding: Offboarding) -> int:
+    """Return the id of the newest delivery that waits, from which the order to cancel is drawn; 0 without any."""
+    return max((delivery.id for delivery in offboarding.open_work.waiting), default=0)
 
 
 async def offboard(request: Request) -> Response:
@@ -58,13 +66,19 @@ async def offboard(request: Request) -> Response:
     account = before.leaving.account
     visitor.require(Permission.CREDENTIALS, [account])
     if not visitor.is_stepped_up:
-        return await _render(request, before, 422)
+        return await _render(request, before, 422, reason=reason)
     if not reason:
         return await _render(request, before, 422, visitor.messages.translate("pages_reason_needed"))
-    if form.get("cancel") not in {None, str(len(before.open_work.waiting))}:
-        return await _render(request, before, 409, visitor.messages.translate("pages_offboard_changed"))
+    if "cancel" in form and read_number(form, "cancel") < find_newest(before):
+        return await _render(request, before, 409, visitor.messages.translate("pages_offboard_changed"), reason)
     step = await offboard_account(
-        site.store, site.settings, before.leaving, visitor.actor, reason, cancels="cancel" in form
+        site.store,
+        site.settings,
+        before.leaving,
+        visitor.actor,
+        reason,
+        cancels="cancel" in form,
+        removes_secret="remove" in form,  # it cannot be undone: only where the button says so
     )
     code = "pages_offboard_done" if step.after.is_done else "pages_offboard_begun"
     facts = {"name": name_accounts(site.settings, visitor.messages).name(account), "cancelled": step.cancelled}
