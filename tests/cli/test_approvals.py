@@ -252,6 +252,17 @@ def test_an_emergency_release_takes_the_author_and_another_officer(ask):
     assert ask("alerts", "--json").json["alerts"] == []
 
 
+def test_the_telephone_of_an_officer_stays_until_another_is_given(ask):
+    """`duty add` once more, without a number, keeps it; with any other action `--phone` is refused."""
+    add = ("duty", "add", "li")
+    for phone, shown in (("8112", "8112"), (None, "8112"), ("8113", "8113")):
+        assert ask(*add, *(("--phone", phone) if phone else ()), by="root").code == 0
+        assert [item["phone"] for item in ask("duty", "--json").json["officers"]] == [shown]
+    refused = [ask("duty", "remove", "li", "--phone", "8112", by="root"), ask("duty", "--phone", "8112")]
+    assert [(reported.code, "goes with add only" in reported.err) for reported in refused] == [(2, True)] * 2
+    assert len(ask("duty", "--json").json["officers"]) == 1
+
+
 def test_who_is_disabled_or_has_left_cannot_be_on_duty(ask):
     """`duty add` is refused until the person is enabled again; one who has left never is."""
     for action in ("disable", "leave"):

@@ -21,6 +21,8 @@ async def duty(  # noqa: PLR0913 # what the command takes
 ) -> None:
     if action and (name is None or by is None):
         raise LocalizedUsageError("missing_parameter", name="--by" if name else "NAME")
+    if phone and action != "add":
+        raise LocalizedUsageError("phone_needs_add")
     settings = await load_workspace_settings(terminal)
     if not has_database(settings):
         raise CommandFailedError("duty_no_users" if settings.approval_rules.is_active else "approvals_not_asked")

@@ -40,13 +40,17 @@ class DutyRoster(StorePart):
 
     @in_transaction
     def add(self, transaction: Transaction, name: str, by: Actor, phone: str = "") -> None:
-        """Put a person on duty, or change their telephone. Raises ApprovalError for a user who is not enabled."""
+        """Put a person on duty, or change their telephone; without one, keep what is known of it.
+
+        Raises ApprovalError for a user who is not enabled.
+        """
         now, connection = self.runtime.now(), transaction.connection
         state = connection.scalar(select(AUTH_USER.c.state).where(AUTH_USER.c.name == name).with_for_update())
         if state not in {None, UserState.ENABLED}:
             raise ApprovalError("duty_user_not_enabled", post="", by=name)
+        known = connection.scalar(select(DUTY_OFFICER.c.phone).where(DUTY_OFFICER.c.name == name))
         connection.execute(delete(DUTY_OFFICER).where(DUTY_OFFICER.c.name == name))
-        connection.execute(insert(DUTY_OFFICER).values(name=name, phone=phone, at=now, by=by.name))
+        connection.execute(insert(DUTY_OFFICER).values(name=name, phone=phone or known or "", at=now, by=by.name))
         write_audit(transaction, now, by, event="duty_added", subject=f"user:{name}")
 
     @in_transaction
