@@ -1,8 +1,10 @@
 """A small flood of the dashboard: nobody is shut out, and a post that falls due in it leaves."""
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 
-from tests.flood.main import Size, run
+from tests.flood.main import Noticed, Outcome, Size, make_address, run
 
 SMALL = Size(
     seconds=12,
@@ -14,17 +16,34 @@ SMALL = Size(
     slow_heads=60,
     slow_forms=60,
     silent=30,
+    max_late_seconds=20,
+    max_pause_seconds=10,
+    max_page_seconds=15,
+    max_sign_in_seconds=60,
 )
+"""The times are bounds for a machine that is busy with other work: `scripts/flood` measures."""
 
 
 @pytest.mark.long(seconds=60)
 def test_f90_a_flooded_dashboard_shuts_nobody_out_and_delays_no_post():
-    """F90: in a flood people pause, read and sign in, every live page goes on, and each call of a due post leaves."""
+    """F90: in a flood people soon pause, read and sign in, every live page goes on, and a due post leaves in time."""
     said = []
     outcome = run(SMALL, said.append)
     assert outcome.quiet.failed == outcome.flooded.failed == []
-    assert outcome.live == SMALL.live_pages
-    assert len(outcome.flooded.late) == SMALL.accounts
-    assert min(len(outcome.flooded.pauses), len(outcome.flooded.pages), len(outcome.flooded.sign_ins)) > 0
-    assert outcome.counts["sign-ins sent"] > 0
-    assert outcome.counts["slow connections"] >= 150
+    assert [figure.as_line() for figure in outcome.figures(SMALL) if figure.verdict == "MISSED"] == []
+    assert outcome.counts["sign-ins sent"] > SMALL.addresses
+
+
+def test_what_a_flood_has_stopped_altogether_is_missed():
+    """Without a single call, pause, page or sign-in there are figures, none of which is met."""
+    nothing = Outcome(quiet=Noticed(late=[1.0]), flooded=Noticed(), live=0, counts={})
+    verdicts = {figure.name: figure.verdict for figure in nothing.figures(SMALL)}
+    assert verdicts.pop("requests of people that failed") == "met"
+    assert set(verdicts.values()) == {"MISSED"}
+
+
+def test_each_sign_in_of_a_long_flood_comes_from_an_address_of_its_own():
+    """However long it lasts, the addresses are addresses of this machine, and none comes twice."""
+    addresses = [ip_address(make_address(number)) for number in range(10_000)]
+    assert len(set(addresses)) == 10_000
+    assert all(address in ip_network("127.0.0.0/16") for address in addresses)

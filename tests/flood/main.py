@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -54,6 +55,11 @@ SILENT_SECONDS = 25.0
 """A live page that has received nothing for so long has stopped: it is pinged every 20 s."""
 
 
+def make_address(number: int) -> str:
+    """Return an address of this machine from which nobody else comes."""
+    return f"127.0.{3 + number // 256}.{number % 256}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
     """How large a flood is, and what may be noticed of it."""
@@ -95,7 +101,10 @@ class Outcome:
     counts: Mapping[str, int]
 
     def figures(self, size: Size) -> Iterator[Figure]:
-        """Yield each figure with its goal, and how it compares with the same work without the flood."""
+        """Yield each figure with its goal, and how it compares with the same work without the flood.
+
+        What has not come at all took for ever.
+        """
         for name, goal, quiet, flooded in (
             ("last call after the due time", size.max_late_seconds, self.quiet.late, self.flooded.late),
             ("pause, click to written, 95 of 100", size.max_pause_seconds, self.quiet.pauses, self.flooded.pauses),
@@ -103,9 +112,9 @@ class Outcome:
             ("sign-in elsewhere, worst", size.max_sign_in_seconds, self.quiet.sign_ins, self.flooded.sign_ins),
         ):
             share = 0.95 if "95" in name else 1.0
-            value, usual = (percentile([1e3 * seconds for seconds in each], share) for each in (flooded, quiet))
-            middle = 1e3 * median(flooded)
-            parts = {"times": value / usual, "without": usual, "median": middle, "worst": 1e3 * max(flooded)}
+            noticed, usually = ([1e3 * seconds for seconds in each] or [math.inf] for each in (flooded, quiet))
+            value, usual = percentile(noticed, share), percentile(usually, share)
+            parts = {"times": value / usual, "without": usual, "median": median(noticed), "worst": max(noticed)}
             yield Figure(id="", name=name, value=value, goal=1e3 * goal, unit="ms", parts=parts | {"of": len(flooded)})
         yield Figure(id="", name="calls of the post", value=len(self.flooded.late), goal=size.accounts, is_minimum=True)
         yield Figure(
@@ -127,8 +136,8 @@ class Office:
     report: Callable[[str], None]
     due: dict[str, datetime]
     noticed: Noticed = field(default_factory=Noticed)
-    addresses: Iterator[int] = field(default_factory=lambda: count(1))
-    """The addresses from which a user signs in: one who works signs in once, not every second."""
+    addresses: Iterator[int] = field(default_factory=count)
+    """The numbers of the addresses from which a user signs in: one who works signs in once, not every second."""
 
     @contextlib.asynccontextmanager
     async def visit(self, address: str, name: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
@@ -184,7 +193,7 @@ class Office:
 
     async def sign_in(self, name: str) -> None:
         form = {"name": name, "password": PASSWORDS[name]}
-        await self.ask(self.noticed.sign_ins, "/login", f"127.0.3.{next(self.addresses)}", form=form)
+        await self.ask(self.noticed.sign_ins, "/login", make_address(next(self.addresses)), form=form)
 
     async def follow(self, received_at: list[float]) -> None:
         """Keep a live page open, and note when it last received something."""
