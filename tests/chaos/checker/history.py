@@ -180,6 +180,8 @@ class Alert:
     subject: str
     cleared: float | None
     reopenings: int = 0
+    is_settled: bool = False
+    """True if the product has nothing more to say about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,9 @@ UNNOTICED_END = frozenset({"external_post"})
 """Alerts of which nobody is notified that they are over."""
 OPENED, CLOSED = "opened", "closed"
 REPLACED_SECONDS = 1.0
-"""An alert that begins so soon after another one about the same subject has ended stands in its place."""
+"""An alert that begins so soon after another one about the same subject has ended may stand in its place."""
+UNNOTICED_SECONDS = 3600.0
+"""Nobody is notified of what has been over for so long before a daemon could notify anybody of it."""
 
 
 def people_are_notified(history: History) -> Iterator[Violation]:
@@ -47,16 +49,19 @@ def _not_reported(history: History, alert: Alert, notices: Sequence[Notice]) -> 
 
 
 def _not_closed(history: History, alert: Alert, notices: Sequence[Notice]) -> Iterator[Violation]:
-    """Of what another alert has replaced nobody is notified that it is over."""
+    """What was too short to be reported as new is reported as over. What another alert has replaced is not."""
     if alert.cleared is None:
         return
     delay = min(CLOSE_SECONDS * 2.0**alert.reopenings, MAX_CLOSE_SECONDS)
     limit = _working_until(history, alert.cleared, delay + NOTIFY_SECONDS)
-    is_replaced = any(
-        other.id != alert.id and 0 <= other.at - alert.cleared <= REPLACED_SECONDS
+    is_replaced = alert.is_settled and any(
+        other.id != alert.id
+        and other.at <= alert.cleared + REPLACED_SECONDS
+        and (other.cleared is None or other.cleared > alert.cleared)
         for other in history.alerts_on.get(alert.subject, ())
     )
-    is_exempt = not notices or is_replaced or alert.code in UNNOTICED_END or limit > _end(history)
+    is_unnoticed = alert.code == ABOUT_A_CHANNEL or limit >= alert.cleared + UNNOTICED_SECONDS
+    is_exempt = is_replaced or (is_unnoticed and not notices) or alert.code in UNNOTICED_END or limit > _end(history)
     if not is_exempt and not any(notice.kind == CLOSED and notice.at >= alert.cleared for notice in notices):
         yield _about(alert, "over, and nobody was notified of that")
 

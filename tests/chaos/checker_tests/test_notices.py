@@ -64,6 +64,15 @@ def end_not_reported(run):
     del run.rows["notice"][1], run.lists["messages"][1]
 
 
+def short_and_not_reported(run):
+    run.rows["alert"].append(alert(3, 1000, 1020, subject="login:weibo/c"))
+
+
+def settled_and_not_reported(run):
+    end_not_reported(run)
+    run.rows["alert"][0]["is_settled"] = True
+
+
 def opened_twice(run):
     run.rows["notice"].append(notice(4, "2-2", "opened", 1900, 1901))
     run.lists["messages"].append(message("2-2", 1901))
@@ -91,6 +100,8 @@ BROKEN = {
     never_reported: "nobody was notified within a minute",
     reported_late: "nobody was notified within a minute",
     end_not_reported: "over, and nobody was notified of that",
+    short_and_not_reported: "over, and nobody was notified of that",
+    settled_and_not_reported: "over, and nobody was notified of that",
     opened_twice: "reported as new twice",
     sent_twice: "sent twice to duty",
     counts_as_sent: "counts as sent, and duty never got it",
@@ -111,6 +122,15 @@ def test_i10_a_host_that_died_while_it_sent_may_send_again(run):
     """I10: the same id twice is no violation if a daemon was killed in between, nor is a notice that waits for it."""
     sent_twice(run)
     run.lists["interruptions"] = [{"kind": "killed", "at": START + 905}]
+    assert found(run) == []
+
+
+def test_i10_an_alert_that_one_from_before_replaces_has_no_end(run):
+    """I10: a login is blocked, refused, and blocked once more: the first alert, open again, stands for the second."""
+    settled_and_not_reported(run)
+    run.rows["alert"].append(alert(3, 5, code="account_blocked", reopenings=1))
+    run.rows["notice"].append(notice(4, "3-1", "opened", 6, 7))
+    run.lists["messages"].append(message("3-1", 7))
     assert found(run) == []
 
 
