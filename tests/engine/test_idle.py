@@ -199,7 +199,7 @@ async def test_planning_that_failed_is_tried_again_soon(daemon, world, monkeypat
 
 
 async def test_checks_before_posts_ask_one_question_while_nothing_has_changed(idle_daemon, world):
-    """A daemon with ten thousand posts to come reads them again when something has changed, or after five minutes."""
+    """Ten thousand posts to come are read when something has changed, one has come near, or after five minutes."""
     store = idle_daemon.application.store
     await store.preflight.run()
     assert len(await statements_of(idle_daemon, store.preflight.run())) == 1
@@ -208,5 +208,8 @@ async def test_checks_before_posts_ask_one_question_while_nothing_has_changed(id
     assert len(await statements_of(idle_daemon, store.preflight.run())) == 1
     world.advance_time(MAX_LOOK_AGE)
     assert len(await statements_of(idle_daemon, store.preflight.run())) > 1
-    world.advance_time(TOMORROW - LAST_LEAD - world.now())
+    world.advance_time(TOMORROW - LAST_LEAD - timedelta(seconds=30) - world.now())
+    await store.preflight.run()
+    assert len(await statements_of(idle_daemon, store.preflight.run())) == 1
+    world.advance_time(timedelta(seconds=30))
     assert len(await statements_of(idle_daemon, store.preflight.run())) > 1
