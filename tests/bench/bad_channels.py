@@ -81,7 +81,7 @@ class Subject:
         return int(number)
 
     def alerts(self) -> frozenset[str]:
-        """Return the numbers of the alerts that people are to be notified of, but for those about a channel."""
+        """Return the numbers of the alerts that people are to be notified of by now, but for those about a channel."""
         query = "SELECT id FROM alert WHERE notices > 0 AND code != 'alert_channel_failing'"
         return frozenset(str(number) for (number,) in read_rows(self.folder, query))
 
@@ -154,11 +154,11 @@ def measure(seconds: float) -> Result:
         with_bad.platform.wait_for(posts, seconds + START_TIMEOUT_SECONDS, marker="post-")
         without.platform.wait_for(posts, START_TIMEOUT_SECONDS, marker="post-")
         calls = sum(len(hook.requests) for hook in hooks.values())
+        alerts = with_bad.alerts()  # what is planned from now on may still wait at the end
         for hook in hooks.values():
             hook.answer = "accept"
             hook.released.set()
         wait_until(lambda: not with_bad.unsent(), HEAL_TIMEOUT_SECONDS, "notices that reach a channel")
-        alerts = with_bad.alerts()
         said = {name: {key.partition("-")[0] for key in hook.ids()} for name, hook in hooks.items()}
         return Result(
             without=without.lateness(),
