@@ -5,8 +5,8 @@ import pytest
 from tests.bench.bad_channels import BAD, measure
 
 SECONDS = 30
-MAX_DELAY_SECONDS = 2.0
-"""A fifth of what a channel may take, however busy the machine; an hour is held against less."""
+MAX_DELAY_SECONDS = {"median": 2.0, "p99": 5.0}
+"""A fifth, and half of what a channel may take, however busy the machine; an hour is held against less."""
 
 
 @pytest.mark.long(seconds=70)
@@ -16,4 +16,4 @@ def test_bad_channels_delay_no_post_and_lose_no_alert():
     assert result.calls >= len(BAD)
     assert result.alerts
     assert result.lost == []
-    assert result.delays["median"] < MAX_DELAY_SECONDS, result.rows()
+    assert all(result.delays[name] < most for name, most in MAX_DELAY_SECONDS.items()), result.rows()
