@@ -71,6 +71,19 @@ async def test_two_officers_release_it_at_once(lane):
     assert (post["at"], post["urgent"], post["kind"], post["author"]) == ("asap", True, "warning", "王")
 
 
+async def test_what_is_not_in_force_yet_is_not_asked_to_be_released(lane, monkeypatch):
+    """Without a daemon there is no page of the release yet; the notice says that the post waits."""
+
+    async def accept(*_arguments):
+        return False
+
+    monkeypatch.setattr(urgent, "wait_until_accepted", accept)
+    author = await lane.signed_in("author", name="王")
+    _shown, sent = await send(author)
+    assert sent.headers["location"] == "/today"
+    assert "发布系统还没有采用" in (await author.get("/today")).text
+
+
 async def test_a_text_that_has_changed_meanwhile_is_not_released(lane):
     """The fingerprint of what was shown counts."""
     author, other = await lane.signed_in("author", name="王"), await lane.signed_in("approver", name="李")

@@ -342,14 +342,23 @@ async def test_a_save_after_the_session_has_ended_loses_nothing(site, file):
     assert posts(file)[1]["data"]["summary"] == NEW["data.summary"]
 
 
-async def test_a_post_is_taken_out_of_the_schedule(site, file):
-    """It asks first; one that has changed since is not taken out."""
+async def test_a_post_is_taken_out_of_the_schedule(site, file, monkeypatch):
+    """It asks first; one that has changed since is not taken out, and what is not in force yet is said to wait."""
+
+    async def fail(*_arguments):
+        raise OSError(28, "No space left on device")
+
     author = await site.signed_in("author", name="王")
     page = fields_of((await author.get("/posts/weekly/remove")).text)
     await asyncio.to_thread(file.write_text, FILE.replace("每周反诈提示", "改了"), "utf-8")
     stale = await author.post("/posts/weekly/remove", data=page)
+    with monkeypatch.context() as patch:
+        patch.setattr(remove, "save_post", fail)
+        failed = await author.post("/posts/weekly/remove", data=fields_of(stale.text))
     gone = await author.post("/posts/weekly/remove", data=fields_of(stale.text))
-    assert (stale.status_code, gone.status_code) == (409, 303)
+    assert (stale.status_code, failed.status_code, gone.status_code) == (409, 409, 303)
+    assert "No space left on device" in failed.text
+    assert "发布系统还没有采用" in (await author.get("/today")).text
     assert file.read_text("utf-8") == "# 计划\n"
 
 

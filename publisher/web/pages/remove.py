@@ -16,7 +16,7 @@ from publisher.engine.schedule_editor import (
 )
 from publisher.schedule.load import SCHEDULE_FILE
 from publisher.web.page import redirect, render_page
-from publisher.web.pages.write import ACCEPTED_WITHIN_SECONDS, make_writer, read_visible_entry
+from publisher.web.pages.write import ACCEPTED_WITHIN_SECONDS, describe_failure, make_writer, read_visible_entry
 from publisher.web.post_form import dump_entry, load_entry
 from publisher.web.site import Notice, get_site, get_visitor
 
@@ -36,12 +36,14 @@ async def remove_post(request: Request) -> Response:
         return await render_removal(request, {}, status=422)
     change = PostChange(post=post, entry=None, base=base, base_sha256=str(form.get("base_sha256", "")))
     file = site.settings.workspace / SCHEDULE_FILE
-    result = await save_post(site.application.planner, file, change, make_writer(visitor))
+    try:
+        result = await save_post(site.application.planner, file, change, make_writer(visitor))
+    except OSError as error:
+        return await render_removal(request, [describe_failure(error)], status=409)
     if isinstance(result, SavedEdit):
-        await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
-        return redirect(
-            request, "/today", Notice(code="web_write_done_removed", facts={"title": base.get("title", "")})
-        )
+        is_accepted = await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
+        code = "web_write_done_removed" if is_accepted else "web_write_done_removed_waiting"
+        return redirect(request, "/today", Notice(code=code, facts={"title": base.get("title", "")}))
     problems = [*result.own, *result.elsewhere] if isinstance(result, InvalidEdit) else []
     return await render_removal(request, problems, status=409, is_changed=not problems)
 

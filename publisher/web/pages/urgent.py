@@ -24,6 +24,7 @@ from publisher.web.pages.write import (
     NOT_YOURS,
     Form,
     describe_failure,
+    describe_save,
     make_change,
     make_writer,
     name_account,
@@ -66,7 +67,8 @@ async def send_urgent(request: Request) -> Response:
         return await show_form(request, form, status=409, refused=invalid, lane=lane)
     if not isinstance(result, SavedEdit):
         return await show_form(request, form, status=422, refused=result, lane=lane)
-    await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
+    if not await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS):
+        return redirect(request, "/today", describe_save(site, form, is_accepted=False))
     await _release_own(request, form)
     return redirect(request, f"/urgent/{form.entry['id']}")
 
