@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from publisher.domain.user import Permission
 from publisher.engine.authentication import check_code
 from publisher.i18n import LANGUAGES, Lang
+from publisher.web.frame import read_frame_facts
 from publisher.web.page import render_page
 from publisher.web.server import peer_key
 from publisher.web.site import PREFERENCES, Site, Visitor, get_site, get_visitor
@@ -57,6 +58,7 @@ async def identify(request: Request) -> Visitor:
     session_id = request.cookies.get(session_cookie(site), "")
     is_use = "hx-request" not in request.headers and request.url.path != "/events"  # a page that asks by itself is none
     session = await site.store.sign_ins.find_session(session_id, is_use=is_use) if session_id else None
+    number = 0 if session is None else (await read_frame_facts(site)).audit_number
     return Visitor(
         site=site,
         lang=read_lang(request),
@@ -66,6 +68,7 @@ async def identify(request: Request) -> Visitor:
         source=find_source(request),
         session_id=session_id if session is not None else "",
         session=session,
+        audit_number=number,
     )
 
 
@@ -118,7 +121,12 @@ def keep_preferences(request: Request, response: Response) -> None:
 
 
 async def ask_to_sign_in(request: Request) -> Response:
-    """Send a visitor to the sign-in, and back afterwards; a form that was posted is kept and may be sent then."""
+    """Send a visitor to the sign-in, and back afterwards; a form that was posted is kept and may be sent then.
+
+    The stream of an open page is only refused: its page says that the session is over.
+    """
+    if request.url.path == "/events":
+        return Response(status_code=401)
     if request.method == "GET":
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"/login?{urlencode({'next': request.url.path + query})}", status_code=303)

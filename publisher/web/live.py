@@ -1,7 +1,7 @@
 """Live pages: one stream a page. What has changed is rendered once, and sent to all who may see it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -10,15 +10,17 @@ from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
+from publisher.domain.delivery import State
 from publisher.domain.post import PostId
+from publisher.domain.results import HoldReason
 from publisher.domain.user import Permission
 from publisher.store.queries.dashboard import Act
 from publisher.web.frame import Banner, choose_banner, read_frame_facts, read_live_todo
-from publisher.web.live_parts import LivePart, Parts, item_id, read_items
+from publisher.web.live_parts import LivePart, Parts, item_id, read_items, unlisted_id
 from publisher.web.page import load_macro
 from publisher.web.pages import accounts, alerts, approve, assist, deliveries, inbox, post, post_actions, today
 from publisher.web.site import BEATS_PER_REFRESH, Site, Visitor, get_visitor
-from publisher.web.todo import TodoKind, count_mine
+from publisher.web.todo import TodoKind, count_mine, todo_id
 
 FRAME_SECONDS = 1.0
 """Changes are gathered for so long, and sent together."""
@@ -28,6 +30,9 @@ PING_SECONDS = 20
 MAX_FRAME_CHARACTERS = 8_192
 """More waits for the next frame, but for the first one, which brings an old page up to date."""
 MAX_NUMBER_DIGITS = 18
+APPROVAL_ENDS = frozenset({"approval_given", "emergency_released", "after_review_done", "returned", "cancelled"})
+TASK_ENDS = frozenset({"manual_task_done", "manual_task_cancelled"})
+ACCOUNT_ENDS = frozenset({"resumed", "mode_changed"})
 
 
 async def read_frame_parts(visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
@@ -43,7 +48,7 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
     "frame": (FRAME,),
     "today": (
         FRAME,
-        LivePart(read=today.read_live_todo_parts, kinds=("todo",), is_own=True, fading="todo"),
+        LivePart(read=today.read_live_todo_parts, kinds=("todo", "unlisted"), is_own=True, fading="todo"),
         LivePart(read=today.read_live_rows, kinds=("row",)),
     ),
     "inbox": (FRAME, LivePart(read=inbox.read_live, kinds=("todo",), is_own=True, fading="todo")),
@@ -60,40 +65,50 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
 
 @dataclass(slots=True, kw_only=True)
 class Viewer:
-    """One open page: whose it is, what of it is live, which items it has, and up to which audit entry it is."""
+    """One open page: whose it is, what of it is live, which items it has, and up to which audit entry it is.
+
+    `is_new`: it has had no stream before, so that it is as it was loaded.
+    """
 
     site: Site
     visitor: Visitor
     parts: Sequence[LivePart]
     page: Mapping[str, str]
-    known: Collection[str]
+    known: frozenset[str]
     number: int
-    loaded: int
-    """The audit entry up to which the page was when it was loaded."""
+    is_new: bool
     beat: int = -1
     banner: Banner | None = None
     sent: dict[str, str] = field(default_factory=dict)
     """The parts as the page has them, as far as it is known."""
     pending: dict[str, str] = field(default_factory=dict)
     lacking: dict[LivePart, Collection[str]] = field(default_factory=dict)
+    read_up_to: dict[LivePart, int] = field(default_factory=dict)
+    """Up to which audit entry each part was last read in full."""
+
+    @property
+    def shared_parts(self) -> Sequence[LivePart]:
+        return [part for part in self.parts if not part.is_own]
 
     async def next_frame(self) -> str:
         """Return the parts of the page that have changed since the last frame; empty if none has."""
         facts, beat = await read_frame_facts(self.site), self.site.beat
-        banner, is_first = choose_banner(self.visitor, facts), self.beat < 0
-        if facts.audit_number != self.number:
-            await self.read_changes(facts.audit_number)
-        if is_first or beat // BEATS_PER_REFRESH != self.beat // BEATS_PER_REFRESH:
+        number, banner, is_first = facts.audit_number, choose_banner(self.visitor, facts), self.beat < 0
+        is_refresh = is_first or beat // BEATS_PER_REFRESH != self.beat // BEATS_PER_REFRESH
+        if is_refresh:
+            shared = [(part, await self.read_shared(part, None, ("all", number, beat))) for part in self.shared_parts]
+            is_as_loaded = is_first and self.is_new and await self.site.store.dashboard.audit_number() == self.number
+            for part, found in shared:
+                await self.take(part, found, up_to=number, is_on_page=is_as_loaded)
+        elif number != self.number:
+            await self.read_changes(number)
+        if banner != self.banner or beat != self.beat:
             for part in self.parts:
-                if not part.is_own:
-                    await self.take(part, await self.read_shared(part, None, beat), is_full=True, is_baseline=True)
-        if beat != self.beat or banner != self.banner:
-            for part in self.parts:
-                if part.is_own:
-                    await self.take(part, await part.read(self.visitor, self.page, None), is_full=True)
+                if part.is_own and (is_refresh or banner != self.banner or self.read_up_to[part] != number):
+                    await self.take(part, await part.read(self.visitor, self.page, None), up_to=number)
             news = sum(map(len, self.lacking.values()))
             self.put("news", load_macro(self.visitor, "frame", "news")(news))
-        self.beat, self.banner, self.number = beat, banner, facts.audit_number
+        self.beat, self.banner, self.number = beat, banner, number
         return self.take_frame(is_first=is_first)
 
     async def read_changes(self, until: int) -> None:
@@ -101,10 +116,9 @@ class Viewer:
         posts = await self.site.shared.get(
             ("changed", self.number, until), partial(self.site.store.dashboard.changed_posts, self.number, until)
         )
-        for part in self.parts:
-            if not part.is_own and (posts is None or posts):
-                found = await self.read_shared(part, posts, (self.number, until))
-                await self.take(part, found, is_full=posts is None)
+        for part in self.shared_parts if posts is None or posts else ():
+            found = await self.read_shared(part, posts, (self.number, until))
+            await self.take(part, found, up_to=until if posts is None else None)
 
     async def read_shared(self, part: LivePart, posts: Collection[PostId] | None, when: object) -> Parts:
         """Return parts that are read and rendered once for all who may see the same of a page."""
@@ -112,20 +126,29 @@ class Viewer:
         key = (part, visitor.lang, visitor.reach(Permission.VIEW), tuple(self.page.items()), when)
         return await self.site.shared.get(key, partial(part.read, visitor, self.page, posts))
 
-    async def take(self, part: LivePart, found: Parts, *, is_full: bool, is_baseline: bool = False) -> None:
-        """Keep what differs from the page for the next frame; as a baseline, what the page was loaded with is so."""
-        lacking = set(found.wanted) - set(self.known)
-        self.lacking[part] = lacking if is_full else lacking.union(self.lacking.get(part, ()))
+    async def take(self, part: LivePart, found: Parts, *, up_to: int | None, is_on_page: bool = False) -> None:
+        """Keep what differs from the page for the next frame; nothing if the page has all of it.
+
+        `up_to` is the audit entry up to which the part was read in full; None if only some of it was read.
+        """
+        wanted = () if "cut" in self.page else found.wanted  # nobody knows which of them the page has
+        lacking = {item for item in wanted if self.known.isdisjoint((item, unlisted_id(item)))}
+        self.lacking[part] = lacking.union(self.lacking.get(part, ()) if up_to is None else ())
         shown = dict(found.fixed) | {key: html for key, html in found.items.items() if key in self.known}
         for key, html in shown.items():
-            if is_baseline:
-                self.sent.setdefault(key, html)
-            self.put(key, html)
+            if is_on_page:
+                self.sent[key] = html
+            else:
+                self.put(key, html)
             self.sent.pop(f"over-{key}", None)
-        if part.fading and is_full:
+        if up_to is None:
+            return
+        since = self.read_up_to.get(part, self.number)
+        self.read_up_to[part] = up_to
+        if part.fading:
             faded = {key for key in self.known if key.startswith(f"{part.fading}-") and f"over-{key}" not in self.sent}
             gone = faded.difference(found.items)
-            for key, html in (await describe_gone(self.visitor, gone, self.loaded) if gone else {}).items():
+            for key, html in (await describe_gone(self.visitor, gone, since) if gone else {}).items():
                 self.put(f"over-{key}", html)
                 self.sent.pop(key, None)
 
@@ -148,26 +171,37 @@ class Viewer:
 
 async def describe_gone(visitor: Visitor, gone: Collection[str], since: int) -> Mapping[str, str]:
     """Return for items that are no longer there who has done them, if a person has, in the place they keep for that."""
-    doers = dict[str, Act]()
-    for act in await visitor.site.store.dashboard.acts_since(since):  # the newest last
-        names = {act.subject, act.subject.partition("@")[0]}
-        for kind in {key.partition("-")[0] for key in gone}:
-            parts = [(name,) for name in names] + [(each.value, name) for name in names for each in TodoKind]
-            doers |= {item_id(kind, *each): act for each in parts}
+    acts = await visitor.site.store.dashboard.acts_since(since)
+    doers = {item: act for act in acts for item in list_ended(act)}  # the newest last
     over = load_macro(visitor, "frame", "over")
     return {key: over(key, doers.get(key)) for key in gone}
 
 
+def list_ended(act: Act) -> Iterator[str]:
+    """Yield the ids of the items that a person's act may have ended."""
+    occurrence = act.subject.partition("@")[0]
+    if act.event in APPROVAL_ENDS:
+        yield todo_id(TodoKind.APPROVE, act.subject)
+    if act.before == State.HELD:
+        yield from (todo_id(TodoKind.RESOLVE, occurrence, reason) for reason in HoldReason)
+    if act.event in TASK_ENDS or act.before == State.SUBMITTED:
+        yield todo_id(TodoKind.ASSIST, act.subject)
+        yield item_id("task", act.subject)
+    if act.event in ACCOUNT_ENDS:
+        yield todo_id(TodoKind.ACCOUNT, act.subject)
+        yield item_id("card", act.subject)
+
+
 async def show_events(request: Request) -> Response:
     """Stream the changes of a page: `view` is a row of VIEWS, and the rest of the query says what the page shows."""
-    last_id = request.headers.get("last-event-id", "")
-    viewer = await open_viewer(get_visitor(request), request.query_params, last_id)
+    is_new = "last-event-id" not in request.headers
+    viewer = await open_viewer(get_visitor(request), request.query_params, is_new=is_new)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return EventSourceResponse(follow(viewer), ping=PING_SECONDS, headers=headers)
 
 
-async def open_viewer(visitor: Visitor, query: Mapping[str, str], last_id: str = "") -> Viewer:
-    """Return the page that the address of a stream names, up to the last event that it has got, if it has got any."""
+async def open_viewer(visitor: Visitor, query: Mapping[str, str], *, is_new: bool = True) -> Viewer:
+    """Return the page that the address of a stream names; one that has had a stream before gets all parts again."""
     number = (await read_frame_facts(visitor.site)).audit_number
     parts = VIEWS.get(query.get("view", ""), VIEWS["frame"])
     kinds = {kind for part in parts for kind in part.kinds}
@@ -177,13 +211,13 @@ async def open_viewer(visitor: Visitor, query: Mapping[str, str], last_id: str =
         parts=parts,
         page={name: value for name, value in query.items() if name not in {"view", "since", *kinds}},
         known=frozenset(item for kind in kinds for item in read_items(kind, query.get(kind, ""))),
-        number=read_number(last_id or query.get("since", ""), number),
-        loaded=read_number(query.get("since", ""), number),
+        number=read_number(query.get("since", ""), number),
+        is_new=is_new,
     )
 
 
 def read_number(text: str, default: int) -> int:
-    """Return the number of an audit entry in an address or header; the default for anything else."""
+    """Return the number of an audit entry in an address; the default for anything else."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_NUMBER_DIGITS else default
 
 
@@ -191,14 +225,13 @@ async def follow(viewer: Viewer) -> AsyncIterator[ServerSentEvent]:
     """Yield a frame a second at most, and the beat, until the visitor's session or this process ends."""
     site, frame, beat = viewer.site, 0, -1
     while not site.stopping.is_set():
-        number = viewer.number
         if data := await viewer.next_frame():
-            yield ServerSentEvent(data=data, id=str(number if viewer.pending else viewer.number))
+            yield ServerSentEvent(data=data, id=str(viewer.number))
         if viewer.beat != beat:
             beat = viewer.beat
             beat_at = (await read_frame_facts(site)).daemon.heartbeat_at
             seconds = "" if beat_at is None else str(max(0, int((site.runtime.now() - beat_at).total_seconds())))
-            yield ServerSentEvent(data=seconds, event="beat", id=str(number if viewer.pending else viewer.number))
+            yield ServerSentEvent(data=seconds, event="beat", id=str(viewer.number))
         frame += 1
         if frame % SESSION_FRAMES == 0 and not await renew_visitor(viewer):
             return

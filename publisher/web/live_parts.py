@@ -11,6 +11,8 @@ from publisher.domain.post import PostId
 from publisher.web.site import Visitor
 
 ID_DIGITS = 10
+MAX_FOLLOWED = 1_000
+"""So many items of a page are followed at most: the address of its stream has to fit into the head of a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +54,23 @@ def item_id(kind: str, *names: str) -> str:
     return f"{kind}-{sha256('#'.join(names).encode()).hexdigest()[:ID_DIGITS]}"
 
 
+def unlisted_id(item: str) -> str:
+    """Return by which id the stream knows an item that was there at the load, though the page does not list it."""
+    return f"unlisted-{item.rpartition('-')[2]}"
+
+
 def stream_path(view: str, items: Iterable[str] = (), **page: str) -> str:
-    """Return the address of a page's stream: which view, what it is about, and which items the page has."""
+    """Return the address of a page's stream: which view, what it is about, and which items the page has.
+
+    Of more than MAX_FOLLOWED items the first are followed; the address then says that it does not name all.
+    """
     known: dict[str, str] = defaultdict(str)
-    for item in items:
+    followed = list(items)
+    for item in followed[:MAX_FOLLOWED]:
         kind, _, digits = item.rpartition("-")
         known[kind] += digits
-    return f"/events?{urlencode({'view': view, **page, **known})}"
+    cut = {"cut": "1"} if len(followed) > MAX_FOLLOWED else {}
+    return f"/events?{urlencode({'view': view, **page, **cut, **known})}"
 
 
 def read_items(kind: str, digits: str) -> Collection[str]:

@@ -193,6 +193,8 @@ class Visitor:
     """Where the request comes from."""
     session_id: str = field(default="", repr=False)
     session: Session | None = None
+    audit_number: int = 0
+    """That of the newest audit entry before anything else was read: what a page shows is no older."""
 
     @property
     def messages(self) -> Messages:

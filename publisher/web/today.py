@@ -15,7 +15,7 @@ from publisher.store.approvals import name_occurrence
 from publisher.store.queries.dashboard import BoardRow, FrameFacts
 from publisher.store.queries.occurrences import OccurrenceSummary
 from publisher.web.frame import read_frame_facts
-from publisher.web.live_parts import item_id, stream_path
+from publisher.web.live_parts import item_id, stream_path, unlisted_id
 from publisher.web.seats import AccountNames, SeatMap, map_seats, name_accounts
 from publisher.web.site import Site, Visitor
 from publisher.web.todo import TodoItem, TodoKind, read_todo
@@ -224,7 +224,11 @@ async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
         feeds=find_feeds(site),
         stream=stream_path(
             "today",
-            [*(row.element for row in shown), *(item.element for item in [*mine[:MAX_LISTED], *others])],
+            [
+                *(row.element for row in shown),
+                *(item.element for item in [*mine[:MAX_LISTED], *others]),
+                *(unlisted_id(item.element) for item in mine[MAX_LISTED:]),
+            ],
             day=day.isoformat(),
             tab=tab,
             **({"is_today": "1"} if is_today else {}),

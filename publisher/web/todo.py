@@ -36,7 +36,8 @@ class TodoKind(StrEnum):
 class TodoItem:
     """One thing to do. `until` is its deadline, None if it has none; `is_mine`: the visitor may do it.
 
-    `subject` names it in addresses and tests, `about` in the audit. `kind_of_post` and `level` make its sign.
+    `subject` names it in addresses and tests, `about` in the audit; `reason` is that of a hold. `kind_of_post` and
+    `level` make its sign.
     """
 
     kind: TodoKind
@@ -46,6 +47,7 @@ class TodoItem:
     text: str
     path: str
     is_mine: bool
+    reason: str = ""
     until: datetime | None = None
     kind_of_post: str = ""
     level: str | None = None
@@ -55,7 +57,12 @@ class TodoItem:
     @property
     def element(self) -> str:
         """The id of its element on pages."""
-        return item_id("todo", self.kind, self.about)
+        return todo_id(self.kind, self.about, self.reason)
+
+
+def todo_id(kind: TodoKind, about: str, reason: str = "") -> str:
+    """Return the id of the element of a thing to do: the same while it lasts, however many accounts it is about."""
+    return item_id("todo", kind, about, reason)
 
 
 async def read_todo(visitor: Visitor) -> Sequence[TodoItem]:
@@ -149,11 +156,12 @@ def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title:
     return TodoItem(
         kind=kind,
         subject=formatter.subject(first) if len(group) == 1 else first.key.post,
-        about=subject_of(first) if len(group) == 1 else name_occurrence(first.key),
+        about=subject_of(first) if kind is TodoKind.ASSIST else name_occurrence(first.key),
         title=title,
         text=visitor.messages.translate("web_todo_on", accounts=accounts, reason=said),
         path=path,
         is_mine=visitor.may(permission, [delivery.account for delivery in group]),
+        reason=first.reason or "" if kind is TodoKind.RESOLVE else "",
         until=first.expires_at,
         kind_of_post=first.kind,
     )

@@ -8,35 +8,49 @@ from urllib.parse import parse_qsl
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor, Role, State
 from publisher.domain.post import OccurrenceKey, PostId
+from publisher.domain.results import CredentialExpired
 from publisher.domain.user import parse_grant
-from publisher.store.db.rows import raise_alert
+from publisher.store.db.rows import audit_entry, raise_alert, write_entries
 from publisher.store.people.sign_ins import SESSION_IDLE_LIFETIME
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.web.live import MAX_FRAME_CHARACTERS, open_viewer, renew_visitor
-from publisher.web.live_parts import item_id
-from publisher.web.site import BEAT_SECONDS, Visitor
-from publisher.web.today import row_element
+from publisher.web.live_parts import MAX_FOLLOWED, item_id, stream_path
+from publisher.web.process import MAX_HEAD_BYTES
+from publisher.web.site import BEAT_SECONDS, BEATS_PER_REFRESH, Visitor
+from publisher.web.today import MAX_LISTED, row_element
+from publisher.web.todo import TodoKind, todo_id
 from tests.streams import find_stream
 from tests.web.conftest import ADMIN
 from tests.web.posts import POST, plan, set_state
 from tests.web.test_accounts import hand_out
 
-BY = Actor(role=Role.PERSON, name="值班")
+BY, LI = (Actor(role=Role.PERSON, name=name) for name in ("值班", "李"))
 ACCOUNT = AccountId("beijing-weibo")
 P, Q = (row_element(OccurrenceKey(post=PostId(name), occurrence="once")) for name in "pq")
 
 
-async def open_page(site, path="/today", *grants, last_id=""):
-    """Return a viewer of a page, as its stream has it, after the first frame."""
+async def load_page(site, path="/today", *grants):
+    """Return who has loaded a page, and what the address of its stream says."""
     client = next(iter(site.clients), None) or await site.signed_in(*(grants or ("viewer",)))
     page = (await client.get(path)).text
     address = find_stream(page).removeprefix("/events?")
     session_id = client.cookies["publisher_session"]
     session = await site.store.sign_ins.find_session(session_id)
     visitor = Visitor(site=site.app.state.site, lang="zh_CN", session_id=session_id, session=session)
-    viewer = await open_viewer(visitor, dict(parse_qsl(address)), last_id)
+    return visitor, dict(parse_qsl(address))
+
+
+async def open_page(site, path="/today", *grants):
+    """Return a viewer of a page, as its stream has it, after the first frame."""
+    viewer = await open_viewer(*await load_page(site, path, *grants))
     await viewer.next_frame()
     return viewer
+
+
+async def record(site, event, subject, by=LI, before=None):
+    """Write that a person has done something."""
+    entry = audit_entry(site.runtime.now(), by, event=event, subject=subject, before=before)
+    await site.store.database.write(lambda unit: write_entries(unit, [entry]))
 
 
 async def next_frame(site, viewer, seconds=1.0):
@@ -146,12 +160,151 @@ async def test_what_others_have_done_turns_grey_with_their_name(site):
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "密码被改")
     await site.store.actions.register_worker()
     viewers = [await open_page(site, path, "operator") for path in ("/today", "/inbox")]
-    await site.store.actions.resume(f"account:{ACCOUNT}", Actor(role=Role.PERSON, name="李"))
+    await site.store.actions.resume(f"account:{ACCOUNT}", LI)
     site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
     frames = [await viewer.next_frame() for viewer in viewers]
-    place = f"over-{item_id('todo', 'account', f'account:{ACCOUNT}')}"
+    place = f"over-{todo_id(TodoKind.ACCOUNT, f'account:{ACCOUNT}')}"
     assert [place in targets(frame) for frame in frames] == [True, True]
     assert ["李09:00已处理" in words(frame) for frame in frames] == [True, True]
+
+
+async def test_holds_of_one_reason_stay_one_card_until_the_last_is_ruled_on(site):
+    """A second account, or the ruling on one of two, changes its words; the ruling on the last ends it, by whom."""
+    await plan(site, POST)
+    await site.store.actions.register_worker()
+    await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+    viewer = await open_page(site, "/inbox", "operator")
+    frames = []
+    for state, account in [
+        (State.HELD, "shanghai-tieba"),
+        (State.PUBLISHED, "beijing-tieba"),
+        (State.PUBLISHED, "shanghai-tieba"),
+    ]:
+        reason = "uncheckable" if state is State.HELD else None
+        await set_state(site, state, account, reason=reason, updated_at=site.runtime.now())
+        await record(site, "resolved", f"refund@{account}", before="held" if reason is None else None)
+        frames.append(await next_frame(site, viewer, seconds=BEAT_SECONDS))
+    card = todo_id(TodoKind.RESOLVE, "refund", "uncheckable")
+    assert [(card in targets(frame), f"over-{card}" in targets(frame)) for frame in frames] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+    assert "2个账号" in words(frames[0])
+    assert "李09:00已处理" in words(frames[2])
+
+
+async def test_holds_of_two_reasons_are_two_cards(site):
+    """Each has its own element, also where each is about several accounts."""
+    await plan(site, POST)
+    for platform, reason in [("weibo", "poison"), ("tieba", "uncheckable")]:
+        accounts = [f"{region}-{platform}" for region in ("beijing", "shanghai")]
+        await set_state(site, State.HELD, *accounts, reason=reason, attempts=1)
+    _visitor, address = await load_page(site, "/inbox", "operator")
+    ids = {address["todo"][:10], address["todo"][10:]}
+    assert ids == {todo_id(TodoKind.RESOLVE, "refund", reason)[5:] for reason in ("poison", "uncheckable")}
+
+
+async def test_only_who_has_ended_a_thing_is_named_for_it(site):
+    """A person who did something else to the same post, or the same before, has not done what ended by itself."""
+    await plan(site, POST)
+    await site.store.actions.register_worker()
+    await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+    viewer = await open_page(site, "/inbox", "operator")
+    await record(site, "resolved", "refund@beijing-tieba", before="held")
+    await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    await record(site, "confirmation_requested", "refund@beijing-tieba")
+    await set_state(site, State.EXPIRED, "beijing-tieba", reason=None, updated_at=site.runtime.now())
+    frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    assert f"over-{todo_id(TodoKind.RESOLVE, 'refund', 'uncheckable')}" in targets(frame)
+    assert "已经不用处理了" in words(frame)
+    assert "李" not in words(frame)
+
+
+async def test_a_page_that_comes_back_gets_what_it_missed(site):
+    """A tab that was hidden drops its stream: what changed meanwhile reaches it, also without an entry in the audit."""
+    visitor, address = await load_page(site, "/accounts", "viewer")
+    await (await open_viewer(visitor, address)).next_frame()
+    account = site.application.settings.accounts[ACCOUNT]
+    await site.store.login_health.record_probe(account, CredentialExpired(reason="auth"))
+    site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
+    frame = await (await open_viewer(visitor, address, is_new=False)).next_frame()
+    assert "登录被拒" in words(frame)
+
+
+async def test_what_changes_while_a_page_is_read_is_sent(site, monkeypatch):
+    """A page counts as no newer than it was before its content was read."""
+    await change(site, "p", "q")
+    await site.store.actions.register_worker()
+    between = site.store.occurrences.between
+
+    async def changed(*arguments):
+        await site.store.actions.cancel_post(PostId("p"), BY, "x")
+        return await between(*arguments)
+
+    monkeypatch.setattr(site.store.occurrences, "between", changed)
+    visitor, address = await load_page(site)
+    monkeypatch.undo()
+    frame = await (await open_viewer(visitor, address)).next_frame()
+    assert P in targets(frame)
+
+
+async def test_a_page_without_news_reads_nothing(site, monkeypatch):
+    """Between two refreshes, what is a viewer's own is read only after something has happened."""
+    await site.store.actions.register_worker()
+    viewer = await open_page(site, "/alerts", "operator")
+    read = []
+    alerts = site.store.queries.alerts
+
+    async def counted():
+        read.append(site.runtime.now())
+        return await alerts()
+
+    monkeypatch.setattr(site.store.queries, "alerts", counted)
+    while viewer.beat % BEATS_PER_REFRESH:
+        await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    refreshed = len(read)
+    for _ in range(2):
+        await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    quiet = len(read) - refreshed
+    await site.store.actions.pause(f"account:{ACCOUNT}", BY, "")
+    frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    assert (quiet, len(read) - refreshed) == (0, 1)
+    assert "badge-inbox" in targets(frame)
+
+
+async def test_what_moves_up_in_the_list_is_not_new(site):
+    """Today lists the first of many things; when one of them is done, the next was there before."""
+    await plan(site, POST)
+    await site.store.actions.register_worker()
+    accounts = site.application.settings.accounts
+    for account in accounts:
+        await site.store.actions.pause(f"account:{account}", BY, "")
+    await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+    viewer = await open_page(site, "/today", "operator")
+    await set_state(site, State.PUBLISHED, "beijing-tieba", reason=None, updated_at=site.runtime.now())
+    await record(site, "resolved", "refund@beijing-tieba", before="held")
+    moved_up = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    await set_state(site, State.HELD, "shanghai-tieba", reason="poison", attempts=1)
+    await record(site, "noticed", "refund@shanghai-tieba")
+    new = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    assert len(accounts) == MAX_LISTED
+    assert "over-" in moved_up
+    assert "news" not in targets(moved_up)
+    assert "有1条新的" in words(new)
+
+
+async def test_a_page_of_very_many_things_has_a_stream(site):
+    """Its address fits into the head of a request; as nobody knows which of them the page has, none counts as new."""
+    await site.store.actions.register_worker()
+    visitor, _address = await load_page(site, "/alerts", "operator")
+    address = stream_path("alerts", [item_id("alert", f"no {number}") for number in range(2 * MAX_FOLLOWED)])
+    await site.store.actions.pause(f"account:{ACCOUNT}", BY, "")
+    viewer = await open_viewer(visitor, dict(parse_qsl(address.partition("?")[2])))
+    frame = await viewer.next_frame()
+    assert len(address) < MAX_HEAD_BYTES * 3 / 4
+    assert "verdict" in targets(frame)
+    assert 'id="news" role="status" hidden' in frame
 
 
 async def test_a_post_shows_each_account_as_it_is(site):
@@ -194,6 +347,7 @@ async def test_a_retraction_shows_each_account_as_it_goes(site):
     await site.store.actions.retract("refund", None, BY, "写错了")
     viewer = await open_page(site, "/posts/refund/retract", "author")
     await set_state(site, State.RETRACTED, "beijing-weibo")
+    await record(site, "absence_proven", "refund@beijing-weibo")
     frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
     rows = [target for target in targets(frame) if target.startswith("time")]
     assert rows == [item_id("time", "once", "beijing-weibo")]
@@ -205,7 +359,7 @@ async def test_accounts_change_in_their_cells_and_cards(site):
     await site.store.actions.pause("account:shanghai-weibo", BY, "换密码")
     viewer = await open_page(site, "/accounts")
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "密码被改")
-    await site.store.actions.resume("account:shanghai-weibo", Actor(role=Role.PERSON, name="李"))
+    await site.store.actions.resume("account:shanghai-weibo", LI)
     frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
     cells = [target for target in targets(frame) if target.startswith("cell")]
     assert len(cells) == 2

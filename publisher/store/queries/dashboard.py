@@ -67,9 +67,11 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """What a person has done: to what, and when."""
+    """What a person has done: to what, and when. `before` is the state of a delivery until then."""
 
     subject: str
+    event: str
+    before: str | None
     by: str
     at: datetime
 
@@ -161,10 +163,11 @@ class DashboardQueries(StorePart):
     async def acts_since(self, number: int) -> Sequence[Act]:
         """Return what people have done after an audit entry, the newest last; of very many the newest."""
         is_theirs = (AUDIT.c.id > number, AUDIT.c.role == Role.PERSON.value, ~AUDIT.c.subject.startswith("user:"))
-        query = select(AUDIT.c.subject, AUDIT.c.name, AUDIT.c.at).where(*is_theirs)
+        columns = (AUDIT.c.subject, AUDIT.c.event, AUDIT.c.before, AUDIT.c.name.label("by"), AUDIT.c.at)
+        query = select(*columns).where(*is_theirs)
         query = query.order_by(AUDIT.c.id.desc()).limit(MAX_CHANGES)
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
-        return [Act(subject=row.subject, by=row.name, at=row.at) for row in reversed(rows)]
+        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        return [Act(**row) for row in reversed(rows)]
 
     async def audit_number(self) -> int:
         """Return the number of the newest audit entry: without a new one nothing has changed."""

@@ -62,8 +62,11 @@
     showBeat();
   });
 
-  // The stream: a banner says since when the page shows an old state, and goes when the stream is back.
-  const cutOff = document.getElementById("cut-off");
+  // The stream: a banner says since when the page shows an old state, or that the session is over. Only a beat is a
+  // sign that the stream is back: some proxies answer with a page of their own.
+  const BEAT_PATIENCE = 15000;
+  const cutOff = document.getElementById("cut-off"), signedOut = document.getElementById("signed-out");
+  let isRefused = false, patience = 0;
   const showCutOff = (isCut) => {
     if (!cutOff || cutOff.hidden === !isCut) return;
     const since = cutOff.querySelector("[data-since]");
@@ -71,14 +74,33 @@
     if (isCut) since.textContent = since.dataset.since.replace("{time}", clock);
     cutOff.hidden = !isCut;
   };
-  document.addEventListener("htmx:sse:error", () => showCutOff(true));
-  document.addEventListener("htmx:sse:after:connection", () => showCutOff(false));
-  document.addEventListener("htmx:sse:after:message", () => showCutOff(false));
+  const showLost = (status) => {
+    if (!signedOut) return;
+    isRefused = isRefused || status === 401;
+    if (isRefused) signedOut.hidden = false;
+    showCutOff(signedOut.hidden);
+  };
+  const waitForBeat = () => {
+    clearTimeout(patience);
+    if (!document.hidden) patience = setTimeout(showLost, BEAT_PATIENCE);
+  };
+  document.addEventListener("htmx:sse:error", (event) => showLost(event.detail.status));
+  document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
+    ctx.swap = "none";
+    showLost(ctx.response.status);
+  });
+  document.addEventListener("beat", () => {
+    if (isRefused) signedOut.hidden = true;
+    isRefused = false;
+    showCutOff(false);
+    clearTimeout(patience);
+  });
+  document.addEventListener("visibilitychange", waitForBeat);
+  waitForBeat();
 
   // The form of a post: checked and kept while it is written. What the answer has replaces what has its id.
   const live = document.querySelector("form[data-live]");
   if (live) {
-    const signedOut = document.getElementById("signed-out");
     let timer = 0, isBusy = false, isDirty = false;
     const later = (milliseconds) => { clearTimeout(timer); timer = setTimeout(check, milliseconds); };
     const check = async () => {
@@ -143,7 +165,10 @@
   // The calendar: an entry dropped on another day, or another hour of a week, is saved with that time.
   let dragged = null;
   const dropPlace = (event) => dragged && event.target.closest("[data-day]");
-  document.addEventListener("dragstart", (event) => { dragged = event.target.closest("[data-at]"); });
+  document.addEventListener("dragstart", (event) => {
+    const { target } = event;  // a text node where a text is dragged
+    dragged = target.closest && target.closest("[data-at]");
+  });
   document.addEventListener("dragend", () => { dragged = null; });
   document.addEventListener("dragover", (event) => { if (dropPlace(event)) event.preventDefault(); });
   document.addEventListener("drop", (event) => {
@@ -157,7 +182,7 @@
     form.action = dragged.getAttribute("href") + "/move";
     [form.elements.was.value, form.elements.at.value] = [was, at];
     form.elements.back.value = location.pathname + location.search;
-    form.requestSubmit();
+    form.submit();
   });
 
   // Times left and clocks.
