@@ -366,6 +366,15 @@ async def test_accounts_change_in_their_cells_and_cards(site):
     assert {"news", f"over-{item_id('card', 'account:shanghai-weibo')}"} <= set(targets(frame))
 
 
+async def test_a_board_that_is_filtered_stays_so(site):
+    """Its cells show the accounts of the chosen status alone, also once the page is brought up to date."""
+    await site.store.actions.pause(f"account:{ACCOUNT}", BY, "")
+    visitor, address = await load_page(site, "/accounts?status=action", "viewer")
+    frame = await (await open_viewer(visitor, address, is_new=False)).next_frame()
+    cells = "".join(re.findall(r"<td id=.*?</td>", frame))
+    assert re.findall(r'href="/accounts/([\w-]+)"', cells) == [ACCOUNT]
+
+
 async def test_a_task_by_hand_that_somebody_has_done_says_so(site):
     """On the list of others, in place."""
     await plan(site, POST)

@@ -304,8 +304,9 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection
     board = await read_account_board(visitor, page)
     make_card = load_macro(visitor, "accounts", "account_card")
     make_cell, make_row = (load_macro(visitor, "accounts", name) for name in ("account_cell", "account_row"))
+    shown = {row.key: row for row in board.rows}  # a region in which no account is of the chosen status any more stays
     cells = {
-        row.cell(platform): make_cell(row, platform, board.names, MAX_DAYS_SHOWN)
+        row.cell(platform): make_cell(shown.get(row.key, row), platform, board.names, MAX_DAYS_SHOWN)
         for row in group_regions(board.lines, board.names, board.regions_of_settings)
         for platform in board.platforms
     }
