@@ -63,6 +63,25 @@ async def test_open_pages_change_in_place(site):  # noqa: F811 # the fixture
         await expect(inbox.get_by_test_id("todo-account-beijing-weibo")).to_be_visible(timeout=PATIENCE_MS)
 
 
+async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site, monkeypatch):  # noqa: F811 # the fixture
+    """It says that its first connection failed; once the session has ended, that one has to sign in again."""
+    monkeypatch.setattr("publisher.web.live.SESSION_FRAMES", 1)
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("张", "operator", DESK)
+        cut_off, signed_out = (page.get_by_test_id(f"banner-{name}") for name in ("cut-off", "signed-out"))
+        await page.route("**/events?*", lambda route: route.fulfill(status=502, body="<p>proxy</p>"))
+        await page.goto(f"{address}/today")
+        await expect(cut_off).to_be_visible(timeout=PATIENCE_MS)
+        await page.unroute("**/events?*")
+        await open_live(page, f"{address}/today", "verdict")
+        await expect(cut_off).to_be_hidden()
+        [cookie] = [each for each in await page.context.cookies() if each["name"].endswith("publisher_session")]
+        await site.store.sign_ins.end_session(cookie["value"], LI)
+        await expect(signed_out).to_be_visible(timeout=PATIENCE_MS)
+        await expect(cut_off).to_be_hidden()
+        assert await complaints(page) == []
+
+
 @pytest.mark.parametrize("regions", [13])
 async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # noqa: F811 # the fixture
     """With the pointer and with the arrow keys; Enter opens the delivery, a click the post on that platform."""
