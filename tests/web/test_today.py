@@ -2,7 +2,6 @@
 
 import gzip
 import re
-import time
 from datetime import timedelta
 
 import pytest
@@ -118,8 +117,8 @@ async def test_what_is_long_finished_is_folded_away(site):
 
 @pytest.mark.long
 @pytest.mark.parametrize("regions", [50])
-async def test_a_large_day_is_answered_within_its_budget(site, regions, record_property):
-    """10,000 deliveries of 67 posts on 150 accounts: two grouped queries, and a page of 25 KB at most, compressed."""
+async def test_a_large_day_is_a_page_within_its_budget(site, regions):
+    """10,000 deliveries of 67 posts on 150 accounts: a page of 25 KB at most, compressed. P15 measures its time."""
     start, accounts = site.runtime.now(), list(site.store.policies)
     posts = [make_post(f"p{number}", accounts, start + timedelta(minutes=7 * number)) for number in range(67)]
     await enqueue_posts(site.store.posts, *posts)
@@ -128,18 +127,7 @@ async def test_a_large_day_is_answered_within_its_budget(site, regions, record_p
         await site.store.database.write(lambda transaction, change=of_platform: transaction.connection.execute(change))
     await site.store.actions.register_worker()
     client = await site.signed_in("viewer")
-    query_seconds, seconds, page = [], [], ""
-    for _ in range(5):
-        began = time.perf_counter()
-        await site.store.dashboard.board(start - timedelta(days=1), start + timedelta(days=1))
-        query_seconds.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        page = (await client.get("/today")).text
-        seconds.append(time.perf_counter() - began)
-    record_property("query_seconds", min(query_seconds))
-    record_property("seconds", min(seconds))
+    page = (await client.get("/today")).text
     assert page.count('data-testid="row-') == 67
     assert len(gzip.compress(page.encode(), 5)) <= 25 * 1024
     assert len(re.findall(r"<[a-z]", page.partition("<main")[2])) <= 2_500
-    assert min(query_seconds) < 5 * 0.12, "five times the budget, for a machine that is busy"
-    assert min(seconds) < 5 * 0.2
