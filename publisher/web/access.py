@@ -11,7 +11,6 @@ from starlette.responses import RedirectResponse, Response
 from publisher.domain.user import Permission
 from publisher.engine.authentication import check_code
 from publisher.i18n import LANGUAGES, Lang
-from publisher.web.frame import read_frame_facts
 from publisher.web.page import render_page
 from publisher.web.server import peer_key
 from publisher.web.site import PREFERENCES, Site, Visitor, get_site, get_visitor
@@ -58,7 +57,7 @@ async def identify(request: Request) -> Visitor:
     session_id = request.cookies.get(session_cookie(site), "")
     is_use = "hx-request" not in request.headers and request.url.path != "/events"  # a page that asks by itself is none
     session = await site.store.sign_ins.find_session(session_id, is_use=is_use) if session_id else None
-    number = 0 if session is None else (await read_frame_facts(site)).audit_number
+    number = 0 if session is None else await site.store.dashboard.audit_number()
     return Visitor(
         site=site,
         lang=read_lang(request),

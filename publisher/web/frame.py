@@ -65,7 +65,7 @@ class Frame:
 
 async def read_frame(site: Site, visitor: Visitor) -> Frame:
     """Return the frame of a visitor who has signed in."""
-    facts = await read_frame_facts(site)
+    facts = await read_frame_facts(site, visitor.audit_number)
     beat = facts.daemon.heartbeat_at
     return Frame(
         menu=[entry for entry in MENU if (needed := site.pages.get(entry.path)) is not None and visitor.may(needed)],
@@ -95,13 +95,16 @@ async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
     return await site.todo.get(key, partial(read_todo, visitor))
 
 
-async def read_frame_facts(site: Site) -> FrameFacts:
-    """Return what every page shows, at most FACTS_LIFETIME_SECONDS old."""
-    now = site.runtime.monotonic()
-    if site.frame_facts is None or now - site.frame_facts_at >= FACTS_LIFETIME_SECONDS:
-        site.frame_facts = await site.store.dashboard.frame_facts()
+async def read_frame_facts(site: Site, at_least: int = 0) -> FrameFacts:
+    """Return what every page shows, at most FACTS_LIFETIME_SECONDS old, and no older than an audit entry.
+
+    So the next page shows a person what they have just done.
+    """
+    now, kept = site.runtime.monotonic(), site.frame_facts
+    if kept is None or now - site.frame_facts_at >= FACTS_LIFETIME_SECONDS or kept.audit_number < at_least:
+        kept = site.frame_facts = await site.store.dashboard.frame_facts()
         site.frame_facts_at = now
-    return site.frame_facts
+    return kept
 
 
 def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:
