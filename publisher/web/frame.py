@@ -82,8 +82,7 @@ async def read_badges(site: Site, visitor: Visitor) -> Mapping[str, int]:
     async def count() -> Mapping[str, int]:
         return count_mine(await read_todo(visitor))
 
-    number = await site.store.dashboard.audit_number()
-    return await site.todo.get(("badges", visitor.principal, number), count)
+    return await site.todo.get(("badges", visitor.principal, visitor.audit_number), count)
 
 
 async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
