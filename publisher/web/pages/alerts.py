@@ -81,10 +81,7 @@ def name_post(alert: Alert) -> PostId:
 async def acknowledge(request: Request) -> Response:
     """Take an alert on: it is neither repeated nor escalated any more. Raises NoSuchItemError if it is not open."""
     store, visitor, number = get_site(request).store, get_visitor(request), request.path_params["number"]
-    alert = next((alert for alert in await store.queries.alerts() if str(alert.id) == number), None)
-    if alert is None:
-        raise NoSuchItemError("alert", number)
-    visitor.require(Permission.OPERATE, accounts_of(visitor, alert))
+    alert = require_operable(visitor, await store.queries.alerts(), number)
     if not await store.actions.dismiss_alert(alert.id, visitor.actor):
         raise NoSuchItemError("alert", number)
     undo = f"/alerts/{number}/unacknowledge"
@@ -94,13 +91,19 @@ async def acknowledge(request: Request) -> Response:
 async def unacknowledge(request: Request) -> Response:
     """Take back one's own acknowledgement. Raises NoSuchItemError if there is none, or the alert is over."""
     store, visitor, number = get_site(request).store, get_visitor(request), request.path_params["number"]
-    alert = next((alert for alert in await store.queries.acknowledged_alerts() if str(alert.id) == number), None)
-    if alert is None:
-        raise NoSuchItemError("alert", number)
-    visitor.require(Permission.OPERATE, accounts_of(visitor, alert))
+    alert = require_operable(visitor, await store.queries.acknowledged_alerts(), number)
     if not await store.actions.restore_alert(alert.id, visitor.actor):
         raise NoSuchItemError("alert", number)
     return redirect(request, "/alerts")
+
+
+def require_operable(visitor: Visitor, alerts: Collection[Alert], number: str) -> Alert:
+    """Return the alert of a number, which the visitor may work on. Raises NoSuchItemError, SignInError."""
+    for alert in alerts:
+        if str(alert.id) == number:
+            visitor.require(Permission.OPERATE, accounts_of(visitor, alert))
+            return alert
+    raise NoSuchItemError("alert", number)
 
 
 def accounts_of(visitor: Visitor, alert: Alert) -> Collection[AccountId]:
