@@ -64,7 +64,7 @@ class Flood:
         await asyncio.sleep(random.random() * ATTEMPT_SECONDS)  # noqa: S311 # the clients do not come in step
         while True:
             group.create_task(self._sign_in(f"127.0.1.{number + 1}"))
-            await asyncio.sleep(ATTEMPT_SECONDS)
+            await asyncio.sleep(ATTEMPT_SECONDS)  # the pace of the flood
 
     async def _sign_in(self, address: str) -> None:
         name = random.choice([*self.passwords, f"nobody-{random.randrange(1000)}"])  # noqa: S311 # no secret
@@ -91,7 +91,7 @@ class Flood:
                     while not await _is_closed(reader):
                         writer.write(b"x" if beginning else b"")
             self.counts["slow connections closed"] += 1
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(RECONNECT_SECONDS)  # the pace of the flood
 
     @contextlib.asynccontextmanager
     async def _connect(self, address: str):

@@ -189,7 +189,7 @@ class Office:
             await self.sign_in(USER)
             if time.time() >= instant:
                 return
-            await asyncio.sleep(max(0.0, until - time.monotonic()))
+            await asyncio.sleep(max(0.0, until - time.monotonic()))  # the pace of the people
 
     async def sign_in(self, name: str) -> None:
         form = {"name": name, "password": PASSWORDS[name]}

@@ -31,7 +31,7 @@ class Channels:
         self, channel: str, *, ids: Sequence[str], title: str, body: str, is_problem: bool = True
     ) -> Problem | None:
         """Take a message as `AlertChannels.send` does."""
-        await asyncio.sleep(self.loop.rng.random() * ANSWER_SECONDS)
+        await asyncio.sleep(self.loop.rng.random() * ANSWER_SECONDS)  # simulated time, as below
         fault = self.broken.get(channel)
         self.messages += [
             {"channel": channel, "key": key, "at": self.now(), "is_accepted": fault is None} for key in ids
