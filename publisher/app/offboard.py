@@ -90,7 +90,6 @@ async def find_account(queries: Queries, settings: Settings, account: AccountId)
 
 async def read_offboarding(store: Store, settings: Settings, leaving: OffboardingAccount) -> Offboarding:
     """Return how far an account is."""
-    modes = {override.account: override.mode for override in await store.queries.mode_overrides()}
     stored: Sequence[str] = ()
     vault_error = None
     try:
@@ -99,12 +98,16 @@ async def read_offboarding(store: Store, settings: Settings, leaving: Offboardin
         vault_error = error
     return Offboarding(
         leaving=leaving,
-        is_off=modes.get(leaving.account) is Mode.OFF,
+        is_off=await _is_off(store.queries, leaving.account),
         open_work=collect_open_work(await store.queries.deliveries(account=leaving.account)),
         is_secret_stored=leaving.secret in stored,
         secret_location=find_external_source(leaving.secret, secrets_dir=settings.secrets_dir),
         vault_error=vault_error,
     )
+
+
+async def _is_off(queries: Queries, account: AccountId) -> bool:
+    return any(order.account == account and order.mode is Mode.OFF for order in await queries.mode_overrides())
 
 
 async def offboard_account(  # noqa: PLR0913 # whose account, who, and why
@@ -122,7 +125,7 @@ async def offboard_account(  # noqa: PLR0913 # whose account, who, and why
     Without `removes_secret` it stays in any case, for a later order.
     """
     account, actions = leaving.account, store.actions
-    if not (await read_offboarding(store, settings, leaving)).is_off:
+    if not await _is_off(store.queries, account):
         await actions.set_mode(account, Mode.OFF, person, reason)
     await actions.request_offboarding(account, leaving.login, person, reason)
     cancelled = await actions.cancel_waiting(account, person, reason) if cancels else 0
