@@ -281,7 +281,8 @@ async def serve():
             pass
         for one in opened:
             os.close(one)
-    print(json.dumps({"left": len(opened), "limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}), flush=True)
+        print(json.dumps({"left": len(opened), "limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))
 raise_descriptor_limit()
@@ -292,7 +293,7 @@ asyncio.run(serve())
 async def test_f90_sending_has_descriptors_however_many_clients_connect():
     """F90: with few descriptors, the limit is raised as far as it goes, and half of them stay reserved."""
     command = [sys.executable, "-c", CHILD]
-    child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    child = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
             port = int(await child.stdout.readline())
@@ -301,6 +302,7 @@ async def test_f90_sending_has_descriptors_however_many_clients_connect():
                 _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
                 stack.callback(writer.close)
             found = json.loads(await child.stdout.readline())
+            child.stdin.close()
             assert await child.wait() == 0
     finally:
         if child.returncode is None:
