@@ -129,7 +129,9 @@ def is_alike(post: ListedPost, criteria: MatchCriteria) -> bool:
     was_changed = not criteria.are_ids_ascending and post.created_at > criteria.baseline.taken_at
     if criteria.text is None or post.is_deleted or (criteria.is_before(post) and not was_changed):
         return False
-    if criteria.title is None:
-        return is_similar((criteria.text,), (post.text,), criteria.marker)
-    has_our_title = normalize(post.title) == normalize(criteria.title)
-    return has_our_title or is_similar((criteria.title, criteria.text), (post.title, post.text), criteria.marker)
+    if is_similar((criteria.text,), (post.text,), criteria.marker):
+        return True
+    return criteria.title is not None and (
+        normalize(post.title) == normalize(criteria.title)
+        or is_similar((criteria.title, criteria.text), (post.title, post.text), criteria.marker)
+    )
