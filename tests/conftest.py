@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, delete
 from sqlalchemy.engine import make_url
 from xdist.remote import Producer
@@ -31,6 +32,8 @@ from tests.simulator_process import SimulatorProcess, run_simulator
 
 use_platform_texts(AdapterTexts)
 os.umask(0o022)  # files of tests have the modes that most systems give
+settings.load_profile("ci")  # the same examples in each run, whatever time one takes: no run fails by chance
+settings.register_profile("search", settings.get_profile("ci"), derandomize=False, max_examples=1000)
 
 SHARED_SET_UP = frozenset({"tests/e2e/test_day.py", "tests/repo/test_environment.py"})
 """Files whose long tests share what takes long to set up."""
