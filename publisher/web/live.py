@@ -50,6 +50,7 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
         FRAME,
         LivePart(read=today.read_live_todo_parts, kinds=("todo", "unlisted"), is_own=True, fading="todo"),
         LivePart(read=today.read_live_rows, kinds=("row",)),
+        LivePart(read=today.read_live_coming, kinds=("coming",), fading="coming", gone="web_over_moved"),
     ),
     "inbox": (FRAME, LivePart(read=inbox.read_live, kinds=("todo",), is_own=True, fading="todo")),
     "approve": (FRAME, LivePart(read=approve.read_live, is_own=True)),
@@ -148,7 +149,7 @@ class Viewer:
         if part.fading:
             faded = {key for key in self.known if key.startswith(f"{part.fading}-") and f"over-{key}" not in self.sent}
             gone = faded.difference(found.items)
-            for key, html in (await describe_gone(self.visitor, gone, since) if gone else {}).items():
+            for key, html in (await describe_gone(self.visitor, gone, since, part.gone) if gone else {}).items():
                 self.put(f"over-{key}", html)
                 self.sent.pop(key, None)
 
@@ -169,12 +170,15 @@ class Viewer:
         return "".join(parts)
 
 
-async def describe_gone(visitor: Visitor, gone: Collection[str], since: int) -> Mapping[str, str]:
-    """Return for items that are no longer there who has done them, if a person has, in the place they keep for that."""
+async def describe_gone(visitor: Visitor, gone: Collection[str], since: int, code: str) -> Mapping[str, str]:
+    """Return for items that are no longer there who has done them, in the place they keep for that.
+
+    Where nobody has, the message of this code stands there.
+    """
     acts = await visitor.site.store.dashboard.acts_since(since)
     doers = {item: act for act in acts for item in list_ended(act)}  # the newest last
     over = load_macro(visitor, "frame", "over")
-    return {key: over(key, doers.get(key)) for key in gone}
+    return {key: over(key, code, doers.get(key)) for key in gone}
 
 
 def list_ended(act: Act) -> Iterator[str]:

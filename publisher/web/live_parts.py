@@ -40,13 +40,14 @@ class LivePart:
     """Some parts of a page, and how they are read. `kinds` are those of its items.
 
     What `is_own` differs between visitors who may see the same accounts. An item of the kind `fading` that is no longer
-    there turns grey where it stands, with the name of who has done it.
+    there turns grey where it stands, with the name of who has done it, else with the message `gone`.
     """
 
     read: ReadParts
     kinds: Collection[str] = ()
     is_own: bool = False
     fading: str = ""
+    gone: str = "web_over"
 
 
 def item_id(kind: str, *names: str) -> str:

@@ -49,10 +49,23 @@ class TodayRow:
     element: str
     path: str
     summary: OccurrenceSummary
+    day: date
+    """On which it is due."""
     maps: Sequence[SeatMap]
     sentence: str
     missing: TodoItem | None = None
     is_approved: bool = False
+
+    @property
+    def coming_element(self) -> str:
+        """The id of its line under what comes next, where it stands under its day."""
+        key = self.summary.key
+        return item_id("coming", key.post, key.occurrence, self.day.isoformat())
+
+    @property
+    def is_over(self) -> bool:
+        """True if it is not to be sent any more."""
+        return self.summary.glyph is Glyph.ENDED
 
     @property
     def is_folded(self) -> bool:
@@ -118,6 +131,7 @@ class Board:
             element=row_element(summary.key),
             path=post_path(summary),
             summary=summary,
+            day=summary.due_at.astimezone(self.visitor.site.settings.timezone).date(),
             maps=maps,
             sentence=sentence,
             missing=missing,
@@ -204,9 +218,10 @@ async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
     shown = [row for row in rows if row.is_under(tab)]
     folded = [row for row in shown if tab == "all" and row.is_folded and row.summary.due_at < now - FOLDED_AFTER]
     board = make_board(visitor, missing)
+    lines = [board.make_line(summary) for summary in coming]
     by_day: dict[date, list[TodayRow]] = {}
-    for summary in coming[:MAX_NEXT]:
-        by_day.setdefault(summary.due_at.astimezone(now.tzinfo).date(), []).append(board.make_line(summary))
+    for line in lines[:MAX_NEXT]:
+        by_day.setdefault(line.day, []).append(line)
     return Today(
         day=day,
         is_today=is_today,
@@ -228,6 +243,8 @@ async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
                 *(row.element for row in shown),
                 *(item.element for item in [*mine[:MAX_LISTED], *others]),
                 *(unlisted_id(item.element) for item in mine[MAX_LISTED:]),
+                *(line.coming_element for line in lines[:MAX_NEXT]),
+                *(unlisted_id(line.coming_element) for line in lines[MAX_NEXT:] if line.day > day),
             ],
             day=day.isoformat(),
             tab=tab,
@@ -242,12 +259,12 @@ def count_tabs(rows: Sequence[TodayRow]) -> Mapping[str, int]:
 
 
 async def read_coming(visitor: Visitor) -> Sequence[OccurrenceSummary]:
-    """Return what is due from now until the end of tomorrow, by its time."""
+    """Return what is to be sent from now until the end of tomorrow, by its time."""
     site, now = visitor.site, visitor.site.runtime.now()
     today = now.astimezone(site.settings.timezone).date()
     _start, end = day_bounds(site, today + timedelta(days=1))
     found = await site.store.occurrences.between(now, end, visitor.reach(Permission.VIEW))
-    return sorted(found, key=lambda item: (item.due_at, item.key))
+    return sorted((item for item in found if item.glyph is not Glyph.ENDED), key=lambda item: (item.due_at, item.key))
 
 
 def decide_verdict(  # noqa: PLR0913, PLR0917 # everything that decides

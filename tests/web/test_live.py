@@ -5,12 +5,15 @@ import re
 from datetime import timedelta
 from urllib.parse import parse_qsl
 
+from sqlalchemy import update
+
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor, Role, State
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.results import CredentialExpired
 from publisher.domain.user import parse_grant
 from publisher.store.db.rows import audit_entry, raise_alert, write_entries
+from publisher.store.db.tables import DELIVERY
 from publisher.store.people.sign_ins import SESSION_IDLE_LIFETIME
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.web.live import MAX_FRAME_CHARACTERS, open_viewer, renew_visitor
@@ -58,6 +61,10 @@ async def next_frame(site, viewer, seconds=1.0):
     return await viewer.next_frame()
 
 
+def coming_id(post, day):
+    return item_id("coming", post, "once", day)
+
+
 def targets(frame):
     return re.findall(r'<hx-partial hx-target="#([\w-]+)"', frame)
 
@@ -82,7 +89,7 @@ async def test_only_the_rows_that_have_changed_are_sent(site):
     changed = await next_frame(site, viewer)
     counted = await next_frame(site, viewer, seconds=BEAT_SECONDS)
     assert quiet == ""
-    assert targets(changed) == [P]
+    assert targets(changed) == [P, coming_id("p", "2026-11-25")]
     assert {"verdict", "board-tabs"} <= set(targets(counted))
     assert "已完成1" in words(counted)
 
@@ -144,6 +151,27 @@ async def test_a_post_that_is_planned_later_is_announced_on_today(site):
     assert "有1条新的" in words(frame)
     assert "有1条新的" in words(back)
     assert [target for target in targets(back) if target.startswith("row")] == [P]
+
+
+async def test_what_comes_next_changes_where_it_stands(site):
+    """A line says that its post is due, not sent any more, or on another day; what is new of tomorrow is announced."""
+    await change(site, "due")
+    await change(site, "cancelled", "moved", seconds=24 * 3600)
+    await site.store.actions.register_worker()
+    viewer = await open_page(site)
+    moved = update(DELIVERY).where(DELIVERY.c.post == "moved").values(due_at=site.runtime.now() + timedelta(days=3))
+    await site.store.database.write(lambda unit: unit.connection.execute(moved))
+    await site.store.actions.cancel_post(PostId("cancelled"), BY, "x")
+    await change(site, "new", seconds=25 * 3600)
+    site.runtime.advance_time(timedelta(hours=1))
+    await site.store.maintenance.run()
+    frame = await next_frame(site, viewer, seconds=BEATS_PER_REFRESH * BEAT_SECONDS)
+    parts = dict(re.findall(r'hx-target="#([\w-]+)" hx-swap="outerMorph">(.*?)</hx-partial>', frame, re.DOTALL))
+    due, cancelled = coming_id("due", "2026-11-25"), coming_id("cancelled", "2026-11-26")
+    over = f"over-{coming_id('moved', '2026-11-26')}"
+    assert {name for name in parts if "coming" in name} == {due, cancelled, over}
+    assert [words(parts[name])[-3:] for name in (due, cancelled, over)] == ["正在发", "已了结", "改期了"]
+    assert "有1条新的" in words(parts["news"])
 
 
 async def test_a_page_that_is_left_open_overnight_offers_the_new_day(site):

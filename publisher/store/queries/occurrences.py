@@ -211,13 +211,22 @@ class OccurrenceQueries(StorePart):
         return await self.database.read(read)
 
     async def between(
-        self, start: datetime, end: datetime, accounts: Collection[AccountId] | None = None
+        self,
+        start: datetime,
+        end: datetime,
+        accounts: Collection[AccountId] | None = None,
+        posts: Collection[PostId] | None = None,
     ) -> Sequence[OccurrenceSummary]:
-        """Return the occurrences due from `start` until before `end`, latest first; on these accounts, if given."""
+        """Return the occurrences due from `start` until before `end`, latest first.
+
+        If given, only those of these posts, and only these accounts.
+        """
+        is_due = (DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+        keys = select(DELIVERY.c.post, DELIVERY.c.occurrence).where(*is_due).distinct()
+        if posts is not None:
+            keys = keys.where(DELIVERY.c.post.in_(posts))
 
         def read(connection: Connection) -> list[OccurrenceSummary]:
-            is_due = (DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
-            keys = select(DELIVERY.c.post, DELIVERY.c.occurrence).where(*is_due).distinct()
             return self._summaries(connection, keys.subquery(), accounts)
 
         return await self.database.read(read)

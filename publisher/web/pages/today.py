@@ -1,6 +1,7 @@
 """Today: is all well, must I act, what comes next, and how far each post is."""
 
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from functools import partial
 
 from starlette.requests import Request
@@ -18,8 +19,10 @@ from publisher.web.today import (
     MAX_LISTED,
     TABS,
     count_tabs,
+    day_bounds,
     decide_verdict,
     list_missing,
+    make_board,
     read_board,
     read_coming,
     read_today,
@@ -62,6 +65,22 @@ async def read_live_rows(visitor: Visitor, page: Mapping[str, str], posts: Colle
     return Parts(
         items={row.element: make_row(row) for row in rows},
         wanted=[row.element for row in rows if row.is_under(read_tab(page))],
+    )
+
+
+async def read_live_coming(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
+    """Return what comes next, as far as it stands on the page; what is new of its first day has a row there."""
+    site, day = visitor.site, parse_day(page.get("day", ""))
+    if day is None or "is_today" not in page:
+        return NO_PARTS
+    start, end = day_bounds(site, day)[0], day_bounds(site, day + timedelta(days=1))[1]
+    found = await site.store.occurrences.between(start, end, visitor.reach(Permission.VIEW), posts)
+    board = make_board(visitor, list_missing(await read_live_todo(visitor)))
+    lines = [board.make_line(summary) for summary in found]
+    make_line = load_macro(visitor, "today", "coming_line")
+    return Parts(
+        items={line.coming_element: make_line(line) for line in lines},
+        wanted=[line.coming_element for line in lines if line.day > day and not line.is_over],
     )
 
 

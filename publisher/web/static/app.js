@@ -189,11 +189,9 @@
   const loadedAt = Date.now();
   const startSeconds = (document.body.dataset.clock || "").split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
   const tick = () => {
-    const shown = document.querySelector("time[data-clock]");
-    if (shown) {
-      const minutes = Math.floor((startSeconds + (Date.now() - loadedAt) / 1000) / 60) % 1440;
-      shown.textContent = [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, "0")).join(":");
-    }
+    const minutes = Math.floor((startSeconds + (Date.now() - loadedAt) / 1000) / 60) % 1440;
+    const clock = [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, "0")).join(":");
+    all("time[data-clock]").forEach((each) => { each.textContent = clock; });
     all("[data-until]").forEach((each) => {
       const minutes = Math.floor((Date.parse(each.dataset.until) - Date.now()) / 60000);
       if (minutes >= 0 && minutes <= 120) each.textContent = each.dataset.left.replace("{minutes}", minutes);
