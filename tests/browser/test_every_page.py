@@ -25,8 +25,8 @@ pytestmark = [
 ]
 SCREENS = Path(__file__).resolve().parents[2] / "build" / "screens"
 ALL_ROLES = ("author", "approver", "operator", "auditor", "admin")
-LOOKS = [(viewport, theme) for viewport in (DESK, PHONE) for theme in ("light", "dark")]
-"""Each width in each theme: a page that is open takes all of them in turn."""
+LOOKS = [[(DESK, "light"), (PHONE, "dark")], [(DESK, "dark"), (PHONE, "light")]]
+"""Widths and themes that an open page takes in turn: each list has all of them."""
 SUM_OF_SHIFTS = """() => new Promise((done) => {
   let sum = 0;
   new PerformanceObserver((list) => { for (const entry of list.getEntries()) sum += entry.value; })
@@ -64,11 +64,11 @@ async def arrange(site):
     await site.store.actions.pause(f"account:{accounts[0]}", BY, "密码被改")
 
 
-async def look_at(page, name):
+async def look_at(page, name, looks):
     """Return what is wrong with an open page in each look, and keep pictures of it under a name."""
     wrong = []
     await page.evaluate(Axe().axe_script)
-    for viewport, theme in LOOKS:
+    for viewport, theme in looks:
         await page.set_viewport_size(viewport)
         await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         found = await page.evaluate("options => axe.run(options)", {**WCAG, "resultTypes": ["violations"]})
@@ -80,10 +80,20 @@ async def look_at(page, name):
     return wrong
 
 
-@pytest.mark.long(seconds=120)
-@pytest.mark.parametrize("lang", LANGUAGES)
-async def test_no_page_shuts_anybody_out(approving, lang):  # noqa: F811 # the fixture
-    """In both themes and widths axe (WCAG 2.2 AA) has no complaint about any page, and no page scrolls sideways."""
+@pytest.mark.long(seconds=60)
+@pytest.mark.parametrize(
+    ("lang", "looks"),
+    [
+        pytest.param(lang, looks, marks=pytest.mark.extra if (row + column) % 2 else ())
+        for row, lang in enumerate(LANGUAGES)
+        for column, looks in enumerate(LOOKS)
+    ],
+)
+async def test_no_page_shuts_anybody_out(approving, lang, looks):  # noqa: F811 # the fixture
+    """In both themes and widths axe (WCAG 2.2 AA) has no complaint about any page, and no page scrolls sideways.
+
+    Every run tries each language, theme and width with each of the others; all three together are for releases.
+    """
     site = approving
     await arrange(site)
     await set_state(site, State.PUBLISHED, attempts=1)
@@ -102,7 +112,7 @@ async def test_no_page_shuts_anybody_out(approving, lang):  # noqa: F811 # the f
             response = await page.goto(f"{address}{path}?lang={lang}")
             if not response.ok:
                 refused.add(route.name)
-            if wrong := await look_at(page, f"{route.name}-{lang}"):
+            if wrong := await look_at(page, f"{route.name}-{lang}", looks):
                 found[path] = wrong
     assert found == {}
     assert refused == REFUSED
