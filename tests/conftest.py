@@ -104,7 +104,7 @@ class PostgresServer:
 
     def create(self, template: str = "template1") -> str:
         name = f"test_{uuid.uuid4().hex}"
-        self.connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return name
 
     def drop(self, name: str) -> None:
