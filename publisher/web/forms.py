@@ -9,6 +9,7 @@ from starlette.datastructures import FormData
 
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import RefusedError
+from publisher.web.live_parts import item_id
 
 MAX_REASON_CHARACTERS = 200
 MAX_URL_CHARACTERS = 2_000
@@ -39,7 +40,7 @@ class ActionForm:
     @property
     def dialog(self) -> str:
         """The id of its dialog."""
-        return f"dialog-{self.verb}"
+        return item_id("dialog", self.verb)
 
 
 def read_reason(form: FormData) -> str:

@@ -54,7 +54,11 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
     ),
     "inbox": (FRAME, LivePart(read=inbox.read_live, kinds=("todo",), is_own=True, fading="todo")),
     "approve": (FRAME, LivePart(read=approve.read_live, is_own=True)),
-    "post": (FRAME, LivePart(read=post.read_live, kinds=("line",))),
+    "post": (
+        FRAME,
+        LivePart(read=post.read_live, kinds=("line",)),
+        LivePart(read=post_actions.read_live_buttons, kinds=("button", "dialog"), is_own=True),
+    ),
     "delivery": (FRAME, LivePart(read=deliveries.read_live, kinds=("version",))),
     "retraction": (FRAME, LivePart(read=post_actions.read_live, kinds=("time",), is_own=True)),
     "accounts": (FRAME, LivePart(read=accounts.read_live, kinds=("cell", "card"), fading="card")),

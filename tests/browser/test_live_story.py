@@ -82,6 +82,30 @@ async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site, monkeypatc
         assert await complaints(page) == []
 
 
+async def test_a_dialog_that_is_open_keeps_what_is_typed(site):  # noqa: F811 # the fixture
+    """Its numbers are those of the moment, the reason and the focus stay; a button that is over keeps its place."""
+    await plan(site, POST)
+    await site.store.actions.register_worker()
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("张", "operator", DESK)
+        await open_live(page, f"{address}/posts/refund", "act-pause-post")
+        place = await page.get_by_test_id("act-pause-post").bounding_box()
+        await page.get_by_test_id("act-cancel").click()
+        dialog = page.locator("dialog[open]")
+        reason = dialog.get_by_test_id("field-reason")
+        await reason.press_sequentially("写错")
+        await set_state(site, State.PUBLISHED, "beijing-tieba", attempts=1)
+        await site.store.actions.pause("post:refund", LI, "")
+        site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
+        await expect(dialog).to_contain_text("还没发的 3 个不再发", timeout=PATIENCE_MS)
+        await reason.press_sequentially("了")
+        await expect(reason).to_have_value("写错了")
+        await expect(page.get_by_test_id("act-pause-post")).to_have_attribute("aria-disabled", "true")
+        await page.keyboard.press("Escape")
+        assert await page.get_by_test_id("act-pause-post").bounding_box() == place
+        assert await complaints(page) == []
+
+
 @pytest.mark.parametrize("regions", [13])
 async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # noqa: F811 # the fixture
     """With the pointer and with the arrow keys; Enter opens the delivery, a click the post on that platform."""

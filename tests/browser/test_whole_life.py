@@ -105,7 +105,7 @@ async def test_two_people_publish_a_warning_and_take_it_down():
 
         await hands.press(row.get_by_role("link", name=TITLE, exact=True))
         await hands.press(zhang.get_by_test_id("act-retract"))
-        dialog = zhang.locator("#dialog-retract")
+        dialog = zhang.locator("dialog[open]")
         await hands.type(dialog.get_by_test_id("field-reason"), REASON)
         await hands.press(dialog.get_by_test_id("confirm-retract"))
         await expect(zhang.get_by_test_id("page-retraction")).to_be_visible(timeout=PATIENCE_MS)

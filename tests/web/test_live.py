@@ -349,8 +349,24 @@ async def test_a_post_shows_each_account_as_it_is(site):
     line = item_id("line", "beijing-tieba")
     assert {line, "delivery-maps", "delivery-tabs", "post-chips", "why-words"} <= set(targets(frame))
     assert item_id("line", "shanghai-tieba") not in targets(frame)
-    assert "有1条新的" in words(frame)
-    assert "dialog" not in frame
+    assert "有2条新的" in words(frame)
+
+
+async def test_the_buttons_of_a_post_are_those_of_the_moment(site):
+    """One that is not offered any more keeps its place, its dialog says the present number, a new one is announced."""
+    await plan(site, POST)
+    await site.store.actions.register_worker()
+    viewer = await open_page(site, "/posts/refund", "operator")
+    await set_state(site, State.PUBLISHED, "beijing-tieba", attempts=1)
+    await site.store.actions.pause("post:refund", BY, "")
+    frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
+    parts = dict(re.findall(r'hx-target="#([\w-]+)" hx-swap="outerMorph">(.*?)</hx-partial>', frame, re.DOTALL))
+    pause = item_id("button", "pause-post")
+    assert {name for name in parts if name.startswith("button")} == {pause}
+    assert 'aria-disabled="true"' in parts[pause]
+    assert "还没发的3个不再发" in words(parts[item_id("dialog", "cancel")])
+    assert "值班暂停了" in words(parts["post-facts"])
+    assert "有2条新的" in words(parts["news"])
 
 
 async def test_a_delivery_says_what_has_become_of_it(site):

@@ -49,13 +49,18 @@ async def show_post(request: Request) -> Response:
     rendered_posts = await site.store.occurrences.renditions(view.key)
     rendered_posts = [item for item in rendered_posts if item.account in {one.account for one in view.deliveries}]
     checked = list_checked(visitor, view)
+    buttons = [button for button in await list_buttons(visitor, view) if button.is_offered]
     figures = sum_reach(await site.store.queries.metrics_series(view.key.post), view)
     return await render_page(
         request,
         "post",
         stream=stream_path(
             "post",
-            [line.element for line in lines],
+            [
+                *(line.element for line in lines),
+                *(button.element for button in buttons),
+                *(button.form.dialog for button in buttons if button.form),
+            ],
             post=view.key.post,
             occurrence=view.named,
             tab=tab,
@@ -74,7 +79,7 @@ async def show_post(request: Request) -> Response:
         if opened
         else (),
         place_of=place_of,
-        buttons=await list_buttons(request, view),
+        buttons=buttons,
         previews=choose_previews(rendered_posts, view, query.get("account", "")),
         rendered_posts=rendered_posts,
         comparison=compare_texts(rendered_posts, site.settings),
@@ -121,7 +126,7 @@ def find_platform(view: PostView, name: str) -> str:
 
 
 async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
-    """Return how far each account is, the maps and counts, and the words about the account that is opened."""
+    """Return how far each account is, facts, counts and approvals, and the words about the account that is opened."""
     post, tab, opened = PostId(page.get("post", "")), page.get("tab", "all"), page.get("open", "")
     if posts is not None and post not in posts:
         return NO_PARTS
@@ -132,10 +137,13 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection
     platform = find_platform(view, page.get("platform", ""))
     make_row = load_macro(visitor, "post", "delivery_row")
     fixed = {
+        "post-facts": load_macro(visitor, "post", "post_facts")(view),
         "post-chips": load_macro(visitor, "post", "post_chips")(view),
         "delivery-tabs": load_macro(visitor, "post", "delivery_tabs")(view, tab, TABS, platform),
         "delivery-maps": load_macro(visitor, "post", "delivery_maps")(view),
     }
+    if view.tasks or view.approvals:
+        fixed["post-approvals"] = load_macro(visitor, "post", "approvals")(view)
     for delivery in (item for item in view.deliveries if item.account == opened):
         words = await explain(visitor, delivery)
         fixed["why-words"] = load_macro(visitor, "why", "why_words")(delivery, words)

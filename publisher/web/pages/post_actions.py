@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +16,8 @@ from publisher.domain.user import Permission
 from publisher.engine.planner import send_correction
 from publisher.store.queries.queries import DeliveryHistory
 from publisher.web.forms import ActionForm, read_number, read_paused_at, read_reason
-from publisher.web.live_parts import NO_PARTS, Parts, stream_path
+from publisher.web.frame import read_frame_facts
+from publisher.web.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.posts import DeliveryLine, PostView, describe_delivery, load_post_view, read_post_view
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
@@ -106,41 +108,90 @@ def resume_form(visitor: Visitor, view: PostView) -> ActionForm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostButtons:
-    """What a visitor may do to a post now: links, then forms, the likeliest first and danger last."""
+class PostButton:
+    """What may be done to a post, as a link or as a form; `is_offered` if this visitor may do it now."""
 
-    links: Sequence[tuple[str, str, str]]
-    forms: Sequence[ActionForm]
+    verb: str
+    path: str
+    label: str
+    icon: str
+    style: str = ""
+    form: ActionForm | None = None
+    is_offered: bool
+
+    @property
+    def element(self) -> str:
+        """The id of the button."""
+        return item_id("button", self.verb)
 
 
-async def list_buttons(request: Request, view: PostView) -> PostButtons:
-    """Return what a visitor may do to a post now."""
-    site, visitor, post = get_site(request), get_visitor(request), view.details.post
+async def list_buttons(visitor: Visitor, view: PostView) -> Sequence[PostButton]:
+    """Return all that may ever be done to a post, the likeliest first and danger last."""
+    site, post, stops = visitor.site, view.details.post, view.stops
     accounts = await site.store.occurrences.accounts_of(post.id) | set(post.accounts)
-    pages = site.pages
 
     def may(permission: Permission) -> bool:
         return visitor.may(permission, accounts)
 
-    links: list[tuple[str, str, str]] = []
-    if any(task.status.missing for task in view.tasks) and "/approve/{post}" in pages and may(Permission.APPROVE):
-        links.append(("approve", f"/approve/{post.id}", "circle-check"))
-    if "/write" in pages and may(Permission.WRITE):
-        if view.details.is_scheduled and not view.details.is_cancelled and "/posts/{post}/edit" in pages:
-            links.append(("edit", f"/posts/{post.id}/edit", "pencil"))
-        links.append(("copy", f"/write?like={post.id}", "copy"))
-        if view.stops.maybe_published:
-            links.append(("correct", f"/posts/{post.id}/correct", "pencil"))
-    forms: list[ActionForm] = []
-    if view.pause is not None:
-        forms += [resume_form(visitor, view)] if may(Permission.OPERATE) else []
-    elif view.stops.unsent and may(Permission.STOP):
-        forms.append(pause_form(visitor, view))
-    if view.stops.unsent and not view.details.is_cancelled and may(Permission.STOP):
-        forms.append(cancel_form(visitor, view))
-    if view.stops.maybe_published and may(Permission.RETRACT):
-        forms.append(retract_form(visitor, view))
-    return PostButtons(links=links, forms=forms)
+    def link(verb: str, path: str, icon: str, style: str = "", *, is_offered: bool) -> PostButton:
+        label = visitor.messages.translate(f"pages_link_{verb}")
+        return PostButton(verb=verb, path=path, label=label, icon=icon, style=style, is_offered=is_offered)
+
+    def ask(form: ActionForm, style: str = "", *, is_offered: bool) -> PostButton:
+        path, label = form.path, form.label
+        return PostButton(
+            verb=form.verb, path=path, label=label, icon=form.icon, style=style, form=form, is_offered=is_offered
+        )
+
+    writes = "/write" in site.pages and may(Permission.WRITE)
+    is_in_force = view.details.is_scheduled and not view.details.is_cancelled
+    lacks_approval = any(task.status.missing for task in view.tasks) and "/approve/{post}" in site.pages
+    is_paused, is_unsent = view.pause is not None, bool(stops.unsent)
+    is_published = bool(stops.maybe_published)
+    return [
+        link(
+            "approve",
+            f"/approve/{post.id}",
+            "circle-check",
+            "main",
+            is_offered=lacks_approval and may(Permission.APPROVE),
+        ),
+        link(
+            "edit",
+            f"/posts/{post.id}/edit",
+            "pencil",
+            is_offered=writes and is_in_force and "/posts/{post}/edit" in site.pages,
+        ),
+        link("copy", f"/write?like={post.id}", "copy", is_offered=writes),
+        link("correct", f"/posts/{post.id}/correct", "pencil", is_offered=writes and is_published),
+        ask(resume_form(visitor, view), is_offered=is_paused and may(Permission.OPERATE)),
+        ask(pause_form(visitor, view), is_offered=is_unsent and not is_paused and may(Permission.STOP)),
+        ask(
+            cancel_form(visitor, view),
+            is_offered=is_unsent and not view.details.is_cancelled and may(Permission.STOP),
+        ),
+        ask(retract_form(visitor, view), "stop", is_offered=is_published and may(Permission.RETRACT)),
+    ]
+
+
+async def read_live_buttons(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
+    """Return the buttons in the head of a post, and their dialogs. One that is not offered any more keeps its place."""
+    post, named = PostId(page.get("post", "")), page.get("occurrence", "")
+    site = visitor.site
+    number = (await read_frame_facts(site)).audit_number
+    key = ("post", post, named, visitor.reach(Permission.VIEW), visitor.lang, number, site.beat)
+    try:
+        view = await site.shared.get(key, partial(read_post_view, visitor, post, named))
+    except NoSuchItemError:
+        return NO_PARTS
+    buttons = await list_buttons(visitor, view)
+    make_button, make_dialog = (load_macro(visitor, "action", name) for name in ("post_button", "action_dialog"))
+    forms = [button.form for button in buttons if button.form is not None and button.is_offered]
+    return Parts(
+        items={button.element: make_button(button) for button in buttons}
+        | {form.dialog: make_dialog(form) for form in forms},
+        wanted=[button.element for button in buttons if button.is_offered],
+    )
 
 
 PERMISSIONS: Mapping[str, Permission] = {
