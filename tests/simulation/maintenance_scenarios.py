@@ -60,13 +60,15 @@ def _play_pruned(simulation: Simulation) -> None:
     simulation.stop_for(rest)
     simulation.pass_time(rest)
     simulation.began_at = simulation.now
-    before = _count_past_rows(simulation)
+    before, waiting = _count_past_rows(simulation), _past_alerts(simulation, only_waiting=True)
     with Patch() as patch:
         patch.put(patched_runtime, "JOB_TIMES", {**JOB_TIMES, **PRUNE_TIMES})
         patch.put(retention, "MAX_OWNED_IDS", IN_SIGHT)
         _live_after_a_year(simulation)
     if _count_past_rows(simulation) != before:
         simulation.errors.append(f"what ended a year ago was {before} and is {_count_past_rows(simulation)}")
+    if (left := _past_alerts(simulation)) != waiting:
+        simulation.errors.append(f"of the alerts of then {waiting} wait for a person, and {left} are there")
     if not simulation.rows("SELECT id FROM delivery WHERE is_pruned"):
         simulation.errors.append("nothing was pruned")
     open_ones = "SELECT id FROM delivery WHERE state = 'held' AND is_pruned"
@@ -107,12 +109,18 @@ def _live_after_a_year(simulation: Simulation) -> None:
 
 def _count_past_rows(simulation: Simulation) -> dict[str, int]:
     """Count the rows of the posts that ended long ago."""
-    counted = {}
-    for name, table, column in (("deliveries", "delivery", "post"), ("alerts", "alert", "subject")):
-        query = f"SELECT count(*) AS number FROM {table} WHERE {column} GLOB 'p[0-9]*'"  # noqa: S608 # our own names
-        counted[name] = simulation.rows(query)[0]["number"]
-    query = "SELECT count(*) AS number FROM attempt WHERE delivery < ?"
-    return {**counted, "calls": simulation.rows(query, simulation.past.stop)[0]["number"]}
+    [filed] = simulation.rows("SELECT count(*) AS number FROM delivery WHERE post GLOB 'p[0-9]*'")
+    [calls] = simulation.rows("SELECT count(*) AS number FROM attempt WHERE delivery < ?", simulation.past.stop)
+    return {"deliveries": filed["number"], "calls": calls["number"]}
+
+
+def _past_alerts(simulation: Simulation, *, only_waiting: bool = False) -> list[int]:
+    """Return the numbers of the alerts about these posts, or of those that are open, and not about how one ended."""
+    return [
+        row["id"]
+        for row in simulation.rows("SELECT id, code, cleared_at FROM alert WHERE subject GLOB 'p[0-9]*' ORDER BY id")
+        if not only_waiting or (row["cleared_at"] is None and row["code"].partition(".")[0] not in ENDED)
+    ]
 
 
 # --- very many posts are filed at once ---
