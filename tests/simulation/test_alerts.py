@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 import publisher.daemon
-from publisher.app.open_store import open_store
+from publisher.app.open_store import build_worker_id, open_store
 from publisher.engine.decisions import Resolution, named_person
+from publisher.engine.watchdog import DAEMON_SILENT_AFTER, Fault, find_faults, plan_reports, record_reports
 from publisher.simulator.weibo.auth import TOKENS_TABLE
 from publisher.store.monitor.preflight import MAX_LOOK_AGE
 from tests.chaos.mutants.patch import Patch
@@ -146,9 +147,12 @@ def refuse_sign_in(scene):
     scene.check_sign_in()
 
 
-def block(scene):
-    scene.faults.always[scene.identity] = [{"kind": "api_error", "code": "40164"}]
-    scene.check_sign_in()
+def block(code):
+    def change(scene):
+        scene.faults.always[scene.identity] = [{"kind": "api_error", "code": code}]
+        scene.check_sign_in()
+
+    return change
 
 
 def work_again(scene):
@@ -289,7 +293,10 @@ FAULTS = {
     "clock": FaultCase(code="clock_wrong", provoke=lose_clock, cure=correct_clock),
     "job": FaultCase(code="job_failing", provoke=break_job, cure=repair_job),
     "pre-flight: sign-in": FaultCase(code="login_refused", provoke=refuse_sign_in, cure=work_again),
-    "pre-flight: address": FaultCase(code="account_blocked", provoke=block, cure=work_again, account="wechat-a"),
+    "pre-flight: permission": FaultCase(code="account_blocked", provoke=block("10014"), cure=work_again),
+    "pre-flight: address": FaultCase(
+        code="account_blocked", provoke=block("40164"), cure=work_again, account="wechat-a"
+    ),
     "pre-flight: host": FaultCase(code="platform_unreachable", provoke=be_unreachable, cure=be_reachable),
     "pre-flight: quota": FaultCase(code="quota_short", provoke=fill_quota, cure=cancel_two, per_hour=1),
     "pre-flight: picture": FaultCase(
@@ -335,3 +342,40 @@ def test_a_fault_on_a_platform_is_reported_within_a_minute_once_and_ends(fault):
         [alert] = scene.alerts(fault.code)
         assert (alert["notice"], list(scene.accepted(alert["id"]))) == (fault.last, [first, f"{alert['id']}-2"])
         assert [found for found in violations(simulation) if found.startswith("I10")] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stop", [Simulation.stop_for, Simulation.freeze], ids=["killed", "frozen"])
+def test_a_daemon_that_stops_is_reported_by_the_watchdog_within_a_minute_once_and_ends(stop):
+    """The watchdog looks every 30 seconds, as its timer lets it, at the database of a simulated daemon."""
+    shape = Shape(accounts=("weibo-a",), storm=0.0, pace=1.0)
+    entry = Entry(id="far", title="以后的提醒", accounts=shape.accounts, at=instant(EPOCH + 3 * DAY))
+    state, reports = {}, []
+    with opened("fault/daemon", shape, [entry]) as simulation:
+        worker = build_worker_id(simulation.settings)
+
+        def watch(seconds):
+            nonlocal state
+            until = simulation.now + seconds
+            while simulation.now < until:
+                now = instant(simulation.now)
+                state, due = plan_reports(state, find_faults(simulation.settings, worker, now), now, timedelta(hours=1))
+                state = record_reports(state, due, now)
+                reports.extend((report.fault, report.is_over, simulation.now) for report in due)
+                simulation.pass_time(30)
+
+        def beat():
+            return simulation.rows("SELECT heartbeat_at FROM worker")[0]["heartbeat_at"]
+
+        simulation.pass_time(45)
+        watch(2 * MINUTE)
+        last = beat()
+        simulation.pass_until(lambda: beat() != last, MINUTE)
+        stopped_at = simulation.now
+        stop(simulation, 4 * MINUTE)
+        simulation.pass_time(DAEMON_SILENT_AFTER.total_seconds() - 1)  # the next look comes a second too early
+        watch(9 * MINUTE)
+    [(fault, is_over, reported_at), (_, was_over, ended_at)] = reports
+    assert (fault, is_over, was_over) == (Fault.DAEMON_SILENT, False, True)
+    assert reported_at - stopped_at <= MINUTE
+    assert 4 * MINUTE < ended_at - stopped_at < 8 * MINUTE
