@@ -3,7 +3,6 @@
 import contextlib
 import datetime as dt
 import json
-import socket
 import socketserver
 import ssl
 import threading
@@ -215,10 +214,3 @@ def serving(server: socketserver.BaseServer) -> Iterator[socketserver.BaseServer
         server.shutdown()
         server.server_close()
         thread.join(20)
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]

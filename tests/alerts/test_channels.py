@@ -16,7 +16,8 @@ from publisher.app import alert_channels
 from publisher.app.alert_channels import AlertChannels, find_channel_problems
 from publisher.config import parse_settings
 from publisher.runtime.redaction import redact_text
-from tests.alerts.receivers import ConnectProxy, MailServer, Webhook, free_port, serving
+from tests.alerts.receivers import ConnectProxy, MailServer, Webhook, serving
+from tests.ports import free_port
 
 WECOM_KEY = "693axxx6-7aoc-4bc4-97a0-0ec2sifa5aaa"
 DING_TOKEN = "66cc7a4f0d0b4a5fb2a4c1d5e6f70819"

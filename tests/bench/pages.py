@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gzip
 import re
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -23,6 +22,7 @@ from tests.bench.figures import Figure, Options, median, percentile
 from tests.bench.platform import PlatformClient, run_platform
 from tests.bench.process import child_pids, processor_seconds, running
 from tests.bench.workspace import STARTED, daemon, format_posts, wait_for_event, workspace, write_schedule
+from tests.ports import free_port
 from tests.streams import find_stream
 from tests.wait import wait_until
 
@@ -185,16 +185,10 @@ def _last_delay(platform: PlatformClient, folder: Path, accounts: int, due_at: d
 @contextlib.contextmanager
 def _serving(accounts: int, platform: PlatformClient | None) -> Iterator[Site]:
     """Make a workspace whose dashboard will listen on a free port, with a user who has signed in."""
-    port = find_free_port()
+    port = free_port()
     address = (platform.base_url,) if platform else ()
     with workspace(accounts, *address, dashboard=f'listen = "127.0.0.1:{port}"') as folder:
         yield Site(folder=folder, port=port, session=asyncio.run(_sign_in(folder)))
-
-
-def find_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 async def _sign_in(folder: Path) -> str:

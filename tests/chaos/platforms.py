@@ -13,6 +13,7 @@ import httpx
 
 from tests.chaos.publisher_process import PUBLISHER, module_command
 from tests.chaos.workspace import Account
+from tests.ports import free_port
 from tests.wait import wait_until
 
 LONG_AGO = 7200.0
@@ -110,7 +111,7 @@ class Platforms:
 
 def start_platforms(state: Path, seed: int, network_rate: float) -> Platforms:
     """Start the simulator on a free port, and a network before it, and wait until both answer."""
-    port = _free_port()
+    port = free_port()
     command = [*PUBLISHER, "simulate", "--listen", f"127.0.0.1:{port}", "--state", str(state)]
     with (state.parent / "simulator.log").open("wb") as reported:
         process = subprocess.Popen(command, stdout=reported, stderr=reported)
@@ -123,7 +124,7 @@ def start_platforms(state: Path, seed: int, network_rate: float) -> Platforms:
 
 
 def _put_network_before(platforms: Platforms, port: int, seed: int, rate: float) -> None:
-    door = _free_port()
+    door = free_port()
     counts = platforms.state.parent / "network.json"
     options = {"listen": door, "to": port, "seed": seed, "rate": rate, "counts": counts}
     words = [f"--{name}={value}" for name, value in options.items()]
@@ -139,12 +140,6 @@ def _accepts(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _await_answer(process: subprocess.Popen[bytes], client: httpx.Client) -> None:

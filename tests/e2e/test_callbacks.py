@@ -23,6 +23,7 @@ from publisher.web.server import LOG_INTERVAL_SECONDS, HttpLimits
 from tests.adapters.test_wechat_callback import FINISHED, encrypted, plain
 from tests.e2e.test_shortened_lists import ACCOUNTS, CREATES
 from tests.e2e.test_shortened_lists import POST as AT_AN_INSTANT
+from tests.ports import free_port
 
 TOKEN, AES_KEY = "simtoken", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 POST = """
@@ -57,9 +58,7 @@ FIRST_POLL = 12
 @pytest.fixture
 def listener(workspace):
     """Configure the workspace to listen on a free port, with a token for both accounts and a key for one."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     file = workspace.folder / "publisher.toml"
     before, _wechat, after = file.read_text("utf-8").partition("[limits.wechat]")
     after = after.replace('first_check_after = "0.4s"', f'first_check_after = "{FIRST_POLL}s"', 1)

@@ -30,10 +30,10 @@ from publisher.store.people.users import NewSignIn
 from publisher.web.server import raise_descriptor_limit
 from tests.bench.database import application, read_rows
 from tests.bench.figures import Figure, median, percentile
-from tests.bench.pages import find_free_port
 from tests.bench.process import running
 from tests.bench.workspace import LOG, STARTED, daemon, format_post, wait_for_event, workspace, write_schedule
 from tests.flood import clients
+from tests.ports import free_port
 from tests.simulator_process import SimulatorProcess, run_simulator
 from tests.streams import find_stream
 from tests.wait import eventually
@@ -317,7 +317,7 @@ async def add_users(folder: Path) -> Mapping[str, str]:
 
 def run(size: Size, report: Callable[[str], None]) -> Outcome:
     """Run a flood of this size; `report` is called with each phase. All that it starts has ended afterwards."""
-    port = find_free_port()
+    port = free_port()
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=20)
     with (
         run_simulator() as simulator,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import http.client
 import os
 import re
 import signal
@@ -17,16 +18,12 @@ from starlette.responses import PlainTextResponse
 from publisher.config import load_settings
 from publisher.web import process, supervisor
 from tests.cli.conftest import publisher_command
+from tests.ports import free_port
 from tests.wait import wait_until
 from tests.web.conftest import make_workspace
 
 PATIENCE = 90
 """Seconds until something must have happened, on a machine that is busy with other tests."""
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        return place.getsockname()[1]
 
 
 def serve_at(folder, port):
@@ -39,7 +36,8 @@ def serve_at(folder, port):
 def read_login(port):
     """Return the page of the sign-in; None while nobody serves it."""
     address = f"http://127.0.0.1:{port}/login"
-    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=10) as page:  # loopback
+    gone = (OSError, http.client.HTTPException)  # it may end while it answers
+    with contextlib.suppress(*gone), urllib.request.urlopen(address, timeout=PATIENCE) as page:  # loopback
         return page.read().decode()
     return None
 

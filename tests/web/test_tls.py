@@ -18,7 +18,8 @@ from publisher.testing.fakes import FakeRuntime
 from publisher.web import limits
 from publisher.web.dashboard import create_dashboard
 from publisher.web.process import serve_dashboard
-from tests.alerts.receivers import free_port, make_certificate
+from tests.alerts.receivers import make_certificate
+from tests.ports import free_port
 from tests.web.conftest import WebSite, make_workspace
 from tests.web.test_sign_in import PASSWORD, add_activated
 
