@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def run_simulator() -> Iterator[SimulatorProcess]:
         assert process.stdout is not None
         url = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
         try:
-            with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+            with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
                 yield SimulatorProcess(client)
         finally:
             process.terminate()

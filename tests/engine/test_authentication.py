@@ -3,7 +3,6 @@
 import asyncio
 import re
 import threading
-import time
 from functools import partial
 
 import pyotp
@@ -79,7 +78,7 @@ async def test_the_same_characters_are_the_same_password():
 
 async def test_hashes_are_made_one_at_a_time_off_the_event_loop(monkeypatch):
     """However many sign in at once, one hash is made at a time, in another thread, and the loop goes on."""
-    running, most, threads = 0, 0, set()
+    running, most, threads, turn = 0, 0, set(), threading.Semaphore(0)
 
     class SlowHasher:
         def hash(self, _password):
@@ -87,18 +86,18 @@ async def test_hashes_are_made_one_at_a_time_off_the_event_loop(monkeypatch):
             running += 1
             most = max(most, running)
             threads.add(threading.current_thread())
-            time.sleep(0.02)  # a hash takes time: another would begin meanwhile
+            for _ in range(5):  # the loop goes on meanwhile, and would begin another
+                assert turn.acquire(timeout=60)
             running -= 1
             return "hash"
 
     monkeypatch.setattr(authentication, "_hasher", SlowHasher)
     hashes = [asyncio.create_task(hash_password(PASSWORD)) for _ in range(5)]
-    turns = 0
     while not all(task.done() for task in hashes):
-        turns += 1
-        await asyncio.sleep(0.001)  # each is a turn of the loop
+        turn.release()
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*hashes) == ["hash"] * 5
     assert (most, len(threads), threading.current_thread() in threads) == (1, 1, False)
-    assert turns > 5
 
 
 async def test_a_wrong_password_and_an_unknown_name_look_the_same(users, monkeypatch):

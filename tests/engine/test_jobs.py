@@ -102,6 +102,6 @@ async def test_the_jobs_go_on_when_the_clock_is_set(daemon, monkeypatch, jump):
     monkeypatch.setattr(apscheduler.schedulers.base, "datetime", Shifted)
     monkeypatch.setattr(publisher.daemon, "datetime", Shifted)
     daemon.deeds = [set_clock, stop]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await run_until_stopped(daemon)
     assert daemon.deeds == []

@@ -12,7 +12,7 @@ from tests.wait import eventually
 
 LINK = "https://example.gov.cn/n/1"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
-PATIENCE = 5
+PATIENCE = 60
 EVIL = "<script>alert(1)</script>"
 
 

@@ -16,7 +16,7 @@ from tests.wait import eventually
 SHARE = "/2/statuses/share.json"
 TIMELINE = "/2/statuses/user_timeline.json"
 LINK = "https://example.gov.cn/n/1"
-PATIENCE = 5
+PATIENCE = 60
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from publisher.simulator import CertificateError, TlsListener, serve
 from publisher.simulator.server import make_certificate
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 @pytest.fixture

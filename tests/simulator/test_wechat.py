@@ -9,7 +9,7 @@ from publisher.simulator.wechat.html import sanitise
 from tests.simulator.wechat_calls import JPEG, PNG, article, call, draft, posts, shift, stable, submit, upload
 from tests.wait import eventually
 
-PATIENCE = 5
+PATIENCE = 60
 
 
 async def test_a_stable_token_is_the_same_until_its_end_nears(sim):

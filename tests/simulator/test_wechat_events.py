@@ -13,7 +13,7 @@ from publisher.simulator.wechat.callbacks import compute_signature, encrypt, to_
 from tests.simulator.wechat_calls import call, draft, posts, send, shift, submit
 from tests.wait import eventually
 
-PATIENCE = 10
+PATIENCE = 60
 TOKEN, AES_KEY = "simtoken", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 ENCRYPTED = (
     "Q3stYC6hdFzMh9T8HCvyDH8rV9sxtGipw/VmHAPJHrzg/hCz0Kt7vDt+1Jwg/ZcaGWb42QdpjCNltexM0vfpLRDUmaZ/tVIOmwaRiUZphYmoj6s9"

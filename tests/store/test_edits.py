@@ -160,12 +160,12 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_store, monkeypatc
     def announce_slowly(unit, leases):
         answers = announce(unit, leases)
         is_written.set()
-        may_commit.wait(10)
+        may_commit.wait(60)
         return answers
 
     monkeypatch.setattr(other.outbox, "_record_intents", announce_slowly)
     intending = asyncio.create_task(other.outbox.record_intent(lease))
-    await asyncio.to_thread(is_written.wait, 10)
+    await asyncio.to_thread(is_written.wait, 60)
     editing = asyncio.create_task(edit(one, replace(NEW, accounts=(AccountId("b"),))))
     done, _pending = await asyncio.wait([editing], timeout=0.5)
     assert not done
