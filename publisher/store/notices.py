@@ -367,7 +367,7 @@ def write_notice(transaction: Transaction, row: RowMapping, rules: AlertsEntry, 
         values["notices"] = row["notices"] + 1
         unsent = (NOTICE.c.alert == row["id"], NOTICE.c.channel.in_(channels), NOTICE.c.ended_at.is_(None))
         transaction.connection.execute(update(NOTICE).where(*unsent).values(ended_at=now))
-        key = f"{row['id']}-{row['notices'] + 1}"
+        key = f"{row['id']}-{row['notices'] + 1}@{now.isoformat()}"  # an older backup uses the numbers again
         _insert_notice(transaction, key=key, kind=kind, channels=channels, at=now, alert=row["id"])
     transaction.connection.execute(update(ALERT).where(ALERT.c.id == row["id"]).values(values))
 

@@ -82,7 +82,7 @@ class World:
         at = store.runtime.now().timestamp()
         for channel, keys, _title, _body in self.receiver.accepted[seen:]:
             self.messages += [{"channel": channel, "key": key, "at": at, "is_accepted": True} for key in keys]
-        for key in self.receiver.ids():
+        for key in self.receiver.numbers():
             self.noticed.setdefault(key, store.runtime.now())
 
     async def plan(self):
@@ -252,14 +252,14 @@ async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(open
     assert len(alerts) == 1, [row["code"] for row in await store.queries._rows(select(ALERT))]
     [alert] = alerts
     first = f"{alert['id']}-1"
-    assert receiver.ids().count(first) == 1
+    assert receiver.numbers().count(first) == 1
     assert world.noticed[first] - alert["at"] <= MINUTE
     await fault.cure(world)
     for _ in range(7):
         await world.step(30 * SECOND)
     [alert] = await world.alerts(fault.code)
     assert (alert["cleared_at"] is not None) == (fault.last == "已解除")
-    notices = [key for key in receiver.ids() if key.startswith(f"{alert['id']}-")]
+    notices = [key for key in receiver.numbers() if key.startswith(f"{alert['id']}-")]
     assert notices == [first, f"{alert['id']}-2"]
     assert alert["notice"] == ("closed" if fault.last == "已解除" else "acknowledged")
 
@@ -276,7 +276,7 @@ async def test_an_unreadable_account_is_held_with_one_alert(open_store):
     for _ in range(7):
         await world.step(20 * SECOND)
     [alert] = await world.alerts("held.uncheckable")
-    assert receiver.ids().count(f"{alert['id']}-1") == 1
+    assert receiver.numbers().count(f"{alert['id']}-1") == 1
 
 
 @pytest.mark.long

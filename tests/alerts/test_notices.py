@@ -22,6 +22,7 @@ from publisher.store.db.alert_tables import ALERT, NOTICE
 from publisher.store.db.rows import clear_alerts, keep_alert, raise_alert, replace_alerts
 from publisher.store.deliveries.retention import prune
 from publisher.store.notices import CLOSE_DELAY, NOTICE_LEASE
+from tests.store.test_backup import BackupWorkspace
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -58,6 +59,10 @@ class Receiver:
     def ids(self, channel="duty"):
         """Return the ids of the notices about alerts that a channel has accepted, in order."""
         return [key for sent, ids, _title, _body in self.accepted if sent == channel for key in ids if key[0].isdigit()]
+
+    def numbers(self):
+        """Return the beginnings of these ids: the number of the alert, and that of the notice about it."""
+        return [key.partition("@")[0] for key in self.ids()]
 
 
 @pytest.fixture
@@ -228,6 +233,28 @@ async def test_what_a_dead_host_has_claimed_is_sent_by_another_with_the_same_id(
     world.advance_time(NOTICE_LEASE)
     await second.run()
     assert receiver.ids() == [claimed.key] * 2
+
+
+async def test_f85_no_id_is_used_again_after_an_older_database_is_restored(tmp_path):
+    """The numbers of alerts are used again: a receiver that removes duplicates by the id must not drop a new alert."""
+    workspace = await BackupWorkspace(tmp_path).open()
+    workspace.copy()
+
+    async def plan_notices():
+        for number in range(3):
+            await open_alert(workspace.store, subject=f"login:fake/{number}")
+        await workspace.store.notices.plan(RULES)
+        return [notice.key for notice in await workspace.store.notices.claim("duty")]
+
+    lost = await plan_notices()
+    await workspace.close()
+    await workspace.restore_backup(workspace.backup)
+    await workspace.open()
+    workspace.world.advance_time(MINUTE)
+    later = await plan_notices()
+    await workspace.close()
+    assert {key.partition("@")[0] for key in lost} <= {key.partition("@")[0] for key in later}
+    assert set(lost).isdisjoint(later)
 
 
 async def test_two_hosts_send_each_notice_once(open_store, receiver, world):

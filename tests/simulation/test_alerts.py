@@ -88,9 +88,9 @@ class Scene:
         return self.simulation.rows("SELECT * FROM alert WHERE code = ? ORDER BY id", code)
 
     def accepted(self, alert, channel="duty"):
-        """Return the ids of the notices about an alert that a channel has accepted, with their times."""
+        """Return the numbers of the notices about an alert that a channel has accepted, with their times."""
         return {
-            message["key"]: message["at"]
+            message["key"].partition("@")[0]: message["at"]
             for message in self.simulation.channels.messages
             if message["channel"] == channel and message["key"].startswith(f"{alert}-") and message["is_accepted"]
         }

@@ -40,7 +40,8 @@ class AlertRow(SQLModel, table=True):
 class NoticeRow(SQLModel, table=True):
     """The outbox of notices: one row for each channel that a notice goes to.
 
-    `key` names the notice, and is sent with it: the same each time. `alert` is None for the daily digest and for a
+    `key` names the notice, and is sent with it: the same each time, and never used again, as it has the instant at
+    which the notice was written. `alert` is None for the daily digest and for a
     checkpoint of the audit. While one is sent, `next_action_at` is the end of its lease; once it is sent, replaced by a
     later one, or given up, `ended_at` is set. `error` is the code of the last failure, and empty again while the
     notice is sent once more.
