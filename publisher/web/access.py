@@ -1,5 +1,6 @@
 """Who a visitor is: sessions in cookies, and what a route needs before its handler runs."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlencode
@@ -56,8 +57,10 @@ async def identify(request: Request) -> Visitor:
     site = get_site(request)
     session_id = request.cookies.get(session_cookie(site), "")
     is_use = "hx-request" not in request.headers and request.url.path != "/events"  # a page that asks by itself is none
-    session = await site.store.sign_ins.find_session(session_id, is_use=is_use) if session_id else None
-    number = 0 if session is None else await site.store.dashboard.audit_number()
+    session, number = None, 0
+    if session_id:
+        found = site.store.sign_ins.find_session(session_id, is_use=is_use)
+        session, number = await asyncio.gather(found, site.store.dashboard.audit_number())
     return Visitor(
         site=site,
         lang=read_lang(request),

@@ -19,6 +19,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
 import h11
@@ -114,6 +115,7 @@ REASON_PHRASES = {
     413: "Content Too Large",
     500: "Internal Server Error",
 }
+MAX_KNOWN_PEERS = 4_096
 IPV6_PREFIX_LENGTH = 64
 """Providers commonly assign a /64 to one customer: all of it counts as one peer."""
 
@@ -349,6 +351,7 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.error("callbacks_failed", error=type(error).__name__, exc_info=error)
 
 
+@lru_cache(maxsize=MAX_KNOWN_PEERS)
 def peer_key(address: str) -> str:
     """Return the peer of an address: in IPv4 itself, in IPv6 its /64 network."""
     ip = ipaddress.ip_address(address.partition("%")[0])
