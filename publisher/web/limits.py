@@ -18,8 +18,10 @@ RATES_OF_ADDRESS = (Rate(30, Duration.MINUTE),)
 """A whole office may share an address."""
 RATES_OF_NAME = (Rate(5, Duration.MINUTE),)
 """Of one name from one address: nobody elsewhere can use it up."""
-MAX_WAITING = 500
-"""How many sign-ins may wait for their turn; of more, the last in order is to come again."""
+MAX_WAITING = 100
+"""How many sign-ins may wait for their turn, about five seconds; of more, the last in order is to come again."""
+MAX_KNOWN_ATTEMPTS = 10
+"""How many attempts of a minute an address is preferred for because somebody has signed in from there."""
 BUSY_SECONDS = 5
 
 
@@ -27,11 +29,11 @@ BUSY_SECONDS = 5
 class Turn:
     """A place in the order of sign-ins.
 
-    Addresses from which somebody has signed in before come first, then those that have tried least in the last minute,
-    then who came first.
+    Addresses from which somebody has signed in before come first, unless they flood too, then those that have tried
+    least in the last minute, then who came first.
     """
 
-    is_unknown: bool
+    is_last: bool
     attempts: int
     number: int
     begins: asyncio.Future[None] = field(compare=False)
@@ -64,9 +66,8 @@ class Limits:
         """
         bucket = self._buckets.get(f"address {address}")
         attempts = bucket.count() if bucket is not None else 0
-        mine = Turn(
-            address not in self._known, attempts, next(self._numbers), asyncio.get_running_loop().create_future()
-        )
+        is_last = address not in self._known or attempts > MAX_KNOWN_ATTEMPTS
+        mine = Turn(is_last, attempts, next(self._numbers), asyncio.get_running_loop().create_future())
         insort(self._waiting, mine)
         if len(self._waiting) > MAX_WAITING:
             last = self._waiting.pop()

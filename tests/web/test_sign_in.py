@@ -109,6 +109,27 @@ async def test_a_flood_waits_for_who_has_tried_less():
     assert order == ["flood", "office", "office", "early", "late", "flood"]
 
 
+async def test_a_flood_with_a_right_password_waits_as_well():
+    """An address from which somebody has signed in comes first for a few attempts; after these it has tried most."""
+    counted, order = Limits(), []
+    counted.note_success("flood", "somebody")
+
+    async def sign_in(address):
+        async with counted.turn(address):
+            order.append(address)
+
+    for number in range(limits.MAX_KNOWN_ATTEMPTS):
+        counted.require_attempt("flood", f"user-{number}")
+    async with counted.turn("another"):
+        first = asyncio.create_task(sign_in("flood"))
+        await asyncio.sleep(0)
+        counted.require_attempt("flood", "somebody")
+        waiting = [asyncio.create_task(sign_in(address)) for address in ("flood", "user")]
+        await asyncio.sleep(0)
+    await asyncio.gather(first, *waiting)
+    assert order == ["flood", "user", "flood"]
+
+
 async def test_where_too_many_wait_the_flood_comes_again(monkeypatch):
     """The place of an address that has tried often goes to one that has not, and who leaves makes room."""
     monkeypatch.setattr(limits, "MAX_WAITING", 2)
