@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
@@ -23,17 +24,34 @@ from publisher.web.server import peer_key
 HEAD_TIMEOUT_SECONDS = 10.0
 """Within this time the whole head of a request must have arrived."""
 KEEP_ALIVE_SECONDS = 20
-MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 1024, 512
+MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 2048, 512
 """A whole office may come from one address, with a live page and some connections each."""
+MIN_WAIT_SECONDS = 1.0
+"""So long a new connection may take to send its request before it may be closed for another."""
+ACCEPT_BATCH = 32
+"""Connections accepted in one turn of the event loop: in a flood of them the open ones are served meanwhile."""
+MAX_UNACCEPTED = 2048
+"""Connections that may wait in the kernel until they are accepted."""
 MAX_HEAD_BYTES = 16_384
 GRACEFUL_SECONDS = 3
 """How long requests may still take after a stop; live pages end at once."""
+COLLECTION_THRESHOLDS = 5_000, 20, 20
+"""Of the garbage collector. With those of Python, the objects of a thousand connections were visited every second."""
 PAGES_NICENESS = 5
 """Pages give way to posts where processors are scarce."""
 
 Peers = dict[str, dict["BoundedConnection", None]]
 HELD: WeakKeyDictionary[ServerState, Peers] = WeakKeyDictionary()
 """The open connections of each server by peer, the oldest first, so that no new one has to count all of them."""
+
+
+class PatientServer(uvicorn.Server):
+    """A server whose configured backlog is how many connections it accepts in one turn; the rest wait in the kernel."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening_socket in sockets or ():
+            listening_socket.listen(MAX_UNACCEPTED)
 
 
 class BoundedConnection(H11Protocol):
@@ -46,6 +64,7 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself
         super().connection_made(transport)
         self.peer = peer_key(self.client[0]) if self.client else ""
+        self.made_at = self.loop.time()
         self.head_timer: asyncio.TimerHandle | None = None
         self.wait_for_head()
         self.held = HELD.setdefault(self.server_state, {})
@@ -86,8 +105,9 @@ class BoundedConnection(H11Protocol):
 
     @property
     def is_waited_for(self) -> bool:
-        """True while the peer has to send something: the head of a request, or the rest of its body."""
-        return not self.is_answering or self.cycle.more_body
+        """True while the peer has to send something, the head of a request or the rest of its body, and had time to."""
+        has_had_time = self.loop.time() - self.made_at >= MIN_WAIT_SECONDS
+        return has_had_time and (not self.is_answering or self.cycle.more_body)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -145,11 +165,13 @@ async def serve_dashboard(
                 ssl_certfile=_find_file(settings, dashboard.certificate),
                 ssl_keyfile=_find_file(settings, dashboard.key),
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                backlog=ACCEPT_BATCH,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=GRACEFUL_SECONDS,
             )
-            server = uvicorn.Server(config)
+            server = PatientServer(config)
             gc.freeze()  # what lives as long as this process is not visited by each collection
+            gc.set_threshold(*COLLECTION_THRESHOLDS)
             if is_supervised:
                 os.nice(PAGES_NICENESS)
                 asyncio.get_running_loop().add_reader(0, _stop_at_end_of_input, server)

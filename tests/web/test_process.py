@@ -19,11 +19,13 @@ from publisher.config import load_settings
 from publisher.web import process, supervisor
 from tests.cli.conftest import publisher_command
 from tests.ports import free_port
-from tests.wait import wait_until
+from tests.wait import eventually, wait_until
 from tests.web.conftest import make_workspace
 
 PATIENCE = 90
 """Seconds until something must have happened, on a machine that is busy with other tests."""
+CONNECT_SECONDS = 0.9
+"""A connection that the kernel does not keep is only tried again after a second."""
 
 
 def serve_at(folder, port):
@@ -75,13 +77,16 @@ async def test_a_dashboard_that_cannot_start_is_reported(tmp_path, monkeypatch, 
 
 
 @contextlib.asynccontextmanager
-async def serving(app):
+async def serving(app, batch=process.ACCEPT_BATCH):
     """Serve an application on bounded connections; yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as place:
-        server = uvicorn.Server(
-            uvicorn.Config(app, http=process.BoundedConnection, ws="none", lifespan="off", log_config=None)
+        server = process.PatientServer(
+            uvicorn.Config(
+                app, http=process.BoundedConnection, ws="none", lifespan="off", log_config=None, backlog=batch
+            )
         )
         task = asyncio.create_task(server.serve(sockets=[place]))
+        await eventually(lambda: server.started, PATIENCE, "the server")
         try:
             yield place.getsockname()[1]
         finally:
@@ -95,6 +100,7 @@ async def serving(app):
 async def test_clients_that_never_finish_shut_nobody_out(first, monkeypatch):
     """Where all connections are taken by who sends no end, new ones are served, and who holds few keeps them."""
     monkeypatch.setattr(process, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(process, "MIN_WAIT_SECONDS", 0.0)
 
     async def app(scope, receive, send):
         while (await receive()).get("more_body"):
@@ -117,6 +123,40 @@ async def test_clients_that_never_finish_shut_nobody_out(first, monkeypatch):
         for _reader, flood in [*floods, *others]:
             flood.close()
         writer.close()
+    assert [answer.partition(b" ")[2][:3] for answer in answers] == [b"200"] * 4
+
+
+async def test_f90_connections_are_accepted_a_few_at_a_time(monkeypatch):
+    """F90: of all that connect at once a few are accepted in a turn of the event loop; the kernel keeps the others."""
+    made, made_in_turn = [], []
+    monkeypatch.setattr(process.BoundedConnection, "connection_made", lambda *_args: made.append(None))
+    monkeypatch.setattr(process.BoundedConnection, "connection_lost", lambda *_args: None)
+    async with serving(None, batch=4) as port, asyncio.timeout(PATIENCE):
+        with contextlib.ExitStack() as clients:
+            for _ in range(40):  # nothing is accepted before the loop's next turn
+                clients.enter_context(socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS))
+            while len(made) < 40:
+                before = len(made)
+                await asyncio.sleep(0)
+                made_in_turn.append(len(made) - before)
+    assert max(made_in_turn) <= 4
+
+
+async def test_f90_a_new_connection_has_time_to_send_its_request(monkeypatch):
+    """F90: where there are too many connections, a new one is not closed for others before it can be read."""
+    monkeypatch.setattr(process, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(process, "MIN_WAIT_SECONDS", PATIENCE)
+    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with serving(PlainTextResponse("served")) as port, asyncio.timeout(PATIENCE):
+        clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        refused = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        closed = [await reader.read() for reader, _writer in refused]
+        for _reader, writer in clients:
+            writer.write(request)
+        answers = [await reader.read() for reader, _writer in clients]
+        for _reader, writer in [*clients, *refused]:
+            writer.close()
+    assert closed == [b""] * 4
     assert [answer.partition(b" ")[2][:3] for answer in answers] == [b"200"] * 4
 
 
