@@ -16,6 +16,7 @@ SMALL = Size(
     slow_heads=60,
     slow_forms=60,
     silent=30,
+    min_share=0.3,
     max_late_seconds=20,
     max_pause_seconds=10,
     max_page_seconds=15,
@@ -36,7 +37,7 @@ def test_f90_a_flooded_dashboard_shuts_nobody_out_and_delays_no_post():
 
 def test_what_a_flood_has_stopped_altogether_is_missed():
     """Without a single call, pause, page or sign-in there are figures, none of which is met."""
-    nothing = Outcome(quiet=Noticed(late=[1.0]), flooded=Noticed(), live=0, counts={})
+    nothing = Outcome(quiet=Noticed(late=[1.0]), flooded=Noticed(), live=0, reconnections=0, counts={})
     verdicts = {figure.name: figure.verdict for figure in nothing.figures(SMALL)}
     assert verdicts.pop("requests of people that failed") == "met"
     assert set(verdicts.values()) == {"MISSED"}

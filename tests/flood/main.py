@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ from tests.bench.figures import Figure, median, percentile
 from tests.bench.process import running
 from tests.bench.workspace import LOG, STARTED, daemon, format_post, wait_for_event, workspace, write_schedule
 from tests.flood import clients
+from tests.flood.clients import ATTEMPT_SECONDS
 from tests.ports import free_port
 from tests.simulator_process import SimulatorProcess, run_simulator
 from tests.streams import find_stream
@@ -51,6 +53,9 @@ CYCLE_SECONDS = 1.5
 """Between two pauses."""
 STILL_SECONDS = 4.0
 """So long before a post is due the last pause begins."""
+RECONNECT_SECONDS = 0.5
+"""How soon a live page connects again, as htmx does."""
+EVENT_ID = re.compile(r"^id: (\d+)", re.MULTILINE)
 SILENT_SECONDS = 25.0
 """A live page that has received nothing for so long has stopped: it is pinged every 20 s."""
 
@@ -74,6 +79,8 @@ class Size:
     slow_heads: int = 500
     slow_forms: int = 500
     silent: int = 200
+    min_share: float = 0.9
+    """How much of the flood must be sent in time, or it is none."""
     max_late_seconds: float = 5
     max_pause_seconds: float = 0.3
     max_page_seconds: float = 1
@@ -98,6 +105,7 @@ class Outcome:
     quiet: Noticed
     flooded: Noticed
     live: int
+    reconnections: int
     counts: Mapping[str, int]
 
     def figures(self, size: Size) -> Iterator[Figure]:
@@ -118,10 +126,20 @@ class Outcome:
             yield Figure(id="", name=name, value=value, goal=1e3 * goal, unit="ms", parts=parts | {"of": len(flooded)})
         yield Figure(id="", name="calls of the post", value=len(self.flooded.late), goal=size.accounts, is_minimum=True)
         yield Figure(
-            id="", name="live pages followed to the end", value=self.live, goal=size.live_pages, is_minimum=True
+            id="",
+            name="live pages followed to the end",
+            value=self.live,
+            goal=size.live_pages,
+            is_minimum=True,
+            parts={"reconnections": self.reconnections},
         )
         failed = len(self.quiet.failed) + len(self.flooded.failed)
         yield Figure(id="", name="requests of people that failed", value=failed, goal=0)
+        sent, wanted = (
+            self.counts.get("sign-ins sent", 0),
+            size.min_share * size.addresses * size.seconds / ATTEMPT_SECONDS,
+        )
+        yield Figure(id="", name="sign-ins of the flood", value=sent, goal=round(wanted), is_minimum=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,6 +154,8 @@ class Office:
     report: Callable[[str], None]
     due: dict[str, datetime]
     noticed: Noticed = field(default_factory=Noticed)
+    reconnections: int = 0
+    """How often a live page has lost its stream."""
     addresses: Iterator[int] = field(default_factory=count)
     """The numbers of the addresses from which a user signs in: one who works signs in once, not every second."""
 
@@ -196,12 +216,18 @@ class Office:
         await self.ask(self.noticed.sign_ins, "/login", make_address(next(self.addresses)), form=form)
 
     async def follow(self, received_at: list[float]) -> None:
-        """Keep a live page open, and note when it last received something."""
+        """Keep a live page open, which connects again as in a browser, and note when it last received something."""
         async with self.visit(VIEWER_ADDRESS, VIEWER) as client:
-            address = find_stream((await client.get("/today")).text)
-            async with client.stream("GET", address) as stream:
-                async for _part in stream.aiter_raw():
-                    received_at[:] = [time.monotonic()]
+            address, headers = find_stream((await client.get("/today")).text), dict[str, str]()
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    async with client.stream("GET", address, headers=headers) as stream:
+                        async for part in stream.aiter_text():
+                            received_at[:] = [time.monotonic()]
+                            for number in EVENT_ID.findall(part):
+                                headers["last-event-id"] = number
+                self.reconnections += 1
+                await asyncio.sleep(RECONNECT_SECONDS)  # the pace of a page
 
     async def file_posts(self) -> None:
         """File all posts of the schedule with their instants."""
@@ -277,7 +303,7 @@ async def measure(office: Office) -> Outcome:
         await asyncio.gather(*viewers, return_exceptions=True)
     for name in GRANTS:
         await office.sign_in(name)
-    return Outcome(quiet=quiet, flooded=office.noticed, live=live, counts=counts)
+    return Outcome(quiet=quiet, flooded=office.noticed, live=live, reconnections=office.reconnections, counts=counts)
 
 
 @contextlib.asynccontextmanager
