@@ -97,7 +97,11 @@ def test_a_missing_secret_pauses_its_account_only(run, drill):
     (drill / "secrets" / "beijing-wechat").unlink()
     write_schedule(drill, warning(when='at = "asap"', to='["beijing-wechat", "beijing-weibo"]'))
     with daemon(drill):
-        shown = wait_for(run, drill, lambda found: any(row["state"] == "published" for row in found["deliveries"]))
+        shown = wait_for(
+            run,
+            drill,
+            lambda found: found["paused"] and any(row["state"] == "published" for row in found["deliveries"]),
+        )
     assert [pause["scope"] for pause in shown["paused"]] == ["account:beijing-wechat"]
     assert "beijing-wechat" in shown["alerts"][0]["message"]
     assert "publisher secret set beijing-wechat" in shown["alerts"][0]["message"]
