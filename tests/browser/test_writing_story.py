@@ -21,8 +21,29 @@ pytestmark = [
 ]
 
 
+TYPE = """(field, words) => {
+  field.value = `转账之前，先${words}`;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}"""
+"""Changes a field as typing does, but for the focus."""
+
+
 async def read_posts(path):
     return tomllib.loads(await asyncio.to_thread(path.read_text, "utf-8"))["post"]
+
+
+async def see_each_preview(page):
+    """See that the arrow keys go from one platform's preview to the next, and that a check changes nothing of that."""
+    frames = [page.get_by_test_id(f"preview-{platform}") for platform in ("weibo", "wechat")]
+    await expect(frames[1]).to_be_hidden()
+    await page.get_by_test_id("tab-weibo").focus()
+    await page.keyboard.press("ArrowRight")
+    for words in ("当面核实", "不要着急"):
+        await page.get_by_test_id("field-summary").evaluate(TYPE, words)
+        await expect(frames[0]).to_contain_text(words, timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("tab-wechat")).to_be_focused()
+        await expect(page.get_by_role("tab", selected=True)).to_have_text("公众号")
+        assert [await frame.is_visible() for frame in frames] == [False, True]
 
 
 async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F811 # the fixtures
@@ -39,6 +60,7 @@ async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F8
         await wang.get_by_test_id("field-title").fill("王改过的标题")
         await wang.get_by_test_id("field-summary").fill("转账之前，先当面核实")
         await expect(wang.get_by_test_id("preview-weibo")).to_contain_text("当面核实", timeout=PATIENCE_MS)
+        await see_each_preview(wang)
         assert await complaints(wang) == []
         await wang.get_by_test_id("act-save").click()
         await expect(wang.get_by_test_id("page-conflict")).to_contain_text("李", timeout=PATIENCE_MS)
@@ -47,7 +69,7 @@ async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F8
         await wang.get_by_test_id("act-save").click()
         await expect(wang.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
     [post] = await read_posts(file)
-    assert (post["title"], post["data"]["summary"]) == ("李改过的标题", "转账之前，先当面核实")
+    assert (post["title"], post["data"]["summary"]) == ("李改过的标题", "转账之前，先不要着急")
 
 
 async def test_a_sign_in_that_ends_while_somebody_writes_loses_no_word(site, file):  # noqa: F811 # the fixtures

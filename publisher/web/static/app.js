@@ -98,6 +98,38 @@
   document.addEventListener("visibilitychange", waitForBeat);
   waitForBeat();
 
+  // Tabs: one panel is shown, chosen by a click or the arrow keys. Without script all panels are.
+  let chosenTab = "";
+  const showPanels = (root) => all("[role=tablist]", root).forEach((list) => {
+    const tabs = all("[role=tab]", list);
+    const chosen = tabs.find((tab) => tab.id === chosenTab) || tabs[0];
+    list.hidden = false;
+    tabs.forEach((tab) => {
+      tab.setAttribute("aria-selected", tab === chosen);
+      tab.tabIndex = tab === chosen ? 0 : -1;
+      root.querySelector(`#${tab.getAttribute("aria-controls")}`).hidden = tab !== chosen;
+    });
+  });
+  const choose = (tab) => {
+    chosenTab = tab.id;
+    showPanels(document);
+    tab.focus();
+  };
+  document.addEventListener("click", (event) => {
+    const tab = event.target.closest("[role=tab]");
+    if (tab) choose(tab);
+  });
+  document.addEventListener("keydown", (event) => {
+    const tab = event.target.closest("[role=tab]");
+    if (!tab || event.metaKey || event.ctrlKey || event.altKey) return;
+    const tabs = all("[role=tab]", tab.parentNode), last = tabs.length - 1, at = tabs.indexOf(tab);
+    const next = { ArrowRight: at < last ? at + 1 : 0, ArrowLeft: at ? at - 1 : last, Home: 0, End: last }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    choose(tabs[next]);
+  });
+  showPanels(document);
+
   // The form of a post: checked and kept while it is written. What the answer has replaces what has its id.
   const live = document.querySelector("form[data-live]");
   if (live) {
@@ -133,6 +165,7 @@
       parts.innerHTML = html;
       [...parts.content.children].forEach((part) => {
         const old = document.getElementById(part.id);
+        showPanels(part);
         if (!old || old.isEqualNode(part)) return;
         all("details[open]", old).forEach((each) => {
           const same = all("summary", part).find((it) => it.textContent === each.firstElementChild.textContent);
