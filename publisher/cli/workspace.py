@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from tomlkit import TOMLDocument
 from tomlkit.items import AoT
 
 from publisher.cli.errors import CommandFailedError
@@ -198,6 +199,24 @@ def demo_people_settings(demo_workspace: DemoWorkspace) -> dict[str, Any]:
     }
 
 
+def postpone_schedule(text: str, now: datetime) -> str:
+    """Return the schedule so many whole weeks later that its first post is due more than a day after `now`.
+
+    `now` has no offset.
+    """
+    document = tomlkit.parse(text)
+    posts = _posts_of(document)
+    first = min(post["at"] for post in posts if "at" in post)
+    late = now + timedelta(days=1) - first
+    if late < timedelta():
+        return text
+    for post in posts:
+        for key, value in post.items():
+            if isinstance(value, datetime):
+                post[key] = value + timedelta(weeks=late // timedelta(weeks=1) + 1)
+    return tomlkit.dumps(document)
+
+
 def shift_schedule(text: str, start: datetime, spread: timedelta, *, is_single_warning: bool = False) -> str:
     """Return the schedule with new due times, the first at `start`, without offset, and the last `spread` later.
 
@@ -205,9 +224,7 @@ def shift_schedule(text: str, start: datetime, spread: timedelta, *, is_single_w
     remains.
     """
     document = tomlkit.parse(text)
-    posts = document["post"]
-    if not isinstance(posts, AoT):
-        raise TypeError(posts)
+    posts = _posts_of(document)
     if is_single_warning:
         warnings = (index for index, post in enumerate(posts) if post["kind"] == "warning" and post["to"] == ["all"])
         kept = next(warnings)
@@ -218,3 +235,10 @@ def shift_schedule(text: str, start: datetime, spread: timedelta, *, is_single_w
             post.pop(key, None)
         post["at"] = (start + step * position).replace(microsecond=0)
     return tomlkit.dumps(document)
+
+
+def _posts_of(document: TOMLDocument) -> AoT:
+    posts = document["post"]
+    if not isinstance(posts, AoT):
+        raise TypeError(posts)
+    return posts

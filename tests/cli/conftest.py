@@ -15,14 +15,21 @@ import structlog
 
 from publisher.app.application import Application, open_application
 from publisher.cli import run_command
-from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
+from publisher.cli.workspace import (
+    DemoWorkspace,
+    create_workspace,
+    demo_files,
+    new_workspace_files,
+    postpone_schedule,
+    read_regions,
+)
 from publisher.config import load_settings
 from publisher.domain.results import Blocked, HoldReason, Outcome, Published, Receipt
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
 from publisher.rendering.child import RenderWorker
 from publisher.runtime.clock import Runtime
 from publisher.testing.fakes import make_confirmed_runtime
-from tests.cli.posts import warning, write_schedule
+from tests.cli.posts import NINE_TODAY, warning, write_schedule
 from tests.simulator_process import SimulatorProcess
 
 
@@ -131,7 +138,9 @@ def format_live_settings() -> str:
 def workspace(tmp_path: Path) -> Path:
     """Return a live workspace of two regions with accounts, their secrets, and the demo's posts."""
     demo = demo_files(DemoWorkspace(regions=[], simulator_url=""))
-    content = {name: data for name, data in demo.items() if name == "schedule.toml" or name.startswith("media/")}
+    content = {name: data for name, data in demo.items() if name.startswith("media/")}
+    schedule = postpone_schedule(demo["schedule.toml"].decode(), NINE_TODAY)
+    content["schedule.toml"] = schedule.encode()
     settings = format_live_settings()
     secrets = {f"secrets/{name}": SECRET for name in re.findall(r'secret = "(.+)"', settings)}
     files = {**new_workspace_files(), **content, **secrets, "publisher.toml": settings.encode()}

@@ -1,6 +1,8 @@
 """Posts for the tests of the command line."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 WARNING = """
 [[post]]
@@ -20,7 +22,15 @@ level_basis = "本单位规定"
 """
 
 
-def warning(name: str = "refund", when: str = "at = 2027-01-05T09:00:00", to: str = '["all"]') -> str:
+NINE_TODAY = datetime.now(ZoneInfo("Asia/Shanghai")).replace(hour=9, minute=0, second=0, microsecond=0, tzinfo=None)
+
+
+def in_days(days: int) -> str:
+    """Return the instant of a post: nine o'clock, so many days from now."""
+    return f"at = {(NINE_TODAY + timedelta(days=days)).isoformat()}"
+
+
+def warning(name: str = "refund", when: str = in_days(36), to: str = '["all"]') -> str:
     """Return the text of one warning."""
     return WARNING.format(id=name, when=when, to=to)
 

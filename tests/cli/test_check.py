@@ -14,7 +14,7 @@ from publisher.cli.errors import quote_line
 from publisher.cli.terminal import text_width
 from publisher.i18n import Messages, load_catalogue
 from tests.cli.conftest import PUBLIC_IP
-from tests.cli.posts import warning, write_schedule
+from tests.cli.posts import in_days, warning, write_schedule
 
 HEAVY = ("sqlmodel", "sqlalchemy", "httpx", "jinja2")
 LINE = re.compile(r"^\S+:\d+:\d+: (\S+: )?\S.*$")
@@ -245,14 +245,14 @@ def test_a_year_far_ahead_is_written_out(run, workspace):
 @pytest.mark.parametrize(
     ("other", "is_reported"),
     [
-        ({"when": "at = 2027-01-08T10:00:00"}, True),
-        ({"when": "at = 2027-03-08T10:00:00"}, False),
+        ({"when": in_days(39)}, True),
+        ({"when": in_days(98)}, False),
         ({"to": '["tianjin-weibo"]'}, False),
     ],
 )
 def test_the_same_text_twice_on_an_account_is_reported(run, workspace, other, *, is_reported):
     """Two posts that say the same are named, unless they are on different accounts or more than a month apart."""
-    twin = {"when": "at = 2027-01-06T09:00:00", "to": '["beijing-weibo", "beijing-wechat"]', **other}
+    twin = {"when": in_days(37), "to": '["beijing-weibo", "beijing-wechat"]', **other}
     found = warnings_of(run, workspace, warning("one", to='["beijing-weibo"]'), warning("two", **twin))
     assert ("same_text" in found) is is_reported
     if is_reported:
@@ -264,7 +264,7 @@ def test_data_and_accounts_without_effect_are_reported(run, workspace):
     """A key that the template does not use, one of the post below its data, and a follow-up beside its original."""
     slips = 'adviec = ["慢一点"]\nurgent = true\n'
     original = warning("one", to='["beijing-weibo"]') + slips
-    follow_up = warning("two", 'follows = "one"\nat = 2027-01-06T09:00:00', '["beijing-weibo", "tianjin-weibo"]')
+    follow_up = warning("two", f'follows = "one"\n{in_days(37)}', '["beijing-weibo", "tianjin-weibo"]')
     follow_up = follow_up.replace('"warning"', '"update"').replace("signs", "# signs").replace(SUMMARY, "三人被抓获")
     found = warnings_of(run, workspace, original, follow_up)
     assert {code: problem["path"] for code, problem in found.items()} == {
@@ -306,7 +306,7 @@ def test_a_misspelt_header_is_the_only_problem(run, workspace):
 
 def test_a_post_that_follows_itself_has_one_problem(run, workspace):
     """Its text is not rendered with its own number as that of an earlier bulletin."""
-    write_schedule(workspace, warning("one", 'follows = "one"\nat = 2027-01-05T09:00:00'))
+    write_schedule(workspace, warning("one", f'follows = "one"\n{in_days(36)}'))
     assert [problem["code"] for problem in run("-C", workspace, "check", "--json").json["problems"]] == [
         "follows_itself"
     ]
@@ -345,9 +345,7 @@ def test_a_removal_that_the_daemon_will_refuse_is_announced(run, workspace, kept
     connection.execute("INSERT INTO post VALUES ('gone', 1, 1)")
     connection.commit()
     connection.close()
-    posts = [
-        warning(name, f"at = 2027-0{month}-05T09:00:00") for month, name in zip((1, 3, 5), names[:kept], strict=False)
-    ]
+    posts = [warning(name, in_days(days)) for days, name in zip((36, 96, 156), names[:kept], strict=False)]
     found = warnings_of(run, workspace, *posts)
     assert ("large_removal_ahead" in found) is is_reported
     if is_reported:

@@ -17,7 +17,7 @@ from rich.live import Live
 
 from publisher.app.format import Formatter
 from publisher.cli.drill import Scenario
-from publisher.cli.workspace import find_shipped_schedule, read_regions, shift_schedule
+from publisher.cli.workspace import find_shipped_schedule, postpone_schedule, read_regions, shift_schedule
 from publisher.i18n import Messages
 from tests.cli.conftest import publisher_command
 
@@ -113,6 +113,27 @@ def test_the_timetable_keeps_the_posts_and_moves_their_times():
     assert (times[0], times[-1]) == (START, START + timedelta(minutes=2))
     assert not any({"cron", "from", "until", "expires"} & set(post) for post in after)
     assert [post["data"] for post in after] == [post["data"] for post in before]
+
+
+@pytest.mark.parametrize(
+    ("now", "weeks"),
+    [
+        (datetime(2026, 12, 1), 0),  # noqa: DTZ001 # as in the file
+        (datetime(2027, 1, 4, 8, 59), 0),  # noqa: DTZ001
+        (datetime(2027, 1, 4, 9), 1),  # noqa: DTZ001
+        (datetime(2028, 2, 29), 61),  # noqa: DTZ001
+    ],
+)
+def test_the_posts_of_a_drill_are_never_past(now, weeks):
+    """Once a post would be due within a day, all of them and their limits are as many whole weeks later."""
+    text = find_shipped_schedule().read_text("utf-8")
+    before, after = (tomllib.loads(each)["post"] for each in (text, postpone_schedule(text, now)))
+    later = timedelta(weeks=weeks)
+    assert after == [
+        {key: value + later if isinstance(value, datetime) else value for key, value in post.items()} for post in before
+    ]
+    first = min(post["at"] for post in after if "at" in post)
+    assert first - now > timedelta(days=1)
 
 
 def test_many_regions_show_one_warning():

@@ -9,7 +9,7 @@ import pytest
 
 from publisher.domain.results import Rejected
 from tests.cli.conftest import BY, CAPTCHA, NOTHING_CLAIMED, PUBLISHED, TO_WEIBO, state_of
-from tests.cli.posts import warning, write_schedule
+from tests.cli.posts import in_days, warning, write_schedule
 
 NOW = datetime(2026, 11, 25)  # noqa: DTZ001 # a TOML time without offset
 REFUSED = Rejected(code="weibo_20012", reason="too long")
@@ -340,7 +340,7 @@ def test_every_order_names_its_person(run, due_post, deliver):
 
 def test_a_follow_up_is_not_sent_before_its_original(run, drill):
     """Sent before its original it would only be cancelled, so it is refused and can be sent later."""
-    update = warning("news", "at = 2027-01-08T09:00:00", TO_WEIBO).replace('kind = "warning"', 'kind = "update"')
+    update = warning("news", in_days(39), TO_WEIBO).replace('kind = "warning"', 'kind = "update"')
     update = update.replace('template = "warning"', 'template = "update"\nfollows = "refund"')
     write_schedule(drill, warning(to=TO_WEIBO), update)
     refused = run("-C", drill, "send", "news", "--by", "王")
