@@ -61,7 +61,11 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
     ),
     "delivery": (FRAME, LivePart(read=deliveries.read_live, kinds=("version",))),
     "retraction": (FRAME, LivePart(read=post_actions.read_live, kinds=("time",), is_own=True)),
-    "accounts": (FRAME, LivePart(read=accounts.read_live, kinds=("cell", "card"), fading="card")),
+    "accounts": (
+        FRAME,
+        LivePart(read=accounts.read_live, kinds=("cell",)),
+        LivePart(read=accounts.read_live_cards, kinds=("card",), is_own=True, fading="card"),
+    ),
     "assist": (FRAME, LivePart(read=assist.read_live, kinds=("task",), fading="task")),
     "alerts": (FRAME, LivePart(read=alerts.read_live, kinds=("alert",), is_own=True, fading="alert")),
 }

@@ -27,7 +27,10 @@ async def hand_out(site, account):
 
 
 async def test_accounts_that_need_somebody_stand_out(site):
-    """A refused sign-in, a pause and a short authorisation are cards; what is fine is a dot and two words."""
+    """A refused sign-in, a pause and a short authorisation are cards; what is fine is a dot and two words.
+
+    Who may has a second button for what helps most often.
+    """
     accounts = site.application.settings.accounts
     expires_at = START_TIME + timedelta(days=3, hours=1)
     await site.store.login_health.record_probe(accounts["beijing-weibo"], Healthy(credentials_expire_at=expires_at))
@@ -41,6 +44,13 @@ async def test_accounts_that_need_somebody_stand_out(site):
     assert cards[-1] == "beijing-weibo"
     assert "授权 3 天" in page
     assert "换密码" in page
+    offered = r'data-testid="act-(mode-assisted|resume-account|pause-account)-([\w-]+)"'
+    operator = (await (await site.signed_in("operator")).get("/accounts")).text
+    assert re.findall(offered, page) == []
+    assert set(re.findall(offered, operator)) == {
+        ("mode-assisted", "shanghai-weibo"),
+        ("resume-account", "beijing-wechat"),
+    }
     regions = (await client.get("/accounts?status=action")).text
     assert ("/accounts/shanghai-weibo" in regions, "/accounts/shanghai-tieba" in regions) == (True, False)
     listed = (await client.get("/accounts?view=list&status=action")).text

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +13,7 @@ from publisher.app.adapters import find_api_blocker
 from publisher.app.format import credential_days_left
 from publisher.app.open_store import check_command_access
 from publisher.domain.account import Account, AccountId, Mode, Platform
+from publisher.domain.delivery import Role
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.evergreen import choose_evergreen
 from publisher.domain.post import Post, PostId
@@ -23,6 +25,7 @@ from publisher.store.monitor.login_health import AccountHealth
 from publisher.store.queries.occurrences import ForeignPost, OccurrenceFilter, OpenCounts
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
 from publisher.web.forms import ActionForm, read_paused_at, read_reason
+from publisher.web.frame import read_frame_facts
 from publisher.web.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.post_actions import show_form
@@ -60,6 +63,8 @@ class AccountLine:
     health: str
     days_left: int | None
     quota_left: int
+    is_refused: bool
+    """True if the platform refuses its login, or has blocked the account."""
     clock: SilenceClock | None
     counts: OpenCounts
     pause: Pause | None
@@ -147,12 +152,17 @@ def describe_account(  # noqa: PLR0913, PLR0917 # all that is known of an accoun
         health=formatter.health(health.health),
         days_left=days_left,
         quota_left=health.quota_left,
+        is_refused=is_refused(health),
         clock=clock,
         counts=counts,
         pause=pause,
         alerts=alerts,
         foreign=foreign,
     )
+
+
+def is_refused(health: AccountHealth) -> bool:
+    return health.mode is Mode.API and isinstance(health.health, CredentialExpired | Blocked)
 
 
 def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
@@ -169,13 +179,9 @@ def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
         yield AccountStatus.OFF, t("mode_off"), ""
     if pause is not None:
         yield AccountStatus.ACTION, t("pages_account_paused"), formatter.pause("pages_paused", pause)
-    if health.mode is Mode.API and isinstance(health.health, CredentialExpired | Blocked):
-        is_refused = isinstance(health.health, CredentialExpired)
-        yield (
-            AccountStatus.ACTION,
-            t("pages_account_refused" if is_refused else "pages_account_blocked"),
-            formatter.health(health.health),
-        )
+    if is_refused(health):
+        code = "pages_account_refused" if isinstance(health.health, CredentialExpired) else "pages_account_blocked"
+        yield AccountStatus.ACTION, t(code), formatter.health(health.health)
     if foreign:
         says = t("pages_account_foreign_says", at=formatter.time(foreign[0].published_at))
         yield AccountStatus.WARN, t("pages_account_foreign"), says
@@ -292,17 +298,17 @@ async def show_accounts(request: Request) -> Response:
         view="list" if is_list else "regions",
         board=board,
         names=board.names,
+        second_form=partial(find_second_form, get_visitor(request), board.names),
         statuses=list(AccountStatus),
         max_days=MAX_DAYS_SHOWN,
     )
 
 
 async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
-    """Return the sentence, the cards and the cells; what single posts change there is read with the next refresh."""
+    """Return the sentence and the cells; what single posts change there is read with the next refresh."""
     if posts is not None:
         return NO_PARTS
     board = await read_account_board(visitor, page)
-    make_card = load_macro(visitor, "accounts", "account_card")
     make_cell, make_row = (load_macro(visitor, "accounts", name) for name in ("account_cell", "account_row"))
     shown = {row.key: row for row in board.rows}  # a region in which no account is of the chosen status any more stays
     cells = {
@@ -311,9 +317,34 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection
         for platform in board.platforms
     }
     rows = {line.row: make_row(line, board.names) for line in board.lines}
-    cards = {line.card: make_card(line, board.names) for line in board.needing}
     sentence = load_macro(visitor, "accounts", "accounts_sentence")(board)
-    return Parts(fixed={"verdict": sentence}, items=cells | rows | cards, wanted=cards)
+    return Parts(fixed={"verdict": sentence}, items=cells | rows)
+
+
+async def read_live_cards(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
+    """Return the cards of the accounts that need somebody, each with what the visitor may do."""
+    site = visitor.site
+    number = (await read_frame_facts(site)).audit_number
+    key = ("accounts", visitor.reach(Permission.VIEW), visitor.lang, tuple(page.items()), number, site.beat)
+    board = await site.shared.get(key, partial(read_account_board, visitor, page))
+    make_card = load_macro(visitor, "accounts", "account_card")
+    second_form = partial(find_second_form, visitor, board.names)
+    cards = {line.card: make_card(line, board.names, second_form(line)) for line in board.needing}
+    return Parts(items=cards, wanted=cards)
+
+
+def find_second_form(visitor: Visitor, names: AccountNames, line: AccountLine) -> ActionForm | None:
+    """Return what helps an account that needs somebody, besides the steps on its page; None if nothing does at once."""
+    account, pause, name = line.account, line.pause, names.name(line.account.id)
+    may_operate = visitor.may(Permission.OPERATE, [account.id])
+    if line.is_refused or (pause is not None and pause.by in frozenset(Role)):
+        return mode_form(visitor, line, name, Mode.ASSISTED) if may_operate and line.mode is Mode.API else None
+    if pause is not None:
+        is_own = pause.scope == f"account:{account.id}"
+        return resume_form(visitor, line, name) if is_own and may_operate else None
+    if line.foreign and account.is_exclusive and visitor.may(Permission.STOP, [account.id]):
+        return pause_form(visitor, line, name)
+    return None
 
 
 async def load_line(request: Request) -> AccountLine:
