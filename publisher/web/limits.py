@@ -6,6 +6,7 @@ from bisect import insort
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 from pyrate_limiter import Duration, InMemoryBucket, MonotonicClock, Rate, RateItem
@@ -30,7 +31,8 @@ class Turn:
     """A place in the order of sign-ins.
 
     Addresses from which somebody has signed in before come first, unless they flood too, then those that have tried
-    least in the last minute, then who came first.
+    least in the last minute, then who came last: a newcomer does not wait for a flood of others, and who has waited
+    longest may have gone.
     """
 
     is_last: bool
@@ -45,7 +47,7 @@ class Limits:
 
     _waiting: list[Turn] = field(default_factory=list)
     _current: Turn | None = None
-    _numbers: Iterator[int] = field(default_factory=count)
+    _numbers: Iterator[int] = field(default_factory=partial(count, step=-1))
     _buckets: OrderedDict[str, InMemoryBucket] = field(default_factory=OrderedDict)
     _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
     """Addresses from which somebody has signed in."""
