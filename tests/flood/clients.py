@@ -38,7 +38,8 @@ SESSION_NICENESS = Path("/proc/self/autogroup")
 """Where Linux shares processors among sessions first, a process gives way to another session only by this."""
 HOST = "Host: 127.0.0.1\r\n"
 SLOW_HEAD = f"GET /login HTTP/1.1\r\n{HOST}X: ".encode()
-SLOW_FORM = f"POST /login HTTP/1.1\r\n{HOST}Content-Length: 500000\r\n\r\nname=".encode()
+FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
+SLOW_FORM = f"POST /login HTTP/1.1\r\n{HOST}{FORM}Content-Length: 500000\r\n\r\nname=".encode()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,7 +80,7 @@ class Flood:
         is_right = random.random() < RIGHT_SHARE  # noqa: S311 # no secret
         password = self.passwords.get(name, "") if is_right else "a wrong password"
         body = urlencode({"name": name, "password": password})
-        head = f"POST /login HTTP/1.1\r\n{HOST}Content-Type: application/x-www-form-urlencoded\r\n"
+        head = f"POST /login HTTP/1.1\r\n{HOST}{FORM}"
         self.counts["sign-ins sent"] += 1
         with contextlib.suppress(OSError):
             async with self._connect(address) as (reader, writer):
