@@ -45,6 +45,27 @@ async def test_a_week_shows_its_hours_and_the_gaps_between_them(site):
     assert re.search(r'data-day="2026-11-25" data-hour="10"><a [^>]*href="/posts/refund"', page)
 
 
+async def test_the_calendar_shows_some_accounts_alone(site):
+    """Those of a platform, a region or one account, in each view; who sees some accounts only chooses among those."""
+    await plan(site, POST, warning("second", to='["beijing-weibo"]', when=SOON), WEEKLY)
+    client, limited = await site.signed_in("viewer"), await site.signed_in("viewer@shanghai-tieba", name="远")
+    found = {}
+    for to in ("platform:tieba", "region:110000", "shanghai-weibo", "nonsense"):
+        pages = [await client.get(f"/calendar{view}?to={to}") for view in ("", "/week", "/list")]
+        found[to] = [set(re.findall(r'href="/posts/(\w+)', page.text)) for page in pages]
+    month = (await client.get("/calendar?to=region:110000")).text
+    choices = re.findall(r'<option value="([^"]+)"', (await limited.get("/calendar")).text)
+    assert found == {
+        "platform:tieba": [{"refund"}] * 3,
+        "region:110000": [{"refund", "second", "weekly"}, {"refund", "second"}, {"refund", "second", "weekly"}],
+        "shanghai-weibo": [{"refund"}] * 3,
+        "nonsense": [{"refund", "second", "weekly"}, {"refund", "second"}, {"refund", "second", "weekly"}],
+    }
+    assert 'href="?month=2026-12&amp;to=region%3A110000"' in month
+    assert 'href="/calendar/week?to=region%3A110000"' in month
+    assert choices == ["platform:tieba", "region:310000", "shanghai-tieba"]
+
+
 async def test_the_calendar_marks_holidays_and_clashes(site):
     """Public holidays are marked, and accounts with two posts at once are counted."""
     await plan(site, POST, warning("second", to='["beijing-weibo"]', when=SOON))

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
@@ -18,6 +20,7 @@ from publisher.domain.user import Permission
 from publisher.schedule.cron import DayMark, list_cron_times, mark_day
 from publisher.store.queries.occurrences import Clash, OccurrenceSummary
 from publisher.web.page import render_page
+from publisher.web.recipients import list_recipients
 from publisher.web.seats import name_accounts
 from publisher.web.site import get_site, get_visitor
 
@@ -80,12 +83,55 @@ class SilentAccount:
     is_paused: bool
 
 
+def read_reach(request: Request) -> Collection[AccountId] | None:
+    """Return the accounts that the calendar is about: of those that the visitor may see the ones that were chosen."""
+    site, reach, chosen = get_site(request), get_visitor(request).reach(Permission.VIEW), read_chosen(request)
+    if not chosen:
+        return reach
+    members = site.members.get(chosen, frozenset({AccountId(chosen)}))
+    return members if reach is None else reach.intersection(members)
+
+
+def read_chosen(request: Request) -> str:
+    """Return which accounts were chosen: a platform, a group, a region or one account; empty for all of them."""
+    site, chosen = get_site(request), request.query_params.get("to", "")
+    return chosen if chosen in site.members or chosen in site.settings.accounts else ""
+
+
+def list_choices(request: Request) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
+    """Return the names of accounts to choose from that the visitor may see, by kind, each with its label."""
+    site, visitor = get_site(request), get_visitor(request)
+    reach, names = visitor.reach(Permission.VIEW), name_accounts(site.settings, visitor.messages)
+    accounts = [key for key in site.settings.accounts if reach is None or key in reach]
+    return [
+        (sort, [(key, names.name(key)) for key in sorted(accounts, key=names.order)])
+        if sort == "account"
+        else (sort, [(key, label) for key, label, _number in found if not set(accounts).isdisjoint(site.members[key])])
+        for sort, found in list_recipients(site, visitor)
+    ]
+
+
+async def render_calendar(request: Request, template: str, **values: Any) -> Response:  # noqa: ANN401 # whatever the template shows
+    """Return a view of the calendar, with what its views share."""
+    zone, chosen = get_site(request).settings.timezone, read_chosen(request)
+    return await render_page(
+        request,
+        template,
+        chosen=chosen,
+        only=urlencode({"to": chosen}) if chosen else "",
+        choices=list_choices(request),
+        max_entries=MAX_ENTRIES,
+        local=lambda instant: instant.astimezone(zone),
+        **values,
+    )
+
+
 async def read_entries(
     request: Request, start: datetime, end: datetime
 ) -> tuple[Sequence[CalendarEntry], Mapping[AccountId, datetime]]:
     """Return the entries of a time span, and when each account gets its next post that is not filed yet."""
     site, visitor = get_site(request), get_visitor(request)
-    now, reach, may_write = site.runtime.now(), visitor.reach(Permission.VIEW), visitor.may(Permission.WRITE)
+    now, reach, may_write = site.runtime.now(), read_reach(request), visitor.may(Permission.WRITE)
     filed = await site.store.occurrences.between(start, end, reach)
     posts = await site.store.occurrences.planned_posts(start, end)
     known = {(item.key.post, item.key.occurrence) for item in filed}
@@ -152,7 +198,7 @@ async def find_silent(
     """Return the accounts that reach the limit of inspections in a time span, with no post before that."""
     site, visitor = get_site(request), get_visitor(request)
     zone, names = site.settings.timezone, name_accounts(site.settings, visitor.messages)
-    counts, reach = await site.store.occurrences.open_counts(), visitor.reach(Permission.VIEW)
+    counts, reach = await site.store.occurrences.open_counts(), read_reach(request)
     paused = {pause.scope for pause in await site.store.queries.pauses()}
     found = []
     for account, clock in (await site.store.silence.clocks(zone)).items():
@@ -176,7 +222,7 @@ async def read_days(
     start, end = midnight(first, zone), midnight(last, zone)
     entries, upcoming = await read_entries(request, start, end)
     silent = await find_silent(request, max(first, today), last, upcoming)
-    clashes = await site.store.occurrences.clashes(start, end, get_visitor(request).reach(Permission.VIEW))
+    clashes = await site.store.occurrences.clashes(start, end, read_reach(request))
     await asyncio.to_thread(mark_day, month)  # the holidays are slow to load
     numbers = range((last - first).days)
     return [
@@ -194,7 +240,7 @@ async def show_calendar(request: Request) -> Response:
     first = month - timedelta(days=month.weekday())
     days, silent = await read_days(request, first, following + timedelta(days=-following.weekday() % WEEK_DAYS), month)
     day = parse_day(query.get("day", "")) or (today if month <= today < following else month)
-    return await render_page(
+    return await render_calendar(
         request,
         "calendar",
         month=month,
@@ -205,8 +251,6 @@ async def show_calendar(request: Request) -> Response:
         silent=silent,
         day=day,
         quotas=await read_quotas(request, day),
-        max_entries=MAX_ENTRIES,
-        local=lambda instant: instant.astimezone(zone),
     )
 
 
@@ -251,7 +295,7 @@ def parse_day(text: str) -> date | None:
 
 async def read_quotas(request: Request, day: date) -> Sequence[tuple[Platform, int, int]]:
     """Return how many posts the fullest login of each platform has on a day, and may have; the tightest first."""
-    site, reach = get_site(request), get_visitor(request).reach(Permission.VIEW)
+    site, reach = get_site(request), read_reach(request)
     start = midnight(day, site.settings.timezone)
     busiest = await site.store.occurrences.busiest_logins(start, start + timedelta(days=1), reach)
     limits = {policy.account.login: policy.rate_limit.per_day for policy in site.store.policies.values()}
@@ -267,16 +311,14 @@ async def show_week(request: Request) -> Response:
     first = chosen - timedelta(days=chosen.weekday())
     last = first + timedelta(days=WEEK_DAYS)
     days, _silent = await read_days(request, first, last, first)
-    return await render_page(
+    return await render_calendar(
         request,
         "calendar_week",
         days=days,
         rows=make_rows(days, zone),
-        max_entries=MAX_ENTRIES,
         first=first,
         before=first - timedelta(days=WEEK_DAYS),
         after=last,
-        local=lambda instant: instant.astimezone(zone),
     )
 
 
@@ -305,12 +347,11 @@ async def show_list(request: Request) -> Response:
     first = parse_day(request.query_params.get("from", "")) or today
     last = first + timedelta(days=LIST_DAYS)
     days, _silent = await read_days(request, first, last, first)
-    return await render_page(
+    return await render_calendar(
         request,
         "calendar_list",
         days=[day for day in days if day.entries or day.silent],
         first=first,
         before=first - timedelta(days=LIST_DAYS),
         after=last,
-        local=lambda instant: instant.astimezone(zone),
     )
