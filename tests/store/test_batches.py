@@ -1,16 +1,19 @@
 """A large acceptance in batches: other work goes on in between, and a kill in the middle loses and doubles nothing."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import func, select
 
 from publisher.domain.delivery import State
 from publisher.domain.plan import Plan, PlanWindow, RemovedTargets, plan
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, OneTimeTrigger, PostId, Schedule
 from publisher.runtime.clock import FailpointRaisedError
 from publisher.store.db.database import MAX_BATCH_SIZE
+from publisher.store.db.tables import DELIVERY
 from publisher.store.plan.posts import FIRST_BATCH_SIZE, NEXT_BATCH_SIZE, PlanCommit, split_into_batches
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, mark_waiting_unresolved
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
@@ -68,16 +71,32 @@ def die(store, portion):
     store.runtime.failpoints = {"plan.after_insert": ("raise", portion)}
 
 
-async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(store):
+async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(store, monkeypatch):
     """An urgent post is claimed and its intent written while most of what was accepted is still to be filed."""
     await enqueue_posts(store.posts, URGENT)
     await store.maintenance.promote_due()
+    loop, has_begun, is_asked, filed = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), []
+    record_intents = store.outbox._record_intents
+
+    def wait_for_the_claim(_runtime, name):
+        if name == "plan.after_insert" and not has_begun.is_set():
+            loop.call_soon_threadsafe(has_begun.set)
+            assert is_asked.wait(60)
+
+    def count_filed(unit, leases):
+        filed.append(unit.connection.scalar(select(func.count()).select_from(DELIVERY)) - 1)
+        return record_intents(unit, leases)
+
+    monkeypatch.setattr(type(store.runtime), "hit_failpoint_now", wait_for_the_claim)
+    monkeypatch.setattr(store.outbox, "_record_intents", count_filed)
     filing = asyncio.create_task(accept(store, MANY))
-    await asyncio.sleep(0)
-    [lease] = await store.outbox.claim(1)
+    await has_begun.wait()
+    claiming = asyncio.create_task(store.outbox.claim(1))
+    await asyncio.sleep(0)  # it is queued
+    is_asked.set()
+    [lease] = await claiming
     await store.outbox.record_intent(lease)
-    filed = len(await states(store)) - 1
-    assert 0 < filed < len(ALL) - NEXT_BATCH_SIZE
+    assert 0 < filed[0] < len(ALL) - NEXT_BATCH_SIZE
     assert await filing == len(ALL)
     assert await states(store) == {**ALL, (URGENT.id, "a0"): State.SENDING}
 
