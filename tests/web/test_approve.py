@@ -16,6 +16,7 @@ from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.domain.user import parse_grant
 from publisher.engine.authentication import encrypt_totp_secret
+from publisher.engine.decisions import named_person
 from publisher.rendering.child import RenderWorker
 from publisher.store.people.users import NewSignIn
 from publisher.store.plan.approvals import Approver
@@ -281,6 +282,25 @@ async def test_the_inbox_has_rulings_posts_by_hand_and_accounts_too(site):
     assert ("没有等您的事" in viewer, 'data-testid="others"' in viewer) == (True, True)
     other = (await (await site.signed_in("operator@beijing-wechat", name="赵")).get("/inbox")).text
     assert 'data-testid="todo-' not in other
+
+
+async def test_the_inbox_has_all_that_one_has_decided(site):
+    """Rulings, orders and pauses of the last seven days, newest first, an order as one line; nobody else's."""
+    await plan(site, POST)
+    await set_state(site, State.PUBLISHED, attempts=1)
+    wang = named_person("王")
+    await site.store.actions.pause("account:shanghai-weibo", wang, "旧事")
+    site.runtime.advance_time(timedelta(days=8))
+    await site.store.actions.pause("account:beijing-weibo", wang, "密码被改")
+    site.runtime.advance_time(timedelta(minutes=1))
+    await site.store.actions.retract("refund", None, wang, "写错了")
+    operator, li = await site.signed_in("operator", name="王"), await site.signed_in("operator", name="李")
+    pages = [(await operator.get(f"/inbox{query}")).text for query in ("", "?kind=account")]
+    inbox, accounts = (re.sub(r"<[^>]*>|\s+", "", page).partition("已办（最近七天）")[2] for page in pages)
+    assert inbox.index("要求删帖：写错了4个账号") < inbox.index("暂停：密码被改")
+    assert "旧事" not in inbox
+    assert ("密码被改" in accounts, "写错了" in accounts) == (True, False)
+    assert 'data-testid="done"' not in (await li.get("/inbox")).text
 
 
 async def test_who_is_on_duty_finds_the_emergency_lane(approving):

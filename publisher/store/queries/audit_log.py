@@ -53,11 +53,15 @@ _HEAD = select(AUDIT.c.id, AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """Which entries to list. `text` stands in their subject; `by` is a person; entries of jobs only with `has_jobs`."""
+    """Which entries to list. `text` stands in their subject; `by` is a person; entries of jobs only with `has_jobs`.
+
+    If there are `events`, only entries of these.
+    """
 
     text: str = ""
     by: str = ""
     event: str = ""
+    events: Collection[str] = ()
     since: datetime | None = None
     until: datetime | None = None
     before: int | None = None
@@ -221,6 +225,8 @@ class AuditLog(StorePart):
             conditions.append(AUDIT.c.name == wanted.by)
         if wanted.event:
             conditions.append(AUDIT.c.event == wanted.event)
+        if wanted.events:
+            conditions.append(AUDIT.c.event.in_(wanted.events))
         if wanted.since is not None:
             conditions.append(AUDIT.c.at >= wanted.since)
         if wanted.until is not None:

@@ -1,22 +1,49 @@
-"""Inbox: what waits for the visitor by deadline, and what he has approved in the last seven days."""
+"""Inbox: what waits for the visitor by deadline, and what he has decided in the last seven days."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import groupby
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.post import PostId
+from publisher.domain.user import Permission
+from publisher.store.plan.approvals import OwnApproval
+from publisher.store.queries.audit_log import AuditFilter, AuditRecord
 from publisher.web.frame import read_live_todo
 from publisher.web.live_parts import Parts, stream_path
 from publisher.web.page import load_macro, render_page
-from publisher.web.site import Visitor, get_site, get_visitor
+from publisher.web.pages.audit import AuditSentence, make_sentences
+from publisher.web.site import Visitor, get_visitor
 from publisher.web.todo import TodoItem, TodoKind, approval_path, read_todo
 
 DONE_PERIOD = timedelta(days=7)
 SHOWN_ENDINGS = frozenset({"changed", "unapproved", "returned"})
 """Why a yes has ended, where that is said; of the others only that it has."""
+DECISIONS: Mapping[TodoKind, frozenset[str]] = {
+    TodoKind.APPROVE: frozenset({"returned", "return_undone"}),
+    TodoKind.RESOLVE: frozenset(
+        {"resolved", "resend_requested", "confirmation_requested", "cancelled", "retraction_requested"}
+    ),
+    TodoKind.ASSIST: frozenset({"manual_task_done", "manual_task_cancelled"}),
+    TodoKind.ACCOUNT: frozenset({"paused", "resumed", "mode_changed", "evergreen_scheduled", "alert_dismissed"}),
+}
+"""The audit entries that a person's decisions leave, by what they are about; approvals are stored by themselves."""
+MAX_ENTRIES = 1_000
+MAX_DONE = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoneItem:
+    """What the visitor has decided: an approval, or one order as its first audit entry says it."""
+
+    at: datetime
+    approval: OwnApproval | None = None
+    sentence: AuditSentence | None = None
+    number: int = 0
+    """On how many deliveries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +72,42 @@ class InboxView:
 
 
 async def show_inbox(request: Request) -> Response:
-    site, visitor = get_site(request), get_visitor(request)
+    visitor = get_visitor(request)
     chosen = next((kind for kind in TodoKind if kind == request.query_params.get("kind")), None)
     view = InboxView(items=await read_todo(visitor), chosen=chosen)
-    done = await site.store.approvals.given_by(visitor.user.name, site.runtime.now() - DONE_PERIOD)
     return await render_page(
         request,
         "inbox",
         stream=stream_path("inbox", [item.element for item in [*view.listed, *view.others]], kind=chosen or ""),
         view=view,
-        done=done if chosen in {None, TodoKind.APPROVE} else [],
+        done=await read_done(visitor, chosen),
         approval_path=approval_path,
         endings=SHOWN_ENDINGS,
     )
+
+
+async def read_done(visitor: Visitor, chosen: TodoKind | None) -> Sequence[DoneItem]:
+    """Return what the visitor has decided of late, of all kinds or of the chosen one, newest first."""
+    store, since = visitor.site.store, visitor.site.runtime.now() - DONE_PERIOD
+    events = frozenset().union(*DECISIONS.values()) if chosen is None else DECISIONS[chosen]
+    wanted = AuditFilter(by=visitor.user.name, events=events, since=since, accounts=visitor.reach(Permission.VIEW))
+    entries = await store.audit.search(wanted, MAX_ENTRIES)
+    orders = [list(same) for _key, same in groupby(entries, lambda one: (one.at, one.event, one.subject.split("@")[0]))]
+    sentences = await make_sentences(visitor, [summarize_order(order) for order in orders[:MAX_DONE]])
+    done = [
+        DoneItem(at=sentence.record.at, sentence=sentence, number=sum("@" in entry.subject for entry in order))
+        for sentence, order in zip(sentences, orders, strict=False)
+    ]
+    if chosen in {None, TodoKind.APPROVE}:
+        given = await store.approvals.given_by(visitor.user.name, since)
+        done += [DoneItem(at=one.approval.at, approval=one) for one in given]
+    return sorted(done, key=lambda item: item.at, reverse=True)[:MAX_DONE]
+
+
+def summarize_order(entries: Sequence[AuditRecord]) -> AuditRecord:
+    """Return the entry that stands for those of one order: that of one delivery, else one about their post."""
+    subject = entries[0].subject if len(entries) == 1 else entries[0].subject.partition("@")[0]
+    return replace(entries[0], subject=subject)
 
 
 async def read_live(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
