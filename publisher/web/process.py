@@ -35,8 +35,9 @@ MAX_UNACCEPTED = 2048
 MAX_HEAD_BYTES = 16_384
 GRACEFUL_SECONDS = 3
 """How long requests may still take after a stop; live pages end at once."""
-COLLECTION_THRESHOLDS = 5_000, 20, 20
-"""Of the garbage collector. With those of Python, the objects of a thousand connections were visited every second."""
+COLLECTION_THRESHOLD = 5_000
+"""New objects between two garbage collections. With Python's own, those of a thousand connections were visited every
+second."""
 PAGES_NICENESS = 5
 """Pages give way to posts where processors are scarce."""
 
@@ -171,7 +172,7 @@ async def serve_dashboard(
             )
             server = PatientServer(config)
             gc.freeze()  # what lives as long as this process is not visited by each collection
-            gc.set_threshold(*COLLECTION_THRESHOLDS)
+            gc.set_threshold(COLLECTION_THRESHOLD)
             if is_supervised:
                 os.nice(PAGES_NICENESS)
                 asyncio.get_running_loop().add_reader(0, _stop_at_end_of_input, server)
