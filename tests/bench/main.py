@@ -22,7 +22,7 @@ from tests.bench.figures import Figure, Options, SkippedError
 from tests.bench.history import p4, p14
 from tests.bench.idle import p11, p12, p13
 from tests.bench.latency import p5, p6
-from tests.bench.pages import p15, p16
+from tests.bench.pages import p15, p16, p17
 from tests.bench.record import record
 from tests.bench.renderer import p9
 from tests.bench.schedule import p8
@@ -47,6 +47,7 @@ FIGURES: Mapping[str, Callable[[Options], Iterator[Figure]]] = {
     "P14": p14,
     "P15": p15,
     "P16": p16,
+    "P17": p17,
 }
 
 

@@ -1,4 +1,4 @@
-"""P15, P16: what a page of the dashboard costs, and what open pages cost while posts are sent."""
+"""P15, P16, P17: what a page of the dashboard costs, what open ones cost during a send, and how soon Write answers."""
 
 import asyncio
 import contextlib
@@ -13,15 +13,17 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
+from playwright.sync_api import sync_playwright
 
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.user import parse_grant
 from publisher.store.people.users import NewSignIn
 from tests.bench.database import accept_schedule, application, change_rows
-from tests.bench.figures import Figure, Options, median, percentile
+from tests.bench.figures import Figure, Options, SkippedError, median, percentile
 from tests.bench.platform import PlatformClient, run_platform
 from tests.bench.process import child_pids, processor_seconds, running
 from tests.bench.workspace import STARTED, daemon, format_posts, wait_for_event, workspace, write_schedule
+from tests.e2e.test_browser import BROWSER, SILENT
 from tests.ports import free_port
 from tests.streams import find_stream
 from tests.wait import wait_until
@@ -38,6 +40,19 @@ START_SECONDS = 20
 WATCH_SECONDS = 30
 TODAY = "/today"
 COOKIE = "publisher_session"
+WORDS = {"title": "警惕刷单返利", "data.summary": "先垫钱的兼职都是诈骗，不要转账"}
+TYPE = """(field, word) => new Promise((done) => {
+  const observer = new MutationObserver(() => {
+    if (!document.getElementById("previews").textContent.includes(word)) return;
+    observer.disconnect();
+    requestAnimationFrame(() => done(performance.now() - began));
+  });
+  observer.observe(document.body, { childList: true, subtree: true });
+  const began = performance.now();
+  field.value += word;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+})"""
+"""Types into a field; returns how many milliseconds later its check is on the screen."""
 VIEWER = Actor(role=Role.PERSON, name="值班")
 PUBLISHED = (
     "UPDATE delivery SET state = 'published', remote_id = '9' || id, due_at = ?, published_at = ? WHERE post = ?"
@@ -126,6 +141,35 @@ def p16(options: Options) -> Iterator[Figure]:
     )
 
 
+def p17(options: Options) -> Iterator[Figure]:
+    """Measure how soon what is typed into a post to 150 accounts is checked, in a browser. Raises SkippedError."""
+    if BROWSER is None:
+        raise SkippedError("no chromium on PATH, and PUBLISHER_CHROMIUM names none")
+    accounts = options.choose(ACCOUNTS, 6)
+    with (
+        _serving(accounts, None, "author") as site,
+        running([*options.publisher, "-C", site.folder, "web"], stderr=subprocess.DEVNULL),
+        sync_playwright() as playwright,
+        contextlib.closing(playwright.chromium.launch(executable_path=BROWSER, args=SILENT)) as browser,
+    ):
+        wait_until(site.answers, 60, "the dashboard did not answer")
+        page = browser.new_page(extra_http_headers={"Cookie": site.headers["Cookie"]})
+        page.goto(f"http://127.0.0.1:{site.port}/write?kind=warning")
+        for name, text in WORDS.items():
+            page.locator(f"[name='{name}']").fill(text)
+        summary = page.locator("[name='data.summary']")
+        summary.evaluate(TYPE, "！")
+        took = [summary.evaluate(TYPE, f"第{number}次") for number in range(options.choose(REQUESTS, 2))]
+    yield Figure(
+        id="P17",
+        name=f"typed to checked on Write, {accounts} accounts",
+        value=median(took),
+        goal=600,
+        unit="ms",
+        parts={"slowest ms": max(took)},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class LiveCost:
     """What live pages cost: the dashboard's share of a processor, and the bytes sent to one page."""
@@ -183,19 +227,19 @@ def _last_delay(platform: PlatformClient, folder: Path, accounts: int, due_at: d
 
 
 @contextlib.contextmanager
-def _serving(accounts: int, platform: PlatformClient | None) -> Iterator[Site]:
-    """Make a workspace whose dashboard will listen on a free port, with a user who has signed in."""
+def _serving(accounts: int, platform: PlatformClient | None, role: str = "viewer") -> Iterator[Site]:
+    """Make a workspace whose dashboard will listen on a free port, with a user of a role who has signed in."""
     port = free_port()
     address = (platform.base_url,) if platform else ()
     with workspace(accounts, *address, dashboard=f'listen = "127.0.0.1:{port}"') as folder:
-        yield Site(folder=folder, port=port, session=asyncio.run(_sign_in(folder)))
+        yield Site(folder=folder, port=port, session=asyncio.run(_sign_in(folder, role)))
 
 
-async def _sign_in(folder: Path) -> str:
-    """Add a user who may see everything; return a session."""
+async def _sign_in(folder: Path, role: str) -> str:
+    """Add a user with a role on all accounts; return a session."""
     async with application(folder, can_send=False) as opened:
         await opened.store.users.add("主管", [parse_grant("admin")], VIEWER)
-        link = await opened.store.users.add(VIEWER.name, [parse_grant("viewer")], VIEWER)
+        link = await opened.store.users.add(VIEWER.name, [parse_grant(role)], VIEWER)
         await opened.store.users.activate(link, NewSignIn(password_hash="none"), lambda _name: VIEWER)
         return await opened.store.sign_ins.start_session(VIEWER.name, "address 127.0.0.1", VIEWER)
 
