@@ -306,9 +306,9 @@ def _chain(history: History) -> Iterator[Violation]:
 
 
 def all_or_nothing(history: History) -> Iterator[Violation]:
-    """I22: what is filed after each reload is what the versions accepted until then ask for, no less and no more.
+    """I22: what is filed after each reload is what its version asks for, and nothing that none has asked for.
 
-    Of a version that asks for very much, the rest may follow.
+    Of a version that asks for very much, the rest may follow, unless it is dropped before.
     """
     if not history.plan.issues:
         raise NotJudgedError("plan.json does not say which duties belong to which version of the schedule")
@@ -324,9 +324,10 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
             return
         filed_before = {key for key, at in filed.items() if at < version.at}
         is_large = len(issues[version.sha256] - filed_before) > history.settings.together
-        asked |= issues[version.sha256] - history.past
-        then = {*filed, *(asked - latest)} if is_large else {key for key, at in filed.items() if at <= version.at}
-        for key in sorted(key for key in asked - then if not _was_stopped(history, key, version.at)):
+        duties = issues[version.sha256] - history.past
+        asked |= duties
+        then = {*filed, *(duties - latest)} if is_large else {key for key, at in filed.items() if at <= version.at}
+        for key in sorted(key for key in duties - then if not _was_stopped(history, key, version.at)):
             yield Violation("@".join((key[0], key[2])), "left out of its version", evidence)
     asked |= {key for one in history.plan.issues for key in one.later}
     for key in sorted(filed.keys() - asked):

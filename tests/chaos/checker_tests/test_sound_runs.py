@@ -70,6 +70,12 @@ def post_as_a_person(run):
     run.add_entry(made, endpoint=None, call=None)
 
 
+def drop_the_rest(run):
+    """Posts leave the schedule before they are filed, while the rest of a large version is; a small one follows."""
+    run.documents["settings"]["together"] = 2
+    run.documents["plan"]["versions"][3]["duties"] += [[f"rest-{number}", "once", "weibo-a"] for number in range(3)]
+
+
 @pytest.mark.parametrize(
     ("invariant", "change"),
     [
@@ -78,6 +84,7 @@ def post_as_a_person(run):
         ("I6", expire_on_the_way),
         ("I7", recover_two_calls),
         ("I14", pause_on_the_way),
+        ("I22", drop_the_rest),
         *((invariant, post_as_a_person) for invariant in ("I1", "I3", "I8", "I11")),
     ],
 )
