@@ -252,12 +252,15 @@ def test_an_emergency_release_takes_the_author_and_another_officer(ask):
     assert ask("alerts", "--json").json["alerts"] == []
 
 
-def test_the_telephone_of_an_officer_stays_until_another_is_given(ask):
-    """`duty add` once more, without a number, keeps it; with any other action `--phone` is refused."""
-    add = ("duty", "add", "li")
+def test_an_officer_who_is_added_again_stays_on_duty_since_then(ask):
+    """`duty add` once more changes the telephone, if one is given; with any other action `--phone` is refused."""
+    add, since = ("duty", "add", "li"), set()
     for phone, shown in (("8112", "8112"), (None, "8112"), ("8113", "8113")):
         assert ask(*add, *(("--phone", phone) if phone else ()), by="root").code == 0
-        assert [item["phone"] for item in ask("duty", "--json").json["officers"]] == [shown]
+        [officer] = ask("duty", "--json").json["officers"]
+        assert officer["phone"] == shown
+        since.add(officer["since"])
+    assert len(since) == 1
     refused = [ask("duty", "remove", "li", "--phone", "8112", by="root"), ask("duty", "--phone", "8112")]
     assert [(reported.code, "goes with add only" in reported.err) for reported in refused] == [(2, True)] * 2
     assert len(ask("duty", "--json").json["officers"]) == 1

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import ApprovalError
@@ -40,7 +40,7 @@ class DutyRoster(StorePart):
 
     @in_transaction
     def add(self, transaction: Transaction, name: str, by: Actor, phone: str = "") -> None:
-        """Put a person on duty, or change their telephone; without one, keep what is known of it.
+        """Put a person on duty; of one who is already, only change the telephone, if one is given.
 
         Raises ApprovalError for a user who is not enabled.
         """
@@ -48,9 +48,11 @@ class DutyRoster(StorePart):
         state = connection.scalar(select(AUTH_USER.c.state).where(AUTH_USER.c.name == name).with_for_update())
         if state not in {None, UserState.ENABLED}:
             raise ApprovalError("duty_user_not_enabled", post="", by=name)
-        known = connection.scalar(select(DUTY_OFFICER.c.phone).where(DUTY_OFFICER.c.name == name))
-        connection.execute(delete(DUTY_OFFICER).where(DUTY_OFFICER.c.name == name))
-        connection.execute(insert(DUTY_OFFICER).values(name=name, phone=phone or known or "", at=now, by=by.name))
+        is_theirs = DUTY_OFFICER.c.name == name
+        if connection.scalar(select(DUTY_OFFICER.c.name).where(is_theirs)) is None:
+            connection.execute(insert(DUTY_OFFICER).values(name=name, phone=phone, at=now, by=by.name))
+        elif phone:
+            connection.execute(update(DUTY_OFFICER).where(is_theirs).values(phone=phone))
         write_audit(transaction, now, by, event="duty_added", subject=f"user:{name}")
 
     @in_transaction
