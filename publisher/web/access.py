@@ -1,24 +1,24 @@
 """Who a visitor is: sessions in cookies, and what a route needs before its handler runs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlencode
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from publisher.domain.user import Permission
 from publisher.engine.authentication import check_code
 from publisher.i18n import LANGUAGES, Lang
-from publisher.web.page import render_page
+from publisher.web.page import redirect, render_page
 from publisher.web.server import peer_key
 from publisher.web.site import PREFERENCES, Site, Visitor, get_site, get_visitor
 
 Handler = Callable[[Request], Awaitable[Response]]
 MAX_RESUMED_CHARACTERS = 400_000
-"""A form that was posted after its session had ended is kept up to this size, until its sender has signed in."""
+"""A form that was posted after its session had ended is kept up to this size, until its sender has signed in again."""
 PREFERENCE_SECONDS = 365 * 86_400
 
 
@@ -133,10 +133,14 @@ async def ask_to_sign_in(request: Request) -> Response:
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"/login?{urlencode({'next': request.url.path + query})}", status_code=303)
     async with request.form() as form:
-        fields = [(name, value) for name, value in form.multi_items() if not isinstance(value, UploadFile)]
-    resumed = urlencode(fields)[:MAX_RESUMED_CHARACTERS]
-    values = {"next": request.url.path, "resume": resumed, "name": "", "problem": "", "is_expired": True}
+        values = {"next": request.url.path, "resume": keep_form(form), "name": "", "problem": "", "is_expired": True}
     return await render_page(request, "login", status=401, **values)
+
+
+def keep_form(form: FormData) -> str:
+    """Return the fields of a posted form as one text, which the next page keeps until the form may be sent."""
+    fields = [(name, value) for name, value in form.multi_items() if not isinstance(value, UploadFile)]
+    return urlencode(fields)[:MAX_RESUMED_CHARACTERS]
 
 
 async def render_problem(request: Request, status: int, code: str, **facts: object) -> Response:
@@ -163,6 +167,12 @@ async def step_up(request: Request, code: str) -> str:
     return replaced
 
 
-def list_form_fields(resumed: str) -> Sequence[tuple[str, str]]:
-    """Return the fields of a form that was kept during a sign-in."""
-    return parse_qsl(resumed, keep_blank_values=True)
+async def go_on(request: Request, session_id: str, following: str, resumed: str) -> Response:
+    """Go on under a new session to where the visitor wanted to; a form that was kept is shown to be sent."""
+    if resumed:
+        fields = parse_qsl(resumed, keep_blank_values=True)
+        response: Response = await render_page(request, "resume", next=following, fields=fields)
+    else:
+        response = redirect(request, following)
+    set_session_cookie(request, response, session_id)
+    return response

@@ -1,11 +1,16 @@
 """The off-boarding of an account on pages."""
 
 import re
+from datetime import timedelta
+
+import pyotp
 
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.secrets import Vault
+from publisher.store.people.sign_ins import STEP_UP_LIFETIME
 from tests.web.posts import POST, plan, set_state
+from tests.web.test_sign_in import PASSWORD, add_activated
 from tests.web.test_write import fields_of
 
 ACCOUNT = "beijing-weibo"
@@ -79,6 +84,28 @@ async def test_the_first_click_never_removes_a_secret(site):
     done = await client.post(PATH, data=fields_of(begun.text), follow_redirects=True)
     assert vault.list_names() == []
     assert steps(done.text)["secret"]
+
+
+async def test_a_reason_typed_while_the_second_factor_lapses_is_kept(site):
+    """It is typed once: the form is there after a wrong code and a right one, and does nothing until it is sent."""
+    secret = await add_activated(site, "王", "operator", with_factor=True)
+    client = site.client()
+
+    def code():
+        return pyotp.TOTP(secret).at(site.runtime.now())
+
+    await client.post("/login", data={"name": "王", "password": PASSWORD})
+    site.runtime.advance_time(timedelta(seconds=60))
+    await client.post("/login/code", data={"code": code()})
+    site.runtime.advance_time(STEP_UP_LIFETIME)
+    locked = await client.post(PATH, data={"reason": "移交 & 停用"})
+    wrong = await client.post("/me/step-up", data={**fields_of(locked.text), "code": "000000"})
+    shown = await client.post("/me/step-up", data={**fields_of(wrong.text), "code": code()})
+    assert [locked.status_code, wrong.status_code, shown.status_code] == [422, 422, 200]
+    assert await site.store.queries.mode_overrides() == []
+    await client.post(PATH, data=fields_of(shown.text))
+    [override] = await site.store.queries.mode_overrides()
+    assert (override.account, override.reason) == (ACCOUNT, "移交 & 停用")
 
 
 async def test_only_who_keeps_the_secrets_of_an_account_takes_it_out(site):

@@ -9,7 +9,7 @@ from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import Permission, may_somewhere
 from publisher.engine.authentication import change_password, check_password
 from publisher.store.people.users import hash_secret
-from publisher.web.access import clear_session_cookie, set_session_cookie, step_up
+from publisher.web.access import clear_session_cookie, go_on, step_up
 from publisher.web.forms import read_number
 from publisher.web.page import redirect, render_page, safe_path
 from publisher.web.site import PREFERENCES, Notice, get_site, get_visitor
@@ -35,17 +35,15 @@ async def _render_me(request: Request, problems: Mapping[str, str] | None = None
 
 
 async def enter_step_up(request: Request) -> Response:
-    """Check the second factor once more, and go back to where that was asked for."""
+    """Check the second factor once more, and go back to where that was asked for, with the form that was sent there."""
     visitor, form = get_visitor(request), await request.form()
-    following = safe_path(str(form.get("next", "")))
+    following, resumed = safe_path(str(form.get("next", ""))), str(form.get("resume", ""))
     try:
         session_id = await step_up(request, str(form.get("code", "")))
     except SignInError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
-        return await render_page(request, "step_up", status=422, next=following, problem=problem)
-    response = redirect(request, following)
-    set_session_cookie(request, response, session_id)
-    return response
+        return await render_page(request, "step_up", status=422, next=following, resume=resumed, problem=problem)
+    return await go_on(request, session_id, following, resumed)
 
 
 async def replace_password(request: Request) -> Response:

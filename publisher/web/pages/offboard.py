@@ -7,6 +7,7 @@ from publisher.app.offboard import Offboarding, find_account, offboard_account, 
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.user import Permission
+from publisher.web.access import keep_form
 from publisher.web.forms import read_number, read_reason
 from publisher.web.page import redirect, render_page
 from publisher.web.pages.deliveries import delivery_path
@@ -51,6 +52,7 @@ async def _render(
         reason=reason or (reasons[-1] if reasons and offboarding.is_off else ""),
         newest=find_newest(offboarding),
         problem=problem,
+        resume=keep_form(await request.form()),
     )
 
 
@@ -66,7 +68,7 @@ async def offboard(request: Request) -> Response:
     account = before.leaving.account
     visitor.require(Permission.CREDENTIALS, [account])
     if not visitor.is_stepped_up:
-        return await _render(request, before, 422, reason=reason)
+        return await _render(request, before, 422)
     if not reason:
         return await _render(request, before, 422, visitor.messages.translate("pages_reason_needed"))
     if "cancel" in form and read_number(form, "cancel") < find_newest(before):

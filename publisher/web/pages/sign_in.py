@@ -17,8 +17,7 @@ from publisher.store.people.users import hash_secret
 from publisher.web.access import (
     MAX_RESUMED_CHARACTERS,
     clear_session_cookie,
-    list_form_fields,
-    set_session_cookie,
+    go_on,
 )
 from publisher.web.page import redirect, render_page, safe_path
 from publisher.web.site import (
@@ -127,12 +126,7 @@ async def _start_session(request: Request, user: User, method: str, following: s
     session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by)
     session = await site.store.sign_ins.find_session(session_id)
     request.state.visitor = replace(visitor, session_id=session_id, session=session)
-    if resumed:
-        response = await render_page(request, "resume", next=following, fields=list_form_fields(resumed))
-    else:
-        response = redirect(request, following)
-    set_session_cookie(request, response, session_id)
-    return response
+    return await go_on(request, session_id, following, resumed)
 
 
 async def show_logout(request: Request) -> Response:
