@@ -75,7 +75,7 @@ def test_messages_of_the_simulated_wechat_are_accepted():
         address = next(found[1] for line in process.stdout if (found := re.search(SIMULATOR, line)))
         reported = []
         for _line in process.stdout:
-            with urllib.request.urlopen(f"{address}/_sim/log", timeout=10) as reply:  # noqa: S310 # loopback
+            with urllib.request.urlopen(f"{address}/_sim/log", timeout=PATIENCE) as reply:  # noqa: S310 # loopback
                 reported = [entry["status"] for entry in json.load(reply) if entry["kind"] == "callback"]
             if reported:
                 break
@@ -99,7 +99,7 @@ def test_a_closed_terminal_ends_everything():
         assert process.wait(PATIENCE) == 0
     assert not is_alive(daemon)
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(f"{address}/_sim/log", timeout=10)  # noqa: S310 # loopback
+        urllib.request.urlopen(f"{address}/_sim/log", timeout=PATIENCE)  # noqa: S310 # loopback
 
 
 def test_the_timetable_keeps_the_posts_and_moves_their_times():

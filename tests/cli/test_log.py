@@ -16,6 +16,7 @@ from publisher.cli.commands.run import format_log_event
 from publisher.i18n import Messages
 from publisher.runtime.logs import LogSink, configure_command_logging, configure_logging, dropped_line_count, log
 from publisher.store.system_alerts import SystemAlerts
+from tests.wait import PATIENCE_SECONDS
 
 
 class Stuck:
@@ -26,7 +27,7 @@ class Stuck:
 
     def write(self, line):
         self.is_stuck.set()
-        assert self.goes_on.wait(20)
+        assert self.goes_on.wait(PATIENCE_SECONDS)
         self.taken.append(line)
 
     def flush(self):
@@ -38,7 +39,7 @@ def test_f91_a_stuck_log_makes_nobody_wait_and_dropped_lines_are_counted():
     stream, before = Stuck(), dropped_line_count()
     sink = LogSink(stream, max_lines=10)
     sink.write("0")
-    assert stream.is_stuck.wait(20)
+    assert stream.is_stuck.wait(PATIENCE_SECONDS)
     for number in range(1, 16):
         sink.write(str(number))
     assert dropped_line_count() - before == 5

@@ -15,6 +15,7 @@ import pytest
 from publisher.config import has_password
 from publisher.secrets import Vault
 from tests.cli.conftest import publisher_command
+from tests.wait import PATIENCE_SECONDS
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
 SECRET = {"app_key": "1", "app_secret": "canary-of-the-terminal"}
@@ -118,7 +119,7 @@ def test_i19_a_pasted_secret_is_not_shown(workspace):
     before = termios.tcgetattr(theirs)
     with begun("-C", workspace, "secret", "set", "weibo-beijing", says="Paste", stdin=theirs) as process:
         os.write(ours, json.dumps(SECRET).encode() + b"\n\x04")
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     assert termios.tcgetattr(theirs) == before
     os.set_blocking(ours, False)
     with contextlib.suppress(BlockingIOError):

@@ -108,7 +108,7 @@ class Workspace:
             input=given,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=wait.PATIENCE_SECONDS,
             check=False,
             env={**os.environ, **self.environment},
         )

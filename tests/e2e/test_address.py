@@ -7,6 +7,7 @@ import pytest
 from publisher.app.format import Formatter
 from publisher.i18n import Messages
 from tests.e2e.test_callbacks import POST
+from tests.wait import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.smoke
 
@@ -17,7 +18,7 @@ def test_f50_the_address_to_add_is_named_everywhere(workspace, simulator):
     """The alert, `why` and `doctor` name the address that WeChat saw and the page of its console; nothing was sent."""
     simulator.post("/_sim/settings", {"wechat_addresses": ["203.0.113.5"]})
     workspace.write_schedule(POST.format(extra=""))
-    assert workspace.start("--once").wait(60) == 1, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 1, workspace.log()
     assert set(workspace.states().values()) == {"held"}
     alerts = [alert["message"] for alert in workspace.status()["alerts"] if alert["code"] == "account_paused"]
     reported = [*alerts, workspace.publisher("why", "p@beijing-wechat"), workspace.publisher("doctor", check=1)]

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.e2e.test_run import post
+from tests.wait import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.smoke
 
@@ -30,7 +31,7 @@ def page():
 def test_each_platforms_page_shows_the_warning(workspace, simulator, page):
     """The feeds and the article show title, bulletin number and how to report, without a script error."""
     workspace.write_schedule(post("p"))
-    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     complaints = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))

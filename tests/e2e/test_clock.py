@@ -4,6 +4,7 @@ import pytest
 
 from publisher.runtime.clock import Runtime
 from tests.e2e.test_run import post
+from tests.wait import PATIENCE_SECONDS
 
 AHEAD = 900
 
@@ -43,5 +44,5 @@ def test_f60_a_single_run_by_a_clock_that_is_behind_ends_with_its_alert(workspac
     """F60: it waits for ten seconds, sends nothing, and says so by its exit code."""
     simulator.post("/_sim/clock", {"shift": AHEAD})
     workspace.write_schedule(post("p"))
-    assert workspace.start("--once").wait(60) == 1, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 1, workspace.log()
     assert (simulator.get("/_sim/posts"), alerts(workspace)) == ([], ["clock_wrong"])

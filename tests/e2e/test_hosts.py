@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
+from tests.wait import PATIENCE_SECONDS
+
 POST = """
 [[post]]
 id = "{id}"
@@ -118,7 +120,7 @@ def test_a_killed_hosts_work_is_taken_over_by_another(hosts, simulator, wait_unt
     first, second, write = hosts
     write(MANY)
     doomed = first.start(PUBLISHER_FAILPOINTS="http.after_body:kill@2")
-    assert doomed.wait(60) == -signal.SIGKILL
+    assert doomed.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     assert {"sending", "claimed"} & set(second.states().values())
     second.start()
     wait_until(lambda: is_done(second, 48))
@@ -136,7 +138,7 @@ def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(hosts, simulator, 
     wait_until(lambda: is_done(second, 4))
     frozen.send_signal(signal.SIGCONT)
     frozen.send_signal(signal.SIGTERM)
-    assert frozen.wait(40) == 0
+    assert frozen.wait(PATIENCE_SECONDS) == 0
     assert copies(simulator) == (4, 4)
 
 
@@ -151,22 +153,22 @@ def test_f86_a_daemon_outlives_a_database_that_goes_away(hosts, shared, simulato
         assert copies(simulator) == (0, 0)
     wait_until(lambda: is_done(host, 4))
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(40) == 0
+    assert daemon.wait(PATIENCE_SECONDS) == 0
     assert copies(simulator) == (4, 4)
 
 
 def test_moving_to_postgresql_by_command(workspace, shared, simulator):
     """A workspace moves by one command, refuses the old database, and goes on with the new one, no post twice."""
     workspace.write_schedule(FEW)
-    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     for wrong in ("sqlite:///x.db", "postgresql://host:port/x"):
         workspace.publisher("move-database", wrong, "--by", "li", check=2)
     workspace.publisher("move-database", shared, "--by", "li")
     workspace.publisher("status", check=3)
-    assert workspace.start("--once").wait(60) == 3
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 3
     settings = workspace.folder / "publisher.toml"
     settings.write_text(f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8")
-    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     assert set(workspace.states().values()) == {"published"}
     assert copies(simulator) == (4, 4)
 
@@ -183,14 +185,16 @@ def server_tools(shared):
 
     def run(tool, *arguments):
         command = [folder / tool, f"--dbname={shared}", *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
 
     return run
 
 
 def _major(tool):
     """Return the major version of one of PostgreSQL's tools."""
-    said = subprocess.run([tool, "--version"], check=True, capture_output=True, text=True, timeout=10).stdout
+    said = subprocess.run(
+        [tool, "--version"], check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    ).stdout
     return int(said.split()[-1].split(".")[0])
 
 
@@ -199,7 +203,7 @@ def work(host, wait_until, number):
     daemon = host.start()
     wait_until(lambda: is_done(host, number))
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(40) == 0
+    assert daemon.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.long(seconds=75)
@@ -218,7 +222,7 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(hosts, simula
     work(second, wait_until, 12)
     server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
     for host in (first, second):
-        assert host.start().wait(40) == 3
+        assert host.start().wait(PATIENCE_SECONDS) == 3
         assert " restore --accept-current --by" in host.log()
     assert len(first.states()) == 4
     newer = str(second.folder / "var" / "audit-anchors.log")
@@ -228,11 +232,11 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(hosts, simula
         first.publisher(order, "--by", "li", check=3)
     if is_lost:
         (second.folder / "var" / "intents.jsonl").unlink()
-        assert second.start().wait(40) == 3
+        assert second.start().wait(PATIENCE_SECONDS) == 3
         daemon = first.start()
         wait_until(lambda: first.status()["daemon"]["running"])
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(40) == 0
+        assert daemon.wait(PATIENCE_SECONDS) == 0
         assert len(first.states()) == 4
         first.publisher(*accept, "--without-journal")
     daemons = [first.start(), second.start()]
@@ -243,7 +247,7 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(hosts, simula
     wait_until(lambda: is_done(second, 16))
     for daemon in daemons:
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(40) == 0
+        assert daemon.wait(PATIENCE_SECONDS) == 0
     assert copies(simulator) == (16, 16)
     for host in (first, second):
         verified = json.loads(host.publisher("audit", "verify", "--json", check=1))
@@ -260,7 +264,7 @@ def test_f85_a_daemon_that_runs_during_a_restore_stops_by_itself(hosts, simulato
     server_tools("pg_dump", "--format=custom", f"--file={dump}")
     server_tools("pg_restore", "--clean", "--if-exists", "--single-transaction", dump)
     write(FEW + POST.format(id="p01"))
-    assert daemon.wait(60) == 3
+    assert daemon.wait(PATIENCE_SECONDS) == 3
     assert " restore --accept-current --by" in host.log()
     assert copies(simulator) == (4, 4)
 

@@ -16,6 +16,7 @@ import pytest
 
 from publisher.cli import run_command
 from publisher.secrets import Vault
+from tests.wait import PATIENCE_SECONDS
 
 UID, OTHER = "1404376560", "1999999999"
 ACCOUNT = "beijing-weibo"
@@ -52,7 +53,7 @@ def office(workspace, simulator):
 
 def consent(address, uid, says):
     """Open the page in a browser, answer it as a user, and return the address that it redirects to."""
-    with httpx.Client(timeout=10) as browser:
+    with httpx.Client(timeout=PATIENCE_SECONDS) as browser:
         page = browser.get(address)
         form = {name: unescape(value) for name, value in HIDDEN.findall(page.text)}
         assert page.status_code == 200
@@ -75,7 +76,7 @@ def log_in(office, uid, *, says="allow", paste=lambda address: address, code=0):
             line = running.stdout.readline()
             assert line, shown + running.stderr.read()
             shown += line
-        out, err = running.communicate(paste(consent(found[0], uid, says)) + "\n", timeout=30)
+        out, err = running.communicate(paste(consent(found[0], uid, says)) + "\n", timeout=PATIENCE_SECONDS)
     assert running.returncode == code, shown + out + err
     assert not any(secret in shown + out + err for secret in APP.values() if secret != APP["app_key"])
     return shown + out + err
@@ -128,7 +129,7 @@ def test_consent_becomes_a_token_that_works_and_that_no_file_shows(office, simul
     row, alerts = login_status(office)
     assert (row["health"], row["days_left"], alerts) == ("healthy", 29, [])
     office.write_schedule(POST)
-    assert office.start("--once").wait(60) == 0, office.log()
+    assert office.start("--once").wait(PATIENCE_SECONDS) == 0, office.log()
     assert [post["account"] for post in simulator.get("/_sim/posts")] == [UID]
     assert token not in office.log()
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.wait import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 
 SENTENCE = "凡是自称客服、要求共享屏幕或者把钱转到“安全账户”的，都是诈骗，请立即挂断电话，拨打96110核实。"
@@ -72,7 +74,7 @@ def test_every_part_that_was_previewed_arrives_once(workspace, simulator):
     page = workspace.folder / "page.html"
     assert "第 3 层，共 3 层" in workspace.publisher("preview", "long", "--html", str(page))
     assert page.read_text("utf-8").count('data-testid="part-beijing-tieba-') == 2
-    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     delivery = delivery_of(workspace)
     assert (delivery["state"], delivery["attempts"]) == ("published", 3)
     assert delivery["floors"] == {"live": 3, "total": 3}
@@ -131,7 +133,7 @@ def test_the_checker_judges_the_calls_of_all_parts(workspace, simulator, tmp_pat
     """I1, I3, I4, I6, I7, I13: nothing is violated; and a part whose intent is missing is detected (I3)."""
     began = datetime.now(UTC)
     workspace.write_schedule(LONG)
-    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     run = tmp_path / "run"
     write_artefacts(run, workspace, simulator, began)
     command = [sys.executable, "-m", "tests.chaos.checker", str(run), "--json"]
@@ -160,15 +162,15 @@ def test_a_kill_between_two_parts_doubles_none_and_loses_none(workspace, simulat
     """F01, F03, F04, F05: killed once on the way, the next daemon continues from the last recorded part."""
     workspace.write_schedule(LONG)
     died = workspace.start("--once", PUBLISHER_FAILPOINTS=point)
-    assert died.wait(60) == -9, workspace.log()
+    assert died.wait(PATIENCE_SECONDS) == -9, workspace.log()
     shown = previewed(workspace)
-    assert workspace.start("--once").wait(60) in {0, 1}, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) in {0, 1}, workspace.log()
     delivery = delivery_of(workspace)
     if point.startswith("http.mid_body"):  # the part was never created, and Tieba allows no second call
         assert (delivery["state"], delivery["reason"]) == ("held", "not_published"), workspace.publisher("why", "long")
         assert "第 2 层，共 3 层" in workspace.publisher("why", "long")
         workspace.publisher("resolve", "long@beijing-tieba", "resend", "--by", "li", "--reason", "看过，没有")
-        assert workspace.start("--once").wait(60) == 0, workspace.log()
+        assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
         delivery = delivery_of(workspace)
     assert delivery["state"] == "published", workspace.publisher("why", "long") + workspace.log()
     assert list(map(sha256, received(simulator))) == [item["sha256"] for item in shown]
@@ -181,7 +183,7 @@ def test_an_incomplete_text_is_decided_by_a_person(workspace, simulator):
     workspace.write_schedule(LONG)
     refusal = {"platform": "tieba", "endpoint": "/c/c/post/add_pc", "fault": {"kind": "api_error", "code": 220015}}
     simulator.post("/_sim/faults", refusal)
-    assert workspace.start("--once").wait(60) == 1, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 1, workspace.log()
     delivery = delivery_of(workspace)
     assert (delivery["state"], delivery["reason"]) == ("held", "incomplete"), workspace.log()
     assert delivery["floors"] == {"live": 1, "total": 3}
@@ -190,6 +192,6 @@ def test_an_incomplete_text_is_decided_by_a_person(workspace, simulator):
     reported = [alert["code"] for alert in workspace.status()["alerts"]]
     assert "held.incomplete" in reported
     workspace.publisher("retract", "long", "--by", "li", "--reason", "删掉")
-    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     assert delivery_of(workspace)["state"] == "retracted"
     assert [item["visible"] for item in simulator.get(PARTS)] == [False]

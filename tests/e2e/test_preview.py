@@ -6,6 +6,7 @@ import sqlite3
 import pytest
 
 from tests.e2e.test_callbacks import POST
+from tests.wait import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.smoke
 
@@ -28,7 +29,7 @@ def test_a_preview_goes_to_one_person_and_makes_no_post(workspace, simulator):
         ).fetchall()
     assert entry[:2] == ("李", "p@beijing-wechat")
     assert "wx-lisi" in entry[2]
-    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     assert "预览发给 wx-lisi" not in workspace.publisher("why", "p@shanghai-wechat")
     assert "预览发给 wx-lisi" in workspace.publisher("why", "p@beijing-wechat")
     assert len(simulator.get("/_sim/posts?account=beijing-wechat")) == 1

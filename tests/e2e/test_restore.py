@@ -7,6 +7,8 @@ import sqlite3
 
 import pytest
 
+from tests.wait import PATIENCE_SECONDS
+
 POST = """
 [[post]]
 id = "{id}"
@@ -64,7 +66,7 @@ def reconcile_restored(workspace, simulator, wait_until):
     workspace.publisher("resume", "--by", "li")
     wait_until(lambda: set(workspace.states().values()) <= SETTLED)
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(40) == 0
+    assert daemon.wait(PATIENCE_SECONDS) == 0
     posts = made(simulator)
     published = [item for item in workspace.status()["deliveries"] if item["state"] == "published"]
     assert {item["remote_id"] for item in published} <= {item["id"] for item in simulator.get("/_sim/posts")}
@@ -92,7 +94,7 @@ def test_f85_an_old_copy_restored_by_hand_is_accepted_by_name_and_reconciled(bro
     with sqlite3.connect(file) as connection:  # as a snapshot of the machine, which has no backup metadata
         connection.execute("DELETE FROM database_info WHERE key = 'backup'")
     connection.close()
-    assert broken_workspace.start().wait(30) == 3
+    assert broken_workspace.start().wait(PATIENCE_SECONDS) == 3
     assert " restore --accept-current --by" in broken_workspace.log()
     broken_workspace.publisher("restore", "--accept-current", "--by", "li")
     assert reconcile_restored(broken_workspace, simulator, wait_until) in ([], ["li"])

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from publisher.rendering.templates import shipped_templates
+from tests.wait import PATIENCE_SECONDS
 
 POST = """
 [[post]]
@@ -54,7 +55,7 @@ def sha256(text):
 def test_due_posts_are_published_on_every_platform_once(workspace, simulator):
     """One run publishes on each account, each with a post of its own, and ends with 0."""
     workspace.write_schedule(post("p"))
-    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     assert set(workspace.states().values()) == {"published"}
     made = [item["account"] for item in simulator.get("/_sim/posts")]
     assert sorted(made) == sorted(set(made))
@@ -76,7 +77,7 @@ def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
         for name in ("plain", "pictured")
         for item in json.loads(workspace.publisher("preview", name, "--json"))["rendered_posts"]
     }
-    assert workspace.start("--once").wait(60) == 0, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     by_url = {item["url"]: item for item in simulator.get("/_sim/posts")}
     covers = shipped_templates() / "warning" / "cover.png"
     for delivery in workspace.status()["deliveries"]:
@@ -152,7 +153,7 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
 
     wait_until(called)
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(30) == 0
+    assert daemon.wait(PATIENCE_SECONDS) == 0
     account, *others = called()
     assert account not in others
     states = workspace.states()
@@ -175,8 +176,8 @@ def test_a_kill_around_the_call_doubles_none_and_loses_none(workspace, simulator
     """Killed there, the next start leaves one post on each account; only Tieba's may wait for a person instead."""
     give_history(simulator)
     workspace.write_schedule(post("p"))
-    assert workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1").wait(60) == -signal.SIGKILL
-    workspace.start("--once").wait(90)
+    assert workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1").wait(PATIENCE_SECONDS) == -signal.SIGKILL
+    workspace.start("--once").wait(PATIENCE_SECONDS)
     states = workspace.states()
     made = [item["account"] for item in simulator.get("/_sim/posts") if not item["extra"].get("by_hand")]
     assert sorted(made) == sorted(name.removeprefix("p@") for name, state in states.items() if state == "published")
@@ -191,7 +192,7 @@ def test_f10_a_kill_while_a_schedule_is_applied_leaves_the_old_plan_or_the_new_o
     """F10: killed there, nothing of the new schedule is filed; the next start files all of it, and sends each once."""
     workspace.write_schedule(post("p"))
     daemon = workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1")
-    assert daemon.wait(60) == -signal.SIGKILL
+    assert daemon.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     assert workspace.states() == {}
     workspace.start()
     wait_until(lambda: list(workspace.states().values()) == ["published"] * 6)
@@ -205,7 +206,7 @@ def test_f09_a_kill_while_posts_are_retracted_leaves_none_of_them_published(work
     daemon = workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1")
     wait_until(lambda: list(workspace.states().values()) == ["published"] * 2)
     workspace.publisher("retract", "p", "--by", "li", "--reason", "drill")
-    assert daemon.wait(60) == -signal.SIGKILL
+    assert daemon.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     assert "retracting" in workspace.states().values()
     workspace.start()
     wait_until(lambda: list(workspace.states().values()) == ["retracted"] * 2)
@@ -218,7 +219,7 @@ def test_f79_a_second_daemon_is_refused(workspace, simulator, wait_until):
     first = workspace.start()
     wait_until(lambda: len(simulator.get("/_sim/posts")) == 6)
     second = workspace.start()
-    assert second.wait(30) == 3
+    assert second.wait(PATIENCE_SECONDS) == 3
     assert str(first.pid) in workspace.log()
     assert first.poll() is None
 
@@ -244,7 +245,7 @@ def test_f24_lost_replies_are_found_and_not_repeated(workspace, simulator):
             )
     give_history(simulator)
     workspace.write_schedule(post("p"))
-    assert workspace.start("--once").wait(90) == 0, workspace.log()
+    assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     assert set(workspace.states().values()) == {"published"}
     acts = [entry for entry in simulator.get("/_sim/log") if entry["kind"] == "act" and entry["post_id"]]
     assert len([entry for entry in acts if entry["endpoint"]]) == 6

@@ -13,6 +13,7 @@ import pytest
 from publisher.secrets import Vault
 from tests.e2e.conftest import PLATFORMS
 from tests.e2e.echo_proxy import leaks, proxy_to
+from tests.wait import PATIENCE_SECONDS
 
 POST = """
 [[post]]
@@ -97,7 +98,7 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
         wait_until(lambda: len(workspace.states()) == 24)  # the database is there, so that the rotation is recorded
         workspace.publisher("secret", "rotate")
         wait_until(lambda: list(workspace.states().values()) == ["published"] * 24)
-        assert [reader.wait(60) for reader in readers] == [0, 0]
+        assert [reader.wait(PATIENCE_SECONDS) for reader in readers] == [0, 0]
         assert changer.poll() is None
     finally:
         changer.kill()
@@ -179,7 +180,7 @@ class Outputs:
         self.wait_until(lambda: daemon.poll() is not None or until())
         daemon.send_signal(signal.SIGTERM)
         self.proxy.answers = "forward"
-        return daemon.wait(60)
+        return daemon.wait(PATIENCE_SECONDS)
 
     def is_settled(self, post):
         states = {row["state"] for row in self.workspace.status()["deliveries"] if row["post"] == post}
