@@ -168,6 +168,8 @@ class Messages:
                 return " ".join(filter(None, (program, "" if names_workspace else option, found[1])))
 
             text = command_pattern().sub(call, text)
+        if "platform" in facts:
+            facts = {"platform_name": self.platform_name(str(facts["platform"])), **facts}
         return text.format_map(_Facts(facts))
 
     def _name_button(self, command: re.Match[str]) -> str:

@@ -46,3 +46,12 @@ def test_a_placeholder_that_one_language_lacks_is_found():
     whole, half = {"zh_CN": "{a}", "en": "{a}"}, {"zh_CN": "{a}", "en": "a"}
     assert differing({**whole, "hint": whole}) == []
     assert differing(half) == differing({**whole, "hint": half}) == [[{"a"}, set()]]
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_advice_on_a_post_names_a_platform_as_people_do(lang):
+    """Not by the code that stands in the settings."""
+    messages = Messages(lang)
+    facts = {"post": "p", "platform": "wechat", "number": 2, "shown": 1}
+    said = [messages.translate(code, **facts) for code in ("urgent_without_notification", "images_left_out")]
+    assert all(messages.platform_name("wechat") in text and "wechat" not in text for text in said)
