@@ -151,7 +151,8 @@ def measure(seconds: float) -> Result:
         without.file(start + POST_INTERVAL / 2, seconds)
         if datetime.now(UTC) > start:
             raise TimeoutError("the posts were not filed before the first one was due")
-        with_bad.platform.wait_for(posts, seconds + START_TIMEOUT_SECONDS, marker="post-")
+        ends = start + timedelta(seconds=seconds + START_TIMEOUT_SECONDS)
+        with_bad.platform.wait_for(posts, (ends - datetime.now(UTC)).total_seconds(), marker="post-")
         without.platform.wait_for(posts, START_TIMEOUT_SECONDS, marker="post-")
         calls = sum(len(hook.requests) for hook in hooks.values())
         alerts = with_bad.alerts()  # what is planned from now on may still wait at the end
