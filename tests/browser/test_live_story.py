@@ -1,16 +1,20 @@
 """Open pages follow what happens, in a real browser: nothing is loaded again, and nothing moves."""
 
+import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from playwright.async_api import expect
 
 from publisher.domain.delivery import State
 from publisher.engine.decisions import named_person
+from publisher.web import live
 from publisher.web.site import BEAT_SECONDS
 from tests.browser.test_approval_story import DESK, PATIENCE_MS, browsers, complaints, serving
 from tests.cli.posts import warning
 from tests.e2e.test_browser import BROWSER
+from tests.wait import PATIENCE_SECONDS, eventually
 from tests.web.conftest import regions, site  # noqa: F401 # fixtures
 from tests.web.posts import POST, SOON, plan, set_state
 
@@ -80,6 +84,45 @@ async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site, monkeypatc
         await expect(signed_out).to_be_visible(timeout=PATIENCE_MS)
         await expect(cut_off).to_be_hidden()
         assert await complaints(page) == []
+
+
+async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  # noqa: F811 # the fixture
+    """The connection stands, and nothing comes, not even a ping: the page says so, and then shows the present state."""
+    is_cut, sent = asyncio.Event(), list[str]()
+    monkeypatch.setattr(live, "PING_SECONDS", 3600)
+    monkeypatch.setattr(live, "follow", partial(follow_until, live.follow, is_cut, sent))
+    await plan(site, POST)
+    await site.store.actions.register_worker()
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("张", "operator", DESK)
+        await page.clock.install()
+        row, cut_off = page.get_by_test_id("delivery-refund-beijing-tieba"), page.get_by_test_id("banner-cut-off")
+        await open_live(page, f"{address}/posts/refund?tab=all", "delivery-refund-beijing-tieba")
+        await eventually(lambda: sent[-1] == "beat", PATIENCE_SECONDS, "the first beat")
+        is_cut.set()
+        streams = sent.count("stream")
+        await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
+        await page.clock.fast_forward("00:31")
+        await expect(cut_off).to_be_visible(timeout=PATIENCE_MS)
+        await eventually(lambda: sent.count("stream") > streams, PATIENCE_SECONDS, "a stream that is as silent")
+        is_cut.clear()
+        site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
+        await expect(row).not_to_contain_text("等待人工处理")
+        await page.clock.fast_forward("00:31")
+        await expect(row).to_contain_text("等待人工处理", timeout=PATIENCE_MS)
+        await expect(cut_off).to_be_hidden()
+        assert await page.evaluate("window.isStillHere")
+        assert await complaints(page) == []
+
+
+async def follow_until(follow, is_cut, sent, viewer):
+    """Stream the changes of a page and note what is sent; once the line is cut nothing comes any more, and no end."""
+    sent.append("stream")
+    async for event in follow(viewer):
+        if is_cut.is_set():
+            await asyncio.Event().wait()
+        yield event
+        sent.append(event.event or "frame")
 
 
 async def test_a_dialog_that_is_open_keeps_what_is_typed(site):  # noqa: F811 # the fixture

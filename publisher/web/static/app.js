@@ -63,10 +63,11 @@
   });
 
   // The stream: a banner says since when the page shows an old state, or that the session is over. Only a beat is a
-  // sign that the stream is back: some proxies answer with a page of their own.
-  const BEAT_PATIENCE = 15000;
+  // sign that the stream is back: some proxies answer with a page of their own. One comes every five seconds: a stream
+  // without any stands still, which no error tells, and is opened again.
+  const FIRST_BEAT_PATIENCE = 15000, BEAT_PATIENCE = 30000;
   const cutOff = document.getElementById("cut-off"), signedOut = document.getElementById("signed-out");
-  let isRefused = false, patience = 0;
+  let isRefused = false, patience = 0, stream = null;
   const showCutOff = (isCut) => {
     if (!cutOff || cutOff.hidden === !isCut) return;
     const since = cutOff.querySelector("[data-since]");
@@ -80,10 +81,16 @@
     if (isRefused) signedOut.hidden = false;
     showCutOff(signedOut.hidden);
   };
-  const waitForBeat = () => {
+  const waitForBeat = (milliseconds) => {
     clearTimeout(patience);
-    if (!document.hidden) patience = setTimeout(showLost, BEAT_PATIENCE);
+    if (document.hidden) return;
+    patience = setTimeout(() => {
+      showLost();
+      stream?.reader?.cancel();
+      waitForBeat(BEAT_PATIENCE);
+    }, milliseconds);
   };
+  document.addEventListener("htmx:sse:after:connection", (event) => { stream = event.detail.connection; });
   document.addEventListener("htmx:sse:error", (event) => showLost(event.detail.status));
   document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
     ctx.swap = "none";
@@ -93,10 +100,10 @@
     if (isRefused) signedOut.hidden = true;
     isRefused = false;
     showCutOff(false);
-    clearTimeout(patience);
+    waitForBeat(BEAT_PATIENCE);
   });
-  document.addEventListener("visibilitychange", waitForBeat);
-  waitForBeat();
+  document.addEventListener("visibilitychange", () => waitForBeat(FIRST_BEAT_PATIENCE));
+  waitForBeat(FIRST_BEAT_PATIENCE);
 
   // Tabs: one panel is shown, chosen by a click or the arrow keys. Without script all panels are.
   let chosenTab = "";
