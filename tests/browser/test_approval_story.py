@@ -10,13 +10,13 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright, expect
 
 from tests.e2e.test_browser import BROWSER, SILENT
-from tests.wait import eventually
+from tests.wait import PATIENCE_SECONDS, eventually
 from tests.web.test_approve import approving, write  # noqa: F401 # a fixture
 
 pytestmark = pytest.mark.long
 PHONE, DESK = {"width": 375, "height": 812}, {"width": 1440, "height": 900}
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
-PATIENCE_MS = 30_000
+PATIENCE_MS = PATIENCE_SECONDS * 1000
 
 
 @contextlib.asynccontextmanager
