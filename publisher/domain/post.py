@@ -268,11 +268,12 @@ class Baseline:
 class SendRequest:
     """One committed attempt, as the adapter receives it.
 
-    `start_by` is a time of the monotonic clock in seconds; after it the lease may belong to another worker, and no
-    first byte may be sent. `images` are the bytes of `rendered.images`. `owned_ids` are remote ids of other deliveries;
-    they are set for reading only and empty for publishing. `is_urgent` selects the call that notifies, on platforms
-    that have two. With `is_manual` a person publishes it and no call is made. `resend_after_attempt` is the attempt
-    after which a person ordered the present one, 0 if nobody did: uploads used up by earlier attempts are repeated.
+    `start_by` is a time of the monotonic clock in seconds; after it the lease may belong to another worker, or the post
+    has expired, and no first byte may be sent. `images` are the bytes of `rendered.images`. `owned_ids` are remote ids
+    of other deliveries; they are set for reading only and empty for publishing. `is_urgent` selects the call that
+    notifies, on platforms that have two. With `is_manual` a person publishes it and no call is made.
+    `resend_after_attempt` is the attempt after which a person ordered the present one, 0 if nobody did: uploads used up
+    by earlier attempts are repeated.
     `part` is 0 for the post itself; a further part goes under the post of `parent`. `fencing_token` is the lease's.
     """
 

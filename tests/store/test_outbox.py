@@ -165,6 +165,15 @@ async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(open
     assert [alert.code for alert in await store.queries.alerts()] == ["expired.too_late"]
 
 
+async def test_i6_a_post_about_to_expire_starts_no_call_after_that(open_store, world):
+    """The time in which a first byte may be sent ends with the post's, however new its intent is."""
+    store = await open_store()
+    left = timedelta(milliseconds=100)
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + left))
+    _lease, request = await claim_and_intend(store)
+    assert request.start_by == pytest.approx(world.monotonic() + left.total_seconds())
+
+
 async def test_f73_a_post_that_waits_past_its_expiry_expires(open_store, world):
     """An expired delivery ends with an alert and is never sent."""
     store = await open_store()

@@ -251,6 +251,7 @@ def build_request(
 
 def _build(store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: str | None, body: str) -> SendRequest:
     timing, part = store.timing(delivery.account), _current_part(delivery)
+    time_left = min(timing.lease_timeout - timing.request_timeout, delivery.expires_at - attempt.intended_at)
     return SendRequest(
         delivery=delivery.id,
         attempt=attempt.number,
@@ -261,7 +262,7 @@ def _build(store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: st
         images=(),
         baseline=Baseline(newest_id=newest_id, taken_at=attempt.baseline_at),
         intended_at=attempt.intended_at,
-        start_by=store.runtime.monotonic() + (timing.lease_timeout - timing.request_timeout).total_seconds(),
+        start_by=store.runtime.monotonic() + time_left.total_seconds(),
         is_urgent=delivery.is_urgent,
         part=part,
         parent=delivery.receipt if part else None,
