@@ -176,15 +176,16 @@ class NoticeStore(StorePart):
 
     @in_transaction
     def add(
-        self, transaction: Transaction, kind: NoticeKind, key: str, channels: Collection[str], detail: str = ""
+        self, transaction: Transaction, kind: NoticeKind, name: str, channels: Collection[str], detail: str = ""
     ) -> bool:
-        """Write a notice that is about no alert, unless there is one of this key. Return True if it is new."""
-        if transaction.connection.scalar(select(NOTICE.c.id).where(NOTICE.c.key == key).limit(1)) is not None:
+        """Write a notice that is about no alert, unless there is one of this name. Return True if it is new."""
+        is_same = NOTICE.c.key.startswith(f"{name}@", autoescape=True)
+        if transaction.connection.scalar(select(NOTICE.c.id).where(is_same).limit(1)) is not None:
             return False
         older = (NOTICE.c.kind == kind.value, NOTICE.c.ended_at.is_(None))
         now = self.runtime.now()
         transaction.connection.execute(update(NOTICE).where(*older).values(ended_at=now))
-        _insert_notice(transaction, key=key, kind=kind, channels=channels, at=now, detail=detail)
+        _insert_notice(transaction, name=name, kind=kind, channels=channels, at=now, detail=detail)
         return True
 
     async def forget_channels(self, kept: Collection[str]) -> None:
@@ -367,21 +368,22 @@ def write_notice(transaction: Transaction, row: RowMapping, rules: AlertsEntry, 
         values["notices"] = row["notices"] + 1
         unsent = (NOTICE.c.alert == row["id"], NOTICE.c.channel.in_(channels), NOTICE.c.ended_at.is_(None))
         transaction.connection.execute(update(NOTICE).where(*unsent).values(ended_at=now))
-        key = f"{row['id']}-{row['notices'] + 1}@{now.isoformat()}"  # an older backup uses the numbers again
-        _insert_notice(transaction, key=key, kind=kind, channels=channels, at=now, alert=row["id"])
+        name = f"{row['id']}-{row['notices'] + 1}"
+        _insert_notice(transaction, name=name, kind=kind, channels=channels, at=now, alert=row["id"])
     transaction.connection.execute(update(ALERT).where(ALERT.c.id == row["id"]).values(values))
 
 
 def _insert_notice(  # noqa: PLR0913 # the columns of a notice
     transaction: Transaction,
     *,
-    key: str,
+    name: str,
     kind: NoticeKind,
     channels: Collection[str],
     at: datetime,
     alert: int | None = None,
     detail: str = "",
 ) -> None:
+    key = f"{name}@{at.isoformat()}"  # after a restore of an older backup the name is used again
     columns = {"key": key, "kind": kind.value, "alert": alert, "at": at, "next_action_at": at, "detail": detail}
     if rows := [{**columns, "channel": channel} for channel in dict.fromkeys(channels)]:
         transaction.connection.execute(insert(NOTICE), rows)

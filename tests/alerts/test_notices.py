@@ -21,7 +21,7 @@ from publisher.runtime.redaction import register_secrets
 from publisher.store.db.alert_tables import ALERT, NOTICE
 from publisher.store.db.rows import clear_alerts, keep_alert, raise_alert, replace_alerts
 from publisher.store.deliveries.retention import prune
-from publisher.store.notices import CLOSE_DELAY, NOTICE_LEASE
+from publisher.store.notices import CLOSE_DELAY, NOTICE_LEASE, NoticeKind
 from tests.store.test_backup import BackupWorkspace
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -244,6 +244,7 @@ async def test_f85_no_id_is_used_again_after_an_older_database_is_restored(tmp_p
         for number in range(3):
             await open_alert(workspace.store, subject=f"login:fake/{number}")
         await workspace.store.notices.plan(RULES)
+        await workspace.store.notices.add(NoticeKind.DIGEST, "digest-2026-11-25", ["duty"])
         return [notice.key for notice in await workspace.store.notices.claim("duty")]
 
     lost = await plan_notices()
