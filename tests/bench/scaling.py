@@ -26,8 +26,8 @@ def measure_growth(pasts: Sequence[int], *, is_recorded: bool) -> Sequence[Mappi
         for rows, measured in costs.items()
     ]
     if is_recorded:
-        write_plots(IMAGES / "growth.svg", plot_growth(costs))
         write_table("growth", table)
+        write_plots(IMAGES / "growth.svg", plot_growth(costs))
     return table
 
 
@@ -63,8 +63,8 @@ def measure_workers(counts: Sequence[int], posts: int, *, is_recorded: bool) -> 
     if is_recorded:
         allowed = [(count, count * IN_FLIGHT / LATENCY_SECONDS) for count in counts]
         series = {"reached": list(zip(counts, reached, strict=True)), "the platform allows": allowed}
-        write_plots(IMAGES / "workers.svg", [Plot(title="Deliveries a second", x_title="workers", series=series)])
         write_table("workers", table)
+        write_plots(IMAGES / "workers.svg", [Plot(title="Deliveries a second", x_title="workers", series=series)])
     return table
 
 
