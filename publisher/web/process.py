@@ -26,8 +26,8 @@ HEAD_TIMEOUT_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 20
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 2048, 512
 """A whole office may come from one address, with a live page and some connections each."""
-MIN_WAIT_SECONDS = 1.0
-"""So long a new connection may take to send its request before it may be closed for another."""
+NEW_CONNECTION_SECONDS = 1.0
+"""So long a connection is new: its request may be on its way, so older ones of its peer close before it."""
 ACCEPT_BATCH = 32
 """Connections accepted in one turn of the event loop: in a flood of them the open ones are served meanwhile."""
 MAX_UNACCEPTED = 2048
@@ -58,8 +58,8 @@ class PatientServer(uvicorn.Server):
 class BoundedConnection(H11Protocol):
     """A connection that must send the head of its next request in time, and of which a peer has only so many.
 
-    Where there are too many, one closes that we wait for: of the peer with the most, the oldest. So clients that send
-    slowly or nothing shut nobody out.
+    Where there are too many, one closes that we wait for, of the peer with the most of these. So clients that send
+    slowly or nothing, or connect again and again, close their own connections and shut out nobody at other addresses.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself
@@ -72,21 +72,23 @@ class BoundedConnection(H11Protocol):
         own = self.held.setdefault(self.peer, {})
         own[self] = None
         if len(own) > MAX_CONNECTIONS_PER_PEER and not self.config.proxy_headers:
-            self.find_oldest([own]).close_for_another()
+            self.find_one_to_close([own]).close_for_another()
         elif len(self.connections) > MAX_CONNECTIONS and sum(map(len, self.held.values())) > MAX_CONNECTIONS:
-            self.find_oldest(sorted(self.held.values(), key=len, reverse=True)).close_for_another()
+            self.find_one_to_close(sorted(self.held.values(), key=len, reverse=True)).close_for_another()
 
-    def find_oldest(self, peers: Sequence[Mapping["BoundedConnection", None]]) -> "BoundedConnection":
-        """Return the oldest other connection that is waited for, of the peer with the most of these; else this one.
+    @staticmethod
+    def find_one_to_close(peers: Sequence[Mapping["BoundedConnection", None]]) -> "BoundedConnection":
+        """Return of the peer with the most connections that are waited for the oldest, or the newest if all are new.
 
-        The peers with the most connections come first. Live pages do not count: an office may have many.
+        The peers with the most connections come first; one of them has just connected, so there is one that is waited
+        for. Live pages do not count: an office may have many.
         """
         most: Sequence[BoundedConnection] = ()
         for own in peers:
             if len(own) <= len(most):
                 break
-            most = max(most, [each for each in own if each.is_waited_for and each is not self], key=len)
-        return most[0] if most else self
+            most = max(most, [each for each in own if each.is_waited_for], key=len)
+        return most[-1] if most[0].is_new else most[0]
 
     def close_for_another(self) -> None:
         self.forget()
@@ -106,9 +108,12 @@ class BoundedConnection(H11Protocol):
 
     @property
     def is_waited_for(self) -> bool:
-        """True while the peer has to send something, the head of a request or the rest of its body, and had time to."""
-        has_had_time = self.loop.time() - self.made_at >= MIN_WAIT_SECONDS
-        return has_had_time and (not self.is_answering or self.cycle.more_body)
+        """True while the peer has to send something, the head of a request or the rest of its body."""
+        return not self.is_answering or self.cycle.more_body
+
+    @property
+    def is_new(self) -> bool:
+        return self.loop.time() - self.made_at < NEW_CONNECTION_SECONDS
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -26,6 +26,7 @@ PATIENCE = 90
 """Seconds until something must have happened, on a machine that is busy with other tests."""
 CONNECT_SECONDS = 0.9
 """A connection that the kernel does not keep is only tried again after a second."""
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 def serve_at(folder, port):
@@ -94,31 +95,32 @@ async def serving(app, batch=process.ACCEPT_BATCH):
             await task
 
 
+async def connect(port, address, sent=b""):
+    """Connect from an address of this machine, and send this."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    writer.write(sent)
+    return reader, writer
+
+
 @pytest.mark.parametrize(
     "first", [b"", b"GET / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"]
 )
 async def test_clients_that_never_finish_shut_nobody_out(first, monkeypatch):
     """Where all connections are taken by who sends no end, new ones are served, and who holds few keeps them."""
     monkeypatch.setattr(process, "MAX_CONNECTIONS", 8)
-    monkeypatch.setattr(process, "MIN_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(process, "NEW_CONNECTION_SECONDS", 0.0)
 
     async def app(scope, receive, send):
         while (await receive()).get("more_body"):
             pass
         await PlainTextResponse("served")(scope, receive, send)
 
-    async def connect(port, address, sent):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
-        writer.write(sent)
-        return reader, writer
-
-    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     async with serving(app) as port, asyncio.timeout(PATIENCE):
-        reader, writer = await connect(port, "127.0.0.3", b"")
+        reader, writer = await connect(port, "127.0.0.3")
         floods = [await connect(port, "127.0.0.2", first) for _ in range(20)]
-        others = [await connect(port, "127.0.0.1", request) for _ in range(3)]
+        others = [await connect(port, "127.0.0.1", REQUEST) for _ in range(3)]
         answers = [await reader.read() for reader, _writer in others]
-        writer.write(request)
+        writer.write(REQUEST)
         answers.append(await reader.read())
         for _reader, flood in [*floods, *others]:
             flood.close()
@@ -142,34 +144,45 @@ async def test_f90_connections_are_accepted_a_few_at_a_time(monkeypatch):
     assert max(made_in_turn) <= 4
 
 
-async def test_f90_a_new_connection_has_time_to_send_its_request(monkeypatch):
-    """F90: where there are too many connections, a new one is not closed for others before it can be read."""
-    monkeypatch.setattr(process, "MAX_CONNECTIONS", 4)
-    monkeypatch.setattr(process, "MIN_WAIT_SECONDS", PATIENCE)
-    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+async def test_f90_a_flood_of_new_connections_closes_only_its_own(monkeypatch):
+    """F90: who connects again and again loses the newest connections; nobody else loses one, be it old or new."""
+    monkeypatch.setattr(process, "MAX_CONNECTIONS", 6)
+    monkeypatch.setattr(process, "NEW_CONNECTION_SECONDS", PATIENCE)
+    monkeypatch.setattr(process, "HEAD_TIMEOUT_SECONDS", PATIENCE)
     async with serving(PlainTextResponse("served")) as port, asyncio.timeout(PATIENCE):
-        clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
-        refused = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
-        closed = [await reader.read() for reader, _writer in refused]
-        for _reader, writer in clients:
-            writer.write(request)
-        answers = [await reader.read() for reader, _writer in clients]
-        for _reader, writer in [*clients, *refused]:
+        old = await connect(port, "127.0.0.3")
+        held = await eventually(lambda: [each["127.0.0.3"] for each in process.HELD.values() if each], PATIENCE)
+        next(iter(held[0])).made_at -= PATIENCE
+        floods = [await connect(port, "127.0.0.2") for _ in range(5)]
+        new = await connect(port, "127.0.0.1")
+        floods += [await connect(port, "127.0.0.2") for _ in range(5)]
+        closed = [await reader.read() for reader, _writer in floods[4:]]
+        kept = [old, new, *floods[:4]]
+        for _reader, writer in kept:
+            writer.write(REQUEST)
+        answers = [await reader.read() for reader, _writer in kept]
+        for _reader, writer in [*kept, *floods[4:]]:
             writer.close()
-    assert closed == [b""] * 4
-    assert [answer.partition(b" ")[2][:3] for answer in answers] == [b"200"] * 4
+    assert closed == [b""] * 6
+    assert [answer.partition(b" ")[2][:3] for answer in answers] == [b"200"] * 6
 
 
 @dataclass(eq=False)
 class Held:
     is_waited_for: bool
+    is_new: bool = False
 
 
 def test_an_office_with_many_live_pages_does_not_give_way_to_a_flood():
     """The peer that sends least of what it has to closes, not the one with the most connections; of it the oldest."""
     office = dict.fromkeys([*(Held(is_waited_for=False) for _ in range(5)), Held(is_waited_for=True)])
     flood = dict.fromkeys(Held(is_waited_for=True) for _ in range(4))
-    newcomer = Held(is_waited_for=True)
-    found = process.BoundedConnection.find_oldest(newcomer, [office, flood])
-    assert found is next(iter(flood))
-    assert process.BoundedConnection.find_oldest(newcomer, [{newcomer: None}]) is newcomer
+    assert process.BoundedConnection.find_one_to_close([office, flood]) is next(iter(flood))
+
+
+def test_of_one_peer_the_oldest_closes_or_of_new_ones_the_newest():
+    """A connection in its first second closes only where its peer has none that is waited for longer."""
+    live, newer, newest = Held(is_waited_for=False), *(Held(is_waited_for=True, is_new=True) for _ in range(2))
+    older = Held(is_waited_for=True)
+    assert process.BoundedConnection.find_one_to_close([dict.fromkeys([live, older, newer, newest])]) is older
+    assert process.BoundedConnection.find_one_to_close([dict.fromkeys([live, newer, newest])]) is newest
