@@ -63,8 +63,9 @@ class Limits:
     async def turn(self, address: str) -> AsyncIterator[None]:
         """Wait until a sign-in from an address may be checked, and hold up the others meanwhile.
 
-        A flood waits for itself: each further attempt of an address comes after those who have tried less, and all of
-        them after the addresses where staff are known to be. Raises SignInError where too many come before it.
+        A flood waits for itself: each further attempt of an address comes after those who have tried less, and among
+        equals who came last is first. Before all these come addresses where somebody has signed in, for as long as they
+        try no more than MAX_KNOWN_ATTEMPTS times a minute. Raises SignInError where too many come before this one.
         """
         bucket = self._buckets.get(f"address {address}")
         attempts = bucket.count() if bucket is not None else 0
@@ -93,7 +94,7 @@ class Limits:
                 self._current.begins.set_result(None)
 
     def note_success(self, address: str, name: str) -> None:
-        """Forget the attempts of a name from an address, and let the address come before unknown ones from now on."""
+        """Forget the attempts of a name from an address, and prefer the address from now on, unless it floods."""
         self._buckets.pop(f"name {name}\0{address}", None)
         self._known[address] = None
         self._known.move_to_end(address)
