@@ -40,12 +40,14 @@ TEST_CAPABILITIES = Capabilities(
 
 @dataclass(slots=True)
 class FakeRuntime(Runtime):
-    """A runtime whose time passes only by `advance_time`, which wakes every sleeper that is due.
+    """A runtime whose time passes by `advance_time`, which wakes every sleeper that is due.
 
-    Its clock is confirmed from the start; `is_synchronized` is the kernel's own statement about it.
+    With a `tick` it also passes by that much whenever the clock is read, as it does outside of tests. Its clock is
+    confirmed from the start; `is_synchronized` is the kernel's own statement about it.
     """
 
     clock: datetime = START_TIME
+    tick: timedelta = timedelta()
     jump_total: timedelta = timedelta()
     is_synchronized: bool = False
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,6 +57,7 @@ class FakeRuntime(Runtime):
         self.confirm_clock(self.read_clocks())
 
     def now(self) -> datetime:
+        self.clock += self.tick
         return self.clock
 
     def monotonic(self) -> float:

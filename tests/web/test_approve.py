@@ -26,7 +26,7 @@ from publisher.web.pages import move
 from publisher.web.pages.approve import read_live
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
-from tests.web.posts import POST, plan, set_state
+from tests.web.posts import POST, SOON, plan, set_state
 from tests.web.test_accounts import hand_out
 from tests.web.test_live import open_page
 
@@ -202,7 +202,8 @@ async def test_a_move_in_the_calendar_says_that_approvals_end(approving, monkeyp
 
 async def test_a_text_is_returned_with_a_reason(approving):
     """The yeses end, the author finds the reason in the inbox, and nobody else is asked before it changes."""
-    li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")
+    li = await approving.signed_in("approver", name="李")
+    wang = await approving.signed_in("approver@region:110000", name="王")
     zhang = await approving.signed_in("author", name="zhang")
     await approve(li)
     form = {"fingerprint": await fingerprint_on(wang)}
@@ -210,6 +211,7 @@ async def test_a_text_is_returned_with_a_reason(approving):
     done = await wang.post("/approve/refund/return", data={**form, "ready": "web_return_facts", "reason": "电话不对"})
     assert done.status_code == 303
     assert "王 退回：事实或数字要核实，电话不对" in (await zhang.get("/inbox")).text
+    assert 'data-testid="done-returned"' in (await wang.get("/inbox")).text
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
 
 
@@ -286,18 +288,22 @@ async def test_the_inbox_has_rulings_posts_by_hand_and_accounts_too(site):
 
 async def test_the_inbox_has_all_that_one_has_decided(site):
     """Rulings, orders and pauses of the last seven days, newest first, an order as one line; nobody else's."""
-    await plan(site, POST)
+    await plan(site, POST, warning("second", to='["platform:weibo", "platform:tieba"]', when=SOON))
     await set_state(site, State.PUBLISHED, attempts=1)
+    site.runtime.tick = timedelta(microseconds=1)
     wang = named_person("王")
     await site.store.actions.pause("account:shanghai-weibo", wang, "旧事")
     site.runtime.advance_time(timedelta(days=8))
     await site.store.actions.pause("account:beijing-weibo", wang, "密码被改")
     site.runtime.advance_time(timedelta(minutes=1))
     await site.store.actions.retract("refund", None, wang, "写错了")
+    await site.store.actions.cancel_post("second", wang, "不发了")
     operator, li = await site.signed_in("operator", name="王"), await site.signed_in("operator", name="李")
     pages = [(await operator.get(f"/inbox{query}")).text for query in ("", "?kind=account")]
     inbox, accounts = (re.sub(r"<[^>]*>|\s+", "", page).partition("已办（最近七天）")[2] for page in pages)
+    assert re.findall(r'data-testid="done-(\w+)"', pages[0]) == ["cancelled", "retraction_requested", "paused"]
     assert inbox.index("要求删帖：写错了4个账号") < inbox.index("暂停：密码被改")
+    assert "不发了4个账号" in inbox
     assert "旧事" not in inbox
     assert ("密码被改" in accounts, "写错了" in accounts) == (True, False)
     assert 'data-testid="done"' not in (await li.get("/inbox")).text

@@ -3,13 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.post import PostId
-from publisher.domain.user import Permission
 from publisher.store.plan.approvals import OwnApproval
 from publisher.store.queries.audit_log import AuditFilter, AuditRecord
 from publisher.web.frame import read_live_todo
@@ -31,13 +29,16 @@ DECISIONS: Mapping[TodoKind, frozenset[str]] = {
     TodoKind.ACCOUNT: frozenset({"paused", "resumed", "mode_changed", "evergreen_scheduled", "alert_dismissed"}),
 }
 """The audit entries that a person's decisions leave, by what they are about; approvals are stored by themselves."""
-MAX_ENTRIES = 1_000
+ORDER_GAP = timedelta(seconds=2)
+"""The entries of one order on many deliveries are written one after the other: the longest time between two of them."""
+MAX_ENTRIES = 5_000
+"""Several orders on 1,000 accounts, each with an entry for every delivery."""
 MAX_DONE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoneItem:
-    """What the visitor has decided: an approval, or one order as its first audit entry says it."""
+    """What the visitor has decided: an approval, or one order as its audit entry says it."""
 
     at: datetime
     approval: OwnApproval | None = None
@@ -90,9 +91,8 @@ async def read_done(visitor: Visitor, chosen: TodoKind | None) -> Sequence[DoneI
     """Return what the visitor has decided of late, of all kinds or of the chosen one, newest first."""
     store, since = visitor.site.store, visitor.site.runtime.now() - DONE_PERIOD
     events = frozenset().union(*DECISIONS.values()) if chosen is None else DECISIONS[chosen]
-    wanted = AuditFilter(by=visitor.user.name, events=events, since=since, accounts=visitor.reach(Permission.VIEW))
-    entries = await store.audit.search(wanted, MAX_ENTRIES)
-    orders = [list(same) for _key, same in groupby(entries, lambda one: (one.at, one.event, one.subject.split("@")[0]))]
+    wanted = AuditFilter(by=visitor.user.name, events=events, since=since)
+    orders = group_orders(await store.audit.search(wanted, MAX_ENTRIES))
     sentences = await make_sentences(visitor, [summarize_order(order) for order in orders[:MAX_DONE]])
     done = [
         DoneItem(at=sentence.record.at, sentence=sentence, number=sum("@" in entry.subject for entry in order))
@@ -104,10 +104,32 @@ async def read_done(visitor: Visitor, chosen: TodoKind | None) -> Sequence[DoneI
     return sorted(done, key=lambda item: item.at, reverse=True)[:MAX_DONE]
 
 
+def group_orders(entries: Sequence[AuditRecord]) -> Sequence[Sequence[AuditRecord]]:
+    """Return audit entries of one person, in their order, those of one order on a post and its deliveries together."""
+    orders: list[list[AuditRecord]] = []
+    for entry in entries:
+        if orders and is_of_same_order(orders[-1][-1], entry):
+            orders[-1].append(entry)
+        else:
+            orders.append([entry])
+    return orders
+
+
+def is_of_same_order(one: AuditRecord, other: AuditRecord) -> bool:
+    """Return True if two neighbours say the same of one post, or of its deliveries, one right after the other."""
+    is_alike = (one.event, one.subject.partition("@")[0]) == (other.event, other.subject.partition("@")[0])
+    return is_alike and abs(one.at - other.at) < ORDER_GAP
+
+
 def summarize_order(entries: Sequence[AuditRecord]) -> AuditRecord:
-    """Return the entry that stands for those of one order: that of one delivery, else one about their post."""
-    subject = entries[0].subject if len(entries) == 1 else entries[0].subject.partition("@")[0]
-    return replace(entries[0], subject=subject)
+    """Return the entry that stands for those of one order: the one about the post, which has the person's reason.
+
+    Without one it is that of the only delivery, or one of several with the post as its subject.
+    """
+    about_post = next((entry for entry in entries if "@" not in entry.subject), None)
+    if about_post is not None or len(entries) == 1:
+        return about_post or entries[0]
+    return replace(entries[0], subject=entries[0].subject.partition("@")[0])
 
 
 async def read_live(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
