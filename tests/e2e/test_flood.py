@@ -1,5 +1,7 @@
 """A small flood of the dashboard: nobody is shut out, and a post that falls due in it leaves."""
 
+import subprocess
+import sys
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -48,3 +50,13 @@ def test_each_sign_in_of_a_long_flood_comes_from_an_address_of_its_own():
     addresses = [ip_address(make_address(number)) for number in range(10_000)]
     assert len(set(addresses)) == 10_000
     assert all(address in ip_network("127.0.0.0/16") for address in addresses)
+
+
+@pytest.mark.parametrize("place", ["no-such-file", ""], ids=["no-such-file", "not-writable"])
+def test_a_flood_begins_where_it_cannot_give_way(place, tmp_path):
+    """A process that leads a group already, on a system without priorities of sessions, goes on."""
+    code = "import sys; from pathlib import Path; from tests.flood import clients as c; "
+    code += "c.SESSION_NICENESS = Path(sys.argv[1]); c.give_way(); print('begins')"
+    command = [sys.executable, "-c", code, tmp_path / place]
+    ended = subprocess.run(command, start_new_session=True, capture_output=True, text=True, timeout=90, check=False)
+    assert (ended.stdout, ended.stderr) == ("begins\n", "")

@@ -120,11 +120,13 @@ async def _is_closed(reader: asyncio.StreamReader) -> bool:
 
 
 def give_way() -> None:
-    """Let this process, in a session of its own, run at a lower priority than what it floods."""
-    os.setsid()
+    """Let this process run at a lower priority than what it floods, as far as the system permits."""
     os.nice(NICENESS)
-    if SESSION_NICENESS.exists():
-        SESSION_NICENESS.write_text(str(NICENESS))
+    with contextlib.suppress(OSError):  # what an interactive shell has started leads a group already
+        os.setsid()
+    if os.getsid(0) == os.getpid():  # else it would be the shell whose session gives way
+        with contextlib.suppress(OSError):  # not on every system, and not when it was written a moment ago
+            SESSION_NICENESS.write_text(str(NICENESS))
 
 
 def write_line(facts: Mapping[str, float]) -> None:
