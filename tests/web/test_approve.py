@@ -22,7 +22,7 @@ from publisher.store.people.users import NewSignIn
 from publisher.store.plan.approvals import Approver
 from publisher.testing.fakes import make_confirmed_runtime
 from publisher.web.dashboard import create_dashboard
-from publisher.web.pages import move
+from publisher.web.pages import inbox, move
 from publisher.web.pages.approve import read_live
 from tests.cli.posts import warning, write_schedule
 from tests.web.conftest import ADMIN, WebSite, make_workspace
@@ -251,6 +251,20 @@ async def test_a_yes_can_be_taken_back(approving):
     assert "已收回" in (await li.get("/inbox")).text
 
 
+async def test_a_yes_stays_in_the_inbox_until_it_cannot_be_taken_back(approving, monkeypatch):
+    """However much was decided after it; of the rest the newest are listed, with a way to the others."""
+    monkeypatch.setattr(inbox, "MAX_DONE", 2)
+    li = await approving.signed_in("approver", name="李")
+    await approve(li)
+    whole = (await li.get("/inbox")).text
+    for account in ("beijing-weibo", "beijing-wechat", "beijing-tieba"):
+        await approving.store.actions.pause(f"account:{account}", named_person("李"), "换密码")
+    cut = (await li.get("/inbox")).text
+    assert [page.count('data-testid="act-end-refund"') for page in (whole, cut)] == [1, 1]
+    assert cut.count('data-testid="done-paused"') == 2
+    assert ["/audit?by=%E6%9D%8E" in page for page in (whole, cut)] == [False, True]
+
+
 async def test_an_approver_of_other_accounts_is_refused(approving):
     """With some of the accounts the page says so; with none there is nothing to see; neither can say yes."""
     some = await approving.signed_in("approver@beijing-weibo", name="微")
@@ -274,10 +288,10 @@ async def test_the_inbox_has_rulings_posts_by_hand_and_accounts_too(site):
     await hand_out(site, "beijing-weibo")
     await site.store.actions.pause("account:shanghai-weibo", ADMIN, "换密码")
     operator = await site.signed_in("operator", name="王")
-    inbox = (await operator.get("/inbox")).text
+    whole = (await operator.get("/inbox")).text
     kinds = ("resolve-refund", "assist-refund@beijing-weibo", "account-shanghai-weibo")
-    assert all(f'data-testid="todo-{kind}"' in inbox for kind in kinds)
-    assert "有 3 件事要您处理" in inbox
+    assert all(f'data-testid="todo-{kind}"' in whole for kind in kinds)
+    assert "有 3 件事要您处理" in whole
     resolve = (await operator.get("/inbox?kind=resolve")).text
     assert [f'data-testid="todo-{kind}"' in resolve for kind in kinds] == [True, False, False]
     viewer = (await (await site.signed_in("viewer", name="李")).get("/inbox")).text
@@ -300,11 +314,11 @@ async def test_the_inbox_has_all_that_one_has_decided(site):
     await site.store.actions.cancel_post("second", wang, "不发了")
     operator, li = await site.signed_in("operator", name="王"), await site.signed_in("operator", name="李")
     pages = [(await operator.get(f"/inbox{query}")).text for query in ("", "?kind=account")]
-    inbox, accounts = (re.sub(r"<[^>]*>|\s+", "", page).partition("已办（最近七天）")[2] for page in pages)
+    done, accounts = (re.sub(r"<[^>]*>|\s+", "", page).partition("已办（最近七天）")[2] for page in pages)
     assert re.findall(r'data-testid="done-(\w+)"', pages[0]) == ["cancelled", "retraction_requested", "paused"]
-    assert inbox.index("要求删帖：写错了4个账号") < inbox.index("暂停：密码被改")
-    assert "不发了4个账号" in inbox
-    assert "旧事" not in inbox
+    assert done.index("要求删帖：写错了4个账号") < done.index("暂停：密码被改")
+    assert "不发了4个账号" in done
+    assert "旧事" not in done
     assert ("密码被改" in accounts, "写错了" in accounts) == (True, False)
     assert 'data-testid="done"' not in (await li.get("/inbox")).text
 

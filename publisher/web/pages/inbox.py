@@ -48,6 +48,14 @@ class DoneItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoneList:
+    """What the visitor has decided, newest first: all that may be taken back, and `has_more` than is listed."""
+
+    items: Sequence[DoneItem]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InboxView:
     """What waits for the visitor, of all kinds or of the `chosen` one, and for others."""
 
@@ -87,12 +95,13 @@ async def show_inbox(request: Request) -> Response:
     )
 
 
-async def read_done(visitor: Visitor, chosen: TodoKind | None) -> Sequence[DoneItem]:
-    """Return what the visitor has decided of late, of all kinds or of the chosen one, newest first."""
+async def read_done(visitor: Visitor, chosen: TodoKind | None) -> DoneList:
+    """Return what the visitor has decided of late, of all kinds or of the chosen one."""
     store, since = visitor.site.store, visitor.site.runtime.now() - DONE_PERIOD
     events = frozenset().union(*DECISIONS.values()) if chosen is None else DECISIONS[chosen]
     wanted = AuditFilter(by=visitor.user.name, events=events, since=since)
-    orders = group_orders(await store.audit.search(wanted, MAX_ENTRIES))
+    entries = await store.audit.search(wanted, MAX_ENTRIES)
+    orders = group_orders(entries)
     sentences = await make_sentences(visitor, [summarize_order(order) for order in orders[:MAX_DONE]])
     done = [
         DoneItem(at=sentence.record.at, sentence=sentence, number=sum("@" in entry.subject for entry in order))
@@ -101,7 +110,10 @@ async def read_done(visitor: Visitor, chosen: TodoKind | None) -> Sequence[DoneI
     if chosen in {None, TodoKind.APPROVE}:
         given = await store.approvals.given_by(visitor.user.name, since)
         done += [DoneItem(at=one.approval.at, approval=one) for one in given]
-    return sorted(done, key=lambda item: item.at, reverse=True)[:MAX_DONE]
+    done.sort(key=lambda item: item.at, reverse=True)
+    listed = done[:MAX_DONE] + [one for one in done[MAX_DONE:] if one.approval and one.approval.can_be_ended]
+    has_more = len(entries) == MAX_ENTRIES or len(orders) > MAX_DONE or len(done) > len(listed)
+    return DoneList(items=listed, has_more=has_more)
 
 
 def group_orders(entries: Sequence[AuditRecord]) -> Sequence[Sequence[AuditRecord]]:
