@@ -6,19 +6,25 @@ from pathlib import Path
 
 EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 LOWEST, FIRST_EPHEMERAL = 10_000, 32_768
+MIN_PORTS = 1_000
+"""Of fewer none is drawn: many tests may run at once."""
 
 
 def free_port() -> int:
-    """Return a port of this machine on which nothing listens.
+    """Return a TCP port of this machine on which nothing listens.
 
-    It is below those that the kernel gives to sockets without a port: no other connection or server gets it meanwhile.
+    No other caller of this function gets it before this process ends. It is below the ports that the kernel gives to
+    sockets without one, so none of those gets it either; where there are too few below, it is one of them.
     """
     first = int(EPHEMERAL_PORTS.read_text().split()[0]) if EPHEMERAL_PORTS.exists() else FIRST_EPHEMERAL
+    ports = first - LOWEST
     while True:
-        port = LOWEST + secrets.randbelow(max(first - LOWEST, LOWEST))
-        with socket.socket() as place:
+        with socket.socket() as place, socket.socket(type=socket.SOCK_DGRAM) as reservation:
             try:
-                place.bind(("", port))
+                place.bind(("", LOWEST + secrets.randbelow(ports) if ports >= MIN_PORTS else 0))
+                port: int = place.getsockname()[1]
+                reservation.bind(("", port))
             except OSError:
                 continue
+            reservation.detach()  # UDP, so in no server's way, and open until this process ends
             return port
