@@ -76,6 +76,20 @@ async def test_the_calendar_marks_holidays_and_clashes(site):
     assert 'class="work-day"' in october
 
 
+async def test_the_calendar_of_one_account_counts_what_its_login_sends_elsewhere(site):
+    """A clash, and a full quota, come from all accounts of the login that the visitor sees; other logins stay out."""
+    await plan(site, POST)
+    await set_state(
+        site, State.PENDING, "shanghai-weibo", login=site.application.settings.accounts["beijing-weibo"].login
+    )
+    viewers = [await site.signed_in("viewer"), await site.signed_in("viewer@beijing-weibo", name="微")]
+    pages = [(await client.get("/calendar?day=2026-11-25&to=beijing-weibo")).text for client in viewers]
+    other = (await viewers[0].get("/calendar?day=2026-11-25&to=beijing-tieba")).text
+    assert ["1 个账号同时 2 条" in page for page in (*pages, other)] == [True, False, False]
+    quotas = [re.findall(r"(\d+) / \d+", page.partition('id="quota"')[2]) for page in (*pages, other)]
+    assert quotas == [["2"], ["1"], ["1"]]
+
+
 async def test_an_account_that_will_fall_silent_is_named(site):
     """Unless something is planned on it before; a paused account is named in any case."""
     await plan(site, WEEKLY)

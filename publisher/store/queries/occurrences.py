@@ -437,16 +437,20 @@ class OccurrenceQueries(StorePart):
         return [ForeignPost(**row) for row in rows]
 
     async def clashes(
-        self, start: datetime, end: datetime, accounts: Collection[AccountId] | None = None
+        self,
+        start: datetime,
+        end: datetime,
+        accounts: Collection[AccountId] | None = None,
+        logins: Collection[LoginId] | None = None,
     ) -> Sequence[Clash]:
         """Return the instants at which logins have several deliveries that are still to be sent, earliest first.
 
-        If accounts are given, only what is on them counts.
+        If accounts are given, only what is on them counts; if logins are given, only these are looked at.
         """
         crowded = (
             select(DELIVERY.c.login, DELIVERY.c.due_at, func.count().label("number"))
             .where(in_state(DELIVERY, *WAITING_STATES), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
-            .where(is_on(accounts))
+            .where(is_on(accounts), is_by(logins))
             .group_by(DELIVERY.c.login, DELIVERY.c.due_at)
             .having(func.count() > 1)
             .subquery()
@@ -460,16 +464,20 @@ class OccurrenceQueries(StorePart):
         return [Clash(due_at=row.due_at, logins=row.logins, number=row.number) for row in rows]
 
     async def busiest_logins(
-        self, start: datetime, end: datetime, accounts: Collection[AccountId] | None = None
+        self,
+        start: datetime,
+        end: datetime,
+        accounts: Collection[AccountId] | None = None,
+        logins: Collection[LoginId] | None = None,
     ) -> Mapping[Platform, tuple[LoginId, int]]:
         """Return for each platform the login with the most posts due in a time span, and their number.
 
-        If accounts are given, only what is on them counts.
+        If accounts are given, only what is on them counts; if logins are given, only these are looked at.
         """
         unsent = (DELIVERY.c.state != State.CANCELLED.value, DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
         query = (
             select(DELIVERY.c.platform, DELIVERY.c.login, func.count().label("number"))
-            .where(DELIVERY.c.is_pruned.in_([False, True]), *unsent, is_on(accounts))
+            .where(DELIVERY.c.is_pruned.in_([False, True]), *unsent, is_on(accounts), is_by(logins))
             .group_by(DELIVERY.c.platform, DELIVERY.c.login)
             .order_by(func.count(), DELIVERY.c.login.desc())
         )
@@ -480,6 +488,11 @@ class OccurrenceQueries(StorePart):
 def is_on(accounts: Collection[AccountId] | None) -> ColumnElement[bool]:
     """True if a delivery is on one of the accounts; for None always."""
     return true() if accounts is None else DELIVERY.c.account.in_(accounts)
+
+
+def is_by(logins: Collection[LoginId] | None) -> ColumnElement[bool]:
+    """True if a delivery is sent by one of the logins; for None always."""
+    return true() if logins is None else DELIVERY.c.login.in_(logins)
 
 
 def find_concerned(

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.domain.account import AccountId, Platform
+from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import ONCE_OCCURRENCE, OneTimeTrigger, Post
 from publisher.domain.user import Permission
@@ -90,6 +90,15 @@ def read_reach(request: Request) -> Collection[AccountId] | None:
         return reach
     members = site.members.get(chosen, frozenset({AccountId(chosen)}))
     return members if reach is None else reach.intersection(members)
+
+
+def read_logins(request: Request) -> Collection[LoginId] | None:
+    """Return the logins of the accounts that were chosen and the visitor may see; None where none were chosen.
+
+    Whatever else the visitor may see of such a login counts too: its accounts share one queue and one quota.
+    """
+    accounts = get_site(request).settings.accounts
+    return {accounts[key].login for key in read_reach(request) or ()} if read_chosen(request) else None
 
 
 def read_chosen(request: Request) -> str:
@@ -216,13 +225,13 @@ async def read_days(
     request: Request, first: date, last: date, month: date
 ) -> tuple[Sequence[CalendarDay], Sequence[SilentAccount]]:
     """Return the days from `first` to the one before `last`, and the accounts that fall silent in them."""
-    site = get_site(request)
+    site, reach = get_site(request), get_visitor(request).reach(Permission.VIEW)
     zone = site.settings.timezone
     today = site.runtime.now().astimezone(zone).date()
     start, end = midnight(first, zone), midnight(last, zone)
     entries, upcoming = await read_entries(request, start, end)
     silent = await find_silent(request, max(first, today), last, upcoming)
-    clashes = await site.store.occurrences.clashes(start, end, read_reach(request))
+    clashes = await site.store.occurrences.clashes(start, end, reach, read_logins(request))
     await asyncio.to_thread(mark_day, month)  # the holidays are slow to load
     numbers = range((last - first).days)
     return [
@@ -295,9 +304,9 @@ def parse_day(text: str) -> date | None:
 
 async def read_quotas(request: Request, day: date) -> Sequence[tuple[Platform, int, int]]:
     """Return how many posts the fullest login of each platform has on a day, and may have; the tightest first."""
-    site, reach = get_site(request), read_reach(request)
+    site, reach = get_site(request), get_visitor(request).reach(Permission.VIEW)
     start = midnight(day, site.settings.timezone)
-    busiest = await site.store.occurrences.busiest_logins(start, start + timedelta(days=1), reach)
+    busiest = await site.store.occurrences.busiest_logins(start, start + timedelta(days=1), reach, read_logins(request))
     limits = {policy.account.login: policy.rate_limit.per_day for policy in site.store.policies.values()}
     quotas = [(platform, number, limits[login]) for platform, (login, number) in busiest.items() if login in limits]
     return sorted(quotas, key=lambda quota: (-quota[1] / quota[2], quota[0]))
