@@ -144,6 +144,13 @@ async def test_f90_connections_are_accepted_a_few_at_a_time(monkeypatch):
     assert max(made_in_turn) <= 4
 
 
+def find_held(client):
+    """Return the server's side of a client's connection; None while it is not accepted."""
+    address = client[1].get_extra_info("sockname")
+    every = (each for peers in process.HELD.values() for own in peers.values() for each in own)
+    return next((each for each in every if each.client == address), None)
+
+
 async def test_f90_a_flood_of_new_connections_closes_only_its_own(monkeypatch):
     """F90: who connects again and again loses the newest connections; nobody else loses one, be it old or new."""
     monkeypatch.setattr(process, "MAX_CONNECTIONS", 6)
@@ -151,8 +158,7 @@ async def test_f90_a_flood_of_new_connections_closes_only_its_own(monkeypatch):
     monkeypatch.setattr(process, "HEAD_TIMEOUT_SECONDS", PATIENCE)
     async with serving(PlainTextResponse("served")) as port, asyncio.timeout(PATIENCE):
         old = await connect(port, "127.0.0.3")
-        held = await eventually(lambda: [each["127.0.0.3"] for each in process.HELD.values() if each], PATIENCE)
-        next(iter(held[0])).made_at -= PATIENCE
+        (await eventually(lambda: find_held(old), PATIENCE)).made_at -= PATIENCE
         floods = [await connect(port, "127.0.0.2") for _ in range(5)]
         new = await connect(port, "127.0.0.1")
         floods += [await connect(port, "127.0.0.2") for _ in range(5)]
