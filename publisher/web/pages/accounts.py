@@ -305,7 +305,7 @@ async def show_accounts(request: Request) -> Response:
 
 
 async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
-    """Return the sentence and the cells; what single posts change there is read with the next refresh."""
+    """Return the sentence, the cells and the rows; what single posts change there is read with the next refresh."""
     if posts is not None:
         return NO_PARTS
     board = await read_account_board(visitor, page)
