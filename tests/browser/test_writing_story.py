@@ -33,7 +33,7 @@ async def read_posts(path):
 
 
 async def see_each_preview(page):
-    """See that the arrow keys go from one platform's preview to the next, and that a check changes nothing of that."""
+    """See that the arrow keys go from one platform's preview to the next; a check takes the focus from nothing."""
     frames = [page.get_by_test_id(f"preview-{platform}") for platform in ("weibo", "wechat")]
     await expect(frames[1]).to_be_hidden()
     await page.get_by_test_id("tab-weibo").focus()
@@ -44,6 +44,10 @@ async def see_each_preview(page):
         await expect(page.get_by_test_id("tab-wechat")).to_be_focused()
         await expect(page.get_by_role("tab", selected=True)).to_have_text("公众号")
         assert [await frame.is_visible() for frame in frames] == [False, True]
+    await frames[1].get_by_role("group").focus()
+    await page.get_by_test_id("field-summary").evaluate(TYPE, "停一停")
+    await expect(frames[0]).to_contain_text("停一停", timeout=PATIENCE_MS)
+    await expect(frames[1].get_by_role("group")).to_be_focused()
 
 
 async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F811 # the fixtures
@@ -69,7 +73,7 @@ async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F8
         await wang.get_by_test_id("act-save").click()
         await expect(wang.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
     [post] = await read_posts(file)
-    assert (post["title"], post["data"]["summary"]) == ("李改过的标题", "转账之前，先不要着急")
+    assert (post["title"], post["data"]["summary"]) == ("李改过的标题", "转账之前，先停一停")
 
 
 async def test_a_sign_in_that_ends_while_somebody_writes_loses_no_word(site, file):  # noqa: F811 # the fixtures
