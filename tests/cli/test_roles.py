@@ -42,7 +42,7 @@ ARGUMENTS = {
     "pause": ("pause",),
     "resume": ("resume",),
     "reload --confirm-removals": ("reload", "--confirm-removals", "1"),
-    "alerts dismiss": ("alerts", "dismiss", "1"),
+    "alerts dismiss": ("alerts", "dismiss", "999"),
     "doctor --confirm-clock": ("doctor", "--confirm-clock"),
     "offboard": ("offboard", "beijing-tieba", *REASON),
     "restore": ("restore", "no-such-file.db"),
@@ -61,7 +61,9 @@ ARGUMENTS = {
     "user password": ("user", "password", "{name}"),
     "user token": ("user", "token", "{name}", "--scope", "view"),
 }
-"""Command lines that come as far as the question who acts, and leave the workspace usable for the next one."""
+"""Command lines that come as far as the question who acts, and leave the workspace usable for the next one.
+
+No alert has that number: one that an earlier command raised would be of an account."""
 ON_ACCOUNTS = {
     "preview --to": ["beijing-wechat"],
     "approve": ["beijing-weibo"],
