@@ -27,10 +27,12 @@ from publisher.store.recovery.setup import migrate, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeRuntime
+from tests.caches import CachingRenderer, share_statements
 from tests.postgres_server import start_postgres
 from tests.simulator_process import SimulatorProcess, run_simulator
 
 use_platform_texts(AdapterTexts)
+share_statements()
 os.umask(0o022)  # files of tests have the modes that most systems give
 settings.load_profile("ci")  # the same examples in each run, whatever time one takes: no run fails by chance
 settings.register_profile("search", settings.get_profile("ci"), derandomize=False, max_examples=1000)
@@ -179,6 +181,13 @@ def simulator(simulator_process: SimulatorProcess) -> SimulatorProcess:
     """Return a simulator without accounts and posts; all tests of one run share its process."""
     simulator_process.post("/_sim/reset", {})
     return simulator_process
+
+
+@pytest.fixture
+def render_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render in this process: a child process for each of a thousand applications would take too long."""
+    monkeypatch.setattr("publisher.app.offline.RenderProcess", CachingRenderer)
+    monkeypatch.setattr("publisher.cli.commands.templates.RenderProcess", CachingRenderer)
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ from publisher.cli.workspace import (
 from publisher.config import load_settings
 from publisher.domain.results import Blocked, HoldReason, Outcome, Published, Receipt
 from publisher.engine.checkpoints import build_checkpoint_targets, write_checkpoint
-from publisher.rendering.child import RenderWorker
 from publisher.runtime.clock import Runtime
 from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import NINE_TODAY, warning, write_schedule
@@ -47,10 +46,8 @@ class Result:
 
 
 @pytest.fixture(autouse=True)
-def _renders_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Render in this process: a child process for each of a thousand commands would take too long."""
-    monkeypatch.setattr("publisher.app.offline.RenderProcess", RenderWorker)
-    monkeypatch.setattr("publisher.cli.commands.templates.RenderProcess", RenderWorker)
+def _render_in_process(render_in_process: None) -> None:
+    pass
 
 
 Run = Callable[..., Result]

@@ -10,3 +10,8 @@ from tests.postgres_server import mark_extra_on_postgres
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_extra_on_postgres(items, Path(__file__).parent)
+
+
+@pytest.fixture(autouse=True)
+def _render_in_process(render_in_process: None) -> None:
+    pass

@@ -15,7 +15,6 @@ from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files,
 from publisher.config import load_settings
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.user import parse_grant
-from publisher.rendering.child import RenderWorker
 from publisher.store.people.users import NewSignIn
 from publisher.testing.fakes import FakeRuntime
 from publisher.web.dashboard import create_dashboard
@@ -65,6 +64,11 @@ class WebSite:
         return self.client({"publisher_session": session})
 
 
+@pytest.fixture(autouse=True)
+def _render_in_process(render_in_process: None) -> None:
+    pass
+
+
 MakeWorkspace = Callable[[Path], Path]
 
 
@@ -83,9 +87,8 @@ def regions():
 
 
 @pytest.fixture
-async def site(tmp_path, sqlite_template, monkeypatch, regions) -> AsyncIterator[WebSite]:
+async def site(tmp_path, sqlite_template, regions) -> AsyncIterator[WebSite]:
     """Yield a dashboard with an empty database."""
-    monkeypatch.setattr("publisher.app.offline.RenderProcess", RenderWorker)
     folder = await asyncio.to_thread(make_workspace, tmp_path / "drill", regions)
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     runtime = FakeRuntime()

@@ -17,7 +17,6 @@ from publisher.domain.post import PostId
 from publisher.domain.user import parse_grant
 from publisher.engine.authentication import encrypt_totp_secret
 from publisher.engine.decisions import named_person
-from publisher.rendering.child import RenderWorker
 from publisher.store.people.users import NewSignIn
 from publisher.store.plan.approvals import Approver
 from publisher.testing.fakes import make_confirmed_runtime
@@ -34,9 +33,8 @@ TO_ALL = '["beijing-weibo", "beijing-wechat", "beijing-tieba"]'
 
 
 @pytest.fixture
-async def approving(tmp_path, sqlite_template, monkeypatch):
+async def approving(tmp_path, sqlite_template):
     """Yield a dashboard whose warnings need two people, with one that is due in three hours."""
-    monkeypatch.setattr("publisher.app.offline.RenderProcess", RenderWorker)
     folder = await asyncio.to_thread(make_workspace, tmp_path / "drill")
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     runtime, settings = make_confirmed_runtime(), folder / "publisher.toml"

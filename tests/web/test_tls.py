@@ -13,7 +13,6 @@ from pyrate_limiter import Duration, Rate
 
 from publisher.app.application import open_application
 from publisher.config import load_settings
-from publisher.rendering.child import RenderWorker
 from publisher.testing.fakes import FakeRuntime
 from publisher.web import limits
 from publisher.web.dashboard import create_dashboard
@@ -29,9 +28,8 @@ NAME = "localhost"
 
 
 @pytest.fixture
-def workspace(tmp_path, sqlite_template, monkeypatch):
+def workspace(tmp_path, sqlite_template):
     """Return a drill with an empty database."""
-    monkeypatch.setattr("publisher.app.offline.RenderProcess", RenderWorker)
     folder = make_workspace(tmp_path / "drill")
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     return folder
