@@ -105,12 +105,12 @@ def decode_json(response: ReadResponse) -> object:
     """Return the JSON of a repeatable call's good response, or the failure."""
     if not isinstance(response, HttpResponse):
         return to_read_failure(response)
+    if response.status >= 500:
+        return Unknown(reason="server_error")
     body = _parse_json(response)
     code = get_error_code(body if isinstance(body, dict) else None)
     if code is not None:
         return Unknown(reason=to_message_key(code))
-    if response.status >= 500:
-        return Unknown(reason="server_error")
     return body if response.status == 200 else Unknown(reason="bad_response")
 
 
@@ -370,7 +370,7 @@ def interpret_error(code: int, message: str, ticket: Ticket, now: datetime) -> O
 
 def parse_rate_limit(response: HttpResponse, now: datetime) -> RateLimited | None:
     """Return the limit on all calls of the login, if a read or a deletion got one."""
-    if response.status == 200:
+    if response.status == 200 or response.status >= 500:
         return None
     code = get_error_code(parse_object(response))
     if code in LOGIN_LIMIT_CODES:

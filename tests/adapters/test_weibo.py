@@ -449,6 +449,8 @@ async def test_marker_on_an_older_post_goes_to_a_person(weibo, send_request):
         (httpx.Response(403, json={"error_code": 10024, "error": "x"}), "weibo_10024"),
         (httpx.Response(200, html="<html>"), "bad_response"),
         (httpx.Response(502), "server_error"),
+        (httpx.Response(503, json={"error_code": 10022, "error": "x"}), "server_error"),
+        (httpx.Response(503, json={"error_code": 10024, "error": "x"}), "server_error"),
         (httpx.Response(200, json={"statuses": None}), "bad_response"),
         (httpx.Response(200, json={"statuses": ["x"]}), "bad_response"),
         (httpx.Response(200, json={"statuses": [{"text": "x"}]}), "weibo_no_id"),
@@ -477,6 +479,7 @@ async def test_list_that_cannot_be_read_f52(weibo, send_request, reply, reason):
         (httpx.Response(400, json={"error_code": 29999, "error": "x"}), Unknown(reason="weibo_29999")),
         (httpx.Response(200, json=status("1", "x")), Unknown(reason="weibo_no_id")),
         (httpx.Response(500), Unknown(reason="server_error")),
+        (httpx.Response(503, json={"error_code": 20102, "error": "x"}), Unknown(reason="server_error")),
     ],
 )
 async def test_retract_f78(weibo, reply, expected):
@@ -514,6 +517,8 @@ async def test_deleted_post_is_gone_f48(weibo):
     server.router.get(SHOW).mock(side_effect=replies)
     assert await adapter.check_ticket(Ticket(payload=POST_ID)) == Deleted()
     assert await adapter.check_ticket(Ticket(payload=POST_ID)) == Unknown(reason="weibo_10024")
+    server.router.get(SHOW).mock(side_effect=None, return_value=httpx.Response(503, json={"error_code": 20101}))
+    assert await adapter.check_ticket(Ticket(payload=POST_ID)) == Unknown(reason="server_error")
 
 
 async def test_base_url_replaces_the_host(make_server, send_request):
