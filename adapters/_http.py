@@ -29,7 +29,7 @@ from tenacity.wait import wait_random_exponential
 from publisher.contract import HttpRequest, HttpResponse
 from publisher.domain.account import MAX_COOLDOWN
 from publisher.domain.post import DeliveryId, SendRequest
-from publisher.domain.results import NotSent, Unknown
+from publisher.domain.results import NotSent, TransportReason, Unknown
 
 LOOKUP_TIMEOUT_SECONDS = 8.0
 """How long a call waits for DNS: longer than the 5 s after which the system turns to its second name server."""
@@ -42,7 +42,10 @@ MAX_CREATE_BODY_BYTES = 1024 * 1024
 MAX_READ_BODY_BYTES = 8 * 1024 * 1024
 """The most bytes that are read of a response body."""
 _DEFAULT_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
-_NOT_RETRYABLE_REASONS = frozenset({"host_not_allowed", "body_too_large", "in_cooldown", "dns_timeout"})
+_NOT_RETRYABLE_REASONS = frozenset({
+    TransportReason.HOST_NOT_ALLOWED, TransportReason.BODY_TOO_LARGE, TransportReason.IN_COOLDOWN,
+    TransportReason.DNS_TIMEOUT,
+})  # fmt: skip
 """Failures that a retry cannot change."""
 _CONNECT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _LINGER_RESET, _LINGER_DEFAULT = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
@@ -104,7 +107,11 @@ async def resolve(host: str) -> Sequence[str]:
 
 
 class _StartRefusedError(Exception):
-    """The creating call may not start, checked right before its first byte; the text is the reason of the outcome."""
+    """The creating call may not start, checked right before its first byte."""
+
+    def __init__(self, reason: TransportReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class _BodyTooLargeError(Exception):
@@ -277,35 +284,37 @@ class _RequestProgress:
     def classify_error(self, error: Exception) -> TransportFailure:
         """Return NotSent where the transport proves that no byte of the request was sent, otherwise Unknown."""
         if isinstance(error, _StartRefusedError):
-            return NotSent(reason=str(error))
+            return NotSent(reason=error.reason)
         if not self.was_submitted:
-            return NotSent(reason="timeout")
+            return NotSent(reason=TransportReason.TIMEOUT)
         if not self.has_started if self.is_traced else isinstance(error, _CONNECT_ERRORS):
             return NotSent(reason=_connect_failure_reason(error))
         match error:
             case TimeoutError() | httpx.TimeoutException():
-                return Unknown(reason="timeout")
+                return Unknown(reason=TransportReason.TIMEOUT)
             case httpx.RemoteProtocolError() | httpcore.RemoteProtocolError():
-                return Unknown(reason="response_truncated")
+                return Unknown(reason=TransportReason.RESPONSE_TRUNCATED)
             case _BodyTooLargeError():
-                return Unknown(reason="body_too_large")
+                return Unknown(reason=TransportReason.BODY_TOO_LARGE)
             case _:
-                return Unknown(reason="reset")
+                return Unknown(reason=TransportReason.RESET)
 
 
-def _connect_failure_reason(error: Exception) -> str:
+def _connect_failure_reason(error: Exception) -> TransportReason:
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     if any(isinstance(cause, LookupTimeoutError) for cause in causes):
-        return "dns_timeout"
+        return TransportReason.DNS_TIMEOUT
     if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return "dns_failed"
+        return TransportReason.DNS_FAILED
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return "tls_failed"
-    return "connect_timeout" if isinstance(error, TimeoutError | httpx.TimeoutException) else "connect_failed"
+        return TransportReason.TLS_FAILED
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return TransportReason.CONNECT_TIMEOUT
+    return TransportReason.CONNECT_FAILED
 
 
 @dataclass(slots=True, kw_only=True)
@@ -370,24 +379,24 @@ class LoginHttp:
 
         async def check_start() -> None:
             if not await self.may_send(send_request):
-                raise _StartRefusedError("stopped")
+                raise _StartRefusedError(TransportReason.STOPPED)
             if self.monotonic() > send_request.start_by:
-                raise _StartRefusedError("lease_used_up")
+                raise _StartRefusedError(TransportReason.LEASE_USED_UP)
             if not self.is_clock_confirmed():
-                raise _StartRefusedError("clock_unconfirmed_at_send")
+                raise _StartRefusedError(TransportReason.CLOCK_UNCONFIRMED_AT_SEND)
 
         def record_start() -> None:
             try:
                 self.record_start(send_request.delivery, send_request.fencing_token)
             except OSError as error:
-                raise _StartRefusedError("not_recorded") from error
+                raise _StartRefusedError(TransportReason.NOT_RECORDED) from error
 
         progress = _RequestProgress(check_start=check_start, record_start=record_start, failpoint=self.failpoint)
         response = await self._call(request, progress, MAX_CREATE_BODY_BYTES)
         if isinstance(response, HttpResponse):
             self.failpoint("http.after_reply")
             if 300 <= response.status < 400:
-                return Unknown(reason="redirected")
+                return Unknown(reason=TransportReason.REDIRECTED)
         return response
 
     async def _fetch_once(self, request: HttpRequest) -> HttpResponse | TransportFailure:
@@ -414,7 +423,7 @@ class LoginHttp:
         """
         http_request, calls_before = _build_request(request, progress), self._calls_started
         if not self.is_host_allowed(http_request.url.host):
-            return NotSent(reason="host_not_allowed")
+            return NotSent(reason=TransportReason.HOST_NOT_ALLOWED)
         own_queue = self._repeatable_lock if progress.check_start is None else nullcontext()
         self._waiting_calls += 1
         try:
@@ -423,7 +432,7 @@ class LoginHttp:
                 if can_share and response and number > calls_before and query == request:
                     return response
                 if respects_cooldown and self.monotonic() < self._cooldown_until:
-                    return NotSent(reason="in_cooldown")
+                    return NotSent(reason=TransportReason.IN_COOLDOWN)
                 if progress.check_start is not None:
                     await progress.check_start()
                 progress.was_submitted = True
@@ -451,7 +460,7 @@ class LoginHttp:
         if "date" in response.headers and "age" not in response.headers:  # a cache's response has an older date
             self.on_date_header(response.headers["date"], started_at)
         if response.headers.get("content-encoding", "identity") != "identity":
-            return Unknown(reason="response_encoded")
+            return Unknown(reason=TransportReason.RESPONSE_ENCODED)
         return HttpResponse(status=response.status_code, headers=dict(response.headers), body=bytes(body))
 
 

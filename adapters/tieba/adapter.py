@@ -36,6 +36,7 @@ from publisher.domain.results import (
     Rejected,
     Submitted,
     Ticket,
+    TransportReason,
     Unknown,
 )
 
@@ -53,7 +54,8 @@ _FINAL_ERROR_CLASSES = frozenset({
 _DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
 """Tieba reports that a thread is deleted, or does not exist, and no read has shown it yet."""
 _NOT_CONNECTED_REASONS = frozenset({
-    "dns_failed", "dns_timeout", "connect_failed", "connect_timeout", "tls_failed", "host_not_allowed",
+    TransportReason.DNS_FAILED, TransportReason.DNS_TIMEOUT, TransportReason.CONNECT_FAILED,
+    TransportReason.CONNECT_TIMEOUT, TransportReason.TLS_FAILED, TransportReason.HOST_NOT_ALLOWED,
 })  # fmt: skip
 
 

@@ -38,6 +38,34 @@ class HoldReason(StrEnum):
     UNKNOWN_STATE = "unknown_state"
 
 
+class TransportReason(StrEnum):
+    """Why a call brought no usable response: the reasons of NotSent and Unknown that every platform shares.
+
+    The HTTP client gives all but the last two, which adapters give for a complete response. Adapters may write any of
+    them as a plain string.
+    """
+
+    HOST_NOT_ALLOWED = "host_not_allowed"
+    IN_COOLDOWN = "in_cooldown"
+    STOPPED = "stopped"
+    LEASE_USED_UP = "lease_used_up"
+    CLOCK_UNCONFIRMED_AT_SEND = "clock_unconfirmed_at_send"
+    NOT_RECORDED = "not_recorded"
+    DNS_FAILED = "dns_failed"
+    DNS_TIMEOUT = "dns_timeout"
+    CONNECT_FAILED = "connect_failed"
+    CONNECT_TIMEOUT = "connect_timeout"
+    TLS_FAILED = "tls_failed"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    RESPONSE_TRUNCATED = "response_truncated"
+    BODY_TOO_LARGE = "body_too_large"
+    RESPONSE_ENCODED = "response_encoded"
+    REDIRECTED = "redirected"
+    SERVER_ERROR = "server_error"
+    BAD_RESPONSE = "bad_response"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """Proof that a post is published: the platform's id, its address, and the platform's time of publication."""

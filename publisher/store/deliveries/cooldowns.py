@@ -14,7 +14,15 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exist
 from publisher.domain.account import DAY, MAX_COOLDOWN, Account, LoginId, Platform
 from publisher.domain.delivery import Actor, Delivery, State
 from publisher.domain.lifecycle import MIN_EXTENDABLE_DELAY
-from publisher.domain.results import HealthCheckResult, Healthy, NotSent, RateLimited, Submitted, Unknown
+from publisher.domain.results import (
+    HealthCheckResult,
+    Healthy,
+    NotSent,
+    RateLimited,
+    Submitted,
+    TransportReason,
+    Unknown,
+)
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.store.base import BaseStore
 from publisher.store.db.database import Transaction, execute_rows
@@ -28,7 +36,9 @@ FAILURE_THRESHOLD = 5
 OPEN_DURATION = timedelta(minutes=15)
 """The pause lasts at least this long; after that, a successful health check ends it, if no person has."""
 RESPONSES_UNREADABLE = "responses_unreadable"
-_NO_RESPONSE_REASONS = frozenset({"timeout", "reset", "response_truncated", "server_error"})
+_NO_RESPONSE_REASONS = frozenset({
+    TransportReason.TIMEOUT, TransportReason.RESET, TransportReason.RESPONSE_TRUNCATED, TransportReason.SERVER_ERROR,
+})  # fmt: skip
 """Reasons of unknown outcomes that show no response format: there was none, or the platform had a fault."""
 _LAST_DAY = (
     ATTEMPT.c.login.in_(bindparam("logins", expanding=True)),

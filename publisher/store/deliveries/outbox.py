@@ -43,6 +43,7 @@ from publisher.domain.results import (
     Rejected,
     Submitted,
     Ticket,
+    TransportReason,
     Unknown,
 )
 from publisher.domain.verification import is_confirmed, proves_absent
@@ -374,16 +375,16 @@ class Outbox(StorePart):
                     if policy.account.login == delivery.login:
                         pause_account(transaction, account, at=now, by=SENDER, reason=outcome.reason)
                 clear_alerts(transaction, f"login:{delivery.login}", now)  # those of the pauses say so from now on
-            case NotSent(reason="tls_failed") if delivery.failures >= MAX_TLS_FAILURES:
+            case NotSent(reason=TransportReason.TLS_FAILED) if delivery.failures >= MAX_TLS_FAILURES:
                 pause_account(transaction, delivery.account, at=now, by=SENDER, reason=outcome.reason)
             case NotSent() if delivery.state is State.RETRYING and now > delivery.due_at + delivery.max_delay:
                 facts = {"reason": outcome.reason, "until": delivery.expires_at.isoformat()}
                 raise_delivery_alert_once(transaction, now, CANNOT_SEND, delivery, facts)
             case Submitted() if outcome.ticket.manual_task and delivery.state is State.SUBMITTED:
                 raise_delivery_alert(transaction, now, "manual_task_waiting", delivery)
-            case Unknown(reason="redirected"):
+            case Unknown(reason=TransportReason.REDIRECTED):
                 raise_delivery_alert(transaction, now, "response_redirected", delivery)
-            case Unknown(reason="body_too_large" | "response_encoded"):
+            case Unknown(reason=TransportReason.BODY_TOO_LARGE | TransportReason.RESPONSE_ENCODED):
                 raise_delivery_alert(transaction, now, "response_too_large", delivery)
 
     async def due_readbacks(
