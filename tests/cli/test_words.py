@@ -14,16 +14,17 @@ from publisher.app.history import format_event
 from publisher.cli import COMMANDS, run_command
 from publisher.cli.terminal import text_width, wrap_text
 from publisher.domain.delivery import EVENT_CODES, ReminderKind, State
-from publisher.domain.results import HoldReason
-from publisher.i18n import LANGUAGES, Messages
+from publisher.domain.results import HoldReason, TransportReason
+from publisher.engine.checkpoints import MISSING_KEY_REASON
+from publisher.i18n import LANGUAGES, Messages, load_catalogue
 from publisher.secrets import SecretErrorCode
+from publisher.store.deliveries.sweeps import EXPIRED
 from publisher.store.queries.queries import Alert, AuditLine, Pause
+from tests.cli.reasons import find_reasons
 
 ROOT = Path(__file__).parents[2]
 CORE = [*(ROOT / "publisher" / "store").rglob("*.py"), *(ROOT / "publisher" / "domain").glob("*.py")]
 CORE_TEXT = "".join(path.read_text("utf-8") for path in CORE)
-ENGINE = list((ROOT / "publisher" / "engine").glob("*.py"))
-ADAPTERS = list((ROOT / "adapters").rglob("*.py"))
 RECORDED = {
     *EVENT_CODES.values(),
     *re.findall(r'event="(\w+)"', CORE_TEXT),
@@ -32,15 +33,18 @@ RECORDED = {
     "correction_requested",
     "removals_confirmed",
 }
+UNSHOWN = {
+    "app_id", "changed", "failover", "moved", "older", "probed", "returned", "user_changed", "user_disabled",
+    "user_left", "user_reset",
+}  # fmt: skip
+"""Recorded as a reason in the audit log or beside a code, and part of no text that people read."""
 REASONS = {
-    *re.findall(r'reason="([a-z]\w*)"', CORE_TEXT + "".join(path.read_text("utf-8") for path in [*ENGINE, *ADAPTERS])),
+    *find_reasons("publisher/domain", "publisher/store", "publisher/engine", "adapters"),
+    *TransportReason,
+    *EXPIRED,
+    MISSING_KEY_REASON,
     *(set(get_args(SecretErrorCode)) - {"audit_key_bad"}),
-    "expired",
-    "worker_lost",
-    "rate_limited",
-    "removed_on_platform",
-    "adapter_failed",
-} - {"app_id"}
+} - UNSHOWN
 OF_THE_CLOCK = {"clock_jumped_back", "clock_jumped_ahead", "clock_unconfirmed", "clock_wrong"}
 ALERTS = {
     *OF_THE_CLOCK,
@@ -127,10 +131,16 @@ def test_a_persons_reason_is_shown_as_it_is(narrator, words):
 
 
 def test_every_reason_has_a_text(narrator):
-    """Each reason code, of publisher or an adapter, has a text, with no placeholder left."""
+    """Each reason that the core, the HTTP client or an adapter gives has a text of its own, without a placeholder."""
     texts = {reason: narrator.reason(reason) for reason in REASONS}
-    assert texts
-    assert [reason for reason, text in texts.items() if text == reason or "{" in text] == []
+    unlisted = {reason: narrator.messages.translate("reason_unlisted", code=reason) for reason in REASONS}
+    assert [reason for reason, text in texts.items() if text in {reason, unlisted[reason]} or "{" in text] == []
+
+
+def test_no_text_is_for_a_reason_that_nothing_gives():
+    """The source gives every reason that has a text: the search for reasons misses none, and no text is left over."""
+    texts = {code.removeprefix("reason_") for code in load_catalogue() if code.startswith("reason_")}
+    assert texts - {"none", "unlisted"} - REASONS == set()
 
 
 @pytest.mark.parametrize("code", sorted(ALERTS))
