@@ -267,6 +267,8 @@ def decode_response(response: HttpResponse, extract: Callable[[Mapping[str, Any]
     """
     if response.status == 429:
         return TooManyRequests(retry_after=response.headers.get("retry-after"))
+    if response.status >= 500:
+        return UnreadableResponse(reason="server_error")
     if response.status != 200:
         return UnreadableResponse(reason="wechat_http_error")
     try:

@@ -133,7 +133,9 @@ def test_secrets_stay_out_of_representations():
         ({"errcode": 0, "errmsg": "ok"}, 200, "wechat_incomplete"),
         ({"publish_id": ""}, 200, "wechat_incomplete"),
         ({"publish_id": 0}, 200, "wechat_incomplete"),
-        ({"publish_id": 1}, 502, "wechat_http_error"),
+        ({"publish_id": 1}, 502, "server_error"),
+        ({"errcode": 45009}, 503, "server_error"),
+        ({"publish_id": 1}, 403, "wechat_http_error"),
         ({"publish_id": 1}, 302, "wechat_http_error"),
     ],
 )

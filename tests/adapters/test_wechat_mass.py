@@ -197,7 +197,7 @@ async def test_a_token_refused_on_the_mass_send_f40(scene):
     ("answer", "outcome"),
     [
         (httpx.ConnectError("refused"), NotSent(reason="connect_failed")),
-        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), Unknown(reason="wechat_http_error")),
+        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), Unknown(reason="server_error")),
         (httpx.Response(200, text='{"errcode":0,"msg_'), Unknown(reason="wechat_unreadable")),
         ({"errcode": 0, "errmsg": "ok"}, Unknown(reason="wechat_incomplete")),
         ({"errcode": 0, "msg_id": "soon"}, Unknown(reason="wechat_incomplete")),

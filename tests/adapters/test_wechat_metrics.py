@@ -85,7 +85,7 @@ async def test_a_post_without_a_known_number_is_left_out(scene, receipt):
     [
         (error(48001), "wechat_48001"),
         (error(61503), "wechat_61503"),
-        (httpx.Response(502), "wechat_http_error"),
+        (httpx.Response(502), "server_error"),
         ({"is_delay": True}, "wechat_incomplete"),
         (
             {"list": [{"msgid": "265_1", "detail_list": [{"stat_date": "2026-11-23", "read_user": "many"}]}]},
@@ -126,4 +126,4 @@ async def test_a_list_that_cannot_be_read_shows_nothing_f52(scene):
     """F52: an unreadable list is reported as such."""
     scene.answers("freepublish/batchget", page(other("A1")), httpx.Response(502))
     assert len(await scene.adapter.list_recent()) == 1
-    assert await scene.adapter.list_recent() == Unknown(reason="wechat_http_error")
+    assert await scene.adapter.list_recent() == Unknown(reason="server_error")

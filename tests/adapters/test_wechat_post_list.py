@@ -105,7 +105,7 @@ async def test_a_submission_that_was_deleted(scene, status):
         (error(40164), "wechat_40164"),
         ({"publish_id": "9", "publish_status": 7}, "wechat_unknown_status"),
         ({"publish_id": "9", "publish_status": 0}, "wechat_incomplete"),
-        (httpx.Response(502), "wechat_http_error"),
+        (httpx.Response(502), "server_error"),
     ],
 )
 async def test_a_submission_that_cannot_be_read(scene, answer, reason):
@@ -246,7 +246,7 @@ async def test_an_unreadable_draft_is_no_absence(scene):
     """F52: where the draft cannot be read, nothing is proven."""
     scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", httpx.Response(502))
-    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_http_error")
+    assert await scene.adapter.find_post(send_request()) == Unknown(reason="server_error")
 
 
 async def test_without_a_draft_nothing_was_submitted(scene):
@@ -258,7 +258,7 @@ async def test_without_a_draft_nothing_was_submitted(scene):
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        ([httpx.Response(502)], "wechat_http_error"),
+        ([httpx.Response(502)], "server_error"),
         ([error(45009)], "wechat_45009"),
         ([error(48001)], "wechat_48001"),
         ([page(other("B1"), total=3), page(total=3)], "wechat_list_incomplete"),
@@ -385,7 +385,7 @@ async def test_a_deletion_without_effect(scene):
         (error(40035), Rejected(code="wechat_40035", reason="said the platform")),
         (error(45009), Unknown(reason="wechat_45009")),
         (error(48001), Unknown(reason="wechat_48001")),
-        (httpx.Response(502), Unknown(reason="wechat_http_error")),
+        (httpx.Response(502), Unknown(reason="server_error")),
     ],
 )
 async def test_a_deletion_that_fails(scene, answer, removal):
@@ -416,7 +416,7 @@ async def test_an_id_from_a_person_proves_nothing(scene):
             ),
         ),
         (error(-1), Unknown(reason="wechat_-1")),
-        (httpx.Response(502), Unknown(reason="wechat_http_error")),
+        (httpx.Response(502), Unknown(reason="server_error")),
     ],
 )
 async def test_probe(scene, answer, health):

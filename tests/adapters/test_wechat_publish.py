@@ -155,7 +155,7 @@ async def test_an_unlisted_code_is_unknown(scene):
     ("answer", "outcome"),
     [
         (httpx.ReadTimeout("late"), Unknown(reason="timeout")),
-        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), Unknown(reason="wechat_http_error")),
+        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), Unknown(reason="server_error")),
         (httpx.Response(200, html="<h1>Login</h1>"), Unknown(reason="wechat_unreadable")),
         (httpx.Response(200, text='{"errcode":0,"publ'), Unknown(reason="wechat_unreadable")),
         (httpx.Response(302, headers={"location": "http://elsewhere"}), Unknown(reason="redirected")),
@@ -180,7 +180,7 @@ async def test_errors_on_the_submission(scene, answer, outcome):
     ("answer", "reason"),
     [
         (httpx.ReadTimeout("late"), "timeout"),
-        (httpx.Response(502), "wechat_http_error"),
+        (httpx.Response(502), "server_error"),
         (httpx.Response(200, html="<h1>Login</h1>"), "wechat_unreadable"),
     ],
 )
@@ -223,7 +223,7 @@ async def test_a_draft_whose_id_was_lost_is_found_in_the_box(scene):
 async def test_no_draft_is_made_while_the_box_cannot_be_read(scene):
     """F07: on a second attempt an unreadable draft box stops the attempt before anything is made."""
     scene.answers("draft/batchget", httpx.Response(502))
-    assert await scene.adapter.publish(send_request(attempt=2)) == NotSent(reason="wechat_http_error")
+    assert await scene.adapter.publish(send_request(attempt=2)) == NotSent(reason="server_error")
     assert not scene.asked("draft/add")
 
 
@@ -289,7 +289,7 @@ class LosingScene(Scene):
 
 
 DRAFTED = {"news_item": item("")["content"]["news_item"], "update_time": 1764000000}
-LOST = Unknown(reason="wechat_http_error")
+LOST = Unknown(reason="server_error")
 TAKEN = Unknown(reason="wechat_draft_consumed", is_duplicate=True)
 
 

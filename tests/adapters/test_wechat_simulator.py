@@ -118,7 +118,7 @@ async def test_a_lost_reply_f24(stage, when):
     """F24: a submission whose reply was lost is found when it is published; no second one is made."""
     await stage.control.post("/_sim/settings", json={"wechat_consume": when})
     await stage.inject_fault(SUBMIT, kind="status", code=504, acts=True)
-    assert await stage.adapter.publish(current_request()) == Unknown(reason="wechat_http_error")
+    assert await stage.adapter.publish(current_request()) == Unknown(reason="server_error")
     second = await stage.adapter.publish(current_request(attempt=2))
     is_gone = when == "accept"
     assert second == Unknown(reason="wechat_draft_consumed" if is_gone else "wechat_53503", is_duplicate=is_gone)

@@ -44,7 +44,7 @@ async def test_f58_responses_of_an_unknown_shape_stop_the_platform(open_store):
     assert (await scopes(store), await reported(store)) == ([SCOPE], ["circuit_breaker_open"])
 
 
-@pytest.mark.parametrize("reason", ["timeout", "reset", "server_error"])
+@pytest.mark.parametrize("reason", ["timeout", "reset", "response_truncated", "server_error"])
 async def test_f58_silence_says_nothing_about_the_shape(open_store, reason):
     """F58: an unreachable or failing platform is not taken for one that has changed."""
     store, _fake, _adapters = await unknown_responses(open_store, reason=reason)
