@@ -88,6 +88,14 @@ class Hasty(WebhookAdapter):
         return NotSent(reason=outcome.reason) if is_connection_lost else outcome
 
 
+class Opaque(WebhookAdapter):
+    """Reports a server error as a response that it cannot read."""
+
+    async def publish(self, request):
+        outcome = await super().publish(request)
+        return Unknown(reason="bad_response") if outcome == Unknown(reason="server_error") else outcome
+
+
 class Greedy(WebhookAdapter):
     """Takes the newest post for its own, and the end of the first page for the end of the list."""
 
@@ -295,6 +303,10 @@ class Lying(Defective):
 
 class TestHasty(Sound):
     factory = make_factory(Hasty)
+
+
+class TestOpaque(Sound):
+    factory = make_factory(Opaque)
 
 
 class TestGreedy(Sound):

@@ -33,6 +33,7 @@ BROKEN = re.compile(r"^FAILED .*::Test(\w+)::(\w+)(?:\[(.*)\])? - .*BrokenRuleEr
 
 PLANTED = {
     "Hasty": {"honest_outcome": "test_unknown_outcome_stays_unknown drop_after"},
+    "Opaque": {"server_error_is_named": "test_a_server_error_is_no_changed_interface status-code=503"},
     "Greedy": {
         "matches_own_posts_only": "test_ignores_external_posts",
         "find_past_baseline": "test_finds_its_post_behind_many",

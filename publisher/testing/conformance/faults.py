@@ -21,6 +21,9 @@ def make_fault(kind: str, **facts: object) -> AdapterFault:
     return AdapterFault(kind=kind, facts=facts)
 
 
+SERVER_ERROR_FAULTS = tuple(make_fault("status", code=code) for code in (500, 502, 503, 504))
+"""The platform, or a gateway before it, has a fault of its own: its interface is as it was."""
+
 UNKNOWN_OUTCOME_FAULTS = (
     make_fault("drop_before"),
     make_fault("drop_after"),

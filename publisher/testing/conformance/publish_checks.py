@@ -8,8 +8,10 @@ import pytest
 
 from publisher.contract import HttpRequest
 from publisher.domain.results import Blocked, CredentialExpired, HoldReason, NotSent, Published, Submitted, Unknown
+from publisher.store.deliveries.cooldowns import is_unreadable
 from publisher.testing.conformance.faults import (
     ANSWERED_FAULTS,
+    SERVER_ERROR_FAULTS,
     UNKNOWN_OUTCOME_FAULTS,
     UPLOAD_FAULTS,
     AdapterFault,
@@ -111,6 +113,15 @@ class PublishChecks:
             is_evidence = isinstance(outcome, Published) or (isinstance(outcome, Unknown) and outcome.is_duplicate)
             ConformanceRule.HONEST_OUTCOME.require(is_evidence, f"said to be a duplicate, but {outcome!r}")
         await verify_outcome(harness, request, outcome)
+
+    @pytest.mark.parametrize("fault", SERVER_ERROR_FAULTS, ids=str)
+    async def test_a_server_error_is_no_changed_interface(self, harness: Harness, fault: AdapterFault) -> None:
+        """The outcome of a server error does not count as an unreadable response, five of which pause a platform."""
+        async with harness.fault(FaultTarget.CREATE, fault):
+            outcome = await publish_once(harness, harness.build_adapter(), harness.make_request())
+        ConformanceRule.SERVER_ERROR_NAMED.require(
+            not is_unreadable(outcome), f"after {fault} comes {outcome!r}, not Unknown(reason='server_error')"
+        )
 
     @pytest.mark.parametrize("failure", ["refused", "dns", "tls"])
     async def test_what_never_left_is_not_sent(self, harness: Harness, failure: str) -> None:

@@ -8,6 +8,7 @@ class ConformanceRule(StrEnum):
 
     ONE_CREATE = "one_create"
     HONEST_OUTCOME = "honest_outcome"
+    SERVER_ERROR_NAMED = "server_error_is_named"
     NOT_SENT_IS_PROVEN = "not_sent_is_proven"
     CLIENT_GIVEN = "client_given"
     ONE_REFRESH = "one_refresh"

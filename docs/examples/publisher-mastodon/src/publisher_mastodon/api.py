@@ -144,6 +144,8 @@ def decode_json(response: Response) -> Any | Refusal | Unknown:  # noqa: ANN401 
     """Return the JSON of a 200 or 202, what a 4xx refuses, else Unknown."""
     if not isinstance(response, HttpResponse):
         return Unknown(reason=response.reason)
+    if response.status >= 500:
+        return Unknown(reason="server_error")
     try:
         body = json.loads(response.body)
     except (ValueError, RecursionError):
