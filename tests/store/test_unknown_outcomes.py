@@ -404,6 +404,22 @@ async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(open_s
     assert isinstance(answer, SendRequest)
 
 
+async def test_i1_a_post_in_review_is_sent_again_only_once_it_was_asked_about(open_store, world):
+    """The answer to the call itself is no read: until the first one, another call could double the post."""
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    lease, _request = await claim_and_intend(store)
+    in_review = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME + timedelta(minutes=1))
+    submitted = await store.outbox.record_outcome(lease, in_review)
+    order = {"by": named_person("li"), "reason": "looked at the account"}
+    with pytest.raises(RefusedError, match="not_read_yet"):
+        await resolve_delivery(store, submitted, Resolution.RESEND, **order)
+    world.advance_time(timedelta(minutes=2))
+    [pending] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
+    read = await store.outbox.record_readback(pending, in_review, RECONCILER, world.monotonic())
+    assert (await resolve_delivery(store, read, Resolution.RESEND, **order)).state is State.DUE
+
+
 async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_store, world):
     """Posts were sent after a person was to judge it; reading cannot bring it back into the list."""
     store = await open_store(listing_five())

@@ -21,7 +21,9 @@ from publisher.store.db.tables import (
     DELIVERY,
     PAUSE,
     READBACK,
+    CallResult,
     dump_result,
+    load_result,
     read_deliveries,
     to_readback,
 )
@@ -65,6 +67,15 @@ def get_delivery(transaction: Transaction, delivery: DeliveryId) -> Delivery:
     """Return a delivery as the transaction sees it."""
     [found] = read_deliveries(transaction.connection, SELECT_DELIVERIES, {"deliveries": [delivery]})
     return found
+
+
+def newest_outcomes(transaction: Transaction, delivery: Delivery, number: int) -> list[CallResult]:
+    """Return the known outcomes of a delivery's newest attempts, at most `number` of them, the newest first."""
+    newest = select(ATTEMPT.c.outcome, ATTEMPT.c.detail).where(
+        ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.outcome.is_not(None)
+    )
+    rows = transaction.connection.execute(newest.order_by(ATTEMPT.c.number.desc()).limit(number))
+    return [load_result(row.outcome, row.detail) for row in rows]
 
 
 def last_attempt_row(transaction: Transaction, delivery: Delivery) -> RowMapping:

@@ -65,6 +65,7 @@ from publisher.store.db.rows import (
     clear_outcome_alerts,
     get_delivery,
     last_attempt_row,
+    newest_outcomes,
     pause_account,
     raise_delivery_alert,
     raise_delivery_alert_once,
@@ -126,7 +127,7 @@ PENDING_CALL_QUERY = pending_call_query(may_call)
 
 
 class Outbox(StorePart):
-    """Claims, intents, outcomes and readbacks. Each method is one transaction; a second caller finds the work done."""
+    """Claims, intents, outcomes and readbacks. Whatever a method writes, a second caller finds done."""
 
     async def preload(self) -> None:
         """Claim and record nothing: the first posts that are due would wait for the queries to be compiled."""
@@ -328,10 +329,10 @@ class Outbox(StorePart):
     def record_late_outcome(
         self, transaction: Transaction, delivery: Delivery, lease: Lease, outcome: Outcome, now: datetime
     ) -> None:
-        """Keep a late outcome as evidence: it decides nothing, but a post that it reports cannot be proven absent.
+        """Keep a late outcome as evidence: a post that it reports cannot be proven absent any more.
 
         If absence was concluded before, the delivery is held, or an alert is raised: a person must check before
-        the next call.
+        the next call. Nothing else follows from it.
         """
         detail = dict(dump_result(outcome))
         write_audit(
@@ -375,7 +376,9 @@ class Outbox(StorePart):
                     if policy.account.login == delivery.login:
                         pause_account(transaction, account, at=now, by=SENDER, reason=outcome.reason)
                 clear_alerts(transaction, f"login:{delivery.login}", now)  # those of the pauses say so from now on
-            case NotSent(reason=TransportReason.TLS_FAILED) if delivery.failures >= MAX_TLS_FAILURES:
+            case NotSent(reason=TransportReason.TLS_FAILED) if (
+                newest_outcomes(transaction, delivery, MAX_TLS_FAILURES) == [outcome] * MAX_TLS_FAILURES
+            ):
                 pause_account(transaction, delivery.account, at=now, by=SENDER, reason=outcome.reason)
             case NotSent() if delivery.state is State.RETRYING and now > delivery.due_at + delivery.max_delay:
                 facts = {"reason": outcome.reason, "until": delivery.expires_at.isoformat()}
