@@ -377,10 +377,10 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
     notifier = build_notifier(daemon, checkpoint_targets)
 
     async def reconcile() -> int:
-        return await reconcile_due(store, app.adapters, MAX_READBACKS, stop.is_set)
+        return await reconcile_due(store, app.adapters, MAX_READBACKS, stop)
 
     async def retract() -> int:
-        return await retract_due(store, app.adapters, MAX_RETRACTIONS, stop.is_set)
+        return await retract_due(store, app.adapters, MAX_RETRACTIONS, stop)
 
     async def check_logins() -> None:
         if app.runtime.is_clock_confirmed():

@@ -87,13 +87,14 @@ class Delivery:
     visibility window counts from there. `readbacks` counts the reads since the call, or since a person's decision.
     `auth_failures` counts rejected logins in a row, `worker_crashes` workers in a row that crashed while they handled
     it, `failures` the calls of the present part that were refused for now or not sent, and led to a wait.
-    `first_attempt_deadline` is the latest start of its first creating call; None once one has begun or a person has
-    released it. `was_resent`: proven absence has already led to a second call. `resend_after_attempt` is the attempt
-    after which a person ordered another one, 0 if none. `extra_parts` is the number of further parts of its text,
-    nearly always 0; each is a call of its own. `parts_done` counts published parts: at 0 nothing is published, above
-    `extra_parts` everything is. `receipt` is the post's own; the counters of a call belong to the present part.
-    Texts, readbacks and metrics of a delivery that `is_pruned` are deleted. `kind` is the post's own when the text was
-    rendered. A delivery that `is_due_when_approved` has no time of its own: its last approval makes it due.
+    `first_attempt_deadline` is the latest start of its first creating call; None once an attempt has ended that is not
+    known to have sent nothing at all, or once a person has released it. `was_resent`: proven absence has already led to
+    a second call. `resend_after_attempt` is the attempt after which a person ordered another one, 0 if none.
+    `extra_parts` is the number of further parts of its text, nearly always 0; each is a call of its own. `parts_done`
+    counts published parts: at 0 nothing is published, above `extra_parts` everything is. `receipt` is the post's own;
+    the counters of a call belong to the present part. Texts, readbacks and metrics of a delivery that `is_pruned` are
+    deleted. `kind` is the post's own when the text was rendered. A delivery that `is_due_when_approved` has no time of
+    its own: its last approval makes it due.
     """
 
     id: DeliveryId

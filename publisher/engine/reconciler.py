@@ -1,5 +1,6 @@
 """Read platforms to resolve unknown outcomes, to follow posts under review, and to retract published ones."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from publisher.contract import Adapter
@@ -26,7 +27,7 @@ READBACK_BATCH = 50
 
 
 async def reconcile_due(
-    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, is_stopping: Callable[[], bool] = bool
+    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, stop_requested: asyncio.Event | None = None
 ) -> int:
     """Make the reads that are due, at most `limit` at once, and record the results, until none is left or it stops.
 
@@ -34,19 +35,19 @@ async def reconcile_due(
     of the last failure once all else is done.
     """
     states = (State.UNKNOWN, State.SUBMITTED)
-    return await _work_on_due(store, adapters, states, reconcile, limit, is_stopping, "readback_failed")
+    return await _work_on_due(store, adapters, states, reconcile, limit, stop_requested, "readback_failed")
 
 
-async def reconcile(unknown: PendingReadback, store: Store, adapter: Adapter) -> None:
+async def reconcile(pending: PendingReadback, store: Store, adapter: Adapter) -> None:
     """Read one delivery's account and record the result."""
-    runtime, timing = store.runtime, store.timing(unknown.delivery.account)
+    runtime, timing = store.runtime, store.timing(pending.delivery.account)
     await runtime.hit_failpoint("reconcile.before_read")
     began = runtime.monotonic()
-    result = await call_adapter(read_back(unknown, adapter), timing.lease_timeout)
+    result = await call_adapter(read_back(pending, adapter), timing.lease_timeout)
     await runtime.hit_failpoint("reconcile.after_read")
-    if unknown.delivery.state is State.SUBMITTED:
+    if pending.delivery.state is State.SUBMITTED:
         await runtime.hit_failpoint("submitted.after_poll")
-    after = await store.outbox.record_readback(unknown, result, RECONCILER, began)
+    after = await store.outbox.record_readback(pending, result, RECONCILER, began)
     log.info(
         "readback_done",
         post=after.key.post,
@@ -57,31 +58,31 @@ async def reconcile(unknown: PendingReadback, store: Store, adapter: Adapter) ->
     )
 
 
-async def read_back(unknown: PendingReadback, adapter: Adapter) -> ReadbackResult:
+async def read_back(pending: PendingReadback, adapter: Adapter) -> ReadbackResult:
     """Check a submitted delivery by its ticket if the platform gave one; else look for its post on the account."""
-    delivery = unknown.delivery
+    delivery = pending.delivery
     if delivery.ticket is not None and delivery.state is State.SUBMITTED and delivery.manual_task is None:
         return await adapter.check_ticket(delivery.ticket)
-    return await find_post(adapter, unknown.request) if unknown.request else Unknown(reason="nothing_sent")
+    return await find_post(adapter, pending.request) if pending.request else Unknown(reason="nothing_sent")
 
 
 async def retract_due(
-    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, is_stopping: Callable[[], bool] = bool
+    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, stop_requested: asyncio.Event | None = None
 ) -> int:
     """Continue the retractions that are due, as `reconcile_due` makes reads. Return how many calls were made."""
     states = (State.RETRACTING,)
-    return await _work_on_due(store, adapters, states, retract_delivery, limit, is_stopping, "retraction_failed")
+    return await _work_on_due(store, adapters, states, retract_delivery, limit, stop_requested, "retraction_failed")
 
 
-async def retract_delivery(unknown: PendingReadback, store: Store, adapter: Adapter) -> None:
+async def retract_delivery(pending: PendingReadback, store: Store, adapter: Adapter) -> None:
     """Make one call for one retraction, and record its result."""
-    runtime, timing = store.runtime, store.timing(unknown.delivery.account)
+    runtime, timing = store.runtime, store.timing(pending.delivery.account)
     await runtime.hit_failpoint("retract.before_call")
     began = runtime.monotonic()
-    can_retract = store.policies[unknown.delivery.account].capabilities.can_retract
-    result = await call_adapter(delete_or_find_post(unknown, adapter, can_retract=can_retract), timing.lease_timeout)
+    can_retract = store.policies[pending.delivery.account].capabilities.can_retract
+    result = await call_adapter(delete_or_find_post(pending, adapter, can_retract=can_retract), timing.lease_timeout)
     await runtime.hit_failpoint("retract.after_call")
-    after = await store.outbox.record_readback(unknown, result, RETRACTOR, began)
+    after = await store.outbox.record_readback(pending, result, RETRACTOR, began)
     log.info(
         "retraction_attempted",
         post=after.key.post,
@@ -92,22 +93,22 @@ async def retract_delivery(unknown: PendingReadback, store: Store, adapter: Adap
 
 
 async def delete_or_find_post(
-    unknown: PendingReadback, adapter: Adapter, *, can_retract: bool
+    pending: PendingReadback, adapter: Adapter, *, can_retract: bool
 ) -> ReadbackResult | DeletionResult:
     """Delete a post that the platform has confirmed as published; look for any other first.
 
     Where no call deletes posts, a person does, and the post is read until it is gone.
     """
-    receipt = unknown.delivery.receipt
+    receipt = pending.delivery.receipt
     if receipt is not None and not receipt.is_manually_confirmed:
         if can_retract:
             return await adapter.retract(receipt)
         found = await adapter.check_ticket(Ticket(payload=receipt.remote_id))
         return Rejected(code="cannot_retract", reason=receipt.url) if isinstance(found, Published) else found
-    if unknown.delivery.ticket is not None and unknown.delivery.manual_task is None:
-        found = await adapter.check_ticket(unknown.delivery.ticket)
-    elif unknown.request is not None:
-        found = await find_post(adapter, unknown.request)
+    if pending.delivery.ticket is not None and pending.delivery.manual_task is None:
+        found = await adapter.check_ticket(pending.delivery.ticket)
+    elif pending.request is not None:
+        found = await find_post(adapter, pending.request)
     else:  # no call was ever made: only a person's confirmation can say that it is published
         return Unknown(reason="manually_confirmed", is_beyond_list=True) if receipt else Deleted()
     return Deleted() if isinstance(found, Rejected) and receipt else found
@@ -119,20 +120,20 @@ async def _work_on_due(  # noqa: PLR0913, PLR0917 # what the two jobs share, and
     states: Collection[State],
     work: Callable[[PendingReadback, Store, Adapter], Awaitable[None]],
     limit: int,
-    is_stopping: Callable[[], bool],
+    stop_requested: asyncio.Event | None,
     event: str,
 ) -> int:
     running: set[DeliveryId] = set()
 
     async def take(room: int) -> Sequence[PendingReadback]:
-        if is_stopping():
+        if stop_requested is not None and stop_requested.is_set():
             return ()
-        unknowns = await store.outbox.due_readbacks(states, room, exclude=running)
-        running.update(unknown.delivery.id for unknown in unknowns)
-        return unknowns
+        found = await store.outbox.due_readbacks(states, room, exclude=running)
+        running.update(pending.delivery.id for pending in found)
+        return found
 
-    async def work_on(unknown: PendingReadback) -> None:
-        await work(unknown, store, adapters[unknown.delivery.account])
-        running.discard(unknown.delivery.id)
+    async def work_on(pending: PendingReadback) -> None:
+        await work(pending, store, adapters[pending.delivery.account])
+        running.discard(pending.delivery.id)
 
     return await run_bounded(take, work_on, limit, event, READBACK_BATCH)

@@ -402,7 +402,7 @@ async def test_f14_a_stopping_daemon_begins_no_read(open_store, world):
     world.advance_time(timedelta(minutes=5))
     stopping = asyncio.Event()
     stopping.set()
-    assert await reconcile_due(store, adapters, 50, stopping.is_set) == 0
+    assert await reconcile_due(store, adapters, 50, stopping) == 0
     assert (await state_of(store)).state is State.UNKNOWN
 
 

@@ -320,7 +320,7 @@ class CallRecord:
         return call not in self._pending or call in self._started
 
     def has_started(self, delivery: DeliveryId, fencing_token: int) -> bool:
-        """Return True if it is certain that the first byte of this call may have left."""
+        """Return True if this call was recorded as started, which is done right before its first byte."""
         return (delivery, fencing_token) in self._started
 
     def forget(self, delivery: DeliveryId, fencing_token: int) -> None:

@@ -37,6 +37,9 @@ EXTERNAL_POST = "external_post"
 REOPEN_WINDOW = timedelta(days=1)
 """An alert that ended no longer ago is opened again, where it is about a condition that may come and go."""
 
+QUERY_BATCH_SIZE = 500
+"""How many values one statement names at most, where there may be many."""
+
 T = TypeVar("T")
 R = TypeVar("R", bound=Outcome | ReadbackResult)
 

@@ -17,7 +17,7 @@ from publisher.domain.plan import StoredOccurrence, StoredPost, StoredPosts
 from publisher.domain.post import ONCE_OCCURRENCE, Post, PostId
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.db.rows import batches
+from publisher.store.db.rows import QUERY_BATCH_SIZE, batches
 from publisher.store.db.tables import DELIVERY, POST
 from publisher.store.recovery.recover import orphaned_attempts
 
@@ -25,7 +25,6 @@ CRON_LOOKBACK = timedelta(days=40)
 """How far back the occurrences of recurring posts are compared with the schedule."""
 REMOVAL_REASONS = ("removed_from_schedule", "target_removed")
 """Reasons with which the planner cancels: a removed post, a removed account of a post."""
-QUERY_BATCH_SIZE = 500
 _SCHEDULED_ONCE_AT = (
     select(DELIVERY.c.scheduled_at)
     .where(DELIVERY.c.post == POST.c.id, DELIVERY.c.occurrence == ONCE_OCCURRENCE)

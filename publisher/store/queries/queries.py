@@ -20,7 +20,7 @@ from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.monitor_tables import REACH
-from publisher.store.db.rows import ACCOUNT_PAUSED, subject_of
+from publisher.store.db.rows import ACCOUNT_PAUSED, QUERY_BATCH_SIZE, batches, subject_of
 from publisher.store.db.tables import (
     ATTEMPT,
     AUDIT,
@@ -178,8 +178,9 @@ class Queries(StorePart):
 
     async def titles(self, posts: Collection[PostId]) -> Mapping[PostId, str]:
         """Return the titles of these posts, as they are in force."""
-        rows = await self._rows(select(POST.c.id, POST.c.body).where(POST.c.id.in_(sorted(posts))))
-        return {PostId(row["id"]): json.loads(row["body"])["title"] for row in rows}
+        query = select(POST.c.id, POST.c.body)
+        read = [await self._rows(query.where(POST.c.id.in_(ids))) for ids in batches(sorted(posts), QUERY_BATCH_SIZE)]
+        return {PostId(row["id"]): json.loads(row["body"])["title"] for rows in read for row in rows}
 
     async def evergreen_posts(self) -> Sequence[EvergreenPost]:
         """Return the drawer: the evergreen posts of the schedule that nobody has cancelled, by id."""
@@ -271,9 +272,9 @@ class Queries(StorePart):
     async def mode_overrides(self) -> Sequence[ModeOverride]:
         """Return the overrides in force, oldest first."""
         query = select(MODE_OVERRIDE).order_by(MODE_OVERRIDE.c.at)
-        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
         return [
-            ModeOverride(**{**row, "account": AccountId(row["account"]), "mode": Mode(row["mode"])}) for row in rows
+            ModeOverride(**{**row, "account": AccountId(row["account"]), "mode": Mode(row["mode"])})
+            for row in await self._rows(query)
         ]
 
     async def metrics_series(self, post: PostId | None = None) -> Sequence[MetricsPoint]:
@@ -283,14 +284,13 @@ class Queries(StorePart):
         if post is not None:
             query = query.where(DELIVERY.c.post == post)
         query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id, REACH.c.at)
-        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
         return [
             MetricsPoint(
                 delivery=to_delivery(row),
                 at=row["metrics_at"],
                 reach=Reach(**{name: row[f"metrics_{name}"] for name in METRIC_NAMES}),
             )
-            for row in rows
+            for row in await self._rows(query)
         ]
 
     async def report_rows(

@@ -1,4 +1,4 @@
-"""What the store shows at one moment: daemons, pauses, deliveries, alerts, modes and cooldowns."""
+"""What `status` shows of the store: daemons, pauses, deliveries, alerts, modes and cooldowns, read one by one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
