@@ -387,7 +387,9 @@ class Campaign:
             raise DaemonError("the schedule with what repeats each minute was refused")
         began = time.time()
         time.sleep(max(0.0, last.timestamp() + MISSED_BY - began))  # posts fall due with nobody to send them
-        self.outages.append((began, time.time()))
+        ended = time.time()
+        self.outages.append((began, ended))
+        self.publisher.interruptions.append({"at": began, "until": ended, "kind": "down"})
 
     def _settle(self) -> None:
         """Let nothing go wrong any more, and a last daemon of each worker finish."""

@@ -115,6 +115,7 @@ class Publisher:
                 daemon.wait(timeout=after)
         finally:
             daemon.kill()
+            self.interruptions.append({"at": time.time(), "kind": "killed"})
         if daemon.wait() != -signal.SIGKILL:
             raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
         if not is_answered:
