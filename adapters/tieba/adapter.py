@@ -36,7 +36,6 @@ from publisher.domain.results import (
     Rejected,
     Submitted,
     Ticket,
-    TransportReason,
     Unknown,
 )
 
@@ -53,10 +52,6 @@ _FINAL_ERROR_CLASSES = frozenset({
 })  # fmt: skip
 _DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
 """Tieba reports that a thread is deleted, or does not exist, and no read has shown it yet."""
-_NOT_CONNECTED_REASONS = frozenset({
-    TransportReason.DNS_FAILED, TransportReason.DNS_TIMEOUT, TransportReason.CONNECT_FAILED,
-    TransportReason.CONNECT_TIMEOUT, TransportReason.TLS_FAILED, TransportReason.HOST_NOT_ALLOWED,
-})  # fmt: skip
 
 
 def decode_reach(response: HttpResponse | api.RequestFailure, query: ThreadQuery) -> Reach | Deleted | ReadFailure:
@@ -365,9 +360,7 @@ class TiebaAdapter:
 
 def _to_preparation_failure(outcome: Outcome) -> Outcome:
     """Return the outcome of a failure before the creating call: never Unknown, as nothing was created."""
-    if not isinstance(outcome, Unknown):
-        return outcome
-    return NotSent(reason=outcome.reason if outcome.reason in _NOT_CONNECTED_REASONS else "tieba_not_prepared")
+    return NotSent(reason=outcome.reason) if isinstance(outcome, Unknown) else outcome
 
 
 def _block_as_hidden(url: str) -> Blocked:

@@ -234,8 +234,6 @@ def decode_created(
     A refusal that carries a number contradicts itself, so its outcome is unknown: the post may exist.
     `review_ticket` is the ticket of a post that is in review and has no number yet.
     """
-    if response.status >= 500:
-        return Unknown(reason="server_error")
     if (limit := response.to_rate_limited(RATE_LIMIT_CODE, now)) is not None:
         return replace(limit, until=limit.until or now + _RATE_LIMIT_COOLDOWN)
     body = decode_body(response)

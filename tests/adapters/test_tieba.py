@@ -359,16 +359,16 @@ async def test_too_fast_f26_f27(tieba, send_request, code, wait):
     ("url", "reply", "expected"),
     [
         (TBS, httpx.Response(200, json={"tbs": "x", "is_login": 0}), CredentialExpired(reason="tieba_not_signed_in")),
-        (TBS, httpx.Response(200, html="<html>"), NotSent(reason="tieba_not_prepared")),
+        (TBS, httpx.Response(200, html="<html>"), NotSent(reason="bad_response")),
         (TBS, httpx.Response(200, json={"error_code": "230265"}), CredentialExpired(reason="tieba_230265")),
-        (TBS, httpx.Response(200, json={"error_code": "999999"}), NotSent(reason="tieba_not_prepared")),
+        (TBS, httpx.Response(200, json={"error_code": "999999"}), NotSent(reason="tieba_999999")),
         (
             TBS,
             httpx.Response(302, headers={"location": "https://passport.baidu.com/v2"}),
             CredentialExpired(reason="tieba_not_signed_in"),
         ),
-        (FORUM, httpx.Response(502), NotSent(reason="tieba_not_prepared")),
-        (FORUM, httpx.Response(200, json={"no": 0, "data": []}), NotSent(reason="tieba_not_prepared")),
+        (FORUM, httpx.Response(502), NotSent(reason="server_error")),
+        (FORUM, httpx.Response(200, json={"no": 0, "data": []}), NotSent(reason="bad_response")),
         (
             FORUM,
             httpx.Response(200, json={"no": 0, "data": {"fid": 0}}),
@@ -389,11 +389,12 @@ async def test_nothing_is_created_when_preparing_fails(tieba, send_request, url,
     [
         (httpx.ConnectError("refused"), "connect_failed"),
         (httpx.ConnectTimeout("late"), "connect_timeout"),
-        (httpx.ReadTimeout("late"), "tieba_not_prepared"),
+        (httpx.ReadTimeout("late"), "timeout"),
+        (httpx.ReadError("gone"), "reset"),
     ],
 )
-async def test_why_there_was_no_connection_is_reported_f18_f19_f20(tieba, send_request, error, reason):
-    """F18, F19, F20: where even the first step found no connection, the reason is the transport's own."""
+async def test_why_the_first_step_failed_is_reported_f18_f19_f20(tieba, send_request, error, reason):
+    """F18, F19, F20: where the first step found no connection or got no reply, the reason is the transport's own."""
     adapter, server = tieba
     server.router.get(TBS).mock(side_effect=error)
     assert await adapter.publish(send_request) == NotSent(reason=reason)
@@ -404,7 +405,7 @@ async def test_why_there_was_no_connection_is_reported_f18_f19_f20(tieba, send_r
     [
         ({"error_code": "2230204", "error_msg": "上传失败"}, Busy(code="tieba_2230204", reason="上传失败")),
         ({"error_code": "2230201", "error_msg": "格式"}, Rejected(code="tieba_2230201", reason="格式")),
-        ({"error_code": "0"}, NotSent(reason="tieba_not_prepared")),
+        ({"error_code": "0"}, NotSent(reason="bad_response")),
     ],
 )
 async def test_upload_that_fails_creates_nothing_f75(tieba, make_request, picture, reply, expected):

@@ -90,9 +90,15 @@ async def test_a_user_name_is_compared_with_names(make_server):
 
 
 @pytest.mark.parametrize(
-    "answer", [httpx.Response(502), httpx.Response(200, html="<html>"), httpx.Response(302), httpx.Response(403)]
+    ("answer", "reason"),
+    [
+        (httpx.Response(502), "server_error"),
+        (httpx.Response(200, html="<html>"), "bad_response"),
+        (httpx.Response(302), "bad_response"),
+        (httpx.Response(403), "bad_response"),
+    ],
 )
-async def test_the_configured_number_is_the_fallback(make_server, send_request, answer):
+async def test_the_configured_number_is_the_fallback(make_server, send_request, answer, reason):
     """Where the forum cannot be looked up, the configured number is used; without one nothing is sent."""
     adapter, server = server_for(make_server, options={"forum_id": str(FID)})
     server.router.get(FORUM).mock(return_value=answer)
@@ -103,7 +109,7 @@ async def test_the_configured_number_is_the_fallback(make_server, send_request, 
     assert await adapter.find_post(send_request) == NotFound(covered_since=send_request.baseline.taken_at)
     other, server = server_for(make_server)
     server.router.get(FORUM).mock(return_value=answer)
-    assert await other.publish(send_request) == NotSent(reason="tieba_not_prepared")
+    assert await other.publish(send_request) == NotSent(reason=reason)
 
 
 @pytest.mark.parametrize(
