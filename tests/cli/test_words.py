@@ -137,6 +137,15 @@ def test_every_reason_has_a_text(narrator):
     assert [reason for reason, text in texts.items() if text in {reason, unlisted[reason]} or "{" in text] == []
 
 
+@pytest.mark.parametrize("reason", TransportReason)
+def test_a_hint_of_the_transport_claims_no_outcome(narrator, reason):
+    """Uploads and checks of a login have these reasons too: a hint says for which calls the account is read."""
+    hint = narrator.messages.hint(f"reason_{reason}")
+    assert hint
+    if re.search("读取账号|account is read|on the account", hint):
+        assert re.search("可能已经发出的|something may have been sent", hint)
+
+
 def test_no_text_is_for_a_reason_that_nothing_gives():
     """The source gives every reason that has a text: the search for reasons misses none, and no text is left over."""
     texts = {code.removeprefix("reason_") for code in load_catalogue() if code.startswith("reason_")}
