@@ -354,11 +354,14 @@ class LoginHttp:
     """URL -> the number of its newest call, with request and response; kept while other calls wait for their turn."""
 
     async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
-        """Make a call that may be repeated: up to MAX_ATTEMPTS times on a connection failure or a server error."""
+        """Make a call that may be repeated: up to MAX_ATTEMPTS times on a connection failure or a server error.
+
+        A server error whose Retry-After names a later time ends the tries.
+        """
         if not request.is_idempotent:
             return await self._fetch_once(request)
         tries = AsyncRetrying(
-            retry=retry_if_result(_is_retryable),
+            retry=retry_if_result(self._is_retryable),
             stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(self.request_timeout),
             wait=wait_random_exponential(multiplier=0.25, max=2),
             sleep=self.sleep,
@@ -398,6 +401,11 @@ class LoginHttp:
             if 300 <= response.status < 400:
                 return Unknown(reason=TransportReason.REDIRECTED)
         return response
+
+    def _is_retryable(self, result: HttpResponse | TransportFailure) -> bool:
+        if isinstance(result, HttpResponse):
+            return result.status >= 500 and result.retry_at(self.now()) is None
+        return result.reason not in _NOT_RETRYABLE_REASONS
 
     async def _fetch_once(self, request: HttpRequest) -> HttpResponse | TransportFailure:
         response = await self._call(request, _RequestProgress(), MAX_READ_BODY_BYTES, can_share=request.is_idempotent)
@@ -462,12 +470,6 @@ class LoginHttp:
         if response.headers.get("content-encoding", "identity") != "identity":
             return Unknown(reason=TransportReason.RESPONSE_ENCODED)
         return HttpResponse(status=response.status_code, headers=dict(response.headers), body=bytes(body))
-
-
-def _is_retryable(result: HttpResponse | TransportFailure) -> bool:
-    if isinstance(result, HttpResponse):
-        return result.status >= 500
-    return result.reason not in _NOT_RETRYABLE_REASONS
 
 
 def _build_request(request: HttpRequest, progress: _RequestProgress) -> httpx.Request:

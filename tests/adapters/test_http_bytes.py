@@ -685,6 +685,30 @@ async def test_ask_is_repeated_three_times_at_most():
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize(
+    ("header", "count"),
+    [
+        ("3600", 1),
+        ("1", 1),
+        ("Fri, 31 Dec 2100 23:59:59 GMT", 1),
+        ("0", 3),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 3),
+        ("soon", 3),
+    ],
+)
+async def test_ask_is_not_repeated_before_retry_after(header, count):
+    """A server error that names a later time ends the tries; one whose time is past or unreadable does not."""
+    calls: list[httpx.Request] = []
+
+    async def fail(request: httpx.Request) -> httpx.Response:
+        calls.append(request)
+        return httpx.Response(503, headers={"retry-after": header})
+
+    answer = await http_for(transport=httpx.MockTransport(fail)).fetch(post("http://localhost/x"))
+    assert isinstance(answer, HttpResponse)
+    assert (answer.status, len(calls)) == (503, count)
+
+
 async def test_ask_gives_up_with_the_last_answer():
     """A read that fails three times returns the last failure; a permanent one is not repeated."""
     count = 0
