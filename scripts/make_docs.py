@@ -48,6 +48,7 @@ of `publisher why`. What to do about a delivery that is held stands in [operatin
 CLI_HEAD = """\
 Every command takes `-C DIR` and `--lang zh_CN|en` (or `PUBLISHER_LANG`). A target is written POST, POST@ACCOUNT or
 POST#INSTANT@ACCOUNT. Answers go to standard output, diagnostics to standard error; `--json` prints one JSON document.
+The keys of `status --json`: [operating.md](operating.md#the-columns-and-keys-of-status--状态表的列和-json-的项).
 
 每个命令都可以加 `-C 文件夹` 和 `--lang zh_CN|en`。目标写成 编号、编号@账号，或 编号#时间@账号。答复写到标准输出，
 说明和进度写到标准错误。
