@@ -222,6 +222,12 @@ class Formatter:
                 return translate("health_unknown", reason=self.reason(reason))
 
 
+def quote_typed_reason(reason: str) -> str:
+    """Return a reason as a person typed it; in quotation marks where it is spelt like a code, so that it stays that."""
+    formatter = Formatter(messages=Messages(), timezone=ZoneInfo("UTC"))
+    return f"“{reason}”" if reason and formatter.reason(reason) != reason else reason
+
+
 def manual_task_code(delivery: Delivery) -> str | None:
     """Return the message code for a delivery's manual task, or None when it has none or has ended."""
     task = delivery.manual_task

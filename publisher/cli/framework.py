@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
 
@@ -115,14 +114,13 @@ def one_line(value: str) -> str:
     raise LocalizedUsageError("text_missing")
 
 
-def keep_typed_reason(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+def keep_typed_reason(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     """Put a reason that is spelt like one of our codes into quotation marks, so that it stays what the person typed."""
     if value is None or not _MAYBE_CODE.fullmatch(value):
         return value
-    from publisher.app.format import Formatter  # noqa: PLC0415 # help needs none
+    from publisher.app.format import quote_typed_reason  # noqa: PLC0415 # help needs none
 
-    formatter = Formatter(messages=get_messages(ctx), timezone=ZoneInfo("UTC"))
-    return value if formatter.reason(value) == value else f"“{value}”"
+    return quote_typed_reason(value)
 
 
 def person_name(value: str) -> str:

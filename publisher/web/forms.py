@@ -7,6 +7,7 @@ from typing import Literal
 
 from starlette.datastructures import FormData
 
+from publisher.app.format import quote_typed_reason
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import RefusedError
 from publisher.web.live_parts import item_id
@@ -44,8 +45,8 @@ class ActionForm:
 
 
 def read_reason(form: FormData) -> str:
-    """Return the reason that was typed, on one line."""
-    return " ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS]
+    """Return the reason that was typed, on one line; one that is spelt like a code in quotation marks."""
+    return quote_typed_reason(" ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS])
 
 
 def read_url(form: FormData) -> str:

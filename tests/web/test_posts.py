@@ -257,6 +257,14 @@ async def test_a_post_is_paused_resumed_and_cancelled(site):
     assert {item.state for item in await site.store.queries.deliveries("refund")} == {State.CANCELLED}
 
 
+async def test_a_reason_that_is_spelt_like_a_code_stays_what_was_typed(site):
+    """It is kept in quotation marks, so that no page shows the text of the code instead."""
+    client = await site.signed_in("operator")
+    await client.post("/pause", data={"reason": "timeout"})
+    assert [pause.reason for pause in await site.store.queries.pauses()] == ["“timeout”"]
+    assert "“timeout”" in (await client.get("/resume")).text
+
+
 async def test_only_the_pause_that_was_shown_is_lifted(site):
     """Neither the page, nor the button to take a pause back, lifts one that somebody ordered since."""
     client = await site.signed_in("operator")
