@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RESULTS_WITH_CODE = {"Rejected", "Blocked", "Busy", "RateLimited"}
-"""Results whose code becomes the delivery's reason; what the platform itself says is theirs by that name."""
+"""Results whose `code` becomes the reason of a delivery; their `reason` is what the platform itself said."""
 
 
 def find_reasons(*folders: str) -> set[str]:
