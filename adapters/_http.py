@@ -38,6 +38,8 @@ MAX_LOOKUPS_PER_HOST = 4
 ADDRESS_TIMEOUT_SECONDS = 3.0
 """How long one address of a host may take to connect while others are left: a SYN is repeated after 1 s."""
 MAX_ATTEMPTS = 3
+MAX_PAUSE_SECONDS = 2.0
+"""The longest pause between two tries of a repeatable call."""
 MAX_CREATE_BODY_BYTES = 1024 * 1024
 MAX_READ_BODY_BYTES = 8 * 1024 * 1024
 """The most bytes that are read of a response body."""
@@ -356,14 +358,14 @@ class LoginHttp:
     async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
         """Make a call that may be repeated: up to MAX_ATTEMPTS times on a connection failure or a server error.
 
-        A server error whose Retry-After names a later time ends the tries.
+        A server error whose Retry-After is longer than the pauses between the tries ends them.
         """
         if not request.is_idempotent:
             return await self._fetch_once(request)
         tries = AsyncRetrying(
             retry=retry_if_result(self._is_retryable),
             stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(self.request_timeout),
-            wait=wait_random_exponential(multiplier=0.25, max=2),
+            wait=wait_random_exponential(multiplier=0.25, max=MAX_PAUSE_SECONDS),
             sleep=self.sleep,
         )
         try:
@@ -404,7 +406,8 @@ class LoginHttp:
 
     def _is_retryable(self, result: HttpResponse | TransportFailure) -> bool:
         if isinstance(result, HttpResponse):
-            return result.status >= 500 and result.retry_at(self.now()) is None
+            retry_at, latest = result.retry_at(self.now()), self.now() + timedelta(seconds=MAX_PAUSE_SECONDS)
+            return result.status >= 500 and (retry_at is None or retry_at <= latest)
         return result.reason not in _NOT_RETRYABLE_REASONS
 
     async def _fetch_once(self, request: HttpRequest) -> HttpResponse | TransportFailure:

@@ -84,9 +84,9 @@ class Delivery:
 
     `attempts` numbers the committed intents: a call that never started and a manual task count too, and it never falls.
     `next_action_at` is when a job handles it again. `unknown_since` is the end of the attempt with unknown outcome; the
-    visibility window counts from there. `readbacks` counts the reads since the call, or since a person's decision.
+    visibility window counts from there. `readbacks` counts the reads and deletions that were tried since.
     `auth_failures` counts rejected logins in a row, `worker_crashes` workers in a row that crashed while they handled
-    it, `failures` the calls of the present part that were refused for now or not sent, and led to a wait.
+    it, `failures` the calls of the present part that were refused for now or could not be sent, and led to a wait.
     `first_attempt_deadline` is the latest start of its first creating call; None once an attempt has ended that is not
     known to have sent nothing at all, or once a person has released it. `was_resent`: proven absence has already led to
     a second call. `resend_after_attempt` is the attempt after which a person ordered another one, 0 if none.

@@ -257,15 +257,14 @@ def on_published(delivery: Delivery, event: Published, context: StepContext) -> 
 
 
 def on_submitted(delivery: Delivery, event: Submitted, context: StepContext) -> Delivery:
-    readbacks = delivery.readbacks + (delivery.state is not State.SENDING)  # the answer to the call itself is no read
     return replace(
         delivery,
         state=State.RETRACTING if delivery.is_retraction_requested else State.SUBMITTED,
         ticket=event.ticket,
         submitted_at=delivery.submitted_at or context.now,
         unknown_since=delivery.unknown_since or context.now,
-        readbacks=readbacks,
-        next_action_at=next_poll_at(context.timing, readbacks, event.check_again_at, context.now),
+        readbacks=delivery.readbacks + (delivery.state is not State.SENDING),  # the call itself is no read
+        next_action_at=next_poll_at(context.timing, delivery.readbacks, event.check_again_at, context.now),
         auth_failures=0,
         reason=_retraction_reason(delivery),
     )

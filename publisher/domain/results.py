@@ -65,6 +65,8 @@ class TransportReason(StrEnum):
     SERVER_ERROR = "server_error"
     BAD_RESPONSE = "bad_response"
 
+    __repr__ = str.__repr__  # in messages of the conformance kit it reads as authors write it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:

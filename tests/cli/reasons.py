@@ -12,16 +12,18 @@ RESULTS_WITH_CODE = {"Rejected", "Blocked", "Busy", "RateLimited"}
 def find_reasons(*folders: str) -> set[str]:
     """Return the strings that the source gives as `reason`: to a parameter, a name, a field or a key of that name.
 
-    Constants of a module and the branches of a condition count; a string that is put together at run time does not.
+    Constants of a module and the branches of a condition count; a string that is put together at run time, or that a
+    function returns, does not.
     """
-    trees = [ast.parse(path.read_text("utf-8")) for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    files = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    trees = [ast.parse(file.read_text("utf-8")) for file in files]
     constants = {name: value for tree in trees for name, value in _find_constants(tree)}
     positions = {name: position for tree in trees for name, position in _find_reason_parameters(tree)}
     return {
         node.value
         for tree in trees
         for expression in _find_expressions(tree, positions)
-        for node in _find_results(expression, constants)
+        for node in _find_results(expression, constants | dict(_find_constants(tree)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()
     }
 

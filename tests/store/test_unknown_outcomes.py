@@ -27,6 +27,8 @@ from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 from tests.store.test_outbox import SECOND, claim_and_intend, only, receipt
 
+IN_REVIEW = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME + timedelta(minutes=1))
+
 
 def listing_five():
     """Return an account whose platform shows its five newest posts."""
@@ -404,19 +406,19 @@ async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(open_s
     assert isinstance(answer, SendRequest)
 
 
-async def test_i1_a_post_in_review_is_sent_again_only_once_it_was_asked_about(open_store, world):
-    """The answer to the call itself is no read: until the first one, another call could double the post."""
+@pytest.mark.parametrize("finding", [IN_REVIEW, Unknown(reason="connect_failed")])
+async def test_i1_a_post_in_review_is_sent_again_only_once_a_read_was_tried(open_store, world, finding):
+    """The answer to the call itself is no read: a person decides once publisher has tried one, whatever came of it."""
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     lease, _request = await claim_and_intend(store)
-    in_review = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME + timedelta(minutes=1))
-    submitted = await store.outbox.record_outcome(lease, in_review)
+    submitted = await store.outbox.record_outcome(lease, IN_REVIEW)
     order = {"by": named_person("li"), "reason": "looked at the account"}
     with pytest.raises(RefusedError, match="not_read_yet"):
         await resolve_delivery(store, submitted, Resolution.RESEND, **order)
     world.advance_time(timedelta(minutes=2))
     [pending] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
-    read = await store.outbox.record_readback(pending, in_review, RECONCILER, world.monotonic())
+    read = await store.outbox.record_readback(pending, finding, RECONCILER, world.monotonic())
     assert (await resolve_delivery(store, read, Resolution.RESEND, **order)).state is State.DUE
 
 

@@ -21,7 +21,8 @@ def make_fault(kind: str, **facts: object) -> AdapterFault:
     return AdapterFault(kind=kind, facts=facts)
 
 
-SERVER_ERROR_FAULTS = tuple(make_fault("status", code=code) for code in (500, 502, 503, 504))
+SERVER_ERRORS = (500, 502, 503, 504)
+SERVER_ERROR_FAULTS = tuple(make_fault("status", code=code) for code in SERVER_ERRORS)
 """The platform, or a gateway before it, has a fault of its own: its interface is as it was."""
 
 UNKNOWN_OUTCOME_FAULTS = (
@@ -33,7 +34,7 @@ UNKNOWN_OUTCOME_FAULTS = (
     make_fault("html", acts=True),
     make_fault("bad_json"),
     make_fault("no_id"),
-    *(make_fault("status", code=code, acts=acts) for code in (500, 502, 503, 504) for acts in (False, True)),
+    *(make_fault("status", code=code, acts=acts) for code in SERVER_ERRORS for acts in (False, True)),
     make_fault("status", code=500, body='{"error":"down"}', acts=True),
     make_fault("status", code=200, acts=True),
     make_fault("status", code=302, headers={"location": "http://127.0.0.1:1/elsewhere"}, acts=True),
