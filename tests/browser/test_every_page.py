@@ -118,6 +118,17 @@ async def test_no_page_shuts_anybody_out(approving, lang, looks):  # noqa: F811 
     assert refused == REFUSED
 
 
+async def test_days_of_another_month_can_be_read(site):
+    """Axe has no complaint about a post on one of the days that a month shows of the next, whatever the date is."""
+    december = site.runtime.now() + timedelta(days=6)
+    await enqueue_posts(site.store.posts, make_post("next", list(site.store.policies)[:1], december))
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("看", "viewer", DESK)
+        await page.goto(f"{address}/calendar")
+        await expect(page.locator(".other .entry-of-day")).to_have_count(1)
+        assert await look_at(page, "calendar-december", [look for looks in LOOKS for look in looks]) == []
+
+
 async def test_a_row_changes_without_a_reload(site):
     """What somebody else does appears on an open page in place, and the sign-in of its reader is not asked again."""
     await arrange(site)
