@@ -186,7 +186,7 @@ def faults_page() -> str:
     model = (DOCS / "failure-model.md").read_text("utf-8")
     rows = (
         [number, wrong, "<br>".join(f"{file}: {', '.join(names)}" for file, names in tests[number].items())]
-        for number, wrong in re.findall(r"^\| (F\d\d) \| ([^|]+) \|", model, re.MULTILINE)
+        for number, wrong in re.findall(r"^\| (F\d{2,3}) \| ([^|]+) \|", model, re.MULTILINE)
     )
     table = _table(["fault", "what goes wrong", "tests"], rows)
     return _page(["# Faults and the tests that show them", GENERATED, FAULTS_HEAD, table])
@@ -220,9 +220,9 @@ def case_ids(places: Iterable[ast.AST]) -> Iterator[str]:
 
 def faults_named(function: str, words: str) -> frozenset[str]:
     """Return the faults that a function's name (`f07`) and a line of text (`F07`, `F28 to F37`) name."""
-    found = {f"F{number}" for number in re.findall(r"(?:_|^)f(\d\d)(?=_|$)", function)}
-    found |= set(re.findall(r"\bF\d\d\b", words))
-    for first, last in re.findall(r"\bF(\d\d)(?:-| to )F(\d\d)\b", words):
+    found = {f"F{number}" for number in re.findall(r"(?:_|^)f(\d{2,3})(?=_|$)", function)}
+    found |= set(re.findall(r"\bF\d{2,3}\b", words))
+    for first, last in re.findall(r"\bF(\d{2,3})(?:-| to )F(\d{2,3})\b", words):
         found |= {f"F{number:02}" for number in range(int(first), int(last) + 1)}
     return frozenset(found)
 

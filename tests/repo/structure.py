@@ -100,8 +100,8 @@ class Structure:
     words_not_found: list[str]
     banned_words: list[str]
     glossary_rows: int
-    longest_function: int
-    longest_file: int
+    largest_functions: dict[str, int]
+    largest_files: dict[str, int]
     median_function: int
     ninth_decile_function: int
 
@@ -109,12 +109,13 @@ class Structure:
 def measure() -> Structure:
     trees = {path: ast.parse(path.read_text("utf-8")) for path in product_files()}
     counted = [path for path in trees if not relative(path).startswith(APART) and trees[path].body[1:]]
-    sizes = sorted(
-        (function.end_lineno or function.lineno) - function.lineno + 1
-        for path, tree in trees.items()
-        if not relative(path).startswith(MIGRATIONS)
+    sized = {path: tree for path, tree in trees.items() if not relative(path).startswith(MIGRATIONS)}
+    functions = {
+        f"{relative(path)}:{function.name}:{function.lineno}": count_statements(function.body)
+        for path, tree in sized.items()
         for function in _functions(tree)
-    )
+    }
+    sizes = sorted(functions.values())
     return Structure(
         files=len(counted),
         lines=sum(_line_count(path) for path in trees),
@@ -125,8 +126,8 @@ def measure() -> Structure:
         words_not_found=_words_not_found(trees),
         banned_words=list(banned_words()),
         glossary_rows=_glossary_rows(),
-        longest_function=sizes[-1],
-        longest_file=max(map(_line_count, trees)),
+        largest_functions=_largest(functions),
+        largest_files=_largest({relative(path): count_statements(tree.body) for path, tree in sized.items()}),
         median_function=sizes[len(sizes) // 2],
         ninth_decile_function=sizes[len(sizes) * 9 // 10],
     )
@@ -154,6 +155,24 @@ def banned_words() -> Iterator[str]:
 
 def _line_count(path: Path) -> int:
     return len(path.read_text("utf-8").splitlines())
+
+
+def count_statements(body: list[ast.stmt]) -> int:
+    """Count statements, also inside others; without imports and docstrings, which make nothing harder to follow."""
+    return sum(
+        isinstance(node, ast.stmt) and not isinstance(node, ast.Import | ast.ImportFrom) and not _is_docstring(node)
+        for statement in body
+        for node in ast.walk(statement)
+    )
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _largest(sizes: dict[str, int], count: int = 10) -> dict[str, int]:
+    """Return the largest entries, the largest first."""
+    return dict(sorted(sizes.items(), key=lambda item: item[1], reverse=True)[:count])
 
 
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -9,9 +9,9 @@ from scripts.make_docs import faults_by_test, faults_named
 
 DOCS = Path(__file__).parents[2] / "docs"
 STATUS = dict(
-    re.findall(r"^\| (F\d\d) \|.*\| ([^|]+) \|$", (DOCS / "failure-model.md").read_text("utf-8"), re.MULTILINE)
+    re.findall(r"^\| (F\d{2,3}) \|.*\| ([^|]+) \|$", (DOCS / "failure-model.md").read_text("utf-8"), re.MULTILINE)
 )
-LISTED = dict(re.findall(r"^\| (F\d\d) \| [^|]+ \| ([^|]*) \|$", (DOCS / "faults.md").read_text("utf-8"), re.MULTILINE))
+LISTED = dict(re.findall(r"^\| (F\d{2,3}) \| [^|]+ \| ([^|]*) \|$", (DOCS / "faults.md").read_text("utf-8"), re.MULTILINE))
 
 
 def test_each_fault_has_a_test():
@@ -29,7 +29,8 @@ def test_each_fault_has_a_test():
         ("test_steps_f18_f19", "It holds.", {"F18", "F19"}),
         ("test_steps", "F09 to F11: it holds.", {"F09", "F10", "F11"}),
         ("test_steps", "It holds (F01-F03, F13).", {"F01", "F02", "F03", "F13"}),
-        ("test_buf07_x", "No number: 0f12, F123.", set()),
+        ("test_f105_preview", "It holds, F100.", {"F100", "F105"}),
+        ("test_buf07_x", "No number: 0f12, F1234.", set()),
     ],
 )
 def test_numbers_are_read_from_names_and_words(function, words, found):
