@@ -273,7 +273,7 @@ def read_secret(
             places = (variable, *(str(Path(folder) / name) for folder in folders if folder))
             raise SecretError("secret_missing", name, (*places, *([str(vault.file)] if vault else [])))
         fields = stored
-    register_secrets(list_secret_values(fields, _public_fields.get(name, frozenset())))
+    register_secrets(list_secret_values(fields, _public_fields.get(name, frozenset())), holder=name)
     return fields
 
 

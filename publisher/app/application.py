@@ -122,7 +122,7 @@ def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId,
                     secrets_dir=settings.secrets_dir,
                     vault=open_vault(settings),
                 ).read,
-                tokens=MemoryTokenStore(now=runtime.now),
+                tokens=MemoryTokenStore(login=account.login, now=runtime.now),
                 state=StoredAdapterState(database=store.database, login=account.login),
                 now=runtime.now,
                 failpoint=runtime.hit_failpoint,
@@ -223,7 +223,7 @@ class LoginSession:
         renewed = await self.login_flow.exchange_code(self.account, self.secret, response, self.http)
         if isinstance(renewed, Problem):
             return renewed
-        register_secrets(list_secret_values(renewed, self.public_fields))
+        register_secrets(list_secret_values(renewed, self.public_fields), holder=self.account.secret)
         self.vault.write(self.account.secret, renewed)
         return None
 

@@ -359,7 +359,9 @@ class Harness:
         http = http_for_login(
             timeout=DEFAULT_TIMEOUT, monotonic=time.monotonic, is_host_allowed=is_host_allowed, can_create=True
         )
-        self._tokens = self._tokens or CountingTokenStore(MemoryTokenStore(now=self.now), self.call_tally)
+        self._tokens = self._tokens or CountingTokenStore(
+            MemoryTokenStore(login="conformance", now=self.now), self.call_tally
+        )
 
         async def ignore_failpoint(_name: str) -> None:
             return
