@@ -100,8 +100,9 @@ def register_secrets(values: Iterable[str], holder: str | None = None) -> None:
     if holder is not None and _values_by_holder.get(holder) == present:
         return
     with _lock:
-        for value in present - _forms_by_value.keys():
-            _index_value(value)
+        for value in present:
+            if value not in _forms_by_value:
+                _index_value(value)
         replaced: frozenset[str] = frozenset()
         if holder is not None:
             replaced = _values_by_holder.get(holder, frozenset())
