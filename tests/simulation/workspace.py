@@ -72,7 +72,7 @@ class Waits:
     deadline: int = 6
     lease: int = 10
     visibility: int = 60
-    review: int = 90
+    review: int = 120
 
 
 def platform_of(account: str) -> str:
