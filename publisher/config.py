@@ -97,6 +97,9 @@ class LimitEntry(StrictModel):
         default=None, description="一次任务的占用时间；须大于 request_timeout、小于 visibility_window"
     )
     visibility_window: DurationValue | None = Field(default=None, description="多久之后平台的结果一定可见")
+    review_window: DurationValue | None = Field(
+        default=None, description="平台审核最长会把内容藏多久；结果不明时，过了它才再发"
+    )
     first_check_after: DurationValue | None = Field(default=None, description="结果不明时，第一次回查前等多久")
     retry_first: DurationValue | None = Field(default=None, description="第一次重试前等多久")
     platform_clock_tolerance: DurationValue | None = Field(default=None, description="本机与平台时钟的最大误差")

@@ -92,6 +92,10 @@ def get_article_cover_url(account: Account) -> str | None:
     return account.options.get("article_cover")
 
 
+LONGEST_REVIEW = timedelta(hours=6)
+"""How long an absent post may be under review: code 20053 promises minutes, but no page states the longest time.
+
+Nothing that we read says that the account's own list shows such a post. Six hours are our own choice."""
 DEFAULTS = PlatformDefaults(
     # wiki Rate-limiting, rev. 16512: 30 publishing calls an hour, 100 calls of any kind a day per user and app;
     # half of the day's calls are left for readback.
@@ -100,6 +104,7 @@ DEFAULTS = PlatformDefaults(
         request_timeout=timedelta(seconds=20),
         lease_timeout=timedelta(seconds=40),
         visibility_window=timedelta(minutes=10),
+        review_window=LONGEST_REVIEW,
         first_check_after=timedelta(minutes=2),
     ),
 )
@@ -153,6 +158,8 @@ def get_capabilities(account: Account) -> Capabilities:
         can_resend=True,
         monitor_interval=timedelta(hours=1 if profile.max_optional_reads is None else 2),
         has_deletions_in_metrics=True,
+        longest_review=LONGEST_REVIEW,
+        account_url=f"https://weibo.com/u/{account.identity}",
     )
 
 

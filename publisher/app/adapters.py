@@ -339,6 +339,7 @@ def find_unsafe_timings(policies: Iterable[AccountPolicy], environment: Environm
                 timing.visibility_window,
                 item.capabilities.server_delay + item.capabilities.listing_lag,
             ),
+            ("review_window_too_short", timing.review_window, item.capabilities.longest_review),
             (
                 "platform_clock_tolerance_too_short",
                 timing.platform_clock_tolerance,

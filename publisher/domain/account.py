@@ -82,6 +82,8 @@ class Capabilities:
     `picture_length` is how much of the text limit each picture takes.
     `has_deletions_in_metrics`: a post that the platform leaves out of its metrics may be deleted, so it is worth
     checking by itself.
+    `longest_review` is how long a review may hide a post from the account's own list; 0 where that list shows it.
+    `account_url` is the page on which the account's owner sees all its posts, those under review included.
     """
 
     count_text: Callable[[str], int]
@@ -100,6 +102,8 @@ class Capabilities:
     first_metrics_after: timedelta = timedelta(hours=1)
     monitor_interval: timedelta = timedelta(hours=1)
     has_deletions_in_metrics: bool = False
+    longest_review: timedelta = timedelta(0)
+    account_url: str | None = None
     line_ending: str = "\n"
     picture_length: int = 0
 
@@ -118,7 +122,8 @@ class Timing:
     """All waits of one platform.
 
     `request_timeout` bounds one whole call, `lease_timeout` the right to make it. After `visibility_window` every
-    effect of a call is surely visible. `first_check_after` is the wait before the first readback of an unknown outcome.
+    effect of a call is surely visible, unless a review hides it: none does after `review_window`, which is 0 where
+    lists show what is under review. `first_check_after` is the wait before the first readback of an unknown outcome.
     `review_alert_after` and `review_hold_after` bound a review, `unreadable_hold_after` an unknown outcome that cannot
     be read. `max_deletion_delay` is the longest wait between two deletion attempts: they may repeat for ever, and the
     calls of a day are few. `platform_clock_tolerance` covers the difference to the platform's clock.
@@ -127,6 +132,7 @@ class Timing:
     request_timeout: timedelta = timedelta(seconds=20)
     lease_timeout: timedelta = timedelta(seconds=40)
     visibility_window: timedelta = timedelta(minutes=10)
+    review_window: timedelta = timedelta(0)
     first_check_after: timedelta = timedelta(seconds=30)
     max_check_delay: timedelta = timedelta(minutes=15)
     retry_first: timedelta = timedelta(seconds=5)
@@ -206,6 +212,9 @@ def backoff_delay(first: timedelta, steps: int, maximum: timedelta, factor: floa
 MAX_FINAL_CHECK_DELAY = timedelta(minutes=1)
 """Longest wait for the final readback of an unknown outcome, if the platform is readable."""
 
+MAX_REVIEW_CHECK_DELAY = timedelta(hours=1)
+"""Longest wait between two readbacks of a post that a review may hide: the reads of a day are few."""
+
 CRASH_RETRY_SPREAD = timedelta(seconds=4)
 """Deliveries of one crashed worker are retried spread over this time, so that a poison delivery crashes alone."""
 MAX_CRASH_SPREADS = 8
@@ -238,6 +247,18 @@ def next_check_at(
     if now < visible_at:
         return min(now + wait, visible_at)
     return now + (min(wait, MAX_FINAL_CHECK_DELAY) if was_read else wait)
+
+
+def next_review_check_at(timing: Timing, unknown_since: datetime, now: datetime) -> datetime:
+    """Return the time of the next readback of a post that only a review can hide any more.
+
+    The waits grow with its age, up to MAX_REVIEW_CHECK_DELAY, but never past the end of the longest review.
+    """
+    reviewed_at = unknown_since + timing.review_window + timedelta(milliseconds=1)
+    if now < reviewed_at:
+        wait = max(now - unknown_since, timing.first_check_after)
+        return min(now + min(wait, MAX_REVIEW_CHECK_DELAY), reviewed_at)
+    return now + min(now - reviewed_at + MAX_FINAL_CHECK_DELAY, timing.max_check_delay)
 
 
 def next_poll_at(timing: Timing, readbacks: int, requested_at: datetime, now: datetime) -> datetime:

@@ -146,6 +146,11 @@ class Delivery:
         return 0 < self.parts_done <= self.extra_parts
 
     @property
+    def is_review_possible(self) -> bool:
+        """True if nothing but a review can hide the post any more: it needs no place in its account's list."""
+        return self.state is State.UNKNOWN and self.reason == HoldReason.REVIEW_POSSIBLE
+
+    @property
     def is_retraction_requested(self) -> bool:
         """True if people want the published parts deleted."""
         return self.desired is DesiredState.RETRACTED
@@ -333,6 +338,11 @@ class AbsenceProven:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewPossible:
+    """Several readbacks show that the attempt left nothing, unless the platform's review still hides it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetractionRequested:
     """A person wants what is or may be published deleted."""
 
@@ -365,6 +375,7 @@ Event = (
     | Expired
     | Held
     | AbsenceProven
+    | ReviewPossible
     | RetractionRequested
     | Resolved
     | Outcome
@@ -394,6 +405,7 @@ EVENT_CODES: Final[Mapping[type, str]] = {
     Expired: "expired",
     Held: "held",
     AbsenceProven: "absence_proven",
+    ReviewPossible: "review_possible",
     RetractionRequested: "retraction_requested",
     Resolved: "resolved",
     **{result: code for result, code in RESULT_CODES.items() if result is not Healthy},

@@ -31,6 +31,7 @@ class HoldReason(StrEnum):
     LATE_RESPONSE = "late_response"
     REPORT_NOT_CONFIRMED = "report_not_confirmed"
     REVIEW_TIMEOUT = "review_timeout"
+    REVIEW_POSSIBLE = "review_possible"
     HIDDEN = "hidden"
     MANUAL_TASK_OVERDUE = "manual_task_overdue"
     MANUAL_TASK_CANCELLED = "manual_task_cancelled"

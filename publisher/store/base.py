@@ -366,7 +366,7 @@ def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, o
 def _is_unresolved(delivery: Delivery) -> bool:
     """Return True if a delivery must still be found in its account's list, to learn its outcome or to delete it."""
     is_unseen = delivery.state is State.RETRACTING and delivery.receipt is None
-    return delivery.state is State.UNKNOWN or is_unseen
+    return is_unseen or (delivery.state is State.UNKNOWN and not delivery.is_review_possible)
 
 
 def extend_blocked_deadlines(transaction: Transaction, login: LoginId, account: AccountId, now: datetime) -> None:

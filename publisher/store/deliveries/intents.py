@@ -315,6 +315,7 @@ _UNRESOLVED_ATTEMPTS = (
     .where(
         in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING),
         or_(~in_state(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None)),  # an id is deleted without the list
+        or_(DELIVERY.c.reason.is_(None), DELIVERY.c.reason != HoldReason.REVIEW_POSSIBLE.value),
         DELIVERY.c.account.in_(bindparam("accounts", expanding=True)),
     )
 )
@@ -395,7 +396,7 @@ def _attempts_since_unresolved(
     """Count the attempts since the oldest unresolved one, for accounts whose list shows a limited number of posts.
 
     An unresolved attempt that is beyond the list already blocks nothing any more. Neither does a post that is to be
-    deleted once its visibility window is over.
+    deleted once its visibility window is over, nor one that only a review can hide: that may last for hours.
     """
     now = store.runtime.now()
     list_sizes = {
