@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import ceil
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from publisher.domain.post import RenderedPost
 
 Platform = NewType("Platform", str)
 AccountId = NewType("AccountId", str)
@@ -58,6 +61,11 @@ class Account:
     profile: str | None = None
     is_exclusive: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity_in_forum(self) -> str:
+        """The identity with its forum, if it has one: elsewhere the same identity is another account."""
+        return f"{self.identity} / {self.forum}" if self.forum else self.identity
 
     @property
     def login(self) -> LoginId:
@@ -190,14 +198,23 @@ class RateLimit:
         return min(ceil(limit * self.urgent_share), limit - 1)
 
 
+CallMethod = Callable[["RenderedPost", bool], str]
+"""Names the way in which a post would be sent now, from its rendered post and whether it is urgent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountPolicy:
-    """The policy of one account, set by its adapter and the operator."""
+    """The policy of one account, set by its adapter and the operator.
+
+    `identity` is the account on its platform, with all that decides where its posts appear.
+    """
 
     account: Account
+    identity: str
     capabilities: Capabilities
     rate_limit: RateLimit
     timing: Timing
+    call_method: CallMethod = lambda _rendered, _is_urgent: ""
 
 
 MAX_BACKOFF_STEPS = 16
