@@ -18,6 +18,7 @@ from publisher.contract import Adapter, AdapterContext, AdapterFactory, Http, Lo
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.errors import Problem, SettingsError
 from publisher.domain.post import SendRequest
+from publisher.engine.credentials import CredentialCheck, ReadSecret
 from publisher.engine.planner import Planner
 from publisher.engine.sender import may_start_call
 from publisher.runtime.clock import Runtime
@@ -41,13 +42,17 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """All parts of the application. There are `adapters` only if it was opened to send or to read."""
+    """All parts of the application. There are `adapters` only if it was opened to send or to read.
+
+    `credentials` verifies the secrets with which they would send.
+    """
 
     settings: Settings
     runtime: Runtime
     store: Store
     planner: Planner
     adapters: Mapping[AccountId, Adapter]
+    credentials: CredentialCheck
 
 
 @contextlib.asynccontextmanager
@@ -64,11 +69,16 @@ async def open_application(
         # The process could not end while a thread waits for the renderer.
         with contextlib.closing(offline_app.post_renderer.templates.renderer):
             adapters: Mapping[AccountId, Adapter] = {}
+            secrets: Mapping[AccountId, ReadSecret] = {}
             if can_send or can_read:
                 if unsafe := find_unsafe_timings(offline_app.policies.values(), settings.environment):
                     raise SettingsError(unsafe)
                 await preload()
-                adapters = _build_adapters(offline_app, store)
+                contexts = _build_contexts(offline_app, store)
+                accounts = [policy.account for policy in offline_app.policies.values()]
+                factories = offline_app.post_renderer.factories
+                adapters = {one.id: factories[one.platform].create(one, contexts[one.login]) for one in accounts}
+                secrets = {one.id: contexts[one.login].secret for one in accounts}
             post_renderer = offline_app.post_renderer
             schedule_context = make_schedule_context(
                 settings,
@@ -76,6 +86,7 @@ async def open_application(
                 data_keys=post_renderer.templates.data_keys,
                 platforms=find_sources().keys(),
             )
+            await store.accounts.register()
             await store.posts.register_logins()
             yield Application(
                 settings=settings,
@@ -89,14 +100,14 @@ async def open_application(
                     approve_days=settings.approve_days,
                 ),
                 adapters=adapters,
+                credentials=CredentialCheck(store=store, adapters=adapters, secrets=secrets),
             )
 
 
-def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId, Adapter]:
-    """Create the adapters. Accounts of one login share its HTTP client, tokens and state."""
+def _build_contexts(offline_app: OfflineApp, store: Store) -> Mapping[LoginId, AdapterContext]:
+    """Create the services of the adapters. Accounts of one login share its HTTP client, secret, tokens and state."""
     settings, policies, runtime = offline_app.settings, offline_app.policies.values(), store.runtime
     contexts: dict[LoginId, AdapterContext] = {}
-    adapters: dict[AccountId, Adapter] = {}
     for policy in policies:
         account = policy.account
         factory = offline_app.post_renderer.factories[account.platform]
@@ -127,8 +138,7 @@ def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId,
                 now=runtime.now,
                 failpoint=runtime.hit_failpoint,
             )
-        adapters[account.id] = factory.create(account, contexts[account.login])
-    return adapters
+    return contexts
 
 
 def build_host_filter(
