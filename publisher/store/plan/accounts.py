@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 from publisher.domain.account import AccountId, Presence
 from publisher.domain.delivery import OPEN_STATES, Actor
 from publisher.domain.errors import RefusedError
-from publisher.domain.post import Marker, OccurrenceKey, PostId
+from publisher.domain.post import ONCE_OCCURRENCE, Marker, OccurrenceKey, PostId
 from publisher.store.approvals import record_contents
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
@@ -87,15 +87,14 @@ class AccountStore(StorePart):
 
         await self.database.write(write)
 
-    async def former_ids(self, account: AccountId) -> Collection[AccountId]:
-        """Return the ids that an account had before it was renamed."""
-        query = select(FORMER_ID.c.id).where(FORMER_ID.c.account == account)
-        return await self.database.read(lambda connection: list(map(AccountId, connection.scalars(query))))
-
     async def markers_under_former_ids(self, posts: Collection[PostId]) -> Mapping[tuple[PostId, AccountId], Marker]:
-        """Return the markers of posts on accounts that were renamed since: there they follow from the former id."""
+        """Return the markers of one-off posts on renamed accounts: they may follow from a former id."""
+        if not posts:
+            return {}
         query = select(DELIVERY.c.post, DELIVERY.c.account, DELIVERY.c.marker).where(
-            DELIVERY.c.post.in_(list(posts)), DELIVERY.c.account.in_(select(FORMER_ID.c.account))
+            DELIVERY.c.post.in_(list(posts)),
+            DELIVERY.c.occurrence == ONCE_OCCURRENCE,
+            DELIVERY.c.account.in_(select(FORMER_ID.c.account)),
         )
         rows = await self.database.read(lambda connection: connection.execute(query).all())
         return {(PostId(row.post), AccountId(row.account)): Marker(code=row.marker) for row in rows}
@@ -174,12 +173,6 @@ def claim_presence(  # noqa: PLR0913, PLR0917 # who is what, where, and since wh
     return None
 
 
-def find_owner(connection: Connection, presence: Presence) -> AccountId | None:
-    """Return the id under which the database knows an account."""
-    owner = connection.scalar(select(PRESENCE.c.account).where(_is_presence(presence)))
-    return AccountId(owner) if owner is not None else None
-
-
 def require_own_ids(store: BaseStore, connection: Connection, accounts: Collection[AccountId]) -> None:
     """Raise RefusedError where one of these accounts has another id by now.
 
@@ -191,11 +184,6 @@ def require_own_ids(store: BaseStore, connection: Connection, accounts: Collecti
         owner = owners.get(policy.presence, account) if policy else account
         if policy and owner != account and has_posts(connection, owner):
             raise RefusedError("account_renamed", old=owner, new=account, identity=policy.presence.identity)
-
-
-def current_ids(connection: Connection) -> Mapping[str, AccountId]:
-    """Return the present id of each account that was renamed, by its former ones."""
-    return {row.id: AccountId(row.account) for row in connection.execute(select(FORMER_ID))}
 
 
 def has_posts(connection: Connection, account: str) -> bool:
@@ -236,7 +224,8 @@ def _outdated(store: BaseStore, rows: Collection[Row[tuple[object, ...]]]) -> li
 
 def _reused_ids(store: BaseStore, connection: Connection) -> Mapping[AccountId, AccountId]:
     """Return the ids of the settings that another account had before it was renamed, with its present id."""
-    return {AccountId(old): account for old, account in current_ids(connection).items() if old in store.policies}
+    rows = connection.execute(select(FORMER_ID).where(FORMER_ID.c.id.in_(list(store.policies))))
+    return {AccountId(row.id): AccountId(row.account) for row in rows}
 
 
 def _to_presence(row: Row[tuple[object, ...]]) -> Presence:
