@@ -3,6 +3,7 @@
 An account's secret may be replaced by that of another account. Some platforms would then publish there.
 """
 
+import asyncio
 import hmac
 import json
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from publisher.contract import Adapter
-from publisher.domain.account import AccountId
+from publisher.domain.account import Account, AccountId, AccountPolicy
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -21,7 +22,7 @@ from publisher.domain.results import (
     RateLimited,
     result_code,
 )
-from publisher.engine.calls import call_adapter
+from publisher.engine.calls import TIME_LIMIT, call_adapter
 from publisher.runtime.logs import log
 from publisher.secrets import SecretError
 from publisher.store.monitor.login_health import SAME_ACCOUNT
@@ -31,6 +32,8 @@ from publisher.store.system_alerts import is_outage
 ReadSecret = Callable[[], Mapping[str, str]]
 Refusal = NotSent | CredentialExpired | RateLimited
 """Why nothing is created with a secret."""
+MAX_CHECKS = 3
+"""How many secrets of one account are asked for in a row, where each is replaced while the platform answers."""
 SECRET_CHANGED, SECRET_UNCHECKED = "secret_changed", "secret_unchecked"
 
 
@@ -49,8 +52,12 @@ class CredentialCheck:
 
         The platform is asked once for each secret, and has `request_timeout` to answer: the lease is longer.
         """
+        policy = self.store.policies[account]
         try:
-            return await self._verify(account)
+            async with asyncio.timeout(policy.timing.request_timeout.total_seconds()):
+                return await self._verify(policy)
+        except TimeoutError:
+            return NotSent(reason=TIME_LIMIT)
         except SecretError as error:
             return NotSent(reason=error.code)
         except Exception as error:
@@ -58,29 +65,34 @@ class CredentialCheck:
                 raise
             return NotSent(reason=SECRET_UNCHECKED)
 
-    async def _verify(self, account: AccountId) -> Refusal | None:
-        fingerprint = await self._read_fingerprint(account)
-        if fingerprint is None or self._verified.get(account) == fingerprint:
-            return None
-        policy = self.store.policies[account]
-        state = await self.store.login_health.read_secret_state(policy.account)
-        if not state.is_used:
-            return None
+    async def _verify(self, policy: AccountPolicy) -> Refusal | None:
+        account = policy.account.id
+        for _ in range(MAX_CHECKS):  # it may be replaced again while the platform is asked
+            if await self._is_verified_or_unused(policy.account):
+                return None
+            health = await self.check_health(account, policy.timing.request_timeout)
+            log.info("secret_checked", account=account, health=result_code(health))
+            match health:
+                case Healthy():
+                    pass
+                case Blocked():
+                    await self.store.login_health.record_refused(policy.account, health)
+                    return NotSent(reason=health.code)
+                case CredentialExpired() | RateLimited():
+                    return health
+                case _:
+                    return NotSent(reason=health.reason)
+        return None if await self._is_verified_or_unused(policy.account) else NotSent(reason=SECRET_CHANGED)
+
+    async def _is_verified_or_unused(self, account: Account) -> bool:
+        """Return True if the present secret is known to be the account's, or is not there, or people post there."""
+        fingerprint = await self._read_fingerprint(account.id)
+        if fingerprint is None or self._verified.get(account.id) == fingerprint:
+            return True
+        state = await self.store.login_health.read_secret_state(account)
         if state.verified == fingerprint:
-            self._verified[account] = fingerprint
-            return None
-        health = await self.check_health(account, policy.timing.request_timeout)
-        log.info("secret_checked", account=account, health=result_code(health))
-        match health:
-            case Healthy():
-                return await self.recheck(account)
-            case Blocked():
-                await self.store.login_health.record_refused(policy.account, health)
-                return NotSent(reason=health.code)
-            case CredentialExpired() | RateLimited():
-                return health
-            case _:
-                return NotSent(reason=health.reason)
+            self._verified[account.id] = fingerprint
+        return state.verified == fingerprint or not state.is_used
 
     async def check_health(self, account: AccountId, time_limit: timedelta) -> HealthCheckResult:
         """Check an account's login. Where it works, the secret that it was checked with counts as verified.
@@ -98,15 +110,6 @@ class CredentialCheck:
                 return Blocked(code=SAME_ACCOUNT, reason=other, hold_reason=HoldReason.WRONG_ACCOUNT)
             self._verified[account] = before
         return health
-
-    async def recheck(self, account: AccountId) -> NotSent | None:
-        """Return why nothing may be created now, if the present secret is not the one that was verified."""
-        try:
-            fingerprint = await self._read_fingerprint(account)
-        except SecretError as error:
-            return NotSent(reason=error.code)
-        is_verified = fingerprint is None or self._verified.get(account) == fingerprint
-        return None if is_verified else NotSent(reason=SECRET_CHANGED)
 
     async def _read_fingerprint_if_readable(self, account: AccountId) -> str | None:
         try:

@@ -63,7 +63,8 @@ async def send_delivery(
 ) -> None:
     """Send one claimed delivery: wait until it is due, record the intent, call once, record the outcome.
 
-    Meanwhile the platform is asked whose the account's secret is, if it is a new one.
+    Before that the platform is asked whose the account's secret is, if it is a new one. A post that is refused by it
+    has its attempt all the same, as one that was not sent, unless the account was paused.
     """
     refusal = await credentials.verify(lease.account) if credentials else None
     # The clock may have been set back since the claim: never wait longer than claims are made ahead.
@@ -80,7 +81,8 @@ async def send_delivery(
                 ticket = Ticket(manual_task=ManualTask(assigned_at=now))
                 outcome: Outcome = Submitted(ticket=ticket, check_again_at=now + MANUAL_CHECK_INTERVAL)
             else:
-                refusal = refusal or (await credentials.recheck(lease.account) if credentials else None)
+                if credentials and refusal is None:  # it may have been replaced while this waited
+                    refusal = await credentials.verify(lease.account)
                 outcome = refusal or await make_call(request, store, adapters[lease.account])
             after = await store.outbox.record_outcome(lease, outcome)
             log.info(
