@@ -18,7 +18,7 @@ from publisher.contract import Adapter, AdapterContext, AdapterFactory, Http, Lo
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.errors import Problem, SettingsError
 from publisher.domain.post import SendRequest
-from publisher.engine.credentials import CredentialCheck, ReadSecret
+from publisher.engine.credentials import CredentialCheck
 from publisher.engine.planner import Planner
 from publisher.engine.sender import may_start_call
 from publisher.runtime.clock import Runtime
@@ -69,16 +69,13 @@ async def open_application(
         # The process could not end while a thread waits for the renderer.
         with contextlib.closing(offline_app.post_renderer.templates.renderer):
             adapters: Mapping[AccountId, Adapter] = {}
-            secrets: Mapping[AccountId, ReadSecret] = {}
+            secrets: Mapping[AccountId, LoginSecret] = {}
             if can_send or can_read:
                 if unsafe := find_unsafe_timings(offline_app.policies.values(), settings.environment):
                     raise SettingsError(unsafe)
                 await preload()
-                contexts = _build_contexts(offline_app, store)
-                accounts = [policy.account for policy in offline_app.policies.values()]
-                factories = offline_app.post_renderer.factories
-                adapters = {one.id: factories[one.platform].create(one, contexts[one.login]) for one in accounts}
-                secrets = {one.id: contexts[one.login].secret for one in accounts}
+                secrets = _build_secrets(offline_app)
+                adapters = _build_adapters(offline_app, store, secrets)
             post_renderer = offline_app.post_renderer
             schedule_context = make_schedule_context(
                 settings,
@@ -104,10 +101,25 @@ async def open_application(
             )
 
 
-def _build_contexts(offline_app: OfflineApp, store: Store) -> Mapping[LoginId, AdapterContext]:
-    """Create the services of the adapters. Accounts of one login share its HTTP client, secret, tokens and state."""
+def _build_secrets(offline_app: OfflineApp) -> Mapping[AccountId, LoginSecret]:
+    """Return where each account's credentials are read. Accounts of one login share them."""
+    settings, secrets = offline_app.settings, dict[LoginId, LoginSecret]()
+    accounts = [policy.account for policy in offline_app.policies.values()]
+    for account in accounts:
+        secret = LoginSecret(
+            name=account.secret, account=account.id, secrets_dir=settings.secrets_dir, vault=open_vault(settings)
+        )
+        secrets.setdefault(account.login, secret)
+    return {account.id: secrets[account.login] for account in accounts}
+
+
+def _build_adapters(
+    offline_app: OfflineApp, store: Store, secrets: Mapping[AccountId, LoginSecret]
+) -> Mapping[AccountId, Adapter]:
+    """Create the adapters. Accounts of one login share its HTTP client, tokens and state."""
     settings, policies, runtime = offline_app.settings, offline_app.policies.values(), store.runtime
     contexts: dict[LoginId, AdapterContext] = {}
+    adapters: dict[AccountId, Adapter] = {}
     for policy in policies:
         account = policy.account
         factory = offline_app.post_renderer.factories[account.platform]
@@ -127,18 +139,14 @@ def _build_contexts(offline_app: OfflineApp, store: Store) -> Mapping[LoginId, A
             )
             contexts[account.login] = AdapterContext(
                 http=http,
-                secret=LoginSecret(
-                    name=account.secret,
-                    account=account.id,
-                    secrets_dir=settings.secrets_dir,
-                    vault=open_vault(settings),
-                ).read,
+                secret=secrets[account.id].read,
                 tokens=MemoryTokenStore(now=runtime.now),
                 state=StoredAdapterState(database=store.database, login=account.login),
                 now=runtime.now,
                 failpoint=runtime.hit_failpoint,
             )
-    return contexts
+        adapters[account.id] = factory.create(account, contexts[account.login])
+    return adapters
 
 
 def build_host_filter(

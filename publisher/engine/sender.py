@@ -19,7 +19,7 @@ from publisher.domain.results import (
     result_code,
 )
 from publisher.engine.calls import ABORT_REASONS, ADAPTER_FAILED, call_adapter, run_bounded
-from publisher.engine.credentials import CredentialCheck
+from publisher.engine.credentials import CredentialCheck, Refusal
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
 from publisher.store.deliveries.outbox import Outbox
@@ -61,12 +61,22 @@ async def send_delivery(
     stop_requested: asyncio.Event,
     credentials: CredentialCheck | None = None,
 ) -> None:
-    """Send one claimed delivery: wait until it is due, record the intent, call once, record the outcome.
+    """Send one claimed delivery with a secret that is known to be the account's own."""
+    if credentials is None:
+        await _send_delivery(lease, store, adapters, stop_requested, None)
+        return
+    async with credentials.verified(lease.account) as refusal:
+        await _send_delivery(lease, store, adapters, stop_requested, refusal)
 
-    Before that the platform is asked whose the account's secret is, if it is a new one. A post that is refused by it
-    has its attempt all the same, as one that was not sent, unless the account was paused.
-    """
-    refusal = await credentials.verify(lease.account) if credentials else None
+
+async def _send_delivery(
+    lease: Lease,
+    store: Store,
+    adapters: Mapping[AccountId, Adapter],
+    stop_requested: asyncio.Event,
+    refusal: Refusal | None,
+) -> None:
+    """Wait until a delivery is due, record the intent, call once unless its secret is refused, record the outcome."""
     # The clock may have been set back since the claim: never wait longer than claims are made ahead.
     await store.runtime.sleep_until(min(lease.due_at, store.runtime.now() + PREPARE_AHEAD))
     if stop_requested.is_set():
@@ -81,8 +91,6 @@ async def send_delivery(
                 ticket = Ticket(manual_task=ManualTask(assigned_at=now))
                 outcome: Outcome = Submitted(ticket=ticket, check_again_at=now + MANUAL_CHECK_INTERVAL)
             else:
-                if credentials and refusal is None:  # it may have been replaced while this waited
-                    refusal = await credentials.verify(lease.account)
                 outcome = refusal or await make_call(request, store, adapters[lease.account])
             after = await store.outbox.record_outcome(lease, outcome)
             log.info(
