@@ -339,19 +339,13 @@ def find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[Unlocated
 
 
 def find_account_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
-    """Yield the problems of each account, and accounts that are the same: one identity at one server."""
+    """Yield the problems of each account. Accounts with one identity are found where adapters are loaded."""
     ids: dict[str, int] = {}
-    identities: dict[tuple[str | None, ...], int] = {}
     for index, item in enumerate(file.account):
         path = ("account", index)
         if (first := ids.setdefault(item.id, index)) != index:
             facts, lines = {"account": item.id}, {"first": ("account", first, "id")}
             yield UnlocatedProblem(path=(*path, "id"), code="duplicate_account", facts=facts, line_facts=lines)
-        server = item.base_url.rstrip("/") if item.base_url else None
-        if (first := identities.setdefault((item.platform, server, item.identity, item.forum), index)) != index:
-            facts = {"account": item.id, "other": file.account[first].id}
-            lines = {"first": ("account", first, "identity")}
-            yield UnlocatedProblem(path=(*path, "identity"), code="same_identity", facts=facts, line_facts=lines)
         if item.region and item.region not in file.region:
             facts = {"value": item.region, "choices": suggest_closest(item.region, file.region)}
             yield UnlocatedProblem(path=(*path, "region"), code="unknown_region", facts=facts)
@@ -571,6 +565,23 @@ def _split_host(url: str) -> str | None:
     except ValueError:
         return None
     return parts.hostname if parts.scheme in {"http", "https"} and has_valid_port else None
+
+
+def normalize_address(url: str) -> str:
+    """Return an address as it is compared: without scheme, usual port and last slash, and this machine as localhost.
+
+    A bare host name, or what cannot be parsed, is only put into lower case.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is None:
+        return url.casefold()
+    name = "localhost" if is_loopback(host) else host
+    usual_port = {"http": 80, "https": 443}.get(parts.scheme)
+    return name + (f":{port}" if port not in {None, usual_port} else "") + parts.path.rstrip("/")
 
 
 def split_host_port(address: str) -> tuple[str, int]:

@@ -195,7 +195,7 @@ class Daemon:
         if self.has_work and was_idle:
             await self.run_logged("run_maintenance", app.store.maintenance.run())
         limit = min(MAX_SENDS, descriptor_limit() // 2)  # each call in flight has a connection
-        return await send_due(app.store, app.adapters, limit, self.stop_requested)
+        return await send_due(app.store, app.adapters, limit, self.stop_requested, app.credentials)
 
     async def heartbeat(self) -> None:
         """Record that this worker runs; stop if an older database was put in place, or another machine has its name."""
@@ -384,7 +384,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
 
     async def check_logins() -> None:
         if app.runtime.is_clock_confirmed():
-            await check_logins_due(store, app.adapters, MAX_CHECKED_LOGINS)
+            await check_logins_due(store, app.adapters, MAX_CHECKED_LOGINS, app.credentials)
 
     async def monitor() -> None:
         if app.runtime.is_clock_confirmed():

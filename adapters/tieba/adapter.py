@@ -93,6 +93,16 @@ def encode_account_status(host: str, cookies: Mapping[str, str]) -> HttpRequest:
     return HttpRequest(method="GET", url=f"{host}/c/s/pc/sync", query=api.sign_pc_form({}), cookies=cookies)
 
 
+def decode_portrait(response: HttpResponse | api.RequestFailure) -> str | None:
+    """Return the portrait of the session's account, which Tieba knows it by; None where the response has none.
+
+    A user name may be missing and a shown name change; each account has one portrait, also where settings name another.
+    """
+    body = api.decode_body(response)
+    user = api.get_object(body, "user") if isinstance(body, Mapping) and api.get_error_code(body) == 0 else {}
+    return str(user.get("portrait") or "").partition("?")[0] or None
+
+
 def decode_account_status(response: HttpResponse | api.RequestFailure, identity: str) -> Blocked | None:
     """Return what blocks the account; None where nothing does, or the response cannot be read."""
     body = api.decode_body(response)
@@ -243,11 +253,13 @@ class TiebaAdapter:
         tbs = await self._get_session_token()
         if not isinstance(tbs, str):
             return tbs
-        blocked = await self._check_account_status()
-        if blocked is not None:
+        status = await self._fetch(encode_account_status(self._web_url, self._cookies()))
+        if isinstance(status, RateLimited):
+            return status
+        if (blocked := decode_account_status(status, self.account.identity)) is not None:
             return blocked
         fid = await self._get_forum_id()
-        return Healthy() if isinstance(fid, int) else fid
+        return Healthy(identity=decode_portrait(status)) if isinstance(fid, int) else fid
 
     async def fetch_time(self) -> object:
         return await self.context.http.fetch_date(self._web_url)

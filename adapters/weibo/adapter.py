@@ -121,7 +121,7 @@ class WeiboAdapter:
         endpoint = self._get_endpoint()
         if not endpoint.token:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
-        response = await self._fetch(endpoint, post_list.encode_token_info(endpoint), is_optional=True)
+        response = await self._fetch(endpoint, post_list.encode_token_info(endpoint))
         app_key = self.context.secret().get("app_key")
         return post_list.decode_token_info(response, self.account.identity, app_key, self.context.now())
 
@@ -220,8 +220,8 @@ class WeiboAdapter:
     ) -> api.ReadResponse:
         """Make a read within the budget of the current day in Beijing.
 
-        Optional reads, for monitoring and metrics, stop at `max_optional_reads`; those that resolve an unknown outcome
-        never do. Reads that wait together and share one response count each.
+        Optional reads, for monitoring and metrics, stop at `max_optional_reads`; those that resolve an unknown outcome,
+        or say whose the token is, never do. Reads that wait together and share one response count each.
         """
         limit = endpoint.profile.max_optional_reads
         if limit is not None and endpoint.token:

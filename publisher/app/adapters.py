@@ -5,7 +5,7 @@ A package that cannot be used is a problem that names it, its accounts and what 
 
 import contextlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters import BUILT_IN_ADAPTERS
-from publisher.config import Environment, LimitEntry, Settings, apply_overrides
+from publisher.config import Environment, LimitEntry, Settings, apply_overrides, normalize_address
 from publisher.contract import (
     CONTRACT,
     Adapter,
@@ -27,7 +27,16 @@ from publisher.contract import (
     PlatformDefaults,
     read_messages,
 )
-from publisher.domain.account import Account, AccountId, AccountPolicy, Capabilities, Mode, Platform
+from publisher.domain.account import (
+    Account,
+    AccountId,
+    AccountPolicy,
+    Capabilities,
+    Mode,
+    Platform,
+    Presence,
+    make_presence,
+)
 from publisher.domain.errors import Problem, SettingsError, Severity
 from publisher.domain.post import RenderedPost
 from publisher.i18n import LANGUAGES, is_fillable, is_platform_code
@@ -201,8 +210,8 @@ def find_adapter_problems(settings: Settings) -> tuple[Problem, ...]:
 
     Each problem is at the line of publisher.toml that it is about.
     """
-    _factories, errors = load_usable_factories(settings.accounts.values())
-    found: list[tuple[Severity, UnlocatedProblem]] = []
+    factories, errors = load_usable_factories(settings.accounts.values())
+    found = [(Severity.ERROR, problem) for problem in find_same_identities(settings.accounts.values(), factories)]
     problems = [
         Problem(
             code="adapter_duplicate",
@@ -242,6 +251,38 @@ def find_adapter_problems(settings: Settings) -> tuple[Problem, ...]:
         located = settings.locate_problems([one for level, one in found if level is severity])
         problems += [replace(one, severity=severity) for one in located]
     return tuple(problems)
+
+
+def find_same_identities(
+    accounts: Iterable[Account], factories: Mapping[Platform, AdapterFactory]
+) -> Iterator[UnlocatedProblem]:
+    """Yield the accounts that are another one: a post for both would appear twice in one place."""
+    seen: dict[Presence, tuple[int, Account]] = {}
+    for number, account in enumerate(accounts):
+        factory = factories.get(account.platform)
+        presence = make_presence(account, find_server(account, factory) if factory else "")
+        first, other = seen.setdefault(presence, (number, account))
+        if first != number:
+            facts = {"account": account.id, "other": other.id}
+            lines = {"first": ("account", first, "identity")}
+            path: KeyPath = ("account", number, "identity")
+            yield UnlocatedProblem(path=path, code="same_identity", facts=facts, line_facts=lines)
+
+
+def find_server(account: Account, factory: AdapterFactory) -> str:
+    """Return the address of an account's platform; empty where the platform has one for everybody.
+
+    In place of that one `base_url` only names a way to it: a proxy, or a simulator.
+    """
+    hosts = get_hook(factory, "hosts")
+    direct = replace(account, base_url=None)
+    try:
+        if hosts(replace(direct, options={}, profile=None)):
+            return ""
+        addresses = hosts(direct)
+    except Exception:  # noqa: BLE001 # a package's own code; `try_adapter` reports it
+        addresses = ()
+    return " ".join(sorted(map(normalize_address, addresses or filter(None, [account.base_url]))))
 
 
 def find_key_path(settings: Settings, number: int, key: str) -> KeyPath:
@@ -334,6 +375,7 @@ def build_policies(
                 timing=timing,
                 identity=get_hook(factory, "identify")(account),
                 call_method=partial(_name_method, factory, account),
+                server=find_server(account, factory),
             )
     if disordered := sorted({item.account.platform for item in policies.values() if not item.timing.has_valid_order}):
         raise SettingsError([Problem(code="timings_out_of_order", facts={"platform": name}) for name in disordered])

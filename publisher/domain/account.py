@@ -1,5 +1,6 @@
 """Accounts, the capabilities of their platforms, and their policies: rate limits, waits and retry times. Pure."""
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -71,6 +72,28 @@ class Account:
     def login(self) -> LoginId:
         """The credentials of the account. Accounts that share them share a rate limit and one call at a time."""
         return LoginId(f"{self.platform}/{self.secret}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Presence:
+    """One identity in one place: what an account is on its platform, whatever its id and its address here.
+
+    A platform may know an identity by several spellings, such as a number and a user name; each is a presence.
+    """
+
+    platform: Platform
+    server: str
+    forum: str
+    identity: str
+
+    def __post_init__(self) -> None:
+        for name in ("forum", "identity"):
+            object.__setattr__(self, name, unicodedata.normalize("NFC", getattr(self, name)).strip())
+
+
+def make_presence(account: Account, server: str) -> Presence:
+    """Return what an account is on its platform."""
+    return Presence(platform=account.platform, server=server, forum=account.forum or "", identity=account.identity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +230,8 @@ class AccountPolicy:
     """The policy of one account, set by its adapter and the operator.
 
     `identity` is the account on its platform, with all that decides where its posts appear.
+    `server` is the address of its platform where that is a server of its own, and empty where all accounts of the
+    platform are on the same one.
     """
 
     account: Account
@@ -215,6 +240,12 @@ class AccountPolicy:
     rate_limit: RateLimit
     timing: Timing
     call_method: CallMethod = lambda _rendered, _is_urgent: ""
+    server: str = ""
+
+    @property
+    def presence(self) -> Presence:
+        """What the account is on its platform."""
+        return make_presence(self.account, self.server)
 
 
 MAX_BACKOFF_STEPS = 16

@@ -94,7 +94,8 @@ class Delivery:
     counts published parts: at 0 nothing is published, above `extra_parts` everything is. `receipt` is the post's own;
     the counters of a call belong to the present part. Texts, readbacks and metrics of a delivery that `is_pruned` are
     deleted. `kind` is the post's own when the text was rendered. A delivery that `is_due_when_approved` has no time of
-    its own: its last approval makes it due.
+    its own: its last approval makes it due. `marker` is the code of the marker in its text; the account may have been
+    renamed since.
     """
 
     id: DeliveryId
@@ -134,6 +135,7 @@ class Delivery:
     is_pruned: bool = False
     kind: str = PostKind.WARNING.value
     is_due_when_approved: bool = False
+    marker: str = ""
 
     @property
     def manual_task(self) -> ManualTask | None:

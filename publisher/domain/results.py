@@ -237,9 +237,14 @@ class ObservedPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthy:
-    """The login works. `credentials_expire_at` is set if the platform reports it."""
+    """The login works. `credentials_expire_at` is set if the platform reports it.
+
+    So is `identity`, the platform's own and only name for the account. Where the settings may name it otherwise, two
+    accounts that are the same are recognised by it.
+    """
 
     credentials_expire_at: datetime | None = None
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

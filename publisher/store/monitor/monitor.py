@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, insert, select, update
 
 from publisher.domain.account import MAX_METRICS_AGE, AccountId, Mode, needs_metrics
 from publisher.domain.delivery import Actor, Delivery, Readback, Role, State
-from publisher.domain.post import DeliveryId, derive_marker
+from publisher.domain.post import DeliveryId, Marker
 from publisher.domain.reports import METRIC_NAMES
 from publisher.domain.results import Deleted, NotFound, ObservedPost, RateLimited, Reach, ReadbackResult
 from publisher.domain.verification import is_confirmed
@@ -130,7 +130,7 @@ class Monitoring(StorePart):
             if post is None:
                 if row["published_at"] > since and not delivery.is_pruned:  # without its text it cannot be checked
                     missing.append(delivery)
-            elif delivery.receipt and derive_marker(delivery.key, account).is_in(post.text):
+            elif delivery.receipt and Marker(code=delivery.marker).is_in(post.text):
                 verified.append(delivery.id)
         connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(verified)).values(verified_at=now))
         checks = select(READBACK.c.delivery, func.max(READBACK.c.at).label("at")).group_by(READBACK.c.delivery)
@@ -247,7 +247,7 @@ def _ownership_test(transaction: Transaction, account: AccountId) -> Callable[[O
         .where(in_open_state(DELIVERY, State.SENDING, State.UNKNOWN, State.SUBMITTED, State.RETRACTING, State.HELD))
     ).mappings()
     unresolved = [(to_delivery(row), row["baseline_at"]) for row in rows]
-    codes = [derive_marker(delivery.key, account).code for delivery, _ in unresolved]
+    codes = [delivery.marker for delivery, _ in unresolved]
     since = min((baseline for delivery, baseline in unresolved if delivery.state is not State.HELD), default=None)
 
     def may_be_ours(item: ObservedPost) -> bool:

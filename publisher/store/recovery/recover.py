@@ -55,6 +55,7 @@ from publisher.store.base import BaseStore
 from publisher.store.db.database import Database, Transaction
 from publisher.store.db.filters import in_state
 from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_journal, read_records
+from publisher.store.db.monitor_tables import FORMER_ID
 from publisher.store.db.rows import (
     batches,
     clear_alerts,
@@ -398,11 +399,15 @@ def orphaned_attempts(connection: Connection) -> list[JournalRecord]:
 
 
 def _delivery_of(connection: Connection, record: JournalRecord) -> Delivery | None:
-    """Return an attempt's delivery, by post, occurrence and account: in another database it has another number."""
+    """Return an attempt's delivery, by post, occurrence and account: in another database it has another number.
+
+    The account may have been renamed since.
+    """
+    renamed = select(FORMER_ID.c.account).where(FORMER_ID.c.id == record.account).scalar_subquery()
     query = select(DELIVERY).where(
         DELIVERY.c.post == record.post,
         DELIVERY.c.occurrence == record.occurrence,
-        DELIVERY.c.account == record.account,
+        DELIVERY.c.account == func.coalesce(renamed, record.account),
     )
     row = connection.execute(query).mappings().first()
     return to_delivery(row) if row is not None else None
