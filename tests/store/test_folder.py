@@ -146,7 +146,7 @@ def test_f79_where_folders_cannot_be_locked_the_file_is(tmp_path, monkeypatch):
 
 
 def test_a_set_up_whose_lock_file_was_removed_during_the_wait_locks_the_next_one(tmp_path):
-    """What was deleted serializes nobody any more: whoever waited for it waits for its successor."""
+    """What was deleted serializes nobody any more: a process that waited for it waits for its successor."""
     file, order = tmp_path / "publisher.db", []
 
     def wait_for_turn():
@@ -160,7 +160,7 @@ def test_a_set_up_whose_lock_file_was_removed_during_the_wait_locks_the_next_one
         (tmp_path / "publisher.db.setup").unlink()
         with file_lock(file):
             fcntl.flock(deleted, fcntl.LOCK_UN)
-            waiter.join(0.05)
+            waiter.join(0.05)  # time in which it must not go in
             order.append("holder")
     waiter.join(60)
     assert order == ["holder", "waiter"]

@@ -30,7 +30,7 @@ _LAST_WRITE = func.coalesce(WORKER.c.stopped_at, WORKER.c.heartbeat_at, type_=WO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderIdentity:
-    """A folder, told from its copies by inode and generation; both stay when it is renamed on its file system.
+    """A folder. Inode and generation distinguish it from its copies; both stay when it is renamed on its file system.
 
     Two disks may have folders of one inode number; their generations differ, on file systems that have any. The rest
     is only reported: path, device and machine differ in a container, by another mount, or after a boot.
@@ -46,9 +46,11 @@ class FolderIdentity:
     @classmethod
     def read(cls, folder: Path) -> "FolderIdentity":
         """Return the identity of a folder as it is now. Raises OSError."""
-        with _open_folder(folder) as descriptor:
-            status = os.fstat(descriptor)
-            generation = _read_generation(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            status, generation = os.fstat(descriptor), read_generation(descriptor)
+        finally:
+            os.close(descriptor)
         try:
             machine = MACHINE_ID_FILE.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
@@ -119,20 +121,12 @@ def store_folder(connection: Connection, folder: Path) -> None:
     write_row(connection, DATABASE_INFO, {"key": FOLDER_KEY}, {"value": value})
 
 
-@contextlib.contextmanager
-def _open_folder(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _read_generation(descriptor: int) -> int | None:
+def read_generation(descriptor: int) -> int | None:
+    """Return the generation of an open file's inode; None where the file system has none."""
     buffer = bytearray(8)
     try:
         fcntl.ioctl(descriptor, FS_IOC_GETVERSION, buffer)
-    except OSError:  # not every file system has one
+    except OSError:
         return None
     generation: int = struct.unpack_from("=I", buffer)[0]
     return generation
