@@ -213,8 +213,8 @@ async def test_a_person_confirms_the_clock(open_store, unconfirmed_world):
 async def test_f61_a_person_does_not_overrule_a_platform(open_store, unconfirmed_world):
     """F60, F61: neither in the command's process, nor through an alert of the daemon, nor in the daemon."""
     check, store = await check_of(open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
+    await check.ask_every_site()
     with pytest.raises(RefusedError, match="clock_contradicted") as refused:
-        await check.ask_every_site()
         await store.actions.confirm_clock(named_person("li"))
     assert refused.value.facts == {"seconds": "+60"}
     unconfirmed_world.advance_time(CLOCK_ALERT_DELAY)
@@ -237,6 +237,7 @@ async def test_a_platform_that_contradicts_later_ends_a_persons_confirmation(ope
     check.adapters["a"].reports = apart * SECOND
     unconfirmed_world.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
     await check.confirm()
+    await asyncio.gather(*check._running_polls)
     assert not await check.confirm()
     unconfirmed_world.advance_time(CLOCK_ALERT_DELAY)
     await store.system_alerts.update()
