@@ -20,7 +20,7 @@ def alerts(workspace):
 def test_f61_a_clock_that_is_ahead_at_start_sends_nothing_until_a_platform_confirms_it(
     workspace, simulator, wait_until
 ):
-    """F61: people are alerted, and cannot confirm it against the platforms; with the right time it goes on by itself."""
+    """F61: people are alerted, and cannot confirm it against a platform; with the right time it goes on by itself."""
     simulator.post("/_sim/clock", {"shift": -AHEAD})
     workspace.write_schedule(post("p"))
     workspace.start()
