@@ -211,7 +211,6 @@ def find_adapter_problems(settings: Settings) -> tuple[Problem, ...]:
     Each problem is at the line of publisher.toml that it is about.
     """
     factories, errors = load_usable_factories(settings.accounts.values())
-    found = [(Severity.ERROR, problem) for problem in find_same_identities(settings.accounts.values(), factories)]
     problems = [
         Problem(
             code="adapter_duplicate",
@@ -220,33 +219,11 @@ def find_adapter_problems(settings: Settings) -> tuple[Problem, ...]:
         for platform, sources in find_sources().items()
         if len(sources) > 1 and platform not in errors
     ]
-    for platform in settings.limits:
-        if platform not in find_sources():
-            facts = {"value": platform, "choices": suggest_closest(platform, sorted(find_sources()))}
-            problem = UnlocatedProblem(path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True)
-            found.append((Severity.ERROR, problem))
-    reported: set[tuple[str, ...]] = set()
-    for number, account in enumerate(settings.accounts.values()):
-        error = errors.get(account.platform)
-        try:
-            if error is None:
-                for own in check_account(account):
-                    key = own.facts.get("key", "platform")
-                    facts = {"account": account.id, **own.facts}
-                    path = find_key_path(settings, number, key)
-                    found.append((own.severity, UnlocatedProblem(path=path, code=own.code, facts=facts)))
-        except AdapterError as raised:
-            error = raised
-        if error is not None and (error.code, *sorted(error.facts.values())) not in reported:
-            reported.add((error.code, *sorted(error.facts.values())))
-            same = [other.id for other in settings.accounts.values() if other.platform == account.platform]
-            facts = {"value": account.platform, "account": ", ".join(same), **error.facts}
-            code = "unknown_platform" if error.code == "adapter_missing" else error.code
-            path = ("account", number, "platform")
-            concerned = [error.facts["account"]] if "account" in error.facts else same
-            is_used = any(each.mode is not Mode.OFF for each in settings.accounts.values() if each.id in concerned)
-            severity = Severity.ERROR if is_used else Severity.WARNING  # the others go on without accounts that are off
-            found.append((severity, UnlocatedProblem(path=path, code=code, facts=facts)))
+    found = [
+        *((Severity.ERROR, problem) for problem in find_same_identities(settings.accounts.values(), factories)),
+        *find_unknown_platforms(settings),
+        *find_problems_of_accounts(settings, errors),
+    ]
     for severity in Severity:
         located = settings.locate_problems([one for level, one in found if level is severity])
         problems += [replace(one, severity=severity) for one in located]
@@ -283,6 +260,47 @@ def find_server(account: Account, factory: AdapterFactory) -> str:
     except Exception:  # noqa: BLE001 # a package's own code; `try_adapter` reports it
         addresses = ()
     return " ".join(sorted(map(normalize_address, addresses or filter(None, [account.base_url]))))
+
+
+def find_unknown_platforms(settings: Settings) -> Iterator[tuple[Severity, UnlocatedProblem]]:
+    """Yield the limits of platforms that no adapter serves."""
+    for platform in settings.limits:
+        if platform not in find_sources():
+            facts = {"value": platform, "choices": suggest_closest(platform, sorted(find_sources()))}
+            problem = UnlocatedProblem(path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True)
+            yield Severity.ERROR, problem
+
+
+def find_problems_of_accounts(
+    settings: Settings, errors: Mapping[Platform, AdapterError]
+) -> Iterator[tuple[Severity, UnlocatedProblem]]:
+    """Yield the problems of each account; an error of an adapter, at the first account that meets it."""
+    reported: set[tuple[str, ...]] = set()
+    for number, account in enumerate(settings.accounts.values()):
+        error = errors.get(account.platform)
+        try:
+            for own in check_account(account) if error is None else ():
+                path = find_key_path(settings, number, own.facts.get("key", "platform"))
+                facts = {"account": account.id, **own.facts}
+                yield own.severity, UnlocatedProblem(path=path, code=own.code, facts=facts)
+        except AdapterError as raised:
+            error = raised
+        if error is not None and (error.code, *sorted(error.facts.values())) not in reported:
+            reported.add((error.code, *sorted(error.facts.values())))
+            yield describe_adapter_error(settings, number, account, error)
+
+
+def describe_adapter_error(
+    settings: Settings, number: int, account: Account, error: AdapterError
+) -> tuple[Severity, UnlocatedProblem]:
+    """Return an adapter's error as a problem; a warning if it concerns no account that is used."""
+    same = [other.id for other in settings.accounts.values() if other.platform == account.platform]
+    facts = {"value": account.platform, "account": ", ".join(same), **error.facts}
+    code = "unknown_platform" if error.code == "adapter_missing" else error.code
+    concerned = [error.facts["account"]] if "account" in error.facts else same
+    is_used = any(each.mode is not Mode.OFF for each in settings.accounts.values() if each.id in concerned)
+    severity = Severity.ERROR if is_used else Severity.WARNING  # the others go on without accounts that are off
+    return severity, UnlocatedProblem(path=("account", number, "platform"), code=code, facts=facts)
 
 
 def find_key_path(settings: Settings, number: int, key: str) -> KeyPath:

@@ -230,14 +230,14 @@ class BaseStore:
 
         A call is named by its delivery and fencing token. Where its outcome is open, its visibility window starts now.
         """
-        clocks, is_confirmed = self.runtime.read_clocks(), self.runtime.is_clock_confirmed()
+        clocks, is_proven = self.runtime.read_clocks(), self.runtime.is_clock_proven()
         with_result, without_result = [], []
         for delivery, fencing_token, result in ended:
             row = {
                 "of_delivery": delivery,
                 "of_fencing_token": fencing_token,
                 "end": clocks.at,
-                "confirmed": is_confirmed,
+                "confirmed": is_proven,
             }
             if result is None:
                 without_result.append(row)

@@ -231,8 +231,8 @@ class AttemptRow(SQLModel, table=True):
     """Intents: each row was committed before its call began. `part` is the part of the text that it was for.
 
     `identity` and `method` are the account on its platform and the way of the call, as they were then.
-    `is_end_confirmed`: the clock was confirmed when `ended_at` was written. `is_manual`: a person was asked to post
-    it, and no call was made.
+    `is_end_confirmed`: kernel or platform had confirmed the clock that wrote `ended_at`. `is_manual`: a person was
+    asked to post it, and no call was made.
     """
 
     __tablename__: ClassVar[str] = "attempt"

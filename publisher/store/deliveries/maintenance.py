@@ -290,7 +290,7 @@ class Maintenance(StorePart):
                 if row["is_undated"]:
                     end = self.store.call_ends.get_end(row["id"], row["its_fencing_token"], clocks.monotonic_seconds)
                     latest -= timedelta(seconds=clocks.monotonic_seconds - end.known_since_ticks)
-                    ended = {"ended_at": latest, "is_end_confirmed": True}
+                    ended = {"ended_at": latest, "is_end_confirmed": trust.is_proven}
                     transaction.connection.execute(
                         update(ATTEMPT).where(ATTEMPT.c.id == row["its_attempt"]).values(ended)
                     )

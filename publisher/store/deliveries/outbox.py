@@ -590,8 +590,9 @@ class Outbox(StorePart):
         """Return True if a window after the end of a call was over when a readback began.
 
         The window runs from when this process learned that the call had ended. For a call that another
-        process ended, the stored end counts as well, if the clock was confirmed when it was written. While the clock is
-        not confirmed the answer is False, because what follows may depend on the instant.
+        process ended, the stored end counts as well, if kernel or platform had confirmed the clock that wrote it, and
+        have now: a person's word is not enough. While the clock is not confirmed at all the answer is False, because
+        what follows may depend on the instant.
         """
         if attempt["ended_at"] is None:
             return False
@@ -600,7 +601,7 @@ class Outbox(StorePart):
         if not self.runtime.is_clock_confirmed():
             return False
         is_over_here = started_ticks > end.known_since_ticks + window.total_seconds()
-        if is_over_here or end.is_own or not attempt["is_end_confirmed"]:
+        if is_over_here or end.is_own or not (attempt["is_end_confirmed"] and self.runtime.is_clock_proven()):
             return is_over_here
         return bool(_wall_time(clocks, started_ticks) > attempt["ended_at"] + window + MAX_TIMESTAMP_SKEW)
 

@@ -497,7 +497,7 @@ def _attempt_rows(
             "baseline_at": min(baseline_at, known.baseline_at) if known else baseline_at,
             "intended_at": intended_at,
             "ended_at": store.runtime.now(),
-            "is_end_confirmed": store.runtime.is_clock_confirmed(),
+            "is_end_confirmed": store.runtime.is_clock_proven(),
             "identity": record.identity,
             "method": record.method,
         }
