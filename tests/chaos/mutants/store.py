@@ -307,9 +307,7 @@ def visibility_window_is_timeout(patch: Patch) -> None:
     time. With `act_late` or `list_late` longer than the deadline, but within the settle time, it is there twice (I1).
     """
 
-    def is_window_over(
-        box: Outbox, delivery: Delivery, attempt: RowMapping, began: float, _window: timedelta
-    ) -> bool:
+    def is_window_over(box: Outbox, delivery: Delivery, attempt: RowMapping, began: float, _window: timedelta) -> bool:
         runtime, timeout = box.runtime, box.store.timing(delivery.account).request_timeout
         began_at = runtime.now() - timedelta(seconds=runtime.monotonic() - began)
         return attempt["ended_at"] is not None and began_at > attempt["ended_at"] + timeout
@@ -324,9 +322,7 @@ def review_window_ignored(patch: Patch) -> None:
     `review` longer than the settle time, of a call whose answer is lost, it is there twice (I1).
     """
 
-    def is_window_over(
-        box: Outbox, delivery: Delivery, attempt: RowMapping, began: float, window: timedelta
-    ) -> bool:
+    def is_window_over(box: Outbox, delivery: Delivery, attempt: RowMapping, began: float, window: timedelta) -> bool:
         return kept(box, delivery, attempt, began, min(window, box.store.timing(delivery.account).visibility_window))
 
     kept = patch.put(Outbox, "is_window_over", is_window_over)
