@@ -1,6 +1,7 @@
 """F53: accounts without older posts, whose empty list proves absence where Weibo's own count does."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -64,12 +65,13 @@ async def test_a_list_that_comes_back_empty_beside_a_count_proves_nothing(weibo,
     assert await adapter.find_post(first_request) == TOO_SHORT
 
 
-async def test_a_note_is_of_its_own_attempt_and_identity(weibo, first_request, make_server):
-    """F53, F96: another attempt, or another account behind the same secret, was not read before its call."""
+async def test_a_read_counts_for_later_calls_of_its_account_alone(weibo, first_request):
+    """F53, F96: neither for a call made before it, nor for another account behind the same secret."""
     adapter, server = weibo
     server.router.get(TIMELINE).mock(return_value=listing(total=0))
     await adapter.publish(first_request)
-    assert await adapter.find_post(replace(first_request, attempt=2)) == TOO_SHORT
+    earlier = replace(first_request, intended_at=first_request.intended_at - timedelta(seconds=1))
+    assert await adapter.find_post(earlier) == TOO_SHORT
     other = WEIBO.create(account(identity="1999999999"), adapter.context)
     assert await other.find_post(first_request) == TOO_SHORT
 
