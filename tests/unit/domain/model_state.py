@@ -23,8 +23,6 @@ from publisher.domain.verification import is_confirmed, proves_absent
 
 DEADLINE, LEASE, SERVER_DELAY, LISTING_LAG, SETTLE = 1, 2, 2, 1, 3
 MOST_ATTEMPTS = 3
-SETTLED = SETTLE + 1
-"""Ages of an attempt's end are equal from here on."""
 
 TICK = timedelta(minutes=1)
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
@@ -154,6 +152,8 @@ Advance = Callable[..., Delivery]
 class Rules:
     """The product's rules as the walk applies them; a mutant replaces one. `parts` is how many more a text takes.
 
+    `review` is for how many ticks a review hides its post from the list; `settle` then includes them.
+
     `may_start`: a call is over before its lease, of which so much is left. `settles`: an outcome is accepted only under
     the current fencing token while sending. `incomplete_readback` did not reach back past the attempt, `possible_match`
     found the same text without our marker. `is_approved` is asked in the transaction of the intent, unless approvals
@@ -161,6 +161,7 @@ class Rules:
     """
 
     parts: int = 0
+    review: int = 0
     advance: Advance = advance
     shows_absence: Callable[..., bool] = proves_absent
     is_confirmed: Callable[..., bool] = is_confirmed
@@ -172,6 +173,11 @@ class Rules:
     is_approved: Callable[[ApprovalStatus], bool] = lambda status: status.is_approved
     reads_ended_approvals: bool = False
     reads_approvals_at_claim: bool = False
+
+    @property
+    def settled(self) -> int:
+        """Ages of an attempt's end are equal from here on."""
+        return max(self.settle, SETTLE) + 1
 
 
 def can_still_act(snapshot: Snapshot, rules: Rules) -> bool:

@@ -45,6 +45,18 @@ def test_a_text_of_two_parts_is_published_completely_or_a_person_knows():
     assert walked.snapshots > 90_000
 
 
+REVIEW = 1
+"""Ticks for which a review hides its post."""
+
+
+@pytest.mark.long
+def test_a_review_that_hides_its_post_makes_no_second_one():
+    """F47: where no list shows what is under review, no promise breaks: absence counts once the longest one is over."""
+    walked = walk(Rules(review=REVIEW, settle=SETTLE + REVIEW))
+    assert walked.breach is None, "\n".join(walked.way)
+    assert walked.states == frozenset(State)
+
+
 def changed_rules(then: Callable[[Delivery, Delivery, Any], Delivery | None], parts: int = 0) -> Rules:
     """Return rules whose `advance` returns what `then` makes of its result, where that is not None."""
 
@@ -173,6 +185,7 @@ MUTANTS = {
     "one reported deletion is believed": (Rules(is_confirmed=one_report), Promise.AN_END_IS_TRUE),
     "readbacks before the window ends are believed": (Rules(shows_absence=early_readbacks), Promise.AT_MOST_ONE),
     "visibility window too short": (Rules(settle=SETTLE - 1), Promise.AT_MOST_ONE),
+    "hidden review is not waited for": (Rules(review=REVIEW), Promise.AT_MOST_ONE),
     "page one counts as all": (
         Rules(incomplete_readback=lambda: NotFound(covered_since=LONG_AGO)),
         Promise.AT_MOST_ONE,
