@@ -340,7 +340,7 @@ def build_policies(
     return policies
 
 
-def _name_method(factory: AdapterFactory, account: Account, rendered: RenderedPost, is_urgent: bool) -> str:  # noqa: FBT001
+def _name_method(factory: AdapterFactory, account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:
     """Return an adapter's word for the way of a call; empty, as where nobody knows it, if the adapter fails."""
     try:
         method = get_hook(factory, "call_method")(account, rendered, is_urgent=is_urgent)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import ceil
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, NewType, Protocol
 
 if TYPE_CHECKING:
     from publisher.domain.post import RenderedPost
@@ -192,8 +192,15 @@ class RateLimit:
         return min(ceil(limit * self.urgent_share), limit - 1)
 
 
-CallMethod = Callable[["RenderedPost", bool], str]
-"""Names the way in which a post would be sent now, from its rendered post and whether it is urgent."""
+class CallMethod(Protocol):
+    """Names the way in which a post would be sent now; empty where there is only one, or nobody knows it."""
+
+    def __call__(self, rendered: "RenderedPost", *, is_urgent: bool) -> str: ...
+
+
+def has_one_method(rendered: "RenderedPost", *, is_urgent: bool) -> str:  # noqa: ARG001 # a CallMethod
+    """Name no method: the platform has only one."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +215,7 @@ class AccountPolicy:
     capabilities: Capabilities
     rate_limit: RateLimit
     timing: Timing
-    call_method: CallMethod = lambda _rendered, _is_urgent: ""
+    call_method: CallMethod = has_one_method
 
 
 MAX_BACKOFF_STEPS = 16

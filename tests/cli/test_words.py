@@ -160,6 +160,8 @@ def test_every_alert_has_a_text(narrator, code):
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
     if code in {"attempt_recovered", "attempt_orphaned", "database_restored", "response_late"}:
         facts |= {"post": "p", "url": "", "since": "2027-01-05T09:00:00+08:00", "by": "王"}
+    if code.endswith("identity_changed"):
+        facts |= {"sent_as": "1000", "identity": "2000", "number": "2"}
     if code == "job_failing":
         facts |= {
             "job": "monitor_account",

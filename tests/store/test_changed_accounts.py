@@ -51,7 +51,7 @@ class Accounts:
         """Open the store with settings that give the account this identity and this way of sending."""
         capabilities = replace(TEST_CAPABILITIES, max_extra_parts=parts)
         policy = make_policy("a", identity=identity, capabilities=capabilities)
-        return await self.open_store(replace(policy, call_method=lambda _rendered, _is_urgent: method))
+        return await self.open_store(replace(policy, call_method=lambda _rendered, **_facts: method))
 
 
 @pytest.fixture

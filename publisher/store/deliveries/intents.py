@@ -257,7 +257,7 @@ def build_request(
     if Mode(facts["mode"] or policy.account.mode) is Mode.ASSISTED:
         request = replace(request, is_manual=True)
     else:
-        request = replace(request, method=policy.call_method(request.rendered, delivery.is_urgent))
+        request = replace(request, method=policy.call_method(request.rendered, is_urgent=delivery.is_urgent))
     if request.part or not request.rendered.images:  # images go with the post itself
         return request
     hashes = [image.sha256 for image in request.rendered.images]
