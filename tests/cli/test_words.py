@@ -55,6 +55,7 @@ ALERTS = {
     "expired.expired",
     "expired.too_late",
     "removed.removed_on_platform",
+    "account_identity_changed",
     "account_paused",
     "review_overdue",
     "cannot_send",
