@@ -6,10 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import ceil
-from typing import TYPE_CHECKING, NewType, Protocol
-
-if TYPE_CHECKING:
-    from publisher.domain.post import RenderedPost
+from typing import Any, NewType, Protocol
 
 Platform = NewType("Platform", str)
 AccountId = NewType("AccountId", str)
@@ -193,12 +190,12 @@ class RateLimit:
 
 
 class CallMethod(Protocol):
-    """Names the way in which a post would be sent now; empty where there is only one, or nobody knows it."""
+    """Names the way in which a rendered post would be sent now; empty where there is only one."""
 
-    def __call__(self, rendered: "RenderedPost", *, is_urgent: bool) -> str: ...
+    def __call__(self, rendered: Any, *, is_urgent: bool) -> str: ...  # noqa: ANN401 # posts know accounts
 
 
-def has_one_method(rendered: "RenderedPost", *, is_urgent: bool) -> str:  # noqa: ARG001 # a CallMethod
+def has_one_method(rendered: object, *, is_urgent: bool) -> str:  # noqa: ARG001 # a CallMethod
     """Name no method: the platform has only one."""
     return ""
 
