@@ -27,6 +27,7 @@ DEMANDED = frozenset(
         "edited",
         "unknown_state",
         "hidden",
+        "identity_changed",
         "image_missing",
         "late_response",
         "possible_match",

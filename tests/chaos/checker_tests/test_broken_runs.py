@@ -339,6 +339,14 @@ for invariant, changes in {
     "I7": {
         "sent_again_before_the_settle_time": lambda run: settings_of(run, "weibo").update(settle=60),
         "sent_again_where_none_may": lambda run: settings_of(run, "weibo").update(may_resend=False),
+        "sent_again_as_another_account": lambda run: run.attempts("absent")[1].update(identity="another"),
+        "sent_again_in_another_way": lambda run: [
+            attempt.update(method=method)
+            for attempt, method in zip(run.attempts("absent"), ("share", "update"), strict=True)
+        ],
+        "part_sent_as_another_account": lambda run: [
+            attempt.update(identity="another") for attempt in run.attempts("parts") if attempt["part"]
+        ],
         "sent_again_though_found": lambda run: run.add_row(
             "readback", first_readbacks(run)[-1], result="possible_match"
         ),
