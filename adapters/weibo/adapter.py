@@ -6,7 +6,16 @@ from datetime import datetime, timedelta
 
 from adapters.weibo import api, post_list
 from adapters.weibo.api import WeiboEndpoint, WeiboMatchCriteria, decode_ticket, encode_ticket, is_article_receipt
-from adapters.weibo.capabilities import BIZ, MAX_PLAIN_CHARACTERS, SHARE, get_profile, is_article, measure, render_lead
+from adapters.weibo.capabilities import (
+    ARTICLE,
+    BIZ,
+    MAX_PLAIN_CHARACTERS,
+    SHARE,
+    get_call_method,
+    get_profile,
+    measure,
+    render_lead,
+)
 from adapters.weibo.post_list import LIST_TOO_SHORT, interpret_timeline
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import BEIJING, Account
@@ -49,7 +58,7 @@ class WeiboAdapter:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
         if self.account.public_ip is None and self.account.base_url is None:
             return Blocked(code="weibo_no_public_ip", reason=self.account.id, hold_reason=HoldReason.PERMISSION)
-        as_article = is_article(self.account, request.rendered)
+        as_article = self._is_article(request)
         if len(request.images) > (0 if as_article else get_profile(self.account).picture_limit):
             return Rejected(code="weibo_too_many_images", reason=str(len(request.images)))
         if as_article:
@@ -68,7 +77,7 @@ class WeiboAdapter:
         return api.decode_created(response, self.account.identity, ticket, now)
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
-        as_article = is_article(self.account, request.rendered)
+        as_article = self._is_article(request)
         text = render_lead(request.rendered) if as_article else request.rendered.text
         criteria = WeiboMatchCriteria(
             marker=request.marker,
@@ -229,6 +238,10 @@ class WeiboAdapter:
                 picture_id = uploaded
             picture_ids.append(picture_id)
         return api.encode_multi_picture_post(endpoint, form, picture_ids)
+
+    def _is_article(self, request: SendRequest) -> bool:
+        """True if an attempt publishes an article, or did so: the account's settings may be others by now."""
+        return (request.method or get_call_method(self.account, request.rendered)) == ARTICLE
 
     def _get_endpoint(self) -> WeiboEndpoint:
         """Return where calls go; its token is empty where there is none to sign them."""

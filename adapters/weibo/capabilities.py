@@ -79,6 +79,8 @@ BIZ = WeiboProfile(
     list_sizes=(20, 100),
     max_optional_reads=None,
 )
+ARTICLE = "article"
+"""How an attempt was made that published an article, whatever its profile."""
 PROFILES: Mapping[str, WeiboProfile] = {profile.name: profile for profile in (SHARE, UPDATE, BIZ)}
 
 
@@ -159,6 +161,11 @@ def get_capabilities(account: Account) -> Capabilities:
 def is_article(account: Account, rendered: RenderedPost) -> bool:
     """True if the text is sent as an article: the account sends articles, and a plain post cannot hold it."""
     return get_article_cover_url(account) is not None and measure(rendered.text) > get_post_limit(account)
+
+
+def get_call_method(account: Account, rendered: RenderedPost) -> str:
+    """Return the call by which a post would be published now: an article's, or those of the account's profile."""
+    return ARTICLE if is_article(account, rendered) else get_profile(account).name
 
 
 def render_lead(rendered: RenderedPost) -> str:

@@ -38,9 +38,11 @@ from publisher.domain.account import (
     make_presence,
 )
 from publisher.domain.errors import Problem, SettingsError, Severity
+from publisher.domain.post import RenderedPost
 from publisher.i18n import LANGUAGES, is_fillable, is_platform_code
 from publisher.rendering.templates import PAGE_SUFFIXES
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE
+from publisher.runtime.logs import log
 from publisher.runtime.redaction import redact_text
 from publisher.tomlfile.validate import KeyPath, UnlocatedProblem, suggest_closest
 
@@ -156,6 +158,8 @@ _HOOK_TYPES: Mapping[str, Callable[[Any], bool]] = {
     "public_fields": _are_names,
     "check_account": callable,
     "hosts": callable,
+    "identify": callable,
+    "call_method": callable,
     "sign_in": lambda value: isinstance(value, LoginFlow),
     "callbacks": lambda value: isinstance(value, PlatformCallbacks),
 }
@@ -323,6 +327,9 @@ def try_adapter(account: Account, factory: AdapterFactory) -> Capabilities:
     hosts = call("hosts", lambda: get_hook(factory, "hosts")(account))
     if hosts is not None and not _are_names(hosts):
         raise AdapterError("adapter_hook_wrong", **source.facts, name="hosts")
+    identity = call("identify", lambda: get_hook(factory, "identify")(account))
+    if not isinstance(identity, str) or not identity:
+        raise AdapterError("adapter_hook_wrong", **source.facts, name="identify")
     return capabilities
 
 
@@ -366,11 +373,23 @@ def build_policies(
                 capabilities=try_adapter(account, factory),
                 rate_limit=rate_limit,
                 timing=timing,
+                identity=get_hook(factory, "identify")(account),
+                call_method=partial(_name_method, factory, account),
                 server=find_server(account, factory),
             )
     if disordered := sorted({item.account.platform for item in policies.values() if not item.timing.has_valid_order}):
         raise SettingsError([Problem(code="timings_out_of_order", facts={"platform": name}) for name in disordered])
     return policies
+
+
+def _name_method(factory: AdapterFactory, account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:
+    """Return an adapter's word for the way of a call; empty, as where nobody knows it, if the adapter fails."""
+    try:
+        method = get_hook(factory, "call_method")(account, rendered, is_urgent=is_urgent)
+    except Exception as error:  # noqa: BLE001 # a package's bug must stop no other delivery
+        log.exception("adapter_failed", error=type(error).__name__)
+        return ""
+    return method if isinstance(method, str) else ""
 
 
 def find_unsafe_timings(policies: Iterable[AccountPolicy], environment: Environment) -> list[Problem]:

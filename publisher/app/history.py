@@ -74,6 +74,9 @@ def format_facts(history: DeliveryHistory, formatter: Formatter) -> Iterator[str
     yield translate("why_times", due=due, expires=expires, calls=calls)
     if delivery.reason:
         yield translate("why_reason", reason=formatter.reason(delivery.reason))
+    if delivery.state is State.HELD and delivery.reason == HoldReason.IDENTITY_CHANGED:
+        named = [entry.detail for entry in history.audit_lines if "sent_as" in entry.detail]
+        yield from (f"  {translate('identities', **detail)}" for detail in named[-1:])
     if delivery.receipt:
         yield translate("why_url" if delivery.receipt.url else "why_url_unknown", url=delivery.receipt.url)
     yield from format_retraction(history, formatter)

@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import ceil
-from typing import NewType
+from typing import TYPE_CHECKING, NewType, Protocol
+
+if TYPE_CHECKING:
+    from publisher.domain.post import RenderedPost
 
 Platform = NewType("Platform", str)
 AccountId = NewType("AccountId", str)
@@ -59,6 +62,11 @@ class Account:
     profile: str | None = None
     is_exclusive: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity_in_forum(self) -> str:
+        """The identity with its forum, if it has one: elsewhere the same identity is another account."""
+        return f"{self.identity} / {self.forum}" if self.forum else self.identity
 
     @property
     def login(self) -> LoginId:
@@ -207,18 +215,32 @@ class RateLimit:
         return min(ceil(limit * self.urgent_share), limit - 1)
 
 
+class CallMethod(Protocol):
+    """Names the way in which a post would be sent now; empty where there is only one, or nobody knows it."""
+
+    def __call__(self, rendered: "RenderedPost", *, is_urgent: bool) -> str: ...
+
+
+def has_one_method(rendered: "RenderedPost", *, is_urgent: bool) -> str:  # noqa: ARG001 # a CallMethod
+    """Name no method: the platform has only one."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountPolicy:
     """The policy of one account, set by its adapter and the operator.
 
+    `identity` is the account on its platform, with all that decides where its posts appear.
     `server` is the address of its platform where that is a server of its own, and empty where all accounts of the
     platform are on the same one.
     """
 
     account: Account
+    identity: str
     capabilities: Capabilities
     rate_limit: RateLimit
     timing: Timing
+    call_method: CallMethod = has_one_method
     server: str = ""
 
     @property

@@ -1,7 +1,7 @@
 """A delivery: one occurrence for one account, with its attempts, readbacks and events; and manual posts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NewType
@@ -157,7 +157,10 @@ class Delivery:
 class Attempt:
     """One call that may create a post, or part `part` of one; if `is_manual`, a person was asked to post instead.
 
-    `ended_at` is the time of its response, its deadline, or the time at which its loss was noticed.
+    `ended_at` is the time of its response, its deadline, or the time at which its loss was noticed. `identity` is the
+    account's own on the platform when the call was intended, `method` the adapter's word for the way it was made: both
+    may be others by now, and only these say where its post is. `method` is empty for a manual task, and where nobody
+    knows it any more.
     """
 
     number: int
@@ -165,6 +168,8 @@ class Attempt:
     intended_at: datetime
     ended_at: datetime | None
     baseline_at: datetime
+    identity: str = ""
+    method: str = ""
     part: int = 0
     is_manual: bool = False
 
@@ -322,9 +327,10 @@ class Expired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A rule requires a person's decision."""
+    """A rule requires a person's decision. `facts` go into the alert and the audit."""
 
     reason: HoldReason
+    facts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

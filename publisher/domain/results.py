@@ -20,6 +20,7 @@ class HoldReason(StrEnum):
     ACCOUNT = "account"
     PERMISSION = "permission"
     WRONG_ACCOUNT = "wrong_account"
+    IDENTITY_CHANGED = "identity_changed"
     EDITED = "edited"
     INCOMPLETE = "incomplete"
     IMAGE_MISSING = "image_missing"

@@ -125,6 +125,8 @@ class Behaviour:
     """Forbidden words."""
     tieba_gap: float = 0
     """Seconds between two threads or replies of an account; 0 for no limit."""
+    tieba_authors: Literal["listed", "inline", "numbers"] = "listed"
+    """Where the PC site names authors: beside the posts, in each post, or in lists by number alone."""
     tieba_types: Literal["own", "text", "numbers"] = "own"
     """Whether JSON numbers come as usual, all as text, or texts of digits as numbers."""
     tieba_ids_in: Literal["top", "data"] = "top"

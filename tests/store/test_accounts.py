@@ -30,7 +30,12 @@ def policy(account, identity=IDENTITY, *, forum=None, server=""):
     """Return the policy of an account id that is this identity on its platform."""
     known = Account(id=account, platform=Platform("fake"), identity=identity, secret="s", forum=forum)
     return AccountPolicy(
-        account=known, capabilities=TEST_CAPABILITIES, rate_limit=TEST_RATE_LIMIT, timing=TEST_TIMING, server=server
+        account=known,
+        identity=identity,
+        capabilities=TEST_CAPABILITIES,
+        rate_limit=TEST_RATE_LIMIT,
+        timing=TEST_TIMING,
+        server=server,
     )
 
 

@@ -32,6 +32,8 @@ INTENT = JournalRecord(
     occurrence="once",
     account="a",
     part=0,
+    identity="a",
+    method="",
 )
 
 

@@ -10,12 +10,13 @@ from publisher.store.db.tables import Instant, table_of
 
 
 class MonitorScheduleRow(SQLModel, table=True):
-    """When each account is monitored next. Posts older than `monitored_since` predate monitoring."""
+    """When each account is monitored next. Posts older than `monitored_since` predate monitoring of this `identity`."""
 
     __tablename__: ClassVar[str] = "monitor_schedule"
     account: str = Field(primary_key=True)
     next_action_at: datetime = Field(sa_type=Instant)
     monitored_since: datetime | None = Field(default=None, sa_type=Instant)
+    identity: str | None = None
 
 
 class KnownAccountRow(SQLModel, table=True):

@@ -230,6 +230,7 @@ class DeliveryRow(SQLModel, table=True):
 class AttemptRow(SQLModel, table=True):
     """Intents: each row was committed before its call began. `part` is the part of the text that it was for.
 
+    `identity` and `method` are the account on its platform and the way of the call, as they were then.
     `is_end_confirmed`: the clock was confirmed when `ended_at` was written. `is_manual`: a person was asked to post
     it, and no call was made.
     """
@@ -257,6 +258,8 @@ class AttemptRow(SQLModel, table=True):
     detail: str | None = Field(default=None, sa_type=Text)
     part: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
     is_manual: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    identity: str
+    method: str
 
 
 class ReadbackRow(SQLModel, table=True):
@@ -386,6 +389,8 @@ class OrphanedAttemptRow(SQLModel, table=True):
     occurrence: str
     account: str
     part: int
+    identity: str
+    method: str
 
 
 CallResult = Outcome | ReadbackResult | DeletionResult
@@ -483,6 +488,8 @@ def to_attempt(row: RowMapping) -> Attempt:
         baseline_at=row["baseline_at"],
         part=row["part"],
         is_manual=row["is_manual"],
+        identity=row["identity"],
+        method=row["method"],
     )
 
 

@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import (
     CHECKED_STATES,
+    RECONCILER,
+    RETRACTOR,
     SENDER,
     WAITING_STATES,
     AbsenceProven,
@@ -395,7 +397,8 @@ class Outbox(StorePart):
     ) -> Sequence[PendingReadback]:
         """Return deliveries in these states whose next readback is due, longest waiting first.
 
-        On a shared database each one is postponed by its lease timeout, so that no other worker reads it meanwhile.
+        One whose account is another by now is held instead: nothing on the new account is proof of what was sent. On a
+        shared database each one is postponed by its lease timeout, so that no other worker reads it meanwhile.
         """
         query = (
             select(DELIVERY)
@@ -425,12 +428,26 @@ class Outbox(StorePart):
                 transaction.connection.execute(UPDATE_DELIVERY, values)
             return pending_readbacks(self.store, transaction.connection, postponed)
 
-        if self.database.is_shared:
-            found = await self.database.read(lambda connection: connection.execute(query).first())
-            return await self.database.write(postpone) if found else []
-        return await self.database.read(
-            lambda connection: pending_readbacks(self.store, connection, read_deliveries(connection, query))
-        )
+        if not self.database.is_shared:
+            pending = await self.database.read(
+                lambda connection: pending_readbacks(self.store, connection, read_deliveries(connection, query))
+            )
+        elif await self.database.read(lambda connection: connection.execute(query).first()):
+            pending = await self.database.write(postpone)
+        else:
+            return []
+        if any(item.conflict for item in pending):
+            await self._hold_conflicts(pending)
+        return [item for item in pending if item.conflict is None]
+
+    @in_transaction
+    def _hold_conflicts(self, transaction: Transaction, pending: Sequence[PendingReadback]) -> None:
+        """Hold the deliveries whose attempt was made as another identity, unless they have changed since."""
+        for item in pending:
+            delivery = get_delivery(transaction, item.delivery.id)
+            if item.conflict is not None and delivery.version == item.delivery.version:
+                by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
+                self.store.transition(transaction, delivery, item.conflict, by)
 
     @in_transaction
     def record_readback(

@@ -177,6 +177,8 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("detail", sa.Text(), nullable=True),
         sa.Column("part", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("is_manual", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("identity", sa.String(), nullable=False),
+        sa.Column("method", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("delivery", "number"),
     )
@@ -389,6 +391,8 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("occurrence", sa.String(), nullable=False),
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("part", sa.Integer(), nullable=False),
+        sa.Column("identity", sa.String(), nullable=False),
+        sa.Column("method", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("rendered_hash", "at"),
     )
     op.create_table(
@@ -477,6 +481,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("next_action_at", sa.BigInteger(), nullable=False),
         sa.Column("monitored_since", sa.BigInteger(), nullable=True),
+        sa.Column("identity", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("account"),
     )
     op.create_table(
