@@ -170,6 +170,7 @@ async def test_f97_a_renaming_takes_everything_along(renaming, opened):
     assert (pending.request.account, pending.request.marker) == ("new", marker)
     assert pending.delivery.marker == marker.code
     assert (await store.posts.get_post(PostId("out"))).accounts == ("new",)
+    assert await store.accounts.markers_under_former_ids({PostId("doubt")}) == {("doubt", "new"): marker}
 
 
 async def test_f97_a_published_post_stays_known_after_a_renaming(renaming, opened):
