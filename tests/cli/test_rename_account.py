@@ -54,7 +54,7 @@ def test_f97_after_the_renaming_nothing_is_sent_again(run, renamed):
 
 
 def test_f97_a_correction_may_not_carry_the_number_of_its_original(run, renamed):
-    """That number followed from the former id, and readbacks still look for it: the correction would be found for it."""
+    """That number followed from the former id, and readbacks still look for it: they would find the correction."""
     assert run("-C", renamed, "rename-account", OLD, NEW, *BY).code == 0
     number = derive_marker(OccurrenceKey(post="refund", occurrence="once"), OLD).code
     correction = CORRECTION.format(id="fix", follows="refund", when='at = "asap"', to=TO_WEIBO)
