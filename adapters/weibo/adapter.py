@@ -11,8 +11,8 @@ from adapters.weibo.capabilities import (
     BIZ,
     MAX_PLAIN_CHARACTERS,
     SHARE,
-    get_call_method,
     get_profile,
+    is_article,
     measure,
     render_lead,
 )
@@ -241,7 +241,7 @@ class WeiboAdapter:
 
     def _is_article(self, request: SendRequest) -> bool:
         """True if an attempt publishes an article, or did so: the account's settings may be others by now."""
-        return (request.method or get_call_method(self.account, request.rendered)) == ARTICLE
+        return request.method == ARTICLE if request.method else is_article(self.account, request.rendered)
 
     def _get_endpoint(self) -> WeiboEndpoint:
         """Return where calls go; its token is empty where there is none to sign them."""

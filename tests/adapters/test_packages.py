@@ -258,12 +258,10 @@ def test_f96_a_package_may_say_what_makes_an_account_another_one(install, hook, 
     [
         ("", ""),
         ("def call_method(self, account, rendered, *, is_urgent): return 'loud' if is_urgent else 'quiet'", "loud"),
-        ("def call_method(self, account, rendered, *, is_urgent): return 1", ""),
-        ("def call_method(self, account, rendered, *, is_urgent): return 1 / 0", ""),
     ],
 )
 def test_f99_a_package_may_name_the_way_of_a_call(install, hook, method):
-    """F99: a package that fails in it stops nothing: the way of its calls counts as not known."""
+    """F99: what the package says of a post is stored with the attempt; without the member there is only one way."""
     policy = build_policies(install(_with_hook(hook)))[AccountId("c")]
     post = make_post("p", ["c"], START_TIME)
     [rendered] = make_rendered_delivery(post, START_TIME).revision.rendered_posts

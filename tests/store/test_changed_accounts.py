@@ -273,3 +273,19 @@ async def test_f99_after_a_call_without_effect_the_next_may_be_made_by_another_m
     world.advance_time(MINUTE)
     _lease, request = await claim_and_intend(store)
     assert request.method == "loud"
+
+
+@pytest.mark.parametrize("named", [1, None, KeyError("way")])
+async def test_f99_an_adapter_that_cannot_name_the_method_stops_nothing(open_store, named):
+    """F99: the post goes out, and the way of its call counts as not known."""
+
+    def name(_rendered, *, is_urgent):
+        assert is_urgent is False
+        if isinstance(named, Exception):
+            raise named
+        return named
+
+    store = await open_store(replace(make_policy("a"), call_method=name))
+    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
+    _lease, request = await claim_and_intend(store)
+    assert (request.method, request.identity) == ("", "a")
