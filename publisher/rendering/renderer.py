@@ -113,7 +113,7 @@ class PostRenderer:
     factories: Mapping[Platform, AdapterFactory]
     regions: Mapping[str, Mapping[str, str]]
     older_markers: dict[tuple[PostId, AccountId], Marker] = field(default_factory=dict)
-    """The markers of originals on accounts that were renamed since they were published."""
+    """The markers of originals on accounts that were renamed since: no text that follows them may have one."""
 
     def render(
         self, post: Post, occurrence: Occurrence, accounts: Iterable[AccountId], posts: Mapping[PostId, Post]

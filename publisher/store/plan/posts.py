@@ -46,7 +46,7 @@ from publisher.store.approvals import record_contents
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
-from publisher.store.db.rows import audit_entry, clear_alerts, lock_planning, replace_alerts, write_audit, write_entries
+from publisher.store.db.rows import audit_entry, clear_alerts, replace_alerts, write_audit, write_entries
 from publisher.store.db.tables import (
     ATTEMPT,
     AUDIT,
@@ -65,7 +65,7 @@ from publisher.store.db.tables import (
     to_delivery,
 )
 from publisher.store.people.saves import find_savers
-from publisher.store.plan.accounts import require_own_ids
+from publisher.store.plan.accounts import lock_filing
 from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_stored_posts
 from publisher.store.recovery.recover import (
     attach_orphans,
@@ -285,12 +285,11 @@ class PostStore(StorePart):
         Nothing is deferred while new posts may have been sent already, in a data-loss window.
         """
         now, connection = self.runtime.now(), transaction.connection
-        lock_planning(transaction)
+        lock_filing(self.store, transaction, [item.planned for item in commit.rendered])
         if commit.base_version is not None and commit.base_version != connection.scalar(NEWEST_VERSION):
             raise ConcurrentUpdateError(commit.base_version)
         rendered, remaining = (commit.rendered, ()) if covers_new_posts(transaction) else (batches[0], batches[1:])
         new = [item.planned for item in rendered if item.planned.is_new]
-        require_own_ids(self.store, connection, {account for planned in new for account in planned.accounts})
         new_keys = [(planned.post, planned.occurrence.key.occurrence) for planned in new]
         if commit.is_resend:  # asked again inside the transaction: two people may order the same in the same second
             for planned, (post, occurrence) in zip(new, new_keys, strict=True):
