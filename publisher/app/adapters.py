@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters import BUILT_IN_ADAPTERS
-from publisher.config import Environment, LimitEntry, Settings, apply_overrides, normalize_address
+from publisher.config import Environment, LimitEntry, Settings, apply_overrides
 from publisher.contract import (
     CONTRACT,
     Adapter,
@@ -37,6 +37,7 @@ from publisher.domain.account import (
     Presence,
     make_presence,
 )
+from publisher.domain.addresses import normalize_address
 from publisher.domain.errors import Problem, SettingsError, Severity
 from publisher.i18n import LANGUAGES, is_fillable, is_platform_code
 from publisher.rendering.templates import PAGE_SUFFIXES

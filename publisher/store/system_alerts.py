@@ -11,6 +11,7 @@ from functools import partial
 from sqlalchemy import DateTime, func, select
 
 from publisher.domain.account import AccountId
+from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import SERVER_DATE_TOLERANCE
 from publisher.runtime.logs import dropped_line_count, log
 from publisher.store.base import BaseStore, StorePart
@@ -21,6 +22,8 @@ from publisher.store.db.rows import clear_alerts, keep_alert, open_alerts, raise
 
 CLOCK_ALERT_DELAY = timedelta(seconds=10)
 """How long a clock may be unconfirmed before people are alerted."""
+MAX_CLOCK_SKEW = timedelta(seconds=10)
+"""Hosts whose clocks differ more do not work together: each would expire the other's leases, and checks, too soon."""
 MACHINE_SUBJECT = "machine"
 CLOCK_SUBJECT_PREFIX = "clock:"
 """Prefix of the subject of alerts and audit entries about a worker's clock."""
@@ -81,6 +84,12 @@ class SystemAlerts(StorePart):
             lambda transaction: raise_alert_hourly(transaction, self.runtime.now(), "log_lines_dropped", facts)
         )
         self.reported_lines = dropped
+
+    async def check_clock_skew(self) -> None:
+        """Raise RefusedError, with an alert, where this clock and the database server's differ too much."""
+        skew = await self.measure_clock_skew()
+        if abs(skew) > MAX_CLOCK_SKEW:
+            raise RefusedError("clock_skew", **await self.alert_clock_skew(skew))
 
     async def measure_clock_skew(self) -> timedelta:
         """Return by how much this machine's clock is certainly ahead of the database server's; negative if behind."""
