@@ -10,13 +10,9 @@ from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal
-from publisher.domain.delivery import State
 from publisher.domain.errors import NoSuchItemError
 from publisher.engine.planner import resend_post
 from publisher.store.plan.posts import AuditAction
-
-RESENDABLE_STATES = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
-"""States in which a delivery may be sent again, as a new occurrence."""
 
 
 @command("resend")
@@ -28,10 +24,10 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_application(settings) as application:
         [old] = await find_deliveries(
-            application.store.queries, target, settings.timezone, lambda delivery: delivery.state in RESENDABLE_STATES
+            application.store.queries, target, settings.timezone, lambda delivery: delivery.can_be_resent
         )
         subject = formatter.subject(old)
-        if old.state not in RESENDABLE_STATES:
+        if not old.can_be_resent:
             raise CommandFailedError("resend_not_ended", subject=subject, state=formatter.state(old.state))
         if old.account not in application.planner.post_renderer.accounts:
             raise NoSuchItemError("account", old.account)
