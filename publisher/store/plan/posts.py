@@ -84,6 +84,7 @@ from publisher.store.recovery.recover import (
     set_worker_state,
     trust_schedule,
 )
+from publisher.store.system_alerts import OUTDATED_PREFIX
 
 FIRST_BATCH_SIZE = 1000
 """New deliveries committed together with their schedule version: about half a second of work on slow hardware."""
@@ -180,6 +181,8 @@ class PlanCommit:
     saved_by: str | None = None
     file_owner: str | None = None
     corrects: OrderedCorrection | None = None
+    is_refresh: bool = False
+    """A person wants what is filed rendered again: nothing is changed where a call has begun meanwhile."""
 
 
 PlanBatches = Sequence[Sequence[RenderedOccurrence]]
@@ -319,6 +322,8 @@ class PostStore(StorePart):
             for row in post_rows(connection, [item.planned.post.id for item in rendered])
             if row.is_cancelled or (row.corrected_by and not commit.is_resend)
         }
+        if commit.is_refresh:
+            _require_unstarted(transaction, rendered, now)
         _write_content(transaction, commit.media, rendered, stopped)
         wanted = [item for item in rendered if item.planned.post.id not in stopped]
         inserted, edited = self._write_deliveries(transaction, wanted, now, is_ordered=not commit.is_scheduled)
@@ -477,6 +482,21 @@ class PostStore(StorePart):
                 values["revision_hash"] = revision
             connection.execute(update(DELIVERY).where(DELIVERY.c.id == after.id).values(values))
         return is_edited
+
+
+def _require_unstarted(transaction: Transaction, rendered: Sequence[RenderedOccurrence], now: datetime) -> None:
+    """Lock the deliveries of these occurrences. Raise RefusedError if a call has begun, or may have.
+
+    The alerts that their texts are out of date end.
+    """
+    for item in rendered:
+        key = item.planned.occurrence.key
+        is_of_key = (DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+        locked = select(DELIVERY.c.id).where(*is_of_key).order_by(DELIVERY.c.id).with_for_update()
+        transaction.connection.execute(locked).all()
+        if transaction.connection.execute(_STARTED_ATTEMPTS.where(*is_of_key)).first() is not None:
+            raise RefusedError("refresh_after_call", post=key.post)
+        clear_alerts(transaction, f"{OUTDATED_PREFIX}{key.post}", now)
 
 
 def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]:
