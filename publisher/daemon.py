@@ -345,6 +345,12 @@ class Daemon:
         """Format problems as text, one a line; a problem that several occurrences of a post share appears once."""
         return "\n".join(dict.fromkeys(self.messages.format_problem(problem, posts) for problem in problems))
 
+    async def check_files(self) -> None:
+        """Alert people to settings and templates that were changed after this daemon has read them."""
+        changed = await asyncio.to_thread(find_newer_files, self.application.settings.workspace, self.loaded_files)
+        formatter = Formatter(messages=self.messages, timezone=self.application.settings.timezone)
+        await self.application.store.system_alerts.set_files_alert(formatter.newer_files(changed, self.started_at))
+
     async def _record_rejection(self, error: InputError | RefusedError, text: str = "") -> None:
         """Alert people to what is wrong with the text of a schedule file, or with the version in force."""
         if isinstance(error, InputError):
@@ -421,6 +427,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("monitor", monitor, 30.0, 15.0),
         Job("check_preflight", store.preflight.run, 15.0, 30.0),
         Job("check_silence", check_silence, 20.0, 60.0),
+        Job("check_files", daemon.check_files, 15.0, 30.0),
         Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("notify", notifier.run, 1.0, 2.0),

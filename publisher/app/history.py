@@ -154,10 +154,30 @@ def describe_event(entry: AuditLine, formatter: Formatter, manual_attempts: Coll
     return messages.translate(code, **facts)
 
 
-def format_next_steps(  # noqa: C901 # a flat list of what may be said
-    delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter
-) -> Iterator[str]:
+def format_next_steps(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> Iterator[str]:
     """Yield what comes next, and what a person has to do."""
+    messages, facts = formatter.messages, message_args(delivery, formatter)
+    if delivery.state in OPEN_STATES and not snapshot.is_loaded(delivery.account):
+        yield messages.translate("why_account_not_loaded", **facts)
+        if delivery.state is not State.HELD:
+            return
+    yield from _format_state(delivery, formatter)
+    if until := snapshot.waits_until(delivery):
+        yield messages.translate("why_sent_from", at=formatter.time(until))
+    if delivery.state in WAITING_STATES | {State.HELD}:
+        yield from _format_blockers(delivery, snapshot, formatter)
+    if delivery.state in WAITING_STATES and any(alert.code == TEXT_OUTDATED for alert in snapshot.alerts):
+        yield messages.translate("why_text_outdated", **facts)
+    if delivery.state in WAITING_STATES and delivery.follows:
+        yield messages.translate("why_follows", follows=delivery.follows)
+    if remark := DESIRED_STATE_CODES.get((delivery.desired, delivery.state)):
+        yield messages.translate(remark, **facts)
+    if delivery.state in OPEN_STATES - {State.HELD} and not snapshot.is_running:
+        yield messages.translate("why_no_daemon")
+
+
+def _format_state(delivery: Delivery, formatter: Formatter) -> Iterator[str]:
+    """Yield what follows from a delivery's state and reason."""
     messages, facts = formatter.messages, message_args(delivery, formatter)
     marker = derive_marker(delivery.key, delivery.account)
     number, total = delivery.parts_done + 1, delivery.extra_parts + 1
@@ -173,18 +193,6 @@ def format_next_steps(  # noqa: C901 # a flat list of what may be said
         yield messages.hint("reason_awaiting_approval", **facts, latest=latest)
     else:
         yield messages.hint(manual_task_code(delivery) or f"state_{delivery.state.value}", **facts)
-    if until := snapshot.waits_until(delivery):
-        yield messages.translate("why_sent_from", at=formatter.time(until))
-    if delivery.state in WAITING_STATES | {State.HELD}:
-        yield from _format_blockers(delivery, snapshot, formatter)
-    if delivery.state in WAITING_STATES and any(alert.code == TEXT_OUTDATED for alert in snapshot.alerts):
-        yield messages.translate("why_text_outdated", **facts)
-    if delivery.state in WAITING_STATES and delivery.follows:
-        yield messages.translate("why_follows", follows=delivery.follows)
-    if remark := DESIRED_STATE_CODES.get((delivery.desired, delivery.state)):
-        yield messages.translate(remark, **facts)
-    if delivery.state in OPEN_STATES - {State.HELD} and not snapshot.is_running:
-        yield messages.translate("why_no_daemon")
 
 
 def _format_blockers(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> Iterator[str]:

@@ -113,7 +113,7 @@ def build_offline_app(settings: Settings) -> OfflineApp:
 def describe_loaded_files(settings: Settings) -> LoadedFiles:
     """Return what a process has read that starts now with these settings; it reads neither file again."""
     data = settings.document.data if settings.document else {}
-    accounts = frozenset(key for key, account in settings.accounts.items() if account.mode is not Mode.OFF)
+    accounts = frozenset(settings.accounts)
     return LoadedFiles(settings=_hash_data(data), templates=_hash_templates(settings.workspace), accounts=accounts)
 
 

@@ -38,7 +38,7 @@ from publisher.schedule.cron import find_next_occurrence, list_cron_times
 from publisher.schedule.load import ScheduleContext, locate_problems, parse_schedule
 from publisher.schedule.warnings import find_overdue_posts
 from publisher.store.db.database import ConcurrentUpdateError
-from publisher.store.plan.cancellations import OrderedCorrection
+from publisher.store.deliveries.cancellations import OrderedCorrection
 from publisher.store.plan.posts import AuditAction, PlanCommit, RenderedOccurrence
 from publisher.store.plan.stored_posts import CRON_LOOKBACK
 from publisher.store.store import Store

@@ -163,6 +163,10 @@ class SystemAlerts(StorePart):
                 lambda transaction: apply_alert_changes(transaction, now, find_changes(transaction.connection))
             )
 
+    async def set_files_alert(self, reason: str) -> None:
+        """Keep at most one alert that files have changed since this host's daemon read them: with these, or none."""
+        await self._set_alert("settings_outdated", f"files:{self.store.worker}", reason)
+
     async def set_dashboard_alert(self, reason: str) -> None:
         """Keep at most one alert that this host's dashboard does not run: with its exit code, or none for ""."""
         await self._set_alert("dashboard_failing", f"dashboard:{self.store.worker}", reason)

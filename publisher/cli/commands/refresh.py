@@ -4,7 +4,7 @@ import click
 
 from publisher.cli.application import open_command_application
 from publisher.cli.authentication import accounts_of_post, authenticate
-from publisher.cli.context import load_workspace_settings
+from publisher.cli.context import load_workspace_settings, warn_about_daemon
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal
@@ -22,6 +22,7 @@ async def refresh(terminal: Terminal, post: PostId, by: str) -> None:
         accounts = await accounts_of_post(application.store, post)
         person = await authenticate(terminal, settings, application.store, command="refresh", by=by, accounts=accounts)
         number = await refresh_texts(application.planner, post, person)
+        await warn_about_daemon(terminal, settings, application.store.queries)
     terminal.print_message("refresh_done" if number else "refresh_unchanged", post=post, number=number)
     if number and settings.approval_rules.is_active:
         terminal.print_note("refresh_needs_approvals")

@@ -3,9 +3,9 @@
 import click
 
 from publisher.app.format import Formatter
-from publisher.cli.application import open_command_application
+from publisher.cli.application import open_command_application, print_obstacles
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings, warn_if_no_daemon
+from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
@@ -40,4 +40,4 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
         action = AuditAction(event="resend_requested", subject=subject, by=person, detail={"reason": reason})
         await resend_post(application.planner, post, [old.account], [action])
         terminal.print_message("resend_done", post=old.key.post, account=old.account)
-        await warn_if_no_daemon(terminal, application.store.queries)
+        await print_obstacles(terminal, application, [old.key.post])

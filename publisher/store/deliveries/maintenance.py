@@ -75,6 +75,7 @@ from publisher.store.db.rows import (
     subject_of,
 )
 from publisher.store.db.tables import ATTEMPT, DELIVERY, READBACK, read_deliveries
+from publisher.store.deliveries.cancellations import find_doubt_changes, stop_corrected
 from publisher.store.deliveries.cooldowns import redate_cooldowns, revert_quota_cooldowns
 from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.deliveries.sweeps import (
@@ -95,7 +96,6 @@ from publisher.store.deliveries.sweeps import (
     SUPERSEDED_INSTANTS,
     Sweep,
 )
-from publisher.store.plan.cancellations import find_doubt_changes, stop_corrected
 from publisher.store.recovery.recover import can_plan
 
 MAINTENANCE_BATCH_SIZE = 200

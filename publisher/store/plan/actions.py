@@ -65,8 +65,8 @@ from publisher.store.db.tables import (
     read_deliveries,
     to_delivery,
 )
+from publisher.store.deliveries.cancellations import cancel_matching
 from publisher.store.deliveries.intents import PAUSE_LOCK
-from publisher.store.plan.cancellations import cancel_matching
 from publisher.store.recovery.recover import (
     clear_acceptance,
     is_original_database,

@@ -67,14 +67,14 @@ from publisher.store.db.tables import (
     load_post,
     to_delivery,
 )
-from publisher.store.people.saves import find_savers
-from publisher.store.plan.cancellations import (
+from publisher.store.deliveries.cancellations import (
     OrderedCorrection,
     cancel_matching,
     find_due_corrections,
     stop_corrected,
     stop_original,
 )
+from publisher.store.people.saves import find_savers
 from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_stored_posts
 from publisher.store.recovery.recover import (
     attach_orphans,
