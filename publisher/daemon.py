@@ -17,9 +17,10 @@ from watchfiles import awatch
 from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application, find_missing_secrets, open_application
 from publisher.app.format import Formatter
+from publisher.app.offline import describe_loaded_files, find_newer_files
 from publisher.app.permissions import require_safe_permissions
 from publisher.config import Settings
-from publisher.domain.account import Mode
+from publisher.domain.account import LoadedFiles, Mode
 from publisher.domain.delivery import MAINTENANCE, State
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
 from publisher.domain.post import Schedule
@@ -31,6 +32,7 @@ from publisher.engine.checkpoints import (
     write_checkpoint,
 )
 from publisher.engine.clock_check import ClockCheck
+from publisher.engine.filed_texts import FiledTextCheck
 from publisher.engine.job_scheduler import Job, correct_job_times, schedule_jobs
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.notifier import NoticeWriter, Notifier
@@ -124,10 +126,13 @@ class Daemon:
     last_sending: float = field(default=float("-inf"), init=False)
     """When deliveries to send were looked for last, in monotonic seconds."""
     running_jobs: set[asyncio.Task[None]] = field(default_factory=set)
+    loaded_files: LoadedFiles = field(init=False)
+    """What it has read at its start."""
     jobs: Mapping[str, Job] = field(init=False)
     clock_check: ClockCheck = field(init=False)
 
     def __post_init__(self) -> None:
+        self.loaded_files = describe_loaded_files(self.application.settings)
         self.clock_check = ClockCheck(store=self.application.store, adapters=self.application.adapters)
         self.jobs = {job.name: job for job in build_jobs(self)}
 
@@ -315,6 +320,12 @@ class Daemon:
         """Format problems as text, one a line; a problem that several occurrences of a post share appears once."""
         return "\n".join(dict.fromkeys(self.messages.format_problem(problem, posts) for problem in problems))
 
+    async def check_files(self) -> None:
+        """Alert people to settings and templates that were changed after this daemon has read them."""
+        changed = await asyncio.to_thread(find_newer_files, self.application.settings.workspace, self.loaded_files)
+        formatter = Formatter(messages=self.messages, timezone=self.application.settings.timezone)
+        await self.application.store.system_alerts.set_files_alert(formatter.newer_files(changed, self.started_at))
+
     async def _record_rejection(self, error: InputError | RefusedError, text: str = "") -> None:
         """Alert people to what is wrong with the text of a schedule file, or with the version in force."""
         if isinstance(error, InputError):
@@ -364,6 +375,11 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         if pruned.deliveries or pruned.pictures:
             log.info("pruned", **asdict(pruned))
 
+    filed_texts = FiledTextCheck(
+        planner=app.planner,
+        is_current=lambda: not find_newer_files(app.settings.workspace, daemon.loaded_files),
+    )
+
     async def check_silence() -> int:
         return await store.silence.update(app.settings.timezone)
 
@@ -380,6 +396,8 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("monitor", monitor, 30.0, 15.0),
         Job("check_preflight", store.preflight.run, 15.0, 30.0),
         Job("check_silence", check_silence, 20.0, 60.0),
+        Job("check_files", daemon.check_files, 15.0, 30.0),
+        Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("notify", notifier.run, 1.0, 2.0),
         Job("write_checkpoint", lambda: write_checkpoint(store.audit, checkpoint_targets), 10.0, 300.0),
@@ -452,7 +470,7 @@ async def register(daemon: Daemon) -> None:
     store = daemon.application.store
     await store.system_alerts.check_clock_skew()
     await daemon.clock_check.confirm()
-    if not await store.actions.register_worker():
+    if not await store.actions.register_worker(daemon.loaded_files):
         raise RefusedError("database_replaced")
     await void_authority_if_older(store.audit, build_checkpoint_targets(daemon.application.settings))
     # the process lock and the registration prove that the previous process is gone

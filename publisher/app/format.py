@@ -93,6 +93,14 @@ class Formatter:
         facts |= {key: self.time(datetime.fromisoformat(instant)) for key, instant in instants.items()}
         return self.messages.translate(self.messages.first_known(f"alert_{state}", alert.code), **facts)
 
+    def newer_files(self, changed: Mapping[str, datetime], since: datetime) -> str:
+        """Return the words about files that were changed after a daemon has read them; none without any."""
+        if not changed:
+            return ""
+        names = [f"{name} ({self.time(at)})" for name, at in sorted(changed.items())]
+        files = self.messages.translate("list_comma").join(names)
+        return self.messages.translate("daemon_files_changed", files=files, since=self.time(since))
+
     def alert_as_json(self, alert: Alert) -> dict[str, str | int | None]:
         return {
             "id": alert.id,

@@ -4,7 +4,7 @@ import click
 
 from publisher.cli.application import activate_schedule, open_command_application
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings
+from publisher.cli.context import load_workspace_settings, warn_about_daemon
 from publisher.cli.framework import LocalizedUsageError, command, int_range, person_name
 from publisher.cli.terminal import Terminal
 
@@ -23,6 +23,7 @@ async def reload(terminal: Terminal, confirm_removals: int | None, by: str | Non
             command = "reload --confirm-removals"
             person = await authenticate(terminal, settings, application.store, command=command, by=by)
         filed = await activate_schedule(application, confirm_removals, person)
+        await warn_about_daemon(terminal, settings, application.store.queries)
     if filed is None:
         terminal.print_message("reload_unchanged")
     else:

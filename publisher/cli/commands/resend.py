@@ -3,20 +3,16 @@
 import click
 
 from publisher.app.format import Formatter
-from publisher.cli.application import open_command_application
+from publisher.cli.application import open_command_application, print_obstacles
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings, warn_if_no_daemon
+from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal
-from publisher.domain.delivery import State
 from publisher.domain.errors import NoSuchItemError
 from publisher.engine.planner import resend_post
 from publisher.store.plan.posts import AuditAction
-
-RESENDABLE_STATES = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
-"""States in which a delivery may be sent again, as a new occurrence."""
 
 
 @command("resend")
@@ -28,10 +24,10 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_application(settings) as application:
         [old] = await find_deliveries(
-            application.store.queries, target, settings.timezone, lambda delivery: delivery.state in RESENDABLE_STATES
+            application.store.queries, target, settings.timezone, lambda delivery: delivery.can_be_resent
         )
         subject = formatter.subject(old)
-        if old.state not in RESENDABLE_STATES:
+        if not old.can_be_resent:
             raise CommandFailedError("resend_not_ended", subject=subject, state=formatter.state(old.state))
         if old.account not in application.planner.post_renderer.accounts:
             raise NoSuchItemError("account", old.account)
@@ -44,4 +40,4 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
         action = AuditAction(event="resend_requested", subject=subject, by=person, detail={"reason": reason})
         await resend_post(application.planner, post, [old.account], [action])
         terminal.print_message("resend_done", post=old.key.post, account=old.account)
-        await warn_if_no_daemon(terminal, application.store.queries)
+        await print_obstacles(terminal, application, [old.key.post])

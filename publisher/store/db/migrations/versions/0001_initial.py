@@ -411,6 +411,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("in_force_since", sa.BigInteger(), nullable=False),
         sa.Column("is_scheduled", sa.Boolean(), nullable=False),
         sa.Column("is_cancelled", sa.Boolean(), nullable=False),
+        sa.Column("corrected_by", sa.String(), nullable=True),
         sa.Column("saved_by", sa.String(), nullable=True),
         sa.Column("file_owner", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
@@ -493,6 +494,9 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("heartbeat_at", sa.BigInteger(), nullable=False),
         sa.Column("stopped_at", sa.BigInteger(), nullable=True),
+        sa.Column("settings_hash", sa.String(), nullable=True),
+        sa.Column("templates_hash", sa.String(), nullable=True),
+        sa.Column("accounts", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
