@@ -53,6 +53,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("stage", sa.String(), nullable=False),
         sa.Column("person", sa.String(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("scheduled_at", sa.BigInteger(), nullable=True),
         sa.Column("is_emergency", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_by", sa.String(), nullable=True),
