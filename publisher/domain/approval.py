@@ -128,7 +128,8 @@ class MissingStage:
 class ApprovalStatus:
     """What an occurrence is approved by: its fingerprint, its chain, and all approvals that have not been ended.
 
-    `scheduled_at` is its time in the schedule; None once none of it is open. `barred` are the author and those who saved the text: an approval of theirs does not count.
+    `scheduled_at` is its time in the schedule; None once none of it is open. `barred` are the author and those who
+    saved the text: an approval of theirs does not count.
     """
 
     fingerprint: Fingerprint

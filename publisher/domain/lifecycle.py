@@ -271,7 +271,11 @@ def on_submitted(delivery: Delivery, event: Submitted, context: StepContext) -> 
 
 
 def on_rejected(delivery: Delivery, event: Rejected, context: StepContext) -> Delivery:
-    return _finish(replace(delivery, ticket=None), State.FAILED, event.code, context)
+    """End as failed. If the post was edited meanwhile, hold it instead: the new text was never offered."""
+    rejected = replace(delivery, ticket=None)
+    if rejected.desired is DesiredState.EDITED and not rejected.is_incomplete:
+        return _hold(rejected, HoldReason.EDITED)
+    return _finish(rejected, State.FAILED, event.code, context)
 
 
 def on_rate_limited(delivery: Delivery, event: RateLimited, context: StepContext) -> Delivery:

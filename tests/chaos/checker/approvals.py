@@ -76,7 +76,8 @@ def approved_by_people(history: History) -> Iterator[Violation]:
     """I5: before each intent all its approvals were given, over exactly what its whole occurrence was to be.
 
     Each by somebody who may, none by its author or by anyone who saved it, none twice, none ended before, and none for
-    a time that the call comes more than an hour before, unless a person sent it ahead. What counts as published by people's word alone is the word of two of them.
+    a time that the call comes more than an hour before, unless a person sent it ahead. What counts as published by
+    people's word alone is the word of two of them.
     """
     if not any(history.settings.stages.values()):
         raise NotJudgedError("settings.json asks for no approvals")
