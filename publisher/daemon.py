@@ -289,7 +289,7 @@ class Daemon:
             if version == self.first_file_version and await post_store.is_old_schedule(text):
                 raise RefusedError("schedule_superseded")  # noqa: TRY301 # handled like every other refusal of the file
             owner = await asyncio.to_thread(find_file_owner, self.schedule_file)
-            filed = await apply_schedule(self.application.planner, text, self.schedule_file.name, file_owner=owner)
+            applied = await apply_schedule(self.application.planner, text, self.schedule_file.name, file_owner=owner)
         except BaseException as error:  # also one that was cancelled is read again
             self.has_read_file = False  # the cause, such as a missing picture, may go without the file changing
             if not isinstance(error, (InputError, RefusedError)):
@@ -299,7 +299,9 @@ class Daemon:
             self.read_refused_file_at = runtime.monotonic() + self.refused_file_pause
             await self._record_rejection(error, text)
         else:
-            log.info("schedule_accepted", filed=filed)
+            log.info(
+                "schedule_accepted", filed=applied.filed, left_out=[item.facts["post"] for item in applied.left_out]
+            )
 
     async def watch_schedule_file(self) -> None:
         """Read the schedule when its file changes, until there is no change for FILE_WATCH_TIMEOUT_SECONDS.

@@ -118,12 +118,20 @@ class RemovedTargets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The difference between the schedule and the database."""
+    """The difference between the schedule and the database.
+
+    Each problem of `left_out` concerns one post against what is stored of it. That post stays as it is stored; the rest
+    of the schedule comes into force.
+    """
 
     planned: tuple[PlannedDeliveries, ...] = ()
     removed_targets: tuple[RemovedTargets, ...] = ()
     removed_posts: tuple[PostId, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    left_out: tuple[Problem, ...] = ()
+
+    @property
+    def left_out_posts(self) -> frozenset[PostId]:
+        return frozenset(PostId(problem.facts["post"]) for problem in self.left_out)
 
 
 FREE_REMOVALS = 3
@@ -143,29 +151,22 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
     """
     planned: list[PlannedDeliveries] = []
     removed_targets: list[RemovedTargets] = []
-    problems: list[Problem] = []
+    left_out: list[Problem] = []
     for post in schedule.posts:
-        stored_post = stored.get(post.id)
+        stored_post, times = stored.get(post.id), due_times.get(post.id, ())
         if stored_post is not None and stored_post.is_cancelled:
             continue
-        for occurrence in list_occurrences(post, stored_post, window, due_times.get(post.id, ())):
-            existing = stored_post.occurrences.get(occurrence.key.occurrence) if stored_post else None
-            if existing is None:
-                planned.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True))
-                continue
-            if existing.due_at != occurrence.due_at and (existing.has_started or not existing.open_accounts):
-                problems.append(Problem(code="moved_after_start", facts={"post": post.id}))
-                continue
-            if existing.is_finished:
-                continue
-            if _latest_call_at(post, occurrence) > window.now and existing.cancelled_accounts & set(post.accounts):
-                problems.append(Problem(code="restored_after_removal", facts={"post": post.id}))
-                continue
-            planned += _find_changes(post, occurrence, existing, window)
-            removed = tuple(sorted(existing.open_accounts - set(post.accounts)))
-            removed_targets += [RemovedTargets(key=occurrence.key, accounts=removed)] if removed else []
-        if stored_post is not None:
-            removed_targets += find_removed_times(post, stored_post, window, due_times.get(post.id, ()))
+        occurrences = list_occurrences(post, stored_post, window, times)
+        if stored_post is None:
+            planned += [_plan_new(post, occurrence) for occurrence in occurrences]
+        elif conflict := find_conflict(post, stored_post, window, occurrences):
+            left_out.append(conflict)
+        else:
+            for occurrence in occurrences:
+                existing = stored_post.occurrences.get(occurrence.key.occurrence)
+                planned += _find_changes(post, occurrence, existing, window)
+                removed_targets += _find_removed_accounts(post, occurrence, existing)
+            removed_targets += find_removed_times(post, stored_post, window, times)
     scheduled = {post.id for post in schedule.posts}
     removed_posts = tuple(
         post_id
@@ -176,8 +177,23 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
         planned=tuple(planned),
         removed_targets=tuple(removed_targets),
         removed_posts=removed_posts,
-        problems=tuple(problems),
+        left_out=tuple(left_out),
     )
+
+
+def find_conflict(
+    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+) -> Problem | None:
+    """Return why a post cannot be changed into what the schedule says: the first reason, or None."""
+    for occurrence in occurrences:
+        existing = stored.occurrences.get(occurrence.key.occurrence)
+        if existing is None:
+            continue
+        if existing.due_at != occurrence.due_at and (existing.has_started or not existing.open_accounts):
+            return Problem(code="moved_after_start", facts={"post": post.id})
+        if _latest_call_at(post, occurrence) > window.now and existing.cancelled_accounts & set(post.accounts):
+            return Problem(code="restored_after_removal", facts={"post": post.id})
+    return None
 
 
 def list_occurrences(
@@ -222,10 +238,24 @@ def find_removed_times(
     ]
 
 
+def _plan_new(post: Post, occurrence: Occurrence) -> PlannedDeliveries:
+    return PlannedDeliveries(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True)
+
+
+def _find_removed_accounts(post: Post, occurrence: Occurrence, stored: StoredOccurrence | None) -> list[RemovedTargets]:
+    """Return the accounts of an occurrence that the post no longer names."""
+    removed = sorted(stored.open_accounts - set(post.accounts)) if stored else []
+    return [RemovedTargets(key=occurrence.key, accounts=tuple(removed))] if removed else []
+
+
 def _find_changes(
-    post: Post, occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow
+    post: Post, occurrence: Occurrence, stored: StoredOccurrence | None, window: PlanWindow
 ) -> list[PlannedDeliveries]:
-    """Return new and revised deliveries of a stored occurrence. An added account gets no past occurrence."""
+    """Return new and revised deliveries of an occurrence. An added account gets no past occurrence."""
+    if stored is None:
+        return [_plan_new(post, occurrence)]
+    if stored.is_finished:
+        return []
     is_past = _latest_call_at(post, occurrence) < window.now
     added = () if is_past else tuple(account for account in post.accounts if account not in stored.accounts)
     kept = tuple(account for account in post.accounts if account in stored.open_accounts)

@@ -51,6 +51,14 @@ RECHECK_INTERVAL = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedSchedule:
+    """A version that has come into force: how many deliveries are new, and which posts it leaves as they are filed."""
+
+    filed: int
+    left_out: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
     """What planning needs: the store, the renderer, and for how many days ahead occurrences are filed."""
 
@@ -86,8 +94,8 @@ async def apply_schedule(  # noqa: PLR0913 # the text, where it comes from, and 
     actions: Sequence[AuditAction] = (),
     *,
     file_owner: str | None = None,
-) -> int:
-    """Activate a new version of the schedule, as a whole or not at all. Return the number of new deliveries.
+) -> AppliedSchedule:
+    """Activate a new version of the schedule, as a whole, less the posts that cannot be changed into what it says.
 
     Very many new deliveries are filed in batches; after a crash `plan_window` files the rest. `file` is the name in
     problems; its owner may approve nothing of it.
@@ -109,7 +117,7 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     confirmed_removals: int | None,
     actions: Sequence[AuditAction],
     file_owner: str | None,
-) -> int:
+) -> AppliedSchedule:
     post_store = planner.store.posts
     base_version = await post_store.schedule_version()
     if await planner.store.saves.is_superseded(text):
@@ -117,23 +125,22 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     context = await _schedule_context(planner)
     schedule = await asyncio.to_thread(parse_schedule, text, file=file, context=context)
     known = await post_store.stored_posts(schedule.posts)
-    posts = await with_originals(planner, schedule.posts)
-    problems = await asyncio.to_thread(find_problems, planner, schedule, posts, known)
+    changes = await asyncio.to_thread(diff_schedule, planner, schedule, known)
+    changed = _without_left_out(schedule, changes)
+    posts = await with_originals(planner, changed.posts)
+    problems = await asyncio.to_thread(find_problems, planner, changed, posts, known)
     if any(problem.is_error for problem in problems):
         raise ScheduleError(locate_problems(problems, text=text, file=file))
     await planner.store.runtime.hit_failpoint("reload.after_read")
-    changes = await asyncio.to_thread(diff_schedule, planner, schedule, known)
-    if changes.problems:
-        raise ScheduleError(locate_problems(changes.problems, text=text, file=file))
     _require_confirmation(changes, known, confirmed_removals)
-    rendered, media, problems = await _render_all(planner, changes.planned, schedule.posts)
+    rendered, media, problems = await _render_all(planner, changes.planned, changed.posts)
     if problems:
         raise ScheduleError(locate_problems(problems, text=text, file=file))
-    return await post_store.commit_plan(
+    filed = await post_store.commit_plan(
         PlanCommit(
             plan=changes,
             rendered=rendered,
-            posts=schedule.posts,
+            posts=changed.posts,
             media=media,
             schedule_text=text,
             base_version=base_version,
@@ -141,6 +148,12 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
             file_owner=file_owner,
         )
     )
+    return AppliedSchedule(filed=filed, left_out=locate_problems(changes.left_out, text=text, file=file))
+
+
+def _without_left_out(schedule: Schedule, changes: Plan) -> Schedule:
+    """Return a schedule without the posts that stay as they are stored: those that follow them go by what is stored."""
+    return Schedule(posts=tuple(post for post in schedule.posts if post.id not in changes.left_out_posts))
 
 
 def find_file_owner(file: Path) -> str | None:
@@ -164,9 +177,11 @@ async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int
         accounts = set(planner.schedule_context.accounts)
         removable = tuple(item for item in found.removed_targets if set(item.accounts) <= accounts)
         changes = Plan(planned=found.planned, removed_targets=removable)
+        await planner.store.posts.report_left_out(found.left_out, version)
         if not (changes.planned or changes.removed_targets):
             return 0
-        rendered, media, problems = await _render_all(planner, changes.planned, schedule.posts)
+        posts = _without_left_out(schedule, found).posts
+        rendered, media, problems = await _render_all(planner, changes.planned, posts)
         filed = await planner.store.posts.commit_plan(
             PlanCommit(plan=changes, rendered=rendered, media=media, base_version=version)
         )

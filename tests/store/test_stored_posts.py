@@ -70,7 +70,7 @@ async def planned(store, *posts, moments=()):
     reported = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 2 * DAY), {DAILY.id: moments})
     assert not reported.removed_targets
     filed = {(item.post.id, item.occurrence.key.occurrence): (item.accounts, item.is_new) for item in reported.planned}
-    return filed, [problem.code for problem in reported.problems], reported.removed_posts
+    return filed, [problem.code for problem in reported.left_out], reported.removed_posts
 
 
 async def add_past(store, number, **changes):

@@ -29,7 +29,7 @@ from publisher.domain.delivery import (
     Role,
     State,
 )
-from publisher.domain.errors import RefusedError
+from publisher.domain.errors import Problem, RefusedError
 from publisher.domain.plan import Plan, PlannedDeliveries, StoredPosts
 from publisher.domain.post import (
     CronTrigger,
@@ -46,7 +46,16 @@ from publisher.store.approvals import record_contents
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
-from publisher.store.db.rows import audit_entry, clear_alerts, lock_planning, replace_alerts, write_audit, write_entries
+from publisher.store.db.rows import (
+    audit_entry,
+    clear_alerts,
+    keep_alert,
+    lock_planning,
+    open_alerts,
+    replace_alerts,
+    write_audit,
+    write_entries,
+)
 from publisher.store.db.tables import (
     ATTEMPT,
     AUDIT,
@@ -75,6 +84,9 @@ from publisher.store.recovery.recover import (
     trust_schedule,
 )
 
+POSTS_LEFT_OUT = "posts_left_out"
+"""The alert that the version in force leaves posts as they are filed."""
+LEFT_OUT_SUBJECT = "schedule:left_out"
 FIRST_BATCH_SIZE = 1000
 """New deliveries committed together with their schedule version: about half a second of work on slow hardware."""
 NEXT_BATCH_SIZE = 100
@@ -341,6 +353,22 @@ class PostStore(StorePart):
         clear_alerts(transaction, "schedule", self.runtime.now())
         trust_schedule(transaction)
 
+    async def report_left_out(self, left_out: Sequence[Problem], version: int) -> None:
+        """Keep one alert about the posts that a version leaves as they are filed, or none.
+
+        Raises ConcurrentUpdateError if a newer version is in force.
+        """
+        wanted = [(POSTS_LEFT_OUT, left_out_facts(left_out))] if left_out else []
+
+        def report(transaction: Transaction) -> None:
+            lock_planning(transaction)
+            if version != transaction.connection.scalar(NEWEST_VERSION):
+                raise ConcurrentUpdateError(version)
+            keep_left_out_alert(transaction, self.runtime.now(), left_out)
+
+        if await self.database.read(lambda connection: open_alerts(connection, LEFT_OUT_SUBJECT)) != wanted:
+            await self.database.write(report)
+
     @in_transaction
     def register_logins(self, transaction: Transaction) -> None:
         """Insert a row for every login of the settings that has none."""
@@ -358,6 +386,7 @@ class PostStore(StorePart):
             connection.execute(insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=commit.schedule_text))
             write_audit(transaction, now, by, event="schedule_accepted", subject="schedule", detail={"sha256": digest})
             clear_alerts(transaction, "schedule", now)
+            keep_left_out_alert(transaction, now, commit.plan.left_out)
         stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
         savers = find_savers(connection, commit.posts)
         new = []
@@ -446,6 +475,21 @@ class PostStore(StorePart):
                 values["revision_hash"] = revision
             connection.execute(update(DELIVERY).where(DELIVERY.c.id == after.id).values(values))
         return is_edited
+
+
+def left_out_facts(left_out: Sequence[Problem]) -> dict[str, str]:
+    """Return the facts of the alert about posts that are left out, with each problem as JSON."""
+    posts = dict.fromkeys(problem.facts["post"] for problem in left_out)
+    problems = [{"code": problem.code, **problem.facts} for problem in left_out]
+    return {"posts": "、".join(posts), "problems": json.dumps(problems, ensure_ascii=False)}
+
+
+def keep_left_out_alert(transaction: Transaction, now: datetime, left_out: Sequence[Problem]) -> None:
+    """Keep the alert about the posts that are left out as it must be: the same posts are one alert."""
+    if left_out:
+        keep_alert(transaction, now, POSTS_LEFT_OUT, LEFT_OUT_SUBJECT, left_out_facts(left_out))
+    else:
+        clear_alerts(transaction, LEFT_OUT_SUBJECT, now)
 
 
 def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]:

@@ -139,7 +139,7 @@ def test_moving_after_the_first_intent_is_refused():
     post = make_post(when=NOW + 2 * HOUR)
     for changes in ({"has_started": True}, {"has_started": True, "open_accounts": frozenset()}):
         what = reported(post, stored(post, **changes))
-        assert [problem.code for problem in what.problems] == ["moved_after_start"]
+        assert [problem.code for problem in what.left_out] == ["moved_after_start"]
         assert not what.planned
 
 
@@ -179,7 +179,7 @@ def test_f65_a_post_that_comes_back_while_it_could_still_be_sent_is_refused(ago,
         content_hash="1", active_since=NOW, is_scheduled=False, occurrences={ONCE_OCCURRENCE: cancelled}
     )
     what = reported(make_post(when=due), {PostId("p"): recorded})
-    assert [problem.code for problem in what.problems] == codes
+    assert [problem.code for problem in what.left_out] == codes
 
 
 def test_a_cancelled_post_is_never_filed_again():
