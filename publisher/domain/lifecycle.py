@@ -138,7 +138,8 @@ def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -
         extra_parts=event.extra_parts,
         kind=event.kind,
         due_at=event.due_at,
-        first_attempt_deadline=event.expires_at if delivery.is_due_when_approved else deadline,
+        first_attempt_deadline=event.expires_at if event.is_due_when_approved else deadline,
+        is_due_when_approved=event.is_due_when_approved,
         desired=_merge_desired(delivery, DesiredState.AS_PLANNED),
     )
 
@@ -150,7 +151,8 @@ def record_edit(delivery: Delivery, event: Revised, _context: StepContext) -> De
     extension = event.max_delay - delivery.max_delay
     latest = edited.first_attempt_deadline and edited.first_attempt_deadline + extension
     desired = _merge_desired(delivery, DesiredState.AS_PLANNED if is_same else DesiredState.EDITED)
-    return replace(edited, first_attempt_deadline=latest, desired=desired)
+    has_no_time = delivery.is_due_when_approved or event.is_due_when_approved
+    return replace(edited, first_attempt_deadline=latest, desired=desired, is_due_when_approved=has_no_time)
 
 
 def _replace_limits(delivery: Delivery, event: Revised) -> Delivery:

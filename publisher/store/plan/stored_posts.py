@@ -5,7 +5,7 @@ for when.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from publisher.domain.post import ONCE_OCCURRENCE, Post, PostId
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import QUERY_BATCH_SIZE, batches
-from publisher.store.db.tables import DELIVERY, POST
+from publisher.store.db.tables import DELIVERY, POST, load_post
 from publisher.store.recovery.recover import orphaned_attempts
 
 CRON_LOOKBACK = timedelta(days=40)
@@ -34,14 +34,14 @@ _SCHEDULED_ONCE_AT = (
     .label("once_at")
 )
 _POSTS = select(
-    *(POST.c[name] for name in ("id", "content_hash", "in_force_since", "is_cancelled", "is_scheduled")),
+    *(POST.c[name] for name in ("id", "content_hash", "entry_hash", "in_force_since", "is_cancelled", "is_scheduled")),
     _SCHEDULED_ONCE_AT,
 )
 _COLUMNS = [
     DELIVERY.c[name]
     for name in (
         "post", "occurrence", "account", "state", "scheduled_at", "content_hash", "attempts", "reason", "desired",
-        "first_attempt_deadline",
+        "first_attempt_deadline", "is_due_when_approved",
     )
 ]  # fmt: skip
 _OCCURRENCE_KEYS = select(DELIVERY.c.post, DELIVERY.c.occurrence)
@@ -93,6 +93,7 @@ def read_stored_posts(  # noqa: C901 # one query after the other
     orphans: dict[str, list[JournalRecord]] = defaultdict(list)
     for record in orphaned_attempts(connection):
         orphans[record.post].append(record)
+    accepted = _read_edited(connection, rows, posts)
     lost = {PostId(post): _lost_post(records) for post, records in orphans.items() if post not in rows}
     return lost | {
         PostId(row.id): StoredPost(
@@ -102,9 +103,16 @@ def read_stored_posts(  # noqa: C901 # one query after the other
             is_scheduled=row.is_scheduled,
             occurrences=occurrences.get(row.id, {}),
             attempted_occurrences=frozenset(record.occurrence for record in orphans.get(row.id, ())),
+            accepted=accepted.get(row.id),
         )
         for row in rows.values()
     }
+
+
+def _read_edited(connection: Connection, rows: Mapping[Any, Any], posts: Sequence[Post]) -> Mapping[str, Post]:
+    """Return, as they are stored, those of these posts that have another entry now."""
+    edited = [post.id for post in posts if post.id in rows and rows[post.id].entry_hash != post.entry_hash]
+    return {row.id: load_post(row.body) for row in post_rows(connection, edited)}
 
 
 def post_rows(connection: Connection, posts: Sequence[PostId]) -> Iterator[Row[Any]]:
@@ -146,6 +154,8 @@ def _stored_occurrence(rows: Sequence[RowMapping]) -> StoredOccurrence:
         open_accounts=frozenset(AccountId(row["account"]) for row in wanted),
         untargeted_accounts=frozenset(AccountId(row["account"]) for row in untargeted),
         cancelled_accounts=frozenset(AccountId(row["account"]) for row in rows if row["reason"] in REMOVAL_REASONS),
+        is_due_when_approved=any(row["is_due_when_approved"] for row in wanted),
+        awaits_approval=all(row["is_due_when_approved"] and row["state"] == State.PENDING for row in wanted or rows),
     )
 
 
