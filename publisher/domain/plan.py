@@ -19,6 +19,7 @@ from publisher.domain.post import (
     Post,
     PostId,
     Schedule,
+    format_delivery_name,
     make_occurrence,
 )
 
@@ -29,8 +30,10 @@ class StoredOccurrence:
 
     `open_accounts` have a delivery that may still lead to a call, also after an unknown outcome or a person's decision.
     `untargeted_accounts` have one too, but the schedule no longer names them. The delivery of `cancelled_accounts` was
-    cancelled for that reason. An occurrence that `is_finished` leads to no further call; its accounts and content are
-    not loaded.
+    cancelled for that reason after a call, that of `restorable_accounts` before any call. `orphaned_accounts` were
+    cancelled before any call too, with the post that they follow. `expired_accounts` have expired before any call; each
+    with the content that it was last compared with. An occurrence that `is_finished` leads to no further call; its
+    accounts and content are not loaded.
     """
 
     due_at: datetime
@@ -40,7 +43,15 @@ class StoredOccurrence:
     open_accounts: frozenset[AccountId]
     untargeted_accounts: frozenset[AccountId] = frozenset()
     cancelled_accounts: frozenset[AccountId] = frozenset()
+    restorable_accounts: frozenset[AccountId] = frozenset()
+    orphaned_accounts: frozenset[AccountId] = frozenset()
+    expired_accounts: Mapping[AccountId, str] = field(default_factory=dict)
     is_finished: bool = False
+
+    @property
+    def wanted_accounts(self) -> frozenset[AccountId]:
+        """The accounts that a schedule may still move to another time: nothing was sent to them."""
+        return self.open_accounts | self.restorable_accounts | self.expired_accounts.keys()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +76,8 @@ class StoredPost:
         if once is None or once.is_finished:
             return once is not None
         has_its_text = once.content_hash == post.content_hash or not once.open_accounts
-        return has_its_text and once.accounts - once.cancelled_accounts >= set(post.accounts)
+        lost = once.cancelled_accounts | once.restorable_accounts
+        return has_its_text and once.accounts - lost >= set(post.accounts)
 
 
 StoredPosts = Mapping[PostId, StoredPost]
@@ -120,8 +132,8 @@ class RemovedTargets:
 class Plan:
     """The difference between the schedule and the database.
 
-    Each problem of `left_out` concerns one post against what is stored of it. That post stays as it is stored; the rest
-    of the schedule comes into force.
+    Each problem of `left_out` concerns one post against what is stored of it, or one of its deliveries if it names an
+    account. That stays as it is stored; the rest of the schedule comes into force.
     """
 
     planned: tuple[PlannedDeliveries, ...] = ()
@@ -131,7 +143,7 @@ class Plan:
 
     @property
     def left_out_posts(self) -> frozenset[PostId]:
-        return frozenset(PostId(problem.facts["post"]) for problem in self.left_out)
+        return frozenset(PostId(problem.facts["post"]) for problem in self.left_out if "account" not in problem.facts)
 
 
 FREE_REMOVALS = 3
@@ -166,7 +178,10 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
                 existing = stored_post.occurrences.get(occurrence.key.occurrence)
                 planned += _find_changes(post, occurrence, existing, window)
                 removed_targets += _find_removed_accounts(post, occurrence, existing)
+            planned += restore_ordered(post, stored_post, window)
             removed_targets += find_removed_times(post, stored_post, window, times)
+            left_out += find_unrestorable(post, stored_post, window, occurrences)
+    planned += restore_follow_ups(schedule, stored, window, planned)
     scheduled = {post.id for post in schedule.posts}
     removed_posts = tuple(
         post_id
@@ -189,11 +204,89 @@ def find_conflict(
         existing = stored.occurrences.get(occurrence.key.occurrence)
         if existing is None:
             continue
-        if existing.due_at != occurrence.due_at and (existing.has_started or not existing.open_accounts):
+        if existing.due_at != occurrence.due_at and (existing.has_started or not existing.wanted_accounts):
             return Problem(code="moved_after_start", facts={"post": post.id})
-        if _latest_call_at(post, occurrence) > window.now and existing.cancelled_accounts & set(post.accounts):
-            return Problem(code="restored_after_removal", facts={"post": post.id})
+    is_put_back = not stored.is_scheduled or stored.content_hash != post.content_hash
+    once = stored.occurrences.get(ONCE_OCCURRENCE)
+    if not is_put_back or once is None or once.open_accounts or not isinstance(post.trigger, OneTimeTrigger):
+        return None
+    is_too_late = not any(can_be_restored(post, occurrence, window) for occurrence in occurrences)
+    if is_too_late and once.restorable_accounts & set(post.accounts):
+        return Problem(code="restored_too_late", facts={"post": post.id})
     return None
+
+
+def find_unrestorable(
+    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+) -> list[Problem]:
+    """Return the deliveries that the schedule names again and that stay cancelled, since a call was made for them."""
+    problems = []
+    for occurrence in occurrences:
+        existing = stored.occurrences.get(occurrence.key.occurrence)
+        if existing is not None and can_be_restored(post, occurrence, window):
+            for account in sorted(existing.cancelled_accounts & set(post.accounts)):
+                name = format_delivery_name(post.id, occurrence.key.occurrence, account)
+                facts = {"post": post.id, "account": account, "name": name, "key": "to"}
+                problems.append(Problem(code="restored_after_call", facts=facts))
+    return problems
+
+
+def find_restorable(
+    post: Post, occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow
+) -> frozenset[AccountId]:
+    """Return the accounts whose delivery comes back, as it ended before any call and could still be sent in time.
+
+    What has expired comes back by an edit alone.
+    """
+    if not can_be_restored(post, occurrence, window):
+        return frozenset()
+    is_moved = stored.due_at != occurrence.due_at
+    edited = {account for account, content in stored.expired_accounts.items() if content != post.content_hash}
+    expired = stored.expired_accounts.keys() if is_moved else edited
+    return stored.restorable_accounts | (expired if isinstance(post.trigger, OneTimeTrigger) else frozenset())
+
+
+def can_be_restored(post: Post, occurrence: Occurrence, window: PlanWindow) -> bool:
+    """Return True if a delivery of an occurrence that comes back now could still be sent in time."""
+    latest = occurrence.due_at + post.max_delay
+    is_due_when_approved = isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+    if is_due_when_approved and window.approval_rules.chain_for(post.kind):
+        latest = occurrence.expires_at
+    return window.now < min(latest, occurrence.expires_at)
+
+
+def restore_ordered(post: Post, stored: StoredPost, window: PlanWindow) -> list[PlannedDeliveries]:
+    """Return the deliveries that people had ordered of a post, and that come back with it."""
+    planned = []
+    for name, existing in stored.occurrences.items():
+        occurrence = make_occurrence(post, name, existing.due_at)
+        if "." not in name or not can_be_restored(post, occurrence, window):  # named by a fraction of a second
+            continue
+        if accounts := tuple(account for account in post.accounts if account in existing.restorable_accounts):
+            planned.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
+    return planned
+
+
+def restore_follow_ups(
+    schedule: Schedule, stored: StoredPosts, window: PlanWindow, planned: Sequence[PlannedDeliveries]
+) -> list[PlannedDeliveries]:
+    """Return the deliveries that were cancelled with their original, where that comes back."""
+    coming = {(item.occurrence.key.post, account) for item in planned for account in item.accounts}
+    restored = []
+    for post in schedule.posts:
+        stored_post = stored.get(post.id)
+        if stored_post is None or stored_post.is_cancelled or post.follows is None:
+            continue
+        original = stored.get(post.follows)
+        occurrences = original.occurrences.values() if original else ()
+        open_accounts = {account for occurrence in occurrences for account in occurrence.open_accounts}
+        open_accounts |= {account for account in post.accounts if (post.follows, account) in coming}
+        for name, existing in stored_post.occurrences.items():
+            occurrence = make_occurrence(post, name, existing.due_at)
+            accounts = tuple(one for one in post.accounts if one in existing.orphaned_accounts & open_accounts)
+            if accounts and window.now < occurrence.expires_at:
+                restored.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
+    return restored
 
 
 def list_occurrences(
@@ -259,7 +352,8 @@ def _find_changes(
     is_past = _latest_call_at(post, occurrence) < window.now
     added = () if is_past else tuple(account for account in post.accounts if account not in stored.accounts)
     kept = tuple(account for account in post.accounts if account in stored.open_accounts)
-    restored = tuple(account for account in post.accounts if account in stored.untargeted_accounts)
+    wanted_again = stored.untargeted_accounts | find_restorable(post, occurrence, stored, window)
+    restored = tuple(account for account in post.accounts if account in wanted_again)
     changes = []
     if added:
         changes.append(
