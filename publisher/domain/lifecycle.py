@@ -25,6 +25,7 @@ from publisher.domain.approval import AWAITING_APPROVAL, on_approval_missing, on
 from publisher.domain.delivery import (
     DESIRED_BY_PERSON,
     DESIRED_NO_SEND,
+    RESTORABLE_STATES,
     WAITING_STATES,
     AbsenceProven,
     Actor,
@@ -42,6 +43,7 @@ from publisher.domain.delivery import (
     LeaseExpired,
     Released,
     Resolved,
+    Restored,
     RetractionRequested,
     Revised,
     Role,
@@ -127,6 +129,26 @@ def on_revised(delivery: Delivery, event: Revised, context: StepContext) -> Deli
 def on_revised_while_held(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
     """Replace the content if nothing was sent yet; the delivery stays held for its original reason."""
     return record_edit(delivery, event, context) if event.has_started else _replace_content(delivery, event, context)
+
+
+def on_restored(delivery: Delivery, event: Restored, context: StepContext) -> Delivery:
+    """Return to waiting as if it had never ended, with the content that the schedule has now.
+
+    Where a call of the occurrence was made with another text, a person decides. Raises IllegalTransitionError if a call
+    was made for this delivery, or a person has ended it.
+    """
+    if not delivery.is_restorable:
+        raise IllegalTransitionError("only what was never called, and ended by no person, comes back")
+    content, deadline = event.content, delivery.first_attempt_deadline
+    waiting = replace(delivery, state=State.PENDING, desired=DesiredState.AS_PLANNED, reason=None)
+    if content.has_started and content.rendered_hash != delivery.rendered_hash:
+        return _hold(record_edit(waiting, content, context), HoldReason.EDITED)
+    restored = replace(_replace_content(waiting, content, context), next_action_at=content.due_at, is_pruned=False)
+    if restored.is_due_when_approved:
+        return restored
+    latest = content.due_at + content.max_delay
+    is_kept = deadline is not None and delivery.due_at == content.due_at
+    return replace(restored, first_attempt_deadline=max(deadline, latest) if is_kept and deadline else latest)
 
 
 def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
@@ -223,7 +245,9 @@ def on_held(delivery: Delivery, event: Held, _context: StepContext) -> Delivery:
 
 
 def record_cancellation(delivery: Delivery, _event: Cancelled, context: StepContext) -> Delivery:
-    desired = DesiredState.NOT_TARGETED if context.by.role is Role.PLANNER else DesiredState.CANCELLED
+    """Record who no longer wants the delivery: the schedule, or people; a job that ends one wants nothing itself."""
+    wanted = {Role.PLANNER: DesiredState.NOT_TARGETED, Role.PERSON: DesiredState.CANCELLED}
+    desired = wanted.get(context.by.role, delivery.desired)
     return replace(delivery, desired=max(delivery.desired, desired, key=lambda one: one.rank))
 
 
@@ -365,14 +389,14 @@ def on_retraction_while_waiting(delivery: Delivery, event: RetractionRequested, 
 
 def _start_retraction(delivery: Delivery, context: StepContext) -> Delivery:
     """Start retracting. End as cancelled if nothing was ever sent and no person reported a URL."""
-    is_untouched = not delivery.attempts and delivery.receipt is None and delivery.reported_url is None
+    is_over = delivery.is_untouched
     return replace(
         delivery,
-        state=State.CANCELLED if is_untouched else State.RETRACTING,
+        state=State.CANCELLED if is_over else State.RETRACTING,
         desired=DesiredState.RETRACTED,
         readbacks=0,
         unknown_since=delivery.unknown_since or context.now,
-        next_action_at=None if is_untouched else context.now,
+        next_action_at=None if is_over else context.now,
     )
 
 
@@ -441,7 +465,9 @@ def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> De
         case State.FAILED | State.EXPIRED if resolved.is_incomplete and not resolved.is_retraction_requested:
             return _hold(resolved, HoldReason.INCOMPLETE)
         case _:
-            return replace(resolved, state=event.to)
+            is_final_word = event.to in RESTORABLE_STATES and not resolved.is_retraction_requested
+            desired = DesiredState.CANCELLED if is_final_word else resolved.desired  # no edit brings it back
+            return replace(resolved, state=event.to, desired=desired)
 
 
 def on_resolved_while_retracting(delivery: Delivery, event: Resolved, context: StepContext) -> Delivery:
@@ -526,6 +552,7 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
     ({_S.RETRYING}, Revised, {_S.RETRYING, _S.PENDING, _S.HELD}, _PLANNER, on_revised),
     ({_S.HELD}, Revised, {_S.HELD}, _PLANNER, on_revised_while_held),
     *(({state}, Revised, {state}, _PLANNER, record_edit) for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN)),
+    (RESTORABLE_STATES, Restored, {_S.PENDING, _S.HELD}, _PLANNER, on_restored),
     ({_S.PENDING}, ApprovalMissing, {_S.PENDING}, _MAINTENANCE, on_approval_missing),
     ({_S.CLAIMED}, ApprovalMissing, {_S.PENDING, _S.DUE}, _SENDER, on_approval_missing),
     ({_S.PENDING}, Approved, {_S.PENDING}, _PERSON, on_approved),
@@ -599,4 +626,4 @@ TRANSITIONS: Mapping[tuple[State, type], Transition] = {
     for states, event, to, who, step in _ROWS
     for state in states
 }
-"""Every legal transition. Final states have no row, so they are never left."""
+"""Every legal transition. Final states have one row, for what was never called; else they are never left."""

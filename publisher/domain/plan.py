@@ -19,6 +19,7 @@ from publisher.domain.post import (
     Post,
     PostId,
     Schedule,
+    format_delivery_name,
     make_occurrence,
 )
 
@@ -29,8 +30,11 @@ class StoredOccurrence:
 
     `open_accounts` have a delivery that may still lead to a call, also after an unknown outcome or a person's decision.
     `untargeted_accounts` have one too, but the schedule no longer names them. The delivery of `cancelled_accounts` was
-    cancelled for that reason. An occurrence that `is_finished` leads to no further call; its accounts and content are
-    not loaded. One that `is_due_when_approved` has no time of its own: it `awaits_approval` until then.
+    cancelled for that reason after a call, that of `restorable_accounts` before any call. `orphaned_accounts` were
+    cancelled before any call too, with the post that they follow. `expired_accounts` have expired before any call; each
+    with the content that it was last compared with. An occurrence that `is_finished` leads to no further call; its
+    accounts and content are not loaded. One that `is_due_when_approved` has no time of its own: it `awaits_approval`
+    until then.
     """
 
     due_at: datetime
@@ -40,14 +44,17 @@ class StoredOccurrence:
     open_accounts: frozenset[AccountId]
     untargeted_accounts: frozenset[AccountId] = frozenset()
     cancelled_accounts: frozenset[AccountId] = frozenset()
+    restorable_accounts: frozenset[AccountId] = frozenset()
+    orphaned_accounts: frozenset[AccountId] = frozenset()
+    expired_accounts: Mapping[AccountId, str] = field(default_factory=dict)
     is_finished: bool = False
     is_due_when_approved: bool = False
     awaits_approval: bool = False
 
     @property
-    def is_over(self) -> bool:
-        """True if no edit of the schedule concerns it any more."""
-        return self.is_finished or not (self.open_accounts or self.untargeted_accounts)
+    def wanted_accounts(self) -> frozenset[AccountId]:
+        """The accounts that a schedule may still move to another time: nothing was sent to them."""
+        return self.open_accounts | self.restorable_accounts | self.expired_accounts.keys()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +81,8 @@ class StoredPost:
         if once is None or once.is_finished:
             return once is not None
         has_its_text = once.content_hash == post.content_hash or not once.open_accounts
-        return has_its_text and once.accounts - once.cancelled_accounts >= set(post.accounts)
+        lost = once.cancelled_accounts | once.restorable_accounts
+        return has_its_text and once.accounts - lost >= set(post.accounts)
 
 
 StoredPosts = Mapping[PostId, StoredPost]
@@ -137,8 +145,9 @@ class LateAccounts:
 class Plan:
     """The difference between the schedule and the database.
 
-    Each problem of `left_out` concerns one post against what is stored of it. That post stays as it is stored; the rest
-    of the schedule comes into force. The `late_accounts` get nothing, unless a person asks for it.
+    Each problem of `left_out` concerns one post against what is stored of it, or one of its deliveries if it names an
+    account. That stays as it is stored; the rest of the schedule comes into force. The `late_accounts` get nothing,
+    unless a person asks for it.
     """
 
     planned: tuple[PlannedDeliveries, ...] = ()
@@ -149,7 +158,7 @@ class Plan:
 
     @property
     def left_out_posts(self) -> frozenset[PostId]:
-        return frozenset(PostId(problem.facts["post"]) for problem in self.left_out)
+        return frozenset(PostId(problem.facts["post"]) for problem in self.left_out if "account" not in problem.facts)
 
 
 FREE_REMOVALS = 3
@@ -186,9 +195,12 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
                 existing = stored_post.occurrences.get(occurrence.key.occurrence)
                 planned += _find_changes(post, occurrence, existing, window)
                 removed_targets += _find_removed_accounts(post, occurrence, existing)
+            planned += restore_ordered(post, stored_post, window)
             removed_targets += find_removed_times(post, stored_post, window, times)
+            left_out += find_unrestorable(post, stored_post, window, occurrences)
             if late := find_late_accounts(post, stored_post, window, occurrences):
                 late_accounts.append(LateAccounts(post=post.id, accounts=late))
+    planned += restore_follow_ups(schedule, stored, window, planned)
     scheduled = {post.id for post in schedule.posts}
     removed_posts = tuple(
         post_id
@@ -208,7 +220,7 @@ def find_conflict(
     post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
 ) -> Problem | None:
     """Return why a post cannot be changed into what the schedule says: the first reason, or None."""
-    if _is_over(post, stored, window) and _is_changed(post, stored):
+    if _is_changed(post, stored) and _is_over(post, stored, window, occurrences):
         return _edited_after_end(post)
     if any(_is_moved_into_past(post, occurrence, stored, window) for occurrence in occurrences):
         return Problem(code="moved_into_past", facts={"post": post.id, "key": "at"})
@@ -216,10 +228,15 @@ def find_conflict(
         existing = stored.occurrences.get(occurrence.key.occurrence)
         if existing is None:
             continue
-        if existing.due_at != occurrence.due_at and (existing.has_started or not existing.open_accounts):
+        if existing.due_at != occurrence.due_at and (existing.has_started or not existing.wanted_accounts):
             return Problem(code="moved_after_start", facts={"post": post.id})
-        if _latest_call_at(post, occurrence) > window.now and existing.cancelled_accounts & set(post.accounts):
-            return Problem(code="restored_after_removal", facts={"post": post.id})
+    is_put_back = not stored.is_scheduled or stored.content_hash != post.content_hash
+    once = stored.occurrences.get(ONCE_OCCURRENCE)
+    if not is_put_back or once is None or once.open_accounts or not isinstance(post.trigger, OneTimeTrigger):
+        return None
+    is_too_late = not any(can_be_restored(post, occurrence, window) for occurrence in occurrences)
+    if is_too_late and once.restorable_accounts & set(post.accounts):
+        return Problem(code="restored_too_late", facts={"post": post.id})
     return None
 
 
@@ -227,14 +244,21 @@ def _edited_after_end(post: Post) -> Problem:
     return Problem(code="edited_after_end", facts={"post": post.id})
 
 
-def _is_over(post: Post, stored: StoredPost, window: PlanWindow) -> bool:
+def _is_over(post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]) -> bool:
     """Return True if nothing of a post is to come, by what is stored of it and by the schedule."""
-    if isinstance(post.trigger, OneTimeTrigger):
-        once = stored.occurrences.get(ONCE_OCCURRENCE)
-        return once is not None and once.is_over
-    if not isinstance(post.trigger, CronTrigger) or post.trigger.until is None:
+    if isinstance(post.trigger, CronTrigger):
+        until = post.trigger.until
+        is_ended = until is not None and until < window.now
+        return is_ended and not any(map(_is_open, stored.occurrences.values()))
+    once = stored.occurrences.get(ONCE_OCCURRENCE)
+    if once is None or not isinstance(post.trigger, OneTimeTrigger):
         return False
-    return post.trigger.until < window.now and all(one.is_over for one in stored.occurrences.values())
+    comes_back = any(find_restorable(post, occurrence, once, window) for occurrence in occurrences)
+    return not (_is_open(once) or comes_back or once.restorable_accounts & set(post.accounts))
+
+
+def _is_open(stored: StoredOccurrence) -> bool:
+    return bool(stored.open_accounts or stored.untargeted_accounts)
 
 
 def _is_changed(post: Post, stored: StoredPost) -> bool:
@@ -267,13 +291,13 @@ def find_late_accounts(
     existing = stored.occurrences.get(ONCE_OCCURRENCE)
     if occurrence is None or existing is None:
         return ()
-    if existing.is_finished:  # years of posts are over, and a new account concerns none of them
-        known = set(stored.accepted.accounts if stored.accepted else post.accounts)
-    elif _can_be_joined(occurrence, existing, window):
+    if not existing.is_finished and _can_be_joined(occurrence, existing, window):
         return ()
-    else:
-        is_running = existing.open_accounts or _latest_call_at(post, occurrence) >= window.now
-        known = set(existing.accounts if is_running else post.accounts)
+    is_running = existing.open_accounts or _latest_call_at(post, occurrence) >= window.now
+    if is_running and not existing.is_finished:
+        known = set(existing.accounts)
+    else:  # years of posts are over: a new account of the settings concerns none of them, an edit of `to` asks for one
+        known = set(stored.accepted.accounts if stored.accepted else post.accounts)
     return tuple(account for account in post.accounts if account not in known)
 
 
@@ -282,6 +306,79 @@ def _can_be_joined(occurrence: Occurrence, stored: StoredOccurrence, window: Pla
     if stored.has_started:
         return False
     return stored.awaits_approval or max(stored.due_at, occurrence.due_at) > window.now
+
+
+def find_unrestorable(
+    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+) -> list[Problem]:
+    """Return the deliveries that the schedule names again and that stay cancelled, since a call was made for them."""
+    problems = []
+    for occurrence in occurrences:
+        existing = stored.occurrences.get(occurrence.key.occurrence)
+        if existing is not None and can_be_restored(post, occurrence, window):
+            for account in sorted(existing.cancelled_accounts & set(post.accounts)):
+                name = format_delivery_name(post.id, occurrence.key.occurrence, account)
+                facts = {"post": post.id, "account": account, "name": name, "key": "to"}
+                problems.append(Problem(code="restored_after_call", facts=facts))
+    return problems
+
+
+def find_restorable(
+    post: Post, occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow
+) -> frozenset[AccountId]:
+    """Return the accounts whose delivery comes back, as it ended before any call and could still be sent in time.
+
+    What has expired comes back by an edit alone.
+    """
+    if not can_be_restored(post, occurrence, window):
+        return frozenset()
+    is_moved = stored.due_at != occurrence.due_at
+    edited = {account for account, content in stored.expired_accounts.items() if content != post.content_hash}
+    expired = stored.expired_accounts.keys() if is_moved else edited
+    return stored.restorable_accounts | (expired if isinstance(post.trigger, OneTimeTrigger) else frozenset())
+
+
+def can_be_restored(post: Post, occurrence: Occurrence, window: PlanWindow) -> bool:
+    """Return True if a delivery of an occurrence that comes back now could still be sent in time."""
+    latest = occurrence.due_at + post.max_delay
+    is_due_when_approved = isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+    if is_due_when_approved and window.approval_rules.chain_for(post.kind):
+        latest = occurrence.expires_at
+    return window.now < min(latest, occurrence.expires_at)
+
+
+def restore_ordered(post: Post, stored: StoredPost, window: PlanWindow) -> list[PlannedDeliveries]:
+    """Return the deliveries that people had ordered of a post, and that come back with it."""
+    planned = []
+    for name, existing in stored.occurrences.items():
+        occurrence = make_occurrence(post, name, existing.due_at)
+        if "." not in name or not can_be_restored(post, occurrence, window):  # named by a fraction of a second
+            continue
+        if accounts := tuple(account for account in post.accounts if account in existing.restorable_accounts):
+            planned.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
+    return planned
+
+
+def restore_follow_ups(
+    schedule: Schedule, stored: StoredPosts, window: PlanWindow, planned: Sequence[PlannedDeliveries]
+) -> list[PlannedDeliveries]:
+    """Return the deliveries that were cancelled with their original, where that comes back."""
+    coming = {(item.occurrence.key.post, account) for item in planned for account in item.accounts}
+    restored = []
+    for post in schedule.posts:
+        stored_post = stored.get(post.id)
+        if stored_post is None or stored_post.is_cancelled or post.follows is None:
+            continue
+        original = stored.get(post.follows)
+        occurrences = original.occurrences.values() if original else ()
+        open_accounts = {account for occurrence in occurrences for account in occurrence.open_accounts}
+        open_accounts |= {account for account in post.accounts if (post.follows, account) in coming}
+        for name, existing in stored_post.occurrences.items():
+            occurrence = make_occurrence(post, name, existing.due_at)
+            accounts = tuple(one for one in post.accounts if one in existing.orphaned_accounts & open_accounts)
+            if accounts and window.now < occurrence.expires_at:
+                restored.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
+    return restored
 
 
 def list_occurrences(
@@ -357,7 +454,8 @@ def _find_changes(
     can_join = _can_be_joined(occurrence, stored, window)
     added = tuple(account for account in post.accounts if can_join and account not in stored.accounts)
     kept = tuple(account for account in post.accounts if account in stored.open_accounts)
-    restored = tuple(account for account in post.accounts if account in stored.untargeted_accounts)
+    wanted_again = stored.untargeted_accounts | find_restorable(post, occurrence, stored, window)
+    restored = tuple(account for account in post.accounts if account in wanted_again)
     changes = []
     if added:
         changes.append(

@@ -394,15 +394,6 @@ async def test_a_filed_post_is_not_rendered_again_when_another_post_is_edited(pl
         await apply_schedule(planner, pictured.replace("警惕", "谨防") + entry("q"), "schedule.toml")
 
 
-async def test_a_removed_post_does_not_come_back_silently(planner):
-    """A post restored after its deliveries were cancelled is left out, with the advice to give it a new id."""
-    text = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
-    await apply_schedule(planner, text, "schedule.toml")
-    await apply_schedule(planner, entry("q", at="2026-11-26T09:00:00"), "schedule.toml")
-    applied = await apply_schedule(planner, text, "schedule.toml")
-    assert [problem.code for problem in applied.left_out] == ["restored_after_removal"]
-
-
 async def test_a_delivery_held_for_an_edit_and_resent_is_not_held_again(planner):
     """After a person has decided for the old text, the same edit does not stop it once more."""
     await apply_schedule(planner, entry("p"), "schedule.toml")

@@ -25,6 +25,7 @@ from publisher.domain.delivery import (
     Actor,
     Cancelled,
     DesiredState,
+    Restored,
     Revised,
     Role,
     State,
@@ -305,6 +306,7 @@ class PostStore(StorePart):
         rendered, remaining = (commit.rendered, ()) if covers_new_posts(transaction) else (batches[0], batches[1:])
         new = [item.planned for item in rendered if item.planned.is_new]
         new_keys = [(planned.post, planned.occurrence.key.occurrence) for planned in new]
+        all_keys = [(item.planned.post, item.planned.occurrence.key.occurrence) for item in rendered]
         if commit.is_resend:  # asked again inside the transaction: two people may order the same in the same second
             for planned, (post, occurrence) in zip(new, new_keys, strict=True):
                 for account in planned.accounts:
@@ -332,7 +334,7 @@ class PostStore(StorePart):
             elif self._revise_deliveries(transaction, item):
                 edited.add(key)
         attach_orphans(self.store, transaction)
-        mark_new_unresolved(self.store, transaction, new_keys, is_new_version=commit.schedule_text is not None)
+        mark_new_unresolved(self.store, transaction, all_keys, is_new_version=commit.schedule_text is not None)
         self.runtime.hit_failpoint_now("plan.after_insert")
         for removed in commit.plan.removed_posts:
             cancel_matching(self.store, transaction, {"post": removed}, PLANNER, reason=REMOVAL_REASONS[0])
@@ -461,8 +463,8 @@ class PostStore(StorePart):
         """Apply an edit to each delivery that may still lead to a call. Return True if it replaced what was written.
 
         The occurrence is locked first: another host's intent is either counted here as started, or reads the new text.
-        Every delivery records the content it was compared with. One that is being sent, or is held for the edit, keeps
-        its own text and revision.
+        What was never called, and ended because of the schedule or of time, comes back. Every delivery records the
+        content it was compared with. One that is being sent, or is held for the edit, keeps its own text and revision.
         """
         planned, occurrence, connection = item.planned, item.planned.occurrence, transaction.connection
         rows, has_started = _lock_occurrence(connection, occurrence.key)
@@ -470,11 +472,16 @@ class PostStore(StorePart):
         has_no_time = self._is_due_when_approved(planned)
         for rendered_post in item.revision.rendered_posts:
             row = rows.get(rendered_post.account)
-            if row is None or row["state"] not in REVISABLE_STATES:
+            if row is None:
                 continue
             delivery = to_delivery(row)
+            is_restored = delivery.is_restorable
+            if not is_restored and delivery.state not in REVISABLE_STATES:
+                continue
             was_sent_ahead = planned.scheduled_at is None and row["due_at"] < row["scheduled_at"] == occurrence.due_at
-            event = Revised(
+            if is_restored and (row["first_attempt_deadline"] or row["expires_at"]) <= self.runtime.now():
+                was_sent_ahead = False  # it is too late for that
+            content = Revised(
                 rendered_hash=rendered_post.fingerprint,
                 due_at=delivery.due_at if was_sent_ahead else occurrence.due_at,
                 expires_at=delivery.expires_at if was_sent_ahead else occurrence.expires_at,
@@ -486,6 +493,7 @@ class PostStore(StorePart):
                 is_due_when_approved=has_no_time
                 or (row["is_due_when_approved"] and row["scheduled_at"] == occurrence.due_at),
             )
+            event = Restored(content=content) if is_restored else content
             after = self.store.transition(transaction, delivery, event, PLANNER)
             values: dict[str, object] = {
                 "content_hash": item.revision.content_hash,

@@ -164,23 +164,56 @@ def test_a_removed_account_is_not_sent_to():
     assert (lost.key.occurrence, lost.accounts) == (ONCE_OCCURRENCE, (B,))
 
 
-@pytest.mark.parametrize(("ago", "codes"), [(29, ["restored_after_removal"]), (31, [])])
-def test_f65_a_post_that_comes_back_while_it_could_still_be_sent_is_refused(ago, codes):
-    """A post that left the schedule, as in a half-saved file, is not forgotten because its instant passed."""
-    due = NOW - timedelta(minutes=ago)
-    cancelled = StoredOccurrence(
-        due_at=due,
-        content_hash="1",
-        accounts=frozenset({A, B}),
-        has_started=False,
-        open_accounts=frozenset(),
-        cancelled_accounts=frozenset({A, B}),
-    )
-    recorded = StoredPost(
-        content_hash="1", active_since=NOW, is_scheduled=False, occurrences={ONCE_OCCURRENCE: cancelled}
-    )
-    what = reported(make_post(when=due), {PostId("p"): recorded})
+def put_back(due: datetime, **changes: Any) -> tuple[Post, dict[PostId, StoredPost]]:
+    """Return a post that has left the schedule and is back, with what is stored of it: all was cancelled."""
+    post = make_post(when=due)
+    known = stored(post, due_at=due, open_accounts=frozenset(), restorable_accounts=frozenset({A, B}))
+    occurrence = replace(known[post.id].occurrences[ONCE_OCCURRENCE], **changes)
+    return post, {post.id: with_occurrence(replace(known[post.id], is_scheduled=False), ONCE_OCCURRENCE, occurrence)}
+
+
+@pytest.mark.parametrize(
+    ("ago", "restored", "codes"),
+    [(-60, [(A, B)], []), (29, [(A, B)], []), (31, [], ["restored_too_late"])],
+    ids=["ahead", "in time", "too late"],
+)
+def test_f100_a_post_that_comes_back_is_restored_while_it_could_still_be_sent(ago, restored, codes):
+    """A post that left the schedule, as in a half-saved file, comes back; too late, it is left out and named."""
+    post, known = put_back(NOW - timedelta(minutes=ago))
+    what = reported(post, known)
+    assert [(filing.accounts, filing.is_new) for filing in what.planned] == [(one, False) for one in restored]
     assert [problem.code for problem in what.left_out] == codes
+    assert what.left_out_posts == ({post.id} if codes else set())
+
+
+def test_f100_what_was_called_stays_cancelled_and_keeps_no_other_back():
+    """One account was called before the post left the schedule: it is named, and the other one comes back."""
+    post, known = put_back(
+        NOW + HOUR, restorable_accounts=frozenset({B}), cancelled_accounts=frozenset({A}), has_started=True
+    )
+    what = reported(post, known)
+    assert [filing.accounts for filing in what.planned] == [(B,)]
+    assert [(problem.code, problem.facts["name"]) for problem in what.left_out] == [("restored_after_call", "p@a")]
+    assert not what.left_out_posts
+
+
+@pytest.mark.parametrize(("content", "restored"), [("1", []), ("0", [(A, B)])], ids=["not edited", "edited"])
+def test_f100_what_has_expired_comes_back_by_an_edit_alone(content, restored):
+    """A wrong `expires` that is put right brings a delivery back; time alone, or a clock that was wrong, does not."""
+    expired = {A: content, B: content}
+    known = stored(make_post(), open_accounts=frozenset(), content_hash="", expired_accounts=expired)
+    what = reported(make_post(), known)
+    assert [filing.accounts for filing in what.planned] == restored
+
+
+def test_f100_a_follow_up_comes_back_with_its_original():
+    """What was cancelled for want of its original is restored where that is wanted again, and nowhere else."""
+    original, known = put_back(NOW + HOUR, restorable_accounts=frozenset({A}))
+    update = make_post(id=PostId("u"), follows=original.id)
+    known |= stored(update, open_accounts=frozenset(), orphaned_accounts=frozenset({A, B}))
+    what = plan(Schedule(posts=(update, original)), known, WINDOW, {})
+    assert [(filing.post.id, filing.accounts) for filing in what.planned] == [("p", (A,)), ("u", (A,))]
+    assert not plan(Schedule(posts=(update,)), known, WINDOW, {}).planned
 
 
 def test_a_cancelled_post_is_never_filed_again():
