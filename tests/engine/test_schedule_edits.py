@@ -146,6 +146,17 @@ async def test_i1_an_account_does_not_join_while_another_one_is_called(planner, 
     assert len(await alerts(planner, "accounts_added_late")) == 1
 
 
+async def test_i1_an_account_does_not_join_what_a_person_sends_to_it(approving):  # noqa: F811 # the fixture
+    """A post that waits for approvals is joined, unless the account was ordered to get it by itself."""
+    await apply_schedule(approving, entry("p", to='["a"]'), FILE)
+    post = await approving.store.posts.get_post(PostId("p"))
+    await resend_post(approving, post, [AccountId("b")])
+    assert (await apply_schedule(approving, entry("p"), FILE)).filed == 0
+    assert len(await deliveries(approving)) == 2
+    await apply_schedule(approving, entry("p") + entry("q", to='["a"]'), FILE)
+    assert (await apply_schedule(approving, entry("p") + entry("q"), FILE)).filed == 1
+
+
 @pytest.mark.parametrize("changed", [{"title": "新的标题"}, {"at": TOMORROW.isoformat()}])
 async def test_an_id_that_is_used_again_is_reported(planner, world, changed):  # noqa: F811 # the fixture
     """F70: an edit of a post that is over changes nothing, has the line of its entry, and keeps no other back."""

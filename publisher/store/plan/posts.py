@@ -48,6 +48,7 @@ from publisher.store.approvals import record_contents
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
+from publisher.store.db.filters import in_state
 from publisher.store.db.rows import (
     audit_entry,
     clear_alerts,
@@ -429,14 +430,17 @@ class PostStore(StorePart):
     ) -> int:
         """Insert the deliveries that do not exist yet, with their audit entries. Returns how many.
 
-        None for an account that joins an occurrence which has been called meanwhile.
+        An account joins no occurrence that has been called meanwhile, nor a one-time post that a person sends to it.
         """
-        key = item.planned.occurrence.key
-        if item.planned.is_late_addition and _lock_occurrence(transaction.connection, key)[1]:
-            return 0
-        query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+        key, post, revision = item.planned.occurrence.key, item.planned.post, item.revision.id
+        is_of_key = DELIVERY.c.occurrence == key.occurrence
+        if item.planned.is_late_addition:
+            if _lock_occurrence(transaction.connection, key)[1]:
+                return 0
+            if isinstance(post.trigger, OneTimeTrigger):
+                is_of_key = or_(is_of_key, in_state(DELIVERY, *OPEN_STATES, State.PUBLISHED))
+        query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, is_of_key)
         existing = set(transaction.connection.scalars(query))
-        revision, post = item.revision.id, item.planned.post
         is_ordered_now = is_ordered and item.planned.occurrence.due_at <= now
         is_immediate = is_ordered_now or (isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None)
         waits = is_immediate and bool(self.store.approval_rules.chain_for(post.kind))
