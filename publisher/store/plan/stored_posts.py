@@ -71,7 +71,9 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     unscheduled = list(batches([post.id for post in posts if post.id not in rows], QUERY_BATCH_SIZE))
     for ids in unscheduled:
         rows |= {row.id: row for row in connection.execute(_POSTS.where(POST.c.id.in_(ids)))}
-    edited = [post.id for post in posts if (row := rows.get(post.id)) and _is_edited(row, post)]
+    edited = [
+        post.id for post in posts if (row := rows.get(post.id)) and _is_edited(post, row.content_hash, row.entry_hash)
+    ]
     changed = [*edited, *(post.id for post in posts if post.id in rows and not rows[post.id].is_scheduled)]
     occurrences: dict[str, dict[str, StoredOccurrence]] = defaultdict(dict)
     for row in rows.values():
@@ -106,10 +108,9 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     }
 
 
-def _is_edited(row: Any, post: Post) -> bool:
-    """Return True if the entry of a post is another one now than when the post was last accepted."""
-    has_other_entry = row.entry_hash not in {"", post.entry_hash}  # it is empty for what no schedule has named
-    return has_other_entry or row.content_hash != post.content_hash
+def _is_edited(post: Post, content_hash: str, entry_hash: str) -> bool:
+    """Return True if a post is another one than that with these hashes; no entry is known of some."""
+    return post.content_hash != content_hash or entry_hash not in {"", post.entry_hash}
 
 
 def _complete_occurrences(
