@@ -370,6 +370,25 @@ def test_an_edit_of_a_post_that_is_over_is_no_silence(now, before, is_problem):
     assert [problem.code for problem in what.left_out] == (["edited_after_end"] if is_problem else [])
 
 
+@pytest.mark.parametrize(
+    ("ended", "due_in", "code"),
+    [
+        ({"expired_accounts": {A: "1", B: "1"}}, 5 * HOUR, None),
+        ({"expired_accounts": {A: "1", B: "1"}}, -5 * HOUR, "edited_after_end"),
+        ({"restorable_accounts": frozenset({A, B})}, 5 * HOUR, None),
+        ({"restorable_accounts": frozenset({A, B})}, -5 * HOUR, "restored_too_late"),
+    ],
+)
+def test_f100_what_was_never_called_is_over_only_once_it_is_too_late(ended, due_in, code):
+    """An edit that brings it back in time is none of a post that is over."""
+    filed, due = make_post(when=NOW - 5 * HOUR), NOW - 5 * HOUR
+    known = stored(filed, due_at=due, open_accounts=frozenset(), **ended)
+    known = {filed.id: replace(known[filed.id], accepted=filed)}
+    what = reported(make_post(when=NOW + due_in, content_hash="2", entry_hash="new"), known)
+    assert [problem.code for problem in what.left_out] == ([code] if code else [])
+    assert bool(what.planned) is (code is None)
+
+
 offsets = st.integers(-3, 3).map(lambda hours: NOW + hours * HOUR)
 accounts = st.lists(st.sampled_from([A, B, C]), min_size=1, unique=True).map(tuple)
 timings = st.one_of(

@@ -116,6 +116,11 @@ def edit_is_forgotten(before: Delivery, after: Delivery, event: object) -> Deliv
     return replace(after, desired=DesiredState.AS_PLANNED) if is_remembered and after.state is before.state else None
 
 
+def refusal_forgets_the_edit(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_edited = before.desired is DesiredState.EDITED and isinstance(event, Rejected)
+    return replace(after, state=State.FAILED) if is_edited else None
+
+
 def begun_counts_as_unbegun(before: Delivery, after: Delivery, event: object) -> Delivery | None:
     is_call = before.state is State.SENDING and isinstance(event, LeaseExpired) and after.state is State.UNKNOWN
     return replace(after, state=State.DUE) if is_call else None
@@ -193,6 +198,7 @@ MUTANTS = {
     "cancellation is forgotten": (changed_rules(stop_is_forgotten), Promise.CANCELLATION_HOLDS),
     "retraction is forgotten": (changed_rules(stop_is_forgotten), Promise.RETRACTION_HOLDS),
     "edit while unknown is forgotten": (changed_rules(edit_is_forgotten), Promise.EDIT_HOLDS),
+    "a refusal forgets an edit": (changed_rules(refusal_forgets_the_edit), Promise.EDIT_HOLDS),
     "begun call counts as not begun": (changed_rules(begun_counts_as_unbegun), Promise.AT_MOST_ONE),
     "retracted while under review": (changed_rules(retracting_review_is_believed_absent), Promise.AN_END_IS_TRUE),
     "refused while retracting stays open": (changed_rules(review_never_closes), Promise.AN_END_COMES),
