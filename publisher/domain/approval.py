@@ -101,10 +101,7 @@ class Approval:
     is_emergency: bool = False
 
     def covers_time(self, scheduled_at: datetime | None) -> bool:
-        """True unless the schedule has brought the occurrence forward by more than MAX_ADVANCE since."""
-        if scheduled_at is None or self.scheduled_at is None:
-            return True
-        return scheduled_at >= self.scheduled_at - MAX_ADVANCE
+        return is_covered(self.scheduled_at, scheduled_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +179,11 @@ class ApprovalStatus:
     def is_barred(self, person: str) -> bool:
         """True if a person wrote or saved the content."""
         return name_skeleton(person) in set(map(name_skeleton, self.barred))
+
+
+def is_covered(approved_at: datetime | None, scheduled_at: datetime | None) -> bool:
+    """True unless an occurrence was brought forward, from the time it was approved for, by more than MAX_ADVANCE."""
+    return approved_at is None or scheduled_at is None or scheduled_at >= approved_at - MAX_ADVANCE
 
 
 def hash_chain(chain: Chain) -> Fingerprint:

@@ -19,6 +19,7 @@ from publisher.domain.approval import (
     Chain,
     Stage,
     hash_chain,
+    is_covered,
     is_fingerprint_of,
 )
 from publisher.domain.characters import is_same_name, name_skeleton
@@ -231,16 +232,24 @@ class ApprovalStore(StorePart):
         ]
 
     @in_transaction
-    def approve(
-        self, transaction: Transaction, post: PostId, fingerprint: str, approver: Approver, by: Actor
+    def approve(  # noqa: PLR0913, PLR0917 # who approves what, and the time that they have seen
+        self,
+        transaction: Transaction,
+        post: PostId,
+        fingerprint: str,
+        approver: Approver,
+        by: Actor,
+        seen_at: datetime | None = None,
     ) -> ApprovalTask:
         """Record a person's yes to exactly this content, at the first stage that is not complete.
 
-        With the last one, what has waited for it becomes due. Raises ApprovalError if the content has changed, nothing
-        needs an approval, or this person may not give it.
+        With the last one, what has waited for it becomes due. Raises ApprovalError if the content has changed since, or
+        the time that the person has seen was brought forward; nothing needs an approval; or they may not give it.
         """
         lock_planning(transaction)
         found = self._find(transaction.connection, post, fingerprint)
+        if not all(is_covered(seen_at, task.status.scheduled_at) for task in found):
+            raise ApprovalError("approval_changed", post=post)
         refusals = [find_refusal(task, approver) for task in found]
         for task, refusal in zip(found, refusals, strict=True):
             if refusal is None:

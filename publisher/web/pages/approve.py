@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -218,9 +219,8 @@ async def give_approval(request: Request) -> Response:
             return await render_task(request, task, problem, status=422, asks_code=True)
     visitor = get_visitor(request)
     try:
-        done = await approve_content(
-            site.store, task.key.post, fingerprint, make_visitor_approver(visitor), visitor.actor
-        )
+        approver, seen_at = make_visitor_approver(visitor), _read_instant(str(form.get("scheduled_at", "")))
+        done = await approve_content(site.store, task.key.post, fingerprint, approver, visitor.actor, seen_at)
     except ApprovalError as error:
         response = await _render_stale(request, task, error)
     else:
@@ -231,6 +231,14 @@ async def give_approval(request: Request) -> Response:
     if session_id:
         set_session_cookie(request, response, session_id)
     return response
+
+
+def _read_instant(text: str) -> datetime | None:
+    """Return the time that the form was drawn with; None if it has none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 async def _render_stale(request: Request, task: ApprovalTask, error: ApprovalError) -> Response:
