@@ -254,7 +254,10 @@ class BecameDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revised:
-    """Staff changed the post. `has_started`: a creating call of the occurrence has begun, or may have."""
+    """Staff changed the post. `has_started`: a creating call of the occurrence has begun, or may have.
+
+    `is_due_when_approved`: it has no time of its own any more.
+    """
 
     rendered_hash: Fingerprint
     due_at: datetime
@@ -264,6 +267,7 @@ class Revised:
     has_started: bool
     extra_parts: int = 0
     kind: str = PostKind.WARNING.value
+    is_due_when_approved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,7 +160,8 @@ def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -
         extra_parts=event.extra_parts,
         kind=event.kind,
         due_at=event.due_at,
-        first_attempt_deadline=event.expires_at if delivery.is_due_when_approved else deadline,
+        first_attempt_deadline=event.expires_at if event.is_due_when_approved else deadline,
+        is_due_when_approved=event.is_due_when_approved,
         desired=_merge_desired(delivery, DesiredState.AS_PLANNED),
     )
 
@@ -172,7 +173,8 @@ def record_edit(delivery: Delivery, event: Revised, _context: StepContext) -> De
     extension = event.max_delay - delivery.max_delay
     latest = edited.first_attempt_deadline and edited.first_attempt_deadline + extension
     desired = _merge_desired(delivery, DesiredState.AS_PLANNED if is_same else DesiredState.EDITED)
-    return replace(edited, first_attempt_deadline=latest, desired=desired)
+    has_no_time = delivery.is_due_when_approved or event.is_due_when_approved
+    return replace(edited, first_attempt_deadline=latest, desired=desired, is_due_when_approved=has_no_time)
 
 
 def _replace_limits(delivery: Delivery, event: Revised) -> Delivery:
@@ -231,7 +233,10 @@ def on_lease_expired_during_call(delivery: Delivery, event: LeaseExpired, contex
 
 
 def on_cancelled(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
-    return _finish(record_cancellation(delivery, event, context), State.CANCELLED, event.reason, context)
+    """End as cancelled. What a job cancels, without an order, may come back if it was never called."""
+    is_ordered = context.by.role is not Role.MAINTENANCE or not delivery.is_untouched
+    ordered = record_cancellation(delivery, event, context) if is_ordered else delivery
+    return _finish(ordered, State.CANCELLED, event.reason, context)
 
 
 def on_expired(delivery: Delivery, event: Expired, context: StepContext) -> Delivery:
@@ -243,9 +248,7 @@ def on_held(delivery: Delivery, event: Held, _context: StepContext) -> Delivery:
 
 
 def record_cancellation(delivery: Delivery, _event: Cancelled, context: StepContext) -> Delivery:
-    """Record who no longer wants the delivery: the schedule, or people; a job that ends one wants nothing itself."""
-    wanted = {Role.PLANNER: DesiredState.NOT_TARGETED, Role.PERSON: DesiredState.CANCELLED}
-    desired = wanted.get(context.by.role, delivery.desired)
+    desired = DesiredState.NOT_TARGETED if context.by.role is Role.PLANNER else DesiredState.CANCELLED
     return replace(delivery, desired=max(delivery.desired, desired, key=lambda one: one.rank))
 
 
@@ -295,7 +298,11 @@ def on_submitted(delivery: Delivery, event: Submitted, context: StepContext) -> 
 
 
 def on_rejected(delivery: Delivery, event: Rejected, context: StepContext) -> Delivery:
-    return _finish(replace(delivery, ticket=None), State.FAILED, event.code, context)
+    """End as failed. If the post was edited meanwhile, hold it instead: the new text was never offered."""
+    rejected = replace(delivery, ticket=None)
+    if rejected.desired is DesiredState.EDITED and not rejected.is_incomplete:
+        return _hold(rejected, HoldReason.EDITED)
+    return _finish(rejected, State.FAILED, event.code, context)
 
 
 def on_rate_limited(delivery: Delivery, event: RateLimited, context: StepContext) -> Delivery:

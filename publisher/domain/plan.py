@@ -33,7 +33,8 @@ class StoredOccurrence:
     cancelled for that reason after a call, that of `restorable_accounts` before any call. `orphaned_accounts` were
     cancelled before any call too, with the post that they follow. `expired_accounts` have expired before any call; each
     with the content that it was last compared with. An occurrence that `is_finished` leads to no further call; its
-    accounts and content are not loaded.
+    accounts and content are not loaded. One that `is_due_when_approved` has no time of its own: it `awaits_approval`
+    until then.
     """
 
     due_at: datetime
@@ -47,6 +48,13 @@ class StoredOccurrence:
     orphaned_accounts: frozenset[AccountId] = frozenset()
     expired_accounts: Mapping[AccountId, str] = field(default_factory=dict)
     is_finished: bool = False
+    is_due_when_approved: bool = False
+    awaits_approval: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """True if no edit of the schedule concerns it any more."""
+        return self.is_finished or not (self.open_accounts or self.untargeted_accounts)
 
     @property
     def wanted_accounts(self) -> frozenset[AccountId]:
@@ -58,6 +66,7 @@ class StoredOccurrence:
 class StoredPost:
     """A post in the database. `active_since` is when its present timing was first accepted.
 
+    `accepted` is the post as it was last accepted, where its entry in the schedule is another one now.
     `attempted_occurrences` are missing from the database, but the journal holds an attempt for them.
     """
 
@@ -67,6 +76,7 @@ class StoredPost:
     is_cancelled: bool = False
     is_scheduled: bool = True
     attempted_occurrences: frozenset[str] = frozenset()
+    accepted: Post | None = None
 
     def is_fully_planned(self, post: Post) -> bool:
         """True if every delivery the post will ever have is stored, with the text of the schedule."""
@@ -129,17 +139,27 @@ class RemovedTargets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LateAccounts:
+    """Accounts that were added to a post when it was already due, or called elsewhere: they do not get it."""
+
+    post: PostId
+    accounts: tuple[AccountId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The difference between the schedule and the database.
 
     Each problem of `left_out` concerns one post against what is stored of it, or one of its deliveries if it names an
-    account. That stays as it is stored; the rest of the schedule comes into force.
+    account. That stays as it is stored; the rest of the schedule comes into force. The `late_accounts` get nothing,
+    unless a person asks for it.
     """
 
     planned: tuple[PlannedDeliveries, ...] = ()
     removed_targets: tuple[RemovedTargets, ...] = ()
     removed_posts: tuple[PostId, ...] = ()
     left_out: tuple[Problem, ...] = ()
+    late_accounts: tuple[LateAccounts, ...] = ()
 
     @property
     def left_out_posts(self) -> frozenset[PostId]:
@@ -164,9 +184,11 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
     planned: list[PlannedDeliveries] = []
     removed_targets: list[RemovedTargets] = []
     left_out: list[Problem] = []
+    late_accounts: list[LateAccounts] = []
     for post in schedule.posts:
         stored_post, times = stored.get(post.id), due_times.get(post.id, ())
         if stored_post is not None and stored_post.is_cancelled:
+            left_out += [_edited_after_end(post)] if _is_changed(post, stored_post) else []
             continue
         occurrences = list_occurrences(post, stored_post, window, times)
         if stored_post is None:
@@ -181,6 +203,8 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
             planned += restore_ordered(post, stored_post, window)
             removed_targets += find_removed_times(post, stored_post, window, times)
             left_out += find_unrestorable(post, stored_post, window, occurrences)
+            if late := find_late_accounts(post, stored_post, window, occurrences):
+                late_accounts.append(LateAccounts(post=post.id, accounts=late))
     planned += restore_follow_ups(schedule, stored, window, planned)
     scheduled = {post.id for post in schedule.posts}
     removed_posts = tuple(
@@ -193,6 +217,7 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
         removed_targets=tuple(removed_targets),
         removed_posts=removed_posts,
         left_out=tuple(left_out),
+        late_accounts=tuple(late_accounts),
     )
 
 
@@ -200,13 +225,17 @@ def find_conflict(
     post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
 ) -> Problem | None:
     """Return why a post cannot be changed into what the schedule says: the first reason, or None."""
+    if _is_over(post, stored, window) and _is_changed(post, stored):
+        return _edited_after_end(post)
+    if any(_is_moved_into_past(post, occurrence, stored, window) for occurrence in occurrences):
+        return Problem(code="moved_into_past", facts={"post": post.id, "key": "at"})
     for occurrence in occurrences:
         existing = stored.occurrences.get(occurrence.key.occurrence)
         if existing is None:
             continue
         if existing.due_at != occurrence.due_at and (existing.has_started or not existing.wanted_accounts):
             return Problem(code="moved_after_start", facts={"post": post.id})
-    is_put_back = not stored.is_scheduled or stored.content_hash != post.content_hash
+    is_put_back = not stored.is_scheduled or stored.accepted is not None
     once = stored.occurrences.get(ONCE_OCCURRENCE)
     if not is_put_back or once is None or once.open_accounts or not isinstance(post.trigger, OneTimeTrigger):
         return None
@@ -289,13 +318,77 @@ def restore_follow_ups(
     return restored
 
 
+def _edited_after_end(post: Post) -> Problem:
+    return Problem(code="edited_after_end", facts={"post": post.id})
+
+
+def _is_over(post: Post, stored: StoredPost, window: PlanWindow) -> bool:
+    """Return True if nothing of a post is to come, by what is stored of it and by the schedule."""
+    if isinstance(post.trigger, OneTimeTrigger):
+        once = stored.occurrences.get(ONCE_OCCURRENCE)
+        if once is None or not once.is_over:
+            return False
+        occurrence = make_occurrence(post, ONCE_OCCURRENCE, post.trigger.at or once.due_at)
+        return not find_restorable(post, occurrence, once, window) & set(post.accounts)
+    if not isinstance(post.trigger, CronTrigger) or post.trigger.until is None:
+        return False
+    return post.trigger.until < window.now and all(one.is_over for one in stored.occurrences.values())
+
+
+def _is_changed(post: Post, stored: StoredPost) -> bool:
+    """Return True if a post that is over says something else, or another time. That a repeating one ends is no change.
+
+    Other accounts are no change: some may have left the settings.
+    """
+    if stored.accepted is None:
+        return False
+    has_other_time = stored.accepted.trigger != post.trigger
+    if isinstance(post.trigger, CronTrigger) and has_other_time:
+        return False
+    return has_other_time or stored.accepted.content_hash != post.content_hash
+
+
+def _is_moved_into_past(post: Post, occurrence: Occurrence, stored: StoredPost, window: PlanWindow) -> bool:
+    """Return True if a one-time post is given a time at which it is already too late to send it."""
+    if not isinstance(post.trigger, OneTimeTrigger) or _latest_call_at(post, occurrence) >= window.now:
+        return False
+    if existing := stored.occurrences.get(occurrence.key.occurrence):
+        return existing.due_at != occurrence.due_at
+    return stored.accepted is not None and stored.accepted.trigger != post.trigger
+
+
+def find_late_accounts(
+    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+) -> tuple[AccountId, ...]:
+    """Return the accounts that were added to a one-time post too late to get it."""
+    [occurrence] = occurrences if isinstance(post.trigger, OneTimeTrigger) and len(occurrences) == 1 else [None]
+    existing = stored.occurrences.get(ONCE_OCCURRENCE)
+    if occurrence is None or existing is None:
+        return ()
+    if existing.is_finished:  # years of posts are over, and a new account concerns none of them
+        known = set(stored.accepted.accounts if stored.accepted else post.accounts)
+    elif _can_be_joined(occurrence, existing, window):
+        return ()
+    else:
+        is_running = existing.open_accounts or _latest_call_at(post, occurrence) >= window.now
+        known = set(existing.accounts if is_running else post.accounts)
+    return tuple(account for account in post.accounts if account not in known)
+
+
+def _can_be_joined(occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow) -> bool:
+    """Return True if an account that is added gets the occurrence: it is not due, and no other one was called."""
+    if stored.has_started:
+        return False
+    return stored.awaits_approval or max(stored.due_at, occurrence.due_at) > window.now
+
+
 def list_occurrences(
     post: Post, stored: StoredPost | None, window: PlanWindow, due_times: Sequence[datetime]
 ) -> list[Occurrence]:
     if isinstance(post.trigger, OneTimeTrigger):
         existing = stored.occurrences.get(ONCE_OCCURRENCE) if stored else None
         if post.trigger.at is None:
-            return [make_occurrence(post, ONCE_OCCURRENCE, existing.due_at if existing else window.now)]
+            return [make_occurrence(post, ONCE_OCCURRENCE, _find_immediate_time(post, existing, window))]
         end = window.end_for(post)
         if existing is None and end is not None and post.trigger.at > end:
             return []
@@ -310,6 +403,16 @@ def list_occurrences(
         *(item for item in repeating if item.due_at >= window.now or item.key.occurrence in started),
         *(item for item in newest_missed if item.key.occurrence not in started),
     ]
+
+
+def _find_immediate_time(post: Post, existing: StoredOccurrence | None, window: PlanWindow) -> datetime:
+    """Return when a post without a time is due: now, unless it was filed so before or was called."""
+    if existing is None:
+        return window.now
+    needs_approval = bool(window.approval_rules.chain_for(post.kind))
+    had_time = existing.due_at > window.now or (needs_approval and not existing.is_due_when_approved)
+    can_move = existing.open_accounts and not existing.has_started
+    return window.now if can_move and had_time else existing.due_at
 
 
 def find_removed_times(
@@ -344,13 +447,13 @@ def _find_removed_accounts(post: Post, occurrence: Occurrence, stored: StoredOcc
 def _find_changes(
     post: Post, occurrence: Occurrence, stored: StoredOccurrence | None, window: PlanWindow
 ) -> list[PlannedDeliveries]:
-    """Return new and revised deliveries of an occurrence. An added account gets no past occurrence."""
+    """Return new and revised deliveries of an occurrence. An added account gets none that is due or was called."""
     if stored is None:
         return [_plan_new(post, occurrence)]
     if stored.is_finished:
         return []
-    is_past = _latest_call_at(post, occurrence) < window.now
-    added = () if is_past else tuple(account for account in post.accounts if account not in stored.accounts)
+    can_join = _can_be_joined(occurrence, stored, window)
+    added = tuple(account for account in post.accounts if can_join and account not in stored.accounts)
     kept = tuple(account for account in post.accounts if account in stored.open_accounts)
     wanted_again = stored.untargeted_accounts | find_restorable(post, occurrence, stored, window)
     restored = tuple(account for account in post.accounts if account in wanted_again)

@@ -276,11 +276,14 @@ class ApprovalStore(StorePart):
             chain=hash_chain(task.status.chain),
             fingerprint=task.status.fingerprint,
             at=now,
+            scheduled_at=task.status.scheduled_at,
             is_emergency=stage is None,
         )
         row = {"post": task.key.post, "occurrence": task.key.occurrence, **asdict(approval)}
         transaction.connection.execute(insert(APPROVAL).values(row))
         detail = {name: row[name] for name in ("fingerprint", "stage", "is_emergency")}
+        if approval.scheduled_at is not None:
+            detail["scheduled_at"] = approval.scheduled_at.isoformat()
         write_audit(transaction, now, by, event="approval_given", subject=task.name, detail=detail)
         after = replace(task, status=replace(task.status, approvals=[*task.status.approvals, approval]))
         same = [other for other in self._tasks(transaction.connection, task.key.post) if other.key == task.key]
@@ -335,7 +338,7 @@ class ApprovalStore(StorePart):
         for person, code in ((approver.name, "not_on_duty"), (status.author, "author_not_on_duty")):
             if name_skeleton(person) not in on_duty:
                 raise ApprovalError(code, **{**facts, "author": status.author})
-        if any(item.is_emergency and is_same_name(item.person, approver.name) for item in status.approvals):
+        if any(item.is_emergency and is_same_name(item.person, approver.name) for item in status.in_time):
             raise ApprovalError("approval_given_already", **facts)
         after = self._record(transaction, task, None, approver.name, by)
         now, detail = self.runtime.now(), {"reason": reason, "fingerprint": status.fingerprint}

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import (
@@ -35,6 +35,7 @@ from publisher.domain.plan import Plan, PlannedDeliveries, StoredPosts
 from publisher.domain.post import (
     CronTrigger,
     Fingerprint,
+    OccurrenceKey,
     OneTimeTrigger,
     Post,
     PostId,
@@ -396,6 +397,7 @@ class PostStore(StorePart):
             row, body, saved_by = stored.get(post.id), dump_post(post), commit.saved_by or savers.get(post.id)
             values = {
                 "content_hash": post.content_hash,
+                "entry_hash": post.entry_hash,
                 "body": body,
                 "is_scheduled": commit.is_scheduled,
                 "saved_by": saved_by,
@@ -413,8 +415,13 @@ class PostStore(StorePart):
     def _insert_deliveries(
         self, transaction: Transaction, item: RenderedOccurrence, now: datetime, *, is_ordered: bool
     ) -> int:
-        """Insert the deliveries that do not exist yet, with their audit entries. Returns how many."""
+        """Insert the deliveries that do not exist yet, with their audit entries. Returns how many.
+
+        None for an account that joins an occurrence which has been called meanwhile.
+        """
         key = item.planned.occurrence.key
+        if item.planned.is_late_addition and _lock_occurrence(transaction.connection, key)[1]:
+            return 0
         query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
         existing = set(transaction.connection.scalars(query))
         revision, post = item.revision.id, item.planned.post
@@ -434,6 +441,12 @@ class PostStore(StorePart):
             write_entries(transaction, [entry])
         return len(rows)
 
+    def _is_due_when_approved(self, planned: PlannedDeliveries) -> bool:
+        """Return True if a post has no time of its own and needs approvals, as `asap`, or one that a person sends."""
+        trigger = planned.post.trigger
+        is_immediate = planned.scheduled_at is not None or (isinstance(trigger, OneTimeTrigger) and trigger.at is None)
+        return is_immediate and bool(self.store.approval_rules.chain_for(planned.post.kind))
+
     def _revise_deliveries(self, transaction: Transaction, item: RenderedOccurrence) -> bool:
         """Apply an edit to each delivery that may still lead to a call. Return True if it replaced what was written.
 
@@ -442,12 +455,9 @@ class PostStore(StorePart):
         content it was compared with. One that is being sent, or is held for the edit, keeps its own text and revision.
         """
         planned, occurrence, connection = item.planned, item.planned.occurrence, transaction.connection
-        matches_key = (DELIVERY.c.post == occurrence.key.post, DELIVERY.c.occurrence == occurrence.key.occurrence)
-        locked = select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
-        rows = {row["account"]: row for row in connection.execute(locked).mappings()}
-        has_started = connection.execute(_STARTED_ATTEMPTS.where(*matches_key)).first() is not None
+        rows, has_started = _lock_occurrence(connection, occurrence.key)
         revision, is_edited = item.revision.id, False
-        chain = self.store.approval_rules.chain_for(planned.post.kind)
+        has_no_time = self._is_due_when_approved(planned)
         for rendered_post in item.revision.rendered_posts:
             row = rows.get(rendered_post.account)
             if row is None:
@@ -468,6 +478,8 @@ class PostStore(StorePart):
                 has_started=has_started,
                 extra_parts=len(rendered_post.extra_parts),
                 kind=planned.post.kind.value,
+                is_due_when_approved=has_no_time
+                or (row["is_due_when_approved"] and row["scheduled_at"] == occurrence.due_at),
             )
             event = Restored(content=content) if is_restored else content
             after = self.store.transition(transaction, delivery, event, PLANNER)
@@ -475,8 +487,6 @@ class PostStore(StorePart):
                 "content_hash": item.revision.content_hash,
                 "scheduled_at": planned.scheduled_at or occurrence.due_at,
                 "follows": planned.post.follows,
-                # one that a person sends now is due with its last approval
-                "is_due_when_approved": row["is_due_when_approved"] or bool(planned.scheduled_at and chain),
             }
             is_edited = is_edited or (not has_started and row["content_hash"] != item.revision.content_hash)
             if after.rendered_hash == rendered_post.fingerprint:
@@ -498,6 +508,14 @@ def keep_left_out_alert(transaction: Transaction, now: datetime, left_out: Seque
         keep_alert(transaction, now, POSTS_LEFT_OUT, LEFT_OUT_SUBJECT, left_out_facts(left_out))
     else:
         clear_alerts(transaction, LEFT_OUT_SUBJECT, now)
+
+
+def _lock_occurrence(connection: Connection, key: OccurrenceKey) -> tuple[Mapping[str, RowMapping], bool]:
+    """Lock an occurrence. Return its rows by account, and whether a creating call has begun, or may have."""
+    matches_key = (DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+    locked = select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
+    rows = {row["account"]: row for row in connection.execute(locked).mappings()}
+    return rows, connection.execute(_STARTED_ATTEMPTS.where(*matches_key)).first() is not None
 
 
 def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]:

@@ -26,7 +26,7 @@ from publisher.store.base import ORIGINAL_GONE
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import QUERY_BATCH_SIZE, batches
-from publisher.store.db.tables import DELIVERY, POST
+from publisher.store.db.tables import DELIVERY, POST, load_post
 from publisher.store.recovery.recover import orphaned_attempts
 
 CRON_LOOKBACK = timedelta(days=40)
@@ -42,14 +42,14 @@ _SCHEDULED_ONCE_AT = (
     .label("once_at")
 )
 _POSTS = select(
-    *(POST.c[name] for name in ("id", "content_hash", "in_force_since", "is_cancelled", "is_scheduled")),
+    *(POST.c[name] for name in ("id", "content_hash", "entry_hash", "in_force_since", "is_cancelled", "is_scheduled")),
     _SCHEDULED_ONCE_AT,
 )
 _COLUMNS = [
     DELIVERY.c[name]
     for name in (
         "post", "occurrence", "account", "state", "scheduled_at", "content_hash", "attempts", "reason", "desired",
-        "first_attempt_deadline", "reported_url", "remote_id",
+        "first_attempt_deadline", "reported_url", "remote_id", "is_due_when_approved",
     )
 ]  # fmt: skip
 _OCCURRENCE_KEYS = select(DELIVERY.c.post, DELIVERY.c.occurrence)
@@ -74,7 +74,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     changed = [
         post.id
         for post in posts
-        if (row := rows.get(post.id)) and (not row.is_scheduled or row.content_hash != post.content_hash)
+        if (row := rows.get(post.id)) and (not row.is_scheduled or row.entry_hash != post.entry_hash)
     ]
     occurrences: dict[str, dict[str, StoredOccurrence]] = defaultdict(dict)
     for row in rows.values():
@@ -93,6 +93,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     orphans: dict[str, list[JournalRecord]] = defaultdict(list)
     for record in orphaned_attempts(connection):
         orphans[record.post].append(record)
+    accepted = _read_edited(connection, rows, posts)
     lost = {PostId(post): _lost_post(records) for post, records in orphans.items() if post not in rows}
     return lost | {
         PostId(row.id): StoredPost(
@@ -102,6 +103,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
             is_scheduled=row.is_scheduled,
             occurrences=occurrences.get(row.id, {}),
             attempted_occurrences=frozenset(record.occurrence for record in orphans.get(row.id, ())),
+            accepted=accepted.get(row.id),
         )
         for row in rows.values()
     }
@@ -132,6 +134,12 @@ def _read_deliveries(connection: Connection, query: Select[Any]) -> Mapping[Occu
     for row in connection.execute(select(*_COLUMNS).join(keys, is_key)).mappings():
         deliveries[OccurrenceKey(post=PostId(row["post"]), occurrence=row["occurrence"])].append(row)
     return deliveries
+
+
+def _read_edited(connection: Connection, rows: Mapping[Any, Any], posts: Sequence[Post]) -> Mapping[str, Post]:
+    """Return, as they are stored, those of these posts that have another entry now."""
+    edited = [post.id for post in posts if post.id in rows and rows[post.id].entry_hash != post.entry_hash]
+    return {row.id: load_post(row.body) for row in post_rows(connection, edited)}
 
 
 def post_rows(connection: Connection, posts: Sequence[PostId]) -> Iterator[Row[Any]]:
@@ -180,6 +188,8 @@ def _stored_occurrence(rows: Sequence[RowMapping]) -> StoredOccurrence:
         expired_accounts={
             AccountId(row["account"]): row["content_hash"] for row in ended if row["state"] == State.EXPIRED
         },
+        is_due_when_approved=any(row["is_due_when_approved"] for row in wanted),
+        awaits_approval=all(row["is_due_when_approved"] and row["state"] == State.PENDING for row in wanted or rows),
     )
 
 

@@ -174,7 +174,7 @@ async def may_release(request: Request, task: ApprovalTask) -> bool:
     if not any(visitor.may(permission, task.accounts) for permission in (Permission.SEND, Permission.APPROVE)):
         return False
     officers = [officer.name for officer in await get_site(request).store.duty.officers()]
-    released = [one.person for one in task.status.approvals if one.is_emergency]
+    released = [one.person for one in task.status.in_time if one.is_emergency]
     return visitor.user.name in officers and visitor.user.name not in released
 
 

@@ -153,6 +153,10 @@ def changed_text_keeps_approvals(status: ApprovalStatus) -> bool:
     return replace(status, approvals=given).is_approved
 
 
+def moved_forward_keeps_approvals(status: ApprovalStatus) -> bool:
+    return replace(status, scheduled_at=None).is_approved
+
+
 def author_counts(status: ApprovalStatus) -> bool:
     return replace(status, barred=frozenset()).is_approved
 
@@ -211,6 +215,7 @@ MUTANTS = {
     "ended approvals are honoured": (Rules(reads_ended_approvals=True), Promise.APPROVED),
     "fingerprint of one account only": (Rules(is_approved=fingerprint_of_one_account), Promise.APPROVED),
     "changed text keeps its approvals": (Rules(is_approved=changed_text_keeps_approvals), Promise.APPROVED),
+    "brought forward it keeps its approvals": (Rules(is_approved=moved_forward_keeps_approvals), Promise.APPROVED),
     "author's approval counts": (Rules(is_approved=author_counts), Promise.APPROVED),
     "one person approves twice": (Rules(is_approved=person_counts_twice), Promise.APPROVED),
     "one person is enough": (Rules(is_approved=one_person_is_enough), Promise.APPROVED),
