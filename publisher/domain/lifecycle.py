@@ -144,7 +144,7 @@ def on_restored(delivery: Delivery, event: Restored, context: StepContext) -> De
     if content.has_started and content.rendered_hash != delivery.rendered_hash:
         return _hold(record_edit(waiting, content, context), HoldReason.EDITED)
     restored = replace(_replace_content(waiting, content, context), next_action_at=content.due_at, is_pruned=False)
-    if delivery.is_due_when_approved:
+    if restored.is_due_when_approved:
         return restored
     latest = content.due_at + content.max_delay
     is_kept = deadline is not None and delivery.due_at == content.due_at

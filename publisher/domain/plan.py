@@ -52,11 +52,6 @@ class StoredOccurrence:
     awaits_approval: bool = False
 
     @property
-    def is_over(self) -> bool:
-        """True if no edit of the schedule concerns it any more."""
-        return self.is_finished or not (self.open_accounts or self.untargeted_accounts)
-
-    @property
     def wanted_accounts(self) -> frozenset[AccountId]:
         """The accounts that a schedule may still move to another time: nothing was sent to them."""
         return self.open_accounts | self.restorable_accounts | self.expired_accounts.keys()
@@ -225,7 +220,7 @@ def find_conflict(
     post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
 ) -> Problem | None:
     """Return why a post cannot be changed into what the schedule says: the first reason, or None."""
-    if _is_over(post, stored, window) and _is_changed(post, stored):
+    if _is_changed(post, stored) and _is_over(post, stored, window, occurrences):
         return _edited_after_end(post)
     if any(_is_moved_into_past(post, occurrence, stored, window) for occurrence in occurrences):
         return Problem(code="moved_into_past", facts={"post": post.id, "key": "at"})
@@ -235,7 +230,7 @@ def find_conflict(
             continue
         if existing.due_at != occurrence.due_at and (existing.has_started or not existing.wanted_accounts):
             return Problem(code="moved_after_start", facts={"post": post.id})
-    is_put_back = not stored.is_scheduled or stored.accepted is not None
+    is_put_back = not stored.is_scheduled or stored.content_hash != post.content_hash
     once = stored.occurrences.get(ONCE_OCCURRENCE)
     if not is_put_back or once is None or once.open_accounts or not isinstance(post.trigger, OneTimeTrigger):
         return None
@@ -243,6 +238,74 @@ def find_conflict(
     if is_too_late and once.restorable_accounts & set(post.accounts):
         return Problem(code="restored_too_late", facts={"post": post.id})
     return None
+
+
+def _edited_after_end(post: Post) -> Problem:
+    return Problem(code="edited_after_end", facts={"post": post.id})
+
+
+def _is_over(post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]) -> bool:
+    """Return True if nothing of a post is to come, by what is stored of it and by the schedule."""
+    if isinstance(post.trigger, CronTrigger):
+        until = post.trigger.until
+        is_ended = until is not None and until < window.now
+        return is_ended and not any(map(_is_open, stored.occurrences.values()))
+    once = stored.occurrences.get(ONCE_OCCURRENCE)
+    if once is None or not isinstance(post.trigger, OneTimeTrigger):
+        return False
+    comes_back = any(find_restorable(post, occurrence, once, window) for occurrence in occurrences)
+    return not (_is_open(once) or comes_back or once.restorable_accounts & set(post.accounts))
+
+
+def _is_open(stored: StoredOccurrence) -> bool:
+    return bool(stored.open_accounts or stored.untargeted_accounts)
+
+
+def _is_changed(post: Post, stored: StoredPost) -> bool:
+    """Return True if a post that is over says something else, or another time. That a repeating one ends is no change.
+
+    Other accounts are no change: some may have left the settings.
+    """
+    if stored.accepted is None:
+        return False
+    has_other_time = stored.accepted.trigger != post.trigger
+    if isinstance(post.trigger, CronTrigger) and has_other_time:
+        return False
+    return has_other_time or stored.accepted.content_hash != post.content_hash
+
+
+def _is_moved_into_past(post: Post, occurrence: Occurrence, stored: StoredPost, window: PlanWindow) -> bool:
+    """Return True if a one-time post is given a time at which it is already too late to send it."""
+    if not isinstance(post.trigger, OneTimeTrigger) or _latest_call_at(post, occurrence) >= window.now:
+        return False
+    if existing := stored.occurrences.get(occurrence.key.occurrence):
+        return existing.due_at != occurrence.due_at
+    return stored.accepted is not None and stored.accepted.trigger != post.trigger
+
+
+def find_late_accounts(
+    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+) -> tuple[AccountId, ...]:
+    """Return the accounts that were added to a one-time post too late to get it."""
+    [occurrence] = occurrences if isinstance(post.trigger, OneTimeTrigger) and len(occurrences) == 1 else [None]
+    existing = stored.occurrences.get(ONCE_OCCURRENCE)
+    if occurrence is None or existing is None:
+        return ()
+    if not existing.is_finished and _can_be_joined(occurrence, existing, window):
+        return ()
+    is_running = existing.open_accounts or _latest_call_at(post, occurrence) >= window.now
+    if is_running and not existing.is_finished:
+        known = set(existing.accounts)
+    else:  # years of posts are over: a new account of the settings concerns none of them, an edit of `to` asks for one
+        known = set(stored.accepted.accounts if stored.accepted else post.accounts)
+    return tuple(account for account in post.accounts if account not in known)
+
+
+def _can_be_joined(occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow) -> bool:
+    """Return True if an account that is added gets the occurrence: it is not due, and no other one was called."""
+    if stored.has_started:
+        return False
+    return stored.awaits_approval or max(stored.due_at, occurrence.due_at) > window.now
 
 
 def find_unrestorable(
@@ -316,70 +379,6 @@ def restore_follow_ups(
             if accounts and window.now < occurrence.expires_at:
                 restored.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
     return restored
-
-
-def _edited_after_end(post: Post) -> Problem:
-    return Problem(code="edited_after_end", facts={"post": post.id})
-
-
-def _is_over(post: Post, stored: StoredPost, window: PlanWindow) -> bool:
-    """Return True if nothing of a post is to come, by what is stored of it and by the schedule."""
-    if isinstance(post.trigger, OneTimeTrigger):
-        once = stored.occurrences.get(ONCE_OCCURRENCE)
-        if once is None or not once.is_over:
-            return False
-        occurrence = make_occurrence(post, ONCE_OCCURRENCE, post.trigger.at or once.due_at)
-        return not find_restorable(post, occurrence, once, window) & set(post.accounts)
-    if not isinstance(post.trigger, CronTrigger) or post.trigger.until is None:
-        return False
-    return post.trigger.until < window.now and all(one.is_over for one in stored.occurrences.values())
-
-
-def _is_changed(post: Post, stored: StoredPost) -> bool:
-    """Return True if a post that is over says something else, or another time. That a repeating one ends is no change.
-
-    Other accounts are no change: some may have left the settings.
-    """
-    if stored.accepted is None:
-        return False
-    has_other_time = stored.accepted.trigger != post.trigger
-    if isinstance(post.trigger, CronTrigger) and has_other_time:
-        return False
-    return has_other_time or stored.accepted.content_hash != post.content_hash
-
-
-def _is_moved_into_past(post: Post, occurrence: Occurrence, stored: StoredPost, window: PlanWindow) -> bool:
-    """Return True if a one-time post is given a time at which it is already too late to send it."""
-    if not isinstance(post.trigger, OneTimeTrigger) or _latest_call_at(post, occurrence) >= window.now:
-        return False
-    if existing := stored.occurrences.get(occurrence.key.occurrence):
-        return existing.due_at != occurrence.due_at
-    return stored.accepted is not None and stored.accepted.trigger != post.trigger
-
-
-def find_late_accounts(
-    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
-) -> tuple[AccountId, ...]:
-    """Return the accounts that were added to a one-time post too late to get it."""
-    [occurrence] = occurrences if isinstance(post.trigger, OneTimeTrigger) and len(occurrences) == 1 else [None]
-    existing = stored.occurrences.get(ONCE_OCCURRENCE)
-    if occurrence is None or existing is None:
-        return ()
-    if existing.is_finished:  # years of posts are over, and a new account concerns none of them
-        known = set(stored.accepted.accounts if stored.accepted else post.accounts)
-    elif _can_be_joined(occurrence, existing, window):
-        return ()
-    else:
-        is_running = existing.open_accounts or _latest_call_at(post, occurrence) >= window.now
-        known = set(existing.accounts if is_running else post.accounts)
-    return tuple(account for account in post.accounts if account not in known)
-
-
-def _can_be_joined(occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow) -> bool:
-    """Return True if an account that is added gets the occurrence: it is not due, and no other one was called."""
-    if stored.has_started:
-        return False
-    return stored.awaits_approval or max(stored.due_at, occurrence.due_at) > window.now
 
 
 def list_occurrences(

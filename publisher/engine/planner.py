@@ -14,6 +14,7 @@ from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Sche
 from publisher.domain.evergreen import choose_evergreen
 from publisher.domain.plan import (
     CorrectionPlan,
+    LateAccounts,
     Plan,
     PlannedDeliveries,
     PlanWindow,
@@ -52,10 +53,14 @@ RECHECK_INTERVAL = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedSchedule:
-    """A version that has come into force: how many deliveries are new, and which posts it leaves as they are filed."""
+    """A version that has come into force: how many deliveries are new, and which posts it leaves as they are filed.
+
+    Accounts were added to the posts of `late_accounts` too late to get them.
+    """
 
     filed: int
     left_out: Sequence[Problem] = ()
+    late_accounts: Sequence[LateAccounts] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +153,8 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
             file_owner=file_owner,
         )
     )
-    return AppliedSchedule(filed=filed, left_out=locate_problems(changes.left_out, text=text, file=file))
+    left_out = locate_problems(changes.left_out, text=text, file=file)
+    return AppliedSchedule(filed=filed, left_out=left_out, late_accounts=changes.late_accounts)
 
 
 def _without_left_out(schedule: Schedule, changes: Plan) -> Schedule:
@@ -178,6 +184,7 @@ async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int
         removable = tuple(item for item in found.removed_targets if set(item.accounts) <= accounts)
         changes = Plan(planned=found.planned, removed_targets=removable)
         await planner.store.posts.report_left_out(found.left_out, version)
+        await planner.store.posts.report_late_accounts(found.late_accounts)
         if not (changes.planned or changes.removed_targets):
             return 0
         posts = _without_left_out(schedule, found).posts

@@ -206,6 +206,35 @@ def test_resend_files_a_new_occurrence(run, due_post, deliver):
     assert subject in run("-C", due_post, "why", subject).out
 
 
+def test_resend_sends_to_an_account_that_was_added_late(run, due_post, deliver):
+    """The answer of `reload` names the account and the command; an account that no entry names is none."""
+    deliver(PUBLISHED)
+    write_schedule(due_post, warning("refund", to='["beijing-weibo", "beijing-wechat"]'))
+    answer = run("-C", due_post, "reload")
+    assert answer.code == 0
+    assert "publisher resend refund@账号" in answer.err
+    assert "beijing-wechat" in answer.err
+    assert run("-C", due_post, "resend", "refund@beijing-wechat", *BY).code == 0
+    rows = run("-C", due_post, "status", "--json").json["deliveries"]
+    assert [(row["account"], row["state"]) for row in rows if row["account"] != "beijing-weibo"] == [
+        ("beijing-wechat", "pending")
+    ]
+    assert run("-C", due_post, "resend", "refund@beijing-tieba", *BY).code == 4
+
+
+def test_resend_is_refused_where_the_account_gets_it_in_time(run, drill):
+    """Before the post is due an added account gets it with the others: another one would double it."""
+    write_schedule(drill, warning("refund", when=in_days(1), to=TO_WEIBO))
+    assert run("-C", drill, "reload").code == 0
+    write_schedule(drill, warning("refund", when=in_days(1), to='["beijing-weibo", "beijing-wechat"]'))
+    text = (drill / "schedule.toml").read_text("utf-8")
+    with sqlite3.connect(drill / "var" / "publisher.db") as connection:
+        connection.execute("UPDATE schedule SET text = ?", (text,))
+    refused = run("-C", drill, "resend", "refund@beijing-wechat", *BY)
+    assert refused.code == 1
+    assert "还没有到时间" in refused.err
+
+
 def test_cancel_stops_and_retract_deletes(run, due_post, deliver):
     """Cancelling affects nothing that is published; retracting orders its deletion."""
     deliver(PUBLISHED)

@@ -28,6 +28,8 @@ async def reload(terminal: Terminal, confirm_removals: int | None, by: str | Non
         terminal.print_message("reload_unchanged")
         return 0
     terminal.print_message("reload_done", filed=applied.filed)
+    for late in applied.late_accounts:
+        terminal.print_note("reload_late_accounts", post=late.post, accounts="、".join(late.accounts))
     if not applied.left_out:
         return 0
     terminal.print_note("reload_left_out", posts="、".join(item.facts["post"] for item in applied.left_out))

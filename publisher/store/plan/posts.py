@@ -31,7 +31,7 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.errors import Problem, RefusedError
-from publisher.domain.plan import Plan, PlannedDeliveries, StoredPosts
+from publisher.domain.plan import LateAccounts, Plan, PlannedDeliveries, StoredPosts
 from publisher.domain.post import (
     CronTrigger,
     Fingerprint,
@@ -48,6 +48,7 @@ from publisher.store.approvals import record_contents
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
+from publisher.store.db.filters import in_state
 from publisher.store.db.rows import (
     audit_entry,
     clear_alerts,
@@ -86,6 +87,8 @@ from publisher.store.recovery.recover import (
     trust_schedule,
 )
 
+ACCOUNTS_ADDED_LATE = "accounts_added_late"
+"""The alert that accounts were added to a post too late to get it."""
 POSTS_LEFT_OUT = "posts_left_out"
 """The alert that the version in force leaves posts as they are filed."""
 LEFT_OUT_SUBJECT = "schedule:left_out"
@@ -316,6 +319,9 @@ class PostStore(StorePart):
         post_ids = [item.planned.post.id for item in rendered]
         cancelled = {row.id for row in post_rows(connection, post_ids) if row.is_cancelled}
         _write_content(transaction, commit.media, rendered, cancelled)
+        if commit.is_resend:  # a person has decided about the accounts that were added late
+            for subject in {planned.post.id for planned in new}:
+                clear_alerts(transaction, subject, now, ACCOUNTS_ADDED_LATE)
         inserted = 0
         written, edited = {item.key for item in commit.plan.removed_targets}, set()
         for item in rendered:
@@ -372,6 +378,12 @@ class PostStore(StorePart):
         if await self.database.read(lambda connection: open_alerts(connection, LEFT_OUT_SUBJECT)) != wanted:
             await self.database.write(report)
 
+    async def report_late_accounts(self, late_accounts: Sequence[LateAccounts]) -> None:
+        """Raise an alert about each post that accounts were added to too late, unless people were told before."""
+        if await self.database.read(partial(find_unreported, late_accounts)):
+            now = self.runtime.now()
+            await self.database.write(partial(raise_late_account_alerts, now=now, late_accounts=late_accounts))
+
     @in_transaction
     def register_logins(self, transaction: Transaction) -> None:
         """Insert a row for every login of the settings that has none."""
@@ -390,6 +402,7 @@ class PostStore(StorePart):
             write_audit(transaction, now, by, event="schedule_accepted", subject="schedule", detail={"sha256": digest})
             clear_alerts(transaction, "schedule", now)
             keep_left_out_alert(transaction, now, commit.plan.left_out)
+            raise_late_account_alerts(transaction, now, commit.plan.late_accounts)
         stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
         savers = find_savers(connection, commit.posts)
         new = []
@@ -417,14 +430,17 @@ class PostStore(StorePart):
     ) -> int:
         """Insert the deliveries that do not exist yet, with their audit entries. Returns how many.
 
-        None for an account that joins an occurrence which has been called meanwhile.
+        An account joins no occurrence that has been called meanwhile, nor a one-time post that a person sends to it.
         """
-        key = item.planned.occurrence.key
-        if item.planned.is_late_addition and _lock_occurrence(transaction.connection, key)[1]:
-            return 0
-        query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+        key, post, revision = item.planned.occurrence.key, item.planned.post, item.revision.id
+        is_of_key = DELIVERY.c.occurrence == key.occurrence
+        if item.planned.is_late_addition:
+            if _lock_occurrence(transaction.connection, key)[1]:
+                return 0
+            if isinstance(post.trigger, OneTimeTrigger):
+                is_of_key = or_(is_of_key, in_state(DELIVERY, *OPEN_STATES, State.PUBLISHED))
+        query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, is_of_key)
         existing = set(transaction.connection.scalars(query))
-        revision, post = item.revision.id, item.planned.post
         is_ordered_now = is_ordered and item.planned.occurrence.due_at <= now
         is_immediate = is_ordered_now or (isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None)
         waits = is_immediate and bool(self.store.approval_rules.chain_for(post.kind))
@@ -508,6 +524,21 @@ def keep_left_out_alert(transaction: Transaction, now: datetime, left_out: Seque
         keep_alert(transaction, now, POSTS_LEFT_OUT, LEFT_OUT_SUBJECT, left_out_facts(left_out))
     else:
         clear_alerts(transaction, LEFT_OUT_SUBJECT, now)
+
+
+def find_unreported(late_accounts: Sequence[LateAccounts], connection: Connection) -> list[LateAccounts]:
+    """Return the posts whose late accounts no alert has named yet, one that is over included."""
+    query = select(ALERT.c.subject, ALERT.c.facts).where(ALERT.c.code == ACCOUNTS_ADDED_LATE)
+    named: dict[str, set[str]] = defaultdict(set)
+    for subject, facts in connection.execute(query) if late_accounts else ():
+        named[subject] |= set(json.loads(facts)["accounts"].split("、"))
+    return [late for late in late_accounts if not set(late.accounts) <= named[late.post]]
+
+
+def raise_late_account_alerts(transaction: Transaction, now: datetime, late_accounts: Sequence[LateAccounts]) -> None:
+    for late in find_unreported(late_accounts, transaction.connection):
+        facts = {"post": late.post, "accounts": "、".join(late.accounts)}
+        keep_alert(transaction, now, ACCOUNTS_ADDED_LATE, late.post, facts)
 
 
 def _lock_occurrence(connection: Connection, key: OccurrenceKey) -> tuple[Mapping[str, RowMapping], bool]:

@@ -49,7 +49,7 @@ _COLUMNS = [
     DELIVERY.c[name]
     for name in (
         "post", "occurrence", "account", "state", "scheduled_at", "content_hash", "attempts", "reason", "desired",
-        "first_attempt_deadline", "reported_url", "remote_id", "is_due_when_approved",
+        "first_attempt_deadline", "is_due_when_approved", "reported_url", "remote_id",
     )
 ]  # fmt: skip
 _OCCURRENCE_KEYS = select(DELIVERY.c.post, DELIVERY.c.occurrence)
@@ -71,11 +71,10 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     unscheduled = list(batches([post.id for post in posts if post.id not in rows], QUERY_BATCH_SIZE))
     for ids in unscheduled:
         rows |= {row.id: row for row in connection.execute(_POSTS.where(POST.c.id.in_(ids)))}
-    changed = [
-        post.id
-        for post in posts
-        if (row := rows.get(post.id)) and (not row.is_scheduled or row.entry_hash != post.entry_hash)
+    edited = [
+        post.id for post in posts if (row := rows.get(post.id)) and _is_edited(post, row.content_hash, row.entry_hash)
     ]
+    changed = [*edited, *(post.id for post in posts if post.id in rows and not rows[post.id].is_scheduled)]
     occurrences: dict[str, dict[str, StoredOccurrence]] = defaultdict(dict)
     for row in rows.values():
         if row.once_at is not None:
@@ -93,7 +92,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     orphans: dict[str, list[JournalRecord]] = defaultdict(list)
     for record in orphaned_attempts(connection):
         orphans[record.post].append(record)
-    accepted = _read_edited(connection, rows, posts)
+    accepted = {row.id: load_post(row.body) for row in post_rows(connection, edited)}
     lost = {PostId(post): _lost_post(records) for post, records in orphans.items() if post not in rows}
     return lost | {
         PostId(row.id): StoredPost(
@@ -107,6 +106,11 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
         )
         for row in rows.values()
     }
+
+
+def _is_edited(post: Post, content_hash: str, entry_hash: str) -> bool:
+    """Return True if a post is another one than that with these hashes; no entry is known of some."""
+    return post.content_hash != content_hash or entry_hash not in {"", post.entry_hash}
 
 
 def _complete_occurrences(
@@ -134,12 +138,6 @@ def _read_deliveries(connection: Connection, query: Select[Any]) -> Mapping[Occu
     for row in connection.execute(select(*_COLUMNS).join(keys, is_key)).mappings():
         deliveries[OccurrenceKey(post=PostId(row["post"]), occurrence=row["occurrence"])].append(row)
     return deliveries
-
-
-def _read_edited(connection: Connection, rows: Mapping[Any, Any], posts: Sequence[Post]) -> Mapping[str, Post]:
-    """Return, as they are stored, those of these posts that have another entry now."""
-    edited = [post.id for post in posts if post.id in rows and rows[post.id].entry_hash != post.entry_hash]
-    return {row.id: load_post(row.body) for row in post_rows(connection, edited)}
 
 
 def post_rows(connection: Connection, posts: Sequence[PostId]) -> Iterator[Row[Any]]:

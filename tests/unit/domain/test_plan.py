@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.domain.account import AccountId
+from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.plan import Plan, PlannedDeliveries, PlanWindow, StoredOccurrence, StoredPost, plan
 from publisher.domain.post import (
     DEFAULT_LIFETIME,
@@ -271,6 +272,102 @@ def test_instants_of_an_earlier_timing_are_untargeted():
         (lost,) = reported(post, stored(post, label=label), NOW + 2 * HOUR).removed_targets
         assert (lost.key.occurrence, lost.accounts) == (label, (A, B))
         assert not reported(post, stored(post, label=label, due_at=NOW - HOUR), NOW + 2 * HOUR).removed_targets
+
+
+@pytest.mark.parametrize(("delay", "codes"), [(29, []), (31, ["moved_into_past"])])
+def test_f101_a_filed_post_is_not_moved_to_a_time_that_is_too_late(delay, codes):
+    """Within `max_delay` it means now; beyond it the post stays as it is filed, also where nothing is filed yet."""
+    past = make_post(when=NOW - timedelta(minutes=delay), entry_hash="new")
+    what = reported(past, stored(make_post()))
+    assert ([problem.code for problem in what.left_out], bool(what.planned)) == (codes, not codes)
+    far = make_post(when=NOW + 30 * 24 * HOUR)
+    unfiled = {far.id: StoredPost(content_hash="1", active_since=NOW, accepted=far)}
+    assert [problem.code for problem in reported(past, unfiled).left_out] == codes
+
+
+def test_a_time_that_passed_during_an_outage_is_no_slip():
+    """A stored post that was beyond the window and came due while nothing ran is planned, to expire with an alert."""
+    past = make_post(when=NOW - 5 * HOUR)
+    known = {past.id: StoredPost(content_hash="1", active_since=NOW - 24 * HOUR)}
+    assert len(reported(past, known).planned) == 1
+    assert reported(past, stored(past, due_at=NOW - 5 * HOUR)) == Plan()
+
+
+NEEDS_APPROVAL = replace(WINDOW, approval_rules=ApprovalRules(default=(Stage(name="only"),)))
+
+
+@pytest.mark.parametrize(
+    ("due_in", "window", "changes", "is_moved"),
+    [
+        (HOUR, WINDOW, {}, True),
+        (-HOUR, WINDOW, {}, False),
+        (-HOUR, NEEDS_APPROVAL, {}, True),
+        (-HOUR, NEEDS_APPROVAL, {"is_due_when_approved": True}, False),
+        (HOUR, WINDOW, {"has_started": True}, False),
+    ],
+)
+def test_f101_asap_on_a_planned_post_means_now(due_in, window, changes, is_moved):
+    """A post that had a time, and waits for it or for its approvals, is due now; one that was filed so, as it was."""
+    what = reported(make_post(when=None), stored(make_post(), due_at=NOW + due_in, **changes), window=window)
+    assert [filing.occurrence.due_at for filing in what.planned] == ([NOW] if is_moved else [])
+    assert not what.left_out
+
+
+@pytest.mark.parametrize(
+    ("due_in", "changes", "is_added"),
+    [
+        (HOUR, {}, True),
+        (timedelta(minutes=-1), {}, False),
+        (timedelta(0), {}, False),
+        (HOUR, {"has_started": True}, False),
+        (-HOUR, {"is_due_when_approved": True, "awaits_approval": True}, True),
+        (-HOUR, {"is_due_when_approved": True}, False),
+    ],
+)
+def test_an_added_account_gets_only_what_is_to_come(due_in, changes, is_added):
+    """Not what is due, however short ago, nor what another account may have been called for: a person must ask."""
+    known = stored(make_post(), due_at=NOW + due_in, **changes)
+    what = reported(make_post(when=NOW + due_in, accounts=(A, B, C)), known)
+    assert [filing.accounts for filing in what.planned] == ([(C,)] if is_added else [])
+    assert [late.accounts for late in what.late_accounts] == ([] if is_added else [(C,)])
+
+
+def test_years_of_posts_say_nothing_of_a_new_account():
+    """Of posts that are over only an edit of `to` is answered: a new account of the settings concerns none of them."""
+    over = stored(make_post(), due_at=NOW - 48 * HOUR, open_accounts=frozenset(), is_finished=True)
+    joined = make_post(when=NOW - 48 * HOUR, accounts=(A, B, C), entry_hash="new")
+    assert reported(joined, over) == Plan()
+    edited = {joined.id: replace(over[joined.id], accepted=make_post(when=NOW - 48 * HOUR))}
+    what = reported(joined, edited)
+    assert ([late.accounts for late in what.late_accounts], what.left_out) == ([(C,)], ())
+
+
+ENDED = CronTrigger(text="0 9 * * *", until=NOW - HOUR)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "is_problem"),
+    [
+        ({"content_hash": "2"}, {}, True),
+        ({"trigger": OneTimeTrigger(at=NOW + 9 * HOUR)}, {}, True),
+        ({"trigger": OneTimeTrigger(at=None)}, {}, True),
+        ({"accounts": (A,)}, {}, False),
+        ({"content_hash": "2", "trigger": ENDED}, {"trigger": ENDED}, True),
+        ({"content_hash": "2", "trigger": ENDED}, {"trigger": CronTrigger(text="0 9 * * *")}, False),
+    ],
+)
+def test_an_edit_of_a_post_that_is_over_is_no_silence(now, before, is_problem):
+    """Another text, another time, its id used again; that a repeating post ends, or loses an account, is none."""
+    due = NOW - 5 * HOUR
+    filed = replace(make_post(when=due), **before)
+    label = due.isoformat() if before else ONCE_OCCURRENCE
+    known = stored(filed, due_at=due, label=label, open_accounts=frozenset(), has_started=True)
+    known = {filed.id: replace(known[filed.id], accepted=filed)}
+    what = reported(replace(filed, entry_hash="new", **now), known)
+    assert [problem.code for problem in what.left_out] == (["edited_after_end"] if is_problem else [])
+    cancelled = {filed.id: replace(known[filed.id], is_cancelled=True)}
+    what = reported(replace(filed, entry_hash="new", **now), cancelled)
+    assert [problem.code for problem in what.left_out] == (["edited_after_end"] if is_problem else [])
 
 
 offsets = st.integers(-3, 3).map(lambda hours: NOW + hours * HOUR)
