@@ -233,7 +233,10 @@ def on_lease_expired_during_call(delivery: Delivery, event: LeaseExpired, contex
 
 
 def on_cancelled(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
-    return _finish(record_cancellation(delivery, event, context), State.CANCELLED, event.reason, context)
+    """End as cancelled. What a job cancels, without an order, may come back if it was never called."""
+    is_ordered = context.by.role is not Role.MAINTENANCE or not delivery.is_untouched
+    ordered = record_cancellation(delivery, event, context) if is_ordered else delivery
+    return _finish(ordered, State.CANCELLED, event.reason, context)
 
 
 def on_expired(delivery: Delivery, event: Expired, context: StepContext) -> Delivery:
@@ -245,9 +248,7 @@ def on_held(delivery: Delivery, event: Held, _context: StepContext) -> Delivery:
 
 
 def record_cancellation(delivery: Delivery, _event: Cancelled, context: StepContext) -> Delivery:
-    """Record who no longer wants the delivery: the schedule, or people; a job that ends one wants nothing itself."""
-    wanted = {Role.PLANNER: DesiredState.NOT_TARGETED, Role.PERSON: DesiredState.CANCELLED}
-    desired = wanted.get(context.by.role, delivery.desired)
+    desired = DesiredState.NOT_TARGETED if context.by.role is Role.PLANNER else DesiredState.CANCELLED
     return replace(delivery, desired=max(delivery.desired, desired, key=lambda one: one.rank))
 
 
