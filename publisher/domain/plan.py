@@ -220,9 +220,9 @@ def find_conflict(
     post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
 ) -> Problem | None:
     """Return why a post cannot be changed into what the schedule says: the first reason, or None."""
-    if _is_changed(post, stored) and _is_over(post, stored, window, occurrences):
+    if _is_changed(post, stored) and is_over(post, stored, window, occurrences):
         return _edited_after_end(post)
-    if any(_is_moved_into_past(post, occurrence, stored, window) for occurrence in occurrences):
+    if any(is_moved_into_past(post, occurrence, stored, window) for occurrence in occurrences):
         return Problem(code="moved_into_past", facts={"post": post.id, "key": "at"})
     for occurrence in occurrences:
         existing = stored.occurrences.get(occurrence.key.occurrence)
@@ -244,7 +244,7 @@ def _edited_after_end(post: Post) -> Problem:
     return Problem(code="edited_after_end", facts={"post": post.id})
 
 
-def _is_over(post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]) -> bool:
+def is_over(post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]) -> bool:
     """Return True if nothing of a post is to come, by what is stored of it and by the schedule."""
     if isinstance(post.trigger, CronTrigger):
         until = post.trigger.until
@@ -274,7 +274,7 @@ def _is_changed(post: Post, stored: StoredPost) -> bool:
     return has_other_time or stored.accepted.content_hash != post.content_hash
 
 
-def _is_moved_into_past(post: Post, occurrence: Occurrence, stored: StoredPost, window: PlanWindow) -> bool:
+def is_moved_into_past(post: Post, occurrence: Occurrence, stored: StoredPost, window: PlanWindow) -> bool:
     """Return True if a one-time post is given a time at which it is already too late to send it."""
     if not isinstance(post.trigger, OneTimeTrigger) or _latest_call_at(post, occurrence) >= window.now:
         return False
@@ -387,7 +387,7 @@ def list_occurrences(
     if isinstance(post.trigger, OneTimeTrigger):
         existing = stored.occurrences.get(ONCE_OCCURRENCE) if stored else None
         if post.trigger.at is None:
-            return [make_occurrence(post, ONCE_OCCURRENCE, _find_immediate_time(post, existing, window))]
+            return [make_occurrence(post, ONCE_OCCURRENCE, find_immediate_time(post, existing, window))]
         end = window.end_for(post)
         if existing is None and end is not None and post.trigger.at > end:
             return []
@@ -404,7 +404,7 @@ def list_occurrences(
     ]
 
 
-def _find_immediate_time(post: Post, existing: StoredOccurrence | None, window: PlanWindow) -> datetime:
+def find_immediate_time(post: Post, existing: StoredOccurrence | None, window: PlanWindow) -> datetime:
     """Return when a post without a time is due: now, unless it was filed so before or was called."""
     if existing is None:
         return window.now

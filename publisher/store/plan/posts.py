@@ -379,7 +379,7 @@ class PostStore(StorePart):
             await self.database.write(report)
 
     async def report_late_accounts(self, late_accounts: Sequence[LateAccounts]) -> None:
-        """Raise an alert about each post that accounts were added to too late, unless people were told before."""
+        """Raise an alert about each post that accounts were added to too late, unless one has named them before."""
         if await self.database.read(partial(find_unreported, late_accounts)):
             now = self.runtime.now()
             await self.database.write(partial(raise_late_account_alerts, now=now, late_accounts=late_accounts))
