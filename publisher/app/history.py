@@ -26,12 +26,13 @@ DESIRED_STATE_CODES = {
         for desired, code in (
             (DesiredState.RETRACTED, "why_is_retracting"),
             (DesiredState.EDITED, "why_is_edited"),
+            (DesiredState.CORRECTED, "why_is_corrected"),
             (DesiredState.NOT_TARGETED, "why_is_unscheduled"),
         )
         for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN)
     },
     (DesiredState.EDITED, State.PUBLISHED): "why_edited_published",
-    **{(desired, State.PUBLISHED): "why_cancelled_published" for desired in DESIRED_NO_SEND},
+    **{(desired, State.PUBLISHED): "why_cancelled_published" for desired in DESIRED_NO_SEND - {DesiredState.CORRECTED}},
 }
 """Remarks where the desired state differs from the present one."""
 

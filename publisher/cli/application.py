@@ -85,7 +85,7 @@ def with_locations(toml: TomlDocument) -> Iterator[None]:
 async def load_post(application: Application, post_id: PostId) -> Post:
     """Return a stored post for the accounts that publish; if it is unknown, activate the present schedule first.
 
-    Raise NoSuchItemError, or CommandFailedError when the post was cancelled.
+    Raise NoSuchItemError, or CommandFailedError when the post was cancelled or corrected.
     """
     post = await application.store.posts.get_post(post_id)
     if post is None:
@@ -95,6 +95,8 @@ async def load_post(application: Application, post_id: PostId) -> Post:
         raise NoSuchItemError("post", post_id, await application.store.queries.post_ids())
     if await application.store.posts.is_cancelled(post_id):
         raise CommandFailedError("send_cancelled", post=post_id)
+    if (correction := await application.store.posts.corrected_by(post_id)) is not None:
+        raise CommandFailedError("send_corrected", post=post_id, correction=correction)
     active = application.planner.post_renderer.accounts
     return replace(post, accounts=tuple(account for account in post.accounts if account in active))
 

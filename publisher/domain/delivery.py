@@ -46,12 +46,14 @@ class DesiredState(StrEnum):
 
     It is set in any open state, also while a call is in flight, and applied whenever the delivery would wait for
     another call. `EDITED`: the schedule has new content, though a call may have been made with the old.
-    `NOT_TARGETED`: the schedule no longer names this account or the post. The last two are ordered by people.
+    `NOT_TARGETED`: the schedule no longer names this account or the post. `CORRECTED`: a correction of the post was
+    ordered, so its text is known to be wrong. The last two are ordered by people.
     """
 
     AS_PLANNED = "as_planned"
     EDITED = "edited"
     NOT_TARGETED = "unscheduled"
+    CORRECTED = "corrected"
     CANCELLED = "cancelled"
     RETRACTED = "taken_down"
 
@@ -60,10 +62,10 @@ class DesiredState(StrEnum):
         return list(DesiredState).index(self)
 
 
-DESIRED_NO_SEND = frozenset({DesiredState.NOT_TARGETED, DesiredState.CANCELLED, DesiredState.RETRACTED})
-"""No further call may be made."""
-DESIRED_BY_PERSON = frozenset({DesiredState.CANCELLED, DesiredState.RETRACTED})
+DESIRED_BY_PERSON = frozenset({DesiredState.CORRECTED, DesiredState.CANCELLED, DesiredState.RETRACTED})
 """Ordered by people: no edit of the schedule reverts it."""
+DESIRED_NO_SEND = DESIRED_BY_PERSON | {DesiredState.NOT_TARGETED}
+"""No further call may be made."""
 
 WAITING_STATES = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRYING})
 """No call is in flight: the delivery may still be cancelled, expire or be held. Some parts may be published."""
@@ -146,6 +148,12 @@ class Delivery:
     def is_incomplete(self) -> bool:
         """True if some parts are published and some are not, as far as is known."""
         return 0 < self.parts_done <= self.extra_parts
+
+    @property
+    def can_be_resent(self) -> bool:
+        """True if a person may order it once more, as a new occurrence: it ended unpublished, or was removed."""
+        is_stopped = self.state is State.CANCELLED and self.desired is DesiredState.CORRECTED
+        return is_stopped or self.state in {State.FAILED, State.EXPIRED, State.REMOVED}
 
     @property
     def is_retraction_requested(self) -> bool:
@@ -329,9 +337,16 @@ class LeaseExpired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """The delivery is no longer wanted."""
+    """The delivery is no longer wanted. `is_corrected`: because a correction of its post was ordered."""
 
     reason: str
+    is_corrected: bool = False
+
+    def desired_by(self, role: Role) -> DesiredState:
+        """Return what is desired of a delivery that cannot end now."""
+        if self.is_corrected:
+            return DesiredState.CORRECTED
+        return DesiredState.NOT_TARGETED if role is Role.PLANNER else DesiredState.CANCELLED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,13 @@ from publisher.domain.results import (
 
 MIN_EXTENDABLE_DELAY = timedelta(minutes=1)
 """A delivery with a shorter `max_delay` gets no extension when a call could not be sent."""
+_REASONS_NOT_TO_SEND = {
+    DesiredState.NOT_TARGETED: "target_removed",
+    DesiredState.CORRECTED: "corrected",
+    DesiredState.CANCELLED: "cancelled_by_person",
+    DesiredState.RETRACTED: "cancelled_by_person",
+}
+"""Why a delivery ends that would otherwise wait for another call, by what is desired of it."""
 MAX_WORKER_CRASHES = 2
 MAX_AUTH_FAILURES = 2
 Step = Callable[[Delivery, Any, StepContext], Delivery]
@@ -234,7 +241,7 @@ def on_lease_expired_during_call(delivery: Delivery, event: LeaseExpired, contex
 
 def on_cancelled(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
     """End as cancelled. What a job cancels, without an order, may come back if it was never called."""
-    is_ordered = context.by.role is not Role.MAINTENANCE or not delivery.is_untouched
+    is_ordered = context.by.role is not Role.MAINTENANCE or event.is_corrected or not delivery.is_untouched
     ordered = record_cancellation(delivery, event, context) if is_ordered else delivery
     return _finish(ordered, State.CANCELLED, event.reason, context)
 
@@ -247,8 +254,8 @@ def on_held(delivery: Delivery, event: Held, _context: StepContext) -> Delivery:
     return _hold(delivery, event.reason)
 
 
-def record_cancellation(delivery: Delivery, _event: Cancelled, context: StepContext) -> Delivery:
-    desired = DesiredState.NOT_TARGETED if context.by.role is Role.PLANNER else DesiredState.CANCELLED
+def record_cancellation(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
+    desired = event.desired_by(context.by.role)
     return replace(delivery, desired=max(delivery.desired, desired, key=lambda one: one.rank))
 
 
@@ -524,8 +531,7 @@ def _retry(delivery: Delivery, reason: str, until: datetime | None, context: Ste
 def _return_to_waiting(delivery: Delivery, state: State, until: datetime | None, context: StepContext) -> Delivery:
     """Return to a state from which a call may follow, if this exact content is still wanted."""
     if delivery.desired in DESIRED_NO_SEND:
-        reason = "target_removed" if delivery.desired is DesiredState.NOT_TARGETED else "cancelled_by_person"
-        return _finish(delivery, State.CANCELLED, reason, context)
+        return _finish(delivery, State.CANCELLED, _REASONS_NOT_TO_SEND[delivery.desired], context)
     if delivery.desired is DesiredState.EDITED:
         return _hold(delivery, HoldReason.EDITED)
     wait = until if until is not None and (until > context.now or state is State.RETRYING) else None

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import NO_APPROVALS, ApprovalRules
-from publisher.domain.delivery import FINAL_STATES, Delivery, State
+from publisher.domain.delivery import FINAL_STATES, Delivery, DesiredState, State
 from publisher.domain.errors import Problem
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
@@ -61,6 +61,7 @@ class StoredOccurrence:
 class StoredPost:
     """A post in the database. `active_since` is when its present timing was first accepted.
 
+    Of one that `is_cancelled` nothing more is filed: people have cancelled, retracted or corrected it.
     `accepted` is the post as it was last accepted, where its entry in the schedule is another one now.
     `attempted_occurrences` are missing from the database, but the journal holds an attempt for them.
     """
@@ -473,9 +474,9 @@ def _latest_call_at(post: Post, occurrence: Occurrence) -> datetime:
 
 
 class SkipReason(StrEnum):
-    """Why an account gets no correction."""
+    """Why an account gets no correction. `STOPPED`: the original is not out there, and does not go out any more."""
 
-    NOT_SENT_YET = "not_sent_yet"
+    STOPPED = "stopped"
     NEVER_PUBLISHED = "never_published"
     DELETED = "deleted"
     NOT_TARGETED = "not_targeted"
@@ -499,8 +500,12 @@ class CorrectionPlan:
     def targets(self) -> tuple[AccountId, ...]:
         return (*self.send_now, *self.waiting)
 
+    @property
+    def stopped(self) -> tuple[AccountId, ...]:
+        return self.skipped.get(SkipReason.STOPPED, ())
 
-_UNRESOLVED_STATES = frozenset({State.CLAIMED, State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
+
+_UNRESOLVED_STATES = frozenset({State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 _DELETED_STATES = frozenset({State.RETRACTED, State.REMOVED})
 
 
@@ -544,10 +549,10 @@ def _find_original_state(deliveries: Sequence[Delivery]) -> State | SkipReason:
     if State.PUBLISHED in states:
         return State.PUBLISHED
     was_held_after_attempt = any(delivery.state is State.HELD and delivery.attempts for delivery in deliveries)
-    if states & _UNRESOLVED_STATES or was_held_after_attempt:
+    if states & _UNRESOLVED_STATES or was_held_after_attempt or any(one.is_incomplete for one in deliveries):
         return State.UNKNOWN
-    if states - FINAL_STATES:
-        return SkipReason.NOT_SENT_YET
+    if states - FINAL_STATES or any(one.desired is DesiredState.CORRECTED for one in deliveries):
+        return SkipReason.STOPPED
     if states & _DELETED_STATES:
         return SkipReason.DELETED
     return SkipReason.NEVER_PUBLISHED if states else SkipReason.NOT_TARGETED

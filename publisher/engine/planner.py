@@ -39,6 +39,7 @@ from publisher.schedule.cron import find_next_occurrence, list_cron_times
 from publisher.schedule.load import ScheduleContext, locate_problems, parse_schedule
 from publisher.schedule.warnings import find_overdue_posts
 from publisher.store.db.database import ConcurrentUpdateError
+from publisher.store.plan.cancellations import OrderedCorrection
 from publisher.store.plan.posts import AuditAction, PlanCommit, RenderedOccurrence
 from publisher.store.plan.stored_posts import CRON_LOOKBACK
 from publisher.store.store import Store
@@ -438,33 +439,39 @@ async def schedule_evergreen(
 async def send_correction(planner: Planner, correction: Post, by: Actor, *, is_new: bool) -> CorrectionPlan:
     """Send a correction now to every account where the original is published or may be, whatever its own `to` says.
 
-    While the outcome of the original is open, the correction waits for it. `is_new`: the correction is not stored yet.
-    Raises ScheduleError if its text cannot be sent, or it has expired.
+    Where the original is not out, it is stopped in the same transaction; where its outcome is open, no further call of
+    it follows, and the correction waits for it. `is_new`: the correction is not stored yet. Raises ScheduleError if its
+    text cannot be sent, or it has expired.
     """
-    now = planner.now
-    if correction.expires_at is not None and correction.expires_at <= now:
+    if correction.expires_at is not None and correction.expires_at <= planner.now:
         raise ScheduleError([Problem(code="resend_expired", facts={"post": correction.id})])
-    queries, original = planner.store.queries, str(correction.follows)
-    filed = await queries.deliveries(correction.id)
-    correction_plan = plan_correction(
-        await queries.deliveries(correction.follows),
-        filed,
-        targeted=correction.accounts,
-        active=planner.post_renderer.accounts,
-    )
-    sent = AuditAction(event="send_requested", subject=correction.id, by=by)
-    ordered = AuditAction(event="correction_requested", subject=original, by=by, detail={"correction": correction.id})
-    planned = _missing_deliveries(planner, correction, correction_plan, filed, is_new=is_new)
-    if planned:
-        await _enqueue(planner, planned, [planned[0].post] if is_new else (), [sent], is_resend=True)
-    targets = [item.id for item in await queries.deliveries(correction.id) if item.account in correction_plan.targets]
-    if targets:
-        await planner.store.actions.prioritize(targets, correction, [ordered] if planned else [sent, ordered])
+    original = PostId(str(correction.follows))
+    order: OrderedCorrection | None = OrderedCorrection(original=original, correction=correction.id, by=by)
+    handled: set[AccountId] = set()
+    while True:
+        filed = await planner.store.queries.deliveries(correction.id)
+        correction_plan = plan_correction(
+            await planner.store.queries.deliveries(original),
+            filed,
+            targeted=correction.accounts,
+            active=planner.post_renderer.accounts,
+        )
+        post = replace(correction, accounts=correction_plan.targets) if is_new else correction
+        targets = [account for account in correction_plan.targets if account not in handled]
+        planned = _missing_deliveries(planner, post, targets, filed)
+        if not planned and order is None:
+            break
+        sent = [AuditAction(event="send_requested", subject=correction.id, by=by)] if targets else []
+        await _enqueue(planner, planned, [post] if is_new and planned else (), sent, is_resend=True, corrects=order)
+        order = None  # it is stopped by now: where a call began before that, the correction is filed by the next round
+        handled.update(targets)
+    if prioritized := [item.id for item in filed if item.account in correction_plan.targets]:
+        await planner.store.actions.prioritize(prioritized, correction)
     return correction_plan
 
 
 def _missing_deliveries(
-    planner: Planner, post: Post, correction_plan: CorrectionPlan, filed: Sequence[Delivery], *, is_new: bool
+    planner: Planner, post: Post, targets: Sequence[AccountId], filed: Sequence[Delivery]
 ) -> list[PlannedDeliveries]:
     """Plan what is missing: accounts that the entry names under its own occurrence, others under a new one.
 
@@ -473,16 +480,14 @@ def _missing_deliveries(
     now = planner.now
     under_way = {delivery.account for delivery in filed if delivery.state in OPEN_STATES}
     used = {delivery.account for delivery in filed}
-    missing = [account for account in correction_plan.targets if account not in under_way]
-    if is_new:
-        post = replace(post, accounts=correction_plan.targets)
+    missing = [account for account in targets if account not in under_way]
     own = tuple(account for account in missing if account in post.accounts and account not in used)
     other = tuple(account for account in missing if account not in own)
     pending: tuple[AccountId, ...] = ()
     if not any(map(_may_have_started, filed)):
         once = [item for item in filed if item.key.occurrence == ONCE_OCCURRENCE]
         waiting = {item.account for item in once if item.state is State.PENDING}
-        pending = tuple(account for account in correction_plan.targets if account in waiting)
+        pending = tuple(account for account in targets if account in waiting)
     occurrence = make_occurrence(post, name_ordered_occurrence(now), now)
     planned = (
         _plan_due_now(planner, post, own, is_new=True),
@@ -497,13 +502,14 @@ def _may_have_started(delivery: Delivery) -> bool:
     return delivery.state is State.SENDING or (delivery.attempts > 0 and delivery.first_attempt_deadline is None)
 
 
-async def _enqueue(
+async def _enqueue(  # noqa: PLR0913 # what is filed, and by which orders
     planner: Planner,
     planned: Sequence[PlannedDeliveries],
     new: Sequence[Post] = (),
     actions: Sequence[AuditAction] = (),
     *,
     is_resend: bool = False,
+    corrects: OrderedCorrection | None = None,
 ) -> int:
     rendered, media, problems = await _render_all(planner, planned, [item.post for item in planned])
     if problems:
@@ -518,5 +524,6 @@ async def _enqueue(
             is_resend=is_resend,
             actions=actions,
             saved_by=actions[0].by.name if new and actions else None,
+            corrects=corrects,
         )
     )

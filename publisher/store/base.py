@@ -391,7 +391,7 @@ def _write_alerts(transaction: Transaction, before: Delivery, after: Delivery, b
         code = None if after.reason == SUPERSEDED else f"{after.state}.{after.reason}"
     elif after.state is State.RETRACTING:
         code = "retracting"
-    elif after.state is State.PUBLISHED and after.desired in DESIRED_NO_SEND:
+    elif after.state is State.PUBLISHED and after.desired in DESIRED_NO_SEND - {DesiredState.CORRECTED}:
         code = "published_after_cancellation"
     elif after.state is State.PUBLISHED and after.desired is DesiredState.EDITED:
         code = "published_after_edit"

@@ -12,15 +12,11 @@ from publisher.cli.framework import by_option, command, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries, require_post
 from publisher.cli.terminal import Terminal
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import ONCE_OCCURRENCE, format_delivery_name
 from publisher.engine.planner import active_schedule, resend_post
 from publisher.schedule.load import SCHEDULE_FILE
 from publisher.store.plan.posts import AuditAction
-
-RESENDABLE_STATES = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
-"""States in which a delivery may be sent again, as a new occurrence."""
 
 
 @command("resend")
@@ -55,10 +51,10 @@ async def _choose_delivery(
         application.store.queries,
         target,
         application.settings.timezone,
-        lambda delivery: delivery.state in RESENDABLE_STATES,
+        lambda delivery: delivery.can_be_resent,
     )
     subject = formatter.subject(old)
-    if old.state not in RESENDABLE_STATES:
+    if not old.can_be_resent:
         raise CommandFailedError("resend_not_ended", subject=subject, state=formatter.state(old.state))
     return old.account, subject
 

@@ -95,7 +95,7 @@ class PostRow(SQLModel, table=True):
     """Every post ever accepted. `body` is the post as JSON.
 
     `is_scheduled`: it is from the schedule, not by `send`. Its text was last saved by a named person, or read from a
-    file that this system user owns.
+    file that this system user owns. The correction that `corrected_by` names has ended the wish to publish it.
     """
 
     __tablename__: ClassVar[str] = "post"
@@ -107,6 +107,7 @@ class PostRow(SQLModel, table=True):
     in_force_since: datetime = Field(sa_type=Instant)
     is_scheduled: bool
     is_cancelled: bool = False
+    corrected_by: str | None = None
     saved_by: str | None = None
     file_owner: str | None = None
 

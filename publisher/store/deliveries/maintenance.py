@@ -66,6 +66,7 @@ from publisher.store.db.filters import (
     in_state,
 )
 from publisher.store.db.rows import (
+    apply_alert_changes,
     batches,
     clear_alerts,
     raise_alert,
@@ -82,6 +83,7 @@ from publisher.store.deliveries.sweeps import (
     DELIVERIES_UNDER_CHECK,
     EXPIRED,
     HAS_WORK,
+    IS_CORRECTION,
     IS_LEASED,
     IS_UNDER_CHECK,
     LATE_UNAPPROVED,
@@ -93,6 +95,7 @@ from publisher.store.deliveries.sweeps import (
     SUPERSEDED_INSTANTS,
     Sweep,
 )
+from publisher.store.plan.cancellations import find_doubt_changes, stop_corrected
 from publisher.store.recovery.recover import can_plan
 
 MAINTENANCE_BATCH_SIZE = 200
@@ -151,7 +154,13 @@ class Maintenance(StorePart):
         return await self._promote(COME_DUE_URGENT, limits) + await self._promote(COME_DUE, limits)
 
     async def _promote(self, sweep: Sweep, parameters: Mapping[str, object] | None = None) -> int:
-        """Make due what matches; what still needs an approval at its time waits for it as it is."""
+        """Make due what matches; what still needs an approval at its time waits for it as it is.
+
+        Before that, what corrections correct whose time has come is stopped.
+        """
+        of_corrections = IS_CORRECTION.where(sweep.condition)
+        if corrections := await self.database.read(lambda one: one.scalars(of_corrections, parameters).all()):
+            await self.database.write(lambda transaction: stop_corrected(self.store, transaction, corrections))
         if not self.store.approval_rules.is_active:
             return await self._apply_to_matching(sweep, BecameDue(), parameters=parameters)
 
@@ -308,7 +317,15 @@ class Maintenance(StorePart):
         return number
 
     async def cancel_orphans(self) -> int:
-        """Cancel due follow-ups whose original is not published and never will be. Return how many."""
+        """Cancel due follow-ups whose original is not published and never will be. Return how many.
+
+        The alerts about originals in doubt are brought up to date before.
+        """
+        if await self.database.read(find_doubt_changes):
+            now = self.runtime.now()
+            await self.database.write(
+                lambda transaction: apply_alert_changes(transaction, now, find_doubt_changes(transaction.connection))
+            )
 
         def alert_orphans(transaction: Transaction, cancelled: Sequence[Delivery]) -> None:
             for delivery in cancelled:

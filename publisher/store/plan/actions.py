@@ -65,7 +65,7 @@ from publisher.store.db.tables import (
     to_delivery,
 )
 from publisher.store.deliveries.intents import PAUSE_LOCK
-from publisher.store.plan.posts import AuditAction, cancel_matching
+from publisher.store.plan.cancellations import cancel_matching
 from publisher.store.recovery.recover import (
     clear_acceptance,
     is_original_database,
@@ -296,9 +296,7 @@ class OperatorActions(StorePart):
         return result.rowcount
 
     @in_transaction
-    def prioritize(
-        self, transaction: Transaction, deliveries: Sequence[DeliveryId], post: Post, actions: Sequence[AuditAction]
-    ) -> None:
+    def prioritize(self, transaction: Transaction, deliveries: Sequence[DeliveryId], post: Post) -> None:
         """Make a correction's waiting deliveries urgent and due now; the validity of all starts now too."""
         now = self.runtime.now()
         expires_at = make_occurrence(post, ONCE_OCCURRENCE, now).expires_at
@@ -316,8 +314,6 @@ class OperatorActions(StorePart):
         pending = corrections.where(DELIVERY.c.state == State.PENDING.value)
         transaction.connection.execute(due.values(values))
         transaction.connection.execute(pending.values(**values, due_at=now, next_action_at=now))
-        for action in actions:
-            write_audit(transaction, now, action.by, event=action.event, subject=action.subject, detail=action.detail)
 
     async def confirm_clock(self, by: Actor) -> ClockReading:
         """Confirm this machine's clock as it is now, so that a daemon that distrusts it continues."""

@@ -18,16 +18,12 @@ from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import (
-    CHECKED_STATES,
     OPEN_STATES,
     PLANNER,
     REVISABLE_STATES,
     Actor,
-    Cancelled,
-    DesiredState,
     Restored,
     Revised,
-    Role,
     State,
 )
 from publisher.domain.errors import Problem, RefusedError
@@ -45,7 +41,7 @@ from publisher.domain.post import (
 )
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.approvals import record_contents
-from publisher.store.base import BaseStore, StorePart
+from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
 from publisher.store.db.filters import in_state
@@ -73,10 +69,16 @@ from publisher.store.db.tables import (
     dump_post,
     dump_rendered_post,
     load_post,
-    read_deliveries,
     to_delivery,
 )
 from publisher.store.people.saves import find_savers
+from publisher.store.plan.cancellations import (
+    OrderedCorrection,
+    cancel_matching,
+    find_due_corrections,
+    stop_corrected,
+    stop_original,
+)
 from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_stored_posts
 from publisher.store.recovery.recover import (
     attach_orphans,
@@ -166,6 +168,8 @@ class AuditAction:
 class PlanCommit:
     """Everything that one planning run writes.
 
+    A person has ordered the correction `corrects`, if any, of the post that it names.
+
     `schedule_text` is set for a new version of the schedule, and `posts` are its posts. `media` maps an image's hash to
     its media type and bytes. `is_scheduled` is False for posts sent from outside the schedule. `base_version` is the
     version that the plan was made from, if any. `is_resend`: a person ordered these deliveries in addition to those of
@@ -184,6 +188,7 @@ class PlanCommit:
     actions: Sequence[AuditAction] = ()
     saved_by: str | None = None
     file_owner: str | None = None
+    corrects: OrderedCorrection | None = None
 
 
 PlanBatches = Sequence[Sequence[RenderedOccurrence]]
@@ -270,6 +275,12 @@ class PostStore(StorePart):
         query = select(POST.c.id).where(POST.c.id == post, POST.c.is_cancelled)
         return await self.database.read(lambda connection: connection.scalar(query)) is not None
 
+    async def corrected_by(self, post: PostId) -> PostId | None:
+        """Return the correction that has ended the wish to publish a post, if one has."""
+        query = select(POST.c.corrected_by).where(POST.c.id == post)
+        correction: PostId | None = await self.database.read(lambda connection: connection.scalar(query))
+        return correction
+
     async def commit_plan(self, commit: PlanCommit, by: Actor = PLANNER) -> int:
         """Write a plan, and return how many deliveries are new. Idempotent.
 
@@ -293,7 +304,7 @@ class PostStore(StorePart):
                 break
         return inserted
 
-    def _commit_batch(  # noqa: C901, PLR0912 # the steps of one transaction, in their order
+    def _commit_batch(
         self, commit: PlanCommit, batches: PlanBatches, by: Actor, transaction: Transaction
     ) -> tuple[int, int, PlanBatches]:
         """Write a plan with its first batch; return the number of new deliveries, the version, and what remains.
@@ -306,48 +317,59 @@ class PostStore(StorePart):
             raise ConcurrentUpdateError(commit.base_version)
         rendered, remaining = (commit.rendered, ()) if covers_new_posts(transaction) else (batches[0], batches[1:])
         new = [item.planned for item in rendered if item.planned.is_new]
-        new_keys = [(planned.post, planned.occurrence.key.occurrence) for planned in new]
         all_keys = [(item.planned.post, item.planned.occurrence.key.occurrence) for item in rendered]
         if commit.is_resend:  # asked again inside the transaction: two people may order the same in the same second
-            for planned, (post, occurrence) in zip(new, new_keys, strict=True):
-                for account in planned.accounts:
-                    if blocker := _resend_blocker(connection, post, account, now, occurrence):
-                        raise RefusedError(blocker, post=post.id, account=account)
+            _require_resendable(connection, new, now)
         for action in commit.actions:
             write_audit(transaction, now, action.by, event=action.event, subject=action.subject, detail=action.detail)
         self._write_version(transaction, commit, now, by)
-        post_ids = [item.planned.post.id for item in rendered]
-        cancelled = {row.id for row in post_rows(connection, post_ids) if row.is_cancelled}
-        _write_content(transaction, commit.media, rendered, cancelled)
+        stopped = {
+            row.id
+            for row in post_rows(connection, [item.planned.post.id for item in rendered])
+            if row.is_cancelled or (row.corrected_by and not commit.is_resend)
+        }
         if commit.is_resend:  # a person has decided about the accounts that were added late
             for subject in {planned.post.id for planned in new}:
                 clear_alerts(transaction, subject, now, ACCOUNTS_ADDED_LATE)
-        inserted = 0
-        written, edited = {item.key for item in commit.plan.removed_targets}, set()
-        for item in rendered:
-            key = item.planned.occurrence.key
-            if item.planned.post.id in cancelled:
-                continue
-            written.add(key)
-            if item.planned.is_new:
-                is_ordered = not commit.is_scheduled
-                inserted += self._insert_deliveries(transaction, item, now, is_ordered=is_ordered)
-            elif self._revise_deliveries(transaction, item):
-                edited.add(key)
+        _write_content(transaction, commit.media, rendered, stopped)
+        wanted = [item for item in rendered if item.planned.post.id not in stopped]
+        inserted, edited = self._write_deliveries(transaction, wanted, now, is_ordered=not commit.is_scheduled)
         attach_orphans(self.store, transaction)
         mark_new_unresolved(self.store, transaction, all_keys, is_new_version=commit.schedule_text is not None)
         self.runtime.hit_failpoint_now("plan.after_insert")
-        for removed in commit.plan.removed_posts:
-            cancel_matching(self.store, transaction, {"post": removed}, PLANNER, reason=REMOVAL_REASONS[0])
-            connection.execute(update(POST).where(POST.c.id == removed).values(is_scheduled=False))
-        for untargeted in commit.plan.removed_targets:
-            for account in untargeted.accounts:
-                target = {"post": untargeted.key.post, "occurrence": untargeted.key.occurrence, "account": account}
-                cancel_matching(self.store, transaction, target, PLANNER, reason=REMOVAL_REASONS[1])
+        self._cancel_removed(transaction, commit.plan)
+        if commit.corrects is not None:
+            stop_original(self.store, transaction, commit.corrects)
+        else:
+            stop_corrected(self.store, transaction, find_due_corrections([item.planned for item in wanted], now))
         if self.store.approval_rules.is_active:
+            written = {item.key for item in commit.plan.removed_targets}
+            written |= {item.planned.occurrence.key for item in wanted}
             record_contents(self.store, transaction, written, edited, by)
         self.runtime.hit_failpoint_now("reload.before_commit")
         return inserted, connection.execute(NEWEST_VERSION).scalar_one(), remaining
+
+    def _write_deliveries(
+        self, transaction: Transaction, wanted: Sequence[RenderedOccurrence], now: datetime, *, is_ordered: bool
+    ) -> tuple[int, set[OccurrenceKey]]:
+        """Write new and revised deliveries. Return how many are new, and the occurrences whose text was replaced."""
+        inserted, edited = 0, set()
+        for item in wanted:
+            if item.planned.is_new:
+                inserted += self._insert_deliveries(transaction, item, now, is_ordered=is_ordered)
+            elif self._revise_deliveries(transaction, item):
+                edited.add(item.planned.occurrence.key)
+        return inserted, edited
+
+    def _cancel_removed(self, transaction: Transaction, plan: Plan) -> None:
+        """Cancel the deliveries of posts that have left the schedule, and those of accounts that a post has lost."""
+        for removed in plan.removed_posts:
+            cancel_matching(self.store, transaction, {"post": removed}, PLANNER, reason=REMOVAL_REASONS[0])
+            transaction.connection.execute(update(POST).where(POST.c.id == removed).values(is_scheduled=False))
+        for untargeted in plan.removed_targets:
+            for account in untargeted.accounts:
+                target = {"post": untargeted.key.post, "occurrence": untargeted.key.occurrence, "account": account}
+                cancel_matching(self.store, transaction, target, PLANNER, reason=REMOVAL_REASONS[1])
 
     @in_transaction
     def record_rejection(self, transaction: Transaction, reason: str) -> None:
@@ -564,6 +586,14 @@ def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]
     ]
 
 
+def _require_resendable(connection: Connection, new: Sequence[PlannedDeliveries], now: datetime) -> None:
+    """Raise RefusedError if one of these deliveries may not be ordered again."""
+    for planned in new:
+        for account in planned.accounts:
+            if blocker := _resend_blocker(connection, planned.post, account, now, planned.occurrence.key.occurrence):
+                raise RefusedError(blocker, post=planned.post.id, account=account)
+
+
 def _resend_blocker(
     connection: Connection, post: Post, account: AccountId, now: datetime, occurrence: str | None = None
 ) -> str | None:
@@ -581,26 +611,6 @@ def _resend_blocker(
         return "resend_not_needed"
     orphans = [one for one in orphaned_attempts(connection) if (one.post, one.account) == (post.id, account)]
     return "resend_attempt_orphaned" if any(one.occurrence != occurrence for one in orphans) else None
-
-
-def cancel_matching(
-    store: BaseStore, transaction: Transaction, target: Mapping[str, str], by: Actor, *, reason: str
-) -> int:
-    """Cancel every matching delivery that may still lead to a call and is not cancelled yet.
-
-    Returns how many will not be sent now: the call of any other may be under way.
-    """
-    cancellable = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
-    if by.role is not Role.PLANNER:
-        cancellable.append(DesiredState.NOT_TARGETED.value)
-    query = select(DELIVERY).where(
-        *(DELIVERY.c[column] == value for column, value in target.items()),
-        DELIVERY.c.state.in_([state.value for state in REVISABLE_STATES]),
-        DELIVERY.c.desired.in_(cancellable),
-    )
-    deliveries = read_deliveries(transaction.connection, query)
-    after = [store.transition(transaction, delivery, Cancelled(reason=reason), by) for delivery in deliveries]
-    return sum(delivery.state not in CHECKED_STATES | {State.SENDING} for delivery in after)
 
 
 def delivery_row(  # noqa: PLR0913 # what a delivery is made from

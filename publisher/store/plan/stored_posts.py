@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, func, or_, select
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import (
@@ -42,7 +42,8 @@ _SCHEDULED_ONCE_AT = (
     .label("once_at")
 )
 _POSTS = select(
-    *(POST.c[name] for name in ("id", "content_hash", "entry_hash", "in_force_since", "is_cancelled", "is_scheduled")),
+    *(POST.c[name] for name in ("id", "content_hash", "entry_hash", "in_force_since", "is_scheduled")),
+    or_(POST.c.is_cancelled, POST.c.corrected_by.is_not(None)).label("is_stopped"),
     _SCHEDULED_ONCE_AT,
 )
 _COLUMNS = [
@@ -98,7 +99,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
         PostId(row.id): StoredPost(
             content_hash=row.content_hash,
             active_since=row.in_force_since,
-            is_cancelled=row.is_cancelled,
+            is_cancelled=row.is_stopped,
             is_scheduled=row.is_scheduled,
             occurrences=occurrences.get(row.id, {}),
             attempted_occurrences=frozenset(record.occurrence for record in orphans.get(row.id, ())),

@@ -65,7 +65,7 @@ _DELIVERY = "SELECT 1 FROM delivery WHERE delivery.post = post.id AND"
 _QUERY = f"""
     SELECT
         id,
-        is_scheduled AND NOT is_cancelled,
+        is_scheduled AND NOT is_cancelled AND corrected_by IS NULL,
         NOT EXISTS ({_DELIVERY} occurrence = '{ONCE_OCCURRENCE}')
             OR EXISTS ({_DELIVERY} occurrence <> '{ONCE_OCCURRENCE}'),
         EXISTS ({_DELIVERY} state IN ({_quote(REVISABLE_STATES)}) AND desired NOT IN ({_quote(DESIRED_NO_SEND)}))

@@ -36,7 +36,7 @@ from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVAL
-from publisher.store.db.filters import in_open_state, in_state, is_paused
+from publisher.store.db.filters import in_open_state, in_state, is_in_force, is_paused
 from publisher.store.db.monitor_tables import OBSERVED_POST
 from publisher.store.db.tables import (
     DELIVERY,
@@ -117,6 +117,12 @@ class StoredPostDetails:
     file_owner: str | None
     is_scheduled: bool
     is_cancelled: bool
+    corrected_by: PostId | None = None
+
+    @property
+    def is_in_force(self) -> bool:
+        """True if the schedule has the post, and people have neither cancelled nor corrected it."""
+        return self.is_scheduled and not self.is_cancelled and self.corrected_by is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +280,7 @@ class OccurrenceQueries(StorePart):
             file_owner=row.file_owner,
             is_scheduled=row.is_scheduled,
             is_cancelled=row.is_cancelled,
+            corrected_by=PostId(row.corrected_by) if row.corrected_by else None,
         )
 
     async def planned_posts(self, start: datetime, end: datetime) -> Sequence[Post]:
@@ -282,7 +289,7 @@ class OccurrenceQueries(StorePart):
         months = sorted({f"{day:%Y-%m}" for day in days})
         marks = [*(f'"at":"{month}-' for month in months), '"text":']
         may_be_due = or_(*map(POST.c.body.contains, marks))
-        query = select(POST.c.body).where(POST.c.is_scheduled, ~POST.c.is_cancelled, may_be_due)
+        query = select(POST.c.body).where(is_in_force(), may_be_due)
         bodies = await self.database.read(lambda connection: connection.scalars(query).all())
         return [load_post(body) for body in bodies]
 

@@ -18,7 +18,7 @@ from publisher.domain.results import HoldReason, Reach
 from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.filters import in_open_state
+from publisher.store.db.filters import in_open_state, is_in_force
 from publisher.store.db.monitor_tables import REACH
 from publisher.store.db.rows import ACCOUNT_PAUSED, QUERY_BATCH_SIZE, batches, subject_of
 from publisher.store.db.tables import (
@@ -184,7 +184,7 @@ class Queries(StorePart):
 
     async def evergreen_posts(self) -> Sequence[EvergreenPost]:
         """Return the drawer: the evergreen posts of the schedule that nobody has cancelled, by id."""
-        is_in_drawer = (POST.c.is_scheduled, ~POST.c.is_cancelled, POST.c.body.contains('"is_evergreen":true'))
+        is_in_drawer = (is_in_force(), POST.c.body.contains('"is_evergreen":true'))
 
         def read(connection: Connection) -> list[EvergreenPost]:
             posts = [load_post(body) for body in connection.scalars(select(POST.c.body).where(*is_in_drawer))]

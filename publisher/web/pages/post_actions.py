@@ -144,7 +144,7 @@ async def list_buttons(visitor: Visitor, view: PostView) -> Sequence[PostButton]
         )
 
     writes = "/write" in site.pages and may(Permission.WRITE)
-    is_in_force = view.details.is_scheduled and not view.details.is_cancelled
+    is_in_force = view.details.is_in_force
     lacks_approval = any(task.status.missing for task in view.tasks) and "/approve/{post}" in site.pages
     is_paused, is_unsent = view.pause is not None, bool(stops.unsent)
     is_published = bool(stops.maybe_published)
@@ -388,5 +388,7 @@ async def correct(request: Request) -> Response:
     await check_command_access(site.store, site.settings)
     plan = await send_correction(site.application.planner, correction, visitor.actor, is_new=False)
     await site.store.maintenance.promote_requested([name])
-    facts = {"number": len(plan.send_now), "waiting": len(plan.waiting)}
-    return redirect(request, f"/posts/{name}", Notice(code="pages_correction_sent", facts=facts))
+    facts = {"number": len(plan.send_now), "waiting": len(plan.waiting), "stopped": len(plan.stopped)}
+    return redirect(
+        request, f"/posts/{name if plan.targets else view.key.post}", Notice(code="pages_correction_sent", facts=facts)
+    )

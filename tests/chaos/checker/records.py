@@ -33,6 +33,7 @@ WRITTEN = {
     "resolve": ("resolved", "manual_task_cancelled"),
     "resend": ("resend_requested",),
     "send": ("send_requested",),
+    "correct": ("correction_requested",),
 }
 """The audit's events by which an order of each kind must be found."""
 
@@ -337,9 +338,10 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
 
 
 def _was_stopped(history: History, key: tuple[str, str, str], at: float) -> bool:
-    """Whether a person had cancelled the whole post by then."""
+    """Whether a person had cancelled the whole post by then, or a correction of it had been ordered."""
     return any(
-        act.event == "cancelled" and act.role == "person" and act.at <= at for act in history.acts_on.get(key[0], ())
+        act.at <= at and (act.event == "correction_requested" or (act.event == "cancelled" and act.role == "person"))
+        for act in history.acts_on.get(key[0], ())
     )
 
 

@@ -12,6 +12,7 @@ from publisher.domain.delivery import (
     FINAL_STATES,
     OPEN_STATES,
     RESTORABLE_STATES,
+    REVISABLE_STATES,
     WAITING_STATES,
     AbsenceProven,
     Actor,
@@ -442,6 +443,32 @@ def test_a_cancellation_is_stored_while_a_call_is_unknown():
     assert after(unknown, Published(receipt=RECEIPT)).state is State.PUBLISHED
     held = after(in_state(State.HELD), Cancelled(reason="no"))
     assert after(held, Resolved(to=State.DUE, reason="resend")).state is State.CANCELLED
+
+
+@pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if rule_of(*pair)], ids=name_of)
+def test_f104_a_corrected_delivery_goes_where_a_cancelled_one_does(state, event):
+    """F104: after a correction was ordered nothing leads to a call that a cancellation would not lead to."""
+    if isinstance(event, Cancelled | RetractionRequested | Restored):
+        return
+    cancelled, corrected = (
+        after(in_state(state, desired=desired), event) for desired in (DesiredState.CANCELLED, DesiredState.CORRECTED)
+    )
+    assert replace(corrected, desired=cancelled.desired, reason=cancelled.reason) == cancelled
+    assert corrected.reason == cancelled.reason or (corrected.reason, cancelled.reason) == (
+        "corrected",
+        "cancelled_by_person",
+    )
+
+
+@pytest.mark.parametrize("state", sorted(REVISABLE_STATES))
+def test_f104_a_correction_ends_the_wish_to_publish_its_original(state):
+    """F104: it ends what waits, is stored where a call is out, and a later cancellation or retraction replaces it."""
+    corrected = after(in_state(state), Cancelled(reason="corrected", is_corrected=True))
+    assert corrected.desired is DesiredState.CORRECTED
+    assert corrected.state is (State.CANCELLED if state in WAITING_STATES else state)
+    assert corrected.can_be_resent is (state in WAITING_STATES)
+    if state not in WAITING_STATES:
+        assert after(corrected, Cancelled(reason="no")).desired is DesiredState.CANCELLED
 
 
 def test_a_retraction_is_stored_while_a_call_is_unknown():

@@ -380,6 +380,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("in_force_since", sa.BigInteger(), nullable=False),
         sa.Column("is_scheduled", sa.Boolean(), nullable=False),
         sa.Column("is_cancelled", sa.Boolean(), nullable=False),
+        sa.Column("corrected_by", sa.String(), nullable=True),
         sa.Column("saved_by", sa.String(), nullable=True),
         sa.Column("file_owner", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
