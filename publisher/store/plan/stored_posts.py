@@ -73,7 +73,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     for ids in unscheduled:
         rows |= {row.id: row for row in connection.execute(_POSTS.where(POST.c.id.in_(ids)))}
     edited = [
-        post.id for post in posts if (row := rows.get(post.id)) and _is_edited(post, row.content_hash, row.entry_hash)
+        post.id for post in posts if (row := rows.get(post.id)) and is_edited(post, row.content_hash, row.entry_hash)
     ]
     changed = [*edited, *(post.id for post in posts if post.id in rows and not rows[post.id].is_scheduled)]
     occurrences: dict[str, dict[str, StoredOccurrence]] = defaultdict(dict)
@@ -109,7 +109,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     }
 
 
-def _is_edited(post: Post, content_hash: str, entry_hash: str) -> bool:
+def is_edited(post: Post, content_hash: str, entry_hash: str) -> bool:
     """Return True if a post is another one than that with these hashes; no entry is known of some."""
     return post.content_hash != content_hash or entry_hash not in {"", post.entry_hash}
 

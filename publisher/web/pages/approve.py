@@ -219,7 +219,7 @@ async def give_approval(request: Request) -> Response:
             return await render_task(request, task, problem, status=422, asks_code=True)
     visitor = get_visitor(request)
     try:
-        approver, seen_at = make_visitor_approver(visitor), _read_instant(str(form.get("scheduled_at", "")))
+        approver, seen_at = make_visitor_approver(visitor), read_instant(str(form.get("scheduled_at", "")))
         done = await approve_content(site.store, task.key.post, fingerprint, approver, visitor.actor, seen_at)
     except ApprovalError as error:
         response = await _render_stale(request, task, error)
@@ -233,7 +233,7 @@ async def give_approval(request: Request) -> Response:
     return response
 
 
-def _read_instant(text: str) -> datetime | None:
+def read_instant(text: str) -> datetime | None:
     """Return the time that the form was drawn with; None if it has none."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
