@@ -235,6 +235,25 @@ def test_resend_is_refused_where_the_account_gets_it_in_time(run, drill):
     assert "还没有到时间" in refused.err
 
 
+def test_f101_check_says_what_the_daemon_would_leave_out(run, due_post, deliver):
+    """An edit of a post that is over, and a filed one moved into the past: errors with file, line and key."""
+    deliver(PUBLISHED)
+    planned = warning("planned", when=in_days(1), to=TO_WEIBO)
+    write_schedule(due_post, warning("refund", to=TO_WEIBO), planned)
+    assert run("-C", due_post, "reload").code == 0
+    assert run("-C", due_post, "check").code == 0
+    edited = warning("refund", to=TO_WEIBO).replace("退款", "退货")
+    write_schedule(due_post, edited, warning("planned", when=in_days(-1), to=TO_WEIBO))
+    checked = run("-C", due_post, "check", "--json")
+    assert checked.code == 1
+    found = {problem["code"]: problem for problem in checked.json["problems"] if problem["severity"] == "error"}
+    assert found.keys() == {"edited_after_end", "moved_into_past"}
+    assert (found["moved_into_past"]["path"], found["edited_after_end"]["id"]) == ("post[1].at", "refund")
+    left_out = run("-C", due_post, "reload")
+    assert left_out.code == 1
+    assert "refund、planned" in left_out.err
+
+
 def test_cancel_stops_and_retract_deletes(run, due_post, deliver):
     """Cancelling affects nothing that is published; retracting orders its deletion."""
     deliver(PUBLISHED)
