@@ -140,7 +140,7 @@ class Daemon:
     stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
     schedule: Schedule | None = None
     schedule_version: int | None = None
-    planned_basis: tuple[tuple[int, int], ClockTrust] | None = None
+    planned_basis: tuple[tuple[int, int, Sequence[str]], ClockTrust] | None = None
     """What the last complete plan was made from."""
     next_planning_at: float = 0.0
     """Until when, in monotonic seconds, that plan stays complete."""
@@ -244,7 +244,7 @@ class Daemon:
         basis = await post_store.plan_basis(), runtime.clock_trust
         if basis == self.planned_basis and runtime.monotonic() < self.next_planning_at:
             return
-        (version, _newest_entry), _trust = basis
+        (version, _newest_entry, _settings), _trust = basis
         try:
             if version != self.schedule_version:
                 self.schedule = None  # an old version must never be planned from once there is a newer one

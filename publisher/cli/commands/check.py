@@ -23,8 +23,8 @@ from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId
 from publisher.domain.errors import InputError, Location, Problem, ScheduleError, Severity
-from publisher.domain.plan import needs_confirmation
 from publisher.domain.post import CronTrigger, Occurrence, Post, PostId, RenderedPost, Schedule
+from publisher.domain.removals import needs_confirmation
 from publisher.rendering.templates import shipped_templates
 from publisher.schedule.cron import find_next_occurrence, list_next_times
 from publisher.schedule.load import (

@@ -42,7 +42,7 @@ _SCHEDULED_ONCE_AT = (
     .label("once_at")
 )
 _POSTS = select(
-    *(POST.c[name] for name in ("id", "content_hash", "entry_hash", "in_force_since", "is_scheduled")),
+    *(POST.c[name] for name in ("id", "content_hash", "entry_hash", "planned_hash", "in_force_since", "is_scheduled")),
     or_(POST.c.is_cancelled, POST.c.corrected_by.is_not(None)).label("is_stopped"),
     _SCHEDULED_ONCE_AT,
 )
@@ -94,6 +94,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     for record in orphaned_attempts(connection):
         orphans[record.post].append(record)
     accepted = {row.id: load_post(row.body) for row in post_rows(connection, edited)}
+    entries = {post.id: post.entry_hash for post in posts}
     lost = {PostId(post): _lost_post(records) for post, records in orphans.items() if post not in rows}
     return lost | {
         PostId(row.id): StoredPost(
@@ -104,6 +105,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
             occurrences=occurrences.get(row.id, {}),
             attempted_occurrences=frozenset(record.occurrence for record in orphans.get(row.id, ())),
             accepted=accepted.get(row.id),
+            is_edited=entries.get(row.id, row.planned_hash) != row.planned_hash,
         )
         for row in rows.values()
     }
