@@ -9,18 +9,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from publisher.domain.account import AccountId
+from publisher.domain.correction import CorrectionPlan, plan_correction
 from publisher.domain.delivery import OPEN_STATES, Actor, Delivery, State
 from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, ScheduleError
 from publisher.domain.evergreen import choose_evergreen
 from publisher.domain.plan import (
-    CorrectionPlan,
     LateAccounts,
     Plan,
     PlannedDeliveries,
     PlanWindow,
     StoredPosts,
     plan,
-    plan_correction,
 )
 from publisher.domain.post import (
     ONCE_OCCURRENCE,

@@ -1,4 +1,4 @@
-"""F100, F102: what the settings take from open posts is asked for, told, and comes back with the settings."""
+"""F100, F102: what the settings take from open posts is asked for and named, and comes back with the settings."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -40,7 +40,7 @@ async def alert_codes(planner):  # noqa: F811 # as above
     return [alert.code for alert in await planner.store.queries.alerts() if alert.subject.startswith("schedule:")]
 
 
-async def test_f100_a_group_that_loses_an_account_is_told_and_put_right(planner):  # noqa: F811
+async def test_f100_a_group_that_loses_an_account_is_named_and_put_right(planner):  # noqa: F811
     """A few posts lose an account by a slip in the settings: one alert names them; the account comes back at once."""
     both, one = with_group(planner, "a", "b"), with_group(planner, "a")
     await apply_schedule(both, posts(2), "schedule.toml")

@@ -54,15 +54,12 @@ from publisher.store.db.tables import (
     AUDIT,
     DELIVERY,
     LOGIN,
-    MEDIA,
     POST,
-    RENDERED_POST,
     SCHEDULE,
     UNIX_EPOCH,
     WORKER,
     WORKER_STATE,
     dump_post,
-    dump_rendered_post,
     load_post,
     to_delivery,
 )
@@ -75,6 +72,7 @@ from publisher.store.plan.cancellations import (
     stop_corrected,
     stop_original,
 )
+from publisher.store.plan.contents import write_contents
 from publisher.store.plan.plan_alerts import (
     ACCOUNTS_ADDED_LATE,
     PlanAlerts,
@@ -319,7 +317,7 @@ class PostStore(StorePart):
             for row in post_rows(connection, [item.planned.post.id for item in batch.rendered])
             if row.is_cancelled or (row.corrected_by and not commit.is_resend)
         }
-        _write_content(transaction, commit.media, batch.rendered, stopped)
+        write_contents(transaction, commit.media, batch.rendered, stopped)
         wanted = [item for item in batch.rendered if item.planned.post.id not in stopped]
         written = self._write_deliveries(transaction, wanted, now, is_ordered=not commit.is_scheduled)
         attach_orphans(self.store, transaction)
@@ -397,7 +395,7 @@ class PostStore(StorePart):
             await self.database.write(report)
 
     async def report_late_accounts(self, late_accounts: Sequence[LateAccounts]) -> None:
-        """Raise an alert about each post that accounts were added to too late, unless people were told before."""
+        """Raise an alert about each post that accounts were added to too late, unless people know it already."""
         if await self.database.read(partial(find_unreported, late_accounts)):
             now = self.runtime.now()
             await self.database.write(partial(raise_late_account_alerts, now=now, late_accounts=late_accounts))
@@ -620,48 +618,3 @@ def delivery_row(  # noqa: PLR0913 # what a delivery is made from
         "kind": post.kind.value,
         "is_due_when_approved": is_due_when_approved,
     }
-
-
-def _write_content(
-    transaction: Transaction,
-    media: Mapping[str, tuple[str, bytes]],
-    rendered: Sequence[RenderedOccurrence],
-    cancelled: AbstractSet[PostId],
-) -> None:
-    """Store the images of these occurrences, until when they are needed, and the texts of those not cancelled."""
-    connection = transaction.connection
-    needed_until: dict[str, datetime] = {}
-    for item in rendered:
-        expires_at = item.planned.occurrence.expires_at
-        for image in (image for rendered_post in item.revision.rendered_posts for image in rendered_post.images):
-            needed_until[image.sha256] = max(expires_at, needed_until.get(image.sha256, expires_at))
-    for digest, expires_at in sorted(needed_until.items()):
-        is_image = MEDIA.c.sha256 == digest
-        stored_until = connection.scalar(select(MEDIA.c.shown_until).where(is_image))
-        if stored_until is None:
-            media_type, data = media[digest]
-            row = {"sha256": digest, "media_type": media_type, "data": data, "shown_until": expires_at}
-            connection.execute(insert(MEDIA), [row])
-        elif stored_until < expires_at:
-            connection.execute(update(MEDIA).where(is_image).values(shown_until=expires_at))
-    for item in rendered:
-        if item.planned.post.id in cancelled:
-            continue
-        key, revision = item.planned.occurrence.key, item.revision.id
-        rendered_posts = {rendered_post.fingerprint: rendered_post for rendered_post in item.revision.rendered_posts}
-        query = select(RENDERED_POST.c.fingerprint).where(RENDERED_POST.c.fingerprint.in_(list(rendered_posts)))
-        stored = set(connection.scalars(query))
-        rows = [
-            {
-                "fingerprint": fingerprint,
-                "revision_hash": revision,
-                "post": key.post,
-                "occurrence": key.occurrence,
-                "account": rendered_post.account,
-                "body": dump_rendered_post(rendered_post),
-            }
-            for fingerprint, rendered_post in rendered_posts.items()
-            if fingerprint not in stored
-        ]
-        if rows:
-            connection.execute(insert(RENDERED_POST), rows)
