@@ -329,7 +329,10 @@ class AdapterStateRow(SQLModel, table=True):
 
 
 class WorkerRow(SQLModel, table=True):
-    """Daemons, by name, and the last heartbeat of each; `boot_id` distinguishes machines of one name."""
+    """Daemons, by name, and the last heartbeat of each; `boot_id` distinguishes machines of one name.
+
+    The hashes are of the settings and templates that it has read at its start, `accounts` are those of the settings.
+    """
 
     __tablename__: ClassVar[str] = "worker"
     id: str = Field(primary_key=True)
@@ -339,6 +342,9 @@ class WorkerRow(SQLModel, table=True):
     started_at: datetime = Field(sa_type=Instant)
     heartbeat_at: datetime = Field(sa_type=Instant)
     stopped_at: datetime | None = Field(default=None, sa_type=Instant)
+    settings_hash: str | None = None
+    templates_hash: str | None = None
+    accounts: str | None = Field(default=None, sa_type=Text)
 
 
 class WorkerStateRow(SQLModel, table=True):

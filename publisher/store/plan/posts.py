@@ -91,6 +91,7 @@ from publisher.store.recovery.recover import (
     set_worker_state,
     trust_schedule,
 )
+from publisher.store.system_alerts import OUTDATED_PREFIX
 
 NEWEST_VERSION = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
 
@@ -133,6 +134,8 @@ class PlanCommit:
     corrects: OrderedCorrection | None = None
     alerts: PlanAlerts = field(default_factory=dict)
     taken: Collection[PostId] = ()
+    is_refresh: bool = False
+    """A person wants what is filed rendered again: nothing is changed where a call has begun meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,6 +320,8 @@ class PostStore(StorePart):
             for row in post_rows(connection, [item.planned.post.id for item in batch.rendered])
             if row.is_cancelled or (row.corrected_by and not commit.is_resend)
         }
+        if commit.is_refresh:
+            _require_unstarted(transaction, batch.rendered, now)
         write_contents(transaction, commit.media, batch.rendered, stopped)
         wanted = [item for item in batch.rendered if item.planned.post.id not in stopped]
         written = self._write_deliveries(transaction, wanted, now, is_ordered=not commit.is_scheduled)
@@ -538,6 +543,21 @@ def _lock_occurrence(connection: Connection, key: OccurrenceKey) -> tuple[Mappin
     locked = select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
     rows = {row["account"]: row for row in connection.execute(locked).mappings()}
     return rows, connection.execute(_STARTED_ATTEMPTS.where(*matches_key)).first() is not None
+
+
+def _require_unstarted(transaction: Transaction, rendered: Sequence[RenderedOccurrence], now: datetime) -> None:
+    """Lock the deliveries of these occurrences. Raise RefusedError if a call has begun, or may have.
+
+    The alerts that their texts are out of date end.
+    """
+    for item in rendered:
+        key = item.planned.occurrence.key
+        is_of_key = (DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+        locked = select(DELIVERY.c.id).where(*is_of_key).order_by(DELIVERY.c.id).with_for_update()
+        transaction.connection.execute(locked).all()
+        if transaction.connection.execute(_STARTED_ATTEMPTS.where(*is_of_key)).first() is not None:
+            raise RefusedError("refresh_after_call", post=key.post)
+        clear_alerts(transaction, f"{OUTDATED_PREFIX}{key.post}", now)
 
 
 def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]:

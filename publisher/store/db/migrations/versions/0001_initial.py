@@ -463,6 +463,9 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("heartbeat_at", sa.BigInteger(), nullable=False),
         sa.Column("stopped_at", sa.BigInteger(), nullable=True),
+        sa.Column("settings_hash", sa.String(), nullable=True),
+        sa.Column("templates_hash", sa.String(), nullable=True),
+        sa.Column("accounts", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
