@@ -19,9 +19,10 @@ from watchfiles import awatch
 from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application, find_missing_secrets, open_application
 from publisher.app.format import Formatter
+from publisher.app.offline import describe_loaded_files, find_newer_files
 from publisher.app.permissions import require_safe_permissions
 from publisher.config import Settings
-from publisher.domain.account import Mode
+from publisher.domain.account import LoadedFiles, Mode
 from publisher.domain.delivery import MAINTENANCE, State
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
 from publisher.domain.post import Schedule
@@ -33,6 +34,7 @@ from publisher.engine.checkpoints import (
     write_checkpoint,
 )
 from publisher.engine.clock_check import ClockCheck
+from publisher.engine.filed_texts import FiledTextCheck
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.notifier import NoticeWriter, Notifier
 from publisher.engine.planner import active_schedule, apply_schedule, find_file_owner, find_next_planning, plan_window
@@ -140,7 +142,7 @@ class Daemon:
     stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
     schedule: Schedule | None = None
     schedule_version: int | None = None
-    planned_basis: tuple[tuple[int, int], ClockTrust] | None = None
+    planned_basis: tuple[tuple[int, int, Sequence[str]], ClockTrust] | None = None
     """What the last complete plan was made from."""
     next_planning_at: float = 0.0
     """Until when, in monotonic seconds, that plan stays complete."""
@@ -158,10 +160,13 @@ class Daemon:
     last_sending: float = field(default=float("-inf"), init=False)
     """When deliveries to send were looked for last, in monotonic seconds."""
     running_jobs: set[asyncio.Task[None]] = field(default_factory=set)
+    loaded_files: LoadedFiles = field(init=False)
+    """What it has read at its start."""
     jobs: Mapping[str, Job] = field(init=False)
     clock_check: ClockCheck = field(init=False)
 
     def __post_init__(self) -> None:
+        self.loaded_files = describe_loaded_files(self.application.settings)
         self.clock_check = ClockCheck(store=self.application.store, adapters=self.application.adapters)
         self.jobs = {job.name: job for job in build_jobs(self)}
 
@@ -244,7 +249,7 @@ class Daemon:
         basis = await post_store.plan_basis(), runtime.clock_trust
         if basis == self.planned_basis and runtime.monotonic() < self.next_planning_at:
             return
-        (version, _newest_entry), _trust = basis
+        (version, _newest_entry, _settings), _trust = basis
         try:
             if version != self.schedule_version:
                 self.schedule = None  # an old version must never be planned from once there is a newer one
@@ -397,6 +402,11 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         if pruned.deliveries or pruned.pictures:
             log.info("pruned", **asdict(pruned))
 
+    filed_texts = FiledTextCheck(
+        planner=app.planner,
+        is_current=lambda: not find_newer_files(app.settings.workspace, daemon.loaded_files),
+    )
+
     async def check_silence() -> int:
         return await store.silence.update(app.settings.timezone)
 
@@ -413,6 +423,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("monitor", monitor, 30.0, 15.0),
         Job("check_preflight", store.preflight.run, 15.0, 30.0),
         Job("check_silence", check_silence, 20.0, 60.0),
+        Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("notify", notifier.run, 1.0, 2.0),
         Job("write_checkpoint", lambda: write_checkpoint(store.audit, checkpoint_targets), 10.0, 300.0),
@@ -460,7 +471,7 @@ async def run(
         if abs(skew) > MAX_CLOCK_SKEW:
             raise RefusedError("clock_skew", **await application.store.system_alerts.alert_clock_skew(skew))
         await daemon.clock_check.confirm()
-        if not await application.store.actions.register_worker():
+        if not await application.store.actions.register_worker(daemon.loaded_files):
             raise RefusedError("database_replaced")
         await void_authority_if_older(application.store.audit, build_checkpoint_targets(settings))
         # Leases of this worker's previous process: the process lock and the registration prove that it is gone.

@@ -282,3 +282,12 @@ def parse_retry_after(header: str | None, now: datetime) -> datetime | None:
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return min(until, now + MAX_RETRY_AFTER) if until > now else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedFiles:
+    """What a process has read at its start: hashes of publisher.toml and of the workspace's templates, and accounts."""
+
+    settings: str
+    templates: str
+    accounts: frozenset[AccountId] = frozenset()

@@ -1,13 +1,11 @@
 """Compare the schedule with the database: which deliveries to insert, revise or cancel. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import NO_APPROVALS, ApprovalRules
-from publisher.domain.delivery import FINAL_STATES, Delivery, DesiredState, State
 from publisher.domain.errors import Problem
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
@@ -62,7 +60,8 @@ class StoredPost:
     """A post in the database. `active_since` is when its present timing was first accepted.
 
     Of one that `is_cancelled` nothing more is filed: people have cancelled, retracted or corrected it.
-    `accepted` is the post as it was last accepted, where its entry in the schedule is another one now.
+    `accepted` is the post as it was last accepted, where its entry in the schedule is another one now. `is_edited`: so
+    it was when all of it was planned last.
     `attempted_occurrences` are missing from the database, but the journal holds an attempt for them.
     """
 
@@ -73,6 +72,7 @@ class StoredPost:
     is_scheduled: bool = True
     attempted_occurrences: frozenset[str] = frozenset()
     accepted: Post | None = None
+    is_edited: bool = False
 
     def is_fully_planned(self, post: Post) -> bool:
         """True if every delivery the post will ever have is stored, with the text of the schedule."""
@@ -128,10 +128,17 @@ class PlannedDeliveries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedTargets:
-    """Accounts that a post no longer names, for one occurrence."""
+    """Accounts that a post no longer names, for one occurrence, or all accounts of one that has left the schedule.
+
+    `by_settings`: its entry is the one that named them, so that only the settings have changed. `is_time`: the post has
+    another time instead.
+    """
 
     key: OccurrenceKey
     accounts: tuple[AccountId, ...]
+    due_at: datetime | None = None
+    by_settings: bool = False
+    is_time: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,16 +169,6 @@ class Plan:
         return frozenset(PostId(problem.facts["post"]) for problem in self.left_out if "account" not in problem.facts)
 
 
-FREE_REMOVALS = 3
-FREE_REMOVAL_SHARE = 0.2
-"""A new version may drop this many open posts, or this share of them, without confirmation."""
-
-
-def needs_confirmation(removed: int, open_posts: int) -> bool:
-    """True if a person must confirm that a new version drops so many of the open posts: it may be cut short."""
-    return removed > max(FREE_REMOVALS, FREE_REMOVAL_SHARE * open_posts)
-
-
 def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times: DueTimes) -> Plan:
     """Compare the schedule with the database. Once the plan is applied, planning again gives an empty plan.
 
@@ -195,7 +192,7 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
             for occurrence in occurrences:
                 existing = stored_post.occurrences.get(occurrence.key.occurrence)
                 planned += _find_changes(post, occurrence, existing, window)
-                removed_targets += _find_removed_accounts(post, occurrence, existing)
+                removed_targets += _find_removed_accounts(post, occurrence, existing, stored_post)
             planned += restore_ordered(post, stored_post, window)
             removed_targets += find_removed_times(post, stored_post, window, times)
             left_out += find_unrestorable(post, stored_post, window, occurrences)
@@ -208,6 +205,7 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
         for post_id, stored_post in stored.items()
         if post_id not in scheduled and stored_post.is_scheduled and not stored_post.is_cancelled
     )
+    removed_targets += [target for post_id in removed_posts for target in _list_targets(post_id, stored[post_id])]
     return Plan(
         planned=tuple(planned),
         removed_targets=tuple(removed_targets),
@@ -425,12 +423,23 @@ def find_removed_times(
     kept = {ONCE_OCCURRENCE} if is_one_time else {moment.isoformat() for moment in due_times}
     end = window.end_for(post)
     return [
-        RemovedTargets(key=OccurrenceKey(post=post.id, occurrence=name), accounts=tuple(sorted(existing.open_accounts)))
-        for name, existing in stored.occurrences.items()
-        if existing.open_accounts
-        and window.now < existing.due_at
-        and (end is None or existing.due_at <= end)
-        and name not in kept
+        replace(target, by_settings=not stored.is_edited, is_time=True)
+        for target in _list_targets(post.id, stored)
+        if target.due_at is not None
+        and window.now < target.due_at
+        and (end is None or target.due_at <= end)
+        and target.key.occurrence not in kept
+    ]
+
+
+def _list_targets(post: PostId, stored: StoredPost) -> list[RemovedTargets]:
+    """Return all that is open of a post, as to be removed."""
+    return [
+        RemovedTargets(
+            key=OccurrenceKey(post=post, occurrence=name), accounts=tuple(sorted(one.open_accounts)), due_at=one.due_at
+        )
+        for name, one in stored.occurrences.items()
+        if one.open_accounts
     ]
 
 
@@ -438,10 +447,15 @@ def _plan_new(post: Post, occurrence: Occurrence) -> PlannedDeliveries:
     return PlannedDeliveries(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True)
 
 
-def _find_removed_accounts(post: Post, occurrence: Occurrence, stored: StoredOccurrence | None) -> list[RemovedTargets]:
+def _find_removed_accounts(
+    post: Post, occurrence: Occurrence, stored: StoredOccurrence | None, stored_post: StoredPost
+) -> list[RemovedTargets]:
     """Return the accounts of an occurrence that the post no longer names."""
-    removed = sorted(stored.open_accounts - set(post.accounts)) if stored else []
-    return [RemovedTargets(key=occurrence.key, accounts=tuple(removed))] if removed else []
+    removed = tuple(sorted(stored.open_accounts - set(post.accounts))) if stored else ()
+    if stored is None or not removed:
+        return []
+    by_settings = not stored_post.is_edited
+    return [RemovedTargets(key=occurrence.key, accounts=removed, due_at=stored.due_at, by_settings=by_settings)]
 
 
 def _find_changes(
@@ -471,88 +485,3 @@ def _find_changes(
 def _latest_call_at(post: Post, occurrence: Occurrence) -> datetime:
     """Return the latest time at which a change of the schedule may still lead to a send."""
     return occurrence.due_at if isinstance(post.trigger, CronTrigger) else occurrence.due_at + post.max_delay
-
-
-class SkipReason(StrEnum):
-    """Why an account gets no correction. `STOPPED`: the original is not out there, and does not go out any more."""
-
-    STOPPED = "stopped"
-    NEVER_PUBLISHED = "never_published"
-    DELETED = "deleted"
-    NOT_TARGETED = "not_targeted"
-    SWITCHED_OFF = "account_off"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorrectionPlan:
-    """Where a correction is sent, by account.
-
-    `send_now`: the original is published there. `waiting`: it may be; the correction is sent once that is known.
-    `corrected`: the correction is already published there. `skipped` gives the reason for the rest.
-    """
-
-    send_now: tuple[AccountId, ...] = ()
-    waiting: tuple[AccountId, ...] = ()
-    corrected: tuple[AccountId, ...] = ()
-    skipped: Mapping[SkipReason, tuple[AccountId, ...]] = field(default_factory=dict)
-
-    @property
-    def targets(self) -> tuple[AccountId, ...]:
-        return (*self.send_now, *self.waiting)
-
-    @property
-    def stopped(self) -> tuple[AccountId, ...]:
-        return self.skipped.get(SkipReason.STOPPED, ())
-
-
-_UNRESOLVED_STATES = frozenset({State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
-_DELETED_STATES = frozenset({State.RETRACTED, State.REMOVED})
-
-
-def plan_correction(
-    originals: Sequence[Delivery],
-    corrections: Sequence[Delivery],
-    *,
-    targeted: Collection[AccountId],
-    active: Collection[AccountId],
-) -> CorrectionPlan:
-    """Plan a correction from the deliveries of the original and the existing deliveries of the correction.
-
-    `targeted` are the accounts that the correction's own entry names, `active` those that are not switched off.
-    """
-    accounts = list(dict.fromkeys([*(delivery.account for delivery in originals), *targeted]))
-    corrected = {delivery.account for delivery in corrections if delivery.state is State.PUBLISHED}
-    send_now: list[AccountId] = []
-    waiting: list[AccountId] = []
-    skipped: dict[SkipReason, tuple[AccountId, ...]] = {}
-    for account in accounts:
-        if account in corrected:
-            continue
-        status = _find_original_state([delivery for delivery in originals if delivery.account == account])
-        if not isinstance(status, SkipReason) and account not in active:
-            status = SkipReason.SWITCHED_OFF
-        if isinstance(status, SkipReason):
-            skipped[status] = (*skipped.get(status, ()), account)
-        else:
-            (send_now if status is State.PUBLISHED else waiting).append(account)
-    return CorrectionPlan(
-        send_now=tuple(send_now),
-        waiting=tuple(waiting),
-        corrected=tuple(account for account in accounts if account in corrected),
-        skipped=skipped,
-    )
-
-
-def _find_original_state(deliveries: Sequence[Delivery]) -> State | SkipReason:
-    """Return PUBLISHED, UNKNOWN if the original may be published, or why it is not."""
-    states = {delivery.state for delivery in deliveries}
-    if State.PUBLISHED in states:
-        return State.PUBLISHED
-    was_held_after_attempt = any(delivery.state is State.HELD and delivery.attempts for delivery in deliveries)
-    if states & _UNRESOLVED_STATES or was_held_after_attempt or any(one.is_incomplete for one in deliveries):
-        return State.UNKNOWN
-    if states - FINAL_STATES or any(one.desired is DesiredState.CORRECTED for one in deliveries):
-        return SkipReason.STOPPED
-    if states & _DELETED_STATES:
-        return SkipReason.DELETED
-    return SkipReason.NEVER_PUBLISHED if states else SkipReason.NOT_TARGETED

@@ -251,6 +251,23 @@ class RenderedRevision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FiledTexts:
+    """The stored texts of an occurrence that still waits for calls, by account: they are what will be sent.
+
+    They were rendered for `due_at`, or for `scheduled_at` where a person has moved the occurrence since.
+    `has_started`: one of its creating calls has begun, or may have.
+    """
+
+    key: OccurrenceKey
+    content_hash: str
+    due_at: datetime
+    scheduled_at: datetime
+    expires_at: datetime
+    has_started: bool
+    texts: Mapping[AccountId, Fingerprint]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
     """The state of the account before an attempt: the newest known id, and a time that is surely before the call."""
 

@@ -30,7 +30,8 @@ from publisher.engine.planner import (
 from publisher.schedule.load import make_schedule_context, parse_schedule
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.plan.posts import PlanCommit, RenderedOccurrence
+from publisher.store.plan.batches import RenderedOccurrence
+from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, orphaned_attempts, recover
 from publisher.testing.fakes import START_TIME
 
@@ -326,7 +327,8 @@ async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
     older, version = await active_schedule(planner, "schedule.toml"), await planner.store.posts.schedule_version()
     both = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
     await apply_schedule(planner, both, "schedule.toml")
-    await plan_window(planner, older, version)
+    with pytest.raises(ConcurrentUpdateError):
+        await plan_window(planner, older, version)
     assert {item.state for item in await deliveries(planner, post=PostId("q"))} == {State.PENDING}
 
 

@@ -23,8 +23,9 @@ from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId
 from publisher.domain.errors import InputError, Location, Problem, PublisherError, ScheduleError, Severity
-from publisher.domain.plan import needs_confirmation
 from publisher.domain.post import CronTrigger, Occurrence, Post, PostId, RenderedPost, Schedule
+from publisher.domain.removals import needs_confirmation
+from publisher.rendering.renderer import find_newer_texts
 from publisher.rendering.templates import shipped_templates
 from publisher.runtime.clock import Runtime
 from publisher.schedule.cron import find_next_occurrence, list_next_times
@@ -49,7 +50,12 @@ from publisher.schedule.warnings import (
     find_warnings,
     is_past,
 )
-from publisher.store.queries.known_posts import KnownPost, read_known_posts, read_schedule_hash
+from publisher.store.queries.known_posts import (
+    KnownPost,
+    read_filed_texts,
+    read_known_posts,
+    read_schedule_hash,
+)
 from publisher.tomlfile.read import TomlDocument, parse_toml, read_text
 from publisher.tomlfile.validate import find_placeholders
 
@@ -238,6 +244,19 @@ def find_large_removal(toml: TomlDocument, known: Mapping[PostId, KnownPost]) ->
     return [Problem(code="large_removal_ahead", severity=Severity.WARNING, location=location, facts=facts)]
 
 
+def find_outdated_texts(offline_app: OfflineApp, schedule: Schedule) -> list[Problem]:
+    """Warn of filed texts that present templates and settings would make others: what is filed is what is sent."""
+    posts = {post.id: post for post in schedule.posts}
+    filed = read_filed_texts(offline_app.settings.database)
+    problems: dict[PostId, Problem] = {}
+    for newer in find_newer_texts(offline_app.post_renderer, filed, posts):
+        post, accounts = newer.filed.key.post, "、".join(newer.accounts[:MAX_NAMES])
+        facts = {"post": post, "key": "id", "number": str(len(newer.accounts)), "accounts": accounts}
+        code = "filed_text_late" if newer.filed.has_started else "filed_text_differs"
+        problems.setdefault(post, Problem(code=code, severity=Severity.WARNING, facts=facts))
+    return list(problems.values())
+
+
 def render_all(
     terminal: Terminal, offline_app: OfflineApp, schedule: Schedule, report: CheckReport, ended: Collection[PostId] = ()
 ) -> list[Problem]:
@@ -249,7 +268,7 @@ def render_all(
     now = datetime.now(UTC)
     by_id = {post.follows: replace(post, id=post.follows) for post in schedule.posts if post.follows is not None}
     by_id |= {post.id: post for post in schedule.posts}
-    problems: list[Problem] = []
+    problems = find_outdated_texts(offline_app, schedule)
     said: dict[tuple[AccountId, str], Occurrence] = {}
     zone = offline_app.settings.timezone
     items = [(post, find_next_occurrence(post, now, zone), post.accounts) for post in schedule.posts]

@@ -1,5 +1,6 @@
 """Actions of people: about posts, accounts, pauses and manual tasks; and the heartbeats of daemons."""
 
+import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Update, and_, case, delete, exists, func, insert, literal, or_, select, update
 
-from publisher.domain.account import Account, AccountId, LoginId, Mode
+from publisher.domain.account import Account, AccountId, LoadedFiles, LoginId, Mode
 from publisher.domain.approval import hash_rules
 from publisher.domain.delivery import (
     MAINTENANCE,
@@ -350,13 +351,13 @@ class OperatorActions(StorePart):
         if event == SECRET_STORED:
             clear_alerts(transaction, subject, now)
 
-    async def register_worker(self) -> bool:
+    async def register_worker(self, loaded: LoadedFiles | None = None) -> bool:
         """Record the start of this daemon. Returns False, and writes nothing, if the database was replaced.
 
         Raises RefusedError while a daemon of the same name runs on another machine: each would take the other's leases
         and journal for its own.
         """
-        return await self._write_heartbeat(is_start=True)
+        return await self._write_heartbeat(is_start=True, loaded=loaded)
 
     async def heartbeat(self) -> bool:
         """Record that this daemon is alive. Returns False, and writes nothing, if the database was replaced.
@@ -366,7 +367,7 @@ class OperatorActions(StorePart):
         return await self._write_heartbeat(is_start=False)
 
     @in_transaction
-    def _write_heartbeat(self, transaction: Transaction, *, is_start: bool) -> bool:
+    def _write_heartbeat(self, transaction: Transaction, *, is_start: bool, loaded: LoadedFiles | None = None) -> bool:
         now, connection = self.runtime.now(), transaction.connection
         if not is_original_database(self.database, connection):
             return False
@@ -383,7 +384,14 @@ class OperatorActions(StorePart):
             raise RefusedError("worker_name_taken", worker=self.store.worker, host=known.host, pid=str(known.pid))
         if is_start:
             self._record_approval_rules(transaction, now)
-        process = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
+        process = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_at": now,
+            "settings_hash": loaded.settings if loaded else None,
+            "templates_hash": loaded.templates if loaded else None,
+            "accounts": json.dumps(sorted(loaded.accounts)) if loaded else None,
+        }
         alive = {"boot_id": boot_id, "heartbeat_at": now, "stopped_at": None}
         values = {**process, **alive} if is_start else alive
         if known is not None:

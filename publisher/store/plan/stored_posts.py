@@ -6,6 +6,7 @@ for when.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,7 +43,7 @@ _SCHEDULED_ONCE_AT = (
     .label("once_at")
 )
 _POSTS = select(
-    *(POST.c[name] for name in ("id", "content_hash", "entry_hash", "in_force_since", "is_scheduled")),
+    *(POST.c[name] for name in ("id", "content_hash", "entry_hash", "planned_hash", "in_force_since", "is_scheduled")),
     or_(POST.c.is_cancelled, POST.c.corrected_by.is_not(None)).label("is_stopped"),
     _SCHEDULED_ONCE_AT,
 )
@@ -85,15 +86,17 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
         recurring = _LAST_SCHEDULED.where(_is_in(scope), *_is_recurring_since(now - CRON_LOOKBACK))
         for recent in connection.execute(recurring.group_by(DELIVERY.c.post, DELIVERY.c.occurrence)):
             occurrences[recent.post][recent.occurrence] = _finished_occurrence(recent.scheduled_at)
+    accounts = {post.id: frozenset(post.accounts) for post in posts}
     sendable_since = now - max((post.max_delay for post in posts), default=timedelta())
     for query in _complete_occurrences(scopes, changed, sendable_since):
         for key, deliveries in _read_deliveries(connection, query).items():
             if key.post in rows:
-                occurrences[key.post][key.occurrence] = _stored_occurrence(deliveries)
+                occurrences[key.post][key.occurrence] = _stored_occurrence(deliveries, accounts.get(key.post))
     orphans: dict[str, list[JournalRecord]] = defaultdict(list)
     for record in orphaned_attempts(connection):
         orphans[record.post].append(record)
     accepted = {row.id: load_post(row.body) for row in post_rows(connection, edited)}
+    entries = {post.id: post.entry_hash for post in posts}
     lost = {PostId(post): _lost_post(records) for post, records in orphans.items() if post not in rows}
     return lost | {
         PostId(row.id): StoredPost(
@@ -104,6 +107,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
             occurrences=occurrences.get(row.id, {}),
             attempted_occurrences=frozenset(record.occurrence for record in orphans.get(row.id, ())),
             accepted=accepted.get(row.id),
+            is_edited=entries.get(row.id, row.planned_hash) != row.planned_hash,
         )
         for row in rows.values()
     }
@@ -163,12 +167,15 @@ def _finished_occurrence(scheduled_at: datetime) -> StoredOccurrence:
     )
 
 
-def _stored_occurrence(rows: Sequence[RowMapping]) -> StoredOccurrence:
-    """Summarize an occurrence from all its deliveries. It has started once a creating call has begun, or may have."""
+def _stored_occurrence(rows: Sequence[RowMapping], named: AbstractSet[AccountId] | None) -> StoredOccurrence:
+    """Summarize an occurrence from all its deliveries. It has started once a creating call has begun, or may have.
+
+    Its content is that of the accounts that the post names now: what stays filed for others is not edited.
+    """
     revisable = [row for row in rows if row["state"] in REVISABLE_STATES]
     wanted = [row for row in revisable if row["desired"] not in DESIRED_NO_SEND]
     untargeted = [row for row in revisable if row["desired"] == DesiredState.NOT_TARGETED]
-    hashes = {row["content_hash"] for row in wanted}
+    hashes = {row["content_hash"] for row in wanted if named is None or row["account"] in named}
     removed = [row for row in rows if row["reason"] in REMOVAL_REASONS]
     ended = [row for row in rows if row["state"] in RESTORABLE_STATES and _is_untouched(row)]
     return StoredOccurrence(

@@ -31,7 +31,16 @@ from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.approval import AWAITING_APPROVAL, REMINDER_LEAD
 from publisher.domain.delivery import MAYBE_PUBLISHED_STATES, OPEN_STATES, WAITING_STATES, Delivery, Readback, State
 from publisher.domain.glyph import GLYPHS, Glyph, worst_glyph
-from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, OccurrenceKey, Post, PostId, RenderedPost, normalize
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    DeliveryId,
+    FiledTexts,
+    OccurrenceKey,
+    Post,
+    PostId,
+    RenderedPost,
+    normalize,
+)
 from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
@@ -50,6 +59,7 @@ from publisher.store.db.tables import (
     to_delivery,
     to_readback,
 )
+from publisher.store.queries.known_posts import FILED_TEXTS_QUERY, group_filed_texts
 
 PAGE_SIZE = 50
 MAX_ACCOUNTS_PER_PAGE = 20_000
@@ -335,6 +345,11 @@ class OccurrenceQueries(StorePart):
         )
         bodies = await self.database.read(lambda connection: connection.scalars(query).all())
         return [load_rendered_post(body) for body in bodies]
+
+    async def filed_texts(self) -> Sequence[FiledTexts]:
+        """Return the texts of all occurrences that wait for calls, by due time."""
+        rows = await self.database.read(lambda connection: connection.exec_driver_sql(FILED_TEXTS_QUERY).all())
+        return group_filed_texts(rows)
 
     async def rendition(self, fingerprint: str) -> RenderedPost | None:
         """Return the final text with this fingerprint, if it is still kept."""

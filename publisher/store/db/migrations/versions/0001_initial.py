@@ -376,6 +376,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("content_hash", sa.String(), nullable=False),
         sa.Column("entry_hash", sa.String(), nullable=False, server_default=""),
+        sa.Column("planned_hash", sa.String(), nullable=False, server_default=""),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("in_force_since", sa.BigInteger(), nullable=False),
         sa.Column("is_scheduled", sa.Boolean(), nullable=False),
@@ -462,6 +463,9 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("heartbeat_at", sa.BigInteger(), nullable=False),
         sa.Column("stopped_at", sa.BigInteger(), nullable=True),
+        sa.Column("settings_hash", sa.String(), nullable=True),
+        sa.Column("templates_hash", sa.String(), nullable=True),
+        sa.Column("accounts", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
