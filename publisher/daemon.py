@@ -106,7 +106,7 @@ class Daemon:
     stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
     schedule: Schedule | None = None
     schedule_version: int | None = None
-    planned_basis: tuple[tuple[int, int], ClockTrust] | None = None
+    planned_basis: tuple[tuple[int, int, Sequence[str]], ClockTrust] | None = None
     """What the last complete plan was made from."""
     next_planning_at: float = 0.0
     """Until when, in monotonic seconds, that plan stays complete."""
@@ -220,7 +220,7 @@ class Daemon:
         basis = await post_store.plan_basis(), runtime.clock_trust
         if basis == self.planned_basis and runtime.monotonic() < self.next_planning_at:
             return
-        (version, _newest_entry), _trust = basis
+        (version, _newest_entry, _settings), _trust = basis
         try:
             if version != self.schedule_version:
                 self.schedule = None  # an old version must never be planned from once there is a newer one
@@ -265,7 +265,7 @@ class Daemon:
             if version == self.first_file_version and await post_store.is_old_schedule(text):
                 raise RefusedError("schedule_superseded")  # noqa: TRY301 # handled like every other refusal of the file
             owner = await asyncio.to_thread(find_file_owner, self.schedule_file)
-            filed = await apply_schedule(self.application.planner, text, self.schedule_file.name, file_owner=owner)
+            applied = await apply_schedule(self.application.planner, text, self.schedule_file.name, file_owner=owner)
         except BaseException as error:  # also one that was cancelled is read again
             self.has_read_file = False  # the cause, such as a missing picture, may go without the file changing
             if not isinstance(error, (InputError, RefusedError)):
@@ -273,7 +273,9 @@ class Daemon:
             self.postpone_refused_file(is_same=is_same)
             await self._record_rejection(error, text)
         else:
-            log.info("schedule_accepted", filed=filed)
+            log.info(
+                "schedule_accepted", filed=applied.filed, left_out=[item.facts["post"] for item in applied.left_out]
+            )
 
     def postpone_refused_file(self, *, is_same: bool) -> None:
         """Set when a refused file is read again: soon if it is new, and each time later if it is the same."""

@@ -74,7 +74,9 @@ CHECKED_STATES = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 MAYBE_PUBLISHED_STATES = frozenset({State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING})
 """States in which a retraction has something to delete, or may have."""
 FINAL_STATES = frozenset({State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED})
-"""Never left; to send again a person orders a new occurrence."""
+"""Never left, unless the planner restores what was never called; to send again a person orders a new occurrence."""
+RESTORABLE_STATES = frozenset({State.EXPIRED, State.CANCELLED})
+"""Where a delivery may have ended before any call, because of the schedule or of time."""
 OPEN_STATES = frozenset(State) - FINAL_STATES - {State.PUBLISHED}
 REVISABLE_STATES = OPEN_STATES - {State.RETRACTING}
 """States in which an edit of the schedule changes a delivery or is recorded."""
@@ -164,6 +166,16 @@ class Delivery:
     def is_retraction_requested(self) -> bool:
         """True if people want the published parts deleted."""
         return self.desired is DesiredState.RETRACTED
+
+    @property
+    def is_untouched(self) -> bool:
+        """True if nothing of it was ever sent, and no person reported a URL."""
+        return not self.attempts and self.receipt is None and self.reported_url is None
+
+    @property
+    def is_restorable(self) -> bool:
+        """True if it ended before any call, because of the schedule or of time, and so may come back."""
+        return self.state in RESTORABLE_STATES and self.is_untouched and self.desired not in DESIRED_BY_PERSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +274,10 @@ class BecameDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revised:
-    """Staff changed the post. `has_started`: a creating call of the occurrence has begun, or may have."""
+    """Staff changed the post. `has_started`: a creating call of the occurrence has begun, or may have.
+
+    `is_due_when_approved`: it has no time of its own any more.
+    """
 
     rendered_hash: Fingerprint
     due_at: datetime
@@ -272,6 +287,14 @@ class Revised:
     has_started: bool
     extra_parts: int = 0
     kind: str = PostKind.WARNING.value
+    is_due_when_approved: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """The schedule wants a delivery again that it had removed, or that had expired, before any call."""
+
+    content: Revised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,6 +411,7 @@ class Resolved:
 Event = (
     BecameDue
     | Revised
+    | Restored
     | ApprovalMissing
     | Approved
     | Claimed
@@ -418,6 +442,7 @@ class StepContext:
 EVENT_CODES: Final[Mapping[type, str]] = {
     BecameDue: "became_due",
     Revised: "revised",
+    Restored: "restored",
     ApprovalMissing: "approval_missing",
     Approved: "approved",
     Claimed: "claimed",

@@ -84,7 +84,10 @@ class PostImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """An entry of schedule.toml. `accounts` is `to`, resolved; `content_hash` covers everything that staff wrote."""
+    """An entry of schedule.toml. `accounts` is `to`, resolved.
+
+    `content_hash` covers everything that staff wrote but `at` and `to`, `entry_hash` these too.
+    """
 
     id: PostId
     kind: PostKind
@@ -103,6 +106,7 @@ class Post:
     images: tuple[PostImage, ...] = ()
     text_by_platform: Mapping[Platform, str] = field(default_factory=dict)
     data: Mapping[str, object] = field(default_factory=dict)
+    entry_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,15 @@ def approved_what_one_account_gets(run: SampleRun) -> None:
 
 
 @breaks("I5")
+def approved_for_a_later_time(run: SampleRun) -> None:
+    """F101: nobody had approved that it goes out five hours before the time that they saw."""
+    for entry in run.audit("busy", "approval_given"):
+        detail = json.loads(entry["detail"])
+        later = datetime.fromisoformat(detail["scheduled_at"]) + timedelta(hours=5)
+        entry["detail"] = json.dumps({**detail, "scheduled_at": later.isoformat()})
+
+
+@breaks("I5")
 def sent_after_it_was_unapproved(run: SampleRun) -> None:
     """It was answered as done; the database is an older one, which does not know."""
     at = run.call("busy")["t"] - 1

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from publisher.domain.account import AccountId, LoginId, Platform, Timing
 from publisher.domain.approval import (
+    MAX_ADVANCE,
     PRESET_CHAINS,
     Approval,
     ApprovalPreset,
@@ -61,14 +62,20 @@ CHANGED_ELSEWHERE = hash_renditions([RENDITIONS[0], replace(RENDITIONS[1], rende
 """The same text on our account, another one on the other account of the occurrence."""
 
 
-def _approved_by(*people: str, content: Fingerprint = CONTENT) -> ApprovalStatus:
-    """Return an occurrence to which these people have said yes, over some content of it."""
+def _approved_by(*people: str, content: Fingerprint = CONTENT, at: datetime = NOW) -> ApprovalStatus:
+    """Return an occurrence to which these people have said yes, over some content of it, for some time."""
+    chain = hash_chain(CHAIN)
     approvals = [
-        Approval(person=person, stage=CHAIN[0].name, chain=hash_chain(CHAIN), fingerprint=content, at=NOW)
+        Approval(person=person, stage=CHAIN[0].name, chain=chain, fingerprint=content, at=BEFORE_CALL, scheduled_at=at)
         for person in people
     ]
     return ApprovalStatus(
-        fingerprint=CONTENT, chain=CHAIN, approvals=approvals, author=AUTHOR, barred=frozenset({AUTHOR})
+        fingerprint=CONTENT,
+        chain=CHAIN,
+        approvals=approvals,
+        author=AUTHOR,
+        barred=frozenset({AUTHOR}),
+        scheduled_at=NOW,
     )
 
 
@@ -80,6 +87,7 @@ NOT_APPROVED = {
     "the author": _approved_by("li", AUTHOR),
     "other text on our account": _approved_by("li", "wang", content=hash_renditions(RENDITIONS[1:])),
     "other text on the other account": _approved_by("li", "wang", content=CHANGED_ELSEWHERE),
+    "another time, long after": _approved_by("li", "wang", at=NOW + MAX_ADVANCE + TICK),
 }
 """What a store may find of an occurrence that lacks a valid yes; yeses that were ended are not among those it reads."""
 

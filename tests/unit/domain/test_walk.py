@@ -128,6 +128,11 @@ def edit_is_forgotten(before: Delivery, after: Delivery, event: object) -> Deliv
     return replace(after, desired=DesiredState.AS_PLANNED) if is_remembered and after.state is before.state else None
 
 
+def refusal_forgets_the_edit(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_edited = before.desired is DesiredState.EDITED and isinstance(event, Rejected)
+    return replace(after, state=State.FAILED) if is_edited else None
+
+
 def begun_counts_as_unbegun(before: Delivery, after: Delivery, event: object) -> Delivery | None:
     is_call = before.state is State.SENDING and isinstance(event, LeaseExpired) and after.state is State.UNKNOWN
     return replace(after, state=State.DUE) if is_call else None
@@ -163,6 +168,10 @@ def fingerprint_of_one_account(status: ApprovalStatus) -> bool:
 def changed_text_keeps_approvals(status: ApprovalStatus) -> bool:
     given = [replace(each, fingerprint=status.fingerprint) for each in status.approvals]
     return replace(status, approvals=given).is_approved
+
+
+def moved_forward_keeps_approvals(status: ApprovalStatus) -> bool:
+    return replace(status, scheduled_at=None).is_approved
 
 
 def author_counts(status: ApprovalStatus) -> bool:
@@ -202,6 +211,7 @@ MUTANTS = {
     "cancellation is forgotten": (changed_rules(stop_is_forgotten), Promise.CANCELLATION_HOLDS),
     "retraction is forgotten": (changed_rules(stop_is_forgotten), Promise.RETRACTION_HOLDS),
     "edit while unknown is forgotten": (changed_rules(edit_is_forgotten), Promise.EDIT_HOLDS),
+    "a refusal forgets an edit": (changed_rules(refusal_forgets_the_edit), Promise.EDIT_HOLDS),
     "begun call counts as not begun": (changed_rules(begun_counts_as_unbegun), Promise.AT_MOST_ONE),
     "retracted while under review": (changed_rules(retracting_review_is_believed_absent), Promise.AN_END_IS_TRUE),
     "refused while retracting stays open": (changed_rules(review_never_closes), Promise.AN_END_COMES),
@@ -224,6 +234,7 @@ MUTANTS = {
     "ended approvals are honoured": (Rules(reads_ended_approvals=True), Promise.APPROVED),
     "fingerprint of one account only": (Rules(is_approved=fingerprint_of_one_account), Promise.APPROVED),
     "changed text keeps its approvals": (Rules(is_approved=changed_text_keeps_approvals), Promise.APPROVED),
+    "brought forward it keeps its approvals": (Rules(is_approved=moved_forward_keeps_approvals), Promise.APPROVED),
     "author's approval counts": (Rules(is_approved=author_counts), Promise.APPROVED),
     "one person approves twice": (Rules(is_approved=person_counts_twice), Promise.APPROVED),
     "one person is enough": (Rules(is_approved=one_person_is_enough), Promise.APPROVED),
